@@ -12,17 +12,9 @@ from browser import browser, chromium_there, open_page, page, real_server, serve
 
 from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 
-SCHEDULER = {
-    "_class_name": "DDIMScheduler",
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "steps_offset": 1,
-    "set_alpha_to_one": False,
-    "clip_sample": False,
-    "prediction_type": "epsilon",
-}
+SCHEDULER = {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "prediction_type": "epsilon"}
+SCHEDULER |= {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SCHEDULER |= {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}
 
 torch.set_num_threads(1)
 
@@ -50,6 +42,19 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture
+def no_grad():
+    """As recipes run by themselves; the types checked around them hide that they are generators."""
+    with torch.no_grad():
+        yield
+
+
+def autoencoder_blocks(levels: int) -> dict[str, tuple[str, ...]]:
+    """The kinds of blocks that an `AutoencoderKL` has at so many levels."""
+    sides = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
+    return {side: (kind,) * levels for side, kind in sides.items()}
+
+
 def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     """Write a diffusers folder: 4 levels, 2 layers per block, 16 self- and 16 cross-attention layers, narrow
     channels.
@@ -60,34 +65,18 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            in_channels=4 if vae == "AutoencoderKL" else 16,
-            out_channels=4 if vae == "AutoencoderKL" else 16,
-            block_out_channels=(32, 64, 64, 64),
-            layers_per_block=2,
-            attention_head_dim=8,
-            cross_attention_dim=32,
-        )
+        channels = 4 if vae == "AutoencoderKL" else 16
+        sizes = {"sample_size": 8, "in_channels": channels, "out_channels": channels}
+        sizes |= {"block_out_channels": (32, 64, 64, 64), "layers_per_block": 2}
+        unet = UNet2DConditionModel(**sizes, attention_head_dim=8, cross_attention_dim=32)
         if vae == "AutoencoderKL":
-            autoencoder = AutoencoderKL(
-                down_block_types=("DownEncoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
-                block_out_channels=(32, 32, 32, 64),
-                layers_per_block=2,
-                sample_size=64,
-            )
+            levels = {"block_out_channels": (32, 32, 32, 64), "layers_per_block": 2, "sample_size": 64}
+            autoencoder = AutoencoderKL(**autoencoder_blocks(4), **levels)
         else:
-            autoencoder = AutoencoderDC(
-                latent_channels=16,
-                encoder_block_out_channels=(8, 8, 16, 32),
-                decoder_block_out_channels=(8, 8, 16, 32),
-                encoder_layers_per_block=(0, 1, 1, 1),
-                decoder_layers_per_block=(0, 1, 1, 1),
-                encoder_qkv_multiscales=((), (), (), ()),
-                decoder_qkv_multiscales=((), (), (), ()),
-                scaling_factor=0.5,
-            )
+            levels = {"block_out_channels": (8, 8, 16, 32), "layers_per_block": (0, 1, 1, 1)}
+            levels |= {"qkv_multiscales": ((), (), (), ())}
+            both = {f"{side}coder_{key}": value for side in ("en", "de") for key, value in levels.items()}
+            autoencoder = AutoencoderDC(latent_channels=16, scaling_factor=0.5, **both)
         save_parts(folder, unet, autoencoder)
     if vae == "AutoencoderDC":
         path = folder / "vae" / "config.json"
@@ -105,26 +94,16 @@ def write_small_model(folder: Path, sdxl: bool = False) -> Path:
     kinds = (*([""] if sdxl else []), *["CrossAttn"] * 3)[:3]
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(8, 16, 16),
-            layers_per_block=1,
-            attention_head_dim=2,
-            norm_num_groups=4,
-            down_block_types=[f"{kind}DownBlock2D" for kind in kinds],
-            up_block_types=[f"{kind}UpBlock2D" for kind in kinds[::-1]],
-            **(SDXL if sdxl else {"cross_attention_dim": 32}),
-        )
+        sizes = {"sample_size": 8, "block_out_channels": (8, 16, 16), "layers_per_block": 1}
+        sizes |= {"attention_head_dim": 2, "norm_num_groups": 4}
+        sizes |= SDXL if sdxl else {"cross_attention_dim": 32}
+        down, up = ([f"{kind}{way}Block2D" for kind in kinds] for way in ("Down", "Up"))
+        unet = UNet2DConditionModel(**sizes, down_block_types=down, up_block_types=up[::-1])
         for name, weight in unet.named_parameters():
             if name.endswith(("to_q.weight", "to_k.weight")):
                 weight.data *= 3
-        autoencoder = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(8, 8),
-            norm_num_groups=4,
-            sample_size=16,
-        )
+        sizes = {"block_out_channels": (8, 8), "norm_num_groups": 4, "sample_size": 16}
+        autoencoder = AutoencoderKL(**autoencoder_blocks(2), **sizes)
         save_parts(folder, unet, autoencoder)
     return folder
 
@@ -146,22 +125,12 @@ def write_sdxl(folder: Path) -> Path:
 
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(32, 64, 64),
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            attention_head_dim=(1, 1, 1),
-            **SDXL,
-        )
-        autoencoder = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(32, 32, 32, 64),
-            layers_per_block=2,
-            sample_size=64,
-            scaling_factor=0.13025,
-        )
+        widths = {"sample_size": 8, "block_out_channels": (32, 64, 64), "attention_head_dim": (1, 1, 1)}
+        down = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+        up = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+        unet = UNet2DConditionModel(**widths, **SDXL, down_block_types=down, up_block_types=up)
+        widths = {"sample_size": 64, "block_out_channels": (32, 32, 32, 64), "layers_per_block": 2}
+        autoencoder = AutoencoderKL(**widths, **autoencoder_blocks(4), scaling_factor=0.13025)
         save_parts(folder, unet, autoencoder)
     return folder
 
@@ -170,15 +139,8 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
     """Save both with a narrow text encoder (SDXL: two), CLIP's tokenizer and a scheduler."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=1,
-            projection_dim=32,
-        )
-    )
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "projection_dim": 32}
+    text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, num_hidden_layers=2, num_attention_heads=1))
     unet.save_pretrained(folder / "unet")
     autoencoder.save_pretrained(folder / "vae")
     text_encoder.save_pretrained(folder / "text_encoder")
@@ -193,13 +155,16 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 
 
-def write_control_net(folder: Path, unet: torch.nn.Module, deviation: float, **options) -> Path:
-    """A ControlNet made from a UNet, its zero convolutions filled at random so that it does something."""
+def write_control_net(folder: Path, unet: torch.nn.Module, deviation: float, channels=(16, 32, 96, 256)):
+    """A ControlNet made from a UNet, its zero convolutions filled at random so that it does something.
+
+    `channels` are those that take in the hint; each after the first halves its sides.
+    """
     from diffusers import ControlNetModel
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = ControlNetModel.from_unet(unet, **options)
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
         for name, parameter in net.named_parameters():
             if "controlnet" in name and parameter.ndim == 4:
                 parameter.data.normal_(0, deviation)
@@ -216,18 +181,15 @@ def tiny_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_folder):
     """That folder, loaded."""
-    from regrain.editing.models.load import load_backbone
-
-    return load_backbone(str(tiny_folder))
+    return loaded(tiny_folder)
 
 
 @pytest.fixture(scope="session")
 def tiny_dc_folder(tmp_path_factory) -> Path:
     """The same with the built-in model's kind of autoencoder, its list of words and its recommendations."""
     folder = write_model(tmp_path_factory.mktemp("models") / "tiny-dc", vae="AutoencoderDC", seed=1)
-    (folder / "words.json").write_text(
-        json.dumps(["a", "and", "cat", "fox", "on", "red", "tiger", "the", "left"])
-    )
+    words = ["a", "and", "cat", "fox", "on", "red", "tiger", "the", "left"]
+    (folder / "words.json").write_text(json.dumps(words))
     (folder / "defaults.json").write_text(json.dumps({"videograin": {"steps": 20}}))
     return folder
 
@@ -235,16 +197,19 @@ def tiny_dc_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_dc(tiny_dc_folder):
     """That folder, loaded."""
+    return loaded(tiny_dc_folder)
+
+
+def loaded(folder: Path, **how):
+    """A model of a folder; what loads it is heavy to import."""
     from regrain.editing.models.load import load_backbone
 
-    return load_backbone(str(tiny_dc_folder))
+    return load_backbone(str(folder), **how)
 
 
 def load_double(folder: Path):
     """A model in double precision, latents too: guidance by a random network multiplies small errors."""
-    from regrain.editing.models.load import load_backbone
-
-    model = load_backbone(str(folder), dtype=torch.float64)
+    model = loaded(folder, dtype=torch.float64)
     encode = model.encode
     model.encode = lambda frames: encode(frames).double()
     return model
@@ -265,9 +230,7 @@ def small_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small(small_folder):
     """That folder, loaded."""
-    from regrain.editing.models.load import load_backbone
-
-    return load_backbone(str(small_folder))
+    return loaded(small_folder)
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,7 @@ class Ended(NamedTuple):
 class Started:
     """A command in a process of its own, or what to do instead; a fault is called there before it."""
 
-    def __init__(
-        self, arguments: list[str] | Callable[[], object], folder: Path, fault: Fault = lambda: None
-    ) -> None:
+    def __init__(self, command: list[str] | Callable[[], object], folder: Path, fault: Fault = lambda: None):
         self._said = folder / f"said-{os.urandom(4).hex()}.txt"
         self._said.touch()
         self._child = os.fork()
@@ -43,7 +41,7 @@ class Started:
                 sys.stdout = sys.stderr = os.fdopen(sink, "w", buffering=1)  # past pytest's own
                 logging.getLogger().handlers.clear()
                 fault()
-                code = main(arguments) if isinstance(arguments, list) else int(bool(arguments()))
+                code = main(command) if isinstance(command, list) else int(bool(command()))
             except BaseException:
                 os.write(2, traceback.format_exc().encode())
             finally:

@@ -42,13 +42,9 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
         **{"window_size_per_stage": [8, 4, 8, 4]},
         "global_attention_blocks": [4],  # never the first block of a stage
     }
-    vision = {
-        "model_type": "sam2_vision_model",
-        "backbone_config": backbone,
-        "backbone_channel_list": [128, 64, 32, 16],
-        "backbone_feature_sizes": [[side // n] * 2 for n in (4, 8, 16)],
-        "fpn_hidden_size": WIDTH,
-    }
+    vision = {"model_type": "sam2_vision_model", "backbone_config": backbone, "fpn_hidden_size": WIDTH}
+    vision["backbone_channel_list"] = [128, 64, 32, 16]
+    vision["backbone_feature_sizes"] = [[side // n] * 2 for n in (4, 8, 16)]
     config = transformers.Sam2VideoConfig(vision_config=vision, **_decoders(side, 16))
     _save(transformers.Sam2VideoModel, config, folder, seed)
     transformers.Sam2VideoProcessor(
@@ -72,14 +68,8 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     small = {"hidden_size": WIDTH, "num_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
     backbone = {
         **{"model_type": "sam3_vit_model", "hidden_size": 32, "intermediate_size": 64},
-        **{
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": side,
-            "patch_size": 14,
-            "window_size": 4,
-        },
-        **{"global_attn_indexes": [1], "pretrain_image_size": side // 2},
+        **{"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": side, "patch_size": 14},
+        **{"window_size": 4, "global_attn_indexes": [1], "pretrain_image_size": side // 2},
     }
     vision = {"model_type": "sam3_vision_model", "backbone_config": backbone, "fpn_hidden_size": WIDTH}
     vision["backbone_feature_sizes"] = [[n * grid] * 2 for n in (4, 2, 1)]
@@ -90,9 +80,8 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
         "mask_decoder_config": {"hidden_size": WIDTH, "num_attention_heads": 4},
     }
     tracker = {"model_type": "sam3_tracker_video", "vision_config": vision, **_decoders(side, 14)}
-    config = transformers.Sam3VideoConfig(
-        detector_config=detector, tracker_config=tracker, low_res_mask_size=4 * grid
-    )
+    both = {"detector_config": detector, "tracker_config": tracker}
+    config = transformers.Sam3VideoConfig(**both, low_res_mask_size=4 * grid)
     _save(transformers.Sam3VideoModel, config, folder, seed)
     transformers.Sam3VideoProcessor(
         transformers.Sam3ImageProcessor(size=_sizes(side), mask_size=_sizes(4 * grid)),

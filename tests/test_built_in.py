@@ -28,20 +28,7 @@ from storybook.world import from_dict, render_frames
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "assets" / "examples"
 ASKED = ("fox", "panda")  # of the first example's two animals
-CONTRACT = {
-    "version", "versions", "request", "prompt_used", "params", "seconds", "peak_memory", "metrics",
-    "warnings",
-}  # fmt: skip
-
-
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients():
-    """As recipes run by themselves; the types checked around them hide that they are generators."""
-    with torch.no_grad():
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache", "no_grad")]
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +57,8 @@ def demo(tmp_path_factory):
     return out, run(EXAMPLES / "01_two_animals", out)
 
 
-def test_the_report_keeps_the_contract(demo):
+def test_the_report_warns_of_nothing_and_all_files_are_there(demo):
     out, report = demo
-    assert set(report) >= CONTRACT
-    assert set(report["metrics"]) >= {"outside_psnr", "outside_ssim", "warp_error", "attention"}
-    assert all(set(entry) == {"value", "source"} for entry in report["params"].values())
     assert report["warnings"] == []
     written = {"edited.mp4", "comparison.mp4", "masks.mp4", "attention", "report.json"}
     assert {p.name for p in out.iterdir()} >= written
@@ -98,10 +82,9 @@ def test_both_animals_became_what_their_words_say_in_every_frame(demo):
     for region in request.regions:
         actor = region.label - 1
         place = grown(np.asarray(request.labels), region.margin) == region.label
+        drawn = {kind: replace(truth, actor=actor, kind=kind) for kind in KINDS}
         for t in range(len(frames)):
-            far = {
-                k: distance(frames, replace(truth, actor=actor, kind=k), place, actor, (t,)) for k in KINDS
-            }
+            far = {kind: distance(frames, scene, place, actor, (t,)) for kind, scene in drawn.items()}
             assert min(far, key=far.__getitem__) == ASKED[actor], (region.name, t, far)
 
 
@@ -130,11 +113,8 @@ def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(demo
     frames = open_clip(out / "edited.mp4").read(0, 8)
     assert min(margins(frames)) > 0.1
     request = load_project(EXAMPLES / "01_two_animals")
-    params = {"preview_every": 0, "cross_strength": 0.0, "self_strength": 0.0}
-    plain = EditRequest(
-        request.clip, request.labels, request.regions, source_prompt=request.source_prompt, params=params
-    )
-    result = finished(plain, model).result
+    params = {"steps": 10, "preview_every": 0, "cross_strength": 0.0, "self_strength": 0.0}
+    result = finished(dataclasses.replace(request, params=params), model).result
     assert min(margins(result.frames)) < 0.1
 
 
@@ -147,12 +127,9 @@ def test_words_draw_attention_into_their_region(demo):
 
 def test_the_same_request_twice_gives_the_same_bytes(tmp_path):
     project = EXAMPLES / "01_two_animals"
-    first = run(project, tmp_path / "a", "--set", "steps=3")
-    second = run(project, tmp_path / "b", "--set", "steps=3")
+    first, second = (run(project, tmp_path / name, "--set", "steps=2") for name in "ab")
     for path in sorted((tmp_path / "a").rglob("*.mp4")):
-        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), (
-            path.name
-        )
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
     for report in (first, second):
         for key in ("seconds", "peak_memory", "date"):
             report.pop(key)
@@ -161,11 +138,11 @@ def test_the_same_request_twice_gives_the_same_bytes(tmp_path):
 
 @pytest.fixture(scope="module")
 def same_words():
-    """Three frames of the first example, each region to stay what it is: the prompt is the source prompt."""
+    """Two frames of the first example, each region to stay what it is: the prompt is the source prompt."""
     request = load_project(EXAMPLES / "01_two_animals")
     regions = tuple(dataclasses.replace(r, prompt=r.source, margin=0) for r in request.regions)
-    clip = ArrayClip(request.clip.read(0, 3), fps=request.clip.fps)
-    return dataclasses.replace(request, clip=clip, labels=request.labels[:3], regions=regions)
+    clip = ArrayClip(request.clip.read(0, 2), fps=request.clip.fps)
+    return dataclasses.replace(request, clip=clip, labels=request.labels[:2], regions=regions)
 
 
 def edited_as(model, request, **params):
@@ -178,10 +155,8 @@ def edited_as(model, request, **params):
     small, again = (resize(x, (model.size, model.size)) for x in pair)
     trip = model.decode(model.encode(small))
     cells = model.grid(1, model.size, model.size)[1:]
-    near = F.interpolate(
-        F.adaptive_max_pool2d(torch.from_numpy(np.asarray(request.edited_mask))[:, None].float(), cells),
-        trip.shape[1:3],
-    )
+    mask = torch.from_numpy(np.asarray(request.edited_mask))[:, None].float()
+    near = F.interpolate(F.adaptive_max_pool2d(mask, cells), trip.shape[1:3])
     far = F.max_pool2d(near, 49, 1, 24)[:, 0].numpy() == 0  # the decoder sees three cells away
     return psnr(trip, again, np.ones(trip.shape[:3], bool)), psnr(trip, again, far)
 
@@ -220,15 +195,13 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     assert read_facts(request.adapter).words == request.source_prompt
     tuned = dataclasses.replace(request, more_prompts=(), params={})
     untuned = {"tune_steps": 0, "tune_preview_every": 0}
-    trip = {"steps": 20, "guidance_scale": 1.0, "variation": 0.0}
+    trip = {"steps": 10, "guidance_scale": 1.0, "variation": 0.0}
     same = dataclasses.replace(tuned, prompt=request.source_prompt)
     after = edited_as(model, same, **trip)[0]
     before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[0]
     assert after > before + 0.2
-    moved = [
-        finished(one, model).report["metrics"]["warp_error"]
-        for one in (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
-    ]
+    both = (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
+    moved = [finished(one, model).report["metrics"]["warp_error"] for one in both]
     assert moved[0] < 0.8 * moved[1]
 
 
@@ -244,9 +217,8 @@ def test_its_control_network_knows_a_scene_by_its_edges(model):
     def error(shown, weight=1.0):
         specs = read_control(f"canny=storybook/canny@{weight}")
         control = ControlNets(specs, shown, model).reading(text)
-        return float(
-            (model.predict(noisy, step, text, Intervention(control=control))[0] - clean).square().mean()
-        )
+        x0, _ = model.predict(noisy, step, text, Intervention(control=control))
+        return float((x0 - clean).square().mean())
 
     alone, own, others = error(frames, 0), error(frames), error(np.roll(frames, 1, 0))
     assert own < 0.9 * alone

@@ -12,13 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from regrain.editing import ArrayClip, EditingError, EditRequest, RequestError
 from regrain.editing.boundary import boundary
 from regrain.editing.cli.commands import parse_settings
-from regrain.editing.errors import EditingError, RequestError
-from regrain.editing.media.clip import ArrayClip
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.compose import compose
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, Project, load_project
 from regrain.editing.request.region import Region, clean
 from regrain.masks.__main__ import _parse

@@ -26,17 +26,13 @@ class Processor:
     def __init__(self, query: Tensor) -> None:
         self.query = query
 
-    def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any
-    ) -> Tensor:
+    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **_: Any):
         q = hidden_states @ self.query.T.to(hidden_states)
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         k, v = text @ attn.to_k.weight.T, text @ attn.to_v.weight.T
         if encoder_hidden_states is None:
-            k, v = (
-                torch.stack([torch.cat([x[0], x[max(frame - 1, 0)]]) for frame in range(len(x))])
-                for x in (k, v)
-            )
+            seen = torch.tensor([[0, max(frame - 1, 0)] for frame in range(len(q))])
+            k, v = (x[seen].flatten(1, 2) for x in (k, v))
         return attn.to_out[0](attended(q, k, v, attn.heads))
 
 
@@ -47,57 +43,42 @@ def standardized(x: Tensor, dims: tuple[int, ...], small: float = 1e-5) -> Tenso
 def in_time(x: Tensor, own: dict[str, Tensor], heads: int, positions: bool) -> Tensor:
     """What attention over time adds to [frames, places, channels], place by place."""
     own = {name: weight.to(x) for name, weight in own.items()}
-    frames, _, channels = x.shape
+    frames, places, channels = x.shape
     normed = standardized(x, (-1,))
     if positions:
         half = channels // 2
         angles = np.arange(frames)[:, None] / 10_000 ** (np.arange(half)[None] / half)
         normed = normed + torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], 1)).to(x)[:, None]
-    added = torch.zeros_like(x)
-    for place in range(x.shape[1]):
+    added = []
+    for place in range(places):
         q, k, v = (normed[:, place] @ own[f"to_{part}.weight"].T for part in "qkv")
-        out = attended(q, k, v, heads) @ own["to_out.0.weight"].T + own["to_out.0.bias"]
-        added = (
-            added + torch.nn.functional.one_hot(torch.tensor(place), x.shape[1]).to(x)[:, None] * out[:, None]
-        )
-    return added
+        added.append(attended(q, k, v, heads) @ own["to_out.0.weight"].T + own["to_out.0.bias"])
+    return torch.stack(added, 1)
 
 
 def convolved(x: Tensor, own: dict[str, Tensor]) -> Tensor:
     """What two convolutions over time add to [frames, channels, h, w], each frame from its neighbours."""
     for part in ("down", "up"):
-        weight, frames = own[f"{part}.weight"].to(x), len(x)
-        x = torch.stack(
-            [
-                sum(
-                    torch.einsum("oc,chw->ohw", weight[:, :, tap], x[frame + tap - 1])
-                    for tap in range(3)
-                    if 0 <= frame + tap - 1 < frames
-                )
-                for frame in range(frames)
-            ]
-        )
+        weight, beside = own[f"{part}.weight"].to(x), torch.zeros_like(x[:1])
+        taps = torch.cat([beside, x[:-1]]), x, torch.cat([x[1:], beside])
+        x = sum(torch.einsum("oc,fchw->fohw", weight[:, :, i], tap) for i, tap in enumerate(taps))
     return x
 
 
 def network(unet: nn.Module, weights: dict[str, Tensor], joint: bool, positions: bool) -> nn.Module:
     """A copy of a UNet that runs one clip, with the given weights in the places that their names say."""
     unet = copy.deepcopy(unet)
-    unet.set_attn_processor(
-        {
-            name: Processor(weights[name.removesuffix("processor") + "to_q.weight"])
-            for name in unet.attn_processors
-        }
-    )
+    queries = {name: weights[name.removesuffix("processor") + "to_q.weight"] for name in unet.attn_processors}
+    unet.set_attn_processor({name: Processor(query) for name, query in queries.items()})
     for name, module in unet.named_modules():
         part = {key: {k.split(key)[1]: w for k, w in weights.items() if k.startswith(name + key)}
                 for key in (".attn_temp.", ".conv_temporal.")}  # fmt: skip
         if name and part[".attn_temp."]:
-            module.register_forward_hook(
-                lambda module, _, x, own=part[".attn_temp."]: (
-                    x + in_time(x, own, module.attn1.heads, positions)
-                )
-            )
+
+            def add(module, _, x, own=part[".attn_temp."]):
+                return x + in_time(x, own, module.attn1.heads, positions)
+
+            module.register_forward_hook(add)
         if name and part[".conv_temporal."]:
             module.register_forward_hook(lambda _, __, x, own=part[".conv_temporal."]: x + convolved(x, own))
         if joint and isinstance(module, nn.GroupNorm) and ".attentions." not in f".{name}.":

@@ -5,10 +5,11 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from regrain.editing import Adapter, ArrayClip, EditRequest
-from regrain.editing.methods.tuning import learn_clip
+from regrain.editing.methods.tuning import Tuning, learn_clip
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 
@@ -37,14 +38,21 @@ def params(**given: Any) -> TuneAVideoParams:
 
 def tuning(model: Any, asked: EditRequest | None = None, **given: Any) -> Iterator[Any]:
     """The events of a tuning."""
-    asked = asked or request()
-    return learn_clip(model, asked, params(**given))
+    return learn_clip(model, asked or request(), params(**given))
 
 
 def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapter:
     """The adapter of a tuning."""
     with torch.no_grad():
         return list(tuning(model, asked, **given))[-1].adapter
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the steps for which gradients are computed from now on."""
+    taken, gradients = [], Tuning.gradients
+    noted = lambda self, learner: taken.append(learner.steps) or gradients(self, learner)  # noqa: E731
+    monkeypatch.setattr(Tuning, "gradients", noted)
+    return taken
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

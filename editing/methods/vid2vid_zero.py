@@ -186,14 +186,18 @@ def make_plan(
 def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> frozenset[str]:
     """Find the names of the self-attention layers that start with one of the listed prefixes.
 
+    Of prefixes joined by `|`, the first that a layer starts with.
+
     Raises:
         RequestError: A prefix matches no layer; names the nearest one.
     """
     names = [site.name for site in sites if site.kind == "self"]
     found: set[str] = set()
-    for part in (part.rstrip(".") for part in asked):
-        here = [name for name in names if f"{name}.".startswith(f"{part}.")]
-        if not here:
+    for part in asked:
+        options = [option.strip().rstrip(".") for option in part.split("|")]
+        matches = ([name for name in names if f"{name}.".startswith(f"{option}.")] for option in options)
+        here = next(filter(None, matches), None)
+        if here is None:
             layers = sorted({name.partition(".transformer_blocks")[0] for name in names})
             raise RequestError(
                 "params.dense_layers", f"{shorten(part)} was not found. {suggest(part, layers)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,6 @@ from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.stable_diffusion import StableDiffusion
-
-# Where a default of a method names layers that this UNet does not have, as at its finest level.
-DEFAULTS: Mapping[str, Mapping[str, object]] = {
-    "vid2vid_zero": {
-        "dense_layers": "down_blocks.1.attentions.0, mid_block.attentions.0, up_blocks.0.attentions.0"
-    }
-}
 
 
 @dataclass(eq=False, repr=False)
@@ -37,10 +30,6 @@ class StableDiffusionXL(StableDiffusion):
     text_encoder_2: nn.Module = field(kw_only=True)
     padding_2: int = field(default=0, kw_only=True)
     empty_is_zero: bool = field(default=True, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.defaults = {**DEFAULTS, **self.defaults}
 
     @property
     def parts(self) -> dict[str, nn.Module]:

@@ -17,8 +17,7 @@ from regrain.editing.methods.videograin import lay_out
 
 
 @pytest.fixture
-def clip(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+def clip(tmp_path, own_cache):
     frames = np.random.default_rng(0).integers(0, 256, (3, 96, 128, 3), dtype=np.uint8)
     write_video(tmp_path / "clip.mp4", frames, Fraction(8))
     labels = np.zeros((2, 96, 128), np.uint8)

@@ -56,17 +56,6 @@ def test_every_site_is_seen_once_in_order(tiny, inputs):
     ]  # fmt: skip
 
 
-def test_q_and_k_are_unscaled(tiny, inputs, expected):
-    """Attention from its definition, on what the hook hands over, gives the model's output."""
-
-    def attend(q, k, v, site):
-        return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) @ v
-
-    with torch.no_grad():
-        out = tiny.unet(*inputs, cross_attention_kwargs={"attend": attend}).sample
-    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
-
-
 def noting(seen):
     """Plain attention that notes each layer and how many tokens ask in it."""
 

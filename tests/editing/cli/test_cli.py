@@ -148,9 +148,7 @@ NOT_RUN = {
 
 
 @pytest.mark.parametrize(("start", "options"), rows(NOT_RUN))
-def test_run_refuses_by_name_and_leaves_nothing(
-    project, requests, tmp_path, capsys, monkeypatch, start, options
-):
+def test_run_refuses_and_leaves_nothing(project, requests, tmp_path, capsys, monkeypatch, start, options):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert call("run", project, "-o", "out", *options) == 2
@@ -172,9 +170,8 @@ def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(project, requ
 @pytest.mark.parametrize("arguments", [[], ["bogus"], ["run"], ["run", "x"], ["new"], ["schema", "--x"]])
 def test_usage_errors_are_one_line(capsys, arguments):
     assert call(*arguments) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
 
 
 def test_numbers_that_are_none_are_named_in_plain_words(capsys):
@@ -195,10 +192,8 @@ def test_schema_is_json_and_doctor_names_versions_device_and_estimates(capsys):
 
 def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
     change(project, seed=-1)
-    code = (
-        "import sys; from regrain.editing.__main__ import main; code = main(sys.argv[1:]);"
-        "assert not {'torch', 'diffusers', 'cv2'} & set(sys.modules); sys.exit(code)"
-    )
+    code = "import sys; from regrain.editing.__main__ import main; code = main(sys.argv[1:]);"
+    code += "assert not {'torch', 'diffusers', 'cv2'} & set(sys.modules); sys.exit(code)"
     arguments = [sys.executable, "-c", code, "run", str(project), "-o", str(tmp_path / "out")]
     before = os.times().children_user
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)

@@ -11,12 +11,9 @@ import numpy as np
 import pytest
 from tables import rows
 
+from regrain.editing import ArrayClip, EditRequest, RequestError, load_project, save_project
 from regrain.editing.__main__ import main
 from regrain.editing.cli.jobs import EditJob, Task, _count_shots, is_done, read_jobs, split, work
-from regrain.editing.errors import RequestError
-from regrain.editing.media.clip import ArrayClip
-from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import load_project, save_project
 from regrain.editing.storage import cache
 from storybook.world import render_frames, sample_scene
 

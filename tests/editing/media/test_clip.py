@@ -238,8 +238,6 @@ def test_array_clip():
 
 
 NARROW = [(1, 32), (32, 1), (1, 1), (1, 65), (1, 500), (500, 1)]  # the last three cannot be opened again
-
-
 RATES = [(fps, (51, 37)) for fps in (8, Fraction(24000, 1001), Fraction(25, 3))]
 
 

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from made_clips import flat, moving, seen, write_clip
 
-from regrain.editing.errors import ClipError
-from regrain.editing.media.clip import ArrayClip
-from regrain.editing.media.reading import open_clip
+from regrain.editing import ArrayClip, ClipError, open_clip
 from regrain.editing.media.writing import timing_of, write_lossless, write_video
 
 STAMPS = [0, 40, 47, 120, 160, 161, 400, 433]

@@ -69,12 +69,7 @@ SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
     ("make", "frames", "size", "message"),
     [
         (lambda folder: save(folder, *SOME), 4, SIZE, "has 3 masks, but the clip uses 4 frames"),
-        (
-            lambda folder: save(folder, SOME[0], SOME[1][:4]),
-            2,
-            SIZE,
-            "'00001.png' is 7x4, but the clip is 7x5",
-        ),
+        (lambda at: save(at, SOME[0], SOME[1][:4]), 2, SIZE, "'00001.png' is 7x4, but the clip is 7x5"),
         (lambda folder: save(folder, SOME[0], mode="RGB"), 1, SIZE, "RGB"),
         *((holding(data), 1, SIZE, "00000.png") for data in (b"", b"no image", b"\x89PNG\r\n\x1a\n")),
         (cut, 1, (280, 200), "00000.png"),

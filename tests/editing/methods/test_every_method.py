@@ -71,9 +71,7 @@ def test_motion_does_not_lead_over_a_break(small, method):
 SHARES = {"sdedit": {1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1}, "fresco": {1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2}}
 
 
-@pytest.mark.parametrize(
-    "method", [name for name in METHODS if "strength" in METHODS[name].Params.model_fields]
-)
+@pytest.mark.parametrize("method", having("strength"))
 def test_strength_is_the_share_of_the_schedule_that_is_run(small, method):
     for strength, taken in SHARES[method].items():
         events = edit_clip(small, requested(method), params(method, strength=strength))
@@ -89,9 +87,8 @@ def test_strength_is_the_share_of_the_schedule_that_is_run(small, method):
 def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
     rows, predict, results = [], small.predict, []
     monkeypatch.setattr(small, "predict", lambda x, *args: rows.append(len(x)) or predict(x, *args))
-    given = params(
-        method, steps=2, guidance_scale=2.0, **{"optimise_until": 0.0} if method == "fresco" else {}
-    )
+    more = {"optimise_until": 0.0} if method == "fresco" else {}
+    given = params(method, steps=2, guidance_scale=2.0, **more)
     for fits in (True, False):
         monkeypatch.setattr(small, "halves_fit", lambda *_, fits=fits: fits)
         rows.clear()

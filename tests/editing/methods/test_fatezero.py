@@ -17,12 +17,11 @@ from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.window import working_clip
 
 FRAMES, SIZE, STEPS = 3, 64, 4
-
-
+FOX = "a fox on the grass"
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def request(prompt="a fox on the grass") -> EditRequest:
+def request(prompt=FOX) -> EditRequest:
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
     texts = {"source_prompt": "a cat on the grass", "prompt": prompt}
     return EditRequest(ArrayClip(pixels), None, (), method="fatezero", **texts)
@@ -72,14 +71,9 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny, monke
 @pytest.mark.parametrize(
     ("prompt", "given", "field", "message"),
     [
-        (
-            "a fox on the grass",
-            {"blend_words": "cta", "blend_self": True},
-            "params.blend_words",
-            "Did you mean 'cat'",
-        ),
+        (FOX, {"blend_words": "cta", "blend_self": True}, "params.blend_words", "Did you mean 'cat'"),
         ("a big cat on the grass", {"blend_self": True}, "params.blend_words", "Name a word"),
-        ("a fox on the grass", {"emphasis_words": "fix=3"}, "params.emphasis_words", "Did you mean 'fox'"),
+        (FOX, {"emphasis_words": "fix=3"}, "params.emphasis_words", "Did you mean 'fox'"),
         ("a fox on grass", {"cross_control": "replace"}, "prompt", "refine"),
     ],
 )
@@ -92,10 +86,8 @@ def test_words_that_are_not_there_are_named(tiny, prompt, given, field, message)
 def test_emphasis_words():
     gained = ("watercolor", "sketch")
     assert fatezero.emphasis(params(emphasis=4.0), gained) == {"watercolor": 4.0, "sketch": 4.0}
-    assert fatezero.emphasis(params(emphasis=4.0, emphasis_words="sketch=2, Red fox"), gained) == {
-        "sketch": 2.0,
-        "Red fox": 4.0,
-    }
+    named = params(emphasis=4.0, emphasis_words="sketch=2, Red fox")
+    assert fatezero.emphasis(named, gained) == {"sketch": 2.0, "Red fox": 4.0}
     assert fatezero.emphasis(params(), gained) == {}
     for factor in ("much", "nan", "-1", "21"):
         with pytest.raises(RequestError, match="WORD=FACTOR with a factor from 0 to 20"):

@@ -6,28 +6,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_control_net
-from tuning_runs import FRAMES, learned, request, same
+from tuning_runs import FRAMES, counted, learned, request, same
 from wiring import BASES, check_formulas, drive, requested
 
-from regrain.editing import edit, save_adapter
-from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.methods.tuning import Tuning
-from regrain.editing.models.adapters import Adapter
+from regrain.editing import Adapter, ModelError, RequestError, edit, save_adapter, tune
 from regrain.editing.models.tuned import tuned
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.runner import tune
 from regrain.editing.recipe.events import Finished, Losses, Progress, Stage, Tuned
 
 QUICK = {"steps": 2, "preview_every": 0, "tune_steps": 2, "tune_preview_every": 0}
 EDITS = [name for name, method in METHODS.items() if not method.setup]
 INVERTS = [name for name, method in METHODS.items() if "inversion" in method.needs]
-pytestmark = pytest.mark.usefixtures("own_cache")
-
-
-@pytest.fixture(autouse=True)
-def _no_grad():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
 
 
 @pytest.fixture
@@ -43,13 +33,8 @@ def edited(model, asked):
     return last
 
 
-# --- The other methods
-
-
 @pytest.mark.parametrize("method", METHODS)
-def test_on_a_tuned_model_methods_follow_their_formulas_and_every_call_has_the_weights(
-    small, adapter, tmp_path, monkeypatch, method
-):
+def test_tuned_models_follow_the_formulas_in_every_call(small, adapter, tmp_path, monkeypatch, method):
     brought, predict = [], small.predict
 
     def spy(x, step, text, change, **named):
@@ -62,9 +47,8 @@ def test_on_a_tuned_model_methods_follow_their_formulas_and_every_call_has_the_w
     run = drive(tuned(small, adapter), asked, tmp_path / "tuned", **BASES[method])
     if method != "tune_a_video":  # whose formulas begin with the tuning
         check_formulas(run)
-        assert [(c.stage, c.step, len(c.x)) for c in run.calls] == [
-            (c.stage, c.step, len(c.x)) for c in plain.calls
-        ]
+        one, other = ([(c.stage, c.step, len(c.x)) for c in each.calls] for each in (run, plain))
+        assert one == other
     assert len(brought) == len(run.calls)
     queries = {n.removesuffix(".to_q.weight"): w for n, w in adapter.weights.items() if "attn_temp" not in n}
     for change in brought:
@@ -76,10 +60,8 @@ def test_on_a_tuned_model_methods_follow_their_formulas_and_every_call_has_the_w
 @pytest.mark.parametrize("method", EDITS)
 def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method):
     adapter = learned(small, requested("tune_a_video"), tune_steps=0)
-    runs = [
-        drive(model, requested(method), tmp_path / name, **BASES[method])
-        for name, model in (("plain", small), ("tuned", tuned(small, adapter)))
-    ]
+    models = {"plain": small, "tuned": tuned(small, adapter)}
+    runs = [drive(models[name], requested(method), tmp_path / name, **BASES[method]) for name in models]
     one, other = ([x.clone() for x in run.decoded] for run in runs)
     assert all(torch.equal(*both) for both in zip(one, other, strict=True))
     assert np.array_equal(*(np.asarray(run.result.frames) for run in runs))
@@ -103,13 +85,8 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
         assert len(drive(small, asked, tmp_path, **BASES[method]).of("inverting")) == first
 
 
-# --- Tune-A-Video
-
-
-def test_an_inversion_is_cached_by_all_that_it_depends_on_and_the_result_shows_its_maps(
-    small, adapter, tmp_path, monkeypatch
-):
-    net = write_control_net(tmp_path / "net", small.unet, 0.05, conditioning_embedding_out_channels=(8, 8))
+def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(small, adapter, tmp_path, monkeypatch):
+    net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     view, asked = tuned(small, adapter), replace(requested("tune_a_video"), adapter="given")
     base = {"steps": 2, "preview_every": 0}
@@ -133,8 +110,8 @@ def test_other_frame_counts_start_from_noise(small, tmp_path):
         assert np.asarray(result.frames).shape == (frames, 16, 16, 3)
         assert np.array_equal(result.frames, edited(small, asked).result.frames)
         assert not np.array_equal(result.frames, edited(small, replace(asked, seed=1)).result.frames)
-    for method, params in (("tune_a_video", given), ("vid2vid_zero", given)):
-        asked = request(5, adapter=str(path), method=method, params=params)
+    for method in ("tune_a_video", "vid2vid_zero"):
+        asked = request(5, adapter=str(path), method=method, params=given)
         with pytest.raises(ModelError, match=r"^adapter: It was tuned on 3 frames, but the clip has 5"):
             list(edit(asked, small))
 
@@ -145,15 +122,11 @@ def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
     events = list(edit(asked, small))
     whole = events[-1]
     made = [event for event in events if isinstance(event, Tuned)][-1]
-    assert [e.name for e in events if isinstance(e, Stage)] == [
-        "loading", "tuning", "inverting", "editing", "decoding", "measuring"
-    ]  # fmt: skip
-    assert set(whole.report["seconds"]) == {e.name for e in events if isinstance(e, Stage)}
-    save_adapter(made.adapter, tmp_path / "clip.safetensors")
+    stages = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]
+    assert [e.name for e in events if isinstance(e, Stage)] == stages == list(whole.report["seconds"])
+    save_adapter(made.adapter, path := tmp_path / "clip.safetensors")
     # The adapter's own settings count, not those of the request.
-    chosen = replace(
-        asked, adapter=str(tmp_path / "clip.safetensors"), params={"steps": 2, "preview_every": 0}
-    )
+    chosen = replace(asked, adapter=str(path), params={"steps": 2, "preview_every": 0})
     events = list(edit(chosen, small))
     assert not [e for e in events if isinstance(e, Tuned | Losses)]
     assert "tuning" not in [e.name for e in events if isinstance(e, Stage)]
@@ -170,9 +143,8 @@ def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
 def test_the_report_warns_of_another_clip(small, tmp_path):
     save_adapter(learned(small, request(size=24), tune_steps=0), tmp_path / "clip.safetensors")
     asked = request(adapter=str(tmp_path / "clip.safetensors"), params={"steps": 1, "preview_every": 0})
-    assert edited(small, asked).report["warnings"] == [
-        "The adapter was tuned on another clip or other frames of it."
-    ]
+    (warning,) = edited(small, asked).report["warnings"]
+    assert warning == "The adapter was tuned on another clip or other frames of it."
 
 
 def test_progress_has_time_left_in_every_stage(small):
@@ -204,9 +176,6 @@ def test_closing_an_edit_keeps_what_was_learned(small, monkeypatch):
     events = edit(asked, small)
     next(e for e in events if isinstance(e, Progress) and e.done == 2)
     events.close()
-    taken, gradients = [], Tuning.gradients
-    monkeypatch.setattr(
-        Tuning, "gradients", lambda self, learner: taken.append(learner.steps) or gradients(self, learner)
-    )
+    taken = counted(monkeypatch)
     edited(small, asked)
     assert taken == [2]

@@ -18,8 +18,6 @@ from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.inversion import is_learned, null_text
 
 STEPS = 2
-
-
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -28,13 +26,8 @@ def noise(seed=0):
 
 
 def test_an_unknown_layer_is_named_with_the_nearest(tiny):
-    with pytest.raises(
-        RequestError, match=r"params.dense_layers: 'up_blocks.0' was not found. Did you mean 'up_blocks"
-    ):
+    with pytest.raises(RequestError, match=r"^params.dense_layers: 'up_blocks.0' .* Did you mean 'up_blocks"):
         vid2vid_zero.dense_sites(tiny.sites, ("mid_block", "up_blocks.0"))
-
-
-# --- Null-text inversion
 
 
 @pytest.mark.parametrize(
@@ -77,13 +70,9 @@ def test_rates_and_the_end_of_learning(tiny, monkeypatch):
         return text, 0.0
 
     monkeypatch.setattr(inversion, "_descend", descend)
-    x = torch.zeros(1, 1, 1, 1)
-    list(
-        null_text(
-            [x] * 51, lambda x, step, text: (x, x), lambda x, step: (x, x), tiny.schedule.sampling(50),
-            torch.zeros(1, 2, 3), guidance_scale=2.0, inner_steps=1,
-        )
-    )  # fmt: skip
+    x, text, steps = torch.zeros(1, 1, 1, 1), torch.zeros(1, 2, 3), tiny.schedule.sampling(50)
+    answer = lambda *_: (x, x)  # noqa: E731
+    list(null_text([x] * 51, answer, answer, steps, text, guidance_scale=2.0, inner_steps=1))
     assert seen == [pytest.approx((1e-2 * (1 - i / 100), 1e-5 + 2e-5 * i)) for i in range(50)]
 
 
@@ -167,9 +156,8 @@ def test_learning_in_half_precision_loses_no_gradient():
     loss = (start.requires_grad_(True).half() * 0.01 - goal.half()).square().mean()
     assert not torch.autograd.grad(loss, start)[0].any()
 
-    text, _ = _descend(
-        lambda text: (text.half() * 0.01).float().expand(1, 100, 100)[0], start, goal, 1, 1e-3, 0.0
-    )
+    reach = lambda text: (text.half() * 0.01).float().expand(1, 100, 100)[0]  # noqa: E731
+    text, _ = _descend(reach, start, goal, 1, 1e-3, 0.0)
     assert text.dtype == torch.float32
     assert float(text) == pytest.approx(1e-3, rel=0.01)
 
@@ -185,14 +173,8 @@ def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(small,
     asked, learned, original = requested("vid2vid_zero"), [], vid2vid_zero.null_text
     monkeypatch.setattr(vid2vid_zero, "null_text", lambda *a, **k: learned.append(1) or original(*a, **k))
     base = BASES["vid2vid_zero"] | {"inversion": "null_text", "inner_steps": 1, "steps": 2}
-    others = (
-        {"guidance_scale": 3.0},
-        {"learn_with": "sampling"},
-        {"learn_with": "sampling", "keys": "own"},
-        {"learn_with": "sampling", "dense_layers": ""},
-        {"learning_rate": 0.02},
-        {"inner_steps": 2},
-    )
+    others = [{"guidance_scale": 3.0}, {"learning_rate": 0.02}, {"inner_steps": 2}]
+    others += [{"learn_with": "sampling"} | more for more in ({}, {"keys": "own"}, {"dense_layers": ""})]
     for number, given in enumerate(({}, *others), 1):
         for _ in range(2):
             finish(edit_clip(small, asked, check_params("vid2vid_zero", base | given)))

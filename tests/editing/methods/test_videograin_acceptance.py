@@ -1,8 +1,9 @@
 """The acceptance behaviours of VideoGrain, by the number they have in its specification.
 
-Elsewhere: 2 to 4 in attention/test_regions.py; 9, most of 12 and 16 in every run of test_wiring.py, by
-videograin_formulas.py; 11's reconstruction and 14 in test_built_in.py; 15 in motion/test_flow.py and
-attention/test_frames.py; 16's identities in models/test_features.py.
+Elsewhere: 2 to 4 in attention/test_regions.py; 7, 9, most of 12 and 16 in every run of test_wiring.py, by
+videograin_formulas.py; 10 in models/test_intervention.py; 11 in diffusion/test_schedule.py, and with 14 in
+test_built_in.py; 15 in motion/test_flow.py and attention/test_frames.py; 16's identities in
+models/test_features.py.
 """
 
 import json
@@ -12,7 +13,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
 from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
 from regrain.editing.attention.backends import attention
@@ -26,7 +26,7 @@ from regrain.editing.diffusion.text import spans
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize
 from regrain.editing.methods import videograin
-from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.registry import resolve_params
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe import modulation
@@ -56,10 +56,7 @@ def ask_for(labels, *prompts, source="a cat and a dog on the grass", size=SIZE, 
     rng = np.random.default_rng(0)
     clip = ArrayClip(rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), fps=Fraction(8))
     names = ("a cat", "a dog", "the grass")
-    regions = tuple(
-        Region(f"region {i}", i + 1, prompt=prompt, source=names[i], margin=0)
-        for i, prompt in enumerate(prompts)
-    )
+    regions = tuple(Region(f"region {i}", i + 1, text, names[i], margin=0) for i, text in enumerate(prompts))
     return EditRequest(clip, labels, regions, source_prompt=source, **given)
 
 
@@ -116,18 +113,13 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
     from diffusers import UNet2DConditionModel
 
     config = json.loads((ASSETS / "checkpoints" / "sd1" / "unet" / "config.json").read_text())
+    tokens = {}
+    noted = {"attend": lambda q, k, v, site: tokens.update({site.name: q.shape[2]}) or q}
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
         sites = install(unet)
-        tokens = {}
-        unet(
-            torch.empty(1, 4, 64, 64),
-            torch.tensor(1),
-            torch.empty(1, 77, 768),
-            cross_attention_kwargs={
-                "attend": lambda q, k, v, site: tokens.__setitem__(site.name, q.shape[2]) or q
-            },
-        )
+        given = torch.empty(1, 4, 64, 64), torch.tensor(1), torch.empty(1, 77, 768)
+        unet(*given, cross_attention_kwargs=noted)
     assert len(sites) == len(tokens) == 32
     assert all(Grid(1, 64, 64).at(site).tokens == tokens[site.name] for site in sites)
     request = ask_for(two_boxes(1, 512), "a panda", "a fox", size=512)
@@ -139,15 +131,11 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
             q, k = random(2, 2, 1, side * side, 8, seed=side)
             text = random(2, 1, 77, 8)
             plain = attention(q, k, k), attention(q, text, text)
-            ours = tuple(
-                attend(q, x, x, layer(kind, 64 // side)) for kind, x in (("self", k), ("cross", text))
-            )
+            ours = [attend(q, x, x, layer(kind, 64 // side)) for kind, x in (("self", k), ("cross", text))]
             changed[side * side] = [not torch.equal(a, b) for a, b in zip(ours, plain, strict=True)]
-        counts = [
-            sum(changed[tokens[site.name]][index] for site in sites if site.kind == kind)
-            for index, kind in enumerate(("self", "cross"))
-        ]
-        assert tuple(counts) == expected
+        for index, kind in enumerate(("self", "cross")):
+            of = [changed[tokens[site.name]][index] for site in sites if site.kind == kind]
+            assert sum(of) == expected[index]
     steps = tiny.schedule.sampling(50)
     xi = [fade(VideoGrainParams(), step) for step in steps]
     assert [x > 0 for x in xi] == [True] * 15 + [False] * 35
@@ -160,11 +148,6 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
         assert torch.equal(attend(q, text, text, CROSS), attention(q, text, text)) == plain
 
 
-def test_06_the_papers_half_is_the_conditional_the_releases_the_other():
-    halves = [resolve_params("videograin", {"preset": p}, {})[0].guidance_half for p in ("paper", "released")]
-    assert halves == ["cond", "uncond"]
-
-
 @pytest.mark.parametrize("half", ["uncond", "cond", "both"])
 def test_06_halves_of_guidance_also_when_they_come_alone(tiny, half):
     request = two_animals()
@@ -175,13 +158,10 @@ def test_06_halves_of_guidance_also_when_they_come_alone(tiny, half):
         both = together(q, keys, keys, site)
         for rows, part in zip(("uncond", "cond"), both.chunk(2), strict=True):
             at = slice(None, FRAMES) if rows == "uncond" else slice(FRAMES, None)
+            own = q[at], keys[at], keys[at]
             alone, _ = hook(tiny, request, guidance_half=half, rows=(rows,))
-            assert torch.equal(alone(q[at], keys[at], keys[at], site), part)
-            plain = (
-                all_frames(q[at], k[at], k[at], FRAMES)
-                if site is SELF
-                else attention(q[at], text[at], text[at])
-            )
+            assert torch.equal(alone(*own, site), part)
+            plain = all_frames(*own, FRAMES) if site is SELF else attention(*own)
             untouched = rows == "uncond" if site is CROSS else half not in (rows, "both")
             assert torch.equal(part, plain) == untouched
 
@@ -196,44 +176,7 @@ def strengths(monkeypatch, attend, q, k, site):
     return seen[-1]
 
 
-def test_07_size_term_by_formula(tiny, monkeypatch):
-    request = two_animals()
-    q, k = random(2, 2 * FRAMES, 2, 64, 8)
-    text = random(2 * FRAMES, 2, 77, 8)
-    layout = hook(tiny, request)[1]
-    codes = layout.codes(SELF)
-    whole = {c: (codes == c).sum() / codes.numel() for c in range(3)}
-    for preset, uncovered, over in (("paper", None, 1), ("released", 1.0, FRAMES)):
-        given = VideoGrainParams.PRESETS[preset] | {"guidance_half": "both", "levels": "all"}
-        attend, _ = hook(tiny, request, amount=0.5, **given)
-        label, _, a = strengths(monkeypatch, attend, q, k, SELF)
-        for code in range(3):
-            term = 1 - whole[code] / over if code or uncovered is None else torch.tensor(uncovered)
-            torch.testing.assert_close(a[codes.view(1, -1) == code].unique(), (0.5 * 0.3 * term)[None])
-        assert (label.view(FRAMES, -1)[codes == 0] == (0 if preset == "paper" else -1)).all()
-        _, _, a = strengths(monkeypatch, attend, q, text, CROSS)
-        for frame in range(FRAMES):
-            for code in (1, 2):
-                share = (codes[frame] == code).float().mean()
-                torch.testing.assert_close(a[frame][codes[frame] == code].unique(), (0.5 * (1 - share))[None])
-            background = a[frame][codes[frame] == 0]
-            assert (background == (0 if preset == "paper" else 0.5)).all()
-
-
-def test_07_in_cross_attention_the_size_is_each_frames_own(tiny, monkeypatch):
-    labels = two_boxes()
-    labels[1, :, :12] = 0  # the first region is smaller in the second frame
-    attend, layout = hook(tiny, ask_for(labels, "a panda", "a fox"))
-    q, text = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
-    _, _, a = strengths(monkeypatch, attend, q, text, CROSS)
-    codes = layout.codes(SELF)
-    first, second = (a[frame][codes[frame] == 1].unique() for frame in (0, 1))
-    assert len(first) == len(second) == 1
-    assert (codes[1] == 1).sum() < (codes[0] == 1).sum()
-    assert second > first
-
-
-# --- 8 and 9: words
+# --- 8: words
 
 JOG, GRASS = "are jogging under cherry", "on grass meadow before cherry trees"
 EDITS = [
@@ -278,13 +221,6 @@ EDITS = [
     (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees"),  # the demo: its "man" is below
     (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees|"),  # and its visualised attention
 ]  # fmt: skip
-POSITIONS = {  # what the specification names
-    (f"Iron Man and Spiderman {JOG} blossoms", "Iron Man"): (1, 2),
-    (f"Iron Man and Spiderman {JOG} blossoms", "Spiderman"): (4,),
-    (f"Iron Man and Spiderman {JOG} blossoms", "cherry blossoms"): (8, 9),
-    (f"Spiderman and Polar Bear in sunglasses {GRASS}", "Polar Bear"): (3, 4),
-    (f"Spiderman and Polar Bear in sunglasses {GRASS}", "sunglasses"): (6,),
-}
 
 
 def test_08_every_local_prompt_is_found_exactly_once(tiny):
@@ -304,7 +240,6 @@ def test_08_every_local_prompt_is_found_exactly_once(tiny):
             positions = spans(text, *composed.spans[region.label])
             assert len(found) == 1, (prompt, region.prompt)
             assert positions == tuple(range(found[0], found[0] + len(own)))
-            assert positions == POSITIONS.get((prompt, region.prompt), positions)
 
 
 def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
@@ -323,75 +258,14 @@ def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
 
 
 def test_08_repeated_words_plurals_and_punctuation(tiny):
-    regions = [
-        Region("a", 1, source="a cat", prompt="a panda"),
-        Region("b", 2, source="a cat", prompt="two foxes"),
-        Region("c", 3, source="cat", prompt=""),
-    ]
+    regions = [Region("a", 1, "a panda", "a cat"), Region("b", 2, "two foxes", "a cat")]
+    regions += [Region("c", 3, "", "cat")]
     composed = compose("A cat, a cat (and cats); the cat!", "", regions)
     assert composed.text == "a panda, two foxes (and cats); the cat!"
     assert [composed.text[slice(*composed.spans[i])] for i in (1, 2, 3)] == ["a panda", "two foxes", "cat"]
     found = [spans(tiny.embed([composed.text]), *composed.spans[i]) for i in (1, 2, 3)]
     assert found[0] == (1, 2)
     assert len(set().union(*found)) == sum(map(len, found))
-
-
-def test_08_start_end_and_padding_belong_to_nobody(tiny):
-    request = ask_for(two_boxes(), "a panda", "")
-    layout, _ = videograin.lay_out(tiny, request, GRID)
-    length = tiny.embed([request.composed.text]).lengths[0]
-    assert layout.words[0] == -1
-    assert (layout.words[length - 1 :] == -1).all()
-    assert (layout.words == 1).sum() == 2
-
-
-# --- 10 to 12: inflation, inversion, blending
-
-
-def test_10_one_frame_is_the_image_model_and_equal_frames_are_that_frame(tiny):
-    x = random(1, 4, 8, 8)
-    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"])
-
-    def full(frames):
-        def attend(q, k, v, site):
-            plain = scaled_dot_product_attention(q, k, v)
-            return plain if site.kind == "cross" else all_frames(q, k, v, frames)
-
-        return Intervention(attend, (joint_norm(frames),))
-
-    one = tiny.predict(x, step, text, full(1))[1]
-    with torch.no_grad():
-        torch.testing.assert_close(one, tiny.unet(x, step.t, text.vectors).sample, atol=1e-5, rtol=1e-4)
-    many = tiny.predict(x.repeat(FRAMES, 1, 1, 1), step, text, full(FRAMES))[1]
-    torch.testing.assert_close(many, one.expand(FRAMES, -1, -1, -1), atol=1e-5, rtol=1e-4)
-
-
-def test_11_the_released_inversion_takes_49_steps_and_ends_where_sampling_starts(tiny):
-    steps = tiny.schedule.inversion(50, "videograin")
-    assert [step.t for step in steps] == list(range(1, 962, 20))
-    start = tiny.schedule.sampling(50)[0]
-    assert (steps[-1].signal_next, steps[-1].noise_next) == (start.signal, start.noise)
-    assert start.t == 981
-
-
-def test_12_outside_is_the_inversion_or_as_released_the_source_with_fresh_noise(tiny):
-    step_to_clean = tiny.schedule.sampling(50)[-1]
-    for convention, length in (("paper", 51), ("videograin", 50)):
-        inversion = tiny.schedule.inversion(50, convention)
-        levels = [
-            *((s.signal, s.noise) for s in inversion),
-            (inversion[-1].signal_next, inversion[-1].noise_next),
-        ]
-        inverted = [torch.full((1, 1, 1, 1), noise) for _, noise in levels]
-        assert len(inverted) == length
-        for step in tiny.schedule.sampling(50)[:-1]:
-            kept = videograin.outside(inverted, step, "inversion", torch.Generator())
-            assert float(kept) == pytest.approx(step.noise_next)
-        assert videograin.outside(inverted, step_to_clean, "inversion", torch.Generator()) is inverted[0]
-    z0, last = random(FRAMES, 4, 8, 8), tiny.schedule.sampling(50)[-1]
-    noisy = videograin.outside([z0], last, "noise", torch.Generator().manual_seed(5))
-    torch.testing.assert_close(noisy, add_noise(z0, random(FRAMES, 4, 8, 8, seed=5), last))
-    assert last.noise == pytest.approx(0.0412, abs=1e-3)  # what the release leaves in the background
 
 
 def test_12_what_is_blended_outside_is_not_what_the_regions_begin_with(tiny):
@@ -406,20 +280,13 @@ def test_12_what_is_blended_outside_is_not_what_the_regions_begin_with(tiny):
     assert abs(torch.corrcoef(torch.stack([begun[0].flatten(), blended[0].flatten()]))[0, 1]) < 0.3
 
 
-# --- 13: with trained weights
-
-
 @pytest.fixture(scope="module")
 def trained():
     """The built-in model and the first example: layout, texts, latents, noise, and the modulated steps."""
     model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "01_two_animals")
     frames = resize(request.clip.read(0, 4), (model.size, model.size))
-    request = EditRequest(
-        ArrayClip(request.clip.read(0, 4), fps=Fraction(8)),
-        request.labels[:4],
-        request.regions,
-        source_prompt=request.source_prompt,
-    )
+    clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
+    request = EditRequest(clip, request.labels[:4], request.regions, request.source_prompt)
     latents = model.encode(frames)
     layout, text = videograin.lay_out(model, request, model.grid(*frames.shape[:3]))
     steps = [s for s in model.schedule.sampling(20) if fade(VideoGrainParams(), s) > 0]
@@ -448,11 +315,8 @@ def masses(known, amount=1.0, **given):
     model.predict(x, step, text["cond"], Intervention(watch))
     maps, finest = heat.maps(layout.columns), AttentionLayer("x", "cross", "", min(heat.scope.strides))
     labels = layout.codes(finest).view(len(x), *heat.scope.size).numpy()
-    means = [
-        [maps[name].after[(labels == i) == inside].mean() for inside in (True, False)]
-        for i, name in enumerate(layout.names, 1)
-    ]
-    inside, outside = np.mean(means, 0)
+    after = [(maps[name].after, labels == i) for i, name in enumerate(layout.names, 1)]
+    inside, outside = (np.mean([x[place == side].mean() for x, place in after]) for side in (True, False))
     return inside, outside, float(np.mean(own))
 
 
@@ -524,52 +388,31 @@ def test_18_degenerate_layouts_stay_finite_and_within_bounds(tiny, monkeypatch, 
             assert ((a >= 0) & (a <= 1)).all()
 
 
-# --- presets and spans
-
-
 def test_presets_set_what_their_source_does():
     paper, _ = resolve_params("videograin", {"preset": "paper"}, {"joint_norm": False})
-    released, resolved = resolve_params(
-        "videograin", {"preset": "released", "levels": "all"}, {"blend": False}
-    )
-    assert paper == VideoGrainParams()
-    assert released == VideoGrainParams(
-        preset="released",
-        levels="all",
-        guidance_half="uncond",
-        uncovered="repelled",
-        size_over_frames=True,
-        blend_with="noise",
-        inversion="released",
-        inject_until=0.0,
-    )
+    given = {"preset": "released", "levels": "all"}
+    released, resolved = resolve_params("videograin", given, {"blend": False})
+    assert paper == VideoGrainParams(guidance_half="cond")
+    given |= {"guidance_half": "uncond", "uncovered": "repelled", "size_over_frames": True}
+    given |= {"blend_with": "noise", "inversion": "released", "inject_until": 0.0}
+    assert released == VideoGrainParams(**given)
     assert resolved["levels"]["source"] == "given"
     assert resolved["uncovered"]["source"] == "preset"
 
 
-@pytest.mark.parametrize(
-    ("steps", "redraw", "again"), [(20, 0.4, 8), (20, 0.0, 0), (10, 0.9, 9), (1, 0.9, 0)]
-)
-def test_never_all_steps_are_taken_again(steps, redraw, again):
-    assert VideoGrainParams(steps=steps, redraw=redraw).steps_again == again
+def test_never_all_steps_are_taken_again():
+    for steps, redraw, again in ((20, 0.4, 8), (20, 0.0, 0), (10, 0.9, 9), (1, 0.9, 0)):
+        assert VideoGrainParams(steps=steps, redraw=redraw).steps_again == again
 
 
 @pytest.mark.parametrize("pixel", ["3,0,0", "0,64,0", "0,0,64"])
 def test_a_pixel_beside_the_clip_is_refused_before_any_work(tiny, pixel):
-    with pytest.raises(
-        RequestError, match=r"^params.heat_pixel: .* frame from 0 to 2 and a pixel inside 64 x 64"
-    ):
+    with pytest.raises(RequestError, match=r"^params.heat_pixel: .* from 0 to 2 and a pixel inside 64 x 64"):
         next(edit(replace(two_animals(), params={"heat_pixel": pixel}), tiny))
 
 
 @pytest.mark.parametrize(
-    "given",
-    [
-        {"heat_pixel": "1,2"},
-        {"heat_pixel": "-1,2,3"},
-        {"heat_grids": "3"},
-        {"heat_from": 0.5, "heat_until": 0.5},
-    ],
+    "given", [{"heat_pixel": "1,2"}, {"heat_grids": "3"}, {"heat_from": 0.5, "heat_until": 0.5}]
 )
 def test_what_to_look_at_is_checked_with_the_request(given):
     with pytest.raises(RequestError, match="^params"):

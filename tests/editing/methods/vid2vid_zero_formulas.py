@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
+    FINEST,
     FRAMES,
     Call,
     Layer,
@@ -15,6 +16,7 @@ from wiring import (
     check_plain,
     each,
     exchanged,
+    finest,
     guided,
     has_text,
     near,
@@ -34,7 +36,7 @@ def check(run: Run) -> None:
     inverting = run.of("inverting")
     latents = check_inversion(run, inverting[: params.steps])
     learned = check_learning(run, inverting[params.steps :], latents)
-    targets = run.request.targets
+    targets, scale = run.request.targets, params.guidance_scale
     inside = blended_area(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
     rebuilt = latents[-1]
@@ -44,15 +46,13 @@ def check(run: Run) -> None:
         step = call.step
         rows = Branches(run, call, x, rebuilt, learned)
         check_attention(run, call, rows)
-        ends = [
-            guided(rows.uncond(i), rows.cond(i), params.guidance_scale, step) for i in range(len(targets))
-        ]
-        x = torch.cat(ends)
+        x = torch.cat([guided(rows.uncond(i), rows.cond(i), scale, step) for i in range(len(targets))])
         if rows.source is not None:
-            rebuilt = guided(rows.source_uncond, answers(call, rows.source), params.guidance_scale, step)
+            rebuilt = guided(rows.source_uncond, answers(call, rows.source), scale, step)
         if inside is not None:
             known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
-            x = inside.repeat(len(targets), 1, 1, 1) * x + (1 - inside).repeat(len(targets), 1, 1, 1) * known
+            area = inside.repeat(len(targets), 1, 1, 1)
+            x = area * x + (1 - area) * known
     for found, expected in zip(run.decoded, x.split(FRAMES), strict=False):
         near(found, expected, "last latents")
     assert (run.result.reconstruction is not None) == params.reconstruct
@@ -86,13 +86,8 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
         assert [call.learns for call in here] == [False] + [True] * len(tries) + [False]
         assert has_text(tries[0], 0, text)
         goal, share = latents[step.total - 1 - step.index], step.index / step.total
-        losses = [
-            float(
-                (guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step) - goal).square().mean()
-            )
-            for t in tries
-        ]
-        enough = [loss < 1e-5 + 1e-3 * share for loss in losses]
+        ends = [guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step) for t in tries]
+        enough = [float((end - goal).square().mean()) < 1e-5 + 1e-3 * share for end in ends]
         assert len(tries) == (enough.index(True) + 1 if True in enough else params.inner_steps)
         rate = params.learning_rate * (1 - share / 2)
         moved = (tries[1] if len(tries) > 1 else last).text(0) - text[0]
@@ -112,7 +107,7 @@ def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
     """Of the squared distance between where a guided step leads and its goal, by the text: [L, d]."""
     step, text = cond.step, text.clone().requires_grad_(True)
     with torch.enable_grad():
-        empty = run.model.embed([""]).with_vectors(text)
+        empty = run.model.embed([run.request.negatives]).with_vectors(text)
         eps = run.model.unet(cond.x, torch.tensor(step.t), **run.model.read_by(cond.x, empty)).sample
         x0 = (cond.x - step.noise * eps) / step.signal
         error = guided((x0, eps), answers(cond, 0), run.params.guidance_scale, step) - goal
@@ -135,9 +130,8 @@ class Branches:
 
         def take(text: Tensor, latents: Tensor) -> int:
             for branch in left:
-                if has_text(call, branch, text) and torch.allclose(
-                    call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4
-                ):
+                near_by = torch.allclose(call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4)
+                if near_by and has_text(call, branch, text):
                     left.remove(branch)
                     return branch
             raise AssertionError(f"step {step.index} has no row of such a text and such latents")
@@ -189,7 +183,10 @@ def needs_source(run: Run, step: Step) -> bool:
 
 def frames_of(run: Run, layer: Layer) -> str:
     """All frames in the dense layers, some in the others."""
-    dense = any(layer.site.name.startswith(f"{name}.") for name in run.params.dense_layers)
+    # In SDXL, the first level has no attention.
+    names = [option.strip() for name in run.params.dense_layers for option in name.split("|")]
+    names = [name for name in names if name != "down_blocks.1.attentions.0" or finest(run) < FINEST]
+    dense = any(layer.site.name.startswith(f"{name}.") for name in names)
     return "all" if dense else run.params.keys
 
 

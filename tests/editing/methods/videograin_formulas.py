@@ -104,9 +104,8 @@ def in_first(share: float, step: Step) -> bool:
 
 def check_texts(run: Run, call: Call) -> None:
     """The negative prompt, and the prompt with each region's phrase as it is alone."""
-    negative, whole, panda, fox = run.model.embed(
-        [run.request.negatives, "a panda and a fox on the grass", "a panda", "a fox"]
-    ).vectors
+    prompts = [run.request.negatives, "a panda and a fox on the grass", "a panda", "a fox"]
+    negative, whole, panda, fox = run.model.embed(prompts).vectors
     spliced = whole.clone()
     spliced[1:3], spliced[4:6] = panda[1:3], fox[1:3]
     near(call.text(UNCOND), negative, "negative prompt")
@@ -166,9 +165,7 @@ def codes(run: Run, tokens: int) -> Tensor:
         return run.kept[tokens]
     labels, (height, width) = np.asarray(run.request.labels), GRIDS[tokens]
     high, wide = labels.shape[1] // height, labels.shape[2] // width
-    cells = (
-        labels.reshape(FRAMES, height, high, width, wide).transpose(0, 1, 3, 2, 4).reshape(FRAMES, tokens, -1)
-    )
+    cells = labels.reshape(FRAMES, height, high, width, wide).swapaxes(2, 3).reshape(FRAMES, tokens, -1)
     counts = np.stack([(cells == label).sum(-1) for label in (0, 1, 2)])
     found = 2 - counts[::-1].argmax(0)
     assert all({1, 2} <= set(frame.tolist()) for frame in found)
@@ -298,9 +295,8 @@ def check_free_u(run: Run) -> None:
 def check_control(run: Run) -> None:
     """The networks read the source prompt, then the negative prompt and the prompt as it was composed."""
     assert len(run.controls) == (len(run.calls) if run.params.control else 0)
-    texts = run.model.embed(
-        [run.request.source_prompt, run.request.negatives, "a panda and a fox on the grass"]
-    ).vectors
+    prompts = [run.request.source_prompt, run.request.negatives, "a panda and a fox on the grass"]
+    texts = run.model.embed(prompts).vectors
     for call, seen in zip(run.calls, run.controls, strict=False):
         expected = texts[1:] if call.branches == 2 else texts[:1]
         near(seen["text"], expected.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
@@ -321,9 +317,8 @@ def check_heat(run: Run, edits: list[Call]) -> None:
     found: dict[bool, list[Tensor]] = {True: [], False: []}
     for call in edits:
         step = call.step
-        counts = (
-            step.index + 1
-        ) / step.total > params.heat_from and step.index / step.total < params.heat_until
+        begins, ends = step.index / step.total, (step.index + 1) / step.total
+        counts = ends > params.heat_from and begins < params.heat_until
         for layer in each(call.layers, "cross"):
             if not counts or layer.tokens not in read:
                 continue

@@ -1,10 +1,11 @@
 """What a recipe asks of its model, call by call: a small model, a spy on its `predict`, and formulas.
 
 Formulas are written out here, on whole matrices, and share no code with what they check but the arithmetic of
-a step. `read` and `with_attention` are the only places that know how `predict` is called.
+a step. `drive` is the only place that knows how `predict` is called.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import import_module
@@ -20,12 +21,11 @@ from torch.nn.functional import interpolate, max_pool2d
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.schedule import Step, advance, guide
-from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.pipeline.assembly import edit_clip
-from regrain.editing.recipe.events import EditResult, Preview, Stage, Tuned
+from regrain.editing.recipe.events import EditResult, Event, Preview, Stage, Tuned
 
 FRAMES, HEIGHT, WIDTH = 3, 16, 24
 GRIDS = {96: (8, 12), 24: (4, 6), 6: (2, 3)}
@@ -37,12 +37,8 @@ SEEN = {
     "first_previous": lambda frame: [0, max(frame - 1, 0)],
     "all": lambda frame: [0, 1, 2],
 }
-
-
-# --- A small edit by each method
-
+# A small edit by each method.
 MODULATED = {"modulate_until": 1.0, "schedule_power": 1.0, "self_strength": 0.8}
-
 SHORT = {"steps": 4, "preview_every": 0}
 BASES: dict[str, dict[str, object]] = {
     "videograin": SHORT | MODULATED | {"inject_until": 0.0},
@@ -77,13 +73,10 @@ def requested(method: str, prompt: str = "", masks: bool = True, frames: int = F
     """Two regions if they are bound to their words; else one, by words and, if wanted, by its mask."""
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
     if issubclass(METHODS[method].Params, ModulatedParams):
-        regions = (
-            Region("left", 1, prompt="a panda", source="a cat", strength=0.9, negative="ugly", margin=0),
-            Region("right", 2, prompt="a fox", source="a dog", strength=0.5, margin=0),
-        )
-        return EditRequest(
-            clip(frames), labels(frames), regions, source_prompt="a cat and a dog on the grass", **given
-        )
+        left = Region("left", 1, "a panda", "a cat", strength=0.9, negative="ugly", margin=0)
+        right = Region("right", 2, "a fox", "a dog", strength=0.5, margin=0)
+        given["source_prompt"] = "a cat and a dog on the grass"
+        return EditRequest(clip(frames), labels(frames), (left, right), **given)
     given |= {"source_prompt": "a cat on the grass", "prompt": prompt or "a fox on the grass"}
     if not masks:
         return EditRequest(clip(frames), None, (), **given)
@@ -163,45 +156,27 @@ class Run:
         return [call for call in self.calls if call.stage == stage]
 
 
-def read(
-    x: Tensor, step: Step, text: PromptEmbedding, change: Intervention = PLAIN
-) -> tuple[Tensor, Step, Tensor, Any]:
-    """(x, step, vectors, attend) of a call of `predict`."""
-    return x, step, text.vectors, change.attend
-
-
-def tuned_by(x: Tensor, step: Step, text: PromptEmbedding, change: Intervention = PLAIN) -> Iterator[Tensor]:
-    """The query projections that a call brings."""
-    yield from change.queries.values()
-
-
-def with_attention(
-    attend: Callable, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention = PLAIN
-) -> tuple:
-    """The same call with another attention."""
-    return x, step, text, replace(change, attend=attend)
-
-
 def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run:
     """Run the request's method with these parameters, and note every call of the model."""
-    params, _ = resolve_params(request.method, given, model.defaults.get(request.method, {}))
+    params, _ = resolve_params(request.method, given, {})
     calls, previews, decoded, controls, versions, stage = [], {}, [], [], [], ["loading"]
     predict, decode = model.predict, model.decode
 
-    def spy(*args: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        x, step, vectors, attend = read(*args)
-        learns = torch.is_grad_enabled() and any(x.requires_grad for x in (vectors, *tuned_by(*args)))
-        call = Call(stage[0], x.clone(), step, vectors.detach().clone(), bool(named.get("recompute")), learns)
+    def spy(x, step, text, change: Intervention = PLAIN, **named: Any) -> tuple[Tensor, Tensor]:
+        given = (text.vectors, *change.queries.values())
+        learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
+        vectors, recompute = text.vectors.detach().clone(), bool(named.get("recompute"))
+        call = Call(stage[0], x.clone(), step, vectors, recompute, learns)
         calls.append(call)
 
         def attending(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             seen = [x.detach().clone() for x in (q, k, v)]
-            out = plain(q, k, v) if attend is None else attend(q, k, v, site)
+            out = plain(q, k, v) if change.attend is None else change.attend(q, k, v, site)
             call.layers.append(Layer(site, *seen, out.detach().clone()))
             return out
 
         with sensors(model.unet, call):
-            call.x0, call.eps = x0, eps = predict(*with_attention(attending, *args), **named)
+            x0, eps = predict(x, step, text, replace(change, attend=attending), **named)
         call.x0, call.eps = x0.detach(), eps.detach()
         return x0, eps
 
@@ -211,65 +186,51 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
         patch.setattr(model, "predict", spy)
         patch.setattr(model, "decode", lambda x: decoded.append(x.clone()) or decode(x))
         watch_control(patch, controls, stage)
-        events = edit_clip(model, request, params)
-        result = None
-        while result is None:
-            try:
-                event = next(events)
-            except StopIteration as stop:
-                result = stop.value
-                break
+        result = []
+
+        def finish() -> Iterator[Event]:
+            result.append((yield from edit_clip(model, request, params)))
+
+        for event in finish():
             if isinstance(event, Stage):
                 stage[0] = event.name
             if isinstance(event, Tuned):
                 versions.append(event.adapter.facts.steps)
             if isinstance(event, Preview) and stage[0] == "editing":
                 previews[calls[-1].step.index] = event
-    return Run(model, request, params, calls, previews, decoded, result, controls, versions)
+    return Run(model, request, params, calls, previews, decoded, *result, controls, versions)
 
 
-class sensors:  # noqa: N801
+@contextmanager
+def sensors(unet: torch.nn.Module, call: Call) -> Iterator[None]:
     """What happens inside the network during one call: normalisation, and the input of each up block."""
+    norm, before = unet.conv_norm_out.forward, dict[int, Tensor]()
 
-    def __init__(self, unet: torch.nn.Module, call: Call) -> None:
-        self._unet, self._call = unet, call
+    def normed(x: Tensor) -> Tensor:
+        call.normed = len(x)
+        return norm(x)
 
-    def __enter__(self) -> None:
-        call, self._handles, self._patch = self._call, [], pytest.MonkeyPatch()
-        norm = self._unet.conv_norm_out
-        forward = norm.forward
+    def enter(_: Any, __: Any, named: dict[str, Tensor]) -> None:
+        call.entering.append(named["hidden_states"].detach().clone())
 
-        def normed(x: Tensor) -> Tensor:
-            call.normed = len(x)
-            return forward(x)
+    def watched(inner: Callable, index: int) -> Callable:
+        def forward(x: Tensor, *more: Any) -> Tensor:
+            call.hidden.append((before[index], x.detach().clone()))
+            return inner(x, *more)
 
-        self._patch.setattr(norm, "forward", normed)
-        for block in self._unet.up_blocks:
-            self._handles.append(
-                block.register_forward_pre_hook(
-                    lambda _, __, named: call.entering.append(named["hidden_states"].detach().clone()),
-                    with_kwargs=True,
-                )
-            )
-            resnet = block.resnets[0]
-            before: list[Tensor] = []
+        return forward
+
+    def note(index: int) -> Callable:
+        return lambda _, inputs: before.update({index: inputs[0].detach().clone()})
+
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as hooks:
+        patch.setattr(unet.conv_norm_out, "forward", normed)
+        for index, block in enumerate(unet.up_blocks):
+            hooks.enter_context(block.register_forward_pre_hook(enter, with_kwargs=True))
             # Registered first, it sees what a patch has not changed yet.
-            self._handles.append(
-                resnet.register_forward_pre_hook(
-                    lambda _, inputs, before=before: before.append(inputs[0].detach().clone())
-                )
-            )
-
-            def forward_(x: Tensor, *more: Any, call=call, inner=resnet.forward, before=before) -> Tensor:
-                call.hidden.append((before[-1], x.detach().clone()))
-                return inner(x, *more)
-
-            self._patch.setattr(resnet, "forward", forward_)
-
-    def __exit__(self, *_: object) -> None:
-        self._patch.undo()
-        for handle in self._handles:
-            handle.remove()
+            hooks.enter_context(block.resnets[0].register_forward_pre_hook(note(index)))
+            patch.setattr(block.resnets[0], "forward", watched(block.resnets[0].forward, index))
+        yield
 
 
 def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: list[str]) -> None:
@@ -291,9 +252,8 @@ def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: 
 
 
 def near(found: Tensor, expected: Tensor, what: object = "", atol: float = 2e-5) -> None:
-    torch.testing.assert_close(
-        found.float(), expected.float(), atol=atol, rtol=1e-4, msg=lambda text: f"{what}: {text}"
-    )
+    found, expected = found.float(), expected.float()
+    torch.testing.assert_close(found, expected, atol=atol, rtol=1e-4, msg=lambda text: f"{what}: {text}")
 
 
 def differs(one: Tensor, other: Tensor) -> bool:
@@ -364,9 +324,7 @@ def check_unguided(run: Run, calls: Sequence[Call], prompt: str, frames: Any) ->
         check_plain(call, frames)
 
 
-def check_inverting(
-    run: Run, calls: Sequence[Call], prompt: str, convention: str, frames: Any
-) -> list[Tensor]:
+def check_inverting(run: Run, calls: list[Call], prompt: str, convention: str, frames: Any) -> list[Tensor]:
     """The clip, unguided, up to noise; the latents from clean to noise."""
     check_unguided(run, calls, prompt, frames)
     clean = run.model.encode(run.request.clip.read(0, FRAMES))
@@ -388,9 +346,7 @@ def blended_area(run: Run) -> Tensor | None:
     return any_in(run.request.edited_mask, GRIDS[FINEST]) if blends else None
 
 
-def check_edits(
-    run: Run, calls: Sequence[Call], x: Tensor, known: Callable[[Step], Tensor], frames: str
-) -> None:
+def check_edits(run: Run, calls: list[Call], x: Tensor, known: Callable[[Step], Tensor], frames: str) -> None:
     """Every edit from the same latents, without and with its prompt; `known` gives what is outside."""
     params, request, inside = run.params, run.request, blended_area(run)
     uncond, *texts = run.model.embed([request.negatives, *request.targets]).vectors.split(1)

@@ -18,6 +18,7 @@ from regrain.editing.models.control_net import ControlNets, load_control_net
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.location import find
 from regrain.editing.params.registry import check_params
+from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.params.written import ControlSpec, read_control
 from regrain.editing.pipeline.assembly import edit_clip
 
@@ -56,10 +57,8 @@ def test_depth_has_one_scale_for_the_whole_clip():
 
 @pytest.mark.parametrize("kind", ["depth", "pose"])
 def test_a_detector_that_is_not_here_is_one_line(kind):
-    message = f"params.control: {kind} needs .*. Install them, or use canny"
-    with pytest.raises(ModelError, match=message) as caught:
+    with pytest.raises(ModelError, match=f"^params.control: {kind} needs .*. Install them, or use canny"):
         CONTROL_MAPS[kind](np.zeros((1, 64, 64, 3), np.uint8))
-    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +100,8 @@ OTHERS = {
 def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message):
     config = json.loads((net_folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(ModelError, match=message) as caught:
+    with pytest.raises(ModelError, match=f"^params.control: .*{message}"):
         load_control_net(str(tmp_path), tiny)
-    assert caught.value.field == "params.control"
-    assert "\n" not in str(caught.value)
 
 
 def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
@@ -116,10 +113,7 @@ def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
             load_control_net(id, tiny)
 
 
-def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_folder, tmp_path, monkeypatch):
-    from regrain.editing.params.videograin import VideoGrainParams
-
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
+def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_folder, own_cache):
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[:, 16:48, 16:48] = 1
     regions = (Region("cat", 1, prompt="a fox", source="a cat", margin=0),)

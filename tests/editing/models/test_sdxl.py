@@ -125,7 +125,6 @@ def test_facts(model):
     finest = {site.block for site in model.sites if site.finest}
     assert finest == {"down_blocks.1", "up_blocks.1"}
     assert {site.stride[1] for site in model.sites} == {2, 4}
-    assert model.defaults["vid2vid_zero"]["dense_layers"].startswith("down_blocks.1")
     assert model.decode(model.encode(np.zeros((1, 64, 64, 3), np.uint8))).shape == (1, 64, 64, 3)
 
 

@@ -16,12 +16,7 @@ from regrain.editing.models.temporal import attend_in_time, tunable_shapes, with
 from regrain.editing.models.tuned import tuned
 
 ASSETS = Path(__file__).parents[3] / "assets"
-
-
-@pytest.fixture(autouse=True)
-def _no_grad():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 def unet_of(model):
@@ -159,19 +154,16 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, given):
     """Each weight in the place that its name says, for the rows of two branches."""
     model, step = small_double, small_double.schedule.sampling(3)[1]
     fresh = torch.Generator().manual_seed(1)
-    weights = {
-        name: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double()
-        for name, x in model.untuned(given["rank"], fresh).items()
-    }
+    weights = model.untuned(given["rank"], fresh)
+    weights = {n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double() for n, x in weights.items()}
     x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
     joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
     change = with_weights(joint, weights, FRAMES, given["positions"])
     _, eps = model.predict(x, step, text, change)
     unet = reference.network(model.unet, weights, True, given["positions"])
-    expected = [
-        unet(rows, torch.tensor(step.t), vectors.double().expand(FRAMES, -1, -1)).sample
-        for rows, vectors in zip(x.split(FRAMES), text.vectors.split(1), strict=True)
-    ]
+    words, told = text.vectors.double().split(1), torch.tensor(step.t)
+    halves = zip(x.split(FRAMES), words, strict=True)
+    expected = [unet(rows, told, vectors.expand(FRAMES, -1, -1)).sample for rows, vectors in halves]
     torch.testing.assert_close(eps, torch.cat(expected), atol=1e-7, rtol=1e-6)
     for name in [*weights][::9]:
         other = {**weights, name: weights[name] + 0.1}

@@ -6,15 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from regrain.editing.errors import ModelError
-from regrain.editing.media.clip import ArrayClip
-from regrain.editing.models.adapters import Adapter, save_adapter
-from regrain.editing.models.load import load_backbone
+from regrain.editing import Adapter, ArrayClip, EditRequest, ModelError, Tuned, load_backbone, save_adapter
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import estimate, runner
 from regrain.editing.pipeline.estimate import check_known, estimate_tuning
-from regrain.editing.recipe.events import Tuned
-from regrain.editing.request.edit_request import EditRequest
 
 PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -6,13 +6,9 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.media.clip import ArrayClip
+from regrain.editing import ArrayClip, EditRequest, EditResult, Region, RegionAttention
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of, windows
 from regrain.editing.pipeline.metrics import BEST_PSNR, measure, psnr, ssim, warp_error
-from regrain.editing.recipe.events import EditResult
-from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
 
 
 @pytest.fixture
@@ -35,9 +31,8 @@ def test_psnr_and_ssim_agree_with_torchmetrics(pair):
     a, b = pair
     expected = peak_signal_noise_ratio(to_torch(b), to_torch(a), data_range=255.0)
     assert psnr(a, b, everywhere(a)) == pytest.approx(float(expected), abs=1e-6)
-    _, expected = structural_similarity_index_measure(
-        to_torch(b), to_torch(a), data_range=255.0, sigma=1.5, return_full_image=True
-    )
+    options = {"data_range": 255.0, "sigma": 1.5, "return_full_image": True}
+    _, expected = structural_similarity_index_measure(to_torch(b), to_torch(a), **options)
     inner = everywhere(a)
     inner[:, :6], inner[:, -6:], inner[:, :, :6], inner[:, :, -6:] = False, False, False, False
     expected = float(expected[..., 6:-6, 6:-6].mean())

@@ -7,17 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing import ArrayClip, EditRequest, EditResult, OtherEdit, Region, RegionAttention, open_clip
 from regrain.editing.errors import RequestError, ResourceError
-from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.reading import open_clip
 from regrain.editing.pipeline import outputs
 from regrain.editing.pipeline.outputs import check_out, file_names, write_outputs
 from regrain.editing.pipeline.pictures import write_gif
-from regrain.editing.recipe.events import EditResult, OtherEdit
-from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
 
 FRAMES, HEIGHT, WIDTH = 3, 31, 45
 
@@ -36,13 +31,9 @@ def result(request_):
     source = request_.clip.read(0, FRAMES)
     heat = np.zeros((FRAMES, 4, 6), np.float32)
     heat[:, :, :3] = 0.5
-    return EditResult(
-        frames=source + np.arange(50, 53, dtype=np.uint8)[:, None, None, None],
-        uncomposited=source + 60,
-        source=source,
-        edited_mask=request_.edited_mask,
-        attention={"The cat!": RegionAttention(before=heat / 2, after=heat)},
-    )
+    frames = source + np.arange(50, 53, dtype=np.uint8)[:, None, None, None]
+    attention = {"The cat!": RegionAttention(before=heat / 2, after=heat)}
+    return EditResult(frames, source + 60, source, request_.edited_mask, attention)
 
 
 def tree(folder):

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 from tables import rows
 
-from regrain.editing.errors import MaskError, RequestError
-from regrain.editing.media.clip import ArrayClip
+from regrain.editing import ArrayClip, EditRequest, MaskError, RequestError
 from regrain.editing.request.compose import compose
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import PALETTE, Region
 from regrain.editing.request.runnable import check_runnable
 
@@ -78,13 +76,8 @@ def test_request_is_frozen_and_holds_what_was_given():
         request.labels[0] = 0
 
 
-UNFIT = [
-    ("shape", LABELS[:1]),
-    ("shape", LABELS[:, :3]),
-    ("label 9", np.where(LABELS == 2, np.uint8(9), LABELS)),
-    ("'r2'", np.where(LABELS == 2, np.uint8(0), LABELS)),
-    ("need masks", None),
-]
+UNFIT = [("shape", LABELS[:1]), ("shape", LABELS[:, :3]), ("need masks", None)]
+UNFIT += [(said, np.where(LABELS == 2, np.uint8(n), LABELS)) for said, n in (("label 9", 9), ("'r2'", 0))]
 
 
 @pytest.mark.parametrize(("message", "labels"), UNFIT)
@@ -126,17 +119,7 @@ def test_bad_region_values_are_refused_by_name(key, value):
     assert caught.value.field.endswith(f".{key}")
 
 
-def luminance(color):
-    levels = np.array(list(bytes.fromhex(color[1:]))) / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def test_palette_stands_out_from_mid_grey():
-    grey = luminance("#808080")
-    for color in PALETTE:
-        light, dark = sorted([luminance(color), grey], reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 3, color
+def test_regions_have_the_colours_of_the_palette_in_turn():
     assert len(set(PALETTE)) == len(PALETTE)
     assert Region("a", 1).color == PALETTE[0]
     assert Region("a", 1 + len(PALETTE)).color == PALETTE[0]

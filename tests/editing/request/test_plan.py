@@ -17,12 +17,9 @@ def windows(plan):
 
 
 def test_later_windows_have_the_first_frame_and_the_last_of_the_window_before():
-    assert windows(planned(12, size=5)) == [
-        ((), (0, 1, 2, 3, 4)),
-        ((0, 4), (5, 6, 7)),
-        ((0, 7), (8,)),
-        ((0, 8), (9, 10, 11)),
-    ]
+    first, *later = windows(planned(12, size=5))
+    assert first == ((), (0, 1, 2, 3, 4))
+    assert later == [((0, 4), (5, 6, 7)), ((0, 7), (8,)), ((0, 8), (9, 10, 11))]
 
 
 def test_frames_that_are_edited_alone_need_no_anchors():

@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 from tables import rows
 
-from regrain.editing.errors import EditingError, ModelError, RequestError
-from regrain.editing.media.clip import ArrayClip
+from regrain.editing import ArrayClip, EditingError, EditRequest, ModelError, Region, RequestError, open_clip
 from regrain.editing.media.labels import write_labels
-from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_video
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, Project, load_project, save_project, schema
-from regrain.editing.request.region import Region
 
 PROJECT = {
     "version": 1,
@@ -28,8 +24,6 @@ PROJECT = {
     "params": {"steps": 5},
     "seed": 7,
 }
-
-
 BLACK = ArrayClip(np.zeros((1, 4, 4, 3), np.uint8))
 
 
@@ -103,7 +97,6 @@ def test_what_is_not_allowed_is_refused_by_name(folder, field, value):
     with pytest.raises(EditingError) as caught:
         load_project(folder)
     assert caught.value.field == field
-    assert "\n" not in str(caught.value)
 
 
 WRONG = ["", "[]", "{", '{"version": NaN}', '{"seed": Infinity}', '{"seed": 1, "seed": 2}']

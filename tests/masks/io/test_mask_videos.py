@@ -39,10 +39,8 @@ def clip(tmp_path):
 
 def test_the_area_is_grey_in_one_and_white_in_the_other(clip, labels, tmp_path):
     write_pair(open_clip(clip), {2: labels == 2}, tmp_path)
-    source, mask, before = (
-        open_clip(path).read(0, FRAMES).astype(int)
-        for path in (tmp_path / "src_video.mp4", tmp_path / "src_mask.mp4", clip)
-    )
+    paths = (tmp_path / "src_video.mp4", tmp_path / "src_mask.mp4", clip)
+    source, mask, before = (open_clip(path).read(0, FRAMES).astype(int) for path in paths)
     inside = (labels == 2)[:, 20:26, 32:40]
     assert inside.all()
     assert np.abs(source[:, 20:26, 32:40] - 127).mean() <= 2

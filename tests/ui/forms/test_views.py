@@ -9,12 +9,10 @@ import orjson
 import pytest
 from PIL import Image
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing import Region, RegionAttention, WordAttention, save_project
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.pictures import heat, tint
 from regrain.editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
-from regrain.editing.request.project import save_project
-from regrain.editing.request.region import Region
 from regrain.ui.forms import run_views, views
 from regrain.ui.results import attention_views, result_views
 from regrain.ui.session.examples import load_examples
@@ -118,12 +116,9 @@ def test_attention_is_said_to_be_guided_where_masks_guide_it(request_, method, g
 def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
     spot = np.zeros((9, 4, 6), np.float32)
     spot[:, 2:, 3:] = 0.3
-    outcome = outcome_of(
-        request_,
-        attention={"fox": RegionAttention(spot, spot)},
-        words=WordAttention({"cat": spot}, {"fox": spot}),
-        step_areas=dict.fromkeys(range(20), spot > 0.1),
-    )
+    words, areas = WordAttention({"cat": spot}, {"fox": spot}), dict.fromkeys(range(20), spot > 0.1)
+    maps = {"fox": RegionAttention(spot, spot)}
+    outcome = outcome_of(request_, attention=maps, words=words, step_areas=areas)
     shown = result_views.result(outcome, {}, replace(request_, method="fatezero"), {})
     assert shown["attention"]["heading"] == "Attention on the new words"
     assert shown["words"]["indices"] == [1, 4, 6, 9]

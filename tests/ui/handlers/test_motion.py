@@ -7,9 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
-from regrain.editing.errors import ResourceError
-from regrain.editing.media.clip import ArrayClip
-from regrain.editing.request.edit_request import EditRequest
+from regrain.editing import ArrayClip, EditRequest, ResourceError
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.motion import Motions
 from regrain.ui.session.clips import prepare

@@ -6,11 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from regrain.editing.errors import ClipError, EditingError, MaskError
-from regrain.editing.media.clip import ArrayClip
+from regrain.editing import ArrayClip, ClipError, EditingError, EditRequest, MaskError, Region
 from regrain.editing.media.writing import write_video
-from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
 from regrain.ui.handlers.mask_files import _put
 from regrain.ui.session import clips
 from regrain.ui.session.clip_files import pack_project

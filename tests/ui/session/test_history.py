@@ -5,10 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from regrain.editing.errors import RequestError
-from regrain.editing.media.clip import ArrayClip
-from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
+from regrain.editing import ArrayClip, EditRequest, Region, RequestError
 from regrain.ui.results.jobs import RunJob
 from regrain.ui.results.metric_summary import FLICKERS, FOUND, KEPT, LOST, NEAR, STEADY, facts, figures
 from regrain.ui.results.result_views import download_name

@@ -460,9 +460,6 @@ def test_a_stroke_is_drawn_where_the_browser_saw_it(visits, act):
     assert (visits.get("page").state.mask(1, 0) == expected).all()
 
 
-# Mask tools
-
-
 def square(session, label, frame):
     rows, columns = np.nonzero(session.state.mask(label, frame))
     return rows.min(), rows.max(), columns.min(), columns.max()

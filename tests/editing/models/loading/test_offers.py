@@ -99,12 +99,3 @@ def test_needs_are_words_that_are_known(method):
     assert method.needs <= {"regions", "masks", "source_prompt", "seed", *OFFERS}
     assert set(method.Params.NEEDS) <= set(method.Params.model_fields)
     assert set(method.Params.NEEDS.values()) <= set(OFFERS)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_stages_are_those_a_run_goes_through(method, tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
-    quick = {"tune_steps": 1, "tune_preview_every": 0} if method == "tune_a_video" else {}
-    events = edit(request("tiny", method, steps=2, **quick), tiny)
-    seen = [event.name for event in events if type(event).__name__ == "Stage"]
-    assert seen == ["loading", *METHODS[method].stages, "measuring"]

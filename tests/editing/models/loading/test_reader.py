@@ -2,20 +2,19 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+from regrain.editing.errors import PromptError
 from regrain.editing.models.loading.location import ModelLocation, find
-from regrain.editing.models.loading.reader import CLIP, open_reader
+from regrain.editing.models.loading.offers import _read
+from regrain.editing.models.loading.reader import CLIP, _number, open_reader
 from regrain.editing.models.loading.words import read_groups, read_words
+from storybook.world import vocabulary, vocabulary_groups
 
-TEXTS = [
-    "",
-    "a cat",
-    "A  photo of Iron Man's élan, 3d -- 日本 render!! \n blackswan",
-    "don't we'll x1234 it's a—dash…",
-    "word " * 90,
-]
+TEXTS = ["", "a cat", "don't we'll x1234 it's a—dash…", "word " * 90]
+TEXTS += ["A  photo of Iron Man's élan, 3d -- 日本 render!! \n blackswan"]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -28,8 +27,6 @@ def test_tokens_are_those_of_the_real_tokenizer(tiny, tiny_folder, text):
 
 
 def test_what_is_too_long_is_refused_in_the_same_words_as_by_the_model(tiny, tiny_folder):
-    from regrain.editing.errors import PromptError
-
     text = "a very long prompt " * 30
     with pytest.raises(PromptError) as error:
         tiny.check_prompts([text], ["prompt"])
@@ -56,10 +53,6 @@ def test_groups_hold_the_vocabulary(tmp_path):
 
 
 def test_the_built_in_groups_are_those_of_the_drawn_world():
-    from pathlib import Path
-
-    from storybook.world import vocabulary, vocabulary_groups
-
     folder = Path(find("storybook").location)
     assert read_words(folder) == set(vocabulary())
     assert read_groups(folder) == vocabulary_groups()
@@ -67,9 +60,6 @@ def test_the_built_in_groups_are_those_of_the_drawn_world():
 
 @pytest.mark.parametrize("content", ["[" * 50_000, "null", "", None])
 def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, content):
-    from regrain.editing.models.loading.offers import _read
-    from regrain.editing.models.loading.reader import _number
-
     path = tmp_path / "config.json"
     os.mkfifo(path) if content is None else path.write_text(content)
     assert _number(path, "model_max_length") == 77
