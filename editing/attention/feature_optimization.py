@@ -40,6 +40,7 @@ class Agreement:
         rounds: Steps of Adam.
         learning_rate: Its learning rate.
         restore: Give every channel of every frame its mean and deviation back.
+        released: As the release: the smallest difference counts, and 1 is added to restored variances.
     """
 
     flow: float
@@ -49,6 +50,7 @@ class Agreement:
     rounds: int
     learning_rate: float
     restore: bool
+    released: bool = False
 
 
 @torch.no_grad()
@@ -68,17 +70,20 @@ def optimize_features(x: FeatureMaps, source: FeatureMaps, motion: Motion, wante
     features = as_places(original)
     reference, _ = _on_sphere(as_places(source.detach().float()))
     links = neighbours(motion, wanted.circular)
+    rounding = 0.0 if wanted.released else _ROUNDING
     adam = torch.optim.Adam([features], lr=wanted.learning_rate, fused=True)
     for _ in range(wanted.rounds):
         features.grad = torch.zeros_like(features)
         if wanted.flow:
-            features.grad.add_(flow_slope(features, links), alpha=wanted.flow)
+            features.grad.add_(flow_slope(features, links, rounding), alpha=wanted.flow)
         if wanted.similarity:
             slope = similarity_slope(features, reference, wanted.distance)
             features.grad.add_(slope, alpha=wanted.similarity)
         adam.step()
     result = features.mT.reshape(x.shape).contiguous()
-    return (with_statistics(result, original) if wanted.restore else result).to(x.dtype)
+    if wanted.restore:
+        result = with_statistics(result, original, 1.0 if wanted.released else _EPSILON)
+    return result.to(x.dtype)
 
 
 def as_places(x: FeatureMaps) -> Places:
@@ -132,14 +137,16 @@ def _displaced(
     return here, there.masked_fill(outside, 0), weights.masked_fill(outside, 0)
 
 
-def flow_slope(x: Places, links: Float[Tensor, "pairs all_places"]) -> Places:
-    """The gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0."""
-    # Adam takes full steps down any slope, so what only rounding made must have none.
-    rounding = _ROUNDING * x.abs().amax()
+def flow_slope(x: Places, links: Float[Tensor, "pairs all_places"], rounding: float = _ROUNDING) -> Places:
+    """The gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0.
+
+    What is at most `rounding` of the largest feature has no slope: Adam takes full steps down any.
+    """
+    least = rounding * x.abs().amax()
     slopes = []
     for branch in x.flatten(0, 1).split(links.shape[1]):
         off = links @ branch
-        off.copy_(off.sign().masked_fill_(off.abs() <= rounding, 0))
+        off.copy_(off.sign().masked_fill_(off.abs() <= least, 0))
         slopes.append(links.mT @ off)
     return torch.cat(slopes).view_as(x).div_(x.numel())
 
@@ -202,18 +209,18 @@ def _signed(rows: Places, reference: Places) -> Places:
     return slope
 
 
-def with_statistics(x: FeatureMaps, like: FeatureMaps) -> FeatureMaps:
-    """Give every channel of every row the mean and deviation of another.
+def with_statistics(x: FeatureMaps, like: FeatureMaps, more: float = _EPSILON) -> FeatureMaps:
+    """Give every channel of every row the mean and deviation of another, with `more` added to its variance.
 
     Source: adaptive instance normalisation, Huang and Belongie, arXiv:1703.06868, Eq. 8.
     """
 
-    def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(features: Tensor, more: float) -> tuple[Tensor, Tensor]:
         cells = features.flatten(2)
         variance = cells.var(2, correction=min(1, cells.shape[2] - 1))
-        return cells.mean(2)[..., None, None], (variance + _EPSILON).sqrt()[..., None, None]
+        return cells.mean(2)[..., None, None], (variance + more).sqrt()[..., None, None]
 
-    (mean, deviation), (wanted_mean, wanted_deviation) = statistics(x), statistics(like)
+    (mean, deviation), (wanted_mean, wanted_deviation) = statistics(x, _EPSILON), statistics(like, more)
     return (x - mean) / deviation * wanted_deviation + wanted_mean
 
 

@@ -42,8 +42,9 @@ from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
 
-# The release's, at 512 pixels: how far foreground and occluded pixels grow before backgrounds are smoothed.
-_FOREGROUND_GROWTH, _OCCLUSION_GROWTH, _OF_SIDE = 7, 13, 512
+# The release's, at 512 pixels: the box by which foreground and occluded pixels grow before backgrounds are
+# smoothed. Its 7 for the foreground are pixels of a map of half the size.
+_GROWTH, _OF_SIDE = 13, 512
 
 
 @torch.no_grad()
@@ -133,7 +134,7 @@ def find_background(request: EditRequest, working: ResizedClip) -> Float[Tensor,
     size = working.frames.shape[1:3]
     areas = (torch.from_numpy(request.areas.read(*window) > 0) for window in windows(len(request.clip)))
     covered = torch.cat([F.adaptive_max_pool2d(part.float()[:, None], size) for part in areas])
-    side = _odd(_FOREGROUND_GROWTH, size)
+    side = _growth(size)
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
 
 
@@ -202,6 +203,7 @@ class FrescoModel:
             rounds=params.optimise_rounds,
             learning_rate=params.learning_rate,
             restore=params.restore_statistics,
+            released=params.details == "released",
         )
 
         def enter(block: int, x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows c h w"]:
@@ -229,9 +231,8 @@ class FrescoModel:
         if clip.background is None or not due:
             return x0, eps
         pixels = torch.from_numpy(clip.backbone.decode(x0)).movedim(-1, 1).float()
-        grown = _odd(_OCCLUSION_GROWTH, pixels.shape[2:])
-        background = self._background(pixels.shape[2:], pixels)
-        pixels = smooth_background(pixels, self._motion, background, grown)
+        size = pixels.shape[2:]
+        pixels = smooth_background(pixels, self._motion, self._background(size, pixels), _growth(size))
         x0 = clip.backbone.encode(pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()).to(x0)
         return x0, (x - step.signal * x0) / step.noise
 
@@ -258,13 +259,13 @@ class FrescoModel:
             return x
 
         if clip.steps:
-            step = clip.steps[-1]
-            x = add_noise(clip.source, clip.first_noise(), step)
+            step, own = clip.steps[-1], clip.params.details == "released"
+            x = add_noise(clip.source, clip.noise(0, True) if own else clip.first_noise(), step)
             change = Intervention(look, (entering_up_blocks(enter),))
             clip.backbone.predict(call.join({"uncond": x, "cond": x}), step, call.texts(clip.text), change)
         return found
 
 
-def _odd(pixels: int, size: Sequence[int]) -> int:
-    """A length given for 512 pixels, as an odd number of pixels of frames of this size."""
-    return 2 * round(pixels * min(size) / _OF_SIDE / 2 - 0.5) + 1
+def _growth(size: Sequence[int]) -> int:
+    """The odd side of the box for frames of this size."""
+    return 2 * round(_GROWTH * min(size) / _OF_SIDE / 2 - 0.5) + 1

@@ -161,7 +161,7 @@ def token_maps(
     Args:
         backward: From the next frame to this one, in tokens.
         appeared: Tokens of the next frame that this one does not show.
-        colours: Mean colours of the tokens of every frame, in any unit.
+        colours: Of the tokens of every frame, in any unit.
 
     Returns:
         Where each token is in the next frame, a permutation; whether the motion led there.

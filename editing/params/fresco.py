@@ -11,19 +11,25 @@ from regrain.editing.params.written import CONTROL_NETWORKS, MOTION_ESTIMATE, Co
 class FrescoParams(GuidedParams, ModulatedParams):
     """FRESCO: features and attention follow the motion of the clip (Yang et al. 2024, arXiv:2403.12962).
 
-    docs/fresco.md lists where the paper and its released code differ. Adam does not see the scale of a loss,
-    so only the ratio of the two weights counts: 50 in the paper as in the release.
+    docs/fresco.md lists where the paper and its released code differ.
     """
 
     PRESETS = {
         "paper": {},
-        "released": {"learning_rate": 0.2, "flow_loss": "circular", "similarity_loss": "absolute"},
+        "released": {
+            "learning_rate": 0.2,
+            "flow_weight": 2.0,
+            "similarity_weight": 100.0,
+            "flow_loss": "circular",
+            "similarity_loss": "absolute",
+            "details": "released",
+        },
     }
     NEEDS = {"control": "control"}
     GROUPS = {
         "Features": (
             *("optimise_until", "optimise_rounds", "learning_rate", "flow_weight"),
-            *("similarity_weight", "flow_loss", "similarity_loss", "restore_statistics"),
+            *("similarity_weight", "flow_loss", "similarity_loss", "restore_statistics", "details"),
         ),
         "Attention": (
             *("cross_frame", "spatial_steps", "spatial_sharpness"),
@@ -95,6 +101,12 @@ class FrescoParams(GuidedParams, ModulatedParams):
         True,
         "Restore statistics",
         "Restore the mean and deviation of every channel after features are optimised.",
+    )
+    details: Literal["fixed", "released"] = parameter(
+        "fixed",
+        "Details",
+        "How the source's features are noised, the least differences that count, and how statistics are "
+        "restored: corrected, or as in the published code.",
     )
     spatial_steps: int = parameter(
         1,

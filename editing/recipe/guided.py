@@ -66,9 +66,10 @@ class GuidedAttention:
 
         def ids(size: tuple[int, int], device: torch.device) -> Int[Tensor, "frames tokens"]:
             pixels = torch.from_numpy(frames).movedim(-1, 1).float()
-            colours = F.adaptive_avg_pool2d(pixels, size).movedim(1, -1)
-            there = pairs.at(size)
-            return track_ids(*token_maps(there.backward, there.appeared, colours)).to(device)
+            # Of each cell the middle counts, as released: if any occluded pixel did, tracks would be shorter.
+            colours = F.interpolate(pixels, size, mode="bilinear").movedim(1, -1)
+            appeared = newly_seen(pairs, size)[1:].unflatten(1, size)
+            return track_ids(*token_maps(pairs.at(size).backward, appeared, colours)).to(device)
 
         def shared(size: tuple[int, int], device: torch.device) -> Bool[Tensor, "frames tokens"]:
             seen = newly_seen(pairs, size)

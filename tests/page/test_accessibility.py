@@ -37,9 +37,8 @@ def check(page, state: str):
         page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     # In the dark, colours alone are others.
     dark = page.evaluate("document.body.classList.contains('dark')")
-    found = page.evaluate("only => axe.run(only)", {"runOnly": ["color-contrast"]} if dark else {})[
-        "violations"
-    ]
+    only = {"runOnly": ["color-contrast"]} if dark else {}
+    found = page.evaluate("only => axe.run(only)", only)["violations"]
     said = [{one["id"]: [node["html"][:200] for node in one["nodes"]]} for one in found]
     assert said == [], f"{state}: {json.dumps(said, indent=1)}"
     assert page.evaluate(NAMELESS) == [], state

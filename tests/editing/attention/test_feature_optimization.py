@@ -104,12 +104,6 @@ def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
     assert near(room.flow_slope(as_places(x), room.neighbours(motion, circular)), as_places(expected))
 
 
-def test_what_only_rounding_made_has_no_slope():
-    x = features(1).repeat(2 * FRAMES, 1, 1, 1)
-    x += 1e-7 * torch.randn_like(x)
-    assert not room.flow_slope(as_places(x), room.neighbours(still(), True)).any()
-
-
 @pytest.mark.parametrize("circular", [True, False])
 def test_what_is_hidden_has_no_neighbour(circular):
     motion = still()
@@ -157,6 +151,29 @@ def test_statistics_are_put_back():
     assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
     single = torch.randn(2, 4, 1, 1)  # place
     torch.testing.assert_close(room.with_statistics(single + 5, single), single)
+
+
+def test_one_round_as_released():
+    """Down every slope by the learning rate; then 1 stands for the epsilon of the old variance."""
+    x, source, motion = 0.3 * features(), features(), random_motion()
+    wanted = Agreement(2.0, 100.0, True, "absolute", rounds=1, learning_rate=0.2, restore=True, released=True)
+    slope = gradient(lambda x: total(x, source, motion, wanted), x)
+    moved, cells = x - 0.2 * slope / (slope.abs() + 1e-8), HEIGHT * WIDTH
+    (mean, spread), (old_mean, old_spread) = (
+        (y.sum((2, 3), keepdim=True) / cells, y.var((2, 3), keepdim=True, correction=0) * cells / (cells - 1))
+        for y in (moved, x)
+    )
+    expected = (moved - mean) / (spread + 1e-5) ** 0.5 * (old_spread + 1) ** 0.5 + old_mean
+    torch.testing.assert_close(optimize_features(x, source, motion, wanted), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_only_rounding_made_has_no_slope_but_as_released():
+    x = features(1).repeat(2 * FRAMES, 1, 1, 1)
+    wanted = replace(WANTED, similarity=0.0, restore=False, rounds=1)
+    x[1] += 1e-6
+    moved = [optimize_features(x, x, still(), replace(wanted, released=on)) - x for on in (False, True)]
+    assert not moved[0].any()
+    assert moved[1].abs().amax() > wanted.learning_rate / 2
 
 
 def test_dtype_shape_and_weights_are_left_alone():

@@ -7,6 +7,7 @@ from regrain.editing.diffusion.text import (
     _word_tokens,
     equalizer,
     find_words,
+    is_swap,
     new_words,
     refine_map,
     replace_map,
@@ -32,6 +33,16 @@ def test_words_are_compared_without_case_and_punctuation():
     assert new_words(RABBIT, "a rabbit is eating an orange") == (("watermelon",), ("orange",))
     assert new_words("a cat", "the cat") == (("a",), ("the",))
     assert new_words(DOG, DOG) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("target", "swap"),
+    [(RABBIT, True), ("a cat is eating an orange", True), ("a watermelon is eating a dog", True),
+     ("a big dog is eating watermelon", False), (f"{DOG} there", False)],
+)  # fmt: skip
+def test_words_are_swapped_in_their_places(target, swap):
+    """As many words are not enough: one that is inserted and another that is lost move those between."""
+    assert is_swap(DOG, target) == swap
 
 
 def test_find_words(tiny):

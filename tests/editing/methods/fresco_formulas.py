@@ -17,7 +17,21 @@ from videograin_formulas import (
     self_maps,
     strengths,
 )
-from wiring import FINEST, FRAMES, GRIDS, Call, Layer, Run, answers, any_in, check_plain, each, near, plain
+from wiring import (
+    FINEST,
+    FRAMES,
+    GRIDS,
+    Call,
+    Layer,
+    Run,
+    answers,
+    any_in,
+    check_plain,
+    each,
+    has_text,
+    near,
+    plain,
+)
 
 from regrain.editing.diffusion.schedule import Step, guide
 from regrain.editing.motion.correspondence import Motion, around, newly_seen, scan_cuts, token_maps, track_ids
@@ -36,14 +50,15 @@ def check(run: Run) -> None:
     assert not scan_cuts(frames)
     steps = model.schedule.sampling(params.steps)[round(params.steps * (1 - params.strength)) :]
     clean, first = model.encode(frames), noise(run, 0, params.first_noise == "own")
+    own = first if params.details == "fixed" else noise(run, 0, True)
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     source, *calls = run.calls
-    check_source(run, source, steps[-1].signal * clean + steps[-1].noise * first, steps[-1])
+    check_source(run, source, steps[-1].signal * clean + steps[-1].noise * own, steps[-1])
     assert [(call.stage, call.step) for call in calls] == [("editing", step) for step in steps]
     x = steps[0].signal * clean + steps[0].noise * first
     for call, step in zip(calls, steps, strict=True):
         near(call.x, torch.cat([x, x]), f"x of step {step.index}", atol=1e-3)
-        check_texts(run, call)
+        check_words(run, call)
         check_attention(run, call, source if step.index < steps[0].index + params.spatial_steps else None)
         check_features(run, call, source)
         uncond, cond = answers(call, UNCOND), answers(call, COND)
@@ -56,6 +71,15 @@ def check(run: Run) -> None:
     check_control(run, calls)
     near(run.decoded[-1], x, "last latents", atol=1e-3)
     del run.decoded[:-1]  # those before were smoothed
+
+
+def check_words(run: Run, call: Call) -> None:
+    """The prompt's, or each region's as it is alone."""
+    if run.request.edited:
+        check_texts(run, call)
+        return
+    for half, text in zip((UNCOND, COND), (run.request.negatives, run.request.prompt), strict=True):
+        assert has_text(call, half, run.model.embed([text]).vectors)
 
 
 def noise(run: Run, draw: int, own: bool) -> Tensor:
@@ -87,7 +111,7 @@ def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
     """The clip itself, almost clean, with the texts of the edit; nothing else is changed."""
     assert call.step == step
     near(call.x, torch.cat([x, x]), "x of the source")
-    check_texts(run, call)
+    check_words(run, call)
     check_plain(call)
 
 
@@ -96,13 +120,14 @@ def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
 
 def check_attention(run: Run, call: Call, source: Call | None) -> None:
     """Words bind everywhere; self-attention is guided in the last two blocks of the decoder."""
-    regions = replace(run, params=VideoGrainParams(attention_span="own_frame", **shared_values(run)))
+    regions = bound(run)
     for layer in each(call.layers, "cross"):
         expected = plain(layer.q, layer.k, layer.v)
-        rows = call.branch(UNCOND)
-        expected[rows] = refusal(regions, layer.rows(rows))
-        rows = call.branch(COND)
-        expected[rows] = cross_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
+        if regions:
+            rows = call.branch(UNCOND)
+            expected[rows] = refusal(regions, layer.rows(rows))
+            rows = call.branch(COND)
+            expected[rows] = cross_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)
     originals = {layer.site.name: layer for layer in source.layers} if source else {}
     guided, last = 0, sorted({site.block for site in run.model.sites if "up_" in site.block})[-2:]
@@ -113,16 +138,23 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
         else:
             expected = plain(layer.q, layer.k, layer.v)
             rows = call.branch(COND)
-            expected[rows] = self_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
+            if regions:
+                expected[rows] = self_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
         near(layer.out, expected, layer.site.name, atol=1e-4)
     assert guided == sum(site.kind == "self" and site.block in last for site in run.model.sites) > 3
 
 
-def shared_values(run: Run) -> dict[str, object]:
-    return {name: getattr(run.params, name) for name in SHARED}
+def bound(run: Run) -> Run | None:
+    """The run as VideoGrain's formulas see it; None where no region has words."""
+    if not run.request.edited:
+        return None
+    values = {name: getattr(run.params, name) for name in SHARED}
+    return replace(run, params=VideoGrainParams(attention_span="own_frame", **values))
 
 
-def guided_attention(regions: Run, run: Run, call: Call, layer: Layer, original: Layer | None) -> Tensor:
+def guided_attention(
+    regions: Run | None, run: Run, call: Call, layer: Layer, original: Layer | None
+) -> Tensor:
     """Spatial, then cross-frame, then along the motion."""
     params, scale = run.params, layer.q.shape[-1] ** -0.5
     pairs, size = run.kept["motion"][: FRAMES - 1], GRIDS[layer.tokens]
@@ -140,21 +172,29 @@ def guided_attention(regions: Run, run: Run, call: Call, layer: Layer, original:
     out = torch.cat(halves)
     if call.step.index >= int(params.temporal_until * call.step.total + 1e-9):
         return out
-    there = pairs.at(size)
     pixels = torch.from_numpy(run.request.clip.read(0, FRAMES)).float()
-    cells = pixels.unflatten(2, (size[1], -1)).unflatten(1, (size[0], -1)).mean((2, 4))
-    ids = track_ids(*token_maps(there.backward, there.appeared, cells)).flatten()
+    appeared = middle(pairs.appeared[..., None].float(), size)[..., 0] > 0.5
+    ids = track_ids(*token_maps(pairs.at(size).backward, appeared, middle(pixels, size))).flatten()
     same = ids[:, None] == ids[None]
     assert same.sum() > 1.5 * len(same)  # the clip moves slowly enough to be followed
     return along(layer, out, same, params.temporal_sharpness * scale)
 
 
-def cross_frame(regions: Run, call: Call, layer: Layer, looking: Tensor, shared: Tensor, half: int) -> Tensor:
+def middle(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The mean of the four pixels in the middle of each cell."""
+    cells = x.unflatten(2, (size[1], -1)).unflatten(1, (size[0], -1))
+    down, across = (cells.shape[side] // 2 for side in (2, 4))
+    return cells[:, :, down - 1 : down + 1, :, across - 1 : across + 1].mean((2, 4))
+
+
+def cross_frame(
+    regions: Run | None, call: Call, layer: Layer, looking: Tensor, shared: Tensor, half: int
+) -> Tensor:
     """All frames see the same tokens; with the prompt each region keeps among its own."""
     kept = shared.flatten()
     k, v = (x.transpose(0, 1).flatten(1, 2)[:, kept] for x in (layer.k, layer.v))
     q = looking.transpose(0, 1).flatten(1, 2)
-    if half == UNCOND:
+    if half == UNCOND or regions is None:
         out = plain(q, k, v)
     else:
         own = codes(regions, layer.tokens)
@@ -212,8 +252,10 @@ def adam(params: object, x: Tensor, loss: object) -> Tensor:
         x = x.detach() - params.learning_rate * first / (1 - 0.9**t) / unbiased
     if not params.restore_statistics:
         return x
+    floor = 1.0 if params.details == "released" else 1e-5  # under the old deviation alone
     (mean, std), (old_mean, old_std) = (
-        (y.mean((2, 3), keepdim=True), (y.var((2, 3), keepdim=True) + 1e-5) ** 0.5) for y in (x, original)
+        (y.mean((2, 3), keepdim=True), (y.var((2, 3), keepdim=True) + more) ** 0.5)
+        for y, more in ((x, 1e-5), (original, floor))
     )
     return (x - mean) / std * old_std + old_mean
 
@@ -252,7 +294,7 @@ def moved(x: Tensor, flow: Tensor) -> Tensor:
 
 def background(run: Run, size: tuple[int, int]) -> Tensor | None:
     """What no region covers; the box by which regions grow is one pixel wide at this size of frame."""
-    if not run.params.smooth_background or run.params.blend:
+    if not run.params.smooth_background or (run.params.blend and run.request.edited):
         return None
     covered = torch.from_numpy(np.asarray(run.request.labels) > 0).float()[:, None]
     return interpolate(1 - covered, size, mode="bilinear", align_corners=False)

@@ -1,16 +1,23 @@
 """FRESCO on a tiny random model: noise, batches with anchors, its sampler, and clips at the edges."""
 
+from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
+import fresco_formulas
 import numpy as np
 import pytest
 import torch
 from running import finish
+from wiring import drive, requested
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import RequestError
+from regrain.editing.methods import fresco
+from regrain.editing.motion.correspondence import Motion
 from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 SIZE, STEPS = 64, 4
@@ -79,21 +86,49 @@ def test_short_clips(tiny, frames):
     assert result.frames.shape == (frames, SIZE, SIZE, 3)
 
 
-def two_regions(frames):
-    labels = np.zeros((frames, SIZE, SIZE), np.uint8)
-    labels[:, 8:40, 8:32], labels[:, 30:60, 36:60] = 1, 2
-    return labels
+# What the authors' code does (williamyang1991/FRESCO at 736a714), in our words, whatever our presets say.
+RELEASE = {
+    "steps": 20, "strength": 0.75, "guidance_scale": 7.5, "first_noise": "shared", "step_noise": "own",
+    "optimise_until": 0.75, "learning_rate": 0.2, "flow_weight": 2.0, "similarity_weight": 100.0,
+    "flow_loss": "circular", "similarity_loss": "absolute", "restore_statistics": True, "details": "released",
+    "cross_frame": "efficient", "spatial_steps": 1, "spatial_sharpness": 0.2, "temporal_until": 0.65,
+    "temporal_sharpness": 0.2, "smooth_background": True, "smooth_from": 0.8, "smooth_until": 0.9,
+}  # fmt: skip
 
 
-def test_regions_without_words_are_the_foreground_of_a_smooth_background(tiny):
-    """The frames are equal, so the background of all becomes that of the first; the foreground need not."""
-    pixels, labels = np.repeat(moving(1), 3, 0), two_regions(3)
-    asked = request(pixels, (Region("horse", 1), Region("beach", 2)), labels)
-    given = OFF | {"smooth_from": 0.0, "smooth_until": 1.0, "first_noise": "own", "strength": 0.5}
-    found, without = (
-        np.asarray(run(tiny, asked, **given, smooth_background=on).frames).astype(int) for on in (True, False)
+def test_the_released_preset_is_the_release(small, tmp_path):
+    """A whole run without words of regions; only the rounds are fewer."""
+    asked = requested("fresco")
+    regions = tuple(Region(region.name, region.label, margin=0) for region in asked.regions)
+    asked = replace(asked, regions=regions, prompt="a fox on the grass")
+    assert check_params("fresco", {"preset": "released"}).optimise_rounds == 20
+    run = drive(small, asked, tmp_path, preset="released", optimise_rounds=2, preview_every=0)
+    assert {name: getattr(run.params, name) for name in RELEASE} == RELEASE
+    assert [step.t >= 350 for step in (call.step for call in run.calls[1:])] == [True] * 8 + [False] * 7
+    own = SimpleNamespace(**RELEASE, optimise_rounds=2, blend=True, control=())
+    fresco_formulas.check(replace(run, params=own))
+
+
+def test_foreground_and_occlusions_grow_by_six_pixels_of_512(tiny):
+    """The foreground of a frame, and what appears in the next, is 13 pixels wide where one pixel is given."""
+    side, point = 512, (slice(None), 100, 200)
+    box = torch.zeros(side, side, dtype=torch.bool)
+    box[94:107, 194:207] = True
+    labels = np.zeros((2, side, side), np.uint8)
+    labels[point] = 1
+    frames = np.stack([np.full((side, side, 3), grey, np.uint8) for grey in (50, 200)])
+    asked = request(frames, (Region("horse", 1),), labels, size=side)
+    background = fresco.find_background(asked, working_clip(tiny, asked))
+    assert torch.equal(background[0, 0] == 0, box)
+    unseen = torch.from_numpy(labels > 0)
+    flow, model = torch.zeros(2, 2, side, side), object.__new__(fresco.FrescoModel)
+    coder = SimpleNamespace(decode=lambda _: frames, encode=torch.from_numpy)
+    model._motion = Motion(flow, flow, unseen, unseen)
+    model._clip = SimpleNamespace(
+        backbone=coder,
+        params=params(smooth_from=0.0, smooth_until=1.0),
+        background=torch.ones_like(background),
     )
-    away = np.zeros((SIZE, SIZE), bool)
-    away[:, 62:] = away[62:] = True
-    apart = [np.abs(frames[2] - frames[0])[away].mean() for frames in (found, without)]
-    assert apart[0] < 0.6 * apart[1]
+    x0, _ = model.smoothed(*[torch.zeros(2, side, side, 3)] * 3, tiny.schedule.sampling(STEPS)[0])
+    assert torch.equal(x0[1, ..., 0] == 200, box)
+    assert fresco._growth((64, 90)) == 1

@@ -107,6 +107,26 @@ def test_what_appears_in_a_frame_is_shared():
     torch.testing.assert_close(found, across_shared(q, k, v, expected.flatten(1)))
 
 
+def test_tokens_are_linked_by_the_middle_of_their_cells():
+    appeared, flow = torch.zeros(FRAMES, 32, 48, dtype=torch.bool), torch.zeros(FRAMES, 2, 32, 48)
+    appeared[0, 0, 0], appeared[1, 3:5, 11:13] = True, True  # the corner of cell 0, the middle of cell 1
+    flow[0, 0, 16:24, 24:32] = -8  # cell 15 leads to where 14 was, which 14 does, too
+    frames = np.zeros((FRAMES, 32, 48, 3), np.uint8)
+    frames[1:, 16:24, 16:24], frames[1:, 19:21, 19:21], frames[1:, 19:21, 27:29] = 200, 0, 100
+    ids = torch.arange(24).repeat(FRAMES, 1)
+    ids[2, 1] = 100
+    ids[1:, 15] = 101
+    same = ids.flatten()[:, None] == ids.flatten()
+    q, k, v = qkv()
+    motion = Motion(torch.zeros_like(flow), flow, torch.zeros_like(appeared), appeared)
+    given = OFF | {"temporal_until": 1.0, "temporal_sharpness": 0.7}
+    found = made(motion, frames, **given).attend(STEPS[0], BOTH, None)(q, k, v, GUIDED)
+    whole = [x.unflatten(0, (2, FRAMES)).transpose(1, 2).flatten(2, 3) for x in (q, k, attention(q, k, v))]
+    logits = (0.7 * whole[0] @ whole[1].mT / 8**0.5).masked_fill(~same, -torch.inf)
+    expected = (torch.softmax(logits, -1) @ whole[2]).unflatten(2, (FRAMES, 24)).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(found, expected)
+
+
 def test_attention_along_the_motion_stops_with_its_share_of_the_steps():
     q, k, v = qkv()
     attends = [made(**OFF | {"temporal_until": 0.65}).attend(step, BOTH, None) for step in STEPS]
