@@ -88,19 +88,21 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     return folder
 
 
-def write_small_model(folder: Path) -> Path:
-    """Write a diffusers folder smaller still: 3 levels with attention, a layer per block, 2 pixels a latent.
+def write_small_model(folder: Path, sdxl: bool = False) -> Path:
+    """Write a diffusers folder smaller still: 3 levels with attention (of SDXL 2), a layer per block.
 
-    Queries and keys are large enough for attention to look somewhere.
+    A latent has 2 x 2 pixels. Queries and keys are large enough for attention to look somewhere.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
+    kinds = (*([""] if sdxl else []), *["CrossAttn"] * 3)[:3]
     with torch.random.fork_rng():
         torch.manual_seed(3)
         sizes = {"sample_size": 8, "block_out_channels": (8, 16, 16), "layers_per_block": 1}
-        sizes |= {"attention_head_dim": 2, "cross_attention_dim": 32, "norm_num_groups": 4}
-        blocks = {f"{way.lower()}_block_types": (f"CrossAttn{way}Block2D",) * 3 for way in ("Down", "Up")}
-        unet = UNet2DConditionModel(**sizes, **blocks)
+        sizes |= {"attention_head_dim": 2, "norm_num_groups": 4}
+        sizes |= SDXL if sdxl else {"cross_attention_dim": 32}
+        down, up = ([f"{kind}{way}Block2D" for kind in kinds] for way in ("Down", "Up"))
+        unet = UNet2DConditionModel(**sizes, down_block_types=down, up_block_types=up[::-1])
         for name, weight in unet.named_parameters():
             if name.endswith(("to_q.weight", "to_k.weight")):
                 weight.data *= 3
@@ -110,9 +112,36 @@ def write_small_model(folder: Path) -> Path:
     return folder
 
 
+# Several transformer layers a block, two text encoders of other widths.
+SDXL = {
+    "transformer_layers_per_block": (1, 1, 2),
+    "cross_attention_dim": 32 + 64,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 24 + 6 * 8,
+}
+
+
+def write_sdxl(folder: Path) -> Path:
+    """Write a narrow SDXL with blocks as in the published one."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        widths = {"sample_size": 8, "block_out_channels": (32, 64, 64), "attention_head_dim": (1, 1, 1)}
+        down = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+        up = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+        unet = UNet2DConditionModel(**widths, **SDXL, down_block_types=down, up_block_types=up)
+        widths = {"sample_size": 64, "block_out_channels": (32, 32, 32, 64), "layers_per_block": 2}
+        autoencoder = AutoencoderKL(**widths, **autoencoder_blocks(4), scaling_factor=0.13025)
+        save_parts(folder, unet, autoencoder)
+    return folder
+
+
 def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module) -> None:
-    """Save both with a narrow text encoder, CLIP's tokenizer and a scheduler."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    """Save both with a narrow text encoder (SDXL: two), CLIP's tokenizer and a scheduler."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "projection_dim": 32}
     text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, num_hidden_layers=2, num_attention_heads=1))
@@ -121,6 +150,11 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
     text_encoder.save_pretrained(folder / "text_encoder")
     tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
     CLIPTokenizer(**tokens, model_max_length=77).save_pretrained(folder / "tokenizer")
+    if unet.config.addition_embed_type:
+        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 1}
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu"))
+        second.save_pretrained(folder / "text_encoder_2")
+        CLIPTokenizer(**tokens, pad_token="!", model_max_length=77).save_pretrained(folder / "tokenizer_2")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 

@@ -26,17 +26,19 @@ class AttentionLayer:
         kind: "self" (keys are the layer's own tokens), "cross" (keys are text) or "temporal".
         block: The model block it belongs to: "down_blocks.0", "mid_block", "up_blocks.3", ...
         stride: Latents that one of its tokens spans in time, down and across.
+        least: Latents that a token of the model's finest layers spans, down and across.
     """
 
     name: str
     kind: Literal["self", "cross", "temporal"]
     block: str
     stride: tuple[int, int, int] = (1, 1, 1)
+    least: int = 1
 
     @property
     def finest(self) -> bool:
-        """Whether every latent of a frame has a token of its own."""
-        return self.stride[1:] == (1, 1)
+        """Whether no layer of the model has smaller tokens."""
+        return self.stride[1:] == (self.least, self.least)
 
 
 class Grid(NamedTuple):
@@ -125,13 +127,15 @@ def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
         The layers in the order in which they run: down, middle, up.
     """
     strides = _strides(model)
+    names = [key.removesuffix(".processor") for key in model.attn_processors]
+    blocks = [
+        name.split(".")[0] if name.startswith("mid") else ".".join(name.split(".")[:2]) for name in names
+    ]
+    least = min((strides[block] for block in blocks), default=1)
     sites = []
-    for key in dict(model.attn_processors):
-        name = key.removesuffix(".processor")
+    for name, block in zip(names, blocks, strict=True):
         kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
-        parts = name.split(".")
-        block = parts[0] if parts[0] == "mid_block" else ".".join(parts[:2])
-        sites.append(AttentionLayer(name, kind, block, (1, strides[block], strides[block])))
+        sites.append(AttentionLayer(name, kind, block, (1, strides[block], strides[block]), least))
     model.set_attn_processor({f"{site.name}.processor": LayerProcessor(site) for site in sites})
     order = {"down": 0, "mid": 1, "up": 2}
     return tuple(sorted(sites, key=lambda site: order.get(site.block.split("_")[0], 3)))

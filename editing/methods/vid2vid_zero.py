@@ -186,14 +186,18 @@ def make_plan(
 def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> frozenset[str]:
     """Find the names of the self-attention layers that start with one of the listed prefixes.
 
+    Of prefixes joined by `|`, the first that a layer starts with.
+
     Raises:
         RequestError: A prefix matches no layer; names the nearest one.
     """
     names = [site.name for site in sites if site.kind == "self"]
     found: set[str] = set()
-    for part in (part.rstrip(".") for part in asked):
-        here = [name for name in names if f"{name}.".startswith(f"{part}.")]
-        if not here:
+    for part in asked:
+        options = [option.strip().rstrip(".") for option in part.split("|")]
+        matches = ([name for name in names if f"{name}.".startswith(f"{option}.")] for option in options)
+        here = next(filter(None, matches), None)
+        if here is None:
             layers = sorted({name.partition(".transformer_blocks")[0] for name in names})
             raise RequestError(
                 "params.dense_layers", f"{shorten(part)} was not found. {suggest(part, layers)}"
@@ -237,15 +241,16 @@ def learn(
     change = Intervention(None if plain else plan.attend, plan.patches)
     total = 2 * params.steps
 
-    def predict(x: Tensor, step: Step, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(x: Tensor, step: Step, text: PromptEmbedding) -> tuple[Tensor, Tensor]:
         anew = params.recompute and torch.is_grad_enabled()
-        return backbone.predict(x, step, plan.empty.with_vectors(vectors), change, recompute=anew)
+        return backbone.predict(x, step, text, change, recompute=anew)
 
     def make() -> Generator[Event, None, dict[str, Tensor]]:
         texts = []
         for step, text, _ in null_text(
-            pivots, predict, backbone.schedule.sampling(params.steps), plan.empty.vectors,
-            plan.source.vectors, guidance_scale=params.guidance_scale, inner_steps=params.inner_steps,
+            pivots, lambda x, step, vectors: predict(x, step, plan.empty.with_vectors(vectors)),
+            lambda x, step: predict(x, step, plan.source), backbone.schedule.sampling(params.steps),
+            plan.empty.vectors, guidance_scale=params.guidance_scale, inner_steps=params.inner_steps,
             learning_rate=params.learning_rate,
         ):  # fmt: skip
             texts.append(text)

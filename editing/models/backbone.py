@@ -1,7 +1,7 @@
 """The protocol of a model, as recipes use it. Importing this module loads no torch."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +75,10 @@ class Backbone(Protocol):
 
     def untuned(self, rank: int, fresh: "torch.Generator") -> "dict[str, Tensor]":
         """Those weights before the first step; see `temporal.untuned`."""
+        ...
+
+    def read_by(self, x: "Tensor", text: "PromptEmbedding") -> dict[str, Any]:
+        """What a network reads beside its latents `x`, by the name of its argument."""
         ...
 
     # Sizes in latents from here on.

@@ -18,6 +18,7 @@ from regrain.editing.models.loading.location import ModelLocation
 from regrain.editing.models.loading.lora import add_loras
 from regrain.editing.models.loading.offers import family_of_configs
 from regrain.editing.models.loading.single_file import read_file
+from regrain.editing.models.sdxl import StableDiffusionXL
 from regrain.editing.models.stable_diffusion import StableDiffusion
 from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
 
@@ -57,15 +58,21 @@ def load(
     _check_architecture(parts, id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     weights = {
-        name: sum(p.numel() * p.element_size() for p in getattr(parts, name).parameters())
-        for name in ("unet", "vae", "text_encoder")
+        name: sum(p.numel() * p.element_size() for p in part.parameters())
+        for name in ("unet", "vae", "text_encoder", "text_encoder_2")
+        if (part := getattr(parts, name)) is not None
     }
     turns = takes_turns(device, weights, free_memory(device))
-    model = StableDiffusion(
+    common = (
         id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
         parts.defaults, parts.words, turns,
     )  # fmt: skip
-    add_loras(loras, model.unet, model.text_encoder)
+    if parts.text_encoder_2 is None:
+        model = StableDiffusion(*common)
+    else:
+        second = {"padding_2": parts.padding_2, "empty_is_zero": parts.empty_is_zero}
+        model = StableDiffusionXL(*common, text_encoder_2=parts.text_encoder_2, **second)
+    add_loras(loras, model.parts)
     logger.info(
         "loaded a %s model of %.0f MB on %s%s in %.1f s",
         prediction, sum(weights.values()) / 1e6, device, ", its parts in turns" if turns else "",
@@ -94,10 +101,11 @@ def _read(
 def _check_architecture(parts: ModelParts, id: str) -> None:
     """Refuse other families of models, and parts whose latents, vectors of words or tokens differ."""
     unet, vae, text = (part.config for part in (parts.unet, parts.vae, parts.text_encoder))
-    family = family_of_configs({}, unet)
+    second = parts.text_encoder_2 and parts.text_encoder_2.config
+    family = family_of_configs({}, unet, parts.scheduler)
     if family and not family.offers:
         reason = f"{shorten(id)} is {family.title}, which is not supported"
-        raise ModelError("model", f"{reason}. Use a Stable Diffusion 1.x or 2.x model.")
+        raise ModelError("model", f"{reason}. Use a Stable Diffusion 1.x, 2.x or XL model.")
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         reason = f"{shorten(id)} predicts {shorten(prediction)}, which is unknown"
@@ -106,5 +114,12 @@ def _check_architecture(parts: ModelParts, id: str) -> None:
     wide = unet.cross_attention_dim
     vectors = {*wide} if isinstance(wide, list | tuple) else {wide}
     reads = len(parts.tokenizer) <= text.vocab_size and parts.tokenizer.model_max_length > 2
-    if vae.latent_channels != unet.in_channels or vectors != {text.hidden_size} or not reads:
+    width = text.hidden_size
+    if second:
+        width += second.hidden_size
+        told = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
+        limits = (second.max_position_embeddings, second.vocab_size)
+        reads &= told == unet.projection_class_embeddings_input_dim
+        reads &= limits >= (text.max_position_embeddings, len(parts.tokenizer))
+    if vae.latent_channels != unet.in_channels or vectors != {width} or not reads:
         raise ModelError("model", f"The parts of {shorten(id)} do not fit together. Download it again.")

@@ -49,6 +49,7 @@ class ControlNets:
             ModelError: See `load_control_net`; or a map cannot be drawn.
         """
         self._patches, self._nets, drawn, self.fingerprint = patches, [], [], []
+        self._read_by = backbone.read_by
         for spec in specs:
             net, lock = load_control_net(spec.model, backbone)
             drawn.append(CONTROL_MAPS[spec.kind](frames))
@@ -64,13 +65,15 @@ class ControlNets:
             return None
 
         def control(x: Tensor, t: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-            vectors = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
+            read = self._read_by(x, text)
             down: list[Tensor] = []
             middle = torch.zeros((), device=x.device, dtype=x.dtype)
             for net, lock, weight, hint in self._nets:
                 rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
                 with lock, patched(net, self._patches):
-                    some, mid = net(x, t, vectors, rows, conditioning_scale=weight, return_dict=False)
+                    some, mid = net(
+                        x, t, **read, controlnet_cond=rows, conditioning_scale=weight, return_dict=False
+                    )
                 down = [a + b for a, b in zip(down, some, strict=True)] if down else list(some)
                 middle = middle + mid
             return down, middle

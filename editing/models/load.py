@@ -56,7 +56,7 @@ def load_backbone(
         dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
     Raises:
         ModelError: The id is unknown, weights are missing or unsafe, the architecture is not Stable Diffusion
-            1.x or 2.x, the hub cannot be reached, the repository is gated, or a LoRA does not fit.
+            1.x, 2.x or XL, the hub cannot be reached, the repository is gated, or a LoRA does not fit.
     """
     source = find(id)
     key = _key(source, loras, device, dtype)

@@ -74,7 +74,7 @@ class StableDiffusion:
 
     def __post_init__(self) -> None:
         home = torch.device("cpu") if self.takes_turns else self.device
-        for part in (self.unet, self.vae, self.text_encoder):
+        for part in self.parts.values():
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
             for tensor in (*part.parameters(), *part.buffers()):
@@ -93,12 +93,16 @@ class StableDiffusion:
         self.offers: frozenset[str] = STABLE_DIFFUSION
         self._lock = threading.Lock()
 
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What has weights, by its folder."""
+        return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
+
     @cached_property
     def fingerprint(self) -> str:
         """Identifies these weights among others of the same id; part of cache keys."""
         with torch.no_grad():
-            parts = (self.unet, self.vae, self.text_encoder)
-            sums = [float(p.double().sum()) for part in parts for p in part.parameters()]
+            sums = [float(p.double().sum()) for part in self.parts.values() for p in part.parameters()]
         facts = (self.prediction, str(self.dtype), self.device.type, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -192,14 +196,21 @@ class StableDiffusion:
     def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> PromptEmbedding:
         """Encode prompts, padded to the token limit; `fields` and errors as in `check_prompts`."""
         tokens = self.check_prompts(prompts, ["prompt"] * len(prompts) if fields is None else fields)
+        vectors, pooled = self._encode(prompts, tokens)
+        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
+        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
+        return PromptEmbedding(tuple(prompts), vectors, lengths, offsets, ids, pooled)
+
+    def _encode(
+        self, prompts: Sequence[str], tokens: Any
+    ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
+        """Vectors of prompts and their tokens, and pooled ones if the network takes such."""
         rows = torch.tensor(tokens.input_ids, device=self.device)
         with self._turn(self.text_encoder):
             vectors = self.text_encoder(rows).last_hidden_state.float()
         if getattr(self.text_encoder.config, "zero_padding", False):
             vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
-        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
-        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
-        return PromptEmbedding(tuple(prompts), vectors, lengths, offsets, ids)
+        return vectors, None
 
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
         """Tokenise prompts without encoding them, and refuse those that cannot be encoded.
@@ -295,6 +306,10 @@ class StableDiffusion:
                 )
         return self._split(output.to(x), x, step)
 
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+        """What a network reads beside `x`, by the name of its argument: a row of `text` for each of `x`."""
+        return {"encoder_hidden_states": text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)}
+
     def _split(self, output: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Convert the network's output to (x0, eps)."""
         level = self.schedule.level(step.t)
@@ -308,15 +323,15 @@ class StableDiffusion:
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
         """One forward of the UNet, to be called once its patches are entered."""
-        vectors = text.vectors.to(self.device, self.dtype).repeat_interleave(len(x) // len(text), dim=0)
         rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
+        read = self.read_by(rows, text)
 
         def network() -> Tensor:
             down, middle = (None, None) if change.control is None else change.control(rows, t)
             (output,) = self.unet(
                 rows,
                 t,
-                vectors,
+                **read,
                 cross_attention_kwargs={"attend": change.attend, "queries": change.queries},
                 down_block_additional_residuals=down,
                 mid_block_additional_residual=middle,

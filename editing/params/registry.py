@@ -209,7 +209,7 @@ def check_needs(
     record = find_method(method)
     shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
     if not offers:
-        message = f"{shown}, which is not supported. Use a Stable Diffusion 1.x or 2.x model."
+        message = f"{shown}, which is not supported. Use a Stable Diffusion 1.x, 2.x or XL model."
         raise ModelError("model", message)
     if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
         raise ModelError(

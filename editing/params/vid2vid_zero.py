@@ -75,9 +75,11 @@ class Vid2VidZeroParams(ByWordsParams):
         0.0, "Keep the layout until", f"{FROM_NOISE}that keep the layout of the source."
     )
     dense_layers: Words = parameter(
-        "down_blocks.0.attentions.0, mid_block.attentions.0, up_blocks.1.attentions.0",
+        "down_blocks.0.attentions.0 | down_blocks.1.attentions.0, mid_block.attentions.0, "
+        "up_blocks.1.attentions.0",
         "Layers that see all frames",
-        "Layers in which each frame sees all frames, by the start of their names, separated by commas.",
+        "Layers in which each frame sees all frames, by the start of their names, separated by commas; of "
+        "names joined by | the first that there is.",
     )
     keys: Keys = parameter(
         "first_previous",

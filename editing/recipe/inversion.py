@@ -41,9 +41,9 @@ def ddim_walk(
 def null_text(
     pivots: Sequence[Float[Tensor, "frames c h w"]],
     predict: Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]],
+    predict_source: Callable[[Tensor, Step], tuple[Tensor, Tensor]],
     steps: Sequence[Step],
     empty: Float[Tensor, "1 L d"],
-    cond: Float[Tensor, "1 L d"],
     *,
     guidance_scale: float,
     inner_steps: int,
@@ -60,9 +60,9 @@ def null_text(
     Args:
         pivots: The N + 1 latents of the inversion, clean ones first.
         predict: (x, step, vectors) -> (x0, eps); gradients must flow to the text.
+        predict_source: The same with the source prompt.
         steps: `Schedule.sampling(N)`.
         empty: The encoded text at the start of the first step.
-        cond: The encoded source prompt.
         guidance_scale: Guidance scale of the sampling; at 1 nothing is learned.
         inner_steps: Most Adam steps per step.
         learning_rate: Learning rate of the first step; it falls linearly to half.
@@ -73,7 +73,7 @@ def null_text(
     x, learned = pivots[-1], empty.detach().float()
     for step in steps:
         goal, share = pivots[step.total - 1 - step.index], step.index / step.total
-        guided = predict(x, step, cond)
+        guided = predict_source(x, step)
 
         def reach(text: Tensor, x=x, step=step, guided=guided) -> Tensor:
             unguided = predict(x, step, text)

@@ -46,7 +46,7 @@ _PARTS = tuple(
     f"{folder}{stem}{rest}.safetensors"
     for folder, stem in (
         *((part, "diffusion_pytorch_model") for part in ("", "unet/", "vae/")),
-        *((part, "model") for part in ("", "text_encoder/")),
+        *((part, "model") for part in ("", "text_encoder/", "text_encoder_2/")),
     )
     for rest in ("", "-?????-of-?????")
 )

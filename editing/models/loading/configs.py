@@ -51,6 +51,8 @@ class UNetConfig(_Config):
     down_block_types: list[str] | None = Field(None, max_length=8)
     up_block_types: list[str] | None = Field(None, max_length=8)
     addition_embed_type: str | None = Field(None, max_length=100)
+    addition_time_embed_dim: _Width | None = None
+    projection_class_embeddings_input_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
 
 
 class AutoencoderConfig(_Config):
@@ -72,6 +74,7 @@ class TextEncoderConfig(_Config):
     num_hidden_layers: _Few = 12
     num_attention_heads: _Few = 8
     max_position_embeddings: Annotated[int, Field(ge=4, le=4096)] = 77
+    projection_dim: _Width = 512
     vocab_size: Annotated[int, Field(ge=4, le=1_000_000)] = 49_408
 
 
@@ -80,6 +83,7 @@ _TYPES: dict[str, type[_Config]] = {
     "unet": UNetConfig,
     "vae": AutoencoderConfig,
     "text_encoder": TextEncoderConfig,
+    "text_encoder_2": TextEncoderConfig,
 }
 
 

@@ -28,6 +28,9 @@ class ModelParts:
     scheduler: Mapping[str, object]
     defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     words: frozenset[str] | None = None
+    text_encoder_2: nn.Module | None = None  # of SDXL, as what follows
+    padding_2: int = 0
+    empty_is_zero: bool = True
 
 
 def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
@@ -43,9 +46,7 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
-    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
-        if not (folder / part).is_dir():
-            raise ModelError("model", f"{shorten(id)} has no folder {part}/. Download the model again.")
+    _check_folders(folder, ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), id)
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
     vae, unet, _ = (
         read_config(folder / part / "config.json", id) for part in ("vae", "unet", "text_encoder")
@@ -66,7 +67,32 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
         scheduler,
         _read_defaults(folder / "defaults.json", id),
         read_words(folder),
+        **(_second(folder, id, dtype) if unet.get("addition_embed_type") else {}),
     )
+
+
+def _check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
+    for part in parts:
+        if not (folder / part).is_dir():
+            raise ModelError("model", f"{shorten(id)} has no folder {part}/. Download the model again.")
+
+
+def _second(folder: Path, id: str, dtype: torch.dtype) -> dict[str, Any]:
+    """What SDXL has more."""
+    from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    _check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
+    read_config(folder / "text_encoder_2" / "config.json", id)
+    index = folder / "model_index.json"
+    with boundary("model", f"{shorten(id)}: tokenizer_2/ cannot be loaded. Download it again.", ModelError):
+        padding = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True).pad_token_id
+    return {
+        "text_encoder_2": read_weights(CLIPTextModelWithProjection, folder / "text_encoder_2", id, dtype),
+        "padding_2": int(padding),
+        "empty_is_zero": not index.is_file()
+        or bool(read_config(index, id).get("force_zeros_for_empty_prompt", True)),
+    }
 
 
 def _read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:

@@ -13,9 +13,9 @@ from regrain.editing.storage.fetching import Fetched, Fetching, watched
 
 _WEIGHTS = [f"{part}/{stem}{rest}"
             for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
-                               ("text_encoder", "model"))
+                               ("text_encoder", "model"), ("text_encoder_2", "model"))
             for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
-PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer/*", "*.json")
+PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
 
 

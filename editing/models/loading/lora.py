@@ -31,25 +31,40 @@ _ENDS = {
 _PREFIXES = {
     "unet.": "unet",
     "text_encoder.": "text_encoder",
+    "text_encoder_2.": "text_encoder_2",
     "lora_unet_": "unet",
     "lora_te_": "text_encoder",
+    "lora_te1_": "text_encoder",
+    "lora_te2_": "text_encoder_2",
+}
+# Of a layer in the original layout, as kohya's trainers name it for SDXL: block, place, and the rest.
+_ORIGINAL = re.compile(r"(input|middle|output)_blocks?_(\d+)_(?:(\d+)_)?(.+)")
+_RESNET = {
+    "in_layers_2": "conv1",
+    "out_layers_3": "conv2",
+    "emb_layers_1": "time_emb_proj",
+    "skip_connection": "conv_shortcut",
+    "op": "conv",
 }
 
 
 @torch.no_grad()
-def add_loras(specs: Sequence[str], unet: nn.Module, text_encoder: nn.Module) -> None:
+def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     """Add LoRA files to the weights of a model that is not shared yet.
 
     Args:
-        specs: See `parse_lora`. unet: Changed in place. text_encoder: Changed in place.
+        specs: See `parse_lora`. parts: UNet and text encoders by their names, changed in place.
     Raises:
         ModelError: A file is missing, is not a LoRA, or was made for another kind or size of model.
     """
-    layers = {"unet": _layers(unet), "text_encoder": _layers(text_encoder)}
+    layers = {name: _layers(part) for name, part in parts.items()}
     for spec in map(parse_lora, specs):
         changes, facts = _read(spec.model)
         for (part, name), change in changes.items():
-            weight = layers[part].get(name.replace(".", "_"))
+            known = name.replace(".", "_")
+            if part == "unet":
+                known = _in_diffusers(known, parts["unet"].config.layers_per_block)
+            weight = layers.get(part, {}).get(known)
             if weight is None:
                 raise _misfit(spec, f"the model has no layer {part}.{name}")
             delta = _delta(change, facts.get(f"{part}.lora_alpha"))
@@ -84,6 +99,23 @@ def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
         return None
     delta = scale * (up @ down)
     return delta if bool(delta.isfinite().all()) else None
+
+
+def _in_diffusers(name: str, per_level: int) -> str:
+    """The name in diffusers' layout of a UNet's layer that may be named as in the original one."""
+    if not (match := _ORIGINAL.fullmatch(name)):
+        return name
+    way, number, place, rest = match[1], int(match[2]), int(match[3] or 0), match[4]
+    inner = _RESNET.get(rest, rest)
+    if way == "middle":
+        return f"mid_block_{'attentions_0' if number == 1 else f'resnets_{number // 2}'}_{inner}"
+    level, layer = divmod(number - (way == "input"), per_level + 1)
+    block = f"{'down' if way == 'input' else 'up'}_blocks_{level}"
+    if way == "input" and layer == per_level:
+        return f"{block}_downsamplers_0_{inner}"
+    if rest == "conv":
+        return f"{block}_upsamplers_0_conv"
+    return f"{block}_{('resnets', 'attentions')[min(place, 1)]}_{layer}_{inner}"
 
 
 def _layers(model: nn.Module) -> dict[str, Tensor]:
@@ -131,6 +163,6 @@ def _role(key: str, id: str) -> tuple[str, str, str]:
                 return part, match[1].removeprefix(prefix), role
     raise ModelError(
         "loras",
-        f"{shorten(id)} is not a plain LoRA for Stable Diffusion 1.x or 2.x: it has {shorten(key)}. Use "
+        f"{shorten(id)} is not a plain LoRA for Stable Diffusion: it has {shorten(key)}. Use "
         "another; kinds such as LoHa and DoRA are not supported.",
     )

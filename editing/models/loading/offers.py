@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_json
 from regrain.editing.storage.safetensors_files import check_head
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
 """What `StableDiffusion` offers: keys of `editing.params.registry.OFFERS`."""
 
-_CONFIGS = ("model_index.json", "unet/config.json")
+_CONFIGS = ("model_index.json", "unet/config.json", "scheduler/scheduler_config.json")
 
 
 class Family(NamedTuple):
@@ -39,15 +39,21 @@ def family_of(source: ModelLocation) -> Family | None:
     return family_of_configs(*configs)
 
 
-def family_of_configs(index: Mapping, unet: Mapping) -> Family | None:
-    """The kind of a model by its index and its UNet's configuration; both may be empty."""
+def family_of_configs(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family | None:
+    """The kind of a model by its index, and its UNet's and its schedule's configuration; all may be empty."""
     if not unet:
         return Family(str(index["_class_name"]), frozenset()) if "_class_name" in index else None
-    if unet.get("addition_embed_type"):
-        return Family("SDXL", frozenset())
     if (channels := unet.get("in_channels", 4)) != unet.get("out_channels", 4):
         return Family(f"a model with {channels} input channels", frozenset())
-    return Family("Stable Diffusion", STABLE_DIFFUSION)
+    if (added := unet.get("addition_embed_type")) is None:
+        return Family("Stable Diffusion", STABLE_DIFFUSION)
+    if added != "text_time":
+        return Family(f"a model with embeddings of {shorten(added)}", frozenset())
+    if index.get("text_encoder", [""])[0] is None:
+        return Family("the refiner of SDXL", frozenset())
+    if scheduler.get("timestep_spacing") == "trailing":  # a few steps without guidance cannot be inverted
+        return Family("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"})
+    return Family("SDXL", STABLE_DIFFUSION)
 
 
 def _of_file(path: Path) -> Family:
@@ -56,10 +62,12 @@ def _of_file(path: Path) -> Family:
     try:
         check_head(path, "model")
         with safe_open(path, framework="np") as file:
-            is_sdxl = any(key.startswith("conditioner.embedders.") for key in file.keys())  # noqa: SIM118
+            embedders = {key.split(".")[2] for key in file.keys() if key.startswith("conditioner.embedders.")}  # noqa: SIM118
     except (ModelError, SafetensorError, OSError):
-        is_sdxl = False  # loading it says what is wrong
-    return Family("SDXL", frozenset()) if is_sdxl else Family("Stable Diffusion", STABLE_DIFFUSION)
+        embedders = set()  # loading it says what is wrong
+    if embedders == {"0"}:
+        return Family("the refiner of SDXL", frozenset())
+    return Family("SDXL" if embedders else "Stable Diffusion", STABLE_DIFFUSION)
 
 
 def _read(path: Path) -> dict:

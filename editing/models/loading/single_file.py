@@ -21,8 +21,17 @@ from regrain.editing.storage.safetensors_files import check_head
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
-CLIP, OPENCLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
-TOKENS = {"sd1": f"{CLIP}embeddings.token_embedding.weight", "sd2": f"{OPENCLIP}token_embedding.weight"}
+_CLIP, _OPENCLIP = "transformer.text_model.", "model."
+# Of each version, its text encoders.
+TEXT = {
+    "sd1": {"text_encoder": f"cond_stage_model.{_CLIP}"},
+    "sd2": {"text_encoder": f"cond_stage_model.{_OPENCLIP}"},
+    "sdxl": {
+        "text_encoder": f"conditioner.embedders.0.{_CLIP}",
+        "text_encoder_2": f"conditioner.embedders.1.{_OPENCLIP}",
+    },
+}
+TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
 HEAD = 64  # width of a head wherever a checkpoint does not fix their number
 EPS_CORRELATION = 0.5
 MAX_TOKENS = 77
@@ -34,10 +43,10 @@ def read_file(path: str, dtype: torch.dtype) -> ModelParts:
     Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention 1024 wide). Most files do
     not say what the network predicts. It is taken from, in this order: the metadata
     (`modelspec.prediction_type`), an empty tensor named `v_pred`, and for 2.x the network itself
-    (`guess_prediction`). 2.x with v-prediction works at 768 pixels, all others at 512.
+    (`guess_prediction`). SDXL works at 1024 pixels, 2.x with v-prediction at 768, all others at 512.
 
     Raises:
-        ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x or 2.x.
+        ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x or XL.
     """
     name = shorten(Path(path).name)
     check_head(Path(path), "model")
@@ -47,11 +56,11 @@ def read_file(path: str, dtype: torch.dtype) -> ModelParts:
         checkpoint = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     version = _version(checkpoint, name)
     # Some weights are missing, or have shapes that no such model has.
-    incomplete = f"{name} is not a complete Stable Diffusion {version[2:]}.x checkpoint. Use another."
+    incomplete = f"{name} is not a complete {TITLES[version]} checkpoint. Use another."
     with boundary("model", incomplete, ModelError):
         unet, vae = _unet(checkpoint, version), _vae(checkpoint, version)
-        text_encoder = _text_encoder(checkpoint, version)
-    for part, kept_as in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
+        encoders = {part: _text_encoder(checkpoint, version, part) for part in TEXT[version]}
+    for part, kept_as in ((unet, dtype), (vae, torch.float32), *((one, dtype) for one in encoders.values())):
         part.to(kept_as).eval()
 
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
@@ -66,27 +75,42 @@ def read_file(path: str, dtype: torch.dtype) -> ModelParts:
         scheduler["prediction_type"] = "v_prediction"
     elif version == "sd2" and not stated.startswith("eps"):
         ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
-        scheduler["prediction_type"] = guess_prediction(unet, text_encoder(ids).last_hidden_state)
+        text = encoders["text_encoder"](ids).last_hidden_state
+        scheduler["prediction_type"] = guess_prediction(unet, text)
     if version == "sd2" and scheduler["prediction_type"] == "v_prediction":
         unet.register_to_config(sample_size=96)
-    return ModelParts(unet, vae, text_encoder, tokenizer, scheduler)
+    return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
 
 
 def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
-    """Recognise "sd1" or "sd2" by the text encoder; other or incomplete files raise ModelError."""
+    """Recognise the version by its text encoders; other or incomplete files raise ModelError."""
     if any(key.startswith("conditioner.embedders.") for key in checkpoint):
-        raise ModelError("model", f"{name} is an SDXL checkpoint. Use Stable Diffusion 1.x or 2.x.")
-    version = "sd2" if TOKENS["sd2"] in checkpoint else "sd1"
+        version = "sdxl"
+    else:
+        version = "sd2" if _tokens("sd2", "text_encoder") in checkpoint else "sd1"
+    if _refiner(checkpoint):
+        raise ModelError("model", f"{name} is the refiner of SDXL. Use its base model.")
     needed = {
         "UNet": f"{UNET}input_blocks.0.0.weight",
         "autoencoder": f"{VAE}encoder.conv_in.weight",
-        "text encoder": TOKENS[version],
+        **{part.replace("_", " "): _tokens(version, part) for part in TEXT[version]},
     }
     for part, key in needed.items():
         if key not in checkpoint:
             advice = "Use a complete Stable Diffusion checkpoint."
             raise ModelError("model", f"{name} has no {part} ({key}). {advice}")
     return version
+
+
+def _tokens(version: str, part: str) -> str:
+    """The key of a text encoder's table of tokens."""
+    prefix = TEXT[version][part]
+    return f"{prefix}{'embeddings.' if prefix.endswith(_CLIP) else ''}token_embedding.weight"
+
+
+def _refiner(checkpoint: Mapping[str, Tensor]) -> bool:
+    """Whether the only text encoder of an SDXL checkpoint is OpenCLIP's."""
+    return f"conditioner.embedders.0.{_OPENCLIP}token_embedding.weight" in checkpoint
 
 
 @torch.no_grad()
@@ -109,10 +133,33 @@ def _config(version: str, part: str, name: str = "config.json") -> dict:
 def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    first = _config(version, "unet")["layers_per_block"] + 1
-    widths = [len(checkpoint[f"{UNET}input_blocks.{1 + first * i}.0.out_layers.3.weight"]) for i in range(4)]
-    heads = {} if version == "sd1" else {"attention_head_dim": [max(1, width // HEAD) for width in widths]}
-    text = checkpoint[f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"]
+    config = _config(version, "unet")
+    levels, kinds = range(len(config["block_out_channels"])), config["down_block_types"]
+    first = [f"{UNET}input_blocks.{1 + (config['layers_per_block'] + 1) * i}." for i in levels]
+    widths = [len(checkpoint[f"{first[i]}0.out_layers.3.weight"]) for i in levels]
+    own = {} if version == "sd1" else {"attention_head_dim": [max(1, width // HEAD) for width in widths]}
+    attentive = [f"{first[i]}1.transformer_blocks." for i in levels if kinds[i].startswith("CrossAttn")]
+    text = checkpoint[f"{attentive[0]}0.attn2.to_k.weight"]
+    if version == "sdxl":
+        told = checkpoint[f"{UNET}label_emb.0.0.weight"].shape[1]
+        pooled = checkpoint[f"{TEXT[version]['text_encoder_2']}text_projection"].shape[1]
+        own |= {
+            "projection_class_embeddings_input_dim": told,
+            "addition_time_embed_dim": (told - pooled) // 6,
+            "transformer_layers_per_block": [
+                max(
+                    1,
+                    len(
+                        {
+                            key.removeprefix(f"{at}1.transformer_blocks.").split(".")[0]
+                            for key in checkpoint
+                            if key.startswith(f"{at}1.transformer_blocks.")
+                        }
+                    ),
+                )
+                for at in first
+            ],
+        }
     return UNet2DConditionModel.from_single_file(
         dict(checkpoint),
         config=str(CHECKPOINTS / version),
@@ -121,7 +168,7 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
         block_out_channels=widths,
         in_channels=checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1],
         cross_attention_dim=text.shape[1],
-        **heads,
+        **own,
     )
 
 
@@ -137,31 +184,38 @@ def _vae(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     )
 
 
-def _text_encoder(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
+def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> nn.Module:
     from accelerate import init_empty_weights
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
     from transformers.models.clip.configuration_clip import CLIPTextConfig
-    from transformers.models.clip.modeling_clip import CLIPTextModel
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
-    if version == "sd1":
-        layers, inner = f"{CLIP}encoder.layers.", "mlp.fc1.weight"
-    else:
-        layers, inner = f"{OPENCLIP}transformer.resblocks.", "mlp.c_fc.weight"
+    prefix = TEXT[version][part]
+    is_openclip = prefix.endswith(f".{_OPENCLIP}")
+    blocks, inner = (
+        ("transformer.resblocks.", "mlp.c_fc.weight")
+        if is_openclip
+        else ("encoder.layers.", "mlp.fc1.weight")
+    )
+    layers = prefix + blocks
     depth = len({key.removeprefix(layers).split(".")[0] for key in checkpoint if key.startswith(layers)})
-    vocabulary, width = checkpoint[TOKENS[version]].shape
-    config = _config(version, "text_encoder") | {
+    vocabulary, width = checkpoint[_tokens(version, part)].shape
+    config = _config(version, part) | {
         "vocab_size": vocabulary,
         "hidden_size": width,
         "num_attention_heads": max(1, width // HEAD),
-        "num_hidden_layers": depth if version == "sd1" else min(depth, 23),  # 2.x reads the last but one
+        "num_hidden_layers": min(depth, 23) if version == "sd2" else depth,  # 2.x reads the last but one
         "intermediate_size": len(checkpoint[f"{layers}0.{inner}"]),
     }
+    kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
+    if kind is CLIPTextModelWithProjection:
+        config["projection_dim"] = checkpoint[f"{prefix}text_projection"].shape[1]
     with init_empty_weights():
-        model = CLIPTextModel(CLIPTextConfig(**config))
-    if version == "sd1":
-        weights = convert_ldm_clip_checkpoint(checkpoint)
+        model = kind(CLIPTextConfig(**config))
+    if is_openclip:
+        weights = convert_open_clip_checkpoint(model, checkpoint, prefix=prefix)
     else:
-        weights = convert_open_clip_checkpoint(model, checkpoint, prefix=OPENCLIP)
+        weights = convert_ldm_clip_checkpoint(checkpoint)
     if not hasattr(model, "text_model"):  # transformers 5 has one module less
         weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
     expected = model.state_dict()

@@ -17,6 +17,7 @@ from wiring import (
     check_inverting,
     check_unguided,
     each,
+    finest,
     guided,
     marked,
     mass,
@@ -159,7 +160,7 @@ def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within
 
 
 def keys_of(run: Run, layer: Layer) -> str:
-    return "own" if layer.tokens == FINEST and run.params.keys_levels == "coarse" else run.params.keys
+    return "own" if layer.tokens == finest(run) and run.params.keys_levels == "coarse" else run.params.keys
 
 
 def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> None:
@@ -186,7 +187,7 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
 
 
 def is_taken(run: Run, layer: Layer) -> bool:
-    return run.params.levels == "all" or layer.tokens < FINEST
+    return run.params.levels == "all" or layer.tokens < finest(run)
 
 
 def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:

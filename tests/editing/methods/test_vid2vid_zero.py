@@ -41,15 +41,18 @@ def test_share_of_the_steps_that_use_the_learned_text(tiny, ratio, used):
 
 def learn(model, scale=7.5):
     """The text that learning starts from, and its steps."""
-    vectors, text = model.embed(["", "a horse is running"]).vectors.chunk(2), model.embed([""])
+    text = model.embed(["", "a horse is running"])
     pivots = [noise(seed=i) for i in range(STEPS + 1)]
 
     def predict(x, step, vectors):
-        return model.predict(x, step, text.with_vectors(vectors))
+        return model.predict(x, step, text[0].with_vectors(vectors))
+
+    def predict_source(x, step):
+        return model.predict(x, step, text[1])
 
     with torch.no_grad():
-        steps = model.schedule.sampling(STEPS)
-        return vectors[0], [*null_text(pivots, predict, steps, *vectors, guidance_scale=scale, inner_steps=1)]
+        given = predict, predict_source, model.schedule.sampling(STEPS), text[0].vectors
+        return text[0].vectors, [*null_text(pivots, *given, guidance_scale=scale, inner_steps=1)]
 
 
 def test_at_guidance_1_nothing_is_learned(tiny):
@@ -68,8 +71,8 @@ def test_rates_and_the_end_of_learning(tiny, monkeypatch):
 
     monkeypatch.setattr(inversion, "_descend", descend)
     x, text, steps = torch.zeros(1, 1, 1, 1), torch.zeros(1, 2, 3), tiny.schedule.sampling(50)
-    answer = lambda x, step, text: (x, x)  # noqa: E731
-    list(null_text([x] * 51, answer, steps, text, text, guidance_scale=2.0, inner_steps=1))
+    answer = lambda *_: (x, x)  # noqa: E731
+    list(null_text([x] * 51, answer, answer, steps, text, guidance_scale=2.0, inner_steps=1))
     assert seen == [pytest.approx((1e-2 * (1 - i / 100), 1e-5 + 2e-5 * i)) for i in range(50)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import write_control_net
+from conftest import write_control_net, write_small_model
 from wiring import BASES, Call, Run, check, check_formulas, drive, requested
 
 from regrain.editing.errors import ModelError
@@ -89,7 +89,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "blend_with": Row("noise"),
         "heat_from": Row(0.5, shown=heat_of),
         "heat_until": Row(0.5, shown=heat_of),
-        "heat_grids": Row("2, 4", shown=heat_of),
+        "heat_grids": Row("4", shown=heat_of),
         "heat_pixel": Row("1,10,6", shown=heat_of),
     },
     "fatezero": COMMON
@@ -132,7 +132,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "replace_until": Row(0.3),
         "refine_until": Row(1.0, prompt=REFINED),
         "self_until": Row(0.5),
-        "dense_layers": Row("up_blocks.2"),
+        "dense_layers": Row("up_blocks.1"),
         "keys": Row("own"),
         "alignment": Row("original", prompt=REFINED),
         "joint_norm": Row(True),
@@ -184,13 +184,14 @@ LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in t
 ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}}
 
 
-@pytest.fixture(scope="module")
-def model(small_folder):
+@pytest.fixture(scope="module", params=[False, True], ids=["sd", "sdxl"])
+def model(request, tmp_path_factory):
     """The model; the folder it is in also holds a control network made of it."""
-    model = load_backbone(str(small_folder))
-    write_control_net(small_folder.parent / "net", model.unet, 0.05, (8, 8))
+    folder = tmp_path_factory.mktemp("models")
+    model = load_backbone(str(write_small_model(folder / "small", sdxl=request.param)))
+    write_control_net(folder / "net", model.unet, 0.05, (8, 8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REGRAIN_MODELS", str(small_folder.parent))
+        patch.setenv("REGRAIN_MODELS", str(folder))
         yield model
 
 

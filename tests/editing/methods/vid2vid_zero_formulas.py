@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
+    FINEST,
     FRAMES,
     Call,
     Layer,
@@ -15,6 +16,7 @@ from wiring import (
     check_plain,
     each,
     exchanged,
+    finest,
     guided,
     has_text,
     near,
@@ -89,12 +91,12 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
         assert len(tries) == (enough.index(True) + 1 if True in enough else params.inner_steps)
         rate = params.learning_rate * (1 - share / 2)
         moved = (tries[1] if len(tries) > 1 else last).text(0) - text[0]
-        # Adam's first step is the learning rate against the gradient's sign, wherever that is not tiny.
+        # Adam's first step, wherever the gradient is not tiny.
         assert float(moved.abs().amax()) <= rate * 1.01
         if params.learn_with == "plain" and not params.joint_norm:
             slope = gradient(run, cond, text, goal)
             steep = slope.abs() > 1e-3 * slope.abs().max()
-            near(moved[steep], -rate * slope[steep].sign(), "learned text", atol=rate / 50)
+            near(moved[steep], (-rate * slope / (slope.abs() + 1e-8))[steep], "learned text", atol=rate / 50)
         text = last.text(0)[None]
         learned[step.index] = text
         x = guided(answers(last, 0), answers(cond, 0), params.guidance_scale, step)
@@ -105,8 +107,8 @@ def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
     """Of the squared distance between where a guided step leads and its goal, by the text: [L, d]."""
     step, text = cond.step, text.clone().requires_grad_(True)
     with torch.enable_grad():
-        told = torch.tensor(step.t)
-        eps = run.model.unet(cond.x, told, text.expand(FRAMES, -1, -1)).sample
+        empty = run.model.embed([run.request.negatives]).with_vectors(text)
+        eps = run.model.unet(cond.x, torch.tensor(step.t), **run.model.read_by(cond.x, empty)).sample
         x0 = (cond.x - step.noise * eps) / step.signal
         error = guided((x0, eps), answers(cond, 0), run.params.guidance_scale, step) - goal
         return torch.autograd.grad(error.square().mean(), text)[0][0]
@@ -181,7 +183,10 @@ def needs_source(run: Run, step: Step) -> bool:
 
 def frames_of(run: Run, layer: Layer) -> str:
     """All frames in the dense layers, some in the others."""
-    dense = any(layer.site.name.startswith(f"{name}.") for name in run.params.dense_layers)
+    # In SDXL, the first level has no attention.
+    names = [option.strip() for name in run.params.dense_layers for option in name.split("|")]
+    names = [name for name in names if name != "down_blocks.1.attentions.0" or finest(run) < FINEST]
+    dense = any(layer.site.name.startswith(f"{name}.") for name in names)
     return "all" if dense else run.params.keys
 
 

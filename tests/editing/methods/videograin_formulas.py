@@ -17,6 +17,7 @@ from wiring import (
     any_in,
     differs,
     each,
+    finest,
     gathered,
     guided,
     has_text,
@@ -137,7 +138,7 @@ def tracks_of(run: Run) -> dict[int, Tensor]:
         return run.kept["tracks"]
     there, back = estimate_flow(frames[:-1], frames[1:], "dis"), estimate_flow(frames[1:], frames[:-1], "dis")
     hidden = occlusion(there, back)
-    levels = list(GRIDS.items())[: run.params.track_levels]
+    levels = [one for one in GRIDS.items() if one[0] <= finest(run)][: run.params.track_levels]
     run.kept["tracks"] = {tokens: trajectories(there, hidden, grid).flatten(1) for tokens, grid in levels}
     return run.kept["tracks"]
 
@@ -181,7 +182,7 @@ def fade(run: Run, step: Step) -> float:
 def strengths(run: Run, step: Step, own: Tensor, keys: Tensor, weights: Tensor, over: int = 1) -> Tensor:
     """a = xi w (1 - S), with S the share of the keys that are of the query's own region."""
     params = run.params
-    if params.levels == "coarse" and own.shape[1] == FINEST:
+    if params.levels == "coarse" and own.shape[1] == finest(run):
         return torch.zeros(own.shape)
     size = (keys[:, None] == own[..., None]).float().mean(-1) / over
     spare = 1 - size if params.size_term else torch.ones(own.shape)
@@ -255,8 +256,8 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
             if differs(layer.out, self_attention(run, call, layer, halves)):
                 layer, injected = taken, injected + 1
         near(layer.out, self_attention(run, call, layer, halves), layer.site.name)
-    # Of six self-attention layers in the decoder those at four to nine twelfths of the way.
-    assert injected == (3 if source else 0)
+    # Of six places in the decoder those at four to nine twelfths of the way; SDXL's last has no attention.
+    assert injected == ((3 if finest(run) == FINEST else 2) if source else 0)
 
 
 def self_attention(run: Run, call: Call, layer: Layer, halves: tuple[int, ...]) -> Tensor:
@@ -310,7 +311,8 @@ def check_heat(run: Run, edits: list[Call]) -> None:
     """Maps of each region's words, averaged over the layers and steps asked for that were modulated."""
     params = run.params
     divisors = params.heat_grids or [1, 2, 4]
-    read = [tokens for tokens, (height, _) in GRIDS.items() if 8 // height in divisors]
+    grids = {tokens: height for tokens, (height, _) in GRIDS.items() if tokens <= finest(run)}
+    read = [tokens for tokens, height in grids.items() if 8 // height in divisors]
     size = GRIDS[read[0]]
     found: dict[bool, list[Tensor]] = {True: [], False: []}
     for call in edits:
@@ -323,8 +325,8 @@ def check_heat(run: Run, edits: list[Call]) -> None:
             cond = layer.rows(call.branch(COND))
             before = torch.softmax(cond.q @ cond.k.transpose(-1, -2) / cond.q.shape[-1] ** 0.5, -1)
             after = cross_maps(run, step, cond)
-            modulated = fade(run, step) > 0 and not (params.levels == "coarse" and layer.tokens == FINEST)
-            modulated &= params.cross_strength > 0
+            free = params.levels == "coarse" and layer.tokens == finest(run)
+            modulated = fade(run, step) > 0 and not free and params.cross_strength > 0
             maps = torch.stack([before, after]).mean(2).transpose(-1, -2).unflatten(-1, GRIDS[layer.tokens])
             maps = interpolate(maps.flatten(0, 1), size, mode="bilinear", align_corners=False)
             found[modulated].append(maps.unflatten(0, (2, -1)))
@@ -342,7 +344,7 @@ def check_pixel(run: Run, edits: list[Call]) -> None:
         assert set(run.result.attention) == {"left", "right"}
         return
     assert run.params.heat_pixel == (1, 10, 6)
-    found = []
+    found, most = [], finest(run)
     for call in edits:
         for layer in each(call.layers, "self"):
             cond, (height, width) = layer.rows(call.branch(COND)), GRIDS[layer.tokens]
@@ -350,8 +352,8 @@ def check_pixel(run: Run, edits: list[Call]) -> None:
             before = torch.softmax(cond.q @ gathered(cond.k, "all").mT / cond.q.shape[-1] ** 0.5, -1)
             if fade(run, call.step) > 0:
                 maps = torch.stack([before, self_maps(run, call.step, cond)])[:, 1, :, cell].mean(1)
-                maps = maps.unflatten(-1, (FRAMES, height, width)) * layer.tokens / FINEST
-                found.append(interpolate(maps, GRIDS[FINEST], mode="bilinear", align_corners=False))
+                maps = maps.unflatten(-1, (FRAMES, height, width)) * layer.tokens / most
+                found.append(interpolate(maps, GRIDS[most], mode="bilinear", align_corners=False))
     before, after = torch.stack(found).mean(0)
     near(torch.from_numpy(run.result.attention["frame 1 at 10,6"].before), before, "heat of a pixel")
     near(torch.from_numpy(run.result.attention["frame 1 at 10,6"].after), after, "heat of a pixel")

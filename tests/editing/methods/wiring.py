@@ -29,7 +29,7 @@ from regrain.editing.recipe.events import EditResult, Event, Preview, Stage, Tun
 
 FRAMES, HEIGHT, WIDTH = 3, 16, 24
 GRIDS = {96: (8, 12), 24: (4, 6), 6: (2, 3)}
-FINEST = 96
+FINEST = 96  # that of the latents
 SEEN = {
     "own": lambda frame: [frame],
     "middle": lambda frame: [1],
@@ -239,8 +239,9 @@ def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: 
 
     forward = ControlNetModel.forward
 
-    def noting(self: Any, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, **named: Any) -> Any:
-        answer = forward(self, x, t, text, hint, **named)
+    def noting(self: Any, x: Tensor, t: Tensor, **named: Any) -> Any:
+        answer = forward(self, x, t, **named)
+        text, hint = named["encoder_hidden_states"], named["controlnet_cond"]
         seen.append({"stage": stage[0], "x": x, "text": text, "hint": hint, "answer": answer} | named)
         return answer
 
@@ -291,11 +292,17 @@ def marked(mass: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
     return (wide > threshold * wide.amax((2, 3), keepdim=True)).float()
 
 
+def finest(run: Run) -> int:
+    """Cells of the finest grid with attention: the latents', of SDXL the next."""
+    return FINEST // min(site.stride[1] for site in run.model.sites) ** 2
+
+
 def mass(call: Call, rows: slice) -> Tensor:
     """Attention of every token on the finest grid, over its layers and heads: [frames, h, w, tokens]."""
-    layers = [one.rows(rows) for one in call.layers if one.site.kind == "cross" and one.tokens == FINEST]
+    most = max(one.tokens for one in call.layers)
+    layers = [one.rows(rows) for one in call.layers if one.site.kind == "cross" and one.tokens == most]
     maps = torch.stack([softmax(one.q, one.k).mean(1) for one in layers])
-    return maps.mean(0).unflatten(1, GRIDS[FINEST])
+    return maps.mean(0).unflatten(1, GRIDS[most])
 
 
 def walk(start: Tensor, calls: Sequence[Call], steps: Sequence[Step]) -> list[Tensor]:
@@ -448,5 +455,5 @@ def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
 
 def each(layers: Sequence[Layer], kind: str) -> Iterator[Layer]:
     found = [layer for layer in layers if layer.site.kind == kind]
-    assert {layer.tokens for layer in found} == set(GRIDS)
+    assert {layer.tokens for layer in found} in ({96, 24, 6}, {24, 6})  # Stable Diffusion, SDXL
     yield from found

@@ -111,7 +111,7 @@ def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monke
     clean, schedule, told = latents / 2, tiny.schedule, {}
 
     class Network(torch.nn.Module):
-        def forward(self, x, t, vectors, **_):
+        def forward(self, x, t, encoder_hidden_states, **_):
             signal, noise = schedule.level(int(t))
             eps = told["eps"] = (x - signal * clean) / noise
             v = signal * eps - noise * clean
@@ -594,7 +594,7 @@ FIRST, LAST = (f"model.diffusion_model.{name}.weight" for name in ("input_blocks
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _: {"conditioner.embedders.0.x": torch.zeros(1)}, "an SDXL checkpoint"),
+        (lambda _: {"conditioner.embedders.0.x": torch.zeros(1)}, "has no UNet"),
         (lambda _: {"lora_unet_down": torch.zeros(1)}, "has no UNet"),
         (without("first_stage_model."), "has no autoencoder"),
         (without("time_embed.2.bias"), INCOMPLETE),

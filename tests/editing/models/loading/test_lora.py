@@ -100,7 +100,10 @@ def test_several_add_up_and_a_negative_one_takes_back(tiny, tiny_folder, tmp_pat
         (lambda t: {k.replace("attn1", "attn7"): v for k, v in t.items()}, "not fit: the model has no layer"),
         (lambda t: dict([*t.items()][:1]), "is incomplete. Download it again"),
         (lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()}, "not a plain LoRA"),
-        (lambda t: {"lora_te2_" + k: v for k, v in t.items()}, "not a plain LoRA"),
+        (
+            lambda t: {"lora_te2_" + k: v for k, v in t.items()},
+            "not fit: the model has no layer text_encoder_2",
+        ),
         (lambda t: {}, "is empty"),
     ],
 )

@@ -26,7 +26,9 @@ def folder(path: Path, index=None, unet=None) -> Path:
     """A model's folder without weights."""
     (path / "unet").mkdir(parents=True)
     if index:
-        (path / "model_index.json").write_text(json.dumps({"_class_name": index}))
+        (path / "model_index.json").write_text(
+            json.dumps({"_class_name": index, "text_encoder": [None, None]})
+        )
     if unet:
         (path / "unet" / "config.json").write_text(json.dumps(unet))
     return path
@@ -41,14 +43,19 @@ def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
 
 def test_the_rest_offers_nothing(tmp_path):
     cases = {
-        "SDXL": folder(tmp_path / "xl", unet={"addition_embed_type": "text_time"}),
         "WanPipeline": folder(tmp_path / "wan", "WanPipeline"),
         "a model with 9 input channels": folder(tmp_path / "in", unet={"in_channels": 9, "out_channels": 4}),
     }
     for title, path in cases.items():
         assert family_of(find(str(path))) == (title, frozenset())
-    save_file({"conditioner.embedders.0.x": torch.zeros(1)}, tmp_path / "xl.safetensors")
-    assert family_of(find(str(tmp_path / "xl.safetensors"))) == ("SDXL", frozenset())
+
+
+def test_sdxl_is_known_by_its_configuration_or_its_keys(tmp_path):
+    path = folder(tmp_path / "xl", unet={"addition_embed_type": "text_time"})
+    keys = [f"conditioner.embedders.{number}.x" for number in range(2)]
+    save_file({key: torch.zeros(1) for key in keys}, tmp_path / "xl.safetensors")
+    for place in (path, tmp_path / "xl.safetensors"):
+        assert family_of(find(str(place))) == ("SDXL", STABLE_DIFFUSION)
 
 
 def test_what_is_not_here_is_not_guessed(tmp_path):
@@ -61,11 +68,14 @@ def test_what_is_not_here_is_not_guessed(tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("kind", "index", "unet"),
-    [("SDXL", None, {"addition_embed_type": "text_time"}), ("WanPipeline", "WanPipeline", None)],
+    [
+        ("the refiner of SDXL", "x", {"addition_embed_type": "text_time"}),
+        ("WanPipeline", "WanPipeline", None),
+    ],
 )
 def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, kind, index, unet, tmp_path):
     path = folder(tmp_path / "model", index, unet)
-    said = rf"^model: .* is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model.$"
+    said = rf"^model: .* is {kind}, which is not supported. Use a Stable Diffusion 1.x, 2.x or XL model.$"
     with pytest.raises(ModelError, match=said):
         next(edit(request(path, method)))
 
