@@ -77,9 +77,12 @@ def test_vectors_and_pooled_text_are_the_pipelines(model, pipeline):
     assert text[2].pooled.equal(text.pooled[2:])
 
 
-def test_an_empty_prompt_is_encoded_where_the_pipeline_does_so(folder, tmp_path, pipeline):
+def test_padding_and_an_empty_prompt_are_as_the_folder_says(folder, tmp_path, pipeline, monkeypatch):
     copy = shutil.copytree(folder, tmp_path / "other")
     (copy / "model_index.json").write_text('{"force_zeros_for_empty_prompt": false}')
+    other = type(pipeline.tokenizer_2).from_pretrained(folder / "tokenizer_2", pad_token="a")
+    other.save_pretrained(copy / "tokenizer_2")
+    monkeypatch.setattr(pipeline, "tokenizer_2", other)
     text = load_backbone(str(copy)).embed([""])
     with torch.no_grad():
         vectors, _, pooled, _ = pipeline.encode_prompt("", do_classifier_free_guidance=False)
@@ -216,6 +219,7 @@ def edit(path, old, new):
             lambda f: edit(f / "text_encoder_2" / "config.json", '"vocab_size": 49408', '"vocab_size": 0'),
             "vocab_size",
         ),
+        (lambda f: widen(f / "text_encoder_2"), "do not fit together"),
     ],
 )
 def test_damaged_folders_are_one_line(folder, tmp_path, change, message):
@@ -223,6 +227,14 @@ def test_damaged_folders_are_one_line(folder, tmp_path, change, message):
     change(copy)
     with pytest.raises(ModelError, match=message):
         load_backbone(str(copy))
+
+
+def widen(folder):
+    """Another width of the pooled text than the UNet takes."""
+    path = folder / "model.safetensors"
+    weights = {k: v.repeat(2, 1) if "projection" in k else v for k, v in load_file(path).items()}
+    save_file(weights, path, {"format": "pt"})
+    edit(folder / "config.json", '"projection_dim": 24', '"projection_dim": 48')
 
 
 def test_a_refiner_file_is_named(tmp_path):
@@ -254,6 +266,7 @@ LAYERS = {
         "mid_block.attentions.0.transformer_blocks.1.attn2.to_k",
         "mid_block.resnets.1.time_emb_proj",
         "up_blocks.0.attentions.2.proj_in",
+        "up_blocks.1.upsamplers.0.conv",
         "up_blocks.2.resnets.0.conv1",
     ],
     "text_encoder": ["text_model.encoder.layers.0.self_attn.q_proj"],
