@@ -149,7 +149,7 @@ def _opening(browser):
     yield open_page
     for context in contexts:
         context.close()
-    assert faults == []
+    assert not faults, faults
 
 
 @pytest.fixture

@@ -1,0 +1,163 @@
+"""Many visitors at once, and one whose connection fails: nobody waits for another, nothing is lost."""
+
+import json
+import shutil
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from browser import ROOT, Server, fill_number, wait, wait_for_result
+from proxy import Proxy
+
+pytestmark = pytest.mark.browser
+TOKEN = "sessionStorage.getItem('regrain-page')"
+GRACE = 60
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A page that keeps what a visitor left long enough for a reload on a busy machine."""
+    folder = tmp_path_factory.mktemp("fake")
+    server = Server([ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE=str(GRACE))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A page that may be killed."""
+    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def network(server):
+    """What lies between a browser and the page."""
+    proxy = Proxy(server.url)
+    yield proxy
+    proxy.close()
+
+
+def begin(server, name: str, *data: str) -> str:
+    """Call without a session; the event that tells its outcome."""
+    url, kind = f"{server.url}/gradio_api/call/{name}", {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps({"data": data}).encode(), kind)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return json.load(answer)["event_id"]
+
+
+def outcome(server, name: str, event: str) -> str:
+    """What a call without a session ended with."""
+    with urllib.request.urlopen(f"{server.url}/gradio_api/call/{name}/{event}", timeout=300) as answer:
+        return answer.read().decode()
+
+
+def running(page):
+    page.wait_for_selector("text=/step 6 of 12, about/")
+
+
+def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
+    page = open_page(server)
+    with server.hold("editing", 6):
+        events = [begin(server, "edit_example", "01_two_discs", "{}", "{}") for _ in range(20)]
+        wait(lambda: server.steps()[-1:] == ["editing 6"], 60, "the first of them runs")
+        with ThreadPoolExecutor(17) as pool:  # all but three end at once
+            refused = [*pool.map(lambda event: outcome(server, "edit_example", event), events[3:])]
+        assert all("You already have 3 runs in progress or waiting" in text for text in refused)
+        page.click("#tabs >> text=Masks")
+        revision = "document.querySelector('.rg-editor').editor.rev"
+        before = page.evaluate(revision)
+        page.locator(".rg-canvas-stage canvas").click(position={"x": 150, "y": 260})
+        page.wait_for_function(f"{revision} > {before}")
+        page.click("#run")
+        page.wait_for_selector("text=Waiting in the queue")
+        page.wait_for_selector("text=/1 run before yours, about/")  # not those that came before it and wait
+        page.click("#stop")
+        page.wait_for_selector("text=Removed from the queue.")
+        page.wait_for_selector("#run:not([disabled])")
+        page.click("#run")
+        page.wait_for_selector("text=/1 run before yours/")
+    wait_for_result(page)
+    assert "error" not in outcome(server, "edit_example", events[2]).splitlines()[0]
+
+
+def test_a_reload_and_back_bring_everything_back(server, open_page):
+    page = open_page(server)
+    page.click("[data-name='02_discs_and_lawn']")
+    page.wait_for_selector("#rg-prompt-2")
+    page.fill("#rg-prompt-0", "a robot")
+    page.select_option(".rg-method select", "fresco")
+    strength = page.locator("#at-hand input[type=number]:visible").first
+    fill_number(page, strength, "0.35")
+    with server.hold("editing", 6):
+        page.click("#run")
+        running(page)
+        page.reload()
+        running(page)
+        assert page.is_disabled("#run")
+        page.goto("about:blank")
+        page.go_back()
+        running(page)
+    wait_for_result(page)
+    page.reload()
+    wait_for_result(page)
+    assert page.input_value("#rg-prompt-0") == "a robot"
+    assert page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
+    assert page.input_value(".rg-method select") == "fresco"
+    assert strength.input_value() == "0.35"
+    page.wait_for_selector("#run:not([disabled])")
+
+
+def test_a_lost_connection_loses_nothing(server, network, open_page):
+    page = open_page(network)
+    token = page.evaluate(TOKEN)
+    with server.hold("editing", 6):
+        page.click("#run")
+        running(page)
+        network.cut()
+        page.wait_for_selector("text=Connection to the server was lost")
+        page.fill("#rg-prompt-0", "a robot, typed meanwhile")
+        network.join()
+        page.wait_for_selector("text=as you left them", state="attached")  # hidden where the run is shown
+        running(page)
+        assert page.input_value("#rg-prompt-0") == "a robot, typed meanwhile"
+        assert page.evaluate(TOKEN) == token
+    wait_for_result(page)
+
+
+def test_a_fault_is_said_and_said_again_when_the_page_returns(server, open_page):
+    page = open_page(server)
+    page.fill("#rg-prompt-0", "a crash")
+    page.click("#run")
+    for again in (page.reload, lambda: None):
+        page.wait_for_selector("[role=alert] >> text=Something went wrong inside Regrain")
+        page.wait_for_selector("#run:not([disabled])")
+        assert "Traceback" not in page.inner_text("body")
+        again()
+
+
+def test_a_duplicated_tab_is_another_visitor(server, open_page):
+    page = open_page(server)
+    with page.context.expect_page() as opened:
+        page.evaluate("window.open(location.href)")  # with a copy of the storage
+    other = opened.value
+    other.wait_for_selector(".rg-card")
+    other.wait_for_function(f"{TOKEN} != {json.dumps(page.evaluate(TOKEN))}")
+
+
+def test_a_killed_server_leaves_nothing_and_its_visitors_are_told(own_server, open_page):
+    server, clip = own_server, own_server.folder / "examples" / "01_two_discs" / "clip.mkv"
+    page = open_page(server)
+    page.set_input_files("#upload", shutil.copy(clip, server.folder / "mine.mkv"))
+    (left,) = server.temporary.glob("regrain-*")
+    wait(lambda: [*left.rglob("mine.mkv")], 60, "it is uploaded")
+    server.process.kill()
+    server.process.wait()
+    assert left.exists()
+    server.start()
+    assert not left.exists()
+    page.wait_for_selector(".rg-say >> text=The server was restarted")  # it reloads by itself
+    assert "The server was restarted" in page.text_content("#progress [role=alert]")
+    server.stop()
+    assert server.process.returncode == 0
