@@ -45,7 +45,7 @@ class App:
     def sample(self, when: str) -> tuple[Left, int, int]:
         """Print and return what the app has now: of its process, folders of pages and files in them."""
         left = count(self.process.pid)
-        pages = list(self.temporary.glob("regrain-*/pages/*"))
+        pages = list(self.temporary.glob("regrain-*/media/pages/*"))
         files = sum(path.is_file() for page in pages for path in page.rglob("*"))
         minutes = (time.monotonic() - self.began) / 60
         shown = f"{left.threads:4} threads {left.files:4} open files {left.children:3} children"

@@ -18,7 +18,7 @@ if not (Path(__file__).parent / "editing").is_dir():
 
 if TYPE_CHECKING:
     from regrain.editing import *  # noqa: F403
-    from regrain.editing.attention import layers as attention
+    from regrain.editing.attention import layers
     from regrain.editing.attention.regions import modulated_attention as modulated_attention
     from regrain.editing.media.writing import write_video as write_video
     from regrain.editing.params.registry import METHODS as METHODS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from regrain.editing.pipeline.outputs import write_outputs as write_outputs
     from regrain.masks import *  # noqa: F403
 
-    __all__ = ["attention"]
+    attention = layers
 
 _HOME = {
     "METHODS": "editing.params.registry",

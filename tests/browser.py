@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,19 +30,23 @@ looks = pytest.mark.parametrize("options", [{"color_scheme": "dark"}, PHONE], id
 class Server:
     """A page in a process of its own."""
 
-    def __init__(self, command, folder: Path, **environment):
+    def __init__(self, command, folder: Path, root=ROOT, python=(sys.executable,), **environment):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.folder, self.url = folder, f"http://127.0.0.1:{port}"
         self.temporary = folder / "tmp"
-        self.temporary.mkdir(parents=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
         self.output = folder / "output.txt"
         variables = {"GRADIO_SERVER_PORT": str(port), "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
         variables |= {"HF_HUB_OFFLINE": "1"}
-        how = {"cwd": ROOT, "env": os.environ | variables | environment, "stderr": subprocess.STDOUT}
-        command = [sys.executable, *map(str, command)]
-        self.process = subprocess.Popen(command, stdout=self.output.open("w"), **how)
+        how = {"cwd": root, "env": os.environ | variables | environment, "stderr": subprocess.STDOUT}
+        self._start = partial(subprocess.Popen, [*python, *map(str, command)], **how)
+        self.start()
+
+    def start(self):
+        """Begin, or begin anew after an end."""
+        self.process = self._start(stdout=self.output.open("a"))
         wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 60, "the page is up")
         assert self.process.poll() is None, self.output.read_text()
 
@@ -71,7 +76,7 @@ class Server:
 
     def media(self) -> list[Path]:
         """The folders of open pages."""
-        return list(self.temporary.glob("regrain-*/pages/*"))
+        return list(self.temporary.glob("regrain-*/media/pages/*"))
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -146,7 +151,7 @@ def _opening(browser):
     yield open_page
     for context in contexts:
         context.close()
-    assert faults == []
+    assert not faults, faults
 
 
 @pytest.fixture

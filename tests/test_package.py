@@ -1,17 +1,19 @@
 """The wheel: built from the tracked files, it works from any folder, without network and without a home."""
 
+import json
 import os
+import re
 import shutil
 import site
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
+from browser import Server, wait
+from gradio_client import Client
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -41,7 +43,13 @@ def installed(tmp_path_factory) -> Path:
     (wheel,) = folder.glob("*.whl")
     target = ["--python", str(venv / "bin" / "python")]
     subprocess.run([*pip, *target, "install", *without, str(wheel)], check=True)
-    (folder / "elsewhere").mkdir()
+    for name in ("editing", "masks", "ui"):  # somebody else's, where the programs stand
+        (folder / "elsewhere" / name).mkdir(parents=True)
+        (folder / "elsewhere" / name / "__init__.py").write_text("1 / 0")
+    (folder / "elsewhere" / "app.py").write_text("1 / 0")
+    for program in (ROOT / "docs" / "library").glob("*.py"):
+        assert len(program.read_text().splitlines()) <= 40
+        shutil.copy(program, folder / "elsewhere")
     return venv
 
 
@@ -54,21 +62,73 @@ def environment(**more: str) -> dict[str, str]:
     return kept | nobody | local | more
 
 
-def regrain(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command, folder = [installed / "bin" / "regrain", *arguments], installed.parent / "elsewhere"
+def python(installed: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command, folder = [installed / "bin" / "python", *map(str, arguments)], installed.parent / "elsewhere"
     options = {"capture_output": True, "text": True, "timeout": 300}
-    return subprocess.run(command, cwd=folder, env=environment(), **options)
+    options["env"] = environment(REGRAIN_CACHE=str(folder / "cache"))
+    return subprocess.run(command, cwd=folder, **options)
 
 
-def test_the_command_edits_from_any_folder(installed):
-    examples = next(installed.glob("lib/python*/site-packages/regrain/assets/examples"))
-    ran = regrain(installed, "edit", "run", str(examples / "02_one_region"), "-o", "out", "--set", "steps=1")
+def regrain(installed: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return python(installed, "-m", "regrain", *arguments)
+
+
+@pytest.fixture(scope="module")
+def example(installed) -> Path:
+    return next(installed.glob("lib/python*/site-packages/regrain/assets/examples/01_two_animals"))
+
+
+def test_the_command_edits_from_any_folder(installed, example):
+    ran = regrain(installed, "edit", "run", example, "-o", "out", "--set", "steps=1")
     assert ran.returncode == 0, ran.stderr
     assert (installed.parent / "elsewhere" / "out" / "edited.mp4").stat().st_size > 1000
-    clip = str(examples / "02_one_region" / "clip.mp4")
     options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
-    track = regrain(installed, "masks", "track", clip, *options)
+    track = regrain(installed, "masks", "track", example / "clip.mp4", *options)
     assert track.returncode == 0, track.stderr
+
+
+def printed(installed: Path, *arguments: object, silent: bool = False) -> str:
+    """What a program of the documents, or another, prints; `silent` if nothing else may be said."""
+    done = python(installed, *arguments)
+    assert (done.returncode, done.stderr if silent else "") == (0, ""), done.stderr
+    return done.stdout
+
+
+def test_programs_of_the_documents_edit_a_clip_and_compare_videos(installed, example):
+    clip = example / "clip.mp4"
+    said = printed(installed, "own_clip.py", clip, "own.mp4", silent=True)
+    assert re.search(r"^editing (\d+) of \1$", said, re.MULTILINE)
+    assert "'inside_after'" in said
+    alike = printed(installed, "metrics.py", clip, clip, silent=True)
+    assert alike.startswith("PSNR 100.0 dB (100 where equal), SSIM 1.000\n")
+    compared = [printed(installed, "metrics.py", clip, "own.mp4", *m) for m in ((example / "masks",), ())]
+    outside, everywhere = (float(text.split()[1]) for text in compared)
+    assert everywhere < outside < 100
+
+
+def test_a_method_of_the_documents_is_found_by_its_entry_point(installed, example):
+    folder = installed.parent / "elsewhere"
+    entry = folder / "own_method-1.dist-info"
+    entry.mkdir()
+    (entry / "METADATA").write_text("Name: own_method\nVersion: 1\n")
+    (entry / "entry_points.txt").write_text("[regrain.methods]\ngentle = own_method:gentle\n")
+    given = ("--method", "gentle", "--set", "steps=2", "--prompt", "a fox on the grass")
+    printed(installed, "-m", "regrain", "edit", "run", example, "-o", "own", *given)
+    assert json.loads((folder / "own" / "report.json").read_text())["request"]["method"] == "gentle"
+
+
+def test_a_program_of_the_documents_binds_words_in_a_pipeline_of_diffusers(installed, small_folder):
+    folder = installed.parent / "elsewhere"
+    printed(installed, "-c", f"import regrain; regrain.load_backbone({str(small_folder)!r})", silent=True)
+    kinds = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "DDIMScheduler"}
+    parts = {name: ("diffusers", kind) for name, kind in kinds.items()}
+    kinds = {"text_encoder": "CLIPTextModel", "tokenizer": "CLIPTokenizer"}
+    parts |= {name: ("transformers", kind) for name, kind in kinds.items()}
+    index = {"_class_name": "StableDiffusionPipeline", "feature_extractor": (None, None)} | parts
+    (shutil.copytree(small_folder, folder / "model") / "model_index.json").write_text(json.dumps(index))
+    for strength in (0, 0.9):
+        printed(installed, "pipeline.py", "model", f"{strength}.png", strength)
+    assert (folder / "0.png").read_bytes() != (folder / "0.9.png").read_bytes()
 
 
 def test_one_name_with_every_file_and_the_versions_of_python(installed):
@@ -88,34 +148,30 @@ def test_one_name_with_every_file_and_the_versions_of_python(installed):
     assert versions == ["3.11", "3.12", "3.13"]
     assert metadata["Requires-Python"] == ">=3.11"
     assert "ray" in metadata.get_all("Provides-Extra", [])
+    told = metadata["Description"].strip()
+    assert told.startswith("# Regrain\n")
+    assert re.findall(r"\]\((?!https:)", told) == []  # there, files of the repository are nowhere
 
 
 def test_wrong_commands_are_one_line(installed):
     ran = regrain(installed, "edti")
     assert (ran.returncode, ran.stderr) == (2, "error: COMMAND: Expected edit, masks or app, got 'edti'.\n")
     assert "usage: regrain edit" in regrain(installed).stdout
-    assert regrain(installed, "--version").stdout == "regrain 0.2.0\n"
+    command = [installed / "bin" / "regrain", "--version"]
+    assert subprocess.check_output(command, env=environment()) == b"regrain 0.2.0\n"
 
 
-def test_the_page_starts_without_home_and_network(installed):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = environment(GRADIO_SERVER_NAME="127.0.0.1", GRADIO_SERVER_PORT=str(port))
-    log, folder = installed.parent / "page.log", installed.parent / "elsewhere"
-    command = [installed / "bin" / "regrain", "app"]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=folder, env=env, stderr=sink, stdout=sink)
+def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_run(installed, tmp_path):
+    folder, interpreter = installed.parent / "elsewhere", [installed / "bin" / "python"]
+    variables = environment(TMPDIR=str(tmp_path / "tmp"))
+    server = Server(["-m", "regrain", "app"], tmp_path, folder, interpreter, **variables)
     try:
-        until = time.monotonic() + 180
-        while time.monotonic() < until and process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/info", timeout=20) as answer:
-                    assert b"named_endpoints" in answer.read()
-                return
-            except OSError:
-                time.sleep(0.5)
-        raise AssertionError(log.read_text()[-2000:])
+        assert b"named_endpoints" in server.get("/gradio_api/info")[1]
+        client = Client(server.url, verbose=False)
+        client.submit("01_two_animals", api_name="/edit_example")
+        wait(lambda: "loaded a" in server.output.read_text(), 60, "the run has its model")
+        time.sleep(2)  # now it computes
     finally:
-        process.terminate()
-        process.wait(30)
+        server.stop()
+    assert server.process.returncode == 0
+    assert [*server.temporary.iterdir()] == []

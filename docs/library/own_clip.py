@@ -33,5 +33,6 @@ request = regrain.EditRequest(
 for event in regrain.edit(request):
     if isinstance(event, regrain.Progress):
         print(f"{event.stage} {event.done} of {event.total}")
-regrain.write_video(out, event.result.frames, clip.fps)
-print(event.report["metrics"]["attention"])
+    elif isinstance(event, regrain.Finished):
+        regrain.write_video(out, event.result.frames, clip.fps)
+        print(event.report["metrics"])

@@ -3,7 +3,7 @@
 import sys
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 import regrain
 
@@ -35,4 +35,5 @@ def attend(q, k, v, layer):
 
 
 generator = torch.Generator().manual_seed(0)
-pipe(prompt, cross_attention_kwargs={"attend": attend}, generator=generator).images[0].save(out)
+options = {"cross_attention_kwargs": {"attend": attend}, "generator": generator}
+pipe(prompt, return_dict=False, **options)[0][0].save(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, ImageOps
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.clip import DEFAULT_FPS, ColorTags, check_size, stack, used_frames
+from regrain.editing.media.clip import DEFAULT_FPS, AudioSpan, ColorTags, check_size, stack, used_frames
 from regrain.editing.media.lazy_frames import check_window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -35,9 +36,11 @@ class ImageClip:
         self.folder_files = files
         self.files = [files[number] for number in used_frames(len(files), start, stride, frames)]
         self.name, self.fps = path.name, DEFAULT_FPS / stride
-        self.times, self.duration = None, len(self.files) / self.fps
+        self.times: tuple[Fraction, ...] | None = None
+        self.duration = len(self.files) / self.fps
         self.size = _image_size(self.files[0])
-        self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
+        self.tags, self.warnings = ColorTags(), list[str]()
+        self.audio: AudioSpan | None = None
         self.comment = ""
         for file in self.files:
             if _image_size(file) != self.size:

@@ -89,9 +89,9 @@ def _read(
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
-        diffusers_logging.set_verbosity_error()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
+        for library in (diffusers_logging, transformers_logging):
+            library.set_verbosity_error()
+            library.disable_progress_bar()
         place = Path(download(id) if source.kind == "hub" else source.location)
         dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
         is_file = source.kind == "file"

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -123,9 +123,27 @@ def remove_stale_in(parent: Path, name: str = "") -> None:
         OSError: The folder cannot be read.
     """
     stem = re.escape(name[:_MAX_STEM]) if name else ".+"
-    pattern = re.compile(rf"\.{stem}\.[a-z0-9_]{{8}}{re.escape(_PARTIAL)}")
+    _remove_unheld(parent, rf"\.{stem}\.[a-z0-9_]{{8}}{re.escape(_PARTIAL)}")
+
+
+@contextmanager
+def private(folder: Path, others: str) -> Iterator[None]:
+    """Make a folder that this user alone can read; at the end of the block it is removed.
+
+    First those beside it go whose names match `others` and whose processes were killed.
+
+    Raises:
+        OSError: The folder is there already, or cannot be made.
+    """
+    with suppress(OSError):  # a folder that can be written, not read
+        _remove_unheld(folder.parent, others)
+    with _held(lambda: folder.mkdir(0o700) or folder):
+        yield
+
+
+def _remove_unheld(parent: Path, names: str) -> None:
     with os.scandir(parent) as entries:
-        named = [e.path for e in entries if pattern.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+        named = [e.path for e in entries if re.fullmatch(names, e.name) and e.is_dir(follow_symlinks=False)]
     for folder in named:
         with _locked(folder, wait=False) as held:
             if held:
@@ -137,8 +155,15 @@ def _working_folder(target: Path, parent: Path) -> Iterator[Path]:
     """A new folder in `parent`, removed at the end, that is locked while this process lives."""
     parent.mkdir(parents=True, exist_ok=True)
     remove_stale_in(parent, target.name)
+    named = {"prefix": f".{target.name[:_MAX_STEM]}.", "suffix": _PARTIAL, "dir": parent}
+    with _held(lambda: Path(tempfile.mkdtemp(**named))) as folder:
+        yield folder
+
+
+@contextmanager
+def _held(make: Callable[[], Path]) -> Iterator[Path]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:_MAX_STEM]}.", suffix=_PARTIAL, dir=parent))
+        folder = make()
         with _locked(folder, wait=True):
             if not folder.exists():  # another process took it for stale before it was locked
                 continue

@@ -10,12 +10,16 @@ from typing import Any
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError
+from regrain.editing.errors import EditingError, ResourceError
+from regrain.ui.forms import views
 from regrain.ui.forms.catalogue import BUILT_IN_MODEL
 from regrain.ui.handlers.base import event_data, page_of
 from regrain.ui.handlers.regions import MaskHandlers
 
 _NOTE = "Your clip, masks and words are as you left them."
+_GONE = ResourceError(
+    "clip", "The server was restarted, and what you had here was removed. Open your clip again."
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class SessionHandlers:
         """All that a page had before it was reloaded, and what was typed there last."""
         p = self.masks.parts
         session = self.masks.visits.find(page_of(request))
-        if session is None:  # forgotten since
-            return {p.progress: gr.skip()}
+        if session is None or event_data(event).get("gone"):  # what the page sends again begins a new one
+            return {p.canvas: views.lost(_GONE.message)} | self.masks.failed(_GONE)  # one of them is on show
         with suppress(EditingError):  # of another clip
             self.masks.described(request, event_data(event).get("typed"))
         model, *_ = session.fields or (BUILT_IN_MODEL,)

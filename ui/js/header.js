@@ -1,7 +1,8 @@
 import { icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
-const KEPT = "regrain-dark";
+const KEPT = "regrain-dark",
+  SERVER = "regrain-server";
 const PAUSE = 400; // milliseconds
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
 
@@ -29,10 +30,13 @@ const keepFields = (trigger) => {
   for (const name of ["input", "change"]) document.addEventListener(name, keep);
 };
 
-// Ask for what this page had before a reload, with the words that were typed there last.
+// Ask for what this page had before a reload, with the words typed there last, or be told that it is gone.
 const askBack = (value, trigger) => {
   if (!value || hub.restored) return;
-  if (value.known) trigger("back", { typed: JSON.parse(window.regrainDraft ?? null) });
+  const server = String(window.gradio_config.app_id), // another one after a restart
+    gone = ![null, server].includes(sessionStorage.getItem(SERVER));
+  sessionStorage.setItem(SERVER, server);
+  if (value.known || gone) trigger("back", { gone, typed: JSON.parse(window.regrainDraft ?? null) });
   else hub.restored = true;
 };
 

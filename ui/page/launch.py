@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
+import secrets
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-# Read by gradio when it is imported: this page reports nothing to anyone.
+# All that visitors bring and get. It goes with the process or, if that is killed, at the next start.
+FOLDER = Path(tempfile.gettempdir()).resolve() / f"regrain-{secrets.token_hex(8)}"
+# Read by gradio when it is imported: uploads are there, too, and nothing is reported to anyone.
+os.environ["GRADIO_TEMP_DIR"] = str(FOLDER / "uploads")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
+from regrain.editing.storage.folders import private  # noqa: E402
 from regrain.editing.storage.local_models import ASSETS  # noqa: E402
 from regrain.editing.storage.memory import share_arenas  # noqa: E402
 from regrain.ui.forms.components import STYLE, theme  # noqa: E402
@@ -67,14 +72,18 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
 
     `examples` holds project folders, `model_folder` the built-in model.
     """
-    # Leave through the interpreter's own end, which removes the media folder, and on a Space the cache: what
-    # was computed from strangers' clips goes with the process.
-    if os.environ.get("SPACE_ID") and "REGRAIN_CACHE" not in os.environ:
-        cache = tempfile.TemporaryDirectory(prefix="regrain-cache-")
-        atexit.register(cache.cleanup)
-        os.environ["REGRAIN_CACHE"] = cache.name
+    # What was computed from strangers' clips goes with the process.
+    if os.environ.get("SPACE_ID"):
+        os.environ.setdefault("REGRAIN_CACHE", str(FOLDER / "cache"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    media = Media()
+    with private(FOLDER, "regrain-[0-9a-f]{16}"), suppress(SystemExit):
+        _serve(tools, examples, model_folder)
+    sys.stdout.flush()
+    os._exit(0)  # torch, if a run is inside it, would abort when the interpreter ends
+
+
+def _serve(tools: Tools, examples: Path, model_folder: Path) -> None:
+    media = Media(FOLDER / "media")
     page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
     # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
     page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)

@@ -7,7 +7,6 @@ import io
 import os
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -23,18 +22,14 @@ _CLIP = "clip-"
 
 
 class Media:
-    """Example media, and a folder of random name per open page, removed with the page, after an hour without
-    use, or with the process.
+    """Example media, and a folder of random name per open page, removed with it or after an hour without use.
 
     Args:
-        root: Folder to use; a new temporary one if None.
+        root: Folder to use.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, root: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        if root is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="regrain-")  # removed when this goes
-            root = Path(self._temporary.name)
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
         self.root = root.resolve()
         self.examples = self.root / "examples"
         self._pages = self.root / "pages"
