@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# An empty name: as on a machine without. (chromium-headless-shell is faster, but now and then waits for ever.)
+# An empty name: as on a machine without. (Its shell without windows is faster, but hangs now and then.)
 KINDS = "chromium", "chromium-browser"
 CHROMIUM = os.environ.get("REGRAIN_CHROMIUM", next(filter(None, map(shutil.which, KINDS)), ""))
 
