@@ -325,12 +325,14 @@ class StableDiffusion:
         """One forward of the UNet, to be called once its patches are entered."""
         rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
         read = self.read_by(rows, text)
+        vectors = read.pop("encoder_hidden_states")
 
         def network() -> Tensor:
             down, middle = (None, None) if change.control is None else change.control(rows, t)
             (output,) = self.unet(
                 rows,
                 t,
+                vectors,
                 **read,
                 cross_attention_kwargs={"attend": change.attend, "queries": change.queries},
                 down_block_additional_residuals=down,
