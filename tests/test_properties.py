@@ -132,7 +132,7 @@ def test_no_archive_leaves_its_folder(tmp_path_factory, entries):
     with zipfile.ZipFile(sink, "w") as archive:
         for name, data, mode in entries:
             info = zipfile.ZipInfo("x")
-            info.filename, info.external_attr = name.encode("utf-8", "replace").decode(), mode << 16
+            info.filename, info.external_attr = f"{name}.png".encode("utf-8", "replace").decode(), mode << 16
             archive.writestr(info, data)
     with one_line(), boundary("project", "It is damaged. Save it again."), zipfile.ZipFile(sink) as archive:
         unpack(archive, root / "inside")
@@ -144,7 +144,7 @@ def test_an_archive_is_cut_off_where_it_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr("regrain.ui.session.clips._MAX_UNPACKED", 1000)
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in "abc":
+        for name in ("a.png", "b.png", "c.png"):
             archive.writestr(name, bytes(400))
     with pytest.raises(RequestError, match="unpacks to more"), zipfile.ZipFile(sink) as archive:
         unpack(archive, tmp_path / "inside")
