@@ -118,8 +118,8 @@ def _check_architecture(parts: ModelParts, id: str) -> None:
     if second:
         width += second.hidden_size
         told = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
-        limits = (second.max_position_embeddings, second.vocab_size)
         reads &= told == unet.projection_class_embeddings_input_dim
-        reads &= limits >= (text.max_position_embeddings, len(parts.tokenizer))
+        reads &= second.max_position_embeddings >= text.max_position_embeddings
+        reads &= second.vocab_size >= len(parts.tokenizer)
     if vae.latent_channels != unet.in_channels or vectors != {width} or not reads:
         raise ModelError("model", f"The parts of {shorten(id)} do not fit together. Download it again.")

@@ -86,10 +86,11 @@ def _second(folder: Path, id: str, dtype: torch.dtype) -> dict[str, Any]:
     read_config(folder / "text_encoder_2" / "config.json", id)
     index = folder / "model_index.json"
     with boundary("model", f"{shorten(id)}: tokenizer_2/ cannot be loaded. Download it again.", ModelError):
-        padding = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True).pad_token_id
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
+        padding = int(tokenizer.pad_token_id)
     return {
         "text_encoder_2": read_weights(CLIPTextModelWithProjection, folder / "text_encoder_2", id, dtype),
-        "padding_2": int(padding),
+        "padding_2": padding,
         "empty_is_zero": not index.is_file()
         or bool(read_config(index, id).get("force_zeros_for_empty_prompt", True)),
     }

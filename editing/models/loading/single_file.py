@@ -88,7 +88,7 @@ def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
         version = "sdxl"
     else:
         version = "sd2" if _tokens("sd2", "text_encoder") in checkpoint else "sd1"
-    if _refiner(checkpoint):
+    if f"conditioner.embedders.0.{_OPENCLIP}token_embedding.weight" in checkpoint:
         raise ModelError("model", f"{name} is the refiner of SDXL. Use its base model.")
     needed = {
         "UNet": f"{UNET}input_blocks.0.0.weight",
@@ -108,9 +108,9 @@ def _tokens(version: str, part: str) -> str:
     return f"{prefix}{'embeddings.' if prefix.endswith(_CLIP) else ''}token_embedding.weight"
 
 
-def _refiner(checkpoint: Mapping[str, Tensor]) -> bool:
-    """Whether the only text encoder of an SDXL checkpoint is OpenCLIP's."""
-    return f"conditioner.embedders.0.{_OPENCLIP}token_embedding.weight" in checkpoint
+def _count(checkpoint: Mapping[str, Tensor], prefix: str) -> int:
+    """How many numbered parts there are below a prefix."""
+    return len({key.removeprefix(prefix).split(".")[0] for key in checkpoint if key.startswith(prefix)})
 
 
 @torch.no_grad()
@@ -138,27 +138,16 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     first = [f"{UNET}input_blocks.{1 + (config['layers_per_block'] + 1) * i}." for i in levels]
     widths = [len(checkpoint[f"{first[i]}0.out_layers.3.weight"]) for i in levels]
     own = {} if version == "sd1" else {"attention_head_dim": [max(1, width // HEAD) for width in widths]}
-    attentive = [f"{first[i]}1.transformer_blocks." for i in levels if kinds[i].startswith("CrossAttn")]
-    text = checkpoint[f"{attentive[0]}0.attn2.to_k.weight"]
+    blocks = [f"{at}1.transformer_blocks." for at in first]
+    attentive = next(at for at, kind in zip(blocks, kinds, strict=True) if kind.startswith("CrossAttn"))
+    text = checkpoint[f"{attentive}0.attn2.to_k.weight"]
     if version == "sdxl":
         told = checkpoint[f"{UNET}label_emb.0.0.weight"].shape[1]
         pooled = checkpoint[f"{TEXT[version]['text_encoder_2']}text_projection"].shape[1]
         own |= {
             "projection_class_embeddings_input_dim": told,
             "addition_time_embed_dim": (told - pooled) // 6,
-            "transformer_layers_per_block": [
-                max(
-                    1,
-                    len(
-                        {
-                            key.removeprefix(f"{at}1.transformer_blocks.").split(".")[0]
-                            for key in checkpoint
-                            if key.startswith(f"{at}1.transformer_blocks.")
-                        }
-                    ),
-                )
-                for at in first
-            ],
+            "transformer_layers_per_block": [max(1, _count(checkpoint, at)) for at in blocks],
         }
     return UNet2DConditionModel.from_single_file(
         dict(checkpoint),
@@ -198,7 +187,7 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> 
         else ("encoder.layers.", "mlp.fc1.weight")
     )
     layers = prefix + blocks
-    depth = len({key.removeprefix(layers).split(".")[0] for key in checkpoint if key.startswith(layers)})
+    depth = _count(checkpoint, layers)
     vocabulary, width = checkpoint[_tokens(version, part)].shape
     config = _config(version, part) | {
         "vocab_size": vocabulary,
