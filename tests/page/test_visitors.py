@@ -1,6 +1,7 @@
 """Many visitors at once, and one whose connection fails: nobody waits for another, nothing is lost."""
 
 import json
+import shutil
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,14 @@ def server(tmp_path_factory):
     """A page that keeps what a visitor left long enough for a reload on a busy machine."""
     folder = tmp_path_factory.mktemp("fake")
     server = Server([ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE=str(GRACE))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A page that may be killed."""
+    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path)
     yield server
     server.stop()
 
@@ -135,3 +144,19 @@ def test_a_duplicated_tab_is_another_visitor(server, open_page):
     other = opened.value
     other.wait_for_selector(".rg-card")
     other.wait_for_function(f"{TOKEN} != {json.dumps(page.evaluate(TOKEN))}")
+
+
+def test_a_killed_server_leaves_nothing_and_its_visitors_are_told(own_server, open_page):
+    server, clip = own_server, own_server.folder / "examples" / "01_two_discs" / "clip.mkv"
+    page = open_page(server)
+    page.set_input_files("#upload", shutil.copy(clip, server.folder / "mine.mkv"))
+    (left,) = server.temporary.glob("regrain-*")
+    wait(lambda: [*left.rglob("mine.mkv")], 60, "it is uploaded")
+    server.process.kill()
+    server.process.wait()
+    assert left.exists()
+    server.start()
+    assert not left.exists()
+    page.wait_for_selector("#progress [role=alert] >> text=The server was restarted")  # it reloads by itself
+    server.stop()
+    assert server.process.returncode == 0

@@ -5,6 +5,7 @@ const KEPT = "regrain-dark",
   SERVER = "regrain-server";
 const PAUSE = 400; // milliseconds
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
+const RESTARTED = 5_000; // milliseconds between questions whether the server is another one
 
 const isDark = () => document.body.classList.contains("dark");
 
@@ -40,6 +41,13 @@ const askBack = (value, trigger) => {
   else hub.restored = true;
 };
 
+// Gradio does so as well, but not always when nothing was under way.
+const reloadAfterRestart = async () => {
+  const { root, api_prefix: prefix, app_id: known } = window.gradio_config;
+  const answer = await fetch(`${root}${prefix}/app_id`).catch(() => null);
+  if (answer?.ok && (await answer.json()).app_id !== known) location.reload();
+};
+
 // The switch between light and dark.
 export function mount(element, props, trigger, watch) {
   const button = element.querySelector("button");
@@ -57,5 +65,6 @@ export function mount(element, props, trigger, watch) {
   listenOnce();
   keepFields(trigger);
   setInterval(() => trigger("here", {}), HERE);
+  setInterval(reloadAfterRestart, RESTARTED);
   follow(props, watch, (value) => askBack(value, trigger));
 }
