@@ -208,7 +208,7 @@ class Tuning:
         """Encode the clip and the prompts, once."""
         height, width = working.frames.shape[1:3]
         words = request.source_prompt
-        prompts = [words, request.negatives, request.targets[0] or words]
+        prompts = [words, request.negatives, request.targets[0]]
         text = backbone.embed(prompts, ["source_prompt", "negative_prompt", "prompt"])
         latents = backbone.encode(working.frames)
         facts = AdapterFacts(

@@ -50,7 +50,7 @@ def run(
     pivots, learned = yield from invert(backbone, working, plan, params)
 
     yield Stage("editing")
-    heats = [AttentionRecorder(plan.scope) for _ in plan.targets]
+    heat = AttentionRecorder(plan.scope)  # of the first edit
     previews = Previews(pivots[0], working, params.preview_every)
     copies, source = (len(plan.targets), 1, 1, 1), pivots[-1]
     fresh = torch.Generator().manual_seed(request.seed)
@@ -60,7 +60,7 @@ def run(
         source = working.piece.pin_anchors("source", step.index, source)
         batch, text = plan.rows(step, params, learned)
         rows = batch.join({"source_uncond": source, "source": source, "uncond": x, "cond": x})
-        attend = guided_attention(plan, params, batch, step, heats)
+        attend = guided_attention(plan, params, batch, step, heat)
         answer = backbone.predict(rows, step, text, Intervention(attend, plan.patches))
         source = advance_source(source, answer, batch, step, params)
         x0, eps = batch.guide(answer, params.guidance_scale)
@@ -68,9 +68,9 @@ def run(
         if plan.inside is not None:
             known = pivots[step.total - 1 - step.index]
             x = blend_latents(x, known.repeat(copies), plan.inside.repeat(copies))
-        yield from previews(step, x0[: batch.frames], partial(heats[0].now, plan.targets[0].words))
+        yield from previews(step, x0[: batch.frames], partial(heat.now, plan.targets[0].words))
         yield Progress("editing", step.index + 1, step.total, None)
-    maps = heats[0].maps(plan.targets[0].words)
+    maps = heat.maps(plan.targets[0].words)
     return WindowResult(x.split(plan.frames), maps, source if params.reconstruct else None)
 
 
@@ -268,25 +268,25 @@ def learn(
 
 
 def guided_attention(
-    plan: Vid2VidZeroPlan, params: Vid2VidZeroParams, batch: Batch, step: Step, heats: list[AttentionRecorder]
+    plan: Vid2VidZeroPlan, params: Vid2VidZeroParams, batch: Batch, step: Step, heat: AttentionRecorder
 ) -> AttentionFn:
     """The attention of one denoising step; the source's rows and the unconditional ones stay unchanged.
 
     With `self_until` the edits also use queries and keys of the source.
     """
-    for heat in heats:
-        heat.begin(step)
+    heat.begin(step)
     exchanges = {
         f"cond/{i}": target.exchange if target.crosses(step, params) else None
         for i, target in enumerate(plan.targets)
     }
 
     def look(branch: str, own: Tensor, final: Tensor) -> None:
-        heats[int(branch.removeprefix("cond/"))].add(own.mean(1), final.mean(1))
+        if branch == "cond/0":
+            heat.add(own.mean(1), final.mean(1))
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.kind == "cross":
-            return fuse_cross(q, k, v, batch, exchanges, look if heats[0].reads(site) else None)
+            return fuse_cross(q, k, v, batch, exchanges, look if heat.reads(site) else None)
         if step.within(params.self_until):
             q, k = q.clone(), k.clone()
             for branch in exchanges:

@@ -60,6 +60,19 @@ def test_long_clips_are_refused(tiny):
         next(find_clusters(tiny, clip, "a horse"))
 
 
+def test_the_half_with_less_noise_is_looked_at(small, monkeypatch):
+    looked, predict = [], small.predict
+
+    def spy(x, step, text, change):
+        looked.append(change.attend.__name__ == "attend")
+        return predict(x, step, text, change)
+
+    monkeypatch.setattr(small, "predict", spy)
+    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8))
+    finish(find_clusters(small, clip, "a horse", count=2, steps=4))
+    assert looked == [True, True, False, False]
+
+
 def test_pca_has_one_scale_for_the_clip():
     features = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     rgb = pca_rgb(features)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import write_control_net, write_small_model
-from wiring import BASES, Call, Run, check, check_formulas, drive, requested
+from wiring import BASES, Call, Run, check, check_formulas, drive, near, requested
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.load import load_backbone
@@ -255,8 +256,12 @@ def test_the_flow_is_found_as_told(model, tmp_path):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].several])
 def test_several_prompts_without_masks_follow_the_formulas(model, tmp_path, method):
-    """The words alone edit the whole frame; fresh noise is in all of it."""
-    request = replace(requested(method, masks=False), more_prompts=(REFINED,))
+    """The words alone edit the whole frame; fresh noise is in all of it. Maps are those of the first."""
+    alone = requested(method, masks=False)
     beside = AREAS if method == "fatezero" else {}
     beside = beside | {"variation": 0.4} if "variation" in METHODS[method].Params.model_fields else {}
-    check(drive(model, request, tmp_path, **(BASES[method] | beside)))
+    runs = (replace(alone, more_prompts=(REFINED,)), alone)
+    several, one = (drive(model, request, tmp_path, **(BASES[method] | beside)) for request in runs)
+    check(several)
+    for name, maps in one.result.attention.items():
+        near(torch.from_numpy(several.result.attention[name].after), torch.from_numpy(maps.after), name)
