@@ -15,7 +15,6 @@ from regrain.ui.handlers.quality import choices
 from regrain.ui.results.model_views import hub_view, lora_view
 
 FILES = {"unet/diffusion_pytorch_model.safetensors": 3_000_000_000, "unet/config.json": 500, "unet/x.bin": 9}
-FILES |= {"text_encoder_2/model.safetensors": 40, "text_encoder_2/model.fp16.safetensors": 20}
 
 
 def info(files):
@@ -36,8 +35,10 @@ def listed(monkeypatch):
 
 def test_a_listing_counts_what_would_be_fetched(listed):
     found = hub.describe("owner/name")
-    assert (found.size, found.licence) == (3_000_000_540, "mit")
+    assert (found.size, found.licence) == (3_000_000_500, "mit")
     assert "unet/x.bin" not in found.files
+    listed(FILES | {f"text_encoder_2/model.{end}": 40 for end in ("safetensors", "fp16.safetensors")})
+    assert hub.describe("owner/xl").size == found.size + 40
     listed({"unet/diffusion_pytorch_model.bin": 9})
     with pytest.raises(ModelError, match="no UNet in safetensors"):
         hub.describe("owner/name")
