@@ -1,11 +1,16 @@
 """Does a real checkpoint work? `python -m benchmarks.real_checkpoint --model ID --clip FILE --prompt ...`.
 
-For those who have one: loads it, inverts the clip, reconstructs it, edits it, and reports on each step.
+For those who have one, Stable Diffusion 1.x, 2.x or XL: loads it, inverts the clip, reconstructs it, edits it
+by VideoGrain, and prints a table to paste into an issue.
 
 - round trip: PSNR of the autoencoder alone, the upper limit of everything after it.
-- reconstruction: PSNR of inversion and sampling with the source prompt, guidance 1, no modulation, against
+- reconstructs: PSNR of inversion and sampling with the source prompt, guidance 1, no modulation, against
   the round trip. Below 25 dB something is wrong, such as the prediction type or an unusual noise schedule.
-- edit: PSNR outside the regions before compositing, against the clip, and the report of an ordinary run.
+- binds: the mean attention to the words of the region, inside it and outside, and inside before modulation.
+- edits: the CLIP score of source and edit, the cosine of frame and prompt, mean over frames. No checkpoint
+  has an image encoder of CLIP, so only `--clip-model` scores, a folder: with text encoder, as
+  openai/clip-vit-large-patch14, or without one for SDXL, whose second encoder then reads the prompt.
+- outside unchanged: pixels outside the region that differ from the clip's, before the video is encoded.
 
 Without masks, the region is the middle third of the frame.
 """
@@ -16,18 +21,24 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from regrain.editing import EditRequest, EditResult, Finished, Region, edit, load_backbone, open_clip
+from regrain.editing.boundary import boundary
 from regrain.editing.cli.commands import parse_settings
-from regrain.editing.errors import EditingError
+from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.clip import resize
 from regrain.editing.media.labels import read_labels
 from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.loading.location import find
+from regrain.editing.models.loading.offers import family_of
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.storage.memory import peak_memory
 
@@ -40,6 +51,7 @@ UNTOUCHED = {
     "preview_every": 0,
 }
 LEAST_PSNR = 25.0
+_DONE = {True: "yes", False: "**no**", None: ""}
 
 
 def run(request: EditRequest, backbone: Backbone) -> tuple[EditResult, dict]:
@@ -57,7 +69,7 @@ def request_from(args: argparse.Namespace) -> EditRequest:
         labels = np.zeros((len(clip), height, width), np.uint8)
         labels[:, height // 3 : height * 2 // 3, width // 3 : width * 2 // 3] = 1
     region = Region("region", 1, prompt=args.prompt, source=args.source)
-    settings = {"steps": args.steps} | parse_settings(args.settings)
+    settings = {"steps": args.steps, "feather": 0} | parse_settings(args.settings)
     return EditRequest(
         clip,
         labels,
@@ -77,7 +89,52 @@ def unchanged(request: EditRequest) -> EditRequest:
     return replace(request, prompt="", regions=(region,), params={**request.params, **UNTOUCHED})
 
 
-def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object], np.ndarray]:
+class ClipScore:
+    """How well frames show a text, as CLIP sees both.
+
+    Args:
+        place: Folder of an image encoder of CLIP in transformers' format, with or without the text encoder.
+        backbone: Its text encoder is used if there is none; it must project to the same width.
+    Raises:
+        RequestError: There is none that fits.
+    Source: Radford et al., arXiv:2103.00020; the cosine alone, -1..1.
+    """
+
+    def __init__(self, place: str, backbone: Backbone) -> None:
+        from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+        said = f"{shorten(place)} is no image encoder of CLIP. Give a folder with its safetensors."
+        how = {"local_files_only": True, "use_safetensors": True}
+        with boundary("--clip-model", said):
+            self._image = CLIPVisionModelWithProjection.from_pretrained(place, **how)
+            whole = "text_config" in json.loads(Path(place, "config.json").read_text(encoding="utf-8"))
+            self._text = CLIPTextModelWithProjection.from_pretrained(place, **how) if whole else None
+        self._backbone, width = backbone, self._image.config.projection_dim
+        pooled = backbone.embed(["x"]).pooled
+        if not whole and (pooled is None or pooled.shape[1] != width):
+            reason = f"{shorten(place)} has no text encoder, and the model none that projects to {width}"
+            raise RequestError("--clip-model", f"{reason}. Give a CLIP with both.")
+
+    @torch.no_grad()
+    def __call__(self, frames: np.ndarray, words: str) -> float:
+        """The mean over frames, uint8 [frames, height, width, 3]."""
+        from transformers import CLIPImageProcessor
+
+        side = self._image.config.image_size
+        sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+        pixels = CLIPImageProcessor(**sizes)(list(np.asarray(frames)), return_tensors="pt").pixel_values
+        if self._text is None:
+            text = self._backbone.embed([words]).pooled.cpu()
+        else:
+            tokens = self._backbone.check_prompts([words], ["prompt"])
+            text = self._text(torch.tensor(tokens.input_ids)).text_embeds
+        images = self._image(pixels).image_embeds
+        return float(torch.cosine_similarity(images, text.float()).mean())
+
+
+def verify(
+    request: EditRequest, backbone: Backbone, scorer: ClipScore | None = None
+) -> tuple[dict[str, Any], np.ndarray]:
     """All figures, and a sheet: rows are source, round trip, reconstruction and edit, columns frames."""
     source = request.clip.read(0, len(request.clip))
     small = resize(source, backbone.fit(*request.clip.size, request.size))
@@ -87,12 +144,19 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
     size = small.shape[2:0:-1]
     reconstruction = resize(np.asarray(run(unchanged(request), backbone)[0].uncomposited), size)
     result, report = run(request, backbone)
+    outside = ~np.asarray(result.edited_mask)
+    differ = (np.asarray(result.frames) != source).any(-1) & outside
+    (attention,) = report["metrics"]["attention"].values()
     figures = {
         "size": list(size),
         "frames": len(small),
         "round trip dB": psnr(small, round_trip, everywhere),
         "reconstruction dB": psnr(round_trip, reconstruction, everywhere),
         "edit outside dB": report["metrics"]["outside_psnr_uncomposited"],
+        "attention": attention,
+        "CLIP score": scorer and [scorer(one, report["prompt_used"]) for one in (source, result.frames)],
+        "pixels outside": int(outside.sum()),
+        "of them changed": int(differ.sum()),
         "peak memory GB": peak_memory(backbone.device) / 1e9,
         "seconds": report["seconds"],
         "params": report["params"],
@@ -102,8 +166,38 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
     return figures, np.concatenate([np.concatenate(list(row[shown]), 1) for row in rows])
 
 
+def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
+    """The figures as a table in Markdown, and whether all that is asked of a checkpoint is so."""
+    attention, score = facts["attention"], facts["CLIP score"]
+    inside, outside, before = (attention[key] for key in ("inside_after", "outside_after", "inside_before"))
+    seconds = ", ".join(f"{name} {taken:.1f}" for name, taken in facts["seconds"].items())
+    how = f"{facts['frames']} frames of {' x '.join(map(str, facts['size']))}"
+    reconstruction, changed = facts["reconstruction dB"], facts["of them changed"]
+    rows = [
+        ("loads", f"{facts['family']}, {facts['dtype']} on {facts['device']}", True),
+        ("round trip of the autoencoder", f"{facts['round trip dB']:.1f} dB, {how}", None),
+        (f"reconstructs ({LEAST_PSNR:g} dB)", f"{reconstruction:.1f} dB", reconstruction >= LEAST_PSNR),
+        (
+            "binds (attention to own words)",
+            f"{inside:.4f} inside, {outside:.4f} outside; {before:.4f} inside before",
+            inside > max(outside, before),
+        ),
+        (
+            "edits (CLIP score)",
+            f"{score[0]:.3f} before, {score[1]:.3f} after" if score else "not scored: no --clip-model",
+            score[1] > score[0] if score else None,
+        ),
+        ("outside unchanged", f"{changed} of {facts['pixels outside']} pixels differ", not changed),
+        ("seconds", f"loading {facts['loading seconds']}, {seconds}", None),
+        ("memory", f"{facts['peak memory GB']:.1f} GB at most", None),
+    ]
+    lines = [f"| {title} | {found} | {_DONE[good]} |" for title, found, good in rows]
+    head = f"| {facts['model']}, {facts['params']['steps']['value']} steps | found | good |"
+    return "\n".join([head, "|---|---|---|", *lines]) + "\n", all(good is not False for *_, good in rows)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 if the reconstruction is good, 1 if not, 2 for a user error."""
+    """Command line; 0 if all is good, 1 if not, 2 for a user error."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -118,26 +212,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--clip-model", help="folder of a CLIP, or of SDXL's image encoder, that scores the edit"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/real_checkpoint"))
     args = parser.parse_args(arguments)
     try:
         request, began = request_from(args), time.perf_counter()
         backbone = load_backbone(args.model)
         loaded = time.perf_counter() - began
-        figures, sheet = verify(request, backbone)
+        scorer = ClipScore(args.clip_model, backbone) if args.clip_model else None
+        figures, sheet = verify(request, backbone, scorer)
     except EditingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    facts = {"model": args.model, "device": str(backbone.device), "dtype": str(backbone.dtype),
-             "loading seconds": round(loaded, 1), **figures}  # fmt: skip
+    family = family_of(find(args.model))
+    name = Path(args.model).name if Path(args.model).exists() else args.model
+    facts = {"model": name, "family": family and family.title, "device": str(backbone.device),
+             "dtype": str(backbone.dtype), "loading seconds": round(loaded, 1), **figures}  # fmt: skip
     (args.out / "real_checkpoint.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
     Image.fromarray(sheet).save(args.out / "real_checkpoint.png")
-    for name, value in facts.items():
-        if not isinstance(value, dict):
-            sys.stdout.write(f"{name:20}{value:.2f}\n" if isinstance(value, float) else f"{name:20}{value}\n")
-    good = facts["reconstruction dB"] >= LEAST_PSNR
-    sys.stdout.write(f"reconstruction is {'as expected' if good else f'below {LEAST_PSNR:g} dB'}\n")
+    text, good = table(facts)
+    sys.stdout.write(text)
     return 0 if good else 1
 
 

@@ -12,7 +12,13 @@ from regrain.editing.storage.memory import free_memory, weights_dtype
 from regrain.editing.storage.packages import installed, needed
 
 # Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
-_NEEDS = (("storybook", 128, 0.1, 0.02), ("SD 1.x / 2.x", 512, 2.2, 0.3), ("SD 1.x / 2.x", 768, 2.2, 0.7))
+_NEEDS = (
+    ("storybook", 128, 0.1, 0.02),
+    ("SD 1.x / 2.x", 512, 2.2, 0.3),
+    ("SD 1.x / 2.x", 768, 2.2, 0.7),
+    ("SDXL", 768, 6.6, 0.35),
+    ("SDXL", 1024, 6.6, 0.63),
+)
 
 
 def examine() -> Iterator[tuple[str, str]]:
@@ -66,11 +72,15 @@ def _models() -> Iterator[str]:
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
     from regrain.editing.models.load import on_shelf
+    from regrain.editing.models.loading.location import find
+    from regrain.editing.models.loading.offers import family_of
     from regrain.editing.storage.local_models import ASSETS
 
     if (ASSETS / "storybook" / "unet").is_dir():
         yield "storybook"
-    yield from on_shelf()
+    for name in on_shelf():
+        family = family_of(find(name))
+        yield f"{name} ({family.title})" if family else name
     try:
         yield from sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
     except CacheNotFound:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +24,6 @@ from regrain.editing.models.loading.offers import STABLE_DIFFUSION
 from regrain.editing.models.loading.words import check_length, check_words
 from regrain.editing.models.temporal import tunable_shapes, untuned
 from regrain.editing.storage.memory import (
-    activation_bytes,
     activations_fit,
     frames_at_once,
     free_memory,
@@ -71,6 +71,8 @@ class StableDiffusion:
     defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     words: frozenset[str] | None = None
     takes_turns: bool = False
+
+    _KEPT: ClassVar[int] = 450  # tensors as wide as `_finest`, kept for a backward pass: 392 counted
 
     def __post_init__(self) -> None:
         home = torch.device("cpu") if self.takes_turns else self.device
@@ -130,11 +132,11 @@ class StableDiffusion:
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether all activations of a call fit until its backward pass; height and width in latents."""
-        return activations_fit(frames, height * width, *self._finest, self._free(self.unet))
+        return activations_fit(self.activation_bytes(frames, height, width), self._free(self.unet))
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
         """Memory of those activations in bytes."""
-        return activation_bytes(frames, height * width, *self._finest)
+        return frames * height * width * prod(self._finest) * self._KEPT
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
@@ -146,8 +148,10 @@ class StableDiffusion:
 
     @property
     def _finest(self) -> tuple[int, int]:
-        """Channels of the UNet's finest level, and bytes of each number."""
-        return int(self.unet.config.block_out_channels[0]), self.dtype.itemsize
+        """Channels of the finest level with attention, for each cell of the latents; bytes of a number."""
+        least = self.sites[0].least
+        channels = self.unet.config.block_out_channels[least.bit_length() - 1] // least**2
+        return max(1, channels), self.dtype.itemsize
 
     def _free(self, part: nn.Module) -> int:
         """Free memory in bytes while it is the turn of this part."""

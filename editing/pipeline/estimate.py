@@ -1,4 +1,4 @@
-"""What can be said before a run, loading nothing: how long a tuning takes, whether an adapter fits."""
+"""What can be said before a run, loading nothing: how long a tuning takes, what fits, how much memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.load import loaded_backbone
+from regrain.editing.models.loading.configs import UNetConfig, read_config
+from regrain.editing.models.loading.location import ModelLocation, find
+from regrain.editing.models.loading.offers import family_of
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.request.runnable import adapter_facts
+from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.storage.memory import (
+    FRAMES_AT_ONCE,
+    MOST_WINDOW,
+    autoencoder_bytes,
+    call_bytes,
+    count_weights,
+    free_memory,
+    weights_dtype,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +104,62 @@ def frame_passes(request: EditRequest) -> float:
     if method.setup and not request.adapter:
         passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
     return float(passes * len(request.clip))
+
+
+def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
+    """Short side at which a run edits, and bytes of its weights and its largest call.
+
+    Counted by the rules of `editing.storage.memory` from the model's files, with numbers of `itemsize` bytes
+    in UNet and text encoders, 0 for what this machine takes; neither tuning nor what else a method keeps.
+    None if the files are not here.
+
+    Raises:
+        EditingError: The files cannot be read, or a parameter is wrong.
+    """
+    source = find(request.model)
+    place = _configurations(source)
+    if place is None:
+        return None
+    unet = read_config(place / "unet" / "config.json", request.model)
+    vae = read_config(place / "vae" / "config.json", request.model)
+    known = UNetConfig.model_validate(unet)
+    kinds = known.down_block_types or ["CrossAttnDownBlock2D"]
+    level = next((level for level, kind in enumerate(kinds) if "Attn" in kind), 0)
+    factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
+    side = request.size or (known.sample_size or 0) * factor
+    width, height = request.clip.size
+    pixels = side**2 * max(width, height) // min(width, height)
+    method, params = find_method(request.method), check_params(request.method, request.params)
+    window = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0) or MOST_WINDOW
+    frames = min(len(request.clip), window)
+    rows = 2 + 2 * len(request.targets) if method.several else 2
+    channels = max(1, known.block_out_channels[level] // 4**level)
+    weights = place if source.kind == "hub" else Path(source.location)
+    numbers = count_weights(weights)
+    itemsize = itemsize or _itemsize(numbers)
+    whole = itemsize * numbers + (4 - itemsize) * count_weights(weights / "vae")
+    call = call_bytes(frames * rows, pixels // factor**2, channels, itemsize)
+    return side, whole + max(call, autoencoder_bytes(min(frames, FRAMES_AT_ONCE), pixels))
+
+
+def _itemsize(numbers: int) -> int:
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return weights_dtype(device, numbers, free_memory(device)).itemsize
+
+
+def _configurations(source: ModelLocation) -> Path | None:
+    """A folder with the configurations of a model; of a single file, those of its family."""
+    if source.kind == "hub":
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(source.location, "unet/config.json")
+        return Path(found).parents[1] if isinstance(found, str) else None
+    if source.kind == "folder":
+        return Path(source.location)
+    family = family_of(source)
+    return ASSETS / "checkpoints" / ("sdxl" if family and family.title == "SDXL" else "sd1")
 
 
 def check_known(request: EditRequest) -> None:

@@ -40,7 +40,7 @@ _ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 LEAST_WINDOW, MOST_WINDOW = 8, 32
 _SHARE = 0.5
 _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
-_WIDE_TENSORS = 4  # of the feed-forward layer at the finest level, alive at once
+_WIDE_TENSORS = 4  # of the feed-forward layer at the finest level with attention, alive at once
 # As `editing.models.loading.folder` reads them, whole or in shards.
 _PARTS = tuple(
     f"{folder}{stem}{rest}.safetensors"
@@ -50,7 +50,6 @@ _PARTS = tuple(
     )
     for rest in ("", "-?????-of-?????")
 )
-_KEPT_TENSORS = 450  # of the finest level's width, kept by a whole UNet for its backward pass
 _WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
 
 
@@ -118,7 +117,12 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def frames_at_once(height: int, width: int, free: int) -> int:
     """How many frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
-    return min(FRAMES_AT_ONCE, int(_SHARE * free / (_AUTOENCODER_BYTES * height * width)))
+    return min(FRAMES_AT_ONCE, int(_SHARE * free / autoencoder_bytes(1, height * width)))
+
+
+def autoencoder_bytes(frames: int, pixels: int) -> int:
+    """Bytes beside the weights in a call of the autoencoder with so many frames of so many pixels."""
+    return frames * pixels * _AUTOENCODER_BYTES
 
 
 def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
@@ -171,11 +175,16 @@ def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int)
     Args:
         frames: Number of frames.
         cells: Latent cells per frame.
-        channels: Channels of the UNet's finest level.
+        channels: Channels of the UNet's finest level with attention, for each cell of the latents.
         itemsize: Bytes per number.
         free: Bytes available.
     """
-    return 2 * frames * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS <= _SHARE * free
+    return call_bytes(2 * frames, cells, channels, itemsize) <= _SHARE * free
+
+
+def call_bytes(rows: int, cells: int, channels: int, itemsize: int) -> int:
+    """Bytes beside the weights in a call of the UNet with so many rows; see `halves_fit`."""
+    return rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS
 
 
 def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int) -> int:
@@ -183,15 +192,10 @@ def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int
 
     The other arguments are those of `halves_fit`.
     """
-    fitting = int(_SHARE * free / (rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS))
+    fitting = int(_SHARE * free / call_bytes(rows, cells, channels, itemsize))
     return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
 
 
-def activation_bytes(frames: int, cells: int, channels: int, itemsize: int) -> int:
-    """Bytes of the activations that a call of the UNet keeps for its backward pass; see `activations_fit`."""
-    return frames * cells * channels * itemsize * _KEPT_TENSORS
-
-
-def activations_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
-    """Whether the activations of a call of the UNet fit until its backward pass; see `halves_fit`."""
-    return activation_bytes(frames, cells, channels, itemsize) <= _SHARE * free
+def activations_fit(bytes: int, free: int) -> bool:
+    """Whether the activations of a call of the UNet fit until its backward pass."""
+    return bytes <= _SHARE * free

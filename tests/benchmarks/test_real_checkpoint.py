@@ -6,10 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from conftest import write_small_model
 from PIL import Image
 
-from benchmarks.real_checkpoint import main, unchanged
-from regrain.editing import ArrayClip, EditRequest, Region
+from benchmarks.real_checkpoint import ClipScore, main, table, unchanged
+from regrain.editing import ArrayClip, EditRequest, Region, load_backbone
 from regrain.editing.attention.layers import Grid
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
@@ -31,20 +32,84 @@ def call(folder, clip, *more):
     return main([str(x) for x in (*given, "--steps", 2, "-o", clip.parent / "out", *more)])
 
 
-@pytest.mark.parametrize("masks", [False, True])
-def test_it_runs_from_a_folder_to_figures_and_a_sheet(tiny_folder, clip, capsys, masks):
-    more = ["--masks", clip.parent / "masks", "--source-prompt", "a cat on the grass", "--set", "flow=dis"]
-    assert call(tiny_folder, clip, *(more if masks else [])) == 1  # random weights cannot reconstruct
+def write_clip(folder, width, whole=False):
+    """A narrow image encoder of CLIP, or a whole CLIP, that projects to so many numbers."""
+    from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
+    vision = CLIPVisionConfig(**sizes, image_size=32, patch_size=8, projection_dim=width)
+    model = CLIPVisionModelWithProjection(vision)
+    if whole:
+        both = {"text_config": sizes | {"projection_dim": width}, "vision_config": vision.to_dict()}
+        model = CLIPModel(CLIPConfig(**both, projection_dim=width))
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("sdxl", [False, True])
+def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(tiny_folder, clip, capsys, sdxl):
+    more, folder = [], tiny_folder
+    if sdxl:
+        folder = write_small_model(clip.parent / "xl", sdxl=True)
+        more = ["--masks", clip.parent / "masks", "--source-prompt", "a cat, grass", "--set", "flow=dis"]
+        more += ["--clip-model", write_clip(clip.parent / "eyes", 24), "--size", "64"]
+    assert call(folder, clip, *more) == 1  # random weights cannot reconstruct
     facts = json.loads((clip.parent / "out" / "real_checkpoint.json").read_text())
-    assert facts["size"] == [64, 64]
+    assert facts["size"] == [88 if sdxl else 64, 64]
     assert facts["frames"] == 2
     for name in ("round trip dB", "reconstruction dB", "edit outside dB", "peak memory GB"):
         assert 0 < facts[name] < 100
     assert set(facts["seconds"]) >= {"inverting", "editing", "decoding"}
     assert facts["params"]["steps"] == {"value": 2, "source": "given"}
     sheet = np.asarray(Image.open(clip.parent / "out" / "real_checkpoint.png"))
-    assert sheet.shape == (4 * 64, 2 * 64, 3)
-    assert "reconstruction is below 25 dB" in capsys.readouterr().out
+    assert sheet.shape == (4 * 64, 2 * facts["size"][0], 3)
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert head == f"| {folder.name}, 2 steps | found | good |"
+    rows = {row.split(" |")[0][2:]: row.removesuffix(" |").split(" | ")[1:] for row in rows}
+    assert rows["loads"] == [f"{'SDXL' if sdxl else 'Stable Diffusion'}, torch.float32 on cpu", "yes"]
+    assert rows["reconstructs (25 dB)"][1] == "**no**"
+    assert rows["outside unchanged"] == [f"0 of {facts['pixels outside']} pixels differ", "yes"]
+    assert 0 < facts["pixels outside"] < 2 * (96 * 128 - (40 * 40 if sdxl else 32 * 42))  # and a margin
+    assert ("not scored" in rows["edits (CLIP score)"][0]) is not sdxl
+    assert {row for row in rows if row.startswith(("round", "binds", "seconds", "memory"))} <= rows.keys()
+
+
+def test_the_table_says_what_is_not_good():
+    facts = {"model": "m", "family": "SDXL", "dtype": "x", "device": "x", "loading seconds": 1, "frames": 2}
+    facts |= {"size": [64, 64], "seconds": {}, "params": {"steps": {"value": 2}}, "peak memory GB": 1}
+    facts |= {"round trip dB": 30.0, "reconstruction dB": 26.0, "CLIP score": [0.2, 0.3], "pixels outside": 5}
+    attention = {"inside_before": 0.2, "inside_after": 0.3, "outside_after": 0.1}
+    facts |= {"attention": attention, "of them changed": 0}
+    assert table(facts)[1]
+    for key, value in (("of them changed", 1), ("CLIP score", [0.3, 0.2]), ("reconstruction dB", 24.9)):
+        text, good = table(facts | {key: value})
+        assert (text.count("**no**"), good) == (1, False)
+    for key, value in (("inside_before", 0.4), ("outside_after", 0.4)):
+        assert not table(facts | {"attention": attention | {key: value}})[1]
+
+
+def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):
+    from transformers import CLIPImageProcessor, CLIPModel
+
+    place = write_clip(tmp_path / "clip", 16, whole=True)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+    whole = CLIPModel.from_pretrained(place)
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    pixels = CLIPImageProcessor(**sizes)(list(frames), return_tensors="pt").pixel_values
+    tokens = torch.tensor(tiny.check_prompts(["a red fox"], ["prompt"]).input_ids)
+    with torch.no_grad():
+        logits = whole(input_ids=tokens, pixel_values=pixels).logits_per_image / whole.logit_scale.exp()
+    assert ClipScore(str(place), tiny)(frames, "a red fox") == pytest.approx(float(logits.mean()), abs=1e-5)
+
+
+def test_sdxl_s_second_encoder_reads_for_an_image_encoder_alone(tmp_path):
+    model = load_backbone(str(write_small_model(tmp_path / "xl", sdxl=True)))
+    score = ClipScore(str(write_clip(tmp_path / "eyes", 24)), model)
+    frames = np.zeros((1, 32, 32, 3), np.uint8)
+    with torch.no_grad():
+        image = score._image(torch.tensor([-1.7923, -1.7521, -1.4802]).view(1, 3, 1, 1).expand(1, 3, 32, 32))
+    expected = torch.cosine_similarity(image.image_embeds, model.embed(["a fox"]).pooled)
+    assert score(frames, "a fox") == pytest.approx(float(expected), abs=1e-4)
 
 
 def test_the_reconstruction_goes_by_the_words_of_the_inversion(tiny):
@@ -64,5 +129,8 @@ def test_what_cannot_be_done_is_one_line(tiny_folder, clip, capsys):
     assert call("nonsense", clip) == 2
     assert call(tiny_folder, clip, "--set", "steps") == 2
     assert call(tiny_folder, clip, "--frames", "9") == 2
-    fields = [line.split(":")[:2] for line in capsys.readouterr().err.splitlines()]
-    assert fields == [["error", " model"], ["error", " --set"], ["error", " clip.frames"]]
+    for eyes in ("nowhere", write_clip(clip.parent / "eyes", 24)):
+        assert call(tiny_folder, clip, "--clip-model", eyes) == 2
+    fields = [line.split(": ")[:2] for line in capsys.readouterr().err.splitlines()]
+    known = ("model", "--set", "clip.frames", "--clip-model", "--clip-model")
+    assert fields == [["error", name] for name in known]

@@ -1,9 +1,18 @@
-"""The page in a real Chromium, with a made-up editor."""
+"""The page in a real Chromium, with a made-up editor; at the end with a narrow SDXL."""
+
+import json
 
 import pytest
-from browser import plays, prompt, run, unfold, wait, wait_for_result
+from browser import ROOT, Server, plays, prompt, report, run, unfold, wait, wait_for_result
+from conftest import write_sdxl
+from fake_app import write_examples
+
+from regrain.editing.params.registry import METHODS
 
 pytestmark = pytest.mark.browser
+# Very little work by each method, and hard edges.
+FEW = {name: {"steps": 2, "preview_every": 0, "feather": 0} for name in METHODS}
+FEW["vid2vid_zero"]["inner_steps"] = FEW["tune_a_video"]["tune_steps"] = FEW["fresco"]["optimise_rounds"] = 1
 # So many videos, all at one time of a loop of a second.
 IN_STEP = """(count) => { const times = [...document.querySelectorAll('video')].map(v => v.currentTime);
   const apart = times.map(t => Math.abs(t - times[0])).map(d => Math.min(d, Math.abs(1 - d)));
@@ -177,3 +186,35 @@ def test_a_preset_shows_what_it_sets(server, open_page):
     assert layers("all").is_checked()
     page.locator("#settings fieldset:visible", has_text="Preset").get_by_label("released").check()
     wait(lambda: layers("coarse").is_checked(), 10, "the preset's layers")
+
+
+@pytest.fixture(scope="module")
+def sdxl_server(tmp_path_factory):
+    """The real editor with an SDXL for 256 pixels on the shelf, which recommends very little work."""
+    folder = tmp_path_factory.mktemp("sdxl")
+    model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
+    (model / config).write_text(json.dumps(json.loads((model / config).read_text()) | {"sample_size": 32}))
+    (model / "defaults.json").write_text(json.dumps(FEW))
+    places = {"REGRAIN_EXAMPLES": write_examples(folder / "examples"), "REGRAIN_MODELS": model.parent}
+    server = Server([ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()})
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page):
+    page = open_page(sdxl_server)
+    unfold(page, "#settings")
+    page.click("#model input")
+    page.get_by_role("option", name="narrow").click()
+    for method in METHODS:
+        page.select_option(".rg-method select", method)
+        page.wait_for_selector("text=/8 frames, 2 steps at 256 px, about [0-9.]+ GB of memory/")
+        page.click("#run")
+        page.wait_for_selector(".rg-files a", state="detached")  # those of the result before
+        wait_for_result(page)
+        found = report(page)
+        assert (found["request"]["model"], found["request"]["method"]) == ("narrow", method)
+        assert found["metrics"]["outside_psnr"] == 100  # not a bit outside differs
+        assert found["metrics"]["inside_psnr_by_region"].keys() == {"left disc", "right disc"}
+        assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60

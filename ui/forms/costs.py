@@ -1,4 +1,4 @@
-"""What a run takes here, from what earlier runs of this process took."""
+"""What a run takes here, from what earlier runs of this process took; before the first, as counted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
+from regrain.editing.models.loading.location import BUILT_IN_IDS
+from regrain.editing.pipeline.estimate import counted
 from regrain.editing.recipe.events import Event, Finished
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms.run_views import duration
@@ -81,6 +83,8 @@ class Costs:
         made = opened.made.report if opened.made and request.method == opened.request.method else {}
         if taken := sum(made.get("seconds", {}).values()):
             return {"text": f"{size}: took {duration(taken)} where this example was made."}
+        if request.model not in BUILT_IN_IDS and (found := counted(request)):
+            size += f" at {found[0]} px, about {found[1] / 1e9:.1f} GB of memory"
         return {"text": f"{size}. After a first run, this shows how long it takes here."}
 
 

@@ -67,7 +67,7 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
             weight = layers.get(part, {}).get(known)
             if weight is None:
                 raise _misfit(spec, f"the model has no layer {part}.{name}")
-            delta = _delta(change, facts.get(f"{part}.lora_alpha"))
+            delta = _delta(change, *_scaling(facts, part, name))
             if delta is None:
                 where = f"{shorten(spec.model)}: layer {shorten(name)}"
                 raise ModelError("loras", f"{where} is incomplete. Download it again.")
@@ -84,7 +84,16 @@ def _misfit(spec: LoraSpec, reason: str) -> ModelError:
     )
 
 
-def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
+def _scaling(facts: Mapping[str, object], part: str, name: str) -> tuple[object, bool]:
+    """The alpha of a layer by peft's configuration, and whether the root of its rank divides it."""
+    pattern, alpha = facts.get(f"{part}.alpha_pattern"), facts.get(f"{part}.lora_alpha")
+    for end, value in pattern.items() if isinstance(pattern, dict) else ():
+        if f".{name}".endswith(f".{end}"):
+            alpha = value
+    return alpha, facts.get(f"{part}.use_rslora") is True
+
+
+def _delta(change: Mapping[str, Tensor], alpha: object, by_root: bool) -> Tensor | None:
     """The change at weight 1, [out, in * kernel]; None if a factor is missing or they do not match."""
     if not {"up", "down"} <= set(change) or change.get("alpha", torch.ones(())).numel() != 1:
         return None
@@ -94,7 +103,7 @@ def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
     up, down = (factor.float().flatten(1) for factor in factors)
     if "alpha" in change:
         alpha = change["alpha"].item()
-    scale = alpha / len(down) if isinstance(alpha, int | float) else 1.0
+    scale = alpha / len(down) ** (0.5 if by_root else 1) if isinstance(alpha, int | float) else 1.0
     if up.shape[1] != len(down):
         return None
     delta = scale * (up @ down)

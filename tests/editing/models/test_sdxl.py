@@ -1,5 +1,6 @@
 """Stable Diffusion XL on narrow random weights, beside diffusers' own pipeline."""
 
+import json
 import shutil
 
 import numpy as np
@@ -274,8 +275,18 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("spelling", ["diffusers", "kohya"])
-def test_loras_of_both_spellings_change_the_same_weights(folder, model, tmp_path, spelling):
+# What peft's configuration of each part says, as diffusers writes it into the file; rank 2.
+PEFT = {"unet.r": 2, "unet.lora_alpha": 1, "unet.alpha_pattern": {"down_blocks.2.resnets.1.conv2": 6}}
+PEFT |= {"text_encoder.lora_alpha": 4, "text_encoder_2.lora_alpha": 4, "text_encoder_2.use_rslora": True}
+SCALES = {
+    "unet": lambda name: 3 if name in PEFT["unet.alpha_pattern"] else 0.5,
+    "text_encoder": lambda _: 2,
+    "text_encoder_2": lambda _: 4 / 2**0.5,
+}
+
+
+@pytest.mark.parametrize("spelling", ["diffusers", "peft", "kohya"])
+def test_loras_of_all_spellings_change_the_same_weights(folder, model, tmp_path, spelling):
     fresh, tensors, expected = torch.Generator().manual_seed(0), {}, {}
     for part, names in LAYERS.items():
         for name in names:
@@ -286,16 +297,21 @@ def test_loras_of_both_spellings_change_the_same_weights(folder, model, tmp_path
             weight = outer.get_parameter(f"{inside}.weight")
             down = torch.randn(2, *weight.shape[1:], generator=fresh)
             up = torch.randn(len(weight), 2, *[1] * (weight.ndim - 2), generator=fresh)
-            if spelling == "diffusers":
-                keys = [f"{part}.{name}.lora_A.weight", f"{part}.{name}.lora_B.weight"]
-            else:
+            if spelling == "kohya":
                 short = {"text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
                 stem = kohya(name) if part == "unet" else short[part] + name.replace(".", "_")
                 keys = [f"{stem}.lora_down.weight", f"{stem}.lora_up.weight"]
+            elif spelling == "peft":
+                keys = [f"{part}.{name}.lora_A.weight", f"{part}.{name}.lora_B.weight"]
+            else:
+                end = "lora" if part == "unet" else "lora_linear_layer"
+                keys = [f"{part}.{name}.{end}.down.weight", f"{part}.{name}.{end}.up.weight"]
             tensors |= dict(zip(keys, (down, up), strict=True))
             delta = (up.flatten(1) @ down.flatten(1)).view_as(weight)
-            expected[part, inside] = weight + 0.5 * delta
-    save_file(tensors, tmp_path / "lora.safetensors")
+            scale = SCALES[part](name) if spelling == "peft" else 1
+            expected[part, inside] = weight + 0.5 * scale * delta
+    facts = {"lora_adapter_metadata": json.dumps(PEFT)} if spelling == "peft" else None
+    save_file(tensors, tmp_path / "lora.safetensors", facts)
     changed = load_backbone(str(folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
     for (part, name), weight in expected.items():
         torch.testing.assert_close(getattr(changed, part).get_parameter(f"{name}.weight").data, weight)
@@ -332,8 +348,6 @@ def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latent
 
 def test_shipped_configurations_are_the_real_sizes():
     """On the meta device: parameter counts of SDXL base 1.0."""
-    import json
-
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 

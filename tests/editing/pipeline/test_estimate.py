@@ -5,11 +5,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import write_small_model
 
 from regrain.editing import Adapter, ArrayClip, EditRequest, ModelError, Tuned, load_backbone, save_adapter
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import estimate, runner
-from regrain.editing.pipeline.estimate import check_known, estimate_tuning
+from regrain.editing.pipeline.estimate import check_known, counted, estimate_tuning
+from regrain.editing.storage.memory import call_bytes
 
 PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -58,6 +60,24 @@ def test_seconds_are_passes_of_a_frame(request_, one_second):
     assert found.memory == 16 * numbers + backbone.activation_bytes(3, 8, 8)
     estimate_tuning(request_, PARAMS)
     assert len(one_second) == 1, "a model is timed once"
+
+
+@pytest.mark.parametrize("sdxl", [False, True])
+def test_memory_is_counted_from_the_files_as_by_the_model(request_, tmp_path, sdxl):
+    model = write_small_model(tmp_path / "model", sdxl)
+    more = {"more_prompts": tuple("bcdefgh"), "clip": ArrayClip(np.zeros((8, 16, 16, 3), np.uint8))}
+    asked = replace(request_, model=str(model), method="fatezero", size=64, **more)
+    backbone = load_backbone(str(model))
+    numbers = {name: sum(p.numel() for p in part.parameters()) for name, part in backbone.parts.items()}
+    whole = 4 * sum(numbers.values())
+    fewer = {"params": {"window": 3}}
+    for changes, frames, rows in (({}, 8, 18), (fewer, 3, 18), ({"more_prompts": ()}, 8, 4)):
+        most = max(call_bytes(rows * frames, 32 * 32, *backbone._finest), min(frames, 4) * 64 * 64 * 4096)
+        assert counted(replace(asked, **changes), 4) == (64, whole + most)
+    most = max(call_bytes(18 * 8, 32 * 32, backbone._finest[0], 2), 4 * 64 * 64 * 4096)
+    assert counted(asked, 2) == (64, whole // 2 + 2 * numbers["vae"] + most)
+    assert counted(replace(asked, size=None))[0] == backbone.size
+    assert counted(replace(asked, model="owner/name")) is None
 
 
 def test_while_the_model_is_busy_it_is_not_timed(request_, one_second):

@@ -1,11 +1,14 @@
 """The rule by which a run is cut into pieces."""
 
+import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.storage import memory
@@ -35,6 +38,48 @@ def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
     wide = 2 * 16 * 4096 * 320 * 8 * 2  # float16, the gated layer of the finest level
     assert memory.halves_fit(16, 4096, 320, 2, 8 * wide)
     assert not memory.halves_fit(16, 4096, 320, 2, 8 * wide - 1)
+
+
+@pytest.mark.parametrize("version", ["sd1", "sdxl"])
+def test_the_widest_tensors_hold_for_published_sizes(version):
+    """Bytes alive at once in a call of the published UNet; without weights, nothing is computed."""
+    from diffusers import UNet2DConditionModel
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    config = json.loads((ASSETS / "checkpoints" / version / "unet" / "config.json").read_text())
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        unet = UNet2DConditionModel.from_config(config)
+        told = {"text_embeds": torch.zeros(2, 1280), "time_ids": torch.zeros(2, 6)}
+        text = torch.zeros(2, 77, unet.config.cross_attention_dim)
+        with Alive(unet) as alive:
+            unet(torch.zeros(2, 4, 64, 64), 5, text, added_cond_kwargs=told)
+        wide, least = unet.config.block_out_channels[version == "sdxl"], 1 if version == "sd1" else 4
+    rule = memory.call_bytes(2, 64 * 64, wide // least, 4)
+    assert 0.8 * rule < alive.peak < rule
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of tensors that are alive, without those of a model."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.known = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, function, _, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        for tensor in found if isinstance(found, tuple | list) else [found]:
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.known:
+                storage = tensor.untyped_storage()
+                self.known.add(storage._cdata)
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self.forget, storage._cdata, storage.nbytes())
+        return found
+
+    def forget(self, key, count):
+        self.known.discard(key)
+        self.now -= count
 
 
 def test_weights_are_counted(tiny, tiny_folder):

@@ -37,6 +37,8 @@ def test_a_listing_counts_what_would_be_fetched(listed):
     found = hub.describe("owner/name")
     assert (found.size, found.licence) == (3_000_000_500, "mit")
     assert "unet/x.bin" not in found.files
+    listed(FILES | {f"text_encoder_2/model.{end}": 40 for end in ("safetensors", "fp16.safetensors")})
+    assert hub.describe("owner/xl").size == found.size + 40
     listed({"unet/diffusion_pytorch_model.bin": 9})
     with pytest.raises(ModelError, match="no UNet in safetensors"):
         hub.describe("owner/name")
