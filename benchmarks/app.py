@@ -110,7 +110,8 @@ def start(command: Sequence[object], output: Path, **environment: str) -> tuple[
 def chromium() -> dict[str, Any]:
     """How Playwright starts the Chromium of this machine."""
     kinds = "chromium", "chromium-browser", "chromium-headless-shell"
-    return {"executable_path": next(filter(None, map(shutil.which, kinds)), None), "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
+    found = next(filter(None, map(shutil.which, kinds)), None)
+    return {"executable_path": found, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
 
 
 def measure_opening(browser: Any, url: str) -> float:

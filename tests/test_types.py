@@ -21,6 +21,8 @@ CHECKED = (
 @pytest.mark.slow
 def test_annotations_hold():
     checks = "--jaxtyping-packages=regrain.editing,regrain.masks,beartype.beartype"
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", checks, *CHECKED]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    how = ["-q", "--no-header", "-p", "no:cacheprovider", checks]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *how, *CHECKED], cwd=ROOT, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stdout[-3000:]
