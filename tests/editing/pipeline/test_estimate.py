@@ -63,7 +63,7 @@ def test_seconds_are_passes_of_a_frame(request_, one_second):
 
 
 @pytest.mark.parametrize("sdxl", [False, True])
-def test_memory_is_counted_from_the_files_as_by_the_model(request_, tmp_path, sdxl):
+def test_memory_is_counted_from_the_files_as_by_the_model(request_, tmp_path, sdxl, monkeypatch):
     model = write_small_model(tmp_path / "model", sdxl)
     more = {"more_prompts": tuple("bcdefgh"), "clip": ArrayClip(np.zeros((8, 16, 16, 3), np.uint8))}
     asked = replace(request_, model=str(model), method="fatezero", size=64, **more)
@@ -76,6 +76,9 @@ def test_memory_is_counted_from_the_files_as_by_the_model(request_, tmp_path, sd
         assert counted(replace(asked, **changes), 4) == (64, whole + most)
     most = max(call_bytes(18 * 8, 32 * 32, backbone._finest[0], 2), 4 * 64 * 64 * 4096)
     assert counted(asked, 2) == (64, whole // 2 + 2 * numbers["vae"] + most)
+    monkeypatch.setattr(estimate, "autoencoder_bytes", lambda *_: 0)
+    halves = replace(asked, method="fresco", more_prompts=())
+    assert counted(halves, 4)[1] == whole + call_bytes(2 * 8, 32 * 32, *backbone._finest)
     assert counted(replace(asked, size=None))[0] == backbone.size
     assert counted(replace(asked, model="owner/name")) is None
 
