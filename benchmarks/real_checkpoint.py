@@ -124,12 +124,12 @@ class ClipScore:
         sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
         pixels = CLIPImageProcessor(**sizes)(list(np.asarray(frames)), return_tensors="pt").pixel_values
         if self._text is None:
-            text = self._backbone.embed([words]).pooled.cpu()
+            text: Any = self._backbone.embed([words]).pooled
         else:
             tokens = self._backbone.check_prompts([words], ["prompt"])
             text = self._text(torch.tensor(tokens.input_ids)).text_embeds
         images = self._image(pixels).image_embeds
-        return float(torch.cosine_similarity(images, text.float()).mean())
+        return float(torch.cosine_similarity(images, text.cpu().float()).mean())
 
 
 def verify(
