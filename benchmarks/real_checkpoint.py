@@ -170,7 +170,7 @@ def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
     """The figures as a table in Markdown, and whether all that is asked of a checkpoint is so."""
     attention, score = facts["attention"], facts["CLIP score"]
     inside, outside, before = (attention[key] for key in ("inside_after", "outside_after", "inside_before"))
-    seconds = ", ".join(f"{name} {taken:.1f}" for name, taken in facts["seconds"].items())
+    seconds = facts["seconds"] | {"loading": facts["loading seconds"]}
     how = f"{facts['frames']} frames of {' x '.join(map(str, facts['size']))}"
     reconstruction, changed = facts["reconstruction dB"], facts["of them changed"]
     rows = [
@@ -188,7 +188,7 @@ def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
             score[1] > score[0] if score else None,
         ),
         ("outside unchanged", f"{changed} of {facts['pixels outside']} pixels differ", not changed),
-        ("seconds", f"loading {facts['loading seconds']}, {seconds}", None),
+        ("seconds", ", ".join(f"{name} {taken:.1f}" for name, taken in seconds.items()), None),
         ("memory", f"{facts['peak memory GB']:.1f} GB at most", None),
     ]
     lines = [f"| {title} | {found} | {_DONE[good]} |" for title, found, good in rows]
