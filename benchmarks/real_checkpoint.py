@@ -124,12 +124,12 @@ class ClipScore:
         sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
         pixels = CLIPImageProcessor(**sizes)(list(np.asarray(frames)), return_tensors="pt").pixel_values
         if self._text is None:
-            text = self._backbone.embed([words]).pooled.cpu()
+            text: Any = self._backbone.embed([words]).pooled
         else:
             tokens = self._backbone.check_prompts([words], ["prompt"])
             text = self._text(torch.tensor(tokens.input_ids)).text_embeds
         images = self._image(pixels).image_embeds
-        return float(torch.cosine_similarity(images, text.float()).mean())
+        return float(torch.cosine_similarity(images, text.cpu().float()).mean())
 
 
 def verify(
@@ -170,7 +170,7 @@ def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
     """The figures as a table in Markdown, and whether all that is asked of a checkpoint is so."""
     attention, score = facts["attention"], facts["CLIP score"]
     inside, outside, before = (attention[key] for key in ("inside_after", "outside_after", "inside_before"))
-    seconds = ", ".join(f"{name} {taken:.1f}" for name, taken in facts["seconds"].items())
+    seconds = facts["seconds"] | {"loading": facts["loading seconds"]}
     how = f"{facts['frames']} frames of {' x '.join(map(str, facts['size']))}"
     reconstruction, changed = facts["reconstruction dB"], facts["of them changed"]
     rows = [
@@ -188,7 +188,7 @@ def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
             score[1] > score[0] if score else None,
         ),
         ("outside unchanged", f"{changed} of {facts['pixels outside']} pixels differ", not changed),
-        ("seconds", f"loading {facts['loading seconds']}, {seconds}", None),
+        ("seconds", ", ".join(f"{name} {taken:.1f}" for name, taken in seconds.items()), None),
         ("memory", f"{facts['peak memory GB']:.1f} GB at most", None),
     ]
     lines = [f"| {title} | {found} | {_DONE[good]} |" for title, found, good in rows]

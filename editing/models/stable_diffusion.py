@@ -150,7 +150,7 @@ class StableDiffusion:
     def _finest(self) -> tuple[int, int]:
         """Channels of the finest level with attention, for each cell of the latents; bytes of a number."""
         least = self.sites[0].least
-        channels = self.unet.config.block_out_channels[least.bit_length() - 1] // least**2
+        channels = int(self.unet.config.block_out_channels[least.bit_length() - 1]) // least**2
         return max(1, channels), self.dtype.itemsize
 
     def _free(self, part: nn.Module) -> int:

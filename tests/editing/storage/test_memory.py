@@ -11,6 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from regrain.editing.errors import ResourceError
+from regrain.editing.models.sdxl import StableDiffusionXL
+from regrain.editing.models.stable_diffusion import StableDiffusion
 from regrain.editing.storage import memory
 from regrain.editing.storage.local_models import ASSETS
 
@@ -40,22 +42,30 @@ def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
     assert not memory.halves_fit(16, 4096, 320, 2, 8 * wide - 1)
 
 
-@pytest.mark.parametrize("version", ["sd1", "sdxl"])
-def test_the_widest_tensors_hold_for_published_sizes(version):
-    """Bytes alive at once in a call of the published UNet; without weights, nothing is computed."""
+@pytest.mark.parametrize(("version", "kind"), [("sd1", StableDiffusion), ("sdxl", StableDiffusionXL)])
+def test_what_calls_are_said_to_take_holds_for_published_sizes(version, kind):
+    """Bytes alive at once, and kept for a backward pass; of published UNets, without weights or computing."""
     from diffusers import UNet2DConditionModel
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     config = json.loads((ASSETS / "checkpoints" / version / "unet" / "config.json").read_text())
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+    kept = {}
+    keep = lambda x: kept.update({x.untyped_storage()._cdata: x.untyped_storage().nbytes()}) or x  # noqa: E731
+    with FakeTensorMode(allow_non_fake_inputs=True):
         unet = UNet2DConditionModel.from_config(config)
         told = {"text_embeds": torch.zeros(2, 1280), "time_ids": torch.zeros(2, 6)}
         text = torch.zeros(2, 77, unet.config.cross_attention_dim)
-        with Alive(unet) as alive:
+        with torch.no_grad(), Alive(unet) as alive:
             unet(torch.zeros(2, 4, 64, 64), 5, text, added_cond_kwargs=told)
+        own = {parameter.untyped_storage()._cdata for parameter in unet.parameters()}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            answer = unet(torch.zeros(2, 4, 64, 64, requires_grad=True), 5, text, added_cond_kwargs=told)
+        saved = sum(count for key, count in kept.items() if key not in own)
+        assert answer.sample.requires_grad
         wide, least = unet.config.block_out_channels[version == "sdxl"], 1 if version == "sd1" else 4
     rule = memory.call_bytes(2, 64 * 64, wide // least, 4)
     assert 0.8 * rule < alive.peak < rule
+    assert 0.75 < saved / (2 * 64 * 64 * wide // least * 4 * kind._KEPT) < 0.85  # tuning keeps a tenth more
 
 
 class Alive(TorchDispatchMode):
