@@ -26,6 +26,8 @@ def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> 
     """
     try:
         yield
+    except GeneratorExit:  # first: at the end of Python our own classes may be gone already
+        raise
     except EditingError:
         raise
     except MemoryError:
