@@ -122,6 +122,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "vid2vid_zero": BLENDED
     | {
         "preset": Row("released"),
+        "guidance_scale": Row(2.0, NULL),
         "inversion": Row("plain"),
         "inner_steps": Row(1, NULL),
         "learning_rate": Row(0.002, NULL),
