@@ -255,6 +255,14 @@ def test_the_flow_is_found_as_told(model, tmp_path):
     assert latents_of(first) == latents_of(other)
 
 
+@pytest.mark.parametrize("method", ["sdedit", "fresco"])
+def test_none_of_the_schedule_keeps_the_clip(model, tmp_path, method):
+    asked = replace(requested(method), labels=None, regions=())
+    run = drive(model, asked, tmp_path, **(BASES[method] | {"strength": 0.0}))
+    kept = model.decode(model.encode(asked.clip.read(0, len(run.result.frames))))
+    assert np.array_equal(run.result.frames, kept)
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].several])
 def test_several_prompts_without_masks_follow_the_formulas(model, tmp_path, method):
     """The words alone edit the whole frame; fresh noise is in all of it. Maps are those of the first."""
