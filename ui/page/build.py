@@ -132,11 +132,13 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     """Connect the hub, LoRA files and control networks; returns what changes what a run would be given."""
     p = models.parts
     p.hub.ask(models.ask, None, p.hub, concurrency_limit=4, **QUIET)
+    p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
             helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
     return [
         p.hub.fetch(models.fetch, None, [p.hub, p.model], concurrency_limit=1, **QUIET),
+        p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
         p.lora_picker.choose(models.choose_loras, None, p.loras, **QUIET),
     ]
 
