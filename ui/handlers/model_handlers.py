@@ -1,4 +1,4 @@
-"""Events about models: fetching one from the hub, LoRA files with weights, what a control network sees."""
+"""Events about models: fetching one from the hub, what is added to one, what a control network sees."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ class ModelHandlers(Handlers):
         chosen = gr.Dropdown(choices=self.catalogue.models, value=id, visible=True)
         return {self.parts.hub: self._hub("done", text, id=id), self.parts.model: chosen}
 
-    def choose_loras(self, event: gr.EventData) -> list[str]:
-        """LoRA files and their weights, as a request has them."""
-        given = event_data(event).get("loras")
+    def add(self, event: gr.EventData) -> list[str]:
+        """LoRA files and motion adapters with their weights, as a request has them."""
+        given = event_data(event).get("added")
         entries = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
         return [f"{one.get('name')}@{one.get('weight')}" for one in entries]
 

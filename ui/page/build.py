@@ -106,7 +106,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a run would tune."""
     p = masks.parts
     switched = [*p.method_shown, p.prompt, p.seed]
-    opened = [*p.session, p.loras, p.seed, *p.controls.all]
+    opened = [*p.session, p.added, p.seed, *p.controls.all]
     changes = [
         p.gallery.pick(masks.choose, p.model, opened, **MANY),
         p.gallery.open(masks.load, p.model, opened, **QUIET, concurrency_limit=2),
@@ -139,7 +139,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     return [
         p.hub.fetch(models.fetch, None, [p.hub, p.model], concurrency_limit=1, **QUIET),
         p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
-        p.lora_picker.choose(models.choose_loras, None, p.loras, **QUIET),
+        p.addons.choose(models.add, None, p.added, **QUIET),
     ]
 
 

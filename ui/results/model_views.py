@@ -80,8 +80,8 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
-def lora_view(known: Sequence[str], chosen: Sequence[str]) -> View:
-    """The LoRA files to choose from, and the chosen ones with their weights."""
+def addons_view(known: Sequence[str], chosen: Sequence[str]) -> View:
+    """LoRA files and motion adapters to choose from, and the chosen ones with their weights."""
     specs = []
     for text in chosen:
         try:
