@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -144,7 +144,7 @@ class MaskHandlers(Handlers):
             p.result: result_views.made_result(opened),
             **dict.fromkeys((p.live, p.losses, p.progress)),
             **self.cards(session),
-            **self.settings(session.method, opened.request.seed, opened.request.loras),
+            **self.settings(replace(opened.request, method=session.method)),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),

@@ -22,7 +22,7 @@ from regrain.ui.handlers.motion import Motion
 from regrain.ui.handlers.quality import choices
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
-from regrain.ui.results.model_views import Hub, control_view, hub_view, lora_view, tuned_models
+from regrain.ui.results.model_views import Hub, addons_view, control_view, hub_view, tuned_models
 from regrain.ui.results.result_views import made_player, made_result
 from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
@@ -132,14 +132,16 @@ def _add_settings(
     start: Session | None,
     hub: Hub,
 ) -> dict[str, Any]:
-    added, seed = (start.opened.request.loras, start.opened.request.seed) if start else ((), 0)
+    asked = start.opened.request if start else None
+    added = [*asked.loras, *filter(None, [asked.motion])] if asked else []
+    seed = asked.seed if asked else 0
     help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         return {
             "model": gr.Dropdown(catalogue.models, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
             "hub": view("hub_model", hub_view(hub), elem_id="hub"),
-            "loras": gr.State([*added]),
-            "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
+            "added": gr.State(added),
+            "addons": view("addons", addons_view(catalogue.addons, added), elem_id="addons"),
             "controls": settings.make_fields(usual, chosen, help),
             "seed": gr.Number(seed, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),
         }

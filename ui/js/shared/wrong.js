@@ -12,11 +12,12 @@ const FIELDS = {
   regions: CANVAS,
   method: ".rg-method select",
   model: "#model input",
-  loras: "#loras input",
+  loras: "#addons select",
+  motion: "#addons select",
   seed: "#seed input",
   adapter: ".rg-models select",
 };
-const FOLDED = ["params", "model", "loras", "seed"];
+const FOLDED = ["params", "model", "loras", "motion", "seed"];
 const CLOSED = ":is(.rg-fold, .rg-more) > button.label-wrap:not(.open)";
 const INPUTS = "textarea, select, input:not([type=range])";
 
