@@ -296,7 +296,7 @@ def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
 def taken_away(ask: Callable, wanted: np.ndarray, clicks: int = 2) -> list[float] | None:
     """IoU after a first click, then after each click where the mask leaks most, which takes that away.
 
-    `ask` finds a mask from points, labels and a `previous` one. None if less than 15 % of the first mask leaks.
+    `ask` finds a mask from points, labels and a `previous` one. None if under 15 % of the first mask leaks.
     """
     points, labels = [deepest(wanted)], [1]
     got = ask(points, labels)
