@@ -40,8 +40,8 @@ class MaskConsistency:
 
     _known: dict[int, _Known] = field(default_factory=dict)
     _grey: np.ndarray | None = None
-    # The last mask of each region that was believed, moved along to the last frame: one that has swelled, jumped
-    # or split is doubted until it comes back to this.
+    # The last mask of each region that was believed, moved along to the last frame: one that has swelled,
+    # jumped or split is doubted until it comes back to this.
     _masks: dict[int, np.ndarray] = field(default_factory=dict)
 
     def see(

@@ -1,21 +1,28 @@
 """Events of a clip that the page has left: nothing is said about them."""
 
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
+from regrain.editing.recipe.events import Stage
 from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.results.jobs import Jobs
+from regrain.ui.results.jobs import Jobs, RunJob, Saved
+from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
 
 REQUEST = SimpleNamespace(session_hash="page")
-PARTS = SimpleNamespace(**{name: name for name in ("canvas", "download", "live", "player", "progress")})
+PARTS = SimpleNamespace(
+    **{name: name for name in ("canvas", "download", "history", "live", "player", "progress", "result")}
+)
 
 
 @pytest.fixture
@@ -48,6 +55,32 @@ def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
     _, runs = handlers
     shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0)
     assert "Reload" in shown["progress"]["text"]
+
+
+def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):
+    _, runs = handlers
+    session, skipped = runs.visits.get("page"), threading.Event()
+    session.run = run = RunThread(
+        SimpleNamespace(follow=lambda _: None, stop=lambda: pytest.fail("it ended"))
+    )
+
+    def work(job):
+        yield Stage("measuring", skipped.set)
+        assert skipped.wait(30)
+        yield Stage("saving")
+        yield Saved(SimpleNamespace(report={}), {}, job, None)
+
+    monkeypatch.setattr(run_handlers, "remember", lambda *_: {"player": None, "result": None})
+    variant = SimpleNamespace(
+        job=RunJob(SimpleNamespace(method="sdedit", adapter=""), "page"), number=2, total=2
+    )
+    runs = replace(runs, jobs=SimpleNamespace(run=work))
+    steps = runs._run(session, session.id, variant, run)
+    while not run.skip:
+        next(steps)
+    assert runs.stop(REQUEST) == {"progress": gr.skip()}
+    assert "kept, without figures" in [shown["progress"] for shown in steps][-1]["text"]
+    assert run.skipped
 
 
 @pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
