@@ -55,7 +55,7 @@ class MaskConsistency:
         Given labels have the mask of a key frame here and are believed.
         """
         scale = min(1.0, _LONG_SIDE / max(labels.shape))
-        size = (max(8, round(labels.shape[1] * scale)), max(8, round(labels.shape[0] * scale)))
+        size = (max(16, round(labels.shape[1] * scale)), max(16, round(labels.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         colors = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)

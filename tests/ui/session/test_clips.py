@@ -8,10 +8,11 @@ import pytest
 
 from regrain.editing import ArrayClip, ClipError, EditingError, EditRequest, MaskError, Region
 from regrain.editing.media.writing import write_video
+from regrain.masks.track.propagate import propagate
 from regrain.ui.handlers.mask_files import _put
 from regrain.ui.session import clips
 from regrain.ui.session.clip_files import pack_project
-from regrain.ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
+from regrain.ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal, prepare
 
 
 def frames(count, height=32, width=48):
@@ -121,3 +122,14 @@ def test_a_damaged_zip_of_masks_is_refused(tmp_path, content):
     (tmp_path / "masks.zip").write_bytes(content)
     with pytest.raises(MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"):
         _put([tmp_path / "masks.zip"], tmp_path)
+
+
+def test_a_clip_too_small_for_optical_flow_is_refused_when_it_is_opened(tmp_path):
+    for height, width in ((12, 12), (11, 40), (40, 11)):
+        request = EditRequest(ArrayClip(frames(2, height, width)), None, ())
+        if min(height, width) == 12:
+            opened = prepare("", "small", request, tmp_path / "small")
+            assert len(list(propagate(opened.clip, {0: np.ones((12, 12), np.uint8)}))) == 2
+        else:
+            with pytest.raises(ClipError, match=f"{width}x{height}, but need 12 per side. Scale"):
+                prepare("", "small", request, tmp_path / "small")
