@@ -60,6 +60,11 @@ class ClipSession:
         return not self.name
 
     @property
+    def used(self) -> range:
+        """The frames of its file that it has."""
+        return range(self.start, self.start + self.stride * len(self.frames), self.stride)
+
+    @property
     def drawn(self) -> bool:
         """Whether it is of the built-in model's world: an example, or a clip that says so."""
         return not self.own or self.request.clip.comment == DRAWN
