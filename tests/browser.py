@@ -1,5 +1,6 @@
 """The page in a process of its own, and a real Chromium that looks at it; fixtures for conftest.py."""
 
+import base64
 import os
 import shutil
 import signal
@@ -242,6 +243,16 @@ def run(page):
 def press(page, *keys: str):
     for key in keys:
         page.keyboard.press(key)
+
+
+def drop(page, *files: Path, kind: str = "drop"):
+    """Drop files on the page, or do something else with them that is dragged."""
+    script = """([files, kind]) => { const dataTransfer = new DataTransfer();
+      for (const [name, text] of files)
+        dataTransfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+      document.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true })); }"""
+    given = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
+    page.evaluate(script, [given, kind])
 
 
 def drag(page, *places, steps: int = 6):

@@ -3,7 +3,7 @@
 A folder holds either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame, in the order of
 their names, whose values are labels; or, where masks overlap, one folder of such files per label, named by
 the label, in which every value but 0 is inside. Such folders, and JSON, keep overlapping masks whole; labels
-keep only the mask in front.
+keep only the mask in front. Black and white with soft edges is read at half.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.coco import open_rle, unroll
 from regrain.editing.media.images import natural
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
+
+_LOOKED_AT, _GREYS = 8, 8  # pictures, of which one with more values, most of them 0 or 255, has soft edges
 
 LabelFrames = UInt8[np.ndarray, "frames height width"]
 Masks = Bool[np.ndarray, "frames height width"]
@@ -91,7 +93,8 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
     path, shape = Path(path), (frames, size[1], size[0])
     if _is_plain(path):
         files = _check_folder(path, frames, size)
-        return Labels(LazyFrames(shape, np.uint8, lambda *window: _read_masks(files[slice(*window)], size)))
+        soft = _is_soft(files, size)
+        return Labels(LazyFrames(shape, np.uint8, lambda *at: _read_masks(files[slice(*at)], size, soft)))
     masks = _open_masks(path, frames, size)
     rank = lambda label: (order.index(label) if label in order else len(order), label)  # noqa: E731
     back_to_front = sorted(masks, key=rank, reverse=True)
@@ -178,8 +181,10 @@ def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, Laz
     by_label = {_label_of(folder): folder for folder in _folders(path)}
     files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
 
+    soft = {label: _is_soft(of_label, size) for label, of_label in files.items()}
+
     def inside(label: int, start: int, stop: int) -> Masks:
-        return _read_masks(files[label][start:stop], size) > 0
+        return _read_masks(files[label][start:stop], size, soft[label]) > 0
 
     return {label: LazyFrames(shape, bool, partial(inside, label)) for label in files}
 
@@ -208,12 +213,34 @@ def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
     return files
 
 
-def _read_masks(files: Sequence[Path], size: tuple[int, int]) -> LabelFrames:
+def _is_soft(files: Sequence[Path], size: tuple[int, int]) -> bool:
+    """Whether some of them are black and white with grey edges, whose greys are no labels."""
+    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+        with _open_mask(file, size) as image:
+            counts = np.bincount(_values(image, file.name).ravel(), minlength=256)
+            mostly = counts[255] and 2 * (counts[0] + counts[255]) > counts.sum()
+            if mostly and image.mode != "P" and (counts > 0).sum() > _GREYS:
+                return True
+    return False
+
+
+def _read_masks(files: Sequence[Path], size: tuple[int, int], soft: bool) -> LabelFrames:
     masks = np.empty((len(files), size[1], size[0]), np.uint8)
     for file, mask in zip(files, masks, strict=True):
         with _open_mask(file, size) as image:
-            mask[:] = np.asarray(image)
+            values = _values(image, file.name)
+            mask[:] = np.where(values < 128, 0, 255) if soft else values
     return masks
+
+
+def _values(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width"]:
+    """The values of a mask; of one in colours, which must be greys, how light they are."""
+    if image.mode in ("P", "L", "1"):
+        return np.asarray(image).astype(np.uint8)
+    colors = np.asarray(image.convert("RGB"))
+    if (colors != colors[..., :1]).any():
+        raise MaskError("masks", f"{shorten(name)} has colours. Convert it to indexed or 8-bit grey.")
+    return colors[..., 0]
 
 
 @contextmanager
@@ -226,7 +253,7 @@ def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
         if image.size != size:
             given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
             raise MaskError("masks", f"{name} is {given}, but the clip is {wanted}. Resize it.")
-        if image.mode not in ("P", "L", "1"):
+        if image.mode not in ("P", "L", "1", "LA", "RGB", "RGBA"):
             raise MaskError("masks", f"{name} has mode {image.mode}. Convert it to indexed or 8-bit grey.")
         yield image
 

@@ -85,7 +85,9 @@ def check_whole(clip: Clip) -> None:
         raise RequestError("--whole", f"{reason} Set clip.stride to 1.")
 
 
-def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, object]:
+def write_whole(
+    path: Path, clip: Clip, edited: Iterable[Frame], size: tuple[int, int] | None = None
+) -> dict[str, object]:
     """Write all frames of the file that a clip is a stretch of, with the edit in its place.
 
     The other frames are those of the file, at its times, with its sound over the whole length.
@@ -94,10 +96,11 @@ def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, ob
         path: The MP4 to write.
         clip: A clip of a video file or a folder of images, of stride 1.
         edited: Its frames, edited.
+        size: Their (width, height) where they were scaled, as all others are then; None is the file's.
 
     Returns:
-        file (name), start and stop (of the edit, as frames of the file; the frame at stop is not edited) and
-        frames (number of them in the file).
+        file (name), start and stop (of the edit, as frames of the file; the frame at stop is not edited),
+        frames (number of them in the file), and size if they were scaled.
 
     Raises:
         RequestError: See `check_whole`.
@@ -108,10 +111,13 @@ def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, ob
     whole = open_clip(stretch.path)
     start, stop = stretch.start, stretch.start + len(stretch)
     around = frames_of(whole)
+    scaled = {"size": list(size)} if size and size != whole.size else {}
     before, after = (map(around.__getitem__, span) for span in (range(start), range(stop, len(whole))))
     frames = chain(before, edited, after)
+    if size and scaled:
+        frames = (resize(frame[None], size)[0] for frame in frames)
     write_video(path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags)
-    return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)}
+    return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)} | scaled
 
 
 def write_outputs(
@@ -120,8 +126,8 @@ def write_outputs(
     report: Mapping[str, object],
     out: str | Path,
     gif: bool = False,
-    whole: bool = False,
-) -> None:
+    whole: bool | Clip = False,
+) -> Mapping[str, object]:
     """Write videos and report into a folder; everything or nothing.
 
     Args:
@@ -131,7 +137,11 @@ def write_outputs(
         out: Folder; made if missing, earlier results in it are replaced.
         gif: Also write edited.gif.
         whole: Also write whole.mp4, the file of the clip with the (first) edit in its place; the report
-            then says where that is, see `write_whole`.
+            then says where that is, see `write_whole`. A clip is the stretch in place of the request's,
+            which was scaled.
+
+    Returns:
+        The report as it was written.
 
     Raises:
         RequestError: See `check_out` and `check_whole`.
@@ -144,7 +154,8 @@ def write_outputs(
         for name, frames in zip(EDITS, edits, strict=False):
             write_video(folder / name, frames, fps, **timing, audio_from=clip.audio, tags=clip.tags)
         if whole:
-            report = {**report, "whole": write_whole(folder / WHOLE, clip, result.frames)}
+            stretch = clip if whole is True else whole
+            report = {**report, "whole": write_whole(folder / WHOLE, stretch, result.frames, clip.size)}
         for name, frames in _explaining(result, request):
             (folder / name).parent.mkdir(exist_ok=True)
             write_video(folder / name, frames, fps, **timing)
@@ -154,6 +165,7 @@ def write_outputs(
         if gif:
             write_edited_gif(folder / "edited.gif", result.frames, fps, **timing)
         (folder / "report.json").write_text(to_json(report), encoding="utf-8")
+    return report
 
 
 def write_edited_gif(

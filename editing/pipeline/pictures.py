@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise, repeat
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import GifImagePlugin, Image, ImageChops
 
 Frame = UInt8[np.ndarray, "height width 3"]
+_SHORTEST = 2  # hundredths of a second that a frame of a GIF stays: players take less for ten
 _LONGEST = 655_350  # milliseconds that a frame of a GIF can stay
 
 
@@ -85,12 +86,18 @@ def write_gif(
 
 
 def _lasting(fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None) -> Iterator[int]:
-    """For how many milliseconds each frame of a GIF stays."""
-    if times is None:
-        return repeat(round(1000 / fps))
-    end = times[-1] + 1 / fps if duration is None else duration
-    hundredths = [round(100 * time) for time in (*times, end)]
-    return (10 * (stop - start) for start, stop in pairwise(hundredths))
+    """For how many milliseconds each frame of a GIF stays: they add up to its time.
+
+    0 for a frame that would pass sooner than players allow; the next one takes its time.
+    """
+    ends = (number / fps for number in count(1))
+    if times is not None:
+        ends = iter([*times[1:], times[-1] + 1 / fps if duration is None else duration])
+    start = 0
+    for end in (round(100 * time) for time in ends):
+        lasts = end - start if end - start >= _SHORTEST else 0 if start else _SHORTEST
+        start += lasts
+        yield 10 * lasts
 
 
 class _Change(NamedTuple):
@@ -106,6 +113,8 @@ def _changes(frames: Iterable[Frame], lasting: Iterator[int]) -> Iterator[_Chang
     last: _Change | None = None
     shown = Image.new("RGB", (0, 0))
     for frame, lasts in zip(frames, lasting, strict=False):
+        if not lasts:
+            continue
         image = Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE)
         colors = image.convert("RGB")
         box = ImageChops.difference(shown, colors).getbbox() if last else (0, 0, *image.size)

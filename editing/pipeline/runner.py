@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from regrain.editing.models.backbone import Backbone
+    from regrain.editing.pipeline.metrics import Metrics
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -280,13 +282,14 @@ def make_report(
     from regrain.editing.pipeline.metrics import measuring
     from regrain.editing.request.project import describe
 
-    yield Stage("measuring")
+    enough = threading.Event()
+    yield Stage("measuring", enough.set)
     others = []
     for n, other in enumerate(result.others, 2):
         edit = replace(result, frames=other.frames, uncomposited=other.uncomposited, attention={})
-        metrics = yield from measuring(edit, request)
+        metrics = yield from _until(enough, measuring(edit, request))
         others.append({"file": f"edited_{n}.mp4", "prompt_used": other.prompt, "metrics": metrics})
-    metrics = yield from measuring(result, request)
+    metrics = yield from _until(enough, measuring(result, request))
     return {
         "version": 1,
         "comment": AI_EDITED,
@@ -309,6 +312,18 @@ def make_report(
             *run.warnings,
         ],
     }
+
+
+def _until(
+    enough: threading.Event, steps: Generator[Progress, None, Metrics]
+) -> Generator[Progress, None, Metrics]:
+    """What all steps lead to; nothing if it is enough before."""
+    try:
+        while not enough.is_set():
+            yield next(steps)
+    except StopIteration as stop:
+        return stop.value
+    return {}
 
 
 def _cuts_found(request: EditRequest, result: EditResult) -> list[str]:

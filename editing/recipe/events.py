@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,11 @@ class Stage:
 
     Attributes:
         name: loading, scanning (for cuts), tuning, inverting, editing, decoding or measuring.
+        skip: Ends it early, where the run goes on without it: what was edited is kept, unmeasured.
     """
 
     name: str
+    skip: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)

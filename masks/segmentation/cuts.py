@@ -1,6 +1,7 @@
 """Masks from clicks on real clips: colours, places and motion are weighed, and the best outline is cut.
 
-A first click begins small, a box with several sizes; further clicks correct the mask. No network is needed.
+A first click begins small, a box with several sizes; further clicks correct the mask, or divide it anew where
+much of it is wrong. No network is needed.
 Where there is a SAM, it is asked about the first click or box, and about points of what that leads to; cuts
 begin with its answers too, and the best one is taken.
 """
@@ -49,6 +50,11 @@ _RADII = (0.01, 0.02, 0.05, 0.11, 0.25)  # of the height: how large a mistake ma
 _ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances to it
 _CHANGE = 1.0  # what changing all of a mask counts against lying on edges
 _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
+
+# A click that takes away in the middle of a mask says that much of it is wrong: the mask is divided anew.
+_MIDDLE = 0.4  # depth of such a click, of the mask's
+_STRAIGHT = 0.06  # what a way costs without edges, which cost 1 on average
+_TAKEN = 2.0  # how far what is taken away reaches, in depths of the click
 
 # What a network says of points (x, y), or of the box if there are none: logits, all in pixels of the scene.
 Ask = Callable[[Float[np.ndarray, "points 2"]], Float32[np.ndarray, "h w"]]
@@ -197,8 +203,25 @@ def correct(scene: Scene, seeds: Seeds, so_far: Soft, new: Seeds) -> Soft:
         for number in range(1, count):
             spot = numbers == number
             if ((soft > 0.5) != inside)[spot].mean() > 0.5:
-                soft = _corrected(scene, seeds, soft, spot, inside)
+                depth = float(signed_distance((soft > 0.5) | spot)[spot].max())
+                if not inside and depth > _MIDDLE * signed_distance(soft > 0.5).max():
+                    soft = _divided(scene, seeds, soft, spot, depth)
+                else:
+                    soft = _corrected(scene, seeds, soft, spot, inside)
     return soft
+
+
+def _divided(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, depth: float) -> Soft:
+    """Divide a mask anew: what is nearer to a click that takes away than to those on the thing goes.
+
+    Colours are not asked: where much is wrong, they are what misled.
+    """
+    cost = (_STRAIGHT + scene.edges + 0.7 * scene.shifts).astype(np.float32)
+    kept, taken = (distance(ends, cost) + 0.5 for ends in (seeds.inside, spot))
+    reach = _TAKEN * depth * float(np.median(cost)) + 0.5
+    nearer = np.maximum(np.log(taken / kept), 4 * np.log(taken / reach))
+    evidence = np.where(so_far > 0.5, np.clip(nearer, -_PRIOR, _PRIOR), -_PRIOR)
+    return _cut(scene, evidence.astype(np.float32), seeds, ((so_far > 0.5) & (nearer > 0)).astype(np.float32))
 
 
 def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool) -> Soft:

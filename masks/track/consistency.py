@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from regrain.editing.motion.flow import sampled
+from regrain.masks.track.uncertainty import DOUBTFUL
 
 _LONG_SIDE = 256  # pixels worked on
 _BINS = 16  # of each channel of Lab
@@ -38,8 +39,10 @@ class MaskConsistency:
     """Watches the regions of one pass, frame after frame."""
 
     _known: dict[int, _Known] = field(default_factory=dict)
-    _image: np.ndarray | None = None
-    _labels: np.ndarray | None = None
+    _grey: np.ndarray | None = None
+    # The last mask of each region that was believed, moved along to the last frame: one that has swelled,
+    # jumped or split is doubted until it comes back to this.
+    _masks: dict[int, np.ndarray] = field(default_factory=dict)
 
     def see(
         self,
@@ -52,29 +55,33 @@ class MaskConsistency:
         Given labels have the mask of a key frame here and are believed.
         """
         scale = min(1.0, _LONG_SIDE / max(labels.shape))
-        size = (max(8, round(labels.shape[1] * scale)), max(8, round(labels.shape[0] * scale)))
+        size = (max(16, round(labels.shape[1] * scale)), max(16, round(labels.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         colors = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-        moved = self._moved(image)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        moved = self._moved(grey)
         believed = {}
         for label in {*self._known, *given}:
             mask = labels == label
             if label in given:
                 self._known[label] = _Known(_histogram(colors, mask), float(mask.sum()))
-            before = None if moved is None else moved == label
+            before = moved.get(label)
             believed[label] = 1.0 if label in given else _believed(self._known[label], colors, mask, before)
-        self._image, self._labels = image, labels
+            kept = before is not None and before.any() and believed[label] < DOUBTFUL
+            moved[label] = before if kept else mask
+        self._grey, self._masks = grey, moved
         return believed
 
-    def _moved(self, image: np.ndarray) -> np.ndarray | None:
-        """The labels of the frame before, moved along the flow to this one."""
-        if self._image is None or self._labels is None:
-            return None
-        grey, before = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (image, self._image))
+    def _moved(self, grey: np.ndarray) -> dict[int, np.ndarray]:
+        """The masks, moved along the flow from the frame before to this one."""
+        if self._grey is None:
+            return {}
         finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-        flow = finder.calc(grey, before, None)
-        return sampled(self._labels, flow, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+        flow = finder.calc(grey, self._grey, None)
+        moves = {label: mask.astype(np.uint8) for label, mask in self._masks.items()}
+        border = cv2.BORDER_CONSTANT
+        return {label: sampled(mask, flow, cv2.INTER_NEAREST, border) > 0 for label, mask in moves.items()}
 
 
 def _histogram(colors: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, " bins"]:

@@ -1,11 +1,10 @@
 """The first screen in a real Chromium: examples and their results, what is always in sight, what is wrong."""
 
-import base64
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from browser import PHONE, drag, plays, press, wait, wait_for_result
+from browser import PHONE, drag, drop, plays, press, wait, wait_for_result
 
 from regrain.editing.errors import ClipError
 from regrain.editing.media.writing import write_video
@@ -128,21 +127,17 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
 def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     page.set_input_files("#upload", film(tmp_path / "first.mp4", 8))
     wait(lambda: title(page) == "first.mp4", 30, "the first is open")
-    content = film(tmp_path / "second.mp4", 8, (40, 40, 220)).read_bytes()
-    drop = """([content, kind]) => { const data = new DataTransfer();
-      data.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], 'second.mp4'));
-      const how = { dataTransfer: data, bubbles: true, cancelable: true };
-      document.dispatchEvent(new DragEvent(kind, how)); }"""
-    text = base64.b64encode(content).decode()
-    page.evaluate(drop, [text, "dragenter"])
+    second = film(tmp_path / "second.mp4", 8, (40, 40, 220))
+    drop(page, second, kind="dragenter")
     assert page.locator("body.rg-dropping").count() == 1
-    page.evaluate(drop, [text, "drop"])
+    drop(page, second)
     page.click("dialog >> text=Keep this one")
     assert page.locator("body.rg-dropping").count() == 0
     assert title(page) == "first.mp4"
-    page.evaluate(drop, [text, "drop"])
+    drop(page, second, tmp_path / "first.mp4")
     page.click("dialog >> text=Open the new one")
     wait(lambda: title(page) == "second.mp4", 30, "the second is open")
+    assert "“first.mp4” was left out" in page.inner_text(".rg-upload")
 
 
 def test_only_what_was_uploaded_is_opened():

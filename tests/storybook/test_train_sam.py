@@ -104,3 +104,27 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
     assert whole == parts
     curve = [json.loads(line) for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()]
     assert [line["samples"] for line in curve] == [2, 4, 6, 8]
+
+
+def test_masks_that_leak_are_clicked_where_they_leak_most():
+    wanted, asked = np.zeros((40, 60), bool), []
+    wanted[10:31, 5:26] = True
+    leak = np.zeros_like(wanted)
+    leak[10:31, 26:57] = True
+
+    def ask(points, labels, previous=None):
+        asked.append((points, labels, previous))
+        return wanted | leak if len(points) < 3 else wanted
+
+    assert train_sam.taken_away(ask, wanted) == pytest.approx([21 / 52, 21 / 52, 1])
+    points, labels, previous = asked[2]
+    assert labels == [1, 0, 0]
+    assert points[0] == (15, 20)
+    assert points[1:] == [points[1]] * 2
+    assert leak[points[1][::-1]]
+    assert (previous == (wanted | leak)).all()
+    assert train_sam.taken_away(lambda *_, **__: wanted, wanted) is None
+    for *ious, count in train_sam.remove_clicks(1).values():  # by sam and by cuts
+        assert len(ious) == 3
+        assert 0 <= ious[0] < ious[1] <= 1
+        assert count > 0

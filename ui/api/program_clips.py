@@ -130,7 +130,8 @@ def _tracks(
     inner.mkdir()
     kept = name_again(masks, place_for(masks, inner))
     colors = {region.label: region.color for region in regions}
-    tracks, _ = read_tracks([kept], inner, session.state.shape[0], session.state.size, colors)
+    opened, size = session.opened, session.state.size
+    tracks, _ = read_tracks([kept], inner, opened.used, opened.total, size, colors)
     if unlisted := sorted(tracks.keys() - colors.keys()):
         message = f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label."
         raise MaskError("masks", message)

@@ -199,6 +199,12 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
         yield Diagnostic(f"regions.{region.name}.source", message, offers=offers, kind="hint")
 
 
+def things(text: str) -> list[str]:
+    """The nouns of a text that follow an article, each once, without places."""
+    nouns = dict.fromkeys(thing["noun"].lower() for thing in _THING.finditer(text))
+    return [noun for noun in nouns if not _PLACE.fullmatch(noun)]
+
+
 def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
     """Things in what the clip shows that no region is said to be: an article, colours or sizes, one word."""
     spans = compose(source_prompt, source_prompt, [replace(r, prompt=r.source) for r in regions]).spans

@@ -124,10 +124,11 @@ def failed(field: str, message: str) -> View:
     return {"state": "error", "field": field, **shown}
 
 
-def done(report: Mapping[str, Any]) -> View:
-    """A run has ended well."""
+def done(report: Mapping[str, Any], unmeasured: bool = False) -> View:
+    """A run has ended well, or was stopped while it was measured."""
     seconds = sum(report.get("seconds", {}).values())
     text = "Done" + (f" in {duration(seconds)}" if seconds else "")
+    text = "Stopped measuring. The edit is kept, without figures." if unmeasured else text
     return {"state": "done", "text": text, "detail": "", "stages": []}
 
 

@@ -15,6 +15,7 @@ import gradio as gr
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import EditingError, MaskError, RequestError, shorten
 from regrain.editing.media.coco import check_extent, is_data_set, load_json, names
+from regrain.editing.media.images import natural
 from regrain.editing.media.labels import open_regions, split
 from regrain.editing.media.reading import open_clip
 from regrain.editing.request.project import FILE
@@ -63,7 +64,8 @@ class MaskFileHandlers(Handlers):
         with session.lock:
             identity, state = session.id, session.state
         colors = {label: region.color for label, region in state.regions.items()}
-        tracks, called = read_tracks(files, folder, state.shape[0], state.size, colors)
+        opened = session.opened
+        tracks, called = read_tracks(files, folder, opened.used, opened.total, state.size, colors)
         with session.lock:
             if session.id != identity:
                 raise StaleEvent
@@ -105,7 +107,8 @@ class MaskFileHandlers(Handlers):
 def read_tracks(
     files: Sequence[str | Path],
     folder: Path,
-    frames: int,
+    used: range,
+    total: int,
     size: tuple[int, int],
     colors: Mapping[int, str],
 ) -> tuple[dict[int, dict[int, bytes]], Mapping[int, str]]:
@@ -114,7 +117,8 @@ def read_tracks(
     Args:
         files: Move into the folder.
         folder: Where they are unpacked.
-        frames: How many the clip has.
+        used: Frames of the file that the clip has.
+        total: How many the file has; of a picture for each of these, those of the frames in use are taken.
         size: Its (width, height).
         colors: "#rrggbb" of labels that a video may show.
 
@@ -125,7 +129,12 @@ def read_tracks(
         EditingError: They cannot be read, or are not masks of this clip.
     """
     path = _put(files, folder)
-    masks = _read(path, frames, size, colors)
+    for inner in [path, *path.glob("*/")] if path.is_dir() else ():
+        pictures = sorted(inner.glob("*.png"), key=lambda file: natural(file.name))
+        if len(pictures) == total:
+            for index in {*range(total)} - {*used}:
+                pictures[index].unlink()
+    masks = _read(path, len(used), size, colors)
     called = names(facts) if path.suffix == ".json" and is_data_set(facts := load_json(path)) else {}
     tracks = {n: {f: pack(m) for f, m in enumerate(mask) if m.any()} for n, mask in masks.items()}
     return {label: track for label, track in tracks.items() if track}, called
@@ -177,12 +186,19 @@ def _unzipped(file: Path, target: Path) -> Path:
             unpack(archive, target)
     except RequestError as error:
         raise MaskError("masks", error.message) from None
-    entries = [entry for entry in target.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."]
-    if len(entries) == 1 and (entries[0].is_file() or not entries[0].name.isdigit()):
-        target = entries[0]
-    if target.is_dir() and (target / FILE).is_file():  # a project
-        target = target / "masks"
-    return target / PAIR_MASK if (target / PAIR_MASK).is_file() else target
+    return _inner(target)
+
+
+def _inner(folder: Path) -> Path:
+    """The file or folder of masks in a folder, however deep (`Annotations/480p/car/`)."""
+    entries = [entry for entry in folder.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."]
+    if len(entries) == 1 and entries[0].is_dir() and not entries[0].name.isdigit():
+        return _inner(entries[0])
+    if (folder / FILE).is_file():  # a project
+        folder = folder / "masks"
+    if (folder / PAIR_MASK).is_file():
+        return folder / PAIR_MASK
+    return entries[0] if len(entries) == 1 and entries[0].is_file() else folder
 
 
 def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:

@@ -98,6 +98,10 @@ class RunHandlers(Handlers):
         run, progress = self.visits.run_of(page_of(request)), self.parts.progress
         if run is None or run.over:
             return {progress: gr.skip()}
+        if run.skip:
+            run.skipped = True
+            run.skip()
+            return {progress: gr.skip()}
         stopped = {progress: run_views.stopped(run.shows(progress))}
         run.stop(stopped)
         return stopped
@@ -111,7 +115,7 @@ class RunHandlers(Handlers):
             if method_choice.uses(session.method).regions != "ignored":
                 yield from self._complete(session, form.since)
             for variant in self._plan(session, page, form):
-                if session.id == form.clip:
+                if session.id == form.clip and not run.skipped:
                     yield from self._run(session, form.clip, variant, run)
         except EditingError as error:
             yield self.failed(error) | {self.parts.live: None}
@@ -188,6 +192,8 @@ class RunHandlers(Handlers):
                 if session.id != identity:  # nobody waits for this one
                     return
                 run.turn.follow(item)
+                if isinstance(item, Stage) and item.name != "saving":
+                    run.skip = item.skip
                 if item is not None and not started:
                     started = True
                     yield {self.parts.player: views.player(opened)}
@@ -201,19 +207,21 @@ class RunHandlers(Handlers):
                     case Begun(path, frames):
                         yield {self.parts.player: views.begun_player(opened, path, frames)}
                     case Saved():
-                        yield self._keep(item, session, variant, opened)
+                        yield self._keep(item, session, variant, opened, run)
                     case _:
                         yield {self.parts.progress: gr.skip()}
                 if isinstance(item, Tuned):
                     yield {self.parts.adapters: self.tuned_models(session)}
 
-    def _keep(self, saved: Saved, session: Session, variant: Variant, opened: ClipSession) -> Changes:
+    def _keep(
+        self, saved: Saved, session: Session, variant: Variant, opened: ClipSession, run: RunThread
+    ) -> Changes:
         """A result, shown and kept in the history."""
         shown = remember(session.history, saved, variant, opened, self.media)
         return {
             self.parts.history: session.history.view(),
             self.parts.player: shown["player"],
             self.parts.result: shown["result"],
-            self.parts.progress: run_views.done(saved.finished.report),
+            self.parts.progress: run_views.done(saved.finished.report, run.skipped),
             self.parts.live: None,
         }

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regrain.editing.media.lazy_frames import LazyFrames
@@ -98,8 +98,9 @@ class Jobs:
             raise RuntimeError("the run ended without a result")
         yield Stage("saving")
         out = folder / "out"
-        whole = job.opened is not None and can_be_whole(job.opened)
-        write_outputs(finished.result, request, finished.report, out, whole=whole)
+        whole = stretch_of(job.opened) if job.opened else None
+        report = write_outputs(finished.result, request, finished.report, out, whole=whole or False)
+        finished = replace(finished, report=dict(report))
         archive = pack_project(request, job.whole, folder)
         made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
         source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
@@ -115,11 +116,12 @@ def name_again(file: Path, path: Path) -> Path:
     return path
 
 
-def can_be_whole(opened: ClipSession) -> bool:
-    """Whether an edit can be put back into one's own file: it is of a stretch of it, of every frame."""
-    clip = opened.request.clip
-    own = isinstance(clip, VideoClip) and clip.path == opened.file
-    return own and opened.stride == 1 and len(clip) < opened.total <= MAX_WHOLE
+def stretch_of(opened: ClipSession) -> VideoClip | None:
+    """The stretch of one's own file that is edited, if the edit can be put back into the file."""
+    used = len(opened.request.clip)
+    if opened.file is None or opened.stride != 1 or opened.attempt or not used < opened.total <= MAX_WHOLE:
+        return None
+    return VideoClip(opened.file, opened.start, 1, used)
 
 
 class _FirstFrames:

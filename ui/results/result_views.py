@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from regrain.editing.media.clip import Clip
-from regrain.editing.media.reading import VideoClip
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.outputs import EDITS, WHOLE, file_names
+from regrain.editing.pipeline.outputs import EDITS, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms.views import View, player
@@ -50,7 +48,7 @@ def result(
         "words": outcome and attention_views.words(outcome),
         "areas": outcome and attention_views.areas(outcome),
         "warnings": [str(warning) for warning in report.get("warnings", [])],
-        "whole": _whole(request.clip, files),
+        "whole": _whole(report.get("whole")),
         "files": [{"name": n, "path": path, "saves": download_name(stem, n)} for n, path in files.items()],
         "makes": makes if outcome else [],
     }
@@ -94,9 +92,13 @@ def download_name(stem: str, name: str) -> str:
     return f"{stem}_{name}"
 
 
-def _whole(clip: Clip, files: Mapping[str, str]) -> str:
+def _whole(put: Mapping[str, Any] | None) -> str:
     """What the video of the whole clip is, where there is one."""
-    if WHOLE not in files or not isinstance(clip, VideoClip):
+    if not put:
         return ""
-    first, last = clip.start + 1, clip.start + len(clip)
-    return f"The whole clip is your file with frames {first} to {last} edited; the rest of it is unchanged."
+    rest = (
+        f"the whole is scaled to {'x'.join(map(str, put['size']))}"
+        if "size" in put
+        else "the rest is unchanged"
+    )
+    return f"The whole clip is your file with frames {put['start'] + 1} to {put['stop']} edited; {rest}."

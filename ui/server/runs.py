@@ -25,6 +25,9 @@ class RunThread:
 
     def __init__(self, turn: Ticket) -> None:
         self.turn, self.over, self.watched = turn, False, False
+        # Ends the present stage alone, if what was edited is then kept; whether that was asked for
+        self.skip: Callable[[], None] | None = None
+        self.skipped = False
         self._shown: dict[Any, tuple[int, Any]] = {}
         self._rev, self._lock = 0, threading.Lock()
 

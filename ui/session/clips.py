@@ -25,6 +25,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
 
 MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
+LEAST_SIDE = 12  # pixels that optical flow needs
 USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
 MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
@@ -59,6 +60,11 @@ class ClipSession:
         return not self.name
 
     @property
+    def used(self) -> range:
+        """The frames of its file that it has."""
+        return range(self.start, self.start + self.stride * len(self.frames), self.stride)
+
+    @property
     def drawn(self) -> bool:
         """Whether it is of the built-in model's world: an example, or a clip that says so."""
         return not self.own or self.request.clip.comment == DRAWN
@@ -79,10 +85,16 @@ class ClipSession:
 
 
 def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSession:
-    """Write a clip's frames into a folder that is served, for pages and for random access."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a clip's frames into a folder that is served, for pages and for random access.
+
+    Raises:
+        ClipError: Its frames are too small to follow motion in.
+    """
     clip, file = request.clip, folder / "frames.raw"
     width, height = clip.size
+    if min(clip.size) < LEAST_SIDE:
+        raise ClipError("clip", f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up.")
+    folder.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as sink:
         for start, stop in windows(len(clip)):
             for index, frame in enumerate(clip.read(start, stop), start):

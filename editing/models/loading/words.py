@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from regrain.editing.errors import ModelError, PromptError, shorten
 from regrain.editing.models.loading.configs import read_json
 
 _NEAR = 3  # known words that are named beside an unknown one
+_ALIKE = 0.7  # how far they must be spelt alike, 0..1
 
 
 class Unknown(NamedTuple):
@@ -61,8 +62,13 @@ def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
     if words is None:
         return []
     missing = [word for word in dict.fromkeys(_split(text)) if word not in words]
-    known = sorted(words)
-    return [Unknown(word, tuple(get_close_matches(word, known, n=_NEAR, cutoff=0.5))) for word in missing]
+    return [Unknown(word, _misspelt(word, words)) for word in missing]
+
+
+def _misspelt(word: str, words: Iterable[str]) -> tuple[str, ...]:
+    """The known words that somebody may have meant to write; of "man", that is not "an"."""
+    alike = sorted(known for known in words if known[0] == word[0])
+    return tuple(get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE))
 
 
 def _split(text: str) -> list[str]:

@@ -174,7 +174,8 @@ def test_a_gif_shows_what_pillows_own_writer_would(tmp_path):
     frames[5, 3:9, 5:7] = 0  # a small change
     write_gif(tmp_path / "ours.gif", iter(frames), Fraction(24000, 1001))
     first, *rest = (Image.fromarray(frame) for frame in frames)
-    first.save(tmp_path / "pillow.gif", save_all=True, append_images=rest, duration=42, loop=0)
+    stay = [40, 40, 50, 40, 40, 40]  # they add up to a quarter of a second
+    first.save(tmp_path / "pillow.gif", save_all=True, append_images=rest, duration=stay, loop=0)
     shown = []
     for name in ("ours", "pillow"):
         with Image.open(tmp_path / f"{name}.gif") as gif:
@@ -185,6 +186,18 @@ def test_a_gif_shows_what_pillows_own_writer_would(tmp_path):
     for (frame, duration), (want, lasts) in zip(ours, expected, strict=True):
         assert np.array_equal(frame, want)
         assert duration == lasts
+
+
+@pytest.mark.parametrize(("fps", "shown"), [(30, 60), (60, 40), (100, 50)])
+def test_a_gif_lasts_as_long_as_its_clip(tmp_path, fps, shown):
+    """Players take a hundredth of a second for a tenth, so no frame lasts one."""
+    count = {30: 60, 60: 60, 100: 100}[fps]
+    write_gif(tmp_path / "a.gif", (np.full((4, 6, 3), 2 * n, np.uint8) for n in range(count)), Fraction(fps))
+    with Image.open(tmp_path / "a.gif") as gif:
+        lasting = [frame.info["duration"] for frame in ImageSequence.all_frames(gif)]
+    assert len(lasting) == shown
+    assert min(lasting) >= 20
+    assert sum(lasting) == 1000 * count // fps
 
 
 def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(tmp_path, request_, result):

@@ -48,6 +48,15 @@ def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
     assert report["warnings"] == []
 
 
+def test_measuring_can_be_skipped(tiny):
+    for event in edit(request(), tiny):
+        if isinstance(event, Stage) and event.skip:
+            event.skip()
+    assert event.report["metrics"] == {}
+    assert "measuring" in event.report["seconds"]
+    assert len(event.result.frames) == 2
+
+
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(tiny_dc):
     (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
     assert "are meaningless" in warning

@@ -180,6 +180,17 @@ def test_clicks_boxes_and_strokes_add_and_take_away(points, labels, how, expecte
     assert "box" not in how or not found[:, 101:].any()
 
 
+@pytest.mark.parametrize("how", [{"points": [(30, 48), (90, 48)], "point_labels": [1, 0]}, {}])
+def test_a_click_that_takes_away_in_the_middle_divides_the_mask_anew(how):
+    """Colours are the same on both sides of a line, and the mask covers both."""
+    image = np.full((96, 128, 3), 90, np.uint8)
+    cv2.line(image, (50, 0), (50, 95), (200, 200, 200))
+    how = how or {"points": [(90, 48)], "point_labels": [0]}  # of a mask that was never clicked
+    left = np.arange(128) < 50
+    found = segment(image, previous=np.ones((96, 128), bool), method="cuts", **how)
+    assert iou(found, np.tile(left, (96, 1))) > 0.9
+
+
 def test_a_further_click_changes_the_piece_that_it_lies_in_and_no_other(monkeypatch):
     """The cut flips three pieces: the click's, another on its side, and one on the other side."""
     before, after = (np.zeros((12, 20), np.float32) for _ in range(2))

@@ -46,6 +46,20 @@ def test_masks_that_stay_behind_or_leak_are_doubted(scene):
     assert max(said[5:]) < DOUBTFUL
 
 
+def test_a_mask_that_swelled_jumped_or_split_is_doubted_until_it_comes_back(scene):
+    """Its colours and its motion say nothing: in a world of one colour nothing seems to move."""
+    _, truth = scene
+    grey, still = np.full((FRAMES, HEIGHT, WIDTH, 3), 120, np.uint8), np.stack([truth[0]] * FRAMES)
+    swollen, jumped, split = (still.copy() for _ in range(3))
+    swollen[4:8, 20:90, 5:70] = 1
+    jumped[4:8] = np.roll(still[0], 60, 1)
+    split[4:8, 32:64, 80:112] = 1
+    for wrong in (swollen, jumped, split):
+        said = opinions(grey, wrong)
+        assert min(said[:4] + said[8:]) > 0.8
+        assert max(said[4:8]) < DOUBTFUL
+
+
 def test_doubt_is_not_loss(scene):
     frames, truth = scene
     assert min(opinions(frames, np.where(np.arange(FRAMES)[:, None, None] > 4, 1 - truth, truth))) > LOST

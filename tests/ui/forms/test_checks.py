@@ -51,6 +51,12 @@ def test_every_unknown_word_is_named_at_its_field_with_the_nearest(session):
     assert [(u.word, u.near[0]) for u in second.words] == [("robat", "robot"), ("foxx", "fox")]
 
 
+def test_words_that_are_only_spelt_a_little_alike_are_not_offered(session):
+    describe(session, 1, prompt="a man and a wizard")
+    (remark,) = [remark for remark in look(session) if remark.kind == "wrong"]
+    assert [*remark.words] == [("man", ()), ("wizard", ())]
+
+
 def test_words_are_free_on_other_models(session):
     describe(session, 1, prompt="a unicorn")
     assert look(session, ANY) == []

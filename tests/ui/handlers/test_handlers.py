@@ -1,21 +1,29 @@
 """Events of a clip that the page has left: nothing is said about them."""
 
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
+import numpy as np
 import pytest
 
+from regrain.editing.recipe.events import Stage
 from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.handlers import run_handlers, tracking
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.results.jobs import Jobs
+from regrain.ui.results.jobs import Jobs, RunJob, Saved
+from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
 
 REQUEST = SimpleNamespace(session_hash="page")
-PARTS = SimpleNamespace(**{name: name for name in ("canvas", "download", "live", "player", "progress")})
+PARTS = SimpleNamespace(
+    **{name: name for name in ("canvas", "download", "history", "live", "player", "progress", "result")}
+)
 
 
 @pytest.fixture
@@ -24,11 +32,11 @@ def handlers(open_clip, visits_of, tmp_path):
     visits, catalogue = visits_of(open_clip("one")), Catalogue({}, tmp_path)
     media = visits._media
     visits.get("page").open(open_clip("two"), "second")
-    tracking = Tracking(visits, lambda *_: iter(()))
+    follower = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
     shared = (catalogue, visits, media, PARTS)
-    masks = MaskHandlers(*shared, Masking(visits, lambda *_: None), tracking, ClipFiles(visits, media))
-    return masks, RunHandlers(*shared, jobs, tracking)
+    masks = MaskHandlers(*shared, Masking(visits, lambda *_: None), follower, ClipFiles(visits, media))
+    return masks, RunHandlers(*shared, jobs, follower)
 
 
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
@@ -48,6 +56,44 @@ def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
     _, runs = handlers
     shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0)
     assert "Reload" in shown["progress"]["text"]
+
+
+def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):
+    _, runs = handlers
+    session, skipped = runs.visits.get("page"), threading.Event()
+    session.run = run = RunThread(
+        SimpleNamespace(follow=lambda _: None, stop=lambda: pytest.fail("it ended"))
+    )
+
+    def work(job):
+        yield Stage("measuring", skipped.set)
+        assert skipped.wait(30)
+        yield Stage("saving")
+        yield Saved(SimpleNamespace(report={}), {}, job, None)
+
+    monkeypatch.setattr(run_handlers, "remember", lambda *_: {"player": None, "result": None})
+    variant = SimpleNamespace(
+        job=RunJob(SimpleNamespace(method="sdedit", adapter=""), "page"), number=2, total=2
+    )
+    runs = replace(runs, jobs=SimpleNamespace(run=work))
+    steps = runs._run(session, session.id, variant, run)
+    while not run.skip:
+        next(steps)
+    assert runs.stop(REQUEST) == {"progress": gr.skip()}
+    assert "kept, without figures" in [shown["progress"] for shown in steps][-1]["text"]
+    assert run.skipped
+
+
+def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
+    masks, _ = handlers
+    session = masks.visits.get("page")
+    session.source_prompt = "a big cat and a rabbit on the grass, on the left"
+    frames, width, height = len(session.opened.frames), *session.state.size
+    labels = (np.arange(width) * 4 // width)[None, None].repeat(height, 1).repeat(frames, 0).astype(np.uint8)
+    found = SimpleNamespace(labels=labels, names=("rabbit", "grass", "big"), fit=(2.0, 1.3, 0.9))
+    said = tracking._take_found(session, session.id, found, 1.4)
+    assert said.startswith("Found: rabbit, thing 1. Not found: cat, grass. The masks are rough")
+    assert [region.source for region in session.state.regions.values()] == ["rabbit", ""]
 
 
 @pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])

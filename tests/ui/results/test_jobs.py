@@ -18,6 +18,7 @@ from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.results import result_views
 from regrain.ui.results.jobs import Begun, Jobs, RunJob
 from regrain.ui.server.media import Media
+from regrain.ui.session import clips
 from regrain.ui.session.clips import open_upload
 from regrain.ui.session.session import Session
 
@@ -164,9 +165,24 @@ def test_an_edit_of_a_stretch_is_put_back_into_its_file(tmp_path, part, can):
     jobs = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     (*_, saved) = jobs.run(RunJob(request, "page", opened))
     assert ("whole.mp4" in saved.files) is can
-    said = result_views.result(saved.finished.result, {}, request, saved.files)["whole"]
-    assert ("frames 3 to 8 edited" in said) is can
+    said = result_views.result(saved.finished.result, saved.finished.report, request, saved.files)["whole"]
+    assert ("frames 3 to 8 edited; the rest is unchanged" in said) is can
     if can:
         levels = [int(frame.mean()) for frame in VideoClip(Path(saved.files["whole.mp4"])).read(0, 20)]
         expected = [255 - 10 * i if 2 <= i < 8 else 10 * i for i in range(20)]
         assert np.abs(np.subtract(levels, expected)).max() <= 3
+
+
+def test_a_clip_that_was_scaled_down_is_put_back_at_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(clips, "MAX_SIDE", 64)
+    write_video(tmp_path / "film.mp4", np.full((6, 96, 128, 3), 90, np.uint8), Fraction(8))
+    opened, _ = open_upload(tmp_path / "film.mp4", tmp_path / "clip", 1, 1, 2)
+    request = replace(opened.request, prompt="a fox", method="sdedit")
+    (*_, saved) = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media")).run(
+        RunJob(request, "page", opened)
+    )
+    whole = VideoClip(Path(saved.files["whole.mp4"]))
+    assert whole.size == (64, 48)
+    assert [round(frame.mean() / 5) for frame in whole.read(0, 6)] == [18, 33, 33, 18, 18, 18]
+    said = result_views.result(saved.finished.result, saved.finished.report, request, saved.files)["whole"]
+    assert "frames 2 to 3 edited; the whole is scaled to 64x48" in said

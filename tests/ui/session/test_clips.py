@@ -1,17 +1,21 @@
 """One's own clips and projects: what is taken, what is left out, what is refused."""
 
+import shutil
 import zipfile
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from regrain.editing import ArrayClip, ClipError, EditingError, EditRequest, MaskError, Region
 from regrain.editing.media.writing import write_video
-from regrain.ui.handlers.mask_files import _put
+from regrain.masks.draw import unpack
+from regrain.masks.track.propagate import propagate
+from regrain.ui.handlers.mask_files import _put, read_tracks
 from regrain.ui.session import clips
 from regrain.ui.session.clip_files import pack_project
-from regrain.ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
+from regrain.ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal, prepare
 
 
 def frames(count, height=32, width=48):
@@ -121,3 +125,47 @@ def test_a_damaged_zip_of_masks_is_refused(tmp_path, content):
     (tmp_path / "masks.zip").write_bytes(content)
     with pytest.raises(MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"):
         _put([tmp_path / "masks.zip"], tmp_path)
+
+
+def written(folder, count, picture):
+    folder.mkdir(parents=True)
+    for index in range(count):
+        picture(index).save(folder / f"{index:05d}.png")
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_masks_as_other_tools_write_them_are_taken(tmp_path, mode):
+    """Soft edges, black and white in colours, DAVIS's folders, and a picture for every frame of the file."""
+    level = np.minimum(np.arange(48) * 14, 255).astype(np.uint8)  # from black to white
+
+    def picture(index):
+        return Image.fromarray(np.tile(np.roll(level, index), (32, 1))).convert(mode)
+
+    folder = written(tmp_path / "in" / "Annotations" / "480p" / "car", 12, picture)
+    archive = shutil.make_archive(str(tmp_path / "davis"), "zip", tmp_path / "in")
+    for files in ([archive], sorted(folder.iterdir())):
+        (out := tmp_path / f"out{len(files)}").mkdir()
+        tracks, _ = read_tracks(files, out, range(1, 11, 2), 12, (48, 32), {})
+        (track,) = tracks.values()
+        assert sorted(track) == [0, 1, 2, 3, 4]
+        for frame, index in enumerate(range(1, 11, 2)):
+            wanted = np.roll(level >= 128, index)
+            assert (unpack(track[frame], (48, 32)) == wanted).all()
+
+
+def test_grey_labels_stay_labels(tmp_path):
+    labels = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8), 12)[None].repeat(32, 0))
+    file = written(tmp_path / "grey", 1, lambda _: labels) / "00000.png"
+    assert set(read_tracks([file], tmp_path, range(1), 1, (48, 32), {})[0]) == {1, 2, 3}
+
+
+def test_a_clip_too_small_for_optical_flow_is_refused_when_it_is_opened(tmp_path):
+    for height, width in ((12, 12), (11, 40), (40, 11)):
+        request = EditRequest(ArrayClip(frames(2, height, width)), None, ())
+        if min(height, width) == 12:
+            opened = prepare("", "small", request, tmp_path / "small")
+            assert len(list(propagate(opened.clip, {0: np.ones((12, 12), np.uint8)}))) == 2
+        else:
+            with pytest.raises(ClipError, match=f"{width}x{height}, but need 12 per side. Scale"):
+                prepare("", "small", request, tmp_path / "small")

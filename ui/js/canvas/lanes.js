@@ -7,6 +7,7 @@ import { cellKind, cellsOf, countMasked, strength } from "./cells.js";
 const SIGNS = {
   "rg-is-key": "clicked or drawn",
   "rg-is-sure": "tracked",
+  "rg-is-sure rg-is-paler": "the paler, the less sure",
   "rg-is-doubtful": "uncertain",
   "rg-is-none": "no mask",
 };

@@ -30,7 +30,8 @@ const offerFor = (field, { word, near }) =>
 // Into the message of a field that is marked.
 export const offerWords = (field, words) => {
   const note = field && document.getElementById(field.dataset.wrong),
-    choices = words.flatMap((word) => offerFor(field, word));
+    offers = words.flatMap((word) => offerFor(field, word)),
+    choices = [...new Map(offers.map((offer) => [offer.textContent, offer])).values()];
   if (!note || !choices.length || note.querySelector(".rg-near")) return;
   note.append(make("span", "rg-near", ...choices));
 };

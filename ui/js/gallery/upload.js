@@ -69,6 +69,16 @@ const makeQuestion = () => {
   return { node, ask };
 };
 
+// Whether a zip file holds a project: the names of what it holds stand at its end.
+const isProject = async (file) => (await file.slice(-65536).text()).includes("project.json");
+
+// Whether files are masks of the clip that is open.
+const areMasks = async (files) => {
+  if (!hub.clip) return false;
+  if ([...files].every(({ name }) => /\.(png|json)$/i.test(name))) return true;
+  return files.length === 1 && /\.zip$/i.test(files[0].name) && !(await isProject(files[0]));
+};
+
 const addDropping = (root, take) => {
   let over = 0;
   const show = (on) => document.body.classList.toggle("rg-dropping", on);
@@ -76,14 +86,15 @@ const addDropping = (root, take) => {
   document.addEventListener("dragenter", (event) => fits(event) && show((over += 1) > 0));
   document.addEventListener("dragleave", (event) => fits(event) && show((over = Math.max(0, over - 1)) > 0));
   document.addEventListener("dragover", (event) => fits(event) && event.preventDefault());
-  document.addEventListener("drop", (event) => {
+  document.addEventListener("drop", async (event) => {
     if (!fits(event)) return;
     event.preventDefault();
     show(Boolean((over = 0)));
     const { files } = event.dataTransfer;
     if (!files.length) return;
     if (/\.safetensors$/i.test(files[0].name)) openFile(files, "adapter-file");
-    else take(files[0]);
+    else if (await areMasks(files)) openFile(files, "mask-file");
+    else take(...files);
   });
 };
 
@@ -92,7 +103,8 @@ export const makeUpload = (open) => {
   const field = make("input", { type: "file", id: "upload", accept: ACCEPTED, hidden: true }),
     line = makeLine(() => request?.abort()),
     question = makeQuestion();
-  let request = null;
+  let request = null,
+    left = "";
   const failed = (words) => line.show(words ? "failed" : "idle", words || CONSENT);
   const send = (file) => {
     const size = tooLarge(file);
@@ -108,12 +120,20 @@ export const makeUpload = (open) => {
       failed,
     });
   };
-  const take = async (file) => (await question.ask(file.name)) && send(file);
+  const take = async (file, ...others) => {
+    if (!(await question.ask(file.name))) return;
+    left = others.map(({ name }) => `“${name}”`).join(", ");
+    send(file);
+  };
   field.onchange = () => {
     if (field.files.length) take(field.files[0]);
     field.value = "";
   };
   addDropping(line.node, take);
-  for (const event of ["clip", "lost"]) hub.on(event, () => failed(""));
+  for (const event of ["clip", "lost"])
+    hub.on(event, () => {
+      line.show("idle", left ? `${left} was left out: the page edits one clip at a time.` : CONSENT);
+      left = "";
+    });
   return { nodes: [field, line.node, question.node], choose: () => field.click() };
 };
