@@ -150,7 +150,7 @@ def _stages(method: str, adapter: str, current: str | None, share: float) -> lis
 
 
 def duration(seconds: float) -> str:
-    """Seconds or minutes, in words."""
+    """Seconds, minutes or hours, in words."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600)} h"

@@ -59,11 +59,12 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     first = next(iter(examples.values()), None)
     finder = "cuts" if tools.remark else "sam"
     start = Session(first.opened, finder) if first else None
+    made = ((e.request, e.opened.made.report) for e in examples.values() if e.opened.made)
     with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
         head = header()
         parts = lay_out(catalogue, start, tools)
         visits = SessionStore(first.opened if first else None, media, finder, ended=page.drop_session)
-        tracking, turns, costs = Tracking(visits, tools.propagate, tools.discover), RunQueue(), Costs()
+        tracking, turns, costs = Tracking(visits, tools.propagate, tools.discover), RunQueue(), Costs(made)
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         add_api(programs)  # before events of pages, some of which have the names of endpoints

@@ -96,7 +96,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     shelf = start.shelf if start else AdapterList()
-    quality = choices(chosen, usual[chosen], usual[chosen], lambda steps: None)
+    quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
     shown: dict[str, Any] = {
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
         "method": view("method", method_choice.choice(chosen), elem_id="method"),
