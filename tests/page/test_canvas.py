@@ -330,7 +330,8 @@ LONG = """(() => { const e = document.querySelector('.rg-editor').editor; return
 
 def use_frames(page, first, last, stride=1):
     """Choose a stretch of one's own file, numbered from 1, by the keys."""
-    page.wait_for_selector(".rg-trim", state="visible")
+    if not page.is_visible(".rg-trim-track"):
+        page.click("#tabs button:has-text('Frames')")
     page.locator(".rg-trim select").select_option(str(stride))
     for name, frame in (("Last frame", last), ("First frame", first), ("Last frame", last)):
         handle = page.get_by_role("slider", name=name)
@@ -365,6 +366,17 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     page.keyboard.press("PageUp")
     assert state(page)["frame"] == 140
     assert "lost from frame" in page.inner_text(".rg-say")  # masks that come leave what is said
+    page.fill(".rg-card [data-key=prompt]", "a robot")
+    use_frames(page, 101, 120)  # the click was on frame 1
+    page.click("text=Keep the frames")
+    assert state(page)["count"] == 150
+    page.click(".rg-trim >> text=Use these frames")
+    assert "masks of 130 frames will be lost" in page.inner_text(".rg-ask[open]")
+    page.click(".rg-ask[open] >> text=Use these frames")
+    until(page, lambda s: s["count"] == 20 and s["area"][0].get("1"), "its masks stay")
+    assert page.input_value(".rg-card [data-key=prompt]") == "a robot"
+    use_frames(page, 1, 150)
+    until(page, lambda s: s["count"] == 150, "all of it again")
     for frame in range(0, 150, 25):
         page.evaluate("frame => document.querySelector('.rg-editor').editor.go(frame)", frame)
         wait(lambda: long()["shown"], 30, "a frame is shown")

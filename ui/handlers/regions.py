@@ -40,9 +40,17 @@ class MaskHandlers(Handlers):
         """A clip of the user's own was uploaded."""
         return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event_data(event))), model)
 
-    def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
-        """Its range was changed."""
-        return self._attempt(lambda: self.files.trim(page_of(request), event_data(event)), model)
+    def trim(self, event: gr.EventData, request: gr.Request, words: object) -> dict[Any, Any]:
+        """Its range was changed; words, settings and masks of frames that are still used stay."""
+        try:
+            self.described(request, words)
+            session, note = self.files.trim(page_of(request), event_data(event))
+        except StaleEvent:
+            return {self.parts.canvas: gr.skip()}
+        except Exception as error:
+            note = explain(error, "other frames could not be used", with_field=True)
+            return {self.parts.canvas: views.lost(note)}
+        return self._shown(session, note) | self._shared(session)
 
     def switch(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Another method was chosen."""
@@ -136,18 +144,25 @@ class MaskHandlers(Handlers):
 
     def opened(self, session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
         """All that shows a session from its beginning; `name` is of an example."""
+        opened = session.opened
+        return {
+            self.parts.gallery: views.gallery(self.catalogue.examples, name),
+            **self._shown(session, note),
+            **self.settings(session.method, opened.request.seed, opened.request.loras),
+            **self._notice(session, model),
+            **self._filled(session, model),
+            **self._shared(session),
+        }
+
+    def _shown(self, session: Session, note: str) -> dict[Any, Any]:
+        """The clip, its masks and words, and no run."""
         p, opened = self.parts, session.opened
         return {
-            p.gallery: views.gallery(self.catalogue.examples, name),
             p.canvas: views.canvas(session, -1, note),
             p.player: result_views.made_player(opened),
             p.result: result_views.made_result(opened),
             **dict.fromkeys((p.live, p.losses, p.progress)),
             **self.cards(session),
-            **self.settings(session.method, opened.request.seed, opened.request.loras),
-            **self._notice(session, model),
-            **self._filled(session, model),
-            **self._shared(session),
         }
 
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:

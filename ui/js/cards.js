@@ -119,7 +119,7 @@ const addTaking = (deck, root, column, { add, rest }) => {
     root.hidden = !value;
     if (!value) return;
     add.disabled = Boolean(value.full);
-    deck.rest = value.rest ?? 0;
+    deck.rest = hub.rest = value.rest ?? 0;
     rest.hidden = Boolean(deck.rest);
     rest.disabled = add.disabled;
     // The words of an earlier run, or of before a reload, replace what was typed.

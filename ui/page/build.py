@@ -111,7 +111,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     changes = [
         p.gallery.pick(masks.choose, p.model, opened, **MANY),
         p.gallery.open(masks.load, p.model, opened, **QUIET, concurrency_limit=2),
-        p.canvas.trim(masks.trim, p.model, opened, **QUIET, concurrency_limit=2),
+        p.canvas.trim(masks.trim, p.cards, opened, **QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **MANY),
         p.method.choose(masks.switch, None, switched, **QUIET),
         p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **QUIET),  # type: ignore[attr-defined]

@@ -54,7 +54,7 @@ def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
 def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers, said):
     masks, _ = handlers
     event = SimpleNamespace(_data=said)
-    shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, "storybook")]
+    shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, None)]
     notes = [view["canvas"]["note"] for view in shown] + [
         view["note"] for view in masks.track(event, REQUEST)
     ]

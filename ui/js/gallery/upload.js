@@ -1,6 +1,7 @@
 // A file of one's own: chosen or dropped, sent with its progress, opened by the server.
 import { button, make } from "../shared/dom.js";
 import { apiUrl, hub, openFile } from "../shared/hub.js";
+import { makeQuestion } from "../shared/question.js";
 
 const CLIP_MB = 100,
   PROJECT_MB = 400;
@@ -47,26 +48,11 @@ const makeLine = (onclick) => {
   return { node, show };
 };
 
-// Resolves to whether the clip that is open may go.
-const makeQuestion = () => {
-  const text = make("p"),
-    choice = (value, words) => make("button", { className: "rg-tool", value }, words),
-    choices = [choice("yes", "Open the new one"), choice("no", "Keep this one")],
-    row = make("form", { className: "rg-files", method: "dialog" }, ...choices),
-    about = { className: "rg-help rg-ask", ariaLabel: "Replace the clip?" },
-    node = make("dialog", about, text, row);
-  const ask = (name) => {
-    const { clip } = hub;
-    if (!clip?.own) return Promise.resolve(true);
-    const loss = "Its masks and words will be lost; Save keeps them in a file.";
-    text.textContent = `Open “${name}” in place of “${clip.title}”? ${loss}`;
-    node.returnValue = "";
-    node.showModal();
-    return new Promise((done) =>
-      node.addEventListener("close", () => done(node.returnValue === "yes"), { once: true }),
-    );
-  };
-  return { node, ask };
+// Whether the clip that is open may go.
+const mayReplace = async (question, name) => {
+  const { clip } = hub,
+    loss = "Its masks and words will be lost; Save keeps them in a file.";
+  return !clip?.own || question.ask(`Open “${name}” in place of “${clip.title}”? ${loss}`);
 };
 
 const addDropping = (root, take) => {
@@ -91,7 +77,7 @@ const addDropping = (root, take) => {
 export const makeUpload = (open) => {
   const field = make("input", { type: "file", id: "upload", accept: ACCEPTED, hidden: true }),
     line = makeLine(() => request?.abort()),
-    question = makeQuestion();
+    question = makeQuestion("Replace the clip?", "Open the new one", "Keep this one");
   let request = null;
   const failed = (words) => line.show(words ? "failed" : "idle", words || CONSENT);
   const send = (file) => {
@@ -108,7 +94,7 @@ export const makeUpload = (open) => {
       failed,
     });
   };
-  const take = async (file) => (await question.ask(file.name)) && send(file);
+  const take = async (file) => (await mayReplace(question, file.name)) && send(file);
   field.onchange = () => {
     if (field.files.length) take(field.files[0]);
     field.value = "";
