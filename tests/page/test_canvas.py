@@ -417,8 +417,8 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
 def test_what_cannot_be_opened_changes_nothing(page, tmp_path):
     (tmp_path / "no.mp4").write_bytes(b"no video at all" * 99)
     page.locator("#upload").set_input_files(tmp_path / "no.mp4")
-    page.wait_for_selector(".rg-say.rg-alarm")
-    assert page.inner_text(".rg-say").startswith("Clip: 'no.mp4'")
+    page.wait_for_selector(".rg-upload[data-state=failed] >> text=Clip: 'no.mp4'")
+    assert page.locator(".rg-say.rg-alarm").count() == 0
     assert state(page)["labels"] == [1, 2]
     click(page, LEFT)
     until(page, lambda s: s["points"][0].get("1") == 1, "the example still works")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -138,8 +139,8 @@ class MaskHandlers(Handlers):
         try:
             session, note = load()
         except Exception as error:
-            note = explain(error, "a clip could not be opened", with_field=True)
-            return {self.parts.canvas: views.lost(note)}
+            failed = explain(error, "a clip could not be opened", with_field=True)
+            return {self.parts.gallery: {"failed": failed, "time": time.time()}}
         return self.opened(session, note, model)
 
     def opened(self, session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:

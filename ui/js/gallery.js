@@ -30,7 +30,8 @@ export function mount(element, props, trigger, watch) {
     trigger("pick", { name });
   };
   let shown = "";
-  follow(props, watch, ({ items, chosen }) => {
+  follow(props, watch, ({ items, chosen, failed }) => {
+    if (failed) return upload.failed(failed);
     const names = JSON.stringify(items.map(({ name }) => name));
     if (names === shown) return choose(chosen); // the card that was pressed keeps the focus
     shown = names;

@@ -101,5 +101,5 @@ export const makeUpload = (open) => {
   };
   addDropping(line.node, take);
   for (const event of ["clip", "lost"]) hub.on(event, () => failed(""));
-  return { nodes: [field, line.node, question.node], choose: () => field.click() };
+  return { nodes: [field, line.node, question.node], choose: () => field.click(), failed };
 };
