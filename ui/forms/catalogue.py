@@ -21,7 +21,7 @@ from regrain.ui.session.adapters import Entry, on_server
 from regrain.ui.session.examples import Example
 
 log = logging.getLogger(__name__)
-BUILT_IN_MODEL = "storybook"
+BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
 _BUILT_IN_CONTROL = "storybook/canny"
 
 
@@ -43,6 +43,11 @@ class Catalogue:
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
+
+    @property
+    def model_choices(self) -> list[tuple[str, str]]:
+        """The models as they are called on the page, with their ids."""
+        return [(BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models]
 
     def example(self, name: object) -> Example:
         """Look an example up.

@@ -47,7 +47,7 @@ class ModelHandlers(Handlers):
             yield {self.parts.hub: self._hub("error", id, explain(error, "a model could not be fetched"))}
             return
         self.catalogue.add_model(id)
-        chosen = gr.Dropdown(choices=self.catalogue.models, value=id, visible=True)
+        chosen = gr.Dropdown(choices=self.catalogue.model_choices, value=id, visible=True)
         yield {self.parts.hub: self._hub("done", id, "Fetched and chosen."), self.parts.model: chosen}
 
     def choose_loras(self, event: gr.EventData) -> list[str]:

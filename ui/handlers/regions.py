@@ -22,6 +22,12 @@ from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
 
+_NONSENSE = "Here the built-in model draws nonsense."
+_USELESS = {
+    "text": "The built-in model only draws picture-book scenes; here it draws nonsense. Masks work.",
+    "offers": True,
+}
+
 
 @dataclass(frozen=True)
 class MaskHandlers(Handlers):
@@ -167,8 +173,13 @@ class MaskHandlers(Handlers):
         }
 
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:
-        useless = not session.opened.drawn and model == BUILT_IN_MODEL
-        return {self.parts.notice: gr.HTML(visible=useless)}
+        p, built_in = self.parts, model == BUILT_IN_MODEL
+        said = _USELESS if built_in and not session.opened.drawn else None
+        return {
+            p.notice: said,
+            p.useless: said and {"text": _NONSENSE},
+            p.words: gr.Accordion(visible=built_in),
+        }
 
     def _filled(self, session: Session, model: object) -> dict[Any, Any]:
         """All controls as the model and the project have them."""

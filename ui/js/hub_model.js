@@ -23,7 +23,11 @@ const makeParts = (value, trigger) => {
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) send("ask")();
   });
-  field.oninput = () => (parts.fetch.hidden = true);
+  field.oninput = () => {
+    parts.fetch.hidden = true;
+    parts.ask.hidden = !field.value.trim();
+  };
+  parts.ask.hidden = !field.value.trim();
   return parts;
 };
 

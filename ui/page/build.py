@@ -114,7 +114,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
         p.canvas.trim(masks.trim, p.cards, opened, **QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **MANY),
         p.method.choose(masks.switch, None, switched, **QUIET),
-        p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **QUIET),  # type: ignore[attr-defined]
+        p.model.change(masks.choose_model, p.model, [*p.model_shown, *p.controls.all], **QUIET),  # type: ignore[attr-defined]
     ]
     p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **MANY)
     p.canvas.scan(masks.scan, None, p.canvas, **MANY | {"concurrency_limit": 1})

@@ -157,7 +157,8 @@ export const makeTrim = () => {
     hub.tell("trim", { start: first, stride, frames: countOf(trim.range) });
   };
   const use = button("rg-tool", "Use these frames", take, "Regions, words and masks of these frames stay"),
-    row = make("div", "rg-trim-row", said, label, use),
+    others = button("rg-link", "Choose others", () => hub.tell("trimming")),
+    row = make("div", "rg-trim-row", said, others, label, use),
     about = { className: "rg-trim", hidden: true, ariaLabel: "Frames of the file that are used" },
     node = make("section", about, track, row, question.node);
   trim.set = (range) => {
@@ -167,8 +168,14 @@ export const makeTrim = () => {
     said.textContent = sayRange(range, trim.fps);
     tellTrim(trim);
   };
+  // To a line, which says what is used; to nothing, where that is all of the file.
+  const fold = (folded) => {
+    const { total, count, stride } = hub.clip;
+    node.classList.toggle("rg-folded", folded);
+    node.hidden = !total || (folded && total <= count * stride);
+  };
   hub.on("clip", (clip) => {
-    node.hidden = !clip.total || clip.total <= clip.count * clip.stride;
+    fold(true);
     if (!clip.total) return;
     trim.fps = clip.fps * clip.stride;
     trim.set(rangeOf(clip));
@@ -177,9 +184,10 @@ export const makeTrim = () => {
     if (clip.strip) picture.src = fileUrl(clip.strip);
   });
   hub.on("trimming", () => {
-    node.hidden = !node.hidden && document.body.dataset.stage === "masks";
+    const open = !node.hidden && !node.classList.contains("rg-folded");
+    fold(open && document.body.dataset.stage === "masks");
     showStage("masks");
-    if (!node.hidden) trim.handles[0].focus();
+    if (!node.classList.contains("rg-folded")) trim.handles[0].focus();
   });
   return node;
 };
