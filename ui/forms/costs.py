@@ -110,7 +110,8 @@ class Costs:
         seconds, off, _ = found
         if off == 1:
             return f"about {duration(seconds)}"
-        return f"{duration(seconds / off)} to {duration(seconds * off)}"
+        low, high = duration(seconds / off), duration(seconds * off)
+        return f"{low.removesuffix(high.lstrip('0123456789'))} to {high}"
 
     def view(self, request: EditRequest) -> View:
         """A sentence about what a run takes, as far as anything is known; parameters as for `about`."""

@@ -7,7 +7,7 @@ import { makePrompts } from "./cards/prompts.js";
 
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
 const FIND = "Find the objects named in “The clip shows”, without a click";
-const EMPTY = "None yet. Click an object in the frame to make the first region.";
+const EMPTY = "No regions yet. Click a thing in the frame.";
 const REST = "Everything that no other region covers, such as the background";
 const OF_REGION = ["label", "name", "color", "source", "prompt", "negative", "margin", "strength"];
 

@@ -95,6 +95,7 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     p = sessions.masks.parts
     page.load(sessions.arrive, None, [head, p.quality, p.tries], **FREE)
     head.here(sessions.here, None, None, **MANY)
+    head.offer(sessions.offer, None, head, **QUIET)
     head.keep(sessions.keep, p.fields, None, **MANY)
     restored = head.back(sessions.restore, None, [*p.session, *p.fields, p.history, p.run, p.stop], **FREE)
     filled = restored.then(sessions.refill, None, [p.progress, *p.fields], **FREE)

@@ -33,7 +33,7 @@ def test_the_same_again_takes_what_it_took_and_the_inversion_is_cached(asked):
     costs.note(run, report(run, loading=50, tuning=50, inverting=6, editing=12, measuring=2))
     assert costs.view(run)["text"] == "4 frames, 8 steps: about 14 s, here."
     assert costs.about(replace(run, source_prompt="a dog"))[0] == pytest.approx(20)
-    assert costs.view(replace(run, params={"steps": 4}))["text"] == "4 frames, 4 steps: 7 s to 15 s, here."
+    assert costs.view(replace(run, params={"steps": 4}))["text"] == "4 frames, 4 steps: 7 to 15 s, here."
     assert Costs().told(run) == "about 14 s", "another process forgot it"
 
 
@@ -52,7 +52,7 @@ def test_the_nearest_of_earlier_runs_says_most_and_tries_count(asked):
     for frames, seconds in ((1, 5), (8, 10)):  # a single frame takes more than its share
         costs.note(asked(frames), report(asked(frames), editing=seconds))
     told = [costs.told(asked(frames)) for frames in (1, 2, 8, 16)]
-    assert told == ["about 5 s", "7 s to 15 s", "about 10 s", "13 s to 30 s"]
+    assert told == ["about 5 s", "7 to 15 s", "about 10 s", "13 to 30 s"]
     assert costs.about(asked(8, method="fatezero"))[1] == 2
 
 

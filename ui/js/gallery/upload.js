@@ -33,18 +33,24 @@ const tooLarge = ({ name, size }) => {
 };
 
 const makeLine = (onclick) => {
+  const goOn = button("rg-tool rg-small", "Go on");
   const text = make("p", { role: "status" }),
     bar = make("i", { ariaHidden: true }),
     cancel = button("rg-tool rg-small", "Cancel", onclick),
-    node = make("div", "rg-upload", text, bar, cancel);
+    node = make("div", "rg-upload", text, bar, cancel, goOn);
   const show = (state, words, share = 0) => {
     node.dataset.state = state;
     text.textContent = words;
     bar.style.setProperty("--share", share);
     bar.hidden = !["sending", "opening"].includes(state);
     cancel.hidden = state !== "sending";
+    goOn.hidden = state !== "offer";
   };
   show("idle", CONSENT);
+  hub.on("offer", (offer) => {
+    goOn.onclick = offer.goOn;
+    show("offer", `Go on with ${offer.title}?`);
+  });
   return { node, show };
 };
 

@@ -120,11 +120,12 @@ export const goTo = async (field) => {
 };
 
 // Mark a field, by the name Python gives it, where the page has it.
-// `focus`: go there, as when Run was pressed; false while somebody types elsewhere.
+// `focus`: go there, as when Run was pressed; false while somebody types elsewhere. Returns the field, if there is one.
 export const markWrong = async (field, message, focus = true) => {
   const folded = FOLDED.includes(field.split(".")[0]);
   const node = focus && folded ? await unfoldTo(field) : fieldOf(field);
-  if (!node) return;
+  if (!node) return null;
   mark(node, message);
   if (focus) bringIntoView(node);
+  return node;
 };
