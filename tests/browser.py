@@ -192,9 +192,13 @@ def page(shared_page):
     return shared_page
 
 
-def unfold(page, fold: str):
-    """Open a fold, unless it is open."""
-    page.locator(f"{fold} > button:not(.open)").evaluate_all("heads => heads.forEach(head => head.click())")
+def unfold(page, *folds: str):
+    """Open a fold, and others within it, unless they are open."""
+    for fold in folds:
+        page.wait_for_selector(f"{fold} > button")
+        page.locator(f"{fold} > button:not(.open)").evaluate_all(
+            "heads => heads.forEach(head => head.click())"
+        )
 
 
 def plays(page, name: str) -> bool:

@@ -219,6 +219,7 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
         "node => { node.value = '#ff00ff'; node.dispatchEvent(new Event('input', { bubbles: true })); }"
     )
     assert evil[:30] in page.inner_text(".rg-lane[data-label='1']")
+    page.click(".rg-card[data-label='2'] summary")
     page.click(".rg-card[data-label='2'] [data-move=up]")
     assert page.locator(".rg-card").first.get_attribute("data-label") == "2"
     color = "document.querySelector('.rg-words').style.getPropertyValue('--region')"
@@ -386,7 +387,7 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
 def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     field = page.locator("#upload")
     field.set_input_files(write_film(tmp_path / "my <b>film.mp4", noise(60)))
-    page.wait_for_selector("text=The built-in model cannot edit this clip.")
+    page.wait_for_selector("#notice >> text=here it draws nonsense")
     loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
     assert loaded["count"] == 32
     assert "60 frames" in page.inner_text(".rg-say")
@@ -404,7 +405,7 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 8
     page.click("[data-name='01_two_discs']")
     until(page, lambda s: s["labels"] == [1, 2], "the example")
-    page.wait_for_selector("text=The built-in model cannot edit this clip.", state="hidden")
+    page.wait_for_selector(".rg-notice", state="detached")
     says(page, "all")
     field.set_input_files(project)
     until(page, lambda s: s["labels"] == [1] and s["area"][0].get("1", 0) > 1000, "the project is back")
@@ -490,7 +491,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
 
 def set_keys(page, text, frames):
     """Type which frames are keys; those are marked then."""
-    unfold(page, "#long-clips")
+    unfold(page, "#settings", "#long-clips")
     again = 0.0
 
     def marked() -> bool:
@@ -510,6 +511,7 @@ def keys(page):
 
 
 def says(page, text):
+    unfold(page, "#settings", "#long-clips")
     wait(lambda: page.input_value(KEYS) == text, 30, f"the field says {text}")
 
 

@@ -73,7 +73,7 @@ def test_a_long_pasted_prompt_is_kept_whole_and_counted(page):
 
 
 def test_a_setting_that_cannot_be_read_is_marked(page):
-    unfold(page, "#long-clips")
+    unfold(page, "#settings", "#long-clips")
     field = page.locator("#long-clips textarea").first
     field.fill("every other")
     page.wait_for_selector(f"#long-clips {NOTE}")
@@ -153,7 +153,7 @@ def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_
 
 
 def test_a_control_network_is_picked_weighed_and_seen(page):
-    unfold(page, "#settings")
+    unfold(page, "#settings", "#experiments")
     page.get_by_role("button", name="Source", exact=False).locator("visible=true").first.click()
     page.get_by_text("Add control network").first.click()
     text = page.locator(".rg-param-control textarea").first
@@ -168,7 +168,7 @@ def test_a_control_network_is_picked_weighed_and_seen(page):
 
 
 def test_a_pixel_is_chosen_by_a_click_on_the_frame(page):
-    unfold(page, "#settings")
+    unfold(page, "#settings", "#experiments")
     page.get_by_role("button", name="Attention maps").locator("visible=true").first.click()
     page.get_by_text("Choose in the frame").click()
     canvas = page.locator(".rg-canvas-stage canvas").first
