@@ -196,9 +196,8 @@ def unfold(page, *folds: str):
     """Open a fold, and others within it, unless they are open."""
     for fold in folds:
         page.wait_for_selector(f"{fold} > button")
-        page.locator(f"{fold} > button:not(.open)").evaluate_all(
-            "heads => heads.forEach(head => head.click())"
-        )
+        heads = page.locator(f"{fold} > button:not(.open)")
+        heads.evaluate_all("heads => heads.forEach(head => head.click())")
 
 
 def plays(page, name: str) -> bool:

@@ -132,8 +132,7 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
         controls = all_fields(usual, "videograin")
     assert dict(controls.columns)["videograin"].visible
     assert not dict(controls.columns)["whole"].visible
-    values = {name: [control.value for control in part.values()] for name, part in controls.fields.items()}
-    shown = [value for part in values.values() for value in part]
+    shown = [control.value for control in controls.all]
     assert controls.given("whole", shown, of["whole"], {}) == {}
     names = [*controls.fields["whole"]]
     for name, value in {"steps": 7.0, "style": "ink", "span": "[0.1, 0.5]", "spot": "[3, 4]"}.items():
@@ -235,7 +234,7 @@ def test_columns_of_both_places_follow_the_method():
     _, both = two_methods()
     shown = [column.visible for column in both.show("fresco").values()]
     names = [name for name, _ in both.columns]
-    assert names == ["fresco", "videograin", "fresco", "videograin", "fresco"]
+    assert names == ["fresco", *["videograin", "fresco"] * 3]
     assert shown == [name == "fresco" for name in names]
     assert "window" in both.own("videograin")
     assert "frames_at_once" in both.own("fresco")
