@@ -105,8 +105,11 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     assert seen()
     page.fill("#rg-prompt-0", "a unicorn")
     page.click("#run")
-    page.wait_for_selector("[role=alert]")
+    page.wait_for_selector(".rg-wrong >> text=unicorn")
+    wait(lambda: page.is_visible("[role=alert]") == (options is DESK), 10, "said beside Run, or once")
     assert seen()
+    page.fill("#rg-prompt-0", "a cat")
+    page.wait_for_selector("[role=alert], .rg-wrong", state="hidden")
 
 
 def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
@@ -126,7 +129,7 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
     page.unroute("**/upload")
     page.set_input_files("#upload", tmp_path / "disc.mp4")
     wait(lambda: title(page) == "disc.mp4", 30, "the clip is open")
-    page.wait_for_selector(".rg-upload[data-state=idle]")
+    page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
 
 
 def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):

@@ -154,7 +154,7 @@ def shown(shared_page):
 
 def test_downloads_are_named_for_a_person(shown, tmp_path):
     row, stem = shown.locator(".rg-files"), "01_two_discs-videograin-seed0"
-    names = ["Download video", "Report", "Reconstruction", "Project", "GIF", "Masks"]
+    names = ["Download video", "Report", "Reconstruction", "Save", "GIF", "Masks"]
     paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
     endings = [".mp4", "_report.json", "_reconstruction.mp4", "_project.zip", ".gif", "_masks.zip"]
     assert [path.name for path in paths] == [stem + ending for ending in endings]
