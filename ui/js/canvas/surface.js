@@ -68,9 +68,9 @@ const paint = (canvas, editor, tints) => {
 
 const LANES = 44; // pixels of the timeline that come with two regions
 
-// As high as the screen has room for, with the timeline below; where columns are stacked, about half of it.
-const roomFor = (stage) => {
-  if (matchMedia("(max-width: 900px)").matches) return clamp(innerHeight * 0.52, 260, 620);
+// As high as the screen has room for, with the timeline below; beside examples, or where columns are stacked, half of it.
+const roomFor = (stage, { own }) => {
+  if (!own || matchMedia("(max-width: 900px)").matches) return clamp(innerHeight * 0.52, 260, 620);
   const box = stage.getBoundingClientRect(),
     below = stage.parentElement.getBoundingClientRect().bottom - box.bottom;
   const lanes = stage.parentElement.querySelectorAll(".rg-lane").length ? 0 : LANES;
@@ -81,7 +81,7 @@ const roomFor = (stage) => {
 const fit = (stage, canvas, editor) => {
   if (!editor.clip || !stage.clientWidth) return;
   const { width, height } = editor.clip,
-    tall = roomFor(stage);
+    tall = roomFor(stage, editor.clip);
   editor.scale = Math.min(stage.clientWidth / width, tall / height);
   const [across, down] = [width * editor.scale, height * editor.scale],
     dots = Math.min(devicePixelRatio || 1, 2);
