@@ -1,17 +1,24 @@
 """Events of a clip that the page has left: nothing is said about them."""
 
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
+from regrain.editing.errors import RequestError
+from regrain.editing.recipe.events import Stage
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.results.jobs import Jobs
+from regrain.ui.results.jobs import Jobs, RunJob
+from regrain.ui.results.variants import Variant
+from regrain.ui.server.run_queue import GONE, Visitor
+from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
 
 REQUEST = SimpleNamespace(session_hash="page")
@@ -60,3 +67,30 @@ def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers
     ]
     assert len(notes) == 3
     assert BROKEN not in " ".join(notes)
+
+
+def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
+    _, runs = handlers
+    visits, session = runs.visits, runs.visits.get("page")
+    now, visits._clock = [0.0], lambda: now[0]
+    ended, asked = threading.Event(), []
+
+    def refuse(visitor):
+        asked.append(visitor)
+        raise RequestError("queue", "It is full.")
+
+    begun = replace(runs, turns=SimpleNamespace(enter=refuse))
+    begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0)
+    jobs = SimpleNamespace(run=lambda job: (Stage("editing") for _ in iter(ended.is_set, True)))
+    runs = replace(runs, jobs=jobs)
+    turn = runs.turns.enter(*asked)
+    run, variant = RunThread(turn), Variant(RunJob(session.opened.request, "page"), None, 1, 1)
+    shown = runs._run(session, session.id, variant, run)
+    assert turn.wait(0)
+    assert next(shown)
+    visits.leave("page")
+    now[0] = GONE + 1
+    assert not runs.turns.enter(Visitor("other", "")).wait(0)
+    said = [changes["progress"]["text"] for changes in shown if "text" in changes["progress"]]
+    ended.set()
+    assert said[-1] == "Stopped: you were away, and others were waiting. Run again."

@@ -68,7 +68,7 @@ const paint = (canvas, editor, tints) => {
 
 const LANES = 44; // pixels of the timeline that come with two regions
 
-// As high as the screen has room for, with the timeline below; beside examples, or where columns are stacked, half of it.
+// An own clip is as high as the timeline below leaves room for; examples, and in stacked columns, half the screen.
 const roomFor = (stage, { own }) => {
   if (!own || matchMedia("(max-width: 900px)").matches) return clamp(innerHeight * 0.52, 260, 620);
   const box = stage.getBoundingClientRect(),
