@@ -18,8 +18,9 @@ CONTROLS = """[...document.querySelectorAll('main :is(button, input, select, tex
   .filter(n => n.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true })).length"""
 DESK = {"viewport": {"width": 1280, "height": 720}}
 IN_SIGHT = """(top) => { scrollTo(0, top);
-  const box = document.querySelector('.rg-run').getBoundingClientRect();
-  return box.height > 40 && box.top >= 0 && box.bottom <= innerHeight + 1; }"""
+  const box = document.querySelector('.rg-run').getBoundingClientRect(),
+    on = (x) => document.elementFromPoint(box.left + x * box.width, box.top + 6).closest('.rg-run');
+  return box.height > 40 && box.top >= 0 && box.bottom <= innerHeight + 1 && on(0.1) && on(0.9); }"""
 
 
 def film(path, frames, color=(220, 40, 40)):
@@ -91,9 +92,10 @@ def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_p
 def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     page = open_page(server, **options)
     page.click("#words > button")
+    page.click("#settings > button")
 
     def seen() -> bool:
-        return all(page.evaluate(IN_SIGHT, top) for top in (0, 300, 10_000))
+        return all(page.evaluate(IN_SIGHT, top) for top in (0, *range(300, 900, 40), 10_000))
 
     assert seen()
     with server.hold("editing", 6):
