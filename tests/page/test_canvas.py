@@ -547,7 +547,7 @@ def test_key_frames_are_marked_and_move(page):
     # They are the clip's, whatever the method.
     page.click("#tabs >> text=Masks")
     page.select_option(".rg-method select", "sdedit")
-    page.wait_for_selector("text=Share of the schedule")
+    page.wait_for_selector("text=How much to change")
     assert page.input_value(KEYS) == "0, 4"
     assert keys(page) == [0, 4, 7]
 
