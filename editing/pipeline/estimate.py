@@ -39,7 +39,7 @@ _STEP = 3.3  # passes that a tuning step takes, forward and backward
 _RECOMPUTED = 1.0  # one more where activations are recomputed
 # Operations of one pass, by weight and latent cell, counted without attention between frames: 0.29 of the
 # built-in model, 0.18 of Stable Diffusion 1.5. Of decoding and measuring, by pixel of the clip.
-_PER_WEIGHT, _PER_PIXEL = 0.2, 6000
+_PER_WEIGHT, _PER_PIXEL = 0.2, 25_000
 _PREVIEW_PASSES = 2 * 8  # both halves of guidance, at as many steps as a preview has
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
 _QUICK, _TRIES = 1.0, 2  # seconds; a clip that takes less is timed whole, since the first call is slow

@@ -40,7 +40,7 @@ def test_the_same_again_takes_what_it_took_and_the_inversion_is_cached(asked):
 def test_work_is_counted_at_the_size_of_the_model_not_of_the_clip(asked):
     costs, run = Costs(), asked()
     costs.note(run, report(run, editing=10))
-    for more, low, high in (({"side": 512}, 9, 14), ({"frames": 8}, 19, 21), ({"steps": 16}, 19, 21)):
+    for more, low, high in (({"side": 128}, 9, 12), ({"frames": 8}, 19, 21), ({"steps": 16}, 19, 21)):
         seconds, off, _ = costs.about(asked(**more))
         assert low < seconds < high, more
         assert off == (1 if "side" in more else 1.5)
