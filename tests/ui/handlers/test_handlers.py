@@ -1,6 +1,5 @@
 """Events of a clip that the page has left: nothing is said about them."""
 
-import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -73,7 +72,7 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
     _, runs = handlers
     visits, session = runs.visits, runs.visits.get("page")
     now, visits._clock = [0.0], lambda: now[0]
-    ended, asked = threading.Event(), []
+    asked = []
 
     def refuse(visitor):
         asked.append(visitor)
@@ -81,8 +80,7 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
 
     begun = replace(runs, turns=SimpleNamespace(enter=refuse))
     begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0)
-    jobs = SimpleNamespace(run=lambda job: (Stage("editing") for _ in iter(ended.is_set, True)))
-    runs = replace(runs, jobs=jobs)
+    runs = replace(runs, jobs=SimpleNamespace(run=lambda job: iter([Stage("editing")] * 5)))
     turn = runs.turns.enter(*asked)
     run, variant = RunThread(turn), Variant(RunJob(session.opened.request, "page"), None, 1, 1)
     shown = runs._run(session, session.id, variant, run)
@@ -92,5 +90,4 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
     now[0] = GONE + 1
     assert not runs.turns.enter(Visitor("other", "")).wait(0)
     said = [changes["progress"]["text"] for changes in shown if "text" in changes["progress"]]
-    ended.set()
     assert said[-1] == "Stopped: you were away, and others were waiting. Run again."
