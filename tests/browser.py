@@ -129,6 +129,15 @@ def browser(chromium_there):
         browser.close()
 
 
+def _answer(dialog, faults):
+    """Leaving is allowed; nothing else may ask."""
+    if dialog.type == "beforeunload":
+        dialog.accept()
+    else:
+        faults.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+
 @contextmanager
 def _opening(browser):
     """Open pages; at the end nothing may have gone wrong in them, nor may they have asked another host."""
@@ -141,7 +150,7 @@ def _opening(browser):
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda line: "js_on_load" in line.text and faults.append(line.text))
-        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", lambda dialog: _answer(dialog, faults))
         own = (server.url, "data:", "blob:")
         page.on("request", lambda request: request.url.startswith(own) or faults.append(request.url))
         page.goto(server.url)
@@ -184,9 +193,12 @@ def page(shared_page):
     return shared_page
 
 
-def unfold(page, fold: str):
-    """Open a fold, unless it is open."""
-    page.locator(f"{fold} > button:not(.open)").evaluate_all("heads => heads.forEach(head => head.click())")
+def unfold(page, *folds: str):
+    """Open a fold, and others within it, unless they are open."""
+    for fold in folds:
+        page.wait_for_selector(f"{fold} > button")
+        heads = page.locator(f"{fold} > button:not(.open)")
+        heads.evaluate_all("heads => heads.forEach(head => head.click())")
 
 
 def plays(page, name: str) -> bool:

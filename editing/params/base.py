@@ -208,7 +208,7 @@ MODULATION = ("self_strength", "cross_strength", "modulate_until", "schedule_pow
 RELEASED_PRESET = parameter(
     "paper",
     "Preset",
-    "Sets every parameter that you do not: to the paper's values or the release's.",
+    "Start from the paper's values or from those of the released code.",
 )
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "

@@ -43,9 +43,8 @@ class FateZeroParams(ByWordsParams):
     preset: Literal["paper", "released", "style", "attribute", "shape"] = parameter(
         "paper",
         "Preset",
-        "Sets every parameter that you do not: to the paper's values, the release's, or values for "
-        "edits of style, attribute or shape; for shapes, its authors first tune the model on the clip (see "
-        "`adapter`).",
+        "Start from the paper's values, from those of the released code, or from values for edits of style, "
+        "attribute or shape; for shapes, its authors first tune the model on the clip (see `adapter`).",
     )
     cross_until: Share = parameter(
         0.5,

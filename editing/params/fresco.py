@@ -49,9 +49,7 @@ class FrescoParams(GuidedParams, ModulatedParams):
     )
     steps: int = parameter(20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000))
     preset: Literal["paper", "released"] = RELEASED_PRESET
-    strength: Share = parameter(
-        0.75, "Strength", "Share of the schedule to run: how far the result may go from the clip; 0 keeps it."
-    )
+    strength: Share = parameter(0.75, "Strength", "How much to change: 0 keeps the clip, 1 redraws it.")
     frames_at_once: int = parameter(
         8,
         "Frames at once",

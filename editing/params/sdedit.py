@@ -7,5 +7,5 @@ from regrain.editing.params.written import Share, parameter
 class SDEditParams(WindowedParams):
     """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
 
-    strength: Share = parameter(0.6, "Strength", "Share of the schedule to run; 0 keeps the clip.")
+    strength: Share = parameter(0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it.")
     blend: bool = parameter(True, "Keep latents outside", "Keep the source's latents outside the regions.")

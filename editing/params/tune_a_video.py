@@ -27,8 +27,7 @@ class TuneAVideoParams(InvertedParams):
     preset: Literal["paper", "fatezero"] = parameter(
         "paper",
         "Preset",
-        "Sets every parameter that you do not: to the paper's values, or those of the models on "
-        "which FateZero edits shapes.",
+        "Start from the paper's values, or from those of the models on which FateZero edits shapes.",
     )
     guidance_scale: float = parameter(
         12.5, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)

@@ -63,7 +63,7 @@ def test_axe_finds_nothing(server, open_page, look):
     check(page, "settings")
     page.fill("#rg-prompt-0", "a rabot")
     page.click("#run")
-    page.wait_for_selector("[role=alert]")
+    page.wait_for_selector(".rg-wrong")
     check(page, "an error")
     page.fill("#rg-prompt-0", "a robot")
     several = look == "phone"

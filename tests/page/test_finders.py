@@ -28,7 +28,7 @@ def film(tmp_path_factory):
 
 def bring(page, film):
     page.set_input_files("#upload", film)
-    page.wait_for_selector("text=The built-in model cannot edit this clip.")
+    page.wait_for_selector("#notice >> text=here it draws nonsense")
 
 
 def fetched(server):

@@ -4,7 +4,7 @@ import json
 import zipfile
 
 import pytest
-from browser import fill_number, pixel_of, plays, report, run, saved, wait
+from browser import fill_number, pixel_of, plays, report, run, saved, unfold, wait
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -16,6 +16,7 @@ def page(server, open_page):
     """A page with a method whose seed always acts."""
     page = open_page(server)
     page.select_option(".rg-method select", "fresco")
+    unfold(page, "#settings")
     page.wait_for_selector("#variants .rg-variants:not([hidden])")
     return page
 
@@ -33,7 +34,7 @@ def run_variants(page, count: int):
 
 
 def titles(page) -> list[str]:
-    return page.locator(PICTURES).all_inner_texts()
+    return page.locator(".rg-run-title").all_inner_texts()
 
 
 def press_letter(page, which: int, letter: str):
@@ -51,6 +52,8 @@ def test_variants_are_kept_and_compared(server, page):
     page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == 2")
     page.wait_for_selector("#run:not([disabled])")
     assert titles(page) == ["FRESCO, seed 1", "FRESCO, seed 0"]
+    said = page.locator(PICTURES).first.inner_text()
+    assert said.split("\n")[1:] == ["a panda and a fox walk on the grass", "8 frames, 3 s"]
     shown = "all => all.map(one => one.getAttribute('aria-pressed'))"
     assert page.eval_on_selector_all(PICTURES, shown) == ["true", "false"]
     second = source_of(page, "edited")
@@ -95,6 +98,7 @@ def test_stop_keeps_the_variants_that_are_finished(server, page):
 
 def test_several_variants_need_a_seed_that_acts(server, open_page):
     page = open_page(server)
+    unfold(page, "#settings")
     begin_variants(page, 2)
     page.wait_for_selector("[role=alert] >> text=Set Variation above 0")
 
@@ -150,7 +154,7 @@ def shown(shared_page):
 
 def test_downloads_are_named_for_a_person(shown, tmp_path):
     row, stem = shown.locator(".rg-files"), "01_two_discs-videograin-seed0"
-    names = ["Download video", "Report", "Reconstruction", "Project", "GIF", "Masks"]
+    names = ["Download video", "Report", "Reconstruction", "Save", "GIF", "Masks"]
     paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
     endings = [".mp4", "_report.json", "_reconstruction.mp4", "_project.zip", ".gif", "_masks.zip"]
     assert [path.name for path in paths] == [stem + ending for ending in endings]

@@ -3,7 +3,7 @@
 from itertools import product
 
 import pytest
-from browser import PHONE, overflow, run, saved, wait, wait_for_result
+from browser import PHONE, overflow, run, saved, unfold, wait, wait_for_result
 from fake_app import tuned_model
 
 from regrain.editing.models.adapters import read_facts, save_adapter
@@ -23,6 +23,7 @@ def page(server, open_page):
 def choose_method(page):
     """Tune-A-Video with words of one test: what was tuned with others is not cached for it."""
     page.select_option(".rg-method select", "tune_a_video")
+    unfold(page, "#settings")
     page.fill("#rg-source", next(KNOWN))
     page.wait_for_selector(".rg-takes")
     return page
@@ -81,7 +82,9 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server
     project = saved(page, lambda: page.click("text=Save"), tmp_path)
     words = page.input_value("#rg-source")
     other = open_page(server)
-    assert names(other) == ["None: use the model as it is"]
+    unfold(other, "#settings")
+    other.wait_for_selector(PICK)
+    assert names(other) == ["None"]
     other.set_input_files("#upload", project)
     other.wait_for_selector("optgroup[label='Of this project']", state="attached")
     other.wait_for_selector(f"text=/40 steps on '{words}'/")
@@ -121,11 +124,12 @@ def add_file(page, file, **facts):
 
 def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page, tmp_path):
     page = open_page(server)
+    unfold(page, "#settings")
     broken = tmp_path / "notes.safetensors"
     broken.write_bytes(b"no weights")
     add_file(page, broken)
     page.wait_for_selector(".rg-alarm >> text='notes.safetensors' is not an adapter.")
-    assert names(page) == ["None: use the model as it is"]
+    assert names(page) == ["None"]
     add_file(page, tmp_path / "long.safetensors", frames=16)
     page.wait_for_selector(".rg-alarm >> text=It was tuned on 16 frames, but the clip has 8.")
     assert names(page)[1:] == ["long"]
@@ -139,8 +143,8 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     page.select_option(PICK, label="long")
     page.select_option(".rg-method select", "tune_a_video")
     page.wait_for_selector(".rg-alarm >> text=16 frames")
-    page.click("#settings button")
-    page.locator("#settings .rg-more:visible button", has_text="More").click()
+    unfold(page, "#experiments")
+    page.locator("#experiments .rg-more:visible button", has_text="More").click()
     page.locator("#settings fieldset:visible", has_text="Start from").get_by_label("noise").check()
     page.wait_for_function("!document.querySelector('.rg-models .rg-alarm').textContent")
 
@@ -158,8 +162,8 @@ def test_the_small_screen(server, open_page):
 
 
 def test_settings_of_the_tuning_are_together(page):
-    page.click("#settings button")
-    titles = page.locator("#settings .rg-more:visible > button, #settings .rg-more:visible .label-wrap")
+    unfold(page, "#experiments")
+    titles = page.locator("#experiments .rg-more:visible .label-wrap")
     wait(lambda: titles.count() >= 2, 20, "the groups are shown")
     assert [text.split("\n")[0] for text in titles.all_inner_texts()][:2] == ["Tuning", "More"]
     first = page.locator("#settings input[type=number]:visible").first

@@ -146,6 +146,27 @@ def test_a_duplicated_tab_is_another_visitor(server, open_page):
     other.wait_for_function(f"{TOKEN} != {json.dumps(page.evaluate(TOKEN))}")
 
 
+def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page, tmp_path):
+    clip = server.folder / "examples" / "01_two_discs" / "clip.mkv"
+    page = open_page(server)
+    page.click("#tabs >> text=Masks")  # a page that nobody touched does not ask
+    page.goto(server.url + "?an-example-alone-does-not-ask")
+    page.wait_for_function("window.regrain?.restored")
+    page.set_input_files("#upload", shutil.copy(clip, tmp_path / "mine.mkv"))
+    page.wait_for_function("window.regrain.clip.own")
+    page.fill("#rg-source", "a cat")
+    page.click("#tabs >> text=Masks")
+    with page.expect_event("dialog") as asked:
+        page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    again = page.context.new_page()
+    again.goto(server.url)
+    again.wait_for_selector("text=Go on with mine.mkv?")
+    again.click(".rg-upload >> text='Go on'")
+    again.wait_for_function("window.regrain?.clip?.title === 'mine.mkv'")
+    assert again.input_value("#rg-source") == "a cat"
+
+
 def test_a_killed_server_leaves_nothing_and_its_visitors_are_told(own_server, open_page):
     server, clip = own_server, own_server.folder / "examples" / "01_two_discs" / "clip.mkv"
     page = open_page(server)

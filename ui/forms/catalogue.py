@@ -21,7 +21,7 @@ from regrain.ui.session.adapters import Entry, on_server
 from regrain.ui.session.examples import Example
 
 log = logging.getLogger(__name__)
-BUILT_IN_MODEL = "storybook"
+BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
 _BUILT_IN_CONTROL = "storybook/canny"
 
 
@@ -48,6 +48,11 @@ class Catalogue:
     def addons(self) -> list[str]:
         """What may be added to a model."""
         return [*self.loras, *self.motions]
+
+    @property
+    def model_choices(self) -> list[tuple[str, str]]:
+        """The models as they are called on the page, with their ids."""
+        return [(BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models]
 
     def example(self, name: object) -> Example:
         """Look an example up.

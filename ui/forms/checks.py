@@ -25,6 +25,7 @@ from regrain.ui.session.session import Session
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
+_SILENT = "Write under “Change to” what one of the regions should become."
 _QUALITIES = (
     "red orange yellow green blue purple violet pink brown black white grey gray golden silver blond dark "
     "light bright big large huge small little tiny tall short long old young new"
@@ -232,10 +233,12 @@ def _remark(
     error: EditingError, session: Session, kind: str = "wrong", words: tuple[Unknown, ...] = ()
 ) -> Diagnostic:
     """An error, at the field of the page that it is about."""
-    field, first = error.field, next(iter(session.state.regions.values()), None)
-    if field == "regions" and first:  # nothing says what any should become
+    field, text = error.field, error.message
+    first = next(iter(session.state.regions.values()), None)
+    if field == "regions" and first:
         field = f"regions.{first.name}.prompt"
-    return Diagnostic("prompt" if field == "more_prompts" else field, error.message, words, kind=kind)
+        text = _SILENT if kind == "missing" else text
+    return Diagnostic("prompt" if field == "more_prompts" else field, text, words, kind=kind)
 
 
 def _order(session: Session) -> dict[str, int]:

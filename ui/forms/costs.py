@@ -1,39 +1,68 @@
-"""What a run takes here, from what earlier runs of this process took; before the first, as counted."""
+"""What a run takes: counted, and in proportion to what earlier runs took."""
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
-from statistics import median
+from dataclasses import asdict, dataclass, replace
+from platform import node
 from typing import Any
 
+from regrain.editing.errors import EditingError
 from regrain.editing.models.loading.location import BUILT_IN_IDS
-from regrain.editing.pipeline.estimate import counted
+from regrain.editing.pipeline.estimate import counted, work
 from regrain.editing.recipe.events import Event, Finished
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.cache import cache_folder, digest
+from regrain.editing.storage.folders import replacing
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.session.build_request import own_prompts
-from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.session import Session
 
+log = logging.getLogger(__name__)
 Edit = Callable[[EditRequest], Iterator[Event]]
-_LEAST = 4  # frames of a run that tells something of longer ones
-_KEPT = 5  # runs of a method and model that count
-_FIXED = ("decoding", "measuring")  # stages that take their time by frame, not by step
-_OVER = 90.0  # seconds from which a run counts as long
+_KEPT = 64  # runs of this machine
+_STAGES = ("scanning", "inverting", "editing", "decoding", "measuring")  # tuning and loading are done once
+_LONG = 90.0  # seconds
+# By which factor an estimate may be off: from a run of as much work or up to so many times more or less, of
+# another method, of another model.
+_OFF = {1.3: 1.0, 4.0: 1.5}
+_OFF_FAR, _OFF_MODEL = 2.0, 3.0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a run took."""
+
+    method: str
+    model: str
+    work: float  # as counted
+    seconds: float
+    inverting: float  # of the seconds; 0 if the inversion was cached
+    inverted: str  # what was inverted
+    memory: int  # most bytes
+    here: bool = True  # not where an example was made
+
+    def says(self, other: Taken) -> tuple[bool, bool, bool, float]:
+        """How little it says of another run, from which it differs in these."""
+        apart = max(self.work / other.work, other.work / self.work)
+        return not self.here, self.model != other.model, self.method != other.method, round(apart, 2)
 
 
 class Costs:
-    """Seconds and memory of the runs of this process, by method and model."""
+    """Seconds and memory of the last runs on this machine, kept in the cache folder.
 
-    def __init__(self) -> None:
-        self._units: dict[tuple[str, str], deque[float]] = {}
-        self._memory: dict[tuple[str, str], int] = {}
-        self._lock = threading.Lock()
+    `made` are runs of the examples, made elsewhere, and their reports; they tell what is not known here.
+    """
+
+    def __init__(self, made: Iterable[tuple[EditRequest, Mapping[str, Any]]] = ()) -> None:
+        told = (_taken(request, report) for request, report in made)
+        self._made = [replace(taken, here=False) for taken in told if taken]
+        self._lock, self._runs = threading.Lock(), _read()  # the last first
 
     def watched(self, edit: Edit) -> Edit:
         """An editor whose runs are noted."""
@@ -48,65 +77,122 @@ class Costs:
         return edit_and_note
 
     def note(self, request: EditRequest, report: Mapping[str, Any]) -> None:
-        """Keep what a run took; tuning and loading, which are not done every time, do not count."""
-        seconds, steps = report.get("seconds", {}), _steps(report)
-        spent = sum(seconds.get(stage, 0.0) for stage in ("inverting", "editing", *_FIXED))
-        if not steps or not spent or len(request.clip) < _LEAST:
-            return
-        with self._lock:
-            units = self._units.setdefault(_key(request), deque(maxlen=_KEPT))
-            units.append(spent / _size(request, steps))
-            self._memory[_key(request)] = max(
-                self._memory.get(_key(request), 0), report.get("peak_memory") or 0
-            )
+        """Keep what a run took."""
+        if taken := _taken(request, report):
+            with self._lock:
+                self._runs = [taken, *self._runs[: _KEPT - 1]]
+                _write(self._runs)
 
-    def seconds(self, request: EditRequest, steps: int) -> float | None:
-        """About how long a run takes; None before the first of its method and model."""
-        with self._lock:
-            units = self._units.get(_key(request))
-            return median(units) * _size(request, steps) if units else None
+    def about(self, request: EditRequest) -> tuple[float, float, Taken] | None:
+        """Seconds of a run, by which factor they may be off, and the run that says most of it; else None.
 
-    def memory(self, request: EditRequest) -> int | None:
-        """Most bytes that a run of its method and model has taken here; None before the first."""
-        with self._lock:
-            return self._memory.get(_key(request)) or None
+        Every parameter of the request counts as it is.
+        """
+        asked = _planned(request)
+        runs = [*self._runs, *self._made]
+        known = [run for run in runs if run.model == request.model or (run.here and not _on_gpu())]
+        if asked is None or not known:
+            return None
+        nearest = sorted(known, key=lambda run: run.says(asked))
+        best, inverting = nearest[0], 0.0
+        if not any(run.inverted == asked.inverted for run in self._runs):
+            full = next((run for run in nearest if run.inverting and run.method == request.method), best)
+            inverting = full.inverting / full.work
+        seconds = asked.work * (inverting + (best.seconds - best.inverting) / best.work)
+        _, model, method, apart = best.says(asked)
+        off = _OFF_FAR if method else next((off for most, off in _OFF.items() if apart <= most), _OFF_FAR)
+        return seconds, _OFF_MODEL if model else off, best
 
-    def view(self, request: EditRequest, steps: int, opened: ClipSession) -> View | None:
-        """A sentence about what a run takes, as far as anything is known."""
-        frames = len(request.clip)
-        size = f"{frames} {'frame' if frames == 1 else 'frames'}, {steps} steps"
-        seconds, memory = self.seconds(request, steps), self.memory(request)
-        if seconds is not None:
-            room = f" and {memory / 1e9:.1f} GB of memory" if memory else ""
-            hint = " Try it first." if seconds > _OVER else ""
-            return {"text": f"{size}: about {duration(seconds)}{room} here.{hint}"}
-        made = opened.made.report if opened.made and request.method == opened.request.method else {}
-        if taken := sum(made.get("seconds", {}).values()):
-            return {"text": f"{size}: took {duration(taken)} where this example was made."}
-        if request.model not in BUILT_IN_IDS and (found := counted(request)):
-            size += f" at {found[0]} px, about {found[1] / 1e9:.1f} GB of memory"
-        return {"text": f"{size}. After a first run, this shows how long it takes here."}
+    def told(self, request: EditRequest) -> str:
+        """How long a run takes, in words; empty where nothing is known."""
+        if (found := self.about(request)) is None:
+            return ""
+        seconds, off, _ = found
+        if off == 1:
+            return f"about {duration(seconds)}"
+        low, high = duration(seconds / off), duration(seconds * off)
+        return f"{low.removesuffix(high.lstrip('0123456789'))} to {high}"
+
+    def view(self, request: EditRequest) -> View:
+        """A sentence about what a run takes, as far as anything is known; parameters as for `about`."""
+        frames, found = len(request.clip), self.about(request)
+        size = f"{frames} {'frame' if frames == 1 else 'frames'}, {request.params['steps']} steps"
+        seconds, _, run = found or (0.0, 0.0, None)
+        memory = run.memory if run and run.model == request.model else 0
+        if not memory and request.model not in BUILT_IN_IDS and (sizes := counted(request)):
+            size, memory = f"{size} at {sizes[0]} px", sizes[1]
+        room = f"about {memory / 1e9:.1f} GB of memory" if memory else ""
+        if run is None:
+            told = f"{size}, {room}" if room else size
+            return {"text": f"{told}. After a first run, this shows how long it takes here."}
+        if not run.here:
+            return {"text": f"{size}: {self.told(request)} on our machine; yours may differ."}
+        hint = " Try it first." if seconds > _LONG else ""
+        return {"text": f"{size}: {self.told(request)}{room and ', ' + room}, here.{hint}"}
 
 
-def planned(session: Session, model: str) -> EditRequest:
-    """What a run of a session would edit, as far as it takes time.
+def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequest:
+    """What a run of a session would edit with all of these parameters, as far as it takes time.
 
     Raises:
         RequestError: The prompts cannot be used.
     """
     prompt, *more = own_prompts(session, session.method)
-    chosen = {"method": session.method, "model": model, "params": {}}
-    return replace(session.opened.request, **chosen, prompt=prompt, more_prompts=tuple(more))
+    chosen = {"method": session.method, "model": model, "params": params}
+    words = {"source_prompt": session.source_prompt, "prompt": prompt, "more_prompts": tuple(more)}
+    return replace(session.opened.request, **chosen, **words)
 
 
-def _size(request: EditRequest, steps: int) -> float:
-    width, height = request.clip.size
-    return len(request.clip) * len(request.targets) * steps * min(width * height, 512 * 512)
+def _planned(request: EditRequest) -> Taken | None:
+    """A run that has not taken anything yet; None if its work cannot be counted."""
+    try:
+        operations = work(request)
+    except EditingError:  # said where the model or the parameter is chosen
+        operations = None
+    if not operations:
+        return None
+    clip, asked = request.clip, (request.method, request.model)
+    words, steps = request.source_prompt, request.params.get("steps")
+    inverted = [*asked, request.loras, words, steps, len(clip), clip.size]
+    return Taken(*asked, operations, 0.0, 0.0, digest({"inverted": inverted}), 0)
 
 
-def _steps(report: Mapping[str, Any]) -> int:
-    return int(report.get("params", {}).get("steps", {}).get("value") or 0)
+def _taken(request: EditRequest, report: Mapping[str, Any]) -> Taken | None:
+    """What a run took, by its report."""
+    params = {name: entry["value"] for name, entry in report.get("params", {}).items()}
+    seconds = report.get("seconds", {})
+    spent = sum(seconds.get(stage, 0.0) for stage in _STAGES)
+    taken = _planned(replace(request, params=params)) if spent else None
+    more = {"inverting": seconds.get("inverting", 0.0), "memory": report.get("peak_memory") or 0}
+    return taken and replace(taken, seconds=spent, **more)
 
 
-def _key(request: EditRequest) -> tuple[str, str]:
-    return request.method, request.model
+def _on_gpu() -> bool:
+    import torch  # loaded by the runs that are asked about
+
+    return torch.cuda.is_available()
+
+
+def _read() -> list[Taken]:
+    """The runs that earlier processes kept on this machine."""
+    try:
+        kept = json.loads((cache_folder() / _file()).read_text(encoding="utf-8"))
+        return [Taken(**run) for run in kept]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError):
+        log.warning("what earlier runs took cannot be read; it is learnt anew")
+        return []
+
+
+def _write(runs: Iterable[Taken]) -> None:
+    try:
+        with replacing(cache_folder() / _file()) as path:
+            path.write_text(json.dumps([asdict(run) for run in runs]), encoding="utf-8")
+    except OSError:
+        log.warning("what this run took cannot be kept: the cache folder cannot be written")
+
+
+def _file() -> str:
+    """A cache folder may be shared by machines."""
+    return f"seconds-{node() or 'here'}.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,6 +101,12 @@ def stopped(last: object) -> View:
     return {"state": "stopped", "text": text, "detail": "", "stages": []}
 
 
+def given_up() -> View:
+    """A run was ended since its page was away and others were waiting."""
+    text = "Stopped: you were away, and others were waiting. Run again."
+    return {"state": "stopped", "text": text, "detail": "", "stages": []}
+
+
 def _stopped_where(shown: Mapping[str, Any]) -> str:
     if shown.get("asked"):
         return "Removed from the queue."
@@ -121,7 +128,7 @@ def _stopped_where(shown: Mapping[str, Any]) -> str:
 def failed(field: str, message: str) -> View:
     """A run failed; the page marks the field, which the request's own name tells, and goes there."""
     shown = {"text": capital(message), "detail": place(field), "stages": []}
-    return {"state": "error", "field": field, **shown}
+    return {"state": "error", "field": field, "time": time.time(), **shown}  # said again, it is another
 
 
 def done(report: Mapping[str, Any], unmeasured: bool = False) -> View:
@@ -151,7 +158,7 @@ def _stages(method: str, adapter: str, current: str | None, share: float) -> lis
 
 
 def duration(seconds: float) -> str:
-    """Seconds or minutes, in words."""
+    """Seconds, minutes or hours, in words."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600)} h"

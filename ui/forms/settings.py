@@ -30,7 +30,7 @@ _MAX_SLIDER = 10_000  # larger ranges are typed into
 _AT_HAND = ("strength",)  # shown beside Run, without opening the settings
 _LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
 SHARED = ("keyframes", "cuts")  # one field for all methods: they speak of the clip
-_FIRST = ("tune_steps", "steps", "guidance_scale", "cross_strength", "self_strength")
+_FIRST = ("tune_steps", "steps", "guidance_scale")
 _HINTS = {
     "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
     "cuts": "auto, none, or frames from 1 like 24, 60",
@@ -147,36 +147,45 @@ def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> P
         shown: The method whose are seen first.
     """
     with gr.Column(elem_id="at-hand", min_width=0):
-        at_hand = _make_some(usual, shown, _AT_HAND)
-        with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
-            fields, values = METHODS[shown].Params.model_fields, usual[shown]
-            shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
-            clip = ParameterFields((), dict.fromkeys(usual, shared))
-            return at_hand | _make_some(usual, shown, _LONG) | clip
+        return _make_some(usual, shown, _AT_HAND)
+
+
+def make_first_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
+    """Make the fields that settings begin with; see `make_fields_at_hand`."""
+    return _make_some(usual, shown, _FIRST)
 
 
 def make_fields(
     usual: Mapping[str, Mapping[str, Any]], shown: str, help: Mapping[str, Any] | None = None
 ) -> ParameterFields:
-    """Make the other fields of every method, the important ones first; see `make_fields_at_hand`.
+    """Make the other fields of every method, folded; see `make_fields_at_hand`.
 
     `help` holds, by parameter, the value of the script that helps to write it.
     """
+    with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
+        fields, values = METHODS[shown].Params.model_fields, usual[shown]
+        shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
+        clips = _make_some(usual, shown, _LONG) | ParameterFields((), dict.fromkeys(usual, shared))
+    with gr.Accordion("For experiments", open=False, elem_id="experiments", elem_classes="rg-more"):
+        return clips | _make_experiments(usual, shown, help or {})
+
+
+def _make_experiments(
+    usual: Mapping[str, Mapping[str, Any]], shown: str, help: Mapping[str, Any]
+) -> ParameterFields:
     helpers: list[tuple[str, gr.HTML]] = []
-    elsewhere = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED}
+    elsewhere = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED, *_FIRST}
 
     def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
         fields, groups = METHODS[method].Params.model_fields, METHODS[method].Params.GROUPS
         names = [name for name in fields if name not in elsewhere and len(_choices(fields[name])) != 1]
         grouped = {name for group in groups.values() for name in group}
-        first = [name for name in _FIRST if name in names and name not in grouped]
-        controls = {name: _make_field(name, fields[name], values[name]) for name in first}
-        more = [name for name in names if name not in grouped and name not in first]
+        more, controls = [name for name in names if name not in grouped], {}
         for title, group in {**groups, "More": more}.items():
             with gr.Accordion(title, open=False, elem_classes="rg-more"):
                 for name in (name for name in group if name in names):
                     controls[name] = _make_field(name, fields[name], values[name])
-                    helpers.extend(_make_helpers(name, help or {}))
+                    helpers.extend(_make_helpers(name, help))
         return controls
 
     return replace(_make_columns(usual, shown, make), helpers=helpers)

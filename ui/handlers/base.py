@@ -47,6 +47,8 @@ class Components:
     cards: gr.HTML
     prompt: gr.HTML
     notice: gr.HTML
+    useless: gr.HTML  # the same beside Run
+    words: gr.Accordion  # what the built-in model knows
     variants: gr.HTML
     run: gr.Button
     tries: gr.HTML
@@ -77,10 +79,16 @@ class Components:
         return [self.method, *(column for _, column in self.controls.columns)]
 
     @property
+    def model_shown(self) -> list[Any]:
+        """What says how far the chosen model is of use for the clip."""
+        return [self.notice, self.useless, self.words]
+
+    @property
     def session(self) -> list[Any]:
         """What shows a session, but for its fields."""
-        clip = [self.gallery, self.canvas, self.player, self.notice, self.live, self.result, self.losses]
-        return [*clip, self.progress, self.cards, self.prompt, self.addons, *self.method_shown]
+        clip = [self.gallery, self.canvas, self.player, self.live, self.result, self.losses]
+        words = [self.progress, self.cards, self.prompt, self.addons]
+        return [*clip, *self.model_shown, *words, *self.method_shown]
 
 
 class FieldValues(NamedTuple):

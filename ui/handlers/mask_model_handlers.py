@@ -23,8 +23,8 @@ from regrain.ui.server.worker import in_thread
 
 _TITLE = title_of(SUGGESTED.name)
 _NO_FOLDER = (
-    f"A published SAM masks real clips far better. Set {MODELS_VARIABLE} to a folder for models, and the "
-    "page can fetch one."
+    f"For better masks on real clips: start with {MODELS_VARIABLE}=/your/folder, then fetch {_TITLE} here "
+    f"({SUGGESTED.size / 1e6:.0f} MB)."
 )
 _fetching = threading.Lock()  # one at a time in the process, whoever asked
 

@@ -40,10 +40,9 @@ class ModelHandlers(Handlers):
         try:
             found = [self.hub.describe(words)] if "/" in words else self.hub.search(words)
         except Exception as error:
-            text = explain(error, "the hub could not be asked")
-            return self._hub(
-                "error", text if "/" in words else f"The hub gave no list. {_by_hand()}", shelf=shelf
-            )
+            said = explain(error, "the hub could not be asked")
+            text = said if "/" in words else f"The hub cannot be reached. {_by_hand()}"
+            return self._hub("error", text, shelf=shelf)
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
 
@@ -62,9 +61,8 @@ class ModelHandlers(Handlers):
             yield {self.parts.hub: self._hub("error", explain(error, "a model could not be fetched"))}
             return
         if stop.is_set():
-            yield {
-                self.parts.hub: self._hub("stopped", f"Stopped at {text}. Files that were complete are kept.")
-            }
+            text = f"Stopped at {text}. Files that were complete are kept."
+            yield {self.parts.hub: self._hub("stopped", text)}
         else:
             yield self._choose(id, "Fetched and chosen.")
 
@@ -82,7 +80,7 @@ class ModelHandlers(Handlers):
 
     def _choose(self, id: str, text: str) -> dict[Any, Any]:
         self.catalogue.add_model(id)
-        chosen = gr.Dropdown(choices=self.catalogue.models, value=id, visible=True)
+        chosen = gr.Dropdown(choices=self.catalogue.model_choices, value=id, visible=True)
         return {self.parts.hub: self._hub("done", text, id=id), self.parts.model: chosen}
 
     def add(self, event: gr.EventData) -> list[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -13,7 +12,6 @@ from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.forms.costs import Costs, planned
-from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
 
@@ -28,19 +26,18 @@ def choices(
     method: str,
     usual: Mapping[str, object],
     now: Mapping[str, object],
-    seconds: Callable[[int], float | None],
+    takes: Callable[[Mapping[str, int]], str],
 ) -> View:
     """The qualities of a method, and which one the settings are `now`.
 
-    `usual` are the parameters of a run with nothing given, `seconds` tells about how long so many steps take.
+    `usual` are the parameters of a run with nothing given, `takes` says how long one takes with some counts.
     """
     shown, chosen, params = [], "", METHODS[method].Params
     for name in QUALITIES:
         counts = params.scaled(usual, name)
         if all(now.get(key) == value for key, value in counts.items()):
             chosen = chosen or name
-        about = seconds(counts["steps"])
-        detail = f"{counts['steps']} steps" + (f", about {duration(about)}" if about else "")
+        detail = ", ".join(filter(None, (f"{counts['steps']} steps", takes(counts))))
         shown.append({"name": name, "title": name.capitalize(), "detail": detail, "hint": _HINTS[name]})
     return {"chosen": chosen, "qualities": shown}
 
@@ -59,12 +56,15 @@ class QualityHandlers(Handlers):
             model, method = self.catalogue.model(given.model), session.method
             now = self.catalogue.values(method, model, self.given_params(session, given))
             usual = self.catalogue.values(method, model, {})
-            asked = planned(session, model)
+            asked = planned(session, model, now)
         except EditingError:
             return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
-        seconds, steps = partial(self.costs.seconds, asked), now.get("steps")
-        takes = self.costs.view(asked, int(steps), session.opened) if steps else None
-        return {p.quality: choices(method, usual, now, seconds), p.tries: takes}
+
+        def takes(counts: Mapping[str, int]) -> str:
+            return self.costs.told(replace(asked, params={**now, **counts}))
+
+        shown = choices(method, usual, now, takes)
+        return {p.quality: shown, p.tries: self.costs.view(asked) if "steps" in now else None}
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,12 @@ from regrain.ui.results import result_views
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
+
+_NONSENSE = "Here the built-in model draws nonsense."
+_USELESS = {
+    "text": "The built-in model only draws picture-book scenes; here it draws nonsense. Masks work.",
+    "offers": True,
+}
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,17 @@ class MaskHandlers(Handlers):
         """A clip of the user's own was uploaded."""
         return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event_data(event))), model)
 
-    def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
-        """Its range was changed."""
-        return self._attempt(lambda: self.files.trim(page_of(request), event_data(event)), model)
+    def trim(self, event: gr.EventData, request: gr.Request, words: object) -> dict[Any, Any]:
+        """Its range was changed; words, settings and masks of frames that are still used stay."""
+        try:
+            self.described(request, words)
+            session, note = self.files.trim(page_of(request), event_data(event))
+        except StaleEvent:
+            return {self.parts.canvas: gr.skip()}
+        except Exception as error:
+            note = explain(error, "other frames could not be used", with_field=True)
+            return {self.parts.canvas: views.lost(note)}
+        return self._shown(session, note) | self._shared(session)
 
     def switch(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Another method was chosen."""
@@ -130,29 +145,41 @@ class MaskHandlers(Handlers):
         try:
             session, note = load()
         except Exception as error:
-            note = explain(error, "a clip could not be opened", with_field=True)
-            return {self.parts.canvas: views.lost(note)}
+            failed = explain(error, "a clip could not be opened", with_field=True)
+            return {self.parts.gallery: {"failed": failed, "time": time.time()}}
         return self.opened(session, note, model)
 
     def opened(self, session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
         """All that shows a session from its beginning; `name` is of an example."""
-        p, opened = self.parts, session.opened
+        opened = session.opened
         return {
-            p.gallery: views.gallery(self.catalogue.examples, name),
-            p.canvas: views.canvas(session, -1, note),
-            p.player: result_views.made_player(opened),
-            p.result: result_views.made_result(opened),
-            **dict.fromkeys((p.live, p.losses, p.progress)),
-            **self.cards(session),
+            self.parts.gallery: views.gallery(self.catalogue.examples, name),
+            **self._shown(session, note),
             **self.settings(replace(opened.request, method=session.method)),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),
         }
 
+    def _shown(self, session: Session, note: str) -> dict[Any, Any]:
+        """The clip, its masks and words, and no run."""
+        p, opened = self.parts, session.opened
+        return {
+            p.canvas: views.canvas(session, -1, note),
+            p.player: result_views.made_player(opened),
+            p.result: result_views.made_result(opened),
+            **dict.fromkeys((p.live, p.losses, p.progress)),
+            **self.cards(session),
+        }
+
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:
-        useless = not session.opened.drawn and model == BUILT_IN_MODEL
-        return {self.parts.notice: gr.HTML(visible=useless)}
+        p, built_in = self.parts, model == BUILT_IN_MODEL
+        said = _USELESS if built_in and not session.opened.drawn else None
+        return {
+            p.notice: said,
+            p.useless: said and {"text": _NONSENSE},
+            p.words: gr.Accordion(visible=built_in),
+        }
 
     def _filled(self, session: Session, model: object) -> dict[Any, Any]:
         """All controls as the model and the project have them."""

@@ -58,7 +58,7 @@ class RunHandlers(Handlers):
         try:
             session = self.described(request, words)
             self.catalogue.model(given.model)
-            turn = self.turns.enter(Visitor(page, address_of(request)))
+            turn = self.turns.enter(Visitor(page, address_of(request), away=lambda: self.visits.away(page)))
         except StaleEvent:
             return {self.parts.progress: gr.skip()}
         except EditingError as error:
@@ -190,6 +190,9 @@ class RunHandlers(Handlers):
         with closing(in_thread(lambda: self.jobs.run(job))) as items:
             for item in items:
                 if session.id != identity:  # nobody waits for this one
+                    return
+                if run.turn.ending and not run.over:
+                    yield {self.parts.progress: run_views.given_up(), self.parts.live: None}
                     return
                 run.turn.follow(item)
                 if isinstance(item, Stage) and item.name != "saving":

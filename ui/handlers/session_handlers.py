@@ -46,6 +46,13 @@ class SessionHandlers:
         _, *others = (getattr(field, "value", None) for field in self.masks.parts.fields)
         return {self.head: {"known": False}} | self.look(request, BUILT_IN_MODEL, *others)
 
+    def offer(self, event: gr.EventData) -> dict[Any, Any]:
+        """What another page of the same browser had, if that was closed and its own clip is still here."""
+        page = str(event_data(event).get("page"))
+        session = self.masks.visits.find(page)
+        kept = session and session.opened.own and self.masks.visits.has_left(page)
+        return {self.head: {"known": False, "offer": session.opened.title} if session and kept else gr.skip()}
+
     def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """All that a page had before it was reloaded, and what was typed there last."""
         p = self.masks.parts

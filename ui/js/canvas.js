@@ -148,6 +148,13 @@ const openClip = ({ editor, surface, line }, { id, clip }) => {
   showStage(clip.made ? "edit" : "masks");
 };
 
+// With all that stands around it; a clip of one's own is brought into view where columns are stacked.
+const settleStage = ({ editor, surface }) => {
+  surface.fit();
+  if (editor.clip.own && matchMedia("(max-width: 900px)").matches)
+    document.querySelector("#tabs").scrollIntoView({ block: "start" });
+};
+
 const showLost = (editor, note) => {
   Object.assign(editor, { pending: [], held: [], adding: 0 });
   editor.tracking = 0;
@@ -168,7 +175,10 @@ const showView = (parts, value, trigger) => {
     line.draw();
     return;
   }
-  if (fresh) askForCuts(editor, trigger);
+  if (fresh) {
+    askForCuts(editor, trigger);
+    requestAnimationFrame(() => settleStage(parts));
+  }
   editor.looking = 0;
   editor.look();
   const same = JSON.stringify(value.feathers) === JSON.stringify(editor.painted);

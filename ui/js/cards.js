@@ -7,7 +7,7 @@ import { makePrompts } from "./cards/prompts.js";
 
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
 const FIND = "Find the objects named in “The clip shows”, without a click";
-const EMPTY = "None yet. Click an object in the frame to make the first region.";
+const EMPTY = "No regions yet. Click a thing in the frame.";
 const REST = "Everything that no other region covers, such as the background";
 const OF_REGION = ["label", "name", "color", "source", "prompt", "negative", "margin", "strength"];
 
@@ -119,7 +119,7 @@ const addTaking = (deck, root, column, { add, rest }) => {
     root.hidden = !value;
     if (!value) return;
     add.disabled = Boolean(value.full);
-    deck.rest = value.rest ?? 0;
+    deck.rest = hub.rest = value.rest ?? 0;
     rest.hidden = Boolean(deck.rest);
     rest.disabled = add.disabled;
     // The words of an earlier run, or of before a reload, replace what was typed.

@@ -20,7 +20,10 @@ export function mount(element, props, trigger, watch) {
   const { node, fill, choose } = makeRow("Clips"),
     upload = makeUpload((file) => trigger("open", file)),
     own = makeOwn(upload.choose);
-  const mark = (clip) => (own.ariaPressed = Boolean(clip?.own));
+  const mark = (clip) => {
+    own.ariaPressed = Boolean(clip?.own);
+    node.classList.toggle("rg-folded", Boolean(clip?.own)); // to a line of names
+  };
   element.replaceChildren(node, ...upload.nodes);
   hub.on("clip", mark);
   hub.on("open", upload.choose);
@@ -30,7 +33,8 @@ export function mount(element, props, trigger, watch) {
     trigger("pick", { name });
   };
   let shown = "";
-  follow(props, watch, ({ items, chosen }) => {
+  follow(props, watch, ({ items, chosen, failed }) => {
+    if (failed) return upload.failed(failed);
     const names = JSON.stringify(items.map(({ name }) => name));
     if (names === shown) return choose(chosen); // the card that was pressed keeps the focus
     shown = names;

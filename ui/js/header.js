@@ -2,6 +2,8 @@ import { icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
 const KEPT = "regrain-dark",
+  PAGE = "regrain-page", // see head/connection.js
+  OWN = "regrain-own", // the page of this browser that last had a clip of one's own
   SERVER = "regrain-server";
 const PAUSE = 400; // milliseconds
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
@@ -37,6 +39,8 @@ const askBack = (value, trigger) => {
   const server = String(window.gradio_config.app_id), // another one after a restart
     gone = ![null, server].includes(sessionStorage.getItem(SERVER));
   sessionStorage.setItem(SERVER, server);
+  const own = localStorage.getItem(OWN);
+  if (own && own !== sessionStorage.getItem(PAGE)) trigger("offer", { page: own });
   if (value.known || gone) trigger("back", { gone, typed: JSON.parse(window.regrainDraft ?? null) });
   else hub.restored = true;
 };
@@ -45,7 +49,27 @@ const askBack = (value, trigger) => {
 const reloadAfterRestart = async () => {
   const { root, api_prefix: prefix, app_id: known } = window.gradio_config;
   const answer = await fetch(`${root}${prefix}/app_id`).catch(() => null);
-  if (answer?.ok && (await answer.json()).app_id !== known) location.reload();
+  hub.lost = !answer?.ok || (await answer.json()).app_id !== known;
+  if (answer?.ok && hub.lost) location.reload();
+};
+
+// Ask before work of one's own is left, unless the server has lost it; and know it again in another tab.
+const keepOwn = () => {
+  window.addEventListener("beforeunload", (event) => {
+    if (!hub.lost && (hub.clip?.own || hub.editor?.undo)) event.preventDefault();
+  });
+  hub.on("clip", ({ own }) => {
+    const page = sessionStorage.getItem(PAGE);
+    if (own) localStorage.setItem(OWN, page);
+    else if (localStorage.getItem(OWN) === page) localStorage.removeItem(OWN);
+  });
+};
+
+// Take the other page's name, and with it all that it had.
+const goOn = () => {
+  sessionStorage.setItem(PAGE, localStorage.getItem(OWN));
+  hub.lost = true; // nothing here is missed
+  location.reload();
 };
 
 // The switch between light and dark.
@@ -66,5 +90,9 @@ export function mount(element, props, trigger, watch) {
   keepFields(trigger);
   setInterval(() => trigger("here", {}), HERE);
   setInterval(reloadAfterRestart, RESTARTED);
-  follow(props, watch, (value) => askBack(value, trigger));
+  keepOwn();
+  follow(props, watch, (value) => {
+    if (value?.offer) hub.tell("offer", { title: value.offer, goOn });
+    else askBack(value, trigger);
+  });
 }

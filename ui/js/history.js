@@ -20,7 +20,8 @@ const makePicture = (run, ariaPressed, onclick) => {
   const about = { className: "rg-run-picture", type: "button", title: run.text, ariaPressed, onclick },
     picture = make("img", { src: run.picture, alt: "" });
   about.ariaLabel = `Show ${run.title}: ${run.text}`;
-  return make("button", about, picture, make("span", "rg-run-title", run.title));
+  const lines = ["title", "text", "facts"].map((part) => make("span", "rg-run-" + part, run[part]));
+  return make("button", about, picture, ...lines);
 };
 
 const makeLetters = (run, { pair, pick }) => {

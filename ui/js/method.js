@@ -1,10 +1,7 @@
 import { icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
-const useItem = ({ name, used, rarely }) => {
-  const text = used ? name + (rarely ? " (with Variation)" : "") : name + ": not used";
-  return make("li", used ? {} : "rg-unused", icon(used ? "yes" : "no"), make("span", {}, text));
-};
+const useItem = ({ name }) => make("li", {}, icon("yes"), make("span", {}, name));
 
 // Which method, what it does, and what of the page it uses.
 export function mount(element, props, trigger, watch) {
@@ -19,7 +16,7 @@ export function mount(element, props, trigger, watch) {
     pick.value = value.chosen;
     said.textContent = chosen.say;
     said.title = chosen.paper;
-    uses.replaceChildren(...chosen.uses.map(useItem));
+    uses.replaceChildren(...chosen.uses.filter(({ used }) => used).map(useItem));
     hub.method = chosen;
     hub.tell("method", chosen);
   });

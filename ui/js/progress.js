@@ -31,10 +31,14 @@ const drawLine = (line, value) => {
   line.replaceChildren(...(failed ? said.reverse() : said));
 };
 
-// A new run begins without marks; an error marks its field.
-const markFields = ({ asked, state, field, text }) => {
+// A new run begins without marks; an error marks its field, and goes away with what is written there.
+const markFields = async (root, { asked, state, field, text }) => {
   if (asked) clearWrong();
-  if (state === "error" && field) markWrong(field, text);
+  delete root.dataset.marked;
+  const node = state === "error" && field && (await markWrong(field, text));
+  if (!node) return;
+  root.dataset.marked = "true"; // on a small screen it is said there alone
+  node.addEventListener("input", () => (root.hidden = true), { once: true });
 };
 
 // How far the run is, and what went wrong.
@@ -62,7 +66,7 @@ export function mount(element, props, trigger, watch) {
     const now = value.state === "running" && !value.asked && value.stages.length > 0;
     if (now && !begun) showStage("edit");
     begun = now;
-    markFields(value);
+    markFields(root, value);
     drawStages(bars, value.stages);
     drawWindows(windows, value.windows);
     drawLine(line, value);

@@ -8,7 +8,7 @@ const FILES = {
   "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
   "report.json": ["Report", "All settings and figures of this run, as JSON"],
   "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
-  "project.zip": ["Project", "Clip, masks, prompts and settings, to open here again"],
+  "project.zip": ["Save", "Save this run with its clip, masks, words and settings, to open it here again"],
   "edited.gif": ["GIF", "An animated picture of at most 480 pixels a side; made when you press this"],
   "masks.zip": ["Masks", "The masks as indexed PNG files in a zip file; packed when you press this"],
 };

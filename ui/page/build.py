@@ -59,11 +59,12 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     first = next(iter(examples.values()), None)
     finder = "cuts" if tools.remark else "sam"
     start = Session(first.opened, finder) if first else None
+    made = ((e.request, e.opened.made.report) for e in examples.values() if e.opened.made)
     with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
         head = header()
         parts = lay_out(catalogue, start, tools)
         visits = SessionStore(first.opened if first else None, media, finder, ended=page.drop_session)
-        tracking, turns, costs = Tracking(visits, tools.propagate, tools.discover), RunQueue(), Costs()
+        tracking, turns, costs = Tracking(visits, tools.propagate, tools.discover), RunQueue(), Costs(made)
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         add_api(programs)  # before events of pages, some of which have the names of endpoints
@@ -94,6 +95,7 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     p = sessions.masks.parts
     page.load(sessions.arrive, None, [head, p.quality, p.tries], **FREE)
     head.here(sessions.here, None, None, **MANY)
+    head.offer(sessions.offer, None, head, **QUIET)
     head.keep(sessions.keep, p.fields, None, **MANY)
     restored = head.back(sessions.restore, None, [*p.session, *p.fields, p.history, p.run, p.stop], **FREE)
     filled = restored.then(sessions.refill, None, [p.progress, *p.fields], **FREE)
@@ -110,10 +112,10 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     changes = [
         p.gallery.pick(masks.choose, p.model, opened, **MANY),
         p.gallery.open(masks.load, p.model, opened, **QUIET, concurrency_limit=2),
-        p.canvas.trim(masks.trim, p.model, opened, **QUIET, concurrency_limit=2),
+        p.canvas.trim(masks.trim, p.cards, opened, **QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **MANY),
         p.method.choose(masks.switch, None, switched, **QUIET),
-        p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **QUIET),  # type: ignore[attr-defined]
+        p.model.change(masks.choose_model, p.model, [*p.model_shown, *p.controls.all], **QUIET),  # type: ignore[attr-defined]
     ]
     p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **MANY)
     p.canvas.scan(masks.scan, None, p.canvas, **MANY | {"concurrency_limit": 1})

@@ -29,14 +29,6 @@ from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
 
-_NOTICE = (
-    "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
-    "picture-book world, so its edits of real footage are meaningless. Clicks and tracking work, but make "
-    "more mistakes than on drawn clips: check the frames marked as uncertain. For a real edit, put a Stable "
-    "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
-    "and run it elsewhere with --model.</p>"
-)
-
 
 @dataclass(frozen=True)
 class Tools:
@@ -95,12 +87,11 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     chosen = start.method if start else next(iter(METHODS))
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
-    shelf = start.shelf if start else AdapterList()
-    quality = choices(chosen, usual[chosen], usual[chosen], lambda steps: None)
+    quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
     shown: dict[str, Any] = {
+        "notice": view("notice", elem_id="notice"),
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
-        "method": view("method", method_choice.choice(chosen), elem_id="method"),
-        "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
+        **_make_choices(catalogue, chosen, hub),
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
         ),
@@ -108,21 +99,31 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
         "controls": settings.make_fields_at_hand(usual, chosen),
         "prompt": view("prompt", views.prompts(start) if start else None, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
-        "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
-    shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
-    settled = _add_settings(catalogue, usual, chosen, start, hub)
+    settled = _add_settings(catalogue, usual, chosen, start)
     shown |= settled | {"controls": shown["controls"] | settled["controls"]}
-    _add_words(catalogue.groups)
+    shown["words"] = _add_words(catalogue.groups)
     # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         with gr.Row():
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+        shown["useless"] = view("notice", elem_id="useless")
         shown["tries"] = view("tries", elem_id="tries")
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
     return shown
+
+
+def _make_choices(catalogue: Catalogue, method: str, hub: Hub) -> dict[str, Any]:
+    with gr.Row(elem_classes="rg-choices"):
+        shown = view("method", method_choice.choice(method), elem_id="method")
+        choices = catalogue.model_choices
+        return {
+            "method": shown,
+            "model": gr.Dropdown(choices, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
+            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
+        }
 
 
 def _add_settings(
@@ -130,24 +131,24 @@ def _add_settings(
     usual: Mapping[str, Mapping[str, Any]],
     chosen: str,
     start: Session | None,
-    hub: Hub,
 ) -> dict[str, Any]:
     asked = start.opened.request if start else None
     added = [*asked.loras, *filter(None, [asked.motion])] if asked else []
     seed = asked.seed if asked else 0
-    help = {"control": control_view(catalogue.controls)}
+    help, shelf = {"control": control_view(catalogue.controls)}, start.shelf if start else AdapterList()
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-        return {
-            "model": gr.Dropdown(catalogue.models, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
-            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
+        shown = {
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue.addons, added), elem_id="addons"),
-            "controls": settings.make_fields(usual, chosen, help),
+            "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
+            "controls": settings.make_first_fields(usual, chosen),
             "seed": gr.Number(seed, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),
+            "variants": view("variants", {"count": 1}, elem_id="variants"),
         }
+        return shown | {"controls": shown["controls"] | settings.make_fields(usual, chosen, help)}
 
 
-def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
+def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:
     count = len({word for phrases in groups.values() for phrase in phrases for word in phrase.split()})
     note = (
         "The built-in model is small and draws a picture-book world. It knows only "
@@ -156,5 +157,7 @@ def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
         "minutes after you close it, or after an hour without use. Cached inversions stay on the server."
     )
     value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
-    with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
+    title, how = "What the built-in model knows", {"open": False, "elem_classes": "rg-fold"}
+    with gr.Accordion(title, elem_id="words", **how) as words:
         view("vocabulary", value)
+    return words

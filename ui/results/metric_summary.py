@@ -108,7 +108,7 @@ def _steady(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
     if error is None or own is None:
         return None
     times = max(error, _LEVEL) / max(own, _LEVEL)
-    text = f"It deviates from the motion {times:.1f} times as much as the source itself."
+    text = f"Its motion error is {times:.1f} times the source’s."
     if times <= STEADY:
         return "How steady", "As steady as the source", text, False
     if times <= FLICKERS:
@@ -128,7 +128,7 @@ def _placed(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
     lost = [name for name, (inside, outside) in shares.items() if inside < max(LOST, outside)]
     found = [name for name, (inside, _) in shares.items() if name not in lost and inside >= FOUND]
     text = "; ".join(f"{name} {100 * inside:.0f} %" for name, (inside, _) in shares.items())
-    text = f"Attention to its own words inside each mask: {text}."
+    text = f"Share of each region’s attention on its own words: {text}."
     if len(found) == len(shares):
         return "Did words find their place?", "Yes", text, False
     if lost:

@@ -113,7 +113,7 @@ def tuned_models(shelf: AdapterList, server: Mapping[str, Entry], method: str, p
     chosen = shelf.chosen
     return {
         "chosen": chosen.key if chosen else "",
-        "none": "None: tune on this clip first" if tunes(method) else "None: use the model as it is",
+        "none": "None: tune on this clip first" if tunes(method) else "None",
         "groups": [{"title": title, "entries": entries} for title, entries in groups.items()],
         "detail": _facts(chosen, tunes(method)) if chosen else "",
         "problem": shelf.note or problem,

@@ -74,7 +74,7 @@ def made_player(opened: ClipSession) -> View | None:
     how = ", ".join([*how, f"seed {request.seed}"])
     note = f"This result was made earlier with this example’s settings: {how}."
     shown = player(opened, [{"prompt": prompt, "path": path} for prompt, path in pairs])
-    return shown | {"caption": "Edited earlier", "note": f"{note} Run makes it anew."}
+    return shown | {"caption": "Edited earlier", "note": f"{note} Press Run to make it again."}
 
 
 def stem_of(opened: ClipSession, request: EditRequest) -> str:

@@ -13,6 +13,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
 from regrain.ui.forms import views
+from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.results import result_views
 from regrain.ui.results.jobs import RunJob, Saved, name_again
@@ -103,7 +104,7 @@ def remember(
     Returns:
         What the page shows of it: `player` and `result`.
     """
-    asked, outcome = variant.job.request, saved.finished.result
+    asked, outcome, report = variant.job.request, saved.finished.result, saved.finished.report
     stem, key = result_views.stem_of(opened, asked), secrets.token_hex(8)
     player = views.player(opened, views.edits(asked, saved.files), saved.files.get("reconstruction.mp4"))
     # The server tells browsers the name that a file has on disk.
@@ -115,13 +116,16 @@ def remember(
         player |= {"source": str(saved.source)}
     shown = {
         "player": player,
-        "result": result_views.result(outcome, saved.finished.report, asked, files, stem, key),
+        "result": result_views.result(outcome, report, asked, files, stem, key),
     }
-    title, text = METHODS[asked.method].title, str(saved.finished.report.get("prompt_used", ""))
+    title, text = METHODS[asked.method].title, str(report.get("prompt_used", ""))
     if uses(asked.method).seed != "never":
         title += f", seed {asked.seed}"
     picture = data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80)
-    run = PastRun(key, saved.folder, stem, title, text, picture, variant.choices)
+    frames, steps = len(asked.clip), report.get("params", {}).get("steps", {}).get("value")
+    parts = [f"{frames} frame{'s' if frames > 1 else ''}", *([f"{steps} steps"] if steps else [])]
+    facts = ", ".join([*parts, duration(sum(report.get("seconds", {}).values()))])
+    run = PastRun(key, saved.folder, stem, title, facts, text, picture, variant.choices)
     run.write(shown)
     for old in history.add(run):
         media.drop(old.folder)

@@ -14,6 +14,7 @@ from regrain.editing.recipe.events import Progress
 MAX_WAITING = 64  # runs of all visitors, the one that runs included
 PER_ADDRESS = 24  # of one network address: a class shares one
 PER_PROGRAM = 3  # of programs at one address: one runs, two wait
+GONE = 30.0  # seconds after which a visitor who is away makes room for others
 _REMEMBERED = 8  # runs whose mean length predicts the next
 
 
@@ -24,12 +25,19 @@ class Visitor:
     name: str  # the page's, or that of all programs at an address
     address: str  # network address
     most: int = 1  # runs this visitor may have at a time, waiting ones included
+    away: Callable[[], float] = lambda: 0.0  # for how many seconds
+
+    @property
+    def gone(self) -> bool:
+        """Whether others come first."""
+        return self.away() > GONE
 
 
 class RunQueue:
     """Hands out one turn at a time.
 
-    A visitor's second run comes after everybody's first; among equals, the first to come is first.
+    A visitor's second run comes after everybody's first; among equals, the first to come is first. Who has
+    gone comes last.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,7 +74,9 @@ class RunQueue:
             return turn
 
     def _take(self, ticket: Ticket) -> bool:
-        """Give the turn to a ticket if it is next; whether it has it."""
+        """Give the turn to a ticket if it is next; whether it has it. The run of who has gone is to end."""
+        if self._running and self._running.visitor.gone and not ticket.visitor.gone:
+            self._running.ending = True
         if self._running is None and ticket in self._waiting and self._order()[0] is ticket:
             self._waiting.remove(ticket)
             self._running, self._started, self._round = ticket, self._clock(), ticket.start
@@ -74,7 +84,7 @@ class RunQueue:
         return self._running is ticket
 
     def _order(self) -> list[Ticket]:
-        return sorted(self._waiting, key=lambda turn: turn.start)
+        return sorted(self._waiting, key=lambda turn: (turn.visitor.gone, turn.start))
 
     def _wait(self, ahead: int) -> float | None:
         """Seconds until so many runs, and the one that runs, are over."""

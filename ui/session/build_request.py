@@ -154,7 +154,7 @@ def region_errors(session: Session, method: str) -> Iterator[RequestError]:
     """What keeps a method from using the regions: none, two of one name, one without a mask, a long text."""
     regions, names = _regions(session, method), set()
     if not regions and uses(method).regions == "needed":
-        yield RequestError("regions", "No regions yet. Click an object in the frame.")
+        yield RequestError("regions", "No regions yet. Click a thing in the frame.")
     for region in regions:
         if region.name.casefold() in names:
             message = f"{shorten(region.name)} is used twice. Give each region its own."

@@ -30,12 +30,12 @@ class ClipFiles:
     def __init__(self, visits: SessionStore, media: Media) -> None:
         self.visits, self.media = visits, media
 
-    def begin(self, page: str, opened: ClipSession) -> Session:
-        """Begin anew on a clip; the files of the one before go."""
+    def begin(self, page: str, opened: ClipSession, anew: bool = True) -> Session:
+        """Begin anew on a clip, or go on with another part of it; the files of the one before go."""
         session = self.visits.get(page, opened)
         with session.lock:
             old = session.opened
-            session.open(opened, secrets.token_hex(8))
+            (session.open if anew else session.open_part)(opened, secrets.token_hex(8))
         if old is not opened:
             self.media.drop(old.folder)
         return session
@@ -73,7 +73,7 @@ class ClipFiles:
         except BaseException:
             self.media.drop(folder)
             raise
-        return self.begin(page, opened), note
+        return self.begin(page, opened, anew=not part), note
 
     def save(
         self, session: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str

@@ -195,9 +195,8 @@ def _usual_stride(clip: VideoClip) -> int:
 def _thinned(total: int, used: int, step: int) -> str:
     """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
     last = (used - 1) * step + 1
-    which = f"frames 1 to {last}" if step == 1 else f"every {ordinal(step)} frame from 1 to {last}"
-    note = f"This clip has {total} frames. To begin with, the page uses {used} of them: {which}."
-    return f"{note} Press Frames to choose others, up to {MAX_FRAMES}."
+    which = f"frames 1–{last}" if step == 1 else f"every {ordinal(step)} frame, 1–{last},"
+    return f"Using {which} of {total}. Choose others above."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:

@@ -50,6 +50,7 @@ class PastRun:
     folder: Path  # holds its files
     stem: str  # how names of its downloads begin
     title: str  # method and, where it matters, seed
+    facts: str  # steps and time
     text: str  # the prompt that was used
     picture: str  # its middle frame, a data URL
     choices: Choices  # what it was asked
@@ -128,7 +129,7 @@ class History:
 
     def view(self) -> View:
         """What the page shows of it."""
-        parts = ("key", "title", "text", "picture")
+        parts = ("key", "title", "facts", "text", "picture")
         runs = [{part: getattr(run, part) for part in parts} for run in self.runs]
         return {"shown": list(self.shown), "runs": runs}
 

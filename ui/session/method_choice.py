@@ -46,7 +46,7 @@ def seed_words(name: str) -> str:
     """What the seed does."""
     return {
         "always": "Each seed gives another result.",
-        "variation": "Used only where fresh noise is drawn, for example with Variation above 0.",
+        "variation": "One result per words; set Variation for others.",
         "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
     }[uses(name).seed]
 
@@ -73,6 +73,6 @@ def _described(method: Method) -> View:
             {"name": "regions", "used": does.regions != "ignored"},
             {"name": "clip description", "used": does.source_prompt},
             {"name": "several prompts", "used": does.several},
-            {"name": "seed", "used": does.seed != "never", "rarely": does.seed == "variation"},
+            {"name": "seed", "used": does.seed != "never"},
         ],
     }

@@ -22,6 +22,7 @@ from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.session.mask_models import usual_finder
 from regrain.ui.session.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 
+_OF_ALL_PARTS = ("source_prompt", "prompt", "negative_prompt", "method", "tracker", "fields")
 _KEPT_RUNS = 512  # run lengths of masks
 
 
@@ -77,6 +78,18 @@ class Session:
         self.changed = dict.fromkeys(range(len(opened.frames)), 0)
         self.acknowledged: deque[int] = deque(maxlen=32)
         self._run_lengths = lru_cache(_KEPT_RUNS)(partial(run_lengths, size=self.state.size))
+
+    def open_part(self, opened: ClipSession, identity: str) -> None:
+        """Go on with other frames of the same file: masks of those that stay, all words, undo."""
+        old, count = self.opened, len(opened.frames)
+        numbers = range(opened.start, opened.start + count * opened.stride, opened.stride)
+        used = enumerate(range(old.start, old.start + len(old.frames) * old.stride, old.stride))
+        places = {frame: numbers.index(number) for frame, number in used if number in numbers}
+        state, undo = self.state.on_frames(places, count), self._undo.on_frames(places, count)
+        same = {name: getattr(self, name) for name in _OF_ALL_PARTS}
+        self.open(opened, identity)
+        self.state, self._undo = state, undo
+        vars(self).update(same)
 
     def end(self) -> None:
         """Stop what goes on: tracking, a run."""

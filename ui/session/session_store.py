@@ -119,6 +119,13 @@ class SessionStore:
         known = self._pages.get(page)
         return known is None or known.left is not None
 
+    def away(self, page: str) -> float:
+        """Seconds since a page has left and said nothing; 0 while it is there."""
+        known = self._pages.get(page)
+        if known is None or known.left is None or known.heard > known.left:
+            return 0.0
+        return self._clock() - known.left
+
     def arrive(self, page: str, connection: str) -> Session | None:
         """A page is opened, or is there again; its session if it has one.
 

@@ -14,7 +14,7 @@ from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.request.region import TEXTS, Region, default_color
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
-from regrain.ui.session.layers import Mask, MaskLayer, mask_on
+from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, mask_on
 
 MAX_REGIONS, MAX_NAME, MAX_UNDO = 8, 40, 50
 MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not
@@ -143,6 +143,11 @@ class State:
         pairs = [(old, new) for old, new in pairs if old is not new]
         return [frame for frame in range(self.shape[0]) if any(old.differs(new, frame) for old, new in pairs)]
 
+    def on_frames(self, places: Mapping[int, int], count: int) -> State:
+        """The same regions on `count` other frames; masks of those that stay go to their `places`."""
+        layers = {label: _on_frames(layer, places, count) for label, layer in self.layers.items()}
+        return replace(self, shape=(count, *self.shape[1:]), layers=layers)
+
     # Tracking
 
     def to_track(self, only_untracked: bool = False) -> list[int]:
@@ -207,9 +212,31 @@ class Undo:
         """One operation taken back."""
         return Undo(self.past[:-1], (*self.future, now)), self.past[-1]
 
+    def on_frames(self, places: Mapping[int, int], count: int) -> Undo:
+        """All of them on other frames; see `State.on_frames`."""
+        return Undo(
+            *(tuple(one.on_frames(places, count) for one in each) for each in (self.past, self.future))
+        )
+
     def forth(self, now: State) -> tuple[Undo, State]:
         """One that was taken back done again."""
         return Undo((*self.past, now), self.future[:-1]), self.future[-1]
+
+
+def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:
+    """A layer on other frames; where some of them lack a mask, it is to be followed again."""
+    parts = {
+        name: {places[frame]: value for frame, value in getattr(layer, name).items() if frame in places}
+        for name in ("keys", "track", "score")
+    }
+    corrected = frozenset(places[frame] for frame in layer.corrected if frame in places)
+    moved = replace(layer, **parts, corrected=corrected, followed=frozenset())
+    if layer.rest or len({*moved.keys, *moved.track}) == count:
+        return moved
+    if moved.track and not moved.drawn:  # somewhere to follow it from
+        first = min(moved.track)
+        moved = replace(moved, keys={first: Key(found=moved.track[first], by=CLICKS)})
+    return replace(moved, corrected=frozenset(moved.drawn), partial=True)
 
 
 def _to_be_tracked(

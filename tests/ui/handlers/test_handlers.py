@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.handlers import run_handlers, tracking
@@ -17,6 +18,8 @@ from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.results.jobs import Jobs, RunJob, Saved
+from regrain.ui.results.variants import Variant
+from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
 
@@ -100,9 +103,34 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
 def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers, said):
     masks, _ = handlers
     event = SimpleNamespace(_data=said)
-    shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, "storybook")]
+    shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, None)]
     notes = [view["canvas"]["note"] for view in shown] + [
         view["note"] for view in masks.track(event, REQUEST)
     ]
     assert len(notes) == 3
     assert BROKEN not in " ".join(notes)
+
+
+def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
+    _, runs = handlers
+    visits, session = runs.visits, runs.visits.get("page")
+    now, visits._clock = [0.0], lambda: now[0]
+    asked = []
+
+    def refuse(visitor):
+        asked.append(visitor)
+        raise RequestError("queue", "It is full.")
+
+    begun = replace(runs, turns=SimpleNamespace(enter=refuse))
+    begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0)
+    runs = replace(runs, jobs=SimpleNamespace(run=lambda job: iter([Stage("editing")] * 5)))
+    turn = runs.turns.enter(*asked)
+    run, variant = RunThread(turn), Variant(RunJob(session.opened.request, "page"), None, 1, 1)
+    shown = runs._run(session, session.id, variant, run)
+    assert turn.wait(0)
+    assert next(shown)
+    visits.leave("page")
+    now[0] = GONE + 1
+    assert not runs.turns.enter(Visitor("other", "")).wait(0)
+    said = [changes["progress"]["text"] for changes in shown if "text" in changes["progress"]]
+    assert said[-1] == "Stopped: you were away, and others were waiting. Run again."

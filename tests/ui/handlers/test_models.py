@@ -122,9 +122,9 @@ def test_a_better_quality_does_more(method):
 
 def test_the_quality_is_the_one_whose_counts_are_set():
     usual = {"steps": 20}
-    assert choices("videograin", usual, {"steps": 20}, lambda _: None)["chosen"] == "standard"
-    assert choices("videograin", usual, {"steps": 21}, lambda _: None)["chosen"] == ""
-    shown = choices("videograin", usual, {"steps": 8}, lambda steps: steps * 2.0)
+    assert choices("videograin", usual, {"steps": 20}, lambda _: "")["chosen"] == "standard"
+    assert choices("videograin", usual, {"steps": 21}, lambda _: "")["chosen"] == ""
+    shown = choices("videograin", usual, {"steps": 8}, lambda counts: f"{2 * counts['steps']} s")
     assert shown["chosen"] == "draft"
-    details = [f"{steps} steps, about {2 * steps} s" for steps in (8, 20, 40)]
+    details = [f"{steps} steps, {2 * steps} s" for steps in (8, 20, 40)]
     assert [one["detail"] for one in shown["qualities"]] == details

@@ -29,6 +29,17 @@ test("no more frames are taken than the page allows", () => {
   assert.deepEqual([trim.withStride(all, 1).first, trim.withStride(all, 1).last], [0, 19]);
 });
 
+test("masks of frames that are not used any more would be lost", () => {
+  const clip = { start: 10, stride: 2, count: 8 }, // frames 10 to 24
+    lanes = { 1: "k999    ", 2: "       5" };
+  const lost = (first, last, stride) => trim.lostOf({ first, last, stride }, clip, lanes);
+  assert.deepEqual(
+    [lost(0, 59, 1), lost(10, 24, 2), lost(12, 24, 2), lost(0, 20, 1), lost(10, 24, 4)],
+    [0, 0, 1, 1, 3],
+  );
+  assert.equal(trim.lostOf({ first: 0, last: 1, stride: 1 }, clip, { 3: "99999999" }, 3), 0);
+});
+
 test("strides to choose from include the present one", () => {
   assert.deepEqual(trim.stridesOf({ stride: 7, total: 9 }), [1, 2, 3, 4, 5, 6, 7, 8]);
   assert.deepEqual(trim.stridesOf({ stride: 1, total: 1 }), [1]);

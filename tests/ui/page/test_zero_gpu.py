@@ -99,7 +99,9 @@ def test_seconds_follow_the_cost():
     short, long = request(params={"steps": 10}), request(params={"steps": 20})
     assert frame_passes(long) == 2 * frame_passes(short) == 20 * 4 * 4
     assert frame_passes(request(params={"steps": 10, "redraw": 0.5})) == (10 * 4 + 5 * 3) * 4
-    assert frame_passes(request(method="sdedit", params={"steps": 10})) == 10 * 2 * 4
+    assert frame_passes(request(method="sdedit", params={"steps": 10, "strength": 0.5})) == 5 * 2 * 4
+    seen = request(params={"steps": 10, "control": "canny=storybook/canny"})
+    assert frame_passes(seen) == 1.5 * frame_passes(short)
     tuned = request(method="tune_a_video", params={"steps": 10, "tune_steps": 100})
     assert frame_passes(tuned) > 100 * 4 * 3
     assert zero_gpu.run_seconds(short) <= zero_gpu.run_seconds(long) < zero_gpu.run_seconds(tuned)

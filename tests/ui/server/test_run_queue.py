@@ -7,7 +7,7 @@ import pytest
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.recipe.events import Progress
-from regrain.ui.server.run_queue import MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
+from regrain.ui.server.run_queue import GONE, MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
 
 
 def page(name, address="10.0.0.1"):
@@ -115,3 +115,23 @@ def test_waiting_ends_when_the_turn_comes():
     threading.Thread(target=lambda: second.wait(60) and came.set(), daemon=True).start()
     first.leave(finished=True)
     assert came.wait(30)
+
+
+def test_who_has_gone_makes_room_for_those_who_are_there():
+    away = {"x": 0.0, "y": 0.0, "z": 0.0}
+    turns = RunQueue()
+    enter = lambda name: turns.enter(Visitor(name, name, away=lambda: away[name]))  # noqa: E731
+    running, waiting, behind = map(enter, "xyz")
+    assert running.wait(0)
+    away |= {"x": GONE, "y": GONE + 1}  # one may only have lost the connection
+    assert not behind.wait(0)
+    assert not running.ending
+    assert behind.before()[0] == 1
+    away["x"] = GONE + 1
+    assert not waiting.wait(0)
+    assert not running.ending, "nobody is there who waits"
+    assert not behind.wait(0)
+    assert running.ending
+    running.leave()
+    assert not waiting.wait(0)
+    assert behind.wait(0)

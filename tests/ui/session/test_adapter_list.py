@@ -123,7 +123,7 @@ def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(shelf, medi
     shown = model_views.tuned_models(shelf, server, "videograin")
     entries = [{"key": key, "name": "walk", "own": False}]
     assert shown["groups"] == [{"title": "On this server", "entries": entries}]
-    assert shown["none"] == "None: use the model as it is"
+    assert shown["none"] == "None"
     assert model_views.tuned_models(shelf, server, "tune_a_video")["none"] == "None: tune on this clip first"
     with pytest.raises(RequestError):
         shelf.rename(key, "mine", media, "page")

@@ -25,7 +25,7 @@ CAT = Region("cat", 1, "a fox")
 
 def run(number, folder=None):
     request = asking(CAT)
-    return PastRun(str(number), folder, "clip", "VideoGrain", "", "", Choices.of(request, "", ""))
+    return PastRun(str(number), folder, "clip", "VideoGrain", "", "", "", Choices.of(request, "", ""))
 
 
 def test_the_oldest_runs_go():

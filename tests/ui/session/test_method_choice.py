@@ -119,15 +119,20 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
     assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)
 
 
+def all_fields(usual, shown):
+    """The fields as they follow each other on the page."""
+    first = settings.make_fields_at_hand(usual, shown) | settings.make_first_fields(usual, shown)
+    return first | settings.make_fields(usual, shown)
+
+
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
     usual = {name: settings.values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")}
     of = {name: lambda given, name=name: settings.values(name, tmp_path, given) for name in usual}
     with gr.Blocks():
-        controls = settings.make_fields(usual, "videograin")
+        controls = all_fields(usual, "videograin")
     assert dict(controls.columns)["videograin"].visible
     assert not dict(controls.columns)["whole"].visible
-    values = {name: [control.value for control in part.values()] for name, part in controls.fields.items()}
-    shown = [value for part in values.values() for value in part]
+    shown = [control.value for control in controls.all]
     assert controls.given("whole", shown, of["whole"], {}) == {}
     names = [*controls.fields["whole"]]
     for name, value in {"steps": 7.0, "style": "ink", "span": "[0.1, 0.5]", "spot": "[3, 4]"}.items():
@@ -149,7 +154,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
         return settings.values("fatezero", tmp_path, given)
 
     with gr.Blocks():
-        controls = settings.make_fields({"fatezero": of({})}, "fatezero")
+        controls = all_fields({"fatezero": of({})}, "fatezero")
     names = [*controls.fields["fatezero"]]
     presets = [{"preset": "attribute", "steps": 20, "guidance_scale": 4.0}, {"preset": "paper"}]
     for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
@@ -170,7 +175,7 @@ def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
     assert [settings.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [0.5, 0.5, 0.05]
     usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")}
     with gr.Blocks():
-        fields = settings.make_fields(usual, "")
+        fields = all_fields(usual, "sdedit")
     slider = fields.fields["vid2vid_zero"]["learning_rate"]
     assert (slider.value, slider.step) == (0.01, 0.001)
     (update,) = fields.fill("sdedit", {"steps": 400}).values()
@@ -184,23 +189,22 @@ def test_every_parameter_has_one_title_and_one_field(method):
     assert len({*titles}) == len(titles)
     usual = {method: METHODS[method].Params().model_dump()}
     with gr.Blocks() as page:
-        at_hand, others = settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
-    names = [*at_hand.fields.get(method, {}), *others.fields[method]]
+        made_fields = all_fields(usual, method)
+    names = [*made_fields.fields[method]]
     assert len(names) == len(set(names))
     assert method not in ("fresco", "sdedit") or names[0] == "strength"
     hidden = {"preview_every"} | ({"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set())
     assert {*names} == {*METHODS[method].Params.model_fields} - hidden
-    assert [*(at_hand | others).fields[method]] == names
     # A field that was made twice would be seen, and not read.
     made = list(page.blocks.values())
-    fields = {id(field) for field in (at_hand | others).all}
+    fields = {id(field) for field in made_fields.all}
     assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
 
 
 def two_methods():
     usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")}
     with gr.Blocks():
-        both = settings.make_fields_at_hand(usual, "videograin") | settings.make_fields(usual, "videograin")
+        both = all_fields(usual, "videograin")
     return usual, both
 
 
@@ -230,7 +234,7 @@ def test_columns_of_both_places_follow_the_method():
     _, both = two_methods()
     shown = [column.visible for column in both.show("fresco").values()]
     names = [name for name, _ in both.columns]
-    assert names == ["fresco", "videograin", "fresco", "videograin", "fresco"]
+    assert names == ["fresco", *["videograin", "fresco"] * 3]
     assert shown == [name == "fresco" for name in names]
     assert "window" in both.own("videograin")
     assert "frames_at_once" in both.own("fresco")

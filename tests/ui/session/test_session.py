@@ -537,3 +537,35 @@ def test_a_click_is_not_drawn_by_hand(session, tmp_path):
     again = Session(prepare("", "x", built(session), tmp_path / "x"))
     assert views.canvas(again)["lanes"] == {str(label): " c  k "}
     assert sorted(again.state.layer(label).drawn) == [1, 4]
+
+
+def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(session, open_clip):
+    label, rest = clicked(session, (1, 20), (4, 30)), session.add_rest()
+    for frame in (1, 2, 3, 4):
+        session.set_tracked(label, frame, session.state.mask(label, 1), 0.7)
+    session.describe({"source_prompt": "a cat", "regions": [{"label": label, "prompt": "a fox"}]})
+    session.method = "sdedit"
+    lanes = lambda: views.canvas(session)["lanes"]  # noqa: E731
+    shape = lambda count: (count, HEIGHT, WIDTH)  # noqa: E731
+    assert lanes()[str(label)] == " c77c "
+
+    def go_on(count, start=0, stride=1):
+        part = replace(open_clip(f"{start}-{stride}", shape(count)), start=start, stride=stride)
+        session.open_part(part, f"{start}-{stride}")
+
+    go_on(6, start=1)  # frames 1 to 6 of the file
+    assert lanes() == {str(label): "c77c  ", str(rest): "9" * 6}
+    assert session.state.mask(label, 3).sum() == 30 * HEIGHT
+    assert (session.source_prompt, session.state.regions[label].prompt) == ("a cat", "a fox")
+    assert (session.method, session.state.shape, session.rev) == ("sdedit", shape(6), 0)
+    assert session.state.to_track(only_untracked=True) == [label], "a run follows it to the new frames"
+    session.undo(), session.undo()  # the rest of the frame, the click on what is frame 3 now
+    assert (lanes(), session.can) == ({str(label): "c     "}, {"undo": True, "redo": True})
+    session.redo(), session.redo()
+
+    go_on(2, start=2, stride=1)  # none of those that a person made
+    assert lanes()[str(label)] == "77", "there is nothing to be followed"
+    go_on(3, start=1, stride=1)
+    assert lanes()[str(label)] == " c7", "it is followed from the first mask that is left"
+    go_on(2, start=5)
+    assert (lanes()[str(label)], session.state.regions[label].prompt) == ("  ", "a fox")

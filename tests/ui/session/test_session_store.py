@@ -39,8 +39,10 @@ def test_a_page_that_lost_its_connection_may_come_back(store, now):
     assert not visits.has_left("page")
     time.sleep(0.8)
     assert visits.get("page") is first
+    assert visits.away("page") == visits.away("nobody") == 0
     visits.leave("page", "again")
     now[0] += 0.4
+    assert visits.away("page") == pytest.approx(0.4)
     visits.keep("page")  # gradio goes on with what a closed page had asked, which does not bring it back
     until_forgotten(visits)  # though nothing was heard of it later
     assert first.stop.is_set()
@@ -72,6 +74,7 @@ def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now):
     now[0] += 0.4
     visits.here("page")
     visits.here("nobody")
+    assert visits.away("page") == 0
     time.sleep(0.8)
     assert len(visits) == 1
     assert page.used == 0  # so that an hour without use ends it all the same

@@ -66,11 +66,22 @@ const paint = (canvas, editor, tints) => {
   paintCursor(context, editor, unit);
 };
 
+const LANES = 44; // pixels of the timeline that come with two regions
+
+// An own clip is as high as the timeline below leaves room for; examples, and in stacked columns, half the screen.
+const roomFor = (stage, { own }) => {
+  if (!own || matchMedia("(max-width: 900px)").matches) return clamp(innerHeight * 0.52, 260, 620);
+  const box = stage.getBoundingClientRect(),
+    below = stage.parentElement.getBoundingClientRect().bottom - box.bottom;
+  const lanes = stage.parentElement.querySelectorAll(".rg-lane").length ? 0 : LANES;
+  return clamp(innerHeight - (box.top + scrollY) - below - lanes - 16, 220, 620);
+};
+
 // As large as there is room, as fine as the screen.
 const fit = (stage, canvas, editor) => {
   if (!editor.clip || !stage.clientWidth) return;
   const { width, height } = editor.clip,
-    tall = clamp(innerHeight * 0.52, 260, 620);
+    tall = roomFor(stage, editor.clip);
   editor.scale = Math.min(stage.clientWidth / width, tall / height);
   const [across, down] = [width * editor.scale, height * editor.scale],
     dots = Math.min(devicePixelRatio || 1, 2);

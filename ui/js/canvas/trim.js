@@ -3,6 +3,8 @@
 import { button, make } from "../shared/dom.js";
 import { fileUrl, hub, showStage } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
+import { makeQuestion } from "../shared/question.js";
+import { isMasked } from "./cells.js";
 
 const STRIDES = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 30, 60];
 
@@ -56,6 +58,14 @@ export const sayRange = (range, fps) => {
     how = range.stride > 1 ? `, every ${ordinal(range.stride)}` : "";
   return `${which}${how}: ${count} ${count === 1 ? "frame" : "frames"}, ${seconds.toFixed(1)} s`;
 };
+
+// How many frames with a mask are not among those of a range; `lanes` are by label, as in cells.js;
+// that of the rest of the frame is made of the others.
+export const lostOf = (range, { start, stride, count }, lanes, rest = 0) =>
+  Array.from({ length: count }, (_, i) => [i, start + i * stride])
+    .filter(([, at]) => at < range.first || at > range.last || (at - range.first) % range.stride)
+    .filter(([i]) => Object.keys(lanes).some((label) => Number(label) !== rest && isMasked(lanes[label][i])))
+    .length;
 
 const TRIM_STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 const TRIM_ENDS = { Home: -Infinity, End: Infinity };
@@ -138,14 +148,19 @@ export const makeTrim = () => {
     { track, picture } = makeTrimTrack(trim),
     { label, fill } = makeTrimStride(trim),
     said = make("p", { className: "rg-trim-said", role: "status" });
-  const take = () => {
-    const { first, stride } = trim.range;
+  const question = makeQuestion("Use these frames?", "Use these frames", "Keep the frames");
+  const take = async () => {
+    const { first, stride } = trim.range,
+      lost = lostOf(trim.range, hub.clip, hub.editor.lanes, hub.rest),
+      loss = `The masks of ${lost === 1 ? "one frame" : lost + " frames"} will be lost; Save keeps them in a file.`;
+    if (lost && !(await question.ask(loss))) return;
     hub.tell("trim", { start: first, stride, frames: countOf(trim.range) });
   };
-  const use = button("rg-tool", "Use these frames", take, "Masks of other frames are deleted"),
-    row = make("div", "rg-trim-row", said, label, use),
+  const use = button("rg-tool", "Use these frames", take, "Regions, words and masks of these frames stay"),
+    others = button("rg-link", "Choose others", () => hub.tell("trimming")),
+    row = make("div", "rg-trim-row", said, others, label, use),
     about = { className: "rg-trim", hidden: true, ariaLabel: "Frames of the file that are used" },
-    node = make("section", about, track, row);
+    node = make("section", about, track, row, question.node);
   trim.set = (range) => {
     trim.range = range;
     node.style.setProperty("--first", range.first / range.total);
@@ -153,8 +168,14 @@ export const makeTrim = () => {
     said.textContent = sayRange(range, trim.fps);
     tellTrim(trim);
   };
+  // To a line, which says what is used; to nothing, where that is all of the file.
+  const fold = (folded) => {
+    const { total, count, stride } = hub.clip;
+    node.classList.toggle("rg-folded", folded);
+    node.hidden = !total || (folded && total <= count * stride);
+  };
   hub.on("clip", (clip) => {
-    node.hidden = !clip.total || clip.total <= clip.count * clip.stride;
+    fold(true);
     if (!clip.total) return;
     trim.fps = clip.fps * clip.stride;
     trim.set(rangeOf(clip));
@@ -163,9 +184,10 @@ export const makeTrim = () => {
     if (clip.strip) picture.src = fileUrl(clip.strip);
   });
   hub.on("trimming", () => {
-    node.hidden = !node.hidden && document.body.dataset.stage === "masks";
+    const open = !node.hidden && !node.classList.contains("rg-folded");
+    fold(open && document.body.dataset.stage === "masks");
     showStage("masks");
-    if (!node.hidden) trim.handles[0].focus();
+    if (!node.classList.contains("rg-folded")) trim.handles[0].focus();
   });
   return node;
 };

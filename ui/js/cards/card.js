@@ -30,28 +30,36 @@ const makeEye = ({ label }) => {
   return eye;
 };
 
-const makeTools = (region, { move, act }) => {
+const tool = (picture, hint, press, data) => iconButton("rg-mini", picture, hint, press, "", { data });
+
+const makeTools = (region, { act }) => {
   const { label } = region;
-  const tool = (picture, hint, press, data) => iconButton("rg-mini", picture, hint, press, "", { data });
   return make(
     "div",
     "rg-card-tools",
     makeEye(region),
-    tool("up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
-    tool("down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
     tool("bin", "Delete this region", () => act("delete", label), { act: "delete" }),
   );
 };
 
 // What few regions need.
-const makeMore = (region, changed) =>
-  make(
+const makeMore = (region, { changed, move, rest }) => {
+  const { label, negative, strength } = region;
+  return make(
     "details",
-    { className: "rg-details", open: Boolean(region.negative) || region.strength < 1 },
+    { className: "rg-details", open: Boolean(negative) || strength < 1 },
     make("summary", {}, "More"),
+    label !== rest && makeMargin(region, changed),
     makeText(region, "negative", "Avoid", "e.g. blurry, a hat", changed),
     makeStrength(region, changed),
+    make(
+      "div",
+      "rg-card-order",
+      tool("up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
+      tool("down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
+    ),
   );
+};
 
 // `deck` is what the cards can do together: changed, move, act.
 export const makeCard = (region, deck) => {
@@ -64,8 +72,7 @@ export const makeCard = (region, deck) => {
     make("div", "rg-card-head", swatch, makeName(region, changed), makeTools(region, deck)),
     now,
     makeChange(region, now.querySelector("input"), changed),
-    ...(label === rest ? [] : [makeMargin(region, changed)]),
-    makeMore(region, changed),
+    makeMore(region, deck),
     make("p", "rg-covered"),
   );
   for (const kind of ["pointerdown", "focusin"])

@@ -9,8 +9,15 @@ const rove = (row, card) => {
   for (const one of cardsOf(row)) one.tabIndex = one === card ? 0 : -1;
 };
 
+const FIRST = 7; // cards that are shown before somebody looks for more
+
+const showAll = (row) => {
+  for (const card of cardsOf(row)) card.hidden = false;
+};
+
 const walk = (row, event) => {
   if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+  showAll(row);
   const cards = cardsOf(row),
     to = cards.indexOf(event.target.closest(".rg-gallery > *")) + KEYS[event.key];
   event.preventDefault();
@@ -20,8 +27,10 @@ const walk = (row, event) => {
 
 // Not a stop of the Tab key: the arrow keys go there.
 const makeScroller = (row, name, hint, by) => {
-  const scroll = () =>
+  const scroll = () => {
+    showAll(row);
     row.scrollBy({ left: by * row.clientWidth * 0.8, behavior: mayMove() ? "smooth" : "auto" });
+  };
   return iconButton("rg-tool rg-scroller rg-" + name, name, hint, scroll, "", { tabIndex: -1 });
 };
 
@@ -35,14 +44,16 @@ export const makeRow = (ariaLabel) => {
   const refresh = () => {
     const left = row.scrollWidth - row.clientWidth - row.scrollLeft;
     scrollers[0].hidden = row.scrollLeft < 8;
-    scrollers[1].hidden = left < 8;
+    scrollers[1].hidden = left < 8 && !row.lastChild?.hidden;
     node.dataset.more = [row.scrollLeft >= 8 && "before", left >= 8 && "after"].filter(Boolean).join(" ");
   };
   row.addEventListener("scroll", refresh, { passive: true });
+  row.addEventListener("scroll", () => showAll(row), { passive: true });
   row.addEventListener("keydown", (event) => walk(row, event));
   row.addEventListener("focusin", ({ target }) => rove(row, target.closest(".rg-gallery > *")));
   new ResizeObserver(refresh).observe(row);
   const fill = (cards) => {
+    cards.forEach((card, i) => (card.hidden = i >= FIRST));
     row.replaceChildren(...cards);
     rove(row, cards.find((card) => card.ariaPressed === "true") ?? cards[0]);
     refresh();

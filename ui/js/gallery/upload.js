@@ -1,6 +1,7 @@
 // A file of one's own: chosen or dropped, sent with its progress, opened by the server.
 import { button, make } from "../shared/dom.js";
 import { apiUrl, hub, openFile } from "../shared/hub.js";
+import { makeQuestion } from "../shared/question.js";
 
 const CLIP_MB = 100,
   PROJECT_MB = 400;
@@ -32,41 +33,32 @@ const tooLarge = ({ name, size }) => {
 };
 
 const makeLine = (onclick) => {
+  const goOn = button("rg-tool rg-small", "Go on");
   const text = make("p", { role: "status" }),
     bar = make("i", { ariaHidden: true }),
     cancel = button("rg-tool rg-small", "Cancel", onclick),
-    node = make("div", "rg-upload", text, bar, cancel);
+    node = make("div", "rg-upload", text, bar, cancel, goOn);
   const show = (state, words, share = 0) => {
     node.dataset.state = state;
     text.textContent = words;
     bar.style.setProperty("--share", share);
     bar.hidden = !["sending", "opening"].includes(state);
     cancel.hidden = state !== "sending";
+    goOn.hidden = state !== "offer";
   };
   show("idle", CONSENT);
+  hub.on("offer", (offer) => {
+    goOn.onclick = offer.goOn;
+    show("offer", `Go on with ${offer.title}?`);
+  });
   return { node, show };
 };
 
-// Resolves to whether the clip that is open may go.
-const makeQuestion = () => {
-  const text = make("p"),
-    choice = (value, words) => make("button", { className: "rg-tool", value }, words),
-    choices = [choice("yes", "Open the new one"), choice("no", "Keep this one")],
-    row = make("form", { className: "rg-files", method: "dialog" }, ...choices),
-    about = { className: "rg-help rg-ask", ariaLabel: "Replace the clip?" },
-    node = make("dialog", about, text, row);
-  const ask = (name) => {
-    const { clip } = hub;
-    if (!clip?.own) return Promise.resolve(true);
-    const loss = "Its masks and words will be lost; Save keeps them in a file.";
-    text.textContent = `Open “${name}” in place of “${clip.title}”? ${loss}`;
-    node.returnValue = "";
-    node.showModal();
-    return new Promise((done) =>
-      node.addEventListener("close", () => done(node.returnValue === "yes"), { once: true }),
-    );
-  };
-  return { node, ask };
+// Whether the clip that is open may go.
+const mayReplace = async (question, name) => {
+  const { clip } = hub,
+    loss = "Its masks and words will be lost; Save keeps them in a file.";
+  return !clip?.own || question.ask(`Open “${name}” in place of “${clip.title}”? ${loss}`);
 };
 
 // Whether a zip file holds a project: the names of what it holds stand at its end.
@@ -102,7 +94,7 @@ const addDropping = (root, take) => {
 export const makeUpload = (open) => {
   const field = make("input", { type: "file", id: "upload", accept: ACCEPTED, hidden: true }),
     line = makeLine(() => request?.abort()),
-    question = makeQuestion();
+    question = makeQuestion("Replace the clip?", "Open the new one", "Keep this one");
   let request = null,
     left = "";
   const failed = (words) => line.show(words ? "failed" : "idle", words || CONSENT);
@@ -121,7 +113,7 @@ export const makeUpload = (open) => {
     });
   };
   const take = async (file, ...others) => {
-    if (!(await question.ask(file.name))) return;
+    if (!(await mayReplace(question, file.name))) return;
     left = others.map(({ name }) => `“${name}”`).join(", ");
     send(file);
   };
@@ -135,5 +127,5 @@ export const makeUpload = (open) => {
       line.show("idle", left ? `${left} was left out: the page edits one clip at a time.` : CONSENT);
       left = "";
     });
-  return { nodes: [field, line.node, question.node], choose: () => field.click() };
+  return { nodes: [field, line.node, question.node], choose: () => field.click(), failed };
 };

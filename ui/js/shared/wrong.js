@@ -17,7 +17,7 @@ const FIELDS = {
   seed: "#seed input",
   adapter: ".rg-models select",
 };
-const FOLDED = ["params", "model", "loras", "motion", "seed"];
+const FOLDED = ["params", "loras", "motion", "seed", "adapter"];
 const CLOSED = ":is(.rg-fold, .rg-more) > button.label-wrap:not(.open)";
 const INPUTS = "textarea, select, input:not([type=range])";
 
@@ -112,12 +112,20 @@ const bringIntoView = (node) => {
   node.focus({ preventScroll: true });
 };
 
+// Unfold a field and go there; whether the page has it.
+export const goTo = async (field) => {
+  const node = await unfoldTo(field);
+  if (node) bringIntoView(node);
+  return Boolean(node);
+};
+
 // Mark a field, by the name Python gives it, where the page has it.
-// `focus`: go there, as when Run was pressed; false while somebody types elsewhere.
+// `focus`: go there, as when Run was pressed; false while somebody types elsewhere. Returns the field, if there is one.
 export const markWrong = async (field, message, focus = true) => {
   const folded = FOLDED.includes(field.split(".")[0]);
   const node = focus && folded ? await unfoldTo(field) : fieldOf(field);
-  if (!node) return;
+  if (!node) return null;
   mark(node, message);
   if (focus) bringIntoView(node);
+  return node;
 };
