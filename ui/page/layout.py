@@ -141,7 +141,7 @@ def _add_settings(
             "loras": gr.State([*added]),
             "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
             "controls": settings.make_fields(usual, chosen, help),
-            "seed": gr.Number(seed, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),
+            "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
         }
 
 
