@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from regrain.editing.recipe.events import Stage
+from regrain.masks.draw import BrushStroke
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.handlers import run_handlers, tracking
 from regrain.ui.handlers.base import BROKEN
@@ -18,6 +19,7 @@ from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.results.jobs import Jobs, RunJob, Saved
 from regrain.ui.server.runs import RunThread
+from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
 
 REQUEST = SimpleNamespace(session_hash="page")
@@ -82,6 +84,22 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
     assert runs.stop(REQUEST) == {"progress": gr.skip()}
     assert "kept, without figures" in [shown["progress"] for shown in steps][-1]["text"]
     assert run.skipped
+
+
+def test_undo_leads_to_the_frame_that_it_changes(handlers):
+    masks, _ = handlers
+    session = masks.visits.get("page")
+    frame = len(session.opened.frames) - 1
+    mask_edits.add_edit(session, session.add_region(), frame, BrushStroke(((5, 5),), 3))
+
+    def undone(at, act="undo"):
+        data = {"id": session.id, "have": session.rev, "act": act, "frame": at}
+        return masks.masking.act("page", data)[0].get("go")
+
+    assert frame > 0
+    assert undone(0) == frame
+    assert undone(0, "redo") == frame
+    assert undone(frame) is None
 
 
 def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
