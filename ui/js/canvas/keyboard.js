@@ -100,7 +100,8 @@ export const listenToKeys = (editor, root, canvas, showHelp) => {
     let act = null;
     if (commands && "zy".includes(key))
       act = () => editor.ask(event.shiftKey || key === "y" ? "redo" : "undo");
-    else if (!commands && (typed || !event.altKey) && editor.clip) act = actOf(editor, canvas, keys, event, key);
+    else if (!commands && (typed || !event.altKey) && editor.clip)
+      act = actOf(editor, canvas, keys, event, key);
     if (!act) return;
     event.preventDefault();
     act();

@@ -50,7 +50,8 @@ const makeLine = (onclick) => {
 // Resolves to whether the clip that is open may go.
 const makeQuestion = () => {
   const text = make("p"),
-    choice = (value, words) => make("button", { className: "rg-tool", value, autofocus: value === "no" }, words),
+    choice = (value, words) =>
+      make("button", { className: "rg-tool", value, autofocus: value === "no" }, words),
     choices = [choice("yes", "Open the new one"), choice("no", "Keep this one")],
     row = make("form", { className: "rg-files", method: "dialog" }, ...choices),
     about = { className: "rg-help rg-ask", ariaLabel: "Replace the clip?" },
