@@ -121,6 +121,7 @@ def remember(
     if uses(asked.method).seed != "never":
         title += f", seed {asked.seed}"
     picture = data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80)
+    title += ", try" if opened.attempt else ""
     run = PastRun(key, saved.folder, stem, title, text, picture, variant.choices)
     run.write(shown)
     for old in history.add(run):
