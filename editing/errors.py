@@ -16,6 +16,7 @@ Bugs stay ordinary exceptions.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, get_args
@@ -159,9 +160,12 @@ def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
     field = _follow(model, detail["loc"])[1]
     if field is None:
         return "a number"
-    whole = int in (field.annotation, *get_args(field.annotation))
+    kinds = field.annotation, *get_args(field.annotation)  # a kind that may be missing has limits of its own
+    whole = any(int in (kind, getattr(kind, "__origin__", None)) for kind in kinds)
+    own = [getattr(info, "metadata", ()) for kind in kinds for info in getattr(kind, "__metadata__", ())]
+    limits = [*field.metadata, *itertools.chain(*own)]
     low, high = (
-        next((getattr(part, bound) for part in field.metadata if hasattr(part, bound)), None)
+        next((getattr(part, bound) for part in limits if hasattr(part, bound)), None)
         for bound in ("ge", "le")
     )
     noun = "a whole number" if whole else "a number"

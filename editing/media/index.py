@@ -83,11 +83,13 @@ class Facts:
         has_audio: Whether there is sound that can be decoded.
         comment: The comment; "" without one.
         pixel: Width of a pixel over its height.
+        lacking: How many of its frames are not in the file, whose end was cut off.
     """
 
     has_audio: bool
     comment: str
     pixel: Fraction
+    lacking: int = 0
 
 
 def open_video(path: Path) -> av.container.InputContainer:
@@ -169,6 +171,7 @@ def read_index(path: Path) -> tuple[Index, Facts]:
             has_audio=any(stream.codec_context for stream in container.streams.audio),
             comment={key.lower(): value for key, value in container.metadata.items()}.get("comment", ""),
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
+            lacking=max(0, stream.frames - len(packets)),
         )
     shown = [packet for packet in packets if packet.is_shown]
     if not shown:

@@ -203,10 +203,8 @@ def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
     """The masks in a folder, one per frame, after checking their headers."""
     files = _pictures(path)
     if len(files) != frames:
-        raise MaskError(
-            "masks",
-            f"{path.name!r} has {len(files)} masks, but the clip uses {frames} frames. Add one per frame.",
-        )
+        has = f"{path.name!r} has {len(files)} mask{'s' * (len(files) != 1)}"
+        raise MaskError("masks", f"{has}, but the clip uses {frames} frames. Add one per frame.")
     for file in files:
         with _open_mask(file, size):
             pass

@@ -43,6 +43,11 @@ class VideoClip:
             self.warnings.append(
                 f"{shorten(path.name)} has colours in a rare form; they may be a little off."
             )
+        if facts.lacking > 1:  # some AVI files count one too many
+            self.warnings.append(
+                f"{shorten(path.name)} is cut off: it has {index.count} frames, "
+                f"and {facts.lacking} are missing."
+            )
         check_size(_square(first.width, first.height, self._pixel))  # before it is made
         self.size = _upright(first, self._pixel).shape[1::-1]
         self.tags = _tags_of(first)

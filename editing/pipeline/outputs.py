@@ -111,7 +111,7 @@ def write_whole(
     whole = open_clip(stretch.path)
     start, stop = stretch.start, stretch.start + len(stretch)
     around = frames_of(whole)
-    scaled = {"size": list(size)} if size and size != whole.size else {}
+    scaled: dict[str, object] = {"size": list(size)} if size and size != whole.size else {}
     before, after = (map(around.__getitem__, span) for span in (range(start), range(stop, len(whole))))
     frames = chain(before, edited, after)
     if size and scaled:

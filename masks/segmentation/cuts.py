@@ -203,11 +203,7 @@ def correct(scene: Scene, seeds: Seeds, so_far: Soft, new: Seeds) -> Soft:
         for number in range(1, count):
             spot = numbers == number
             if ((soft > 0.5) != inside)[spot].mean() > 0.5:
-                depth = float(signed_distance((soft > 0.5) | spot)[spot].max())
-                if not inside and depth > _MIDDLE * signed_distance(soft > 0.5).max():
-                    soft = _divided(scene, seeds, soft, spot, depth)
-                else:
-                    soft = _corrected(scene, seeds, soft, spot, inside)
+                soft = _corrected(scene, seeds, soft, spot, inside)
     return soft
 
 
@@ -227,9 +223,11 @@ def _divided(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, depth: float)
 def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool) -> Soft:
     """Correct one mistake: of several sizes the one whose new outline lies on the strongest edges."""
     side = (so_far > 0.5) != inside  # where the mistake may be
+    depth = float(signed_distance(side | spot)[spot].max())
+    if not inside and depth > _MIDDLE * signed_distance(side).max():
+        return _divided(scene, seeds, so_far, spot, depth)
     cost = (1 + 6 * (scene.edges + 0.7 * scene.shifts) / 3).astype(np.float32)
     far = distance(spot, cost)
-    depth = float(signed_distance(side | spot)[spot].max())
     best, chosen = -np.inf, so_far
     for radius in _RADII:
         reach = radius * scene.shape[0]

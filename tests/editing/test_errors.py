@@ -1,4 +1,5 @@
 import pickle
+from typing import Annotated
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -56,6 +57,7 @@ def test_a_choice_of_types_is_named_by_its_key_alone(value, said):
 
 class Outer(BaseModel):
     regions: list[Inner] = []
+    frames: Annotated[int, Field(ge=1, le=9)] | None = None
 
 
 def complaint(content):
@@ -69,6 +71,11 @@ def test_unknown_key_is_named_with_what_is_allowed_there():
     assert error.field == "p.regions.1.strenght"
     assert "Unknown key" in error.message
     assert "Did you mean 'strength'?" in error.message
+
+
+def test_a_value_that_may_be_missing_has_its_limits():
+    for given in (0, 10):
+        assert complaint({"frames": given}).message == f"Expected a whole number from 1 to 9, got {given!r}."
 
 
 def test_bad_value_is_shown_and_cut():

@@ -72,6 +72,8 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
     root = get_blocks_context()
     for component, schema in zip(root.fns[made["id"]].inputs, properties.values(), strict=True):  # type: ignore[union-attr]
         component._api_info = schema  # gradio knows no types but Python's
+        if "examples" in schema:  # for the program that its page about the API lists
+            component.example_payload = lambda shown=schema["examples"][0]: shown
 
 
 def _properties(arguments: type[Arguments]) -> dict[str, dict[str, Any]]:

@@ -46,6 +46,11 @@ def _same_as(model: type[BaseModel], name: str) -> Any:
     return model.model_fields[name]
 
 
+def _file(name: str) -> dict[str, Any]:
+    """A file as an example of what is sent."""
+    return {"path": name, "meta": {"_type": "gradio.FileData"}}
+
+
 # All that clients need; MCP would ask for the rest.
 _FILE = WithJsonSchema({k: v for k, v in python_type_to_json_schema(FileData).items() if k != "required"})
 Upload = Annotated[Path, BeforeValidator(_arrived), _FILE]
@@ -96,7 +101,9 @@ class EditedRegion(ClickedRegion):
 class OfVideo(Arguments):
     """Which frames of a video are used, and who makes its masks."""
 
-    video: Upload = Field(description="The video: mp4, mov, webm, mkv, avi or gif.")
+    video: Upload = Field(
+        description="The video: mp4, mov, webm, mkv, avi or gif.", examples=[_file("clip.mp4")]
+    )
     start: Frame | None = Field(None, description="First frame used, from 0.")
     stride: Count | None = Field(None, description="Use every stride-th frame.")
     frames: Count | None = Field(
@@ -134,14 +141,19 @@ class TrackVideo(OfVideo):
     """Arguments of `track`."""
 
     regions: list[ClickedRegion] = Field(
-        min_length=1, max_length=MAX_REGIONS, description="The objects, each with clicks on it."
+        min_length=1,
+        max_length=MAX_REGIONS,
+        description="The objects, each with clicks on it.",
+        examples=[[{"clicks": [{"x": 100, "y": 100}]}]],
     )
 
 
 class SegmentImage(Arguments):
     """Arguments of `segment`."""
 
-    image: Upload = Field(description="A picture; or a video, of which one frame is taken.")
+    image: Upload = Field(
+        description="A picture; or a video, of which one frame is taken.", examples=[_file("picture.png")]
+    )
     clicks: list[Click] = Field([], max_length=MAX_POINTS, description="Points on the object.")
     box: list[Pixels] = Field(
         [], max_length=4, description="Left, top, right and bottom around the object, in pixels; optional."
@@ -153,7 +165,7 @@ class SegmentImage(Arguments):
 class EditExample(Arguments):
     """Arguments of `edit_example`."""
 
-    example: str = Field(description="Name of an example project, such as 01_two_animals.")
+    example: str = Field(description="Name of an example project.", examples=["01_two_animals"])
     prompts: str = Field(
         "{}",
         description="JSON object: names of regions, and what each should become. The others keep the "

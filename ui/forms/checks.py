@@ -190,6 +190,9 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
         if not region.prompt.strip() or not session.source_prompt.strip():
             continue
         words = region.prompt.strip()[:60]
+        if words.casefold() == region.source.strip().casefold():
+            shown = f"“{words}” is what it is now, so nothing changes."
+            yield Diagnostic(f"regions.{region.name}.prompt", shown, kind="hint")
         if not region.source.strip():
             message = f"Say what it is now. Without that, “{words}” is only added to the prompt."
         elif region.label in missing:

@@ -231,8 +231,7 @@ def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
     low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
     high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
     if low is None or high is None or high > _MAX_SLIDER:
-        whole = {"precision": 0} if field.annotation is int else {}
-        return gr.Number(value, **whole, **texts)  # what is out of range is said by the checks
+        return gr.Number(value, **texts)  # what is out of range is said by the checks
     top = max(_REACH.get(name, high), value)
     step = 1 if field.annotation is int else slider_step(high, value)
     return gr.Slider(low, top, value=value, step=step, **texts)

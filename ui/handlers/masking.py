@@ -78,6 +78,9 @@ class Masking:
             note = None  # the note before stays
         wanted = _wanted(session, data)
         view = views.canvas(session, data["have"], note, alarm, session.shown, wanted)
+        if data.get("act") in ("undo", "redo"):  # the page goes to where something changed
+            changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
+            view |= {} if session.shown in changed or not changed else {"go": min(changed)}
         return view, session if before != list(session.state.regions) else None
 
     def _do(self, session: Session, data: Data) -> tuple[str | None, bool]:

@@ -18,6 +18,7 @@ const listenOnce = () => {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
+    if (document.querySelector("dialog[open]")) return; // a question is open
     document.querySelector("#run")?.click();
   });
 };

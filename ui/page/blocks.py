@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import BlockFunction
+from gradio_client.utils import is_file_obj_with_meta
 
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
@@ -26,6 +30,17 @@ class Page(gr.Blocks):
         if holder := getattr(self, "state_holder", None):  # once the page is served
             holder.session_data.pop(session, None)
             holder.time_last_used.pop(session, None)
+
+    @property
+    def mcp_server_obj(self) -> Any:
+        """Gradio's server of MCP tools, once the page is served."""
+        return self.__dict__.get("mcp_server_obj")
+
+    @mcp_server_obj.setter
+    def mcp_server_obj(self, server: Any) -> None:
+        if server:
+            server.postprocess_output_data = partial(_as_json, server.postprocess_output_data)
+        self.__dict__["mcp_server_obj"] = server
 
     async def preprocess_data(self, block_fn: BlockFunction, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; values that a component cannot hold are refused in one line."""
@@ -49,3 +64,8 @@ class Page(gr.Blocks):
         except Exception:
             log.exception("an event failed")
             raise Refused(BROKEN) from None
+
+
+def _as_json(tell: Callable[[list[Any], str], Any], answers: list[Any], root: str) -> Any:
+    """What a tool of MCP tells: `tell` would write objects as Python does."""
+    return tell([one if is_file_obj_with_meta(one) else json.dumps(one) for one in answers], root)

@@ -142,7 +142,7 @@ def _add_settings(
             "addons": view("addons", addons_view(catalogue.addons, added), elem_id="addons"),
             "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
             "controls": settings.make_first_fields(usual, chosen),
-            "seed": gr.Number(seed, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),
+            "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
             "variants": view("variants", {"count": 1}, elem_id="variants"),
         }
         return shown | {"controls": shown["controls"] | settings.make_fields(usual, chosen, help)}

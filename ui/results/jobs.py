@@ -119,7 +119,7 @@ def name_again(file: Path, path: Path) -> Path:
 def stretch_of(opened: ClipSession) -> VideoClip | None:
     """The stretch of one's own file that is edited, if the edit can be put back into the file."""
     used = len(opened.request.clip)
-    if opened.file is None or opened.stride != 1 or opened.attempt or not used < opened.total <= MAX_WHOLE:
+    if opened.file is None or opened.stride != 1 or not used < opened.total <= MAX_WHOLE:
         return None
     return VideoClip(opened.file, opened.start, 1, used)
 

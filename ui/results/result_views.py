@@ -80,7 +80,8 @@ def made_player(opened: ClipSession) -> View | None:
 def stem_of(opened: ClipSession, request: EditRequest) -> str:
     """What a person tells a run's files by: clip, method and, where it matters, seed."""
     clip = opened.name or Path(opened.title).stem
-    parts = [clip, request.method, *([f"seed{request.seed}"] if uses(request.method).seed != "never" else [])]
+    parts = [clip, request.method, *(["try"] if opened.attempt else [])]
+    parts += [f"seed{request.seed}"] if uses(request.method).seed != "never" else []
     (stem,) = file_names(["-".join(parts)]).values()
     return stem
 

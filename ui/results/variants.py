@@ -122,6 +122,7 @@ def remember(
     if uses(asked.method).seed != "never":
         title += f", seed {asked.seed}"
     picture = data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80)
+    title += ", try" if opened.attempt else ""
     frames, steps = len(asked.clip), report.get("params", {}).get("steps", {}).get("value")
     parts = [f"{frames} frame{'s' if frames > 1 else ''}", *([f"{steps} steps"] if steps else [])]
     facts = ", ".join([*parts, duration(sum(report.get("seconds", {}).values()))])

@@ -257,3 +257,16 @@ def test_resize_averages_down_and_is_smooth_up():
     assert np.abs(small - frames.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))).max() <= 0.5
     assert resize(frames, (8, 8)) is frames
     assert resize(frames, (12, 20)).shape == (2, 20, 12, 3)
+
+
+def test_a_file_whose_end_is_cut_off_says_so(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "whole.mp4", noise, Fraction(30))
+    assert open_clip(tmp_path / "whole.mp4").warnings == []
+    content = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
+    clip = open_clip(tmp_path / "cut.mp4")
+    assert 20 < len(clip) < 40
+    assert clip.warnings == [
+        f"'cut.mp4' is cut off: it has {len(clip)} frames, and {60 - len(clip)} are missing."
+    ]

@@ -100,7 +100,7 @@ def test_parameters_that_cannot_be_read_or_are_outside_the_clip_are_named(sessio
 
 
 def test_several_wrong_settings_are_all_named_and_the_uppermost_field_comes_first(session):
-    assert "seed" in said(look(session, seed=-1))
+    assert all("seed" in said(look(session, seed=seed)) for seed in (-1, 1.5))
     describe(session, 2, prompt="a robat")
     session.source_prompt = "a dogg and a panda jump"
     remarks = look(session, keyframes="x", cuts="x")
@@ -116,6 +116,11 @@ def test_what_is_only_missing_is_said_when_a_run_is_wanted(session):
     pressed = checks.view(remarks, 1)
     assert pressed["focus"] == "regions.left.prompt"
     assert len(pressed["remarks"]) == 1
+
+
+def test_words_that_change_nothing_are_hinted_at(session):
+    describe(session, 1, source="a Dog", prompt="a dog ")
+    assert "nothing changes" in said(look(session))["regions.left.prompt"][1]
 
 
 def test_a_hint_does_not_keep_a_run_from_beginning(session):

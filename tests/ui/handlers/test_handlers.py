@@ -10,6 +10,7 @@ import pytest
 
 from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage
+from regrain.masks.draw import BrushStroke
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.handlers import run_handlers, tracking
 from regrain.ui.handlers.base import BROKEN
@@ -21,6 +22,7 @@ from regrain.ui.results.jobs import Jobs, RunJob, Saved
 from regrain.ui.results.variants import Variant
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
+from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
 
 REQUEST = SimpleNamespace(session_hash="page")
@@ -85,6 +87,22 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
     assert runs.stop(REQUEST) == {"progress": gr.skip()}
     assert "kept, without figures" in [shown["progress"] for shown in steps][-1]["text"]
     assert run.skipped
+
+
+def test_undo_leads_to_the_frame_that_it_changes(handlers):
+    masks, _ = handlers
+    session = masks.visits.get("page")
+    frame = len(session.opened.frames) - 1
+    mask_edits.add_edit(session, session.add_region(), frame, BrushStroke(((5, 5),), 3))
+
+    def undone(at, act="undo"):
+        data = {"id": session.id, "have": session.rev, "act": act, "frame": at}
+        return masks.masking.act("page", data)[0].get("go")
+
+    assert frame > 0
+    assert undone(0) == frame
+    assert undone(0, "redo") == frame
+    assert undone(frame) is None
 
 
 def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):

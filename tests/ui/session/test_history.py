@@ -1,6 +1,7 @@
 """What a page remembers of its runs, and what it says of their figures."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from regrain.editing import ArrayClip, EditRequest, Region, RequestError
 from regrain.ui.results.jobs import RunJob
 from regrain.ui.results.metric_summary import FLICKERS, FOUND, KEPT, LOST, NEAR, STEADY, facts, figures
-from regrain.ui.results.result_views import download_name
+from regrain.ui.results.result_views import download_name, stem_of
 from regrain.ui.results.variants import plan
 from regrain.ui.server.media import Media
 from regrain.ui.session.history import MAX_RUNS, Choices, History, PastRun
@@ -70,6 +71,9 @@ def test_variants_have_seeds_of_their_own():
 def test_downloads_begin_with_what_they_are_of():
     names = [download_name("x", name) for name in ("edited.mp4", "edited_2.mp4", "edited.gif", "report.json")]
     assert names == ["x.mp4", "x_2.mp4", "x.gif", "x_report.json"]
+    request = SimpleNamespace(method="sdedit", seed=3)
+    for attempt, stem in (("", "dog-sdedit-seed3"), ("A try", "dog-sdedit-try-seed3")):
+        assert stem_of(SimpleNamespace(name="", title="dog.mp4", attempt=attempt), request) == stem
 
 
 def said(name, request, **metrics):

@@ -32,7 +32,7 @@ const KEYS = {
     ["1 to 9", "select a region"],
     ["T", "start or stop tracking"],
     ["Ctrl+Z", "undo"],
-    ["Ctrl+Shift+Z", "redo"],
+    ["Ctrl+Y | Ctrl+Shift+Z", "redo"],
     ["Ctrl+Enter", "run"],
     ["?", "show this list"],
   ],

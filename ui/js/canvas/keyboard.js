@@ -94,11 +94,14 @@ export const listenToKeys = (editor, root, canvas, showHelp) => {
       return;
     }
     const key = event.key.toLowerCase(),
-      commands = event.ctrlKey || event.metaKey;
+      typed = event.getModifierState("AltGraph"), // some keyboards have [ and ] there
+      commands = !typed && (event.ctrlKey || event.metaKey);
     if (event.target.closest(FIELDS) || document.body.dataset.stage === "edit") return;
     let act = null;
-    if (commands && key === "z") act = () => editor.ask(event.shiftKey ? "redo" : "undo");
-    else if (!commands && !event.altKey && editor.clip) act = actOf(editor, canvas, keys, event, key);
+    if (commands && "zy".includes(key))
+      act = () => editor.ask(event.shiftKey || key === "y" ? "redo" : "undo");
+    else if (!commands && (typed || !event.altKey) && editor.clip)
+      act = actOf(editor, canvas, keys, event, key);
     if (!act) return;
     event.preventDefault();
     act();

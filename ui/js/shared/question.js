@@ -3,7 +3,8 @@ import { make } from "./dom.js";
 
 export const makeQuestion = (ariaLabel, yes, no) => {
   const text = make("p"),
-    choice = (value, words) => make("button", { className: "rg-tool", value }, words),
+    choice = (value, words) =>
+      make("button", { className: "rg-tool", value, autofocus: value === "no" }, words),
     row = make("form", { className: "rg-files", method: "dialog" }, choice("yes", yes), choice("no", no)),
     node = make("dialog", { className: "rg-help rg-ask", ariaLabel }, text, row);
   const ask = (words) => {
