@@ -294,7 +294,11 @@ class FakeHub:
     def describe(self, id):
         if id != "owner/model":
             raise ModelError("model", f"{id!r} is not downloaded, and the hub cannot be reached.")
-        return Listing(id, "creativeml-openrail-m", {"unet/config.json": 4_270_000_000})
+        files = {"unet/config.json": 4_270_000_000}
+        return Listing(id, "creativeml-openrail-m", files, "Stable Diffusion", gated=True)
+
+    def search(self, words):
+        return [self.describe("owner/model")] if words in "a model of a unicorn" else []
 
     def fetch(self, listing):
         for step in range(5):

@@ -2,10 +2,15 @@
 
 import hashlib
 import json
+import re
 import threading
+from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from huggingface_hub import constants
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "facebook/sam2.1-hiera-tiny"
@@ -25,12 +30,16 @@ class Handler(BaseHTTPRequestHandler):
         hub.asked.append(self.path)
         if hub.status != 200:
             self.send(hub.status, b"{}", body)
-        elif self.path.startswith(f"/api/models/{REPOSITORY}"):
-            self.send(200, json.dumps(listing(hub.folder)).encode(), body)
-        elif (path := hub.folder / self.path.partition(f"/resolve/{SHA}/")[2]).is_file():
+        elif self.path.startswith("/api/models?"):
+            asked = parse_qs(urlsplit(self.path).query)
+            ours = asked["filter"][0] in hub.tags and asked.get("search", [""])[0] in hub.repository
+            self.send(200, json.dumps([{"id": hub.repository}] if ours else []).encode(), body)
+        elif self.path.startswith(f"/api/models/{hub.repository}"):
+            self.send(200, json.dumps(listing(hub)).encode(), body)
+        elif (path := hub.folder / re.sub("^.*/resolve/[^/]+/", "", self.path)).is_file():
             data = path.read_bytes()
-            tag = hashlib.sha256(data).hexdigest()
-            self.send(200, data, body, ETag=f'"{tag}"', **{"X-Repo-Commit": SHA})
+            about = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": SHA}
+            self.send(200, data, body, **about)
         else:
             self.send(404, b"", body)
 
@@ -53,31 +62,44 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def listing(folder):
-    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-    sizes |= {"more/more.json": 9, "sam2.1_hiera_tiny.pt": 9}
-    files = [{"rfilename": name, "size": size} for name, size in sizes.items()]
-    return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": SHA, "siblings": files, "tags": []}
+def listing(hub):
+    files = [file for file in sorted(hub.folder.rglob("*")) if file.is_file()]
+    sizes = {file.relative_to(hub.folder).as_posix(): file.stat().st_size for file in files}
+    if hub.repository == REPOSITORY:  # what is not to be fetched
+        sizes |= {"more/more.json": 9, "sam2.1_hiera_tiny.pt": 9}
+    siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
+    about = {"sha": SHA, "siblings": siblings, "tags": [*hub.tags, "license:mit"], "gated": hub.gated}
+    return {"id": hub.repository, "modelId": hub.repository} | about
 
 
 class Hub(ThreadingHTTPServer):
-    """What is asked is noted; `hold` keeps the weights back half way; `status` refuses everything."""
+    """What is asked is noted; `hold` keeps weights back half way; `status` refuses everything."""
 
     daemon_threads = True
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, repository: str, tags: Sequence[str]):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.asked, self.status, self.hold = folder, [], 200, threading.Event()
+        self.folder, self.repository, self.tags, self.gated = folder, repository, tags, False
+        self.asked, self.status, self.hold = [], 200, threading.Event()
         self.hold.set()
 
 
 @contextmanager
-def serve_hub(folder: Path):
+def serve_hub(folder: Path, repository: str = REPOSITORY, tags: Sequence[str] = ()):
     """Serve the files of a folder as that repository; yields the hub and its address."""
-    with Hub(folder) as hub:
+    with Hub(folder, repository, tags) as hub:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         try:
             yield hub, f"http://127.0.0.1:{hub.server_address[1]}"
         finally:
             hub.hold.set()
             hub.shutdown()
+
+
+def reach(monkeypatch, address: str) -> None:
+    """Let the hub's client of this process ask there."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", address, raising=False)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -8,17 +8,8 @@ from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
-from regrain.editing.storage.memory import free_memory, weights_dtype
+from regrain.editing.storage.memory import NEEDS, free_memory, weights_dtype
 from regrain.editing.storage.packages import installed, needed
-
-# Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
-_NEEDS = (
-    ("storybook", 128, 0.1, 0.02),
-    ("SD 1.x / 2.x", 512, 2.2, 0.3),
-    ("SD 1.x / 2.x", 768, 2.2, 0.7),
-    ("SDXL", 768, 6.6, 0.35),
-    ("SDXL", 1024, 6.6, 0.63),
-)
 
 
 def examine() -> Iterator[tuple[str, str]]:
@@ -39,11 +30,8 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "attention", describe(device, weights_dtype(device, 0, free))
     yield "optical flow", _flow()
     yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
-    for model, side, weights, per_frame in _NEEDS:
-        # On a CPU weights are float32, unless only half of that fits.
-        frames = int((free / 2**30 / (1 if on_gpu else 2) - weights) / per_frame)
-        fits = f"about {frames} frames fit" if frames > 0 else "does not fit"
-        yield f"{model} at {side} px", f"{fits} (estimate)"
+    for model in NEEDS:
+        yield f"{model.family} at {model.side} px", f"{model.fits()} (estimate)"
 
 
 def _state(need: Requirement) -> str:

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, ResourceError, shorten
@@ -51,6 +51,33 @@ _PARTS = tuple(
     for rest in ("", "-?????-of-?????")
 )
 _WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
+
+
+class Need(NamedTuple):
+    """What a family of models needs at a short side: GiB of weights, and per frame, in float16; estimates."""
+
+    family: str
+    side: int
+    weights: float
+    per_frame: float
+
+    def fits(self) -> str:
+        """How many frames fit here, in words: in float16 on a GPU, in float32 on a CPU."""
+        import torch
+
+        on_gpu = torch.cuda.is_available()
+        free = free_memory(torch.device("cuda" if on_gpu else "cpu"))
+        frames = int((free / 2**30 / (1 if on_gpu else 2) - self.weights) / self.per_frame)
+        return f"about {frames} frames fit" if frames > 0 else "does not fit"
+
+
+NEEDS = (
+    Need("storybook", 128, 0.1, 0.02),
+    Need("Stable Diffusion", 512, 2.2, 0.3),
+    Need("Stable Diffusion", 768, 2.2, 0.7),
+    Need("SDXL", 768, 6.6, 0.35),
+    Need("SDXL", 1024, 6.6, 0.63),
+)
 
 
 def free_memory(device: torch.device | None = None) -> int:

@@ -182,19 +182,28 @@ def test_a_pixel_is_chosen_by_a_click_on_the_frame(page):
     assert page.is_disabled("[aria-label='Undo (Ctrl+Z)'], [title^=Undo]")
 
 
-def test_a_model_of_the_hub_says_its_size_and_licence_and_is_fetched_with_progress(server, page):
+def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, page):
     unfold(page, "#settings")
-    page.fill("#rg-hub-id", "owner/other")
-    page.get_by_text("Look up").click()
-    page.wait_for_selector(".rg-hub .rg-alarm >> text=cannot be reached")
-    page.fill("#rg-hub-id", "owner/model")
-    page.get_by_text("Look up").click()
-    page.wait_for_selector(".rg-hub >> text=4.3 GB, licence creativeml-openrail-m")
+    page.get_by_text("Use a real model").first.click()
+    hub = page.locator("dialog.rg-real-model[open]")
+    facts = "owner/modelStable Diffusion, 4.3 GB, .* at 512 px .*, licence creativeml-openrail-m, gated"
+    hub.locator("li", has_text=re.compile(facts)).wait_for()
+    for asked, said in (("owner/other", "cannot be reached"), ("nothing like it", "none of that name")):
+        hub.locator("#rg-hub-id").fill(asked)
+        hub.get_by_text("Look up").click()
+        hub.get_by_text(said).wait_for()
+    assert hub.locator("li").count() == 0
+    hub.locator("#rg-hub-id").fill("unicorn")
+    page.keyboard.press("Enter")
+    fetch = hub.get_by_role("button", name="Fetch owner/model")
     with server.hold("fetching", 3):
-        page.locator(".rg-hub").get_by_text("Fetch", exact=True).click()
-        page.wait_for_selector(".rg-hub >> text=2.1 GB of 4.3 GB")
-        assert page.eval_on_selector(".rg-hub progress", "bar => bar.value") == 0.5
-    page.wait_for_selector(".rg-hub >> text=Fetched and chosen")
+        fetch.click()
+        hub.get_by_text("2.1 GB of 4.3 GB").wait_for()
+        assert hub.locator("progress").evaluate("bar => bar.value") == 0.5
+        hub.get_by_role("button", name="Stop").click()
+    hub.get_by_text("Stopped at 2.1 GB of 4.3 GB").wait_for()
+    fetch.click()
+    hub.wait_for(state="detached")
     wait(lambda: page.input_value("#model input") == "owner/model", 60, "it is chosen")
     page.fill("#rg-prompt-0", "a unicorn")  # this model takes any word
     wait(lambda: "a unicorn" in prompt(page), 60, "the words are composed")

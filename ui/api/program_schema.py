@@ -126,6 +126,7 @@ class EditVideo(OfVideo):
     params: dict[str, Any] = Field({}, description="Parameters of the method, by name; see list_methods.")
     model: Name = Field("storybook", description="A name from list_models.")
     loras: list[Name] = _same_as(Project, "loras")
+    motion: Name = _same_as(Project, "motion")
     seed: int = _same_as(Project, "seed")
 
 

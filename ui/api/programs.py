@@ -33,7 +33,7 @@ from regrain.ui.handlers.mask_files import write_tracks
 from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.results.jobs import Jobs, RunJob, Saved
 from regrain.ui.server.run_queue import RunQueue, Ticket
-from regrain.ui.session.build_request import build_request, masks_of
+from regrain.ui.session.build_request import Added, build_request, masks_of
 from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
@@ -151,16 +151,17 @@ class Programs:
         ]
 
     def list_models(self, asked: Nothing, caller: Caller) -> dict[str, Any]:
-        """List what is at hand here: models, LoRA files, and who finds and follows masks.
+        """List what is at hand here: models, what is added to them, and who finds and follows masks.
 
         Returns:
-            Names: models, loras, controls; words, all that the built-in model knows, by kind; finders and
-            trackers with what they are good for.
+            Names: models, loras, motions (adapters), controls; words, all that the built-in model knows, by
+            kind; finders and trackers with what they are good for.
         """
         catalogue, able = self.jobs.catalogue, [one for one in finders().values() if not one.missing]
         return {
             "models": catalogue.models,
             "loras": catalogue.loras,
+            "motions": catalogue.motions,
             "controls": catalogue.controls,
             "words": {kind: [*words] for kind, words in catalogue.groups.items()},
             "finders": {one.name: one.about for one in able if "points" in one.takes},
@@ -230,8 +231,8 @@ def _request(session: Session, asked: EditVideo) -> EditRequest:
     """What is to be run; a prompt that is given counts for every method."""
     session.method, session.source_prompt = asked.method, asked.source_prompt
     session.negative_prompt = asked.negative_prompt
-    loras = tuple(asked.loras)
-    request = build_request(session, asked.params, asked.method, asked.model, asked.seed, loras)
+    added = Added(tuple(asked.loras), asked.motion)
+    request = build_request(session, asked.params, asked.method, asked.model, asked.seed, added)
     return replace(request, prompt=asked.prompt)
 
 

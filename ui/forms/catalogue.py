@@ -38,8 +38,8 @@ class Catalogue:
         self.groups = read_groups(model_folder) or {}
         shelf = _shelf()
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
-        loras = [file for entry in shelf if entry.name == "loras" for file in entry.glob("*.safetensors")]
-        self.loras = sorted(f"loras/{file.stem}" for file in loras if is_name(file.stem))
+        self.loras = _added(shelf, "loras", "*.safetensors")
+        self.motions = sorted({*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")})
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
@@ -48,6 +48,11 @@ class Catalogue:
     def model_choices(self) -> list[tuple[str, str]]:
         """The models as they are called on the page, with their ids."""
         return [(BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models]
+
+    @property
+    def addons(self) -> list[str]:
+        """What may be added to a model."""
+        return [*self.loras, *self.motions]
 
     def example(self, name: object) -> Example:
         """Look an example up.
@@ -102,9 +107,19 @@ class Catalogue:
             if (name := parse_lora(text).model) not in self.loras:
                 message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/loras."
                 raise RequestError("loras", _unknown(name, self.loras) if self.loras else message)
+        if request.motion and (name := parse_lora(request.motion, "motion", 0.0).model) not in self.motions:
+            message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/motion."
+            raise RequestError("motion", _unknown(name, self.motions) if self.motions else message)
         for spec in read_control(request.params.get("control")):
             if spec.model not in self.controls:
                 raise RequestError("params.control", _unknown(spec.model, self.controls))
+
+
+def _added(shelf: list[Path], folder: str, pattern: str) -> list[str]:
+    """What one folder of $REGRAIN_MODELS holds of a kind, as a project names it."""
+    files = [file for entry in shelf if entry.name == folder for file in entry.glob(pattern)]
+    names = [file.name.removesuffix(".safetensors") for file in files]
+    return sorted(f"{folder}/{name}" for name in names if is_name(name))
 
 
 def _unknown(name: object, known: list[str]) -> str:

@@ -19,7 +19,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms.views import View
-from regrain.ui.session.build_request import build_request, length_errors, region_errors
+from regrain.ui.session.build_request import Added, build_request, length_errors, region_errors
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
 
@@ -58,7 +58,7 @@ class CheckForm:
     model: str  # its id
     params: Mapping[str, object]  # the given parameters
     seed: object  # as the field has it
-    loras: tuple[str, ...] = ()  # as in `EditRequest`
+    added: Added | None = None
 
 
 def check(session: Session, asked: CheckForm, reader: Reader) -> list[Diagnostic]:
@@ -215,7 +215,7 @@ def _request_remarks(session: Session, asked: CheckForm) -> Iterator[Diagnostic]
     """The first thing that the request itself refuses."""
     try:
         request = build_request(
-            session, asked.params, session.method, asked.model, asked.seed, asked.loras, masked=False
+            session, asked.params, session.method, asked.model, asked.seed, asked.added, masked=False
         )
         check_runnable(request)
     except EditingError as error:

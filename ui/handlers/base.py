@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +17,11 @@ from regrain.editing.errors import EditingError
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms import run_views, settings, views
 from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.results.model_views import lora_view, tuned_models
+from regrain.ui.results.model_views import addons_view, tuned_models
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
-from regrain.ui.session.build_request import build_request
+from regrain.ui.session.build_request import Added, build_request
+from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 
@@ -62,16 +62,16 @@ class Components:
     checks: gr.HTML
     quality: gr.HTML
     hub: gr.HTML
-    lora_picker: gr.HTML
+    addons: gr.HTML
     model: Component
-    loras: Component
+    added: Component
     seed: gr.Number
     controls: settings.ParameterFields
 
     @property
     def fields(self) -> list[Component]:
         """The fields whose values `FieldValues` holds, in its order."""
-        return [self.model, self.loras, self.seed, *self.controls.all]
+        return [self.model, self.added, self.seed, *self.controls.all]
 
     @property
     def method_shown(self) -> list[Any]:
@@ -87,7 +87,7 @@ class Components:
     def session(self) -> list[Any]:
         """What shows a session, but for its fields."""
         clip = [self.gallery, self.canvas, self.player, self.live, self.result, self.losses]
-        words = [self.progress, self.cards, self.prompt, self.lora_picker]
+        words = [self.progress, self.cards, self.prompt, self.addons]
         return [*clip, *self.model_shown, *words, *self.method_shown]
 
 
@@ -95,7 +95,7 @@ class FieldValues(NamedTuple):
     """What the fields of a page say; each may be anything, as browsers send it."""
 
     model: object
-    loras: object
+    added: object
     seed: object
     parameters: tuple[object, ...]
 
@@ -133,16 +133,20 @@ class Handlers:
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields.parameters, usual, project)
 
-    def given_loras(self, session: Session, fields: FieldValues) -> tuple[str, ...]:
-        """The LoRA files that a page gives; those of its project until it has given any."""
-        given = fields.loras
-        return tuple(map(str, given)) if isinstance(given, list | tuple) else session.opened.request.loras
+    def given_added(self, session: Session, fields: FieldValues) -> Added:
+        """The LoRA files and the motion adapter that a page gives; its project's until it has given any."""
+        given, base = fields.added, session.opened.request
+        if not isinstance(given, list | tuple):
+            return Added(base.loras, base.motion)
+        texts, known = [*map(str, given)], self.catalogue.motions
+        motions = [text for text in texts if text == base.motion or text.partition("@")[0] in known]
+        return Added(tuple(text for text in texts if text not in motions), "".join(motions[-1:]))
 
     def requested(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a page asks for now; raises as `build_request` does, too."""
         model, params = self.catalogue.model(fields.model), self.given_params(session, fields)
-        loras = self.given_loras(session, fields)
-        return build_request(session, params, session.method, model, fields.seed, loras)
+        added = self.given_added(session, fields)
+        return build_request(session, params, session.method, model, fields.seed, added)
 
     def cards(self, session: Session) -> dict[Any, Any]:
         """The cards and the composed prompt."""
@@ -152,12 +156,13 @@ class Handlers:
         """The choice of a method, and its fields in place of another's."""
         return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
 
-    def settings(self, method: str, seed: int, loras: Sequence[str]) -> dict[Any, Any]:
-        """A method, a seed and LoRA files in their fields."""
-        return self.method(method) | {
-            self.parts.seed: gr.Number(value=seed, **seed_field(method)),
-            self.parts.loras: [*loras],
-            self.parts.lora_picker: lora_view(self.catalogue.loras, loras),
+    def settings(self, asked: EditRequest | Choices) -> dict[Any, Any]:
+        """Method, seed and what is added to the model, in their fields."""
+        added = [*asked.loras, *filter(None, [asked.motion])]
+        return self.method(asked.method) | {
+            self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
+            self.parts.added: added,
+            self.parts.addons: addons_view(self.catalogue.addons, added),
         }
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:

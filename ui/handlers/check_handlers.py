@@ -63,8 +63,8 @@ class CheckHandlers(Handlers):
         with session.lock:
             try:
                 model = self.catalogue.model(fields.model)
-                params, loras = self.given_params(session, fields), self.given_loras(session, fields)
-                form = checks.CheckForm(model, params, fields.seed, loras)
+                params, added = self.given_params(session, fields), self.given_added(session, fields)
+                form = checks.CheckForm(model, params, fields.seed, added)
                 return session, checks.check(session, form, self.catalogue.reader(model))
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]

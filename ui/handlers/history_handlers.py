@@ -105,7 +105,7 @@ class HistoryHandlers(Handlers):
         """Every field as it was when the run began."""
         # A field that has the value already is left alone: a change of model fills all others anew.
         other = {} if model == choices.model else {self.parts.model: choices.model}
-        shown = other | self.cards(session) | self.settings(choices.method, choices.seed, choices.loras)
+        shown = other | self.cards(session) | self.settings(choices)
         shown[self.parts.cards] |= {"anew": time.time()}
         return shown | self._fields(choices)
 

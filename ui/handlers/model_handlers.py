@@ -1,22 +1,29 @@
-"""Events about models: fetching one from the hub, LoRA files with weights, what a control network sees."""
+"""Events about models: fetching one from the hub, what is added to one, what a control network sees."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import Any
 
 import gradio as gr
 
+from regrain.editing.errors import shorten
 from regrain.editing.models.control_maps import CONTROL_MAPS
+from regrain.editing.models.load import on_shelf
 from regrain.editing.params.written import KINDS
+from regrain.editing.request.project import is_name
+from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
 from regrain.ui.forms.views import View, capital
-from regrain.ui.handlers.base import Handlers, event_data, explain
-from regrain.ui.results.model_views import Hub, control_view, hub_view
+from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
+from regrain.ui.results.model_views import Hub, control_view, gigabytes, hub_view, listing_view, shelf_view
 from regrain.ui.server.media import data_url
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
+_turns = count()  # an answer like the one before is an answer, too
 
 
 @dataclass(frozen=True)
@@ -24,35 +31,63 @@ class ModelHandlers(Handlers):
     """Models, and what is added to them."""
 
     hub: Hub  # where models come from
+    _stopped: dict[str, threading.Event] = field(default_factory=dict)  # what pages fetch
 
     def ask(self, event: gr.EventData) -> Any:
-        """What the hub says of a model: its size and licence, before anything is fetched."""
-        id = str(event_data(event).get("id", "")).strip()
+        """What there is: models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
+        words = str(event_data(event).get("id", "")).strip()
+        shelf = shelf_view([name for name in on_shelf() if is_name(name)])
         try:
-            found = self.hub.describe(id)
+            found = [self.hub.describe(words)] if "/" in words else self.hub.search(words)
         except Exception as error:
-            return self._hub("error", id, explain(error, "the hub could not be asked"))
-        licence = f"licence {found.licence}" if found.licence else "no licence is given"
-        return self._hub("known", id, f"{_size(found.size)}, {licence}.")
+            text = explain(error, "the hub could not be asked")
+            return self._hub(
+                "error", text if "/" in words else f"The hub gave no list. {_by_hand()}", shelf=shelf
+            )
+        text = "" if found else "The hub has none of that name that can be used here."
+        return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
 
-    def fetch(self, event: gr.EventData) -> Iterator[Any]:
+    def fetch(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         """Fetch a model, with progress; then it can be chosen, and is."""
-        id = str(event_data(event).get("id", "")).strip()
+        id, page = str(event_data(event).get("id", "")).strip(), page_of(request)
+        stop, text = self._stopped.setdefault(page, threading.Event()), ""
+        stop.clear()
         try:
             with closing(self.hub.fetch(self.hub.describe(id))) as steps:  # type: ignore[type-var]
-                for done, total in steps:
-                    share = f"{_size(done)} of {_size(total)}"
-                    yield {self.parts.hub: self._hub("fetching", id, share, done / max(total, 1))}
+                for done, total in takewhile(lambda _: not stop.is_set(), steps):
+                    self.visits.keep(page)
+                    text = f"{gigabytes(done)} of {gigabytes(total)}"
+                    yield {self.parts.hub: self._hub("fetching", text, id=id, share=done / max(total, 1))}
         except Exception as error:
-            yield {self.parts.hub: self._hub("error", id, explain(error, "a model could not be fetched"))}
+            yield {self.parts.hub: self._hub("error", explain(error, "a model could not be fetched"))}
             return
+        if stop.is_set():
+            yield {
+                self.parts.hub: self._hub("stopped", f"Stopped at {text}. Files that were complete are kept.")
+            }
+        else:
+            yield self._choose(id, "Fetched and chosen.")
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop what this page fetches; what has come stays."""
+        if stop := self._stopped.get(page_of(request)):
+            stop.set()
+
+    def use(self, event: gr.EventData) -> Any:
+        """Choose a model of $REGRAIN_MODELS, which may have been put there since the page was started."""
+        name = str(event_data(event).get("id", ""))
+        if name not in on_shelf() or not is_name(name):
+            return {self.parts.hub: self._hub("error", f"{shorten(name)} is not there any more.")}
+        return self._choose(name, "Chosen.")
+
+    def _choose(self, id: str, text: str) -> dict[Any, Any]:
         self.catalogue.add_model(id)
         chosen = gr.Dropdown(choices=self.catalogue.model_choices, value=id, visible=True)
-        yield {self.parts.hub: self._hub("done", id, "Fetched and chosen."), self.parts.model: chosen}
+        return {self.parts.hub: self._hub("done", text, id=id), self.parts.model: chosen}
 
-    def choose_loras(self, event: gr.EventData) -> list[str]:
-        """LoRA files and their weights, as a request has them."""
-        given = event_data(event).get("loras")
+    def add(self, event: gr.EventData) -> list[str]:
+        """LoRA files and motion adapters with their weights, as a request has them."""
+        given = event_data(event).get("added")
         entries = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
         return [f"{one.get('name')}@{one.get('weight')}" for one in entries]
 
@@ -69,11 +104,13 @@ class ModelHandlers(Handlers):
         title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(self.catalogue.controls, title, data_url(picture, _WIDE, _QUALITY))
 
-    def _hub(self, state: str, id: str, text: str, share: float = 0.0) -> View | None:
+    def _hub(self, state: str, text: str, **more: object) -> View | None:
         view = hub_view(self.hub)
-        return view and view | {"state": state, "id": id, "text": text, "share": round(share, 3)}
+        return view and view | {"state": state, "text": text, "turn": next(_turns)} | more
 
 
-def _size(count: int) -> str:
-    """Bytes in words."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+def _by_hand() -> str:
+    """How a model comes here without the hub."""
+    folder = models_folder()
+    place = f"into {folder}" if folder else f"into a folder, and start with {MODELS_VARIABLE}=/that/folder"
+    return f"Put a diffusers folder or a .safetensors file {place}. Then open this again."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -155,7 +155,7 @@ class MaskHandlers(Handlers):
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
             **self._shown(session, note),
-            **self.settings(session.method, opened.request.seed, opened.request.loras),
+            **self.settings(replace(opened.request, method=session.method)),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),

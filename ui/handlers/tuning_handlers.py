@@ -97,7 +97,7 @@ class TuningHandlers(Handlers):
             params=self.given_params(session, fields),
             model=self.catalogue.model(fields.model),
             size=base.size,
-            loras=self.given_loras(session, fields),
+            loras=self.given_added(session, fields).loras,
             adapter=session.shelf.path,
         )
 

@@ -108,7 +108,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a run would tune."""
     p = masks.parts
     switched = [*p.method_shown, p.prompt, p.seed]
-    opened = [*p.session, p.loras, p.seed, *p.controls.all]
+    opened = [*p.session, p.added, p.seed, *p.controls.all]
     changes = [
         p.gallery.pick(masks.choose, p.model, opened, **MANY),
         p.gallery.open(masks.load, p.model, opened, **QUIET, concurrency_limit=2),
@@ -134,12 +134,14 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     """Connect the hub, LoRA files and control networks; returns what changes what a run would be given."""
     p = models.parts
     p.hub.ask(models.ask, None, p.hub, concurrency_limit=4, **QUIET)
+    p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
             helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
     return [
         p.hub.fetch(models.fetch, None, [p.hub, p.model], concurrency_limit=1, **QUIET),
-        p.lora_picker.choose(models.choose_loras, None, p.loras, **QUIET),
+        p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
+        p.addons.choose(models.add, None, p.added, **QUIET),
     ]
 
 
@@ -181,7 +183,7 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     p.history.compare(history.compare, None, shown, **QUIET)
     p.history.remove(history.remove, None, shown, **QUIET)
     p.result.make(history.make, None, p.download, **MANY | {"concurrency_limit": 2})
-    form = [p.history, p.progress, p.cards, p.prompt, p.lora_picker, *p.method_shown, *p.fields]
+    form = [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
     used = p.history.use(history.use, p.model, form, **QUIET)
     return used.then(history.fill, None, [p.progress, *p.controls.all], **QUIET)
 

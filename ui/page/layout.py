@@ -22,7 +22,7 @@ from regrain.ui.handlers.motion import Motion
 from regrain.ui.handlers.quality import choices
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
-from regrain.ui.results.model_views import Hub, control_view, hub_view, lora_view, tuned_models
+from regrain.ui.results.model_views import Hub, addons_view, control_view, hub_view, tuned_models
 from regrain.ui.results.result_views import made_player, made_result
 from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
@@ -91,7 +91,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     shown: dict[str, Any] = {
         "notice": view("notice", elem_id="notice"),
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
-        **_make_choices(catalogue, chosen),
+        **_make_choices(catalogue, chosen, hub),
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
         ),
@@ -100,7 +100,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
         "prompt": view("prompt", views.prompts(start) if start else None, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
     }
-    settled = _add_settings(catalogue, usual, chosen, start, hub)
+    settled = _add_settings(catalogue, usual, chosen, start)
     shown |= settled | {"controls": shown["controls"] | settled["controls"]}
     shown["words"] = _add_words(catalogue.groups)
     # The last of its column, so that it is in sight wherever the page is scrolled to.
@@ -115,13 +115,14 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     return shown
 
 
-def _make_choices(catalogue: Catalogue, method: str) -> dict[str, Any]:
+def _make_choices(catalogue: Catalogue, method: str, hub: Hub) -> dict[str, Any]:
     with gr.Row(elem_classes="rg-choices"):
         shown = view("method", method_choice.choice(method), elem_id="method")
         choices = catalogue.model_choices
         return {
             "method": shown,
             "model": gr.Dropdown(choices, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
+            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
         }
 
 
@@ -130,15 +131,15 @@ def _add_settings(
     usual: Mapping[str, Mapping[str, Any]],
     chosen: str,
     start: Session | None,
-    hub: Hub,
 ) -> dict[str, Any]:
-    added, seed = (start.opened.request.loras, start.opened.request.seed) if start else ((), 0)
+    asked = start.opened.request if start else None
+    added = [*asked.loras, *filter(None, [asked.motion])] if asked else []
+    seed = asked.seed if asked else 0
     help, shelf = {"control": control_view(catalogue.controls)}, start.shelf if start else AdapterList()
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         shown = {
-            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
-            "loras": gr.State([*added]),
-            "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
+            "added": gr.State(added),
+            "addons": view("addons", addons_view(catalogue.addons, added), elem_id="addons"),
             "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
             "controls": settings.make_first_fields(usual, chosen),
             "seed": gr.Number(seed, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),

@@ -9,12 +9,14 @@ import numpy as np
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.hub import Listing
-from regrain.editing.models.loading.location import parse_lora
+from regrain.editing.models.loading.location import find, parse_lora
+from regrain.editing.models.loading.offers import family_of
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
+from regrain.editing.storage.memory import NEEDS
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.results.attention_views import spread
@@ -32,6 +34,10 @@ class Hub(Protocol):
         """What the hub says of a model."""
         ...
 
+    def search(self, words: str) -> list[Listing]:
+        """Models to choose from."""
+        ...
+
     def fetch(self, listing: Listing) -> Iterator[Fetched]:
         """Fetch it."""
         ...
@@ -42,15 +48,40 @@ class Hub(Protocol):
 
 
 def hub_view(hub: Hub) -> View | None:
-    """How a model of the hub is chosen; None where none may be."""
-    known = hub.allowed()
-    if known == ():
+    """How a real model is chosen; None where none may be."""
+    if hub.allowed() == ():
         return None
-    return {"allowed": None if known is None else [*known], "state": "idle", "id": "", "text": ""}
+    return {"state": "idle", "id": "", "text": "", "fixed": hub.allowed() is not None}
 
 
-def lora_view(known: Sequence[str], chosen: Sequence[str]) -> View:
-    """The LoRA files to choose from, and the chosen ones with their weights."""
+def listing_view(listing: Listing) -> View:
+    """A model of the hub in a line: family, size, what fits into this machine's memory, licence."""
+    facts = [listing.family, gigabytes(listing.size), _fits(listing.family)]
+    facts.append(f"licence {listing.licence}" if listing.licence else "no licence is given")
+    facts.append("gated: accept its terms on the hub first" if listing.gated else "")
+    return {"id": listing.id, "facts": ", ".join(filter(None, facts))}
+
+
+def shelf_view(names: Sequence[str]) -> list[View]:
+    """The models of $REGRAIN_MODELS, each in a line."""
+    families = {name: family_of(find(name)) for name in names}
+    lines = {name: [family.title, _fits(family.title)] if family else [] for name, family in families.items()}
+    return [{"id": name, "facts": ", ".join(filter(None, line))} for name, line in lines.items()]
+
+
+def _fits(family: str) -> str:
+    """How much of a family fits here, by the smallest side it is used at."""
+    need = next((need for need in NEEDS if need.family == family), None)
+    return f"{need.fits()} into memory at {need.side} px (estimate)" if need else ""
+
+
+def gigabytes(count: int) -> str:
+    """Bytes in words."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
+def addons_view(known: Sequence[str], chosen: Sequence[str]) -> View:
+    """LoRA files and motion adapters to choose from, and the chosen ones with their weights."""
     specs = []
     for text in chosen:
         try:

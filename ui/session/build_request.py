@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,13 +30,20 @@ def composed(session: Session) -> tuple[Composed, ...]:
     return tuple(compose(session.source_prompt, own, regions) for own in prompts)
 
 
+class Added(NamedTuple):
+    """What is added to a model: LoRA files and a motion adapter, as in `EditRequest`."""
+
+    loras: tuple[str, ...]
+    motion: str
+
+
 def build_request(
     session: Session,
     params: Mapping[str, object],
     method: str,
     model: str,
     seed: object = 0,
-    loras: tuple[str, ...] = (),
+    added: Added | None = None,
     masked: bool = True,
 ) -> EditRequest:
     """What a run would be given now.
@@ -46,7 +54,7 @@ def build_request(
         method: Its name.
         model: Its id.
         seed: As the field has it.
-        loras: As in `EditRequest`.
+        added: What is added to the model; None for nothing.
         masked: Whether regions need masks; if not, none is read, and the request is only for checks.
 
     Raises:
@@ -69,7 +77,8 @@ def build_request(
         method=method,
         params=dict(params),
         model=model,
-        loras=loras,
+        loras=added.loras if added else (),
+        motion=added.motion if added else "",
         adapter=session.shelf.path,
         seed=seed,  # type: ignore[arg-type]  # checked there
     )

@@ -27,6 +27,7 @@ class Choices:
     params: Mapping[str, Any]
     model: str
     loras: tuple[str, ...]
+    motion: str
     adapter: str
     seed: int
     source_prompt: str

@@ -1,15 +1,19 @@
-"""Models on the hub: what one is, and fetching it with progress to where `load_backbone` finds it."""
+"""Models on the hub: which there are, what one is, and fetching it to where `load_backbone` finds it."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 
 from regrain.editing.errors import ModelError
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
+from regrain.editing.storage.safetensors_files import check_head
 
 _WEIGHTS = [f"{part}/{stem}{rest}"
             for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
@@ -17,6 +21,10 @@ _WEIGHTS = [f"{part}/{stem}{rest}"
             for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
 PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
+# Families that can be edited with, by the pipelines that the hub names.
+_FAMILIES = {"StableDiffusionPipeline": "Stable Diffusion", "StableDiffusionXLPipeline": "SDXL"}
+_TAG = "diffusers:"  # before a pipeline
+_MOST = 4  # models of a family that a search finds
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,15 @@ class Listing:
         id: `owner/name`.
         licence: Its name on the hub; empty if there is none.
         files: What is fetched, with bytes (0 if unknown): configurations, tokenizer, safetensors.
+        family: Its family's title; empty if the hub does not say.
+        gated: Whether its terms have to be accepted on the hub first.
     """
 
     id: str
     licence: str
     files: Mapping[str, int]
+    family: str = ""
+    gated: bool = False
 
     @property
     def size(self) -> int:
@@ -63,28 +75,83 @@ def describe(id: str) -> Listing:
         info = HfApi().model_info(id, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     wanted = {name: sizes[name] for name in sorted(sizes) if any(fnmatch(name, p) for p in PIPELINE_FILES)}
+    tags = dict(tag.split(":", 1) for tag in info.tags or () if ":" in tag)
+    pipeline = tags.get("diffusers", "")
+    if pipeline and pipeline not in _FAMILIES:
+        advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
+        raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
     if not any(name.startswith("unet/") and name.endswith(".safetensors") for name in wanted):
         advice = "Choose a Stable Diffusion model for diffusers."
         raise ModelError("model", f"{id!r} has no UNet in safetensors. {advice}")
-    tagged = [tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:")]
-    licence = (info.card_data or {}).get("license") or next(iter(tagged), "")
-    return Listing(id, str(licence), wanted)
+    licence = (info.card_data or {}).get("license") or tags.get("license", "")
+    return Listing(id, str(licence), wanted, _FAMILIES.get(pipeline, ""), bool(info.gated))
+
+
+def search(words: str) -> list[Listing]:
+    """The most downloaded models of every family whose ids hold these words; only those that may be fetched.
+
+    Raises:
+        ModelError: The hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    ids = list(allowed() or ())
+    if allowed() is None:
+        for pipeline in _FAMILIES:
+            with hub_error("the list of models"):
+                found = HfApi().list_models(
+                    filter=_TAG + pipeline, search=words or None, sort="downloads", limit=_MOST
+                )
+                ids += [model.id for model in found]
+    with ThreadPoolExecutor(_MOST) as pool:
+        return [listing for listing in pool.map(_described, ids) if listing]
+
+
+def _described(id: str) -> Listing | None:
+    try:
+        return describe(id)
+    except ModelError:  # has pickles alone, for instance
+        return None
 
 
 def fetch(listing: Listing) -> Iterator[Fetched]:
     """Fetch the files of a model, telling how far it is a few times a second.
 
-    Closing this generator stops it. What has come stays in the cache.
+    Closing this generator stops it. What has come stays in the cache, and is not fetched again.
 
     Raises:
-        ModelError: The hub cannot be reached or refuses, or the disk is full.
+        ModelError: The hub cannot be reached or refuses, the disk is too small, or what came is damaged.
     """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    places = {name: try_to_load_from_cache(listing.id, name) for name in listing.files}
+    missing = sum(size for name, size in listing.files.items() if not isinstance(places[name], str))
+    folder = Path(HF_HUB_CACHE).absolute()
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    if missing > free:
+        sizes = f"{missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder}"
+        raise ModelError("model", f"{listing.id!r} needs {sizes}. Make room, or set HF_HOME to another disk.")
 
     def work(fetching: Fetching) -> None:
         with hub_error(listing.id):
             fetching.load(listing.id, listing.files)
+        for name in listing.files:
+            place = try_to_load_from_cache(listing.id, name)
+            if name.endswith(".safetensors") and isinstance(place, str):
+                _check(Path(place))
 
     return watched(work, listing.size)
+
+
+def _check(file: Path) -> None:
+    """Refuse a file that is damaged; it is removed, so that it can be fetched again."""
+    try:
+        check_head(file, "model")
+    except ModelError:
+        file.resolve().unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -122,6 +122,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "vid2vid_zero": BLENDED
     | {
         "preset": Row("released"),
+        "guidance_scale": Row(2.0, NULL),
         "inversion": Row("plain"),
         "inner_steps": Row(1, NULL),
         "learning_rate": Row(0.002, NULL),
@@ -252,6 +253,14 @@ def test_the_flow_is_found_as_told(model, tmp_path):
     assert first.of("inverting")
     assert not other.of("inverting")
     assert latents_of(first) == latents_of(other)
+
+
+@pytest.mark.parametrize("method", ["sdedit", "fresco"])
+def test_none_of_the_schedule_keeps_the_clip(model, tmp_path, method):
+    asked = replace(requested(method), labels=None, regions=())
+    run = drive(model, asked, tmp_path, **(BASES[method] | {"strength": 0.0}))
+    kept = model.decode(model.encode(asked.clip.read(0, len(run.result.frames))))
+    assert np.array_equal(run.result.frames, kept)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].several])

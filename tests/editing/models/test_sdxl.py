@@ -10,6 +10,7 @@ from conftest import write_control_net, write_sdxl
 from safetensors.torch import load_file, save_file
 from test_stable_diffusion import NAMES, assert_same, load_file_of, openclip, unet_key, vae_key
 
+from regrain.editing.cli.doctor import examine
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError
@@ -244,6 +245,13 @@ def test_a_refiner_file_is_named(tmp_path):
     assert family_of(find(str(tmp_path / "refiner.safetensors"))).title == "the refiner of SDXL"
     with pytest.raises(ModelError, match="refiner of SDXL"):
         load_backbone(str(tmp_path / "refiner.safetensors"))
+
+
+def test_doctor_names_the_family_and_what_fits(folder, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder.parent))
+    shown = dict(examine())
+    assert "sdxl (SDXL)" in shown["models"]
+    assert shown["SDXL at 1024 px"].endswith("(estimate)")
 
 
 def kohya(name):

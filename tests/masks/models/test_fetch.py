@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_hub import serve_hub
+from fake_hub import reach, serve_hub
 from huggingface_hub import constants
 from published_sam import write_sam2
 
@@ -27,12 +27,8 @@ def online(published, tmp_path, monkeypatch):
     """A hub that can be reached, and an empty folder of models."""
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("SPACE_ID", raising=False)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with serve_hub(published) as (hub, address):
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", address, raising=False)
-        template = address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        reach(monkeypatch, address)
         yield hub
 
 

@@ -10,16 +10,17 @@ from regrain.editing.errors import ModelError
 from regrain.editing.models.loading import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
+from regrain.ui.handlers.base import FieldValues
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.handlers.quality import choices
-from regrain.ui.results.model_views import hub_view, lora_view
+from regrain.ui.results.model_views import addons_view, hub_view
 
 FILES = {"unet/diffusion_pytorch_model.safetensors": 3_000_000_000, "unet/config.json": 500, "unet/x.bin": 9}
 
 
 def info(files):
     siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in files.items()]
-    return SimpleNamespace(siblings=siblings, card_data=None, tags=["license:mit"])
+    return SimpleNamespace(siblings=siblings, card_data=None, tags=["license:mit"], gated=False)
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
     assert hub.allowed() == ()
     assert hub_view(hub) is None
     monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", "owner/name, owner/two")
-    assert hub_view(hub)["allowed"] == ["owner/name", "owner/two"]
+    assert hub_view(hub)["fixed"]
     assert hub.describe("owner/name").licence == "mit"
     with pytest.raises(ModelError, match="may not be fetched here"):
         hub.describe("owner/other")
@@ -89,11 +90,23 @@ def test_fetching_tells_how_far_it_is_and_stops_when_nobody_waits(listed, monkey
 
 def test_loras_have_weights():
     chosen = [{"name": "loras/ink", "weight": 0.5}]
-    assert lora_view(["loras/ink"], ("loras/ink@0.5", "@@")) == {"known": ["loras/ink"], "chosen": chosen}
+    assert addons_view(["loras/ink"], ("loras/ink@0.5", "@@")) == {"known": ["loras/ink"], "chosen": chosen}
     handlers = ModelHandlers(None, None, None, None, hub)
-    event = SimpleNamespace(_data={"loras": [*chosen, "x"]})
-    assert handlers.choose_loras(event) == ["loras/ink@0.5"]
-    assert handlers.choose_loras(SimpleNamespace(_data={"loras": "x"})) == []
+    event = SimpleNamespace(_data={"added": [*chosen, "x"]})
+    assert handlers.add(event) == ["loras/ink@0.5"]
+    assert handlers.add(SimpleNamespace(_data={"added": "x"})) == []
+
+
+def test_a_motion_adapter_is_told_from_lora_files():
+    handlers = ModelHandlers(SimpleNamespace(motions=["motion/lcm"]), None, None, None, hub)
+    session = SimpleNamespace(opened=SimpleNamespace(request=SimpleNamespace(loras=("a",), motion="own@1")))
+    for given, loras, motion in (
+        (None, ("a",), "own@1"),
+        ([], (), ""),
+        (["a", "own@1"], ("a",), "own@1"),
+        (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5"),
+    ):
+        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (loras, motion)
 
 
 @pytest.mark.parametrize("method", METHODS)

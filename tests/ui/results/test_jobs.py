@@ -24,11 +24,13 @@ from regrain.ui.session.session import Session
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A folder of models that holds one LoRA and one file with a name no project could give."""
+    """A folder of models: a LoRA, a file with a name no project could give, motion adapters."""
     folder = tmp_path / "models" / "loras"
     folder.mkdir(parents=True)
     for name in ("ink", "a b"):
         (folder / f"{name}.safetensors").write_bytes(b"")
+    (tmp_path / "models" / "motion" / "v1.5").mkdir(parents=True)
+    (tmp_path / "models" / "motion" / "lcm.safetensors").write_bytes(b"")
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "models"))
     return folder
 
@@ -50,6 +52,10 @@ def controlled(name):
     return asking(control=f"canny={name}")
 
 
+def moved(name):
+    return replace(asking(), motion=name)
+
+
 CONTROLS = "^params.control: .*(Use|Choose from) storybook/canny"
 
 
@@ -57,9 +63,10 @@ CONTROLS = "^params.control: .*(Use|Choose from) storybook/canny"
     ("ask", "strangers", "refused", "offered"),
     [
         (asking, "owner/name|{shelf}/ink.safetensors|loras/a b", "^loras: .*loras/ink", "loras/ink@0.5"),
+        (moved, "owner/name|{shelf}|loras/ink", "^motion: .*motion/lcm, motion/v1.5", "motion/v1.5@0.5"),
         (controlled, "owner/name|{shelf}|storybook", CONTROLS, "storybook/canny@0.7"),
     ],
-    ids=["loras", "controls"],
+    ids=["loras", "motion", "controls"],
 )
 def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, strangers, refused, offered):
     ran = []
@@ -69,7 +76,7 @@ def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, stranger
         yield from ()
 
     jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
-    assert jobs.catalogue.loras == ["loras/ink"]
+    assert jobs.catalogue.addons == ["loras/ink", "motion/lcm", "motion/v1.5"]
     for stranger in strangers.format(shelf=shelf).split("|"):
         with pytest.raises(RequestError, match=refused):
             next(jobs.run(RunJob(ask(stranger), "page")))
@@ -77,7 +84,8 @@ def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, stranger
     with pytest.raises(RuntimeError, match="without a result"):  # the fake editor's
         next(jobs.run(RunJob(ask(offered), "page")))
     (request,) = ran
-    assert (request.loras, request.params) == (ask(offered).loras, ask(offered).params)
+    for name in ("loras", "motion", "params"):
+        assert getattr(request, name) == getattr(ask(offered), name)
 
 
 def test_the_project_of_a_run_keeps_whole_masks_that_overlap(tmp_path):

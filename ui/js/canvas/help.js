@@ -1,5 +1,6 @@
 // The list of keys.
-import { button, make } from "../shared/dom.js";
+import { makeDialog } from "../shared/dialog.js";
+import { make } from "../shared/dom.js";
 
 const KEYS = {
   Mask: [
@@ -43,15 +44,6 @@ const makeList = (name, keys) => {
     make("dd", {}, does),
   ]);
   return make("section", {}, make("h3", {}, name), make("dl", {}, ...lines));
-};
-
-// A dialog named by its title, with a button that closes it.
-export const makeDialog = (className, title, ...content) => {
-  const id = className.split(" ").at(-1) + "-title",
-    close = button("rg-tool", "Close", () => dialog.close()),
-    dialog = make("dialog", className, make("h2", { id }, title), ...content, close);
-  dialog.setAttribute("aria-labelledby", id);
-  return dialog;
 };
 
 export const makeHelp = () => {

@@ -1,7 +1,7 @@
 // Masks of the open clip, in from files and out to files.
+import { makeDialog } from "../shared/dialog.js";
 import { iconButton, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
-import { makeDialog } from "./help.js";
 
 const FORMS = {
   png: ["PNG files", "One indexed picture per frame, as a zip file. Exact."],

@@ -12,12 +12,12 @@ const FIELDS = {
   regions: CANVAS,
   method: ".rg-method select",
   model: "#model input",
-  hub: "#rg-hub-id",
-  loras: "#loras input",
+  loras: "#addons select",
+  motion: "#addons select",
   seed: "#seed input",
   adapter: ".rg-models select",
 };
-const FOLDED = ["params", "loras", "seed", "adapter"];
+const FOLDED = ["params", "loras", "motion", "seed", "adapter"];
 const CLOSED = ":is(.rg-fold, .rg-more) > button.label-wrap:not(.open)";
 const INPUTS = "textarea, select, input:not([type=range])";
 
@@ -110,13 +110,6 @@ const bringIntoView = (node) => {
   if (!isShown(node)) showStage("masks");
   node.scrollIntoView({ block: "center", behavior: mayMove() ? "smooth" : "auto" });
   node.focus({ preventScroll: true });
-};
-
-// Unfold a field and go there; whether the page has it.
-export const goTo = async (field) => {
-  const node = await unfoldTo(field);
-  if (node) bringIntoView(node);
-  return Boolean(node);
 };
 
 // Mark a field, by the name Python gives it, where the page has it.

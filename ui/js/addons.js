@@ -1,4 +1,4 @@
-// LoRA files added to the model, each with a weight.
+// LoRA files and a motion adapter added to the model, each with a weight.
 import { button, iconButton, make, slider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
@@ -22,9 +22,9 @@ const makeRow = ({ name, weight }, deck) => {
 
 export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
-    pick = make("select", { ariaLabel: "LoRA file" }),
+    pick = make("select", { ariaLabel: "LoRA file or motion adapter" }),
     deck = { chosen: [], timer: 0 };
-  const send = () => trigger("choose", { loras: deck.chosen });
+  const send = () => trigger("choose", { added: deck.chosen });
   const draw = (known) => {
     const free = known.filter((name) => !deck.chosen.some((one) => one.name === name));
     list.replaceChildren(...deck.chosen.map((one) => makeRow(one, deck)));
@@ -39,7 +39,10 @@ export function mount(element, props, trigger, watch) {
     deck.timer = setTimeout(send, PAUSE);
     if (weight === null) draw(props.value?.known ?? []);
   };
-  const add = button("rg-tool", "Add LoRA", () => {
+  const add = button("rg-tool", "Add", () => {
+    // Of motion adapters only one.
+    const moves = ({ name }) => name.startsWith("motion/");
+    if (moves({ name: pick.value })) deck.chosen = deck.chosen.filter((one) => !moves(one));
     deck.chosen.push({ name: pick.value, weight: 1 });
     draw(props.value?.known ?? []);
     send();
