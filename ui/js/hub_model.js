@@ -14,7 +14,11 @@ const makeList = (title, models, name, act) => {
 };
 
 const makeParts = (fixed, trigger) => {
-  const field = textField({ id: "rg-hub-id", placeholder: "words, or owner/name", ariaLabel: "Models of the hub" }),
+  const field = textField({
+      id: "rg-hub-id",
+      placeholder: "words, or owner/name",
+      ariaLabel: "Models of the hub",
+    }),
     lists = make("div", "rg-model-lists"),
     said = make("p", { className: "rg-note", role: "status" }),
     bar = make("progress", { ariaLabel: "Fetching the model" }),
@@ -23,7 +27,12 @@ const makeParts = (fixed, trigger) => {
     said.textContent = "Looking";
     trigger("ask", { id: field.value.trim() });
   };
-  const look = make("div", { className: "rg-models-row", hidden: fixed }, field, button("rg-tool", "Look up", ask));
+  const look = make(
+    "div",
+    { className: "rg-models-row", hidden: fixed },
+    field,
+    button("rg-tool", "Look up", ask),
+  );
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) ask();
   });
@@ -45,7 +54,7 @@ export function mount(element, props, trigger, watch) {
   const build = ({ fixed }) => {
     parts = makeParts(fixed, trigger);
     const about = { ariaHasPopup: "dialog" };
-    element.replaceChildren(button("rg-tool", "Use a real model", open, "", about), parts.dialog);
+    element.replaceChildren(button("rg-link", "Use a real model", open, "", about), parts.dialog);
   };
   const choose = (name) => (id) => trigger(name, { id });
   follow(props, watch, (value) => {

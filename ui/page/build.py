@@ -183,7 +183,7 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     p.history.compare(history.compare, None, shown, **QUIET)
     p.history.remove(history.remove, None, shown, **QUIET)
     p.result.make(history.make, None, p.download, **MANY | {"concurrency_limit": 2})
-    form = [p.history, p.progress, p.cards, p.prompt, p.lora_picker, *p.method_shown, *p.fields]
+    form = [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
     used = p.history.use(history.use, p.model, form, **QUIET)
     return used.then(history.fill, None, [p.progress, *p.controls.all], **QUIET)
 

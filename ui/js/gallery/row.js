@@ -9,7 +9,7 @@ const rove = (row, card) => {
   for (const one of cardsOf(row)) one.tabIndex = one === card ? 0 : -1;
 };
 
-const FIRST = 7; // cards that are shown before somebody looks for more
+const FIRST = 6; // cards that are shown before somebody looks for more
 
 const showAll = (row) => {
   for (const card of cardsOf(row)) card.hidden = false;

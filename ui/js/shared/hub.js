@@ -9,6 +9,7 @@ export const hub = (globalThis.regrain ??= {
   rest: 0, // label of the region of all that no other covers
   editor: null, // state of the canvas
   clip: null, // what is open
+  lost: false, // whether the server is away, or no longer has what this page had
   restored: false, // whether the fields say what they said before a reload
   heard: {},
   on(name, act) {

@@ -112,13 +112,6 @@ const bringIntoView = (node) => {
   node.focus({ preventScroll: true });
 };
 
-// Unfold a field and go there; whether the page has it.
-export const goTo = async (field) => {
-  const node = await unfoldTo(field);
-  if (node) bringIntoView(node);
-  return Boolean(node);
-};
-
 // Mark a field, by the name Python gives it, where the page has it.
 // `focus`: go there, as when Run was pressed; false while somebody types elsewhere. Returns the field, if there is one.
 export const markWrong = async (field, message, focus = true) => {
