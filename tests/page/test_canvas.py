@@ -388,7 +388,9 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
 def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     field = page.locator("#upload")
     field.set_input_files(write_film(tmp_path / "my <b>film.mp4", noise(60)))
-    page.wait_for_selector("#notice >> text=here it draws nonsense")
+    page.click("#notice >> text=Use a real model")
+    page.click("dialog.rg-real-model[open] >> text=Close")
+    assert "draws nonsense" in page.inner_text("#useless")
     loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
     assert loaded["count"] == 32
     assert "of 60" in page.inner_text(".rg-say")

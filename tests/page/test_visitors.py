@@ -154,8 +154,9 @@ def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page, tmp_pa
     page.wait_for_function("window.regrain?.restored")
     page.set_input_files("#upload", shutil.copy(clip, tmp_path / "mine.mkv"))
     page.wait_for_function("window.regrain.clip.own")
+    page.click("#rg-rest")
     page.fill("#rg-source", "a cat")
-    page.click("#tabs >> text=Masks")
+    page.wait_for_selector(".rg-prompt >> text=a cat")  # the server knows
     with page.expect_event("dialog") as asked:
         page.close(run_before_unload=True)
     assert asked.value.type == "beforeunload"

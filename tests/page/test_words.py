@@ -205,6 +205,7 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
     fetch.click()
     hub.wait_for(state="detached")
     wait(lambda: page.input_value("#model input") == "owner/model", 60, "it is chosen")
+    page.wait_for_selector("#words", state="hidden")  # what the built-in one knows
     page.fill("#rg-prompt-0", "a unicorn")  # this model takes any word
     wait(lambda: "a unicorn" in prompt(page), 60, "the words are composed")
     assert page.locator(NOTE).count() == 0

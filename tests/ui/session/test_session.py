@@ -559,9 +559,11 @@ def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(session, op
     assert (session.source_prompt, session.state.regions[label].prompt) == ("a cat", "a fox")
     assert (session.method, session.state.shape, session.rev) == ("sdedit", shape(6), 0)
     assert session.state.to_track(only_untracked=True) == [label], "a run follows it to the new frames"
-    session.undo(), session.undo()  # the rest of the frame, the click on what is frame 3 now
+    for _ in range(2):  # the rest of the frame, the click on what is frame 3 now
+        session.undo()
     assert (lanes(), session.can) == ({str(label): "c     "}, {"undo": True, "redo": True})
-    session.redo(), session.redo()
+    for _ in range(2):
+        session.redo()
 
     go_on(2, start=2, stride=1)  # none of those that a person made
     assert lanes()[str(label)] == "77", "there is nothing to be followed"
