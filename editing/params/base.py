@@ -47,7 +47,7 @@ class MethodParams(BaseModel):
             if isinstance(value, int)
         }
 
-    steps: int = parameter(50, "Steps", "Denoising steps; the inversion takes as many.", (1, 1000))
+    steps: int = parameter(50, "Steps", "Denoising steps; an inversion takes as many.", (1, 1000))
     guidance_scale: float = parameter(
         7.5, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
     )

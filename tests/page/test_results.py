@@ -107,6 +107,9 @@ def test_settings_of_a_result_come_back(page):
     page.fill("#rg-prompt-0", "a robot")
     strength = page.locator("#at-hand input[type=number]:visible").first
     fill_number(page, strength, "0.6")
+    strength.fill("")  # not the least that is allowed
+    page.keyboard.press("Tab")
+    wait(lambda: strength.input_value() == "0.6", 30, "what was emptied comes back")
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
     page.wait_for_selector(".rg-history-bar")

@@ -1,4 +1,4 @@
-import { icon, make } from "./shared/dom.js";
+import { icon, make, writeInto } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
 const KEPT = "regrain-dark",
@@ -21,6 +21,19 @@ const listenOnce = () => {
     if (document.querySelector("dialog[open]")) return; // a question is open
     document.querySelector("#run")?.click();
   });
+  keepNumbers();
+};
+
+// The number of a slider that was emptied comes back: Gradio would take the least that is allowed.
+const keepNumbers = () => {
+  let before = "";
+  const isSlider = ({ target }) =>
+    target.type === "number" && target.closest(".block")?.querySelector("input[type=range]");
+  document.addEventListener("focusin", (event) => {
+    if (isSlider(event)) before = event.target.value;
+  });
+  const leave = (event) => event.target.value === "" && isSlider(event) && writeInto(event.target, before);
+  document.addEventListener("blur", leave, true);
 };
 
 // Tell the server what the fields of the settings say, so that a reload finds them again.
