@@ -163,7 +163,7 @@ def edited_as(model, request, **params):
 
 def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model, same_words):
     """Guidance 1, no modulation, no blending; with tracks, joint norm and a control network as without."""
-    off = {"steps": 50, "guidance_scale": 1.0, "blend": False, "cross_strength": 0.0, "self_strength": 0.0}
+    off = {"steps": 25, "guidance_scale": 1.0, "blend": False, "cross_strength": 0.0, "self_strength": 0.0}
     off |= {"inject_until": 0.0, "variation": 0.0}
     assert edited_as(model, same_words, **off)[0] > 30
     wired = {"track_levels": 1, "joint_norm": True, "control": "canny=storybook/canny@0.7"}

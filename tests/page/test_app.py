@@ -206,7 +206,7 @@ def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page)
     page = open_page(sdxl_server)
     page.click("#model input")
     page.get_by_role("option", name="narrow").click()
-    for method in METHODS:
+    for method in ("videograin", "fatezero"):  # every method runs on SDXL in test_wiring
         page.select_option(".rg-method select", method)
         page.wait_for_selector("text=/8 frames, 2 steps.*about [0-9.]+ GB of memory/")
         page.click("#run")
