@@ -12,7 +12,7 @@ from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage
 from regrain.masks.draw import BrushStroke
 from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.handlers import run_handlers, tracking
+from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
@@ -112,8 +112,9 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
     frames, width, height = len(session.opened.frames), *session.state.size
     labels = (np.arange(width) * 4 // width)[None, None].repeat(height, 1).repeat(frames, 0).astype(np.uint8)
     found = SimpleNamespace(labels=labels, names=("rabbit", "grass", "big"), fit=(2.0, 1.3, 0.9))
-    said = tracking._take_found(session, session.id, found, 1.4)
-    assert said.startswith("Found: rabbit, thing 1. Not found: cat, grass. The masks are rough")
+    follower = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter([found]))
+    (*_, shown) = follower.discover(session, session.rev, "storybook")
+    assert shown["note"].startswith("Found: rabbit, thing 1. Not found: cat, grass. The masks are rough")
     assert [region.source for region in session.state.regions.values()] == ["rabbit", ""]
 
 
