@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 oldest: RESOLUTION := lowest-direct
 newest: RESOLUTION := highest
 oldest newest: $(VENV)/.installed
-	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) build/$@
+	$(BIN)/uv venv --quiet --seed --allow-existing --python $(PYTHON) build/$@
 	$(BIN)/uv pip install --python build/$@/bin/python --resolution $(RESOLUTION) -r pyproject.toml --extra mcp --group dev
 	build/$@/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser"
 
