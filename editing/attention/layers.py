@@ -127,7 +127,7 @@ def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
         The layers in the order in which they run: down, middle, up.
     """
     strides = _strides(model)
-    names = [key.removesuffix(".processor") for key in model.attn_processors]
+    names = [key.removesuffix(".processor") for key in model.attn_processors]  # type: ignore[union-attr]
     blocks = [
         name.split(".")[0] if name.startswith("mid") else ".".join(name.split(".")[:2]) for name in names
     ]
