@@ -246,6 +246,20 @@ def fill_number(page, field, text: str):
     page.keyboard.press("Tab")
 
 
+def fill_until(page, field, text: str, taken):
+    """Type until the page has taken it: what is typed while it settles can be lost."""
+
+    def typed() -> bool:
+        for given in ("", text):
+            field.fill(given)
+        end = time.monotonic() + 5
+        while not taken() and time.monotonic() < end:
+            page.wait_for_timeout(50)
+        return taken()
+
+    wait(typed, 60, f"{text} is taken")
+
+
 def run(page):
     """Press Run, and wait for the result."""
     page.click("#run")

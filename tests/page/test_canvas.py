@@ -1,7 +1,6 @@
 """Masks on the page, in a real Chromium: what a new user would do, and what nobody should be able to do."""
 
 import json
-import time
 import zipfile
 from fractions import Fraction
 from itertools import pairwise
@@ -9,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from browser import (
-    PATIENCE,
     PHONE,
     ROOT,
     drag,
     fill_number,
+    fill_until,
     overflow,
     pixel_of,
     plays,
@@ -495,17 +494,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
 def set_keys(page, text, frames):
     """Type which frames are keys; those are marked then."""
     unfold(page, "#settings", "#long-clips")
-    again = 0.0
-
-    def marked() -> bool:
-        nonlocal again
-        if time.monotonic() > again:  # what is typed while the page settles can be lost
-            again = time.monotonic() + 10 * PATIENCE
-            page.fill(KEYS, "")
-            page.fill(KEYS, text)
-        return keys(page) == frames
-
-    wait(marked, 30, f"{frames} are marked for {text}")
+    fill_until(page, page.locator(KEYS), text, lambda: keys(page) == frames)
 
 
 def keys(page):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser import prompt, report, run, unfold, wait
+from browser import fill_until, prompt, report, run, unfold, wait
 
 pytestmark = pytest.mark.browser
 NOTE = ".rg-wrong"
@@ -75,11 +75,11 @@ def test_a_long_pasted_prompt_is_kept_whole_and_counted(page):
 def test_a_setting_that_cannot_be_read_is_marked(page):
     unfold(page, "#settings", "#long-clips")
     field = page.locator("#long-clips textarea").first
-    field.fill("every other")
-    page.wait_for_selector(f"#long-clips {NOTE}")
-    assert "every N" in page.inner_text(f"#long-clips {NOTE}")
+    note = page.locator(f"#long-clips {NOTE}")
+    fill_until(page, field, "every other", note.is_visible)
+    assert "every N" in note.inner_text()
     field.fill("every 2")
-    page.wait_for_selector(f"#long-clips {NOTE}", state="detached")
+    note.wait_for(state="detached")
 
 
 def test_words_of_the_model_go_where_the_cursor_was(page):

@@ -67,7 +67,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
     session.run = run = RunThread(
-        SimpleNamespace(follow=lambda _: None, stop=lambda: pytest.fail("it ended"))
+        SimpleNamespace(ending=False, follow=lambda _: None, stop=lambda: pytest.fail("it ended"))
     )
 
     def work(job):
