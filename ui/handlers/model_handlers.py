@@ -49,8 +49,8 @@ class ModelHandlers(Handlers):
     def fetch(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         """Fetch a model, with progress; then it can be chosen, and is."""
         id, page = str(event_data(event).get("id", "")).strip(), page_of(request)
-        stop, text = self._stopped.setdefault(page, threading.Event()), ""
-        stop.clear()
+        stop, text = threading.Event(), ""
+        self._stopped[page] = stop
         try:
             with closing(self.hub.fetch(self.hub.describe(id))) as steps:  # type: ignore[type-var]
                 for done, total in takewhile(lambda _: not stop.is_set(), steps):
@@ -60,6 +60,8 @@ class ModelHandlers(Handlers):
         except Exception as error:
             yield {self.parts.hub: self._hub("error", explain(error, "a model could not be fetched"))}
             return
+        finally:
+            self._stopped.pop(page, None)
         if stop.is_set():
             text = f"Stopped at {text}. Files that were complete are kept."
             yield {self.parts.hub: self._hub("stopped", text)}
@@ -109,6 +111,7 @@ class ModelHandlers(Handlers):
 
 def _by_hand() -> str:
     """How a model comes here without the hub."""
-    folder = models_folder()
-    place = f"into {folder}" if folder else f"into a folder, and start with {MODELS_VARIABLE}=/that/folder"
+    place = f"into ${MODELS_VARIABLE}"  # whose path is nobody's business
+    if models_folder() is None:
+        place = f"into a folder, and start with {MODELS_VARIABLE}=/that/folder"
     return f"Put a diffusers folder or a .safetensors file {place}. Then open this again."

@@ -41,8 +41,8 @@ export function mount(element, props, trigger, watch) {
   };
   const add = button("rg-tool", "Add", () => {
     // Of motion adapters only one.
-    const moves = ({ name }) => name.startsWith("motion/");
-    if (moves({ name: pick.value })) deck.chosen = deck.chosen.filter((one) => !moves(one));
+    const moves = (name) => name.startsWith("motion/");
+    if (moves(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !moves(name));
     deck.chosen.push({ name: pick.value, weight: 1 });
     draw(props.value?.known ?? []);
     send();

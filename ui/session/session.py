@@ -82,9 +82,8 @@ class Session:
     def open_part(self, opened: ClipSession, identity: str) -> None:
         """Go on with other frames of the same file: masks of those that stay, all words, undo."""
         old, count = self.opened, len(opened.frames)
-        numbers = range(opened.start, opened.start + count * opened.stride, opened.stride)
-        used = enumerate(range(old.start, old.start + len(old.frames) * old.stride, old.stride))
-        places = {frame: numbers.index(number) for frame, number in used if number in numbers}
+        numbers = opened.used
+        places = {frame: numbers.index(number) for frame, number in enumerate(old.used) if number in numbers}
         state, undo = self.state.on_frames(places, count), self._undo.on_frames(places, count)
         same = {name: getattr(self, name) for name in _OF_ALL_PARTS}
         self.open(opened, identity)

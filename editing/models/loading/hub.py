@@ -130,7 +130,7 @@ def fetch(listing: Listing) -> Iterator[Fetched]:
     folder = Path(HF_HUB_CACHE).absolute()
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if missing > free:
-        sizes = f"{missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder}"
+        sizes = f"{missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
         raise ModelError("model", f"{listing.id!r} needs {sizes}. Make room, or set HF_HOME to another disk.")
 
     def work(fetching: Fetching) -> None:

@@ -71,8 +71,6 @@ def test_what_is_damaged_is_refused_and_fetched_anew(served):
 
 def test_without_room_nothing_is_fetched(served, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(
-        ModelError, match=f"'{ID}' needs .* GB are free in .*cache. Make room, or set HF_HOME"
-    ):
+    with pytest.raises(ModelError, match=f"'{ID}' needs .* GB are free. Make room, or set HF_HOME"):
         list(fetch(describe(ID)))
     assert not any("resolve" in path for path in served.asked)
