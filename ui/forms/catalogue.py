@@ -45,11 +45,6 @@ class Catalogue:
         self.adapters: dict[str, Entry] = on_server()
 
     @property
-    def addons(self) -> list[str]:
-        """What may be added to a model."""
-        return [*self.loras, *self.motions]
-
-    @property
     def model_choices(self) -> list[tuple[str, str]]:
         """The models as they are called on the page, with their ids."""
         return [(BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models]
@@ -78,6 +73,11 @@ class Catalogue:
         """Offer a model of the hub that has been fetched."""
         if id not in self.models:
             self.models = [*self.models, id]
+
+    def add_motion(self, id: str) -> None:
+        """Offer a motion adapter of the hub that has been fetched."""
+        if id not in self.motions:
+            self.motions = [*self.motions, id]
 
     def reader(self, model: str) -> Reader:
         """How a model that is offered reads prompts.

@@ -162,7 +162,7 @@ class Handlers:
         return self.method(asked.method) | {
             self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
             self.parts.added: added,
-            self.parts.addons: addons_view(self.catalogue.addons, added),
+            self.parts.addons: addons_view(self.catalogue, added),
         }
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:

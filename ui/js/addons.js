@@ -24,9 +24,10 @@ export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
     pick = make("select", { ariaLabel: "LoRA file or motion adapter" }),
     deck = { chosen: [], timer: 0 };
+  const known = () => [...(props.value?.loras ?? []), ...(props.value?.motions ?? [])];
   const send = () => trigger("choose", { added: deck.chosen });
-  const draw = (known) => {
-    const free = known.filter((name) => !deck.chosen.some((one) => one.name === name));
+  const draw = () => {
+    const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
     list.replaceChildren(...deck.chosen.map((one) => makeRow(one, deck)));
     pick.replaceChildren(...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
@@ -37,21 +38,20 @@ export function mount(element, props, trigger, watch) {
       .filter((one) => one.weight !== null);
     clearTimeout(deck.timer);
     deck.timer = setTimeout(send, PAUSE);
-    if (weight === null) draw(props.value?.known ?? []);
+    if (weight === null) draw();
   };
   const add = button("rg-tool", "Add", () => {
-    // Of motion adapters only one.
-    const moves = (name) => name.startsWith("motion/");
-    if (moves(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !moves(name));
+    const motions = props.value?.motions ?? []; // of which only one is used
+    if (motions.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !motions.includes(name));
     deck.chosen.push({ name: pick.value, weight: 1 });
-    draw(props.value?.known ?? []);
+    draw();
     send();
   });
   const row = make("div", "rg-addon", pick, add);
   element.replaceChildren(list, row);
   follow(props, watch, (value) => {
-    element.hidden = !value?.known.length;
+    element.hidden = !known().length;
     deck.chosen = (value?.chosen ?? []).map((one) => ({ ...one }));
-    draw(value?.known ?? []);
+    draw();
   });
 }

@@ -139,7 +139,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
         if name == "control":
             helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
     return [
-        p.hub.fetch(models.fetch, None, [p.hub, p.model], concurrency_limit=1, **QUIET),
+        p.hub.fetch(models.fetch, p.added, [p.hub, p.model, p.added, p.addons], concurrency_limit=1, **QUIET),
         p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
         p.addons.choose(models.add, None, p.added, **QUIET),
     ]

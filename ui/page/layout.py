@@ -139,7 +139,7 @@ def _add_settings(
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         shown = {
             "added": gr.State(added),
-            "addons": view("addons", addons_view(catalogue.addons, added), elem_id="addons"),
+            "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
             "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
             "controls": settings.make_first_fields(usual, chosen),
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),

@@ -104,9 +104,6 @@ def _read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
     return defaults
 
 
-PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
-
-
 def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
     """Download the needed files of a hub repository, safetensors only, and return their local folder.
 

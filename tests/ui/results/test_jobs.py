@@ -77,7 +77,7 @@ def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, stranger
         yield from ()
 
     jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
-    assert jobs.catalogue.addons == ["loras/ink", "motion/lcm", "motion/v1.5"]
+    assert (jobs.catalogue.loras, jobs.catalogue.motions) == (["loras/ink"], ["motion/lcm", "motion/v1.5"])
     for stranger in strangers.format(shelf=shelf).split("|"):
         with pytest.raises(RequestError, match=refused):
             next(jobs.run(RunJob(ask(stranger), "page")))
