@@ -172,6 +172,24 @@ class HeldOut:
         return out
 
 
+def training_loss(
+    motion: Motion,
+    unet: UNet2DConditionModel,
+    x0: Tensor,
+    text: Tensor,
+    kind: str,
+    abar: Tensor,
+    rng: torch.Generator,
+) -> Tensor:
+    """Weighted error of v for clips [clips, frames, 16, 16, 16], each at one random level."""
+    t = torch.randint(1000, (len(x0),), generator=rng)
+    noise = noise_like(x0, kind, rng)
+    a, s = (level[t].sqrt()[:, None, None, None, None] for level in (abar, 1 - abar))
+    v = predict(motion, unet, a * x0 + s * noise, t, text)
+    error = (v - (a * noise - s * x0)).square().mean((1, 2, 3, 4))
+    return (5.0 / (abar[t] / (1 - abar[t]) + 5.0) * error).mean()
+
+
 def ship(motion: Motion, target: Path = TARGET) -> None:
     """Write a folder in diffusers' format, in half precision."""
     target.mkdir(parents=True, exist_ok=True)
@@ -204,7 +222,6 @@ def main() -> None:
             ship(motion)
         return
     vae = AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
-    vae = vae.to(memory_format=torch.channels_last)
     scale = json.loads((ASSETS / "vae" / "config.json").read_text())["scaling_factor"]
     clips = cached_clips(args.run / "clips", args.shards, vae)
     captions = Captions(args.run / "tokenizer")
@@ -229,14 +246,8 @@ def main() -> None:
         rows = torch.randint(len(clips[source]), (ROWS // frames,), generator=rng)
         first = int(torch.randint(source - frames + 1, (), generator=rng))
         x0 = clips[source][rows, first : first + frames].float() * scale
-        t = torch.randint(1000, (len(x0),), generator=rng)
-        noise = noise_like(x0, kind, rng)
-        a, s = (level[t].sqrt()[:, None, None, None, None] for level in (abar, 1 - abar))
         words = embed(text, captions.draw(known[source], rows, rng))
-        v = predict(motion, unet, a * x0 + s * noise, t, words)
-        error = (v - (a * noise - s * x0)).square().mean((1, 2, 3, 4))
-        snr = abar / (1 - abar)
-        run.step((5.0 / (snr[t] + 5.0) * error).mean(), ROWS)
+        run.step(training_loss(motion, unet, x0, words, kind, abar, rng), ROWS)
         if run.steps % args.report == 0 and not worker():
             with run.averaged():
                 run.report(held.probe(motion, unet, abar))
