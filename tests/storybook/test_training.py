@@ -246,7 +246,8 @@ def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
     train_motion.ship(motion, tmp_path / "motion")
     taken = load_motion(str(tmp_path / "motion"), model)
     assert taken.positions == train_motion.POSITIONS
-    with torch.no_grad(), between_frames(taken.modules, taken.heads, 4)(model.unet):
+    weights = {name: {k: w.float() for k, w in own.items()} for name, own in taken.modules.items()}
+    with torch.no_grad(), between_frames(weights, taken.heads, 4)(model.unet):
         shipped = train_motion.predict(None, model.unet, clips, t, text)
     assert (shipped - alone).abs().max() > 0.2
     with torch.no_grad():
