@@ -3,7 +3,7 @@
 AnimateDiff's modules (Guo et al. 2023, arXiv:2307.04725) at half the width, after every block's attention of
 the shipped UNet, which does not change. Frames of an edit share their noise in part, in full, or less the
 farther apart they are, so those of training do too. The run folder keeps weights, averages and optimiser as
-safetensors and resumes from them; `--ship` writes in half precision.
+safetensors and resumes from them; `--init` starts from shipped weights; `--ship` writes in half precision.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from storybook.training import Run, begin, mixed, options, worker, workers
 from storybook.world import Scene, render_frames, sample_scene
 
 log = logging.getLogger(__name__)
-TARGET = ASSETS / "motion"
+TARGET, WEIGHTS = ASSETS / "motion", "diffusion_pytorch_model.safetensors"
 HEADS = (2, 4, 8)  # by level, as in the UNet
 POSITIONS = 32
 ROWS = 32  # frames of a batch
@@ -45,9 +45,9 @@ SHARD = 40  # clips of each length
 
 
 class Motion(nn.Module):
-    """New modules for a UNet, by the names of diffusers' adapters; at first they add nothing."""
+    """Modules for a UNet, by the names of diffusers' adapters; new ones, not from `init`, add nothing."""
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
+    def __init__(self, unet: UNet2DConditionModel, init: Path | None = None) -> None:
         super().__init__()
         self.after = places(unet)
         levels = dict(enumerate(unet.config["block_out_channels"]))
@@ -74,6 +74,8 @@ class Motion(nn.Module):
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
             own.add_module(last, module)
+        if init:
+            self.load_state_dict(load_file(init / WEIGHTS))
 
     def patch(self, frames: int):
         """The change of a call with `frames` frames to a clip."""
@@ -194,7 +196,7 @@ def ship(motion: Motion, target: Path = TARGET) -> None:
     """Write a folder in diffusers' format, in half precision."""
     target.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().half().contiguous() for name, value in motion.state_dict().items()}
-    save_file(weights, target / "diffusion_pytorch_model.safetensors")
+    save_file(weights, target / WEIGHTS)
     facts = {
         "_class_name": "MotionAdapter",
         "motion_max_seq_length": POSITIONS,
@@ -215,7 +217,7 @@ def main() -> None:
     unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32)
     # Written out: the fused kernel's backward pass is slow here.
     unet.requires_grad_(False).set_attn_processor(AttnProcessor())
-    motion = Motion(unet)
+    motion = Motion(unet, args.init)
     run = Run(args.run, motion, Muon(motion, args.rate, ends=()), ema=args.ema)
     if args.ship:
         with run.averaged():

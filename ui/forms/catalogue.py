@@ -22,7 +22,7 @@ from regrain.ui.session.examples import Example
 
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
-_BUILT_IN_CONTROL = "storybook/canny"
+_BUILT_IN_CONTROL, _BUILT_IN_MOTION = "storybook/canny", "storybook/motion"
 
 
 class Catalogue:
@@ -39,7 +39,8 @@ class Catalogue:
         shelf = _shelf()
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
         self.loras = _added(shelf, "loras", "*.safetensors")
-        self.motions = sorted({*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")})
+        motions = {*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")}
+        self.motions = [_BUILT_IN_MOTION, *sorted(motions)]
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()

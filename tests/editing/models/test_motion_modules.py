@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -109,7 +110,11 @@ def test_scale_weighs_and_zero_is_the_model(folder, backbone):
     step = backbone.schedule.sampling(4)[1]
     assert moving(backbone, motion, 0.0) is backbone
     half, whole = moving(backbone, motion, 0.5), moving(backbone, motion)
-    assert len({view.fingerprint for view in (backbone, half, whole)}) == 3
+    doubled = replace(
+        motion, modules={n: {k: 2 * w for k, w in own.items()} for n, own in motion.modules.items()}
+    )
+    views = (backbone, half, whole, moving(backbone, doubled))
+    assert len({view.fingerprint for view in views}) == 4
     answers = [view.predict(x, step, text)[1] for view in (backbone, half, whole)]
     assert (answers[0] - answers[1]).abs().max() > 1e-4 < (answers[1] - answers[2]).abs().max()
     assert torch.equal(backbone.predict(x, step, text)[1], answers[0])
