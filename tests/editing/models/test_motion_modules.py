@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models import motion_modules
 from regrain.editing.models.load import load_backbone
 from regrain.editing.models.motion_modules import between_frames, load_motion, moving, seen_in_time
 
@@ -85,8 +86,9 @@ def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
 
 
 @torch.no_grad()
-def test_each_frame_is_normalised_alone(folder, backbone):
+def test_each_frame_is_normalised_alone(folder, backbone, monkeypatch):
     """As in the authors' code: diffusers' module, with its norm frame by frame."""
+    monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
     motion = load_motion(str(folder), backbone)
     name, weights = next(iter(motion.modules.items()))
     wide = len(weights["norm.weight"])
