@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models import motion_modules
+from regrain.editing.models.intervention import Intervention, hooked
 from regrain.editing.models.load import load_backbone
+from regrain.editing.models.loading.motion import MotionFile
 from regrain.editing.models.motion_modules import between_frames, load_motion, moving, seen_in_time
 
 FRAMES = 3
@@ -122,6 +124,33 @@ def test_scale_weighs_and_zero_is_the_model(folder, backbone):
     assert torch.equal(backbone.predict(x, step, text)[1], answers[0])
     assert whole.size == backbone.size
     assert whole.fit(64, 64) == backbone.fit(64, 64)
+
+
+def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
+    shutil.copytree(folder, tmp_path / "own")
+    config = tmp_path / "own" / "config.json"
+    levels = [*range(2, 2 + len(backbone.unet.config.block_out_channels))]
+    said = {"motion_num_attention_heads": levels, "motion_norm_num_groups": 16}
+    config.write_text(json.dumps(json.loads(config.read_text()) | said))
+    motion = load_motion(str(tmp_path / "own"), backbone)
+    assert motion.groups == 16
+    first, last = motion.heads["down_blocks.0.attentions.0"], motion.heads["up_blocks.0.resnets.0"]
+    assert (first, last) == (levels[0], levels[-1])
+
+
+def test_files_as_wide_as_stable_diffusion_were_trained_on_linear_betas(tmp_path):
+    for width, betas in ((320, "linear"), (32, None)):
+        save_file({f"down_blocks.0.{NORM}": torch.zeros(width)}, tmp_path / "mm.safetensors")
+        assert MotionFile(str(tmp_path / "mm.safetensors")).betas == betas
+
+
+@torch.no_grad()
+def test_what_else_alters_a_call_stays(folder, backbone):
+    seen, (x, text) = [], rows(backbone)
+    patch = lambda model: hooked([model.conv_out.register_forward_hook(lambda *_: seen.append(1))])  # noqa: E731
+    step, moved = backbone.schedule.sampling(4)[1], moving(backbone, load_motion(str(folder), backbone))
+    moved.predict(x, step, text, Intervention(patches=(patch,)))
+    assert seen == [1]
 
 
 def test_more_frames_than_positions_are_refused(tmp_path, backbone):
