@@ -673,7 +673,7 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
         assert page.get_attribute(".rg-seek", "max") == "32"
         page.click("#stop")
         page.wait_for_selector("text=Finished windows are kept; Run goes on from there.")
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     before = server.steps().count("window 1 editing 12")
     run(page)
     assert server.steps().count("window 1 editing 12") == before
