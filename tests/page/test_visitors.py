@@ -87,6 +87,16 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
     page = open_page(server)
     page.click("[data-name='02_discs_and_lawn']")
     page.wait_for_selector("#rg-prompt-2")
+    page.click("#tabs >> text=Masks")
+    page.click(".rg-canvas-stage canvas")
+    page.wait_for_selector(".rg-track:not([disabled])")
+    with server.hold("tracking", 4):
+        page.click(".rg-track")
+        for act in (page.reload, lambda: page.click(".rg-track >> text=Cancel")):
+            page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
+            page.wait_for_selector(".rg-time-row >> text='4 / 8'")
+            act()
+        page.wait_for_selector("text=Tracking stopped.")
     page.fill("#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")
     strength = page.locator("#at-hand input[type=number]:visible").first

@@ -64,7 +64,10 @@ class Session:
         self.runs = []
         self.fields: tuple[object, ...] = ()  # values of the page's fields, once it has sent them
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
-        self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
+        # Frames tracked, of how many, seconds left, and the last of them
+        self.followed: tuple[int, int, float, int] | None = None
+        self.tracked: tuple[int, ...] = ()  # labels that are tracked, or were last
+        self.trouble: Exception | None = None  # what ended that early
         self.shown = 0  # frame that the page showed last
         self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
