@@ -73,9 +73,14 @@ def test_axe_finds_nothing(server, open_page, look):
     with server.hold("editing", 6):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")
-        assert overflow(page) <= 0
+        page.fill("#rg-prompt-0", "a fox")
+        page.click("#run")
+        page.wait_for_selector("#queue li")
+        check(page, "a queue")
+        page.click("#queue button")
+        page.wait_for_selector("#queue li", state="detached")
     page.wait_for_function("n => document.querySelectorAll('.rg-run-picture').length == n", arg=1 + several)
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     wait_for_result(page)
     if several:
         page.click(".rg-figures summary")

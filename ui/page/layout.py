@@ -112,6 +112,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
         shown["tries"] = view("tries", elem_id="tries")
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
+        shown["queue"] = view("queue", elem_id="queue")
     return shown
 
 
