@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 # The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
 ROOMS = {
     "editing": (
-        *("storage", "media", "params", "motion", "diffusion", "attention", "models.loading", "models"),
+        *("storage", "media", "params", "motion", "diffusion", "attention", "models.loading"),
+        *("models.video", "models"),
         *("request", "recipe", "methods", "pipeline", "cli"),
     ),
     "masks": ("models", "io", "segmentation", "track"),

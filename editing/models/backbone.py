@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from regrain.editing.attention.layers import AttentionLayer, Grid
+    from regrain.editing.diffusion.flow import FlowSchedule
     from regrain.editing.diffusion.schedule import Prediction, Schedule, Step
     from regrain.editing.diffusion.text import PromptEmbedding
     from regrain.editing.models.intervention import Intervention
@@ -18,19 +19,21 @@ if TYPE_CHECKING:
 class Backbone(Protocol):
     """A loaded model. Holds weights and facts, nothing about a run.
 
-    Latents are float32 [(branch frame), channels, grid height, grid width]. See `StableDiffusion` for units.
+    Latents are float32 [(branch frame), channels, grid height, grid width]; those of a video model have a
+    latent for the first frame and one for each further `frames_per_latent`. See `StableDiffusion` for units.
     """
 
     id: str
     size: int
     coarsest: int
+    frames_per_latent: int
     multiple: int
     token_limit: int
     defaults: Mapping[str, Mapping[str, object]]
     words: frozenset[str] | None
     offers: frozenset[str]
     prediction: "Prediction"
-    schedule: "Schedule"
+    schedule: "Schedule | FlowSchedule"
     sites: "tuple[AttentionLayer, ...]"
     device: "torch.device"
     dtype: "torch.dtype"

@@ -26,10 +26,12 @@ Resolved = dict[str, dict[str, object]]
 OFFERS: Mapping[str, str] = {
     "inversion": "noise levels that can be inverted",
     "image_unet": "a UNet for single images",
+    "flow": "the velocity of a flow, as Wan 2.1 predicts it",
     "features": "features that can be taken from the source",
     "control": "control networks",
 }
 """What a model may offer and a method may need, as named in errors."""
+SUPPORTED = "a Stable Diffusion 1.x, 2.x or XL model, or Wan 2.1"
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def check_needs(
     record = find_method(method)
     shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
     if not offers:
-        message = f"{shown}, which is not supported. Use a Stable Diffusion 1.x, 2.x or XL model."
+        message = f"{shown}, which is not supported. Use {SUPPORTED}."
         raise ModelError("model", message)
     if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
         raise ModelError(

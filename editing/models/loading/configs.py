@@ -55,6 +55,20 @@ class UNetConfig(_Config):
     projection_class_embeddings_input_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
 
 
+class TransformerConfig(_Config):
+    """transformer/config.json, of Wan."""
+
+    in_channels: _Width = 16
+    out_channels: _Width | None = 16
+    num_layers: _Few = 40
+    num_attention_heads: _Few = 40
+    attention_head_dim: Annotated[int, Field(ge=6, le=1024)] = 128
+    ffn_dim: Annotated[int, Field(ge=1, le=65_536)] = 13_824
+    text_dim: _Width = 4096
+    patch_size: list[Annotated[int, Field(ge=1, le=16)]] = Field([1, 2, 2], min_length=3, max_length=3)
+    sample_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+
 class AutoencoderConfig(_Config):
     """vae/config.json."""
 
@@ -81,6 +95,7 @@ class TextEncoderConfig(_Config):
 _TYPES: dict[str, type[_Config]] = {
     "scheduler": SchedulerConfig,
     "unet": UNetConfig,
+    "transformer": TransformerConfig,
     "vae": AutoencoderConfig,
     "text_encoder": TextEncoderConfig,
     "text_encoder_2": TextEncoderConfig,

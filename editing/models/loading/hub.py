@@ -15,14 +15,20 @@ from regrain.editing.errors import ModelError
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
 from regrain.editing.storage.safetensors_files import check_head
 
-_WEIGHTS = [f"{part}/{stem}{rest}"
-            for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
-                               ("text_encoder", "model"), ("text_encoder_2", "model"))
-            for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
+_NETWORKS = ("unet/", "transformer/")
+_STEMS = [f"{part}diffusion_pytorch_model" for part in (*_NETWORKS, "vae/")]
+_STEMS += ["text_encoder/model", "text_encoder_2/model"]
+_ENDS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
+_WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]
 PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
 # Families that can be edited with, by the pipelines that the hub names.
-_FAMILIES = {"StableDiffusionPipeline": "Stable Diffusion", "StableDiffusionXLPipeline": "SDXL"}
+_FAMILIES = {
+    "StableDiffusionPipeline": "Stable Diffusion",
+    "StableDiffusionXLPipeline": "SDXL",
+    "WanPipeline": "Wan 2.1",
+    "WanVACEPipeline": "Wan 2.1",
+}
 _TAG = "diffusers:"  # before a pipeline
 _MOST = 4  # models of a family that a search finds
 
@@ -80,9 +86,9 @@ def describe(id: str) -> Listing:
     if pipeline and pipeline not in _FAMILIES:
         advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
         raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
-    if not any(name.startswith("unet/") and name.endswith(".safetensors") for name in wanted):
-        advice = "Choose a Stable Diffusion model for diffusers."
-        raise ModelError("model", f"{id!r} has no UNet in safetensors. {advice}")
+    if not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
+        advice = "Choose a model for diffusers."
+        raise ModelError("model", f"{id!r} has neither UNet nor transformer in safetensors. {advice}")
     licence = (info.card_data or {}).get("license") or tags.get("license", "")
     return Listing(id, str(licence), wanted, _FAMILIES.get(pipeline, ""), bool(info.gated))
 
