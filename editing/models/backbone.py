@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from regrain.editing.attention.layers import AttentionLayer, Grid
-    from regrain.editing.diffusion.flow import FlowSchedule
     from regrain.editing.diffusion.schedule import Prediction, Schedule, Step
     from regrain.editing.diffusion.text import PromptEmbedding
     from regrain.editing.models.intervention import Intervention
@@ -33,7 +32,7 @@ class Backbone(Protocol):
     words: frozenset[str] | None
     offers: frozenset[str]
     prediction: "Prediction"
-    schedule: "Schedule | FlowSchedule"
+    schedule: "Schedule"
     sites: "tuple[AttentionLayer, ...]"
     device: "torch.device"
     dtype: "torch.dtype"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten, suggest
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.fatezero import FateZeroParams
+from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.params.tune_a_video import TuneAVideoParams
@@ -157,9 +158,18 @@ METHODS: dict[str, Method] = {
             title="SDEdit",
             paper="Meng et al. 2022, arXiv:2108.01073",
             Params=SDEditParams,
-            needs=frozenset({"masks", "seed"}),
+            needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
             several=True,
+            anchors=0,
+        ),
+        Method(
+            name="flow_regions",
+            title="Flow with regions",
+            paper="Kulikov et al. 2024, arXiv:2412.08629",
+            Params=FlowRegionsParams,
+            needs=frozenset({"masks", "source_prompt", "seed", "flow"}),
+            stages=("editing", "decoding"),
             anchors=0,
         ),
     )

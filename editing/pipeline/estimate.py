@@ -110,6 +110,7 @@ def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     # Where an edit begins in the middle of the schedule, only `strength` of it is run.
     passes = params.steps * getattr(params, "strength", 1.0) * (branches + (1 if inverts else 0))
     passes += getattr(params, "steps_again", 0) * branches
+    passes *= 2 * getattr(params, "averages", 0.5)  # of each noise, the source and the edit
     passes *= _CONTROLLED if getattr(params, "control", ()) else 1.0
     if method.setup and not (tuned or request.adapter):
         passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
@@ -248,7 +249,7 @@ def _bare_call(backbone: Backbone, frames: np.ndarray) -> Callable[[], Any]:
 
     with torch.no_grad():
         x, text = backbone.encode(frames), backbone.embed([""])
-    step = backbone.schedule.at(len(backbone.schedule.alphas_cumprod) // 2)
+    step = backbone.schedule.sampling(1)[0]
 
     def call() -> None:
         with torch.no_grad():

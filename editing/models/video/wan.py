@@ -15,7 +15,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid
-from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError
@@ -40,7 +39,7 @@ class Wan(TurnTaking):
     transformer: nn.Module
     vae: nn.Module
     reader: PromptReader
-    schedule: FlowSchedule
+    schedule: Any  # a `FlowSchedule`; methods that ask more of one are refused by what they need
     device: torch.device
     dtype: torch.dtype
     sample_size: int | None = None

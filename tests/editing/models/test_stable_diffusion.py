@@ -24,7 +24,6 @@ from regrain.editing.errors import DivergedError, ModelError, PromptError, Resou
 from regrain.editing.models.build import load
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.load import load_backbone, on_shelf
-from regrain.editing.models.loading import turns
 from regrain.editing.models.loading.location import find
 from regrain.editing.models.loading.single_file import CHECKPOINTS, guess_prediction
 
@@ -217,7 +216,9 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
     cases = {1 << 40: [(4, False), (1, False)], 2 * 4096 * 64 * 128 * 2: two, 1: [(1, True)] * 5}
     for free, expected in cases.items():
         calls.clear()
-        monkeypatch.setattr(turns, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(
+            "regrain.editing.models.loading.turns.free_memory", lambda device, free=free: free
+        )
         torch.testing.assert_close(tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4)
         assert calls == expected
     assert not tiny.vae.use_tiling
