@@ -284,6 +284,14 @@ def wan(wan_folder):
     return loaded(wan_folder)
 
 
+@pytest.fixture
+def fitting(method, request):
+    """The smallest model that a method, by which a test is parametrized, edits with."""
+    from regrain.editing.params.registry import METHODS
+
+    return request.getfixturevalue("wan" if "flow" in METHODS[method].needs else "small")
+
+
 @pytest.fixture(scope="session")
 def small_double(small_folder):
     """The same in double precision."""

@@ -13,6 +13,7 @@ from regrain.editing.errors import ModelError, from_validation, shorten
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
+WAN_SIZE = 480  # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
 _Few = Annotated[int, Field(ge=1, le=128)]
 
 

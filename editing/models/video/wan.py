@@ -18,13 +18,12 @@ from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError
+from regrain.editing.models.loading.configs import WAN_SIZE
 from regrain.editing.models.loading.offers import WAN
 from regrain.editing.models.loading.turns import TurnTaking
 from regrain.editing.models.video.layers import attending, install
 from regrain.editing.models.video.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
-
-_SIZE = 480  # short side at which the 1.3B model was trained
 
 
 @dataclass(eq=False, repr=False)
@@ -59,7 +58,7 @@ class Wan(TurnTaking):
         self.frames_per_latent: int = 2 ** sum(stages)
         self.coarsest: int = self.transformer.config.patch_size[-1]
         self.multiple: int = self.factor * self.coarsest
-        self.size: int = self.sample_size * self.factor if self.sample_size else _SIZE
+        self.size: int = self.sample_size * self.factor if self.sample_size else WAN_SIZE
 
     @property
     def parts(self) -> dict[str, nn.Module]:

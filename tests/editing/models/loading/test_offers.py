@@ -85,7 +85,12 @@ def test_a_model_without_what_the_method_needs_is_refused():
     with pytest.raises(ModelError, match=needs):
         check_needs("videograin", {}, {"control"}, "flow")
     for method in METHODS:
-        check_needs(method, {}, STABLE_DIFFUSION, "tiny")
+        fits, other = (
+            (STABLE_DIFFUSION, WAN) if "image_unet" in METHODS[method].needs else (WAN, STABLE_DIFFUSION)
+        )
+        check_needs(method, {}, fits, "tiny")
+        with pytest.raises(ModelError, match=rf"^model: {method} needs .*, which 'tiny' does not have"):
+            check_needs(method, {}, other, "tiny")
 
 
 def test_a_parameter_that_asks_too_much_is_refused_by_its_name():
