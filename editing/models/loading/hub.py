@@ -16,10 +16,11 @@ from regrain.editing.models.loading.configs import read_config
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
 from regrain.editing.storage.safetensors_files import check_head
 
-_WEIGHTS = [f"{part}/{stem}{rest}"
-            for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
-                               ("text_encoder", "model"), ("text_encoder_2", "model"))
-            for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
+_NETWORKS = ("unet/", "transformer/")
+_STEMS = [f"{part}diffusion_pytorch_model" for part in (*_NETWORKS, "vae/")]
+_STEMS += ["text_encoder/model", "text_encoder_2/model"]
+_ENDS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
+_WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]
 PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
 PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
@@ -28,6 +29,8 @@ MOTION = "motion adapter"
 _FAMILIES = {
     "StableDiffusionPipeline": "Stable Diffusion",
     "StableDiffusionXLPipeline": "SDXL",
+    "WanPipeline": "Wan 2.1",
+    "WanVACEPipeline": "Wan 2.1",
     "MotionAdapter": MOTION,
 }
 _TAG = "diffusers:"  # before a class
@@ -91,9 +94,9 @@ def describe(id: str) -> Listing:
     family = _FAMILIES.get(pipeline, "")
     if sizes.keys() >= set(PART_FILES) and _class_of(id) == "MotionAdapter":
         family, wanted = MOTION, {name: sizes[name] for name in PART_FILES}
-    elif not any(name.startswith("unet/") and name.endswith(".safetensors") for name in wanted):
-        advice = "Choose a Stable Diffusion model for diffusers."
-        raise ModelError("model", f"{id!r} has no UNet in safetensors. {advice}")
+    elif not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
+        advice = "Choose a model for diffusers."
+        raise ModelError("model", f"{id!r} has neither UNet nor transformer in safetensors. {advice}")
     licence = (info.card_data or {}).get("license") or tags.get("license", "")
     return Listing(id, str(licence), wanted, family, bool(info.gated))
 
