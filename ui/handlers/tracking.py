@@ -71,7 +71,7 @@ class Tracking:
             session = self.visits.get(page)
             with session.lock:
                 session.check(data.get("id"), data.get("have"))
-                if session.tracking < 0:
+                if session.tracking < 0 or (data.get("again") and not session.tracking):
                     return
                 identity, since, layers = session.id, data["have"], session.state.layers
                 session.shown = frame_shown(session, data)

@@ -177,7 +177,7 @@ const showView = (parts, value, trigger) => {
   }
   if (fresh) {
     askForCuts(editor, trigger);
-    if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, frame: 0 });
+    if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, again: true });
     requestAnimationFrame(() => settleStage(parts));
   }
   editor.looking = 0;
