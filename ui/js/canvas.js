@@ -189,6 +189,7 @@ const showView = (parts, value, trigger) => {
   if (active !== hub.active) hub.tell("choose", active);
   release(editor, value, before.length);
   if (value.note !== null) editor.say(value.note, value.alarm);
+  if (value.field) hub.tell("wrong", value);
   if (value.go !== undefined) editor.go(value.go);
   goAlong(editor);
   editor.refresh();

@@ -155,6 +155,9 @@ def test_undo_says_that_it_keeps_no_more(handlers, more):
 def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
     masks, _ = handlers
     session = masks.visits.get("page")
+    empty = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter(()))
+    (shown,) = empty.discover(session, session.rev, "storybook")
+    assert (shown["field"], shown["alarm"]) == ("The clip shows", True)
     session.source_prompt = "a big cat and a rabbit on the grass, on the left"
     frames, width, height = len(session.opened.frames), *session.state.size
     labels = (np.arange(width) * 4 // width)[None, None].repeat(height, 1).repeat(frames, 0).astype(np.uint8)
