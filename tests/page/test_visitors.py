@@ -96,7 +96,7 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
             page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
             page.wait_for_selector(".rg-time-row >> text='4 / 8'")
             act()
-        page.wait_for_selector("text=Tracking stopped.")
+        page.wait_for_selector("[data-tracking=false]")
     page.fill("#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")
     strength = page.locator("#at-hand input[type=number]:visible").first

@@ -168,7 +168,9 @@ class RunHandlers(Handlers):
         form, refused, variants = run.asked, None, []
         try:
             try:
+                began = time.monotonic()
                 yield from self._complete(session, form)
+                run.tracking = time.monotonic() - began
                 variants = self._plan(session, page, form)
             except EditingError as error:
                 refused = error  # said when the turn comes: until then the page may show another run
@@ -286,6 +288,6 @@ class RunHandlers(Handlers):
             self.parts.history: session.history.view(),
             self.parts.player: shown["player"],
             self.parts.result: shown["result"],
-            self.parts.progress: run_views.done(saved.finished.report, run.skipped),
+            self.parts.progress: run_views.done(saved.finished.report, run.tracking, run.skipped),
             self.parts.live: None,
         }

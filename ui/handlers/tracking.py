@@ -71,7 +71,7 @@ class Tracking:
             session = self.visits.get(page)
             with session.lock:
                 session.check(data.get("id"), data.get("have"))
-                if session.tracking < 0:
+                if session.tracking < 0 or (data.get("again") and not session.tracking):
                     return
                 identity, since, layers = session.id, data["have"], session.state.layers
                 session.shown = frame_shown(session, data)
@@ -158,7 +158,7 @@ class Tracking:
                 return
             session.stop = stop = threading.Event()
             identity, session.tracking = session.id, -1
-        note, alarm = "", False
+        note, alarm, field = "", False, ""
         try:
             with closing(self._search(session, model, stop, identity)) as steps:
                 for message in steps:
@@ -166,11 +166,13 @@ class Tracking:
                     yield look(session, identity, since, message) if message else None
         except Exception as error:
             note, alarm = explain(error, "looking for objects failed", with_field=True), True
+            field = getattr(error, "field", "")
         finally:
             with session.lock:
                 if session.stop is stop:
                     _end(session)
-        yield look(session, identity, since, note, alarm)
+        if shown := look(session, identity, since, note, alarm):
+            yield shown | {"field": field}
 
     def _search(
         self, session: Session, model: str, stop: threading.Event, identity: str

@@ -177,7 +177,7 @@ const showView = (parts, value, trigger) => {
   }
   if (fresh) {
     askForCuts(editor, trigger);
-    if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, frame: 0 });
+    if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, again: true });
     requestAnimationFrame(() => settleStage(parts));
   }
   editor.looking = 0;
@@ -189,6 +189,7 @@ const showView = (parts, value, trigger) => {
   if (active !== hub.active) hub.tell("choose", active);
   release(editor, value, before.length);
   if (value.note !== null) editor.say(value.note, value.alarm);
+  if (value.field) hub.tell("wrong", value);
   if (value.go !== undefined) editor.go(value.go);
   goAlong(editor);
   editor.refresh();

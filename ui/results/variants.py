@@ -130,7 +130,7 @@ def remember(
     frames, steps = len(asked.clip), report.get("params", {}).get("steps", {}).get("value")
     parts = [f"{frames} frame{'s' if frames > 1 else ''}", *([f"{steps} steps"] if steps else [])]
     facts = ", ".join([*parts, duration(sum(report.get("seconds", {}).values()))])
-    run = PastRun(key, saved.folder, stem, title, facts, text, picture, variant.choices)
+    run = PastRun(key, saved.folder, stem, opened.title, title, facts, text, picture, variant.choices)
     run.write(shown)
     for old in history.add(run):
         media.drop(old.folder)

@@ -29,6 +29,7 @@ class RunThread:
 
     def __init__(self, turn: Ticket, asked: Any = None, behind: bool = False) -> None:
         self.turn, self.over, self.watched = turn, False, False
+        self.tracking = 0.0  # seconds before it
         self.asked, self.behind, self.key = asked, behind, secrets.token_hex(8)
         # Ends the present stage alone, if what was edited is then kept; whether that was asked for
         self.skip: Callable[[], None] | None = None

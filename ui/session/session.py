@@ -224,6 +224,11 @@ class Session:
         """Whether there is something to undo and to redo."""
         return {"undo": bool(self._undo.past), "redo": bool(self._undo.future)}
 
+    @property
+    def cut(self) -> bool:
+        """Whether undo has come to its end, though more was done."""
+        return self._undo.cut and not self._undo.past
+
     def _restore(self, state: State) -> None:
         self.state, before = state.keep_words(self.state), self.state
         self.mark(state.changed_since(before))

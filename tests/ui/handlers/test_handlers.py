@@ -24,6 +24,7 @@ from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.session.state import MAX_UNDO
 
 REQUEST = SimpleNamespace(session_hash="page")
 PARTS = SimpleNamespace(
@@ -139,9 +140,24 @@ def test_undo_leads_to_the_frame_that_it_changes(handlers):
     assert undone(frame) is None
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_undo_says_that_it_keeps_no_more(handlers, more):
+    masks, _ = handlers
+    session = masks.visits.get("page")
+    for _ in range(MAX_UNDO + more):
+        session.commit(session.state)
+    data = {"id": session.id, "have": session.rev, "act": "undo", "frame": 0}
+    notes = [masks.masking.act("page", data)[0]["note"] for _ in range(MAX_UNDO)]
+    assert not any(notes[:-1])
+    assert notes[-1] == ("Undo ends here: it keeps the last 50 steps." if more else "")
+
+
 def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
     masks, _ = handlers
     session = masks.visits.get("page")
+    empty = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter(()))
+    (shown,) = empty.discover(session, session.rev, "storybook")
+    assert (shown["field"], shown["alarm"]) == ("The clip shows", True)
     session.source_prompt = "a big cat and a rabbit on the grass, on the left"
     frames, width, height = len(session.opened.frames), *session.state.size
     labels = (np.arange(width) * 4 // width)[None, None].repeat(height, 1).repeat(frames, 0).astype(np.uint8)
