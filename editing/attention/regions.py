@@ -81,8 +81,9 @@ def clip_labels(
     shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
     sums = torch.stack(shares).flatten(2)
     cover = torch.stack([sums[latents == latent].mean(0) for latent in range(int(latents[-1]) + 1)])
-    regions = cover[:, 1:]
-    return torch.where(regions.sum(1) >= _QUARTER, regions.argmax(1) + 1, 0)
+    background = cover[:, 0].clone()
+    cover[:, 0] = -1
+    return torch.where(1 - background >= _QUARTER, cover.argmax(1), 0)
 
 
 def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int) -> None:

@@ -223,6 +223,8 @@ def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> La
     """The output of a network that predicts (x0, eps) at the level where `step` starts; undoes `split`."""
     if prediction == "v_prediction":
         return step.signal * eps - step.noise * x0
+    if prediction == "flow":
+        return eps - x0
     return eps if prediction == "epsilon" else x0
 
 

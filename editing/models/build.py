@@ -13,7 +13,6 @@ import torch
 
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.folder import ModelParts, download, read_folder
 from regrain.editing.models.loading.location import ModelLocation
 from regrain.editing.models.loading.lora import add_loras
@@ -21,6 +20,7 @@ from regrain.editing.models.loading.offers import family_of, family_of_configs
 from regrain.editing.models.loading.single_file import read_file
 from regrain.editing.models.sdxl import StableDiffusionXL
 from regrain.editing.models.stable_diffusion import StableDiffusion
+from regrain.editing.models.video.wan import Wan
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
 
@@ -47,7 +47,7 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-) -> Backbone:
+) -> StableDiffusion | Wan:
     """Load a model that was found; `load_backbone`, which also says what it raises, keeps it."""
     began = time.perf_counter()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -95,7 +95,7 @@ def _load_video(
     loras: Sequence[str],
     device: torch.device,
     dtype: torch.dtype | None,
-) -> Backbone:
+) -> Wan:
     """Load a model without a UNet: Wan 2.1, or none that is known."""
     from regrain.editing.models.video.load import load_wan
 
