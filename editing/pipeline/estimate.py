@@ -9,11 +9,13 @@ from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.load import loaded_backbone
 from regrain.editing.models.loading.configs import UNetConfig, read_config
 from regrain.editing.models.loading.location import ModelLocation, find
 from regrain.editing.models.loading.offers import family_of
+from regrain.editing.models.loading.picture_file import PictureFile
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.runnable import adapter_facts
@@ -158,7 +160,14 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     itemsize = itemsize or _itemsize(sizes.numbers)
     whole = itemsize * sizes.numbers + (4 - itemsize) * count_weights(sizes.weights / "vae")
     call = call_bytes(frames * rows, sizes.pixels // sizes.factor**2, sizes.channels, itemsize)
-    return sizes.side, whole + max(call, autoencoder_bytes(min(frames, FRAMES_AT_ONCE), sizes.pixels))
+    kept, read = 0, 0  # of what sees pictures: an encoder is gone before the first call
+    if any(request.pictures):
+        try:
+            kept, read = PictureFile(request.picture_adapter, sizes.cross, fetch=False).weights()
+        except ModelError:
+            return None
+    most = max(call, autoencoder_bytes(min(frames, FRAMES_AT_ONCE), sizes.pixels), itemsize * read)
+    return sizes.side, whole + itemsize * kept + most
 
 
 class _Sizes(NamedTuple):
@@ -170,6 +179,7 @@ class _Sizes(NamedTuple):
     channels: int  # as in `halves_fit`
     side: int  # pixels of the short side
     pixels: int  # of a frame
+    cross: int  # numbers of a token of the text
 
 
 def _sizes(request: EditRequest) -> _Sizes | None:
@@ -188,7 +198,15 @@ def _sizes(request: EditRequest) -> _Sizes | None:
     pixels = side**2 * max(width, height) // min(width, height)
     channels = max(1, known.block_out_channels[level] // 4**level)
     weights = place if source.kind == "hub" else Path(source.location)
-    return _Sizes(weights, count_weights(weights), factor, channels, side, pixels)
+    return _Sizes(
+        weights,
+        count_weights(weights),
+        factor,
+        channels,
+        side,
+        pixels,
+        int(unet.get("cross_attention_dim") or 0),
+    )
 
 
 def _itemsize(numbers: int) -> int:

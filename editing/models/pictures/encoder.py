@@ -52,7 +52,7 @@ class PictureEncoder:
         Raises:
             ModelError: There is none that fits.
         """
-        self._file, self._folder = file, file.encoder()
+        self._file, self._folder = file, file.encoder
         self._place = {"device": device, "dtype": dtype}
         self._weights = {name: weight.to(**self._place) for name, weight in weights.items()}
         config = {} if self._folder is None else read_config(self._folder / "config.json", file.id)
@@ -74,21 +74,19 @@ class PictureEncoder:
     @torch.no_grad()
     def _read(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
         pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w").float() / 255
-        if self._folder is None:
-            pixels = (2 * pixels - 1).to(**self._place)
-            return tuple(
-                resampled(drawn(x, self._weights), self._weights) for x in (pixels, torch.zeros_like(pixels))
-            )
         mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (_MEAN, _DEVIATION))
-        pixels = ((pixels - mean) / deviation).to(**self._place)
+        pixels = (2 * pixels - 1 if self._folder is None else (pixels - mean) / deviation).to(**self._place)
+        both = torch.cat([pixels, torch.zeros_like(pixels)])
         try:
-            if self._file.kind == "plain":
+            if self._folder is None:
+                tokens = resampled(drawn(both, self._weights), self._weights)
+            elif self._file.kind == "plain":
                 embeds = self._loaded()(pixels).image_embeds
-                return tuple(projected(x, self._weights) for x in (embeds, torch.zeros_like(embeds)))
-            reader = {"plus": resampled, "full": full}[self._file.kind]
-            both = torch.cat([pixels, torch.zeros_like(pixels)])
-            hidden = self._loaded()(both, output_hidden_states=True).hidden_states[-2]
-            return tuple(reader(hidden, self._weights).split(1))
+                tokens = projected(torch.cat([embeds, torch.zeros_like(embeds)]), self._weights)
+            else:
+                hidden = self._loaded()(both, output_hidden_states=True).hidden_states[-2]
+                tokens = {"plus": resampled, "full": full}[self._file.kind](hidden, self._weights)
+            return tokens[:1], tokens[1:]
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
