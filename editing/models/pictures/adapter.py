@@ -17,10 +17,11 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.media.images import shown
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.location import PictureSpec
 from regrain.editing.models.loading.picture_file import FIELD, PictureFile
-from regrain.editing.models.pictures.encoder import Pair, PictureEncoder, shown
+from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 
 # InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks and places.
 _BLOCKS = {"style": "up_blocks.0.attentions.1.", "layout": "down_blocks.2.attentions.1."}

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from regrain.editing.errors import ModelError, ResourceError
-from regrain.editing.media.images import read_picture
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.picture_file import FIELD, PictureFile
 from regrain.editing.models.pictures.tokens import Weights, drawn, full, projected, resampled
@@ -21,26 +16,11 @@ from regrain.editing.storage import cache
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
-GREY = 128
 DRAWN = 64  # pixels a side that the reader of the built-in model's adapter sees
 # Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 Pair = tuple[Float[Tensor, "1 tokens cross"], Float[Tensor, "1 tokens cross"]]
 """The tokens of a picture, and those of no picture."""
-
-
-def shown(
-    path: Path, side: int, field: str, note: Callable[[str], object] = lambda _: None
-) -> UInt8[np.ndarray, "side side 3"]:
-    """What a model sees of a picture: the whole of it in a grey square, what is transparent grey, too.
-
-    Raises:
-        RequestError: It cannot be read; see `read_picture`.
-    """
-    seen = Image.fromarray(read_picture(path, field, note), "RGBA")
-    square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
-    square.alpha_composite(seen, tuple((max(seen.size) - length) // 2 for length in seen.size))
-    return np.asarray(square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
 
 
 class PictureEncoder:

@@ -17,12 +17,12 @@ from regrain.editing.attention.batch import Batch
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.images import shown
 from regrain.editing.models.load import load_backbone
 from regrain.editing.models.loading import folder as folder_module
 from regrain.editing.models.loading.location import PictureSpec
 from regrain.editing.models.loading.picture_file import PictureFile
 from regrain.editing.models.pictures.adapter import load_pictures
-from regrain.editing.models.pictures.encoder import shown
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe import looking
 from regrain.editing.recipe.looking import Looking

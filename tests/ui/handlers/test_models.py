@@ -98,15 +98,18 @@ def test_loras_have_weights():
 
 
 def test_a_motion_adapter_is_told_from_lora_files():
-    handlers = ModelHandlers(SimpleNamespace(motions=["motion/lcm"]), None, None, None, hub)
-    session = SimpleNamespace(opened=SimpleNamespace(request=SimpleNamespace(loras=("a",), motion="own@1")))
-    for given, loras, motion in (
-        (None, ("a",), "own@1"),
-        ([], (), ""),
-        (["a", "own@1"], ("a",), "own@1"),
-        (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5"),
+    known = SimpleNamespace(motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"])
+    handlers = ModelHandlers(known, None, None, None, hub)
+    base = SimpleNamespace(loras=("a",), motion="own@1", picture_adapter="")
+    session = SimpleNamespace(opened=SimpleNamespace(request=base))
+    for given, loras, motion, seeing in (
+        (None, ("a",), "own@1", "pictures/ip"),
+        ([], (), "", "pictures/ip"),
+        (["a", "own@1"], ("a",), "own@1", "pictures/ip"),
+        (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5", "pictures/ip"),
+        (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
-        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (loras, motion)
+        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (loras, motion, seeing)
 
 
 @pytest.mark.parametrize("method", METHODS)
