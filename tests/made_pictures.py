@@ -37,9 +37,15 @@ def reader(kind: str, cross: int, made: torch.Generator) -> dict[str, torch.Tens
         return linear | norm("norm", cross)
     if kind == "full":
         first = {"proj.0.weight": rand(WIDTH, WIDTH), "proj.0.bias": rand(WIDTH)}
-        return first | {"proj.2.weight": rand(cross, WIDTH), "proj.2.bias": rand(cross)} | norm("proj.3", cross)
+        return (
+            first | {"proj.2.weight": rand(cross, WIDTH), "proj.2.bias": rand(cross)} | norm("proj.3", cross)
+        )
     inner, heads = 32, 2
-    found = {"latents": rand(1, 6, inner), "proj_out.weight": rand(cross, inner), "proj_out.bias": rand(cross)}
+    found = {
+        "latents": rand(1, 6, inner),
+        "proj_out.weight": rand(cross, inner),
+        "proj_out.bias": rand(cross),
+    }
     found |= norm("norm_out", cross)
     wide = WIDTH if kind == "plus" else 8
     found |= {"proj_in.weight": rand(inner, wide), "proj_in.bias": rand(inner)}
@@ -52,7 +58,10 @@ def reader(kind: str, cross: int, made: torch.Generator) -> dict[str, torch.Tens
         found |= {f"{own}.1.1.weight": rand(4 * inner, inner), f"{own}.1.3.weight": rand(inner, 4 * inner)}
     if kind == "drawn":
         for layer, (before, after) in enumerate(((3, 4), (4, 6), (6, 8))):
-            found |= {f"reader.{layer}.weight": rand(after, before, 3, 3), f"reader.{layer}.bias": rand(after)}
+            found |= {
+                f"reader.{layer}.weight": rand(after, before, 3, 3),
+                f"reader.{layer}.bias": rand(after),
+            }
         found["places"] = rand(1, 64, 8)
     return found
 

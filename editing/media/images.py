@@ -19,6 +19,7 @@ from regrain.editing.media.lazy_frames import check_window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 50_000_000  # of a picture
+GREY = 128
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
@@ -99,6 +100,20 @@ def read_picture(
         if getattr(image, "n_frames", 1) > 1:
             note(f"{shorten(file.name)} is animated; its first frame is used.")
         return np.asarray(_in_8_bits(image, file, field, RequestError).convert("RGBA"))
+
+
+def shown(
+    path: Path, side: int, field: str, note: Callable[[str], object] = lambda _: None
+) -> UInt8[np.ndarray, "side side 3"]:
+    """What a model sees of a picture: the whole of it in a grey square, what is transparent grey, too.
+
+    Raises:
+        RequestError: It cannot be read; see `read_picture`.
+    """
+    seen = Image.fromarray(read_picture(path, field, note), "RGBA")
+    square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
+    square.alpha_composite(seen, tuple((max(seen.size) - length) // 2 for length in seen.size))
+    return np.asarray(square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
 
 
 def _in_8_bits(image: Image.Image, file: Path, field: str, kind: type[EditingError]) -> Image.Image:

@@ -97,6 +97,8 @@ class EditedRegion(ClickedRegion):
     strength: float = _same_as(ProjectRegion, "strength")
     margin: int | None = _same_as(ProjectRegion, "margin")
     feather: int = _same_as(ProjectRegion, "feather")
+    picture: MaybeUpload = Field(None, description="A picture of what it should become.")
+    picture_scale: float | None = _same_as(ProjectRegion, "picture_scale")
 
 
 class OfVideo(Arguments):
@@ -138,6 +140,9 @@ class EditVideo(OfVideo):
     model: Name = Field("storybook", description="A name from list_models.")
     loras: list[Name] = _same_as(Project, "loras")
     motion: Name = _same_as(Project, "motion")
+    picture: MaybeUpload = Field(None, description="A picture of what the whole frame should become.")
+    picture_scale: float | None = _same_as(Project, "picture_scale")
+    picture_adapter: Name = Field("", description="Sees pictures; a name from list_models.")
     seed: int = _same_as(Project, "seed")
 
 

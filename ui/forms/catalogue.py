@@ -41,6 +41,7 @@ class Catalogue:
         self.loras = _added(shelf, "loras", "*.safetensors")
         motions = {*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")}
         self.motions = [_BUILT_IN_MOTION, *sorted(motions)]
+        self.pictures = _added(shelf, "pictures", "*.safetensors")
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
@@ -111,6 +112,9 @@ class Catalogue:
         if request.motion and (name := parse_lora(request.motion, "motion", 0.0).model) not in self.motions:
             message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/motion."
             raise RequestError("motion", _unknown(name, self.motions) if self.motions else message)
+        if (name := request.picture_adapter) and name not in self.pictures:
+            message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/pictures."
+            raise RequestError("picture_adapter", _unknown(name, self.pictures) if self.pictures else message)
         for spec in read_control(request.params.get("control")):
             if spec.model not in self.controls:
                 raise RequestError("params.control", _unknown(spec.model, self.controls))

@@ -135,13 +135,17 @@ class Handlers:
         return self.parts.controls.given(method, fields.parameters, usual, project)
 
     def given_added(self, session: Session, fields: FieldValues) -> Added:
-        """The LoRA files and the motion adapter that a page gives; its project's until it has given any."""
+        """What a page adds to the model; its project's until it has given any."""
         given, base = fields.added, session.opened.request
+        own = [*filter(None, [base.picture_adapter]), *self.catalogue.pictures]
         if not isinstance(given, list | tuple):
-            return Added(base.loras, base.motion)
+            return Added(base.loras, base.motion, "".join(own[:1]))
         texts, known = [*map(str, given)], self.catalogue.motions
         motions = [text for text in texts if text == base.motion or text.partition("@")[0] in known]
-        return Added(tuple(text for text in texts if text not in motions), "".join(motions[-1:]))
+        seeing = [text for text in texts if text.partition("@")[0] in own]
+        loras = tuple(text for text in texts if text not in (*motions, *seeing))
+        adapter = "".join(seeing[-1:]).partition("@")[0] or "".join(own[:1])
+        return Added(loras, "".join(motions[-1:]), adapter)
 
     def requested(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a page asks for now; raises as `build_request` does, too."""
@@ -159,7 +163,7 @@ class Handlers:
 
     def settings(self, asked: EditRequest | Choices) -> dict[Any, Any]:
         """Method, seed and what is added to the model, in their fields."""
-        added = [*asked.loras, *filter(None, [asked.motion])]
+        added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
         return self.method(asked.method) | {
             self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
             self.parts.added: added,

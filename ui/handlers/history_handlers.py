@@ -15,6 +15,7 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
+from regrain.editing.request.region import Region
 from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, explain
 from regrain.ui.results.result_views import download_name
@@ -116,6 +117,12 @@ class HistoryHandlers(Handlers):
         return {**controls.fill(choices.method, values), **controls.fill_shared(values)}
 
 
+def _as_asked(region: Region, asked: Region) -> Region:
+    """A region with the words and the picture that a run was asked with."""
+    own = {name: getattr(asked, name) for name in ("prompt", "source", "picture", "picture_scale")}
+    return replace(region, **own)
+
+
 def _take(session: Session, choices: Choices) -> str:
     """Put the words of a run into a session: by region, or by its name where the clip is another.
 
@@ -127,7 +134,7 @@ def _take(session: Session, choices: Choices) -> str:
     regions = {}
     for label, region in session.state.regions.items():
         found = words.get(label if same else region.name)
-        regions[label] = replace(region, prompt=found.prompt, source=found.source) if found else region
+        regions[label] = _as_asked(region, found) if found else region
     session.state = replace(session.state, regions=regions)
     session.method, session.prompt = choices.method, choices.prompt
     if same or not session.source_prompt:

@@ -24,7 +24,7 @@ export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
     pick = make("select", { ariaLabel: "LoRA file or motion adapter" }),
     deck = { chosen: [], timer: 0 };
-  const known = () => [...(props.value?.loras ?? []), ...(props.value?.motions ?? [])];
+  const known = () => ["loras", "motions", "pictures"].flatMap((kind) => props.value?.[kind] ?? []);
   const send = () => trigger("choose", { added: deck.chosen });
   const draw = () => {
     const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
@@ -41,8 +41,10 @@ export function mount(element, props, trigger, watch) {
     if (weight === null) draw();
   };
   const add = button("rg-tool", "Add", () => {
-    const motions = props.value?.motions ?? []; // of which only one is used
-    if (motions.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !motions.includes(name));
+    for (const kind of ["motions", "pictures"]) {
+      const known = props.value?.[kind] ?? []; // of which only one is used
+      if (known.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !known.includes(name));
+    }
     deck.chosen.push({ name: pick.value, weight: 1 });
     draw();
     send();

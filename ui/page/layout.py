@@ -134,7 +134,7 @@ def _add_settings(
     start: Session | None,
 ) -> dict[str, Any]:
     asked = start.opened.request if start else None
-    added = [*asked.loras, *filter(None, [asked.motion])] if asked else []
+    added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])] if asked else []
     seed = asked.seed if asked else 0
     help, shelf = {"control": control_view(catalogue.controls)}, start.shelf if start else AdapterList()
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):

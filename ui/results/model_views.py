@@ -52,6 +52,7 @@ class Known(Protocol):
 
     loras: list[str]
     motions: list[str]
+    pictures: list[str]
 
 
 def hub_view(hub: Hub) -> View | None:
@@ -96,7 +97,8 @@ def addons_view(known: Known, chosen: Sequence[str]) -> View:
         except ModelError:  # the run says so
             continue
         specs.append({"name": spec.model, "weight": spec.weight})
-    return {"loras": [*known.loras], "motions": [*known.motions], "chosen": specs}
+    kinds = {"loras": known.loras, "motions": known.motions, "pictures": known.pictures}
+    return {name: [*names] for name, names in kinds.items()} | {"chosen": specs}
 
 
 def control_view(models: Sequence[str], text: str = "", picture: str = "") -> View:

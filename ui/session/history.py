@@ -28,6 +28,7 @@ class Choices:
     model: str
     loras: tuple[str, ...]
     motion: str
+    picture_adapter: str
     adapter: str
     seed: int
     source_prompt: str

@@ -11,7 +11,7 @@ import numpy as np
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.request.region import TEXTS, Region, default_color
+from regrain.editing.request.region import MAX_SCALE, TEXTS, Region, default_color
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, mask_on
@@ -90,7 +90,7 @@ class State:
     def keep_words(self, since: State) -> State:
         """With what was typed and the order in a later state, which outlive an undo."""
         kept = {
-            label: replace(region, feather=self.regions[label].feather)
+            label: replace(region, feather=self.regions[label].feather, picture=self.regions[label].picture)
             for label, region in since.regions.items()
             if label in self.regions
         }
@@ -264,9 +264,11 @@ def _described(region: Region, entry: Mapping[str, Any]) -> Region:
     name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         given["color"] = color
-    margin, strength = entry.get("margin"), entry.get("strength")
+    margin, strength, scale = (entry.get(key) for key in ("margin", "strength", "picture_scale"))
     if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
         given["margin"] = margin
     if isinstance(strength, int | float) and 0 <= strength <= 1:
         given["strength"] = float(strength)
+    if isinstance(scale, int | float) and 0 <= scale <= MAX_SCALE:
+        given["picture_scale"] = float(scale)
     return replace(region, name=name or f"Region {region.label}", **given)

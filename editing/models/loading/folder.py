@@ -105,8 +105,10 @@ def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
     return defaults
 
 
-def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
+def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True) -> str:
     """Download the needed files of a hub repository, safetensors only, and return their local folder.
+
+    Without `fetch`, only what was downloaded before is found.
 
     Raises:
         ModelError: See `hub_error`.
@@ -114,4 +116,4 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
     from huggingface_hub import snapshot_download
 
     with hub_error(id):
-        return snapshot_download(id, allow_patterns=list(files))
+        return snapshot_download(id, allow_patterns=list(files), local_files_only=not fetch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,14 +48,19 @@ class PictureFile:
         scale: What suits it, where nothing is said.
     """
 
-    def __init__(self, id: str, wide: int = 0) -> None:
-        """Read the head of an adapter; `wide` is the width of the model's text, which chooses a hub's file.
+    def __init__(self, id: str, wide: int = 0, fetch: bool = True) -> None:
+        """Read the head of an adapter.
+
+        Args:
+            id: A file, a folder, a name in $REGRAIN_MODELS, OWNER/NAME or OWNER/NAME/FILE of the hub.
+            wide: Width of the model's text, which chooses a repository's file.
+            fetch: Whether files may be downloaded.
 
         Raises:
             ModelError: It is missing, damaged, a pickle, or of another kind.
         """
-        self.id = id
-        self.path, self._repository = _locate(id, wide)
+        self.id, self._fetch = id, fetch
+        self.path, self._repository = _locate(id, wide, fetch)
         check_head(self.path, FIELD)
         self._damaged = f"{shorten(id)} is damaged or not a .safetensors file. Download it again."
         with boundary(FIELD, self._damaged, ModelError), safe_open(self.path, "pt") as file:
@@ -69,7 +75,7 @@ class PictureFile:
         kind = next((kind for kind, (key, _) in _TOLD.items() if key in own), None)
         keys = [n for n in shapes if re.fullmatch(r"ip_adapter\.\d+\.to_[kv]_ip\.weight", n)]
         if kind is None or not keys or _TOLD[kind][1] not in own:
-            raise ModelError(FIELD, f"{shorten(id)} is no picture adapter. Use an IP-Adapter.")
+            raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
         if extra := [n for n in shapes if not n.startswith("image_proj.") and n not in keys]:
             raise ModelError(FIELD, f"{shorten(id)} has {shorten(extra[0])}. Use a plain IP-Adapter.")
         self.kind, self.width, self.cross = kind, own[_TOLD[kind][1]][-1], shapes[keys[0]][-1]
@@ -82,6 +88,7 @@ class PictureFile:
         with boundary(FIELD, self._damaged, ModelError), safe_open(self.path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
 
+    @cached_property
     def encoder(self) -> Path | None:
         """The folder of the image encoder that fits, beside the weights or in the folders above; None if the
         adapter reads pictures itself.
@@ -92,7 +99,7 @@ class PictureFile:
         if self.kind == "drawn":
             return None
         if self._repository:
-            _download(self._repository, f"*{ENCODER}/config.json")
+            _download(self._repository, f"*{ENCODER}/config.json", self._fetch)
         above = self.path.parent, self.path.parent.parent
         places = [above[0] / ENCODER, *above[1].glob(f"*/{ENCODER}"), above[1] / ENCODER]
         widths = {}
@@ -106,18 +113,18 @@ class PictureFile:
             said = f"{shorten(self.id)} needs beside it an {ENCODER}/ that gives {self.width} numbers"
             raise ModelError(FIELD, f"{said}, but {found}. Put the encoder it was trained with there.")
         if self._repository and not (fitting / "model.safetensors").is_file():
-            _download(self._repository, f"{fitting.parent.name}/{ENCODER}/model.safetensors")
+            _download(self._repository, f"{fitting.parent.name}/{ENCODER}/model.safetensors", self._fetch)
         return fitting
 
     def weights(self) -> tuple[int, int]:
         """Numbers in the adapter, and in its encoder."""
-        encoder = self.encoder()
+        encoder = self.encoder
         return count_weights(self.path), sum(
             map(count_weights, encoder.glob("*.safetensors") if encoder else ())
         )
 
 
-def _locate(id: str, wide: int) -> tuple[Path, str]:
+def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     """The file, and the repository of the hub that it is of."""
     if not id.strip() or len(id) > MAX_TEXT or not id.isprintable():
         raise ModelError(FIELD, f"{shorten(id)} was not found. Name an IP-Adapter.")
@@ -132,7 +139,7 @@ def _locate(id: str, wide: int) -> tuple[Path, str]:
         where = f"a name in ${MODELS_VARIABLE}, a file, a folder, or OWNER/NAME/FILE of the hub"
         raise ModelError(FIELD, f"{shorten(id)} was not found. Use {where}.")
     wanted = hub[2].lstrip("/") or _USUAL[wide == _WIDE]
-    file = Path(_download(hub[1], wanted)) / wanted
+    file = Path(_download(hub[1], wanted, fetch)) / wanted
     if not file.is_file():
         said = f"{shorten(hub[1])} has no {shorten(wanted)}"
         raise ModelError(FIELD, f"{said}. Name a file of it, as OWNER/NAME/FILE.")
@@ -150,10 +157,10 @@ def _only(folder: Path, id: str) -> Path:
     raise ModelError(FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them.")
 
 
-def _download(id: str, name: str) -> str:
+def _download(id: str, name: str, fetch: bool) -> str:
     from regrain.editing.models.loading.folder import download
 
     try:
-        return download(id, (name,))
+        return download(id, (name,), fetch)
     except ModelError as error:
         raise ModelError(FIELD, error.message) from error

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.media.images import shown
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.location import PictureSpec
 from regrain.editing.models.loading.picture_file import FIELD, PictureFile
-from regrain.editing.models.pictures.encoder import PictureEncoder, Pair, shown
+from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 
 # InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks and places.
 _BLOCKS = {"style": "up_blocks.0.attentions.1.", "layout": "down_blocks.2.attentions.1."}
@@ -91,37 +92,51 @@ def load_pictures(
         ModelError: The adapter or its encoder is missing or does not fit, or the model has no such blocks.
         RequestError: A picture cannot be read.
     """
-    unet = backbone.unet
-    file = PictureFile(id, unet.config.cross_attention_dim)
-    misfit = f"{shorten(id)} does not fit {shorten(backbone.id)}"
-    if file.cross != unet.config.cross_attention_dim:
-        said = f"it reads text of {file.cross} numbers, the model {unet.config.cross_attention_dim}"
-        raise ModelError(FIELD, f"{misfit}: {said}. Use an adapter made for this model.")
-    # In the order of the model's processors, which has the middle last.
-    names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    names = [name for name in names if unet.get_submodule(name).is_cross_attention]
+    wide = backbone.unet.config.cross_attention_dim
+    file, shown_id = PictureFile(id, wide), shorten(backbone.id)
+    if file.cross != wide:
+        said = (
+            f"{shorten(id)} does not fit {shown_id}: it reads text of {file.cross} numbers, the model {wide}"
+        )
+        raise ModelError(FIELD, f"{said}. Use an adapter made for this model.")
+    names = [site.name for site in backbone.sites if site.kind == "cross"]
     if blocks != "all" and not all(any(n.startswith(start) for n in names) for start in _BLOCKS.values()):
-        message = f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, or use an SDXL model."
+        message = f"{shown_id} has no blocks of {blocks}. Choose all, or use an SDXL model."
         raise ModelError("params.picture_blocks", message)
-    file.encoder()  # before the weights are read
+    _ = file.encoder  # which must fit, too, before any weights are read
     tensors = file.read()
-    place = {"device": backbone.device, "dtype": backbone.dtype}
-    weights, wanted = {}, {}
-    for number, name in enumerate(names):
-        keys = [f"ip_adapter.{2 * number + 1}.to_{part}_ip.weight" for part in "kv"]
-        shape = unet.get_parameter(f"{name}.to_k.weight").shape
-        wanted |= dict.fromkeys(keys, shape)
-        if all(key in tensors and tensors[key].shape == shape for key in keys):
-            weights[name] = tuple(tensors[key].to(**place) for key in keys)
-    own = {name for name in tensors if name.startswith("ip_adapter.")}
-    if wrong := sorted(own ^ wanted.keys()) or [k for k in wanted if tensors[k].shape != wanted[k]]:
-        raise ModelError(FIELD, f"{misfit} at {wrong[0]}. Use an adapter made for this model.")
+    weights, warnings = _by_layer(file, tensors, backbone), list[str]()
     reader = {n.removeprefix("image_proj."): w for n, w in tensors.items() if n.startswith("image_proj.")}
-    sums = [(name, float(tensor.double().sum())) for name, tensor in sorted(tensors.items())]
-    warnings: list[str] = []
     seen = _read(file, reader, asked, backbone, warnings.append)
+    sums = [(name, float(tensor.double().sum())) for name, tensor in sorted(tensors.items())]
     fingerprint = hashlib.sha256(repr(sums).encode()).hexdigest()
     return Pictures(seen, weights, fingerprint, warnings) if seen else None
+
+
+def _by_layer(
+    file: PictureFile, tensors: Mapping[str, Tensor], backbone: Backbone
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Keys and values by layer: odd numbers count those of the model's processors, the middle the last."""
+    unet, weights = backbone.unet, {}
+    names = [name.removesuffix(".processor") for name in unet.attn_processors]
+    names = [name for name in names if unet.get_submodule(name).is_cross_attention]
+    left = {name for name in tensors if name.startswith("ip_adapter.")}
+    for number, name in enumerate(names):
+        shape, found = unet.get_parameter(f"{name}.to_k.weight").shape, []
+        for key in (f"ip_adapter.{2 * number + 1}.to_{part}_ip.weight" for part in "kv"):
+            if key not in left or tensors[key].shape != shape:
+                raise _misfit(file, backbone, key)
+            left.remove(key)
+            found.append(tensors[key].to(backbone.device, backbone.dtype))
+        weights[name] = tuple(found)
+    if left:
+        raise _misfit(file, backbone, min(left))
+    return weights
+
+
+def _misfit(file: PictureFile, backbone: Backbone, key: str) -> ModelError:
+    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)} at {key}"
+    return ModelError(FIELD, f"{said}. Use an adapter made for this model.")
 
 
 def _read(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from regrain.editing.errors import ModelError, ResourceError
-from regrain.editing.media.images import read_picture
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.picture_file import FIELD, PictureFile
 from regrain.editing.models.pictures.tokens import Weights, drawn, full, projected, resampled
@@ -21,26 +16,11 @@ from regrain.editing.storage import cache
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
-GREY = 128
 DRAWN = 64  # pixels a side that the reader of the built-in model's adapter sees
 # Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 Pair = tuple[Float[Tensor, "1 tokens cross"], Float[Tensor, "1 tokens cross"]]
 """The tokens of a picture, and those of no picture."""
-
-
-def shown(
-    path: Path, side: int, field: str, note: Callable[[str], object] = lambda _: None
-) -> UInt8[np.ndarray, "side side 3"]:
-    """What a model sees of a picture: the whole of it in a grey square, what is transparent grey, too.
-
-    Raises:
-        RequestError: It cannot be read; see `read_picture`.
-    """
-    seen = Image.fromarray(read_picture(path, field, note), "RGBA")
-    square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
-    square.alpha_composite(seen, tuple((max(seen.size) - length) // 2 for length in seen.size))
-    return np.asarray(square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
 
 
 class PictureEncoder:
@@ -52,7 +32,7 @@ class PictureEncoder:
         Raises:
             ModelError: There is none that fits.
         """
-        self._file, self._folder = file, file.encoder()
+        self._file, self._folder = file, file.encoder
         self._place = {"device": device, "dtype": dtype}
         self._weights = {name: weight.to(**self._place) for name, weight in weights.items()}
         config = {} if self._folder is None else read_config(self._folder / "config.json", file.id)
@@ -74,21 +54,19 @@ class PictureEncoder:
     @torch.no_grad()
     def _read(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
         pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w").float() / 255
-        if self._folder is None:
-            pixels = (2 * pixels - 1).to(**self._place)
-            return tuple(
-                resampled(drawn(x, self._weights), self._weights) for x in (pixels, torch.zeros_like(pixels))
-            )
         mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (_MEAN, _DEVIATION))
-        pixels = ((pixels - mean) / deviation).to(**self._place)
+        pixels = (2 * pixels - 1 if self._folder is None else (pixels - mean) / deviation).to(**self._place)
+        both = torch.cat([pixels, torch.zeros_like(pixels)])
         try:
-            if self._file.kind == "plain":
+            if self._folder is None:
+                tokens = resampled(drawn(both, self._weights), self._weights)
+            elif self._file.kind == "plain":
                 embeds = self._loaded()(pixels).image_embeds
-                return tuple(projected(x, self._weights) for x in (embeds, torch.zeros_like(embeds)))
-            reader = {"plus": resampled, "full": full}[self._file.kind]
-            both = torch.cat([pixels, torch.zeros_like(pixels)])
-            hidden = self._loaded()(both, output_hidden_states=True).hidden_states[-2]
-            return tuple(reader(hidden, self._weights).split(1))
+                tokens = projected(torch.cat([embeds, torch.zeros_like(embeds)]), self._weights)
+            else:
+                hidden = self._loaded()(both, output_hidden_states=True).hidden_states[-2]
+                tokens = {"plus": resampled, "full": full}[self._file.kind](hidden, self._weights)
+            return tokens[:1], tokens[1:]
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

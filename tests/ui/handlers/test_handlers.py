@@ -40,7 +40,7 @@ PARTS = SimpleNamespace(
 def handlers(open_clip, visits_of, tmp_path):
     """Handlers of a page that has moved on to another clip."""
     visits, catalogue = visits_of(open_clip("one")), Catalogue({}, tmp_path)
-    media = visits._media
+    media = visits.media
     visits.get("page").open(open_clip("two"), "second")
     follower = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
