@@ -56,6 +56,12 @@ def test_axe_finds_nothing(server, open_page, look):
     page.click(".rg-canvas-stage canvas")
     page.wait_for_function("document.querySelector('.rg-editor').editor.pending.length == 0")
     check(page, "masks")
+    with server.hold("tracking", 4):
+        page.click(".rg-track")
+        page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
+        check(page, "tracking")
+        page.click(".rg-canvas-stage canvas")
+        page.wait_for_selector("[data-tracking=false]")
     page.click("#settings button")
     page.wait_for_selector("#settings input[type=number]")
     for more in page.locator(".rg-card summary").all():
