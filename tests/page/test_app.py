@@ -4,7 +4,7 @@ import json
 
 import pytest
 from browser import ROOT, Server, plays, prompt, report, run, unfold, wait, wait_for_result
-from conftest import write_sdxl
+from conftest import write_sdxl, write_wan
 from fake_app import write_examples
 
 from regrain.editing.params.registry import METHODS
@@ -195,6 +195,8 @@ def sdxl_server(tmp_path_factory):
     model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
     (model / config).write_text(json.dumps(json.loads((model / config).read_text()) | {"sample_size": 32}))
     (model / "defaults.json").write_text(json.dumps(FEW))
+    film = write_wan(folder / "models" / "film")
+    (film / "defaults.json").write_text(json.dumps(FEW))
     places = {"REGRAIN_EXAMPLES": write_examples(folder / "examples"), "REGRAIN_MODELS": model.parent}
     server = Server([ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()})
     yield server
@@ -217,3 +219,15 @@ def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page)
         assert found["metrics"]["outside_psnr"] == 100  # not a bit outside differs
         assert found["metrics"]["inside_psnr_by_region"].keys() == {"left disc", "right disc"}
         assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
+    page.select_option(".rg-method select", "flow_regions")
+    page.click("#run")
+    page.wait_for_selector("text=/flow_regions needs the velocity of a flow.*Use another model or method/")
+    page.click("#model input")
+    page.get_by_role("option", name="film").click()
+    page.click("#run")
+    page.wait_for_selector(".rg-files a", state="detached")
+    wait_for_result(page)
+    found = report(page)
+    assert (found["request"]["model"], found["request"]["method"]) == ("film", "flow_regions")
+    assert found["metrics"]["outside_psnr"] == 100
+    assert "repeated once for film" in " ".join(found["warnings"])

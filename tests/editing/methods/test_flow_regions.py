@@ -198,6 +198,8 @@ def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
     for maps in found.attention.values():  # every word is looked at by all 17 frames
         assert maps.before.shape == (17, 2, 3)
         assert (maps.before > 0).all()
+    seen = sum(maps.mean((1, 2)) for maps in found.words.edit.values())
+    assert 0.7 < seen[5:9].mean() / seen[[0, *range(9, 17)]].mean() < 1.4  # what two pieces see counts once
 
 
 def test_amplification_grows_with_the_length():

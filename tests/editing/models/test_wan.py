@@ -18,6 +18,7 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.load import load_backbone, on_shelf
 from regrain.editing.models.loading.location import find
 from regrain.editing.models.loading.offers import WAN, family_of
+from regrain.editing.models.video import layers
 
 STEP = 7  # of 25
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -91,6 +92,7 @@ def test_what_computes_attention_is_gone_after_a_call(wan, latents):
 
     with pytest.raises(KeyError):
         wan.predict(latents, step_of(wan), text, Intervention(failing))
+    assert layers._attend.get() is plain
     assert torch.equal(wan.predict(latents, step_of(wan), text)[0], usual)
 
     def scaled(by):
