@@ -146,7 +146,10 @@ def _add_settings(
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
             "variants": view("variants", {"count": 1}, elem_id="variants"),
         }
-        return shown | {"controls": shown["controls"] | settings.make_fields(usual, chosen, help)}
+        return shown | {
+            "controls": shown["controls"]
+            | settings.make_fields(usual, chosen, help, bool(catalogue.pictures))
+        }
 
 
 def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:

@@ -87,7 +87,7 @@ export const makePicture = (region, card, { act, changed }) => {
     node.hidden = !hub.seeing;
     picture.hidden = scale.hidden = bin.hidden = !region.picture;
     if (region.picture && picture.src !== region.picture) picture.src = region.picture;
-    const ready = hub.regions.filter(({ label, picture: has }) => has && label !== region.label);
+    const ready = hub.regions.filter(({ picture: has }) => has && has !== region.picture);
     const same = ({ name, label }) =>
       button("rg-tool rg-small", "As " + name, () => ask("same", { other: label }), "The picture of " + name);
     others.replaceChildren(...ready.map(same));
