@@ -50,14 +50,13 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     whole = session.state.regions[label].picture
     assert read_picture(Path(whole), "picture").shape == (40, 60, 4)
     assert views.cards(session)["regions"][0]["picture"].startswith("data:image/jpeg")
+    assert region_pictures.NOTHING in act(how="cut", at=[0.5, 0.02])[0]["note"]  # above the picture
+    assert session.state.regions[label].picture == whole
     act(how="cut", at=[0.5, 0.5])  # of the square, 60 x 60: in the middle of the picture
     cut = read_picture(Path(session.state.regions[label].picture), "picture")
     assert cut.shape[:2] == (17, 17)  # the disc has 15 pixels a side
     assert cut[8, 8].tolist() == [200, 30, 30, 255]
     assert cut[0, 0, 3] == 0
-    before = session.state.regions[label].picture
-    assert region_pictures.NOTHING in act(how="cut", at=[0.5, 0.02])[0]["note"]  # beside the picture
-    assert session.state.regions[label].picture == before
     session.undo()
     assert session.state.regions[label].picture == whole
     other = session.add_region()
