@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import PICTURE, RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
 from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.backbone import Backbone
@@ -88,7 +88,7 @@ class Looking(View):
         self._layers = pictures.acting(params.picture_blocks)
         self._grid = backbone.grid(*working_frames(backbone, request).shape[:3])
         self._heat = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
-        names = (f"picture of {p.asked.name}" if p.asked.label else "picture" for p in pictures.seen)
+        names = (f"{PICTURE} of {p.asked.name}" if p.asked.label else PICTURE for p in pictures.seen)
         self._columns: Columns = {name: (number,) for number, name in enumerate(names)}
         self._looked = False
 

@@ -135,6 +135,8 @@ def test_a_mask_of_a_frame(client, clip, how):
         ("/edit_video", {"regions": [{"clicks": [{"x": 300, "y": 3}]}]}, "clicks.0: (300, 3) is outside"),
         ("/edit_video", {"regions": [{"clicks": [{"x": 9, "y": 9}]}]}, "clicks: Frame 0: Nothing was found"),
         ("/edit_video", {"regions": [{"prompt": "a fox"}]}, "regions.Region 1.mask: The region has no mask."),
+        ("/edit_video", {"regions": [{"picture": {"path": "/etc/passwd"}}]}, "regions.0.picture: The file"),
+        ("/edit_video", {"regions": [{"picture_scale": 2}]}, "regions.0.picture_scale: Expected"),
         ("/edit_video", {"regions": [{"strength": 2}]}, "regions.0.strength: Expected a number from 0 to 1"),
         ("/edit_video", {"regions": [{"label": 1}, {}, {"label": 1}]}, "regions: Label 1 is used twice."),
         ("/edit_video", {"regions": [{}] * 9}, "regions: At most 8 entries are allowed"),

@@ -155,7 +155,10 @@ class Handlers:
 
     def cards(self, session: Session) -> dict[Any, Any]:
         """The cards and the composed prompt."""
-        return {self.parts.cards: views.cards(session), self.parts.prompt: views.prompts(session)}
+        return {
+            self.parts.cards: views.cards(session, bool(self.catalogue.pictures)),
+            self.parts.prompt: views.prompts(session),
+        }
 
     def method(self, method: str) -> dict[Any, Any]:
         """The choice of a method, and its fields in place of another's."""

@@ -1,8 +1,9 @@
-// LoRA files and a motion adapter added to the model, each with a weight.
+// LoRA files, a motion and a picture adapter added to the model, with their weights.
 import { button, iconButton, make, slider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
+const SEEING = "pictures/"; // pictures have weights of their own
 
 const makeRow = ({ name, weight }, deck) => {
   const said = make("span", "rg-weight", String(weight));
@@ -14,15 +15,16 @@ const makeRow = ({ name, weight }, deck) => {
     "div",
     "rg-addon",
     make("span", "rg-addon-name", name),
-    slider(0, 2, 0.05, weight, { ariaLabel: "Weight of " + name, oninput }),
-    said,
+    ...(name.startsWith(SEEING)
+      ? []
+      : [slider(0, 2, 0.05, weight, { ariaLabel: "Weight of " + name, oninput }), said]),
     iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null)),
   );
 };
 
 export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
-    pick = make("select", { ariaLabel: "LoRA file or motion adapter" }),
+    pick = make("select", { ariaLabel: "LoRA file, motion or picture adapter" }),
     deck = { chosen: [], timer: 0 };
   const known = () => ["loras", "motions", "pictures"].flatMap((kind) => props.value?.[kind] ?? []);
   const send = () => trigger("choose", { added: deck.chosen });

@@ -88,9 +88,10 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
+    cards = views.cards(start, bool(catalogue.pictures)) if start else None
     shown: dict[str, Any] = {
         "notice": view("notice", elem_id="notice"),
-        "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
+        "cards": view("cards", cards, elem_id="cards"),
         **_make_choices(catalogue, chosen, hub),
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
@@ -146,7 +147,10 @@ def _add_settings(
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
             "variants": view("variants", {"count": 1}, elem_id="variants"),
         }
-        return shown | {"controls": shown["controls"] | settings.make_fields(usual, chosen, help)}
+        return shown | {
+            "controls": shown["controls"]
+            | settings.make_fields(usual, chosen, help, bool(catalogue.pictures))
+        }
 
 
 def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:

@@ -68,7 +68,8 @@ def cut_out(session: Session, label: int, at: tuple[float, float], folder: Path,
 
 
 def share(session: Session, label: int, other: int) -> None:
-    """Give a region the picture of another."""
+    """Give a region the picture of another; raises as `State.layer` does."""
+    session.state.layer(other)
     session.commit(session.state.change_region(label, picture=session.state.regions[other].picture))
 
 

@@ -2,6 +2,7 @@
 import { badge, isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
+import { makePicture } from "./picture.js";
 import { makeChange, makeMargin, makeName, makeStrength, makeText } from "./fields.js";
 
 const makeSwatch = (region, card, changed) => {
@@ -69,11 +70,13 @@ export const makeCard = (region, deck) => {
     { label } = region;
   const card = make("div", { className: "rg-card", data: { label } });
   const now = makeText(region, "source", "Now", label === rest ? "e.g. on the grass" : "e.g. a cat", changed);
-  const swatch = makeSwatch(region, card, changed);
+  const swatch = makeSwatch(region, card, changed),
+    picture = makePicture(region, card, deck);
   card.append(
     make("div", "rg-card-head", swatch, makeName(region, changed), makeTools(region, deck)),
     now,
     makeChange(region, now.querySelector("input"), changed),
+    picture.node,
     makeMore(region, deck),
     make("p", "rg-covered"),
   );
@@ -81,5 +84,5 @@ export const makeCard = (region, deck) => {
     card.addEventListener(kind, () => {
       if (hub.active !== label) hub.tell("choose", label);
     });
-  return { card, region };
+  return { card, region, ...picture };
 };
