@@ -10,6 +10,7 @@ from typing import Any
 from regrain.editing.errors import RequestError, suggest
 from regrain.editing.models.load import on_shelf
 from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
+from regrain.editing.models.loading.picture_file import BUILT_IN, built_in
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
 from regrain.editing.params.written import read_control
@@ -40,7 +41,8 @@ class Catalogue:
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
         self.loras = _added(shelf, "loras", "*.safetensors")
         self.motions = sorted({*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")})
-        self.pictures = _added(shelf, "pictures", "*.safetensors")
+        own = [BUILT_IN] if built_in().is_file() else []
+        self.pictures = [*own, *_added(shelf, "pictures", "*.safetensors")]
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
