@@ -184,7 +184,7 @@ class _Sizes(NamedTuple):
 
 def _sizes(request: EditRequest) -> _Sizes | None:
     source = find(request.model)
-    place = _configurations(source)
+    place = configurations(source)
     if place is None:
         return None
     unet = read_config(place / "unet" / "config.json", request.model)
@@ -216,7 +216,7 @@ def _itemsize(numbers: int) -> int:
     return weights_dtype(device, numbers, free_memory(device)).itemsize
 
 
-def _configurations(source: ModelLocation) -> Path | None:
+def configurations(source: ModelLocation) -> Path | None:
     """A folder with the configurations of a model; of a single file, those of its family."""
     if source.kind == "hub":
         from huggingface_hub import try_to_load_from_cache
