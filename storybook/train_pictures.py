@@ -138,7 +138,7 @@ def _portrait(actor: Actor, rng: np.random.Generator) -> np.ndarray:
     stand = dataclasses.replace(
         other.actors[0], kind=actor.kind, color=actor.color, accessory=actor.accessory
     )
-    other = dataclasses.replace(other, actors=(stand,))
+    other = dataclasses.replace(other, actors=(stand,), style="storybook")
     frame, figures = int(rng.integers(other.frames)), cast_of(other)
     picture = render_frames(other, SIZE, (frame,))[0]
     if rng.random() < _PLAIN:

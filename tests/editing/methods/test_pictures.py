@@ -130,6 +130,7 @@ def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, metho
 def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
     finished, previews = ran(asked("videograin", params={"preview_every": 1}), model)
     assert len(previews) == 4
+    assert set(finished.result.attention["picture of left"].parts) == {"early", "middle", "late"}
     name = "picture of left"
     for shares in (finished.result.attention[name].after, *(event.attention[name] for event in previews)):
         assert shares.shape[0] == FRAMES
