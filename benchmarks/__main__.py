@@ -45,6 +45,7 @@ COMMANDS = {
     "cost_words": "benchmarks.edit_cost --model storybook --size 128 --methods fatezero vid2vid_zero "
     "--set steps=10",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
+    "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
     "length": "benchmarks.length --scenes 1",
     "page": "benchmarks.app",

@@ -1,9 +1,10 @@
 """What modulated attention costs: `python -m benchmarks.attention`.
 
-Compares three variants at growing lengths, in turns in one process: the paper's formula on materialised
-scores ("dense"), Regrain's ("ours"), and plain attention without modulation. Times are given as ratios, since
-others may use the machine: the median over rounds of the ratio within a round, in processor time (CUDA:
-device time). Peak memory is what the allocator handed out beyond the inputs.
+Compares variants at growing lengths, in turns in one process: the paper's formula on materialised scores
+("dense", up to 8192 tokens), Regrain's ("ours"), and plain attention without modulation; the merged form and
+the row range that it needs ("range") apart; and attention to 512 words, most of them padding, bound against
+plain. Times are given as ratios, since others may use the machine: the median over rounds of the ratio within
+a round, in processor time (CUDA: device time). Peak memory is what the allocator hands out beyond the inputs.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.regions import modulated_attention
+from regrain.editing.attention.regions import merged, modulated_attention, row_range
+from regrain.editing.attention.words import WordBinding, attend_to_words
 
 REGIONS = 4
+_DENSE, _WORDS = 8192, 42
 Run = Callable[[], Tensor]
 
 
@@ -96,7 +99,7 @@ def error(values: tuple[Tensor, ...]) -> float:
 
 def measure(
     tokens: int, dim: int, heads: int, dtype: torch.dtype, rounds: int, device: str
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """One row of the table."""
     values = case(tokens, dim, heads, dtype, device)
     runs: dict[str, Run] = {
@@ -104,6 +107,16 @@ def measure(
         "ours": lambda: modulated_attention(*values),
         "plain": lambda: attention(*values[:3]),
     }
+    runs |= {"merged": lambda: merged(*values), "range": lambda: row_range(*values[:2])}
+    q, k, v, codes, _, strength = values
+    k, v = (torch.cat([x[:, :, :_WORDS], x[:, :, :1].expand(-1, -1, 512 - _WORDS, -1)], 2) for x in (k, v))
+    binding = WordBinding(codes[0], torch.arange(_WORDS, device=device) % 9 - 1, strength[0])
+    runs |= {
+        "words": lambda: attend_to_words(q, k, v, binding, maps=True)[0],
+        "all": lambda: attention(q, k, v),
+    }
+    if tokens > _DENSE:
+        runs["dense"] = lambda: values[0][:0]
     for run in runs.values():
         run()
     taken = [{name: seconds(run, device) for name, run in runs.items()} for _ in range(rounds)]
@@ -112,9 +125,12 @@ def measure(
         "tokens": tokens,
         "dim": dim,
         "heads": heads,
-        "dense/ours": statistics.median(t["dense"] / t["ours"] for t in taken),
+        "dense/ours": statistics.median(t["dense"] / t["ours"] for t in taken) if tokens <= _DENSE else None,
         "ours/plain": statistics.median(t["ours"] / t["plain"] for t in taken),
-        "memory dense/ours": peak["dense"] / peak["ours"],
+        "merged/plain": statistics.median((t["merged"] - t["range"]) / t["plain"] for t in taken),
+        "range/plain": statistics.median(t["range"] / t["plain"] for t in taken),
+        "words/plain": statistics.median(t["words"] / t["all"] for t in taken),
+        "memory dense/ours": peak["dense"] / peak["ours"] if tokens <= _DENSE else None,
         "ours MiB": peak["ours"] / 2**20,
         "error": error(values),
     }

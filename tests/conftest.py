@@ -159,6 +159,41 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 
 
+WORDS = "a an and the of on to cat dog fox panda horse grass beach red green blue blurred ugly left right"
+
+
+def write_wan(folder: Path) -> Path:
+    """Write a narrow Wan: a latent has 4 x 4 pixels and 4 frames, a token 2 x 2 latents."""
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        sizes = {"num_attention_heads": 2, "attention_head_dim": 12, "num_layers": 2, "ffn_dim": 32}
+        sizes |= {"in_channels": 4, "out_channels": 4, "text_dim": 32, "freq_dim": 16, "rope_max_seq_len": 64}
+        transformer = WanTransformer3DModel(**sizes)
+        for name, weight in transformer.named_parameters():
+            if name.endswith(("norm_q.weight", "norm_k.weight")):
+                weight.data *= 2
+        sizes = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 1], "num_res_blocks": 1}
+        sizes |= {"temperal_downsample": [True, True]}
+        scale = {"latents_mean": [0.1, 0.0, -0.1, 0.2], "latents_std": [0.5, 0.4, 0.6, 0.5]}
+        AutoencoderKLWan(**sizes, **scale).save_pretrained(folder / "vae")
+        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+        UMT5EncoderModel(UMT5Config(**sizes, vocab_size=100)).save_pretrained(folder / "text_encoder")
+    transformer.save_pretrained(folder / "transformer")
+    config = folder / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": 4}))
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), ("▁", -3.0)]
+    pieces += [(f"▁{word}", -2.0) for word in WORDS.split()]
+    pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz,."]
+    T5TokenizerFast(vocab=pieces, extra_ids=0).save_pretrained(folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 3.0}')
+    (folder / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
+    return folder
+
+
 def write_control_net(folder: Path, unet: torch.nn.Module, deviation: float, channels=(16, 32, 96, 256)):
     """A ControlNet made from a UNet, its zero convolutions filled at random so that it does something.
 
@@ -235,6 +270,26 @@ def small_folder(tmp_path_factory) -> Path:
 def small(small_folder):
     """That folder, loaded."""
     return loaded(small_folder)
+
+
+@pytest.fixture(scope="session")
+def wan_folder(tmp_path_factory) -> Path:
+    """A narrow Wan 2.1."""
+    return write_wan(tmp_path_factory.mktemp("models") / "wan")
+
+
+@pytest.fixture(scope="session")
+def wan(wan_folder):
+    """That folder, loaded."""
+    return loaded(wan_folder)
+
+
+@pytest.fixture
+def fitting(method, request):
+    """The smallest model that a method, by which a test is parametrized, edits with."""
+    from regrain.editing.params.registry import METHODS
+
+    return request.getfixturevalue("wan" if "flow" in METHODS[method].needs else "small")
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[1]
 # The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
 ROOMS = {
     "editing": (
-        *("storage", "media", "params", "motion", "diffusion", "attention", "models.loading", "models"),
-        *("models.pictures", "request", "recipe", "methods", "pipeline", "cli"),
+        *("storage", "media", "params", "motion", "diffusion", "attention", "models.loading"),
+        *("models.video", "models", "models.pictures"),
+        *("request", "recipe", "methods", "pipeline", "cli"),
     ),
     "masks": ("models", "io", "segmentation", "track"),
     "ui": ("server", "session", "forms", "results", "handlers", "api", "page"),

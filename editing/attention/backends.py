@@ -46,6 +46,21 @@ def attention(
     return F.scaled_dot_product_attention(F.pad(q, pad), F.pad(k, pad), v, mask, scale=scale)
 
 
+def attention_and_sums(
+    q: Queries, k: Keys, v: Values, scale: float
+) -> tuple[Float[Tensor, "batch heads queries width"], Float[Tensor, "batch heads queries"]]:
+    """Compute attention, and the logarithm of the sum that each query's softmax divides by.
+
+    PyTorch's public call does not return it; its kernels do.
+    """
+    kernels = torch.ops.aten
+    if q.device.type == "cpu":
+        out, sums = kernels._scaled_dot_product_flash_attention_for_cpu(q, k, v, scale=scale)
+    else:
+        out, sums, *_ = kernels._scaled_dot_product_efficient_attention(q, k, v, None, True, scale=scale)
+    return out, sums[..., : q.shape[2]]  # a GPU's is rounded up
+
+
 def attention_in_runs(
     q: Runs, k: Runs, v: Runs, lengths: Int[Tensor, "runs"], scale: float | None = None
 ) -> Runs:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from regrain.editing.attention.backends import Keys, Queries, Values, attention
+from regrain.editing.attention.backends import Keys, Queries, Values, attention, attention_and_sums
 
 # Elements of one block of scores: 4 MB in fp32, which stays in a CPU's cache while it is worked on; on a GPU
 # enough to keep it busy.
@@ -27,6 +27,9 @@ _HALF_SCALE = 64.0
 # On a CPU, going through all steps block by block is faster than a fused kernel where there are so many keys,
 # and they are so wide or in half precision, from which that kernel gains nothing.
 _MANY_KEYS, _WIDE = 256, 64
+_QUARTER = 0.25
+# Widened queries this wide would be padded by a quarter; two calls merged are then cheaper.
+_MERGED = 128
 # Fused kernels want widths in multiples of this.
 _LANES = 8
 
@@ -59,6 +62,28 @@ def grid_labels(
         for frame in lost.nonzero().flatten().tolist():
             _take_a_cell(winner[frame], cover[frame, label], label)
     return winner
+
+
+def clip_labels(
+    labels: Integer[Tensor, "frames height width"],
+    height: int,
+    width: int,
+    count: int,
+    latents: Int[Tensor, "frames"],
+) -> Int[Tensor, "time cells"]:
+    """The same for tokens that span frames: the region that covers most of one, if all cover a quarter of it.
+
+    Args:
+        labels, height, width, count: See `grid_labels`.
+        latents: The latent that each frame is in, rising from 0.
+    """
+    kinds = torch.arange(count, device=labels.device)[:, None, None]
+    shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
+    sums = torch.stack(shares).flatten(2)
+    cover = torch.stack([sums[latents == latent].mean(0) for latent in range(int(latents[-1]) + 1)])
+    background = cover[:, 0].clone()
+    cover[:, 0] = -1
+    return torch.where(1 - background >= _QUARTER, cover.argmax(1), 0)
 
 
 def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int) -> None:
@@ -122,9 +147,39 @@ def modulated_attention(
     is_slow = k.shape[2] >= _MANY_KEYS and (q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16)
     if q.device.type == "cpu" and is_slow and not learns:
         return _in_blocks(q, k, v, query_label, key_label, strength)
+    if q.shape[-1] >= _MERGED and len(query_label) == len(key_label) == 1 and not learns:
+        return merged(q, k, v, query_label, key_label, strength)
     q2, k2 = modulate(q, k, query_label, key_label, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
     return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)
+
+
+def merged(
+    q: Queries,
+    k: Keys,
+    v: Values,
+    query_label: Int[Tensor, "1 queries"],
+    key_label: Int[Tensor, "1 keys"],
+    strength: Strength,
+) -> Float[Tensor, "batch heads queries width"]:
+    """The same without widening: for each region one attention to its own keys and one to all others, merged
+    by their sums. Every pair is computed once, at the kernel's own width."""
+    a, scale, out = strength[:, None, :, None].to(q.dtype), q.shape[-1] ** -0.5, torch.empty_like(q)
+    calm, lift = (1 - a) * q, a[..., 0] * row_range(q, k)
+    for label in query_label.unique().tolist():
+        rows, own = query_label[0] == label, (key_label[0] == label) & (label >= 0)
+        parts = [
+            attention_and_sums(calm[:, :, rows], k[:, :, keys], v[:, :, keys], scale)
+            for keys in (own, ~own)
+            if bool(keys.any())
+        ]
+        result = parts[0][0]
+        if len(parts) == 2:
+            (inside, sums), (outside, other_sums) = parts
+            share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None].to(q.dtype)
+            result = torch.lerp(outside, inside, share)
+        out[:, :, rows] = result
+    return out
 
 
 def _in_blocks(

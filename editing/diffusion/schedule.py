@@ -21,7 +21,7 @@ from torch import Tensor
 from regrain.editing.errors import shorten
 
 Latents = Float[Tensor, "*shape"]
-Prediction = Literal["epsilon", "v_prediction", "sample"]
+Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 Convention = Literal["paper", "videograin", "fatezero"]
 Spacing = Literal["leading", "trailing", "linspace"]
 _ROUNDING = 1e-9
@@ -205,7 +205,8 @@ def split(
     Raises:
         ValueError: The prediction is unknown.
 
-    Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D.
+    Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D; of a rectified flow,
+    where signal + noise = 1, it is eps - x0 (Liu et al., arXiv:2209.03003).
     """
     if prediction == "epsilon":
         return (x - noise * output) / signal, output
@@ -213,13 +214,17 @@ def split(
         return signal * x - noise * output, signal * output + noise * x
     if prediction == "sample":
         return output, (x - signal * output) / noise
-    raise ValueError(f"unknown prediction {prediction!r}, not epsilon, v_prediction or sample")
+    if prediction == "flow":
+        return x - noise * output, x + signal * output
+    raise ValueError(f"unknown prediction {prediction!r}, not epsilon, v_prediction, sample or flow")
 
 
 def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> Latents:
     """The output of a network that predicts (x0, eps) at the level where `step` starts; undoes `split`."""
     if prediction == "v_prediction":
         return step.signal * eps - step.noise * x0
+    if prediction == "flow":
+        return eps - x0
     return eps if prediction == "epsilon" else x0
 
 

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class Backbone(Protocol):
     """A loaded model. Holds weights and facts, nothing about a run.
 
-    Latents are float32 [(branch frame), channels, grid height, grid width]. See `StableDiffusion` for units.
+    Latents are float32 [(branch frame), channels, grid height, grid width]; those of a video model have a
+    latent for the first frame and one for each further `frames_per_latent`. See `StableDiffusion` for units.
     """
 
     id: str
     size: int
     coarsest: int
+    frames_per_latent: int
     multiple: int
     token_limit: int
     defaults: Mapping[str, Mapping[str, object]]

@@ -16,10 +16,12 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.folder import ModelParts, download, read_folder
 from regrain.editing.models.loading.location import ModelLocation
 from regrain.editing.models.loading.lora import add_loras
-from regrain.editing.models.loading.offers import family_of_configs
+from regrain.editing.models.loading.offers import family_of, family_of_configs
 from regrain.editing.models.loading.single_file import read_file
 from regrain.editing.models.sdxl import StableDiffusionXL
 from regrain.editing.models.stable_diffusion import StableDiffusion
+from regrain.editing.models.video.wan import Wan
+from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
 
 logger = logging.getLogger(__name__)
@@ -45,11 +47,16 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-) -> StableDiffusion:
+) -> StableDiffusion | Wan:
     """Load a model that was found; `load_backbone`, which also says what it raises, keeps it."""
     began = time.perf_counter()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    parts, dtype = _read(source, id, device, dtype)
+    _prepare_libraries()
+    place = Path(download(id) if source.kind == "hub" else source.location)
+    if (place / "transformer").is_dir() and not (place / "unet").is_dir():
+        return _load_video(source, place, id, loras, device, dtype)
+    dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
+    parts = read_file(str(place), dtype) if source.kind == "file" else read_folder(place, id, dtype)
     try:
         schedule = Schedule.from_config(parts.scheduler)
     except ValueError as error:
@@ -81,10 +88,29 @@ def load(
     return model
 
 
-def _read(
-    source: ModelLocation, id: str, device: torch.device, dtype: torch.dtype | None
-) -> tuple[ModelParts, torch.dtype]:
-    """The parts of a model, and the dtype of its UNet and text encoder."""
+def _load_video(
+    source: ModelLocation,
+    place: Path,
+    id: str,
+    loras: Sequence[str],
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> Wan:
+    """Load a model without a UNet: Wan 2.1, or none that is known."""
+    from regrain.editing.models.video.load import load_wan
+
+    family = family_of(ModelLocation("folder", str(place)))
+    if family and not family.offers:
+        raise _unsupported(id, family.title)
+    return load_wan(place, id, loras, device, dtype)
+
+
+def _unsupported(id: str, title: str) -> ModelError:
+    return ModelError("model", f"{shorten(id)} is {title}, which is not supported. Use {SUPPORTED}.")
+
+
+def _prepare_libraries() -> None:
+    """Import the libraries that read models, and let them be quiet."""
     with _quiet_imports():
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
@@ -92,10 +118,6 @@ def _read(
         for library in (diffusers_logging, transformers_logging):
             library.set_verbosity_error()
             library.disable_progress_bar()
-        place = Path(download(id) if source.kind == "hub" else source.location)
-        dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-        is_file = source.kind == "file"
-        return (read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)), dtype
 
 
 def _check_architecture(parts: ModelParts, id: str) -> None:
@@ -104,8 +126,7 @@ def _check_architecture(parts: ModelParts, id: str) -> None:
     second = parts.text_encoder_2 and parts.text_encoder_2.config
     family = family_of_configs({}, unet, parts.scheduler)
     if family and not family.offers:
-        reason = f"{shorten(id)} is {family.title}, which is not supported"
-        raise ModelError("model", f"{reason}. Use a Stable Diffusion 1.x, 2.x or XL model.")
+        raise _unsupported(id, family.title)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         reason = f"{shorten(id)} predicts {shorten(prediction)}, which is unknown"

@@ -31,7 +31,7 @@ def on_shelf() -> list[str]:
     return [
         entry.name
         for entry in local_entries()
-        if (entry / "unet" / "config.json").is_file()
+        if any((entry / part / "config.json").is_file() for part in ("unet", "transformer"))
         or (
             entry.suffix.lower() == ".safetensors"
             and not entry.name.startswith("raft_")
@@ -56,7 +56,8 @@ def load_backbone(
         dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
     Raises:
         ModelError: The id is unknown, weights are missing or unsafe, the architecture is not Stable Diffusion
-            1.x, 2.x or XL, the hub cannot be reached, the repository is gated, or a LoRA does not fit.
+            1.x, 2.x or XL, or Wan 2.1, the hub cannot be reached, the repository is gated, or a LoRA does
+            not fit.
     """
     source = find(id)
     key = _key(source, loras, device, dtype)

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -18,28 +17,26 @@ from torch import Tensor, nn
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import DivergedError, ResourceError
+from regrain.editing.errors import DivergedError
 from regrain.editing.models.intervention import PLAIN, Intervention, checkpointed, hooked, patched
 from regrain.editing.models.loading.offers import STABLE_DIFFUSION
+from regrain.editing.models.loading.turns import TurnTaking
 from regrain.editing.models.loading.words import check_length, check_words
 from regrain.editing.models.temporal import tunable_shapes, untuned
 from regrain.editing.storage.memory import (
     activations_fit,
     frames_at_once,
-    free_memory,
     halves_fit,
-    is_out_of_memory,
     window_frames,
 )
 
 logger = logging.getLogger(__name__)
 
 _SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
-FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 
 @dataclass(eq=False, repr=False)
-class StableDiffusion:
+class StableDiffusion(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
     Attributes:
@@ -72,16 +69,11 @@ class StableDiffusion:
     words: frozenset[str] | None = None
     takes_turns: bool = False
 
+    frames_per_latent: ClassVar[int] = 1
     _KEPT: ClassVar[int] = 450  # tensors as wide as `_finest`, kept for a backward pass: 392 counted
 
     def __post_init__(self) -> None:
-        home = torch.device("cpu") if self.takes_turns else self.device
-        for part in self.parts.values():
-            part.eval().requires_grad_(False)
-            # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
-            for tensor in (*part.parameters(), *part.buffers()):
-                tensor.data = tensor.data.to(home, copy=True)
-        self._present: nn.Module | None = None
+        self._settle([*self.parts.values()])
         vae = self.vae.config
         channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
@@ -93,7 +85,6 @@ class StableDiffusion:
             self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
         )
         self.offers: frozenset[str] = STABLE_DIFFUSION
-        self._lock = threading.Lock()
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -152,20 +143,6 @@ class StableDiffusion:
         least = self.sites[0].least
         channels = int(self.unet.config.block_out_channels[least.bit_length() - 1]) // least**2
         return max(1, channels), self.dtype.itemsize
-
-    def _free(self, part: nn.Module) -> int:
-        """Free memory in bytes while it is the turn of this part."""
-        with self._turn(part):
-            return free_memory(self.device)
-
-    def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
-        """Choose the working size (width, height) in pixels, each the nearest multiple of `multiple`.
-
-        It has the clip's aspect ratio, and its short side is near `size`, by default the model's.
-        """
-        scale = (size or self.size) / min(width, height)
-        wide, high = (max(1, round(s * scale / self.multiple)) * self.multiple for s in (width, height))
-        return wide, high
 
     def grid(self, frames: int, height: int, width: int) -> Grid:
         """The grid of the latents of a clip of this working size in pixels."""
@@ -231,38 +208,6 @@ class StableDiffusion:
         for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
             check_length(prompt, name, offsets, self.token_limit)
         return tokens
-
-    @contextmanager
-    def _turn(self, part: nn.Module, frames: int = 0, size: tuple[int, int] | None = None) -> Iterator[None]:
-        """Lock the model and put this part on the device; it stays there until another is needed.
-
-        `frames` and their `size`, height and width in pixels, are for the out-of-memory error.
-        """
-        with self._lock, self._memory(frames, size) if size else nullcontext():
-            if self.takes_turns and part is not self._present:
-                if self._present is not None:
-                    self._present.to("cpu")
-                self._present = part.to(self.device)
-            yield
-
-    @contextmanager
-    def _memory(self, frames: int, size: tuple[int, int]) -> Iterator[None]:
-        """Say on an out-of-memory error what to lower: frames of a long clip, else the size."""
-        try:
-            yield
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            height, width = size
-            smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
-            options = [("size", f"lower size to {smaller}")] if smaller < min(size) else []
-            if frames > 1:
-                fewer = f"use {frames // 2} frame{'s' if frames // 2 > 1 else ''}"
-                options.insert(0 if frames > FEW_FRAMES else 1, ("clip.frames", fewer))
-            options = options or [("model", "use a smaller model or a larger machine")]
-            reason = f"Out of memory with {frames} frames of {width} x {height} pixels"
-            advice = ", or ".join(text for _, text in options).capitalize()
-            raise ResourceError(options[0][0], f"{reason}. {advice}.") from error
 
     def predict(
         self,

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten, suggest
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.fatezero import FateZeroParams
+from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.params.tune_a_video import TuneAVideoParams
@@ -26,10 +27,12 @@ Resolved = dict[str, dict[str, object]]
 OFFERS: Mapping[str, str] = {
     "inversion": "noise levels that can be inverted",
     "image_unet": "a UNet for single images",
+    "flow": "the velocity of a flow, as Wan 2.1 predicts it",
     "features": "features that can be taken from the source",
     "control": "control networks",
 }
 """What a model may offer and a method may need, as named in errors."""
+SUPPORTED = "a Stable Diffusion 1.x, 2.x or XL model, or Wan 2.1"
 
 
 @dataclass(frozen=True)
@@ -155,9 +158,18 @@ METHODS: dict[str, Method] = {
             title="SDEdit",
             paper="Meng et al. 2022, arXiv:2108.01073",
             Params=SDEditParams,
-            needs=frozenset({"masks", "seed"}),
+            needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
             several=True,
+            anchors=0,
+        ),
+        Method(
+            name="flow_regions",
+            title="Flow with regions",
+            paper="Kulikov et al. 2024, arXiv:2412.08629",
+            Params=FlowRegionsParams,
+            needs=frozenset({"masks", "source_prompt", "seed", "flow"}),
+            stages=("editing", "decoding"),
             anchors=0,
         ),
     )
@@ -209,7 +221,7 @@ def check_needs(
     record = find_method(method)
     shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
     if not offers:
-        message = f"{shown}, which is not supported. Use a Stable Diffusion 1.x, 2.x or XL model."
+        message = f"{shown}, which is not supported. Use {SUPPORTED}."
         raise ModelError("model", message)
     if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
         raise ModelError(

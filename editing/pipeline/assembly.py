@@ -276,6 +276,9 @@ class Compositor:
         self, latents: Float[Tensor, "keys c h w"] | None, window: Window
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """The window's own key frames as an edit shows them: the source where nothing is edited."""
+        if latents is not None and len(latents) < len(window.keys):  # those of a video go together
+            yield from self._backbone.decode(latents)[: len(window.keys)]  # without those that padded it
+            return
         for start, stop in windows(len(window.keys), _DECODED):
             if latents is None:
                 yield from read_some(self._source.read, window.keys[start:stop])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.load import loaded_backbone
-from regrain.editing.models.loading.configs import UNetConfig, read_config
+from regrain.editing.models.loading.configs import WAN_SIZE, TransformerConfig, UNetConfig, read_config
 from regrain.editing.models.loading.location import ModelLocation, find
 from regrain.editing.models.loading.offers import family_of
 from regrain.editing.models.loading.picture_file import PictureFile
@@ -112,6 +112,7 @@ def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     # Where an edit begins in the middle of the schedule, only `strength` of it is run.
     passes = params.steps * getattr(params, "strength", 1.0) * (branches + (1 if inverts else 0))
     passes += getattr(params, "steps_again", 0) * branches
+    passes *= 2 * getattr(params, "averages", 0.5)  # of each noise, the source and the edit
     passes *= _CONTROLLED if getattr(params, "control", ()) else 1.0
     if method.setup and not (tuned or request.adapter):
         passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
@@ -159,7 +160,8 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     rows = 2 + 2 * len(request.targets) if method.several else 2
     itemsize = itemsize or _itemsize(sizes.numbers)
     whole = itemsize * sizes.numbers + (4 - itemsize) * count_weights(sizes.weights / "vae")
-    call = call_bytes(frames * rows, sizes.pixels // sizes.factor**2, sizes.channels, itemsize)
+    rows = frames * rows if sizes.frames_per_latent == 1 else 1 + frames // sizes.frames_per_latent
+    call = call_bytes(rows, sizes.pixels // sizes.factor**2, sizes.channels, itemsize)
     kept, read = 0, 0  # of what sees pictures: an encoder is gone before the first call
     if any(request.pictures):
         try:
@@ -179,7 +181,8 @@ class _Sizes(NamedTuple):
     channels: int  # as in `halves_fit`
     side: int  # pixels of the short side
     pixels: int  # of a frame
-    cross: int  # numbers of a token of the text
+    cross: int = 0  # numbers of a token of the text
+    frames_per_latent: int = 1
 
 
 def _sizes(request: EditRequest) -> _Sizes | None:
@@ -187,8 +190,10 @@ def _sizes(request: EditRequest) -> _Sizes | None:
     place = configurations(source)
     if place is None:
         return None
-    unet = read_config(place / "unet" / "config.json", request.model)
     vae = read_config(place / "vae" / "config.json", request.model)
+    if (place / "transformer" / "config.json").is_file():
+        return _video_sizes(request, source, place, vae)
+    unet = read_config(place / "unet" / "config.json", request.model)
     known = UNetConfig.model_validate(unet)
     kinds = known.down_block_types or ["CrossAttnDownBlock2D"]
     level = next((level for level, kind in enumerate(kinds) if "Attn" in kind), 0)
@@ -209,6 +214,22 @@ def _sizes(request: EditRequest) -> _Sizes | None:
     )
 
 
+def _video_sizes(request: EditRequest, source: ModelLocation, place: Path, vae: Mapping[str, Any]) -> _Sizes:
+    """Of Wan, without its text encoder, which leaves before the rest works."""
+    network = read_config(place / "transformer" / "config.json", request.model)
+    known = TransformerConfig.model_validate(network)
+    stages = vae.get("temperal_downsample", (False, True, True))
+    factor, weights = 2 ** len(stages), place if source.kind == "hub" else Path(source.location)
+    side = request.size or (known.sample_size * factor if known.sample_size else WAN_SIZE)
+    width, height = request.clip.size
+    pixels = side**2 * max(width, height) // min(width, height)
+    channels = known.num_attention_heads * known.attention_head_dim // known.patch_size[-1] ** 2
+    numbers = sum(count_weights(weights / part) for part in ("transformer", "vae"))
+    return _Sizes(
+        weights, numbers, factor, max(1, channels), side, pixels, frames_per_latent=2 ** sum(stages)
+    )
+
+
 def _itemsize(numbers: int) -> int:
     import torch
 
@@ -221,8 +242,9 @@ def configurations(source: ModelLocation) -> Path | None:
     if source.kind == "hub":
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(source.location, "unet/config.json")
-        return Path(found).parents[1] if isinstance(found, str) else None
+        names = (f"{part}/config.json" for part in ("unet", "transformer"))
+        found = (try_to_load_from_cache(source.location, name) for name in names)
+        return next((Path(name).parents[1] for name in found if isinstance(name, str)), None)
     if source.kind == "folder":
         return Path(source.location)
     family = family_of(source)
@@ -266,7 +288,7 @@ def _bare_call(backbone: Backbone, frames: np.ndarray) -> Callable[[], Any]:
 
     with torch.no_grad():
         x, text = backbone.encode(frames), backbone.embed([""])
-    step = backbone.schedule.at(len(backbone.schedule.alphas_cumprod) // 2)
+    step = backbone.schedule.sampling(1)[0]
 
     def call() -> None:
         with torch.no_grad():

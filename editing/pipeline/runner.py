@@ -319,6 +319,7 @@ def make_report(
             *_unknown_world(request, run.backbone),
             *_unused_negatives(request, run.resolved),
             *_appended_words(request),
+            *_padded(request, run.backbone),
             *_cuts_found(request, result),
             *run.warnings,
         ],
@@ -381,6 +382,14 @@ def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
         f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words); on other clips its "
         "edits are meaningless. Use a Stable Diffusion checkpoint for real footage."
     ]
+
+
+def _padded(request: EditRequest, backbone: Backbone) -> list[str]:
+    """A clip that does not fill the last latent of a video model."""
+    if not (lacking := (1 - len(request.clip)) % backbone.frames_per_latent):
+        return []
+    times = "once" if lacking == 1 else f"{lacking} times"
+    return [f"The last frame was repeated {times} for {backbone.id}, and cut again after the edit."]
 
 
 def _appended_words(request: EditRequest) -> list[str]:

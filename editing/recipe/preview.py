@@ -67,15 +67,17 @@ class Previews:
 
     def __init__(self, latents: Float[Tensor, "frames c h w"], working: ResizedClip, every: int) -> None:
         """Fit to the frames of a piece and their clean latents; `every` counts steps, 0 shows none."""
-        self._colors = LatentPreview(latents, working.frames) if every else None
+        last = [*dict(zip(working.latents, range(len(working.frames)), strict=True)).values()]
+        self._colors = LatentPreview(latents, working.frames[last]) if every else None
         # Anchors were shown with their own window.
         own = range(working.piece.anchors, len(working.piece))
         self._shown, self._every = tuple(own[i] for i in shown_frames(len(own))), every
         self._numbers = tuple(working.piece.numbers[i] for i in self._shown)
+        self._latents = tuple(working.latents[i] for i in self._shown)
 
     def __call__(
         self, step: Step, x0: Float[Tensor, "frames c h w"], heat: Callable[[Sequence[int]], Mapping]
     ) -> Iterator[Preview]:
-        """Yield the preview of a step, if one is due; `heat` gives the maps of the chosen frames."""
+        """Yield the preview of a step, if one is due; `heat` gives the maps of the chosen latents."""
         if self._colors is not None and step.index % self._every == 0:
-            yield Preview(self._colors(x0[list(self._shown)]), self._numbers, heat(self._shown))
+            yield Preview(self._colors(x0[list(self._latents)]), self._numbers, heat(self._latents))

@@ -115,16 +115,23 @@ class ResizedClip:
         grid: Grid of its latents.
         edited: The edited regions; None if the whole frame is edited.
         piece: Which frames of the clip these are.
+        latents: The latent that each frame is in: its own or, of a video model, one for several.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
     grid: Grid
     edited: EditedCells | None
     piece: WindowFrames
+    latents: tuple[int, ...]
 
     def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
         """The edited regions on the grid of the latents, 1 inside; None if the whole frame is edited."""
-        return None if self.edited is None else self.edited.on(self.grid.size)
+        if self.edited is None:
+            return None
+        cells, places = self.edited.on(self.grid.size), torch.tensor(self.latents)
+        if self.grid.time == len(cells):
+            return cells
+        return torch.stack([cells[places == latent].amax(0) for latent in range(self.grid.time)])
 
 
 def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None) -> ResizedClip:
@@ -141,7 +148,8 @@ def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames |
         frames[start:stop] = shrunk.read(start, stop)
     edited = EditedCells(request, backbone.device) if request.edited else None
     piece = piece or WindowFrames.whole(len(frames))
-    return ResizedClip(frames, backbone.grid(*frames.shape[:3]), edited, piece)
+    latents = tuple(-(-number // backbone.frames_per_latent) for number in range(len(frames)))
+    return ResizedClip(frames, backbone.grid(*frames.shape[:3]), edited, piece, latents)
 
 
 def working_frames(backbone: Backbone, request: EditRequest) -> UInt8[LazyFrames, "frames height width 3"]:

@@ -45,7 +45,7 @@ _WIDE_TENSORS = 4  # of the feed-forward layer at the finest level with attentio
 _PARTS = tuple(
     f"{folder}{stem}{rest}.safetensors"
     for folder, stem in (
-        *((part, "diffusion_pytorch_model") for part in ("", "unet/", "vae/")),
+        *((part, "diffusion_pytorch_model") for part in ("", "unet/", "transformer/", "vae/")),
         *((part, "model") for part in ("", "text_encoder/", "text_encoder_2/")),
     )
     for rest in ("", "-?????-of-?????")
@@ -77,6 +77,7 @@ NEEDS = (
     Need("Stable Diffusion", 768, 2.2, 0.7),
     Need("SDXL", 768, 6.6, 0.35),
     Need("SDXL", 1024, 6.6, 0.63),
+    Need("Wan 2.1", 480, 3.4, 0.12),
 )
 
 
@@ -145,6 +146,11 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def frames_at_once(height: int, width: int, free: int) -> int:
     """How many frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
     return min(FRAMES_AT_ONCE, int(_SHARE * free / autoencoder_bytes(1, height * width)))
+
+
+def clip_frames(pixels: int, free: int) -> int:
+    """How many frames of so many pixels a video model decodes together: three copies in single precision."""
+    return int(_SHARE * free / (pixels * 3 * 3 * 4))
 
 
 def autoencoder_bytes(frames: int, pixels: int) -> int:

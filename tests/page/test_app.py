@@ -4,7 +4,7 @@ import json
 
 import pytest
 from browser import ROOT, Server, plays, prompt, report, run, unfold, wait, wait_for_result
-from conftest import write_sdxl
+from conftest import write_sdxl, write_wan
 from diffusers import UNet2DConditionModel
 from fake_app import write_examples
 from made_pictures import write_encoder, write_picture, write_picture_adapter
@@ -127,7 +127,7 @@ def test_stop_ends_the_worker(server, page):
         wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
     page.wait_for_selector("text=Stopped at step 6 of 12. Nothing was saved.")
     assert server.steps()[-2:] == ["editing 6", "closed"]
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     assert page.locator(".rg-files a").count() == 0
     # There is work to do at once.
     page.click("#tabs >> text=Masks")
@@ -199,6 +199,8 @@ def sdxl_server(tmp_path_factory):
     (model / "defaults.json").write_text(json.dumps(FEW))
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
     write_picture_adapter(write_encoder(model.parent / "pictures") / "ip.safetensors", unet, "plus")
+    film = write_wan(folder / "models" / "film")
+    (film / "defaults.json").write_text(json.dumps(FEW))
     places = {"REGRAIN_EXAMPLES": write_examples(folder / "examples"), "REGRAIN_MODELS": model.parent}
     server = Server([ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()})
     yield server
@@ -225,3 +227,15 @@ def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page,
         assert found["metrics"]["outside_psnr"] == 100  # not a bit outside differs
         assert found["metrics"]["inside_psnr_by_region"].keys() == {"left disc", "right disc"}
         assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
+    page.select_option(".rg-method select", "flow_regions")
+    page.click("#run")
+    page.wait_for_selector("text=/flow_regions needs the velocity of a flow.*Use another model or method/")
+    page.click("#model input")
+    page.get_by_role("option", name="film").click()
+    page.click("#run")
+    page.wait_for_selector(".rg-files a", state="detached")
+    wait_for_result(page)
+    found = report(page)
+    assert (found["request"]["model"], found["request"]["method"]) == ("film", "flow_regions")
+    assert found["metrics"]["outside_psnr"] == 100
+    assert "repeated once for film" in " ".join(found["warnings"])

@@ -25,7 +25,7 @@ from regrain.ui.session.examples import Example
 
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
-_BUILT_IN_CONTROL = "storybook/canny"
+_BUILT_IN_CONTROL, _BUILT_IN_MOTION = "storybook/canny", "storybook/motion"
 
 
 class Catalogue:
@@ -42,17 +42,13 @@ class Catalogue:
         shelf = _shelf()
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
         self.loras = _added(shelf, "loras", "*.safetensors")
-        self.motions = sorted({*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")})
+        motions = {*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")}
+        self.motions = [_BUILT_IN_MOTION, *sorted(motions)]
         own = [BUILT_IN] if built_in().is_file() else []
         self.pictures = [*own, *_added(shelf, "pictures", "*.safetensors")]
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
-
-    @property
-    def addons(self) -> list[str]:
-        """What may be added to a model."""
-        return [*self.loras, *self.motions, *self.pictures]
 
     @property
     def model_choices(self) -> list[tuple[str, str]]:
@@ -84,6 +80,11 @@ class Catalogue:
         if id not in self.models:
             self.models = [*self.models, id]
 
+    def add_motion(self, id: str) -> None:
+        """Offer a motion adapter of the hub that has been fetched."""
+        if id not in self.motions:
+            self.motions = [*self.motions, id]
+
     def reader(self, model: str) -> Reader:
         """How a model that is offered reads prompts.
 
@@ -105,7 +106,7 @@ class Catalogue:
     def seeing(self, model: str) -> str:
         """The first picture adapter that fits a model, else the first; empty without any."""
         place = configurations(find(model)) if self.pictures else None
-        if place is None:
+        if place is None or not (place / "unet" / "config.json").is_file():
             return next(iter(self.pictures), "")
         wide = read_config(place / "unet" / "config.json", model).get("cross_attention_dim")
         return next((name for name in self.pictures if _text_width(name) == wide), self.pictures[0])

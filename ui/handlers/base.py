@@ -54,6 +54,7 @@ class Components:
     tries: gr.HTML
     stop: gr.Button
     progress: gr.HTML
+    queue: gr.HTML  # runs that wait for the one before
     download: gr.HTML
     method: gr.HTML
     adapters: gr.HTML
@@ -169,12 +170,17 @@ class Handlers:
         return self.method(asked.method) | {
             self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
             self.parts.added: added,
-            self.parts.addons: addons_view(self.catalogue.addons, added),
+            self.parts.addons: addons_view(self.catalogue, added),
         }
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:
         """The list of tuned models; see `model_views.tuned_models`."""
         return tuned_models(session.shelf, self.catalogue.adapters, session.method, problem)
+
+    def buttons(self, running: bool) -> dict[Any, Any]:
+        """Run and Stop, while a run goes on or none."""
+        p = self.parts
+        return {p.run: gr.Button("Add to queue" if running else "Run"), p.stop: gr.Button(visible=running)}
 
     def failed(self, error: EditingError) -> dict[Any, Any]:
         """An error beside Run."""

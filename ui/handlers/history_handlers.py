@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError, RequestError
+from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
@@ -69,8 +69,8 @@ class HistoryHandlers(Handlers):
         def use(session: Session) -> dict[Any, Any]:
             choices = session.history.used = session.history.get(_of(event, "key")).choices
             with session.lock:
-                _take(session, choices)
-            return self._form(session, choices, model)
+                note = _take(session, choices)
+            return self._form(session, choices, model) | {self.parts.history: session.history.view(note)}
 
         return self._act(request, use)
 
@@ -98,7 +98,7 @@ class HistoryHandlers(Handlers):
     def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]) -> dict[Any, Any]:
         try:
             session = self.session(request)
-            return act(session) | {self.parts.history: session.history.view()}
+            return {self.parts.history: session.history.view()} | act(session)
         except EditingError as error:
             return self.failed(error)
 
@@ -123,8 +123,12 @@ def _as_asked(region: Region, asked: Region) -> Region:
     return replace(region, **own)
 
 
-def _take(session: Session, choices: Choices) -> None:
-    """Put the words of a run into a session: by region, or by its name where the clip is another."""
+def _take(session: Session, choices: Choices) -> str:
+    """Put the words of a run into a session: by region, or by its name where the clip is another.
+
+    Returns:
+        What is to be said of words that found no region.
+    """
     same = session.id == choices.clip
     words = {region.label if same else region.name: region for region in choices.regions}
     regions = {}
@@ -135,6 +139,11 @@ def _take(session: Session, choices: Choices) -> None:
     session.method, session.prompt = choices.method, choices.prompt
     if same or not session.source_prompt:
         session.source_prompt = choices.source_prompt
+    names = {region.name for region in session.state.regions.values()}
+    lacking = [shorten(region.name) for region in choices.regions if region.name not in names and not same]
+    if not lacking:
+        return "Its words and settings are in the form now."
+    return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
 
 
 def _of(event: gr.EventData, key: str) -> Any:

@@ -17,6 +17,7 @@ from regrain.ui.session.layers import MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.session.state import MAX_UNDO
 
 MAX_RESHAPE = 64  # pixels
 _FAR = 10**9  # pixels; no clip is so large, and a whole number may be too large for a float
@@ -196,9 +197,10 @@ class Masking:
             return label
         return next((free for free in own if not regions[free].prompt.strip()), 0) or session.add_region()
 
-    def _undo(self, session: Session, data: Data) -> None:
+    def _undo(self, session: Session, data: Data) -> str:
         session.stop.set()
         (session.redo if data["act"] == "redo" else session.undo)()
+        return f"Undo ends here: it keeps the last {MAX_UNDO} steps." if session.cut else ""
 
     def _delete(self, session: Session, data: Data) -> None:
         session.stop.set()  # a tracker writes by label, and labels of deleted regions are given again

@@ -3,9 +3,7 @@ import { button, iconButton, make, slider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
-
 const SEEING = "pictures/"; // pictures have weights of their own
-const ALONE = ["motion/", SEEING]; // kinds of which only one is taken
 
 const makeRow = ({ name, weight }, deck) => {
   const said = make("span", "rg-weight", String(weight));
@@ -28,9 +26,10 @@ export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
     pick = make("select", { ariaLabel: "LoRA file, motion or picture adapter" }),
     deck = { chosen: [], timer: 0 };
+  const known = () => ["loras", "motions", "pictures"].flatMap((kind) => props.value?.[kind] ?? []);
   const send = () => trigger("choose", { added: deck.chosen });
-  const draw = (known) => {
-    const free = known.filter((name) => !deck.chosen.some((one) => one.name === name));
+  const draw = () => {
+    const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
     list.replaceChildren(...deck.chosen.map((one) => makeRow(one, deck)));
     pick.replaceChildren(...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
@@ -41,20 +40,22 @@ export function mount(element, props, trigger, watch) {
       .filter((one) => one.weight !== null);
     clearTimeout(deck.timer);
     deck.timer = setTimeout(send, PAUSE);
-    if (weight === null) draw(props.value?.known ?? []);
+    if (weight === null) draw();
   };
   const add = button("rg-tool", "Add", () => {
-    const kind = ALONE.find((start) => pick.value.startsWith(start));
-    if (kind) deck.chosen = deck.chosen.filter(({ name }) => !name.startsWith(kind));
+    for (const kind of ["motions", "pictures"]) {
+      const known = props.value?.[kind] ?? []; // of which only one is used
+      if (known.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !known.includes(name));
+    }
     deck.chosen.push({ name: pick.value, weight: 1 });
-    draw(props.value?.known ?? []);
+    draw();
     send();
   });
   const row = make("div", "rg-addon", pick, add);
   element.replaceChildren(list, row);
   follow(props, watch, (value) => {
-    element.hidden = !value?.known.length;
+    element.hidden = !known().length;
     deck.chosen = (value?.chosen ?? []).map((one) => ({ ...one }));
-    draw(value?.known ?? []);
+    draw();
   });
 }

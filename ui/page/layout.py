@@ -113,6 +113,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
         shown["tries"] = view("tries", elem_id="tries")
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
+        shown["queue"] = view("queue", elem_id="queue")
     return shown
 
 
@@ -140,7 +141,7 @@ def _add_settings(
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         shown = {
             "added": gr.State(added),
-            "addons": view("addons", addons_view(catalogue.addons, added), elem_id="addons"),
+            "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
             "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
             "controls": settings.make_first_fields(usual, chosen),
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),

@@ -203,24 +203,27 @@ class Undo:
 
     past: tuple[State, ...] = ()
     future: tuple[State, ...] = ()
+    cut: bool = False  # whether there were more before
 
     def step(self, now: State) -> Undo:
         """After one more operation on `now`; what was taken back can no longer be done again."""
-        return Undo((*self.past, now)[-MAX_UNDO:])
+        past = (*self.past, now)
+        return Undo(past[-MAX_UNDO:], cut=self.cut or len(past) > MAX_UNDO)
 
     def back(self, now: State) -> tuple[Undo, State]:
         """One operation taken back."""
-        return Undo(self.past[:-1], (*self.future, now)), self.past[-1]
+        return Undo(self.past[:-1], (*self.future, now), self.cut), self.past[-1]
 
     def on_frames(self, places: Mapping[int, int], count: int) -> Undo:
         """All of them on other frames; see `State.on_frames`."""
-        return Undo(
-            *(tuple(one.on_frames(places, count) for one in each) for each in (self.past, self.future))
+        past, future = (
+            tuple(one.on_frames(places, count) for one in each) for each in (self.past, self.future)
         )
+        return Undo(past, future, self.cut)
 
     def forth(self, now: State) -> tuple[Undo, State]:
         """One that was taken back done again."""
-        return Undo((*self.past, now), self.future[:-1]), self.future[-1]
+        return Undo((*self.past, now), self.future[:-1], self.cut), self.future[-1]
 
 
 def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:

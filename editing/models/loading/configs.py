@@ -13,6 +13,7 @@ from regrain.editing.errors import ModelError, from_validation, shorten
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
+WAN_SIZE = 480  # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
 _Few = Annotated[int, Field(ge=1, le=128)]
 
 
@@ -55,6 +56,20 @@ class UNetConfig(_Config):
     projection_class_embeddings_input_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
 
 
+class TransformerConfig(_Config):
+    """transformer/config.json, of Wan."""
+
+    in_channels: _Width = 16
+    out_channels: _Width | None = 16
+    num_layers: _Few = 40
+    num_attention_heads: _Few = 40
+    attention_head_dim: Annotated[int, Field(ge=6, le=1024)] = 128
+    ffn_dim: Annotated[int, Field(ge=1, le=65_536)] = 13_824
+    text_dim: _Width = 4096
+    patch_size: list[Annotated[int, Field(ge=1, le=16)]] = Field([1, 2, 2], min_length=3, max_length=3)
+    sample_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+
 class AutoencoderConfig(_Config):
     """vae/config.json."""
 
@@ -81,6 +96,7 @@ class TextEncoderConfig(_Config):
 _TYPES: dict[str, type[_Config]] = {
     "scheduler": SchedulerConfig,
     "unet": UNetConfig,
+    "transformer": TransformerConfig,
     "vae": AutoencoderConfig,
     "text_encoder": TextEncoderConfig,
     "text_encoder_2": TextEncoderConfig,

@@ -46,7 +46,7 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
-    _check_folders(folder, ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), id)
+    check_folders(folder, ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), id)
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
     vae, unet, _ = (
         read_config(folder / part / "config.json", id) for part in ("vae", "unet", "text_encoder")
@@ -65,13 +65,14 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
         read_weights(CLIPTextModel, folder / "text_encoder", id, dtype),
         tokenizer,
         scheduler,
-        _read_defaults(folder / "defaults.json", id),
+        read_defaults(folder / "defaults.json", id),
         read_words(folder),
         **(_second(folder, id, dtype) if unet.get("addition_embed_type") else {}),
     )
 
 
-def _check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
+def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
+    """Refuse a model one of whose parts is missing."""
     for part in parts:
         if not (folder / part).is_dir():
             raise ModelError("model", f"{shorten(id)} has no folder {part}/. Download the model again.")
@@ -82,7 +83,7 @@ def _second(folder: Path, id: str, dtype: torch.dtype) -> dict[str, Any]:
     from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-    _check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
+    check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
     read_config(folder / "text_encoder_2" / "config.json", id)
     index = folder / "model_index.json"
     with boundary("model", f"{shorten(id)}: tokenizer_2/ cannot be loaded. Download it again.", ModelError):
@@ -96,15 +97,12 @@ def _second(folder: Path, id: str, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
-def _read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
+def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
     """Recommended parameters by method; none without the file."""
     defaults = read_config(path, id) if os.path.lexists(path) else {}
     if not all(isinstance(values, dict) for values in defaults.values()):
         raise ModelError("model", f"{shorten(id)}: defaults.json is not an object of objects. Correct it.")
     return defaults
-
-
-PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True) -> str:

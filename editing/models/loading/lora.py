@@ -1,7 +1,7 @@
 """LoRA files: low-rank changes of a model's weights, added once when it is loaded.
 
 Hu et al. 2021, arXiv:2106.09685: W + weight * alpha / rank * up @ down. Read are the names that diffusers,
-peft and kohya's trainers write, for linear layers and convolutions of UNet and text encoder.
+peft and kohya's trainers write, for linear layers and convolutions of UNet, transformer and text encoder.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _ENDS = {
     r"\.alpha": "alpha",
 }
 _PREFIXES = {
+    "transformer.": "transformer",
+    "diffusion_model.": "transformer",
     "unet.": "unet",
     "text_encoder.": "text_encoder",
     "text_encoder_2.": "text_encoder_2",
@@ -48,12 +50,28 @@ _RESNET = {
 }
 
 
+# Endings of the layers of Wan in the original layout.
+_WAN = {
+    "self_attn_([qkv])": r"attn1_to_\2",
+    "self_attn_o": "attn1_to_out_0",
+    "cross_attn_([qkv])": r"attn2_to_\2",
+    "cross_attn_o": "attn2_to_out_0",
+    "ffn_0": "ffn_net_0_proj",
+    "ffn_2": "ffn_net_2",
+    "(text|time)_embedding_0": r"condition_embedder_\2_embedder_linear_1",
+    "(text|time)_embedding_2": r"condition_embedder_\2_embedder_linear_2",
+    "time_projection_1": "condition_embedder_time_proj",
+    "head_head": "proj_out",
+}
+
+
 @torch.no_grad()
 def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     """Add LoRA files to the weights of a model that is not shared yet.
 
     Args:
-        specs: See `parse_lora`. parts: UNet and text encoders by their names, changed in place.
+        specs: See `parse_lora`.
+        parts: UNet or transformer, and text encoders, by their names; changed in place.
     Raises:
         ModelError: A file is missing, is not a LoRA, or was made for another kind or size of model.
     """
@@ -62,7 +80,9 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
         changes, facts = _read(spec.model)
         for (part, name), change in changes.items():
             known = name.replace(".", "_")
-            if part == "unet":
+            if "transformer" in parts:
+                part, known = "transformer" if part == "unet" else part, _of_wan(known)
+            elif part == "unet":
                 known = _in_diffusers(known, parts["unet"].config.layers_per_block)
             weight = layers.get(part, {}).get(known)
             if weight is None:
@@ -127,6 +147,13 @@ def _in_diffusers(name: str, per_level: int) -> str:
     return f"{block}_{('resnets', 'attentions')[min(place, 1)]}_{layer}_{inner}"
 
 
+def _of_wan(name: str) -> str:
+    """The name in diffusers' layout of a layer of Wan that may be named as in the original one."""
+    for original, ours in _WAN.items():
+        name = re.sub(rf"(^|_){original}$", rf"\1{ours}", name)
+    return name
+
+
 def _layers(model: nn.Module) -> dict[str, Tensor]:
     """Weights by layer, dots as underscores; those of a text encoder with and without its outer name."""
     layers = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)]
@@ -172,6 +199,6 @@ def _role(key: str, id: str) -> tuple[str, str, str]:
                 return part, match[1].removeprefix(prefix), role
     raise ModelError(
         "loras",
-        f"{shorten(id)} is not a plain LoRA for Stable Diffusion: it has {shorten(key)}. Use "
+        f"{shorten(id)} is not a plain LoRA: it has {shorten(key)}. Use "
         "another; kinds such as LoHa and DoRA are not supported.",
     )

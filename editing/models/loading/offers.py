@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
 """What `StableDiffusion` offers: keys of `editing.params.registry.OFFERS`."""
 
-_CONFIGS = ("model_index.json", "unet/config.json", "scheduler/scheduler_config.json")
+WAN = frozenset({"flow"})
+"""What `Wan` offers."""
+
+_CONFIGS = (
+    *("model_index.json", "unet/config.json", "scheduler/scheduler_config.json"),
+    "transformer/config.json",
+)
+_WAN = ("WanTransformer3DModel", "WanVACETransformer3DModel")
 
 
 class Family(NamedTuple):
@@ -39,8 +46,12 @@ def family_of(source: ModelLocation) -> Family | None:
     return family_of_configs(*configs)
 
 
-def family_of_configs(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family | None:
-    """The kind of a model by its index, and its UNet's and its schedule's configuration; all may be empty."""
+def family_of_configs(
+    index: Mapping, unet: Mapping, scheduler: Mapping, transformer: Mapping | None = None
+) -> Family | None:
+    """The kind of a model by its index, and the configuration of its parts; all may be empty."""
+    if transformer and transformer.get("_class_name") in _WAN:
+        return _wan(index, transformer)
     if not unet:
         return Family(str(index["_class_name"]), frozenset()) if "_class_name" in index else None
     if (channels := unet.get("in_channels", 4)) != unet.get("out_channels", 4):
@@ -54,6 +65,15 @@ def family_of_configs(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
     if scheduler.get("timestep_spacing") == "trailing":  # a few steps without guidance cannot be inverted
         return Family("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"})
     return Family("SDXL", STABLE_DIFFUSION)
+
+
+def _wan(index: Mapping, transformer: Mapping) -> Family:
+    """Wan 2.1 from text; others read a first frame, or have a second transformer or coarser latents."""
+    if (index.get("transformer_2") or [None])[0] or index.get("expand_timesteps"):
+        return Family("Wan 2.2", frozenset())
+    if (channels := transformer.get("in_channels", 16)) != (transformer.get("out_channels") or channels):
+        return Family(f"Wan with {channels} input channels", frozenset())
+    return Family("Wan 2.1", WAN)
 
 
 def _of_file(path: Path) -> Family:

@@ -87,13 +87,16 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
         raise PromptError(field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}')
 
 
-def check_length(prompt: str, field: str, offsets: Sequence[tuple[int, int]], limit: int) -> None:
+def check_length(
+    prompt: str, field: str, offsets: Sequence[tuple[int, int]], limit: int, marks: int = 2
+) -> None:
     """Check that the tokens of a prompt fit.
 
     Args:
         prompt, field: The text, and the field to name in the error.
         offsets: The characters [start, stop) of each token, start and end token included.
-        limit: Most tokens, those two included.
+        limit: Most tokens, those included.
+        marks: How many such tokens there are.
     Raises:
         PromptError: They do not; names the first word that does not fit.
     """
@@ -101,6 +104,6 @@ def check_length(prompt: str, field: str, offsets: Sequence[tuple[int, int]], li
         return
     start = offsets[limit - 1][0]  # the end token needs the last place
     word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
-    count = f"The prompt has {len(offsets) - 2} tokens, but at most {limit - 2} fit"
+    count = f"The prompt has {len(offsets) - marks} tokens, but at most {limit - marks} fit"
     first = f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit"
     raise PromptError(field, f"{count}. Shorten it; {first}.")

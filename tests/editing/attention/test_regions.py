@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.regions import grid_labels, modulate, modulated_attention, row_range
+from regrain.editing.attention.regions import grid_labels, merged, modulate, modulated_attention, row_range
 
 
 def written_out(q, k, v, query_label, key_label, strength):
@@ -93,3 +93,13 @@ def test_no_region_loses_its_last_cell_to_another_that_is_small_too():
     assert grid.count(1) == 1  # the second has no other cell that it touches
     labels[0, 9, 2] = 2  # now it has
     assert grid_labels(labels, 2, 2, 3)[0].tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_two_calls_merged_are_the_widened_one(dtype, atol):
+    q, k, v, ql, kl, a = case(80, 90, 4, dim=128, label_rows=1)
+    ql[0, :10], kl[kl == 3] = 3, 0  # a region without keys of its own, and tokens of none
+    values = [x.to(dtype) for x in (q, k, v)], ql, kl, a.to(dtype)
+    expected = written_out(q, k, v, ql, kl, a)
+    assert torch.allclose(merged(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol)
+    assert torch.allclose(modulated_attention(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol)

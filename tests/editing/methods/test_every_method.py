@@ -26,7 +26,8 @@ def having(parameter):
     return [name for name in METHODS if parameter in METHODS[name].Params.model_fields]
 
 
-MODULATED = [name for name in METHODS if issubclass(METHODS[name].Params, ModulatedParams)]
+UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
+MODULATED = [name for name in UNETS if issubclass(METHODS[name].Params, ModulatedParams)]
 
 
 def params(method, **given):
@@ -69,12 +70,13 @@ def test_motion_does_not_lead_over_a_break(small, method):
 
 # In part of a schedule of four steps: SDEdit rounds up, FRESCO to the nearest.
 SHARES = {"sdedit": {1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1}, "fresco": {1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2}}
+SHARES["flow_regions"] = SHARES["sdedit"]
 
 
 @pytest.mark.parametrize("method", having("strength"))
-def test_strength_is_the_share_of_the_schedule_that_is_run(small, method):
+def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
     for strength, taken in SHARES[method].items():
-        events = edit_clip(small, requested(method), params(method, strength=strength))
+        events = edit_clip(fitting, requested(method), params(method, strength=strength))
         with torch.no_grad():
             done = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
         assert done == [(i + 1, taken) for i in range(taken)], strength
@@ -106,14 +108,14 @@ MORE = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(small, method):
+def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method):
     """Between two events nothing hangs on the network; what is cached gives the same bits again."""
-    network = small.unet
+    network = getattr(fitting, "unet", None) or fitting.transformer
     before = {name: x.clone() for name, x in network.state_dict().items()}
     there = {name: set(vars(module)) for name, module in network.named_modules()}
     given, results = params(method, preview_every=1, **MORE.get(method, {})), []
     for _ in range(2):
-        events, seen = edit_clip(small, requested(method), given), []
+        events, seen = edit_clip(fitting, requested(method), given), []
         with torch.no_grad():
             try:
                 while True:
@@ -137,7 +139,8 @@ def check_events(method, seen, attention):
         done = [(e.done, e.total) for e in seen if isinstance(e, Progress) and e.stage == stage]
         assert done == [(i + 1, len(done)) for i in range(len(done))], stage
     shown = dict.fromkeys(("fatezero", "vid2vid_zero", "tune_a_video"), {"fox"})
-    shown |= {"fresco": {"left", "right"}, "videograin": {"left", "right", "frame 1 at 10,6"}}
+    shown |= dict.fromkeys(("fresco", "flow_regions"), {"left", "right"})
+    shown |= {"videograin": {"left", "right", "frame 1 at 10,6"}}
     assert set(attention) == shown.get(method, set())
     previews = [event for event in seen if isinstance(event, Preview)]
     assert len(previews) == sum(isinstance(e, Progress) and e.stage == "editing" for e in seen)
@@ -147,7 +150,7 @@ def check_events(method, seen, attention):
         assert all(m.min() >= 0 and m.max() <= 1 for m in event.attention.values())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNETS)
 def test_a_motion_adapter_moves_every_method_and_at_scale_0_none(small, tmp_path, method):
     write_adapter(tmp_path / "motion", small.unet, heads=2)
     plain = replace(requested(method), params=BASES[method])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_control_net, write_small_model
+from conftest import write_control_net, write_small_model, write_wan
 from wiring import BASES, Call, Run, check, check_formulas, drive, near, requested
 
 from regrain.editing.errors import ModelError
@@ -180,18 +180,45 @@ ROWS: dict[str, dict[str, Row]] = {
         "smooth_from": Row(0.75, SMOOTH),
         "smooth_until": Row(0.75, SMOOTH),
     },
+    "flow_regions": BLENDED
+    | {
+        "preset": Row("flowanchor"),
+        "strength": Row(0.5),
+        "source_guidance": Row(2.0),
+        "shift": Row(1.0),
+        "averages": Row(2),
+        "self_strength": Row(0.3),
+        "cross_strength": Row(0.4),
+        "modulate_until": Row(0.5),
+        "schedule_power": Row(5.0),
+        "size_term": Row(True),
+        "columns": Row(0.5),
+        "modulated": Row("target"),
+        "phrases": Row("alone"),
+        "padding": Row("pushed"),
+        "amplify": Row(True),
+    },
 }
 LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in test_assembly.py
 LATER |= {"picture_from", "picture_until", "picture_blocks"}  # held in methods/test_pictures.py
 # Tested by hand below, being refused before any work, or of one value.
-ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}}
+ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}, "flow_regions": {"span"}}
+CASES = [
+    (family, method, name)
+    for method in ROWS
+    for family in (["wan"] if "flow" in METHODS[method].needs else ["sd", "sdxl"])
+    for name in ROWS[method]
+]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["sd", "sdxl"])
+@pytest.fixture(scope="module", params=["sd", "sdxl"])
 def model(request, tmp_path_factory):
     """The model; the folder it is in also holds a control network made of it."""
     folder = tmp_path_factory.mktemp("models")
-    model = load_backbone(str(write_small_model(folder / "small", sdxl=request.param)))
+    if request.param == "wan":
+        yield load_backbone(str(write_wan(folder / "wan")))
+        return
+    model = load_backbone(str(write_small_model(folder / "small", sdxl=request.param == "sdxl")))
     write_control_net(folder / "net", model.unet, 0.05, (8, 8))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAIN_MODELS", str(folder))
@@ -231,7 +258,7 @@ def calls_cached(run: Run, before: Run) -> list[Call]:
     return [call for call in kept if call.step.noise_next > call.step.noise] if own else kept
 
 
-@pytest.mark.parametrize(("method", "name"), [(method, name) for method in ROWS for name in ROWS[method]])
+@pytest.mark.parametrize(("model", "method", "name"), CASES, indirect=["model"])
 def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
     row = ROWS[method][name]
     one, other = (run_of(method, row, given) for given in ({}, {name: row.other}))

@@ -21,7 +21,6 @@ from regrain.editing.attention.layers import LayerProcessor
 from regrain.editing.diffusion.schedule import add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
-from regrain.editing.models import stable_diffusion
 from regrain.editing.models.build import load
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.load import load_backbone, on_shelf
@@ -217,7 +216,9 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
     cases = {1 << 40: [(4, False), (1, False)], 2 * 4096 * 64 * 128 * 2: two, 1: [(1, True)] * 5}
     for free, expected in cases.items():
         calls.clear()
-        monkeypatch.setattr(stable_diffusion, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(
+            "regrain.editing.models.loading.turns.free_memory", lambda device, free=free: free
+        )
         torch.testing.assert_close(tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4)
         assert calls == expected
     assert not tiny.vae.use_tiling

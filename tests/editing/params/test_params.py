@@ -152,7 +152,7 @@ def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_u
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
     options = {"cwd": ROOT, "env": env, "capture_output": True, "text": True, "check": True}
     done = subprocess.run([sys.executable, "-c", SHOWN], **options)
-    assert done.stdout.split() == ["mine", "Mine", "FRESCO", "7"]
+    assert done.stdout.split() == ["mine", "Mine", "FRESCO", "8"]
     lines = done.stderr.strip().splitlines()
     assert [line.split()[1] for line in lines] == ["gone", "other", "twice"]
     assert all(line.endswith("it is left out") for line in lines)

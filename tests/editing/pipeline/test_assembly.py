@@ -86,9 +86,9 @@ def pieces_of(model, asked, given):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_edits_long_clips(tiny, method):
+def test_every_method_edits_long_clips(fitting, method):
     pieces = []
-    result, events = followed(edit_clip(tiny, request(method), params(method), watched(method, pieces)))
+    result, events = followed(edit_clip(fitting, request(method), params(method), watched(method, pieces)))
     assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
     frames, inside = np.asarray(result.frames), labels() == 1
     assert (frames != moving())[inside].mean() > 0.5
@@ -276,8 +276,8 @@ def test_windows_change_nothing_between_key_frames(size):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_key_frames(tiny, method):
-    result, pieces = pieces_of(tiny, request(method), params(method, keyframes="every 4"))
+def test_every_method_has_key_frames(fitting, method):
+    result, pieces = pieces_of(fitting, request(method), params(method, keyframes="every 4"))
     assert [piece.numbers for piece in pieces] == [(0, 4, 7)]
     assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
     assert (np.asarray(result.frames) != moving()).any((1, 2, 3)).all()
@@ -306,20 +306,20 @@ def calls_of(model, monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_that_was_stopped_twice_ends_in_the_same_bytes(tiny, method, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_twice_ends_in_the_same_bytes(fitting, method, tmp_path, monkeypatch):
     asked, given = request(method, 9), params(method)
-    whole, _ = run(tiny, asked, given)
+    whole, _ = run(fitting, asked, given)
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "stopped"))
     for at in (1, 2):
-        begun, events = 0, edit_clip(tiny, asked, given)
+        begun, events = 0, edit_clip(fitting, asked, given)
         with torch.no_grad():
             for event in events:
                 begun += isinstance(event, WindowStarted)
                 if begun > at and isinstance(event, Progress) and event.stage == "editing":
                     break
             events.close()
-    calls = calls_of(tiny, monkeypatch)
-    again, told = run(tiny, asked, given)
+    calls = calls_of(fitting, monkeypatch)
+    again, told = run(fitting, asked, given)
     assert np.array_equal(again.frames, whole.frames)
     assert np.array_equal(again.uncomposited, whole.uncomposited)
     for name, maps in whole.attention.items():
@@ -329,7 +329,7 @@ def test_a_run_that_was_stopped_twice_ends_in_the_same_bytes(tiny, method, tmp_p
     edited = [number for number in range(1, 4) if "editing" in stages[stages.index(number) :][:4]]
     assert edited == [3]
     calls.clear()
-    run(tiny, asked, given)
+    run(fitting, asked, given)
     assert not calls  # all windows are kept
 
 

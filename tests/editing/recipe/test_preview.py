@@ -20,7 +20,8 @@ def test_preview_recovers_colours_that_depend_linearly_on_latents():
 def previewed(piece, every, steps):
     """The previews of every step, with maps that hold the places of the frames."""
     latents, frames = torch.rand(len(piece), 3, 4, 4), np.zeros((len(piece), 32, 32, 3), np.uint8)
-    previews = Previews(latents, ResizedClip(frames, Grid(len(piece), 4, 4), None, piece), every)
+    working = ResizedClip(frames, Grid(len(piece), 4, 4), None, piece, tuple(range(len(piece))))
+    previews = Previews(latents, working, every)
     places = lambda shown: {"n": np.float32(shown)[:, None, None]}  # noqa: E731
     return [list(previews(step, latents, places)) for step in Schedule.from_config(SCHEDULER).sampling(steps)]
 

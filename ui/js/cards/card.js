@@ -22,8 +22,12 @@ const makeSwatch = (region, card, changed) => {
   return swatch;
 };
 
-const makeEye = ({ label }) => {
-  const eye = iconButton("rg-mini", "eye", "Show or hide its mask", () => {
+const tool = ({ label }, picture, hint, press, data = {}) =>
+  iconButton("rg-mini", picture, hint, press, "", { ariaLabel: `Region ${label}: ${hint}`, data });
+
+const makeEye = (region) => {
+  const { label } = region;
+  const eye = tool(region, "eye", "Show or hide its mask", () => {
     if (!hub.hidden.delete(label)) hub.hidden.add(label);
     eye.replaceChildren(icon(hub.hidden.has(label) ? "blind" : "eye"));
     hub.tell("regions");
@@ -31,15 +35,13 @@ const makeEye = ({ label }) => {
   return eye;
 };
 
-const tool = (picture, hint, press, data) => iconButton("rg-mini", picture, hint, press, "", { data });
-
 const makeTools = (region, { act }) => {
   const { label } = region;
   return make(
     "div",
     "rg-card-tools",
     makeEye(region),
-    tool("bin", "Delete this region", () => act("delete", label), { act: "delete" }),
+    tool(region, "bin", "Delete this region", () => act("delete", label), { act: "delete" }),
   );
 };
 
@@ -56,8 +58,8 @@ const makeMore = (region, { changed, move, rest }) => {
     make(
       "div",
       "rg-card-order",
-      tool("up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
-      tool("down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
+      tool(region, "up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
+      tool(region, "down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
     ),
   );
 };

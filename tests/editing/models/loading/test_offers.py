@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.location import ModelLocation, find
-from regrain.editing.models.loading.offers import STABLE_DIFFUSION, family_of
-from regrain.editing.params.registry import METHODS, OFFERS, check_needs
+from regrain.editing.models.loading.offers import STABLE_DIFFUSION, WAN, family_of
+from regrain.editing.params.registry import METHODS, OFFERS, SUPPORTED, check_needs
 
 
 def request(model, method="videograin", **params) -> EditRequest:
@@ -37,7 +37,7 @@ def folder(path: Path, index=None, unet=None) -> Path:
 def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
     family = family_of(find(str(tiny_folder)))
     assert family == ("Stable Diffusion", STABLE_DIFFUSION)
-    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS)
+    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS) - WAN
     assert family_of(find("storybook")) == family
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_here_is_not_guessed(tmp_path):
 )
 def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, kind, index, unet, tmp_path):
     path = folder(tmp_path / "model", index, unet)
-    said = rf"^model: .* is {kind}, which is not supported. Use a Stable Diffusion 1.x, 2.x or XL model.$"
+    said = rf"^model: .* is {kind}, which is not supported. Use {SUPPORTED}.$"
     with pytest.raises(ModelError, match=said):
         next(edit(request(path, method)))
 
@@ -85,7 +85,12 @@ def test_a_model_without_what_the_method_needs_is_refused():
     with pytest.raises(ModelError, match=needs):
         check_needs("videograin", {}, {"control"}, "flow")
     for method in METHODS:
-        check_needs(method, {}, STABLE_DIFFUSION, "tiny")
+        fits, other = (
+            (STABLE_DIFFUSION, WAN) if "image_unet" in METHODS[method].needs else (WAN, STABLE_DIFFUSION)
+        )
+        check_needs(method, {}, fits, "tiny")
+        with pytest.raises(ModelError, match=rf"^model: {method} needs .*, which 'tiny' does not have"):
+            check_needs(method, {}, other, "tiny")
 
 
 def test_a_parameter_that_asks_too_much_is_refused_by_its_name():

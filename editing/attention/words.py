@@ -1,0 +1,103 @@
+"""Attention of a clip's tokens to the words of a prompt, bound to regions, as explicit maps.
+
+Wan pads prompts to 512 tokens, and nothing masks the padding: after the text projection it is one vector
+many times. Such keys count as one whose logit is larger by the logarithm of their number, so that a few
+dozen keys are left, and the maps are small beside those between tokens of the clip.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from regrain.editing.attention.backends import Keys, Queries, Values
+
+_BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25  # numbers of the maps that are held at once; see `attention.regions`
+
+
+@dataclass(frozen=True, eq=False)
+class WordBinding:
+    """Which tokens of a clip belong to which words, and how strongly.
+
+    For query i with strength a_i, words of its region move towards the row's largest logit, other words
+    towards its smallest:  s' = s + a_i (max_i - s) or s + a_i (min_i - s), the range taken over the words.
+    Then, by `columns`, the words of each region move towards the largest logit that a token inside it gives
+    them, or outside it towards the smallest that one outside gives.
+
+    Attributes:
+        codes: Region of every query, 0 for none.
+        words: Region of every key that is no padding, -1 for none.
+        strength: a_i, 0..1.
+        columns: Share of the second move, 0..1.
+        padding: Whether padding keeps its logit, or is pushed down like words of others.
+
+    Source: rows are VideoGrain, arXiv:2502.17258, Eq. 6; columns are FlowAnchor, arXiv:2604.22586.
+    """
+
+    codes: Int[Tensor, "queries"]
+    words: Int[Tensor, "words"]
+    strength: Float[Tensor, "queries"]
+    columns: float = 0.0
+    padding: Literal["kept", "pushed"] = "kept"
+
+
+def attend_to_words(
+    q: Queries, k: Keys, v: Values, binding: WordBinding, maps: bool = False
+) -> tuple[Tensor, Float[Tensor, "queries words"] | None, Float[Tensor, "queries words"] | None]:
+    """Compute cross-attention under a binding, of a batch of one.
+
+    Args:
+        q, k, v: Unscaled; keys after those of `binding.words` are alike.
+        binding: Regions and words.
+        maps: Whether to return maps.
+    Returns:
+        The output; and with `maps` the attention to every word before and after, averaged over heads.
+    """
+    count, pads = len(binding.words), k.shape[2] - len(binding.words)
+    k, v = (x[:, :, : count + min(pads, 1)] for x in (k, v))
+    most = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
+    heads = max(1, most // (q.shape[2] * k.shape[2]))
+    out, sums = [], [q.new_zeros(q.shape[2], count, dtype=torch.float32) for _ in range(2 * maps)]
+    for some, keys, values in zip(*(x[0].split(heads) for x in (q, k, v)), strict=True):
+        precise = torch.promote_types(q.dtype, torch.float32)
+        scores = some.to(precise) @ keys.to(precise).mT * q.shape[-1] ** -0.5
+        changed = _bound(scores, binding)
+        if pads > 1:
+            changed[..., count] += math.log(pads)
+        given = changed.softmax(-1)
+        out.append((given @ values.to(given)).to(v))
+        if maps:
+            scores[..., count:] += math.log(max(pads, 1))
+            for total, one in zip(sums, (scores.softmax(-1), given), strict=True):
+                total += one[..., :count].sum(0) / q.shape[1]
+    return torch.cat(out)[None], *(sums or (None, None))
+
+
+def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) -> Tensor:
+    """The changed logits, in a tensor of their own."""
+    count = len(binding.words)
+    words, a = scores[..., :count], binding.strength.to(scores)[:, None]
+    own = (binding.codes[:, None] == binding.words) & (binding.words >= 0)
+    high, low = words.amax(-1, keepdim=True), words.amin(-1, keepdim=True)
+    moved = words + a * (torch.where(own, high, low) - words)
+    pads = scores[..., count:]
+    if binding.padding == "pushed":
+        pads = pads + a * (low - pads)
+    if binding.columns and bool(binding.strength.any()):
+        for code in set(binding.words.tolist()) - {-1}:
+            inside, column = binding.codes == code, binding.words == code
+            if not inside.any() or inside.all():
+                continue
+            given = moved[..., column]
+            high, low = (
+                given[:, inside].amax(1, keepdim=True),
+                given[:, ~inside].amin(1, keepdim=True),
+            )
+            target = torch.where(inside[:, None], high, low)
+            moved[..., column] = given + binding.columns * (target - given)
+    return torch.cat([moved, pads], -1)

@@ -1,0 +1,171 @@
+"""FlowEdit on a video model, its words bound to regions (Kulikov et al. 2024, arXiv:2412.08629).
+
+Nothing is inverted. At every noise level the clip and its edit get the same noise, and the difference of the
+velocities with the two prompts moves the edit. The state is that difference: with equal prompts and
+guidance it stays 0. Modulated cross-attention (VideoGrain, arXiv:2502.17258, Eq. 6) binds each region to its
+words, in both prompts, so that what binding itself does cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from math import log
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.diffusion.flow import FlowSchedule
+from regrain.editing.diffusion.schedule import Step, add_noise, guide
+from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.params.flow_regions import FlowRegionsParams
+from regrain.editing.recipe.attention_recorder import Columns
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.region_words import RegionText, TokenRegions, WordAttending, by_frame
+from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.request.compose import compose
+from regrain.editing.request.edit_request import EditRequest
+
+_STRIDE = 8 / 11  # of a piece's latents: FlowDirector's (arXiv:2506.05046) begin 8 of 11 after each other
+_LONG = 21  # latents of a clip of 81 frames, where FlowAnchor's amplification is 1
+
+
+@torch.no_grad()
+def run(
+    backbone: Backbone, request: EditRequest, params: FlowRegionsParams, piece: WindowFrames | None = None
+) -> Generator[Event, None, WindowResult]:
+    """Edit a clip, or a piece of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, piece)
+    model = FlowModel(backbone, working, request, params)
+    steps = FlowSchedule(params.shift).sampling(params.steps)
+    steps = [step for step in steps if not step.within(1 - params.strength)]
+
+    yield Stage("editing")
+    source = backbone.encode(working.frames)
+    gate = working.inside() if params.blend else None
+    fresh, offset = torch.Generator().manual_seed(request.seed), torch.zeros_like(source)
+    previews = Previews(source, working, params.preview_every)
+    for done, step in enumerate(steps, 1):
+        model.begin(step)
+        change, x0 = torch.zeros_like(source), source
+        for _ in range(params.averages):
+            noised = add_noise(source, torch.randn(source.shape, generator=fresh).to(source), step)
+            (x0, eps), (old_x0, old_eps) = model.edited(noised + offset, step), model.source(noised, step)
+            change = change + ((eps - x0) - (old_eps - old_x0)) / params.averages
+        if params.amplify:
+            change = amplified(change)
+        if gate is not None:
+            change = gate * change
+        offset = offset + (step.noise_next - step.noise) * change
+        yield from previews(step, x0, model.now)
+        yield Progress("editing", done, len(steps), None)
+    return WindowResult((source + offset,), *model.maps(steps))
+
+
+def amplified(change: Float[Tensor, "time c h w"]) -> Float[Tensor, "time c h w"]:
+    """Strengthen a change where it is strong, the more the longer the clip (FlowAnchor, arXiv:2604.22586)."""
+    mean = change.mean(1, keepdim=True)
+    low, high = mean.amin(), mean.amax()
+    return change * (1 + log(len(change)) / log(_LONG) * (mean - low) / (high - low).clamp(min=1e-8))
+
+
+def pieces_of(time: int, most: int) -> tuple[slice, ...]:
+    """Overlapping parts of at most so many latents, which cover all of them."""
+    size = min(time, most)
+    starts = [*range(0, time - size, max(1, round(size * _STRIDE))), time - size]
+    return tuple(slice(start, start + size) for start in starts)
+
+
+class FlowModel:
+    """How a run calls the backbone: with the negative prompt, and with either prompt bound to the regions."""
+
+    def __init__(
+        self, backbone: Backbone, working: ResizedClip, request: EditRequest, params: FlowRegionsParams
+    ) -> None:
+        self._backbone, self._params, self._request, self._working = backbone, params, request, working
+        self._pieces = pieces_of(working.grid.time, 1 + (params.span - 1) // backbone.frames_per_latent)
+        self._uncond = backbone.embed([request.negatives], ["negative_prompt"])
+        now = [replace(region, prompt="") for region in request.regions]
+        composed = compose(request.source_prompt, request.source_prompt, now), request.composed
+        fields, regions = ("source_prompt", "prompt"), TokenRegions(backbone, request, working)
+        self._old, self._new = (
+            WordAttending(
+                RegionText.read(
+                    backbone,
+                    text,
+                    [places[region.label] for region in request.regions],
+                    field,
+                    params.phrases == "alone",
+                ),
+                regions,
+                params,
+                self._pieces,
+                field == "prompt" or params.modulated == "both",
+            )
+            for (text, places), field in zip(composed, fields, strict=True)
+        )
+
+    def begin(self, step: Step) -> None:
+        """Start a new step."""
+        for one in (self._old, self._new):
+            one.heat.begin(step)
+
+    def source(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Guided (x0, eps) with the source prompt."""
+        return self._guided(x, step, self._old, self._params.source_guidance)
+
+    def edited(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Guided (x0, eps) with the prompt."""
+        return self._guided(x, step, self._new, self._params.guidance_scale)
+
+    def _guided(self, x: Tensor, step: Step, words: WordAttending, scale: float) -> tuple[Tensor, Tensor]:
+        uncond = self._predict(x, step, self._uncond, None)
+        cond = self._predict(x, step, words.bound.text, words)
+        x0, eps = (guide(one, other, scale) for one, other in zip(uncond, cond, strict=True))
+        return x0, eps
+
+    def _predict(
+        self, x: Tensor, step: Step, text: PromptEmbedding, words: WordAttending | None
+    ) -> tuple[Tensor, Tensor]:
+        """(x0, eps) of the whole clip: where pieces overlap, their mean."""
+        if len(self._pieces) == 1:
+            return self._call(x, step, text, words, self._pieces[0])
+        sums, often = torch.zeros(2, *x.shape, dtype=x.dtype, device=x.device), torch.zeros_like(x)
+        for part in self._pieces:
+            sums[:, part] += torch.stack(self._call(x[part], step, text, words, part))
+            often[part] += 1
+        x0, eps = sums / often
+        return x0, eps
+
+    def _call(
+        self, x: Tensor, step: Step, text: PromptEmbedding, words: WordAttending | None, part: slice
+    ) -> tuple[Tensor, Tensor]:
+        change = Intervention(words.attend(step, part) if words else None)
+        return self._backbone.predict(x, step, text, change)
+
+    @property
+    def _columns(self) -> Columns:
+        """The tokens that maps are shown of: those of regions or, without any, of new words."""
+        if self._request.edited:
+            return self._new.bound.columns([region.name for region in self._request.regions])
+        text = self._new.bound.text
+        gained = new_words(self._request.source_prompt, text.prompts[0])[1]
+        return {word: find_words(text, word) for word in gained}
+
+    def now(self, latents: Sequence[int]) -> dict:
+        """This step's maps of some latents, for a preview."""
+        return self._new.heat.now(self._columns, latents)
+
+    def maps(self, steps: Sequence[Step]) -> tuple[dict[str, RegionAttention], None, WordAttention | None]:
+        """Maps over the run, by frame: of regions, and of every word of both prompts; none without steps."""
+        if not steps:
+            return {}, None, None
+        latents = self._working.latents
+        words = (by_frame(one.heat.maps(one.bound.telling()), latents) for one in (self._old, self._new))
+        old, new = ({word: maps.before for word, maps in found.items()} for found in words)
+        return by_frame(self._new.heat.maps(self._columns), latents), None, WordAttention(old, new)

@@ -1,0 +1,100 @@
+"""Parameters of flow_regions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from regrain.editing.params.base import FROM_NOISE, MODULATION, ModulatedParams, WindowedParams
+from regrain.editing.params.written import Share, parameter
+
+
+class FlowRegionsParams(ModulatedParams, WindowedParams):
+    """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See docs/wan.md."""
+
+    PRESETS = {
+        "regions": {},
+        "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
+        "flowanchor": {
+            "cross_strength": 0.3,
+            "columns": 0.3,
+            "modulated": "target",
+            "amplify": True,
+        },
+    }
+    GROUPS = {
+        "Regions": (*MODULATION, "columns", "modulated", "phrases", "padding", "feather", "blend"),
+        "Flow": ("shift", "source_guidance", "averages", "amplify", "span"),
+    }
+
+    preset: Literal["regions", "flowedit", "flowanchor"] = parameter(
+        "regions",
+        "Preset",
+        "Start from values for regions, from those of FlowEdit on Wan, or from FlowAnchor's.",
+    )
+    steps: int = parameter(25, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000))
+    strength: Share = parameter(0.92, "Strength", "How much to change: 0 keeps the clip, 1 redraws it.")
+    guidance_scale: float = parameter(
+        12.0, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
+    )
+    source_guidance: float = parameter(
+        5.0, "Guidance of the source", "The same of the source prompt, from which the edit starts.", (0, 50)
+    )
+    shift: float = parameter(
+        5.0, "Shift", "How far steps crowd near pure noise; 1 spreads them evenly.", (0.1, 30)
+    )
+    averages: int = parameter(1, "Noises per step", "Over how many noises each step is averaged.", (1, 16))
+    self_strength: Share = parameter(
+        0.0,
+        "Keep regions apart",
+        "How strongly self-attention is kept within each region; fades with the noise to the power of 5.",
+    )
+    cross_strength: Share = parameter(
+        0.6, "Bind regions to their words", "How strongly each region is bound to its own words."
+    )
+    modulate_until: Share = parameter(0.77, "Modulate until", f"{FROM_NOISE}with modulated attention.")
+    schedule_power: float = parameter(
+        0.0,
+        "Fade of modulation",
+        "Binding to words fades as the noise to this power; with 0 it stays constant.",
+        (0, 20),
+    )
+    size_term: bool = parameter(
+        False, "Favour small regions", "Modulate small regions more strongly than large ones."
+    )
+    columns: Share = parameter(
+        0.0,
+        "Bind words to their regions",
+        "How strongly each word is also drawn to its region over the whole clip, as FlowAnchor does.",
+    )
+    modulated: Literal["both", "target"] = parameter(
+        "both",
+        "Modulated prompts",
+        "Bind regions to their words in both prompts, so that what binding itself does cancels, or in the "
+        "target's alone.",
+    )
+    phrases: Literal["prompt", "alone"] = parameter(
+        "prompt",
+        "Words of regions",
+        "Read them in the prompt, where its other words colour them, or encode them alone, too.",
+    )
+    padding: Literal["kept", "pushed"] = parameter(
+        "kept", "Padding of the prompt", "Leave its attention as it is, or push it down like other words."
+    )
+    amplify: bool = parameter(
+        False, "Amplify", "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does."
+    )
+    blend: bool = parameter(True, "Keep latents outside", "Keep the source's latents outside the regions.")
+    span: int = parameter(
+        41,
+        "Frames in a call",
+        "Most frames that the model sees at once. Of a longer clip it sees overlapping pieces, which are "
+        "averaged in every step.",
+        (5, 1000),
+    )
+    window: int = parameter(
+        0,
+        "Frames at once",
+        "Most frames that are edited together; pieces of an edit do not know each other. 0 takes as many as "
+        "can be decoded together.",
+        (0, 1000),
+    )

@@ -1,0 +1,167 @@
+"""flow_regions written out: what every call of the model should be given, and what becomes of its answers."""
+
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor
+from wiring import FRAMES, Call, Layer, Run, any_in, near
+from wiring import softmax as probabilities
+
+TIME, TOKENS = 2, (2, 3)  # latents of frame 0 and of frames 1 and 2; tokens of 8 x 8 pixels
+PARTS = ([0], [1, 2])
+# Token -> region, of "a panda and a fox on the grass" and of its source, which has as many words.
+WORDS = {0: 1, 1: 1, 3: 2, 4: 2}
+LENGTH, LIMIT = 9, 512
+UNCOND, COND = 0, 1
+
+
+def check(run: Run) -> None:
+    """The whole run, by the formulas of the papers and the parameters given."""
+    params, request = run.params, run.request
+    clean = run.model.encode(request.clip.read(0, FRAMES))
+    fresh = torch.Generator().manual_seed(request.seed)
+    inside = any_in(request.edited_mask, clean.shape[2:])
+    gate = torch.stack([inside[part].amax(0) for part in PARTS]) if params.blend else torch.ones(())
+    steps = params.steps - int((1 - params.strength) * params.steps + 1e-9)
+    sigmas = [params.shift * u / (1 + (params.shift - 1) * u) for u in np.linspace(1, 0, params.steps + 1)]
+    sigmas = sigmas[-steps - 1 :]
+    calls, offset = iter(run.of("editing")), torch.zeros_like(clean)
+    heat = Heat(run)
+    for sigma, lower in zip(sigmas, sigmas[1:], strict=False):
+        changes = []
+        for _ in range(params.averages):
+            noised = (1 - sigma) * clean + sigma * torch.randn(clean.shape, generator=fresh)
+            new = [check_call(run, next(calls), noised + offset, sigma, "new", half, heat) for half in (0, 1)]
+            old = [check_call(run, next(calls), noised, sigma, "old", half, heat) for half in (0, 1)]
+            changes.append(velocity(new, params.guidance_scale) - velocity(old, params.source_guidance))
+        change = gate * amplified(torch.stack(changes).mean(0), params.amplify)
+        offset = offset + (lower - sigma) * change
+    assert next(calls, None) is None
+    near(run.decoded[0], clean + offset, "last latents", atol=1e-4)
+    heat.check()
+
+
+def velocity(calls: list[Call], scale: float) -> Tensor:
+    """Guided, of what the call without and the one with the prompt answered."""
+    without, given = (call.eps - call.x0 for call in calls)
+    return without + scale * (given - without)
+
+
+def amplified(change: Tensor, wanted: bool) -> Tensor:
+    if not wanted:
+        return change
+    mean = change.mean(1, keepdim=True)
+    share = (mean - mean.min()) / (mean.max() - mean.min())
+    return change * (1 + log(TIME) / log(21) * share)
+
+
+def check_call(run: Run, call: Call, x: Tensor, sigma: float, which: str, half: int, heat: "Heat") -> Call:
+    """One clip, one prompt; attention bound in the half with words."""
+    params, request = run.params, run.request
+    near(call.x, x, f"x of {which}", atol=1e-4)
+    assert (call.step.noise, call.step.signal) == (sigma, 1 - sigma)
+    assert call.step.t == round(1000 * sigma)
+    prompt = {"new": "a panda and a fox on the grass", "old": request.source_prompt}[which]
+    near(call.vectors[0], vectors(run, prompt) if half else run.model.embed([request.negatives]).vectors[0])
+    bound = half == COND and (which == "new" or params.modulated == "both")
+    begins = call.step.index / params.steps
+    a = strength(run) * (begins < params.modulate_until - 1e-9) * bound
+    for layer in call.layers:
+        if layer.site.kind == "self":
+            expected = modulated(layer, codes(run), codes(run), a * params.self_strength * sigma**5) @ layer.v
+        else:
+            across = a * (codes(run) > 0) * params.cross_strength * sigma**params.schedule_power
+            given = to_words(run, layer, across)
+            expected = given @ layer.v
+            if (half, which) == (COND, "new"):
+                heat.add(softmax_of(layer), given, changed=bool(across.any()))
+        near(layer.out, expected, (which, layer.site.name), atol=1e-4)
+    return call
+
+
+def vectors(run: Run, prompt: str) -> Tensor:
+    """A prompt's own or, alone, with the phrases of the regions behind it."""
+    found = run.model.embed([prompt]).vectors[0]
+    if run.params.phrases == "alone":
+        phrases = run.model.embed([" ".join(prompt.split()[:2]), " ".join(prompt.split()[3:5])]).vectors
+        found = torch.cat([found[:LENGTH], phrases[0, :2], phrases[1, :2], found[LENGTH + 4 :]])
+    return found
+
+
+def words(run: Run) -> Tensor:
+    """The region of every token of the prompt."""
+    if run.params.phrases == "alone":
+        return torch.tensor([-1] * LENGTH + [1, 1, 2, 2])
+    return torch.tensor([WORDS.get(token, -1) for token in range(LENGTH)])
+
+
+def codes(run: Run) -> Tensor:
+    """A token takes the region that covers most of its pixels in its frames, if regions cover a quarter."""
+    labels, found = np.asarray(run.request.areas), []
+    for part in PARTS:
+        for y in range(TOKENS[0]):
+            for x in range(TOKENS[1]):
+                seen = labels[part, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
+                counts = [(seen == label).sum() for label in (1, 2)]
+                found.append(1 + int(np.argmax(counts)) if sum(counts) >= seen.size / 4 else 0)
+    assert len(set(found)) == 3
+    return torch.tensor(found)
+
+
+def strength(run: Run) -> Tensor:
+    """Of every token: its region's, times the share of its latent that is of the same region."""
+    own = torch.tensor([1.0, 0.9, 0.5])[codes(run)]
+    if run.params.size_term:
+        by_latent = codes(run).unflatten(0, (TIME, -1))
+        share = [[1 - (row == code).float().mean() for code in row] for row in by_latent]
+        own = own * torch.tensor(share).flatten()
+    return own
+
+
+def modulated(layer: Layer, queries: Tensor, keys: Tensor, a: Tensor) -> Tensor:
+    s = layer.q @ layer.k.mT / layer.q.shape[-1] ** 0.5
+    high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
+    return (s + a[:, None] * (torch.where(queries[:, None] == keys, high, low) - s)).softmax(-1)
+
+
+def to_words(run: Run, layer: Layer, a: Tensor) -> Tensor:
+    """Attention to all 512 tokens: words bound by rows, then by columns; padding kept or pushed."""
+    regions, count = words(run), len(words(run))
+    s = layer.q @ layer.k.mT / layer.q.shape[-1] ** 0.5
+    high, low = s[..., :count].amax(-1, keepdim=True), s[..., :count].amin(-1, keepdim=True)
+    own = (codes(run)[:, None] == regions) & (regions > 0)
+    moved = s + a[:, None] * (low - s) if run.params.padding == "pushed" else s.clone()
+    rows = s[..., :count]
+    rows = rows + a[:, None] * (torch.where(own, high, low) - rows)
+    for region in (1, 2) if run.params.columns and a.any() else ():
+        inside, column = codes(run) == region, regions == region
+        most = rows[:, :, inside][..., column].amax(2, keepdim=True)
+        least = rows[:, :, ~inside][..., column].amin(2, keepdim=True)
+        target = torch.where(inside[:, None], most, least)
+        rows[..., column] += run.params.columns * (target - rows[..., column])
+    moved[..., :count] = rows
+    return moved.softmax(-1)
+
+
+def softmax_of(layer: Layer) -> Tensor:
+    return probabilities(layer.q, layer.k)
+
+
+class Heat:
+    """Where the words of regions look, over the calls that were modulated, or all if none was."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.found = run, {True: [], False: []}
+
+    def add(self, before: Tensor, after: Tensor, changed: bool) -> None:
+        self.found[changed].append(torch.stack([before, after])[:, 0].mean(1))
+
+    def check(self) -> None:
+        mean = torch.stack(self.found[True] or self.found[False]).mean(0)
+        for region, name in enumerate(("left", "right"), 1):
+            own = [token for token, code in enumerate(words(self.run).tolist()) if code == region]
+            maps = mean[..., own].sum(-1).unflatten(1, (TIME, *TOKENS))
+            for kind, one in zip(("before", "after"), maps, strict=True):
+                by_frame = torch.stack([one[latent] for latent, part in enumerate(PARTS) for _ in part])
+                near(torch.from_numpy(getattr(self.run.result.attention[name], kind)), by_frame, "heat")

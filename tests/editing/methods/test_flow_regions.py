@@ -1,0 +1,259 @@
+"""flow_regions: what its formulas must give, pieces of long clips, and runs from the command line."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from commands import command, last_error
+from running import finish, followed
+from wiring import BASES, requested
+
+from regrain.editing import ArrayClip, EditRequest, edit, save_project
+from regrain.editing.__main__ import main
+from regrain.editing.diffusion.flow import FlowSchedule
+from regrain.editing.diffusion.schedule import combine
+from regrain.editing.errors import ModelError, PromptError
+from regrain.editing.methods.flow_regions import amplified, pieces_of, run
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.recipe.region_words import RegionText
+
+pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
+SAME = {"source_guidance": 3.0, "guidance_scale": 3.0, "preview_every": 0}
+
+
+def params(**given):
+    return check_params("flow_regions", BASES["flow_regions"] | given)
+
+
+def clip_of(frames, height=16, width=24):
+    noise = np.random.default_rng(1).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+    return ArrayClip(noise, fps=8)
+
+
+def whole_frame(frames, source="a cat on the grass", prompt="a fox on the grass"):
+    """By words alone."""
+    given = {"source_prompt": source, "prompt": prompt, "method": "flow_regions", "seed": 7}
+    return EditRequest(clip_of(frames), None, (), **given)
+
+
+def latents_of(model, asked, given, piece=None):
+    return finish(run(model, asked, given, piece)).edits[0]
+
+
+@pytest.mark.parametrize("modulated", ["both", "target"])
+def test_equal_prompts_and_guidance_edit_nothing(wan, modulated):
+    """Exactly; but on the target alone, what binding itself does is an edit."""
+    asked = requested("flow_regions")
+    regions = tuple(replace(region, prompt=region.source or "a dog") for region in asked.regions)
+    regions = tuple(replace(region, source=region.prompt) for region in regions)
+    asked = replace(asked, source_prompt="a cat and a dog", regions=regions)
+    assert asked.composed.text == asked.source_prompt
+    found = latents_of(wan, asked, params(modulated=modulated, **SAME))
+    assert torch.equal(found, wan.encode(asked.clip.read(0, 3))) == (modulated == "both")
+    unequal = latents_of(wan, asked, params(**(SAME | {"guidance_scale": 5.0})))
+    assert not torch.equal(unequal, found)
+
+
+def test_latents_outside_the_regions_stay_bit_for_bit(wan):
+    asked = requested("flow_regions")
+    found, source = latents_of(wan, asked, params()), wan.encode(asked.clip.read(0, 3))
+    touched = (found != source).any(1)
+    mask = np.asarray(asked.edited_mask).reshape(3, 4, 4, 6, 4).any((2, 4))
+    inside = torch.from_numpy(np.stack([mask[0], mask[1] | mask[2]]))
+    assert torch.equal(touched, inside)
+    free = latents_of(wan, asked, params(blend=False))
+    assert (free != source).any(1).all()
+
+
+def test_no_strength_is_the_plain_edit(wan):
+    asked, weak = requested("flow_regions"), {"cross_strength": 0.0, "self_strength": 0.0}
+    given = params(**weak, modulate_until=1.0)
+    calls, predict = [], wan.predict
+    bare = SimpleNamespace(**{name: getattr(wan, name) for name in dir(wan) if not name.startswith("__")})
+    bare.predict = lambda *given: (calls.append(given[-1]), predict(*given), predict(*given[:-1]))[-1]
+    torch.testing.assert_close(
+        latents_of(wan, asked, given), latents_of(bare, asked, given), atol=2e-5, rtol=1e-4
+    )
+    # Two prompts, with and without words: only those with words have an attention of their own.
+    assert [change.attend is None for change in calls[:4]] == [True, False, True, False]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_others(wan):
+    asked, given = whole_frame(9), params()
+    one, two = (latents_of(wan, asked, given) for _ in range(2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, latents_of(wan, replace(asked, seed=8), given))
+
+
+def test_nothing_changes_attention_while_a_run_is_suspended(wan):
+    text, step = wan.embed(["a cat"]), wan.schedule.sampling(4)[1]
+    x = torch.randn(3, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    usual = wan.predict(x, step, text)[0]
+    events = run(wan, requested("flow_regions"), params(preview_every=1))
+    for _ in range(4):
+        next(events)
+        assert torch.equal(wan.predict(x, step, text)[0], usual)
+
+
+# --- A flow whose velocity is known
+
+
+class Gaussians(SimpleNamespace):
+    """Answers as the exact flow of data with the mean that a prompt names, and a deviation."""
+
+    id, size, multiple, frames_per_latent, device = "gauss", 16, 8, 4, torch.device("cpu")
+
+    def __init__(self, wan, deviation):
+        super().__init__(sites=wan.sites, wan=wan, deviation=deviation)
+
+    def __getattr__(self, name):
+        return getattr(self.wan, name)
+
+    def predict(self, x, step, text, change):
+        if change.attend:  # as a layer would, for the maps
+            tokens = torch.zeros(1, 1, 12, 4), *torch.zeros(2, 1, 1, 512, 4)
+            change.attend(*tokens, self.wan.sites[1])
+        mean = 2.0 if "fox" in text.prompts[0] else 0.0
+        s2, t = self.deviation**2, step.noise
+        spread = step.signal**2 * s2 + t**2
+        x0 = mean + step.signal * s2 / spread * (x - step.signal * mean)
+        return x0, (x - step.signal * x0) / t
+
+
+@pytest.mark.parametrize("steps", [4, 25])
+def test_a_shifted_mean_is_carried_over(wan, steps):
+    """Alike in every latent, for any number of steps; with steps left out, by the closed form."""
+    model, asked = Gaussians(wan, 0.5), whole_frame(5)
+    source = wan.encode(asked.clip.read(0, 5))
+    given = {"guidance_scale": 1.0, "source_guidance": 1.0, "steps": steps}
+    moved = latents_of(model, asked, params(**given)) - source
+    assert float(moved.std()) < 1e-5
+    torch.testing.assert_close(moved.mean(), torch.tensor(2.0), atol=0.35 if steps == 4 else 0.06, rtol=0)
+
+
+def test_a_later_start_carries_less(wan):
+    s, m, steps = 0.5, 2.0, 1000
+    model, asked = Gaussians(wan, s), whole_frame(5)
+    given = {"guidance_scale": 1.0, "source_guidance": 1.0, "steps": steps, "strength": 0.3, "shift": 1.0}
+    moved = latents_of(model, asked, params(**given)) - wan.encode(asked.clip.read(0, 5))
+    t0 = 0.3
+    expected = m * (1 - (1 - t0) * s / ((1 - t0) ** 2 * s**2 + t0**2) ** 0.5)
+    assert abs(float(moved.mean()) - expected) < 0.01
+    assert float(moved.std()) < 1e-5
+
+
+def test_the_grid_of_a_flow_is_shifted_and_its_steps_are_eulers():
+    steps = FlowSchedule(5.0).sampling(4)
+    u = np.array([1, 0.75, 0.5, 0.25, 0])
+    assert np.allclose([step.noise for step in steps], (5 * u / (1 + 4 * u))[:-1])
+    assert steps[-1].noise_next == 0
+    x, v = torch.randn(2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for step in steps:
+        x0, eps = x - step.noise * v, x + step.signal * v
+        euler = x + (step.noise_next - step.noise) * v
+        assert torch.allclose(step.signal_next * x0 + step.noise_next * eps, euler, atol=1e-12)
+    assert torch.allclose(combine(x0, eps, step, "flow"), v)
+    with pytest.raises(ValueError, match="expected 1 to 1000, got 0"):
+        FlowSchedule(1.0).sampling(0)
+
+
+# --- Long clips
+
+
+def test_pieces_overlap_and_cover_everything():
+    assert pieces_of(11, 11) == (slice(0, 11),)
+    assert pieces_of(3, 11) == (slice(0, 3),)
+    assert pieces_of(21, 11) == (slice(0, 11), slice(8, 19), slice(10, 21))
+    assert pieces_of(27, 11) == (slice(0, 11), slice(8, 19), slice(16, 27))
+
+
+def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
+    asked, given = whole_frame(17), params(span=9, steps=1)  # 5 latents, 3 at once
+    calls, predict = [], wan.predict
+    monkeypatch.setattr(wan, "predict", lambda x, *rest: calls.append((x, *(y := predict(x, *rest)))) or y)
+    found = followed(run(wan, asked, given))[0]
+    assert [len(x) for x, *_ in calls] == [3, 3] * 4
+    whole = torch.zeros(5, *calls[0][0].shape[1:])
+    for start, (_, x0, _) in zip((0, 2), calls[2:4], strict=True):
+        whole[start : start + 3] += x0
+    whole[2] /= 2
+    # Of one step from pure noise, the mean over both pieces decides.
+    uncond = torch.zeros_like(whole)
+    for start, (_, x0, _) in zip((0, 2), calls[:2], strict=True):
+        uncond[start : start + 3] += x0
+    uncond[2] /= 2
+    guided = uncond + given.guidance_scale * (whole - uncond)
+    old, free = torch.zeros_like(whole), torch.zeros_like(whole)
+    for into, parts in ((free, calls[4:6]), (old, calls[6:8])):
+        for start, (_, x0, _) in zip((0, 2), parts, strict=True):
+            into[start : start + 3] += x0
+        into[2] /= 2
+    before = free + given.source_guidance * (old - free)
+    torch.testing.assert_close(
+        found.edits[0] - wan.encode(asked.clip.read(0, 17)), guided - before, atol=1e-4, rtol=1e-4
+    )
+    for maps in found.attention.values():  # every word is looked at by all 17 frames
+        assert maps.before.shape == (17, 2, 3)
+        assert (maps.before > 0).all()
+    seen = sum(maps.mean((1, 2)) for maps in found.words.edit.values())
+    assert 0.7 < seen[5:9].mean() / seen[[0, *range(9, 17)]].mean() < 1.4  # what two pieces see counts once
+
+
+def test_amplification_grows_with_the_length():
+    change = torch.rand(21, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    share = amplified(change) / change
+    assert torch.allclose(share.min(), torch.tensor(1.0))
+    assert torch.allclose(share.max(), torch.tensor(2.0))
+    assert float((amplified(change[:5]) / change[:5]).max()) < 1.6
+    assert torch.equal(amplified(change[:1]), change[:1])
+
+
+# --- Words
+
+
+def test_words_are_found_by_their_characters(wan):
+    """Pieces of words, upper case and a comma among them."""
+    prompt = "Zebra, a fox"
+    bound = RegionText.read(wan, prompt, [(0, 5), (7, 12)], "prompt", False)
+    tokens = wan.reader.tokenizer.convert_ids_to_tokens(bound.text.ids[0][: bound.text.lengths[0]])
+    assert tokens[-4:] == [",", "▁a", "▁fox", "</s>"]
+    codes = bound.words.tolist()
+    assert codes == [1] * (len(codes) - 4) + [-1, 2, 2, -1]
+    assert bound.columns(["zebra", "fox"])["fox"] == [len(codes) - 3, len(codes) - 2]
+
+
+def test_phrases_alone_that_do_not_fit_are_refused(wan):
+    with pytest.raises(PromptError, match=r"^prompt: It is too long for phrases=alone"):
+        RegionText.read(wan, "cat " * 500, [(0, 80)], "prompt", True)
+
+
+# --- Which model
+
+
+def test_methods_and_models_that_do_not_fit_are_refused_before_loading(wan_folder, small_folder):
+    for method in METHODS:
+        fits = method == "flow_regions"
+        asked = replace(requested(method), model=str(small_folder if fits else wan_folder))
+        with pytest.raises(ModelError, match=rf"^model: {method} needs .*, which .* does not have"):
+            next(edit(asked))
+
+
+def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
+    """17 frames, and 16, which the report says; the encoder of prompts is loaded once for both."""
+    call = command(main)
+    for frames in (17, 16):
+        project, out = tmp_path / f"{frames}", tmp_path / f"out{frames}"
+        save_project(replace(whole_frame(frames), clip=clip_of(frames, 32, 48)), project)
+        options = ["--model", wan_folder, "--set", "steps=2", "--set", "span=9", "--set", "cuts=none"]
+        assert call("run", project, "-o", out, *options) == 0
+        found = json.loads((out / "report.json").read_text())
+        assert found["params"]["preset"] == {"value": "regions", "source": "method"}
+        said = [text for text in found["warnings"] if "repeated" in text]
+        expected = f"The last frame was repeated once for {wan_folder}, and cut again after the edit."
+        assert said == ([] if frames == 17 else [expected])
+        assert found["metrics"]
+    assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0
+    assert "flow_regions needs the velocity of a flow" in last_error(capsys)
