@@ -88,11 +88,12 @@ _COLUMNS = {
 
 def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
     """Edited frames, and the same before compositing: uint8 [frames, size, size, 3] each."""
-    own = {k: v for k, v in params.items() if k not in ("method", "by_words", "tuned")}
+    own = {k: v for k, v in params.items() if k not in ("method", "by_words", "tuned", "motion")}
     method, quiet = str(params.get("method", "videograin")), {"preview_every": 0}
     if method == "tune_a_video":
         quiet["tune_preview_every"] = 0
-    given = replace(task.request, method=method, params=quiet | own)
+    motion = str(params.get("motion", ""))
+    given = replace(task.request, method=method, params=quiet | own, motion=motion)
     if params.get("by_words"):
         given = replace(given, regions=(), labels=None, prompt=task.request.composed.text)
     events = edit_tuned(given, backbone) if params.get("tuned") else edit(given, backbone)
@@ -169,7 +170,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME:JSON",
-        help='params of another row; may include "method"',
+        help='params of another row; may include "method" and "motion"',
     )  # fmt: skip
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
     parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")

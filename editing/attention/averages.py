@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
+PICTURE = "picture"
+"""Name of the map of where the whole frame's picture is looked at; a region's is called "picture of NAME"."""
+
 
 @dataclass(frozen=True, eq=False)
 class RegionAttention:

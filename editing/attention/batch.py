@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -48,9 +49,8 @@ class Batch(NamedTuple):
 
     def texts(self, texts: Mapping[str, PromptEmbedding]) -> PromptEmbedding:
         """Join texts into one per branch, from those of branches or of whole groups."""
-        return PromptEmbedding.cat(
-            [texts[name] if name in texts else texts[_group(name)] for name in self.branches]
-        )
+        joined = [texts[name] if name in texts else texts[_group(name)] for name in self.branches]
+        return replace(PromptEmbedding.cat(joined), branches=self.branches)
 
     def guide(
         self, answer: tuple[Tensor, Tensor], scale: float, uncond: str = "uncond", cond: str = "cond"

@@ -46,6 +46,8 @@ class JobSpec(BaseModel):
     model: str | None = None
     loras: list[str] | None = None
     motion: str | None = None
+    pictures: list[str] = []
+    picture_adapter: str | None = None
     seed: int | None = None
 
 

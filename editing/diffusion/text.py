@@ -34,6 +34,7 @@ class PromptEmbedding:
         ids: For each prompt the L numbers of its tokens in the vocabulary. A token that ends a word has
             another number than the same letters inside one.
         pooled: One vector per prompt, if the model has pooled vectors.
+        branches: Of texts joined for a batch, whose each is; see `Batch`.
     """
 
     prompts: tuple[str, ...]
@@ -42,6 +43,7 @@ class PromptEmbedding:
     offsets: tuple[tuple[tuple[int, int], ...], ...]
     ids: tuple[tuple[int, ...], ...]
     pooled: Float[Tensor, "n p"] | None = None
+    branches: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +13,13 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from regrain.editing.boundary import boundary, check_regular
-from regrain.editing.errors import ClipError, shorten
+from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import DEFAULT_FPS, AudioSpan, ColorTags, check_size, stack, used_frames
 from regrain.editing.media.lazy_frames import check_window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+MAX_PIXELS = 50_000_000  # of a picture
+GREY = 128
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
@@ -75,19 +77,62 @@ def _image_size(file: Path) -> tuple[int, int]:
 
 def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
     with _opened(file) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
-            upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
-        elif upright.mode in ("I", "F"):
-            said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it."
-            raise ClipError("clip.path", said)
-        return np.asarray(upright.convert("RGB"))
+        return np.asarray(_in_8_bits(image, file, "clip.path", ClipError).convert("RGB"))
+
+
+def read_picture(
+    file: Path, field: str, note: Callable[[str], object] = lambda _: None
+) -> UInt8[np.ndarray, "height width 4"]:
+    """Read a picture that shows what something should become: upright, with how opaque it is.
+
+    Args:
+        file: Any image file.
+        field: What errors are about.
+        note: Told in one line what was left out.
+
+    Raises:
+        RequestError: It is missing, broken or too large.
+    """
+    with _opened(file, field, RequestError) as image:
+        if image.width * image.height > MAX_PIXELS:
+            said = f"{shorten(file.name)} has {image.width} x {image.height} pixels"
+            raise RequestError(field, f"{said}, more than 50 million. Make it smaller.")
+        if getattr(image, "n_frames", 1) > 1:
+            note(f"{shorten(file.name)} is animated; its first frame is used.")
+        return np.asarray(_in_8_bits(image, file, field, RequestError).convert("RGBA"))
+
+
+def shown(
+    path: Path, side: int, field: str, note: Callable[[str], object] = lambda _: None
+) -> UInt8[np.ndarray, "side side 3"]:
+    """What a model sees of a picture: the whole of it in a grey square, what is transparent grey, too.
+
+    Raises:
+        RequestError: It cannot be read; see `read_picture`.
+    """
+    seen = Image.fromarray(read_picture(path, field, note), "RGBA")
+    square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
+    square.alpha_composite(seen, tuple((max(seen.size) - length) // 2 for length in seen.size))
+    return np.asarray(square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _in_8_bits(image: Image.Image, file: Path, field: str, kind: type[EditingError]) -> Image.Image:
+    """The image, upright."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
+        return Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+    if upright.mode in ("I", "F"):
+        said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it."
+        raise kind(field, said)
+    return upright.convert("RGB") if upright.mode == "CMYK" else upright
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def _opened(
+    file: Path, field: str = "clip.path", kind: type[EditingError] = ClipError
+) -> Iterator[Image.Image]:
     """Open an image; whatever fails while it is used is said of this file."""
-    check_regular(file, "clip.path", ClipError)
+    check_regular(file, field, kind)
     said = f"{shorten(file.name)} is not a readable image. Replace it."
-    with boundary("clip.path", said, ClipError), Image.open(file) as image:
+    with boundary(field, said, kind), Image.open(file) as image:
         yield image

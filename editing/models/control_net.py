@@ -18,7 +18,8 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.control_maps import CONTROL_MAPS
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.loading.configs import read_config
-from regrain.editing.models.loading.folder import PART_FILES, download
+from regrain.editing.models.loading.folder import download
+from regrain.editing.models.loading.hub import PART_FILES
 from regrain.editing.models.loading.location import find
 from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory

@@ -73,6 +73,15 @@ class MethodParams(BaseModel):
         "Where shots begin; each is edited on its own. auto looks for cuts, none takes the clip as one "
         "shot; or a list of first frames, like 24, 60.",
     )
+    picture_from: Share = parameter(
+        0.0, "Pictures from", f"{FROM_NOISE}after which the pictures of regions act."
+    )
+    picture_until: Share = parameter(1.0, "Pictures until", f"{FROM_NOISE}after which pictures act no more.")
+    picture_blocks: Literal["all", "style", "layout"] = parameter(
+        "all",
+        "Blocks that see pictures",
+        "Where pictures act: in all blocks or, of SDXL, in those of style or of layout alone.",
+    )
 
 
 class WindowedParams(MethodParams):

@@ -30,6 +30,7 @@ from regrain.editing.pipeline.window_results import (
     without_anchors,
 )
 from regrain.editing.recipe.events import EditResult, Event, OtherEdit, Progress, Ready, Stage, WindowStarted
+from regrain.editing.recipe.looking import run_looking
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.frame_subset import pick, read_some
 from regrain.editing.request.plan import LEAST_SHOT, Plan, Window, make_plan, scan
@@ -37,6 +38,7 @@ from regrain.editing.storage.memory import FRAMES_AT_ONCE
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
+    from regrain.editing.models.pictures.adapter import Pictures
     from regrain.editing.params.base import MethodParams
     from regrain.editing.request.edit_request import EditRequest
 
@@ -46,7 +48,11 @@ _DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
 
 @torch.no_grad()
 def edit_clip(
-    backbone: Backbone, request: EditRequest, params: MethodParams, method: Method | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: MethodParams,
+    method: Method | None = None,
+    pictures: Pictures | None = None,
 ) -> Generator[Event, None, EditResult]:
     """Edit a clip by a method, the request's unless another is given; yields events, returns the result.
 
@@ -56,7 +62,7 @@ def edit_clip(
         RequestError: No key frame shows some region.
         EditingError: A frame cannot be decoded, or as the method.
     """
-    runner = yield from _runner(backbone, request, params, method or METHODS[request.method])
+    runner = yield from _runner(backbone, request, params, method or METHODS[request.method], pictures)
     plan, compositor = runner.plan, Compositor(runner.backbone, request, params, runner.plan)
     several = len(plan.windows) > 1
     for number, window in enumerate(plan.windows, 1):
@@ -73,7 +79,11 @@ def edit_clip(
 
 @torch.no_grad()
 def edit_windows(
-    backbone: Backbone, request: EditRequest, params: MethodParams, shot: int
+    backbone: Backbone,
+    request: EditRequest,
+    params: MethodParams,
+    shot: int,
+    pictures: Pictures | None = None,
 ) -> Generator[Event, None, int]:
     """Edit the windows of one shot and cache their drafts, which `edit_clip` of the same request then takes.
 
@@ -85,7 +95,7 @@ def edit_windows(
     Raises:
         EditingError: See `edit_clip`.
     """
-    runner = yield from _runner(backbone, request, params, METHODS[request.method])
+    runner = yield from _runner(backbone, request, params, METHODS[request.method], pictures)
     own = [window for window in runner.plan.windows if window.shot == shot]
     for window in own:
         yield from runner.edit(window)
@@ -93,13 +103,17 @@ def edit_windows(
 
 
 def _runner(
-    backbone: Backbone, request: EditRequest, params: MethodParams, method: Method
+    backbone: Backbone,
+    request: EditRequest,
+    params: MethodParams,
+    method: Method,
+    pictures: Pictures | None,
 ) -> Generator[Event, None, WindowRunner]:
     """Plan the edit, and prepare the model for it."""
     plan = yield from plan_clip(backbone, request, params, method)
     if method.prepare:
         backbone = yield from method.prepare(backbone, request, params)
-    return WindowRunner(method, backbone, request, params, plan)
+    return WindowRunner(method, backbone, request, params, plan, pictures)
 
 
 def plan_clip(
@@ -145,9 +159,15 @@ class WindowRunner:
     """Runs a method on one window after the other; the anchors of each follow the paths of those before."""
 
     def __init__(
-        self, method: Method, backbone: Backbone, request: EditRequest, params: MethodParams, plan: Plan
+        self,
+        method: Method,
+        backbone: Backbone,
+        request: EditRequest,
+        params: MethodParams,
+        plan: Plan,
+        pictures: Pictures | None,
     ) -> None:
-        self._method, self.backbone, self._request = method, backbone, request
+        self._method, self.backbone, self._request, self._pictures = method, backbone, request, pictures
         self._params, self.plan = params, plan
         # Of the last edited window in this shot: first and last frame, and their paths.
         self._shot, self._ends, self._paths = -1, (), {}
@@ -160,11 +180,14 @@ class WindowRunner:
         piece = self._piece(window)
         part = pick(self._request, piece.numbers)
         key = draft_key(self.backbone, part, self._params, piece, self._method.name) if several else {}
+        if self._pictures and several:
+            key["pictures"] = self._pictures.key
         kept = load_draft(key, self.backbone.device) if several else None
         if kept:
             draft, paths = kept
         else:
-            draft = yield from self._method.run(self.backbone, part, self._params, piece)
+            asked = (self._pictures, self.backbone, part, self._params, piece)
+            draft = yield from run_looking(self._method.run, *asked)
             draft, paths = without_anchors(draft, piece.anchors), piece.paths
             if several:
                 store_draft(key, draft, paths)

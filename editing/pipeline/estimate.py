@@ -9,11 +9,13 @@ from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.load import loaded_backbone
 from regrain.editing.models.loading.configs import WAN_SIZE, TransformerConfig, UNetConfig, read_config
 from regrain.editing.models.loading.location import ModelLocation, find
 from regrain.editing.models.loading.offers import family_of
+from regrain.editing.models.loading.picture_file import PictureFile
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.runnable import adapter_facts
@@ -160,7 +162,14 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     whole = itemsize * sizes.numbers + (4 - itemsize) * count_weights(sizes.weights / "vae")
     rows = frames * rows if sizes.frames_per_latent == 1 else 1 + frames // sizes.frames_per_latent
     call = call_bytes(rows, sizes.pixels // sizes.factor**2, sizes.channels, itemsize)
-    return sizes.side, whole + max(call, autoencoder_bytes(min(frames, FRAMES_AT_ONCE), sizes.pixels))
+    kept, read = 0, 0  # of what sees pictures: an encoder is gone before the first call
+    if any(request.pictures):
+        try:
+            kept, read = PictureFile(request.picture_adapter, sizes.cross, fetch=False).weights()
+        except ModelError:
+            return None
+    most = max(call, autoencoder_bytes(min(frames, FRAMES_AT_ONCE), sizes.pixels), itemsize * read)
+    return sizes.side, whole + itemsize * kept + most
 
 
 class _Sizes(NamedTuple):
@@ -172,6 +181,7 @@ class _Sizes(NamedTuple):
     channels: int  # as in `halves_fit`
     side: int  # pixels of the short side
     pixels: int  # of a frame
+    cross: int = 0  # numbers of a token of the text
     frames_per_latent: int = 1
 
 
@@ -193,7 +203,15 @@ def _sizes(request: EditRequest) -> _Sizes | None:
     pixels = side**2 * max(width, height) // min(width, height)
     channels = max(1, known.block_out_channels[level] // 4**level)
     weights = place if source.kind == "hub" else Path(source.location)
-    return _Sizes(weights, count_weights(weights), factor, channels, side, pixels)
+    return _Sizes(
+        weights,
+        count_weights(weights),
+        factor,
+        channels,
+        side,
+        pixels,
+        int(unet.get("cross_attention_dim") or 0),
+    )
 
 
 def _video_sizes(request: EditRequest, source: ModelLocation, place: Path, vae: Mapping[str, Any]) -> _Sizes:
@@ -207,7 +225,9 @@ def _video_sizes(request: EditRequest, source: ModelLocation, place: Path, vae: 
     pixels = side**2 * max(width, height) // min(width, height)
     channels = known.num_attention_heads * known.attention_head_dim // known.patch_size[-1] ** 2
     numbers = sum(count_weights(weights / part) for part in ("transformer", "vae"))
-    return _Sizes(weights, numbers, factor, max(1, channels), side, pixels, 2 ** sum(stages))
+    return _Sizes(
+        weights, numbers, factor, max(1, channels), side, pixels, frames_per_latent=2 ** sum(stages)
+    )
 
 
 def _itemsize(numbers: int) -> int:

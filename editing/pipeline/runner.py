@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from regrain.editing.models.backbone import Backbone
+    from regrain.editing.models.pictures.adapter import Pictures
     from regrain.editing.pipeline.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     from regrain.editing.pipeline.assembly import edit_clip
 
     try:
-        result, made = yield from _timed(edit_clip(run.backbone, request, run.params), clock)
+        made_clip = edit_clip(run.backbone, request, run.params, pictures=run.pictures)
+        result, made = yield from _timed(made_clip, clock)
     except ResourceError as error:
         if not request.more_prompts:
             raise
@@ -135,7 +137,7 @@ def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None)
     run = yield from _prepared(request, backbone, clock)
     from regrain.editing.pipeline.assembly import edit_windows
 
-    yield from _timed(edit_windows(run.backbone, request, run.params, shot), clock)
+    yield from _timed(edit_windows(run.backbone, request, run.params, shot, run.pictures), clock)
 
 
 def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
@@ -154,7 +156,8 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     """
     if request.method != "tune_a_video":
         request = replace(request, method="tune_a_video", params={})
-    request = replace(request, adapter="", motion="")
+    request = replace(request, adapter="", motion="", picture="")
+    request = replace(request, regions=tuple(replace(r, picture="") for r in request.regions))
     check_source(request)
     clock = StageTimer()
     run = yield from _prepared(request, backbone, clock)
@@ -166,12 +169,13 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
 
 
 class _Prepared(NamedTuple):
-    """A model, with the adapter of the request if it has one, and the decided parameters."""
+    """A model, with the adapter of the request if it has one, the parameters, and what pictures show."""
 
     backbone: Backbone
     params: Any
     resolved: Resolved
     adapter: AdapterFacts | None
+    pictures: Pictures | None
     warnings: Sequence[str]
 
 
@@ -202,8 +206,14 @@ def _prepared(
     check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
     fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
+    pictures, asked = None, list(request.pictures)
+    if asked:
+        from regrain.editing.models.pictures.adapter import load_pictures
+
+        pictures = load_pictures(request.picture_adapter, asked, backbone, params.picture_blocks)
     backbone, warnings = use_adapter(backbone, request) if adapter else (backbone, [])
-    return _Prepared(backbone, params, resolved, adapter, warnings)
+    warnings += pictures.warnings if pictures else ()
+    return _Prepared(backbone, params, resolved, adapter, pictures, warnings)
 
 
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
@@ -301,6 +311,7 @@ def make_report(
         "seconds": {},
         "peak_memory": peak_memory(run.backbone.device),
         **_describe_plan(result),
+        **_describe_pictures(run.pictures),
         "metrics": metrics,
         **({"others": others} if others else {}),
         "warnings": [
@@ -347,6 +358,20 @@ def _describe_plan(result: EditResult) -> dict[str, object]:
     windows = [{"frames": [w.keys[0], w.keys[-1]], "anchors": list(w.anchors)} for w in plan.windows]
     keys = {} if len(plan.keys) == plan.frames else {"key_frames": list(plan.keys)}
     return {"cuts": list(plan.cuts), **keys, "windows": windows}
+
+
+def _describe_pictures(pictures: Pictures | None) -> dict[str, object]:
+    """The pictures that acted: of which region, file, fingerprint of what the model saw, and scale."""
+    seen = [
+        {
+            "region": one.asked.name or None,
+            "file": one.asked.path.name,
+            "fingerprint": one.fingerprint,
+            "scale": one.scale,
+        }
+        for one in (pictures.seen if pictures else ())
+    ]
+    return {"pictures": seen} if seen else {}
 
 
 def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:

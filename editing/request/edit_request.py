@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from regrain.editing.errors import MaskError, RequestError, shorten
+from regrain.editing.errors import MaskError, RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
-from regrain.editing.models.loading.location import parse_lora
+from regrain.editing.models.loading.location import PictureSpec, parse_lora
 from regrain.editing.params.registry import check_params
 from regrain.editing.request.areas import grown_areas, opacity, union
 from regrain.editing.request.compose import Composed, compose, compose_negatives
-from regrain.editing.request.region import TEXTS, Region, clean, is_whole, require
+from regrain.editing.request.region import MAX_SCALE, TEXTS, Region, check_picture, clean, is_whole, require
 
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
@@ -49,6 +51,9 @@ class EditRequest:
         more_prompts: Prompts of further edits of the same clip in the same run.
         loras: LoRA files added to the backbone's weights, `FILE@WEIGHT`.
         adapter: An adapter tuned on the clip, a path or a name in $REGRAIN_MODELS; see `models.adapters`.
+        picture: A picture of what the whole frame should become, the path of a file.
+        picture_scale: How much it counts, as a region's.
+        picture_adapter: What lets the model see pictures; see `models.pictures`.
         motion: A motion adapter, `NAME@SCALE`, the scale 0..4; see `models.motion_modules`.
 
     Raises:
@@ -71,6 +76,9 @@ class EditRequest:
     loras: tuple[str, ...] = ()
     adapter: str = ""
     motion: str = ""
+    picture: str = ""
+    picture_scale: float | None = None
+    picture_adapter: str = ""
 
     def __post_init__(self) -> None:
         for key in ("source_prompt", "prompt", "negative_prompt"):
@@ -120,8 +128,20 @@ class EditRequest:
 
     @property
     def edited(self) -> tuple[Region, ...]:
-        """The regions that have a prompt."""
-        return tuple(region for region in self.regions if region.prompt.strip())
+        """The regions that have a prompt or a picture."""
+        return tuple(region for region in self.regions if region.prompt.strip() or region.picture)
+
+    @property
+    def pictures(self) -> Iterator[PictureSpec]:
+        """The pictures, in the order of the regions, the whole frame's first."""
+        if self.picture:
+            yield PictureSpec("", 0, Path(self.picture), self.picture_scale, "picture")
+        for region in self.regions:
+            if region.picture:
+                field = f"regions.{region.name}.picture"
+                yield PictureSpec(
+                    region.name, region.label, Path(region.picture), region.picture_scale, field
+                )
 
     @property
     def areas(self) -> UInt8[LazyFrames, "frames height width"]:
@@ -152,8 +172,10 @@ class EditRequest:
             ("size", has_size, sizes),
             ("adapter", isinstance(self.adapter, str), "a path or a name"),
             ("motion", isinstance(self.motion, str), "NAME@SCALE"),
+            ("picture_adapter", isinstance(self.picture_adapter, str), "a path or a name"),
         ):
             require(key, getattr(self, key), holds, expected)
+        check_picture("", self.picture, self.picture_scale)
         if self.motion:
             parse_lora(self.motion, "motion", 0.0)
         check_params(self.method, self.params)
@@ -196,6 +218,7 @@ def override(
     method: str | None = None,
     params: Mapping[str, object] | None = None,
     prompts: Sequence[str] = (),
+    pictures: Sequence[str] = (),
     **values: Any,
 ) -> tuple[EditRequest, list[str]]:
     """Replace values of a request, and return it with notes for the report.
@@ -205,6 +228,7 @@ def override(
         method: Another method; the request's parameters then go, since they are of its own method.
         params: Parameters; the others stay.
         prompts: The prompt, and those of further edits.
+        pictures: `NAME=FILE@SCALE` of a region, or `FILE@SCALE`; the scale may be left out.
         values: Other fields by name; None keeps a field.
     Raises:
         RequestError: A value is not allowed.
@@ -218,4 +242,22 @@ def override(
     given = {key: value for key, value in values.items() if value is not None}
     if prompts:
         given |= {"prompt": prompts[0], "more_prompts": tuple(prompts[1:])}
+    for text in pictures:
+        request = _pictured(request, text)
     return replace(request, params={**request.params, **(params or {})}, **given), notes
+
+
+def _pictured(request: EditRequest, text: str) -> EditRequest:
+    """The request with a picture, written as in `override`."""
+    match = re.fullmatch(r"(?:([^=]+)=)?([^@]+?)(?:@(\d{0,3}\.?\d{1,20}))?", text.strip(), re.ASCII)
+    expected = f"NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to {MAX_SCALE}"
+    require("--picture", text, match is not None, expected)
+    name, file, scale = cast(re.Match[str], match).groups()
+    picture = {"picture": file, "picture_scale": None if scale is None else float(scale)}
+    if name is None:
+        return replace(request, **picture)
+    names = [region.name for region in request.regions]
+    if name not in names:
+        raise RequestError("--picture", f"No region is named {shorten(name)}. {suggest(name, names)}")
+    regions = tuple(replace(r, **picture) if r.name == name else r for r in request.regions)
+    return replace(request, regions=regions)

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.images import ImageClip
+from regrain.editing.media.images import ImageClip, read_picture
 from regrain.editing.media.labels import read_labels, write_labels, write_regions
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import VideoClip, open_clip
@@ -36,7 +36,7 @@ from regrain.editing.request.edit_request import (
     MIN_SIZE,
     EditRequest,
 )
-from regrain.editing.request.region import MAX_MARGIN, Region
+from regrain.editing.request.region import MAX_MARGIN, MAX_SCALE, Region
 from regrain.editing.storage.folders import check_writable, staged
 
 FILE = "project.json"
@@ -65,6 +65,11 @@ class ProjectClip(_Model):
     )
 
 
+_SCALE = Field(
+    None, ge=0, le=MAX_SCALE, description="How much the picture counts; by default what suits the adapter."
+)
+
+
 class ProjectRegion(_Model):
     """One entry of the key `regions`."""
 
@@ -88,6 +93,8 @@ class ProjectRegion(_Model):
     clicked: list[int] = Field(
         [], description="Used frames with a mask found from clicks; the other masks were tracked."
     )
+    picture: str = Field("", description="A picture of what it should become, inside the project folder.")
+    picture_scale: float | None = _SCALE
 
 
 class Project(_Model):
@@ -118,6 +125,9 @@ class Project(_Model):
         description="LoRA files added to the model, as NAME@WEIGHT; names as for models.",
     )
     motion: str = Field("", description="Motion adapter (AnimateDiff), NAME@SCALE; the scale is 0 to 4.")
+    picture: str = Field("", description="A picture of what the whole frame should become.")
+    picture_scale: float | None = _SCALE
+    picture_adapter: str = Field("", description="Picture adapter (IP-Adapter); named as models are.")
     adapter: str = Field(
         "", description="An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
     )
@@ -148,7 +158,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
     """
     folder = _folder(path)
     project = _parse(folder / FILE)
-    _check_names(project.model, project.loras, project.motion, project.params.get("control", ""))
+    _check_names(project, project.params.get("control", ""))
     options = project.clip
     clip_path, masks_path = _inside(folder, options.path, "clip.path"), _masks_path(folder, project)
     clip = open_clip(clip_path, options.start, options.stride, options.frames)
@@ -159,9 +169,14 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         clip=clip,
         labels=read_labels(masks_path, len(clip), clip.size, order) if masks_path else None,
         regions=tuple(
-            Region(**region.model_dump() | {"drawn": tuple(region.drawn), "clicked": tuple(region.clicked)})
+            Region(
+                **region.model_dump()
+                | {"drawn": tuple(region.drawn), "clicked": tuple(region.clicked)}
+                | {"picture": _read_picture(folder, region.picture, f"regions.{region.name}.picture")}
+            )
             for region in project.regions
         ),
+        picture=_read_picture(folder, project.picture, "picture"),
         size=options.size,
         more_prompts=tuple(project.more_prompts),
         loras=tuple(project.loras),
@@ -172,13 +187,15 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
 
 
 def uses(path: str | Path) -> list[Path]:
-    """The paths that a project names in its folder (clip, masks, adapter), not checked, and maybe missing.
+    """The paths that a project names in its folder (clip, masks, adapter, pictures), not checked.
 
     Raises:
         RequestError: See `load_project`.
     """
     project = _parse(_folder(path) / FILE)
-    return [_folder(path) / name for name in (project.clip.path, project.masks, project.adapter) if name]
+    pictures = (project.picture, *(region.picture for region in project.regions))
+    names = (project.clip.path, project.masks, project.adapter, *pictures)
+    return [_folder(path) / name for name in names if name]
 
 
 def overlapping_masks(path: str | Path) -> Path | None:
@@ -211,7 +228,7 @@ def save_project(
     """
     folder = Path(path)
     check_project_path(folder)
-    _check_names(request.model, request.loras, request.motion)
+    _check_names(request)
     with staged(folder) as staging:
         content = {**describe(request), "clip": _save_clip(request.clip, staging, request.size)}
         if overlapping:
@@ -221,6 +238,7 @@ def save_project(
         if request.adapter:
             shutil.copyfile(find_adapter(request.adapter), staging / _ADAPTER)
             content["adapter"] = _ADAPTER
+        _save_pictures(request, content, staging)
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (staging / FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -230,7 +248,8 @@ def describe(request: EditRequest) -> dict[str, Any]:
     values = {
         "version": 1,
         "clip": _describe_clip(request.clip, request.clip.name, request.size),
-        "regions": [asdict(region) for region in request.regions],
+        "regions": [asdict(region) | {"picture": Path(region.picture).name} for region in request.regions],
+        "picture": Path(request.picture).name or None,
         "masks": None if request.labels is None else "masks",
         "more_prompts": list(request.more_prompts) or None,
         "loras": list(request.loras) or None,
@@ -256,6 +275,7 @@ def check_project_path(folder: Path) -> None:
 
 
 _SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
+_SHARED |= {"picture_scale", "picture_adapter"}
 
 
 def _folder(path: str | Path) -> Path:
@@ -309,15 +329,19 @@ def _check_texts(content: object, place: str = "") -> None:
         _check_texts(part, f"{place}.{key}")
 
 
-def _check_names(model: str, loras: Iterable[str], motion: str, control: object = "") -> None:
+def _check_names(asked: Project | EditRequest, control: object = "") -> None:
     """A project may come from anyone, so it may name models but not paths on this machine."""
-    names = "a hub id or a name in $REGRAIN_MODELS"
-    if not is_name(model):
-        message = f"A project may name storybook, {names}, not {shorten(model)}"
+    names, motion, seeing = "a hub id or a name in $REGRAIN_MODELS", asked.motion, asked.picture_adapter
+    if not is_name(asked.model):
+        message = f"A project may name storybook, {names}, not {shorten(asked.model)}"
         raise RequestError("model", f"{message}. Use --model for a path.")
-    given = [("loras", "--lora", text, parse_lora(text).model) for text in loras]
+    given = [("loras", "--lora", text, parse_lora(text).model) for text in asked.loras]
     if motion:
         given.append(("motion", "--motion", motion, parse_lora(motion, "motion", 0.0).model))
+    if seeing:  # of a hub's repository one file
+        parts = seeing.split("/")
+        name = "/".join(parts[:2]) if all(is_name(part) for part in parts) else seeing
+        given.append(("picture_adapter", "--picture-adapter", seeing, name))
     with suppress(ValueError):  # what cannot be read is refused later, with the parameters
         given += [("params.control", "--set", spec.model, spec.model) for spec in read_control(control)]
     for field, option, text, name in given:
@@ -335,6 +359,21 @@ def _read_adapter(folder: Path, given: str) -> str:
     if not given or (is_name(given) and not os.path.lexists(folder / given)):
         return given
     return str(_inside(folder, given, "adapter"))
+
+
+def _read_picture(folder: Path, given: str, field: str) -> str:
+    """The path of a picture in the project folder; empty without one."""
+    return str(_inside(folder, given, field)) if given else ""
+
+
+def _save_pictures(request: EditRequest, content: dict[str, Any], folder: Path) -> None:
+    """Copy the pictures of a request into its folder, and name them in the content of project.json."""
+    for asked in request.pictures:
+        read_picture(asked.path, asked.field)
+        name = f"picture_{asked.label}{asked.path.suffix.lower()}"
+        shutil.copyfile(asked.path, folder / name)
+        kept = next((r for r in content["regions"] if r["label"] == asked.label), content)
+        kept["picture"] = name
 
 
 def is_name(model: str) -> bool:

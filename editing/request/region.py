@@ -18,6 +18,7 @@ what is there, and leaves room for ears that are not there yet."""
 MAX_NAME = 120  # characters
 MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
 MAX_FRAME = 10**7
+MAX_SCALE = 1.5  # of a picture
 TEXTS = ("source", "prompt", "negative")  # of a region
 
 
@@ -33,10 +34,12 @@ class Region:
     Attributes:
         name: Unique in the request; names its files and its row in the report.
         label: Its value in label arrays, 1..255.
-        prompt: What it should become; empty keeps the source.
+        prompt: What it should become; empty keeps the source, unless there is a picture.
         source: What it is now, in words of the source prompt.
         color: "#rrggbb"; empty takes one from the palette.
         strength: How strongly its attention is modulated, 0..1.
+        picture: A picture of what it should become, the path of a file; beside the prompt or in its place.
+        picture_scale: How much the picture counts, 0..1.5; None is what suits the picture adapter.
         negative: What it should not become; in VideoGrain and FRESCO read inside the region alone, else
             everywhere.
         margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
@@ -62,6 +65,8 @@ class Region:
     feather: int = 0
     drawn: tuple[int, ...] = ()
     clicked: tuple[int, ...] = ()
+    picture: str = ""
+    picture_scale: float | None = None
 
     def __post_init__(self) -> None:
         for key, limit in (("name", MAX_NAME), *((text, None) for text in TEXTS)):
@@ -72,6 +77,7 @@ class Region:
         self._require("label", is_whole(self.label, 1, 255), "a whole number from 1 to 255")
         self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
         self._require("margin", in_range, f"{pixels}, or null")
+        check_picture(f"regions.{self.name}.", self.picture, self.picture_scale)
         self._require("feather", is_whole(self.feather, 0, MAX_MARGIN), pixels)
         for key in ("drawn", "clicked"):
             are_frames = all(is_whole(frame, 0, MAX_FRAME - 1) for frame in getattr(self, key))
@@ -87,6 +93,13 @@ class Region:
 
     def _require(self, key: str, holds: bool, expected: str) -> None:
         require(f"regions.{self.name}.{key}", getattr(self, key), holds, expected)
+
+
+def check_picture(prefix: str, picture: object, scale: object) -> None:
+    """Refuse a picture that is no path, or a scale out of range; the fields begin with `prefix`."""
+    holds = scale is None or (_is_number(scale) and 0 <= scale <= MAX_SCALE)
+    require(f"{prefix}picture", picture, isinstance(picture, str), "the path of a picture")
+    require(f"{prefix}picture_scale", scale, holds, f"a number from 0 to {MAX_SCALE}, or null")
 
 
 def require(field: str, value: object, holds: bool, expected: str) -> None:
@@ -110,7 +123,11 @@ def is_int(value: object) -> TypeGuard[int]:
 
 
 def _is_fraction(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regrain.editing.errors import RequestError
+from regrain.editing.media.images import read_picture
 from regrain.editing.models.adapters import AdapterFacts, check_frames, find_adapter, read_facts
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.request.edit_request import EditRequest
@@ -14,9 +15,9 @@ def check_runnable(request: EditRequest) -> None:
 
     Raises:
         ModelError: The adapter is missing or was tuned on another number of frames.
-        RequestError: A key frame, a cut or the pixel to map is outside the clip; there is no prompt; the
-            method edits regions and no region has one; it needs a source prompt and there is none; or it
-            makes one edit and there are several prompts.
+        RequestError: A picture cannot be read or has no adapter; a key frame, a cut or the pixel to map is
+            outside the clip; there is no prompt; the method edits regions and no region has one; it needs a
+            source prompt and there is none; or it makes one edit and there are several prompts.
     """
     method = find_method(request.method)
     if request.more_prompts and not method.several:
@@ -28,9 +29,19 @@ def check_runnable(request: EditRequest) -> None:
     if "regions" in method.needs and not request.edited:
         reason = f"No region has a prompt, but {request.method} edits regions"
         raise RequestError("regions", f"{reason}. Give one a prompt.")
-    if not request.edited and not request.prompt.strip():
+    _check_pictures(request)
+    if not request.edited and not request.prompt.strip() and not request.picture:
         reason = "No prompt is set, for the clip or any region"
         raise RequestError("prompt", f"{reason}. Say what it should become.")
+
+
+def _check_pictures(request: EditRequest) -> None:
+    """Check that pictures can be read, and that there is an adapter to see them."""
+    for asked in request.pictures:
+        read_picture(asked.path, asked.field)
+        if not request.picture_adapter:
+            message = "A picture needs a picture adapter, but none is chosen. Choose one in picture_adapter."
+            raise RequestError(asked.field, message)
 
 
 def check_source(request: EditRequest) -> None:

@@ -56,6 +56,12 @@ def test_axe_finds_nothing(server, open_page, look):
     page.click(".rg-canvas-stage canvas")
     page.wait_for_function("document.querySelector('.rg-editor').editor.pending.length == 0")
     check(page, "masks")
+    with server.hold("tracking", 4):
+        page.click(".rg-track")
+        page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
+        check(page, "tracking")
+        page.click(".rg-canvas-stage canvas")
+        page.wait_for_selector("[data-tracking=false]")
     page.click("#settings button")
     page.wait_for_selector("#settings input[type=number]")
     for more in page.locator(".rg-card summary").all():
@@ -73,9 +79,14 @@ def test_axe_finds_nothing(server, open_page, look):
     with server.hold("editing", 6):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")
-        assert overflow(page) <= 0
+        page.fill("#rg-prompt-0", "a fox")
+        page.click("#run")
+        page.wait_for_selector("#queue li")
+        check(page, "a queue")
+        page.click("#queue button")
+        page.wait_for_selector("#queue li", state="detached")
     page.wait_for_function("n => document.querySelectorAll('.rg-run-picture').length == n", arg=1 + several)
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     wait_for_result(page)
     if several:
         page.click(".rg-figures summary")

@@ -125,7 +125,7 @@ def test_stop_ends_the_worker(server, page):
         wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
     page.wait_for_selector("text=Stopped at step 6 of 12. Nothing was saved.")
     assert server.steps()[-2:] == ["editing 6", "closed"]
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     assert page.locator(".rg-files a").count() == 0
     # There is work to do at once.
     page.click("#tabs >> text=Masks")

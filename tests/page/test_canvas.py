@@ -241,8 +241,11 @@ def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(se
         until(page, lambda s: sum(bool(frame) for frame in s["area"]) == 4, "tracking")
         page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
         assert page.inner_text(".rg-track") == "Cancel"
-        page.click(".rg-track")
+        points = state(page)["points"]
+        click(page, LEFT)  # a correction is wanted here
         page.wait_for_selector("text=Tracking stopped.")
+        stopped = state(page)
+        assert (stopped["frame"], stopped["points"]) == (4, points)
     until(page, lambda s: s["stale"] == [1], "still to be tracked")  # told after the notice
     assert sum(bool(frame) for frame in state(page)["area"]) < 8
     page.fill("#rg-prompt-0", "a robot")
@@ -251,6 +254,7 @@ def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(se
         page.wait_for_selector("text=/Tracking Region 1/")
     wait_for_result(page)
     assert all("1" in frame for frame in state(page)["area"])
+    assert state(page)["frame"] == 4  # where the run found it
 
 
 def test_cuts_answer_where_sam_fails(page):
@@ -673,7 +677,7 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
         assert page.get_attribute(".rg-seek", "max") == "32"
         page.click("#stop")
         page.wait_for_selector("text=Finished windows are kept; Run goes on from there.")
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     before = server.steps().count("window 1 editing 12")
     run(page)
     assert server.steps().count("window 1 editing 12") == before

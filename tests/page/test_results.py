@@ -30,7 +30,7 @@ def run_variants(page, count: int):
     before = page.locator(PICTURES).count()
     begin_variants(page, count)
     page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == {before + count}")
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
 
 
 def titles(page) -> list[str]:
@@ -50,7 +50,7 @@ def test_variants_are_kept_and_compared(server, page):
         begin_variants(page, 2)
         page.wait_for_selector("text=/variant 1 of 2, step 6 of 12/")
     page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == 2")
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     assert titles(page) == ["FRESCO, seed 1", "FRESCO, seed 0"]
     said = page.locator(PICTURES).first.inner_text()
     assert said.split("\n")[1:] == ["a panda and a fox walk on the grass", "8 frames, 3 s"]
@@ -89,7 +89,7 @@ def test_stop_keeps_the_variants_that_are_finished(server, page):
         page.wait_for_selector("text=/variant [23] of 4, step 3 of 12/")
         page.click("#stop")
         page.wait_for_selector("text=/Stopped in variant [23] of 4. Finished variants are kept./")
-        page.wait_for_selector("#run:not([disabled])")
+        page.wait_for_selector("#run:text-is('Run')")
     kept = len(titles(page))
     assert 1 <= kept < 4
     wait(lambda: server.steps().count("closed") == before + kept + 1, 60, "the last one is closed")

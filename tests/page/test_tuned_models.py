@@ -47,7 +47,7 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
         assert page.locator(".rg-takes").is_hidden()
         page.click("#stop")
         page.wait_for_selector("text=Stopped after 24 of 40 tuning steps. Run goes on from there.")
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     before = len(server.steps())
     run(page)
     later = [step for step in server.steps()[before:] if step.startswith("tuning")]
@@ -136,7 +136,7 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     page.click("#run")
     page.wait_for_selector("[role=alert]")
     assert "TUNED MODEL" in page.inner_text("[role=alert]").upper()
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
     add_file(page, tmp_path / "other.safetensors", model="owner/other")
     page.wait_for_selector(".rg-alarm >> text=It was tuned on 'owner/other', but the model is 'storybook'.")
     # From noise, the number of frames does not matter.

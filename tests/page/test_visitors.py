@@ -12,6 +12,7 @@ from proxy import Proxy
 pytestmark = pytest.mark.browser
 TOKEN = "sessionStorage.getItem('regrain-page')"
 GRACE = 60
+WAITING = "#queue li strong"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         page.wait_for_selector("text=/1 run before yours, about/")  # not those that came before it and wait
         page.click("#stop")
         page.wait_for_selector("text=Removed from the queue.")
-        page.wait_for_selector("#run:not([disabled])")
+        page.wait_for_selector("#run:text-is('Run')")
         page.click("#run")
         page.wait_for_selector("text=/1 run before yours/")
     wait_for_result(page)
@@ -86,6 +87,16 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
     page = open_page(server)
     page.click("[data-name='02_discs_and_lawn']")
     page.wait_for_selector("#rg-prompt-2")
+    page.click("#tabs >> text=Masks")
+    page.click(".rg-canvas-stage canvas")
+    page.wait_for_selector(".rg-track:not([disabled])")
+    with server.hold("tracking", 4):
+        page.click(".rg-track")
+        for act in (page.reload, lambda: page.click(".rg-track >> text=Cancel")):
+            page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
+            page.wait_for_selector(".rg-time-row >> text='4 / 8'")
+            act()
+        page.wait_for_selector("[data-tracking=false]")
     page.fill("#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")
     strength = page.locator("#at-hand input[type=number]:visible").first
@@ -93,20 +104,32 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
     with server.hold("editing", 6):
         page.click("#run")
         running(page)
+        for number, prompt in enumerate(("a fox", "a dog", "a cat")):
+            page.fill("#rg-prompt-0", prompt)
+            page.click("#run >> text='Add to queue'")
+            page.wait_for_selector(f"#queue li >> nth={number}")
+        page.fill("#rg-prompt-0", "a robot")
+        page.click("[aria-label^='Move down: a fox']")
+        page.click("[aria-label^='Remove from the queue: a cat']")
+        page.wait_for_function(f"document.querySelectorAll('{WAITING}').length == 2")
         page.reload()
         running(page)
-        assert page.is_disabled("#run")
+        assert [text.split()[1] for text in page.locator(WAITING).all_inner_texts()] == ["dog", "fox"]
         page.goto("about:blank")
         page.go_back()
         running(page)
+    page.wait_for_selector(".rg-run-picture >> nth=2")
+    page.wait_for_selector("#run:text-is('Run')")
     wait_for_result(page)
     page.reload()
     wait_for_result(page)
+    words = [text.split()[1] for text in page.locator(".rg-run-text").all_inner_texts()]
+    assert words == ["fox", "dog", "robot"]
     assert page.input_value("#rg-prompt-0") == "a robot"
     assert page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
     assert page.input_value(".rg-method select") == "fresco"
     assert strength.input_value() == "0.35"
-    page.wait_for_selector("#run:not([disabled])")
+    page.wait_for_selector("#run:text-is('Run')")
 
 
 def test_a_lost_connection_loses_nothing(server, network, open_page):
@@ -132,7 +155,7 @@ def test_a_fault_is_said_and_said_again_when_the_page_returns(server, open_page)
     page.click("#run")
     for again in (page.reload, lambda: None):
         page.wait_for_selector("[role=alert] >> text=Something went wrong inside Regrain")
-        page.wait_for_selector("#run:not([disabled])")
+        page.wait_for_selector("#run:text-is('Run')")
         assert "Traceback" not in page.inner_text("body")
         again()
 

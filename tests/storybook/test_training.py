@@ -17,7 +17,8 @@ from torch import nn
 import storybook
 from regrain.editing import load_backbone
 from regrain.editing.models.control_net import load_control_net
-from storybook import dataset
+from regrain.editing.models.motion_modules import between_frames, load_motion
+from storybook import dataset, train_motion
 from storybook.muon import Muon, orthogonal, shares
 from storybook.pool import SHARD, USES, Pool, read_truth, truth_of
 from storybook.reading_head import ReadingHead, reading_loss
@@ -225,6 +226,41 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
     net.half().save_pretrained(tmp_path / "canny")
     taken, _ = load_control_net(str(tmp_path / "canny"), model)
     assert 2 * sum(p.numel() for p in taken.parameters()) < 8 * 2**20  # bytes as shipped
+
+
+def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
+    model = load_backbone("storybook")
+    motion = train_motion.Motion(model.unet)
+    rng = torch.Generator().manual_seed(0)
+    clips, t = torch.randn(1, 4, 16, 16, 16, generator=rng), torch.tensor([500])
+    text = model.embed(["a cat walks"]).vectors
+    with torch.no_grad():
+        alone, first = (train_motion.predict(m, model.unet, clips, t, text) for m in (None, motion))
+    assert torch.allclose(first, alone, atol=0.05)  # half precision, and another kernel
+    abar = torch.tensor(model.schedule.alphas_cumprod, dtype=torch.float32)
+    optimiser = torch.optim.AdamW(motion.parameters(), 1e-2)
+    for _ in range(3):  # the first steps let the modules in
+        optimiser.zero_grad()
+        train_motion.training_loss(motion, model.unet, clips, text, "half", abar, rng).backward()
+        optimiser.step()
+    train_motion.ship(motion, tmp_path / "motion")
+    taken = load_motion(str(tmp_path / "motion"), model)
+    assert taken.positions == train_motion.POSITIONS
+    weights = {name: {k: w.float() for k, w in own.items()} for name, own in taken.modules.items()}
+    with torch.no_grad(), between_frames(weights, taken.heads, 4)(model.unet):
+        shipped = train_motion.predict(None, model.unet, clips, t, text)
+    assert (shipped - alone).abs().max() > 0.2
+    with torch.no_grad():
+        assert torch.allclose(shipped, train_motion.predict(motion, model.unet, clips, t, text), atol=0.05)
+
+
+def test_frames_share_noise_as_those_of_an_edit_do():
+    for kind, near, far in (("own", 0, 0), ("half", 0.5, 0.5), ("shared", 1, 1), ("falling", 0.9, 0.729)):
+        noise = train_motion.noise_like(torch.zeros(4, 4, 10_000), kind, torch.Generator().manual_seed(1))
+        assert noise.std().item() == pytest.approx(1, abs=0.02)
+        assert [(noise[:, 0] * noise[:, i]).mean().item() for i in (1, 3)] == pytest.approx(
+            [near, far], abs=0.03
+        )
 
 
 def truth(seed=7, frame=3):

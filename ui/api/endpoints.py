@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 import gradio as gr
+from gradio import routes
 from gradio.context import get_blocks_context
 from gradio.events import api
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from regrain.ui.api.program_schema import Arguments
 from regrain.ui.handlers.base import address_of
 
 A = TypeVar("A", bound=Arguments)
+_list_programs = routes.generate_code_snippets
 
 
 class Refused(gr.Error):
@@ -74,6 +76,15 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
         component._api_info = schema  # gradio knows no types but Python's
         if "examples" in schema:  # for the program that its page about the API lists
             component.example_payload = lambda shown=schema["examples"][0]: shown
+
+
+def _with_examples(name: str, told: Mapping[str, Any], *where: Any, **more: Any) -> dict[str, str]:
+    """The programs on gradio's page about the API: examples, where a default alone would be refused."""
+    parts = [part | {"parameter_has_default": "examples" not in part["type"]} for part in told["parameters"]]
+    return _list_programs(name, {**told, "parameters": parts}, *where, **more)
+
+
+routes.generate_code_snippets = _with_examples
 
 
 def _properties(arguments: type[Arguments]) -> dict[str, dict[str, Any]]:

@@ -120,6 +120,8 @@ def click(session: Session, label: int, clicks: Sequence[Click], field: str, seg
 
 def _region(asked: ClickedRegion, label: int) -> Region:
     words = asked.model_dump(exclude={"name", "label", "clicks"})
+    if "picture" in words:
+        words["picture"] = str(words["picture"] or "")
     return Region(asked.name or f"Region {label}", label, **words)
 
 

@@ -20,6 +20,7 @@ from regrain.ui.session.clip_files import uploaded
 from regrain.ui.session.mask_edits import MAX_POINTS
 from regrain.ui.session.state import MAX_REGIONS
 
+_CLICKS = [{"x": 100, "y": 100}]  # an example
 _USUAL = "Empty takes the default; list_models lists all."
 
 
@@ -48,7 +49,7 @@ def _same_as(model: type[BaseModel], name: str) -> Any:
 
 def _file(name: str) -> dict[str, Any]:
     """A file as an example of what is sent."""
-    return {"path": name, "meta": {"_type": "gradio.FileData"}}
+    return {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}}
 
 
 # All that clients need; MCP would ask for the rest.
@@ -96,6 +97,8 @@ class EditedRegion(ClickedRegion):
     strength: float = _same_as(ProjectRegion, "strength")
     margin: int | None = _same_as(ProjectRegion, "margin")
     feather: int = _same_as(ProjectRegion, "feather")
+    picture: MaybeUpload = Field(None, description="A picture of what it should become.")
+    picture_scale: float | None = _same_as(ProjectRegion, "picture_scale")
 
 
 class OfVideo(Arguments):
@@ -119,7 +122,10 @@ class EditVideo(OfVideo):
     """Arguments of `edit_video`."""
 
     regions: list[EditedRegion] = Field(
-        [], max_length=MAX_REGIONS, description="What is edited, each region with its own words."
+        [],
+        max_length=MAX_REGIONS,
+        description="What is edited, each region with its own words.",
+        examples=[[{"source": "a cat", "prompt": "a dog", "clicks": _CLICKS}]],
     )
     masks: MaybeUpload = Field(
         None,
@@ -134,6 +140,9 @@ class EditVideo(OfVideo):
     model: Name = Field("storybook", description="A name from list_models.")
     loras: list[Name] = _same_as(Project, "loras")
     motion: Name = _same_as(Project, "motion")
+    picture: MaybeUpload = Field(None, description="A picture of what the whole frame should become.")
+    picture_scale: float | None = _same_as(Project, "picture_scale")
+    picture_adapter: Name = Field("", description="Sees pictures; a name from list_models.")
     seed: int = _same_as(Project, "seed")
 
 
@@ -144,7 +153,7 @@ class TrackVideo(OfVideo):
         min_length=1,
         max_length=MAX_REGIONS,
         description="The objects, each with clicks on it.",
-        examples=[[{"clicks": [{"x": 100, "y": 100}]}]],
+        examples=[[{"clicks": _CLICKS}]],
     )
 
 
@@ -154,7 +163,9 @@ class SegmentImage(Arguments):
     image: Upload = Field(
         description="A picture; or a video, of which one frame is taken.", examples=[_file("picture.png")]
     )
-    clicks: list[Click] = Field([], max_length=MAX_POINTS, description="Points on the object.")
+    clicks: list[Click] = Field(
+        [], max_length=MAX_POINTS, description="Points on the object.", examples=[_CLICKS]
+    )
     box: list[Pixels] = Field(
         [], max_length=4, description="Left, top, right and bottom around the object, in pixels; optional."
     )

@@ -70,7 +70,7 @@ class Programs:
             labels = add_regions(session, asked.regions, asked.finder, asked.masks, folder)
             wait(turn, partial(self.jobs.media.touch, page))
             self._find(session, asked.regions, labels, turn)
-            saved = self._run(RunJob(_request(session, asked), page), turn)
+            saved = self._run(RunJob(self._request(session, asked), page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
         warnings = [*report.get("warnings", ()), *([note] if note else ())]
         return FileData(path=saved.files["edited.mp4"]), without_paths({**report, "warnings": warnings})
@@ -154,14 +154,15 @@ class Programs:
         """List what is at hand here: models, what is added to them, and who finds and follows masks.
 
         Returns:
-            Names: models, loras, motions (adapters), controls; words, all that the built-in model knows, by
-            kind; finders and trackers with what they are good for.
+            Names: models, loras, motions (adapters), picture_adapters, controls; words, all that the built-in
+            model knows, by kind; finders and trackers with what they are good for.
         """
         catalogue, able = self.jobs.catalogue, [one for one in finders().values() if not one.missing]
         return {
             "models": catalogue.models,
             "loras": catalogue.loras,
             "motions": catalogue.motions,
+            "picture_adapters": catalogue.pictures,
             "controls": catalogue.controls,
             "words": {kind: [*words] for kind, words in catalogue.groups.items()},
             "finders": {one.name: one.about for one in able if "points" in one.takes},
@@ -197,6 +198,16 @@ class Programs:
             raise RuntimeError("the run ended without a result")
         return saved
 
+    def _request(self, session: Session, asked: EditVideo) -> EditRequest:
+        """What is to be run; a prompt that is given counts for every method."""
+        session.method, session.source_prompt = asked.method, asked.source_prompt
+        session.negative_prompt = asked.negative_prompt
+        seeing = asked.picture_adapter or next(iter(self.jobs.catalogue.pictures), "")
+        added = Added(tuple(asked.loras), asked.motion, seeing)
+        request = build_request(session, asked.params, asked.method, asked.model, asked.seed, added)
+        whole = {"picture": str(asked.picture), "picture_adapter": seeing} if asked.picture else {}
+        return replace(request, prompt=asked.prompt, picture_scale=asked.picture_scale, **whole)
+
     @contextmanager
     def _folder(self) -> Iterator[tuple[str, Path]]:
         """A name under which results are kept for an hour, and a folder that goes at the end."""
@@ -225,15 +236,6 @@ def without_paths(report: Any) -> Any:
     if isinstance(report, list | tuple):
         return [without_paths(value) for value in report]
     return report
-
-
-def _request(session: Session, asked: EditVideo) -> EditRequest:
-    """What is to be run; a prompt that is given counts for every method."""
-    session.method, session.source_prompt = asked.method, asked.source_prompt
-    session.negative_prompt = asked.negative_prompt
-    added = Added(tuple(asked.loras), asked.motion)
-    request = build_request(session, asked.params, asked.method, asked.model, asked.seed, added)
-    return replace(request, prompt=asked.prompt)
 
 
 def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:

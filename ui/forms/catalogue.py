@@ -22,7 +22,7 @@ from regrain.ui.session.examples import Example
 
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
-_BUILT_IN_CONTROL = "storybook/canny"
+_BUILT_IN_CONTROL, _BUILT_IN_MOTION = "storybook/canny", "storybook/motion"
 
 
 class Catalogue:
@@ -39,15 +39,12 @@ class Catalogue:
         shelf = _shelf()
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
         self.loras = _added(shelf, "loras", "*.safetensors")
-        self.motions = sorted({*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")})
+        motions = {*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")}
+        self.motions = [_BUILT_IN_MOTION, *sorted(motions)]
+        self.pictures = _added(shelf, "pictures", "*.safetensors")
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
-
-    @property
-    def addons(self) -> list[str]:
-        """What may be added to a model."""
-        return [*self.loras, *self.motions]
 
     @property
     def model_choices(self) -> list[tuple[str, str]]:
@@ -78,6 +75,11 @@ class Catalogue:
         """Offer a model of the hub that has been fetched."""
         if id not in self.models:
             self.models = [*self.models, id]
+
+    def add_motion(self, id: str) -> None:
+        """Offer a motion adapter of the hub that has been fetched."""
+        if id not in self.motions:
+            self.motions = [*self.motions, id]
 
     def reader(self, model: str) -> Reader:
         """How a model that is offered reads prompts.
@@ -110,6 +112,9 @@ class Catalogue:
         if request.motion and (name := parse_lora(request.motion, "motion", 0.0).model) not in self.motions:
             message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/motion."
             raise RequestError("motion", _unknown(name, self.motions) if self.motions else message)
+        if (name := request.picture_adapter) and name not in self.pictures:
+            message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/pictures."
+            raise RequestError("picture_adapter", _unknown(name, self.pictures) if self.pictures else message)
         for spec in read_control(request.params.get("control")):
             if spec.model not in self.controls:
                 raise RequestError("params.control", _unknown(spec.model, self.controls))

@@ -131,9 +131,9 @@ def failed(field: str, message: str) -> View:
     return {"state": "error", "field": field, "time": time.time(), **shown}  # said again, it is another
 
 
-def done(report: Mapping[str, Any], unmeasured: bool = False) -> View:
-    """A run has ended well, or was stopped while it was measured."""
-    seconds = sum(report.get("seconds", {}).values())
+def done(report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = False) -> View:
+    """A run has ended well, or was stopped while it was measured; seconds of `tracking` came before."""
+    seconds = sum(report.get("seconds", {}).values()) + tracking
     text = "Done" + (f" in {duration(seconds)}" if seconds else "")
     text = "Stopped measuring. The edit is kept, without figures." if unmeasured else text
     return {"state": "done", "text": text, "detail": "", "stages": []}

@@ -29,7 +29,8 @@ _REACH = {
 _MAX_SLIDER = 10_000  # larger ranges are typed into
 _AT_HAND = ("strength",)  # shown beside Run, without opening the settings
 _LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
-SHARED = ("keyframes", "cuts")  # one field for all methods: they speak of the clip
+_OF_CLIP, _OF_PICTURES = ("keyframes", "cuts"), ("picture_from", "picture_until", "picture_blocks")
+SHARED = (*_OF_CLIP, *_OF_PICTURES)  # one field for all methods
 _FIRST = ("tune_steps", "steps", "guidance_scale")
 _HINTS = {
     "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
@@ -156,16 +157,27 @@ def make_first_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> Par
 
 
 def make_fields(
-    usual: Mapping[str, Mapping[str, Any]], shown: str, help: Mapping[str, Any] | None = None
+    usual: Mapping[str, Mapping[str, Any]],
+    shown: str,
+    help: Mapping[str, Any] | None = None,
+    seeing: bool = True,
 ) -> ParameterFields:
     """Make the other fields of every method, folded; see `make_fields_at_hand`.
 
-    `help` holds, by parameter, the value of the script that helps to write it.
+    `help` holds, by parameter, the value of the script that helps to write it; `seeing` says whether those of
+    pictures are seen.
     """
+    fields, values = METHODS[shown].Params.model_fields, usual[shown]
+
+    def share(names: Sequence[str]) -> ParameterFields:
+        made = {name: _make_field(name, fields[name], values[name]) for name in names}
+        return ParameterFields((), dict.fromkeys(usual, made))
+
     with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
-        fields, values = METHODS[shown].Params.model_fields, usual[shown]
-        shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
-        clips = _make_some(usual, shown, _LONG) | ParameterFields((), dict.fromkeys(usual, shared))
+        clips = share(_OF_CLIP) | _make_some(usual, shown, _LONG)
+    how = {"visible": seeing, "elem_id": "of-pictures", "elem_classes": "rg-more"}
+    with gr.Accordion("Pictures", open=False, **how):
+        clips |= share(_OF_PICTURES)
     with gr.Accordion("For experiments", open=False, elem_id="experiments", elem_classes="rg-more"):
         return clips | _make_experiments(usual, shown, help or {})
 

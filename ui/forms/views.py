@@ -16,6 +16,7 @@ from regrain.ui.session.examples import Example
 from regrain.ui.session.mask_edits import finder_of
 from regrain.ui.session.mask_models import click_models, title, trackers
 from regrain.ui.session.method_choice import View
+from regrain.ui.session.region_pictures import as_seen
 from regrain.ui.session.session import Session
 from regrain.ui.session.state import MAX_REGIONS
 
@@ -27,13 +28,14 @@ _FIELDS = {
     "negative_prompt": "Avoid",
     "more_prompts": "It should show",
     "adapter": "Tuned model",
+    "picture_adapter": "Picture adapter",
 }
 _HINTS = {
     "sam": "Find masks with the small built-in SAM, which knows drawn things best",
     CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
 }
-_KEYS = {"prompt": "Change to", "source": "Now", "negative": "Avoid"}  # of a region
-_OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", "strength")
+_KEYS = {"prompt": "Change to", "source": "Now", "negative": "Avoid", "picture": "Picture"}  # of a region
+_OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", "strength", "picture_scale")
 
 
 def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
@@ -251,8 +253,8 @@ def lost(note: str) -> View:
     return {"gone": True, "note": note, "alarm": True}
 
 
-def cards(session: Session) -> View:
-    """One card per region, the uppermost first."""
+def cards(session: Session, seeing: bool = False) -> View:
+    """One card per region, the uppermost first; `seeing` says whether regions may have pictures."""
     return {
         "id": session.id,
         "have": session.rev,
@@ -260,9 +262,11 @@ def cards(session: Session) -> View:
         "prompt": session.prompt,
         "negative_prompt": session.negative_prompt,
         "rest": session.state.rest or 0,
+        "seeing": seeing,
         "full": len(session.state.regions) >= MAX_REGIONS,
         "regions": [
-            {key: getattr(region, key) for key in _OF_CARD} for region in session.state.regions.values()
+            {key: getattr(region, key) for key in _OF_CARD} | {"picture": as_seen(region.picture)}
+            for region in session.state.regions.values()
         ],
     }
 
@@ -278,7 +282,7 @@ def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
     parts, done = [], 0
     for (start, stop), label in sorted((span, label) for label, span in spans.items() if span):
         region = regions[label]
-        own = {"label": label, "color": region.color, "kept": not region.prompt.strip()}
+        own = {"label": label, "color": region.color, "kept": not (region.prompt.strip() or region.picture)}
         parts += [{"text": text[done:start]}, {"text": text[start:stop]} | own]
         done = stop
     return [part for part in (*parts, {"text": text[done:]}) if part["text"]]

@@ -54,6 +54,7 @@ class Components:
     tries: gr.HTML
     stop: gr.Button
     progress: gr.HTML
+    queue: gr.HTML  # runs that wait for the one before
     download: gr.HTML
     method: gr.HTML
     adapters: gr.HTML
@@ -134,13 +135,17 @@ class Handlers:
         return self.parts.controls.given(method, fields.parameters, usual, project)
 
     def given_added(self, session: Session, fields: FieldValues) -> Added:
-        """The LoRA files and the motion adapter that a page gives; its project's until it has given any."""
+        """What a page adds to the model; its project's until it has given any."""
         given, base = fields.added, session.opened.request
+        own = [*filter(None, [base.picture_adapter]), *self.catalogue.pictures]
         if not isinstance(given, list | tuple):
-            return Added(base.loras, base.motion)
+            return Added(base.loras, base.motion, "".join(own[:1]))
         texts, known = [*map(str, given)], self.catalogue.motions
         motions = [text for text in texts if text == base.motion or text.partition("@")[0] in known]
-        return Added(tuple(text for text in texts if text not in motions), "".join(motions[-1:]))
+        seeing = [text for text in texts if text.partition("@")[0] in own]
+        loras = tuple(text for text in texts if text not in (*motions, *seeing))
+        adapter = "".join(seeing[-1:]).partition("@")[0] or "".join(own[:1])
+        return Added(loras, "".join(motions[-1:]), adapter)
 
     def requested(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a page asks for now; raises as `build_request` does, too."""
@@ -150,7 +155,10 @@ class Handlers:
 
     def cards(self, session: Session) -> dict[Any, Any]:
         """The cards and the composed prompt."""
-        return {self.parts.cards: views.cards(session), self.parts.prompt: views.prompts(session)}
+        return {
+            self.parts.cards: views.cards(session, bool(self.catalogue.pictures)),
+            self.parts.prompt: views.prompts(session),
+        }
 
     def method(self, method: str) -> dict[Any, Any]:
         """The choice of a method, and its fields in place of another's."""
@@ -158,16 +166,21 @@ class Handlers:
 
     def settings(self, asked: EditRequest | Choices) -> dict[Any, Any]:
         """Method, seed and what is added to the model, in their fields."""
-        added = [*asked.loras, *filter(None, [asked.motion])]
+        added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
         return self.method(asked.method) | {
             self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
             self.parts.added: added,
-            self.parts.addons: addons_view(self.catalogue.addons, added),
+            self.parts.addons: addons_view(self.catalogue, added),
         }
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:
         """The list of tuned models; see `model_views.tuned_models`."""
         return tuned_models(session.shelf, self.catalogue.adapters, session.method, problem)
+
+    def buttons(self, running: bool) -> dict[Any, Any]:
+        """Run and Stop, while a run goes on or none."""
+        p = self.parts
+        return {p.run: gr.Button("Add to queue" if running else "Run"), p.stop: gr.Button(visible=running)}
 
     def failed(self, error: EditingError) -> dict[Any, Any]:
         """An error beside Run."""

@@ -11,10 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError, RequestError
+from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
+from regrain.editing.request.region import Region
 from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, explain
 from regrain.ui.results.result_views import download_name
@@ -68,8 +69,8 @@ class HistoryHandlers(Handlers):
         def use(session: Session) -> dict[Any, Any]:
             choices = session.history.used = session.history.get(_of(event, "key")).choices
             with session.lock:
-                _take(session, choices)
-            return self._form(session, choices, model)
+                note = _take(session, choices)
+            return self._form(session, choices, model) | {self.parts.history: session.history.view(note)}
 
         return self._act(request, use)
 
@@ -97,7 +98,7 @@ class HistoryHandlers(Handlers):
     def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]) -> dict[Any, Any]:
         try:
             session = self.session(request)
-            return act(session) | {self.parts.history: session.history.view()}
+            return {self.parts.history: session.history.view()} | act(session)
         except EditingError as error:
             return self.failed(error)
 
@@ -116,18 +117,33 @@ class HistoryHandlers(Handlers):
         return {**controls.fill(choices.method, values), **controls.fill_shared(values)}
 
 
-def _take(session: Session, choices: Choices) -> None:
-    """Put the words of a run into a session: by region, or by its name where the clip is another."""
+def _as_asked(region: Region, asked: Region) -> Region:
+    """A region with the words and the picture that a run was asked with."""
+    own = {name: getattr(asked, name) for name in ("prompt", "source", "picture", "picture_scale")}
+    return replace(region, **own)
+
+
+def _take(session: Session, choices: Choices) -> str:
+    """Put the words of a run into a session: by region, or by its name where the clip is another.
+
+    Returns:
+        What is to be said of words that found no region.
+    """
     same = session.id == choices.clip
     words = {region.label if same else region.name: region for region in choices.regions}
     regions = {}
     for label, region in session.state.regions.items():
         found = words.get(label if same else region.name)
-        regions[label] = replace(region, prompt=found.prompt, source=found.source) if found else region
+        regions[label] = _as_asked(region, found) if found else region
     session.state = replace(session.state, regions=regions)
     session.method, session.prompt = choices.method, choices.prompt
     if same or not session.source_prompt:
         session.source_prompt = choices.source_prompt
+    names = {region.name for region in session.state.regions.values()}
+    lacking = [shorten(region.name) for region in choices.regions if region.name not in names and not same]
+    if not lacking:
+        return "Its words and settings are in the form now."
+    return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
 
 
 def _of(event: gr.EventData, key: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeGuard, get_args, get_type_hints
 
 from regrain.editing.errors import EditingError, RequestError
@@ -10,11 +11,13 @@ from regrain.editing.request.region import is_int
 from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.forms import views
 from regrain.ui.handlers.base import Data, explain
-from regrain.ui.session import mask_edits, mask_models
+from regrain.ui.session import mask_edits, mask_models, region_pictures
+from regrain.ui.session.clip_files import uploaded
 from regrain.ui.session.layers import MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.session.state import MAX_UNDO
 
 MAX_RESHAPE = 64  # pixels
 _FAR = 10**9  # pixels; no clip is so large, and a whole number may be too large for a float
@@ -46,6 +49,7 @@ class Masking:
             "rest": self._add_rest,
             "delete": self._delete,
             "clear": self._clear,
+            "picture": self._picture,
             "find": self._find_by,
             "tracker": self._choose_tracker,
             "look": lambda session, data: None,  # to be given masks
@@ -61,14 +65,14 @@ class Masking:
             session = self.visits.get(page)
             with session.lock:
                 session.check(data.get("id"), data.get("have"))
-                return self._answer(session, data)
+                return self._answer(session, {**data, "page": page})
         except StaleEvent:
             return None, None
         except EditingError as error:
             return views.lost(error.message), None
 
     def _answer(self, session: Session, data: Data) -> tuple[views.View, Session | None]:
-        before = list(session.state.regions)
+        before = self._of_cards(session)
         session.describe(data.get("cards"))  # typed, and not yet sent
         note, alarm = self._do(session, data)
         if is_int(data.get("nonce")):
@@ -81,7 +85,11 @@ class Masking:
         if data.get("act") in ("undo", "redo"):  # the page goes to where something changed
             changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
             view |= {} if session.shown in changed or not changed else {"go": min(changed)}
-        return view, session if before != list(session.state.regions) else None
+        return view, session if before != self._of_cards(session) else None
+
+    def _of_cards(self, session: Session) -> list[tuple[int, str]]:
+        """What the server alone changes of the cards."""
+        return [(label, region.picture) for label, region in session.state.regions.items()]
 
     def _do(self, session: Session, data: Data) -> tuple[str | None, bool]:
         try:
@@ -140,6 +148,29 @@ class Masking:
             raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
         session.commit(session.state.change_region(_label(data), feather=pixels))
 
+    def _picture(self, session: Session, data: Data) -> str | None:
+        label, how = _label(data), data.get("how")
+        session.state.layer(label)
+        if how == "cut":
+            at = data.get("at")
+            if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
+                raise RequestError("point", "It needs two numbers, x and y.")
+            found = region_pictures.cut_out(session, label, (at[0], at[1]), self._folder(data), self.segment)
+            return "Cut out; undo brings the whole picture back." if found else region_pictures.NOTHING
+        if how == "same":
+            region_pictures.share(session, label, _label({"label": data.get("other")}))
+        elif how == "remove":
+            region_pictures.remove(session, label)
+        else:
+            file = uploaded(data)
+            note = region_pictures.take(session, label, file, self._folder(data))
+            return note or "Click the thing in the picture to cut it out."
+        return None
+
+    def _folder(self, data: Data) -> Path:
+        """A folder of the page that stays as long as the page, since undo brings pictures back."""
+        return self.visits.media.new_clip(str(data["page"]))
+
     def _find_by(self, session: Session, data: Data) -> None:
         finder, frame = str(data.get("by")), frame_of(session, data)
         mask_edits.find_by(session, self._target(session, data), frame, finder, self.segment)
@@ -166,9 +197,10 @@ class Masking:
             return label
         return next((free for free in own if not regions[free].prompt.strip()), 0) or session.add_region()
 
-    def _undo(self, session: Session, data: Data) -> None:
+    def _undo(self, session: Session, data: Data) -> str:
         session.stop.set()
         (session.redo if data["act"] == "redo" else session.undo)()
+        return f"Undo ends here: it keeps the last {MAX_UNDO} steps." if session.cut else ""
 
     def _delete(self, session: Session, data: Data) -> None:
         session.stop.set()  # a tracker writes by label, and labels of deleted regions are given again

@@ -14,12 +14,21 @@ import gradio as gr
 from regrain.editing.errors import shorten
 from regrain.editing.models.control_maps import CONTROL_MAPS
 from regrain.editing.models.load import on_shelf
+from regrain.editing.models.loading.hub import MOTION
 from regrain.editing.params.written import KINDS
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
 from regrain.ui.forms.views import View, capital
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
-from regrain.ui.results.model_views import Hub, control_view, gigabytes, hub_view, listing_view, shelf_view
+from regrain.ui.results.model_views import (
+    Hub,
+    addons_view,
+    control_view,
+    gigabytes,
+    hub_view,
+    listing_view,
+    shelf_view,
+)
 from regrain.ui.server.media import data_url
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
@@ -46,13 +55,14 @@ class ModelHandlers(Handlers):
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
 
-    def fetch(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
-        """Fetch a model, with progress; then it can be chosen, and is."""
+    def fetch(self, added: object, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        """Fetch a model or a motion adapter, with progress; then it is chosen, or added."""
         id, page = str(event_data(event).get("id", "")).strip(), page_of(request)
         stop, text = threading.Event(), ""
         self._stopped[page] = stop
         try:
-            with closing(self.hub.fetch(self.hub.describe(id))) as steps:  # type: ignore[type-var]
+            listing = self.hub.describe(id)
+            with closing(self.hub.fetch(listing)) as steps:  # type: ignore[type-var]
                 for done, total in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
                     text = f"{gigabytes(done)} of {gigabytes(total)}"
@@ -65,6 +75,8 @@ class ModelHandlers(Handlers):
         if stop.is_set():
             text = f"Stopped at {text}. Files that were complete are kept."
             yield {self.parts.hub: self._hub("stopped", text)}
+        elif listing.family == MOTION:
+            yield self._add(id, added)
         else:
             yield self._choose(id, "Fetched and chosen.")
 
@@ -84,6 +96,18 @@ class ModelHandlers(Handlers):
         self.catalogue.add_model(id)
         chosen = gr.Dropdown(choices=self.catalogue.model_choices, value=id, visible=True)
         return {self.parts.hub: self._hub("done", text, id=id), self.parts.model: chosen}
+
+    def _add(self, id: str, added: object) -> dict[Any, Any]:
+        """Add a motion adapter, in place of another."""
+        self.catalogue.add_motion(id)
+        before = [str(one) for one in added] if isinstance(added, list) else []
+        kept = [one for one in before if one.partition("@")[0] not in self.catalogue.motions]
+        chosen = [*kept, f"{id}@1"]
+        return {
+            self.parts.hub: self._hub("done", "Fetched and added.", id=id),
+            self.parts.added: chosen,
+            self.parts.addons: addons_view(self.catalogue, chosen),
+        }
 
     def add(self, event: gr.EventData) -> list[str]:
         """LoRA files and motion adapters with their weights, as a request has them."""

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError, RequestError
+from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
 from regrain.ui.forms import run_views, views
-from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, page_of
+from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, event_data, page_of
 from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.results import attention_views, model_views
 from regrain.ui.results.jobs import Begun, Jobs, RunJob, Saved
-from regrain.ui.results.variants import Variant, attempt, plan, remember
+from regrain.ui.results.variants import Variant, attempt, plan, remember, title_of
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.runs import Changes, RunThread, watch
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session import method_choice
-from regrain.ui.session.build_request import whole_masks, with_cuts
+from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Session, StaleEvent
@@ -37,11 +38,18 @@ _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking i
 class RunForm:
     """What the page said when Run was pressed."""
 
-    clip: str  # identity of the clip
+    session: Session  # a copy of the page's, as it was
     variants: object  # how many are wanted
     attempt: object  # what to try, in place of the whole run
     since: int  # the revision of masks that the page has
     fields: FieldValues  # model, LoRA files, seed, parameters
+
+    @property
+    def said(self) -> tuple[object, ...]:
+        """All of it but for the masks."""
+        session = self.session
+        words = session.source_prompt, session.prompt, session.negative_prompt, session.state.regions
+        return *words, session.method, self.variants, self.attempt, self.fields
 
 
 @dataclass(frozen=True)
@@ -53,30 +61,72 @@ class RunHandlers(Handlers):
     turns: RunQueue = field(default_factory=RunQueue)
 
     def begin(self, request: gr.Request, variants: object, words: Any, *fields: object) -> dict[Any, Any]:
-        """Take a place in the queue and begin; the page while it waits."""
+        """Take a place in the queue; the page while it waits, or while the run before goes on."""
         page, given = page_of(request), FieldValues.of(fields)
         try:
             session = self.described(request, words)
             self.catalogue.model(given.model)
+            form = RunForm(copy.copy(session), variants, words.get("attempt"), words["have"], given)
+            self._check_new(session, form)
             turn = self.turns.enter(Visitor(page, address_of(request), away=lambda: self.visits.away(page)))
         except StaleEvent:
             return {self.parts.progress: gr.skip()}
         except EditingError as error:
-            return self.failed(error)
-        run = RunThread(turn)
+            return self._refused(page, error)
         with session.lock:
-            session.run, session.fields = run, fields
-        form = RunForm(session.id, variants, words.get("attempt"), words["have"], given)
-        run.begin(self.work(session, page, form, run))
-        return {
-            self.parts.run: gr.Button(interactive=False),
-            self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(session.method, session.shelf.path),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses)),
-        }
+            before = session.going
+            run = RunThread(turn, form, behind=bool(before))
+            session.runs, session.fields = [*before, run], fields
+        run.begin(self.work(session, page, run))
+        shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
+        if not before:
+            shown[self.parts.progress] = run_views.waiting(session.method, session.shelf.path)
+            shown |= dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses))
+        return shown
+
+    def _check_new(self, session: Session, form: RunForm) -> None:
+        """Refuse what is under way already, as after a double click; masks may be tracked meanwhile."""
+        for run in session.going:
+            same_masks = run.asked.session.state.layers is form.session.state.layers
+            if run.asked.said == form.said and (same_masks or session.tracking):
+                raise ResourceError("queue", "This run is under way already. Change something for another.")
+
+    def _refused(self, page: str, error: EditingError) -> dict[Any, Any]:
+        """An error beside Run, or in the list where a run shows how far it is."""
+        session = self.visits.find(page)
+        if session and session.going:
+            return {self.parts.queue: self._queue(session, error.message)}
+        return self.failed(error)
+
+    def _queue(self, session: Session, note: str = "") -> views.View:
+        """The runs that wait for the one that goes on."""
+        jobs = [
+            {
+                "key": run.key,
+                "title": title_of(run.asked.session.method, run.asked.fields.seed),
+                "text": composed(run.asked.session)[0].text,
+            }
+            for run in session.going[1:]
+        ]
+        return {"jobs": jobs, "note": note, "time": time.time()}  # a note said again is another
+
+    def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        """A run that waits is to change places with the one `by` places after it, or else is not wanted."""
+        if (session := self.visits.find(page_of(request))) is None:
+            return {self.parts.queue: gr.skip()}
+        said, waiting = event_data(event), session.going[1:]
+        keys = [run.key for run in waiting]
+        if said.get("key") in keys:
+            at, by = keys.index(said["key"]), said.get("by")
+            if by not in (-1, 1):
+                waiting[at].stop()
+                session.runs.remove(waiting[at])
+            elif 0 <= at + by < len(keys):
+                waiting[at].turn.swap(waiting[at + by].turn)
+        return {self.parts.queue: self._queue(session)}
 
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """What the run shows that has just begun; nothing if it was refused."""
+        """What the run shows that has just begun; nothing if it was refused, or waits for another."""
         run = self.visits.run_of(page_of(request))
         if run is None or run.watched:
             yield {self.parts.progress: gr.skip()}
@@ -85,13 +135,20 @@ class RunHandlers(Handlers):
             yield changes
 
     async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """What the page's last run shows, from its beginning, if there was one."""
-        page = page_of(request)
-        yield {self.parts.progress: gr.skip()}  # without a word, gradio would empty all that it may change
-        if run := self.visits.run_of(page):
+        """What the page's last run shows, from its beginning, if there was one; then those that wait."""
+        page, progress = page_of(request), self.parts.progress
+        yield {progress: gr.skip()}  # without a word, gradio would empty all that it may change
+        last = None
+        while (run := self.visits.run_of(page)) and run is not last:
             run.watched = True
+            if session := self.visits.find(page):
+                yield {self.parts.queue: self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
+                if last is not run and run.behind and progress in changes:
+                    changes[progress] |= {"asked": True}  # the one before may have been stopped
+                last = run
                 yield changes
+            last = run
 
     def stop(self, request: gr.Request) -> dict[Any, Any]:
         """End the page's run, or take it out of the queue."""
@@ -106,17 +163,23 @@ class RunHandlers(Handlers):
         run.stop(stopped)
         return stopped
 
-    def work(
-        self, session: Session, page: str, form: RunForm, run: RunThread
-    ) -> Generator[Changes, None, None]:
+    def work(self, session: Session, page: str, run: RunThread) -> Generator[Changes, None, None]:
         """A run from first to last; what is not yet tracked is tracked before."""
+        form, refused, variants = run.asked, None, []
         try:
-            yield from self._wait(session, run)
-            if method_choice.uses(session.method).regions != "ignored":
-                yield from self._complete(session, form.since)
-            for variant in self._plan(session, page, form):
-                if session.id == form.clip and not run.skipped:
-                    yield from self._run(session, form.clip, variant, run)
+            try:
+                began = time.monotonic()
+                yield from self._complete(session, form)
+                run.tracking = time.monotonic() - began
+                variants = self._plan(session, page, form)
+            except EditingError as error:
+                refused = error  # said when the turn comes: until then the page may show another run
+            yield from self._wait(form.session, run)
+            if refused:
+                raise refused
+            for variant in variants:
+                if session.id == form.session.id and not run.skipped:
+                    yield from self._run(session, form.session.id, variant, run)
         except EditingError as error:
             yield self.failed(error) | {self.parts.live: None}
         except Exception:
@@ -124,59 +187,59 @@ class RunHandlers(Handlers):
             yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
 
     def _plan(self, session: Session, page: str, form: RunForm) -> list[Variant]:
-        """The runs that were asked for, of the session as it is now; an EditingError if there can be none."""
-        with session.lock:
-            if session.id != form.clip:
-                raise RequestError("clip", "Another clip was opened before the run began. Run again.")
-            request = with_cuts(self.requested(session, form.fields), session)
-            request, opened = attempt(form.attempt, request, session.opened)
-            whole = None if opened.attempt else whole_masks(session.state, request)
-            keep = partial(session.shelf.keep, media=self.media, page=page)
-            values = self.catalogue.values(request.method, request.model, request.params)
-            choices = Choices.of(request, form.clip, session.prompt)
-            wanted = None if opened.attempt else form.variants
-            return plan(RunJob(request, page, opened, whole, keep), wanted, values, choices)
+        """The runs that were asked for; an EditingError if there can be none."""
+        asked = form.session
+        request = with_cuts(self.requested(asked, form.fields), asked)
+        request, opened = attempt(form.attempt, request, asked.opened)
+        whole = None if opened.attempt else whole_masks(asked.state, request)
+        keep = partial(session.shelf.keep, media=self.media, page=page)
+        values = self.catalogue.values(request.method, request.model, request.params)
+        choices = Choices.of(request, asked.id, asked.prompt)
+        wanted = None if opened.attempt else form.variants
+        return plan(RunJob(request, page, opened, whole, keep), wanted, values, choices)
 
-    def _wait(self, session: Session, run: RunThread) -> Iterator[Changes]:
+    def _wait(self, asked: Session, run: RunThread) -> Iterator[Changes]:
         """Say how many runs come before this one, until its turn."""
         last = None
         while not run.turn.wait(_WAIT):
-            shown = run_views.waiting(session.method, session.shelf.path, *run.turn.before())
+            shown = run_views.waiting(asked.method, asked.shelf.path, *run.turn.before())
             yield {self.parts.progress: gr.skip() if shown == last else shown}
             last = shown
 
     def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
         """The page after a run, however it ended: its own tracking may have been stopped with it."""
-        run, buttons = self.visits.run_of(page_of(request)), {}
+        run, shown = self.visits.run_of(page_of(request)), {}
         if run is None or run.over:  # else the next has begun meanwhile
-            buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
+            shown = self.buttons(False) | {self.parts.queue: None}
         try:
             session = self.described(request, words)
         except EditingError:
-            return buttons | {self.parts.canvas: gr.skip()}
+            return shown | {self.parts.canvas: gr.skip()}
         with session.lock:
-            return buttons | {self.parts.canvas: views.canvas(session, words["have"])}
+            return shown | {self.parts.canvas: views.canvas(session, words["have"])}
 
-    def _complete(self, session: Session, since: int) -> Iterator[Changes]:
+    def _complete(self, session: Session, form: RunForm) -> Iterator[Changes]:
         """Track the regions that were never followed to the end; a RequestError if that is stopped."""
-        while session.tracking:  # begun by hand; the run waits for it
+        asked, since = form.session, form.since
+        ignored = method_choice.uses(asked.method).regions == "ignored"
+        if ignored or not asked.state.to_track(only_untracked=True):
+            return
+        while session.tracking:  # begun by hand, or by the run before
             yield {self.parts.progress: gr.skip()}
             time.sleep(_WAIT)
         with session.lock:
             labels, identity = session.state.to_track(only_untracked=True), session.id
-        if not labels:
-            return
         # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
-        with closing(self.tracking.follow(session, labels)) as steps:
+        with closing(self.tracking.follow(session, labels)) if labels else nullcontext([]) as steps:
             for step in steps:
                 if step and (shown := look(session, identity, since)):
                     yield {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
                 else:
                     yield {self.parts.progress: gr.skip()}
         with session.lock:
-            partial = session.id == identity and session.state.to_track(only_untracked=True)
-        if partial:
-            raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
+            if session.id == identity and session.state.to_track(only_untracked=True):
+                raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
+            asked.state = session.state.keep_words(asked.state)
         if shown := look(session, identity, since):
             yield {self.parts.canvas: shown}
 
@@ -186,7 +249,7 @@ class RunHandlers(Handlers):
         opened, losses = job.opened or session.opened, model_views.LossCurve()
         part = f"variant {variant.number} of {variant.total}" if variant.total > 1 else ""
         progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
-        started = variant.number > 1
+        started = variant.number > 1 or run.behind
         with closing(in_thread(lambda: self.jobs.run(job))) as items:
             for item in items:
                 if session.id != identity:  # nobody waits for this one
@@ -225,6 +288,6 @@ class RunHandlers(Handlers):
             self.parts.history: session.history.view(),
             self.parts.player: shown["player"],
             self.parts.result: shown["result"],
-            self.parts.progress: run_views.done(saved.finished.report, run.skipped),
+            self.parts.progress: run_views.done(saved.finished.report, run.tracking, run.skipped),
             self.parts.live: None,
         }

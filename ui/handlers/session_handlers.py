@@ -62,13 +62,12 @@ class SessionHandlers:
         with suppress(EditingError):  # of another clip
             self.masks.described(request, event_data(event).get("typed"))
         model, *_ = session.fields or (BUILT_IN_MODEL,)
-        running = session.run is not None and not session.run.over
         with session.lock:
             shown = self.masks.opened(session, _NOTE, model, session.opened.name)
             shown[p.cards] |= {"anew": time.time()}
         shown[p.history] = session.history.view()
-        if running:  # else left alone: Run may have been pressed meanwhile
-            shown |= {p.run: gr.Button(interactive=False), p.stop: gr.Button(visible=True)}
+        if session.going:  # else left alone: Run may have been pressed meanwhile
+            shown |= self.masks.buttons(True)
         return shown
 
     def refill(self, request: gr.Request) -> dict[Any, Any]:

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -37,8 +37,8 @@ _NO_KEY = "There is nothing to track yet. Click an object, or correct a mask."
 _FITS, _CLEAR = 1.0, 1.4  # of clusters: true names fit 1.4 to 2.4 in drawn clips, wrong ones up to 1.37
 _NO_MATCH = "No object matches the words in “The clip shows”. Click one instead."
 _NAMED = 3  # regions whose lost stretches are named
-_PAUSE = 0.3  # seconds between two looks at a long clip that is tracked
-_SHORT = 32  # frames of a clip that is shown with every frame that is tracked
+_PAUSE, _GLANCE = 0.3, 0.05  # seconds between two looks at a long and at a short clip that is tracked
+_SHORT = 32  # frames
 _tracking = threading.Lock()
 
 
@@ -71,13 +71,21 @@ class Tracking:
             session = self.visits.get(page)
             with session.lock:
                 session.check(data.get("id"), data.get("have"))
-                if session.tracking:
+                if session.tracking < 0 or (data.get("again") and not session.tracking):
                     return
                 identity, since, layers = session.id, data["have"], session.state.layers
                 session.shown = frame_shown(session, data)
                 drawn = [label for label, layer in layers.items() if layer.drawn]
                 labels = session.state.to_track() or drawn
-                nothing = None if labels else views.canvas(session, since, _NO_KEY, frame=session.shown)
+                nothing = None
+                if session.tracking:  # watched again, after a reload
+                    pass
+                elif labels:
+                    session.tracking = labels[0]
+                    # In a thread of its own: it goes on while nobody watches
+                    threading.Thread(target=self._drain, args=(session, labels), daemon=True).start()
+                else:
+                    nothing = views.canvas(session, since, _NO_KEY, frame=session.shown)
         except StaleEvent:
             return
         except EditingError as error:
@@ -86,32 +94,27 @@ class Tracking:
         if nothing:  # handed out without the lock: what comes back may come in another thread
             yield nothing
             return
-        yield from self._track(session, identity, since, labels)
+        yield from _watch(session, identity, since)
 
-    def _track(
-        self, session: Session, identity: str, since: int, labels: list[int]
-    ) -> Iterator[views.View | None]:
-        try:
-            with closing(self.follow(session, labels)) as steps:
-                for step in _paced(steps):
-                    yield look(session, identity, since) if step else None
-            note, alarm = _unsure(session, labels), False
-        except Exception as error:
-            note, alarm = explain(error, "tracking failed", with_field=True), True
-        note = "Tracking stopped." if session.stop.is_set() else note
-        yield look(session, identity, since, note, alarm)
+    def _drain(self, session: Session, labels: list[int]) -> None:
+        with suppress(Exception):  # said by who watches
+            for _ in self.follow(session, labels):
+                pass
 
     def follow(self, session: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
         """Track regions together in a thread; ends early once the session's `stop` is set."""
         with session.lock:
             session.stop = stop = threading.Event()
-            session.tracking = labels[0]
+            session.tracking, session.tracked, session.trouble = labels[0], tuple(labels), None
         finished = False
         try:
             with closing(in_thread(lambda: self._follow(session, labels, stop), turn=_tracking)) as steps:
                 # A stop is noticed at once: the tracker may be long over its frame.
                 yield from takewhile(lambda _: not stop.is_set(), steps)
             finished = not stop.is_set()
+        except Exception as error:
+            session.trouble = error
+            raise
         finally:
             with session.lock:
                 if session.stop is stop:
@@ -137,7 +140,7 @@ class Tracking:
             if not _take_frame(session, taken, stop, *tracked):
                 return
             left = (time.monotonic() - began) / done * (total - done)
-            session.followed = done, total, round(left, 1)
+            session.followed = done, total, round(left, 1), tracked[0]
             yield Followed(what, done, total)
 
     def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
@@ -155,7 +158,7 @@ class Tracking:
                 return
             session.stop = stop = threading.Event()
             identity, session.tracking = session.id, -1
-        note, alarm = "", False
+        note, alarm, field = "", False, ""
         try:
             with closing(self._search(session, model, stop, identity)) as steps:
                 for message in steps:
@@ -163,11 +166,13 @@ class Tracking:
                     yield look(session, identity, since, message) if message else None
         except Exception as error:
             note, alarm = explain(error, "looking for objects failed", with_field=True), True
+            field = getattr(error, "field", "")
         finally:
             with session.lock:
                 if session.stop is stop:
                     _end(session)
-        yield look(session, identity, since, note, alarm)
+        if shown := look(session, identity, since, note, alarm):
+            yield shown | {"field": field}
 
     def _search(
         self, session: Session, model: str, stop: threading.Event, identity: str
@@ -199,17 +204,24 @@ def look(
     with session.lock:
         if session.id != identity:
             return None
-        return views.canvas(session, since, note, alarm, session.shown)
+        frame = session.followed[-1] if session.followed else session.shown
+        return views.canvas(session, since, note, alarm, frame)
 
 
-def _paced(steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
-    """Leave steps out where a long clip goes by faster than pages can follow."""
-    shown = 0.0
-    for step in steps:
-        now = time.monotonic()
-        if step is None or step.total <= _SHORT or now - shown >= _PAUSE:
-            shown = now if step else shown
-            yield step
+def _watch(session: Session, identity: str, since: int) -> Iterator[views.View | None]:
+    """The canvas of a session while regions are tracked, and what is said at the end."""
+    shown = None
+    while session.tracking and session.id == identity:
+        done = session.followed
+        yield look(session, identity, since) if done != shown else None
+        shown = done
+        time.sleep(_PAUSE if len(session.opened.frames) > _SHORT else _GLANCE)
+    note, alarm = _unsure(session), False
+    if session.trouble:
+        note, alarm = explain(session.trouble, "tracking failed", with_field=True), True
+    elif session.stop.is_set():
+        note = "Tracking stopped. Correct the mask here, then track again."
+    yield look(session, identity, since, note, alarm)
 
 
 def _usual_area(state: State, label: int) -> float:
@@ -282,12 +294,12 @@ def uncertain(state: State, label: int) -> list[UncertainSpan]:
     return doubts({**layer.score, **dict.fromkeys(layer.drawn, 1.0)}, state.shape[0])
 
 
-def _unsure(session: Session, labels: list[int]) -> str:
+def _unsure(session: Session) -> str:
     """Where to look next: all stretches on which a mask was lost or doubtful."""
     state = session.state
     stretches = [
         f"“{state.regions[label].name}”: {words}"
-        for label in labels
+        for label in session.tracked
         if label in state.regions and (words := in_words(uncertain(state, label), first=1))
     ]
     if not stretches:

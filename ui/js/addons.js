@@ -1,8 +1,9 @@
-// LoRA files and a motion adapter added to the model, each with a weight.
+// LoRA files, a motion and a picture adapter added to the model, with their weights.
 import { button, iconButton, make, slider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
+const SEEING = "pictures/"; // pictures have weights of their own
 
 const makeRow = ({ name, weight }, deck) => {
   const said = make("span", "rg-weight", String(weight));
@@ -14,19 +15,21 @@ const makeRow = ({ name, weight }, deck) => {
     "div",
     "rg-addon",
     make("span", "rg-addon-name", name),
-    slider(0, 2, 0.05, weight, { ariaLabel: "Weight of " + name, oninput }),
-    said,
+    ...(name.startsWith(SEEING)
+      ? []
+      : [slider(0, 2, 0.05, weight, { ariaLabel: "Weight of " + name, oninput }), said]),
     iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null)),
   );
 };
 
 export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
-    pick = make("select", { ariaLabel: "LoRA file or motion adapter" }),
+    pick = make("select", { ariaLabel: "LoRA file, motion or picture adapter" }),
     deck = { chosen: [], timer: 0 };
+  const known = () => ["loras", "motions", "pictures"].flatMap((kind) => props.value?.[kind] ?? []);
   const send = () => trigger("choose", { added: deck.chosen });
-  const draw = (known) => {
-    const free = known.filter((name) => !deck.chosen.some((one) => one.name === name));
+  const draw = () => {
+    const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
     list.replaceChildren(...deck.chosen.map((one) => makeRow(one, deck)));
     pick.replaceChildren(...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
@@ -37,21 +40,22 @@ export function mount(element, props, trigger, watch) {
       .filter((one) => one.weight !== null);
     clearTimeout(deck.timer);
     deck.timer = setTimeout(send, PAUSE);
-    if (weight === null) draw(props.value?.known ?? []);
+    if (weight === null) draw();
   };
   const add = button("rg-tool", "Add", () => {
-    // Of motion adapters only one.
-    const moves = (name) => name.startsWith("motion/");
-    if (moves(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !moves(name));
+    for (const kind of ["motions", "pictures"]) {
+      const known = props.value?.[kind] ?? []; // of which only one is used
+      if (known.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !known.includes(name));
+    }
     deck.chosen.push({ name: pick.value, weight: 1 });
-    draw(props.value?.known ?? []);
+    draw();
     send();
   });
   const row = make("div", "rg-addon", pick, add);
   element.replaceChildren(list, row);
   follow(props, watch, (value) => {
-    element.hidden = !value?.known.length;
+    element.hidden = !known().length;
     deck.chosen = (value?.chosen ?? []).map((one) => ({ ...one }));
-    draw(value?.known ?? []);
+    draw();
   });
 }

@@ -10,7 +10,7 @@ import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
 import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
-import { makeAsk, makeLook, makeNote, makeTrack, release } from "./canvas/talk.js";
+import { goAlong, makeAsk, makeLook, makeNote, makeTrack, release } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
 import { makeTrim } from "./canvas/trim.js";
@@ -130,7 +130,7 @@ const askForCuts = (editor, trigger) => {
   }, SCAN_AFTER);
 };
 
-const openClip = ({ editor, surface, line }, { id, clip }) => {
+const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
   editor.play(false);
   for (const bitmap of [...editor.bitmaps, ...editor.thumbs]) bitmap?.close();
   Object.assign(editor, { id, clip, ...newContent() });
@@ -145,7 +145,7 @@ const openClip = ({ editor, surface, line }, { id, clip }) => {
   surface.fit();
   hub.clip = clip;
   hub.tell("clip", clip);
-  showStage(clip.made ? "edit" : "masks");
+  showStage(clip.made && !tracking ? "edit" : "masks");
 };
 
 // With all that stands around it; a clip of one's own is brought into view where columns are stacked.
@@ -177,6 +177,7 @@ const showView = (parts, value, trigger) => {
   }
   if (fresh) {
     askForCuts(editor, trigger);
+    if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, again: true });
     requestAnimationFrame(() => settleStage(parts));
   }
   editor.looking = 0;
@@ -188,7 +189,9 @@ const showView = (parts, value, trigger) => {
   if (active !== hub.active) hub.tell("choose", active);
   release(editor, value, before.length);
   if (value.note !== null) editor.say(value.note, value.alarm);
+  if (value.field) hub.tell("wrong", value);
   if (value.go !== undefined) editor.go(value.go);
+  goAlong(editor);
   editor.refresh();
   line.draw();
   hub.tell("masks");

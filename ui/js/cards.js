@@ -9,7 +9,17 @@ const PAUSE = 180; // milliseconds without a letter until the prompt is composed
 const FIND = "Find the objects named in “The clip shows”, without a click";
 const EMPTY = "No regions yet. Click a thing in the frame.";
 const REST = "Everything that no other region covers, such as the background";
-const OF_REGION = ["label", "name", "color", "source", "prompt", "negative", "margin", "strength"];
+const OF_REGION = [
+  "label",
+  "name",
+  "color",
+  "source",
+  "prompt",
+  "negative",
+  "margin",
+  "strength",
+  "picture_scale",
+];
 
 const makeHead = (deck) => {
   const find = iconButton("rg-tool", "find", FIND, () => deck.find(), "Find", { id: "rg-find" });
@@ -52,7 +62,8 @@ const addSaying = (deck, props, trigger) => {
     clearTimeout(timer);
     timer = setTimeout(() => trigger("prompts", {}), PAUSE);
   };
-  deck.act = (name, label = hub.active) => hub.tell("act", { act: name, label, cards: read() });
+  deck.act = (name, label = hub.active, more = {}) =>
+    hub.tell("act", { act: name, label, cards: read(), ...more });
   // Triggered on this component: its value holds the words the search goes by.
   deck.find = () => {
     deck.keep();
@@ -95,6 +106,7 @@ const addArranging = (deck, column, empty) => {
 // Which regions there are; known cards keep what was typed, newer than what the server echoes.
 const takeRegions = (deck, regions) => {
   const labels = regions.map((region) => region.label);
+  for (const { label, picture } of regions) deck.cards.get(label)?.show(picture);
   const same = labels.join() === hub.regions.map((region) => region.label).join();
   if (!deck.fresh && same && labels.every((label) => deck.cards.has(label))) return;
   for (const label of [...deck.cards.keys()]) {
@@ -118,6 +130,7 @@ const addTaking = (deck, root, column, { add, rest }) => {
     deck.taken = text;
     root.hidden = !value;
     if (!value) return;
+    hub.seeing = value.seeing ?? hub.seeing;
     add.disabled = Boolean(value.full);
     deck.rest = hub.rest = value.rest ?? 0;
     rest.hidden = Boolean(deck.rest);
@@ -182,6 +195,7 @@ export function mount(element, props, trigger, watch) {
   hub.on("attempt", () => deck.keep());
   hub.on("choose", () => markActive(deck));
   hub.on("masks", () => showMasks(deck, props));
+  hub.on("regions", () => deck.cards.forEach(({ draw }) => draw()));
   settleHere();
   deck.take(props.value);
   watch("value", () => deck.take(props.value));

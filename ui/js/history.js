@@ -49,7 +49,7 @@ const makeBar = ({ key }, trigger) => {
 const noteOf = (value, { a, b }) => {
   if (a && b) return "A and B play above. Choose a picture to see one result with its figures.";
   if (a || b) return `Now press ${a ? "B" : "A"} on another result.`;
-  return value.runs.length > 1 ? PICK : "";
+  return value.note || (value.runs.length > 1 ? PICK : "");
 };
 
 // The results of this page, the newest first.

@@ -48,7 +48,7 @@ export function mount(element, props, trigger, watch) {
     player = build(value, player?.mode ?? "side");
     element.replaceChildren(player.root);
     keepUp(player);
-    if (player.empty || value.unfinished) return; // whoever looks at the masks stays there
+    if (player.empty || value.unfinished || hub.editor?.tracking > 0) return; // whoever looks at the masks stays there
     showStage("edit");
     if (!value.note && matchMedia("(max-width: 900px)").matches)
       player.root.scrollIntoView({ behavior: mayMove() ? "smooth" : "auto", block: "center" });

@@ -1,5 +1,5 @@
-import { make, setCount } from "./shared/dom.js";
-import { follow, showStage } from "./shared/hub.js";
+import { inOrder, make, setCount } from "./shared/dom.js";
+import { follow, hub, showStage } from "./shared/hub.js";
 import { clearWrong, markWrong } from "./shared/wrong.js";
 
 const bar = () => make("div", "rg-step", make("i"), make("span"));
@@ -27,7 +27,7 @@ const drawWindows = (node, windows) => {
 const drawLine = (line, value) => {
   const failed = value.state === "error";
   line.role = failed ? "alert" : "status";
-  const said = [make("strong", {}, value.text), make("span", "rg-detail", value.detail)];
+  const said = [make("strong", {}, inOrder(value.text)), make("span", "rg-detail", value.detail)];
   line.replaceChildren(...(failed ? said.reverse() : said));
 };
 
@@ -50,6 +50,7 @@ export function mount(element, props, trigger, watch) {
   windows.classList.add("rg-windows");
   windows.ariaHidden = true;
   element.replaceChildren(root);
+  hub.on("wrong", ({ field, note }) => markWrong(field, note)); // said elsewhere
   let begun = false,
     stopped = false;
   follow(props, watch, (value) => {

@@ -139,7 +139,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
         if name == "control":
             helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
     return [
-        p.hub.fetch(models.fetch, None, [p.hub, p.model], concurrency_limit=1, **QUIET),
+        p.hub.fetch(models.fetch, p.added, [p.hub, p.model, p.added, p.addons], concurrency_limit=1, **QUIET),
         p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
         p.addons.choose(models.add, None, p.added, **QUIET),
     ]
@@ -160,10 +160,10 @@ def _wire_runs(runs: RunHandlers, checking: CheckHandlers, restored: Dependency)
     p = runs.parts
     given = [p.cards, *p.fields]
     permitted = p.run.click(checking.permit, given, [p.progress, p.checks], **FREE)
-    waiting = [p.run, p.stop, p.progress, p.live, p.result, p.losses]
+    waiting = [p.run, p.stop, p.queue, p.progress, p.live, p.result, p.losses]
     began = permitted.success(runs.begin, [p.variants, *given], waiting, **FREE)
-    shown = [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.adapters]
-    ready = (runs.ready, p.cards, [p.run, p.stop, p.canvas])
+    shown = [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.queue, p.adapters]
+    ready = (runs.ready, p.cards, [p.run, p.stop, p.queue, p.canvas])
     began.failure(*ready, **FREE)
     ended = []
     for listen, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
@@ -172,6 +172,7 @@ def _wire_runs(runs: RunHandlers, checking: CheckHandlers, restored: Dependency)
         ended.append(watched.then(*ready, **FREE))
         watched.failure(*ready, **FREE)
     p.stop.click(runs.stop, None, p.progress, **FREE)
+    p.queue.arrange(runs.arrange, None, p.queue, **MANY)
     return ended
 
 

@@ -88,9 +88,10 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
+    cards = views.cards(start, bool(catalogue.pictures)) if start else None
     shown: dict[str, Any] = {
         "notice": view("notice", elem_id="notice"),
-        "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
+        "cards": view("cards", cards, elem_id="cards"),
         **_make_choices(catalogue, chosen, hub),
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
@@ -112,6 +113,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
         shown["tries"] = view("tries", elem_id="tries")
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
+        shown["queue"] = view("queue", elem_id="queue")
     return shown
 
 
@@ -133,19 +135,22 @@ def _add_settings(
     start: Session | None,
 ) -> dict[str, Any]:
     asked = start.opened.request if start else None
-    added = [*asked.loras, *filter(None, [asked.motion])] if asked else []
+    added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])] if asked else []
     seed = asked.seed if asked else 0
     help, shelf = {"control": control_view(catalogue.controls)}, start.shelf if start else AdapterList()
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         shown = {
             "added": gr.State(added),
-            "addons": view("addons", addons_view(catalogue.addons, added), elem_id="addons"),
+            "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
             "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
             "controls": settings.make_first_fields(usual, chosen),
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
             "variants": view("variants", {"count": 1}, elem_id="variants"),
         }
-        return shown | {"controls": shown["controls"] | settings.make_fields(usual, chosen, help)}
+        return shown | {
+            "controls": shown["controls"]
+            | settings.make_fields(usual, chosen, help, bool(catalogue.pictures))
+        }
 
 
 def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import PICTURE, RegionAttention
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.pictures import heat, washed
@@ -60,6 +60,10 @@ def _by_regions(request: EditRequest) -> bool:
 def _caption(name: str, request: EditRequest) -> str:
     """What a map of attention shows: a region's words, a word of the prompt, or a chosen pixel's view."""
     words = {region.name: region.prompt or region.source or region.name for region in request.regions}
+    if name == PICTURE:
+        return "Share of the picture"
+    if name.startswith(f"{PICTURE} of "):
+        return f"Share of the picture of “{name.removeprefix(f'{PICTURE} of ')}”"
     if _by_regions(request) and name not in words:
         return f"Attention of the pixel in {name}"
     return f"Attention on “{words.get(name, name)}”"
@@ -141,6 +145,7 @@ def areas(outcome: EditResult) -> View | None:
 def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[str, int]]:
     """Colour and label of each heat map: its region's; for a word of the prompt, the next that is free."""
     colors = {region.name: (region.color, region.label) for region in regions}
+    colors |= {f"{PICTURE} of {name}": color for name, color in colors.items()}
     label = max((region.label for region in regions), default=0)
     for name in names:
         if name not in colors:

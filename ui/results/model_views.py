@@ -47,6 +47,14 @@ class Hub(Protocol):
         ...
 
 
+class Known(Protocol):
+    """What may be added to a model; see `Catalogue`."""
+
+    loras: list[str]
+    motions: list[str]
+    pictures: list[str]
+
+
 def hub_view(hub: Hub) -> View | None:
     """How a real model is chosen; None where none may be."""
     if hub.allowed() == ():
@@ -80,7 +88,7 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
-def addons_view(known: Sequence[str], chosen: Sequence[str]) -> View:
+def addons_view(known: Known, chosen: Sequence[str]) -> View:
     """LoRA files and motion adapters to choose from, and the chosen ones with their weights."""
     specs = []
     for text in chosen:
@@ -89,7 +97,8 @@ def addons_view(known: Sequence[str], chosen: Sequence[str]) -> View:
         except ModelError:  # the run says so
             continue
         specs.append({"name": spec.model, "weight": spec.weight})
-    return {"known": [*known], "chosen": specs}
+    kinds = {"loras": known.loras, "motions": known.motions, "pictures": known.pictures}
+    return {name: [*names] for name, names in kinds.items()} | {"chosen": specs}
 
 
 def control_view(models: Sequence[str], text: str = "", picture: str = "") -> View:

@@ -96,6 +96,12 @@ def plan(job: RunJob, wanted: object, values: Mapping[str, Any], choices: Choice
     ]
 
 
+def title_of(method: str, seed: object) -> str:
+    """What a run is called in lists: its method and, where it matters, its seed."""
+    title = METHODS[method].title
+    return title if uses(method).seed == "never" else f"{title}, seed {str(seed)[:20]}"
+
+
 def remember(
     history: History, saved: Saved, variant: Variant, opened: ClipSession, media: Media
 ) -> dict[str, View]:
@@ -118,15 +124,13 @@ def remember(
         "player": player,
         "result": result_views.result(outcome, report, asked, files, stem, key),
     }
-    title, text = METHODS[asked.method].title, str(report.get("prompt_used", ""))
-    if uses(asked.method).seed != "never":
-        title += f", seed {asked.seed}"
+    title, text = title_of(asked.method, asked.seed), str(report.get("prompt_used", ""))
     picture = data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80)
     title += ", try" if opened.attempt else ""
     frames, steps = len(asked.clip), report.get("params", {}).get("steps", {}).get("value")
     parts = [f"{frames} frame{'s' if frames > 1 else ''}", *([f"{steps} steps"] if steps else [])]
     facts = ", ".join([*parts, duration(sum(report.get("seconds", {}).values()))])
-    run = PastRun(key, saved.folder, stem, title, facts, text, picture, variant.choices)
+    run = PastRun(key, saved.folder, stem, opened.title, title, facts, text, picture, variant.choices)
     run.write(shown)
     for old in history.add(run):
         media.drop(old.folder)

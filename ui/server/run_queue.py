@@ -14,6 +14,7 @@ from regrain.editing.recipe.events import Progress
 MAX_WAITING = 64  # runs of all visitors, the one that runs included
 PER_ADDRESS = 24  # of one network address: a class shares one
 PER_PROGRAM = 3  # of programs at one address: one runs, two wait
+PER_PAGE = 6
 GONE = 30.0  # seconds after which a visitor who is away makes room for others
 _REMEMBERED = 8  # runs whose mean length predicts the next
 
@@ -24,7 +25,7 @@ class Visitor:
 
     name: str  # the page's, or that of all programs at an address
     address: str  # network address
-    most: int = 1  # runs this visitor may have at a time, waiting ones included
+    most: int = PER_PAGE  # runs this visitor may have at a time, waiting ones included
     away: Callable[[], float] = lambda: 0.0  # for how many seconds
 
     @property
@@ -59,7 +60,10 @@ class RunQueue:
             there = [turn for turn in (*self._waiting, self._running) if turn and not turn.ending]
             own = sum(turn.visitor.name == visitor.name for turn in there)
             if own >= visitor.most:
-                raise ResourceError("queue", _too_many_own(visitor.most))
+                said = (
+                    f"You already have {own} runs in progress or waiting. Wait until one ends, or remove one."
+                )
+                raise ResourceError("queue", said)
             if sum(turn.visitor.address == visitor.address for turn in there) >= PER_ADDRESS:
                 raise ResourceError("queue", "Too many runs from your network are waiting. Try again later.")
             if len(there) >= MAX_WAITING:
@@ -131,6 +135,12 @@ class Ticket:
         if isinstance(event, Progress) and event.stage == "editing" and event.seconds_left is not None:
             self.ends = self._queue._clock() + event.seconds_left
 
+    def swap(self, other: Ticket) -> None:
+        """Change places with another of the same visitor, if both still wait."""
+        with self._queue.changed:
+            if {self, other} <= {*self._queue._waiting}:
+                self.start, other.start = other.start, self.start
+
     def stop(self) -> None:
         """Free a waiting place at once; a run that has the turn gives it back when its step ends."""
         self.ending = True
@@ -144,15 +154,12 @@ class Ticket:
         with queue.changed:
             if self in queue._waiting:
                 queue._waiting.remove(self)
-                queue._next[self.visitor.name] = self.start
+                name = self.visitor.name
+                for later in (turn for turn in queue._waiting if turn.visitor.name == name):
+                    later.start -= later.start > self.start
+                queue._next[name] = max(queue._next.get(name, 0) - 1, 0)
             elif queue._running is self:
                 queue._running = None
                 if finished:
                     queue._seconds.append(queue._clock() - queue._started)
             queue.changed.notify_all()
-
-
-def _too_many_own(most: int) -> str:
-    if most == 1:
-        return "This page already has a run. Wait for it, or stop it first."
-    return f"You already have {most} runs in progress or waiting. Wait until one ends."

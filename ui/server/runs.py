@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import closing
@@ -21,10 +22,15 @@ _GLANCE = 0.1  # seconds between looks of a page that watches
 
 
 class RunThread:
-    """One run of a page, in a thread of its own; its place in the queue is given back when it ends."""
+    """One run of a page, in a thread of its own; its place in the queue is given back when it ends.
 
-    def __init__(self, turn: Ticket) -> None:
+    `asked` is what it was asked; `behind`, whether it began to wait for another of its page.
+    """
+
+    def __init__(self, turn: Ticket, asked: Any = None, behind: bool = False) -> None:
         self.turn, self.over, self.watched = turn, False, False
+        self.tracking = 0.0  # seconds before it
+        self.asked, self.behind, self.key = asked, behind, secrets.token_hex(8)
         # Ends the present stage alone, if what was edited is then kept; whether that was asked for
         self.skip: Callable[[], None] | None = None
         self.skipped = False

@@ -31,10 +31,11 @@ def composed(session: Session) -> tuple[Composed, ...]:
 
 
 class Added(NamedTuple):
-    """What is added to a model: LoRA files and a motion adapter, as in `EditRequest`."""
+    """What is added to a model: LoRA files, a motion and a picture adapter, as in `EditRequest`."""
 
     loras: tuple[str, ...]
     motion: str
+    picture_adapter: str = ""
 
 
 def build_request(
@@ -79,6 +80,7 @@ def build_request(
         model=model,
         loras=added.loras if added else (),
         motion=added.motion if added else "",
+        picture_adapter=added.picture_adapter if added and any(r.picture for r in regions) else "",
         adapter=session.shelf.path,
         seed=seed,  # type: ignore[arg-type]  # checked there
     )
@@ -132,7 +134,7 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     if uses(method).regions != "needed":
         first, *more = (line.strip() for line in session.prompt.split("\n"))
         more = [line for line in more if line]
-        words = any(region.prompt.strip() for region in session.state.regions.values())
+        words = any(region.prompt.strip() or region.picture for region in session.state.regions.values())
         composes = words and uses(method).regions == "taken"
         return tuple(more) if more and not (first or composes) else (first, *more)
     base = session.opened.request
@@ -171,7 +173,7 @@ def _regions(session: Session, method: str) -> list[Region]:
     if uses(method).regions == "ignored":
         return []
     known = session.state.regions.values()
-    return [r for r in known if r.prompt.strip() or _has_mask(session, r.label)]
+    return [r for r in known if r.prompt.strip() or r.picture or _has_mask(session, r.label)]
 
 
 def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:

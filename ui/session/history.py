@@ -28,6 +28,7 @@ class Choices:
     model: str
     loras: tuple[str, ...]
     motion: str
+    picture_adapter: str
     adapter: str
     seed: int
     source_prompt: str
@@ -49,6 +50,7 @@ class PastRun:
     key: str  # names it on the page
     folder: Path  # holds its files
     stem: str  # how names of its downloads begin
+    clip: str  # title of the clip
     title: str  # method and, where it matters, seed
     facts: str  # steps and time
     text: str  # the prompt that was used
@@ -127,11 +129,11 @@ class History:
                 self.shown = ()
         return run
 
-    def view(self) -> View:
-        """What the page shows of it."""
+    def view(self, note: str = "") -> View:
+        """What the page shows of it, with a note."""
         parts = ("key", "title", "facts", "text", "picture")
         runs = [{part: getattr(run, part) for part in parts} for run in self.runs]
-        return {"shown": list(self.shown), "runs": runs}
+        return {"shown": list(self.shown), "runs": runs, "note": note}
 
 
 def gone() -> RequestError:
@@ -146,11 +148,17 @@ def compare(first: PastRun, second: PastRun) -> View:
         RequestError: The files of one are gone.
     """
     one, other = first.read()["player"], second.read()["player"]
-    names = [f"{letter}: {run.title}" for letter, run in zip("AB", (first, second), strict=True)]
+    runs = {"A": first, "B": second}
+    names = [f"{letter}: {run.title}" for letter, run in runs.items()]
+    if first.clip != second.clip:
+        names = [f"{name}, {run.clip}" for name, run in zip(names, runs.values(), strict=True)]
+    frames = min(one["frames"], other["frames"])
+    shorter = f"The first {frames} frames play: one of the two has no more."
     return one | {
         "source": one["edits"][0]["path"],
         "edits": [{"prompt": "", "path": other["edits"][0]["path"]}],
         "reconstruction": None,
-        "frames": min(one["frames"], other["frames"]),
+        "frames": frames,
         "names": names,
+        "note": "" if one["frames"] == other["frames"] else shorter,
     }

@@ -51,7 +51,7 @@ class Session:
         self.refused = False  # the last run did not begin, and the page still says why
         self.saved: Path | None = None  # folders of the last project and masks that were downloaded
         self.exported: Path | None = None
-        self.run: RunThread | None = None  # the last one on this clip
+        self.runs: list[RunThread] = []  # on this clip, but for those that ended before the last
         self.shelf, self.history = AdapterList(), History()
         self.id, self._past = "", set[str]()
         self.open(opened, "")
@@ -61,10 +61,13 @@ class Session:
         self.end()
         if self.id != identity:
             self._past.add(self.id)
-        self.run = None
+        self.runs = []
         self.fields: tuple[object, ...] = ()  # values of the page's fields, once it has sent them
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
-        self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
+        # Frames tracked, of how many, seconds left, and the last of them
+        self.followed: tuple[int, int, float, int] | None = None
+        self.tracked: tuple[int, ...] = ()  # labels that are tracked, or were last
+        self.trouble: Exception | None = None  # what ended that early
         self.shown = 0  # frame that the page showed last
         self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
@@ -91,10 +94,20 @@ class Session:
         vars(self).update(same)
 
     def end(self) -> None:
-        """Stop what goes on: tracking, a run."""
+        """Stop what goes on: tracking, runs."""
         self.stop.set()
-        if self.run:
-            self.run.stop()
+        for run in reversed(self.going):
+            run.stop()
+
+    @property
+    def going(self) -> list[RunThread]:
+        """The run that goes on, and those that wait, in their order."""
+        return sorted((run for run in self.runs if not run.over), key=lambda run: run.turn.start)
+
+    @property
+    def run(self) -> RunThread | None:
+        """The run that goes on, or else the last one on this clip."""
+        return next(iter(self.going), max(self.runs, key=lambda run: run.turn.start, default=None))
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.
@@ -210,6 +223,11 @@ class Session:
     def can(self) -> dict[str, bool]:
         """Whether there is something to undo and to redo."""
         return {"undo": bool(self._undo.past), "redo": bool(self._undo.future)}
+
+    @property
+    def cut(self) -> bool:
+        """Whether undo has come to its end, though more was done."""
+        return self._undo.cut and not self._undo.past
 
     def _restore(self, state: State) -> None:
         self.state, before = state.keep_words(self.state), self.state

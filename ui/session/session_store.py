@@ -58,7 +58,7 @@ class SessionStore:
         ended: Callable[[str], object] = lambda connection: None,
     ) -> None:
         self._grace, self._late, self._silence = grace, min(_LATE, grace / 2), min(_SILENCE, grace)
-        self._first, self._media, self._finder, self._clock = first, media, finder, clock
+        self._first, self.media, self._finder, self._clock = first, media, finder, clock
         self._pages: OrderedDict[str, _Page] = OrderedDict()
         self._tell_ended = ended
         self._ended: deque[str] = deque(maxlen=_MAX_KNOWN)  # connections that ended before they arrived
@@ -82,7 +82,7 @@ class SessionStore:
             kept = [name for name, other in self._pages.items() if other.session]
             old = [name for name in kept if now - self._pages[name].used > MAX_AGE]
             old += kept[: max(0, len(kept) - len(old) - MAX_PAGES)]
-        self._media.touch(page)
+        self.media.touch(page)
         for other in dict.fromkeys(old):
             self.forget(other)
         return session
@@ -106,7 +106,7 @@ class SessionStore:
             if self.find(page) is None:
                 return
             self._pages[page].used = self._clock()
-        self._media.touch(page)
+        self.media.touch(page)
 
     def here(self, page: str) -> None:
         """A page says that it is still open: kept though its connection is lost, yet not as used."""
@@ -194,7 +194,7 @@ class SessionStore:
             connections = tuple(known.connections)
         if session:
             session.end()
-        self._media.forget(page)
+        self.media.forget(page)
         for connection in connections:
             self._tell_ended(connection)
         gc.collect()  # what gradio had made for the page refers to itself

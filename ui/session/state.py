@@ -11,7 +11,7 @@ import numpy as np
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.request.region import TEXTS, Region, default_color
+from regrain.editing.request.region import MAX_SCALE, TEXTS, Region, default_color
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, mask_on
@@ -90,7 +90,7 @@ class State:
     def keep_words(self, since: State) -> State:
         """With what was typed and the order in a later state, which outlive an undo."""
         kept = {
-            label: replace(region, feather=self.regions[label].feather)
+            label: replace(region, feather=self.regions[label].feather, picture=self.regions[label].picture)
             for label, region in since.regions.items()
             if label in self.regions
         }
@@ -203,24 +203,27 @@ class Undo:
 
     past: tuple[State, ...] = ()
     future: tuple[State, ...] = ()
+    cut: bool = False  # whether there were more before
 
     def step(self, now: State) -> Undo:
         """After one more operation on `now`; what was taken back can no longer be done again."""
-        return Undo((*self.past, now)[-MAX_UNDO:])
+        past = (*self.past, now)
+        return Undo(past[-MAX_UNDO:], cut=self.cut or len(past) > MAX_UNDO)
 
     def back(self, now: State) -> tuple[Undo, State]:
         """One operation taken back."""
-        return Undo(self.past[:-1], (*self.future, now)), self.past[-1]
+        return Undo(self.past[:-1], (*self.future, now), self.cut), self.past[-1]
 
     def on_frames(self, places: Mapping[int, int], count: int) -> Undo:
         """All of them on other frames; see `State.on_frames`."""
-        return Undo(
-            *(tuple(one.on_frames(places, count) for one in each) for each in (self.past, self.future))
+        past, future = (
+            tuple(one.on_frames(places, count) for one in each) for each in (self.past, self.future)
         )
+        return Undo(past, future, self.cut)
 
     def forth(self, now: State) -> tuple[Undo, State]:
         """One that was taken back done again."""
-        return Undo((*self.past, now), self.future[:-1]), self.future[-1]
+        return Undo((*self.past, now), self.future[:-1], self.cut), self.future[-1]
 
 
 def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:
@@ -261,9 +264,11 @@ def _described(region: Region, entry: Mapping[str, Any]) -> Region:
     name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         given["color"] = color
-    margin, strength = entry.get("margin"), entry.get("strength")
+    margin, strength, scale = (entry.get(key) for key in ("margin", "strength", "picture_scale"))
     if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
         given["margin"] = margin
     if isinstance(strength, int | float) and 0 <= strength <= 1:
         given["strength"] = float(strength)
+    if isinstance(scale, int | float) and 0 <= scale <= MAX_SCALE:
+        given["picture_scale"] = float(scale)
     return replace(region, name=name or f"Region {region.label}", **given)

@@ -105,11 +105,10 @@ def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
     return defaults
 
 
-PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
-
-
-def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
+def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True) -> str:
     """Download the needed files of a hub repository, safetensors only, and return their local folder.
+
+    Without `fetch`, only what was downloaded before is found.
 
     Raises:
         ModelError: See `hub_error`.
@@ -117,4 +116,4 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
     from huggingface_hub import snapshot_download
 
     with hub_error(id):
-        return snapshot_download(id, allow_patterns=list(files))
+        return snapshot_download(id, allow_patterns=list(files), local_files_only=not fetch)

@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from regrain.editing.errors import ModelError
+from regrain.editing.models.loading.configs import read_config
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
 from regrain.editing.storage.safetensors_files import check_head
 
@@ -21,15 +22,18 @@ _STEMS += ["text_encoder/model", "text_encoder_2/model"]
 _ENDS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
 _WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]
 PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
+PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
-# Families that can be edited with, by the pipelines that the hub names.
+MOTION = "motion adapter"
+# Families that can be edited with and what is added to them, by the classes that the hub names.
 _FAMILIES = {
     "StableDiffusionPipeline": "Stable Diffusion",
     "StableDiffusionXLPipeline": "SDXL",
     "WanPipeline": "Wan 2.1",
     "WanVACEPipeline": "Wan 2.1",
+    "MotionAdapter": MOTION,
 }
-_TAG = "diffusers:"  # before a pipeline
+_TAG = "diffusers:"  # before a class
 _MOST = 4  # models of a family that a search finds
 
 
@@ -41,7 +45,7 @@ class Listing:
         id: `owner/name`.
         licence: Its name on the hub; empty if there is none.
         files: What is fetched, with bytes (0 if unknown): configurations, tokenizer, safetensors.
-        family: Its family's title; empty if the hub does not say.
+        family: Its family's title, or `MOTION`; empty if the hub does not say.
         gated: Whether its terms have to be accepted on the hub first.
     """
 
@@ -69,7 +73,8 @@ def describe(id: str) -> Listing:
     """Ask the hub about a model.
 
     Raises:
-        ModelError: It may not be fetched here, the hub cannot be reached, or it is no model in safetensors.
+        ModelError: It may not be fetched here, the hub cannot be reached, or it is neither a model nor a
+            motion adapter in safetensors.
     """
     known = allowed()
     if known is not None and id not in known:
@@ -86,29 +91,41 @@ def describe(id: str) -> Listing:
     if pipeline and pipeline not in _FAMILIES:
         advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
         raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
-    if not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
+    family = _FAMILIES.get(pipeline, "")
+    if sizes.keys() >= set(PART_FILES) and _class_of(id) == "MotionAdapter":
+        family, wanted = MOTION, {name: sizes[name] for name in PART_FILES}
+    elif not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
         advice = "Choose a model for diffusers."
         raise ModelError("model", f"{id!r} has no UNet in safetensors, and no transformer. {advice}")
     licence = (info.card_data or {}).get("license") or tags.get("license", "")
-    return Listing(id, str(licence), wanted, _FAMILIES.get(pipeline, ""), bool(info.gated))
+    return Listing(id, str(licence), wanted, family, bool(info.gated))
+
+
+def _class_of(id: str) -> str:
+    """What a repository with a part of a model has: the class of diffusers that its configuration names."""
+    from huggingface_hub import hf_hub_download
+
+    with hub_error(id):
+        path = hf_hub_download(id, "config.json")
+    return str(read_config(Path(path), id).get("_class_name", ""))
 
 
 def search(words: str) -> list[Listing]:
-    """The most downloaded models of every family whose ids hold these words; only those that may be fetched.
+    """The most downloaded models of every family whose ids hold these words, and motion adapters.
+
+    Only those that may be fetched.
 
     Raises:
         ModelError: The hub cannot be reached.
     """
     from huggingface_hub import HfApi
 
-    ids = list(allowed() or ())
-    if allowed() is None:
-        for pipeline in _FAMILIES:
-            with hub_error("the list of models"):
-                found = HfApi().list_models(
-                    filter=_TAG + pipeline, search=words or None, sort="downloads", limit=_MOST
-                )
-                ids += [model.id for model in found]
+    ids = dict.fromkeys(allowed() or ())
+    asked = [(_TAG + pipeline, words or None) for pipeline in _FAMILIES]
+    for tag, named in [*asked, (None, words or "motion-adapter")] if allowed() is None else []:
+        with hub_error("the list of models"):
+            found = HfApi().list_models(filter=tag, search=named, sort="downloads", limit=_MOST)
+            ids |= {model.id: None for model in found}
     with ThreadPoolExecutor(_MOST) as pool:
         return [listing for listing in pool.map(_described, ids) if listing]
 

@@ -6,19 +6,19 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 
-# The model and the control network that ship with the code.
-BUILT_IN_IDS = ("storybook", "storybook/canny")
+# The model, the control network and the motion adapter that ship with the code.
+BUILT_IN_IDS = ("storybook", "storybook/canny", "storybook/motion")
 _MAX_LORA = 4.0
-_MAX_TEXT = 1000  # characters of a model's id
+MAX_TEXT = 1000  # characters of a model's id
 _WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _UNET = "unet/config.json"
-_PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
+PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,16 @@ class LoraSpec:
     weight: float = 1.0
 
 
+class PictureSpec(NamedTuple):
+    """A picture that a request names: for the region of a label, or for the whole frame (0)."""
+
+    name: str
+    label: int
+    path: Path
+    scale: float | None
+    field: str  # what errors are about
+
+
 def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> LoraSpec:
     """Read `FILE@WEIGHT`; the weight, 4 at most, may be left out.
 
@@ -50,7 +60,7 @@ def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> Lo
     """
     file, at, weight = (part.strip() for part in text.partition("@"))
     known = re.fullmatch(_WEIGHT, weight, re.ASCII) if at else True
-    if not file or len(text) > _MAX_TEXT or not known or not least <= float(weight or 1) <= _MAX_LORA:
+    if not file or len(text) > MAX_TEXT or not known or not least <= float(weight or 1) <= _MAX_LORA:
         expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
         raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
     return LoraSpec(file, float(weight or 1))
@@ -65,11 +75,11 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
     Raises:
         ModelError: The id is unknown, or the file could run code when opened.
     """
-    if len(id) > _MAX_TEXT or not id.isprintable():
+    if len(id) > MAX_TEXT or not id.isprintable():
         raise ModelError("model", f"{shorten(id)} was not found. Use storybook, a hub id or a path.")
     if id in BUILT_IN_IDS:
         return _check(ASSETS / id, id, config)
-    if Path(id).suffix.lower() in _PICKLES:
+    if Path(id).suffix.lower() in PICKLES:
         reason = f"{shorten(id)} is a pickle and could run code when opened"
         raise ModelError("model", f"{reason}. Use its .safetensors version.")
     if path := find_local(id, ".safetensors"):

@@ -13,7 +13,8 @@ from torch import Tensor
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
-from regrain.editing.models.loading.folder import PART_FILES, download
+from regrain.editing.models.loading.folder import download
+from regrain.editing.models.loading.hub import PART_FILES
 from regrain.editing.models.loading.location import find
 from regrain.editing.storage.safetensors_files import check_head
 

@@ -200,6 +200,7 @@ ROWS: dict[str, dict[str, Row]] = {
     },
 }
 LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in test_assembly.py
+LATER |= {"picture_from", "picture_until", "picture_blocks"}  # held in methods/test_pictures.py
 # Tested by hand below, being refused before any work, or of one value.
 ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}, "flow_regions": {"span"}}
 CASES = [

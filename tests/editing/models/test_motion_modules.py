@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models import motion_modules
+from regrain.editing.models.intervention import Intervention, hooked
 from regrain.editing.models.load import load_backbone
+from regrain.editing.models.loading.motion import MotionFile
 from regrain.editing.models.motion_modules import between_frames, load_motion, moving, seen_in_time
 
 FRAMES = 3
@@ -84,8 +88,9 @@ def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
 
 
 @torch.no_grad()
-def test_each_frame_is_normalised_alone(folder, backbone):
+def test_each_frame_is_normalised_alone(folder, backbone, monkeypatch):
     """As in the authors' code: diffusers' module, with its norm frame by frame."""
+    monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
     motion = load_motion(str(folder), backbone)
     name, weights = next(iter(motion.modules.items()))
     wide = len(weights["norm.weight"])
@@ -109,12 +114,43 @@ def test_scale_weighs_and_zero_is_the_model(folder, backbone):
     step = backbone.schedule.sampling(4)[1]
     assert moving(backbone, motion, 0.0) is backbone
     half, whole = moving(backbone, motion, 0.5), moving(backbone, motion)
-    assert len({view.fingerprint for view in (backbone, half, whole)}) == 3
+    doubled = replace(
+        motion, modules={n: {k: 2 * w for k, w in own.items()} for n, own in motion.modules.items()}
+    )
+    views = (backbone, half, whole, moving(backbone, doubled))
+    assert len({view.fingerprint for view in views}) == 4
     answers = [view.predict(x, step, text)[1] for view in (backbone, half, whole)]
     assert (answers[0] - answers[1]).abs().max() > 1e-4 < (answers[1] - answers[2]).abs().max()
     assert torch.equal(backbone.predict(x, step, text)[1], answers[0])
     assert whole.size == backbone.size
     assert whole.fit(64, 64) == backbone.fit(64, 64)
+
+
+def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
+    shutil.copytree(folder, tmp_path / "own")
+    config = tmp_path / "own" / "config.json"
+    levels = [*range(2, 2 + len(backbone.unet.config.block_out_channels))]
+    said = {"motion_num_attention_heads": levels, "motion_norm_num_groups": 16}
+    config.write_text(json.dumps(json.loads(config.read_text()) | said))
+    motion = load_motion(str(tmp_path / "own"), backbone)
+    assert motion.groups == 16
+    first, last = motion.heads["down_blocks.0.attentions.0"], motion.heads["up_blocks.0.resnets.0"]
+    assert (first, last) == (levels[0], levels[-1])
+
+
+def test_files_as_wide_as_stable_diffusion_were_trained_on_linear_betas(tmp_path):
+    for width, betas in ((320, "linear"), (32, None)):
+        save_file({f"down_blocks.0.{NORM}": torch.zeros(width)}, tmp_path / "mm.safetensors")
+        assert MotionFile(str(tmp_path / "mm.safetensors")).betas == betas
+
+
+@torch.no_grad()
+def test_what_else_alters_a_call_stays(folder, backbone):
+    seen, (x, text) = [], rows(backbone)
+    patch = lambda model: hooked([model.conv_out.register_forward_hook(lambda *_: seen.append(1))])  # noqa: E731
+    step, moved = backbone.schedule.sampling(4)[1], moving(backbone, load_motion(str(folder), backbone))
+    moved.predict(x, step, text, Intervention(patches=(patch,)))
+    assert seen == [1]
 
 
 def test_more_frames_than_positions_are_refused(tmp_path, backbone):

@@ -84,12 +84,16 @@ def test_every_view_is_json(example):
         views.begun_player(example.opened, "x.mp4", 3),
         run_views.stopped(run_views.waiting("videograin")),
         run_views.failed("regions.left.prompt", "wrong"),
-        run_views.done(report),
+        run_views.done(report, 30.0),
         attention_views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request),
         result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
     ]
     for view in shown:
         orjson.dumps(view)
+
+
+def test_a_run_took_as_long_as_its_tracking_and_its_stages():
+    assert run_views.done({"seconds": {"loading": 1.0, "editing": 28.0}}, 19.0)["text"] == "Done in 48 s"
 
 
 def test_prompt_pieces_make_up_the_prompt(opened):

@@ -24,10 +24,15 @@ from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.session.state import MAX_UNDO
 
 REQUEST = SimpleNamespace(session_hash="page")
 PARTS = SimpleNamespace(
-    **{name: name for name in ("canvas", "download", "history", "live", "player", "progress", "result")}
+    **{
+        name: name
+        for name in ["canvas", "download", "history", "live", "losses", "player", "progress", "queue"]
+        + ["result", "run", "stop"]
+    }
 )
 
 
@@ -35,7 +40,7 @@ PARTS = SimpleNamespace(
 def handlers(open_clip, visits_of, tmp_path):
     """Handlers of a page that has moved on to another clip."""
     visits, catalogue = visits_of(open_clip("one")), Catalogue({}, tmp_path)
-    media = visits._media
+    media = visits.media
     visits.get("page").open(open_clip("two"), "second")
     follower = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
@@ -66,9 +71,8 @@ def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
 def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
-    session.run = run = RunThread(
-        SimpleNamespace(ending=False, follow=lambda _: None, stop=lambda: pytest.fail("it ended"))
-    )
+    turn = SimpleNamespace(start=0, ending=False, follow=lambda _: None, stop=lambda: pytest.fail("it ended"))
+    session.runs = [run := RunThread(turn)]
 
     def work(job):
         yield Stage("measuring", skipped.set)
@@ -89,6 +93,37 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
     assert run.skipped
 
 
+def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_asked_for(
+    handlers, monkeypatch
+):
+    _, runs = handlers
+    session, ended = runs.visits.get("page"), threading.Event()
+    monkeypatch.setattr(
+        RunHandlers, "work", lambda *_: iter(lambda: {"over": ended.wait(0.01)}, {"over": True})
+    )
+
+    def begin(words):
+        said = {"id": session.id, "have": 0, "source_prompt": words}
+        return runs.begin(REQUEST, None, said, "storybook", [], 0)
+
+    def arrange(number, by):
+        event = SimpleNamespace(_data={"key": session.going[number].key, "by": by})
+        return [job["text"] for job in runs.arrange(event, REQUEST)["queue"]["jobs"]]
+
+    assert "progress" in begin("a cat")
+    assert "under way" in begin("a cat")["queue"]["note"]
+    for words in "bcdef":
+        shown = begin(words)
+    assert "progress" not in shown  # of the one that goes on
+    assert [job["text"] for job in shown["queue"]["jobs"]] == [*"bcdef"]
+    refused = begin("g")["queue"]
+    assert ("6 runs" in refused["note"], len(refused["jobs"])) == (True, 5)
+    assert arrange(2, -1) == [*"cbdef"]
+    assert arrange(1, -1) == [*"cbdef"]
+    assert arrange(4, 0) == [*"cbdf"]
+    ended.set()
+
+
 def test_undo_leads_to_the_frame_that_it_changes(handlers):
     masks, _ = handlers
     session = masks.visits.get("page")
@@ -105,9 +140,24 @@ def test_undo_leads_to_the_frame_that_it_changes(handlers):
     assert undone(frame) is None
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_undo_says_that_it_keeps_no_more(handlers, more):
+    masks, _ = handlers
+    session = masks.visits.get("page")
+    for _ in range(MAX_UNDO + more):
+        session.commit(session.state)
+    data = {"id": session.id, "have": session.rev, "act": "undo", "frame": 0}
+    notes = [masks.masking.act("page", data)[0]["note"] for _ in range(MAX_UNDO)]
+    assert not any(notes[:-1])
+    assert notes[-1] == ("Undo ends here: it keeps the last 50 steps." if more else "")
+
+
 def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
     masks, _ = handlers
     session = masks.visits.get("page")
+    empty = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter(()))
+    (shown,) = empty.discover(session, session.rev, "storybook")
+    assert (shown["field"], shown["alarm"]) == ("The clip shows", True)
     session.source_prompt = "a big cat and a rabbit on the grass, on the left"
     frames, width, height = len(session.opened.frames), *session.state.size
     labels = (np.arange(width) * 4 // width)[None, None].repeat(height, 1).repeat(frames, 0).astype(np.uint8)

@@ -41,7 +41,7 @@ def test_a_listing_counts_what_would_be_fetched(listed):
     listed(FILES | {f"text_encoder_2/model.{end}": 40 for end in ("safetensors", "fp16.safetensors")})
     assert hub.describe("owner/xl").size == found.size + 40
     listed({"unet/diffusion_pytorch_model.bin": 9})
-    with pytest.raises(ModelError, match="no UNet in safetensors"):
+    with pytest.raises(ModelError, match="neither UNet nor transformer in safetensors"):
         hub.describe("owner/name")
 
 
@@ -90,7 +90,8 @@ def test_fetching_tells_how_far_it_is_and_stops_when_nobody_waits(listed, monkey
 
 def test_loras_have_weights():
     chosen = [{"name": "loras/ink", "weight": 0.5}]
-    assert addons_view(["loras/ink"], ("loras/ink@0.5", "@@")) == {"known": ["loras/ink"], "chosen": chosen}
+    known = SimpleNamespace(loras=["loras/ink"], motions=["motion/lcm"], pictures=["pictures/plus"])
+    assert addons_view(known, ("loras/ink@0.5", "@@")) == {**vars(known), "chosen": chosen}
     handlers = ModelHandlers(None, None, None, None, hub)
     event = SimpleNamespace(_data={"added": [*chosen, "x"]})
     assert handlers.add(event) == ["loras/ink@0.5"]
@@ -98,15 +99,36 @@ def test_loras_have_weights():
 
 
 def test_a_motion_adapter_is_told_from_lora_files():
-    handlers = ModelHandlers(SimpleNamespace(motions=["motion/lcm"]), None, None, None, hub)
-    session = SimpleNamespace(opened=SimpleNamespace(request=SimpleNamespace(loras=("a",), motion="own@1")))
-    for given, loras, motion in (
-        (None, ("a",), "own@1"),
-        ([], (), ""),
-        (["a", "own@1"], ("a",), "own@1"),
-        (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5"),
+    known = SimpleNamespace(motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"])
+    handlers = ModelHandlers(known, None, None, None, hub)
+    base = SimpleNamespace(loras=("a",), motion="own@1", picture_adapter="")
+    session = SimpleNamespace(opened=SimpleNamespace(request=base))
+    for given, loras, motion, seeing in (
+        (None, ("a",), "own@1", "pictures/ip"),
+        ([], (), "", "pictures/ip"),
+        (["a", "own@1"], ("a",), "own@1", "pictures/ip"),
+        (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5", "pictures/ip"),
+        (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
-        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (loras, motion)
+        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (loras, motion, seeing)
+
+
+def test_a_motion_adapter_of_the_hub_is_added_in_place_of_another():
+    catalogue = SimpleNamespace(
+        loras=[], motions=["motion/lcm"], pictures=[], add_motion=lambda id: catalogue.motions.append(id)
+    )
+    there = SimpleNamespace(
+        describe=lambda id: hub.Listing(id, "", {}, hub.MOTION),
+        fetch=lambda _: (step for step in ()),
+        allowed=lambda: None,
+    )
+    parts = SimpleNamespace(hub="hub", added="added", addons="addons")
+    handlers = ModelHandlers(catalogue, None, None, parts, there)
+    asked = SimpleNamespace(_data={"id": "owner/moves"}), SimpleNamespace(session_hash="page")
+    (*_, last) = handlers.fetch(["loras/ink@1", "motion/lcm@0.5"], *asked)
+    assert last["added"] == ["loras/ink@1", "owner/moves@1"]
+    assert last["addons"]["motions"] == ["motion/lcm", "owner/moves"]
+    assert last["hub"]["state"] == "done"
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,6 +6,7 @@ import { readRows, writeRows } from "../../../ui/js/control.js";
 import { path, scale, ticks, top } from "../../../ui/js/losses.js";
 import { inView } from "../../../ui/js/player/videos.js";
 import { channels, inkOn, isColor } from "../../../ui/js/shared/color.js";
+import { inOrder } from "../../../ui/js/shared/dom.js";
 import { clamp, fromMargin, hundredths, loopGap, nearest, toMargin } from "../../../ui/js/shared/numbers.js";
 import { insertAt } from "../../../ui/js/vocabulary.js";
 
@@ -17,6 +18,11 @@ test("numbers are kept between two others, with two digits behind the point", ()
 test("the nearest frame is the first of equals, and times of a loop are near across its end", () => {
   assert.deepEqual([nearest([1, 4, 6, 9], 5), nearest([1, 4, 6, 9], 100), nearest([3], 1)], [1, 3, 0]);
   assert.deepEqual([loopGap(0.25, 3.75, 4), loopGap(1, 2, 4)], [0.5, 1]);
+});
+
+test("quoted words that are read from the right are set apart", () => {
+  assert.equal(inOrder("not “\u05d7”, “b”."), "not \u2068“\u05d7”\u2069, \u2068“b”\u2069.");
+  assert.equal(inOrder("not “b”."), "not “b”.");
 });
 
 test("only six hexadecimal digits are a colour; letters are dark on a light one, light on a dark one", () => {

@@ -64,7 +64,12 @@ CONTROLS = "^params.control: .*(Use|Choose from) storybook/canny"
     ("ask", "strangers", "refused", "offered"),
     [
         (asking, "owner/name|{shelf}/ink.safetensors|loras/a b", "^loras: .*loras/ink", "loras/ink@0.5"),
-        (moved, "owner/name|{shelf}|loras/ink", "^motion: .*motion/lcm, motion/v1.5", "motion/v1.5@0.5"),
+        (
+            moved,
+            "owner/name|{shelf}|loras/ink",
+            "^motion: .*storybook/motion, motion/lcm, motion/v1.5",
+            "motion/v1.5@0.5",
+        ),
         (controlled, "owner/name|{shelf}|storybook", CONTROLS, "storybook/canny@0.7"),
     ],
     ids=["loras", "motion", "controls"],
@@ -77,7 +82,10 @@ def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, stranger
         yield from ()
 
     jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
-    assert jobs.catalogue.addons == ["loras/ink", "motion/lcm", "motion/v1.5"]
+    assert (jobs.catalogue.loras, jobs.catalogue.motions) == (
+        ["loras/ink"],
+        ["storybook/motion", "motion/lcm", "motion/v1.5"],
+    )
     for stranger in strangers.format(shelf=shelf).split("|"):
         with pytest.raises(RequestError, match=refused):
             next(jobs.run(RunJob(ask(stranger), "page")))

@@ -7,7 +7,7 @@ import pytest
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.recipe.events import Progress
-from regrain.ui.server.run_queue import GONE, MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
+from regrain.ui.server.run_queue import GONE, MAX_WAITING, PER_ADDRESS, PER_PAGE, RunQueue, Visitor
 
 
 def page(name, address="10.0.0.1"):
@@ -58,14 +58,15 @@ def test_who_had_a_run_comes_after_who_had_none():
 
 def test_places_are_limited_for_each_visitor_each_address_and_all():
     turns = RunQueue()
-    turns.enter(page("x"))
-    with pytest.raises(ResourceError, match="stop it first"):
+    for _ in range(PER_PAGE):
+        turns.enter(page("x"))
+    with pytest.raises(ResourceError, match="You already have 6 runs"):
         turns.enter(page("x"))
     for _ in range(3):
         turns.enter(program("10.0.0.1"))
     with pytest.raises(ResourceError, match="You already have 3 runs"):
         turns.enter(program("10.0.0.1"))
-    for number in range(PER_ADDRESS - 4):
+    for number in range(PER_ADDRESS - PER_PAGE - 3):
         turns.enter(page(f"class {number}"))
     with pytest.raises(ResourceError, match="from your network"):
         turns.enter(page("late"))
@@ -86,6 +87,20 @@ def test_a_stopped_run_frees_its_place_and_makes_room_for_the_next_of_its_page()
     assert not behind.wait(0)
     running.leave()
     assert order(turns, [behind, again]) == ["z", "x"]
+
+
+def test_runs_of_one_page_change_places_and_move_up():
+    turns = RunQueue()
+    running, *waiting = (turns.enter(page("x")) for _ in range(5))
+    assert running.wait(0)
+    running.swap(waiting[0])  # not with the one that goes on
+    waiting[0].swap(waiting[2])
+    waiting[1].stop()
+    waiting[2].stop()
+    last, other = turns.enter(page("x")), turns.enter(page("y"))
+    running.leave(finished=True)
+    places = [turn.before()[0] for turn in (other, waiting[0], waiting[3], last)]
+    assert places == [0, 1, 2, 3]
 
 
 def test_how_long_others_take_is_told():

@@ -1,5 +1,6 @@
 """What a page remembers of its runs, and what it says of their figures."""
 
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 
 from regrain.editing import ArrayClip, EditRequest, Region, RequestError
+from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.results.jobs import RunJob
 from regrain.ui.results.metric_summary import FLICKERS, FOUND, KEPT, LOST, NEAR, STEADY, facts, figures
 from regrain.ui.results.result_views import download_name, stem_of
 from regrain.ui.results.variants import plan
 from regrain.ui.server.media import Media
-from regrain.ui.session.history import MAX_RUNS, Choices, History, PastRun
+from regrain.ui.session.history import MAX_RUNS, Choices, History, PastRun, compare
+from regrain.ui.session.session import Session
 
 
 def asking(*regions, method="videograin"):
@@ -26,7 +29,9 @@ CAT = Region("cat", 1, "a fox")
 
 def run(number, folder=None):
     request = asking(CAT)
-    return PastRun(str(number), folder, "clip", "VideoGrain", "", "", "", Choices.of(request, "", ""))
+    return PastRun(
+        str(number), folder, "clip", "clip.mp4", "VideoGrain", "", "", "", Choices.of(request, "", "")
+    )
 
 
 def test_the_oldest_runs_go():
@@ -39,6 +44,29 @@ def test_the_oldest_runs_go():
     assert history.view()["shown"] == []
     with pytest.raises(RequestError, match="has been removed"):
         history.get("13")
+
+
+def test_two_clips_are_told_apart_and_the_shorter_is_said(tmp_path):
+    pair = []
+    for number, clip in enumerate(("cat.mp4", "dog.mp4"), 1):
+        (folder := tmp_path / clip).mkdir()
+        pair.append(replace(run(number, folder), clip=clip))
+        player = {"edits": [{"path": clip}], "frames": 8 * number}
+        pair[-1].write({"player": player})
+    shown = compare(*pair)
+    assert shown["names"] == ["A: VideoGrain, cat.mp4", "B: VideoGrain, dog.mp4"]
+    assert shown["note"].startswith("The first 8 frames play")
+    same = compare(pair[0], pair[0])
+    assert (same["names"], same["note"]) == (["A: VideoGrain", "B: VideoGrain"], "")
+
+
+def test_words_of_another_clip_go_to_regions_of_the_same_name_or_that_is_said(open_clip):
+    region = Region("cat", 1, "", "")
+    session = Session(open_clip(regions=(region,), boxes={1: (slice(4), slice(4))}))
+    for name, said in (("cat", "Its words and settings"), ("dog", "no region here is called 'dog'")):
+        asked = replace(asking(CAT), regions=(replace(CAT, name=name, prompt=f"a {name}"),))
+        assert said in _take(session, Choices.of(asked, "another", ""))
+        assert session.state.regions[1].prompt == "a cat"
 
 
 def test_files_of_the_history_stay_when_a_run_begins(tmp_path):

@@ -384,7 +384,7 @@ def test_strange_events_do_nothing(visits, act, data):
 
 
 def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session, visits, tmp_path):
-    files = ClipFiles(visits, visits._media)
+    files = ClipFiles(visits, visits.media)
     for at in (40, 20):  # the second, smaller, lies on top of the first
         label = clicked(session, (2, at))
         for frame in range(FRAMES):

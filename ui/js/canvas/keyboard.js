@@ -67,7 +67,8 @@ const useBox = (editor) => {
 };
 
 const useTool = (editor) => {
-  if (editor.tool === "box") useBox(editor);
+  if (editor.tracking > 0) editor.track();
+  else if (editor.tool === "box") useBox(editor);
   else if (!isBrush(editor.tool)) clickAt(editor, editor.cursor, false);
   else sendStroke(editor, strokeFrom(editor, editor.cursor, editor.tool === "erase"));
 };

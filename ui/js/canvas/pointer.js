@@ -42,6 +42,10 @@ export const watchPointer = (editor, canvas) => {
   const place = (event) => placeIn(canvas.getBoundingClientRect(), editor.clip, event.clientX, event.clientY);
   const begin = (event) => {
     if (!editor.clip || event.button === 1) return;
+    if (editor.tracking > 0) {
+      editor.track(); // stop here
+      return;
+    }
     editor.play(false);
     editor.cursor = null;
     down = [event.clientX, event.clientY];

@@ -36,6 +36,7 @@ export const newEditor = () => ({
   stale: [], // labels to be tracked
   who: null, // who can find masks (choices, usual) and follow them (trackers, tracker)
   tracking: 0,
+  led: null, // where tracking began and to which frame it has led: { from, at }
   stroke: null, // being drawn
   box: null, // being drawn: { from, to, how }
   hover: null,

@@ -12,6 +12,8 @@ export const makeNote = (editor) => {
     touch = matchMedia("(pointer: coarse)");
   let noted = false;
   const hint = () => {
+    if (editor.tracking > 0)
+      return (touch.matches ? "Tap" : "Click") + " the frame to stop there and correct it.";
     const region = hub.regions.find((one) => one.label === hub.active);
     return hintFor(editor.tool, region ? "“" + region.name + "”" : "a new region", touch.matches);
   };
@@ -68,10 +70,27 @@ export const makeLook = (editor) => () => {
 
 export const makeTrack = (editor, trigger) => () => {
   if (editor.tracking) {
+    editor.led = null;
+    editor.stopping = true;
     editor.ask("stop");
   } else if (editor.clip) {
+    editor.play(false);
     editor.tracking = -1;
     editor.refresh();
     trigger("track", { id: editor.id, have: editor.rev, frame: editor.frame });
+  }
+};
+
+// Show the frame that was tracked last, unless somebody goes elsewhere meanwhile; at the end, where it began.
+export const goAlong = (editor) => {
+  const { tracking, followed, frame, led } = editor;
+  editor.stopping &&= Boolean(tracking);
+  if (editor.stopping) return;
+  if (tracking > 0 && followed && (!led || led.at === frame)) {
+    editor.led = { from: led?.from ?? frame, at: followed[3] };
+    editor.go(followed[3]);
+  } else if (!tracking && led) {
+    editor.led = null;
+    if (led.at === frame) editor.go(led.from);
   }
 };

@@ -2,6 +2,7 @@
 import { badge, isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
+import { makePicture } from "./picture.js";
 import { makeChange, makeMargin, makeName, makeStrength, makeText } from "./fields.js";
 
 const makeSwatch = (region, card, changed) => {
@@ -21,8 +22,12 @@ const makeSwatch = (region, card, changed) => {
   return swatch;
 };
 
-const makeEye = ({ label }) => {
-  const eye = iconButton("rg-mini", "eye", "Show or hide its mask", () => {
+const tool = ({ label }, picture, hint, press, data = {}) =>
+  iconButton("rg-mini", picture, hint, press, "", { ariaLabel: `Region ${label}: ${hint}`, data });
+
+const makeEye = (region) => {
+  const { label } = region;
+  const eye = tool(region, "eye", "Show or hide its mask", () => {
     if (!hub.hidden.delete(label)) hub.hidden.add(label);
     eye.replaceChildren(icon(hub.hidden.has(label) ? "blind" : "eye"));
     hub.tell("regions");
@@ -30,15 +35,13 @@ const makeEye = ({ label }) => {
   return eye;
 };
 
-const tool = (picture, hint, press, data) => iconButton("rg-mini", picture, hint, press, "", { data });
-
 const makeTools = (region, { act }) => {
   const { label } = region;
   return make(
     "div",
     "rg-card-tools",
     makeEye(region),
-    tool("bin", "Delete this region", () => act("delete", label), { act: "delete" }),
+    tool(region, "bin", "Delete this region", () => act("delete", label), { act: "delete" }),
   );
 };
 
@@ -55,8 +58,8 @@ const makeMore = (region, { changed, move, rest }) => {
     make(
       "div",
       "rg-card-order",
-      tool("up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
-      tool("down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
+      tool(region, "up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
+      tool(region, "down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
     ),
   );
 };
@@ -67,11 +70,13 @@ export const makeCard = (region, deck) => {
     { label } = region;
   const card = make("div", { className: "rg-card", data: { label } });
   const now = makeText(region, "source", "Now", label === rest ? "e.g. on the grass" : "e.g. a cat", changed);
-  const swatch = makeSwatch(region, card, changed);
+  const swatch = makeSwatch(region, card, changed),
+    picture = makePicture(region, card, deck);
   card.append(
     make("div", "rg-card-head", swatch, makeName(region, changed), makeTools(region, deck)),
     now,
     makeChange(region, now.querySelector("input"), changed),
+    picture.node,
     makeMore(region, deck),
     make("p", "rg-covered"),
   );
@@ -79,5 +84,5 @@ export const makeCard = (region, deck) => {
     card.addEventListener(kind, () => {
       if (hub.active !== label) hub.tell("choose", label);
     });
-  return { card, region };
+  return { card, region, ...picture };
 };

@@ -35,7 +35,7 @@ export const makeChange = (region, source, changed) => {
 };
 
 // A slider with its value in words; `take` is called with its place, `say` says the value.
-const makeSlider = (title, hint, input, take, say) => {
+export const makeSlider = (title, hint, input, take, say) => {
   const said = make("span", {}, say()),
     label = make("label", { htmlFor: input.id }, title);
   input.addEventListener("input", () => {

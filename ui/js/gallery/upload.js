@@ -1,6 +1,7 @@
 // A file of one's own: chosen or dropped, sent with its progress, opened by the server.
 import { button, make } from "../shared/dom.js";
-import { apiUrl, hub, openFile } from "../shared/hub.js";
+import { hub, openFile } from "../shared/hub.js";
+import { post } from "../shared/post.js";
 import { makeQuestion } from "../shared/question.js";
 
 const CLIP_MB = 100,
@@ -9,23 +10,6 @@ const CONSENT =
   "Open only clips you may edit, and none of real people without their consent. " +
   "Your files are removed when you close the page.";
 const ACCEPTED = ".mp4,.mov,.m4v,.webm,.mkv,.avi,.gif,.mpg,.mpeg,.ts,.zip";
-
-const post = (file, tell) => {
-  const request = new XMLHttpRequest(),
-    body = new FormData();
-  body.append("files", file, file.name);
-  request.open("POST", apiUrl("/upload"));
-  request.upload.addEventListener("progress", ({ loaded, total }) => tell.share(total ? loaded / total : 0));
-  request.addEventListener("load", () => {
-    if (request.status !== 200)
-      tell.failed(request.status === 413 ? "The file is too large." : "The upload failed.");
-    else tell.sent(JSON.parse(request.responseText)[0]);
-  });
-  request.addEventListener("error", () => tell.failed("The connection was lost."));
-  request.addEventListener("abort", () => tell.failed(""));
-  request.send(body);
-  return request;
-};
 
 const tooLarge = ({ name, size }) => {
   const most = /\.zip$/i.test(name) ? PROJECT_MB : CLIP_MB;
@@ -80,8 +64,9 @@ const addDropping = (root, take) => {
   document.addEventListener("dragover", (event) => fits(event) && event.preventDefault());
   document.addEventListener("drop", async (event) => {
     if (!fits(event)) return;
-    event.preventDefault();
     show(Boolean((over = 0)));
+    if (event.defaultPrevented) return; // a card has taken it
+    event.preventDefault();
     const { files } = event.dataTransfer;
     if (!files.length) return;
     if (/\.safetensors$/i.test(files[0].name)) openFile(files, "adapter-file");

@@ -148,6 +148,10 @@ export const makeInspector = (value) => {
   const shown = parts.map((part) => [part, make("span", {}, PARTS[part])]);
   const steps = chooser("Steps of the run", shown, (part) => view.choosePart(part));
   steps.hidden = parts.length < 2;
+  const lacking = Object.keys(PARTS).filter((part) => !parts.includes(part));
+  const missing =
+    lacking.map((part) => PARTS[part]).join(" and ") +
+    ": no map, since attention is recorded only while it is changed.";
   names.classList.add("rg-inspector-names");
   const fade = make("label", "rg-opacity", make("span", {}, "Opacity"), opacity);
   const root = make(
@@ -158,6 +162,7 @@ export const makeInspector = (value) => {
     about,
     make("div", "rg-pair", ...panes.map(({ figure }) => figure)),
     make("div", "rg-inspector-tools", steps, fade),
+    !steps.hidden && lacking.length > 0 && make("p", "rg-note", missing),
     text,
   );
   const view = { root, panes, about, text, steps, opacity, part: "all", frame: 1, map: null, sheet: null };

@@ -36,9 +36,13 @@ export const iconButton = (className, picture, title, onclick, text = "", more =
   return make("button", about, icon(picture), text && make("span", {}, text));
 };
 
+// Quoted words that are read from the right do not change the order of the words around them.
+export const inOrder = (text) =>
+  /[\u0590-\u08ff]/.test(text) ? text.replace(/“[^”]*”/g, "\u2068$&\u2069") : text;
+
 // A field for one line of text.
 export const textField = (about) =>
-  make("input", { type: "text", autocomplete: "off", spellcheck: false, ...about });
+  make("input", { type: "text", autocomplete: "off", spellcheck: false, dir: "auto", ...about });
 
 export const slider = (min, max, step, value, about) =>
   make("input", { type: "range", min, max, step, value, ...about });

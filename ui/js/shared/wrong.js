@@ -1,6 +1,6 @@
 // The field an error is about: marked, told why, brought into view and focused. Every component has a copy of this
 // module, so what is marked is kept in the document alone.
-import { make, mayMove } from "./dom.js";
+import { inOrder, make, mayMove } from "./dom.js";
 import { hub, showStage } from "./hub.js";
 
 const CANVAS = ".rg-canvas-stage canvas";
@@ -67,7 +67,7 @@ export const clearWrong = (field) => {
 
 const sayAt = (node, message) => {
   const id = `rg-wrong-${1 + document.querySelectorAll("[data-wrong]").length}-${Date.now().toString(36)}`;
-  const said = make("p", { className: "rg-wrong", id }, message);
+  const said = make("p", { className: "rg-wrong", id }, inOrder(message));
   // Not into a label: the message would become part of the field's name.
   const row = node.closest(".rg-field, .rg-shows, .block") ?? node;
   row.after(said);

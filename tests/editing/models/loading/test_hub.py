@@ -8,9 +8,12 @@ import pytest
 from conftest import write_small_model
 from fake_hub import reach, serve_hub
 from huggingface_hub import constants, try_to_load_from_cache
+from made_motion import write_adapter
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.loading.hub import describe, fetch, search
+from regrain.editing.models.load import load_backbone
+from regrain.editing.models.loading.hub import MOTION, describe, fetch, search
+from regrain.editing.models.motion_modules import load_motion
 
 ID = "owner/fine-model"
 
@@ -74,3 +77,23 @@ def test_without_room_nothing_is_fetched(served, monkeypatch):
     with pytest.raises(ModelError, match=f"'{ID}' needs .* GB are free. Make room, or set HF_HOME"):
         list(fetch(describe(ID)))
     assert not any("resolve" in path for path in served.asked)
+
+
+def test_a_motion_adapter_is_found_and_fetched_to_where_it_is_loaded_from(served, monkeypatch, tmp_path):
+    backbone = load_backbone(str(served.folder))
+    served.folder, served.tags = tmp_path / "motion", []
+    adapter = write_adapter(served.folder, backbone.unet)
+    (served.folder / "README.md").write_text("not fetched")
+    assert search("") == []  # by words alone: its id names no motion adapter
+    (found,) = search("fine")
+    assert (found.family, found.licence) == (MOTION, "mit")
+    assert sorted(found.files) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    list(fetch(found))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    motion = load_motion(ID, backbone)
+    assert sum(w.numel() for own in motion.modules.values() for w in own.values()) == adapter.num_parameters()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    (served.folder / "config.json").write_text('{"_class_name": "ControlNetModel"}')
+    with pytest.raises(ModelError, match="has neither UNet nor transformer"):
+        describe(ID)

@@ -1,0 +1,234 @@
+"""Pictures in every method: which rows see them, where, when, and what else must not change."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import loaded, write_small_model
+from made_pictures import write_encoder, write_picture, write_picture_adapter
+from wiring import BASES, FRAMES, near, requested, softmax
+
+from regrain.editing import edit, load_project, save_project
+from regrain.editing.errors import EditingError
+from regrain.editing.models.pictures.adapter import load_pictures
+from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.estimate import counted
+from regrain.editing.recipe.events import Finished, Preview
+from regrain.editing.recipe.looking import Looking
+from regrain.editing.request.edit_request import override
+from regrain.editing.request.runnable import check_runnable
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(scope="module")
+def model(request, tmp_path_factory):
+    sdxl = getattr(request, "param", False)
+    return loaded(write_small_model(tmp_path_factory.mktemp("models") / "small", sdxl=sdxl))
+
+
+@pytest.fixture(scope="module")
+def adapter(model, tmp_path_factory):
+    folder = write_encoder(tmp_path_factory.mktemp("adapter"))
+    return write_picture_adapter(folder / "adapter.safetensors", model.unet, "plain")
+
+
+@pytest.fixture
+def asked(adapter, tmp_path):
+    """A request of a method whose first region has a picture."""
+
+    def asked(method, scale=1.2, **changes):
+        request = replace(requested(method), picture_adapter=str(adapter), **changes)
+        shown = str(write_picture(tmp_path / "toy.png", 4))
+        first, *others = request.regions
+        first = replace(first, picture=shown, picture_scale=scale, margin=1)
+        return replace(request, params=BASES[method] | request.params, regions=(first, *others))
+
+    return asked
+
+
+def without(request):
+    return replace(request, regions=tuple(replace(r, picture="") for r in request.regions), picture="")
+
+
+def ran(request, model):
+    *events, finished = edit(request, model)
+    assert isinstance(finished, Finished)
+    return finished, [event for event in events if isinstance(event, Preview)]
+
+
+def decoded(request, model):
+    return ran(request, model)[0].result.uncomposited[:]
+
+
+@pytest.mark.parametrize(
+    ("method", "model"), [*((m, False) for m in METHODS), ("sdedit", True)], indirect=["model"]
+)
+def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
+    """Every call: rows of the edit's halves get the term of the formula, those of the source nothing."""
+    request, calls, make = asked(method), [], Looking._attend
+    picture = write_picture(Path(request.regions[0].picture).parent / "scene.png", 5)
+    request = replace(request, picture=str(picture), picture_scale=0.4)
+    pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
+    scales = {0: 0.4, 1: 1.2}
+
+    def cover(label, size):
+        if not label:
+            return torch.ones(FRAMES, size[0] * size[1])
+        area = torch.from_numpy(request.areas[:] == label).float()
+        return F.adaptive_avg_pool2d(area, size).flatten(1)
+
+    def spy(self, attend, halves, step):
+        look, grid = make(self, attend, halves, step), self._grid
+        calls.append(halves)
+
+        def checked(q, k, v, site):
+            own, found = attend(q, k, v, site), look(q, k, v, site)
+            if site.kind == "cross":
+                wanted = []
+                for half, one in zip(halves, q.split(FRAMES), strict=True):
+                    term = torch.zeros_like(one)
+                    for seen in pictures.seen if half in ("uncond", "cond") else ():
+                        tokens = seen.tokens[half == "uncond"]
+                        own_keys = (F.linear(tokens, w) for w in pictures.weights[site.name])
+                        k2, v2 = (x.unflatten(-1, (q.shape[1], -1)).transpose(1, 2) for x in own_keys)
+                        share = scales[seen.asked.label] * cover(seen.asked.label, grid.at(site).size)
+                        term = term + share[:, None, :, None] * (softmax(one, k2) @ v2)
+                    wanted.append(term)
+                near(found - own, torch.cat(wanted), site.name)
+            return found
+
+        return checked
+
+    monkeypatch.setattr(Looking, "_attend", spy)
+    seeing = decoded(request, model)
+    assert {half for branches in calls for half in branches} - {"source", "source_uncond"} == {
+        "uncond",
+        "cond",
+    }
+    monkeypatch.undo()
+    assert (seeing != decoded(without(request), model)).mean() > 0.1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
+    usual = decoded(without(asked(method)), model)
+    for request in (asked(method, 0.0), asked(method, params={"picture_until": 0.0})):
+        assert np.array_equal(decoded(request, model), usual)
+    shorter = decoded(asked(method, params={"picture_from": 0.5}), model)
+    assert not np.array_equal(shorter, usual)
+    assert not np.array_equal(shorter, decoded(asked(method), model))
+    assert np.array_equal(decoded(without(asked(method)), model), usual)  # nothing stays on the model
+
+
+def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
+    finished, previews = ran(asked("videograin"), model)
+    name = "picture of left"
+    for shares in (finished.result.attention[name].after, *(event.attention[name] for event in previews)):
+        assert shares.shape[0] == FRAMES
+        assert 0 <= shares.min() < shares.max() <= 1
+        # The region drifts from the left half to the middle; the rightmost cells never see the picture.
+        assert shares[..., -1].max() == 0 < shares[..., 0].max()
+    whole, _ = ran(replace(without(asked("sdedit")), picture=asked("sdedit").regions[0].picture), model)
+    assert whole.result.attention["picture"].after.min() > 0.01
+    (said,) = finished.report["pictures"]
+    assert (said["region"], said["file"], said["scale"]) == ("left", "toy.png", 1.2)
+    (other,) = whole.report["pictures"]
+    assert (other["region"], other["scale"], other["fingerprint"]) == (None, 0.8, said["fingerprint"])
+
+
+def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):
+    """Masks move with the frames of each window; a kept window is not that of another picture or scale."""
+    long = replace(requested("sdedit", frames=5), params=BASES["sdedit"] | {"window": 3, "cuts": "none"})
+    seeing = replace(
+        long,
+        picture_adapter=asked("sdedit").picture_adapter,
+        regions=asked("sdedit").regions,
+        labels=long.labels,
+    )
+    first = decoded(seeing, model)
+    assert np.array_equal(decoded(seeing, model), first)
+    (region,) = seeing.regions
+    other = str(write_picture(tmp_path / "other.png", 9))
+    for change in ({"picture_scale": 0.3}, {"picture": other}):
+        again = decoded(replace(seeing, regions=(replace(region, **change),)), model)
+        assert not np.array_equal(again, first)
+    whole = replace(seeing, params=seeing.params | {"window": 5})
+    assert np.abs(decoded(whole, model).astype(int) - first).max() <= 1  # each frame alone, with its own mask
+
+
+def test_several_edits_see_the_same_pictures(model, asked):
+    one = asked("sdedit")
+    both = ran(replace(one, more_prompts=(one.prompt,)), model)[0].result
+    near(
+        *(torch.from_numpy(x[:].astype(float)) for x in (both.uncomposited, both.others[0].uncomposited)),
+        atol=1,
+    )
+    assert not np.array_equal(both.others[0].uncomposited[:], decoded(without(one), model))
+
+
+def test_a_picture_may_stand_for_words(model, asked):
+    request = asked("videograin")
+    left, right = request.regions
+    request = replace(request, regions=(replace(left, prompt=""), replace(right, prompt="")))
+    assert [region.name for region in request.edited] == ["left"]
+    check_runnable(request)
+    assert len(decoded(request, model)) == FRAMES
+
+
+def test_a_project_and_a_command_carry_pictures(model, asked, adapter, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(adapter.parent))
+    request = replace(asked("sdedit"), picture_adapter="adapter", picture_scale=0.3)
+    request = replace(request, picture=request.regions[0].picture)
+    save_project(request, tmp_path / "project")
+    content = json.loads((tmp_path / "project" / "project.json").read_text())
+    assert (content["picture"], content["regions"][0]["picture"]) == ("picture_0.png", "picture_1.png")
+    again = load_project(tmp_path / "project")
+    assert (again.picture_adapter, again.picture_scale, again.regions[0].picture_scale) == (
+        "adapter",
+        0.3,
+        1.2,
+    )
+    paths = [asked.path for asked in again.pictures]
+    assert [path.read_bytes() for path in paths] == [Path(request.picture).read_bytes()] * 2
+    given = override(without(request), pictures=[f"cat={paths[0]}@0.7", f"{paths[1]}"])[0]
+    assert [(p.name, p.path, p.scale) for p in given.pictures] == [
+        ("", paths[1], None),
+        ("cat", paths[0], 0.7),
+    ]
+
+
+def test_memory_is_told_with_what_sees_pictures(model, asked):
+    request = replace(asked("sdedit"), model=str(model.id))
+    side, usual = counted(without(request), 4)
+    assert counted(request, 4)[1] - usual > 4 * 1000
+    assert counted(replace(request, picture_adapter="owner/name"), 4) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "said"),
+    [
+        ({"picture_adapter": ""}, "regions.left.picture", "needs a picture adapter, but none is chosen"),
+        ({"picture": "nowhere.png"}, "regions.left.picture", "'nowhere.png' does not exist"),
+        ({"picture_scale": 1.6}, "regions.left.picture_scale", "from 0 to 1.5, or null, got 1.6"),
+        ({"picture_adapter": "x.bin"}, "picture_adapter", "is a pickle.*Use 'x.safetensors'"),
+        ({"picture_adapter": "a/ip-adapter-faceid_sd15.bin"}, "picture_adapter", "InsightFace"),
+        ({"params": {"picture_blocks": "style"}}, "params.picture_blocks", "has no blocks of style"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(model, asked, change, field, said):
+    own = {key: value for key, value in change.items() if key in ("picture", "picture_scale")}
+    rest = {key: value for key, value in change.items() if key not in own}
+
+    def attempt():
+        first, *others = asked("videograin").regions
+        regions = (replace(first, **own), *others)
+        ran(replace(asked("videograin"), regions=regions, **rest), model)
+
+    with pytest.raises(EditingError, match=said) as caught:
+        attempt()
+    assert caught.value.field == field

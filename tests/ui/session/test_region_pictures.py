@@ -1,0 +1,93 @@
+"""Pictures of regions on the page: taken in, cut out, undone, shared, and refused in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from regrain.editing.media.images import read_picture
+from regrain.ui.forms import views
+from regrain.ui.handlers.masking import Masking
+from regrain.ui.session import region_pictures
+from regrain.ui.session.build_request import Added, build_request
+
+
+def disc(image, points, labels, method=""):
+    """A made-up finder: a disc of radius 8 around the click."""
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    return (x - points[0][0]) ** 2 + (y - points[0][1]) ** 2 < 64
+
+
+@pytest.fixture
+def act(open_clip, visits_of):
+    session = (visits := visits_of(open_clip("clip"))).get("page")
+    session.label = session.add_region()
+
+    def act(label=session.label, **more):
+        event = {"id": "", "have": session.rev, "label": label, "act": "picture", **more}
+        return Masking(visits, disc).act("page", event)
+
+    act.session = session
+    return act
+
+
+@pytest.fixture
+def toy():
+    """A file that has arrived."""
+    folder = Path(get_upload_folder()) / "toy"
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(folder / "toy.png")
+    return str(folder / "toy.png")
+
+
+def test_a_picture_is_taken_cut_out_and_undone(act, toy):
+    session, label = act.session, act.session.label
+    shown, changed = act(how="file", path=toy)
+    assert "cut it out" in shown["note"]
+    assert changed is session  # the cards must change, too
+    whole = session.state.regions[label].picture
+    assert read_picture(Path(whole), "picture").shape == (40, 60, 4)
+    assert views.cards(session)["regions"][0]["picture"].startswith("data:image/jpeg")
+    assert region_pictures.NOTHING in act(how="cut", at=[0.5, 0.02])[0]["note"]  # above the picture
+    assert session.state.regions[label].picture == whole
+    act(how="cut", at=[0.5, 0.5])  # of the square, 60 x 60: in the middle of the picture
+    cut = read_picture(Path(session.state.regions[label].picture), "picture")
+    assert cut.shape[:2] == (17, 17)  # the disc has 15 pixels a side
+    assert cut[8, 8].tolist() == [200, 30, 30, 255]
+    assert cut[0, 0, 3] == 0
+    session.undo()
+    assert session.state.regions[label].picture == whole
+    other = session.add_region()
+    act(label=other, how="same", other=label)
+    assert session.state.regions[other].picture == whole
+    act(how="remove")
+    assert [session.state.regions[n].picture for n in (label, other)] == ["", whole]
+
+
+def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
+    session, label = act.session, act.session.label
+    act(how="file", path=toy)
+    session.describe({"regions": [{"label": label, "picture_scale": 0.35}]})
+    added = Added((), "", "pictures/ip")
+    asked = build_request(session, {}, "fresco", "storybook", added=added, masked=False)
+    assert [(p.label, p.scale) for p in asked.pictures] == [(label, 0.35)]
+    assert asked.picture_adapter == "pictures/ip"
+    act(how="remove")
+    session.describe({"regions": [{"label": label, "prompt": "a fox"}]})
+    assert build_request(session, {}, "fresco", "storybook", added=added, masked=False).picture_adapter == ""
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"how": "file", "path": "/etc/passwd"}, "The upload did not arrive"),
+        ({"how": "cut", "at": [0.5, 0.5]}, "The region has no picture"),
+        ({"how": "cut", "at": "x"}, "It needs two numbers"),
+        ({"how": "same", "other": 9}, "does not exist"),
+        ({"how": "remove", "label": 9}, "does not exist"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(act, sent, said):
+    assert said in act(**sent)[0]["note"]

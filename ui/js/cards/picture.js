@@ -1,0 +1,105 @@
+// A region's picture: chosen, dropped, pasted, or the frame that is shown; a click cuts the thing out of it.
+import { button, iconButton, make, slider } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
+import { post } from "../shared/post.js";
+import { makeSlider } from "./fields.js";
+
+const SCALE = "How much the picture counts beside the words; 0 ignores it";
+const CUT = "What the model sees. Click the thing in it to cut it out";
+
+const isPicture = (file) => file.type.startsWith("image/");
+
+// The frame on the stage, of the clip or of an edit, as a file; null while there is none.
+const frameShown = async () => {
+  const edit = document.body.dataset.stage === "edit",
+    video = edit && document.querySelector(".rg-edited:not([hidden]) video"),
+    source = video || hub.editor?.bitmaps?.[hub.editor.frame];
+  if (!source) return null;
+  const canvas = make("canvas", {
+    width: source.videoWidth || source.width,
+    height: source.videoHeight || source.height,
+  });
+  canvas.getContext("2d").drawImage(source, 0, 0);
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  return new File([blob], "frame.png", { type: blob.type });
+};
+
+const makeScale = (region, changed) => {
+  const about = { id: "rg-scale-" + region.label, ariaLabel: `${region.name}: how much its picture counts` };
+  const take = (scale) => {
+    region.picture_scale = scale;
+    changed();
+  };
+  const say = () => (region.picture_scale ?? null)?.toFixed(2).replace(/0$/, "") ?? "usual";
+  return makeSlider("Counts", SCALE, slider(0, 1.5, 0.05, region.picture_scale ?? 0.7, about), take, say);
+};
+
+const addTakingFiles = (card, send) => {
+  const take = (files, event) => {
+    const file = [...(files ?? [])].find(isPicture);
+    if (!file || !hub.seeing) return;
+    event.preventDefault();
+    send(file);
+  };
+  card.addEventListener("paste", (event) => take(event.clipboardData?.files, event));
+  card.addEventListener("drop", (event) => take(event.dataTransfer?.files, event));
+};
+
+export const makePicture = (region, card, { act, changed }) => {
+  const said = make("span", { className: "rg-note", role: "status" });
+  const ask = (how, more = {}) => act("picture", region.label, { how, ...more });
+  const send = (file) => {
+    said.textContent = "Sending the picture.";
+    const failed = (words) => (said.textContent = words);
+    post(file, { share: () => null, sent: (path) => ask("file", { path }), failed });
+  };
+  const field = make("input", { type: "file", accept: "image/*", hidden: true });
+  field.onchange = () => {
+    if (field.files.length) send(field.files[0]);
+    field.value = "";
+  };
+  const cut = ({ target, clientX, clientY }) => {
+    const { left, top, width, height } = target.getBoundingClientRect();
+    ask("cut", { at: [(clientX - left) / width, (clientY - top) / height] });
+  };
+  const picture = make("img", { alt: "Picture of " + region.name, title: CUT, onclick: cut }),
+    choose = button("rg-tool rg-small", "Choose", () => field.click(), "Or drop or paste a picture here"),
+    frame = button(
+      "rg-tool rg-small",
+      "This frame",
+      async () => send((await frameShown()) ?? new File([], "")),
+      "The frame that is shown, of the clip or of an edit",
+    ),
+    others = make("span", "rg-picture-others"),
+    bin = iconButton("rg-mini", "bin", "Remove the picture", () => ask("remove")),
+    buttons = make("div", "rg-picture-buttons", choose, frame, others, bin, said),
+    scale = makeScale(region, changed),
+    title = make("span", "rg-picture-title", "Picture");
+  const node = make(
+    "div",
+    "rg-picture",
+    title,
+    picture,
+    make("div", "rg-picture-side", buttons, scale),
+    field,
+  );
+  const draw = () => {
+    node.hidden = !hub.seeing;
+    picture.hidden = scale.hidden = bin.hidden = !region.picture;
+    if (region.picture && picture.src !== region.picture) picture.src = region.picture;
+    const ready = hub.regions.filter(({ picture: has }) => has && has !== region.picture);
+    const same = ({ name, label }) =>
+      button("rg-tool rg-small", "As " + name, () => ask("same", { other: label }), "The picture of " + name);
+    others.replaceChildren(...ready.map(same));
+  };
+  addTakingFiles(card, send);
+  draw();
+  // What the server says of it.
+  const show = (has) => {
+    if (has === undefined || has === region.picture) return;
+    region.picture = has;
+    said.textContent = "";
+    hub.tell("regions");
+  };
+  return { node, show, draw };
+};

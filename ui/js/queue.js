@@ -1,0 +1,36 @@
+import { iconButton, make } from "./shared/dom.js";
+import { follow } from "./shared/hub.js";
+
+const makeJob = ({ key, title, text }, at, { length }, trigger) => {
+  const tool = (picture, hint, by, disabled = false) => {
+    const more = { ariaLabel: `${hint}: ${text}`, disabled, data: { job: key + by } };
+    return iconButton("rg-mini", picture, hint, () => trigger("arrange", { key, by }), "", more);
+  };
+  return make(
+    "li",
+    {},
+    make("span", { className: "rg-job", title: text }, make("strong", {}, text), make("span", {}, title)),
+    length > 1 && tool("up", "Move up", -1, at === 0),
+    length > 1 && tool("down", "Move down", 1, at === length - 1),
+    tool("bin", "Remove from the queue", 0),
+  );
+};
+
+// Runs of this page that wait for the one before, the next first.
+export function mount(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    document.querySelector("#run")?.classList.remove("rg-asked");
+    const { jobs = [], note = "" } = value ?? {},
+      focused = element.contains(document.activeElement) && document.activeElement.dataset.job;
+    const list = make(
+      "ol",
+      { ariaLabel: "Waiting runs" },
+      ...jobs.map((job, at) => makeJob(job, at, jobs, trigger)),
+    );
+    const said = make("p", { className: "rg-note", role: "status" }, note);
+    element.replaceChildren(make("div", "rg-queue", jobs.length > 0 && list, said));
+    if (!focused) return;
+    const usable = [...element.querySelectorAll("button:not([disabled])")];
+    (usable.find(({ dataset }) => dataset.job === focused) ?? usable[0])?.focus();
+  });
+}
