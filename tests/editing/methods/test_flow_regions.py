@@ -249,6 +249,13 @@ def test_methods_and_models_that_do_not_fit_are_refused_before_loading(wan_folde
             next(edit(asked))
 
 
+def test_what_is_made_for_image_models_is_refused(wan, wan_folder):
+    asked = replace(requested("flow_regions"), motion="v1-5-2", model=str(wan_folder))
+    for given in ((asked,), (asked, wan)):
+        with pytest.raises(ModelError, match=r"^motion: It is made for a UNet .* Remove it or use"):
+            [*edit(*given)]
+
+
 def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
     """17 frames, and 16, which the report says; the encoder of prompts is loaded once for both."""
     call = command(main)
