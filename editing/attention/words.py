@@ -75,7 +75,8 @@ def attend_to_words(
             scores[..., count:] += math.log(max(pads, 1))
             for total, one in zip(sums, (scores.softmax(-1), given), strict=True):
                 total += one[..., :count].sum(0) / q.shape[1]
-    return torch.cat(out)[None], *(sums or (None, None))
+    before, after = sums or (None, None)
+    return torch.cat(out)[None], before, after
 
 
 def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) -> Tensor:

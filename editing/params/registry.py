@@ -27,7 +27,7 @@ Resolved = dict[str, dict[str, object]]
 OFFERS: Mapping[str, str] = {
     "inversion": "noise levels that can be inverted",
     "image_unet": "a UNet for single images",
-    "flow": "the velocity of a flow, as Wan 2.1 predicts it",
+    "flow": "the flow of a video model such as Wan 2.1",
     "features": "features that can be taken from the source",
     "control": "control networks",
 }

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from regrain import __version__
-from regrain.editing.errors import ResourceError, shorten
+from regrain.editing.errors import ModelError, ResourceError, shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.models.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
 from regrain.editing.models.loading.location import parse_lora
-from regrain.editing.params.registry import Resolved, check_needs, check_params, resolve_params
+from regrain.editing.params.registry import OFFERS, Resolved, check_needs, check_params, resolve_params
 from regrain.editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
 from regrain.editing.request.compose import missing_phrases
 from regrain.editing.request.edit_request import EditRequest
@@ -193,6 +193,7 @@ def _prepared(
         from regrain.editing.models.load import load_backbone
 
         backbone = load_backbone(request.model, request.loras)
+    _check_addons(request, backbone.offers, backbone.id)
     if request.motion:
         from regrain.editing.models.motion_modules import load_motion, moving
 
@@ -248,6 +249,16 @@ def _check_model(request: EditRequest) -> None:
 
     if family := family_of(find(request.model)):
         check_needs(request.method, request.params, family.offers, request.model, family.title)
+        _check_addons(request, family.offers, request.model)
+
+
+def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> None:
+    """Refuse what is made for image models where the model is none."""
+    given = {"motion": request.motion, "adapter": request.adapter, "picture": [*request.pictures]}
+    for field, what in given.items():
+        if what and "image_unet" not in offers:
+            said = f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does not have"
+            raise ModelError(field, f"{said}. Remove it or use another model.")
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:

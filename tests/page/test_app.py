@@ -229,11 +229,11 @@ def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page,
         assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
     page.select_option(".rg-method select", "flow_regions")
     page.click("#run")
-    page.wait_for_selector("text=/flow_regions needs the velocity of a flow.*Use another model or method/")
+    page.wait_for_selector("text=/Flow_regions needs the flow of a video model/ >> visible=true")
     page.click("#model input")
     page.get_by_role("option", name="film").click()
     page.click("#run")
-    page.wait_for_selector(".rg-files a", state="detached")
+    page.wait_for_selector("[role=alert], .rg-files a", state="detached")
     wait_for_result(page)
     found = report(page)
     assert (found["request"]["model"], found["request"]["method"]) == ("film", "flow_regions")

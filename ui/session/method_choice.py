@@ -64,7 +64,7 @@ def _described(method: Method) -> View:
         "name": method.name,
         "title": method.title,
         "paper": method.paper,
-        "say": _SAY[does.regions],
+        "say": _SAY[does.regions] + " Needs the video model Wan 2.1." * ("flow" in method.needs),
         "regions": does.regions,
         "source_prompt": does.source_prompt,
         "several": does.several,

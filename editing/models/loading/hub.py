@@ -96,7 +96,7 @@ def describe(id: str) -> Listing:
         family, wanted = MOTION, {name: sizes[name] for name in PART_FILES}
     elif not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
         advice = "Choose a model for diffusers."
-        raise ModelError("model", f"{id!r} has neither UNet nor transformer in safetensors. {advice}")
+        raise ModelError("model", f"{id!r} has no UNet in safetensors, and no transformer. {advice}")
     licence = (info.card_data or {}).get("license") or tags.get("license", "")
     return Listing(id, str(licence), wanted, family, bool(info.gated))
 

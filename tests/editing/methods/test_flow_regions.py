@@ -16,9 +16,10 @@ from regrain.editing.__main__ import main
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import combine
 from regrain.editing.errors import ModelError, PromptError
-from regrain.editing.methods.flow_regions import amplified, pieces_of, run
+from regrain.editing.methods.flow_regions import FlowModel, amplified, pieces_of, run
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.recipe.region_words import RegionText
+from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
 SAME = {"source_guidance": 3.0, "guidance_scale": 3.0, "preview_every": 0}
@@ -198,8 +199,15 @@ def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
     for maps in found.attention.values():  # every word is looked at by all 17 frames
         assert maps.before.shape == (17, 2, 3)
         assert (maps.before > 0).all()
-    seen = sum(maps.mean((1, 2)) for maps in found.words.edit.values())
-    assert 0.7 < seen[5:9].mean() / seen[[0, *range(9, 17)]].mean() < 1.4  # what two pieces see counts once
+
+
+def test_what_two_pieces_see_counts_once_in_maps(wan):
+    asked, given = whole_frame(17), params(span=9)
+    words, step = FlowModel(wan, working_clip(wan, asked), asked, given)._new, wan.schedule.sampling(4)[0]
+    words.heat.begin(step)
+    for part in pieces_of(5, 3):
+        words.attend(step, part)(*torch.zeros(1, 1, 1, 18, 4), *torch.zeros(2, 1, 1, 512, 4), wan.sites[1])
+    assert torch.allclose(words.heat.before(), torch.tensor(1 / 512))  # nothing looks anywhere in particular
 
 
 def test_amplification_grows_with_the_length():
@@ -241,6 +249,13 @@ def test_methods_and_models_that_do_not_fit_are_refused_before_loading(wan_folde
             next(edit(asked))
 
 
+def test_what_is_made_for_image_models_is_refused(wan, wan_folder):
+    asked = replace(requested("flow_regions"), motion="v1-5-2", model=str(wan_folder))
+    for given in ((asked,), (asked, wan)):
+        with pytest.raises(ModelError, match=r"^motion: It is made for a UNet .* Remove it or use"):
+            [*edit(*given)]
+
+
 def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
     """17 frames, and 16, which the report says; the encoder of prompts is loaded once for both."""
     call = command(main)
@@ -256,4 +271,4 @@ def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
         assert said == ([] if frames == 17 else [expected])
         assert found["metrics"]
     assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0
-    assert "flow_regions needs the velocity of a flow" in last_error(capsys)
+    assert "flow_regions needs the flow of a video model" in last_error(capsys)

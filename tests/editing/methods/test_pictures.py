@@ -25,7 +25,8 @@ from regrain.editing.request.edit_request import override
 from regrain.editing.request.runnable import check_runnable
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-SEEING = [name for name in METHODS if "flow" not in METHODS[name].needs]
+
+UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def decoded(request, model):
 
 
 @pytest.mark.parametrize(
-    ("method", "model"), [*((m, False) for m in SEEING), ("sdedit", True)], indirect=["model"]
+    ("method", "model"), [*((m, False) for m in UNETS), ("sdedit", True)], indirect=["model"]
 )
 def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
     """Every call: rows of the edit's halves get the term of the formula, those of the source nothing."""
@@ -117,7 +118,7 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
     assert (seeing != decoded(without(request), model)).mean() > 0.1
 
 
-@pytest.mark.parametrize("method", SEEING)
+@pytest.mark.parametrize("method", UNETS)
 def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
     usual = decoded(without(asked(method)), model)
     for request in (asked(method, 0.0), asked(method, params={"picture_until": 0.0})):
