@@ -114,15 +114,15 @@ class RunHandlers(Handlers):
         """A run that waits is to change places with the one `by` places after it, or else is not wanted."""
         if (session := self.visits.find(page_of(request))) is None:
             return {self.parts.queue: gr.skip()}
-        said, waiting = event_data(event), session.going[1:]
-        keys = [run.key for run in waiting]
-        if said.get("key") in keys:
-            at, by = keys.index(said["key"]), said.get("by")
-            if by not in (-1, 1):
+        said = event_data(event)
+        with session.lock:
+            waiting = session.going[1:]
+            at = next((n for n, run in enumerate(waiting) if run.key == said.get("key")), None)
+            if at is not None and said.get("by") not in (-1, 1):
                 waiting[at].stop()
                 session.runs.remove(waiting[at])
-            elif 0 <= at + by < len(keys):
-                waiting[at].turn.swap(waiting[at + by].turn)
+            elif at is not None and 0 <= at + said["by"] < len(waiting):
+                waiting[at].turn.swap(waiting[at + said["by"]].turn)
         return {self.parts.queue: self._queue(session)}
 
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
