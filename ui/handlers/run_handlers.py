@@ -87,7 +87,7 @@ class RunHandlers(Handlers):
     def _check_new(self, session: Session, form: RunForm) -> None:
         """Refuse what is under way already, as after a double click; masks may be tracked meanwhile."""
         for run in session.going:
-            same_masks = run.asked.session.state.layers is form.session.state.layers
+            same_masks = run.asked.session.state.layers == form.session.state.layers
             if run.asked.said == form.said and (same_masks or session.tracking):
                 raise ResourceError("queue", "This run is under way already. Change something for another.")
 
@@ -239,7 +239,9 @@ class RunHandlers(Handlers):
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
                 raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
-            asked.state = session.state.keep_words(asked.state)
+            tracked = session.state.layers
+        layers = {label: tracked.get(label, layer) for label, layer in asked.state.layers.items()}
+        asked.state = replace(asked.state, layers=layers)
         if shown := look(session, identity, since):
             yield {self.parts.canvas: shown}
 
