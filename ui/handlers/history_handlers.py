@@ -98,7 +98,8 @@ class HistoryHandlers(Handlers):
     def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]) -> dict[Any, Any]:
         try:
             session = self.session(request)
-            return {self.parts.history: session.history.view()} | act(session)
+            shown = act(session)
+            return {self.parts.history: session.history.view()} | shown
         except EditingError as error:
             return self.failed(error)
 

@@ -87,7 +87,7 @@ class RunHandlers(Handlers):
     def _check_new(self, session: Session, form: RunForm) -> None:
         """Refuse what is under way already, as after a double click; masks may be tracked meanwhile."""
         for run in session.going:
-            same_masks = run.asked.session.state.layers is form.session.state.layers
+            same_masks = run.asked.session.state.layers == form.session.state.layers
             if run.asked.said == form.said and (same_masks or session.tracking):
                 raise ResourceError("queue", "This run is under way already. Change something for another.")
 
@@ -114,15 +114,15 @@ class RunHandlers(Handlers):
         """A run that waits is to change places with the one `by` places after it, or else is not wanted."""
         if (session := self.visits.find(page_of(request))) is None:
             return {self.parts.queue: gr.skip()}
-        said, waiting = event_data(event), session.going[1:]
-        keys = [run.key for run in waiting]
-        if said.get("key") in keys:
-            at, by = keys.index(said["key"]), said.get("by")
-            if by not in (-1, 1):
+        said = event_data(event)
+        with session.lock:
+            waiting = session.going[1:]
+            at = next((n for n, run in enumerate(waiting) if run.key == said.get("key")), None)
+            if at is not None and said.get("by") not in (-1, 1):
                 waiting[at].stop()
                 session.runs.remove(waiting[at])
-            elif 0 <= at + by < len(keys):
-                waiting[at].turn.swap(waiting[at + by].turn)
+            elif at is not None and 0 <= at + said["by"] < len(waiting):
+                waiting[at].turn.swap(waiting[at + said["by"]].turn)
         return {self.parts.queue: self._queue(session)}
 
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
@@ -239,7 +239,9 @@ class RunHandlers(Handlers):
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
                 raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
-            asked.state = session.state.keep_words(asked.state)
+            tracked = session.state.layers
+        layers = {label: tracked.get(label, layer) for label, layer in asked.state.layers.items()}
+        asked.state = replace(asked.state, layers=layers)
         if shown := look(session, identity, since):
             yield {self.parts.canvas: shown}
 

@@ -1,5 +1,6 @@
 """Events of a clip that the page has left: nothing is said about them."""
 
+import copy
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
-from regrain.ui.handlers.run_handlers import RunHandlers
+from regrain.ui.handlers.run_handlers import RunForm, RunHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.results.jobs import Jobs, RunJob, Saved
 from regrain.ui.results.variants import Variant
@@ -122,6 +123,23 @@ def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_as
     assert arrange(1, -1) == [*"cbdef"]
     assert arrange(4, 0) == [*"cbdf"]
     ended.set()
+
+
+def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(handlers):
+    _, runs = handlers
+    session = runs.visits.get("page")
+    label = session.add_region()
+    mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
+    form = RunForm(copy.copy(session), None, "", session.rev, None)
+    frames = range(len(session.opened.frames))
+    found = ((frame, np.full(session.state.size[::-1], label, np.uint8), 1.0) for frame in frames)
+    runs = replace(runs, tracking=Tracking(runs.visits, lambda *_, **__: found))
+    other = session.add_region()
+    session.state = session.state.change_region(label, prompt="a fox")
+    assert [*runs._complete(session, form)]
+    state = form.session.state
+    assert (state.regions[label].prompt, other in state.layers) == ("", False)
+    assert state.layers[label].track.keys() == {*frames}
 
 
 def test_undo_leads_to_the_frame_that_it_changes(handlers):
