@@ -210,7 +210,7 @@ def two_methods():
 
 def test_key_frames_and_cuts_are_texts_that_all_methods_share(tmp_path):
     _, both = two_methods()
-    assert [*both.shared] == ["keyframes", "cuts"]
+    assert [*both.shared] == ["keyframes", "cuts", "picture_from", "picture_until", "picture_blocks"]
     for name, hint, value in (("keyframes", "0, 8, 15", "all"), ("cuts", "24, 60", "auto")):
         field = both.shared[name]
         assert isinstance(field, gr.Textbox)
