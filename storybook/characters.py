@@ -605,7 +605,10 @@ def _face(body: Shapes) -> int:
 @lru_cache(maxsize=2048)
 def character(kind: str, color: str | None, accessory: str | None, facing: int) -> tuple[Primitive, ...]:
     """All primitives of an actor, back to front; the light stays on the left when the actor faces left."""
-    body = BUILDERS[kind](PAINTS[color] if color else NATURAL[kind])
+    if color and color.startswith("#"):
+        body = BUILDERS[kind](tuple(bytes.fromhex(color[1:])))
+    else:
+        body = BUILDERS[kind](PAINTS[color] if color else NATURAL[kind])
     shapes = _wear(kind, body, accessory) if accessory else body
     if facing > 0:
         return tuple(shapes)

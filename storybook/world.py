@@ -90,7 +90,7 @@ class Actor:
 
     Attributes:
         kind: One of `KINDS`.
-        color: One of `COLORS`, or None for the kind's natural colour.
+        color: One of `COLORS`, None for the kind's natural colour, or one that no word names, #rrggbb.
         accessory: One of `ACCESSORIES`, or None.
         article: "a", or "another" / "a third" if an earlier actor is of the same kind.
         x: Start of the feet, fraction of the width. y: Ground line, fraction of the height.
@@ -114,7 +114,8 @@ class Actor:
     @property
     def phrase(self) -> str:
         """The actor's own words, as they appear in the caption."""
-        words = [self.color, self.kind, _WEARING[self.accessory] if self.accessory else None]
+        named = None if self.color and self.color.startswith("#") else self.color
+        words = [named, self.kind, _WEARING[self.accessory] if self.accessory else None]
         rest = " ".join(w for w in words if w)
         return f"an {rest}" if self.article == "a" and rest[0] in "aeiou" else f"{self.article} {rest}"
 

@@ -187,7 +187,7 @@ class _Sizes(NamedTuple):
 
 def _sizes(request: EditRequest) -> _Sizes | None:
     source = find(request.model)
-    place = _configurations(source)
+    place = configurations(source)
     if place is None:
         return None
     vae = read_config(place / "vae" / "config.json", request.model)
@@ -237,7 +237,7 @@ def _itemsize(numbers: int) -> int:
     return weights_dtype(device, numbers, free_memory(device)).itemsize
 
 
-def _configurations(source: ModelLocation) -> Path | None:
+def configurations(source: ModelLocation) -> Path | None:
     """A folder with the configurations of a model; of a single file, those of its family."""
     if source.kind == "hub":
         from huggingface_hub import try_to_load_from_cache

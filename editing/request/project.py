@@ -181,6 +181,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         more_prompts=tuple(project.more_prompts),
         loras=tuple(project.loras),
         motion=project.motion,
+        picture_adapter=project.picture_adapter,
         adapter=_read_adapter(folder, project.adapter),
         **project.model_dump(include=_SHARED),
     )
@@ -250,6 +251,7 @@ def describe(request: EditRequest) -> dict[str, Any]:
         "clip": _describe_clip(request.clip, request.clip.name, request.size),
         "regions": [asdict(region) | {"picture": Path(region.picture).name} for region in request.regions],
         "picture": Path(request.picture).name or None,
+        "picture_adapter": request.picture_adapter or None,
         "masks": None if request.labels is None else "masks",
         "more_prompts": list(request.more_prompts) or None,
         "loras": list(request.loras) or None,
@@ -275,7 +277,7 @@ def check_project_path(folder: Path) -> None:
 
 
 _SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
-_SHARED |= {"picture_scale", "picture_adapter"}
+_SHARED |= {"picture_scale"}
 
 
 def _folder(path: str | Path) -> Path:

@@ -9,6 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from regrain.editing.media.labels import write_regions
 from regrain.editing.params.registry import METHODS
 from tests.hostile import base
@@ -25,12 +27,15 @@ _PLACES = (
     *("regions.0.label", "regions.0.color", "regions.0.strength", "regions.0.margin", "regions.0.drawn"),
     *("masks", "method", "params", "params.steps", "params.keyframes", "params.cuts", "params.control"),
     *("params.heat_pixel", "model", "loras", "adapter", "seed"),
+    *("regions.0.picture", "regions.0.picture_scale", "picture_adapter"),
 )
 
 
 def _sound(place: str, name: str, value: Any) -> Expected:
     """What must become of a value at a place."""
     if json.dumps(base.changed(base.content(), place, value)) == json.dumps(base.content()):
+        return "either"
+    if place == "regions.0.picture_scale" and name in ("a whole float", "tiny", "zero", "one and a half"):
         return "either"
     if place == "regions.0.strength" and name in ("a whole float", "tiny"):
         return "either"
@@ -42,7 +47,7 @@ def _sound(place: str, name: str, value: Any) -> Expected:
     if nothing or (text and place in _FREE and not hostile):
         return "either"
     loose = place.startswith(("params", "more_prompts", "regions.0.drawn", "loras"))
-    if loose or (text and place == "model"):
+    if loose or (text and place in ("model", "picture_adapter")):
         return "either" if not hostile and "true" not in name else "refuse"
     if not text and name in ("zero", "true", "10,000 entries", "mixed") and place == "seed":
         return "refuse" if name != "zero" else "either"
@@ -59,8 +64,21 @@ def cases() -> Iterator[Case]:
 
             yield Case("project", f"{place} is {name}", CHECK, write, _sound(place, name, value))
     yield from chain(
-        _files(), _sizes(), _settings(), _options(), _places(), _overlaps(), _batches(), _words()
+        *(_files(), _sizes(), _settings(), _options(), _places(), _overlaps(), _batches(), _words()),
+        _pictures(),
     )
+
+
+def _pictures() -> Iterator[Case]:
+    asked = base.changed(base.content(), "regions.0.picture", "toy.png")
+    for name in (*CONTENT, *SPECIAL):
+
+        def write(folder: Path, name=name) -> None:
+            file = base.write_project(folder / "project", asked) / "toy.png"
+            Image.fromarray(base.pixels()[0]).save(file)
+            (damage_file if name in CONTENT else put)(file, name)
+
+        yield Case("project", f"a picture: {name}", CHECK, write, "refuse")
 
 
 _TEXTS = {"a key twice": '{"version": 1, "version": 1}'}

@@ -5,7 +5,9 @@ import json
 import pytest
 from browser import ROOT, Server, plays, prompt, report, run, unfold, wait, wait_for_result
 from conftest import write_sdxl, write_wan
+from diffusers import UNet2DConditionModel
 from fake_app import write_examples
+from made_pictures import write_encoder, write_picture, write_picture_adapter
 
 from regrain.editing.params.registry import METHODS
 
@@ -195,6 +197,8 @@ def sdxl_server(tmp_path_factory):
     model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
     (model / config).write_text(json.dumps(json.loads((model / config).read_text()) | {"sample_size": 32}))
     (model / "defaults.json").write_text(json.dumps(FEW))
+    unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
+    write_picture_adapter(write_encoder(model.parent / "pictures") / "ip.safetensors", unet, "plus")
     film = write_wan(folder / "models" / "film")
     (film / "defaults.json").write_text(json.dumps(FEW))
     places = {"REGRAIN_EXAMPLES": write_examples(folder / "examples"), "REGRAIN_MODELS": model.parent}
@@ -204,8 +208,11 @@ def sdxl_server(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page):
+def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page, tmp_path):
     page = open_page(sdxl_server)
+    card = page.locator(".rg-card").first
+    card.locator("input[type=file]").set_input_files(write_picture(tmp_path / "toy.png", size=(60, 90)))
+    card.locator(".rg-picture img").wait_for()
     page.click("#model input")
     page.get_by_role("option", name="narrow").click()
     for method in ("videograin", "fatezero"):  # every method runs on SDXL in test_wiring
@@ -216,6 +223,7 @@ def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page)
         wait_for_result(page)
         found = report(page)
         assert (found["request"]["model"], found["request"]["method"]) == ("narrow", method)
+        assert [(one["region"], one["scale"]) for one in found["pictures"]] == [("left disc", 0.6)]
         assert found["metrics"]["outside_psnr"] == 100  # not a bit outside differs
         assert found["metrics"]["inside_psnr_by_region"].keys() == {"left disc", "right disc"}
         assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60

@@ -202,7 +202,7 @@ class Programs:
         """What is to be run; a prompt that is given counts for every method."""
         session.method, session.source_prompt = asked.method, asked.source_prompt
         session.negative_prompt = asked.negative_prompt
-        seeing = asked.picture_adapter or next(iter(self.jobs.catalogue.pictures), "")
+        seeing = asked.picture_adapter or self.jobs.catalogue.seeing(asked.model)
         added = Added(tuple(asked.loras), asked.motion, seeing)
         request = build_request(session, asked.params, asked.method, asked.model, asked.seed, added)
         whole = {"picture": str(asked.picture), "picture_adapter": seeing} if asked.picture else {}

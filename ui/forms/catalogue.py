@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from regrain.editing.errors import RequestError, suggest
+from regrain.editing.errors import EditingError, RequestError, suggest
 from regrain.editing.models.load import on_shelf
+from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
+from regrain.editing.models.loading.picture_file import BUILT_IN, PictureFile, built_in
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
 from regrain.editing.params.written import read_control
+from regrain.editing.pipeline.estimate import configurations
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
@@ -41,7 +44,8 @@ class Catalogue:
         self.loras = _added(shelf, "loras", "*.safetensors")
         motions = {*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")}
         self.motions = [_BUILT_IN_MOTION, *sorted(motions)]
-        self.pictures = _added(shelf, "pictures", "*.safetensors")
+        own = [BUILT_IN] if built_in().is_file() else []
+        self.pictures = [*own, *_added(shelf, "pictures", "*.safetensors")]
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
@@ -99,6 +103,14 @@ class Catalogue:
         folder = self._folder if model == BUILT_IN_MODEL else (models_folder() or Path()) / model
         return settings.values(method, folder, given)
 
+    def seeing(self, model: str) -> str:
+        """The first picture adapter that fits a model, else the first; empty without any."""
+        place = configurations(find(model)) if self.pictures else None
+        if place is None or not (place / "unet" / "config.json").is_file():
+            return next(iter(self.pictures), "")
+        wide = read_config(place / "unet" / "config.json", model).get("cross_attention_dim")
+        return next((name for name in self.pictures if _text_width(name) == wide), self.pictures[0])
+
     def check(self, request: EditRequest) -> None:
         """Refuse weights beside the model that are not offered: a project may name any.
 
@@ -125,6 +137,14 @@ def _added(shelf: list[Path], folder: str, pattern: str) -> list[str]:
     files = [file for entry in shelf if entry.name == folder for file in entry.glob(pattern)]
     names = [file.name.removesuffix(".safetensors") for file in files]
     return sorted(f"{folder}/{name}" for name in names if is_name(name))
+
+
+def _text_width(adapter: str) -> int:
+    """How wide the text is of models that a picture adapter fits; 0 if it cannot be read."""
+    try:
+        return PictureFile(adapter, fetch=False).cross
+    except EditingError:
+        return 0
 
 
 def _unknown(name: object, known: list[str]) -> str:

@@ -137,15 +137,15 @@ class Handlers:
     def given_added(self, session: Session, fields: FieldValues) -> Added:
         """What a page adds to the model; its project's until it has given any."""
         given, base = fields.added, session.opened.request
-        own = [*filter(None, [base.picture_adapter]), *self.catalogue.pictures]
+        usual = base.picture_adapter or self.catalogue.seeing(self.catalogue.model(fields.model))
         if not isinstance(given, list | tuple):
-            return Added(base.loras, base.motion, "".join(own[:1]))
+            return Added(base.loras, base.motion, usual)
+        own = (usual, *self.catalogue.pictures)
         texts, known = [*map(str, given)], self.catalogue.motions
         motions = [text for text in texts if text == base.motion or text.partition("@")[0] in known]
         seeing = [text for text in texts if text.partition("@")[0] in own]
         loras = tuple(text for text in texts if text not in (*motions, *seeing))
-        adapter = "".join(seeing[-1:]).partition("@")[0] or "".join(own[:1])
-        return Added(loras, "".join(motions[-1:]), adapter)
+        return Added(loras, "".join(motions[-1:]), "".join(seeing[-1:]).partition("@")[0] or usual)
 
     def requested(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a page asks for now; raises as `build_request` does, too."""

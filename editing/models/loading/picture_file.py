@@ -14,7 +14,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.location import MAX_TEXT, PICKLES
-from regrain.editing.storage.local_models import MODELS_VARIABLE, find_local
+from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import check_head
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FIELD = "picture_adapter"
 ENCODER = "image_encoder"
+BUILT_IN = "storybook/pictures"
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 # What a repository is asked for by its name alone; the second for SDXL, whose text is so wide.
 _USUAL = ("models/ip-adapter_sd15.safetensors", "sdxl_models/ip-adapter_sdxl_vit-h.safetensors")
@@ -124,6 +125,11 @@ class PictureFile:
         )
 
 
+def built_in() -> Path:
+    """The adapter of the built-in model, which may not be there."""
+    return ASSETS / "storybook" / "pictures.safetensors"
+
+
 def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     """The file, and the repository of the hub that it is of."""
     if not id.strip() or len(id) > MAX_TEXT or not id.isprintable():
@@ -133,6 +139,8 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
             raise ModelError(FIELD, f"{shorten(id)} {_FACES}. Use a plain, Plus or Full face adapter.")
         beside = shorten(str(Path(id).with_suffix(".safetensors")))
         raise ModelError(FIELD, f"{shorten(id)} is a pickle and could run code when opened. Use {beside}.")
+    if id == BUILT_IN and built_in().is_file():
+        return built_in(), ""
     if local := find_local(id, ".safetensors") or (Path(id) if os.path.exists(id) else None):
         return (local if local.is_file() else _only(local, id)), ""
     if not (hub := _HUB.fullmatch(id)):

@@ -92,6 +92,11 @@ def load_pictures(
         ModelError: The adapter or its encoder is missing or does not fit, or the model has no such blocks.
         RequestError: A picture cannot be read.
     """
+    if "image_unet" not in backbone.offers:
+        message = (
+            f"{shorten(backbone.id)} cannot see pictures. Use a Stable Diffusion or SDXL model, or words."
+        )
+        raise ModelError(FIELD, message)
     wide = backbone.unet.config.cross_attention_dim
     file, shown_id = PictureFile(id, wide), shorten(backbone.id)
     if file.cross != wide:

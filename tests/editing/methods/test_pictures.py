@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from commands import change, command
 from conftest import loaded, write_small_model
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from wiring import BASES, FRAMES, near, requested, softmax
 
 from regrain.editing import edit, load_project, save_project
+from regrain.editing.__main__ import main
 from regrain.editing.errors import EditingError
 from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.params.registry import METHODS
@@ -23,8 +25,7 @@ from regrain.editing.request.edit_request import override
 from regrain.editing.request.runnable import check_runnable
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-
-UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
+SEEING = [name for name in METHODS if "flow" not in METHODS[name].needs]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def decoded(request, model):
 
 
 @pytest.mark.parametrize(
-    ("method", "model"), [*((m, False) for m in UNETS), ("sdedit", True)], indirect=["model"]
+    ("method", "model"), [*((m, False) for m in SEEING), ("sdedit", True)], indirect=["model"]
 )
 def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
     """Every call: rows of the edit's halves get the term of the formula, those of the source nothing."""
@@ -116,7 +117,7 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
     assert (seeing != decoded(without(request), model)).mean() > 0.1
 
 
-@pytest.mark.parametrize("method", UNETS)
+@pytest.mark.parametrize("method", SEEING)
 def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
     usual = decoded(without(asked(method)), model)
     for request in (asked(method, 0.0), asked(method, params={"picture_until": 0.0})):
@@ -128,7 +129,9 @@ def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, metho
 
 
 def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
-    finished, previews = ran(asked("videograin"), model)
+    finished, previews = ran(asked("videograin", params={"preview_every": 1}), model)
+    assert len(previews) == 4
+    assert set(finished.result.attention["picture of left"].parts) == {"early", "middle", "late"}
     name = "picture of left"
     for shares in (finished.result.attention[name].after, *(event.attention[name] for event in previews)):
         assert shares.shape[0] == FRAMES
@@ -156,8 +159,8 @@ def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):
     assert np.array_equal(decoded(seeing, model), first)
     (region,) = seeing.regions
     other = str(write_picture(tmp_path / "other.png", 9))
-    for change in ({"picture_scale": 0.3}, {"picture": other}):
-        again = decoded(replace(seeing, regions=(replace(region, **change),)), model)
+    for other_one in ({"picture_scale": 0.3}, {"picture": other}):
+        again = decoded(replace(seeing, regions=(replace(region, **other_one),)), model)
         assert not np.array_equal(again, first)
     whole = replace(seeing, params=seeing.params | {"window": 5})
     assert np.abs(decoded(whole, model).astype(int) - first).max() <= 1  # each frame alone, with its own mask
@@ -197,6 +200,15 @@ def test_a_project_and_a_command_carry_pictures(model, asked, adapter, tmp_path,
     )
     paths = [asked.path for asked in again.pictures]
     assert [path.read_bytes() for path in paths] == [Path(request.picture).read_bytes()] * 2
+    change(tmp_path / "project", picture="../toy.png")
+    with pytest.raises(EditingError, match="Expected a relative path inside the project folder"):
+        load_project(tmp_path / "project")
+    change(tmp_path / "project", picture="")
+    arguments = ["run", tmp_path / "project", "-o", tmp_path / "out", "--model", model.id]
+    assert command(main)(*arguments, "--picture", f"cat={paths[0]}@0.7", "--picture-adapter", "adapter") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [(one["region"], one["scale"]) for one in report["pictures"]] == [("cat", 0.7)]
+    assert list((tmp_path / "out" / "attention").glob("picture*cat*.mp4"))
     given = override(without(request), pictures=[f"cat={paths[0]}@0.7", f"{paths[1]}"])[0]
     assert [(p.name, p.path, p.scale) for p in given.pictures] == [
         ("", paths[1], None),

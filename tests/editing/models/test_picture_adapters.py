@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import write_sdxl
+from conftest import write_sdxl, write_wan
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.image_processor import IPAdapterMaskProcessor
 from made_pictures import write_encoder, write_picture, write_picture_adapter
@@ -241,6 +241,15 @@ def test_style_and_layout_are_blocks_of_sdxl(tmp_path):
     assert {name.split(".transformer")[0] for name in found["style"]} == {"up_blocks.0.attentions.1"}
     assert {name.split(".transformer")[0] for name in found["layout"]} == {"down_blocks.2.attentions.1"}
     assert found["all"] == {site.name for site in model.sites if site.kind == "cross"}
+
+
+def test_a_video_transformer_sees_no_pictures(tmp_path):
+    backbone = load_backbone(str(write_wan(tmp_path / "wan")))
+    with pytest.raises(
+        ModelError, match="cannot see pictures. Use a Stable Diffusion or SDXL model"
+    ) as caught:
+        load_pictures("any", [], backbone)
+    assert caught.value.field == "picture_adapter"
 
 
 GREY = (128, 128, 128)

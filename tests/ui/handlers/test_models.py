@@ -99,7 +99,8 @@ def test_loras_have_weights():
 
 
 def test_a_motion_adapter_is_told_from_lora_files():
-    known = SimpleNamespace(motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"])
+    known = SimpleNamespace(motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"], model=str)
+    known.seeing = {"m": "pictures/ip"}.get
     handlers = ModelHandlers(known, None, None, None, hub)
     base = SimpleNamespace(loras=("a",), motion="own@1", picture_adapter="")
     session = SimpleNamespace(opened=SimpleNamespace(request=base))

@@ -84,7 +84,7 @@ export const makePicture = (region, card, { act, changed }) => {
     field,
   );
   const draw = () => {
-    node.hidden = !hub.seeing;
+    node.hidden = !hub.seeing && !region.picture;
     picture.hidden = scale.hidden = bin.hidden = !region.picture;
     if (region.picture && picture.src !== region.picture) picture.src = region.picture;
     const ready = hub.regions.filter(({ picture: has }) => has && has !== region.picture);
