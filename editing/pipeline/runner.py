@@ -254,8 +254,7 @@ def _check_model(request: EditRequest) -> None:
 
 def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> None:
     """Refuse what is made for image models where the model is none."""
-    given = {"motion": request.motion, "adapter": request.adapter, "picture": [*request.pictures]}
-    for field, what in given.items():
+    for field, what in (("motion", request.motion), ("adapter", request.adapter)):
         if what and "image_unet" not in offers:
             said = f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does not have"
             raise ModelError(field, f"{said}. Remove it or use another model.")
