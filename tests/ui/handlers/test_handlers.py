@@ -121,7 +121,9 @@ def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_as
     assert ("6 runs" in refused["note"], len(refused["jobs"])) == (True, 5)
     assert arrange(2, -1) == [*"cbdef"]
     assert arrange(1, -1) == [*"cbdef"]
+    removed = session.going[4]
     assert arrange(4, 0) == [*"cbdf"]
+    assert removed.over
     ended.set()
 
 
