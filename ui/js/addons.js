@@ -1,5 +1,5 @@
 // LoRA files, a motion and a picture adapter added to the model, with their weights.
-import { button, iconButton, make, slider } from "./shared/dom.js";
+import { iconButton, make, slider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
@@ -31,7 +31,7 @@ export function mount(element, props, trigger, watch) {
   const draw = () => {
     const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
     list.replaceChildren(...deck.chosen.map((one) => makeRow(one, deck)));
-    pick.replaceChildren(...free.map((name) => new Option(name, name)));
+    pick.replaceChildren(new Option("Add to the model", ""), ...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
   };
   deck.set = (name, weight) => {
@@ -42,7 +42,7 @@ export function mount(element, props, trigger, watch) {
     deck.timer = setTimeout(send, PAUSE);
     if (weight === null) draw();
   };
-  const add = button("rg-tool", "Add", () => {
+  pick.addEventListener("change", () => {
     for (const kind of ["motions", "pictures"]) {
       const known = props.value?.[kind] ?? []; // of which only one is used
       if (known.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !known.includes(name));
@@ -51,7 +51,7 @@ export function mount(element, props, trigger, watch) {
     draw();
     send();
   });
-  const row = make("div", "rg-addon", pick, add);
+  const row = make("div", "rg-addon", pick);
   element.replaceChildren(list, row);
   follow(props, watch, (value) => {
     element.hidden = !known().length;
