@@ -231,8 +231,8 @@ def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
 
     set_steps(page, steps)
     page.click("#run")
-    page.wait_for_selector("#run[disabled]")
-    page.wait_for_selector("#run:not([disabled])", timeout=1_200_000)
+    page.wait_for_selector("#stop")
+    page.wait_for_selector("#stop", state="hidden", timeout=1_200_000)
     made = dict(json.loads(line) for line in log.read_text().splitlines())
     delays = [at - made[picture] for picture, at in page.evaluate("bench.previews") if picture in made]
     return {

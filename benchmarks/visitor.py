@@ -39,7 +39,7 @@ _LOOK = """() => {
     for (const { points } of Object.values(entries)) seen.push(...points.map(([x, y]) => "point " + x + "," + y));
   if (editor.id) seen.push("document " + editor.id);
   const alerts = document.querySelectorAll("[role=alert], .toast-text");
-  const busy = document.querySelector("#run").disabled;
+  const busy = document.querySelector("#stop")?.checkVisibility() ?? false;
   return { seen: [...new Set(seen)], busy, errors: [...alerts].map((one) => one.innerText.trim()).filter(Boolean),
     queue: Number(document.querySelector(".rg-detail")?.innerText.match(/^(\\d+) runs? before yours/)?.[1] ?? 0) };
 }"""  # noqa: E501
@@ -194,18 +194,18 @@ class Session:
 
     async def _press(self) -> bool:
         """Begin a run of the first frame; whether it has begun."""
-        if await self.page.locator("#run").is_disabled():
+        if await self.page.locator("#stop").is_visible():
             return False
         await self.page.click("#tries >> text=First frame")
         await self.page.wait_for_function(
-            "document.querySelector('#run')?.disabled || document.querySelector('[role=alert]')"
+            "document.querySelector('#stop')?.checkVisibility() || document.querySelector('[role=alert]')"
         )
         await self.look()
-        return await self.page.locator("#run").is_disabled()
+        return await self.page.locator("#stop").is_visible()
 
     async def _wait(self) -> None:
         """Wait for the end of the run, and hear meanwhile how many come before."""
-        while await self.page.locator("#run").is_disabled():
+        while await self.page.locator("#stop").is_visible():
             await self.look()
             await asyncio.sleep(1)
 

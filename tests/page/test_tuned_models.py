@@ -128,7 +128,7 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     broken = tmp_path / "notes.safetensors"
     broken.write_bytes(b"no weights")
     add_file(page, broken)
-    page.wait_for_selector(".rg-alarm >> text='notes.safetensors' is not an adapter.")
+    page.wait_for_selector(".rg-alarm >> text=notes.safetensors")
     assert names(page) == ["None"]
     add_file(page, tmp_path / "long.safetensors", frames=16)
     page.wait_for_selector(".rg-alarm >> text=It was tuned on 16 frames, but the clip has 8.")

@@ -391,7 +391,7 @@ def test_hub_refusals_are_one_line(monkeypatch, tmp_path, error, message):
 def test_a_hub_download_is_read_as_a_folder_of_safetensors(monkeypatch, small_folder, small):
     asked = {}
 
-    def download(id, allow_patterns):
+    def download(id, allow_patterns, **_):
         asked[id] = allow_patterns
         return str(small_folder)
 

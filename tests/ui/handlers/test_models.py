@@ -41,7 +41,7 @@ def test_a_listing_counts_what_would_be_fetched(listed):
     listed(FILES | {f"text_encoder_2/model.{end}": 40 for end in ("safetensors", "fp16.safetensors")})
     assert hub.describe("owner/xl").size == found.size + 40
     listed({"unet/diffusion_pytorch_model.bin": 9})
-    with pytest.raises(ModelError, match="neither UNet nor transformer in safetensors"):
+    with pytest.raises(ModelError, match="has no UNet in safetensors, and no transformer"):
         hub.describe("owner/name")
 
 

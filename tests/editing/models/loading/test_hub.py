@@ -95,5 +95,5 @@ def test_a_motion_adapter_is_found_and_fetched_to_where_it_is_loaded_from(served
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     (served.folder / "config.json").write_text('{"_class_name": "ControlNetModel"}')
-    with pytest.raises(ModelError, match="has neither UNet nor transformer"):
+    with pytest.raises(ModelError, match="has no UNet in safetensors, and no transformer"):
         describe(ID)
