@@ -49,7 +49,7 @@ export const showStage = (name) => {
 
 // Gradio's own button keeps the file; the one on the page only looks better.
 export const openFile = (files, id) => {
-  const field = document.querySelector("#" + id)?.parentElement.querySelector("input[type=file]");
+  const field = document.querySelector("#" + id)?.parentElement.querySelector(":scope > input[type=file]");
   if (!field) return;
   if (!files) {
     field.click();
