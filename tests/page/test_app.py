@@ -230,6 +230,8 @@ def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page,
     page.select_option(".rg-method select", "flow_regions")
     page.click("#run")
     page.wait_for_selector("text=/Flow_regions needs the flow of a video model/ >> visible=true")
+    card.get_by_title("Remove the picture").click()  # such a model cannot look at it
+    card.locator(".rg-picture img").wait_for(state="hidden")
     page.click("#model input")
     page.get_by_role("option", name="film").click()
     page.click("#run")
