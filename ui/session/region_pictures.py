@@ -31,7 +31,7 @@ def take(session: Session, label: int, file: Path, folder: Path) -> str:
         RequestError: It cannot be read, or there is no such region.
     """
     notes: list[str] = []
-    image = Image.fromarray(read_picture(file, _FIELD, notes.append), "RGBA")
+    image = Image.fromarray(read_picture(file, _FIELD, notes.append))
     image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
     _keep(session, label, np.asarray(image), folder)
     return " ".join(notes)
@@ -62,7 +62,7 @@ def cut_out(session: Session, label: int, at: tuple[float, float], folder: Path,
     middle = [(line[0] + line[-1] + 1) / 2 for line in (columns, rows)]
     half = _ROOM * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / 2
     box = [round(middle[i % 2] + (half if i > 1 else -half)) for i in range(4)]
-    thing = Image.fromarray(np.dstack([image, np.where(mask, pixels[..., 3], 0)]).astype(np.uint8), "RGBA")
+    thing = Image.fromarray(np.dstack([image, np.where(mask, pixels[..., 3], 0)]).astype(np.uint8))
     _keep(session, label, np.asarray(thing.crop((box[0], box[1], box[2], box[3]))), folder)
     return True
 
