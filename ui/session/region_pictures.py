@@ -94,7 +94,7 @@ def _as_seen(path: str, _: int) -> str:
 def _keep(session: Session, label: int, pixels: UInt8[np.ndarray, "h w 4"], folder: Path) -> None:
     """Write a picture under its fingerprint, and give it to a region."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels, "RGBA").save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     path = folder / f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}.png"
     path.write_bytes(buffer.getvalue())
     session.commit(session.state.change_region(label, picture=str(path)))

@@ -204,26 +204,10 @@ LATER |= {"picture_from", "picture_until", "picture_blocks"}  # held in methods/
 # Tested by hand below, being refused before any work, or of one value.
 ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}, "flow_regions": {"span"}}
 # What names places or words of a model is tried on both families of UNets, the rest on one.
-OF_FAMILY = {
-    "preset",
-    "levels",
-    "keys_levels",
-    "track_levels",
-    "heat_grids",
-    "dense_layers",
-    "control",
-    "freeu",
-}
-OF_FAMILY |= {"inject_until", "joint_norm", "guidance_half", "self_strength", "cross_strength", "cross_until"}
-OF_FAMILY |= {
-    "emphasis_words",
-    "alignment",
-    "pivot",
-    "learn_with",
-    "optimise_until",
-    "cross_frame",
-    "tune_steps",
-}
+OF_FAMILY = {"preset", "levels", "keys_levels", "track_levels", "heat_grids", "dense_layers", "control"}
+OF_FAMILY |= {"freeu", "inject_until", "joint_norm", "guidance_half", "self_strength", "cross_strength"}
+OF_FAMILY |= {"cross_until", "emphasis_words", "alignment", "pivot", "learn_with", "optimise_until"}
+OF_FAMILY |= {"cross_frame", "tune_steps"}
 CASES = [
     (family, method, name)
     for method in ROWS
