@@ -217,24 +217,42 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sd", "sdxl"])
-def model(request, tmp_path_factory):
-    """The model; the folder it is in also holds a control network made of it."""
-    folder = tmp_path_factory.mktemp("models")
-    if request.param == "wan":
-        yield load_backbone(str(write_wan(folder / "wan")))
-        return
-    model = load_backbone(str(write_small_model(folder / "small", sdxl=request.param == "sdxl")))
-    write_control_net(folder / "net", model.unet, 0.05, (8, 8))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REGRAIN_MODELS", str(folder))
-        yield model
-
-
 @pytest.fixture(scope="module")
-def run_of(model, tmp_path_factory):
+def folders(tmp_path_factory):
+    """For each family a folder of models, and what was made of it: the model, and its runs."""
+    made: dict[str, tuple[Path, Any, dict[str, tuple[Run, Path]]]] = {}
+
+    def folder_of(family: str) -> tuple[Path, Any, dict[str, tuple[Run, Path]]]:
+        if family not in made:
+            folder = tmp_path_factory.mktemp("models")
+            if family == "wan":
+                model = load_backbone(str(write_wan(folder / "wan")))
+            else:
+                model = load_backbone(str(write_small_model(folder / "small", sdxl=family == "sdxl")))
+                write_control_net(folder / "net", model.unet, 0.05, (8, 8))
+            made[family] = (folder, model, {})
+        return made[family]
+
+    return folder_of
+
+
+@pytest.fixture(params=["sd", "sdxl"])
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def model(folders, family, monkeypatch):
+    """The model; the folder it is in also holds a control network made of it."""
+    folder, model, _ = folders(family)
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+    return model
+
+
+@pytest.fixture
+def run_of(model, folders, family, tmp_path_factory):
     """Runs that have been checked: bases, made once, and runs `beside` them that use the same cache."""
-    made: dict[str, tuple[Run, Path]] = {}
+    *_, made = folders(family)
 
     def run_of(method: str, row: Row, given: Mapping[str, object]) -> Run:
         base = BASES[method] | row.beside
@@ -264,7 +282,7 @@ def calls_cached(run: Run, before: Run) -> list[Call]:
     return [call for call in kept if call.step.noise_next > call.step.noise] if own else kept
 
 
-@pytest.mark.parametrize(("model", "method", "name"), CASES, indirect=["model"])
+@pytest.mark.parametrize(("family", "method", "name"), CASES, indirect=["family"])
 def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
     row = ROWS[method][name]
     one, other = (run_of(method, row, given) for given in ({}, {name: row.other}))
