@@ -35,6 +35,7 @@ from regrain.editing import (
 from regrain.editing.methods.feature_clusters import find_clusters
 from storybook.__main__ import as_request, by_words
 from storybook.draw import PARTS
+from storybook.train_pictures import portrait
 from storybook.world import WHERE, Scene, render, replace, sample_scene
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
@@ -116,6 +117,22 @@ def regions(**become: str) -> Ask:
 def altered(ask: Ask, **changes: Any) -> Ask:
     """The same request with other fields."""
     return lambda scene, clip: dataclasses.replace(ask(scene, clip), **changes)
+
+
+def pictured(ask: Ask, *looks: tuple[str, str]) -> Ask:
+    """The same edit, each actor to become like a picture of a kind in a colour that no word names."""
+
+    def with_pictures(scene: Scene, clip: Path) -> EditRequest:
+        request, rng = ask(scene, clip), np.random.default_rng(scene.seed)
+        seen = []
+        for region, who, (kind, color) in zip(request.regions, scene.actors, looks, strict=True):
+            shown = dataclasses.replace(who, kind=kind, color=color, accessory=None)
+            file = clip.parent / f"{kind}.png"
+            Image.fromarray(portrait(shown, rng, SIZE)).save(file)
+            seen.append(dataclasses.replace(region, picture=str(file)))
+        return dataclasses.replace(request, regions=tuple(seen), picture_adapter="storybook/pictures")
+
+    return with_pictures
 
 
 def words(method: str, params: dict[str, object], *changes: dict[str, str]) -> Ask:
@@ -207,6 +224,10 @@ TABLE = {
         5856, 2, kinds("cat", "rabbit"), altered(regions(a0="a fox", a1="a panda"), seed=5)
     ),
     "02_one_region": Example(1574, 1, any_of("fox", where=("snow",)), regions(a0="a panda")),
+    "03_own_pictures": Example(
+        306, 2, any_of(*BEASTS, where=("grass", "forest", "snow")),
+        pictured(regions(a0="a cat", a1="a robot"), ("cat", "#3fb8a8"), ("robot", "#c9549b")),
+    ),
     "03_three_regions": Example(
         384, 2, any_of("rabbit", "dog", "pig", where=("forest", "grass", "snow")),
         regions(a0="a panda", a1="a fox", background="on the beach"),

@@ -132,8 +132,8 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
     }
 
 
-def portrait(actor: Actor, rng: np.random.Generator) -> np.ndarray:
-    """The same actor in another pose, place and scene, half of the time on plain grey."""
+def portrait(actor: Actor, rng: np.random.Generator, side: int = DRAWN) -> np.ndarray:
+    """The same actor in another pose, place and scene, half of the time on plain grey: `side` pixels."""
     other: Scene = sample_scene(int(rng.integers(10**8)), actors=1)
     stand = dataclasses.replace(
         other.actors[0], kind=actor.kind, color=actor.color, accessory=actor.accessory
@@ -143,7 +143,7 @@ def portrait(actor: Actor, rng: np.random.Generator) -> np.ndarray:
     picture = render_frames(other, SIZE, (frame,))[0]
     if rng.random() < _PLAIN:
         picture = np.where((surface_ids(other, figures, SIZE, frame) > 0)[..., None], picture, np.uint8(GREY))
-    return cv2.resize(picture, (DRAWN, DRAWN), interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
 class Drawings:

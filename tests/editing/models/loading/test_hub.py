@@ -29,7 +29,7 @@ def served(tmp_path, monkeypatch):
         yield hub
 
 
-def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(served):
+def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(served, monkeypatch):
     served.gated = "manual"
     (found,) = search("")
     assert (found.id, found.family, found.licence, found.gated) == (ID, "Stable Diffusion", "mit", True)
@@ -41,6 +41,7 @@ def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(served):
     with pytest.raises(ModelError, match="is for diffusers' StableDiffusionXLImg2ImgPipeline. Choose"):
         describe(ID)
     served.status = 500
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client asks again, later each time
     with pytest.raises(ModelError, match="^model: "):
         search("")
 
