@@ -11,7 +11,7 @@ from regrain.editing.errors import EditingError, RequestError, suggest
 from regrain.editing.models.load import on_shelf
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
-from regrain.editing.models.loading.picture_file import BUILT_IN, PictureFile, built_in
+from regrain.editing.models.loading.picture_file import BUILT_IN, PUBLISHED, SEEING, PictureFile, built_in
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
 from regrain.editing.params.written import read_control
@@ -85,6 +85,11 @@ class Catalogue:
         if id not in self.motions:
             self.motions = [*self.motions, id]
 
+    def add_pictures(self, id: str) -> None:
+        """Offer a picture adapter of the hub that has been fetched."""
+        if id not in self.pictures:
+            self.pictures = [*self.pictures, id]
+
     def reader(self, model: str) -> Reader:
         """How a model that is offered reads prompts.
 
@@ -105,11 +110,22 @@ class Catalogue:
 
     def seeing(self, model: str) -> str:
         """The first picture adapter that fits a model, else the first; empty without any."""
-        place = configurations(find(model)) if self.pictures else None
-        if place is None or not (place / "unet" / "config.json").is_file():
-            return next(iter(self.pictures), "")
-        wide = read_config(place / "unet" / "config.json", model).get("cross_attention_dim")
-        return next((name for name in self.pictures if _text_width(name) == wide), self.pictures[0])
+        return next(iter([*self._fitting(_wide(model)), *self.pictures]), "")
+
+    def blind(self, model: str) -> dict[str, str]:
+        """What a page says where a model looks at no pictures, and what to ask the hub for; else nothing.
+
+        Raises:
+            ModelError: Its files cannot be read.
+        """
+        if self._fitting(wide := _wide(model)):
+            return {}
+        if wide is None or wide in SEEING:
+            return {"text": "No picture adapter for this model is here.", "ask": PUBLISHED}
+        return {"text": "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can.", "ask": ""}
+
+    def _fitting(self, wide: int | None) -> list[str]:
+        return [name for name in self.pictures if wide is None or _text_width(name) == wide]
 
     def check(self, request: EditRequest) -> None:
         """Refuse weights beside the model that are not offered: a project may name any.
@@ -137,6 +153,14 @@ def _added(shelf: list[Path], folder: str, pattern: str) -> list[str]:
     files = [file for entry in shelf if entry.name == folder for file in entry.glob(pattern)]
     names = [file.name.removesuffix(".safetensors") for file in files]
     return sorted(f"{folder}/{name}" for name in names if is_name(name))
+
+
+def _wide(model: str) -> int | None:
+    """How wide the text of a model is that looks at pictures; 0 of others, None where that is not known."""
+    place = configurations(find(model))
+    if place is None or not (place / "unet" / "config.json").is_file():
+        return 0 if place and (place / "transformer").is_dir() else None
+    return int(read_config(place / "unet" / "config.json", model).get("cross_attention_dim") or 0)
 
 
 def _text_width(adapter: str) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from safetensors import safe_open
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 FIELD = "picture_adapter"
 ENCODER = "image_encoder"
-BUILT_IN = "storybook/pictures"
+BUILT_IN, PUBLISHED = "storybook/pictures", "h94/IP-Adapter"
+# The models that published adapters are made for, by the width of their text.
+SEEING = {768: "Stable Diffusion", 2048: "SDXL"}
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 # What a repository is asked for by its name alone; the second for SDXL, whose text is so wide.
 _USUAL = ("models/ip-adapter_sd15.safetensors", "sdxl_models/ip-adapter_sdxl_vit-h.safetensors")
@@ -38,11 +41,52 @@ _TOLD: dict[Kind, tuple[str, str]] = {
     "full": ("proj.3.weight", "proj.0.weight"),
 }
 
+_Place = TypeVar("_Place", bound=PurePath)
+
+
+class Told(NamedTuple):
+    """What the head of an adapter tells."""
+
+    kind: Kind
+    width: int  # of what the encoder gives
+    cross: int  # width of the text that the model reads
+
+    @property
+    def encodes(self) -> str:
+        """The setting of an encoder that says how wide it is."""
+        return "projection_dim" if self.kind == "plain" else "hidden_size"
+
+
+def tell(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Told:
+    """What an adapter is, by the names and shapes of its weights.
+
+    Raises:
+        ModelError: It is none, or of a kind that is not supported.
+    """
+    own = {n.removeprefix("image_proj."): s for n, s in shapes.items() if n.startswith("image_proj.")}
+    if own.keys() & {"perceiver_resampler.proj_in.weight"} or {"norm.weight", "proj.0.weight"} <= own.keys():
+        raise ModelError(FIELD, f"{shorten(id)} {_FACES}. Use a plain, Plus or Full face adapter.")
+    kind = next((kind for kind, (key, _) in _TOLD.items() if key in own), None)
+    keys = [n for n in shapes if re.fullmatch(r"ip_adapter\.\d+\.to_[kv]_ip\.weight", n)]
+    if kind is None or not keys or _TOLD[kind][1] not in own:
+        raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
+    if extra := [n for n in shapes if not n.startswith("image_proj.") and n not in keys]:
+        raise ModelError(FIELD, f"{shorten(id)} has {shorten(extra[0])}. Use a plain IP-Adapter.")
+    return Told(kind, own[_TOLD[kind][1]][-1], shapes[keys[0]][-1])
+
+
+def near(weights: PurePath, encoders: Iterable[_Place]) -> list[_Place]:
+    """Which folders of encoders are those of an adapter: beside it, then in the folders above."""
+    beside, above = weights.parent, weights.parent.parent
+    found = [at for at in encoders if at.parent in (beside, above) or at.parent.parent == above]
+    return sorted(found, key=lambda at: (at.parent != beside, at.parent == above, at))
+
 
 class PictureFile:
     """An adapter as it is in a file.
 
     Attributes:
+        told: What its head tells, as the next three.
         kind: plain, plus, full, or drawn: of the built-in model, with a reader of its own.
         width: Of what the encoder gives.
         cross: Width of the text that the model reads.
@@ -67,20 +111,9 @@ class PictureFile:
         with boundary(FIELD, self._damaged, ModelError), safe_open(self.path, "pt") as file:
             shapes = {n: tuple(file.get_slice(n).get_shape()) for n in file.keys()}  # noqa: SIM118  # no mapping
             facts = file.metadata() or {}
-        own = {n.removeprefix("image_proj."): s for n, s in shapes.items() if n.startswith("image_proj.")}
-        if (
-            own.keys() & {"perceiver_resampler.proj_in.weight"}
-            or {"norm.weight", "proj.0.weight"} <= own.keys()
-        ):
-            raise ModelError(FIELD, f"{shorten(id)} {_FACES}. Use a plain, Plus or Full face adapter.")
-        kind = next((kind for kind, (key, _) in _TOLD.items() if key in own), None)
-        keys = [n for n in shapes if re.fullmatch(r"ip_adapter\.\d+\.to_[kv]_ip\.weight", n)]
-        if kind is None or not keys or _TOLD[kind][1] not in own:
-            raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
-        if extra := [n for n in shapes if not n.startswith("image_proj.") and n not in keys]:
-            raise ModelError(FIELD, f"{shorten(id)} has {shorten(extra[0])}. Use a plain IP-Adapter.")
-        self.kind, self.width, self.cross = kind, own[_TOLD[kind][1]][-1], shapes[keys[0]][-1]
-        usual = {"plain": 0.8, "drawn": 1.0}.get(kind, 0.6)
+        self.told = tell(id, shapes)
+        self.kind, self.width, self.cross = self.told
+        usual = {"plain": 0.8, "drawn": 1.0}.get(self.kind, 0.6)
         with boundary(FIELD, self._damaged, ModelError):
             self.scale = float(facts.get("scale", usual))
 
@@ -101,13 +134,10 @@ class PictureFile:
             return None
         if self._repository:
             _download(self._repository, f"*{ENCODER}/config.json", self._fetch)
-        above = self.path.parent, self.path.parent.parent
-        places = [above[0] / ENCODER, *above[1].glob(f"*/{ENCODER}"), above[1] / ENCODER]
-        widths = {}
-        for place in places:
-            if (place / "config.json").is_file():
-                config = read_config(place / "config.json", self.id)
-                widths[place] = config.get("projection_dim" if self.kind == "plain" else "hidden_size")
+        above = self.path.parent.parent
+        there = [self.path.parent / ENCODER, *above.glob(f"*/{ENCODER}"), above / ENCODER]
+        places = near(self.path, {place for place in there if (place / "config.json").is_file()})
+        widths = {at: read_config(at / "config.json", self.id).get(self.told.encodes) for at in places}
         fitting = next((place for place, width in widths.items() if width == self.width), None)
         if fitting is None:
             found = f"the one there gives {next(iter(widths.values()))}" if widths else "there is none"
