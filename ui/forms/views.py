@@ -254,7 +254,7 @@ def lost(note: str) -> View:
 
 
 def cards(session: Session, blind: Mapping[str, str] | None = None) -> View:
-    """One card per region, the uppermost first; `blind` is `Catalogue.blind` of a model, if that may be new."""
+    """One card per region, uppermost first; `blind` is `Catalogue.blind`, where it may be new."""
     return {
         "id": session.id,
         "have": session.rev,

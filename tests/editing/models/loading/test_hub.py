@@ -116,8 +116,7 @@ def offered(served, tmp_path):
     other.write_text(other.read_text().replace(f'"hidden_size": {WIDTH}', '"hidden_size": 9'))
     for name, kind in ((PLUS, "plus"), (XL, "plain")):
         write_picture_adapter(served.folder / name, backbone.unet, kind)
-    faces = torch.zeros(2, 2)
-    keys = {f"image_proj.{name}.weight": faces for name in ("norm", "proj.0")}
+    keys = {f"image_proj.{name}.weight": torch.zeros(2, 2) for name in ("norm", "proj.0")}
     save_file(keys, served.folder / "models" / "ip-adapter-faceid_sd15.safetensors")
     (served.folder / "models" / "ip-adapter_sd15.bin").write_bytes(b"pickle")
     (served.folder / "models" / "ip-adapter-cut.safetensors").write_text("<html>not here</html>")
@@ -125,9 +124,7 @@ def offered(served, tmp_path):
     return served
 
 
-def test_picture_adapters_are_offered_each_with_the_encoder_it_was_trained_with(
-    offered, tmp_path, monkeypatch
-):
+def test_picture_adapters_are_offered_with_their_encoders(offered, tmp_path, monkeypatch):
     found = search(PUBLISHED)
     assert [one.id for one in found] == [f"{PUBLISHED}/{name}" for name in (PLUS, XL)]
     encoder = [f"models/image_encoder/{name}" for name in ("config.json", "model.safetensors")]
@@ -146,9 +143,6 @@ def test_picture_adapters_are_offered_each_with_the_encoder_it_was_trained_with(
             describe(f"{PUBLISHED}/models/{file}")
     *_, last = fetch(found[0])
     assert last.done == last.total == found[0].size
-    offered.asked.clear()
-    *_, last = fetch(found[0])
-    assert not any("resolve" in path for path in offered.asked if "config" not in path)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert PictureFile(found[0].id, fetch=False).encoder.parts[-2:] == ("models", "image_encoder")
     asked = [PictureSpec("", 0, write_picture(tmp_path / "a.png"), None, "picture")]
