@@ -25,11 +25,14 @@ export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
     pick = make("select", { ariaLabel: "LoRA file, motion or picture adapter" }),
     deck = { chosen: [], timer: 0 };
-  const known = (kinds = ["loras", "motions", "pictures"]) => kinds.flatMap((kind) => props.value?.[kind] ?? []);
+  const known = (kinds = ["loras", "motions", "pictures"]) =>
+    kinds.flatMap((kind) => props.value?.[kind] ?? []);
   const send = () => trigger("choose", { added: deck.chosen });
   const draw = () => {
     const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
-    list.replaceChildren(...deck.chosen.map((one) => makeRow(one, known(["pictures"]).includes(one.name), deck)));
+    list.replaceChildren(
+      ...deck.chosen.map((one) => makeRow(one, known(["pictures"]).includes(one.name), deck)),
+    );
     pick.replaceChildren(new Option("Add to the model", ""), ...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
   };

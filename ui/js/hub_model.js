@@ -55,7 +55,10 @@ export function mount(element, props, trigger, watch) {
   const build = ({ fixed }) => {
     parts = makeParts(fixed, trigger);
     const about = { ariaHasPopup: "dialog" };
-    element.replaceChildren(button("rg-link", "Use a real model", () => open(), "", about), parts.dialog);
+    element.replaceChildren(
+      button("rg-link", "Use a real model", () => open(), "", about),
+      parts.dialog,
+    );
   };
   const choose = (name) => (id) => trigger(name, { id });
   follow(props, watch, (value) => {
