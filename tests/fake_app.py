@@ -26,7 +26,7 @@ from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of,
 from regrain.editing.methods.feature_clusters import Clusters
 from regrain.editing.models.adapters import Adapter, AdapterFacts
 from regrain.editing.models.loading.hub import PICTURES, Listing
-from regrain.editing.models.loading.picture_file import PUBLISHED
+from regrain.editing.models.loading.picture_heads import PUBLISHED
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import EditRequest

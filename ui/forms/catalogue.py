@@ -11,7 +11,8 @@ from regrain.editing.errors import EditingError, RequestError, suggest
 from regrain.editing.models.load import on_shelf
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
-from regrain.editing.models.loading.picture_file import BUILT_IN, PUBLISHED, SEEING, PictureFile, built_in
+from regrain.editing.models.loading.picture_file import BUILT_IN, PictureFile, built_in
+from regrain.editing.models.loading.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
 from regrain.editing.params.written import read_control

@@ -15,7 +15,7 @@ from typing import Any
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
-from regrain.editing.models.loading.picture_file import ENCODER, SEEING, near, tell
+from regrain.editing.models.loading.picture_heads import ENCODER, SEEING, near, tell
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
 from regrain.editing.storage.safetensors_files import check_head
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
@@ -15,6 +14,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.location import MAX_TEXT, PICKLES
+from regrain.editing.models.loading.picture_heads import ENCODER, FACES, FIELD, near, tell
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import check_head
@@ -22,64 +22,11 @@ from regrain.editing.storage.safetensors_files import check_head
 if TYPE_CHECKING:
     from torch import Tensor
 
-FIELD = "picture_adapter"
-ENCODER = "image_encoder"
-BUILT_IN, PUBLISHED = "storybook/pictures", "h94/IP-Adapter"
-# The models that published adapters are made for, by the width of their text.
-SEEING = {768: "Stable Diffusion", 2048: "SDXL"}
+BUILT_IN = "storybook/pictures"
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 # What a repository is asked for by its name alone; the second for SDXL, whose text is so wide.
 _USUAL = ("models/ip-adapter_sd15.safetensors", "sdxl_models/ip-adapter_sdxl_vit-h.safetensors")
 _WIDE = 2048
-_FACES = "needs faces found by InsightFace, whose models are for research alone"
-Kind = Literal["plain", "plus", "full", "drawn"]
-# What tells each kind, and the weight whose last side is as wide as the encoder.
-_TOLD: dict[Kind, tuple[str, str]] = {
-    "plain": ("proj.weight", "proj.weight"),
-    "drawn": ("reader.0.weight", "proj_in.weight"),
-    "plus": ("latents", "proj_in.weight"),
-    "full": ("proj.3.weight", "proj.0.weight"),
-}
-
-_Place = TypeVar("_Place", bound=PurePath)
-
-
-class Told(NamedTuple):
-    """What the head of an adapter tells."""
-
-    kind: Kind
-    width: int  # of what the encoder gives
-    cross: int  # width of the text that the model reads
-
-    @property
-    def encodes(self) -> str:
-        """The setting of an encoder that says how wide it is."""
-        return "projection_dim" if self.kind == "plain" else "hidden_size"
-
-
-def tell(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Told:
-    """What an adapter is, by the names and shapes of its weights.
-
-    Raises:
-        ModelError: It is none, or of a kind that is not supported.
-    """
-    own = {n.removeprefix("image_proj."): s for n, s in shapes.items() if n.startswith("image_proj.")}
-    if own.keys() & {"perceiver_resampler.proj_in.weight"} or {"norm.weight", "proj.0.weight"} <= own.keys():
-        raise ModelError(FIELD, f"{shorten(id)} {_FACES}. Use a plain, Plus or Full face adapter.")
-    kind = next((kind for kind, (key, _) in _TOLD.items() if key in own), None)
-    keys = [n for n in shapes if re.fullmatch(r"ip_adapter\.\d+\.to_[kv]_ip\.weight", n)]
-    if kind is None or not keys or _TOLD[kind][1] not in own:
-        raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
-    if extra := [n for n in shapes if not n.startswith("image_proj.") and n not in keys]:
-        raise ModelError(FIELD, f"{shorten(id)} has {shorten(extra[0])}. Use a plain IP-Adapter.")
-    return Told(kind, own[_TOLD[kind][1]][-1], shapes[keys[0]][-1])
-
-
-def near(weights: PurePath, encoders: Iterable[_Place]) -> list[_Place]:
-    """Which folders of encoders are those of an adapter: beside it, then in the folders above."""
-    beside, above = weights.parent, weights.parent.parent
-    found = [at for at in encoders if at.parent in (beside, above) or at.parent.parent == above]
-    return sorted(found, key=lambda at: (at.parent != beside, at.parent == above, at))
 
 
 class PictureFile:
@@ -166,7 +113,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
         raise ModelError(FIELD, f"{shorten(id)} was not found. Name an IP-Adapter.")
     if Path(id).suffix.lower() in PICKLES:
         if "faceid" in id.lower():
-            raise ModelError(FIELD, f"{shorten(id)} {_FACES}. Use a plain, Plus or Full face adapter.")
+            raise ModelError(FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter.")
         beside = shorten(str(Path(id).with_suffix(".safetensors")))
         raise ModelError(FIELD, f"{shorten(id)} is a pickle and could run code when opened. Use {beside}.")
     if id == BUILT_IN and built_in().is_file():

@@ -17,7 +17,8 @@ from regrain.editing.errors import ModelError
 from regrain.editing.models.load import load_backbone
 from regrain.editing.models.loading.hub import MOTION, PICTURES, describe, fetch, search
 from regrain.editing.models.loading.location import PictureSpec
-from regrain.editing.models.loading.picture_file import PUBLISHED, PictureFile
+from regrain.editing.models.loading.picture_file import PictureFile
+from regrain.editing.models.loading.picture_heads import PUBLISHED
 from regrain.editing.models.motion_modules import load_motion
 from regrain.editing.models.pictures.adapter import load_pictures
 
