@@ -111,7 +111,7 @@ class Catalogue:
 
     def seeing(self, model: str) -> str:
         """The first picture adapter that fits a model, else the first; empty without any."""
-        return next(iter([*self._fitting(_wide(model)), *self.pictures]), "")
+        return next(iter([*self._fitting(self._wide(model)), *self.pictures]), "")
 
     def blind(self, model: str) -> dict[str, str]:
         """What a page says where a model looks at no pictures, and what to ask the hub for; else nothing.
@@ -119,11 +119,18 @@ class Catalogue:
         Raises:
             ModelError: Its files cannot be read.
         """
-        if self._fitting(wide := _wide(model)):
+        if self._fitting(wide := self._wide(model)):
             return {}
         if wide is None or wide in SEEING:
             return {"text": "No picture adapter for this model is here.", "ask": PUBLISHED}
         return {"text": "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can.", "ask": ""}
+
+    def _wide(self, model: str) -> int | None:
+        """How wide the text of a model is that looks at pictures; 0 of others, None where it is not known."""
+        place = self._folder if model == BUILT_IN_MODEL else configurations(find(model))
+        if place is None or not (place / "unet" / "config.json").is_file():
+            return 0 if place and (place / "transformer").is_dir() else None
+        return int(read_config(place / "unet" / "config.json", model).get("cross_attention_dim") or 0)
 
     def _fitting(self, wide: int | None) -> list[str]:
         return [name for name in self.pictures if wide is None or _text_width(name) == wide]
@@ -154,14 +161,6 @@ def _added(shelf: list[Path], folder: str, pattern: str) -> list[str]:
     files = [file for entry in shelf if entry.name == folder for file in entry.glob(pattern)]
     names = [file.name.removesuffix(".safetensors") for file in files]
     return sorted(f"{folder}/{name}" for name in names if is_name(name))
-
-
-def _wide(model: str) -> int | None:
-    """How wide the text of a model is that looks at pictures; 0 of others, None where that is not known."""
-    place = configurations(find(model))
-    if place is None or not (place / "unet" / "config.json").is_file():
-        return 0 if place and (place / "transformer").is_dir() else None
-    return int(read_config(place / "unet" / "config.json", model).get("cross_attention_dim") or 0)
 
 
 def _text_width(adapter: str) -> int:

@@ -203,6 +203,7 @@ export function mount(element, props, trigger, watch) {
   hub.on("attempt", () => deck.keep());
   hub.on("choose", () => markActive(deck));
   hub.on("masks", () => showMasks(deck, props));
+  hub.on("noted", (told) => deck.cards.forEach(({ note }) => note(told)));
   hub.on("regions", () => deck.cards.forEach(({ draw }) => draw()));
   settleHere();
   deck.take(props.value);

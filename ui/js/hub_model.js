@@ -45,9 +45,9 @@ const makeParts = (fixed, trigger) => {
 export function mount(element, props, trigger, watch) {
   let parts = null;
   const shown = {};
-  const open = (words) => {
+  const open = (words = "") => {
     if (!parts) return;
-    if (words && !shown.fixed) parts.field.value = words;
+    parts.field.value = shown.fixed ? "" : words;
     parts.dialog.showModal();
     parts.ask();
   };

@@ -47,7 +47,11 @@ const addTakingFiles = (card, send) => {
 
 export const makePicture = (region, card, { act, changed }) => {
   const said = make("span", { className: "rg-note", role: "status" });
-  const ask = (how, more = {}) => act("picture", region.label, { how, ...more });
+  let asking = false; // its answer is said here, too
+  const ask = (how, more = {}) => {
+    asking = true;
+    act("picture", region.label, { how, ...more });
+  };
   let waiting = null; // a file that comes before what looks at it
   const send = (file) => {
     waiting = hub.blind.text ? file : null;
@@ -111,8 +115,12 @@ export const makePicture = (region, card, { act, changed }) => {
   const show = (has) => {
     if (has === undefined || has === region.picture) return;
     region.picture = has;
-    said.textContent = "";
     hub.tell("regions");
   };
-  return { node, show, draw };
+  const note = ({ note: words, alarm }) => {
+    said.textContent = asking ? words : "";
+    said.classList.toggle("rg-alarm", asking && Boolean(alarm));
+    asking = false;
+  };
+  return { node, show, draw, note };
 };

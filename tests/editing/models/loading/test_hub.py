@@ -10,7 +10,7 @@ from conftest import write_small_model
 from fake_hub import reach, serve_hub
 from huggingface_hub import constants, try_to_load_from_cache
 from made_motion import write_adapter
-from made_pictures import WIDTH, write_encoder, write_picture, write_picture_adapter
+from made_pictures import PROJECTED, WIDTH, write_encoder, write_picture, write_picture_adapter
 from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError
@@ -114,7 +114,7 @@ def offered(served, tmp_path):
     served.folder, served.tags, served.repository = tmp_path / "pictures", [], PUBLISHED
     write_encoder(served.folder / "models")
     other = write_encoder(served.folder / "sdxl_models") / "image_encoder" / "config.json"
-    other.write_text(other.read_text().replace(f'"hidden_size": {WIDTH}', '"hidden_size": 9'))
+    other.write_text(other.read_text().replace(f'"projection_dim": {PROJECTED}', '"projection_dim": 9'))
     for name, kind in ((PLUS, "plus"), (XL, "plain")):
         write_picture_adapter(served.folder / name, backbone.unet, kind)
     keys = {f"image_proj.{name}.weight": torch.zeros(2, 2) for name in ("norm", "proj.0")}
@@ -129,7 +129,8 @@ def test_picture_adapters_are_offered_with_their_encoders(offered, tmp_path, mon
     found = search(PUBLISHED)
     assert [one.id for one in found] == [f"{PUBLISHED}/{name}" for name in (PLUS, XL)]
     encoder = [f"models/image_encoder/{name}" for name in ("config.json", "model.safetensors")]
-    assert sorted(found[0].files) == sorted([*encoder, PLUS])
+    for one, name in zip(found, (PLUS, XL), strict=True):  # the one beside the second is of another width
+        assert sorted(one.files) == sorted([*encoder, name])
     assert {(one.family, one.licence, one.repository) for one in found} == {(PICTURES, "mit", PUBLISHED)}
     assert found[0].size == sum((offered.folder / name).stat().st_size for name in found[0].files)
     assert [one.id for one in search("IP-Adapter")] == [one.id for one in found]
@@ -151,10 +152,10 @@ def test_picture_adapters_are_offered_with_their_encoders(offered, tmp_path, mon
 
 
 def test_a_picture_adapter_without_its_encoder_is_not_offered(offered, monkeypatch):
-    (offered.folder / "models" / "image_encoder" / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=f"no image_encoder/ beside it that gives {WIDTH} numbers in safet"):
-        describe(f"{PUBLISHED}/{PLUS}")
     monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", f"{PUBLISHED}/{XL}")
     assert [one.id for one in search("")] == [f"{PUBLISHED}/{XL}"]
     with pytest.raises(ModelError, match="may not be fetched here"):
         search(PUBLISHED)
+    (offered.folder / "models" / "image_encoder" / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=f"no image_encoder/ beside it that gives {PROJECTED} numbers in s"):
+        describe(f"{PUBLISHED}/{XL}")
