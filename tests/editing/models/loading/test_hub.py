@@ -10,7 +10,7 @@ from conftest import write_small_model
 from fake_hub import reach, serve_hub
 from huggingface_hub import constants, try_to_load_from_cache
 from made_motion import write_adapter
-from made_pictures import PROJECTED, WIDTH, write_encoder, write_picture, write_picture_adapter
+from made_pictures import PROJECTED, write_encoder, write_picture, write_picture_adapter
 from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError
