@@ -59,7 +59,6 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_pa
     one.get_by_text(LACK).wait_for()
     assert not one.get_by_role("button", name="Choose").is_visible()
     assert not two.locator(".rg-picture").is_visible()
-    page.screenshot(path=str(own_server.folder / "blind.png"))
     one.get_by_text("Get one").click()
     dialog = page.locator("dialog.rg-real-model[open]")
     dialog.get_by_text("picture adapter for Stable Diffusion, 98 MB, licence apache-2.0").wait_for()
@@ -67,7 +66,6 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_pa
     with own_server.hold("fetching", 3):
         fetch.click()
         dialog.get_by_text("49 MB of 98 MB").wait_for()
-        page.screenshot(path=str(own_server.folder / "fetching.png"))
         dialog.get_by_role("button", name="Stop").click()
     dialog.get_by_text("Stopped at 49 MB of 98 MB").wait_for()
     fetch.click()
@@ -76,12 +74,9 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_pa
     assert not one.get_by_text(LACK).is_visible()
     two.locator("input[type=file]").set_input_files(blue)
     changed(two, "")
-    page.screenshot(path=str(own_server.folder / "two.png"))
     # A click on the thing cuts it out; undo brings the rest back.
     one.locator(".rg-picture img").click()
     cut = changed(one, dropped)
-    one.scroll_into_view_if_needed()
-    page.screenshot(path=str(own_server.folder / "cut.png"))
     page.keyboard.press("Control+z")
     assert changed(one, cut) == dropped
     one.get_by_role("button", name="As right disc").click()
@@ -95,7 +90,6 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_pa
     (bad := tmp_path / "bad.png").write_bytes(b"not a picture")
     give(one, bad)
     one.get_by_text("is not a readable image").wait_for()
-    page.screenshot(path=str(own_server.folder / "bad.png"))
     assert shown(one) == before
     assert overflow(page) <= 0
     one.get_by_title("Remove the picture").click()
