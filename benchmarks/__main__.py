@@ -49,6 +49,7 @@ COMMANDS = {
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
     "length": "benchmarks.length --scenes 1",
     "page": "benchmarks.app",
+    "pictures": "benchmarks.pictures --scenes 20",
     "promises": "benchmarks.promises",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
 }
@@ -62,6 +63,7 @@ QUICK = {
     "glance": "--count 1 --size 64 --steps 1",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
+    "pictures": "--scenes 1 --shots 1 --size 64 --steps 1",
     "promises": "--runs 1 --steps 2",
     "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0",
     "stops": "--stops 2",

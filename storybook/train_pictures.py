@@ -105,7 +105,7 @@ class PictureNet(nn.Module):
 _STEPS = ((3, 32), (32, 64), (64, WIDTH))  # channels before and after each convolution of the reader
 
 
-def _paint(rng: np.random.Generator) -> str:
+def paint(rng: np.random.Generator) -> str:
     """A colour that no word names."""
     hue, saturation, value = rng.uniform(), rng.uniform(0.15, 1), rng.uniform(0.25, 1)
     return "#" + bytes(round(255 * c) for c in colorsys.hsv_to_rgb(hue, saturation, value)).hex()
@@ -115,7 +115,7 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
     """A scene with two actors, a picture of each, and what each covers; its caption names no colour."""
     rng = np.random.default_rng([seed, 21])
     scene = sample_scene(seed, actors=2)
-    cast = [dataclasses.replace(a, color=_paint(rng)) if rng.random() < _PAINTED else a for a in scene.actors]
+    cast = [dataclasses.replace(a, color=paint(rng)) if rng.random() < _PAINTED else a for a in scene.actors]
     scene = dataclasses.replace(scene, actors=tuple(cast))
     frame = int(rng.integers(scene.frames))
     figures = cast_of(scene)
@@ -126,13 +126,13 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
     words = dataclasses.replace(scene, actors=tuple(dataclasses.replace(a, color=None) for a in cast))
     return {
         "picture": render_frames(scene, SIZE, (frame,))[0],
-        "shown": np.stack([_portrait(actor, rng) for actor in cast]),
+        "shown": np.stack([portrait(actor, rng) for actor in cast]),
         "masks": np.stack(masks),
         "caption": words.caption,
     }
 
 
-def _portrait(actor: Actor, rng: np.random.Generator) -> np.ndarray:
+def portrait(actor: Actor, rng: np.random.Generator) -> np.ndarray:
     """The same actor in another pose, place and scene, half of the time on plain grey."""
     other: Scene = sample_scene(int(rng.integers(10**8)), actors=1)
     stand = dataclasses.replace(

@@ -110,7 +110,7 @@ def shown(
     Raises:
         RequestError: It cannot be read; see `read_picture`.
     """
-    seen = Image.fromarray(read_picture(path, field, note), "RGBA")
+    seen = Image.fromarray(read_picture(path, field, note))
     square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
     square.alpha_composite(seen, tuple((max(seen.size) - length) // 2 for length in seen.size))
     return np.asarray(square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))

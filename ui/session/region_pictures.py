@@ -31,7 +31,7 @@ def take(session: Session, label: int, file: Path, folder: Path) -> str:
         RequestError: It cannot be read, or there is no such region.
     """
     notes: list[str] = []
-    image = Image.fromarray(read_picture(file, _FIELD, notes.append), "RGBA")
+    image = Image.fromarray(read_picture(file, _FIELD, notes.append))
     image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
     _keep(session, label, np.asarray(image), folder)
     return " ".join(notes)
@@ -62,7 +62,7 @@ def cut_out(session: Session, label: int, at: tuple[float, float], folder: Path,
     middle = [(line[0] + line[-1] + 1) / 2 for line in (columns, rows)]
     half = _ROOM * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / 2
     box = [round(middle[i % 2] + (half if i > 1 else -half)) for i in range(4)]
-    thing = Image.fromarray(np.dstack([image, np.where(mask, pixels[..., 3], 0)]).astype(np.uint8), "RGBA")
+    thing = Image.fromarray(np.dstack([image, np.where(mask, pixels[..., 3], 0)]).astype(np.uint8))
     _keep(session, label, np.asarray(thing.crop((box[0], box[1], box[2], box[3]))), folder)
     return True
 
@@ -94,7 +94,7 @@ def _as_seen(path: str, _: int) -> str:
 def _keep(session: Session, label: int, pixels: UInt8[np.ndarray, "h w 4"], folder: Path) -> None:
     """Write a picture under its fingerprint, and give it to a region."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels, "RGBA").save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     path = folder / f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}.png"
     path.write_bytes(buffer.getvalue())
     session.commit(session.state.change_region(label, picture=str(path)))

@@ -203,32 +203,56 @@ LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in t
 LATER |= {"picture_from", "picture_until", "picture_blocks"}  # held in methods/test_pictures.py
 # Tested by hand below, being refused before any work, or of one value.
 ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}, "flow_regions": {"span"}}
+# What names places or words of a model is tried on both families of UNets, the rest on one.
+OF_FAMILY = {"preset", "levels", "keys_levels", "track_levels", "heat_grids", "dense_layers", "control"}
+OF_FAMILY |= {"freeu", "inject_until", "joint_norm", "guidance_half", "self_strength", "cross_strength"}
+OF_FAMILY |= {"cross_until", "emphasis_words", "alignment", "pivot", "learn_with", "optimise_until"}
+OF_FAMILY |= {"cross_frame", "tune_steps"}
 CASES = [
     (family, method, name)
     for method in ROWS
     for family in (["wan"] if "flow" in METHODS[method].needs else ["sd", "sdxl"])
     for name in ROWS[method]
+    if family != "sdxl" or name in OF_FAMILY
 ]
 
 
-@pytest.fixture(scope="module", params=["sd", "sdxl"])
-def model(request, tmp_path_factory):
-    """The model; the folder it is in also holds a control network made of it."""
-    folder = tmp_path_factory.mktemp("models")
-    if request.param == "wan":
-        yield load_backbone(str(write_wan(folder / "wan")))
-        return
-    model = load_backbone(str(write_small_model(folder / "small", sdxl=request.param == "sdxl")))
-    write_control_net(folder / "net", model.unet, 0.05, (8, 8))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REGRAIN_MODELS", str(folder))
-        yield model
-
-
 @pytest.fixture(scope="module")
-def run_of(model, tmp_path_factory):
+def folders(tmp_path_factory):
+    """For each family a folder of models, and what was made of it: the model, and its runs."""
+    made: dict[str, tuple[Path, Any, dict[str, tuple[Run, Path]]]] = {}
+
+    def folder_of(family: str) -> tuple[Path, Any, dict[str, tuple[Run, Path]]]:
+        if family not in made:
+            folder = tmp_path_factory.mktemp("models")
+            if family == "wan":
+                model = load_backbone(str(write_wan(folder / "wan")))
+            else:
+                model = load_backbone(str(write_small_model(folder / "small", sdxl=family == "sdxl")))
+                write_control_net(folder / "net", model.unet, 0.05, (8, 8))
+            made[family] = (folder, model, {})
+        return made[family]
+
+    return folder_of
+
+
+@pytest.fixture(params=["sd", "sdxl"])
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def model(folders, family, monkeypatch):
+    """The model; the folder it is in also holds a control network made of it."""
+    folder, model, _ = folders(family)
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+    return model
+
+
+@pytest.fixture
+def run_of(model, folders, family, tmp_path_factory):
     """Runs that have been checked: bases, made once, and runs `beside` them that use the same cache."""
-    made: dict[str, tuple[Run, Path]] = {}
+    *_, made = folders(family)
 
     def run_of(method: str, row: Row, given: Mapping[str, object]) -> Run:
         base = BASES[method] | row.beside
@@ -258,7 +282,7 @@ def calls_cached(run: Run, before: Run) -> list[Call]:
     return [call for call in kept if call.step.noise_next > call.step.noise] if own else kept
 
 
-@pytest.mark.parametrize(("model", "method", "name"), CASES, indirect=["model"])
+@pytest.mark.parametrize(("family", "method", "name"), CASES, indirect=["family"])
 def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
     row = ROWS[method][name]
     one, other = (run_of(method, row, given) for given in ({}, {name: row.other}))
