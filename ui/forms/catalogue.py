@@ -133,7 +133,9 @@ class Catalogue:
         return int(read_config(place / "unet" / "config.json", model).get("cross_attention_dim") or 0)
 
     def _fitting(self, wide: int | None) -> list[str]:
-        return [name for name in self.pictures if wide is None or _text_width(name) == wide]
+        if wide is None:  # then it is not the built-in model
+            return [name for name in self.pictures if name != BUILT_IN]
+        return [name for name in self.pictures if _text_width(name) == wide]
 
     def check(self, request: EditRequest) -> None:
         """Refuse weights beside the model that are not offered: a project may name any.
