@@ -25,7 +25,8 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
 from regrain.editing.methods.feature_clusters import Clusters
 from regrain.editing.models.adapters import Adapter, AdapterFacts
-from regrain.editing.models.loading.hub import Listing
+from regrain.editing.models.loading.hub import PICTURES, Listing
+from regrain.editing.models.loading.picture_heads import PUBLISHED
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import EditRequest
@@ -285,19 +286,26 @@ def discover(request) -> Iterator[events.Event | Clusters]:
     yield Clusters(labels, ("cat", "grass", "walk"), (2.0, 1.5, 0.9), frames)
 
 
+PLUS = f"{PUBLISHED}/models/ip-adapter-plus_sd15.safetensors"
+
+
 class FakeHub:
-    """One model, fetched in steps; any other cannot be reached."""
+    """One model and one picture adapter, fetched in steps; any other cannot be reached."""
 
     def allowed(self):
         return None
 
     def describe(self, id):
+        if id == PLUS:
+            return Listing(id, "apache-2.0", {id: 98_200_000}, f"{PICTURES} for Stable Diffusion")
         if id != "owner/model":
             raise ModelError("model", f"{id!r} is not downloaded, and the hub cannot be reached.")
         files = {"unet/config.json": 4_270_000_000}
         return Listing(id, "creativeml-openrail-m", files, "Stable Diffusion", gated=True)
 
     def search(self, words):
+        if "/" in words:
+            return [self.describe(PLUS if words == PUBLISHED else words)]
         return [self.describe("owner/model")] if words in "a model of a unicorn" else []
 
     def fetch(self, listing):

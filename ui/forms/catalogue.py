@@ -12,6 +12,7 @@ from regrain.editing.models.load import on_shelf
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
 from regrain.editing.models.loading.picture_file import BUILT_IN, PictureFile, built_in
+from regrain.editing.models.loading.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
 from regrain.editing.params.written import read_control
@@ -85,6 +86,11 @@ class Catalogue:
         if id not in self.motions:
             self.motions = [*self.motions, id]
 
+    def add_pictures(self, id: str) -> None:
+        """Offer a picture adapter of the hub that has been fetched."""
+        if id not in self.pictures:
+            self.pictures = [*self.pictures, id]
+
     def reader(self, model: str) -> Reader:
         """How a model that is offered reads prompts.
 
@@ -105,11 +111,31 @@ class Catalogue:
 
     def seeing(self, model: str) -> str:
         """The first picture adapter that fits a model, else the first; empty without any."""
-        place = configurations(find(model)) if self.pictures else None
+        return next(iter([*self._fitting(self._wide(model)), *self.pictures]), "")
+
+    def blind(self, model: str) -> dict[str, str]:
+        """What a page says where a model looks at no pictures, and what to ask the hub for; else nothing.
+
+        Raises:
+            ModelError: Its files cannot be read.
+        """
+        if self._fitting(wide := self._wide(model)):
+            return {}
+        if wide is None or wide in SEEING:
+            return {"text": "No picture adapter for this model is here.", "ask": PUBLISHED}
+        return {"text": "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can.", "ask": ""}
+
+    def _wide(self, model: str) -> int | None:
+        """How wide the text of a model is that looks at pictures; 0 of others, None where it is not known."""
+        place = self._folder if model == BUILT_IN_MODEL else configurations(find(model))
         if place is None or not (place / "unet" / "config.json").is_file():
-            return next(iter(self.pictures), "")
-        wide = read_config(place / "unet" / "config.json", model).get("cross_attention_dim")
-        return next((name for name in self.pictures if _text_width(name) == wide), self.pictures[0])
+            return 0 if place and (place / "transformer").is_dir() else None
+        return int(read_config(place / "unet" / "config.json", model).get("cross_attention_dim") or 0)
+
+    def _fitting(self, wide: int | None) -> list[str]:
+        if wide is None:  # then it is not the built-in model
+            return [name for name in self.pictures if name != BUILT_IN]
+        return [name for name in self.pictures if _text_width(name) == wide]
 
     def check(self, request: EditRequest) -> None:
         """Refuse weights beside the model that are not offered: a project may name any.

@@ -160,12 +160,10 @@ def make_fields(
     usual: Mapping[str, Mapping[str, Any]],
     shown: str,
     help: Mapping[str, Any] | None = None,
-    seeing: bool = True,
 ) -> ParameterFields:
     """Make the other fields of every method, folded; see `make_fields_at_hand`.
 
-    `help` holds, by parameter, the value of the script that helps to write it; `seeing` says whether those of
-    pictures are seen.
+    `help` holds, by parameter, the value of the script that helps to write it.
     """
     fields, values = METHODS[shown].Params.model_fields, usual[shown]
 
@@ -175,8 +173,7 @@ def make_fields(
 
     with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
         clips = share(_OF_CLIP) | _make_some(usual, shown, _LONG)
-    how = {"visible": seeing, "elem_id": "of-pictures", "elem_classes": "rg-more"}
-    with gr.Accordion("Pictures", open=False, **how):
+    with gr.Accordion("Pictures", open=False, elem_id="of-pictures", elem_classes="rg-more"):
         clips |= share(_OF_PICTURES)
     with gr.Accordion("For experiments", open=False, elem_id="experiments", elem_classes="rg-more"):
         return clips | _make_experiments(usual, shown, help or {})

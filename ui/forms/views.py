@@ -253,8 +253,8 @@ def lost(note: str) -> View:
     return {"gone": True, "note": note, "alarm": True}
 
 
-def cards(session: Session, seeing: bool = False) -> View:
-    """One card per region, the uppermost first; `seeing` says whether regions may have pictures."""
+def cards(session: Session, blind: Mapping[str, str] | None = None) -> View:
+    """One card per region, uppermost first; `blind` is `Catalogue.blind`, where it may be new."""
     return {
         "id": session.id,
         "have": session.rev,
@@ -262,7 +262,7 @@ def cards(session: Session, seeing: bool = False) -> View:
         "prompt": session.prompt,
         "negative_prompt": session.negative_prompt,
         "rest": session.state.rest or 0,
-        "seeing": seeing,
+        "blind": blind,
         "full": len(session.state.regions) >= MAX_REGIONS,
         "regions": [
             {key: getattr(region, key) for key in _OF_CARD} | {"picture": as_seen(region.picture)}

@@ -153,10 +153,11 @@ class Handlers:
         added = self.given_added(session, fields)
         return build_request(session, params, session.method, model, fields.seed, added)
 
-    def cards(self, session: Session) -> dict[Any, Any]:
-        """The cards and the composed prompt."""
+    def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
+        """The cards and the composed prompt; of a chosen model also whether it looks at pictures."""
+        blind = self.catalogue.blind(str(model)) if model in self.catalogue.models else None
         return {
-            self.parts.cards: views.cards(session, bool(self.catalogue.pictures)),
+            self.parts.cards: views.cards(session, blind),
             self.parts.prompt: views.prompts(session),
         }
 

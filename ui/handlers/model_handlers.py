@@ -14,7 +14,7 @@ import gradio as gr
 from regrain.editing.errors import shorten
 from regrain.editing.models.control_maps import CONTROL_MAPS
 from regrain.editing.models.load import on_shelf
-from regrain.editing.models.loading.hub import MOTION
+from regrain.editing.models.loading.hub import MOTION, PICTURES
 from regrain.editing.params.written import KINDS
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
@@ -47,7 +47,7 @@ class ModelHandlers(Handlers):
         words = str(event_data(event).get("id", "")).strip()
         shelf = shelf_view([name for name in on_shelf() if is_name(name)])
         try:
-            found = [self.hub.describe(words)] if "/" in words else self.hub.search(words)
+            found = self.hub.search(words)
         except Exception as error:
             said = explain(error, "the hub could not be asked")
             text = said if "/" in words else f"The hub cannot be reached. {_by_hand()}"
@@ -55,8 +55,8 @@ class ModelHandlers(Handlers):
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
 
-    def fetch(self, added: object, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
-        """Fetch a model or a motion adapter, with progress; then it is chosen, or added."""
+    def fetch(self, added: object, model: object, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        """Fetch a model, a motion or a picture adapter, with progress; then it is chosen, or added."""
         id, page = str(event_data(event).get("id", "")).strip(), page_of(request)
         stop, text = threading.Event(), ""
         self._stopped[page] = stop
@@ -76,7 +76,12 @@ class ModelHandlers(Handlers):
             text = f"Stopped at {text}. Files that were complete are kept."
             yield {self.parts.hub: self._hub("stopped", text)}
         elif listing.family == MOTION:
-            yield self._add(id, added)
+            self.catalogue.add_motion(id)
+            yield self._add(id, added, self.catalogue.motions)
+        elif listing.family.startswith(PICTURES):
+            self.catalogue.add_pictures(id)
+            shown = self._add(id, added, self.catalogue.pictures)
+            yield shown | self.cards(self.session(request), model)
         else:
             yield self._choose(id, "Fetched and chosen.")
 
@@ -97,11 +102,10 @@ class ModelHandlers(Handlers):
         chosen = gr.Dropdown(choices=self.catalogue.model_choices, value=id, visible=True)
         return {self.parts.hub: self._hub("done", text, id=id), self.parts.model: chosen}
 
-    def _add(self, id: str, added: object) -> dict[Any, Any]:
-        """Add a motion adapter, in place of another."""
-        self.catalogue.add_motion(id)
+    def _add(self, id: str, added: object, alike: list[str]) -> dict[Any, Any]:
+        """Add an adapter, in place of another like it."""
         before = [str(one) for one in added] if isinstance(added, list) else []
-        kept = [one for one in before if one.partition("@")[0] not in self.catalogue.motions]
+        kept = [one for one in before if one.partition("@")[0] not in alike]
         chosen = [*kept, f"{id}@1"]
         return {
             self.parts.hub: self._hub("done", "Fetched and added.", id=id),
@@ -110,7 +114,7 @@ class ModelHandlers(Handlers):
         }
 
     def add(self, event: gr.EventData) -> list[str]:
-        """LoRA files and motion adapters with their weights, as a request has them."""
+        """LoRA files and adapters with their weights, as a request has them."""
         given = event_data(event).get("added")
         entries = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
         return [f"{one.get('name')}@{one.get('weight')}" for one in entries]

@@ -125,7 +125,8 @@ class MaskHandlers(Handlers):
         """Its recommendations, and whether it can edit this clip at all."""
         try:
             session = self.session(request)
-            return self._notice(session, model) | self._filled(session, model)
+            told = self._notice(session, model) | self._filled(session, model)
+            return told | self.cards(session, model)
         except EditingError:
             return {self.parts.notice: gr.skip()}
 

@@ -3,9 +3,8 @@ import { iconButton, make, slider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
-const SEEING = "pictures/"; // pictures have weights of their own
 
-const makeRow = ({ name, weight }, deck) => {
+const makeRow = ({ name, weight }, seeing, deck) => {
   const said = make("span", "rg-weight", String(weight));
   const oninput = ({ target }) => {
     said.textContent = target.value;
@@ -15,7 +14,7 @@ const makeRow = ({ name, weight }, deck) => {
     "div",
     "rg-addon",
     make("span", "rg-addon-name", name),
-    ...(name.startsWith(SEEING)
+    ...(seeing // pictures have weights of their own
       ? []
       : [slider(0, 2, 0.05, weight, { ariaLabel: "Weight of " + name, oninput }), said]),
     iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null)),
@@ -26,11 +25,14 @@ export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
     pick = make("select", { ariaLabel: "LoRA file, motion or picture adapter" }),
     deck = { chosen: [], timer: 0 };
-  const known = () => ["loras", "motions", "pictures"].flatMap((kind) => props.value?.[kind] ?? []);
+  const known = (kinds = ["loras", "motions", "pictures"]) =>
+    kinds.flatMap((kind) => props.value?.[kind] ?? []);
   const send = () => trigger("choose", { added: deck.chosen });
   const draw = () => {
     const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
-    list.replaceChildren(...deck.chosen.map((one) => makeRow(one, deck)));
+    list.replaceChildren(
+      ...deck.chosen.map((one) => makeRow(one, known(["pictures"]).includes(one.name), deck)),
+    );
     pick.replaceChildren(new Option("Add to the model", ""), ...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
   };
@@ -44,8 +46,8 @@ export function mount(element, props, trigger, watch) {
   };
   pick.addEventListener("change", () => {
     for (const kind of ["motions", "pictures"]) {
-      const known = props.value?.[kind] ?? []; // of which only one is used
-      if (known.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !known.includes(name));
+      const alike = known([kind]); // of which only one is used
+      if (alike.includes(pick.value)) deck.chosen = deck.chosen.filter(({ name }) => !alike.includes(name));
     }
     deck.chosen.push({ name: pick.value, weight: 1 });
     draw();

@@ -188,7 +188,10 @@ const showView = (parts, value, trigger) => {
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
   release(editor, value, before.length);
-  if (value.note !== null) editor.say(value.note, value.alarm);
+  if (value.note !== null) {
+    editor.say(value.note, value.alarm);
+    hub.tell("noted", value);
+  }
   if (value.field) hub.tell("wrong", value);
   if (value.go !== undefined) editor.go(value.go);
   goAlong(editor);

@@ -123,6 +123,14 @@ const takeRegions = (deck, regions) => {
   deck.keep();
 };
 
+// Whether the chosen model can look at pictures.
+const look = (blind) => {
+  if (!blind || JSON.stringify(blind) === JSON.stringify(hub.blind)) return;
+  hub.blind = blind;
+  document.body.classList.toggle("rg-blind", Boolean(blind.text));
+  hub.tell("regions");
+};
+
 const addTaking = (deck, root, column, { add, rest }) => {
   deck.take = (value) => {
     const text = JSON.stringify(value ?? null);
@@ -130,7 +138,7 @@ const addTaking = (deck, root, column, { add, rest }) => {
     deck.taken = text;
     root.hidden = !value;
     if (!value) return;
-    hub.seeing = value.seeing ?? hub.seeing;
+    look(value.blind);
     add.disabled = Boolean(value.full);
     deck.rest = hub.rest = value.rest ?? 0;
     rest.hidden = Boolean(deck.rest);
@@ -195,6 +203,7 @@ export function mount(element, props, trigger, watch) {
   hub.on("attempt", () => deck.keep());
   hub.on("choose", () => markActive(deck));
   hub.on("masks", () => showMasks(deck, props));
+  hub.on("noted", (told) => deck.cards.forEach(({ note }) => note(told)));
   hub.on("regions", () => deck.cards.forEach(({ draw }) => draw()));
   settleHere();
   deck.take(props.value);

@@ -39,14 +39,15 @@ const makeParts = (fixed, trigger) => {
   const going = make("div", "rg-models-row rg-fetching", bar, stop),
     content = make("div", "rg-models rg-hub", look, said, going, lists),
     dialog = makeDialog("rg-help rg-real-model", "Use a real model", content);
-  return { ask, bar, dialog, going, lists, said };
+  return { ask, bar, dialog, field, going, lists, said };
 };
 
 export function mount(element, props, trigger, watch) {
   let parts = null;
   const shown = {};
-  const open = () => {
+  const open = (words = "") => {
     if (!parts) return;
+    parts.field.value = shown.fixed ? "" : words;
     parts.dialog.showModal();
     parts.ask();
   };
@@ -54,7 +55,10 @@ export function mount(element, props, trigger, watch) {
   const build = ({ fixed }) => {
     parts = makeParts(fixed, trigger);
     const about = { ariaHasPopup: "dialog" };
-    element.replaceChildren(button("rg-link", "Use a real model", open, "", about), parts.dialog);
+    element.replaceChildren(
+      button("rg-link", "Use a real model", () => open(), "", about),
+      parts.dialog,
+    );
   };
   const choose = (name) => (id) => trigger(name, { id });
   follow(props, watch, (value) => {

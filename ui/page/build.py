@@ -108,14 +108,14 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a run would tune."""
     p = masks.parts
     switched = [*p.method_shown, p.prompt, p.seed]
-    opened = [*p.session, p.added, p.seed, *p.controls.all]
+    opened, cards = [*p.session, p.added, p.seed, *p.controls.all], [p.cards, p.prompt]
     changes = [
         p.gallery.pick(masks.choose, p.model, opened, **MANY),
         p.gallery.open(masks.load, p.model, opened, **QUIET, concurrency_limit=2),
         p.canvas.trim(masks.trim, p.cards, opened, **QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **MANY),
         p.method.choose(masks.switch, None, switched, **QUIET),
-        p.model.change(masks.choose_model, p.model, [*p.model_shown, *p.controls.all], **QUIET),  # type: ignore[attr-defined]
+        p.model.change(masks.choose_model, p.model, [*p.model_shown, *cards, *p.controls.all], **QUIET),  # type: ignore[attr-defined]
     ]
     p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **MANY)
     p.canvas.scan(masks.scan, None, p.canvas, **MANY | {"concurrency_limit": 1})
@@ -134,12 +134,13 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     """Connect the hub, LoRA files and control networks; returns what changes what a run would be given."""
     p = models.parts
     p.hub.ask(models.ask, None, p.hub, concurrency_limit=4, **QUIET)
+    fetched = [p.hub, p.model, p.added, p.addons, p.cards, p.prompt]
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
             helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
     return [
-        p.hub.fetch(models.fetch, p.added, [p.hub, p.model, p.added, p.addons], concurrency_limit=1, **QUIET),
+        p.hub.fetch(models.fetch, [p.added, p.model], fetched, concurrency_limit=1, **QUIET),
         p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
         p.addons.choose(models.add, None, p.added, **QUIET),
     ]

@@ -88,7 +88,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
-    cards = views.cards(start, bool(catalogue.pictures)) if start else None
+    cards = views.cards(start, catalogue.blind(BUILT_IN_MODEL)) if start else None
     shown: dict[str, Any] = {
         "notice": view("notice", elem_id="notice"),
         "cards": view("cards", cards, elem_id="cards"),
@@ -147,10 +147,7 @@ def _add_settings(
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
             "variants": view("variants", {"count": 1}, elem_id="variants"),
         }
-        return shown | {
-            "controls": shown["controls"]
-            | settings.make_fields(usual, chosen, help, bool(catalogue.pictures))
-        }
+        return shown | {"controls": shown["controls"] | settings.make_fields(usual, chosen, help)}
 
 
 def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:

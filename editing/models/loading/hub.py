@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
+from regrain.editing.models.loading.picture_heads import ENCODER, SEEING, near, tell
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
 from regrain.editing.storage.safetensors_files import check_head
 
@@ -24,7 +27,7 @@ _WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]
 PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
 PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
-MOTION = "motion adapter"
+MOTION, PICTURES = "motion adapter", "picture adapter"
 # Families that can be edited with and what is added to them, by the classes that the hub names.
 _FAMILIES = {
     "StableDiffusionPipeline": "Stable Diffusion",
@@ -33,6 +36,7 @@ _FAMILIES = {
     "WanVACEPipeline": "Wan 2.1",
     "MotionAdapter": MOTION,
 }
+_NAMED = ("*ip-adapter*.safetensors", "*ip_adapter*.safetensors")  # files of picture adapters
 _TAG = "diffusers:"  # before a class
 _MOST = 4  # models of a family that a search finds
 
@@ -42,10 +46,10 @@ class Listing:
     """What the hub says of a model.
 
     Attributes:
-        id: `owner/name`.
+        id: `owner/name`, of a picture adapter with its file: `owner/name/file`.
         licence: Its name on the hub; empty if there is none.
         files: What is fetched, with bytes (0 if unknown): configurations, tokenizer, safetensors.
-        family: Its family's title, or `MOTION`; empty if the hub does not say.
+        family: Its family's title, or `MOTION`, or begins with `PICTURES`; empty if the hub does not say.
         gated: Whether its terms have to be accepted on the hub first.
     """
 
@@ -59,6 +63,11 @@ class Listing:
     def size(self) -> int:
         """Bytes to fetch; 0 if unknown."""
         return sum(self.files.values())
+
+    @property
+    def repository(self) -> str:
+        """`owner/name`."""
+        return _parted(self.id)[0]
 
 
 def allowed() -> tuple[str, ...] | None:
@@ -74,19 +83,37 @@ def describe(id: str) -> Listing:
 
     Raises:
         ModelError: It may not be fetched here, the hub cannot be reached, or it is neither a model nor a
-            motion adapter in safetensors.
+            motion or picture adapter in safetensors.
     """
+    repository, file = _parted(id)
+    info = _info(id)
+    return _picture_adapter(repository, file, info) if file else _whole(repository, info)
+
+
+def _parted(id: str) -> tuple[str, str]:
+    """A repository, and the file of it that an id names; mostly none."""
+    owner, _, rest = id.partition("/")
+    name, _, file = rest.partition("/")
+    return f"{owner}/{name}" if rest else owner, file
+
+
+def _info(id: str) -> Any:
+    """What the hub knows of a repository that may be fetched from, with its files."""
+    repository, _ = _parted(id)
     known = allowed()
-    if known is not None and id not in known:
+    if known is not None and not {id, repository} & {*known}:
         listed = f"Choose one of {', '.join(known)}." if known else "Use a model of the list."
         raise ModelError("model", f"{id[:60]!r} may not be fetched here. {listed}")
     from huggingface_hub import HfApi
 
-    with hub_error(id):
-        info = HfApi().model_info(id, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    with hub_error(repository):
+        return HfApi().model_info(repository, files_metadata=True)
+
+
+def _whole(id: str, info: Any) -> Listing:
+    """A repository that is a model or a motion adapter."""
+    sizes, tags = _sizes(info), _tags(info)
     wanted = {name: sizes[name] for name in sorted(sizes) if any(fnmatch(name, p) for p in PIPELINE_FILES)}
-    tags = dict(tag.split(":", 1) for tag in info.tags or () if ":" in tag)
     pipeline = tags.get("diffusers", "")
     if pipeline and pipeline not in _FAMILIES:
         advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
@@ -97,8 +124,53 @@ def describe(id: str) -> Listing:
     elif not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
         advice = "Choose a model for diffusers."
         raise ModelError("model", f"{id!r} has no UNet in safetensors, and no transformer. {advice}")
-    licence = (info.card_data or {}).get("license") or tags.get("license", "")
-    return Listing(id, str(licence), wanted, family, bool(info.gated))
+    return _listing(id, info, wanted, family)
+
+
+def _picture_adapter(id: str, file: str, info: Any) -> Listing:
+    """A picture adapter: a file of a repository, and the image encoder there that it was trained with."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import SafetensorsParsingError
+
+    sizes, named = _sizes(info), f"{id}/{file}"
+    if file not in sizes or not file.endswith(".safetensors"):
+        said = f"{shorten(id)} has no {shorten(file)} in safetensors"
+        raise ModelError("model", f"{said}. Choose another file.")
+    try:
+        with hub_error(named):
+            head = HfApi().parse_safetensors_file_metadata(id, file)
+        told = tell(named, {name: tuple(about.shape) for name, about in head.tensors.items()})
+    except (ModelError, SafetensorsParsingError) as error:
+        damaged = f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
+        said = error.message if isinstance(error, ModelError) else damaged
+        raise ModelError("model", said) from error
+    files = [file]
+    if told.kind != "drawn":
+        encoders = {PurePosixPath(name).parent for name in sizes if name.endswith(f"{ENCODER}/config.json")}
+        for place in near(PurePosixPath(file), encoders):
+            with hub_error(id):
+                config = hf_hub_download(id, f"{place}/config.json")
+            if read_config(Path(config), id).get(told.encodes) == told.width:
+                files += [f"{place}/config.json", f"{place}/model.safetensors"]
+                break
+    if len(files) == 1 != (told.kind == "drawn") or not {*files} <= sizes.keys():
+        said = f"{shorten(named)} has no {ENCODER}/ beside it that gives {told.width} numbers in safetensors"
+        raise ModelError("model", f"{said}. Choose another.")
+    family = f"{PICTURES} for {SEEING[told.cross]}" if told.cross in SEEING else PICTURES
+    return _listing(named, info, {name: sizes[name] for name in files}, family)
+
+
+def _sizes(info: Any) -> dict[str, int]:
+    return {file.rfilename: file.size or 0 for file in info.siblings or ()}
+
+
+def _tags(info: Any) -> dict[str, str]:
+    return dict(tag.split(":", 1) for tag in info.tags or () if ":" in tag)
+
+
+def _listing(id: str, info: Any, files: Mapping[str, int], family: str) -> Listing:
+    licence = (info.card_data or {}).get("license") or _tags(info).get("license", "")
+    return Listing(id, str(licence), files, family, bool(info.gated))
 
 
 def _class_of(id: str) -> str:
@@ -111,30 +183,51 @@ def _class_of(id: str) -> str:
 
 
 def search(words: str) -> list[Listing]:
-    """The most downloaded models of every family whose ids hold these words, and motion adapters.
+    """The most downloaded models of every family whose ids hold these words, and motion and picture adapters.
 
-    Only those that may be fetched.
+    Only those that may be fetched. Of words that are an id, what that repository has.
 
     Raises:
-        ModelError: The hub cannot be reached.
+        ModelError: The hub cannot be reached, or has nothing of that id that can be used here.
     """
     from huggingface_hub import HfApi
 
+    if "/" in words:
+        return _offered(words)
+
     ids = dict.fromkeys(allowed() or ())
     asked = [(_TAG + pipeline, words or None) for pipeline in _FAMILIES]
-    for tag, named in [*asked, (None, words or "motion-adapter")] if allowed() is None else []:
+    asked += [(None, words or "motion-adapter"), (None, words or "ip-adapter")]
+    for tag, named in dict.fromkeys(asked) if allowed() is None else ():
         with hub_error("the list of models"):
             found = HfApi().list_models(filter=tag, search=named, sort="downloads", limit=_MOST)
             ids |= {model.id: None for model in found}
     with ThreadPoolExecutor(_MOST) as pool:
-        return [listing for listing in pool.map(_described, ids) if listing]
+        return [listing for found in pool.map(partial(_usable, _offered), ids) for listing in found]
 
 
-def _described(id: str) -> Listing | None:
+def _offered(id: str) -> list[Listing]:
+    """What an id offers: a model or an adapter, or all picture adapters of a repository.
+
+    Raises:
+        ModelError: See `describe`.
+    """
+    repository, file = _parted(id)
+    info = _info(id)
+    adapters = [name for name in sorted(_sizes(info)) if any(fnmatch(name.lower(), p) for p in _NAMED)]
+    if file:
+        return [_picture_adapter(repository, file, info)]
+    with ThreadPoolExecutor(_MOST) as pool:
+        usable = partial(_usable, lambda name: [_picture_adapter(repository, name, info)])
+        found = [listing for listings in pool.map(usable, adapters) for listing in listings]
+    return found or [_whole(repository, info)]
+
+
+def _usable(find: Callable[[str], list[Listing]], id: str) -> list[Listing]:
     try:
-        return describe(id)
+        return find(id)
     except ModelError:  # has pickles alone, for instance
-        return None
+        return []
 
 
 def fetch(listing: Listing) -> Iterator[Fetched]:
@@ -148,7 +241,8 @@ def fetch(listing: Listing) -> Iterator[Fetched]:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    places = {name: try_to_load_from_cache(listing.id, name) for name in listing.files}
+    id = listing.repository
+    places = {name: try_to_load_from_cache(id, name) for name in listing.files}
     missing = sum(size for name, size in listing.files.items() if not isinstance(places[name], str))
     folder = Path(HF_HUB_CACHE).absolute()
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
@@ -157,10 +251,10 @@ def fetch(listing: Listing) -> Iterator[Fetched]:
         raise ModelError("model", f"{listing.id!r} needs {sizes}. Make room, or set HF_HOME to another disk.")
 
     def work(fetching: Fetching) -> None:
-        with hub_error(listing.id):
-            fetching.load(listing.id, listing.files)
+        with hub_error(id):
+            fetching.load(id, listing.files)
         for name in listing.files:
-            place = try_to_load_from_cache(listing.id, name)
+            place = try_to_load_from_cache(id, name)
             if name.endswith(".safetensors") and isinstance(place, str):
                 _check(Path(place))
 

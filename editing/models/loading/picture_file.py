@@ -6,7 +6,7 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
@@ -14,6 +14,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.location import MAX_TEXT, PICKLES
+from regrain.editing.models.loading.picture_heads import ENCODER, FACES, FIELD, near, tell
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import check_head
@@ -21,28 +22,18 @@ from regrain.editing.storage.safetensors_files import check_head
 if TYPE_CHECKING:
     from torch import Tensor
 
-FIELD = "picture_adapter"
-ENCODER = "image_encoder"
 BUILT_IN = "storybook/pictures"
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 # What a repository is asked for by its name alone; the second for SDXL, whose text is so wide.
 _USUAL = ("models/ip-adapter_sd15.safetensors", "sdxl_models/ip-adapter_sdxl_vit-h.safetensors")
 _WIDE = 2048
-_FACES = "needs faces found by InsightFace, whose models are for research alone"
-Kind = Literal["plain", "plus", "full", "drawn"]
-# What tells each kind, and the weight whose last side is as wide as the encoder.
-_TOLD: dict[Kind, tuple[str, str]] = {
-    "plain": ("proj.weight", "proj.weight"),
-    "drawn": ("reader.0.weight", "proj_in.weight"),
-    "plus": ("latents", "proj_in.weight"),
-    "full": ("proj.3.weight", "proj.0.weight"),
-}
 
 
 class PictureFile:
     """An adapter as it is in a file.
 
     Attributes:
+        told: What its head tells, as the next three.
         kind: plain, plus, full, or drawn: of the built-in model, with a reader of its own.
         width: Of what the encoder gives.
         cross: Width of the text that the model reads.
@@ -67,20 +58,9 @@ class PictureFile:
         with boundary(FIELD, self._damaged, ModelError), safe_open(self.path, "pt") as file:
             shapes = {n: tuple(file.get_slice(n).get_shape()) for n in file.keys()}  # noqa: SIM118  # no mapping
             facts = file.metadata() or {}
-        own = {n.removeprefix("image_proj."): s for n, s in shapes.items() if n.startswith("image_proj.")}
-        if (
-            own.keys() & {"perceiver_resampler.proj_in.weight"}
-            or {"norm.weight", "proj.0.weight"} <= own.keys()
-        ):
-            raise ModelError(FIELD, f"{shorten(id)} {_FACES}. Use a plain, Plus or Full face adapter.")
-        kind = next((kind for kind, (key, _) in _TOLD.items() if key in own), None)
-        keys = [n for n in shapes if re.fullmatch(r"ip_adapter\.\d+\.to_[kv]_ip\.weight", n)]
-        if kind is None or not keys or _TOLD[kind][1] not in own:
-            raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
-        if extra := [n for n in shapes if not n.startswith("image_proj.") and n not in keys]:
-            raise ModelError(FIELD, f"{shorten(id)} has {shorten(extra[0])}. Use a plain IP-Adapter.")
-        self.kind, self.width, self.cross = kind, own[_TOLD[kind][1]][-1], shapes[keys[0]][-1]
-        usual = {"plain": 0.8, "drawn": 1.0}.get(kind, 0.6)
+        self.told = tell(id, shapes)
+        self.kind, self.width, self.cross = self.told
+        usual = {"plain": 0.8, "drawn": 1.0}.get(self.kind, 0.6)
         with boundary(FIELD, self._damaged, ModelError):
             self.scale = float(facts.get("scale", usual))
 
@@ -101,13 +81,10 @@ class PictureFile:
             return None
         if self._repository:
             _download(self._repository, f"*{ENCODER}/config.json", self._fetch)
-        above = self.path.parent, self.path.parent.parent
-        places = [above[0] / ENCODER, *above[1].glob(f"*/{ENCODER}"), above[1] / ENCODER]
-        widths = {}
-        for place in places:
-            if (place / "config.json").is_file():
-                config = read_config(place / "config.json", self.id)
-                widths[place] = config.get("projection_dim" if self.kind == "plain" else "hidden_size")
+        above = self.path.parent.parent
+        there = [self.path.parent / ENCODER, *above.glob(f"*/{ENCODER}"), above / ENCODER]
+        places = near(self.path, {place for place in there if (place / "config.json").is_file()})
+        widths = {at: read_config(at / "config.json", self.id).get(self.told.encodes) for at in places}
         fitting = next((place for place, width in widths.items() if width == self.width), None)
         if fitting is None:
             found = f"the one there gives {next(iter(widths.values()))}" if widths else "there is none"
@@ -136,7 +113,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
         raise ModelError(FIELD, f"{shorten(id)} was not found. Name an IP-Adapter.")
     if Path(id).suffix.lower() in PICKLES:
         if "faceid" in id.lower():
-            raise ModelError(FIELD, f"{shorten(id)} {_FACES}. Use a plain, Plus or Full face adapter.")
+            raise ModelError(FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter.")
         beside = shorten(str(Path(id).with_suffix(".safetensors")))
         raise ModelError(FIELD, f"{shorten(id)} is a pickle and could run code when opened. Use {beside}.")
     if id == BUILT_IN and built_in().is_file():

@@ -9,8 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from commands import change, command
-from conftest import loaded, write_small_model
+from conftest import loaded, write_control_net, write_small_model
+from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture, write_picture_adapter
+from safetensors.torch import save_file
 from wiring import BASES, FRAMES, near, requested, softmax
 
 from regrain.editing import edit, load_project, save_project
@@ -145,6 +147,45 @@ def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
     assert (said["region"], said["file"], said["scale"]) == ("left", "toy.png", 1.2)
     (other,) = whole.report["pictures"]
     assert (other["region"], other["scale"], other["fingerprint"]) == (None, 0.8, said["fingerprint"])
+
+
+@pytest.fixture
+def beside(model, tmp_path, monkeypatch):
+    """What else may act in a run, by name."""
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    write_adapter(tmp_path / "moves", model.unet)
+    write_control_net(tmp_path / "net", model.unet, 0.3, (8, 8))
+    layer = "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v"
+    sides = model.unet.get_parameter(f"{layer.removeprefix('unet.')}.weight").shape
+    halves = {"A": torch.randn(1, sides[1]), "B": torch.randn(sides[0], 1)}
+    tensors = {f"{layer}.lora_{half}.weight": weight for half, weight in halves.items()}
+    save_file(tensors, tmp_path / "lora.safetensors")
+    made = {
+        "key frames": {"params": {"keyframes": "0, 2"}},
+        "a motion adapter": {"motion": "moves@1"},
+        "a LoRA": {"loras": (f"{tmp_path / 'lora.safetensors'}@1",)},
+        "a control network": {"params": {"control": "canny=net@1"}},
+    }
+    both = {"params": {"keyframes": "0, 2", "control": "canny=net@1"}}
+    return made | {"all of them": made["a motion adapter"] | made["a LoRA"] | both}
+
+
+def test_pictures_act_beside_all_else(model, asked, beside):
+    """The picture changes the run, at scale 0 nothing of it; each of the others acts, too."""
+
+    def run(**given):
+        *_, finished = edit(replace(asked("videograin", **given), model=str(model.id)))
+        return finished.result.uncomposited[:]
+
+    alone = run(scale=0.0)
+    for name, given in beside.items():
+        seeing, unseeing = run(**given), run(scale=0.0, **given)
+        request = replace(without(asked("videograin", **given)), model=str(model.id))
+        *_, usual = edit(request)
+        assert np.array_equal(unseeing, usual.result.uncomposited[:]), name
+        assert not np.array_equal(seeing, unseeing), name
+        assert not np.array_equal(unseeing, alone), name
+        assert not np.array_equal(seeing, run()), name
 
 
 def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):

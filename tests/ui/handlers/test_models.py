@@ -114,21 +114,27 @@ def test_a_motion_adapter_is_told_from_lora_files():
         assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (loras, motion, seeing)
 
 
-def test_a_motion_adapter_of_the_hub_is_added_in_place_of_another():
-    catalogue = SimpleNamespace(
-        loras=[], motions=["motion/lcm"], pictures=[], add_motion=lambda id: catalogue.motions.append(id)
-    )
+@pytest.mark.parametrize(
+    ("kind", "family"), [("motions", hub.MOTION), ("pictures", f"{hub.PICTURES} for SDXL")]
+)
+def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkeypatch):
+    catalogue = SimpleNamespace(loras=[], **{"motions": [], "pictures": []} | {kind: ["motion/lcm"]})
+    catalogue.add_motion = lambda id: catalogue.motions.append(id)
+    catalogue.add_pictures = lambda id: catalogue.pictures.append(id)
+    monkeypatch.setattr(ModelHandlers, "session", lambda self, request: None)
+    monkeypatch.setattr(ModelHandlers, "cards", lambda self, session, model: {"cards": model})
     there = SimpleNamespace(
-        describe=lambda id: hub.Listing(id, "", {}, hub.MOTION),
+        describe=lambda id: hub.Listing(id, "", {}, family),
         fetch=lambda _: (step for step in ()),
         allowed=lambda: None,
     )
     parts = SimpleNamespace(hub="hub", added="added", addons="addons")
     handlers = ModelHandlers(catalogue, None, None, parts, there)
     asked = SimpleNamespace(_data={"id": "owner/moves"}), SimpleNamespace(session_hash="page")
-    (*_, last) = handlers.fetch(["loras/ink@1", "motion/lcm@0.5"], *asked)
+    (*_, last) = handlers.fetch(["loras/ink@1", "motion/lcm@0.5"], "storybook", *asked)
+    assert last.get("cards") == (None if kind == "motions" else "storybook")  # which ask for pictures
     assert last["added"] == ["loras/ink@1", "owner/moves@1"]
-    assert last["addons"]["motions"] == ["motion/lcm", "owner/moves"]
+    assert last["addons"][kind] == ["motion/lcm", "owner/moves"]
     assert last["hub"]["state"] == "done"
 
 

@@ -37,7 +37,7 @@ const makeScale = (region, changed) => {
 const addTakingFiles = (card, send) => {
   const take = (files, event) => {
     const file = [...(files ?? [])].find(isPicture);
-    if (!file || !hub.seeing) return;
+    if (!file) return;
     event.preventDefault();
     send(file);
   };
@@ -47,8 +47,15 @@ const addTakingFiles = (card, send) => {
 
 export const makePicture = (region, card, { act, changed }) => {
   const said = make("span", { className: "rg-note", role: "status" });
-  const ask = (how, more = {}) => act("picture", region.label, { how, ...more });
+  let asking = false; // its answer is said here, too
+  const ask = (how, more = {}) => {
+    asking = true;
+    act("picture", region.label, { how, ...more });
+  };
+  let waiting = null; // a file that comes before what looks at it
   const send = (file) => {
+    waiting = hub.blind.text ? file : null;
+    if (waiting) return draw();
     said.textContent = "Sending the picture.";
     const failed = (words) => (said.textContent = words);
     post(file, { share: () => null, sent: (path) => ask("file", { path }), failed });
@@ -71,6 +78,8 @@ export const makePicture = (region, card, { act, changed }) => {
       "The frame that is shown, of the clip or of an edit",
     ),
     others = make("span", "rg-picture-others"),
+    lack = make("span"),
+    get = button("rg-link", "Get one", () => hub.tell("models", hub.blind.ask)),
     bin = iconButton("rg-mini", "bin", "Remove the picture", () => ask("remove")),
     buttons = make("div", "rg-picture-buttons", choose, frame, others, bin, said),
     scale = makeScale(region, changed),
@@ -79,17 +88,25 @@ export const makePicture = (region, card, { act, changed }) => {
     "div",
     "rg-picture",
     title,
+    make("p", "rg-note", lack, " ", get),
     picture,
     make("div", "rg-picture-side", buttons, scale),
     field,
   );
   const draw = () => {
-    node.hidden = !hub.seeing && !region.picture;
+    const blind = hub.blind.text;
+    node.hidden = Boolean(blind) && !region.picture && !waiting;
+    lack.parentNode.hidden = !blind;
+    lack.textContent = blind ?? "";
+    get.hidden = !document.querySelector(".rg-real-model");
+    choose.hidden = frame.hidden = Boolean(blind);
     picture.hidden = scale.hidden = bin.hidden = !region.picture;
+    if (waiting && !blind) send(waiting);
     if (region.picture && picture.src !== region.picture) picture.src = region.picture;
     const ready = hub.regions.filter(({ picture: has }) => has && has !== region.picture);
     const same = ({ name, label }) =>
       button("rg-tool rg-small", "As " + name, () => ask("same", { other: label }), "The picture of " + name);
+    others.hidden = Boolean(blind);
     others.replaceChildren(...ready.map(same));
   };
   addTakingFiles(card, send);
@@ -98,8 +115,12 @@ export const makePicture = (region, card, { act, changed }) => {
   const show = (has) => {
     if (has === undefined || has === region.picture) return;
     region.picture = has;
-    said.textContent = "";
     hub.tell("regions");
   };
-  return { node, show, draw };
+  const note = ({ note: words, alarm }) => {
+    said.textContent = asking ? words : "";
+    said.classList.toggle("rg-alarm", asking && Boolean(alarm));
+    asking = false;
+  };
+  return { node, show, draw, note };
 };

@@ -6,7 +6,7 @@ export const hub = (globalThis.regrain ??= {
   written: { keyframes: "all", cuts: "auto" }, // what the fields say that marks of the timeline write
   live: null, // preview of the run
   regions: [], // as the cards say, the uppermost first
-  seeing: false, // whether a picture adapter is at hand
+  blind: {}, // why the model looks at no pictures, and what to ask the hub for; empty if it does
   rest: 0, // label of the region of all that no other covers
   editor: null, // state of the canvas
   clip: null, // what is open

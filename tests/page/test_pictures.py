@@ -1,0 +1,96 @@
+"""Pictures of regions in a real Chromium: with an adapter and without, by every way that one comes."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from browser import PHONE, ROOT, Server, overflow, wait
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+DESK = {"viewport": {"width": 1280, "height": 900}}
+GIVEN = """(card, [kind, name, text]) => { const data = new DataTransfer();
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  data.items.add(new File([bytes], name, { type: 'image/png' }));
+  const how = { bubbles: true, cancelable: true };
+  const event = kind === 'drop' ? new DragEvent(kind, { ...how, dataTransfer: data })
+    : new ClipboardEvent(kind, { ...how, clipboardData: data });
+  card.querySelector('input').dispatchEvent(event); }"""
+LACK = "No picture adapter for this model is here."
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A page with a made-up editor, whose shelf is empty."""
+    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, REGRAIN_MODELS=str(tmp_path / "m"))
+    yield server
+    server.stop()
+
+
+def toy(folder: Path, colour, size=(60, 90)) -> Path:
+    """A disc of a colour on white."""
+    image = Image.new("RGB", size, "white")
+    image.paste(colour, (15, 30, 45, 60))
+    image.save(path := folder / f"{colour}.png")
+    return path
+
+
+def give(card, path: Path, kind: str = "drop"):
+    card.evaluate(GIVEN, [kind, path.name, base64.b64encode(path.read_bytes()).decode()])
+
+
+def shown(card) -> str:
+    image = card.locator(".rg-picture img")
+    return image.get_attribute("src") if image.is_visible() else ""
+
+
+def changed(card, before: str) -> str:
+    wait(lambda: shown(card) != before, 60, "another picture is shown")
+    return shown(card)
+
+
+@pytest.mark.parametrize("options", [DESK, PHONE], ids=["desktop", "phone"])
+def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_page, tmp_path, options):
+    page = open_page(own_server, **options)
+    one, two = page.locator(".rg-card").nth(0), page.locator(".rg-card").nth(1)
+    assert not one.locator(".rg-picture").is_visible()
+    red, blue = toy(tmp_path, "red"), toy(tmp_path, "blue")
+    give(one, red)
+    one.get_by_text(LACK).wait_for()
+    assert not one.get_by_role("button", name="Choose").is_visible()
+    assert not two.locator(".rg-picture").is_visible()
+    one.get_by_text("Get one").click()
+    dialog = page.locator("dialog.rg-real-model[open]")
+    dialog.get_by_text("picture adapter for Stable Diffusion, 98 MB, licence apache-2.0").wait_for()
+    fetch = dialog.get_by_role("button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15.safetensors")
+    with own_server.hold("fetching", 3):
+        fetch.click()
+        dialog.get_by_text("49 MB of 98 MB").wait_for()
+        dialog.get_by_role("button", name="Stop").click()
+    dialog.get_by_text("Stopped at 49 MB of 98 MB").wait_for()
+    fetch.click()
+    dialog.wait_for(state="detached")
+    dropped = changed(one, "")  # what was dropped has waited
+    assert not one.get_by_text(LACK).is_visible()
+    two.locator("input[type=file]").set_input_files(blue)
+    changed(two, "")
+    # A click on the thing cuts it out; undo brings the rest back.
+    one.locator(".rg-picture img").click()
+    cut = changed(one, dropped)
+    page.keyboard.press("Control+z")
+    assert changed(one, cut) == dropped
+    one.get_by_role("button", name="As right disc").click()
+    assert changed(one, dropped) == shown(two)
+    give(one, red, "paste")
+    pasted = changed(one, shown(two))
+    assert pasted == dropped
+    one.get_by_role("button", name="This frame").click()
+    changed(one, pasted)
+    before = shown(one)
+    (bad := tmp_path / "bad.png").write_bytes(b"not a picture")
+    give(one, bad)
+    one.get_by_text("is not a readable image").wait_for()
+    assert shown(one) == before
+    assert overflow(page) <= 0
+    one.get_by_title("Remove the picture").click()
+    changed(one, before)
