@@ -59,7 +59,7 @@ def test_results_that_ship_show_at_once(real_server, open_page):
 
 def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_page):
     page = open_page(real_server)
-    assert page.locator(".rg-gallery > *").count() == 18
+    assert page.locator(".rg-gallery > *").count() == 19
     tops = page.eval_on_selector_all(".rg-gallery > :not([hidden])", "all => all.map(n => n.offsetTop)")
     assert len(set(tops)) == 1
     page.hover("[data-name='02_one_region']")
