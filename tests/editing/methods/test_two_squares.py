@@ -12,7 +12,7 @@ from regrain.editing.params.registry import check_params
 
 pytestmark = [pytest.mark.usefixtures("own_cache", "no_grad"), pytest.mark.slow]
 SCENES = 24
-SHORT = {"steps": 10, "guidance_scale": 3.0, "source_guidance": 1.0, "preview_every": 0}
+SHORT = {"steps": 10, "preview_every": 0}
 
 
 @pytest.fixture(scope="module")
