@@ -1,6 +1,6 @@
 """The smallest trained Wan: clips of two moving squares, whose captions never say which one is left.
 
-`python -m tests.editing.methods.two_squares STATE` trains the weights beside this file in about 12 minutes of one
+`python -m tests.editing.methods.two_squares STATE` trains the weights beside this file in about 20 minutes of one
 core; a training that was stopped goes on from the file STATE. Latents are pixels, so there is no autoencoder.
 """
 
@@ -27,7 +27,7 @@ COLOURS = {"red": (1, -1, -1), "green": (-1, 1, -1), "blue": (-1, -1, 1)}
 COLOURS |= {"yellow": (1, 1, -1), "pink": (1, -1, 1), "cyan": (-1, 1, 1)}
 WORDS = ("</s>", "a", "and", "square", *COLOURS)
 LENGTH = 8  # tokens of a caption, its end included
-STEPS, BATCH, RATE, SHIFT, DROPPED, SAVED = 1800, 64, 1.5e-3, 3.0, 0.15, 100
+STEPS, BATCH, RATE, SHIFT, DROPPED, SAVED = 3000, 64, 1.5e-3, 3.0, 0.15, 100
 
 
 def scene(fresh: np.random.Generator, left: str, right: str) -> tuple[np.ndarray, np.ndarray]:
