@@ -1,0 +1,173 @@
+"""The smallest trained Wan: clips of two moving squares, whose captions never say which one is left.
+
+`python -m tests.editing.methods.two_squares STATE` trains the weights beside this file in about 20 minutes of one
+core; a training that was stopped goes on from the file STATE. Latents are pixels, so there is no autoencoder.
+"""
+
+import math
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from regrain.editing.diffusion.flow import FlowSchedule
+from regrain.editing.models.video.layers import attending, install
+from regrain.editing.models.video.text import TOKEN_LIMIT, PromptReader
+from regrain.editing.models.video.wan import Wan
+
+WEIGHTS = Path(__file__).with_suffix(".safetensors")
+FRAMES, SIDE, SQUARE = 2, 12, 4
+COLOURS = {"red": (1, -1, -1), "green": (-1, 1, -1), "blue": (-1, -1, 1)}
+COLOURS |= {"yellow": (1, 1, -1), "pink": (1, -1, 1), "cyan": (-1, 1, 1)}
+WORDS = ("</s>", "a", "and", "square", *COLOURS)
+LENGTH = 8  # tokens of a caption, its end included
+STEPS, BATCH, RATE, SHIFT, DROPPED, SAVED = 3000, 64, 1.5e-3, 3.0, 0.15, 100
+
+
+def scene(fresh: np.random.Generator, left: str, right: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frames [FRAMES, SIDE, SIDE, 3] of -1, 0 and 1, and labels: 1 the left square, 2 the right one."""
+    frames, labels = np.zeros((FRAMES, SIDE, SIDE, 3), np.float32), np.zeros((FRAMES, SIDE, SIDE), np.uint8)
+    for label, colour in ((1, left), (2, right)):
+        y, x = fresh.integers(1, SIDE - SQUARE), fresh.integers(0, 3) + (0 if label == 1 else SIDE // 2)
+        moves = fresh.integers(-1, 2)
+        for t in range(FRAMES):
+            place = (t, slice(y + t * moves, y + t * moves + SQUARE), slice(x, x + SQUARE))
+            frames[place], labels[place] = COLOURS[colour], label
+    return frames, labels
+
+
+def caption(one: str, other: str) -> str:
+    return f"a {one} square and a {other} square"
+
+
+def networks() -> nn.ModuleDict:
+    """The transformer, and a text encoder of one layer, which reads in both directions."""
+    from diffusers import WanTransformer3DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    sizes = {"num_attention_heads": 4, "attention_head_dim": 24, "num_layers": 4, "ffn_dim": 224}
+    sizes |= {"in_channels": 3, "out_channels": 3, "text_dim": 48, "freq_dim": 32, "rope_max_seq_len": 32}
+    text = {"d_model": 48, "d_kv": 12, "d_ff": 64, "num_layers": 1, "num_heads": 4, "dropout_rate": 0.0}
+    encoder = UMT5EncoderModel(UMT5Config(**text, vocab_size=len(WORDS)))
+    return nn.ModuleDict({"transformer": WanTransformer3DModel(**sizes), "text_encoder": encoder})
+
+
+class Words:
+    """Called as a tokenizer of transformers is; a token is a word."""
+
+    def __call__(self, prompts: list[str], max_length: int, **_: object) -> SimpleNamespace:
+        found = SimpleNamespace(input_ids=[], attention_mask=[], offset_mapping=[])
+        for prompt in prompts:
+            words, ends = prompt.split(), np.cumsum([len(word) + 1 for word in prompt.split()], dtype=int) - 1
+            places = [(int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)]
+            ids, pads = [*map(WORDS.index, words), 0], max_length - len(words) - 1
+            found.input_ids.append(ids + [0] * pads)
+            found.attention_mask.append([1] * len(ids) + [0] * pads)
+            found.offset_mapping.append(places + [(0, 0)] * (pads + 1))
+        return found
+
+
+class Pixels(nn.Module):
+    """An autoencoder that does nothing."""
+
+    config = SimpleNamespace(temperal_downsample=(), patch_size=None, latents_mean=[0.0], latents_std=[1.0])
+
+    def encode(self, x: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: x))
+
+    def decode(self, x: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(sample=x)
+
+
+def trained(weights: dict[str, Tensor]) -> Wan:
+    """The backbone that our own loader would make, with the given weights."""
+    parts = networks().eval().requires_grad_(False)
+    parts.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    reader = PromptReader(Words(), lambda: parts["text_encoder"], "two squares", None)
+    given = ("two squares", parts["transformer"], Pixels(), reader, FlowSchedule(SHIFT))
+    return Wan(*given, torch.device("cpu"), torch.float32, sample_size=SIDE)
+
+
+def load() -> Wan:
+    return trained(load_file(WEIGHTS))
+
+
+# --- Training
+
+
+def batch(fresh: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Clips [BATCH, 3, FRAMES, SIDE, SIDE], tokens of captions [BATCH, LENGTH], and how many tokens there are."""
+    clips, ids, lengths = [], [], []
+    for _ in range(BATCH):
+        left, right = fresh.choice([*COLOURS], 2, replace=False)
+        clips.append(scene(fresh, left, right)[0])
+        words = caption(*fresh.permutation([left, right])).split() * (fresh.random() > DROPPED)
+        lengths.append(len(words) + 1)
+        ids.append([*map(WORDS.index, words), *[0] * (LENGTH - len(words))])
+    x = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).contiguous()
+    return x, torch.tensor(ids), torch.tensor(lengths)
+
+
+def loss_of(parts: nn.ModuleDict, fresh: np.random.Generator) -> Tensor:
+    """The flow-matching loss; the padding of 512 tokens counts as one key, as it does in the product."""
+    x, ids, lengths = batch(fresh)
+    real = torch.arange(LENGTH) < lengths[:, None]
+    vectors = parts["text_encoder"](ids, real.long()).last_hidden_state * real[..., None]
+    vectors = F.pad(vectors, (0, 0, 0, 1))
+    bias = torch.tensor([0.0] * LENGTH + [math.log(TOKEN_LIMIT - LENGTH)])
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, site: object) -> Tensor:
+        across = site.kind == "cross"
+        return F.scaled_dot_product_attention(q, k, v, bias.expand(q.shape[2], -1) if across else None)
+
+    u = torch.from_numpy(fresh.random(BATCH)).float()
+    sigma = (SHIFT * u / (1 + (SHIFT - 1) * u)).clamp(0.002, 1)
+    noise = torch.from_numpy(fresh.standard_normal(x.shape)).float()
+    noised = torch.lerp(x, noise, sigma[:, None, None, None, None])
+    with attending(attend):
+        (v,) = parts["transformer"](noised, 1000 * sigma, vectors, return_dict=False)
+    return F.mse_loss(v, noise - x)
+
+
+def train(state: Path) -> None:
+    torch.manual_seed(0)
+    parts = networks()
+    install(parts["transformer"])
+    optimiser = torch.optim.AdamW(parts.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    mean = {name: weight.clone() for name, weight in parts.state_dict().items()}
+    begun = 0
+    if state.is_file():
+        kept = torch.load(state)
+        parts.load_state_dict(kept["parts"])
+        optimiser.load_state_dict(kept["optimiser"])
+        mean, begun = kept["mean"], kept["step"]
+    losses = []
+    for step in range(begun, STEPS):
+        done = (step + 1) / STEPS
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * min(1, (step + 1) / 100) * min(1, 2 * (1 - done) + 0.01)
+        optimiser.zero_grad()
+        loss = loss_of(parts, np.random.default_rng(step))
+        loss.backward()
+        nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+        for name, weight in parts.state_dict().items():
+            mean[name].lerp_(weight, max(0.005, 1 / (step + 10)))
+        if (step + 1) % SAVED == 0 or step + 1 == STEPS:
+            print(step + 1, f"{np.mean(losses[-SAVED:]):.4f}", flush=True)  # noqa: T201
+            whole = {"parts": parts.state_dict(), "optimiser": optimiser.state_dict(), "mean": mean}
+            torch.save(whole | {"step": step + 1}, f"{state}.new")
+            os.replace(f"{state}.new", state)
+    save_file({name: weight.half() for name, weight in mean.items()}, WEIGHTS)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train(Path(sys.argv[1]))
