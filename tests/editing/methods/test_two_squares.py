@@ -36,7 +36,12 @@ def right(model, swap, **given):
         )
         prompt = caption(*(was if number % 2 else was[::-1]))
         asked = EditRequest(
-            ArrayClip(pixels, fps=8), labels, regions, source_prompt=prompt, method="flow_regions", seed=number
+            ArrayClip(pixels, fps=8),
+            labels,
+            regions,
+            source_prompt=prompt,
+            method="flow_regions",
+            seed=number,
         )
         (edited,) = finish(run(model, asked, check_params("flow_regions", SHORT | given))).edits
         edited = edited.permute(0, 2, 3, 1).numpy()

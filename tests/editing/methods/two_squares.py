@@ -1,7 +1,7 @@
 """The smallest trained Wan: clips of two moving squares, whose captions never say which one is left.
 
-`python -m tests.editing.methods.two_squares STATE` trains the weights beside this file in about 20 minutes of one
-core; a training that was stopped goes on from the file STATE. Latents are pixels, so there is no autoencoder.
+`python -m tests.editing.methods.two_squares STATE` trains the weights beside this file in about 20 minutes of
+one core; a training that was stopped goes on from the file STATE. Latents are pixels, without an autoencoder.
 """
 
 import math
@@ -102,7 +102,7 @@ def load() -> Wan:
 
 
 def batch(fresh: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips [BATCH, 3, FRAMES, SIDE, SIDE], tokens of captions [BATCH, LENGTH], and how many tokens there are."""
+    """Clips [BATCH, 3, FRAMES, SIDE, SIDE], tokens [BATCH, LENGTH], and how many tokens there are."""
     clips, ids, lengths = [], [], []
     for _ in range(BATCH):
         left, right = fresh.choice([*COLOURS], 2, replace=False)
