@@ -127,7 +127,6 @@ const takeRegions = (deck, regions) => {
 const look = (blind) => {
   if (!blind || JSON.stringify(blind) === JSON.stringify(hub.blind)) return;
   hub.blind = blind;
-  document.body.classList.toggle("rg-blind", Boolean(blind.text));
   hub.tell("regions");
 };
 

@@ -76,8 +76,8 @@ export const makeCard = (region, deck) => {
     make("div", "rg-card-head", swatch, makeName(region, changed), makeTools(region, deck)),
     now,
     makeChange(region, now.querySelector("input"), changed),
-    picture.node,
     makeMore(region, deck),
+    picture.node,
     make("p", "rg-covered"),
   );
   for (const kind of ["pointerdown", "focusin"])

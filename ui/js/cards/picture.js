@@ -96,6 +96,7 @@ export const makePicture = (region, card, { act, changed }) => {
   const draw = () => {
     const blind = hub.blind.text;
     node.hidden = Boolean(blind) && !region.picture && !waiting;
+    node.classList.toggle("rg-idle", !region.picture && !waiting); // seen under "More"
     lack.parentNode.hidden = !blind;
     lack.textContent = blind ?? "";
     get.hidden = !document.querySelector(".rg-real-model");
