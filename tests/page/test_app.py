@@ -1,14 +1,18 @@
-"""The page in a real Chromium, with a made-up editor; at the end with a narrow SDXL."""
+"""The page in a real Chromium, with a made-up editor; at the end with a narrow SDXL and a narrow Wan."""
 
 import json
+from fractions import Fraction
 
+import numpy as np
 import pytest
-from browser import ROOT, Server, plays, prompt, report, run, unfold, wait, wait_for_result
+from browser import ROOT, Server, plays, prompt, report, run, saved, unfold, wait, wait_for_result
 from conftest import write_sdxl, write_wan
 from diffusers import UNet2DConditionModel
 from fake_app import write_examples
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import write_video
 from regrain.editing.params.registry import METHODS
 
 pytestmark = pytest.mark.browser
@@ -192,15 +196,18 @@ def test_a_preset_shows_what_it_sets(server, open_page):
 
 @pytest.fixture(scope="module")
 def sdxl_server(tmp_path_factory):
-    """The real editor with an SDXL for 256 pixels on the shelf, which recommends very little work."""
+    """The real editor with an SDXL and Wans on the shelf, which recommend very little work."""
     folder = tmp_path_factory.mktemp("sdxl")
     model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
     (model / config).write_text(json.dumps(json.loads((model / config).read_text()) | {"sample_size": 32}))
     (model / "defaults.json").write_text(json.dumps(FEW))
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
     write_picture_adapter(write_encoder(model.parent / "pictures") / "ip.safetensors", unet, "plus")
-    film = write_wan(folder / "models" / "film")
-    (film / "defaults.json").write_text(json.dumps(FEW))
+    for name, side in (("film", 4), ("reel", 64)):  # latents of 4 pixels
+        film = write_wan(folder / "models" / name)
+        (film / "defaults.json").write_text(json.dumps(FEW))
+        config = json.loads((film / "transformer" / "config.json").read_text()) | {"sample_size": side}
+        (film / "transformer" / "config.json").write_text(json.dumps(config))
     places = {"REGRAIN_EXAMPLES": write_examples(folder / "examples"), "REGRAIN_MODELS": model.parent}
     server = Server([ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()})
     yield server
@@ -241,3 +248,37 @@ def test_a_chosen_sdxl_binds_two_regions_by_every_method(sdxl_server, open_page,
     assert (found["request"]["model"], found["request"]["method"]) == ("film", "flow_regions")
     assert found["metrics"]["outside_psnr"] == 100
     assert "repeated once for film" in " ".join(found["warnings"])
+
+
+@pytest.mark.slow
+def test_a_clip_of_ones_own_goes_through_a_video_model(sdxl_server, open_page, tmp_path):
+    y, x = np.mgrid[:256, :320]
+    ground = (
+        np.random.default_rng(0).integers(60, 160, (16, 20, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    )
+    walks = [((x - 90 - 6 * t) ** 2 + (y - 128) ** 2 < 40**2)[..., None] for t in range(17)]
+    frames = [np.where(disc, np.uint8((220, 40, 40)), ground) for disc in walks]
+    write_video(tmp_path / "own.mp4", frames, Fraction(16))
+    page = open_page(sdxl_server)
+    page.set_input_files("#upload", tmp_path / "own.mp4")
+    editor = "window.regrain.editor"
+    page.wait_for_function(f"{editor}.clip?.count == 17 && {editor}.loaded == 17 && !{editor}.labels.length")
+    box = page.locator(".rg-canvas-stage canvas").bounding_box()
+    page.mouse.click(box["x"] + 90 / 320 * box["width"], box["y"] + 0.5 * box["height"])
+    page.wait_for_function(f"{editor}.masks[0]?.[1] && !{editor}.pending.length")
+    page.keyboard.press("t")
+    page.wait_for_function(f"{editor}.masks[16]?.[1]")
+    page.get_by_label("The clip shows").fill("a cat on the grass")
+    page.fill("#rg-prompt-0", "a red fox")
+    page.select_option(".rg-method select", "flow_regions")
+    page.click("#model input")
+    page.get_by_role("option", name="reel").click()
+    page.wait_for_selector("text=/17 frames, 2 steps/")
+    run(page)
+    found = report(page)
+    assert (found["request"]["model"], found["request"]["method"]) == ("reel", "flow_regions")
+    assert found["metrics"]["outside_psnr"] == 100
+    assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
+    assert "repeated" not in " ".join(found["warnings"])
+    edited = saved(page, lambda: page.click("[data-file='edited.mp4']"), tmp_path)
+    assert VideoClip(edited).read(0, 17).shape == (17, 256, 320, 3)
