@@ -179,7 +179,9 @@ class Handlers:
 
     def added(self, names: list[str]) -> dict[Any, Any]:
         """What is added to the model, in its field."""
-        return {self.parts.added: names, self.parts.addons: addons_view(self.catalogue, names)}
+        # The time: a page that has changed the list would take no notice of what it was sent before.
+        shown = addons_view(self.catalogue, names) | {"time": time.time()}
+        return {self.parts.added: names, self.parts.addons: shown}
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:
         """The list of tuned models; see `model_views.tuned_models`."""
