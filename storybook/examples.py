@@ -280,7 +280,8 @@ def make(name: str, folder: Path) -> None:
     scene = scene_of(example, example.seed)
     with tempfile.TemporaryDirectory() as scratch:
         asked = example.ask(scene, Path(scratch) / "clip.mp4")
-        save_project(dataclasses.replace(asked, motion="storybook/motion"), folder)
+        motion = "storybook/motion" if asked.method == "videograin" else ""
+        save_project(dataclasses.replace(asked, motion=motion), folder)
     (folder / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
 
 
