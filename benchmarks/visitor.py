@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.app import VIEWPORT
 
-_EXAMPLES = ("01_two_animals", "02_one_region", "03_three_regions")
+_EXAMPLES = ("01_two_animals", "02_one_animal", "03_animals_and_place")
 _WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
 _PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
 _APART = 3  # seconds between the first visits
