@@ -15,6 +15,8 @@ MOVING = """[...document.querySelectorAll('.rg-gallery video')]
   .filter(v => !v.paused && v.currentTime > 0).length"""
 CONTROLS = """[...document.querySelectorAll('main :is(button, input, select, textarea, a[href], summary)')]
   .filter(n => n.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true })).length"""
+LOADED = """['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind))
+  .reduce((sum, { transferSize }) => sum + transferSize, 0)"""  # bytes
 KEPT_AND_DROPPED = """() => { document.querySelector('dialog[open] [value=no]').click();
   const how = { dataTransfer: window.again, bubbles: true, cancelable: true };
   document.dispatchEvent(new DragEvent('drop', how)); }"""
@@ -41,6 +43,7 @@ def title(page):
 def test_results_that_ship_show_at_once(real_server, open_page):
     page = open_page(real_server)
     wait(lambda: plays(page, "edited") and plays(page, "source"), 10, "the first result plays")
+    assert 300_000 < page.evaluate(LOADED) <= 1_000_000
     assert "made earlier" in page.inner_text(".rg-made").lower()
     assert "seed 5" in page.inner_text(".rg-made")
     assert page.evaluate(CONTROLS) <= 50
