@@ -279,7 +279,8 @@ def make(name: str, folder: Path) -> None:
     example = TABLE[name]
     scene = scene_of(example, example.seed)
     with tempfile.TemporaryDirectory() as scratch:
-        save_project(example.ask(scene, Path(scratch) / "clip.mp4"), folder)
+        asked = example.ask(scene, Path(scratch) / "clip.mp4")
+        save_project(dataclasses.replace(asked, motion="storybook/motion"), folder)
     (folder / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
 
 
