@@ -223,7 +223,6 @@ class Session:
         """Put runs behind one, move or remove one of them, and wait for all that are left."""
         from playwright.async_api import TimeoutError as TooLate
 
-        await self.page.click("#quality >> text=Draft")
         if not await self._press():
             return
         for word in self.random.sample(_WORDS, 2):
