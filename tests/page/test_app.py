@@ -213,7 +213,7 @@ def sdxl_server(tmp_path_factory):
 def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off(
     sdxl_server, open_page, tmp_path
 ):
-    page, clip = open_page(sdxl_server), EXAMPLES / "02_one_region" / "clip.mp4"
+    page, clip = open_page(sdxl_server), EXAMPLES / "02_one_animal" / "clip.mp4"
     page.locator("#upload").set_input_files(clip)
     unfold(page, "#settings")
     page.wait_for_selector(".rg-addon-name")

@@ -157,14 +157,14 @@ class MaskHandlers(Handlers):
         motion = moving(model, opened.request.motion)
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
-            **self._shown(session, note),
+            **self._shown(session, note, model),
             **self.settings(replace(opened.request, method=session.method, motion=motion)),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),
         }
 
-    def _shown(self, session: Session, note: str) -> dict[Any, Any]:
+    def _shown(self, session: Session, note: str, model: object = None) -> dict[Any, Any]:
         """The clip, its masks and words, and no run."""
         p, opened = self.parts, session.opened
         return {
@@ -172,7 +172,7 @@ class MaskHandlers(Handlers):
             p.player: result_views.made_player(opened),
             p.result: result_views.made_result(opened),
             **dict.fromkeys((p.live, p.losses, p.progress)),
-            **self.cards(session),
+            **self.cards(session, model),
         }
 
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:
