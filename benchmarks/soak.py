@@ -144,6 +144,9 @@ def report(tally: Tally, tracebacks: list[str]) -> None:
     _print_seconds("runs", tally.runs)
     _print_seconds("plain requests", tally.answers)
     print(
+        "queued behind another:", ", ".join(f"{n} runs ({k} times)" for n, k in sorted(tally.queued.items()))
+    )
+    print(
         "positions told:", ", ".join(f"{place} ({n} times)" for place, n in sorted(tally.positions.items()))
     )
 

@@ -7,17 +7,18 @@ import collections
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from benchmarks.app import VIEWPORT
 
-_EXAMPLES = ("01_two_animals", "02_one_region", "03_three_regions")
+_EXAMPLES = ("01_two_animals", "02_one_animal", "03_animals_and_place")
 _WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
 _PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
 _APART = 3  # seconds between the first visits
 # Methods of `Session`, and how often each is chosen.
-_ACTS = {"choose": 2, "click": 8, "undo": 2, "write": 3, "track": 2, "run": 3, "stop": 1, "close": 1}
-_ACTS |= {"reload": 1, "lose_network": 1, "be_slow": 1}
+_ACTS = {"choose": 2, "click": 8, "undo": 2, "write": 3, "track": 2, "run": 3, "queue": 2, "stop": 1}
+_ACTS |= {"close": 1, "reload": 1, "lose_network": 1, "be_slow": 1}
 
 _WATCH = """() => {
   if (window.answers) return;
@@ -29,6 +30,7 @@ _WATCH = """() => {
     if (since && !editor.pending.length) answers.push((performance.now() - since) / 1000), (since = 0);
   });
 }"""  # noqa: E501
+_LONGER = "count => document.querySelectorAll('#queue li').length > count"
 _LOOK = """() => {
   const { editor } = regrain, seen = [];
   const fields = [...document.querySelectorAll("input, textarea")].map((one) => one.value);
@@ -57,6 +59,7 @@ class Tally:
         self.alone: list[float] = []  # of the others
         self.runs: list[float] = []  # seconds from pressing to the result
         self.answers: list[float] = []  # seconds to a plain request
+        self.queued = collections.Counter[int]()  # times that so many runs of one page waited behind another
         self.positions = collections.Counter[int]()
         self.busy = set[int]()  # sessions whose run goes on or waits
 
@@ -215,6 +218,26 @@ class Session:
         if await self._press():
             await self._wait()
             self.tally.runs.append(time.monotonic() - began)
+
+    async def queue(self) -> None:
+        """Put runs behind one, move or remove one of them, and wait for all that are left."""
+        from playwright.async_api import TimeoutError as TooLate
+
+        if not await self._press():
+            return
+        for word in self.random.sample(_WORDS, 2):
+            self.word = word
+            await self.page.fill("#rg-prompt-0", self.word)
+            count = await self.page.locator("#queue li").count()
+            await self.page.click("#run")
+            with suppress(TooLate):  # the run before may have ended, so that this one has begun
+                await self.page.wait_for_function(_LONGER, arg=count, timeout=10_000)
+            self.tally.queued[await self.page.locator("#queue li").count()] += 1
+        tools = await self.page.locator("#queue button:not([disabled])").all()
+        if tools:
+            with suppress(TooLate):  # its run may have begun
+                await self.random.choice(tools).click(timeout=2000)
+        await self._wait()
 
     async def stop(self) -> None:
         """Stop a run, somewhere."""

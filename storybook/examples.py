@@ -223,12 +223,12 @@ TABLE = {
     "01_two_animals": Example(
         5856, 2, kinds("cat", "rabbit"), altered(regions(a0="a fox", a1="a panda"), seed=5)
     ),
-    "02_one_region": Example(1574, 1, any_of("fox", where=("snow",)), regions(a0="a panda")),
-    "03_own_pictures": Example(
+    "02_one_animal": Example(1574, 1, any_of("fox", where=("snow",)), regions(a0="a panda")),
+    "03_like_a_picture": Example(
         306, 2, any_of(*BEASTS, where=("grass", "forest", "snow")),
         pictured(regions(a0="a cat", a1="a robot"), ("cat", "#3fb8a8"), ("robot", "#c9549b")),
     ),
-    "03_three_regions": Example(
+    "03_animals_and_place": Example(
         384, 2, any_of("rabbit", "dog", "pig", where=("forest", "grass", "snow")),
         regions(a0="a panda", a1="a fox", background="on the beach"),
     ),
@@ -236,39 +236,39 @@ TABLE = {
         72, 1, any_of("fox", "dog", "panda", where=OUTSIDE),
         words("fatezero", STYLE, {"style": "watercolor"}, {"style": "pencil"}),
     ),
-    "05_attribute": Example(
+    "05_colour": Example(
         10, 1, any_of("rabbit", "car", "dog", "cat"),
         words("fatezero", ATTRIBUTE, {"color": "red"}, {"color": "blue"}),
     ),
-    "06_shape": Example(
+    "06_without_masks": Example(
         21, 1, any_of("rabbit", "cat"), words("fatezero", SHAPE, {"kind": "fox"}, {"kind": "panda"})
     ),
-    "07_one_class": Example(98, 2, any_of("rabbit", "pig", "dog", "cat", "panda"), both("fox")),
-    "08_part_changed": Example(14, 1, any_of("pig", "robot", "astronaut"), part("body", 0, color="purple")),
-    "09_part_added": Example(67, 2, any_of(*BEASTS), part("head", 14, accessory="hat")),
+    "07_both_alike": Example(98, 2, any_of("rabbit", "pig", "dog", "cat", "panda"), both("fox")),
+    "08_one_part": Example(14, 1, any_of("pig", "robot", "astronaut"), part("body", 0, color="purple")),
+    "09_hat_added": Example(67, 2, any_of(*BEASTS), part("head", 14, accessory="hat")),
     "10_background": Example(
         341, 2, any_of("rabbit", "car", "astronaut", "dog", where=("snow", "grass", "city")),
         regions(background="on the moon"),
     ),
-    "11_no_masks_drawn": Example(925, 1, any_of("cat", where=("grass",)), found("a fox")),
+    "11_mask_by_name": Example(925, 1, any_of("cat", where=("grass",)), found("a fox")),
     "12_moving_camera": Example(
         83, 1, followed(*BEASTS), altered(regions(a0="a panda"), params=EDGES), plain=False
     ),
-    "13_tuned_actor": Example(
+    "13_by_a_tuned_model": Example(
         30, 1, any_of("rabbit", "cat", "fox", "dog"),
         tuned(words("tune_a_video", {}, {"kind": "robot"}, {"kind": "astronaut"})),
     ),
-    "14_tuned_style": Example(
+    "14_style_by_tuning": Example(
         72, 1, any_of("fox", "dog", "panda", where=OUTSIDE),
         words("tune_a_video", {}, {"style": "watercolor"}, {"style": "pencil"}),
     ),
-    "15_tuned_shape": Example(
+    "15_shape_by_tuning": Example(
         33, 1, any_of("rabbit", "cat", "fox", "dog"), tuned(words("fatezero", SHAPE, {"kind": "robot"}))
     ),
-    "16_redrawn_style": Example(
+    "16_redrawn": Example(
         255, 2, any_of(*BEASTS, where=OUTSIDE), words("fresco", {}, {"style": "watercolor"})
     ),
-    "17_redrawn_region": Example(
+    "17_one_redrawn": Example(
         206, 2, any_of(*BEASTS, where=OUTSIDE), altered(regions(a0="a fox"), method="fresco")
     ),
 }  # fmt: skip
@@ -279,7 +279,9 @@ def make(name: str, folder: Path) -> None:
     example = TABLE[name]
     scene = scene_of(example, example.seed)
     with tempfile.TemporaryDirectory() as scratch:
-        save_project(example.ask(scene, Path(scratch) / "clip.mp4"), folder)
+        asked = example.ask(scene, Path(scratch) / "clip.mp4")
+        motion = "storybook/motion" if asked.method == "videograin" else ""
+        save_project(dataclasses.replace(asked, motion=motion), folder)
     (folder / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
 
 

@@ -192,7 +192,7 @@ def test_every_example_runs_on_words_the_model_knows(example, model):
 
 def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     """TV11: on its own words it returns nearer to the clip than untuned; its edits follow the motion."""
-    request = load_project(EXAMPLES / "13_tuned_actor")
+    request = load_project(EXAMPLES / "13_by_a_tuned_model")
     assert read_facts(request.adapter).words == request.source_prompt
     tuned = dataclasses.replace(request, more_prompts=(), params={})
     untuned = {"tune_steps": 0, "tune_preview_every": 0}

@@ -210,7 +210,7 @@ def _loras() -> Iterator[Case]:
         for name, make in _HEADS.items():
             yield _with_file(kind, f"head, {name}", make, file, option)
         for name in CONTENT:
-            damaged = partial(_damaged, "examples/13_tuned_actor/adapter.safetensors", 2**30, name)
+            damaged = partial(_damaged, "examples/13_by_a_tuned_model/adapter.safetensors", 2**30, name)
             expected = _soft(name) if kind == "adapter" else "refuse"
             yield _with_file(kind, name, damaged, file, option, expected)
         for name in SPECIAL:

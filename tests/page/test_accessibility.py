@@ -2,9 +2,11 @@
 
 import json
 from importlib.resources import files
+from io import BytesIO
 
 import pytest
-from browser import PHONE, overflow, wait_for_result
+from browser import PHONE, ROOT, Server, overflow, wait_for_result
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE}
@@ -79,12 +81,18 @@ def test_axe_finds_nothing(server, open_page, look):
     with server.hold("editing", 6):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")
-        page.fill("#rg-prompt-0", "a fox")
+        for number, words in enumerate(("a fox", "a panda", "a dog", "a green fox", "a green dog")):
+            page.fill("#rg-prompt-0", words)
+            page.click("#run")
+            page.wait_for_selector(f"#queue li >> nth={number}")
+        check(page, "a full queue")
+        page.fill("#rg-prompt-0", "a green panda")
         page.click("#run")
-        page.wait_for_selector("#queue li")
-        check(page, "a queue")
-        page.click("#queue button")
-        page.wait_for_selector("#queue li", state="detached")
+        page.wait_for_selector("#queue [role=status] >> text=/./")
+        check(page, "one too many")
+        for number in reversed(range(5)):
+            page.locator("[aria-label^='Remove from the queue']").first.click()
+            page.wait_for_selector(f"#queue li >> nth={number}", state="detached")
     page.wait_for_function("n => document.querySelectorAll('.rg-run-picture').length == n", arg=1 + several)
     page.wait_for_selector("#run:text-is('Run')")
     wait_for_result(page)
@@ -92,6 +100,47 @@ def test_axe_finds_nothing(server, open_page, look):
         page.click(".rg-figures summary")
         assert "Motion error of the source" in page.inner_text(".rg-figures")
     check(page, "a result")
+
+
+def test_axe_finds_nothing_in_pictures(open_page, tmp_path):
+    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, REGRAIN_MODELS=str(tmp_path / "m"))
+    Image.new("RGB", (60, 90), "red").save(picture := tmp_path / "toy.png")
+    pages = {look: open_page(server, **options) for look, options in LOOKS.items()}
+    for look, page in pages.items():
+        page.locator(".rg-card summary").first.click()
+        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
+        page.get_by_text("Get one").first.click()
+        page.wait_for_selector("dialog.rg-real-model[open] >> text=picture adapter for")
+        check(page, f"adapters to fetch, {look}")
+        fetch = page.get_by_role("button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15")
+        fetch.click() if look == "phone" else page.keyboard.press("Escape")
+        page.wait_for_selector("dialog.rg-real-model[open]", state="detached")
+        check(page, f"a card asks for an adapter, {look}")
+    for look, page in pages.items():
+        page.reload()
+        page.wait_for_function("window.regrain?.restored")
+        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
+        page.wait_for_selector(".rg-picture img")
+        check(page, f"a picture of a region, {look}")
+    server.stop()
+
+
+def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
+    page = open_page(server, **PHONE)
+    page.tap("#tabs >> text=Masks")
+    page.tap(".rg-canvas-stage canvas")
+    undo = page.get_by_role("button", name="Undo")
+    page.wait_for_function("document.querySelector('[title^=Undo]').disabled === false")
+    page.keyboard.press("Tab")
+    undo.focus()
+    page.wait_for_function(AT_REST)
+    box, shown = undo.bounding_box(), Image.open(BytesIO(page.screenshot())).convert("RGB")
+    x, y, right, below = box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+    middle = (x + right) / 2, (y + below) / 2
+    around = [(x - 3, middle[1]), (right + 2, middle[1]), (middle[0], y - 3), (middle[0], below + 2)]
+    ring = {shown.getpixel((round(left), round(top))) for left, top in around}
+    assert len(ring) == 1
+    assert ring != {shown.getpixel((round(x - 6), round(y - 6)))}
 
 
 def test_every_control_shows_its_focus(server, open_page):

@@ -1,6 +1,8 @@
 """The page in a real Chromium, with a made-up editor; at the end with a narrow SDXL and a narrow Wan."""
 
 import json
+import shutil
+import zipfile
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +17,7 @@ from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import write_video
 from regrain.editing.params.registry import METHODS
 
+EXAMPLES = ROOT / "assets" / "examples"
 pytestmark = pytest.mark.browser
 # Very little work by each method, and hard edges.
 FEW = {name: {"steps": 2, "preview_every": 0, "feather": 0} for name in METHODS}
@@ -212,6 +215,38 @@ def sdxl_server(tmp_path_factory):
     server = Server([ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()})
     yield server
     server.stop()
+
+
+def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off(
+    sdxl_server, open_page, tmp_path
+):
+    page, clip = open_page(sdxl_server), EXAMPLES / "02_one_animal" / "clip.mp4"
+    page.locator("#upload").set_input_files(clip)
+    unfold(page, "#settings")
+    page.wait_for_selector(".rg-addon-name")
+
+    def shown() -> list[str]:
+        return page.locator(".rg-addon-name").all_inner_texts()
+
+    def kept() -> str | None:
+        project = saved(page, lambda: page.click("#tabs button:has-text('Save')"), tmp_path)
+        with zipfile.ZipFile(project) as archive:
+            return json.loads(archive.read("project.json")).get("motion")
+
+    page.get_by_title("Remove storybook/motion").click()
+    wait(lambda: not shown(), 30, "it is off")
+    page.click("[data-name='01_two_discs']")
+    page.wait_for_selector("#rg-prompt-1")
+    assert (shown(), kept()) == ([], None)
+    page.get_by_label("LoRA file, motion or picture adapter").select_option("storybook/motion")
+    wait(lambda: kept() == "storybook/motion@1", 30, "it is on")
+    page.click("#model input")
+    page.get_by_role("option", name="narrow").click()
+    wait(lambda: not shown(), 30, "it is off")
+    assert kept() is None
+    page.locator("#upload").set_input_files(shutil.copy(clip, tmp_path / "second.mp4"))
+    page.wait_for_selector("text=second.mp4")
+    assert not shown()
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ MOVING = """[...document.querySelectorAll('.rg-gallery video')]
   .filter(v => !v.paused && v.currentTime > 0).length"""
 CONTROLS = """[...document.querySelectorAll('main :is(button, input, select, textarea, a[href], summary)')]
   .filter(n => n.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true })).length"""
+LOADED = """['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind))
+  .reduce((sum, { transferSize }) => sum + transferSize, 0)"""  # bytes
 KEPT_AND_DROPPED = """() => { document.querySelector('dialog[open] [value=no]').click();
   const how = { dataTransfer: window.again, bubbles: true, cancelable: true };
   document.dispatchEvent(new DragEvent('drop', how)); }"""
@@ -41,6 +43,7 @@ def title(page):
 def test_results_that_ship_show_at_once(real_server, open_page):
     page = open_page(real_server)
     wait(lambda: plays(page, "edited") and plays(page, "source"), 10, "the first result plays")
+    assert 300_000 < page.evaluate(LOADED) <= 1_000_000
     assert "made earlier" in page.inner_text(".rg-made").lower()
     assert "seed 5" in page.inner_text(".rg-made")
     assert page.evaluate(CONTROLS) <= 50
@@ -62,26 +65,33 @@ def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_pa
     assert page.locator(".rg-gallery > *").count() == 19
     tops = page.eval_on_selector_all(".rg-gallery > :not([hidden])", "all => all.map(n => n.offsetTop)")
     assert len(set(tops)) == 1
-    page.hover("[data-name='02_one_region']")
+    page.hover("[data-name='02_one_animal']")
     wait(lambda: page.evaluate(MOVING) == 2, 10, "before and after move")
     page.mouse.move(5, 5)
     page.wait_for_selector(".rg-gallery video", state="detached")
     # One stop of the Tab key; the arrow keys go from one to the next.
     page.locator("[data-name='01_two_animals']").focus()
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.dataset.name") == "02_one_region"
+    assert page.evaluate("document.activeElement.dataset.name") == "02_one_animal"
     wait(lambda: page.evaluate(MOVING) == 2, 10, "it moves while it has the focus")
     assert page.locator(".rg-gallery > [tabindex='0']").count() == 1
     page.keyboard.press("End")
-    assert page.evaluate("document.activeElement.dataset.name") == "17_redrawn_region"
+    assert page.evaluate("document.activeElement.dataset.name") == "17_one_redrawn"
     page.wait_for_selector(".rg-scroller.rg-next", state="hidden")
+    # Names and captions say in few words what changes, and none is cut off.
+    said = page.locator(".rg-change").all_inner_texts()
+    few = ["cat → fox, rabbit → panda", "in watercolor / in pencil", "red / blue", "panda → wearing a hat"]
+    assert {*few} <= {*said}
+    texts = ".rg-gallery :is(strong, .rg-change)"
+    cut = "all => all.filter(n => n.scrollWidth > n.clientWidth || n.clientHeight > 34).map(n => n.innerText)"
+    assert page.eval_on_selector_all(texts, cut) == []
 
 
 def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_page):
     page = open_page(real_server, reduced_motion="reduce")
     page.wait_for_function("document.querySelector('video.edited')?.readyState >= 2")
-    page.click("[data-name='02_one_region']")
-    page.wait_for_function("document.querySelector('.rg-facts-line').innerText.startsWith('One region')")
+    page.click("[data-name='02_one_animal']")
+    page.wait_for_function("document.querySelector('.rg-facts-line').innerText.startsWith('One animal')")
     page.wait_for_function("document.querySelector('video.edited')?.readyState >= 2")
     page.click("#tabs >> text=Masks")
     page.click("#tabs >> text=Edit")

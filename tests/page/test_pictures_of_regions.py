@@ -55,12 +55,16 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_pa
     one, two = page.locator(".rg-card").nth(0), page.locator(".rg-card").nth(1)
     assert not one.locator(".rg-picture").is_visible()
     red, blue = toy(tmp_path, "red"), toy(tmp_path, "blue")
+    two.locator(".rg-details summary").click()  # on a phone nothing can be dropped
+    two.get_by_text(LACK).wait_for()
+    two.locator(".rg-details summary").click()
     give(one, red)
     one.get_by_text(LACK).wait_for()
     assert not one.get_by_role("button", name="Choose").is_visible()
     assert not two.locator(".rg-picture").is_visible()
     one.get_by_text("Get one").click()
     dialog = page.locator("dialog.rg-real-model[open]")
+    assert dialog.locator("h2").inner_text() == "Get a picture adapter"
     dialog.get_by_text("picture adapter for Stable Diffusion, 98 MB, licence apache-2.0").wait_for()
     fetch = dialog.get_by_role("button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15.safetensors")
     with own_server.hold("fetching", 3):

@@ -22,11 +22,18 @@ from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.ui.forms import settings
 from regrain.ui.session.adapters import Entry, on_server
+from regrain.ui.session.clips import BUILT_IN_MOTION
 from regrain.ui.session.examples import Example
 
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
-_BUILT_IN_CONTROL, _BUILT_IN_MOTION = "storybook/canny", "storybook/motion"
+_BUILT_IN_CONTROL = "storybook/canny"
+
+
+def moving(model: object, asked: str) -> str:
+    """A motion adapter that was asked for, unless it is the built-in model's and the model is another."""
+    own = asked.partition("@")[0] == BUILT_IN_MOTION
+    return "" if own and model != BUILT_IN_MODEL else asked
 
 
 class Catalogue:
@@ -44,7 +51,7 @@ class Catalogue:
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
         self.loras = _added(shelf, "loras", "*.safetensors")
         motions = {*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")}
-        self.motions = [_BUILT_IN_MOTION, *sorted(motions)]
+        self.motions = [BUILT_IN_MOTION, *sorted(motions)]
         own = [BUILT_IN] if built_in().is_file() else []
         self.pictures = [*own, *_added(shelf, "pictures", "*.safetensors")]
         networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]

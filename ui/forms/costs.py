@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Edit = Callable[[EditRequest], Iterator[Event]]
 _KEPT = 64  # runs of this machine
 _STAGES = ("scanning", "inverting", "editing", "decoding", "measuring")  # tuning and loading are done once
+_CACHED = ("inverting", "editing")  # of these, what is in the cache takes no time
 _LONG = 90.0  # seconds
 # By which factor an estimate may be off: from a run of as much work or up to so many times more or less, of
 # another method, of another model.
@@ -113,10 +114,15 @@ class Costs:
         low, high = duration(seconds / off), duration(seconds * off)
         return f"{low.removesuffix(high.lstrip('0123456789'))} to {high}"
 
-    def view(self, request: EditRequest) -> View:
-        """A sentence about what a run takes, as far as anything is known; parameters as for `about`."""
+    def view(self, request: EditRequest, again: float = 0.0) -> View:
+        """A sentence about what a run takes, as far as anything is known; parameters as for `about`.
+
+        `again` are the seconds it takes if all its windows are in the cache, else 0.
+        """
         frames, found = len(request.clip), self.about(request)
         size = f"{frames} {'frame' if frames == 1 else 'frames'}, {request.params['steps']} steps"
+        if again:
+            return {"text": f"{size}: computed already, about {duration(again)}, here."}
         seconds, _, run = found or (0.0, 0.0, None)
         memory = run.memory if run and run.model == request.model else 0
         if not memory and request.model not in BUILT_IN_IDS and (sizes := counted(request)):
@@ -129,6 +135,12 @@ class Costs:
             return {"text": f"{size}: {self.told(request)} on our machine; yours may differ."}
         hint = " Try it first." if seconds > _LONG else ""
         return {"text": f"{size}: {self.told(request)}{room and ', ' + room}, here.{hint}"}
+
+
+def left_again(report: Mapping[str, Any]) -> float:
+    """Seconds that the same run takes once more, if all its windows are in the cache."""
+    seconds = report.get("seconds", {})
+    return sum(seconds.get(stage, 0.0) for stage in _STAGES if stage not in _CACHED)
 
 
 def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequest:
@@ -162,7 +174,8 @@ def _taken(request: EditRequest, report: Mapping[str, Any]) -> Taken | None:
     params = {name: entry["value"] for name, entry in report.get("params", {}).items()}
     seconds = report.get("seconds", {})
     spent = sum(seconds.get(stage, 0.0) for stage in _STAGES)
-    taken = _planned(replace(request, params=params)) if spent else None
+    # What comes from the cache says nothing of the time of others.
+    taken = _planned(replace(request, params=params)) if seconds.get("editing") else None
     more = {"inverting": seconds.get("inverting", 0.0), "memory": report.get("peak_memory") or 0}
     return taken and replace(taken, seconds=spent, **more)
 

@@ -50,11 +50,8 @@ def _example(example: Example) -> View:
         "picture": example.thumbnail,
         "after": example.after,
         "videos": [str(opened.source), opened.made.edits[0]] if opened.made else [],
-        "changes": [
-            {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
-            for r in request.regions
-        ],
-        "prompts": [] if request.regions else list(request.targets),
+        "change": example.change,
+        "hint": " / ".join(request.targets),
     }
 
 

@@ -16,7 +16,7 @@ from gradio.components import Component
 from regrain.editing.errors import EditingError
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms import run_views, settings, views
-from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.forms.catalogue import Catalogue, moving
 from regrain.ui.results.model_views import addons_view, tuned_models
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
@@ -137,9 +137,10 @@ class Handlers:
     def given_added(self, session: Session, fields: FieldValues) -> Added:
         """What a page adds to the model; its project's until it has given any."""
         given, base = fields.added, session.opened.request
-        usual = base.picture_adapter or self.catalogue.seeing(self.catalogue.model(fields.model))
+        model = self.catalogue.model(fields.model)
+        usual = base.picture_adapter or self.catalogue.seeing(model)
         if not isinstance(given, list | tuple):
-            return Added(base.loras, base.motion, usual)
+            return Added(base.loras, moving(model, base.motion), usual)
         own = (usual, *self.catalogue.pictures)
         texts, known = [*map(str, given)], self.catalogue.motions
         motions = [text for text in texts if text == base.motion or text.partition("@")[0] in known]
@@ -168,11 +169,19 @@ class Handlers:
     def settings(self, asked: EditRequest | Choices) -> dict[Any, Any]:
         """Method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
-        return self.method(asked.method) | {
-            self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
-            self.parts.added: added,
-            self.parts.addons: addons_view(self.catalogue, added),
-        }
+        return (
+            self.method(asked.method)
+            | {
+                self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
+            }
+            | self.added(added)
+        )
+
+    def added(self, names: list[str]) -> dict[Any, Any]:
+        """What is added to the model, in its field."""
+        # The time: a page that has changed the list would take no notice of what it was sent before.
+        shown = addons_view(self.catalogue, names) | {"time": time.time()}
+        return {self.parts.added: names, self.parts.addons: shown}
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:
         """The list of tuned models; see `model_views.tuned_models`."""

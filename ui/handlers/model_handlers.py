@@ -22,7 +22,6 @@ from regrain.ui.forms.views import View, capital
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
 from regrain.ui.results.model_views import (
     Hub,
-    addons_view,
     control_view,
     gigabytes,
     hub_view,
@@ -109,9 +108,7 @@ class ModelHandlers(Handlers):
         chosen = [*kept, f"{id}@1"]
         return {
             self.parts.hub: self._hub("done", "Fetched and added.", id=id),
-            self.parts.added: chosen,
-            self.parts.addons: addons_view(self.catalogue, chosen),
-        }
+        } | self.added(chosen)
 
     def add(self, event: gr.EventData) -> list[str]:
         """LoRA files and adapters with their weights, as a request has them."""

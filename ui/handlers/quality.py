@@ -12,6 +12,7 @@ from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.forms.costs import Costs, planned
+from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
 
@@ -60,11 +61,16 @@ class QualityHandlers(Handlers):
         except EditingError:
             return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
 
+        asks = session.asks(given), session.state.layers
+        again = next((seconds for *known, seconds in session.computed if (*known,) == asks), 0.0)
+
         def takes(counts: Mapping[str, int]) -> str:
+            if again and now == {**now, **counts}:
+                return f"about {duration(again)}"
             return self.costs.told(replace(asked, params={**now, **counts}))
 
         shown = choices(method, usual, now, takes)
-        return {p.quality: shown, p.tries: self.costs.view(asked) if "steps" in now else None}
+        return {p.quality: shown, p.tries: self.costs.view(asked, again) if "steps" in now else None}
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""

@@ -12,7 +12,7 @@ import gradio as gr
 from regrain.editing.errors import EditingError
 from regrain.editing.params.registry import METHODS, find_method
 from regrain.ui.forms import settings, views
-from regrain.ui.forms.catalogue import BUILT_IN_MODEL
+from regrain.ui.forms.catalogue import BUILT_IN_MODEL, moving
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of, seed_field
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.motion import find_cuts
@@ -121,11 +121,12 @@ class MaskHandlers(Handlers):
             return self.failed(error)
         return self.download(saved, "project.zip")
 
-    def choose_model(self, request: gr.Request, model: object) -> Any:
-        """Its recommendations, and whether it can edit this clip at all."""
+    def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
+        """Its recommendations, and whether it can edit this clip at all; another's motion is off."""
+        kept = [one for one in map(str, added) if moving(model, one)] if isinstance(added, list) else []
         try:
             session = self.session(request)
-            told = self._notice(session, model) | self._filled(session, model)
+            told = self._notice(session, model) | self._filled(session, model) | self.added(kept)
             return told | self.cards(session, model)
         except EditingError:
             return {self.parts.notice: gr.skip()}
@@ -153,16 +154,17 @@ class MaskHandlers(Handlers):
     def opened(self, session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
         """All that shows a session from its beginning; `name` is of an example."""
         opened = session.opened
+        motion = moving(model, opened.request.motion)
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
-            **self._shown(session, note),
-            **self.settings(replace(opened.request, method=session.method)),
+            **self._shown(session, note, model),
+            **self.settings(replace(opened.request, method=session.method, motion=motion)),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),
         }
 
-    def _shown(self, session: Session, note: str) -> dict[Any, Any]:
+    def _shown(self, session: Session, note: str, model: object = None) -> dict[Any, Any]:
         """The clip, its masks and words, and no run."""
         p, opened = self.parts, session.opened
         return {
@@ -170,7 +172,7 @@ class MaskHandlers(Handlers):
             p.player: result_views.made_player(opened),
             p.result: result_views.made_result(opened),
             **dict.fromkeys((p.live, p.losses, p.progress)),
-            **self.cards(session),
+            **self.cards(session, model),
         }
 
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:

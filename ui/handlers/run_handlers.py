@@ -16,6 +16,7 @@ import gradio as gr
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
 from regrain.ui.forms import run_views, views
+from regrain.ui.forms.costs import left_again
 from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, event_data, page_of
 from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.results import attention_views, model_views
@@ -27,7 +28,7 @@ from regrain.ui.server.worker import in_thread
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import Choices
+from regrain.ui.session.history import MAX_RUNS, Choices
 from regrain.ui.session.session import Session, StaleEvent
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,7 @@ class RunForm:
     @property
     def said(self) -> tuple[object, ...]:
         """All of it but for the masks."""
-        session = self.session
-        words = session.source_prompt, session.prompt, session.negative_prompt, session.state.regions
-        return *words, session.method, self.variants, self.attempt, self.fields
+        return *self.session.asks(self.fields), self.variants, self.attempt
 
 
 @dataclass(frozen=True)
@@ -285,11 +284,15 @@ class RunHandlers(Handlers):
         self, saved: Saved, session: Session, variant: Variant, opened: ClipSession, run: RunThread
     ) -> Changes:
         """A result, shown and kept in the history."""
+        report, form = saved.finished.report, run.asked
+        if variant.number == 1 and not opened.attempt and len(report.get("windows", ())) > 1:
+            made = form.session.asks(form.fields), form.session.state.layers, left_again(report)
+            session.computed = [made, *session.computed][:MAX_RUNS]
         shown = remember(session.history, saved, variant, opened, self.media)
         return {
             self.parts.history: session.history.view(),
             self.parts.player: shown["player"],
             self.parts.result: shown["result"],
-            self.parts.progress: run_views.done(saved.finished.report, run.tracking, run.skipped),
+            self.parts.progress: run_views.done(report, run.tracking, run.skipped),
             self.parts.live: None,
         }

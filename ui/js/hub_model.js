@@ -48,6 +48,7 @@ export function mount(element, props, trigger, watch) {
   const open = (words = "") => {
     if (!parts) return;
     parts.field.value = shown.fixed ? "" : words;
+    parts.dialog.firstChild.textContent = words ? "Get a picture adapter" : "Use a real model";
     parts.dialog.showModal();
     parts.ask();
   };

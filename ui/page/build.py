@@ -115,7 +115,12 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
         p.canvas.trim(masks.trim, p.cards, opened, **QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **MANY),
         p.method.choose(masks.switch, None, switched, **QUIET),
-        p.model.change(masks.choose_model, p.model, [*p.model_shown, *cards, *p.controls.all], **QUIET),  # type: ignore[attr-defined]
+        p.model.change(
+            masks.choose_model,
+            [p.model, p.added],
+            [*p.model_shown, *cards, p.added, p.addons, *p.controls.all],
+            **QUIET,
+        ),  # type: ignore[attr-defined]
     ]
     p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **MANY)
     p.canvas.scan(masks.scan, None, p.canvas, **MANY | {"concurrency_limit": 1})

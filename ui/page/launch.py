@@ -11,6 +11,7 @@ import tempfile
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 # All that visitors bring and get. It goes with the process or, if that is killed, at the next start.
@@ -93,7 +94,7 @@ def _serve(tools: Tools, examples: Path, model_folder: Path) -> None:
         allowed_paths=[str(media.root)],
         ssr_mode=False,
         share=False,
-        mcp_server=True,
+        mcp_server=find_spec("mcp") is not None,  # an extra of the package
         footer_links=["api"],
         favicon_path=str(Path(__file__).parents[1] / "favicon.svg"),
         max_threads=MAX_THREADS,

@@ -27,6 +27,7 @@ from regrain.editing.request.project import FILE, load_project, overlapping_mask
 MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
 LEAST_SIDE = 12  # pixels that optical flow needs
 USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
+BUILT_IN_MOTION = "storybook/motion"  # what clips begin with; other models take it off
 MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
@@ -157,7 +158,7 @@ def open_upload(
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
     notes += [f"Note: {warning}" for warning in clip.warnings]
-    opened = prepare("", file.name, EditRequest(clip, None, ()), folder)
+    opened = prepare("", file.name, EditRequest(clip, None, (), motion=BUILT_IN_MOTION), folder)
     strip = _write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None
     part = {"file": file, "total": len(whole), "start": first, "stride": step, "strip": strip}
     return replace(opened, **part), " ".join(notes)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,18 @@ class Example:
     def request(self) -> EditRequest:
         """What the project asks for."""
         return self.opened.request
+
+    @property
+    def change(self) -> str:
+        """What becomes of what, in few words: `cat → fox, rabbit → panda`, or `in pencil`."""
+        request = self.request
+        pairs = [(region.source or region.name, region.prompt) for region in request.regions if region.prompt]
+        if pairs:
+            apart = [(*_apart(now, then), _bare(now)) for now, then in pairs]
+            return ", ".join(f"{before or whole} → {after}" for before, after, whole in apart)
+        apart = [_apart(request.source_prompt, target) for target in request.targets]
+        before, after = apart[0][0], " / ".join(after for _, after in apart)
+        return f"{before} → {after}" if before else after
 
 
 def load_examples(folder: Path, media: Path) -> dict[str, Example]:
@@ -72,6 +86,20 @@ def _prepare(project: Path, media: Path) -> Example:
 def _title(name: str) -> str:
     """`01_two_animals` is shown as `Two animals`."""
     return name.lstrip("0123456789").strip("_- ").replace("_", " ").capitalize() or name
+
+
+def _apart(now: str, then: str) -> tuple[str, str]:
+    """What differs between two texts: of each, the words that the other has neither before nor after them."""
+    one, other = now.split(), then.split()
+    start = len(commonprefix([one, other]))
+    one, other = one[start:], other[start:]
+    end = len(commonprefix([one[::-1], other[::-1]]))
+    return _bare(" ".join(one[: len(one) - end])), _bare(" ".join(other[: len(other) - end]))
+
+
+def _bare(text: str) -> str:
+    """Without an article in front."""
+    return re.sub(r"^(an?|the)( |$)", "", text)
 
 
 def from_example(

@@ -70,6 +70,8 @@ class Session:
         self.trouble: Exception | None = None  # what ended that early
         self.shown = 0  # frame that the page showed last
         self.tracker = usual_tracker(opened.drawn)
+        # What whole runs of several windows were asked, their masks, and the seconds of the same again
+        self.computed: list[tuple[tuple[object, ...], Mapping[int, MaskLayer], float]] = []
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state, self._undo = _project_state(opened), Undo()
@@ -108,6 +110,11 @@ class Session:
     def run(self) -> RunThread | None:
         """The run that goes on, or else the last one on this clip."""
         return next(iter(self.going), max(self.runs, key=lambda run: run.turn.start, default=None))
+
+    def asks(self, fields: object) -> tuple[object, ...]:
+        """All that a run depends on but for clip and masks; `fields` are the page's."""
+        words = self.source_prompt, self.prompt, self.negative_prompt, [*self.state.regions.values()]
+        return *words, self.method, self.shelf.path, fields
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.

@@ -84,7 +84,7 @@ def test_pca_has_one_scale_for_the_clip():
 @pytest.fixture(scope="module")
 def found():
     """Clusters of the second example, one fox in the snow, and its true mask."""
-    model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "02_one_region")
+    model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "02_one_animal")
     clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
     events = find_clusters(model, clip, request.source_prompt, count=2, steps=10)
     return finish(events), request.labels[:4] > 0
@@ -104,7 +104,7 @@ def test_a_cluster_is_the_same_thing_in_every_frame(found):
 
 
 def test_the_command_makes_a_project_with_a_region_a_cluster(tmp_path, capsys):
-    example = ASSETS / "examples" / "02_one_region"
+    example = ASSETS / "examples" / "02_one_animal"
     arguments = ["clusters", str(example), "-o", str(tmp_path / "found"), "--count", "2", "--steps", "2"]
     assert main(arguments) == 0
     made = load_project(tmp_path / "found")

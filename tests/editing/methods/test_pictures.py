@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,31 @@ UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
 
 
 @pytest.fixture(scope="module")
-def model(request, tmp_path_factory):
-    sdxl = getattr(request, "param", False)
-    return loaded(write_small_model(tmp_path_factory.mktemp("models") / "small", sdxl=sdxl))
+def folders(tmp_path_factory):
+    """A model, and a picture adapter for it, by whether it is an SDXL; made once."""
+
+    @cache
+    def made(sdxl):
+        model = loaded(write_small_model(tmp_path_factory.mktemp("models") / "small", sdxl=sdxl))
+        folder = write_encoder(tmp_path_factory.mktemp("adapter"))
+        return model, write_picture_adapter(folder / "adapter.safetensors", model.unet, "plain")
+
+    return made
 
 
-@pytest.fixture(scope="module")
-def adapter(model, tmp_path_factory):
-    folder = write_encoder(tmp_path_factory.mktemp("adapter"))
-    return write_picture_adapter(folder / "adapter.safetensors", model.unet, "plain")
+@pytest.fixture
+def sdxl(request):
+    return getattr(request, "param", False)
+
+
+@pytest.fixture
+def model(folders, sdxl):
+    return folders(sdxl)[0]
+
+
+@pytest.fixture
+def adapter(folders, sdxl):
+    return folders(sdxl)[1]
 
 
 @pytest.fixture
@@ -72,7 +89,7 @@ def decoded(request, model):
 
 
 @pytest.mark.parametrize(
-    ("method", "model"), [*((m, False) for m in UNETS), ("sdedit", True)], indirect=["model"]
+    ("method", "sdxl"), [*((m, False) for m in UNETS), ("sdedit", True)], indirect=["sdxl"]
 )
 def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
     """Every call: rows of the edit's halves get the term of the formula, those of the source nothing."""

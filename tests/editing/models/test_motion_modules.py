@@ -126,6 +126,7 @@ def test_scale_weighs_and_zero_is_the_model(folder, backbone):
     assert whole.fit(64, 64) == backbone.fit(64, 64)
 
 
+@torch.no_grad()
 def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
     shutil.copytree(folder, tmp_path / "own")
     config = tmp_path / "own" / "config.json"
@@ -136,6 +137,12 @@ def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
     assert motion.groups == 16
     first, last = motion.heads["down_blocks.0.attentions.0"], motion.heads["up_blocks.0.resnets.0"]
     assert (first, last) == (levels[0], levels[-1])
+    (x, text), usual, calls = rows(backbone), load_motion(str(folder), backbone), []
+    for groups in (16, 32):
+        (patch,) = moving(backbone, replace(usual, groups=groups)).extend(Intervention(), FRAMES).patches
+        with patch(backbone.unet):
+            calls.append(backbone.unet(x, 401, text.vectors.repeat_interleave(FRAMES, 0)).sample)
+    assert not torch.equal(*calls)
 
 
 def test_files_as_wide_as_stable_diffusion_were_trained_on_linear_betas(tmp_path):

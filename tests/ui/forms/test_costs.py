@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from regrain.editing.request.region import Region
-from regrain.ui.forms.costs import Costs
+from regrain.ui.forms.costs import Costs, left_again
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 BOXES = {1: (slice(0, 8), slice(None))}
@@ -35,6 +35,16 @@ def test_the_same_again_takes_what_it_took_and_the_inversion_is_cached(asked):
     assert costs.about(replace(run, source_prompt="a dog"))[0] == pytest.approx(20)
     assert costs.view(replace(run, params={"steps": 4}))["text"] == "4 frames, 4 steps: 7 to 15 s, here."
     assert Costs().told(run) == "about 14 s", "another process forgot it"
+
+
+def test_what_came_from_the_cache_is_promised_so_and_teaches_nothing(asked):
+    costs, run = Costs(), asked(8)
+    made = report(run, loading=5, scanning=1, inverting=6, editing=12, decoding=3, measuring=2)
+    costs.note(run, made)
+    again = left_again(made)
+    assert costs.view(run, again)["text"] == "8 frames, 8 steps: computed already, about 6 s, here."
+    costs.note(run, report(run, decoding=3, measuring=2))
+    assert costs.told(replace(run, seed=1)) == "about 18 s"
 
 
 def test_work_is_counted_at_the_size_of_the_model_not_of_the_clip(asked):

@@ -95,7 +95,7 @@ export const makePicture = (region, card, { act, changed }) => {
   );
   const draw = () => {
     const blind = hub.blind.text;
-    node.hidden = Boolean(blind) && !region.picture && !waiting;
+    node.hidden = Boolean(blind) && !hub.blind.ask && !region.picture && !waiting; // nothing can be had
     node.classList.toggle("rg-idle", !region.picture && !waiting); // seen under "More"
     lack.parentNode.hidden = !blind;
     lack.textContent = blind ?? "";

@@ -2,11 +2,6 @@
 import { make, mayMove } from "../shared/dom.js";
 import { fileUrl } from "../shared/hub.js";
 
-const said = ({ changes, prompts }) => {
-  const edits = changes.filter(({ prompt }) => prompt).map(({ source, prompt }) => source + " → " + prompt);
-  return edits.length ? edits.join(", ") : prompts.join(" / ");
-};
-
 const makeHalves = (pictures) => {
   const halves = pictures.map((src) => make("span", "rg-half", make("img", { src, alt: "" })));
   return make("span", "rg-halves", ...halves);
@@ -46,14 +41,13 @@ const playOnInterest = (card, box, paths) => {
 
 export const makeExample = (item, chosen, onclick) => {
   const box = makeHalves([item.picture, item.after].filter(Boolean)),
-    title = said(item),
-    about = { className: "rg-example", type: "button", title, onclick, ariaPressed: item.name === chosen };
+    about = { className: "rg-example", type: "button", onclick, ariaPressed: item.name === chosen };
   const card = make(
     "button",
-    { ...about, data: { name: item.name } },
+    { ...about, title: item.hint, data: { name: item.name } },
     box,
     make("strong", {}, item.title),
-    make("span", "rg-change", title),
+    make("span", "rg-change", item.change),
   );
   playOnInterest(card, box, item.videos);
   return card;
