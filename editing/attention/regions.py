@@ -21,10 +21,6 @@ from regrain.editing.attention.backends import Keys, Queries, Values, attention,
 # Elements of one block of scores: 4 MB in fp32, which stays in a CPU's cache while it is worked on; on a GPU
 # enough to keep it busy.
 _BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
-# With fewer, products of matrices take longer than what a cache saves.
-_LEAST_ROWS = 128
-# Of scores at strength 1, in place of 0, which their range could not be told from.
-_CALMEST = 1e-30
 # Of half precision: unscaled logits of Stable Diffusion 2 reach 3e5, its numbers end at 65504. A power of two
 # costs no accuracy.
 _HALF_SCALE = 64.0
@@ -190,42 +186,22 @@ def _in_blocks(
     q: Queries, k: Keys, v: Values, query_label: QueryLabels, key_label: KeyLabels, strength: Strength
 ) -> Float[Tensor, "batch heads queries width"]:
     """The same without widening: computes the scores once and takes their range from them."""
-    if q.dtype == torch.float16:  # its smallest numbers are too large for `_CALMEST`
-        return _in_blocks(q.float(), k.float(), v.float(), query_label, key_label, strength.float()).half()
+    regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1)
+    same_q = (query_label[..., None] == regions).to(q.dtype).expand(len(q), -1, -1)
+    same_k = (key_label[:, None] == regions[:, None]).to(k.dtype).expand(len(k), -1, -1)
+    a = strength.to(q.dtype)[..., None].expand(len(q), -1, -1)
     out = q.new_empty(*q.shape[:3], v.shape[-1])
-    buffer = q.new_empty(min(max(_LEAST_ROWS, _BLOCK // k.shape[2]), q.shape[2]), k.shape[2])
+    rows = min(max(1, _BLOCK // k.shape[2]), q.shape[2])
+    buffer = q.new_empty(rows, k.shape[2])
     for b in range(len(q)):
-        labels, others, a = (x[b % len(x)] for x in (query_label, key_label, strength))
-        labels, rows = labels.sort(stable=True)
-        others, columns = others.sort(stable=True)
-        bounds = torch.stack([found := labels.unique(), found + 1])
-        ends = (torch.searchsorted(x, bounds).T.tolist() for x in (labels, others))
-        same = [ends for code, *ends in zip(found.tolist(), *ends, strict=True) if code >= 0]
-        calm = (1 - a[rows, None]).to(q.dtype).clamp(min=_CALMEST)
-        gain = a[rows, None].to(q.dtype) / calm  # the range is that of calmed scores
         for queries, keys, values, result in zip(q[b], k[b], v[b], out[b], strict=True):
-            keys, values = keys[columns], values[columns]
-            for start in range(0, len(rows), len(buffer)):
-                some = slice(start, start + len(buffer))
-                calmed = queries[rows[some]] * (calm[some] * q.shape[-1] ** -0.5)
-                result[rows[some]] = _of_rows(calmed, keys, values, gain[some], same, start, buffer)
+            for start in range(0, len(queries), rows):
+                some = slice(start, min(start + rows, len(queries)))
+                scores = buffer[: some.stop - start]
+                torch.mm(queries[some] * q.shape[-1] ** -0.5, keys.T, out=scores)
+                # Two passes: aminmax is several times slower than amax and amin on a CPU.
+                lift = a[b, some] * (scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True))
+                scores.mul_(1 - a[b, some]).addmm_(lift * same_q[b, some], same_k[b])
+                torch.softmax(scores, -1, out=scores)
+                torch.mm(scores, values, out=result[some])
     return out
-
-
-def _of_rows(
-    calmed: Float[Tensor, "rows dim"],
-    keys: Float[Tensor, "keys dim"],
-    values: Float[Tensor, "keys width"],
-    gain: Float[Tensor, "rows 1"],
-    same: list[list[list[int]]],
-    start: int,
-    buffer: Float[Tensor, "most keys"],
-) -> Float[Tensor, "rows width"]:
-    """`_in_blocks` of the queries from `start` on; `same` are first and last rows and columns of regions."""
-    scores = torch.mm(calmed, keys.T, out=buffer[: len(calmed)])
-    # Two passes: aminmax is several times slower than amax and amin on a CPU.
-    lift = gain * (scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True))
-    for ends, columns in same:
-        rows = slice(*(max(0, end - start) for end in ends))
-        scores[rows, slice(*columns)] += lift[rows]
-    return torch.softmax(scores, -1, out=scores) @ values
