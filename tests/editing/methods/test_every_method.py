@@ -68,6 +68,14 @@ def test_motion_does_not_lead_over_a_break(small, method):
     assert differs(one, other)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_tables_of_tests_know_every_method(method):
+    """Here a new method is told what it lacks; elsewhere it is a KeyError."""
+    assert method in BASES, f"add cheap parameters of {method} to BASES in wiring.py"
+    if method in having("strength"):
+        assert method in SHARES, f"add the steps that {method} runs of four, by strength, to SHARES"
+
+
 # In part of a schedule of four steps: SDEdit rounds up, FRESCO to the nearest.
 SHARES = {"sdedit": {1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1}, "fresco": {1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2}}
 SHARES["flow_regions"] = SHARES["sdedit"]

@@ -291,6 +291,7 @@ def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_parameter_is_without_a_row(method):
+    assert method in ROWS, f"add a row for each parameter of {method} to ROWS"
     known = set(ROWS[method]) | ELSEWHERE.get(method, set())
     assert known == set(METHODS[method].Params.model_fields) - LATER
 
