@@ -223,6 +223,7 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
     page, clip = open_page(sdxl_server), EXAMPLES / "02_one_animal" / "clip.mp4"
     page.locator("#upload").set_input_files(clip)
     unfold(page, "#settings")
+    page.get_by_text("Added to the model: storybook/motion").click()
     page.wait_for_selector(".rg-addon-name")
 
     def shown() -> list[str]:

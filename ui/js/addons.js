@@ -33,6 +33,7 @@ export function mount(element, props, trigger, watch) {
     list.replaceChildren(
       ...deck.chosen.map((one) => makeRow(one, known(["pictures"]).includes(one.name), deck)),
     );
+    title.textContent = ["Added to the model", deck.chosen.map(({ name }) => name).join(", ") || "nothing"].join(": ");
     pick.replaceChildren(new Option("Add to the model", ""), ...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
   };
@@ -54,7 +55,9 @@ export function mount(element, props, trigger, watch) {
     send();
   });
   const row = make("div", "rg-addon", pick);
-  element.replaceChildren(list, row);
+  const title = make("summary", "rg-addon-title"),
+    fold = make("details", "rg-addon-fold", title, list, row);
+  element.replaceChildren(fold);
   follow(props, watch, (value) => {
     element.hidden = !known().length;
     deck.chosen = (value?.chosen ?? []).map((one) => ({ ...one }));
