@@ -33,7 +33,8 @@ export function mount(element, props, trigger, watch) {
     list.replaceChildren(
       ...deck.chosen.map((one) => makeRow(one, known(["pictures"]).includes(one.name), deck)),
     );
-    title.textContent = ["Added to the model", deck.chosen.map(({ name }) => name).join(", ") || "nothing"].join(": ");
+    const names = deck.chosen.map(({ name }) => name);
+    title.textContent = "Added to the model: " + (names.join(", ") || "nothing");
     pick.replaceChildren(new Option("Add to the model", ""), ...free.map((name) => new Option(name, name)));
     row.hidden = !free.length;
   };
