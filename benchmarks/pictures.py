@@ -67,14 +67,16 @@ def edited(request: EditRequest, backbone: Backbone, steps: int | None) -> tuple
     return np.asarray(last.result.frames), last.report["metrics"], time.perf_counter() - began
 
 
-def with_pictures(request: EditRequest, files: list[Path]) -> EditRequest:
+def with_pictures(request: EditRequest, files: list[Path], scale: float | None = None) -> EditRequest:
     """The request with a picture for each region."""
-    regions = zip(request.regions, files, strict=True)
-    seen = tuple(dataclasses.replace(region, picture=str(file)) for region, file in regions)
+    regions = zip(request.regions, map(str, files), strict=True)
+    seen = tuple(dataclasses.replace(region, picture=f, picture_scale=scale) for region, f in regions)
     return dataclasses.replace(request, regions=seen, picture_adapter=ADAPTER)
 
 
-def rows_of(made: Task, seed: int, size: int, folder: Path) -> dict[str, tuple[EditRequest, Look]]:
+def rows_of(
+    made: Task, seed: int, size: int, folder: Path, scale: float | None = None
+) -> dict[str, tuple[EditRequest, Look]]:
     """The rows, and the colours that each asks for."""
     rng, truth = np.random.default_rng([seed, 77]), made.truth
     look: Look = tuple(paint(rng) for _ in truth.actors)
@@ -87,8 +89,8 @@ def rows_of(made: Task, seed: int, size: int, folder: Path) -> dict[str, tuple[E
     return {
         "words": (made.request, (None,) * len(look)),
         "colour word": (dataclasses.replace(made.request, regions=named), words),
-        "picture": (with_pictures(made.request, files), look),
-        "exchanged": (with_pictures(made.request, files[::-1]), look[::-1]),
+        "picture": (with_pictures(made.request, files, scale), look),
+        "exchanged": (with_pictures(made.request, files[::-1], scale), look[::-1]),
     }
 
 
@@ -133,7 +135,10 @@ def shots(seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path)
         truth = replace(scene, actor=0, kind=kind, color=None)
         asked = task(scene, truth, args.size, [wish(scene, args.size, 0, f"a {kind}")], [], true_masks(0))
         request = with_margin(asked, None).request
-        seen = {"words": request, "picture": with_pictures(request, [file]) if number else request}
+        seen = {
+            "words": request,
+            "picture": with_pictures(request, [file], args.scale) if number else request,
+        }
         for row, one in seen.items():
             frames, *_ = edited(dataclasses.replace(one, seed=number), backbone, args.steps)
             shades[row].append(shade(frames[list(JUDGED)], painted(truth, 0, args.size)))
@@ -154,6 +159,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=40_000, help="seed of the first scene")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, help="in place of the model's own")
+    parser.add_argument("--scale", type=float, help="of the pictures, in place of the adapter's own")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/pictures"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -162,7 +168,8 @@ def main() -> None:
         folder = Path(name)
         for seed in range(args.first, args.first + args.scenes):
             made = with_margin(TASKS["instance"](seed, args.size, true_masks(0)), None)
-            rows, column = rows_of(made, seed, args.size, folder), [made.request.clip.read(4, 5)[0]]
+            rows = rows_of(made, seed, args.size, folder, args.scale)
+            column = [made.request.clip.read(4, 5)[0]]
             look = rows["picture"][1]
             for row, (request, asked) in rows.items():
                 frames, metrics, seconds = edited(request, backbone, args.steps)

@@ -396,6 +396,9 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     assert "draws nonsense" in page.inner_text("#useless")
     loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
     assert loaded["count"] == 32
+    for part in (*page.locator(".rg-canvas-stage canvas, .rg-time-row:visible").all(), page.locator("#run")):
+        box = part.bounding_box()
+        assert 0 <= box["y"] < box["y"] + box["height"] <= page.viewport_size["height"]
     assert "of 60" in page.inner_text(".rg-say")
     use_frames(page, 11, 25, stride=2)
     until(page, lambda s: s["count"] == 8 and s["loaded"] == 8, "eight frames of it")
@@ -652,6 +655,8 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
     write_shots(tmp_path / "shots.mp4", 60, (24,))
     open_shots(page, tmp_path / "shots.mp4", 1, 60)
     wait(lambda: cuts_of(page) == [24], 60, "the cut is found")
+    frame, button = (page.locator(part).bounding_box() for part in (".rg-canvas-stage canvas", "#run"))
+    assert 0 <= frame["y"] < button["y"] - 100, "an opened clip is in sight"
     assert overflow(page) <= 0
     for part in (".rg-cuts button", ".rg-cuts .rg-marks-track"):
         assert page.locator(part).bounding_box()["height"] >= 44, part
@@ -690,6 +695,12 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
     for text, again in (("a fox", False), ("a robot", True)):
         page.get_by_label("It should show").fill(text)
         wait(lambda again=again: ("already" in told()) == again, 60, "the estimate follows the words")
+    page.get_by_label("It should show").fill("a dog")
+    with server.hold("window_2", 3):
+        page.click("#run")
+        page.wait_for_selector("text=/window 2 of 3, step 3/")
+        page.click("#stop")
+    wait(lambda: "for what is left" in told(), 60, "of a stopped run the rest is promised")
 
 
 def test_motion_to_the_next_frame_is_shown_on_demand(server, open_page):

@@ -109,7 +109,13 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     def seen() -> bool:
         return all(page.evaluate(IN_SIGHT, top) for top in (0, *range(300, 900, 40), 10_000))
 
+    def tall() -> list[float | None]:
+        """Heights of what stands above Run; None of what is hidden."""
+        boxes = [page.locator(part).bounding_box() for part in ("#at-hand", "#words", "#settings")]
+        return [box and box["height"] for box in boxes]
+
     assert seen()
+    before = tall()
     with server.hold("editing", 6):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")
@@ -117,6 +123,7 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
         assert page.locator("#stop").is_visible()
     wait_for_result(page)
     assert seen()
+    assert tall() == before  # a run leaves no hole
     page.fill("#rg-prompt-0", "a unicorn")
     page.click("#run")
     page.wait_for_selector(".rg-wrong >> text=unicorn")
@@ -208,7 +215,7 @@ def test_tries_take_less_and_say_so(server, open_page):
     page.wait_for_function("!document.querySelector('.rg-made') && document.querySelector('.rg-files a')")
     assert page.locator(".rg-player .rg-count").inner_text().endswith("/ 8")
     page.wait_for_function("/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)")
-    assert all(text.endswith(" s") for text in page.locator(".rg-quality").all_inner_texts())
+    assert all(text.split()[-1] == "s" for text in page.locator(".rg-quality").all_inner_texts())
 
 
 def test_a_whole_edit_by_keyboard(server, open_page):

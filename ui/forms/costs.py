@@ -14,14 +14,14 @@ from typing import Any
 from regrain.editing.errors import EditingError
 from regrain.editing.models.loading.location import BUILT_IN_IDS
 from regrain.editing.pipeline.estimate import counted, work
-from regrain.editing.recipe.events import Event, Finished
+from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.cache import cache_folder, digest
 from regrain.editing.storage.folders import replacing
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.session.build_request import own_prompts
-from regrain.ui.session.session import Session
+from regrain.ui.session.session import Again, Session
 
 log = logging.getLogger(__name__)
 Edit = Callable[[EditRequest], Iterator[Event]]
@@ -69,17 +69,23 @@ class Costs:
         """An editor whose runs are noted."""
 
         def edit_and_note(request: EditRequest) -> Iterator[Event]:
+            window, windows, edited = 1, 1, set()
             with closing(edit(request)) as events:  # type: ignore[type-var]
                 for event in events:
-                    if isinstance(event, Finished):
-                        self.note(request, event.report)
+                    if isinstance(event, WindowStarted):
+                        window, windows = event.number, event.total
+                    elif isinstance(event, Progress) and event.stage == "editing":
+                        edited.add(window)
+                    elif isinstance(event, Finished):
+                        self.note(request, event.report, len(edited) / windows or 1.0)
                     yield event
 
         return edit_and_note
 
-    def note(self, request: EditRequest, report: Mapping[str, Any]) -> None:
-        """Keep what a run took."""
+    def note(self, request: EditRequest, report: Mapping[str, Any], share: float = 1.0) -> None:
+        """Keep what a run took, of which a share was computed and the rest was in the cache."""
         if taken := _taken(request, report):
+            taken = replace(taken, work=taken.work * share)
             with self._lock:
                 self._runs = [taken, *self._runs[: _KEPT - 1]]
                 _write(self._runs)
@@ -104,25 +110,23 @@ class Costs:
         off = _OFF_FAR if method else next((off for most, off in _OFF.items() if apart <= most), _OFF_FAR)
         return seconds, _OFF_MODEL if model else off, best
 
-    def told(self, request: EditRequest) -> str:
-        """How long a run takes, in words; empty where nothing is known."""
+    def told(self, request: EditRequest, left: float = 1.0) -> str:
+        """How long a run takes, or the share of it that is left, in words; empty where nothing is known."""
         if (found := self.about(request)) is None:
             return ""
         seconds, off, _ = found
+        seconds *= left
         if off == 1:
             return f"about {duration(seconds)}"
         low, high = duration(seconds / off), duration(seconds * off)
         return f"{low.removesuffix(high.lstrip('0123456789'))} to {high}"
 
-    def view(self, request: EditRequest, again: float = 0.0) -> View:
-        """A sentence about what a run takes, as far as anything is known; parameters as for `about`.
-
-        `again` are the seconds it takes if all its windows are in the cache, else 0.
-        """
-        frames, found = len(request.clip), self.about(request)
+    def view(self, request: EditRequest, again: Again | None = None) -> View:
+        """A sentence about what a run takes, as far as anything is known; parameters as for `about`."""
+        frames, found, again = len(request.clip), self.about(request), again or Again()
         size = f"{frames} {'frame' if frames == 1 else 'frames'}, {request.params['steps']} steps"
-        if again:
-            return {"text": f"{size}: computed already, about {duration(again)}, here."}
+        if not again.left:
+            return {"text": f"{size}: computed already, about {duration(again.seconds)}, here."}
         seconds, _, run = found or (0.0, 0.0, None)
         memory = run.memory if run and run.model == request.model else 0
         if not memory and request.model not in BUILT_IN_IDS and (sizes := counted(request)):
@@ -131,16 +135,17 @@ class Costs:
         if run is None:
             told = f"{size}, {room}" if room else size
             return {"text": f"{told}. After a first run, this shows how long it takes here."}
+        told = self.told(request, again.left) + (" for what is left" if again.left < 1 else "")
         if not run.here:
-            return {"text": f"{size}: {self.told(request)} on our machine; yours may differ."}
-        hint = " Try it first." if seconds > _LONG else ""
-        return {"text": f"{size}: {self.told(request)}{room and ', ' + room}, here.{hint}"}
+            return {"text": f"{size}: {told} on our machine; yours may differ."}
+        hint = " Try it first." if seconds * again.left > _LONG else ""
+        return {"text": f"{size}: {told}{room and ', ' + room}, here.{hint}"}
 
 
-def left_again(report: Mapping[str, Any]) -> float:
-    """Seconds that the same run takes once more, if all its windows are in the cache."""
+def finished(report: Mapping[str, Any]) -> Again:
+    """What the same run takes once more, since all its windows are in the cache."""
     seconds = report.get("seconds", {})
-    return sum(seconds.get(stage, 0.0) for stage in _STAGES if stage not in _CACHED)
+    return Again(0.0, sum(seconds.get(stage, 0.0) for stage in _STAGES if stage not in _CACHED))
 
 
 def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequest:

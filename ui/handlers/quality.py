@@ -15,6 +15,7 @@ from regrain.ui.forms.costs import Costs, planned
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
+from regrain.ui.session.session import Again
 
 _HINTS = {
     "draft": "Few steps, to see where the edit goes",
@@ -62,12 +63,13 @@ class QualityHandlers(Handlers):
             return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
 
         asks = session.asks(given), session.state.layers
-        again = next((seconds for *known, seconds in session.computed if (*known,) == asks), 0.0)
+        again = next((again for *known, again in session.computed if (*known,) == asks), Again())
 
         def takes(counts: Mapping[str, int]) -> str:
-            if again and now == {**now, **counts}:
-                return f"about {duration(again)}"
-            return self.costs.told(replace(asked, params={**now, **counts}))
+            same = now == {**now, **counts}
+            if same and not again.left:
+                return f"about {duration(again.seconds)}"
+            return self.costs.told(replace(asked, params={**now, **counts}), again.left if same else 1.0)
 
         shown = choices(method, usual, now, takes)
         return {p.quality: shown, p.tries: self.costs.view(asked, again) if "steps" in now else None}

@@ -16,7 +16,7 @@ import gradio as gr
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
 from regrain.ui.forms import run_views, views
-from regrain.ui.forms.costs import left_again
+from regrain.ui.forms.costs import finished
 from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, event_data, page_of
 from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.results import attention_views, model_views
@@ -28,8 +28,8 @@ from regrain.ui.server.worker import in_thread
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import MAX_RUNS, Choices
-from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.session.history import Choices
+from regrain.ui.session.session import Again, Session, StaleEvent
 
 log = logging.getLogger(__name__)
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over
@@ -158,8 +158,12 @@ class RunHandlers(Handlers):
             run.skipped = True
             run.skip()
             return {progress: gr.skip()}
-        stopped = {progress: run_views.stopped(run.shows(progress))}
+        shown = run.shows(progress)
+        stopped = {progress: run_views.stopped(shown)}
         run.stop(stopped)
+        session, left = self.visits.find(page_of(request)), run_views.left(shown)
+        if session and left < 1:
+            session.remember(run.asked.session.asks(run.asked.fields), run.asked.session.state, Again(left))
         return stopped
 
     def work(self, session: Session, page: str, run: RunThread) -> Generator[Changes, None, None]:
@@ -286,8 +290,7 @@ class RunHandlers(Handlers):
         """A result, shown and kept in the history."""
         report, form = saved.finished.report, run.asked
         if variant.number == 1 and not opened.attempt and len(report.get("windows", ())) > 1:
-            made = form.session.asks(form.fields), form.session.state.layers, left_again(report)
-            session.computed = [made, *session.computed][:MAX_RUNS]
+            session.remember(form.session.asks(form.fields), form.session.state, finished(report))
         shown = remember(session.history, saved, variant, opened, self.media)
         return {
             self.parts.history: session.history.view(),

@@ -9,7 +9,7 @@ const makeChoice = ({ name, title, detail, hint }, chosen, onchange) => {
     { className: "rg-quality", title: hint },
     make("input", about),
     make("strong", {}, title),
-    make("span", {}, detail),
+    make("span", {}, detail.replace(/(\d) (?=(s|min|h)\b)/g, "$1\u00a0")), // a number keeps its unit
   );
 };
 

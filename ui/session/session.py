@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
@@ -17,13 +17,20 @@ from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import History
+from regrain.ui.session.history import MAX_RUNS, History
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.session.mask_models import usual_finder
 from regrain.ui.session.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 
 _OF_ALL_PARTS = ("source_prompt", "prompt", "negative_prompt", "method", "tracker", "fields")
 _KEPT_RUNS = 512  # run lengths of masks
+
+
+class Again(NamedTuple):
+    """What a run takes once more: the share of it that is not in the cache, and seconds if all is."""
+
+    left: float = 1.0
+    seconds: float = 0.0
 
 
 class SessionExpired(RequestError):
@@ -70,8 +77,8 @@ class Session:
         self.trouble: Exception | None = None  # what ended that early
         self.shown = 0  # frame that the page showed last
         self.tracker = usual_tracker(opened.drawn)
-        # What whole runs of several windows were asked, their masks, and the seconds of the same again
-        self.computed: list[tuple[tuple[object, ...], Mapping[int, MaskLayer], float]] = []
+        # What runs of several windows were asked, their masks, and what the same takes once more
+        self.computed: list[tuple[tuple[object, ...], Mapping[int, MaskLayer], Again]] = []
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state, self._undo = _project_state(opened), Undo()
@@ -110,6 +117,10 @@ class Session:
     def run(self) -> RunThread | None:
         """The run that goes on, or else the last one on this clip."""
         return next(iter(self.going), max(self.runs, key=lambda run: run.turn.start, default=None))
+
+    def remember(self, asks: tuple[object, ...], state: State, again: Again) -> None:
+        """What a run of these words, fields and masks takes once more."""
+        self.computed = [(asks, state.layers, again), *self.computed][:MAX_RUNS]
 
     def asks(self, fields: object) -> tuple[object, ...]:
         """All that a run depends on but for clip and masks; `fields` are the page's."""
