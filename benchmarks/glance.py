@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--task", default="instance")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, help="of the edits; default: as the model recommends")
+    parser.add_argument("--motion", default="", help="a motion adapter of the edits")
     parser.add_argument("--seed", type=int, default=0, help="decides the sides")
     parser.add_argument("--read", metavar="LR...", help="a reader's answers; nothing is drawn")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/glance"))
@@ -67,7 +68,8 @@ def main() -> None:
         print(f"told apart: {share(args.read, truth):.2f} of {args.count}")
         return
     args.out.mkdir(parents=True, exist_ok=True)
-    backbone, given = load_backbone("storybook"), {"steps": args.steps} if args.steps else {}
+    backbone, given = load_backbone("storybook"), {"motion": args.motion}
+    given |= {"steps": args.steps} if args.steps else {}
     for start in range(0, args.count, _SHEET):
         pairs = []
         for number in range(start, min(start + _SHEET, args.count)):
