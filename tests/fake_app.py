@@ -138,7 +138,7 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
 
 def looked(grid: np.ndarray) -> RegionAttention:
     """Attention that finds its region step by step."""
-    shares = {"early": 0.3, "middle": 0.6, "late": 0.8}
+    shares = {"early": 0.3, "middle": 0.6}  # as methods that end their guidance early
     parts = {part: RegionAttention(grid * 0.2, grid * share) for part, share in shares.items()}
     return RegionAttention(grid * 0.2, grid * 0.8, parts)
 

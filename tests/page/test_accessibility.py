@@ -148,6 +148,12 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
     ring = {shown.getpixel((round(left), round(top))) for left, top in around}
     assert len(ring) == 1
     assert ring != {shown.getpixel((round(x - 6), round(y - 6)))}
+    # That of the frame lies within it, whose surroundings are cut off.
+    canvas = page.locator(".rg-canvas-stage canvas")
+    canvas.focus()
+    box, shown = canvas.bounding_box(), Image.open(BytesIO(page.screenshot())).convert("RGB")
+    x, y = round(box["x"]), round(box["y"] + box["height"] / 2)
+    assert {shown.getpixel((x + n, y)) for n in range(2)} == ring
 
 
 def test_every_control_shows_its_focus(server, open_page):

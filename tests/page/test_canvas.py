@@ -218,6 +218,8 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
         "node => { node.value = '#ff00ff'; node.dispatchEvent(new Event('input', { bubbles: true })); }"
     )
     assert evil[:30] in page.inner_text(".rg-lane[data-label='1']")
+    assert page.get_by_role("button", name="Region 2: Delete this region").count() == 1
+    assert page.is_visible(".rg-cards-head >> text=Upper ones cover lower ones.")
     page.click(".rg-card[data-label='2'] summary")
     page.click(".rg-card[data-label='2'] [data-move=up]")
     assert page.locator(".rg-card").first.get_attribute("data-label") == "2"
@@ -225,6 +227,7 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
     page.wait_for_function(f"{color} === '#ff00ff'")
     page.click(".rg-card[data-label='1'] [data-act=delete]")
     until(page, lambda s: s["labels"] == [2], "deleted")
+    page.wait_for_selector(".rg-cards-head >> text=Upper ones", state="hidden")
     page.locator(".rg-canvas-stage canvas").focus()
     press_until(page, "Control+z", lambda s: sorted(s["labels"]) == [1, 2], "it is back")
     page.wait_for_selector(".rg-card[data-label='1']")
@@ -278,6 +281,11 @@ def test_things_are_found_without_a_click(server, page):
         page.wait_for_selector("text=/Stopped. No regions were added/")
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     assert state(page)["labels"] == []
+    words = page.input_value("#rg-source")
+    page.fill("#rg-source", "")
+    page.click("#rg-find")
+    page.wait_for_selector("#rg-source[aria-invalid=true]")
+    page.fill("#rg-source", words)
     page.click("#rg-find")
     found = until(page, lambda s: len(s["labels"]) == 2, "two things are found")
     assert all(len(frame) == 2 for frame in found["area"])
@@ -331,6 +339,15 @@ LONG = """(() => { const e = document.querySelector('.rg-editor').editor; return
   whole: Object.keys(e.bitmaps).length, small: Object.keys(e.thumbs).length, film: e.film.length,
   masks: Object.keys(e.masks).length, wanted: [...e.wanted], lane: e.lanes[1] ?? '',
   runs: e.masks[e.frame]?.[1]?.runs ?? '', shown: Boolean(e.bitmaps[e.frame]) }; })()"""
+
+
+IN_SIGHT = """(parts) => { const bar = document.querySelector('.rg-run').getBoundingClientRect();
+  return parts.filter((part) => { const node = document.querySelector(part),
+    box = node.getBoundingClientRect(),
+    above = !node.closest('.rg-run') && bar.left < box.right && bar.right > box.left,
+    end = above ? bar.top : innerHeight;
+    return !(box.height > 9 && box.top >= 0 && box.bottom <= end + 1); }); }"""
+TIMELINE = [".rg-canvas-stage canvas", ".rg-knobs", ".rg-ruler", ".rg-lane"]
 
 
 def use_frames(page, first, last, stride=1):
@@ -393,17 +410,22 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     field.set_input_files(write_film(tmp_path / "my <b>film.mp4", noise(60)))
     page.click("#notice >> text=Use a real model")
     page.click("dialog.rg-real-model[open] >> text=Close")
-    assert "draws nonsense" in page.inner_text("#useless")
+    said = "The built-in model only draws picture-book scenes; here it draws nonsense. Masks work."
+    assert page.inner_text("#notice") == f"{said} Use a real model"
+    assert page.inner_text("#useless") == "Here the model draws nonsense. Use a real model"
+    assert page.evaluate(IN_SIGHT, ["#useless"]) == []
+    said = "For better masks on real clips: start with REGRAIN_MODELS=/your/folder, then fetch SAM 2.1"
+    assert page.inner_text("#fetch").startswith(said)
     loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
     assert loaded["count"] == 32
-    for part in (*page.locator(".rg-canvas-stage canvas, .rg-time-row:visible").all(), page.locator("#run")):
-        box = part.bounding_box()
-        assert 0 <= box["y"] < box["y"] + box["height"] <= page.viewport_size["height"]
     assert "of 60" in page.inner_text(".rg-say")
     use_frames(page, 11, 25, stride=2)
     until(page, lambda s: s["count"] == 8 and s["loaded"] == 8, "eight frames of it")
     page.mouse.click(*spot(page, (128, 128)))
     until(page, lambda s: s["area"][0].get("1", 0) > 1000, "masked")
+    for width, height in ((1440, 900), (1024, 768), (1280, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        wait(lambda: page.evaluate(IN_SIGHT, TIMELINE) == [], 10, f"in sight at {width} x {height}")
     page.fill("#rg-prompt-0", "a fox")
     set_keys(page, "0, 2", [0, 2, 7])
     project = saved(page, lambda: page.click("#tabs button:has-text('Save')"), tmp_path)
@@ -595,6 +617,7 @@ def open_shots(page, path, first, count):
     """Open a clip and take so many frames of it, every one."""
     page.locator("#upload").set_input_files(path)
     until(page, lambda s: s["count"] == 32 and s["loaded"] == 32, "the clip is thinned")
+    wait(lambda: page.evaluate(IN_SIGHT, TIMELINE[:1]) == [], 10, "it is in sight")
     use_frames(page, first, first + count - 1)
     until(page, lambda s: s["count"] == count, "all of it")
 
@@ -651,12 +674,12 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
         points = [] if dx is None else [{"x": x + dx, "y": y}]
         finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     says(page, "0, 1, 5, 7")
+    column, card = (page.locator(one).first.bounding_box() for one in ("#tabs", ".rg-card"))
+    assert (card["x"], card["width"]) == (column["x"], column["width"])
     # Cuts, of a clip that is long enough for them.
     write_shots(tmp_path / "shots.mp4", 60, (24,))
     open_shots(page, tmp_path / "shots.mp4", 1, 60)
     wait(lambda: cuts_of(page) == [24], 60, "the cut is found")
-    frame, button = (page.locator(part).bounding_box() for part in (".rg-canvas-stage canvas", "#run"))
-    assert 0 <= frame["y"] < button["y"] - 100, "an opened clip is in sight"
     assert overflow(page) <= 0
     for part in (".rg-cuts button", ".rg-cuts .rg-marks-track"):
         assert page.locator(part).bounding_box()["height"] >= 44, part
@@ -695,12 +718,6 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
     for text, again in (("a fox", False), ("a robot", True)):
         page.get_by_label("It should show").fill(text)
         wait(lambda again=again: ("already" in told()) == again, 60, "the estimate follows the words")
-    page.get_by_label("It should show").fill("a dog")
-    with server.hold("window_2", 3):
-        page.click("#run")
-        page.wait_for_selector("text=/window 2 of 3, step 3/")
-        page.click("#stop")
-    wait(lambda: "for what is left" in told(), 60, "of a stopped run the rest is promised")
 
 
 def test_motion_to_the_next_frame_is_shown_on_demand(server, open_page):

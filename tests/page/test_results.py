@@ -191,6 +191,7 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
     wait(lambda: sum(pixel(page, 1, *right)[:3]) > sum(pixel(page, 1, *left)[:3]), 30, "right is hot")
     late = sum(pixel(page, 1, *right)[:3])
     steps = page.get_by_role("group", name="Steps of the run")
+    assert page.inner_text(".rg-inspector").count("Late: no map, since attention is recorded only") == 1
     steps.get_by_role("button", name="Early").focus()
     page.keyboard.press("Enter")
     wait(lambda: sum(pixel(page, 1, *right)[:3]) < late - 30, 30, "the early map is weaker")

@@ -29,7 +29,7 @@ def test_run_says_what_is_wrong_at_the_field_before_any_work(server, page):
     page.fill("#rg-prompt-1", "a unicorn")
     page.click("#tabs >> text=Edit")
     page.click("#run")
-    page.wait_for_selector("[role=alert] >> text=unicorn")
+    page.wait_for_selector("[role=alert] [dir=auto] >> text=unicorn")
     page.wait_for_selector("#rg-prompt-1[aria-invalid=true]")
     page.wait_for_function("document.activeElement.id == 'rg-prompt-1'")
     note = page.get_attribute("#rg-prompt-1", "aria-describedby")

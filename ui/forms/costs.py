@@ -21,7 +21,7 @@ from regrain.editing.storage.folders import replacing
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.session.build_request import own_prompts
-from regrain.ui.session.session import Again, Session
+from regrain.ui.session.session import Session
 
 log = logging.getLogger(__name__)
 Edit = Callable[[EditRequest], Iterator[Event]]
@@ -47,6 +47,7 @@ class Taken:
     inverted: str  # what was inverted
     memory: int  # most bytes
     here: bool = True  # not where an example was made
+    again: float = 0.0  # of the seconds: what no cache saves
 
     def says(self, other: Taken) -> tuple[bool, bool, bool, float]:
         """How little it says of another run, from which it differs in these."""
@@ -83,17 +84,18 @@ class Costs:
         return edit_and_note
 
     def note(self, request: EditRequest, report: Mapping[str, Any], share: float = 1.0) -> None:
-        """Keep what a run took, of which a share was computed and the rest was in the cache."""
+        """Keep what a run took, of whose windows a share was edited and the rest was in the cache."""
         if taken := _taken(request, report):
             taken = replace(taken, work=taken.work * share)
             with self._lock:
                 self._runs = [taken, *self._runs[: _KEPT - 1]]
                 _write(self._runs)
 
-    def about(self, request: EditRequest) -> tuple[float, float, Taken] | None:
+    def about(self, request: EditRequest, left: float = 1.0) -> tuple[float, float, Taken] | None:
         """Seconds of a run, by which factor they may be off, and the run that says most of it; else None.
 
-        Every parameter of the request counts as it is.
+        Every parameter of the request counts as it is; `left` is the share of its frames that are not in the
+        cache.
         """
         asked = _planned(request)
         runs = [*self._runs, *self._made]
@@ -105,28 +107,32 @@ class Costs:
         if not any(run.inverted == asked.inverted for run in self._runs):
             full = next((run for run in nearest if run.inverting and run.method == request.method), best)
             inverting = full.inverting / full.work
+        again = asked.work * best.again / best.work
         seconds = asked.work * (inverting + (best.seconds - best.inverting) / best.work)
+        seconds = again + (seconds - again) * left
         _, model, method, apart = best.says(asked)
         off = _OFF_FAR if method else next((off for most, off in _OFF.items() if apart <= most), _OFF_FAR)
         return seconds, _OFF_MODEL if model else off, best
 
     def told(self, request: EditRequest, left: float = 1.0) -> str:
-        """How long a run takes, or the share of it that is left, in words; empty where nothing is known."""
-        if (found := self.about(request)) is None:
+        """How long a run takes, in words; empty where nothing is known. Parameters as for `about`."""
+        if (found := self.about(request, left)) is None:
             return ""
         seconds, off, _ = found
-        seconds *= left
         if off == 1:
             return f"about {duration(seconds)}"
         low, high = duration(seconds / off), duration(seconds * off)
         return f"{low.removesuffix(high.lstrip('0123456789'))} to {high}"
 
-    def view(self, request: EditRequest, again: Again | None = None) -> View:
-        """A sentence about what a run takes, as far as anything is known; parameters as for `about`."""
-        frames, found, again = len(request.clip), self.about(request), again or Again()
+    def view(self, request: EditRequest, again: float = 0.0, left: float = 1.0) -> View:
+        """A sentence about what a run takes, as far as anything is known; parameters as for `about`.
+
+        `again` are the seconds it takes if all its windows are in the cache, else 0.
+        """
+        frames, found = len(request.clip), self.about(request, left)
         size = f"{frames} {'frame' if frames == 1 else 'frames'}, {request.params['steps']} steps"
-        if not again.left:
-            return {"text": f"{size}: computed already, about {duration(again.seconds)}, here."}
+        if again:
+            return {"text": f"{size}: computed already, about {duration(again)}, here."}
         seconds, _, run = found or (0.0, 0.0, None)
         memory = run.memory if run and run.model == request.model else 0
         if not memory and request.model not in BUILT_IN_IDS and (sizes := counted(request)):
@@ -135,17 +141,17 @@ class Costs:
         if run is None:
             told = f"{size}, {room}" if room else size
             return {"text": f"{told}. After a first run, this shows how long it takes here."}
-        told = self.told(request, again.left) + (" for what is left" if again.left < 1 else "")
+        told = self.told(request, left) + (" for what is left" if left < 1 else "")
         if not run.here:
             return {"text": f"{size}: {told} on our machine; yours may differ."}
-        hint = " Try it first." if seconds * again.left > _LONG else ""
+        hint = " Try it first." if seconds > _LONG else ""
         return {"text": f"{size}: {told}{room and ', ' + room}, here.{hint}"}
 
 
-def finished(report: Mapping[str, Any]) -> Again:
-    """What the same run takes once more, since all its windows are in the cache."""
+def left_again(report: Mapping[str, Any]) -> float:
+    """Seconds that the same run takes once more, if all its windows are in the cache."""
     seconds = report.get("seconds", {})
-    return Again(0.0, sum(seconds.get(stage, 0.0) for stage in _STAGES if stage not in _CACHED))
+    return sum(seconds.get(stage, 0.0) for stage in _STAGES if stage not in _CACHED)
 
 
 def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequest:
@@ -181,7 +187,8 @@ def _taken(request: EditRequest, report: Mapping[str, Any]) -> Taken | None:
     spent = sum(seconds.get(stage, 0.0) for stage in _STAGES)
     # What comes from the cache says nothing of the time of others.
     taken = _planned(replace(request, params=params)) if seconds.get("editing") else None
-    more = {"inverting": seconds.get("inverting", 0.0), "memory": report.get("peak_memory") or 0}
+    more = {"inverting": seconds.get("inverting", 0.0), "again": left_again(report)}
+    more["memory"] = report.get("peak_memory") or 0
     return taken and replace(taken, seconds=spent, **more)
 
 

@@ -101,14 +101,6 @@ def stopped(last: object) -> View:
     return {"state": "stopped", "text": text, "detail": "", "stages": []}
 
 
-def left(last: object) -> float:
-    """The share of a run that is left when it is begun again, after it was stopped where `last` says."""
-    shown = last if isinstance(last, dict) else {}
-    alone = not str(shown.get("detail") or "").startswith("variant ")
-    windows = shown.get("windows") if alone else None
-    return 1 - windows["share"] if windows and windows["done"] else 1.0
-
-
 def given_up() -> View:
     """A run was ended since its page was away and others were waiting."""
     text = "Stopped: you were away, and others were waiting. Run again."

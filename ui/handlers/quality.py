@@ -15,7 +15,6 @@ from regrain.ui.forms.costs import Costs, planned
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
-from regrain.ui.session.session import Again
 
 _HINTS = {
     "draft": "Few steps, to see where the edit goes",
@@ -63,16 +62,17 @@ class QualityHandlers(Handlers):
             return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
 
         asks = session.asks(given), session.state.layers
-        again = next((again for *known, again in session.computed if (*known,) == asks), Again())
+        known = session.computed_of(*asks)
+        again, left = (known.seconds, known.left or 1.0) if known else (0.0, 1.0)
 
         def takes(counts: Mapping[str, int]) -> str:
             same = now == {**now, **counts}
-            if same and not again.left:
-                return f"about {duration(again.seconds)}"
-            return self.costs.told(replace(asked, params={**now, **counts}), again.left if same else 1.0)
+            if again and same:
+                return f"about {duration(again)}"
+            return self.costs.told(replace(asked, params={**now, **counts}), left if same else 1.0)
 
         shown = choices(method, usual, now, takes)
-        return {p.quality: shown, p.tries: self.costs.view(asked, again) if "steps" in now else None}
+        return {p.quality: shown, p.tries: self.costs.view(asked, again, left) if "steps" in now else None}
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""

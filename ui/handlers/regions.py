@@ -22,7 +22,7 @@ from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
 
-_NONSENSE = "Here the built-in model draws nonsense."
+_NONSENSE = {"text": "Here the model draws nonsense.", "offers": True}
 _USELESS = {
     "text": "The built-in model only draws picture-book scenes; here it draws nonsense. Masks work.",
     "offers": True,
@@ -180,7 +180,7 @@ class MaskHandlers(Handlers):
         said = _USELESS if built_in and not session.opened.drawn else None
         return {
             p.notice: said,
-            p.useless: said and {"text": _NONSENSE},
+            p.useless: said and _NONSENSE,
             p.words: gr.Accordion(visible=built_in),
         }
 

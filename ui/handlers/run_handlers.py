@@ -16,7 +16,7 @@ import gradio as gr
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
 from regrain.ui.forms import run_views, views
-from regrain.ui.forms.costs import finished
+from regrain.ui.forms.costs import left_again
 from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, event_data, page_of
 from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.results import attention_views, model_views
@@ -29,7 +29,7 @@ from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
-from regrain.ui.session.session import Again, Session, StaleEvent
+from regrain.ui.session.session import Computed, Session, StaleEvent
 
 log = logging.getLogger(__name__)
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over
@@ -158,12 +158,8 @@ class RunHandlers(Handlers):
             run.skipped = True
             run.skip()
             return {progress: gr.skip()}
-        shown = run.shows(progress)
-        stopped = {progress: run_views.stopped(shown)}
+        stopped = {progress: run_views.stopped(run.shows(progress))}
         run.stop(stopped)
-        session, left = self.visits.find(page_of(request)), run_views.left(shown)
-        if session and left < 1:
-            session.remember(run.asked.session.asks(run.asked.fields), run.asked.session.state, Again(left))
         return stopped
 
     def work(self, session: Session, page: str, run: RunThread) -> Generator[Changes, None, None]:
@@ -272,7 +268,11 @@ class RunHandlers(Handlers):
                     case Progress() | Losses() | Tuned() if shown := losses.take(item):
                         yield {self.parts.losses: shown}
                     case Stage() | Progress() | WindowStarted():
-                        yield {self.parts.progress: progress.take(item)}
+                        shown = progress.take(item)
+                        kept = isinstance(item, WindowStarted) and item.number > 1
+                        if kept and variant.number == 1 and not opened.attempt:
+                            self._note(session, run.asked, 1 - shown["windows"]["share"])
+                        yield {self.parts.progress: shown}
                     case Preview():
                         yield {self.parts.live: attention_views.live(item, job.request)}
                     case Begun(path, frames):
@@ -284,13 +284,19 @@ class RunHandlers(Handlers):
                 if isinstance(item, Tuned):
                     yield {self.parts.adapters: self.tuned_models(session)}
 
+    @staticmethod
+    def _note(session: Session, form: RunForm, left: float, seconds: float = 0.0) -> None:
+        """The cache has a run but for a share of its frames; the same again takes so many seconds."""
+        asked = form.session
+        session.note_computed(Computed(asked.asks(form.fields), asked.state.layers, left, seconds))
+
     def _keep(
         self, saved: Saved, session: Session, variant: Variant, opened: ClipSession, run: RunThread
     ) -> Changes:
         """A result, shown and kept in the history."""
         report, form = saved.finished.report, run.asked
         if variant.number == 1 and not opened.attempt and len(report.get("windows", ())) > 1:
-            session.remember(form.session.asks(form.fields), form.session.state, finished(report))
+            self._note(session, form, 0.0, left_again(report))
         shown = remember(session.history, saved, variant, opened, self.media)
         return {
             self.parts.history: session.history.view(),

@@ -7,6 +7,7 @@ import { makePrompts } from "./cards/prompts.js";
 
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
 const FIND = "Find the objects named in “The clip shows”, without a click";
+const ORDER = "Upper ones cover lower ones.";
 const EMPTY = "No regions yet. Click a thing in the frame.";
 const REST = "Everything that no other region covers, such as the background";
 const OF_REGION = [
@@ -28,7 +29,8 @@ const makeHead = (deck) => {
   add.id = "rg-add";
   rest.id = "rg-rest";
   const buttons = make("div", "rg-pick-loose", find, add);
-  return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), buttons), add, rest };
+  const order = make("span", "rg-caption", ORDER);
+  return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), order, buttons), order, add, rest };
 };
 
 // What is typed while the server cannot be reached is sent after the reload.
@@ -84,7 +86,7 @@ const markActive = ({ cards }) => {
   for (const [label, { card }] of cards) card.classList.toggle("rg-active", label === hub.active);
 };
 
-const addArranging = (deck, column, empty) => {
+const addArranging = (deck, column, empty, order) => {
   deck.arrange = () => {
     hub.regions.forEach((region, i) => {
       const { card } = deck.cards.get(region.label);
@@ -99,6 +101,7 @@ const addArranging = (deck, column, empty) => {
       card.querySelector("[data-move=down]").disabled = i === hub.regions.length - 1;
     });
     empty.hidden = hub.regions.length > 0;
+    order.hidden = hub.regions.length < 2;
     markActive(deck);
   };
 };
@@ -193,7 +196,7 @@ export function mount(element, props, trigger, watch) {
   const root = make("div", "rg-cards-box", ...deck.prompts.nodes, head, unused, ...parts.slice(1));
   root.append(deck.prompts.last);
   addSaying(deck, props, trigger);
-  addArranging(deck, column, empty);
+  addArranging(deck, column, empty, buttons.order);
   addTaking(deck, root, column, buttons);
   element.replaceChildren(root);
   const settleHere = () => settle(deck, root, unused, parts);

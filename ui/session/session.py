@@ -26,13 +26,6 @@ _OF_ALL_PARTS = ("source_prompt", "prompt", "negative_prompt", "method", "tracke
 _KEPT_RUNS = 512  # run lengths of masks
 
 
-class Again(NamedTuple):
-    """What a run takes once more: the share of it that is not in the cache, and seconds if all is."""
-
-    left: float = 1.0
-    seconds: float = 0.0
-
-
 class SessionExpired(RequestError):
     """The page shows what the server no longer has."""
 
@@ -45,6 +38,15 @@ class StaleEvent(RequestError):
 
     def __init__(self) -> None:
         super().__init__("page", "the clip has changed; try again")
+
+
+class Computed(NamedTuple):
+    """What the cache has of a whole run of several windows."""
+
+    asks: tuple[object, ...]  # what it was asked, see `Session.asks`
+    layers: Mapping[int, MaskLayer]  # its masks
+    left: float  # share of its frames that the cache lacks
+    seconds: float  # of the same again, once it lacks none
 
 
 class Session:
@@ -77,8 +79,7 @@ class Session:
         self.trouble: Exception | None = None  # what ended that early
         self.shown = 0  # frame that the page showed last
         self.tracker = usual_tracker(opened.drawn)
-        # What runs of several windows were asked, their masks, and what the same takes once more
-        self.computed: list[tuple[tuple[object, ...], Mapping[int, MaskLayer], Again]] = []
+        self.computed: list[Computed] = []  # the last first
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state, self._undo = _project_state(opened), Undo()
@@ -118,14 +119,19 @@ class Session:
         """The run that goes on, or else the last one on this clip."""
         return next(iter(self.going), max(self.runs, key=lambda run: run.turn.start, default=None))
 
-    def remember(self, asks: tuple[object, ...], state: State, again: Again) -> None:
-        """What a run of these words, fields and masks takes once more."""
-        self.computed = [(asks, state.layers, again), *self.computed][:MAX_RUNS]
-
     def asks(self, fields: object) -> tuple[object, ...]:
         """All that a run depends on but for clip and masks; `fields` are the page's."""
         words = self.source_prompt, self.prompt, self.negative_prompt, [*self.state.regions.values()]
         return *words, self.method, self.shelf.path, fields
+
+    def note_computed(self, new: Computed) -> None:
+        """Keep what the cache has of a run, unless it has more of the same."""
+        if not (known := self.computed_of(*new[:2])) or new.left <= known.left:
+            self.computed = [new, *self.computed][:MAX_RUNS]
+
+    def computed_of(self, asks: tuple[object, ...], layers: Mapping[int, MaskLayer]) -> Computed | None:
+        """What the cache has of a run; None if nothing is known."""
+        return next((one for one in self.computed if one[:2] == (asks, layers)), None)
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.

@@ -69,6 +69,7 @@ SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
     ("make", "frames", "size", "message"),
     [
         (lambda folder: save(folder, *SOME), 4, SIZE, "has 3 masks, but the clip uses 4 frames"),
+        (lambda folder: save(folder, SOME[0]), 4, SIZE, "has 1 mask, but the clip uses 4 frames"),
         (lambda at: save(at, SOME[0], SOME[1][:4]), 2, SIZE, "'00001.png' is 7x4, but the clip is 7x5"),
         (lambda at: Image.new("RGB", SIZE, "red").save(at / "00000.png"), 1, SIZE, "00000.png' has colours"),
         (lambda at: Image.new("I;16", SIZE).save(at / "00000.png"), 1, SIZE, "mode I;16"),

@@ -156,3 +156,9 @@ def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_u
     lines = done.stderr.strip().splitlines()
     assert [line.split()[1] for line in lines] == ["gone", "other", "twice"]
     assert all(line.endswith("it is left out") for line in lines)
+
+
+def test_only_methods_that_invert_say_what_an_inversion_takes():
+    said = {name: method.Params.model_fields["steps"].description for name, method in METHODS.items()}
+    inverting = {name for name, text in said.items() if "inversion" in text}
+    assert inverting == {name for name, method in METHODS.items() if "inversion" in method.needs}

@@ -6,8 +6,7 @@ import pytest
 
 from regrain.editing.recipe.events import Finished, Progress, WindowStarted
 from regrain.editing.request.region import Region
-from regrain.ui.forms.costs import Costs, finished
-from regrain.ui.session.session import Again
+from regrain.ui.forms.costs import Costs, left_again
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 BOXES = {1: (slice(0, 8), slice(None))}
@@ -43,21 +42,26 @@ def test_what_came_from_the_cache_is_promised_so_and_teaches_nothing(asked):
     costs, run = Costs(), asked(8)
     made = report(run, loading=5, scanning=1, inverting=6, editing=12, decoding=3, measuring=2)
     costs.note(run, made)
-    again = finished(made)
+    again = left_again(made)
     assert costs.view(run, again)["text"] == "8 frames, 8 steps: computed already, about 6 s, here."
     costs.note(run, report(run, decoding=3, measuring=2))
     assert costs.told(replace(run, seed=1)) == "about 18 s"
 
 
-def test_what_a_stopped_run_left_is_promised_and_a_resumed_run_teaches_its_share(asked):
+def test_a_run_that_was_stopped_is_promised_for_what_is_left_of_it(asked):
+    costs, run = Costs(), asked(8)
+    costs.note(run, report(run, inverting=6, editing=12, decoding=3, measuring=3))
+    other = replace(run, source_prompt="a dog")  # what is decoded and measured, in full
+    assert costs.about(other, 1 / 3)[0] == pytest.approx(6 + 18 / 3)
+    assert costs.view(other, left=1 / 3)["text"] == "8 frames, 8 steps: about 12 s for what is left, here."
+
+
+def test_a_resumed_run_teaches_what_its_share_took(asked):
     costs, run = Costs(), asked(8, window=4)
-    costs.note(run, report(run, editing=20))
-    told = costs.view(run, Again(0.25))["text"]
-    assert told == "8 frames, 8 steps: about 5 s for what is left, here."
-    half = [WindowStarted(1, 2, 4, 8), WindowStarted(2, 2, 4, 4), Progress("editing", 1, 8, None)]
-    last = Finished(None, report(run, editing=10))
-    assert [*costs.watched(lambda _: (yield from [*half, last]))(run)] == [*half, last]
-    assert costs.told(run) == "about 20 s"
+    rest = [WindowStarted(1, 2, 4, 8), WindowStarted(2, 2, 4, 4), Progress("editing", 1, 8, None)]
+    rest.append(Finished(None, report(run, editing=10)))
+    assert [*costs.watched(lambda _: (yield from rest))(run)] == rest
+    assert costs.about(run)[0] == pytest.approx(20)
 
 
 def test_work_is_counted_at_the_size_of_the_model_not_of_the_clip(asked):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regrain.editing.errors import RequestError
-from regrain.editing.recipe.events import Stage
+from regrain.editing.recipe.events import Stage, WindowStarted
 from regrain.masks.draw import BrushStroke
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.handlers import run_handlers
@@ -92,6 +92,30 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
     assert runs.stop(REQUEST) == {"progress": gr.skip()}
     assert "kept, without figures" in [shown["progress"] for shown in steps][-1]["text"]
     assert run.skipped
+
+
+def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(handlers):
+    _, runs = handlers
+    session = runs.visits.get("page")
+    form = RunForm(copy.copy(session), None, "", session.rev, None)
+    turn = SimpleNamespace(start=0, ending=False, follow=lambda _: None)
+    job = RunJob(SimpleNamespace(method="sdedit", adapter=""), "page")
+
+    def left(*events, number=1):
+        asked = replace(runs, jobs=SimpleNamespace(run=lambda job: iter(events)))
+        variant = SimpleNamespace(job=job, number=number, total=2)
+        list(asked._run(session, session.id, variant, RunThread(turn, form)))
+        known = session.computed_of(session.asks(None), session.state.layers)
+        return known and known.left
+
+    first, second, third = (WindowStarted(n, 3, 32, 128 - 32 * n) for n in (1, 2, 3))
+    assert left(first) is None
+    assert left(first, second, Stage("editing")) == pytest.approx(2 / 3, abs=1e-3)
+    assert left(first, second, third, number=2) > 0.6  # of another seed
+    assert left(first, second, third) == pytest.approx(1 / 3, abs=1e-3)
+    assert left(first, second) < 0.4  # the cache still has more
+    session.source_prompt = "a dog"
+    assert session.computed_of(session.asks(None), session.state.layers) is None
 
 
 def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_asked_for(

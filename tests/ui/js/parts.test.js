@@ -22,6 +22,7 @@ test("the nearest frame is the first of equals, and times of a loop are near acr
 
 test("quoted words that are read from the right are set apart", () => {
   assert.equal(inOrder("not “\u05d7”, “b”."), "not \u2068“\u05d7”\u2069, \u2068“b”\u2069.");
+  assert.equal(inOrder("It isn't '\u05d7', 'b'."), "It isn't \u2068'\u05d7'\u2069, \u2068'b'\u2069.");
   assert.equal(inOrder("not “b”."), "not “b”.");
 });
 

@@ -1,5 +1,5 @@
 // What the canvas asks of the server, and what it says below the frame.
-import { make } from "../shared/dom.js";
+import { inOrder, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { masksToAsk } from "./nearby.js";
 import { hintFor } from "./state.js";
@@ -8,7 +8,7 @@ const PATIENCE = 2000; // milliseconds until masks are asked for again
 const MARKS = ["point", "stroke", "box"]; // what goes to the selected region
 
 export const makeNote = (editor) => {
-  const node = make("p", { className: "rg-say", role: "status" }),
+  const node = make("p", { className: "rg-say", role: "status", dir: "auto" }),
     touch = matchMedia("(pointer: coarse)");
   let noted = false;
   const hint = () => {
@@ -20,7 +20,7 @@ export const makeNote = (editor) => {
   // Without a text, what a click does now.
   editor.say = (text, alarm = false) => {
     noted = Boolean(text);
-    node.textContent = text || hint();
+    node.textContent = inOrder(text || hint());
     node.classList.toggle("rg-alarm", noted && alarm);
   };
   editor.hintAnew = () => {

@@ -1,5 +1,5 @@
 // Below a field: a hint, and known words to click in place of unknown ones.
-import { button, make, writeInto } from "../shared/dom.js";
+import { button, inOrder, make, writeInto } from "../shared/dom.js";
 
 let hints = 0;
 const LETTER = "[\\p{L}\\p{N}_]";
@@ -52,8 +52,8 @@ export const setHint = (field, text, offers) => {
   if (hintOf(field)?.dataset.said === said) return;
   clearHint(field);
   const choices = offers.map((offer) => button("rg-offer", offer, () => fillIn(field, offer)));
-  const about = { className: "rg-note rg-hint", id: "rg-hint-" + ++hints, data: { said } };
-  const note = make("p", about, text, choices.length > 0 && make("span", "rg-near", ...choices));
+  const about = { className: "rg-note rg-hint", id: "rg-hint-" + ++hints, dir: "auto", data: { said } };
+  const note = make("p", about, inOrder(text), choices.length > 0 && make("span", "rg-near", ...choices));
   rowOf(field).after(note);
   field.dataset.hint = note.id;
   if (!field.hasAttribute("aria-describedby")) field.setAttribute("aria-describedby", note.id);

@@ -36,9 +36,11 @@ export const iconButton = (className, picture, title, onclick, text = "", more =
   return make("button", about, icon(picture), text && make("span", {}, text));
 };
 
+const QUOTED = /“[^”]*”|(?<![\p{L}\p{N}])'[^']*'(?![\p{L}\p{N}])/gu;
+
 // Quoted words that are read from the right do not change the order of the words around them.
 export const inOrder = (text) =>
-  /[\u0590-\u08ff]/.test(text) ? text.replace(/“[^”]*”/g, "\u2068$&\u2069") : text;
+  /[\u0590-\u08ff]/.test(text) ? text.replace(QUOTED, "\u2068$&\u2069") : text;
 
 // A field for one line of text.
 export const textField = (about) =>

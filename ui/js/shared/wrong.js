@@ -67,7 +67,7 @@ export const clearWrong = (field) => {
 
 const sayAt = (node, message) => {
   const id = `rg-wrong-${1 + document.querySelectorAll("[data-wrong]").length}-${Date.now().toString(36)}`;
-  const said = make("p", { className: "rg-wrong", id }, inOrder(message));
+  const said = make("p", { className: "rg-wrong", id, dir: "auto" }, inOrder(message));
   // Not into a label: the message would become part of the field's name.
   const row = node.closest(".rg-field, .rg-shows, .block") ?? node;
   row.after(said);
