@@ -34,7 +34,7 @@ class Layout:
         strength: Strengths of the background, 1, and of every region.
         has_words: 1 for regions with words, else 0; pixels without words keep their cross-attention, since
             flattening it would erase them.
-        columns: The column of each region in `indicator`, by name.
+        columns: The column of each region with words in `indicator`, by name.
         indicator: [tokens, regions], 1 if a token belongs to a region.
     """
 
@@ -51,10 +51,9 @@ class Layout:
         codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
         device = words.device
         self.strength = torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
-        self.has_words = torch.tensor(
-            [float((words == code).any()) for code in range(len(self.strength))], device=device
-        )
-        self.columns = {name: (i,) for i, name in enumerate(self.names)}
+        worded = [bool((words == code).any()) for code in range(len(self.strength))]
+        self.has_words = torch.tensor(worded, device=device).float()
+        self.columns = {name: (i,) for i, name in enumerate(self.names) if worded[i + 1]}
         regions = torch.arange(1, len(self.names) + 1, device=device)
         self.indicator = (words[:, None] == regions).float()
 

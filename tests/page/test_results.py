@@ -9,6 +9,16 @@ from PIL import Image
 
 pytestmark = pytest.mark.browser
 PICTURES = ".rg-run-picture"
+HOLE = """() => { let hole = 0, end = Infinity;
+  const boxes = [...document.querySelector('#run').closest('.rg-columns > .column').querySelectorAll('*')]
+    .filter((node) => !node.childElementCount && node.checkVisibility() && !node.closest('.rg-run'))
+    .map((node) => node.getBoundingClientRect()).sort((a, b) => a.top - b.top);
+  for (const { top, bottom, height } of boxes) {
+    if (!height) continue;
+    hole = Math.max(hole, top - end);
+    end = end === Infinity ? bottom : Math.max(end, bottom);
+  }
+  return hole; }"""
 
 
 @pytest.fixture
@@ -178,6 +188,7 @@ def pixel(page, which: int, x: float, y: float) -> list[int]:
 
 def test_attention_is_inspected_by_region_step_and_frame(shown):
     page = shown
+    assert page.evaluate(HOLE) < 100  # in the column of words, which the result makes as long as it is
     page.locator(".rg-seek").fill("1")
     left, right = (70 / 256, 120 / 256), (180 / 256, 150 / 256)
     page.wait_for_function("document.querySelectorAll('.rg-inspector canvas').length == 2")

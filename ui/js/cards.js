@@ -7,7 +7,7 @@ import { makePrompts } from "./cards/prompts.js";
 
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
 const FIND = "Find the objects named in “The clip shows”, without a click";
-const ORDER = "Upper ones cover lower ones.";
+const ORDER = "Upper regions cover lower ones.";
 const EMPTY = "No regions yet. Click a thing in the frame.";
 const REST = "Everything that no other region covers, such as the background";
 const OF_REGION = [
@@ -29,8 +29,7 @@ const makeHead = (deck) => {
   add.id = "rg-add";
   rest.id = "rg-rest";
   const buttons = make("div", "rg-pick-loose", find, add);
-  const order = make("span", "rg-caption", ORDER);
-  return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), order, buttons), order, add, rest };
+  return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), buttons), add, rest };
 };
 
 // What is typed while the server cannot be reached is sent after the reload.
@@ -188,15 +187,16 @@ const showMasks = (deck, props) => {
 export function mount(element, props, trigger, watch) {
   const column = make("div", "rg-cards"),
     empty = make("p", "rg-note", EMPTY),
+    order = make("p", "rg-caption", ORDER),
     unused = make("p", "rg-note");
   const deck = { id: null, have: 0, rest: 0, taken: undefined, fresh: false, cards: new Map() };
   deck.prompts = makePrompts(() => deck.changed());
   const { head, ...buttons } = makeHead(deck),
-    parts = [head, column, empty, buttons.rest];
+    parts = [head, column, order, empty, buttons.rest];
   const root = make("div", "rg-cards-box", ...deck.prompts.nodes, head, unused, ...parts.slice(1));
   root.append(deck.prompts.last);
   addSaying(deck, props, trigger);
-  addArranging(deck, column, empty, buttons.order);
+  addArranging(deck, column, empty, order);
   addTaking(deck, root, column, buttons);
   element.replaceChildren(root);
   const settleHere = () => settle(deck, root, unused, parts);

@@ -20,7 +20,9 @@ const makePicture = (run, ariaPressed, onclick) => {
   const about = { className: "rg-run-picture", type: "button", title: run.text, ariaPressed, onclick },
     picture = make("img", { src: run.picture, alt: "" });
   about.ariaLabel = `Show ${run.title}: ${run.text}`;
-  const lines = ["title", "text", "facts"].map((part) => make("span", { className: "rg-run-" + part, dir: "auto" }, run[part]));
+  const lines = ["title", "text", "facts"].map((part) =>
+    make("span", { className: "rg-run-" + part, dir: "auto" }, run[part]),
+  );
   return make("button", about, picture, ...lines);
 };
 

@@ -27,7 +27,10 @@ const drawWindows = (node, windows) => {
 const drawLine = (line, value) => {
   const failed = value.state === "error";
   line.role = failed ? "alert" : "status";
-  const said = [make("strong", { dir: "auto" }, inOrder(value.text)), make("span", "rg-detail", value.detail)];
+  const said = [
+    make("strong", { dir: "auto" }, inOrder(value.text)),
+    make("span", "rg-detail", value.detail),
+  ];
   line.replaceChildren(...(failed ? said.reverse() : said));
 };
 

@@ -9,7 +9,12 @@ const makeJob = ({ key, title, text }, at, { length }, trigger) => {
   return make(
     "li",
     {},
-    make("span", { className: "rg-job", title: text }, make("strong", { dir: "auto" }, text), make("span", {}, title)),
+    make(
+      "span",
+      { className: "rg-job", title: text },
+      make("strong", { dir: "auto" }, text),
+      make("span", {}, title),
+    ),
     length > 1 && tool("up", "Move up", -1, at === 0),
     length > 1 && tool("down", "Move down", 1, at === length - 1),
     tool("bin", "Remove from the queue", 0),

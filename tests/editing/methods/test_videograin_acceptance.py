@@ -98,6 +98,7 @@ def test_01_regions_without_words_leave_cross_attention_alone(tiny):
     request = replace(request, regions=regions)
     layout, text = videograin.lay_out(tiny, request, GRID)
     assert (layout.words == -1).all()
+    assert layout.columns == {}  # nobody asks where their words look
     expected = tiny.embed([request.composed.text]).vectors
     torch.testing.assert_close(text["cond"].vectors, expected, atol=1e-6, rtol=0)
     attend, _ = hook(tiny, request)
