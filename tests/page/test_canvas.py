@@ -219,7 +219,7 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
     )
     assert evil[:30] in page.inner_text(".rg-lane[data-label='1']")
     assert page.get_by_role("button", name="Region 2: Delete this region").count() == 1
-    assert page.is_visible(".rg-cards-head >> text=Upper ones cover lower ones.")
+    assert page.is_visible("#cards >> text=Upper regions cover lower ones.")
     page.click(".rg-card[data-label='2'] summary")
     page.click(".rg-card[data-label='2'] [data-move=up]")
     assert page.locator(".rg-card").first.get_attribute("data-label") == "2"
@@ -227,7 +227,7 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
     page.wait_for_function(f"{color} === '#ff00ff'")
     page.click(".rg-card[data-label='1'] [data-act=delete]")
     until(page, lambda s: s["labels"] == [2], "deleted")
-    page.wait_for_selector(".rg-cards-head >> text=Upper ones", state="hidden")
+    page.wait_for_selector("#cards >> text=Upper regions", state="hidden")
     page.locator(".rg-canvas-stage canvas").focus()
     press_until(page, "Control+z", lambda s: sorted(s["labels"]) == [1, 2], "it is back")
     page.wait_for_selector(".rg-card[data-label='1']")

@@ -27,9 +27,6 @@ IN_SIGHT = """(top) => { scrollTo(0, top);
   return box.height > 40 && box.top >= 0 && box.bottom <= innerHeight + 1 && on(0.1) && on(0.9); }"""
 
 
-GAPS = """() => { const boxes = [...document.querySelector('#run').closest('.rg-columns > .column').children]
-    .map((node) => node.getBoundingClientRect()).filter((box) => box.height).sort((a, b) => a.top - b.top);
-  return boxes.slice(1).map((box, i) => box.top - boxes[i].bottom); }"""
 TURNED = "(fold) => getComputedStyle(document.querySelector(fold + ' > button > .icon')).transform"
 
 
@@ -132,7 +129,6 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
         assert page.locator("#stop").is_visible()
     wait_for_result(page)
     assert seen()
-    assert options is PHONE or max(page.evaluate(GAPS)) < 60  # no hole
     page.fill("#rg-prompt-0", "a unicorn")
     page.click("#run")
     page.wait_for_selector(".rg-wrong[dir=auto] >> text=unicorn")
