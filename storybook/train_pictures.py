@@ -40,6 +40,7 @@ from storybook.world import Actor, Scene, cast_of, owners, render_frames, sample
 
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "pictures.safetensors"
+SCALE = "1.4"  # chosen on scenes 50000 to 50007: 1 errs by 13.5 of colour, 1.3 by 11.9, 1.5 by 11.5
 WIDTH, HEADS, DEPTH, TOKENS, CROSS, PATCHES = 128, 4, 2, 8, 128, (DRAWN // 8) ** 2
 ENDS = ("reader", "latents", "places", "proj_out")  # that AdamW updates
 SHARD, SHARDS, USES = 500, 12, 8  # drawings in a shard, shards, uses of a drawing before it gives way
@@ -230,7 +231,7 @@ def main() -> None:
     if args.ship:
         with run.averaged():
             halves = {name: value.detach().half().contiguous() for name, value in net.named().items()}
-            save_file(halves, TARGET, {"scale": "1"})
+            save_file(halves, TARGET, {"scale": SCALE})
         return
     vae = AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
     vae = vae.to(memory_format=torch.channels_last)

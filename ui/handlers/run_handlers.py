@@ -269,9 +269,7 @@ class RunHandlers(Handlers):
                         yield {self.parts.losses: shown}
                     case Stage() | Progress() | WindowStarted():
                         shown = progress.take(item)
-                        kept = isinstance(item, WindowStarted) and item.number > 1
-                        if kept and variant.number == 1 and not opened.attempt:
-                            self._note(session, run.asked, 1 - shown["windows"]["share"])
+                        self._note_windows(session, variant, opened, run.asked, item, shown)
                         yield {self.parts.progress: shown}
                     case Preview():
                         yield {self.parts.live: attention_views.live(item, job.request)}
@@ -283,6 +281,20 @@ class RunHandlers(Handlers):
                         yield {self.parts.progress: gr.skip()}
                 if isinstance(item, Tuned):
                     yield {self.parts.adapters: self.tuned_models(session)}
+
+    def _note_windows(
+        self,
+        session: Session,
+        variant: Variant,
+        opened: ClipSession,
+        form: RunForm,
+        item: object,
+        shown: views.View,
+    ) -> None:
+        """Keep in mind that the windows before one that begins are in the cache."""
+        later = isinstance(item, WindowStarted) and item.number > 1
+        if later and variant.number == 1 and not opened.attempt:
+            self._note(session, form, 1 - shown["windows"]["share"])
 
     @staticmethod
     def _note(session: Session, form: RunForm, left: float, seconds: float = 0.0) -> None:
