@@ -81,6 +81,11 @@ class RunProgress:
         shown = {"state": "running", "text": text, "detail": ", ".join(parts), "stages": stages}
         return shown | ({"windows": self._windows(window)} if window else {})
 
+    @property
+    def left(self) -> float:
+        """The share of the work of all windows that is left when the present one begins."""
+        return self._window.left / max(self._work, 1) if self._window else 1.0
+
     def _left(self, stage: str) -> str:
         """What ends after the seconds that are left."""
         if self._window and self._timed:
@@ -91,7 +96,7 @@ class RunProgress:
         return {
             "text": f"{window.number - 1} of {window.total} windows done",
             "done": window.number - 1,
-            "share": round(1 - window.left / max(self._work, 1), 3),
+            "share": round(1 - self.left, 3),
         }
 
 

@@ -268,9 +268,7 @@ class RunHandlers(Handlers):
                     case Progress() | Losses() | Tuned() if shown := losses.take(item):
                         yield {self.parts.losses: shown}
                     case Stage() | Progress() | WindowStarted():
-                        shown = progress.take(item)
-                        self._note_windows(session, variant, opened, run.asked, item, shown)
-                        yield {self.parts.progress: shown}
+                        yield {self.parts.progress: progress.take(item)}
                     case Preview():
                         yield {self.parts.live: attention_views.live(item, job.request)}
                     case Begun(path, frames):
@@ -279,36 +277,25 @@ class RunHandlers(Handlers):
                         yield self._keep(item, session, variant, opened, run)
                     case _:
                         yield {self.parts.progress: gr.skip()}
+                if isinstance(item, WindowStarted) and item.number > 1:
+                    self._note(session, variant, run.asked, progress.left)
                 if isinstance(item, Tuned):
                     yield {self.parts.adapters: self.tuned_models(session)}
 
-    def _note_windows(
-        self,
-        session: Session,
-        variant: Variant,
-        opened: ClipSession,
-        form: RunForm,
-        item: object,
-        shown: views.View,
-    ) -> None:
-        """Keep in mind that the windows before one that begins are in the cache."""
-        later = isinstance(item, WindowStarted) and item.number > 1
-        if later and variant.number == 1 and not opened.attempt:
-            self._note(session, form, 1 - shown["windows"]["share"])
-
     @staticmethod
-    def _note(session: Session, form: RunForm, left: float, seconds: float = 0.0) -> None:
+    def _note(session: Session, variant: Variant, form: RunForm, left: float, seconds: float = 0.0) -> None:
         """The cache has a run but for a share of its frames; the same again takes so many seconds."""
         asked = form.session
-        session.note_computed(Computed(asked.asks(form.fields), asked.state.layers, left, seconds))
+        if variant.number == 1 and not form.attempt:
+            session.note_computed(Computed(asked.asks(form.fields), asked.state.layers, left, seconds))
 
     def _keep(
         self, saved: Saved, session: Session, variant: Variant, opened: ClipSession, run: RunThread
     ) -> Changes:
         """A result, shown and kept in the history."""
         report, form = saved.finished.report, run.asked
-        if variant.number == 1 and not opened.attempt and len(report.get("windows", ())) > 1:
-            self._note(session, form, 0.0, left_again(report))
+        if len(report.get("windows", ())) > 1:
+            self._note(session, variant, form, 0.0, left_again(report))
         shown = remember(session.history, saved, variant, opened, self.media)
         return {
             self.parts.history: session.history.view(),

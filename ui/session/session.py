@@ -127,7 +127,7 @@ class Session:
     def note_computed(self, new: Computed) -> None:
         """Keep what the cache has of a run, unless it has more of the same."""
         if not (known := self.computed_of(*new[:2])) or new.left <= known.left:
-            self.computed = [new, *self.computed][:MAX_RUNS]
+            self.computed = [new, *(one for one in self.computed if one is not known)][:MAX_RUNS]
 
     def computed_of(self, asks: tuple[object, ...], layers: Mapping[int, MaskLayer]) -> Computed | None:
         """What the cache has of a run; None if nothing is known."""

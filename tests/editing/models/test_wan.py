@@ -71,14 +71,16 @@ def test_a_call_is_the_librarys_bit_for_bit(wan, wan_folder, latents):
 
 
 def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
-    """Its further blocks are left out."""
+    """Its further blocks are left out; its scheduler says how far steps are shifted."""
     folder = shutil.copytree(wan_folder, tmp_path / "vace")
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
     weights = load_file(folder / "transformer" / WEIGHTS)
     save_file(weights | {"vace_blocks.0.proj_in.bias": torch.zeros(2)}, folder / "transformer" / WEIGHTS)
     config = folder / "transformer" / "config.json"
     config.write_text(config.read_text().replace("WanTransformer3D", "WanVACETransformer3D"))
     assert family_of(find(str(folder))) == ("Wan 2.1", WAN)
     found, text = load_backbone(str(folder)), wan.embed(["a cat"])
+    assert (wan.schedule.shift, found.schedule.shift) == (3.0, 5.0)
     for one, other in zip(*(m.predict(latents, step_of(wan), text) for m in (found, wan)), strict=True):
         torch.testing.assert_close(one, other)
 
