@@ -1,5 +1,6 @@
 """A stretch of a clip, edited and put back; a clip of a varying rate through the command line."""
 
+import filecmp
 import json
 import sys
 import types
@@ -71,7 +72,7 @@ def test_the_rest_of_the_file_is_copied(tmp_path, source):
     frames[3:7] = 255 - frames[3:7]
     more = timing_of(clip) | {"audio_from": clip.audio, "tags": clip.tags}
     write_video(tmp_path / "expected.mp4", frames, clip.fps, **more)
-    assert whole.path.read_bytes() == (tmp_path / "expected.mp4").read_bytes()
+    assert filecmp.cmp(whole.path, tmp_path / "expected.mp4", shallow=False)
     assert (whole.times, whole.duration) == (clip.times, clip.duration)
     assert np.abs(whole.read(0, 10).astype(int) - frames).mean() < 1
     assert seen(whole.path)[0] == seen(source)[0]
