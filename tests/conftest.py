@@ -17,8 +17,6 @@ SCHEDULER = {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "predi
 SCHEDULER |= {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SCHEDULER |= {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}
 
-torch.set_num_threads(1)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, browsers' next: workers that share out the files end at about one time."""

@@ -377,7 +377,7 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     until(page, lambda s: s["labels"] and not s["waiting"] and s["area"][0].get("1"), "masked")
     page.keyboard.press("t")
     wait(lambda: long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: "), 60, "tracked")
-    assert long()["masks"] < 150
+    assert long()["masks"] < 150  # those around the frames that were shown
     assert "lost from frame" in page.inner_text(".rg-say")
     assert 2 <= page.locator(".rg-cell").count() < 150
     page.keyboard.press("End")

@@ -70,6 +70,24 @@ def test_a_call_is_the_librarys_bit_for_bit(wan, wan_folder, latents):
     assert isinstance(wan, Backbone)
 
 
+@pytest.mark.parametrize("place", [(0, 0, 0), (0, 1, 2), (1, 0, 1), (2, 1, 0)])
+def test_tokens_are_in_the_order_of_time_rows_and_columns(wan, latents, place):
+    text, seen = wan.embed(["a cat"]), []
+
+    def attend(q, k, v, site):
+        seen.append(q)
+        return plain(q, k, v, site)
+
+    t, y, x = place
+    changed = latents[:3].clone()
+    changed[t, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2] += 1  # one token
+    for given in (latents[:3], changed):
+        wan.predict(given, step_of(wan), text, Intervention(attend))
+    before, after = seen[0], seen[len(seen) // 2]  # of the first layer, where no token has seen another
+    (token,) = (before != after).any(-1).any(1)[0].nonzero().flatten().tolist()
+    assert token == (t * 2 + y) * 3 + x
+
+
 def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
     """Its further blocks are left out; its scheduler says how far steps are shifted."""
     folder = shutil.copytree(wan_folder, tmp_path / "vace")
