@@ -63,7 +63,7 @@ QUICK = {
     "glance": "--count 1 --size 64 --steps 1",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
-    "pictures": "--scenes 1 --shots 1 --size 64 --steps 1",
+    "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
     "promises": "--runs 1 --steps 2",
     "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0",
     "stops": "--stops 2",

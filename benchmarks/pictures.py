@@ -25,6 +25,7 @@ from PIL import Image
 from benchmarks.judge import JUDGED, nearest
 from benchmarks.tasks import TASKS, Target, Task, task, true_masks, wish, with_margin
 from regrain.editing import EditRequest, Finished, edit, load_backbone
+from regrain.editing.cli.commands import parse_settings
 from regrain.editing.models.backbone import Backbone
 from storybook import COLORS, KINDS, Scene, replace, sample_scene
 from storybook.train_pictures import paint, portrait
@@ -58,9 +59,9 @@ def shade(frames: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.median(lab[places], 0)
 
 
-def edited(request: EditRequest, backbone: Backbone, steps: int | None) -> tuple[np.ndarray, dict, float]:
+def edited(request: EditRequest, backbone: Backbone, settings: list[str]) -> tuple[np.ndarray, dict, float]:
     """Frames, metrics and seconds of an edit."""
-    params = {"preview_every": 0} | ({"steps": steps} if steps else {})
+    params = {"preview_every": 0} | parse_settings(settings)
     began = time.perf_counter()
     *_, last = edit(dataclasses.replace(request, params=params), backbone)
     assert isinstance(last, Finished)
@@ -140,7 +141,7 @@ def shots(seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path)
             "picture": with_pictures(request, [file], args.scale) if number else request,
         }
         for row, one in seen.items():
-            frames, *_ = edited(dataclasses.replace(one, seed=number), backbone, args.steps)
+            frames, *_ = edited(dataclasses.replace(one, seed=number), backbone, args.settings)
             shades[row].append(shade(frames[list(JUDGED)], painted(truth, 0, args.size)))
             if not number:
                 mask = np.asarray(request.edited_mask)[4]
@@ -158,7 +159,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=8, help="figures that are followed over three shots")
     parser.add_argument("--first", type=int, default=40_000, help="seed of the first scene")
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--steps", type=int, help="in place of the model's own")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--scale", type=float, help="of the pictures, in place of the adapter's own")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/pictures"))
     args = parser.parse_args()
@@ -172,7 +173,7 @@ def main() -> None:
             column = [made.request.clip.read(4, 5)[0]]
             look = rows["picture"][1]
             for row, (request, asked) in rows.items():
-                frames, metrics, seconds = edited(request, backbone, args.steps)
+                frames, metrics, seconds = edited(request, backbone, args.settings)
                 own = look[::-1] if row == "exchanged" else look
                 kept = {"outside": metrics["outside_psnr"], "seconds": seconds}
                 table.setdefault(row, []).extend(one | kept for one in judged(made, frames, asked, own))
