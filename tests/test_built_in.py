@@ -204,13 +204,9 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     after = edited_as(model, same, **trip)[0]
     before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[0]
     assert after > before + 0.2
-    few = {"steps": 10}
-    both = (
-        dataclasses.replace(tuned, params=few),
-        dataclasses.replace(tuned, adapter="", params=few | untuned),
-    )
+    both = (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
     moved = [finished(one, model).report["metrics"]["warp_error"] for one in both]
-    assert moved[0] < 0.9 * moved[1]
+    assert moved[0] < 0.8 * moved[1]
 
 
 def test_its_control_network_knows_a_scene_by_its_edges(model):

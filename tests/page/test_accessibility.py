@@ -46,7 +46,7 @@ def check(page, state: str):
         page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     assert_clean(page, state)
     if page.viewport_size["width"] > 500:  # in the dark, colours alone are others
-        page.evaluate(DARK)
+        assert page.evaluate(DARK)
         page.wait_for_function(AT_REST)
         assert_clean(page, f"{state}, dark", runOnly=["color-contrast"])
         page.evaluate(DARK)
@@ -162,8 +162,9 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
     assert {shown.getpixel((x + n, y)) for n in range(2)} == ring
 
 
-def test_every_control_shows_its_focus(server, open_page):
-    page = open_page(server)
+def test_every_control_shows_its_focus_in_the_dark_too(server, open_page):
+    page = open_page(server, color_scheme="dark")
+    assert page.evaluate("document.body.classList.contains('dark')")
     page.locator("#open").focus()
     bare = []
     for _ in range(12):

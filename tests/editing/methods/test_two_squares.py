@@ -20,10 +20,10 @@ def model():
     return two_squares.load()
 
 
-def right(model, swap, scenes=SCENES, **given):
+def right(model, swap, **given):
     """Share of the squares of all scenes that got their colour; and what changed outside them."""
     found, outside = [], []
-    for number in range(scenes):
+    for number in range(SCENES):
         fresh = np.random.default_rng(1000 + number)
         colours = fresh.permutation([*COLOURS])
         was, wanted = colours[:2], colours[1::-1] if swap else colours[2:4]
@@ -60,4 +60,4 @@ def test_every_square_gets_the_colour_that_its_region_asks_for(model, swap):
 
 
 def test_words_alone_do_not_say_which_square_is_meant(model):
-    assert right(model, False, 12, cross_strength=0.0)[0] < 0.6
+    assert right(model, False, cross_strength=0.0)[0] < 0.6
