@@ -17,7 +17,7 @@ run: $(VENV)/.installed
 	$(BIN)/python app.py
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m editing run assets/examples/01_two_animals -o out/demo
@@ -27,7 +27,7 @@ newest: RESOLUTION := highest
 oldest newest: $(VENV)/.installed
 	$(BIN)/uv venv --quiet --seed --allow-existing --python $(PYTHON) build/$@
 	$(BIN)/uv pip install --python build/$@/bin/python --resolution $(RESOLUTION) -r pyproject.toml --extra mcp --group dev
-	build/$@/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser"
+	build/$@/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m "not browser"
 
 lock: $(VENV)/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock requirements.txt
