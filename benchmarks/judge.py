@@ -32,7 +32,7 @@ _RIGHT, _DOWN, _SCALES = (-0.06, -0.03, 0.0, 0.03, 0.06), (-0.03, 0.0, 0.03), (0
 Pose = tuple[float, float, float, int]
 """Shares of the side to the right and down, a factor, and -1 if mirrored."""
 _POSES: tuple[Pose, ...] = tuple(product(_RIGHT, _DOWN, _SCALES, (1, -1)))
-_STILL: Pose = (0.0, 0.0, 1.0, 1)
+STILL: Pose = (0.0, 0.0, 1.0, 1)
 
 
 def nearest(frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, ...] = JUDGED) -> list[str]:
@@ -75,7 +75,7 @@ def _distances(
     frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...]
 ) -> Iterator[tuple[float, Pose]]:
     seen, inside = _blurred(_scaled(frames[list(at)], _GRID)), _scaled(place[list(at)], _GRID) > 0.5
-    for pose in _POSES if actor is not None else (_STILL,):
+    for pose in _POSES if actor is not None else (STILL,):
         picture = _blurred(posed(scene, actor, frames.shape[1], pose, at, _GRID))
         yield float(np.square(picture - seen)[inside].mean()), pose
 

@@ -1,11 +1,12 @@
 """Does each region become like its own picture? `python -m benchmarks.pictures --scenes 20`.
 
 Both actors of a drawn scene become another kind, in a colour that no word names. Rows: words alone; the
-nearest colour word before each kind; the words and a picture of each actor in another pose, place and scene;
-the pictures exchanged. An error is the distance in CIELAB between the median colours of the edit and of the
-true edit, over the places that an actor's colour paints; "own" is the share of regions nearer to their own
-picture's colour than to the other's, "right" that of `edit_quality`. Then one kind in three shots, by words
-alone and by a picture that is cut from the first shot's result: the mean distance between shots.
+nearest colour word before each kind; the words and a picture of each actor, cut out of another scene; the
+pictures exchanged. An error is the distance in CIELAB between the median colours of the edit and of the
+true edit, over the places that an actor's colour paints in the kind and pose that the judge finds; "own" is
+the share of regions nearer to their own picture's colour than to the other's, "right" that of `edit_quality`.
+Then one kind in three shots, by words alone and by a picture of it, cut out of the first shot's result: the
+mean distance between shots.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.judge import JUDGED, nearest
+from benchmarks.judge import JUDGED, STILL, Pose, best_pose, nearest, posed
 from benchmarks.tasks import TASKS, Target, Task, task, true_masks, wish, with_margin
 from regrain.editing import EditRequest, Finished, edit, load_backbone
 from regrain.editing.cli.commands import parse_settings
+from regrain.editing.media.images import shown
 from regrain.editing.models.backbone import Backbone
 from storybook import COLORS, KINDS, Scene, replace, sample_scene
 from storybook.train_pictures import paint, portrait
-from storybook.world import render_frames
+from storybook.world import cast_of, render_frames, surface_ids
 
 ADAPTER = "storybook/pictures"
 _SHOTS = 3
@@ -42,15 +44,11 @@ def dressed(scene: Scene, look: Look) -> Scene:
     return dataclasses.replace(scene, actors=tuple(actors))
 
 
-def painted(scene: Scene, actor: int, size: int) -> np.ndarray:
+def painted(scene: Scene, actor: int, size: int, pose: Pose = STILL) -> np.ndarray:
     """bool [judged frames, size, size]: where the colour of an actor shows."""
-    red, blue = (
-        render_frames(
-            replace(dressed(scene, (None,) * len(scene.actors)), actor=actor, color=c), size, JUDGED
-        )
-        for c in ("red", "blue")
-    )
-    return np.abs(np.asarray(red, np.float32) - np.asarray(blue, np.float32)).sum(-1) > 60
+    bare = dressed(scene, (None,) * len(scene.actors))
+    red, blue = (posed(replace(bare, actor=actor, color=c), actor, size, pose) for c in ("red", "blue"))
+    return np.abs(red - blue).sum(-1) > 60
 
 
 def shade(frames: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -83,7 +81,7 @@ def rows_of(
     look: Look = tuple(paint(rng) for _ in truth.actors)
     files = [folder / f"{seed}_{number}.png" for number in range(len(look))]
     for file, actor in zip(files, dressed(truth, look).actors, strict=True):
-        Image.fromarray(portrait(actor, rng)).save(file)
+        Image.fromarray(portrait(actor, rng, cut=True)).save(file)
     words = tuple(_nearest_word(truth, number, look, size) for number in range(len(look)))
     regions = zip(made.request.regions, dressed(truth, words).actors, strict=True)
     named = tuple(dataclasses.replace(region, prompt=actor.phrase) for region, actor in regions)
@@ -112,12 +110,12 @@ def judged(made: Task, frames: np.ndarray, asked: Look, look: Look) -> list[dict
     targets = [_dressed_target(target, asked) for target in made.targets]
     found = nearest(frames, dataclasses.replace(made, targets=tuple(targets)))
     for number, target in enumerate(targets):
-        places = painted(made.truth, number, size)
+        shows = target.candidates[found[number]]  # in the asked colours
+        pose = best_pose(frames, shows, target.place, number)
+        places = painted(shows, number, size, pose)
         got = shade(frames[list(JUDGED)], places)
-        far = [
-            float(np.linalg.norm(got - shade(render_frames(dressed(made.truth, c), size, JUDGED), places)))
-            for c in (look, look[::-1])
-        ]
+        true = (posed(dressed(shows, c), number, size, pose) for c in (look, look[::-1]))
+        far = [float(np.linalg.norm(got - shade(one, places))) for one in true]
         seen.append({"error": far[0], "own": far[0] < far[1], "right": found[number] == target.asked})
     return seen
 
@@ -142,10 +140,11 @@ def shots(seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path)
         }
         for row, one in seen.items():
             frames, *_ = edited(dataclasses.replace(one, seed=number), backbone, args.settings)
-            shades[row].append(shade(frames[list(JUDGED)], painted(truth, 0, args.size)))
+            pose = best_pose(frames, truth, np.asarray(request.edited_mask), 0)
+            shades[row].append(shade(frames[list(JUDGED)], painted(truth, 0, args.size, pose)))
             if not number:
-                mask = np.asarray(request.edited_mask)[4]
-                Image.fromarray(np.dstack([frames[4], 255 * mask.astype(np.uint8)])).save(file)
+                there = surface_ids(truth, cast_of(truth), args.size, 4) > 0
+                Image.fromarray(np.dstack([frames[4], 255 * there.astype(np.uint8)])).save(file)
     return {
         row: float(np.mean([np.linalg.norm(a - b) for a, b in combinations(all_shades, 2)]))
         for row, all_shades in shades.items()
@@ -180,8 +179,8 @@ def main() -> None:
                 column.append(frames[4])
             drawn = render_frames(dressed(made.truth, look), args.size, (4,))[0]
             files = sorted(folder.glob(f"{seed}_?.png"))
-            shown = [np.asarray(Image.open(file).resize((args.size, args.size))) for file in files]
-            sheet.append(np.concatenate([*column, drawn, *shown], 1))
+            seen = [shown(file, args.size, "picture") for file in files]
+            sheet.append(np.concatenate([*column, drawn, *seen], 1))
         for row, regions in table.items():
             table[row] = {key: float(np.mean([one[key] for one in regions])) for key in regions[0]}
             print(f"{row:12s}" + "".join(f"{key:>10s} {value:6.2f}" for key, value in table[row].items()))

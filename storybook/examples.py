@@ -128,7 +128,7 @@ def pictured(ask: Ask, *looks: tuple[str, str]) -> Ask:
         for region, who, (kind, color) in zip(request.regions, scene.actors, looks, strict=True):
             shown = dataclasses.replace(who, kind=kind, color=color, accessory=None)
             file = clip.parent / f"{kind}.png"
-            Image.fromarray(portrait(shown, rng, SIZE)).save(file)
+            Image.fromarray(portrait(shown, rng, SIZE, cut=True)).save(file)
             seen.append(dataclasses.replace(region, picture=str(file)))
         return dataclasses.replace(request, regions=tuple(seen), picture_adapter="storybook/pictures")
 

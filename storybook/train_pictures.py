@@ -133,8 +133,11 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
     }
 
 
-def portrait(actor: Actor, rng: np.random.Generator, side: int = DRAWN) -> np.ndarray:
-    """The same actor in another pose, place and scene, half of the time on plain grey: `side` pixels."""
+def portrait(actor: Actor, rng: np.random.Generator, side: int = DRAWN, cut: bool = False) -> np.ndarray:
+    """The same actor in another pose, place and scene, half of the time on plain grey: `side` pixels.
+
+    If it is `cut` out, there is a fourth channel, in which all else is transparent.
+    """
     other: Scene = sample_scene(int(rng.integers(10**8)), actors=1)
     stand = dataclasses.replace(
         other.actors[0], kind=actor.kind, color=actor.color, accessory=actor.accessory
@@ -142,8 +145,12 @@ def portrait(actor: Actor, rng: np.random.Generator, side: int = DRAWN) -> np.nd
     other = dataclasses.replace(other, actors=(stand,), style="storybook")
     frame, figures = int(rng.integers(other.frames)), cast_of(other)
     picture = render_frames(other, SIZE, (frame,))[0]
-    if rng.random() < _PLAIN:
-        picture = np.where((surface_ids(other, figures, SIZE, frame) > 0)[..., None], picture, np.uint8(GREY))
+    drawn = (surface_ids(other, figures, SIZE, frame) > 0)[..., None]
+    plain = rng.random() < _PLAIN
+    if cut:
+        picture = np.dstack([picture, 255 * drawn.astype(np.uint8)])
+    elif plain:
+        picture = np.where(drawn, picture, np.uint8(GREY))
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 from regrain.editing.boundary import boundary, check_regular
@@ -114,6 +114,27 @@ def shown(
     square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
     square.alpha_composite(seen, tuple((max(seen.size) - length) // 2 for length in seen.size))
     return np.asarray(square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+
+
+def thing(
+    path: Path, side: int, field: str
+) -> tuple[UInt8[np.ndarray, "side side 3"], Float32[np.ndarray, "side side"]]:
+    """What a picture shows, without what is transparent around it, as a square; and how opaque that is.
+
+    Transparent places have the mean of the others. Of a picture without any opaque one all is shown.
+
+    Raises:
+        RequestError: It cannot be read; see `read_picture`.
+    """
+    seen = Image.fromarray(read_picture(path, field))
+    box = seen.getchannel("A").getbbox()
+    if box is None:
+        seen.putalpha(255)
+    square = np.asarray(seen.crop(box).resize((side, side), Image.Resampling.BICUBIC), np.float32)
+    opaque = square[..., 3] / 255
+    mean = np.average(square[..., :3].reshape(-1, 3), axis=0, weights=opaque.ravel())
+    mixed = square[..., :3] * opaque[..., None] + mean * (1 - opaque[..., None])
+    return mixed.round().astype(np.uint8), opaque
 
 
 def _in_8_bits(image: Image.Image, file: Path, field: str, kind: type[EditingError]) -> Image.Image:

@@ -82,6 +82,11 @@ class MethodParams(BaseModel):
         "Blocks that see pictures",
         "Where pictures act: in all blocks or, of SDXL, in those of style or of layout alone.",
     )
+    picture_colors: Share = parameter(
+        0.0,
+        "Colours of pictures",
+        "How far each step takes a region to the colours of its picture, beyond what the adapter does.",
+    )
 
 
 class WindowedParams(MethodParams):

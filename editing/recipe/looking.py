@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Cover = Callable[[int, tuple[int, int]], Float[Tensor, "frames tokens"]]
 """(label, size of a grid) -> how much of each token its region covers, 0..1."""
+# Of the longer side, each way: places so near go to a palette alike, so that what is drawn there stays.
+_AROUND = 0.15
 Recipe = Callable[..., Generator[Event, None, WindowResult]]
 
 
@@ -47,6 +49,20 @@ def covered(request: EditRequest) -> Cover:
         return area.flatten(1) if label else torch.ones_like(area).flatten(1)
 
     return cache(cover)
+
+
+def toward(
+    x: Float[Tensor, "frames c h w"],
+    palette: Float[Tensor, "places c"],
+    cover: Float[Tensor, "frames 1 h w"],
+) -> Float[Tensor, "frames c h w"]:
+    """From each place to the nearest one of a palette; the mean of the covered ones around it."""
+    places = x.movedim(1, -1)
+    nearest = torch.stack([palette[torch.cdist(frame.flatten(0, 1), palette).argmin(1)] for frame in places])
+    ways = cover * (nearest.view_as(places).movedim(-1, 1) - x)
+    reach = round(_AROUND * max(x.shape[2:]))
+    ways, known = (F.avg_pool2d(each, 2 * reach + 1, 1, reach) for each in (ways, cover))
+    return ways / known.clamp(min=1e-3)
 
 
 def run_looking(
@@ -103,15 +119,42 @@ class Looking(View):
     ) -> tuple[Tensor, Tensor]:
         """Predict (x0, eps); the edits look at the pictures."""
         halves = [branch.partition("/")[0] for branch in text.branches]
-        if {"uncond", "cond"} & set(halves):
-            if "cond" in halves:
-                self._heat.begin(step)
-            change = replace(change, attend=self._attend(change.attend or plain, halves, step))
-        return self._backbone.predict(x, step, text, change, recompute=recompute)
+        if not {"uncond", "cond"} & set(halves):
+            return self._backbone.predict(x, step, text, change, recompute=recompute)
+        if "cond" in halves:
+            self._heat.begin(step)
+        change = replace(change, attend=self._attend(change.attend or plain, halves, step))
+        x0, eps = self._backbone.predict(x, step, text, change, recompute=recompute)
+        if not self._params.picture_colors or not self._acts(step):
+            return x0, eps
+        colored = self._colored(x0, halves)
+        return colored, torch.where(colored == x0, eps, (x - step.signal * colored) / step.noise)
+
+    def _acts(self, step: Step) -> bool:
+        params = self._params
+        return step.within(params.picture_until, begun=True) and not step.within(params.picture_from)
+
+    def _colored(self, x0: Tensor, halves: Sequence[str]) -> Tensor:
+        """The expected latents of both halves, taken some of the way to their pictures' colours.
+
+        Each place goes to the place of its picture that is nearest to it, by where the places around it go.
+        This is what universal guidance (Bansal et al. 2023, arXiv:2302.07121) does for a distance whose
+        gradient is known, so nothing is differentiated.
+        """
+        rows, out = len(x0) // len(halves), x0.clone()
+        for number, picture in enumerate(self._pictures.seen):
+            palette = self._pictures.palette(number, self._backbone).to(x0)
+            size = (x0.shape[2], x0.shape[3])
+            cover = self._cover(picture.asked.label, size).to(x0).view(rows, 1, *size)
+            share = self._params.picture_colors * min(1.0, picture.scale) * cover
+            for at, half in enumerate(halves):
+                if half in ("uncond", "cond"):
+                    part = slice(at * rows, (at + 1) * rows)
+                    out[part] += share * toward(x0[part], palette, cover)
+        return out
 
     def _attend(self, attend: AttentionFn, halves: Sequence[str], step: Step) -> AttentionFn:
-        params = self._params
-        acts = step.within(params.picture_until, begun=True) and not step.within(params.picture_from)
+        acts = self._acts(step)
 
         def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             out = attend(q, k, v, site)

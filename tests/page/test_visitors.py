@@ -15,6 +15,11 @@ pytestmark = pytest.mark.browser
 TOKEN = "sessionStorage.getItem('regrain-page')"
 GRACE = 60
 WAITING = "#queue li strong"
+# What is written into the place of the edit within half a second.
+WRITTEN = """() => new Promise((done) => { let count = 0;
+  const look = new MutationObserver((found) => (count += found.length));
+  look.observe(document.querySelector('.rg-empty'), { subtree: true, childList: true, characterData: true });
+  setTimeout(() => (look.disconnect(), done(count)), 500); })"""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +130,8 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
     with server.hold("editing", 6):
         page.click("#run")
         running(page)
+        page.wait_for_selector(".rg-empty figcaption:text-is('Preview')")
+        assert page.evaluate(WRITTEN) == 0  # or the page would be laid out sixty times a second
         for number, prompt in enumerate(("a fox", "a dog", "a cat")):
             page.fill("#rg-prompt-0", prompt)
             page.click("#run >> text='Add to queue'")

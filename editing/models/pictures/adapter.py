@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.media.images import shown
+from regrain.editing.media.images import shown, thing
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.location import PictureSpec
 from regrain.editing.models.loading.picture_file import FIELD, PictureFile
@@ -25,6 +26,7 @@ from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 
 # InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks and places.
 _BLOCKS = {"style": "up_blocks.0.attentions.1.", "layout": "down_blocks.2.attentions.1."}
+_PALETTE = 128  # pixels a side of what colours are read from
 Half = Literal["uncond", "cond"]
 
 
@@ -60,6 +62,7 @@ class Pictures:
     fingerprint: str
     warnings: Sequence[str] = ()
     _known: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _palettes: dict[int, Float[Tensor, "places c"]] = field(default_factory=dict)
 
     @property
     def key(self) -> list[object]:
@@ -76,6 +79,16 @@ class Pictures:
             self._known[at] = tuple(x.transpose(1, 2) for x in found)
         k, v = (x.to(q).expand(len(q), -1, -1, -1) for x in self._known[at])
         return attention(q, k, v)
+
+    def palette(self, number: int, backbone: Backbone) -> Float[Tensor, "places c"]:
+        """The latents of a picture, of its opaque places alone."""
+        if number not in self._palettes:
+            asked = self.seen[number].asked
+            colors, opaque = thing(asked.path, _PALETTE, asked.field)
+            latents = backbone.encode(colors[None])
+            cells = F.adaptive_avg_pool2d(torch.from_numpy(opaque)[None], latents.shape[2:]).flatten()
+            self._palettes[number] = latents[0].flatten(1).T[cells > 0.9 * cells.max()]
+        return self._palettes[number]
 
     def acting(self, blocks: str) -> frozenset[str]:
         """The layers that see pictures: all, or those of the blocks of style or of layout."""

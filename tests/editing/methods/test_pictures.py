@@ -13,14 +13,16 @@ from commands import change, command
 from conftest import loaded, write_control_net, write_small_model
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture, write_picture_adapter
+from PIL import Image
 from safetensors.torch import save_file
 from wiring import BASES, FRAMES, near, requested, softmax
 
 from regrain.editing import edit, load_project, save_project
 from regrain.editing.__main__ import main
+from regrain.editing.attention.batch import Batch
 from regrain.editing.errors import EditingError
 from regrain.editing.models.pictures.adapter import load_pictures
-from regrain.editing.params.registry import METHODS
+from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.pipeline.estimate import counted
 from regrain.editing.recipe.events import Finished, Preview
 from regrain.editing.recipe.looking import Looking
@@ -140,12 +142,70 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
 @pytest.mark.parametrize("method", UNETS)
 def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
     usual = decoded(without(asked(method)), model)
-    for request in (asked(method, 0.0), asked(method, params={"picture_until": 0.0})):
+    colored = {"picture_colors": 1.0}
+    for request in (
+        asked(method, 0.0, params=colored),
+        asked(method, params=colored | {"picture_until": 0.0}),
+    ):
         assert np.array_equal(decoded(request, model), usual)
     shorter = decoded(asked(method, params={"picture_from": 0.5}), model)
     assert not np.array_equal(shorter, usual)
-    assert not np.array_equal(shorter, decoded(asked(method), model))
+    seeing = decoded(asked(method), model)
+    assert not np.array_equal(shorter, seeing)
+    assert not np.array_equal(decoded(asked(method, params=colored), model), seeing)
     assert np.array_equal(decoded(without(asked(method)), model), usual)  # nothing stays on the model
+
+
+def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
+    """Within the region alone, by the formula; what is noised stays the same."""
+    calls, make = [], Looking._colored
+
+    def spy(self, x0, halves):
+        calls.append((self, x0, make(self, x0, halves)))
+        return calls[-1][-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Looking, "_colored", spy)
+        decoded(asked("sdedit", 0.6, params={"picture_colors": 0.5}), model)
+    assert len(calls) > 1
+    view, x0, colored = calls[-1]
+    area = torch.from_numpy(asked("sdedit").areas[:] == 1).float()
+    cover = F.adaptive_avg_pool2d(area, x0.shape[2:])
+    file = asked("sdedit").regions[0].picture
+    palette = model.encode(np.asarray(Image.open(file).convert("RGB").resize((128, 128), 3))[None])[0]
+    near(view._pictures.palette(0, model), palette.flatten(1).T, "palette")
+    side, reach = x0.shape[2], round(0.15 * max(x0.shape[2:]))
+    assert reach
+    for row in range(len(x0)):
+        own, weight = x0[row].movedim(0, -1), cover[row % FRAMES]
+        far = (own[:, :, None] - palette.flatten(1).T).norm(dim=-1)
+        way = weight[..., None] * (palette.flatten(1).T[far.argmin(-1)] - own)
+        for y in range(side):
+            for x in range(x0.shape[3]):
+                around = slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
+                mean = way[around].sum((0, 1)) / weight[around].sum().clamp(min=1e-2)
+                wanted = own[y, x] + 0.5 * 0.6 * weight[y, x] * mean
+                near(colored[row, :, y, x], wanted, f"{row}, {y}, {x}", atol=1e-4)
+    assert (colored != x0).any(1).sum() == len(x0) // FRAMES * (cover > 0).sum()
+
+
+@pytest.mark.parametrize("sdxl", [False, True], indirect=True)
+def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
+    view, step = None, model.schedule.sampling(4)[1]
+    request = asked("sdedit", params={"picture_colors": 0.5, "picture_from": 0.0})
+    pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
+    params, _ = resolve_params("sdedit", request.params, {})
+    view = Looking(model, pictures, request, params)
+    plainly = Looking(model, pictures, request, params.model_copy(update={"picture_colors": 0.0}))
+    text = model.embed(["", "a fox"], ["negative_prompt", "prompt"])
+    rows = Batch(FRAMES, ("uncond", "cond"))
+    x = torch.randn(2 * FRAMES, *model.encode(request.clip.read(0, 1)).shape[1:])
+    both = rows.texts(dict(zip(rows.branches, text, strict=True)))
+    (x0, eps), (own_x0, own_eps) = (each.predict(x, step, both) for each in (view, plainly))
+    moved = x0 != own_x0
+    assert moved.any()
+    assert torch.equal(eps != own_eps, moved)
+    near(step.signal * x0 + step.noise * eps, x, "what is noised")
 
 
 def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):

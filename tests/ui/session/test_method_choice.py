@@ -210,7 +210,14 @@ def two_methods():
 
 def test_key_frames_and_cuts_are_texts_that_all_methods_share(tmp_path):
     _, both = two_methods()
-    assert [*both.shared] == ["keyframes", "cuts", "picture_from", "picture_until", "picture_blocks"]
+    assert [*both.shared] == [
+        "keyframes",
+        "cuts",
+        "picture_from",
+        "picture_until",
+        "picture_blocks",
+        "picture_colors",
+    ]
     for name, hint, value in (("keyframes", "0, 8, 15", "all"), ("cuts", "24, 60", "auto")):
         field = both.shared[name]
         assert isinstance(field, gr.Textbox)

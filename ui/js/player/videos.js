@@ -32,8 +32,10 @@ export const makeEmptyPane = () => {
 const showPreview = (box, frame) => {
   const live = hub.live,
     picture = box.querySelector("img");
-  picture.hidden = !live;
-  box.lastChild.textContent = live ? "Preview" : "";
+  if (picture.hidden !== !live) {
+    picture.hidden = !live;
+    box.lastChild.textContent = live ? "Preview" : "";
+  }
   if (!live) return;
   const source = live.frames[nearest(live.indices, frame)];
   if (picture.src !== source) picture.src = source;
@@ -88,7 +90,7 @@ export const arrange = (player) => {
   setPlaying(player, runs);
 };
 
-// Once per picture of the screen: the others follow the first video, the slider its frame.
+// Four times a frame: the others follow the first video, the slider its frame.
 const keepInStep = (player) => {
   const { frames, fps } = player.value;
   const [lead, ...others] = inView(player).map(({ node }) => node);
@@ -114,6 +116,6 @@ export const keepUp = (player) => {
   const resting = inView(player)[0].node.paused;
   player.due = setTimeout(
     () => (player.drawn = requestAnimationFrame(() => keepUp(player))),
-    resting ? RESTING : 0,
+    resting ? RESTING : 250 / player.value.fps,
   );
 };
