@@ -5,8 +5,8 @@ nearest colour word before each kind; the words and a picture of each actor, cut
 pictures exchanged. An error is the distance in CIELAB between the median colours of the edit and of the
 true edit, over the places that an actor's colour paints in the kind and pose that the judge finds; "own" is
 the share of regions nearer to their own picture's colour than to the other's, "right" that of `edit_quality`.
-Then one kind in three shots, by words alone and by a picture of it, cut out of the first shot's result: the
-mean distance between shots.
+Then one figure in three shots, the first by its picture, the others by words alone or by a picture of it, cut
+out of the first shot's result: the mean distance between shots.
 """
 
 from __future__ import annotations
@@ -126,25 +126,27 @@ def _dressed_target(target: Target, look: Look) -> Target:
 
 
 def shots(seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path) -> dict[str, float]:
-    """Mean distance between the shots of one kind, by words and by a picture of the first result."""
-    kind, shades = str(np.random.default_rng([seed, 78]).choice(KINDS)), {"words": [], "picture": []}
-    file = folder / f"{seed}_shot.png"
+    """Mean distance between the shots of one figure: by words, and by a picture of the first result."""
+    rng, file = np.random.default_rng([seed, 78]), folder / f"{seed}_shot.png"
+    kind, color, shades = str(rng.choice(KINDS)), paint(rng), {"words": [], "picture": []}
     for number in range(_SHOTS):
         scene = sample_scene(seed + 1000 * (number + 1), actors=1, plain=True)
-        truth = replace(scene, actor=0, kind=kind, color=None)
+        truth = dressed(replace(scene, actor=0, kind=kind), (color,))
         asked = task(scene, truth, args.size, [wish(scene, args.size, 0, f"a {kind}")], [], true_masks(0))
         request = with_margin(asked, None).request
-        seen = {
-            "words": request,
-            "picture": with_pictures(request, [file], args.scale) if number else request,
-        }
-        for row, one in seen.items():
+        if not number:
+            Image.fromarray(portrait(truth.actors[0], rng, cut=True)).save(file)
+        ways = {"words": request} if number else {}
+        for row, one in (ways | {"picture": with_pictures(request, [file], args.scale)}).items():
             frames, *_ = edited(dataclasses.replace(one, seed=number), backbone, args.settings)
-            pose = best_pose(frames, truth, np.asarray(request.edited_mask), 0)
-            shades[row].append(shade(frames[list(JUDGED)], painted(truth, 0, args.size, pose)))
-            if not number:
-                there = surface_ids(truth, cast_of(truth), args.size, 4) > 0
-                Image.fromarray(np.dstack([frames[4], 255 * there.astype(np.uint8)])).save(file)
+            look = dressed(truth, (color if row == "picture" else None,))
+            pose = best_pose(frames, look, np.asarray(request.edited_mask), 0)
+            found = shade(frames[list(JUDGED)], painted(truth, 0, args.size, pose))
+            for each in [row] if number else shades:
+                shades[each].append(found)
+        if not number:  # what is seen from now on
+            there = surface_ids(truth, cast_of(truth), args.size, 4) > 0
+            Image.fromarray(np.dstack([frames[4], 255 * there.astype(np.uint8)])).save(file)
     return {
         row: float(np.mean([np.linalg.norm(a - b) for a, b in combinations(all_shades, 2)]))
         for row, all_shades in shades.items()

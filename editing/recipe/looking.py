@@ -37,6 +37,7 @@ Cover = Callable[[int, tuple[int, int]], Float[Tensor, "frames tokens"]]
 """(label, size of a grid) -> how much of each token its region covers, 0..1."""
 # Of the longer side, each way: places so near go to a palette alike, so that what is drawn there stays.
 _AROUND = 0.15
+_AT_ONCE = 8  # frames
 Recipe = Callable[..., Generator[Event, None, WindowResult]]
 
 
@@ -58,7 +59,10 @@ def toward(
 ) -> Float[Tensor, "frames c h w"]:
     """From each place to the nearest one of a palette; the mean of the covered ones around it."""
     places = x.movedim(1, -1)
-    nearest = torch.stack([palette[torch.cdist(frame.flatten(0, 1), palette).argmin(1)] for frame in places])
+    lengths = palette.square().sum(1)
+    # The nearest has the least |p - x|^2, of which |x|^2 decides nothing; few frames at once, for memory.
+    far = (torch.addmm(lengths, some.flatten(0, 2), palette.T, alpha=-2) for some in places.split(_AT_ONCE))
+    nearest = torch.cat([palette[each.argmin(1)] for each in far])
     ways = cover * (nearest.view_as(places).movedim(-1, 1) - x)
     reach = round(_AROUND * max(x.shape[2:]))
     ways, known = (F.avg_pool2d(each, 2 * reach + 1, 1, reach) for each in (ways, cover))
