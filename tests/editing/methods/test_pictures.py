@@ -166,7 +166,7 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Looking, "_colored", spy)
-        decoded(asked("sdedit", 0.6, params={"picture_colors": 0.5}), model)
+        decoded(asked("sdedit", 0.6, params={"picture_colors": 0.4}), model)
     assert len(calls) > 1
     view, x0, colored = calls[-1]
     area = torch.from_numpy(asked("sdedit").areas[:] == 1).float()
@@ -184,7 +184,7 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
             for x in range(x0.shape[3]):
                 around = slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
                 mean = way[around].sum((0, 1)) / weight[around].sum().clamp(min=1e-2)
-                wanted = own[y, x] + 0.5 * 0.6 * weight[y, x] * mean
+                wanted = own[y, x] + 0.4 * 0.6 * weight[y, x] * mean
                 near(colored[row, :, y, x], wanted, f"{row}, {y}, {x}", atol=1e-4)
     assert (colored != x0).any(1).sum() == len(x0) // FRAMES * (cover > 0).sum()
 
