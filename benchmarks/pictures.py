@@ -62,8 +62,11 @@ def edited(request: EditRequest, backbone: Backbone, settings: list[str]) -> tup
     params = {"preview_every": 0} | parse_settings(settings)
     began = time.perf_counter()
     *_, last = edit(dataclasses.replace(request, params=params), backbone)
+    seconds = time.perf_counter() - began
     assert isinstance(last, Finished)
-    return np.asarray(last.result.frames), last.report["metrics"], time.perf_counter() - began
+    metrics = last.report["metrics"]
+    assert isinstance(metrics, dict)
+    return np.asarray(last.result.frames), metrics, seconds
 
 
 def with_pictures(request: EditRequest, files: list[Path], scale: float | None = None) -> EditRequest:
@@ -144,9 +147,9 @@ def shots(seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path)
             found = shade(frames[list(JUDGED)], painted(truth, 0, args.size, pose))
             for each in [row] if number else shades:
                 shades[each].append(found)
-        if not number:  # what is seen from now on
-            there = surface_ids(truth, cast_of(truth), args.size, 4) > 0
-            Image.fromarray(np.dstack([frames[4], 255 * there.astype(np.uint8)])).save(file)
+            if not number:  # what is seen from now on
+                there = surface_ids(truth, cast_of(truth), args.size, 4) > 0
+                Image.fromarray(np.dstack([frames[4], 255 * there.astype(np.uint8)])).save(file)
     return {
         row: float(np.mean([np.linalg.norm(a - b) for a, b in combinations(all_shades, 2)]))
         for row, all_shades in shades.items()
