@@ -132,7 +132,7 @@ def thing(
         seen.putalpha(255)
     square = np.asarray(seen.crop(box).resize((side, side), Image.Resampling.BICUBIC), np.float32)
     opaque = square[..., 3] / 255
-    mean = np.average(square[..., :3].reshape(-1, 3), axis=0, weights=opaque.ravel())
+    mean = np.average(square[..., :3].reshape(-1, 3), axis=0, weights=opaque.ravel() + 1e-6)
     mixed = square[..., :3] * opaque[..., None] + mean * (1 - opaque[..., None])
     return mixed.round().astype(np.uint8), opaque
 

@@ -36,7 +36,7 @@ class SeenPicture:
 
     Attributes:
         asked: What named it. scale: The scale that it has.
-        fingerprint: Of the picture as the model sees it.
+        fingerprint: Of its file: colours are read from more of it than the model sees.
         tokens: Its tokens, and those of no picture.
     """
 
@@ -87,7 +87,7 @@ class Pictures:
             colors, opaque = thing(asked.path, _PALETTE, asked.field)
             latents = backbone.encode(colors[None])
             cells = F.adaptive_avg_pool2d(torch.from_numpy(opaque)[None], latents.shape[2:]).flatten()
-            self._palettes[number] = latents[0].flatten(1).T[cells > 0.9 * cells.max()]
+            self._palettes[number] = latents[0].flatten(1).T[cells >= 0.9 * cells.max()]
         return self._palettes[number]
 
     def acting(self, blocks: str) -> frozenset[str]:
@@ -170,6 +170,6 @@ def _read(
         scale = file.scale if one.scale is None else one.scale
         if scale:
             picture = shown(one.path, encoder.side, one.field, note)
-            fingerprint = hashlib.sha256(picture.tobytes()).hexdigest()
+            fingerprint = hashlib.sha256(one.path.read_bytes()).hexdigest()
             found.append(SeenPicture(one, scale, fingerprint, encoder.tokens(picture)))
     return found

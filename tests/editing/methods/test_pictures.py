@@ -191,7 +191,7 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
 
 @pytest.mark.parametrize("sdxl", [False, True], indirect=True)
 def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
-    view, step = None, model.schedule.sampling(4)[1]
+    step = model.schedule.sampling(4)[1]
     request = asked("sdedit", params={"picture_colors": 0.5, "picture_from": 0.0})
     pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
     params, _ = resolve_params("sdedit", request.params, {})
@@ -206,6 +206,25 @@ def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     assert moved.any()
     assert torch.equal(eps != own_eps, moved)
     near(step.signal * x0 + step.noise * eps, x, "what is noised")
+
+
+def test_colors_are_those_of_what_is_opaque(model, asked, tmp_path):
+    """However much else the picture holds, and also if next to nothing is."""
+    half = np.full((60, 60, 4), (200, 40, 40, 255), np.uint8)
+    half[:, 30:] = 0, 255, 0, 0
+    faint = np.zeros((900, 900, 4), np.uint8)
+    faint[0, 0] = faint[-1, -1] = 1
+    (usual,), found = asked("sdedit").pictures, {}
+    for name, pixels in {"whole": half[:, :30], "half": half, "faint": faint, "nothing": faint * 0}.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        spec = usual._replace(path=tmp_path / f"{name}.png")
+        found[name] = load_pictures(asked("sdedit").picture_adapter, [spec], model)
+    near(*(found[name].palette(0, model) for name in ("half", "whole")), "palette")
+    for name in ("faint", "nothing"):
+        assert found[name].palette(0, model).isfinite().all()
+        assert len(found[name].palette(0, model))
+    # The model sees grey in both, so windows kept for one would be taken for the other's.
+    assert found["faint"].seen[0].fingerprint != found["nothing"].seen[0].fingerprint
 
 
 def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):

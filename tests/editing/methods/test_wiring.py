@@ -200,12 +200,8 @@ ROWS: dict[str, dict[str, Row]] = {
     },
 }
 LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in test_assembly.py
-LATER |= {
-    "picture_from",
-    "picture_until",
-    "picture_blocks",
-    "picture_colors",
-}  # held in methods/test_pictures.py
+# Held in methods/test_pictures.py.
+LATER |= {"picture_from", "picture_until", "picture_blocks", "picture_colors"}
 # Tested by hand below, being refused before any work, or of one value.
 ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}, "flow_regions": {"span"}}
 # What names places or words of a model is tried on both families of UNets, the rest on one.

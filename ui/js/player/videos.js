@@ -90,7 +90,7 @@ export const arrange = (player) => {
   setPlaying(player, runs);
 };
 
-// Four times a frame: the others follow the first video, the slider its frame.
+// Four times a frame or more: the others follow the first video, the slider its frame.
 const keepInStep = (player) => {
   const { frames, fps } = player.value;
   const [lead, ...others] = inView(player).map(({ node }) => node);
@@ -116,6 +116,6 @@ export const keepUp = (player) => {
   const resting = inView(player)[0].node.paused;
   player.due = setTimeout(
     () => (player.drawn = requestAnimationFrame(() => keepUp(player))),
-    resting ? RESTING : 250 / player.value.fps,
+    resting ? RESTING : Math.min(RESTING, 250 / player.value.fps),
   );
 };
