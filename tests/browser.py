@@ -69,7 +69,9 @@ class Server:
     def hold(self, place: str, at: int):
         """Keep the made-up editor at a step of "inverting" or "editing", or the tracker before a frame."""
         file = self.folder / f"hold_{place}"
-        file.write_text(str(at))
+        told = self.folder / "hold"
+        told.write_text(f"{at} {time.monotonic_ns()}")  # each is another, see `held`
+        told.replace(file)
         try:
             yield
         finally:

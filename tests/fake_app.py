@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -59,13 +60,22 @@ def write_examples(folder: Path) -> Path:
     return folder
 
 
-def held(place: str, at: int) -> bool:
-    """Whether a test holds this place, from some step on; see `Server.hold`."""
+def held(place: str, at: int, pause: float = 0.02) -> Iterator[None]:
+    """Goes on while one and the same `Server.hold` keeps this place, from some step on; pauses in seconds.
+
+    What is let go and kept again before it looks moves on: a tracker that was stopped does not wait for ever.
+    """
     file = Path(os.environ["REGRAIN_TEST_LOG"]).with_name(f"hold_{place}")
-    try:
-        return at >= int(file.read_text())
-    except (OSError, ValueError):
-        return False
+    first = _read(file)
+    while first and _read(file) == first and at >= int(first.split()[0]):
+        time.sleep(pause)
+        yield
+
+
+def _read(file: Path) -> str:
+    with suppress(FileNotFoundError):
+        return file.read_text()
+    return ""
 
 
 def edit(request: EditRequest) -> Iterator[events.Event]:
@@ -152,8 +162,7 @@ def walk(stage, left, note, place: str, preview=None) -> Iterator[events.Event]:
         yield events.Progress(stage, step, STEPS, left(step))
         if preview and step % 3 == 0:
             yield preview(step)
-        while held(place, step):
-            time.sleep(0.25)
+        for _ in held(place, step, 0.25):
             yield events.Progress(stage, step, STEPS, left(step))
 
 
@@ -201,8 +210,7 @@ def tune(request: EditRequest, note) -> Iterator[events.Event]:
         if step == total // 2:
             yield events.Tuned(adapter(request, step), np.array(losses[:step], np.float32))
             yield events.Preview(255 - frames, tuple(range(len(frames))), {})
-        while held("tuning", step):
-            time.sleep(0.25)
+        for _ in held("tuning", step, 0.25):
             yield events.Progress("tuning", step, total, (total - step) * 0.25)
     yield events.Tuned(adapter(request, total), np.array(losses, np.float32))
 
@@ -268,8 +276,8 @@ def propagate(clip, keys, start, stop, **how) -> Iterator[tuple[int, np.ndarray,
     """Move a region's nearest key frame as the discs move; the further away, the less sure."""
     labels = {label for masks in keys.values() for label in masks}
     for frame in range(start, stop):
-        while held("tracking", frame):
-            time.sleep(0.02)
+        for _ in held("tracking", frame):
+            pass
         found, sure = np.zeros(clip.size[::-1], np.uint8), {}
         for label in sorted(labels):
             key = min((k for k in keys if label in keys[k]), key=lambda key: abs(key - frame))
@@ -281,8 +289,8 @@ def propagate(clip, keys, start, stop, **how) -> Iterator[tuple[int, np.ndarray,
 def discover(request) -> Iterator[events.Event | Clusters]:
     """The left disc, the lawn, and something that fits no word."""
     for step in range(1, 5):
-        while held("discovering", step):
-            time.sleep(0.02)
+        for _ in held("discovering", step):
+            pass
         yield events.Progress("inverting", step, 4, None)
     frames, labels = _draw(True)
     labels = np.choose(labels, [0, 1, 3, 2]).astype(np.uint8)
@@ -313,8 +321,8 @@ class FakeHub:
 
     def fetch(self, listing):
         for step in range(5):
-            while held("fetching", step):
-                time.sleep(0.02)
+            for _ in held("fetching", step):
+                pass
             yield Fetched(listing.size * step // 4, listing.size)
 
 
