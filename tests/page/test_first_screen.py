@@ -17,6 +17,9 @@ CONTROLS = """[...document.querySelectorAll('main :is(button, input, select, tex
   .filter(n => n.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true })).length"""
 LOADED = """['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind))
   .reduce((sum, { transferSize }) => sum + transferSize, 0)"""  # bytes
+COUNTING = """const next = window.requestAnimationFrame.bind(window); window.asked = 0;
+  window.requestAnimationFrame = (callback) => { window.asked += 1; return next(callback); };"""
+ASKED = """() => new Promise((done) => { window.asked = 0; setTimeout(() => done(window.asked), 1000); })"""
 KEPT_AND_DROPPED = """() => { document.querySelector('dialog[open] [value=no]').click();
   const how = { dataTransfer: window.again, bubbles: true, cancelable: true };
   document.dispatchEvent(new DragEvent('drop', how)); }"""
@@ -69,6 +72,17 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     assert "FateZero" in page.inner_text(".rg-made")
     links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.href)")
     assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [200] * 3
+
+
+def test_a_page_at_rest_asks_for_no_frames(server, open_page):
+    """Though its videos play; each would have the browser go over the whole page."""
+    page = open_page(server)
+    page.add_init_script(COUNTING)
+    page.reload()
+    page.wait_for_function("window.regrain?.restored")
+
+    wait(lambda: page.evaluate(ASKED) < 5, 30, "it rests")
+    assert not page.evaluate("document.querySelector('video.source').paused")
 
 
 def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_page):

@@ -39,7 +39,6 @@ export function mount(element, props, trigger, watch) {
   });
   follow(props, watch, (value) => {
     clearTimeout(player?.due);
-    cancelAnimationFrame(player?.drawn);
     if (!value) {
       player = null;
       element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here beside the clip."));

@@ -1,5 +1,7 @@
 // Names this tab to the server with every request, so that a reload or a lost connection finds its work again.
 // Runs before anything else of the page.
+import { stopSpinners } from "./frames.js";
+
 const KEPT = "regrain-page",
   HEADER = "x-regrain-page",
   PATIENCE = { navigate: 700, reload: 4000, back_forward: 4000 }; // milliseconds to wait for the name
@@ -49,6 +51,7 @@ const sendName = (name) => {
   };
 };
 
+stopSpinners();
 // Where the browser allows no storage, a page is known by its connection alone.
 try {
   window.regrainDraft = sessionStorage.getItem("regrain-words"); // of before the reload

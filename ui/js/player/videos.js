@@ -114,8 +114,9 @@ export const keepUp = (player) => {
   if (empty) showPreview(empty, Number(seek.value));
   keepInStep(player);
   const resting = inView(player)[0].node.paused;
+  // No animation frames: each would have the browser go over the whole page.
   player.due = setTimeout(
-    () => (player.drawn = requestAnimationFrame(() => keepUp(player))),
+    () => keepUp(player),
     resting ? RESTING : Math.min(RESTING, 250 / player.value.fps),
   );
 };
