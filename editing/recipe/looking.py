@@ -57,8 +57,12 @@ def toward(
     palette: Float[Tensor, "places c"],
     cover: Float[Tensor, "frames 1 h w"],
 ) -> Float[Tensor, "frames c h w"]:
-    """From each place to the nearest one of a palette; the mean of the covered ones around it."""
-    places = x.movedim(1, -1)
+    """From each place to the nearest one of a palette; the mean of the covered ones around it.
+
+    The means of both are taken for equal, or all of a light thing would go to the light parts of a dark one.
+    """
+    mean = (cover * x).sum((0, 2, 3)) / cover.sum().clamp(min=1e-3)
+    places = x.movedim(1, -1) + (palette.mean(0) - mean)
     lengths = palette.square().sum(1)
     # The nearest has the least |p - x|^2, of which |x|^2 decides nothing; few frames at once, for memory.
     far = (torch.addmm(lengths, some.flatten(0, 2), palette.T, alpha=-2) for some in places.split(_AT_ONCE))

@@ -4,7 +4,6 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from browser import ROOT, Server
 
 from benchmarks.app import chromium
 from benchmarks.soak import kept
@@ -34,13 +33,10 @@ async def visit(url: str, tally: Tally) -> list[int]:
 
 @pytest.mark.browser
 @pytest.mark.usefixtures("chromium_there")
-def test_what_is_another_sessions_is_noticed(tmp_path):
-    server, tally = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path), Tally()
-    try:
-        with ThreadPoolExecutor(1) as pool:  # where no other test has a loop
-            assert pool.submit(asyncio.run, visit(server.url, tally)).result() == [0, 1]
-    finally:
-        server.stop()
+def test_what_is_another_sessions_is_noticed(server):
+    tally = Tally()
+    with ThreadPoolExecutor(1) as pool:  # where no other test has a loop
+        assert pool.submit(asyncio.run, visit(server.url, tally)).result() == [0, 1]
     assert tally.foreign == ["mine-1-1 saw mine-0-1 of mine-0-1"]
     assert {what.split()[0] for what in tally.owners} >= {"mine-0-1", "point"}
     assert tally.lost == 0

@@ -176,9 +176,17 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     near(view._pictures.palette(0, model), palette.flatten(1).T, "palette")
     side, reach = x0.shape[2], round(0.15 * max(x0.shape[2:]))
     assert reach
+    # In both halves, the region's mean is taken for the palette's.
+    matched = torch.cat(
+        [
+            half
+            + (palette.mean((1, 2)) - (cover[:, None] * half).sum((0, 2, 3)) / cover.sum())[:, None, None]
+            for half in x0.split(FRAMES)
+        ]
+    )
     for row in range(len(x0)):
         own, weight = x0[row].movedim(0, -1), cover[row % FRAMES]
-        far = (own[:, :, None] - palette.flatten(1).T).norm(dim=-1)
+        far = (matched[row].movedim(0, -1)[:, :, None] - palette.flatten(1).T).norm(dim=-1)
         way = weight[..., None] * (palette.flatten(1).T[far.argmin(-1)] - own)
         for y in range(side):
             for x in range(x0.shape[3]):
