@@ -77,10 +77,13 @@ def test_outside_the_regions_the_written_file_is_the_source(demo):
 
 
 def test_the_result_that_ships_is_what_the_command_makes(demo):
-    """Nearly: another processor's last bits differ."""
-    files = (folder / "edited.mp4" for folder in (demo[0], EXAMPLES / "01_two_animals" / RESULT))
-    ours, shipped = (open_clip(file).read(0, 8).astype(float) for file in files)
-    assert np.abs(ours - shipped).mean() < 2
+    """Nearly: another processor's last bits differ, and what ships is packed more."""
+    files = (demo[0] / "edited.mp4", EXAMPLES / "01_two_animals" / RESULT / "edited.mp4")
+    clip = load_project(EXAMPLES / "01_two_animals").clip
+    source, ours, shipped = (each.read(0, 8).astype(float) for each in (clip, *map(open_clip, files)))
+    inside = load_project(EXAMPLES / "01_two_animals").edited_mask
+    changed, apart = (np.abs(one - shipped)[inside].mean() for one in (source, ours))
+    assert apart < changed / 10
 
 
 def test_both_animals_became_what_their_words_say_in_every_frame(demo):
@@ -192,7 +195,7 @@ def test_with_guidance_what_lies_outside_the_regions_is_the_round_trip_still(mod
 def test_every_example_runs_on_words_the_model_knows(example, model):
     request = load_project(EXAMPLES / example)
     assert request.model == "storybook"
-    params = {**request.params, "steps": 2, "preview_every": 0}
+    params = {**request.params, "steps": 1, "preview_every": 0}
     if request.method == "tune_a_video" and not request.adapter:
         params |= {"tune_steps": 1, "tune_preview_every": 0}
     quick = dataclasses.replace(request, params=params)
@@ -212,11 +215,7 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     after = edited_as(model, same, **trip)[0]
     before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[0]
     assert after > before + 0.2
-    quick = {"steps": 10}
-    both = (
-        dataclasses.replace(tuned, adapter=a, params=quick | p)
-        for a, p in ((tuned.adapter, {}), ("", untuned))
-    )
+    both = (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
     moved = [finished(one, model).report["metrics"]["warp_error"] for one in both]
     assert moved[0] < 0.8 * moved[1]
 
