@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Callable
@@ -50,6 +51,18 @@ class Page(gr.Blocks):
             log.info("a malformed event: %s", type(error).__name__)
             message = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
             raise Refused(message) from None
+
+    async def postprocess_data(self, block_fn: BlockFunction, predictions: Any, state: Any) -> list[Any]:
+        """As in gradio, which would make every component anew that an answer leaves as it is."""
+        if not isinstance(predictions, dict) or not predictions or not {*predictions} <= {*block_fn.outputs}:
+            return await super().postprocess_data(block_fn, predictions, state)
+        told = {block: value for block, value in predictions.items() if value != gr.skip()}
+        values, some = [*told.values()], copy.copy(block_fn)
+        some.outputs = [*told]
+        if told:  # of one component, a value alone
+            answers = await super().postprocess_data(some, values if values[1:] else values[0], state)
+            told = dict(zip(told, answers, strict=True))
+        return [told.get(block, gr.skip()) for block in block_fn.outputs]
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; a fault is logged here and said in one line."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import secrets
@@ -91,7 +90,6 @@ def _serve(tools: Tools, examples: Path, model_folder: Path) -> None:
     # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
     page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
     page._queue.sleep_when_free = PAUSE
-    _remember_signatures({type(block) for block in page.blocks.values()})
     page.launch(
         theme=theme(),
         css=STYLE,
@@ -105,13 +103,6 @@ def _serve(tools: Tools, examples: Path, model_folder: Path) -> None:
         app_kwargs={"middleware": [Middleware(PageHead)]},
         max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
     )
-
-
-def _remember_signatures(kinds: set[type]) -> None:
-    """Gradio asks for the signature of a component's class for every one that an answer changes."""
-    for kind in kinds:
-        for function in (kind.__init__, inspect.unwrap(kind.__init__)):
-            function.__signature__ = inspect.signature(function)
 
 
 def main() -> None:
