@@ -49,7 +49,7 @@ COMMANDS = {
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
     "length": "benchmarks.length --scenes 1",
     "page": "benchmarks.app",
-    "pictures": "benchmarks.pictures --scenes 20",
+    "pictures": "benchmarks.pictures --first 70000 --scenes 20",
     "promises": "benchmarks.promises",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
 }

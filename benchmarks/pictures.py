@@ -192,7 +192,8 @@ def main() -> None:
         found = [shots(seed, args, backbone, folder) for seed in range(args.first, args.first + args.shots)]
     apart = {row: float(np.mean([one[row] for one in found])) for row in (found or [{}])[0]}
     print("three shots, distance: " + ", ".join(f"{row} {value:.2f}" for row, value in apart.items()))
-    Image.fromarray(np.concatenate(sheet[:12])).save(args.out / "pictures.png")
+    if sheet:
+        Image.fromarray(np.concatenate(sheet[:12])).save(args.out / "pictures.png")
     (args.out / "pictures.json").write_text(json.dumps({"rows": table, "shots": apart}, indent=2) + "\n")
 
 

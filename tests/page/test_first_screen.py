@@ -80,7 +80,6 @@ def test_a_page_at_rest_asks_for_no_frames(server, open_page):
     page.add_init_script(COUNTING)
     page.reload()
     page.wait_for_function("window.regrain?.restored")
-
     wait(lambda: page.evaluate(ASKED) < 5, 30, "it rests")
     assert not page.evaluate("document.querySelector('video.source').paused")
 

@@ -24,7 +24,7 @@ _UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check the
 
 
 class Page(gr.Blocks):
-    """Blocks whose events never end in a trace of gradio's."""
+    """Blocks whose events never end in a trace of gradio's, and whose answers cost what they change."""
 
     def drop_session(self, session: str) -> None:
         """Free gradio's copies of all components for a session; it would keep those of 10,000 sessions."""
