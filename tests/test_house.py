@@ -1,16 +1,16 @@
 """The repository itself: what the README promises is there, and small enough."""
 
 import ast
-import os
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+import conftest
 import pytest
 import yaml
-from browser import CHROMIUM
 
 from regrain.editing.params.registry import METHODS
 
@@ -36,16 +36,21 @@ def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command()
     assert script.read_text().rstrip().endswith("make test")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM, reason="this is such a machine")
-def test_on_a_machine_without_chromium_tests_of_the_page_are_skipped_and_none_fails():
-    files = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark.browser" in path.read_text()]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "browser", *files]
-    env = os.environ | {"REGRAIN_CHROMIUM": "", "REGRAIN_REQUIRE_BROWSER": ""}
-    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
-    assert re.match(r"\d{2,} skipped(, \d+ (deselected|warnings?))* in", ran.stdout.splitlines()[-1]), (
-        ran.stdout[-2000:]
-    )
+def test_tests_that_open_a_browser_say_so(request):
+    opening = [item for item in request.session.items if "chromium_there" in item.fixturenames]
+    assert [item.nodeid for item in opening if not item.get_closest_marker("browser")] == []
+
+
+@pytest.mark.parametrize(
+    ("found", "required", "skips"), [("", "", True), ("", "1", False), (sys.executable, "", False)]
+)
+def test_without_chromium_they_are_skipped_unless_it_is_required(monkeypatch, found, required, skips):
+    monkeypatch.setattr(conftest, "CHROMIUM", found)
+    monkeypatch.setenv("REGRAIN_REQUIRE_BROWSER", required)
+    added: list[pytest.MarkDecorator] = []
+    marked = SimpleNamespace(path=ROOT, get_closest_marker="browser".__eq__, add_marker=added.append)
+    conftest.pytest_collection_modifyitems([marked])
+    assert [mark.name for mark in added] == ["skip"] * skips
 
 
 def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():

@@ -5,7 +5,7 @@ from importlib.resources import files
 from io import BytesIO
 
 import pytest
-from browser import PHONE, ROOT, Server, overflow, wait_for_result
+from browser import PHONE, overflow, wait_for_result
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -113,29 +113,6 @@ def test_axe_finds_nothing(server, open_page, look):
         page.click(".rg-figures summary")
         assert "Motion error of the source" in page.inner_text(".rg-figures")
     check(page, "a result")
-
-
-def test_axe_finds_nothing_in_pictures(open_page, tmp_path):
-    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, REGRAIN_MODELS=str(tmp_path / "m"))
-    Image.new("RGB", (60, 90), "red").save(picture := tmp_path / "toy.png")
-    pages = {look: open_page(server, **options) for look, options in LOOKS.items()}
-    for look, page in pages.items():
-        page.locator(".rg-card summary").first.click()
-        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
-        page.get_by_text("Get one").first.click()
-        page.wait_for_selector("dialog.rg-real-model[open] >> text=picture adapter for")
-        check(page, f"adapters to fetch, {look}")
-        fetch = page.get_by_role("button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15")
-        fetch.click() if look == "phone" else page.keyboard.press("Escape")
-        page.wait_for_selector("dialog.rg-real-model[open]", state="detached")
-        check(page, f"a card asks for an adapter, {look}")
-    for look, page in pages.items():
-        page.reload()
-        page.wait_for_function("window.regrain?.restored")
-        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
-        page.wait_for_selector(".rg-picture img")
-        check(page, f"a picture of a region, {look}")
-    server.stop()
 
 
 def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):

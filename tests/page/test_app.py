@@ -208,7 +208,7 @@ def sdxl_server(tmp_path_factory):
     (model / "defaults.json").write_text(json.dumps(FEW))
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
     write_picture_adapter(write_encoder(model.parent / "pictures") / "ip.safetensors", unet, "plus")
-    for name, side in (("film", 4), ("reel", 64)):  # latents of 4 pixels
+    for name, side in (("film", 4), ("reel", 32)):  # latents of 4 pixels
         film = write_wan(folder / "models" / name)
         (film / "defaults.json").write_text(json.dumps(FEW))
         config = json.loads((film / "transformer" / "config.json").read_text()) | {"sample_size": side}
@@ -288,11 +288,10 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(sdxl_server, open
 
 @pytest.mark.slow
 def test_a_clip_of_ones_own_goes_through_a_video_model(sdxl_server, open_page, tmp_path):
-    y, x = np.mgrid[:256, :320]
-    ground = (
-        np.random.default_rng(0).integers(60, 160, (16, 20, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
-    )
-    walks = [((x - 90 - 6 * t) ** 2 + (y - 128) ** 2 < 40**2)[..., None] for t in range(17)]
+    y, x = np.mgrid[:128, :160]
+    cells = np.random.default_rng(0).integers(60, 160, (16, 20, 3), dtype=np.uint8)
+    ground = cells.repeat(8, 0).repeat(8, 1)
+    walks = [((x - 45 - 3 * t) ** 2 + (y - 64) ** 2 < 20**2)[..., None] for t in range(17)]
     frames = [np.where(disc, np.uint8((220, 40, 40)), ground) for disc in walks]
     write_video(tmp_path / "own.mp4", frames, Fraction(16))
     page = open_page(sdxl_server)
@@ -300,7 +299,7 @@ def test_a_clip_of_ones_own_goes_through_a_video_model(sdxl_server, open_page, t
     editor = "window.regrain.editor"
     page.wait_for_function(f"{editor}.clip?.count == 17 && {editor}.loaded == 17 && !{editor}.labels.length")
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
-    page.mouse.click(box["x"] + 90 / 320 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.click(box["x"] + 45 / 160 * box["width"], box["y"] + 0.5 * box["height"])
     page.wait_for_function(f"{editor}.masks[0]?.[1] && !{editor}.pending.length")
     page.keyboard.press("t")
     page.wait_for_function(f"{editor}.masks[16]?.[1]")
@@ -317,4 +316,4 @@ def test_a_clip_of_ones_own_goes_through_a_video_model(sdxl_server, open_page, t
     assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
     assert "repeated" not in " ".join(found["warnings"])
     edited = saved(page, lambda: page.click("[data-file='edited.mp4']"), tmp_path)
-    assert VideoClip(edited).read(0, 17).shape == (17, 256, 320, 3)
+    assert VideoClip(edited).read(0, 17).shape == (17, 128, 160, 3)

@@ -1,11 +1,13 @@
 """Pictures of regions in a real Chromium: with an adapter and without, by every way that one comes."""
 
 import base64
+import shutil
 from pathlib import Path
 
 import pytest
 from browser import PHONE, ROOT, Server, overflow, wait
 from PIL import Image
+from test_accessibility import LOOKS, check
 
 pytestmark = pytest.mark.browser
 DESK = {"viewport": {"width": 1280, "height": 900}}
@@ -19,12 +21,20 @@ GIVEN = """(card, [kind, name, text]) => { const data = new DataTransfer();
 LACK = "No picture adapter for this model is here."
 
 
-@pytest.fixture
-def own_server(tmp_path):
-    """A page with a made-up editor, whose shelf is empty."""
-    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, REGRAIN_MODELS=str(tmp_path / "m"))
+@pytest.fixture(scope="module")
+def shelved(tmp_path_factory):
+    """A page with a made-up editor and a shelf of its own."""
+    root = tmp_path_factory.mktemp("pictures")
+    server = Server([ROOT / "tests" / "fake_app.py", root], root, REGRAIN_MODELS=str(root / "models"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own_server(shelved):
+    """The page, whose shelf is empty."""
+    shutil.rmtree(shelved.folder / "models", ignore_errors=True)
+    return shelved
 
 
 def toy(folder: Path, colour, size=(60, 90)) -> Path:
@@ -99,3 +109,24 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_pa
     assert overflow(page) <= 0
     one.get_by_title("Remove the picture").click()
     changed(one, before)
+
+
+def test_axe_finds_nothing_in_pictures(own_server, open_page, tmp_path):
+    picture = toy(tmp_path, "red")
+    pages = {look: open_page(own_server, **options) for look, options in LOOKS.items()}
+    for look, page in pages.items():
+        page.locator(".rg-card summary").first.click()
+        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
+        page.get_by_text("Get one").first.click()
+        page.wait_for_selector("dialog.rg-real-model[open] >> text=picture adapter for")
+        check(page, f"adapters to fetch, {look}")
+        fetch = page.get_by_role("button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15")
+        fetch.click() if look == "phone" else page.keyboard.press("Escape")
+        page.wait_for_selector("dialog.rg-real-model[open]", state="detached")
+        check(page, f"a card asks for an adapter, {look}")
+    for look, page in pages.items():
+        page.reload()
+        page.wait_for_function("window.regrain?.restored")
+        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
+        page.wait_for_selector(".rg-picture img")
+        check(page, f"a picture of a region, {look}")

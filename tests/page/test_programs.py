@@ -23,7 +23,6 @@ from regrain.editing.media.reading import VideoClip
 LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}  # on the discs of the made-up example
 WORDS = [{"source": "a cat", "prompt": "a fox"}, {"source": "a dog", "prompt": "a panda"}]
 CLICKED = [{**words, "clicks": [click]} for words, click in zip(WORDS, (LEFT, RIGHT), strict=True)]
-MODEL = ROOT / "assets" / "storybook"
 ENDPOINTS = ["edit_video", "edit_example", "track", "segment", "list_methods", "list_models"]
 
 
@@ -282,13 +281,11 @@ def test_a_program_that_leaves_ends_its_run(server, clip):
     assert server.steps()[-2:] == ["editing 5", "closed"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not (MODEL / "unet").is_dir(), reason="the built-in model is not here")
-def test_the_readme_s_program_runs(real_server, monkeypatch, capsys):
+def test_the_readme_s_program_runs(server, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     program = next(text for text in blocks if "gradio_client" in text)
-    exec(program.replace("http://127.0.0.1:7860", real_server.url), {})
+    exec(program.replace("http://127.0.0.1:7860", server.url), {})
     printed = capsys.readouterr().out
     assert ".mp4" in printed
     assert "a fox and a panda walk on the grass" in printed

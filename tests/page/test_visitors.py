@@ -32,14 +32,6 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def own_server(tmp_path):
-    """A page that may be killed."""
-    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def network(server):
     """What lies between a browser and the page."""
     proxy = Proxy(server.url)
@@ -219,8 +211,8 @@ def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page, tmp_pa
     assert again.input_value("#rg-source") == "a cat"
 
 
-def test_a_killed_server_leaves_nothing_and_its_visitors_are_told(own_server, open_page):
-    server, clip = own_server, own_server.folder / "examples" / "01_two_discs" / "clip.mkv"
+def test_a_killed_server_leaves_nothing_and_its_visitors_are_told(server, open_page):
+    clip = server.folder / "examples" / "01_two_discs" / "clip.mkv"
     page = open_page(server)
     page.set_input_files("#upload", shutil.copy(clip, server.folder / "mine.mkv"))
     (left,) = server.temporary.glob("regrain-*")
