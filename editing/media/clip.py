@@ -88,8 +88,7 @@ class ArrayClip:
         frames: RGB, as an array or read by window.
         fps: Frames per second.
         name: Name shown to users.
-        comment: See `Clip`.
-        times: See `Clip`.
+        comment, times: See `Clip`.
         duration: See `Clip`; None lets the last frame last 1 / fps seconds.
 
     Raises:
@@ -108,17 +107,16 @@ class ArrayClip:
         duration: Fraction | None = None,
     ) -> None:
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
-            raise ClipError(
-                "clip",
-                f"Expected uint8 [frames, height, width, 3], got {frames.dtype} of shape {frames.shape}.",
-            )
-        check_size((frames.shape[2], frames.shape[1]))
-        self._frames = frames
-        self.name, self.fps, self.size = name, Fraction(fps), (frames.shape[2], frames.shape[1])
+            given = f"{frames.dtype} of shape {frames.shape}"
+            raise ClipError("clip", f"Expected uint8 [frames, height, width, 3], got {given}.")
+        self._frames, self.name, self.fps, self.comment = frames, name, Fraction(fps), comment
+        self.size = frames.shape[2], frames.shape[1]
+        check_size(self.size)
+        if times is not None and (len(times) != len(frames) or times[0] != 0 or list(times) != sorted(times)):
+            raise ClipError("clip.times", f"Expected {len(frames)} rising times that begin at 0.")
         self.tags, self.warnings = ColorTags(), list[str]()
         self.audio: AudioSpan | None = None
-        self.comment = comment
-        self.times = None if times is None else _check_times(times, len(frames))
+        self.times = None if times is None else tuple(times)
         begun = self.times[-1] if self.times else (len(frames) - 1) / self.fps
         self.duration = begun + 1 / self.fps if duration is None else duration
 
@@ -145,39 +143,19 @@ def resize(
     return stack([cv2.resize(frame, size, interpolation=method) for frame in frames], size)
 
 
-def _check_times(times: Sequence[Fraction], count: int) -> tuple[Fraction, ...]:
-    if len(times) != count or times[0] != 0 or list(times) != sorted(times):
-        raise ClipError("clip.times", f"Expected {count} rising times that begin at 0.")
-    return tuple(times)
-
-
 def check_size(size: tuple[int, int]) -> None:
-    """Check the size of a frame, (width, height) in pixels: of every clip, whatever holds it.
-
-    Raises:
-        ClipError: It is too large, or too narrow: models work on a short side of 64 pixels or more.
-    """
-    shown = "{}x{}".format(*size)
+    """Refuse a (width, height) that is too large, or too narrow: models work on 64 pixels or more."""
     if max(size) > MAX_SIDE:
-        said = f"Frames are {shown}, but at most {MAX_SIDE} per side are allowed. Scale it down."
-        raise ClipError("clip.path", said)
-    if max(size) > MAX_ASPECT * min(size):
-        said = f"Frames are {shown}, but one side may be at most {MAX_ASPECT} times the other. Crop it."
-        raise ClipError("clip.path", said)
+        wrong = f"at most {MAX_SIDE} per side are allowed. Scale it down."
+    elif max(size) > MAX_ASPECT * min(size):
+        wrong = f"one side may be at most {MAX_ASPECT} times the other. Crop it."
+    else:
+        return
+    raise ClipError("clip.path", f"Frames are {size[0]}x{size[1]}, but {wrong}")
 
 
 def used_frames(total: int, start: int, stride: int, frames: int | None) -> range:
-    """The numbers of the source frames of a clip.
-
-    Args:
-        total: Frames of the source.
-        start: First frame used.
-        stride: Use every stride-th frame.
-        frames: Number of frames used; None uses all.
-
-    Raises:
-        ClipError: A number is out of range, or the source has too few frames.
-    """
+    """The numbers of the frames of a source of `total` that a clip uses; for errors, too, see `open_clip`."""
     for key, value, least in (("start", start, 0), ("stride", stride, 1), ("frames", frames, 1)):
         if value is not None and value < least:
             raise ClipError(f"clip.{key}", f"Expected a whole number of at least {least}, got {value}.")
@@ -188,20 +166,13 @@ def used_frames(total: int, start: int, stride: int, frames: int | None) -> rang
         message = f"The clip has {total} frames, so none is left from frame {start}. Start earlier."
         raise ClipError("clip.start", message)
     if frames is not None and frames > len(available):
-        raise ClipError(
-            "clip.frames",
-            f"The clip has {len(available)} frames from frame {start} at stride {stride}; {frames} were "
-            "requested. Lower clip.frames.",
-        )
+        has = f"The clip has {len(available)} frames from frame {start} at stride {stride}"
+        raise ClipError("clip.frames", f"{has}; {frames} were requested. Lower clip.frames.")
     return available[:frames]
 
 
 def stack(frames: Sequence[np.ndarray], size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Stack frames of (width, height) into one array, which may be empty.
-
-    Raises:
-        ClipError: A frame has another size.
-    """
+    """Stack frames of (width, height), or none, into one array; ClipError if one has another size."""
     width, height = size
     if any(frame.shape != (height, width, 3) for frame in frames):
         raise ClipError("clip.path", "The frame size changes within the clip. Re-encode it at one size.")

@@ -9,6 +9,7 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,9 @@ def write_rle(
     path: str | Path,
     names: Mapping[int, str] | None = None,
 ) -> None:
-    """Write all masks as one COCO data set: an image per frame, a category per label, run lengths.
+    """Write masks by label as one COCO data set, a JSON file: an image per frame, a category per label.
 
-    Args:
-        masks: By label.
-        path: JSON file.
-        names: What labels are called; their numbers by default.
+    `names` say what labels are called; their numbers by default.
 
     Raises:
         MaskError: There is no mask, and so no size.
@@ -99,9 +97,10 @@ def write_rle(
         if index == 0 or frame.any()  # the first keeps a label that is nowhere
     )
     with Path(path).open("w", encoding="utf-8") as file:  # one at a time: all of them would fill memory
-        file.write(_compact(head).removesuffix("]}"))
+        compact = partial(json.dumps, separators=(",", ":"))
+        file.write(compact(head).removesuffix("]}"))
         for number, (index, label, frame) in enumerate(shown, 1):
-            file.write("," * (number > 1) + _compact(_annotation(number, index, label, frame)))
+            file.write("," * (number > 1) + compact(_annotation(number, index, label, frame)))
         file.write("]}\n")
 
 
@@ -120,17 +119,10 @@ def _annotation(number: int, frame: int, label: int, mask: np.ndarray) -> dict[s
     }
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
 def read_rle(
     path: str | Path, frames: int, size: tuple[int, int]
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
-    """Read what `write_rle` wrote; missing masks are empty, and `counts` may be compressed.
-
-    Args and errors are those of `open_rle`.
-    """
+    """Read what `write_rle` wrote; missing masks are empty. Args and errors are those of `open_rle`."""
     return {label: unroll(counts, size, 0, frames) for label, counts in open_rle(path, frames, size).items()}
 
 
@@ -147,10 +139,8 @@ def unroll(
 def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
     """Read the run lengths of a file, for `from_runs`, by label and frame.
 
-    Args:
-        path: JSON that `write_rle` wrote, or a COCO data set of other tools; `counts` compressed or not.
-        frames: Number of used frames of the clip.
-        size: (width, height) of the clip.
+    It is JSON that `write_rle` wrote, or a COCO data set of other tools, its `counts` compressed or not, of a
+    clip that uses so many `frames` of `size` (width, height).
 
     Raises:
         MaskError: The file is missing, has another format, or the count or size is wrong.
@@ -163,21 +153,14 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
         names(facts)  # read later
     for (frame, label), counts in by_place.items():
         if not (0 <= frame < frames and 1 <= label <= 255):
-            raise MaskError(
-                "masks",
-                f"{shorten(name)} has a mask for frame {frame}, label {label}. Use frames 0 to {frames - 1} "
-                "and labels 1 to 255.",
-            )
+            wrong = f"{shorten(name)} has a mask for frame {frame}, label {label}."
+            raise MaskError("masks", f"{wrong} Use frames 0 to {frames - 1} and labels 1 to 255.")
         masks.setdefault(label, {})[frame] = counts
     return masks
 
 
 def load_json(path: str | Path) -> Any:
-    """Read JSON, keeping run lengths as numbers of four bytes.
-
-    Raises:
-        MaskError: There is no such file, or it is not JSON.
-    """
+    """Read JSON, keeping run lengths as numbers of four bytes; MaskError if it cannot be read."""
     check_regular(Path(path), "masks", MaskError)
     with _parsing(path):
         return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
@@ -197,27 +180,16 @@ def is_data_set(facts: object) -> bool:
 
 
 def extent_of(path: str | Path) -> Extent:
-    """Number of frames, and their (width, height), of a JSON file of masks.
-
-    Raises:
-        MaskError: The file is missing or has another format.
-    """
+    """Number of frames, and their (width, height), of a JSON file of masks; MaskError if it is none."""
     return _extent(load_json(path), path)
 
 
 def check_extent(name: str, given: Extent, wanted: Extent) -> None:
-    """Refuse masks of another clip: both are the number of frames and their (width, height).
-
-    Raises:
-        MaskError: The count or size is wrong.
-    """
+    """Refuse masks of another count or size of frames than the clip's by MaskError."""
     (count, (width, height)), (frames, size) = given, wanted
     if (count, width, height) != (frames, *size):
-        raise MaskError(
-            "masks",
-            f"{shorten(name)} has {count} frames of {width}x{height}, but the clip uses {frames} of "
-            f"{size[0]}x{size[1]}. Use masks of this clip.",
-        )
+        uses = f"but the clip uses {frames} of {size[0]}x{size[1]}. Use masks of this clip."
+        raise MaskError("masks", f"{shorten(name)} has {count} frames of {width}x{height}, {uses}")
 
 
 def names(facts: Mapping[str, Any]) -> dict[int, str]:
@@ -293,11 +265,7 @@ def _counts(segmentation: Any, size: tuple[int, int]) -> Any:
 
 
 def _whole(value: object) -> int:
-    """A number of JSON that must be whole and not absurd.
-
-    Raises:
-        TypeError: It is neither.
-    """
+    """A number of JSON that must be whole and not absurd."""
     if type(value) is not int or not 0 <= value < _MOST:
         raise TypeError("no whole number")
     return value

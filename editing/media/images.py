@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -27,15 +27,11 @@ class ImageClip:
     """A folder of images in the order of their names, numbers by value; see `open_clip`."""
 
     def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
-        files = sorted(
-            (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
-            key=lambda file: natural(file.name),
-        )
+        files = in_order(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             message = f"{shorten(path.name)} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}."
             raise ClipError("clip.path", message)
-        self.path, self.start, self.stride = path, start, stride
-        self.folder_files = files
+        self.path, self.start, self.stride, self.folder_files = path, start, stride, files
         self.files = [files[number] for number in used_frames(len(files), start, stride, frames)]
         self.name, self.fps = path.name, DEFAULT_FPS / stride
         self.times: tuple[Fraction, ...] | None = None
@@ -45,12 +41,10 @@ class ImageClip:
         self.audio: AudioSpan | None = None
         self.comment = ""
         for file in self.files:
-            if _image_size(file) != self.size:
-                raise ClipError(
-                    "clip.path",
-                    f"{shorten(file.name)} is {'x'.join(map(str, _image_size(file)))}, but the first image "
-                    f"is {'x'.join(map(str, self.size))}. Make all images equal in size.",
-                )
+            if (size := _image_size(file)) != self.size:
+                own, first = ("{}x{}".format(*one) for one in (size, self.size))
+                said = f"{shorten(file.name)} is {own}, but the first image is {first}."
+                raise ClipError("clip.path", f"{said} Make all images equal in size.")
         check_size(self.size)
 
     def __len__(self) -> int:
@@ -69,6 +63,11 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in parts]
 
 
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """Files in the natural order of their names."""
+    return sorted(files, key=lambda file: natural(file.name))
+
+
 def _image_size(file: Path) -> tuple[int, int]:
     with _opened(file) as image:
         width, height = image.size
@@ -85,10 +84,7 @@ def read_picture(
 ) -> UInt8[np.ndarray, "height width 4"]:
     """Read a picture that shows what something should become: upright, with how opaque it is.
 
-    Args:
-        file: Any image file.
-        field: What errors are about.
-        note: Told in one line what was left out.
+    `note` is told in one line what was left out; `field` is what errors are about.
 
     Raises:
         RequestError: It is missing, broken or too large.
@@ -107,8 +103,7 @@ def shown(
 ) -> UInt8[np.ndarray, "side side 3"]:
     """What a model sees of a picture: the whole of it in a grey square, what is transparent grey, too.
 
-    Raises:
-        RequestError: It cannot be read; see `read_picture`.
+    The other arguments and errors are those of `read_picture`.
     """
     seen = Image.fromarray(read_picture(path, field, note))
     square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
@@ -121,10 +116,8 @@ def thing(
 ) -> tuple[UInt8[np.ndarray, "side side 3"], Float32[np.ndarray, "side side"]]:
     """What a picture shows, without what is transparent around it, as a square; and how opaque that is.
 
-    Transparent places have the mean of the others. Of a picture without any opaque one all is shown.
-
-    Raises:
-        RequestError: It cannot be read; see `read_picture`.
+    Transparent places have the mean of the others. Of a picture without any opaque one all is shown. Errors
+    are those of `read_picture`.
     """
     seen = Image.fromarray(read_picture(path, field))
     box = seen.getchannel("A").getbbox()
@@ -143,8 +136,7 @@ def _in_8_bits(image: Image.Image, file: Path, field: str, kind: type[EditingErr
     if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
         return Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
     if upright.mode in ("I", "F"):
-        said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it."
-        raise kind(field, said)
+        raise kind(field, f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it.")
     return upright.convert("RGB") if upright.mode == "CMYK" else upright
 
 

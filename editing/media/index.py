@@ -79,17 +79,14 @@ class Index:
 class Facts:
     """What the headers of a video file say beside its frames, before rotation.
 
-    Attributes:
-        has_audio: Whether there is sound that can be decoded.
-        comment: The comment; "" without one.
-        pixel: Width of a pixel over its height.
-        lacking: How many of its frames are not in the file, whose end was cut off.
+    `pixel` is the width of a pixel over its height; `lacking` are frames that are not in the file, whose end
+    was cut off.
     """
 
     has_audio: bool
     comment: str
     pixel: Fraction
-    lacking: int = 0
+    lacking: int
 
 
 def open_video(path: Path) -> av.container.InputContainer:
@@ -99,9 +96,8 @@ def open_video(path: Path) -> av.container.InputContainer:
         ClipError: It is not a video file, or none that can be decoded.
     """
     check_regular(path, "clip.path", ClipError)
-    with boundary(
-        "clip.path", f"{shorten(path.name)} is not a readable video. Convert it to MP4.", ClipError
-    ):
+    said = f"{shorten(path.name)} is not a readable video. Convert it to MP4."
+    with boundary("clip.path", said, ClipError):
         # By its whole path: FFmpeg takes a name like "file:a" or "a%03d" for something else.
         container = av.open(str(path.resolve()), container_options={"format_whitelist": CONTAINERS})
     if not container.streams.video or container.streams.video[0].codec_context is None:
@@ -112,12 +108,7 @@ def open_video(path: Path) -> av.container.InputContainer:
 
 
 def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
-    """Decode the frames of a file in the order in which they are shown.
-
-    Args:
-        path: The file.
-        key: Time stamp of a key frame to start at; frames shown before it are left out. None starts at the
-            first frame.
+    """Decode the frames of a file in the order in which they are shown, or those from a key frame's time on.
 
     Raises:
         ClipError: A frame cannot be decoded, or the file cannot be entered at that key frame.
@@ -153,11 +144,7 @@ class _Packet(NamedTuple):
 
 
 def read_index(path: Path) -> tuple[Index, Facts]:
-    """Read all packets of a file; decode only where packets are not frames.
-
-    Raises:
-        ClipError: The file is not a readable video.
-    """
+    """Read all packets of a file, a readable video or ClipError; decode only where packets are not frames."""
     with open_video(path) as container:
         stream = container.streams.video[0]
         codec, tick = stream.codec_context.name, Fraction(stream.time_base or 1)

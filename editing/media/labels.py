@@ -22,7 +22,7 @@ from PIL import Image
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.coco import open_rle, unroll
-from regrain.editing.media.images import natural
+from regrain.editing.media.images import in_order
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
 
 _LOOKED_AT, _GREYS = 8, 8  # pictures, of which one with more values, most of them 0 or 255, has soft edges
@@ -35,14 +35,7 @@ LazyMasks = Bool[LazyFrames, "frames height width"]
 class Labels(LazyFrames):
     """The region of each pixel, uint8 [frames, height, width], 0 = background; read by window.
 
-    Creating it reads every frame once, unless it is known what it holds.
-
-    Args:
-        source: An array, or a source that is read by window.
-        present: The labels that occur, without 0, if they are known.
-
-    Attributes:
-        present: The labels that occur, without 0.
+    Creating it reads every frame once, unless the labels that occur, without 0, are given as `present`.
 
     Raises:
         MaskError: The source is not uint8 [frames, height, width].
@@ -111,17 +104,13 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
 def write_labels(
     labels: UInt8[np.ndarray | LazyFrames, "frames height width"], path: str | Path, colors: Mapping[int, str]
 ) -> None:
-    """Write one indexed PNG per frame, from `00000.png` on; masks written there before are removed.
+    """Write one indexed PNG per frame, 0 = background, from `00000.png` on; masks written there before go.
 
-    Args:
-        labels: 0 = background.
-        path: Folder; made if missing.
-        colors: "#rrggbb" per label, for viewers; the rest is black.
+    The folder is made if missing. `colors` are "#rrggbb" per label, for viewers; the rest is black.
     """
-    path = Path(path)
-    _clear(path)
+    _clear(Path(path))
     for index, frame in enumerate(labels):
-        write_frame(frame, path, index, colors)
+        write_frame(frame, Path(path), index, colors)
 
 
 def write_frame(
@@ -134,8 +123,7 @@ def write_frame(
 
 
 def _pictures(path: Path) -> list[Path]:
-    files = (file for file in path.iterdir() if file.suffix.lower() == ".png")
-    return sorted(files, key=lambda file: natural(file.name))
+    return in_order(file for file in path.iterdir() if file.suffix.lower() == ".png")
 
 
 def is_written(file: Path, mode: str = "P") -> bool:
@@ -180,7 +168,6 @@ def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, Laz
         raise MaskError("masks", f"{stray.name} is next to folders of masks. Keep either files or folders.")
     by_label = {_label_of(folder): folder for folder in _folders(path)}
     files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
-
     soft = {label: _is_soft(of_label, size) for label, of_label in files.items()}
 
     def inside(label: int, start: int, stop: int) -> Masks:
@@ -262,11 +249,7 @@ def split(labels: LabelFrames) -> dict[int, Masks]:
 
 
 def flatten(masks: Mapping[int, Masks]) -> LabelFrames:
-    """Join masks that may overlap into labels: the earlier covers the later.
-
-    Raises:
-        MaskError: There is no mask, and so no size.
-    """
+    """Join masks that may overlap into labels: the earlier covers the later; MaskError if there is none."""
     if not masks:
         raise MaskError("masks", "No mask is given. Add at least one.")
     labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
@@ -337,10 +320,9 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
 def fade_inwards(
     labels: LabelFrames, pixels: Mapping[int, float | int], edited: Collection[int]
 ) -> Float32[np.ndarray, "frames height width"]:
-    """How opaque each pixel is: 1, but rising from the edge in the labels of `pixels`.
+    """How opaque each pixel is: 1, but rising from the edge in the labels of `pixels`, over so many of them.
 
-    `pixels` says over how many pixels; the edge is that of all `edited` labels together, and the border of
-    the frame is none.
+    The edge is that of all `edited` labels together, and the border of the frame is none.
     """
     import cv2  # slow to import, and seldom needed
 

@@ -22,11 +22,7 @@ WINDOW = 4  # frames that are read at a time
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """A source of frames or labels, such as a clip.
-
-    Attributes:
-        size: (width, height) in pixels.
-    """
+    """A source of frames or labels, such as a clip; `size` is (width, height) in pixels."""
 
     size: tuple[int, int]
 
@@ -68,11 +64,7 @@ class LazyFrames(NDArrayOperatorsMixin):
         return self.shape[0]
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read frames start to stop - 1.
-
-        Raises:
-            IndexError: Unless 0 <= start <= stop <= len.
-        """
+        """Read frames start to stop - 1; IndexError unless 0 <= start <= stop <= len."""
         check_window(start, stop, len(self))
         return self._read(start, stop)
 
@@ -114,14 +106,10 @@ class LazyFrames(NDArrayOperatorsMixin):
 
 
 class DiskFrames(LazyFrames):
-    """RGB frames in a temporary file, which is deleted with this object.
+    """RGB frames of so many pixels in a temporary file, which is deleted with this object.
 
     The file is made in `$TMPDIR`, or in Python's default folder for temporary files. It is read, not mapped:
     mapped pages would count as memory of this process.
-
-    Args:
-        height: Height of a frame in pixels.
-        width: Width of a frame in pixels.
 
     Raises:
         ResourceError: A temporary file cannot be made.
@@ -135,12 +123,7 @@ class DiskFrames(LazyFrames):
         weakref.finalize(self, self._file.close)
 
     def append(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> None:
-        """Append frames.
-
-        Raises:
-            ValueError: The frames have another size.
-            ResourceError: The disk is full.
-        """
+        """Append frames; ValueError if they have another size, ResourceError if the disk is full."""
         count, *frame = self.shape
         if frames.shape[1:] != tuple(frame):
             raise ValueError(f"frames of {frames.shape[1:]} among frames of {tuple(frame)}")
@@ -164,11 +147,7 @@ class DiskFrames(LazyFrames):
 
 
 def check_window(start: int, stop: int, length: int) -> None:
-    """Check that frames start to stop - 1 are in a clip of `length` frames.
-
-    Raises:
-        IndexError: Unless 0 <= start <= stop <= length.
-    """
+    """Check that frames start to stop - 1 are in a clip of `length` frames; IndexError if they are not."""
     if not 0 <= start <= stop <= length:
         raise IndexError(f"frames {start} to {stop} of a clip of {length}")
 
@@ -189,11 +168,9 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ResourceError(
-            "TMPDIR",
-            f"Temporary files cannot be written ({error.strerror or error}). "
-            "Free some space, or set TMPDIR to another folder.",
-        ) from error
+        said = f"Temporary files cannot be written ({error.strerror or error})."
+        hint = "Free some space, or set TMPDIR to another folder."
+        raise ResourceError("TMPDIR", f"{said} {hint}") from error
 
 
 def _is_plain(part: object) -> bool:

@@ -39,15 +39,12 @@ class VideoClip:
         if first is None:
             raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
         self._pixel, self.warnings = facts.pixel, list[str]()
+        name = shorten(path.name)
         if int(first.colorspace) not in _SUPPORTED:
-            self.warnings.append(
-                f"{shorten(path.name)} has colours in a rare form; they may be a little off."
-            )
+            self.warnings.append(f"{name} has colours in a rare form; they may be a little off.")
         if facts.lacking > 1:  # some AVI files count one too many
-            self.warnings.append(
-                f"{shorten(path.name)} is cut off: it has {index.count} frames, "
-                f"and {facts.lacking} are missing."
-            )
+            has = f"it has {index.count} frames, and {facts.lacking} are missing."
+            self.warnings.append(f"{name} is cut off: {has}")
         check_size(_square(first.width, first.height, self._pixel))  # before it is made
         self.size = _upright(first, self._pixel).shape[1::-1]
         self.tags = _tags_of(first)
@@ -87,11 +84,7 @@ class _Decoder:
         self._entered = False  # whether decoding began at a key frame
 
     def read(self, number: int) -> av.VideoFrame:
-        """Decode a frame, counted from 0.
-
-        Raises:
-            ClipError: It cannot be decoded.
-        """
+        """Decode a frame, counted from 0; ClipError if it cannot be."""
         key = self._index.key_before(number)
         if key and (self._next < 0 or not key[1] <= self._next <= number):
             self._enter(*key)
@@ -120,17 +113,13 @@ class _Decoder:
                 self._next = -1
                 name = shorten(self._path.name)
                 raise ClipError("clip.path", f"{name} ends before frame {number}. Trim or re-encode it.")
-            self._check(frame)
+            if self._index.pts and frame.pts != self._index.pts[self._next]:
+                if self._entered:
+                    raise LookupError("a frame has another time stamp than its packet")
+                self._distrust()
             self._next += 1
         assert frame is not None
         return frame
-
-    def _check(self, frame: av.VideoFrame) -> None:
-        if not self._index.pts or frame.pts == self._index.pts[self._next]:
-            return
-        if self._entered:
-            raise LookupError("a frame has another time stamp than its packet")
-        self._distrust()
 
 
 def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
@@ -166,7 +155,7 @@ def open_clip(
         frames: Number of frames used; None uses all.
 
     Raises:
-        ClipError: The file is missing or not a readable video, or has fewer frames than requested.
+        ClipError: The file is missing or not a readable video, or a number is out of range of its frames.
     """
     if "://" in str(path):
         said = f"{shorten(str(path))} is a URL. Download it first and use the local file."

@@ -25,13 +25,7 @@ _Block = tuple[int, np.ndarray]  # number of the first sample, samples by channe
 
 
 class Sound:
-    """The sound of a span, read in order; silence where the source has none.
-
-    Attributes:
-        rate: Samples per second.
-        layout: Name of the channel layout.
-        channels: Number of channels.
-    """
+    """The sound of a span, `rate` samples a second, read in order; silence where the source has none."""
 
     def __init__(self, blocks: Iterator[_Block], rate: int, layout: av.AudioLayout, length: int) -> None:
         self.rate, self.layout, self.channels = rate, layout.name, layout.nb_channels

@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
-from regrain.editing.motion.flow import FlowMethod, estimate_both, nearest_track, targets_of, warp
+from regrain.editing.motion.flow import FlowMethod, Frames, estimate_both, nearest_track, targets_of, warp
 
 _CONSISTENT = (0.01, 0.5)  # how far flows may be from cancelling: share of their lengths, and pixels
 _DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same
@@ -65,11 +65,7 @@ class Motion:
         return Motion(*flows, *unseen)
 
 
-def find_motion(
-    frames: UInt8[np.ndarray, "pairs h w 3"],
-    targets: UInt8[np.ndarray, "pairs h w 3"],
-    method: FlowMethod = "auto",
-) -> Motion:
+def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> Motion:
     """Estimate the motion from each frame to its target and back.
 
     A pixel is occluded if the flows there do not cancel, or if the pixel they lead to has another colour.
@@ -78,8 +74,6 @@ def find_motion(
     Source: Yang et al. 2024, arXiv:2403.12962, and its released code; the test of consistency after
     Sundaram et al. 2010.
     """
-    if not len(frames):
-        return _still(0, *frames.shape[1:3])
     forward, backward = estimate_both(frames, targets, method)
     hidden, appeared = [], []
     for i in range(len(frames)):
@@ -102,22 +96,24 @@ def _unseen(
     return inconsistent | ((a - warp(b, there, "zero")).abs().mean(1) > _DIFFERENT)
 
 
-def around(frames: UInt8[np.ndarray, "frames h w 3"], method: FlowMethod = "auto") -> Motion:
+def around(frames: Frames, method: FlowMethod = "auto") -> Motion:
     """Estimate the motion from each frame to the next and from the last to the first.
 
     A single frame forms a pair with itself, without motion. Method and errors are those of `estimate_flow`.
     """
     if len(frames) == 1:
-        return _still(1, *frames.shape[1:3])
+        flow = torch.zeros(1, 2, *frames.shape[1:3])
+        unseen = torch.zeros(1, *frames.shape[1:3], dtype=torch.bool)
+        return Motion(flow, flow, unseen, unseen)
     return find_motion(frames, np.roll(frames, -1, axis=0), method)
 
 
-def planes(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[Tensor, "frames 3 h w"]:
+def planes(frames: Frames) -> Float[Tensor, "frames 3 h w"]:
     """Turn frames into planes of colour, 0..255."""
     return rearrange(torch.from_numpy(frames).float(), "frames h w c -> frames c h w")
 
 
-def find_cuts(frames: UInt8[np.ndarray, "frames h w 3"], motion: Motion) -> tuple[int, ...]:
+def find_cuts(frames: Frames, motion: Motion) -> tuple[int, ...]:
     """Find where the clip is cut: the first frame of each shot but the first, rising.
 
     `motion` is that from each frame to the next; pairs beyond these, as in `around`, do not count.
@@ -158,10 +154,8 @@ def token_maps(
     the same, the nearest in colour counts, or the first in a tie. Tokens that none leads to are not linked
     and get the tokens that are left, both row by row.
 
-    Args:
-        backward: From the next frame to this one, in tokens.
-        appeared: Tokens of the next frame that this one does not show.
-        colours: Of the tokens of every frame, in any unit.
+    `backward` leads from the next frame to this one, in tokens; `appeared` are those of the next frame that
+    this one does not show; `colours` are in any unit.
 
     Returns:
         Where each token is in the next frame, a permutation; whether the motion led there.
@@ -228,11 +222,8 @@ def smooth_background(
 
     At the end the last frame takes it from the first once more.
 
-    Args:
-        x: Features or pixels, in any unit.
-        motion: From each frame to the next and from the last to the first, at the size of `x`.
-        background: How much of a pixel is background, 0..1.
-        dilate: Odd side in pixels of the box by which occluded areas grow; 0 for none.
+    `motion` is that of `around`, at the size of `x`, features or pixels; `background` is how much of a pixel
+    is that, 0..1; `dilate` is the odd side in pixels of the box by which occluded areas grow, 0 for none.
 
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
@@ -252,11 +243,6 @@ def _grown(pixels: Bool[Tensor, "pairs h w"], side: int) -> Bool[Tensor, "pairs 
     if not side:
         return pixels
     return F.max_pool2d(pixels[:, None].float(), side, stride=1, padding=side // 2)[:, 0] > 0
-
-
-def _still(pairs: int, height: int, width: int) -> Motion:
-    flow, unseen = torch.zeros(pairs, 2, height, width), torch.zeros(pairs, height, width, dtype=torch.bool)
-    return Motion(flow, flow, unseen, unseen)
 
 
 def _resampled(

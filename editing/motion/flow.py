@@ -22,18 +22,16 @@ Frames = UInt8[np.ndarray, "frames h w 3"]
 Flows = Float[Tensor, "frames 2 h w"]
 Estimate = Float32[Tensor, "frames 2 h w"]
 FlowMethod = Literal["auto", "dis", "raft"]
+Size = tuple[int, int]  # height and width
 _LEAST_MOVED_SIDE = 256  # smaller ones are enlarged where motion is to move pictures
 _LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
 
 
 def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> Estimate:
-    """Estimate how far each pixel of a frame moves to its place in the target frame.
+    """Estimate how far each pixel of an RGB frame moves to its place in the target frame.
 
-    Args:
-        frames: RGB; for the flow of a clip, all frames but the last.
-        targets: RGB, one per frame; for the flow of a clip, all frames but the first.
-        method: "raft", a network whose weights are in `$REGRAIN_MODELS` (`raft.find_raft`); "dis",
-            which needs none; "auto" uses RAFT if its weights are present.
+    `method` is "raft", a network whose weights are in `$REGRAIN_MODELS` (see `find_raft`); "dis", which needs
+    none; or "auto", RAFT if its weights are present.
 
     Returns:
         (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)` resembles `frames`.
@@ -55,10 +53,8 @@ def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") 
             message = f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
             raise ResourceError("params.flow", message) from error
     if method == "raft":
-        raise ModelError(
-            "flow",
-            "The weights of RAFT are missing. Put raft_large.safetensors into $REGRAIN_MODELS, or use dis.",
-        )
+        hint = "Put raft_large.safetensors into $REGRAIN_MODELS, or use dis."
+        raise ModelError("flow", f"The weights of RAFT are missing. {hint}")
     return _estimate_dis_flow(frames, targets)
 
 
@@ -83,15 +79,12 @@ def estimate_both(frames: Frames, targets: Frames, method: FlowMethod = "auto") 
 def warp(
     x: Float[Tensor, "frames c h w"], flow: Flows, outside: Literal["border", "zero"] = "border"
 ) -> Float[Tensor, "frames c h w"]:
-    """Sample `x` at positions displaced by `flow` (backward warping, bilinear).
+    """Sample `x` at positions displaced by `flow` (backward warping, bilinear), in float32.
 
     Args:
-        x: Any channels, any range; computed in float32.
+        x: Any channels, any range, any dtype, which the result has.
         flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x + dx].
         outside: What lies outside `x`: its border, repeated, or zero.
-
-    Returns:
-        Same shape and dtype as `x`.
 
     Raises:
         ValueError: `flow` and `x` differ in frames or grid.
@@ -126,9 +119,7 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
 
 
 def trajectories(
-    forward: Float[Tensor, "pairs 2 h w"],
-    occluded: Bool[Tensor, "pairs h w"] | None = None,
-    grid: tuple[int, int] | None = None,
+    forward: Float[Tensor, "pairs 2 h w"], occluded: Bool[Tensor, "pairs h w"], grid: Size
 ) -> Int[Tensor, "pairs+1 grid_h grid_w"]:
     """Follow the cells of a grid through a clip; every cell of every frame is on exactly one track.
 
@@ -138,14 +129,15 @@ def trajectories(
 
     Args:
         forward: From each frame to the next, (dx, dy) in pixels of its own grid.
-        occluded: The result of `occlusion` for the same pairs; by default nothing is occluded.
-        grid: Height and width of the grid of cells; default: the flow's own.
+        occluded: The result of `occlusion` for the same pairs.
+        grid: Of the cells.
 
     Returns:
         Track of every cell, numbered from 0 without gaps in the order of their start.
+
     Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
     """
-    height, width = grid or forward.shape[2:]
+    height, width = grid
     cells, device = height * width, forward.device
     sizes = forward.new_tensor([width, height])
     centres = _pixels(height, width, device).flatten(1).T.to(forward)
@@ -154,8 +146,7 @@ def trajectories(
     out, begun = [ids], cells
     # What is sampled together: displacement as a share of the frame, and whether the pixel is lost.
     pixels = forward.new_tensor([*forward.shape[:1:-1]]).view(2, 1, 1)
-    lost = torch.zeros_like(forward[:, 0], dtype=torch.bool) if occluded is None else occluded
-    for flow, gone in zip(forward / pixels, lost.to(forward), strict=True):
+    for flow, gone in zip(forward / pixels, occluded.to(forward), strict=True):
         at = (2 * (positions + 0.5) / sizes - 1)[None, None]
         both = torch.cat([flow, gone[None]])[None]
         sampled = grid_sample(both, at, padding_mode="border", align_corners=False)
@@ -181,11 +172,7 @@ def nearest_track(
 ) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
     """Find which track gets each cell that tracks reach: the nearest, or that of the lowest id in a tie.
 
-    Args:
-        target: The cell that each track reaches, 0..cells - 1.
-        off: How far each track is from its cell, in any unit.
-        ids: Different for all tracks that reach a cell.
-        cells: Number of cells.
+    `target` is the cell that each track reaches, and `off` how far it is from that, in any unit.
 
     Returns:
         Index of the track of each cell that is taken, in the order of cells; which cells are taken.
@@ -240,11 +227,8 @@ def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
 
 
 def follow(
-    frames: UInt8[np.ndarray, "frames height width 3"],
-    sizes: Sequence[tuple[int, int]],
-    method: FlowMethod = "auto",
-    breaks: Sequence[int] = (),
-) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
+    frames: Frames, sizes: Sequence[Size], method: FlowMethod = "auto", breaks: Sequence[int] = ()
+) -> dict[Size, Int[Tensor, "frames tokens"]]:
     """Follow a clip on some attention grids: the track of every token, by height and width of the grid.
 
     Tokens are the cells of a grid, row by row. Every track begins anew in the frames of `breaks`, from 1.
@@ -265,9 +249,8 @@ def targets_of(flow: Flows) -> Flows:
 
 def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w"]:
     """x and y of every pixel."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )
+    sides = (torch.arange(side, device=device) for side in (height, width))
+    y, x = torch.meshgrid(*sides, indexing="ij")
     return torch.stack([x, y])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
+from regrain.editing.media.labels import LabelFrames
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.motion.flow import FlowMethod, enlarged, estimate_both, estimate_flow, sampled, shrunk
 
@@ -17,8 +19,9 @@ Frame = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
 Flow = Float32[np.ndarray, "h w 2"]
 Picture = Float32[np.ndarray, "h w 3"]
-Read = Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]
-ReadLabels = Callable[[int, int], UInt8[np.ndarray, "frames h w"]]
+Frames = UInt8[np.ndarray, "frames h w 3"]
+Read = Callable[[int, int], Frames]
+ReadLabels = Callable[[int, int], LabelFrames]
 
 # Measured on drawn clips whose true edit is known, key frames 4 and 8 apart; see `docs/experiments.md`.
 _HALVED = 4.0  # grey levels of error that halve the weight of a pixel
@@ -43,7 +46,7 @@ def fill_between(
     *,
     labels: ReadLabels | None = None,
 ) -> Iterator[Frame]:
-    """Fill the frames between edited key frames along the source's motion.
+    """Yield every frame from the first edited key frame to the last, those between along the source's motion.
 
     Each pixel comes from the key frames before and after it: more from the nearer one, and from the one whose
     source frame explains the source better there. Where the edit keeps the source's detail, the frame's own
@@ -54,14 +57,8 @@ def fill_between(
         edited: The edited key frames, RGB, read one at a time.
         keys: Their frames in the clip, rising.
         read: Reads frames start to stop - 1 of the source, RGB of the same size.
-        method: See `estimate_flow`.
+        method: See `estimate_flow`, also for errors.
         labels: Reads the regions of the same frames; a region's pixels then come from that region.
-
-    Yields:
-        Every frame from the first key frame to the last.
-
-    Raises:
-        EditingError: See `estimate_flow`.
     """
     before = edited[0]
     yield before
@@ -114,11 +111,7 @@ class _Stretch:
     """The frames of a source from one key frame to the next, both included, and their motion to both."""
 
     def __init__(
-        self,
-        edits: tuple[Frame, Frame],
-        source: UInt8[np.ndarray, "frames h w 3"],
-        labels: UInt8[np.ndarray, "frames h w"] | None,
-        method: FlowMethod,
+        self, edits: tuple[Frame, Frame], source: Frames, labels: LabelFrames | None, method: FlowMethod
     ) -> None:
         self._source, self._labels, self._last = source, labels, len(source) - 1
         self._keys = [
@@ -191,9 +184,7 @@ def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, 
 def _kept_detail(edit: Frame, source: Frame) -> Picture:
     """How much of the source's detail an edit keeps, 0..1: the slope of the local regression on it."""
 
-    def mean(x: Picture) -> Picture:
-        return cv2.blur(x, (_SIDE, _SIDE))
-
+    mean = partial(cv2.blur, ksize=(_SIDE, _SIDE))
     a, b = source.astype(np.float32), edit.astype(np.float32)
     shared = mean(a * b) - mean(a) * mean(b)
     return (shared / (mean(a * a) - mean(a) ** 2 + _FLAT)).clip(0, 1)

@@ -25,8 +25,7 @@ _MULTIPLE = 8
 def find_raft() -> Path | None:
     """Find weights in the folder `$REGRAIN_MODELS`, the large network's before the small one's.
 
-    Files are `raft_large.safetensors`, `raft_small.safetensors` or torchvision's own, like
-    `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
+    Files are like `raft_large.safetensors`, or torchvision's own, `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
     """
     names = [f"{kind}{rest}" for kind in KINDS for rest in (".safetensors", "_*.pth")]
     entries = local_entries()
@@ -99,8 +98,5 @@ def _check_published(path: Path, published: Iterable) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(tuple(digits)):
-        raise ModelError(
-            "flow",
-            f"{path.name!r} is not one of torchvision's checkpoints, and another pickle could run code. "
-            "Download it again, or use .safetensors.",
-        )
+        said = f"{path.name!r} is not one of torchvision's checkpoints, and another pickle could run code."
+        raise ModelError("flow", f"{said} Download it again, or use .safetensors.")

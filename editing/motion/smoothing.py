@@ -45,19 +45,13 @@ def steady(
     """Average each frame with those around it, moved to where the clip's motion takes them.
 
     Where a pixel is hidden in a frame, or has left it, this frame and those beyond are left out. What looks
-    different counts less.
+    different counts less. About five deviations of frames are held.
 
     Args:
         edited: Edited frames in their order, RGB.
         source: The same frames of the clip, of the same size.
         deviation: Of the bell curve by which the others count, in frames; 0 changes nothing.
-        method: See `editing.motion.flow.estimate_flow`.
-
-    Yields:
-        As many frames; about five deviations of them are held.
-
-    Raises:
-        EditingError: See `editing.motion.flow.estimate_flow`.
+        method: See `editing.motion.flow.estimate_flow`, also for errors.
     """
     if not deviation:
         yield from edited

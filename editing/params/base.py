@@ -33,14 +33,8 @@ class MethodParams(BaseModel):
 
     @classmethod
     def scaled(cls, usual: Mapping[str, object], quality: str) -> dict[str, int]:
-        """The counts of a quality, one of `QUALITIES`.
-
-        Args:
-            usual: Parameters of a run with nothing given.
-            quality: Its name.
-        """
-        share = QUALITIES[quality]
-        counts = {name: usual[name] for name in cls.SCALED}
+        """The counts of a quality, a key of `QUALITIES`; `usual` has those of a run with nothing given."""
+        share, counts = QUALITIES[quality], {name: usual[name] for name in cls.SCALED}
         return {
             name: min(1000, max(_LEAST_STEPS, round(value * share)))
             for name, value in counts.items()
@@ -172,34 +166,6 @@ class ModulationVariants(ModulatedParams):
     )
 
 
-class GuidedParams(MethodParams):
-    """Self-attention guided by the source, by what frames share, and by the motion (FRESCO's)."""
-
-    cross_frame: Literal["efficient", "first", "own"] = parameter(
-        "efficient",
-        "Frames each frame sees",
-        "What each frame sees: the first frame and what is new in the others, the first alone, or only "
-        "itself.",
-    )
-    temporal_until: Share = parameter(
-        0.65,
-        "Attention along motion until",
-        f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
-    )
-    spatial_sharpness: float = parameter(
-        0.2,
-        "Sharpness of spatial attention",
-        "Factor on the logits of spatial attention; a lower one mixes more places.",
-        (0, 10),
-    )
-    temporal_sharpness: float = parameter(
-        0.2,
-        "Sharpness along motion",
-        "Factor on the logits of attention along the motion; a lower one mixes more frames.",
-        (0, 10),
-    )
-
-
 class ByWordsParams(InvertedParams):
     """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
 
@@ -220,9 +186,7 @@ class ByWordsParams(InvertedParams):
 
 MODULATION = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")
 RELEASED_PRESET = parameter(
-    "paper",
-    "Preset",
-    "Start from the paper's values or from those of the released code.",
+    "paper", "Preset", "Start from the paper's values or from those of the released code."
 )
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "

@@ -14,12 +14,7 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
     PRESETS = {
         "regions": {},
         "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
-        "flowanchor": {
-            "cross_strength": 0.3,
-            "columns": 0.3,
-            "modulated": "target",
-            "amplify": True,
-        },
+        "flowanchor": {"cross_strength": 0.3, "columns": 0.3, "modulated": "target", "amplify": True},
     }
     GROUPS = {
         "Regions": (*MODULATION, "columns", "modulated", "phrases", "padding", "feather", "blend"),

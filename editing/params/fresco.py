@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import FROM_NOISE, MODULATION, RELEASED_PRESET, GuidedParams, ModulatedParams
+from regrain.editing.params.base import FROM_NOISE, MODULATION, RELEASED_PRESET, ModulatedParams
 from regrain.editing.params.written import CONTROL_NETWORKS, MOTION_ESTIMATE, Controls, Share, parameter
 
 
-class FrescoParams(GuidedParams, ModulatedParams):
+class FrescoParams(ModulatedParams):
     """FRESCO: features and attention follow the motion of the clip (Yang et al. 2024, arXiv:2403.12962).
 
     docs/fresco.md lists where the paper and its released code differ.
@@ -39,6 +39,29 @@ class FrescoParams(GuidedParams, ModulatedParams):
         "Region words": MODULATION,
     }
 
+    cross_frame: Literal["efficient", "first", "own"] = parameter(
+        "efficient",
+        "Frames each frame sees",
+        "What each frame sees: the first frame and what is new in the others, the first alone, or only "
+        "itself.",
+    )
+    temporal_until: Share = parameter(
+        0.65,
+        "Attention along motion until",
+        f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
+    )
+    spatial_sharpness: float = parameter(
+        0.2,
+        "Sharpness of spatial attention",
+        "Factor on the logits of spatial attention; a lower one mixes more places.",
+        (0, 10),
+    )
+    temporal_sharpness: float = parameter(
+        0.2,
+        "Sharpness along motion",
+        "Factor on the logits of attention along the motion; a lower one mixes more frames.",
+        (0, 10),
+    )
     # The first steps, which modulate most in VideoGrain, are skipped here unless the strength is 1.
     modulate_until: Share = parameter(0.7, "Modulate until", f"{FROM_NOISE}with modulated attention.")
     schedule_power: float = parameter(

@@ -45,14 +45,11 @@ class Method:
         paper: Where it comes from.
         Params: Its parameters.
         needs: What the request has (regions, or masks if they are optional, source_prompt, and seed if it
-            always acts) and what the model must offer (keys of `OFFERS`). The needs of single parameters are
-            in `Params.NEEDS`.
+            always acts) and the model must offer (keys of `OFFERS`). Of single parameters: `Params.NEEDS`.
         stages: Stages of a window, in order, tuning before them. The runner adds loading and measuring.
-        entry: `module:function` of the recipe, a generator of events; by default `run` of
-            `regrain.editing.methods.NAME`.
+        entry: `module:function` of the recipe, a generator of events; by default `run` of its own module.
         several: Whether one run can make several edits, one per prompt.
-        anchors: Frames of earlier windows that a window of a long clip needs: 2, or 0 if frames are edited
-            alone.
+        anchors: Frames of earlier windows that a window needs: 2, or 0 if frames are edited alone.
         setup: `module:function` of what is done once before the windows of a clip, a generator of events that
             returns the model to edit with; empty for nothing.
     """
@@ -82,25 +79,21 @@ class Method:
         return _imported(self.setup) if self.setup else None
 
 
-ENTRY_POINTS = "regrain.methods"
-"""The group of entry points by which other packages add methods, each a `Method`."""
-
-
 def add_methods(methods: dict[str, Method]) -> None:
     """Add the methods of other packages; one that cannot be used is logged in one line and left out."""
-    for point in entry_points(group=ENTRY_POINTS):
-        method: Any = None
+    for point in entry_points(group="regrain.methods"):  # each is a `Method`
         try:
             method = point.load()
-            problem = "" if isinstance(method, Method) else "is not a regrain.Method"
-            if isinstance(method, Method) and method.name in methods:
+            if not isinstance(method, Method):
+                problem = "is not a regrain.Method"
+            elif method.name in methods:
                 problem = f"has a name that is taken, {method.name}"
+            else:
+                methods[method.name] = method
+                continue
         except Exception as error:  # anything can be wrong in another package
             problem = f"cannot be imported ({type(error).__name__}: {error})"
-        if problem:
-            log.warning("method %s of %s %s; it is left out", point.name, point.value, shorten(problem))
-        else:
-            methods[method.name] = method
+        log.warning("method %s of %s %s; it is left out", point.name, point.value, shorten(problem))
 
 
 def _imported(entry: str) -> Any:
@@ -178,11 +171,7 @@ add_methods(METHODS)
 
 
 def find_method(name: str) -> Method:
-    """Look a method up by name.
-
-    Raises:
-        RequestError: No method has this name.
-    """
+    """Look a method up by name; RequestError if none has it."""
     if name not in METHODS:
         raise RequestError("method", f"{shorten(name)} was not found. {suggest(str(name), METHODS)}")
     return METHODS[name]
@@ -208,12 +197,8 @@ def check_needs(
 ) -> None:
     """Check that a model offers everything that the method and these parameters need.
 
-    Args:
-        method: Name of the method.
-        values: Parameters by name; one that is 0 or empty needs nothing.
-        offers: Keys of `OFFERS`; empty if such a model is not supported at all.
-        model: Its id, for the message.
-        kind: Its kind, for the message.
+    `values` are parameters by name; one that is 0 or empty needs nothing. `offers` are keys of `OFFERS`; none
+    if such a model is not supported at all.
 
     Raises:
         ModelError: It does not; the field is `model`, or `params.NAME` if one parameter needs more.
@@ -221,14 +206,10 @@ def check_needs(
     record = find_method(method)
     shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
     if not offers:
-        message = f"{shown}, which is not supported. Use {SUPPORTED}."
-        raise ModelError("model", message)
+        raise ModelError("model", f"{shown}, which is not supported. Use {SUPPORTED}.")
     if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
-        raise ModelError(
-            "model",
-            f"{method} needs {' and '.join(lacking)}, which {shorten(model)} does not have. Use another "
-            "model or method.",
-        )
+        said = f"{method} needs {' and '.join(lacking)}, which {shorten(model)} does not have."
+        raise ModelError("model", f"{said} Use another model or method.")
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
             message = f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model."
@@ -240,10 +221,7 @@ def resolve_params(
 ) -> tuple[MethodParams, Resolved]:
     """Decide every parameter: method default < recommendation of the model < named preset < given.
 
-    Args:
-        method: Name of the method.
-        given: The user's values; a `preset` among them sets all other parameters to that preset's values.
-        recommended: The model's recommendations for this method.
+    A `preset` among the user's values sets all other parameters to that preset's.
 
     Returns:
         The parameters; and per name the value and its source: method, model, preset or given.

@@ -11,10 +11,7 @@ from regrain.editing.params.written import CONTROL_NETWORKS, Controls, parameter
 class TuneAVideoParams(InvertedParams):
     """Tune-A-Video: tune the model on the clip, then edit by words (Wu et al. 2022, arXiv:2212.11565)."""
 
-    PRESETS = {
-        "paper": {},
-        "fatezero": {"tune_steps": 200, "learning_rate": 1e-5, "temporal_rank": 160},
-    }
+    PRESETS = {"paper": {}, "fatezero": {"tune_steps": 200, "learning_rate": 1e-5, "temporal_rank": 160}}
     NEEDS = {"control": "control"}
     GROUPS = {
         "Tuning": (

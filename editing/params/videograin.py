@@ -39,10 +39,7 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
     NEEDS = {"control": "control", "inject_until": "features"}
 
     GROUPS = {
-        "Regions": (
-            *MODULATION,
-            *("size_over_frames", "levels", "uncovered", "guidance_half", "feather"),
-        ),
+        "Regions": (*MODULATION, *("size_over_frames", "levels", "uncovered", "guidance_half", "feather")),
         "Motion": ("attention_span", "track_levels", "flow", "steady", "redraw", "joint_norm"),
         "Source": ("variation", "inject_until", "blend", "blend_with", "inversion", "control"),
         "Attention maps": ("heat_pixel", "heat_from", "heat_until", "heat_grids"),

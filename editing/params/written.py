@@ -1,6 +1,7 @@
 """Parameters that users write as a short text, parsed into values when the request is made.
 
-Each accepts its text (`2, 4`) or the same as JSON (`[2, 4]`), and is written back as text.
+Each accepts its text (`2, 4`) or the same as JSON (`[2, 4]`), and is written back as text. Those that read
+them raise ValueError, which says what was expected.
 """
 
 from __future__ import annotations
@@ -35,11 +36,8 @@ class HeatPixel(NamedTuple):
 class KeyChoice(NamedTuple):
     """Which frames of a clip are key frames: every `every`-th, those of a list, or by how much changes.
 
-    Attributes:
-        every: Distance of the key frames; 1 is every frame. None for the other choices.
-        frames: Chosen frames, counted from 0, rising.
-        least: Least distance of frames chosen by change.
-        most: Greatest distance of frames chosen by change, where the least allows it.
+    `frames` count from 0 and rise; those chosen by change are from `least` to `most` apart, where the least
+    allows it.
     """
 
     every: int | None = None
@@ -56,13 +54,7 @@ class Emphasis(NamedTuple):
 
 
 class ControlSpec(NamedTuple):
-    """One control network to use.
-
-    Attributes:
-        kind: Its input, a key of `KINDS`.
-        model: Hub id, name in $REGRAIN_MODELS or folder.
-        weight: Factor on its output, 0..2.
-    """
+    """A control network: one of `KINDS`, a hub id, local name or folder, and a factor on its output, 0..2."""
 
     kind: str
     model: str
@@ -96,11 +88,7 @@ def is_text(field: FieldInfo) -> bool:
 
 
 def read_words(given: object) -> tuple[str, ...]:
-    """Read words: `a cat, the grass`, or a list of them.
-
-    Raises:
-        ValueError: Anything else.
-    """
+    """Read words: `a cat, the grass`, or a list of them."""
     expected = "expected words separated by commas, or a list of words"
     parts = _parts(given, expected)
     if not all(isinstance(part, str) and "," not in part for part in parts):
@@ -109,11 +97,7 @@ def read_words(given: object) -> tuple[str, ...]:
 
 
 def read_grids(given: object) -> tuple[int, ...]:
-    """Read divisors of the latents' grid: `2, 4`, a list of them, or one number.
-
-    Raises:
-        ValueError: Anything else.
-    """
+    """Read divisors of the latents' grid: `2, 4`, a list of them, or one number."""
     expected = "expected 1, 2, 4 or 8, separated by commas"
     parts = [given] if type(given) is int else _parts(given, expected)
     numbers = [str(part).strip() for part in parts if isinstance(part, int | str)]
@@ -123,11 +107,7 @@ def read_grids(given: object) -> tuple[int, ...]:
 
 
 def read_pixel(given: object) -> HeatPixel | None:
-    """Read a pixel: `0,120,80` (frame, x, y), a list of these, or an object with these names; None if empty.
-
-    Raises:
-        ValueError: Anything else.
-    """
+    """Read a pixel: `0,120,80` (frame, x, y), a list of these or an object of these names; None if empty."""
     if isinstance(given, Mapping):
         given = [given.get(name) for name in HeatPixel._fields]
     text = ",".join(map(str, given)) if isinstance(given, list | tuple) else given
@@ -142,11 +122,7 @@ def read_pixel(given: object) -> HeatPixel | None:
 
 
 def read_keyframes(given: object) -> KeyChoice:
-    """Read key frames: `all`, `every 4`, `auto`, `auto 5-20`, or frames from 0 like `0, 8, 15` (or a list).
-
-    Raises:
-        ValueError: Anything else.
-    """
+    """Read key frames: `all`, `every 4`, `auto`, `auto 5-20`, or a text or list of frames from 0, `0, 8`."""
     text = _line(given, _KEYFRAMES)
     if text in ("all", ""):
         return KeyChoice(every=1)
@@ -156,10 +132,7 @@ def read_keyframes(given: object) -> KeyChoice:
         least, most = map(int, auto.groups()) if auto[1] else _AUTO
         if 1 <= least <= most:
             return KeyChoice(least=least, most=most)
-    parts = text.split(",")
-    if not all(re.fullmatch(r" ?\d{1,6} ?", part, re.ASCII) for part in parts):
-        raise ValueError(_KEYFRAMES)
-    return KeyChoice(frames=tuple(sorted({int(part) for part in parts})))
+    return KeyChoice(frames=_read_frames(text, r"\d{1,6}", _KEYFRAMES))
 
 
 def write_keyframes(choice: KeyChoice) -> str:
@@ -170,20 +143,13 @@ def write_keyframes(choice: KeyChoice) -> str:
 
 
 def read_cuts(given: object) -> tuple[int, ...] | None:
-    """Read cuts: `auto` (None), `none`, or the frames that begin a shot, from 1, like `24, 60` (or a list).
-
-    Raises:
-        ValueError: Anything else.
-    """
+    """Read cuts: `auto` (None), `none`, or frames from 1 that begin a shot, like `24, 60` (or a list)."""
     text = _line(given, _CUTS)
     if text == "none" or (not text and not isinstance(given, str)):
         return ()
     if text in ("auto", ""):
         return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"0*[1-9]\d{0,5}", part, re.ASCII) for part in parts):
-        raise ValueError(_CUTS)
-    return tuple(sorted({int(part) for part in parts}))
+    return _read_frames(text, r"0*[1-9]\d{0,5}", _CUTS)
 
 
 def write_cuts(cuts: tuple[int, ...] | None) -> str:
@@ -192,11 +158,7 @@ def write_cuts(cuts: tuple[int, ...] | None) -> str:
 
 
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
-    """Read emphasis: `sketch=5, red fox`, a list of such words or of [words, factor], or {words: factor}.
-
-    Raises:
-        ValueError: Anything else, or a factor out of range.
-    """
+    """Read emphasis: `sketch=5, red fox`, a list of such words or of [words, factor], or {words: factor}."""
     parts = given.items() if isinstance(given, Mapping) else _parts(given, _EMPHASIS)
     return tuple(map(_read_emphasis, parts))
 
@@ -219,11 +181,7 @@ def _read_emphasis(part: object) -> Emphasis:
 def read_control(given: object) -> tuple[ControlSpec, ...]:
     """Read control networks: `KIND=MODEL@WEIGHT, ...`, where the weight may be left out, or JSON.
 
-    Args:
-        given: The text; or a list of such texts, of [kind, model, weight], or of objects with these names.
-
-    Raises:
-        ValueError: The form or the kind is unknown, or a weight is out of range.
+    JSON is a list of such texts, of [kind, model, weight], or of objects with these names.
     """
     return tuple(_read_spec(part) for part in _parts(given, _CONTROL))
 
@@ -249,6 +207,13 @@ def _read_spec(part: object) -> ControlSpec:
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _MAX_WEIGHT:
         raise ValueError(f"expected a weight from 0 to {_MAX_WEIGHT:g}")
     return ControlSpec(kind, model, float(weight))
+
+
+def _read_frames(text: str, pattern: str, expected: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(pattern, part, re.ASCII) for part in parts):
+        raise ValueError(expected)
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def _parts(given: object, expected: str) -> list[Any]:

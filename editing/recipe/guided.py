@@ -22,7 +22,7 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, 
 from regrain.editing.attention.regions import modulated_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.correspondence import Motion, newly_seen, token_maps, track_ids
-from regrain.editing.params.base import GuidedParams
+from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.modulation import Modulation, fade
 
 Looks = Mapping[str, tuple[Tensor, Tensor]]
@@ -57,7 +57,7 @@ class GuidedAttention:
         motion: Motion,
         grid: Grid,
         sites: Sequence[AttentionLayer],
-        params: GuidedParams,
+        params: FrescoParams,
         modulation: Modulation | None,
     ) -> None:
         self.sites = guided_sites(sites)

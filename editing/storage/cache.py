@@ -78,12 +78,6 @@ def _entry(key: Mapping[str, object]) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Read an entry.
-
-    Raises:
-        ValueError: Its bytes are not those that were stored.
-        SafetensorError: It is damaged.
-    """
     from safetensors import safe_open
 
     check_head(path, "cache")

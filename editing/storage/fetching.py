@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 _PULSE = 0.2  # seconds between two looks at how far it is
@@ -21,13 +22,7 @@ class Stopped(Exception):
 
 
 class Fetching:
-    """Files that are on their way.
-
-    Attributes:
-        done: Bytes so far.
-        total: Bytes in all, as far as they are known.
-        stop: Set to break off.
-    """
+    """Files on their way: bytes so far, and in all as far as they are known; `stop` is set to break off."""
 
     def __init__(self, total: int) -> None:
         self.done, self.total, self.stop = 0, total, False
@@ -35,10 +30,8 @@ class Fetching:
     def load(self, repository: str, files: Mapping[str, int], **where: Any) -> None:
         """Fetch files of a repository (`owner/name`), given with their bytes or 0, one after the other.
 
-        `where` is as `hf_hub_download` takes it, such as `revision` and `local_dir`.
-
-        Raises:
-            Stopped: `stop` was set.
+        `where` is as `hf_hub_download` takes it, such as `revision` and `local_dir`. Raises Stopped if `stop`
+        is set.
         """
         from huggingface_hub import hf_hub_download
 
@@ -69,22 +62,17 @@ class Fetching:
 
 
 def watched(work: Callable[[Fetching], None], total: int) -> Iterator[Fetched]:
-    """Fetch in a thread; closing this generator stops it.
+    """Fetch in a thread, by `work`, which calls `Fetching.load`; closing this generator stops it.
 
-    Args:
-        work: Calls `Fetching.load`. What it raises is raised here.
-        total: Bytes in all, as far as they are known.
-
-    Yields:
-        How far it is, a few times a second; as the last, once `work` has ended, that all is here.
+    Yields how far it is, a few times a second, and once `work` has ended that all is here; raises what it
+    raised. `total` is in bytes, as far as they are known.
     """
     fetching, failed = Fetching(total), []
 
     def run() -> None:
         try:
-            work(fetching)
-        except Stopped:
-            pass
+            with suppress(Stopped):
+                work(fetching)
         except Exception as error:  # noqa: BLE001 - raised again below, or nobody waits for it
             failed.append(error)
 

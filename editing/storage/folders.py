@@ -20,11 +20,7 @@ _MAX_STEM = 60  # characters of the name of a working folder that are its target
 
 
 def check_writable(folder: Path) -> None:
-    """Check, before any work, that a folder can be written or made.
-
-    Raises:
-        RequestError: It cannot; the field is `--out`.
-    """
+    """Check, before any work, that a folder can be written or made; else RequestError about `--out`."""
     whole = Path(os.path.realpath(folder))
     with boundary("--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."):
         nearest = next(p for p in (whole, *whole.parents) if p.exists() or p.is_symlink())  # to itself
@@ -33,11 +29,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_apart(out: Path, *sources: Path) -> None:
-    """Check that an output is not one of the inputs, and neither holds the other.
-
-    Raises:
-        RequestError: It is or does; the field is `--out`.
-    """
+    """Check that no input is or holds the output or is in it; else RequestError about `--out`."""
     there, *inputs = (Path(os.path.realpath(path)) for path in (out, *sources))  # resolve() raises for loops
     if any(here.is_relative_to(there) or there.is_relative_to(here) for here in inputs):
         raise RequestError("--out", f"{shorten(out.name)} overlaps the input. Choose a folder apart from it.")
@@ -47,9 +39,7 @@ def check_apart(out: Path, *sources: Path) -> None:
 def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
     """Yield a folder next to `target` and move its entries there at the end; a failure changes nothing.
 
-    Args:
-        target: Folder to write into; made if missing. Entries of the same name are replaced.
-        replaces: Further names that are removed from `target` at the end.
+    `target` is made if missing; entries of the same names, and of those in `replaces`, are removed.
 
     Raises:
         ResourceError: The disk is full or cannot be written.
@@ -98,10 +88,8 @@ def alone(folder: Path) -> Iterator[None]:
         raise _unwritable(error) from error
     with _locked(folder, wait=False) as held:
         if held is False:
-            said = (
-                f"{shorten(folder.resolve().name)} is in use by another run. Wait or choose another folder."
-            )
-            raise RequestError("--out", said)
+            said = f"{shorten(folder.resolve().name)} is in use by another run."
+            raise RequestError("--out", f"{said} Wait or choose another folder.")
         yield
 
 
@@ -113,11 +101,7 @@ def remove_stale(target: Path) -> None:
 
 
 def remove_stale_in(parent: Path, name: str = "") -> None:
-    """Remove what processes that were killed left behind in a folder.
-
-    Args:
-        parent: The folder.
-        name: Of what they wrote; empty for anything.
+    """Remove what processes that were killed left behind in a folder when they wrote to `name`, or anything.
 
     Raises:
         OSError: The folder cannot be read.
@@ -178,9 +162,8 @@ def _held(make: Callable[[], Path]) -> Iterator[Path]:
 def _locked(folder: str | Path, wait: bool) -> Iterator[bool | None]:
     """Hold a folder until the end of the block or of the process, however it ends.
 
-    Yields:
-        True; False if another process holds it; None where folders cannot be locked, as on some network
-        disks: what cannot be known to be stale stays.
+    Yields True, or False if another process holds it, or None where folders cannot be locked, as on some
+    network disks: what cannot be known to be stale stays.
     """
     with ExitStack() as stack:
         held = None

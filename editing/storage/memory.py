@@ -127,10 +127,7 @@ def return_freed() -> None:
 
 
 def share_arenas() -> None:
-    """Let all threads share two of the C library's arenas; for a server, before it has threads.
-
-    Otherwise each of a hundred threads that take turns keeps its own freed memory. See `return_freed`.
-    """
+    """Let all threads share two arenas; for a server, before it has threads. See `return_freed`."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
@@ -177,11 +174,9 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
         return False
     largest = max(parts, key=lambda part: parts[part])
     if parts[largest] > free:
-        raise ResourceError(
-            "model",
-            f"Its {largest} needs {parts[largest] / 2**30:.1f} GiB, but {device} has {free / 2**30:.1f} GiB "
-            "free. Close other programs, use a smaller model, or run on the CPU (CUDA_VISIBLE_DEVICES='').",
-        )
+        needs, has = (f"{count / 2**30:.1f} GiB" for count in (parts[largest], free))
+        hint = "Close other programs, use a smaller model, or run on the CPU (CUDA_VISIBLE_DEVICES='')."
+        raise ResourceError("model", f"Its {largest} needs {needs}, but {device} has {has} free. {hint}")
     return sum(parts.values()) > _SHARE * free
 
 
@@ -203,28 +198,21 @@ def count_weights(path: Path) -> int:
 
 
 def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
-    """Whether both halves of guidance fit into one call of the UNet.
-
-    Args:
-        frames: Number of frames.
-        cells: Latent cells per frame.
-        channels: Channels of the UNet's finest level with attention, for each cell of the latents.
-        itemsize: Bytes per number.
-        free: Bytes available.
-    """
+    """Whether both halves of guidance fit into one call of the UNet with `free` bytes; see `call_bytes`."""
     return call_bytes(2 * frames, cells, channels, itemsize) <= _SHARE * free
 
 
 def call_bytes(rows: int, cells: int, channels: int, itemsize: int) -> int:
-    """Bytes beside the weights in a call of the UNet with so many rows; see `halves_fit`."""
+    """Bytes beside the weights in a call of the UNet with so many rows.
+
+    `cells` are those of a frame's latents, `channels` those of the finest level with attention for each cell,
+    `itemsize` the bytes per number.
+    """
     return rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS
 
 
 def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int) -> int:
-    """How many frames of a long clip are edited together, with so many `rows` of a call per frame.
-
-    The other arguments are those of `halves_fit`.
-    """
+    """How many frames of a long clip are edited together, with so many `rows` of a call per frame."""
     fitting = int(_SHARE * free / call_bytes(rows, cells, channels, itemsize))
     return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
 

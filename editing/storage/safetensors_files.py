@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrain.editing.boundary import boundary, check_regular
-from regrain.editing.errors import EditingError, ModelError, shorten
+from regrain.editing.errors import ModelError, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -16,22 +16,18 @@ _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than 
 _MAX_TENSORS = 50_000  # they have about 1,100
 
 
-def check_head(path: Path, field: str, kind: type[EditingError] = ModelError) -> None:
-    """Refuse a file whose head is missing, or too large to be that of a model.
-
-    Raises:
-        EditingError: Of the given kind.
-    """
-    check_regular(path, field, kind)
+def check_head(path: Path, field: str) -> None:
+    """Refuse a file with ModelError whose head is missing, or too large to be that of a model."""
+    check_regular(path, field, ModelError)
     damaged = f"{shorten(path.name)} is damaged or not a .safetensors file. Download it again."
-    with boundary(field, damaged, kind), path.open("rb") as file:
+    with boundary(field, damaged, ModelError), path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         head = file.read(min(length, _MAX_HEAD))
     if not head.lstrip().startswith(b"{") or len(head) < length <= _MAX_HEAD:
-        raise kind(field, damaged)
+        raise ModelError(field, damaged)
     if length > _MAX_HEAD or head.count(b'"dtype"') > _MAX_TENSORS:
         said = f"{shorten(path.name)} has a head too large for a model. Use another file."
-        raise kind(field, said)
+        raise ModelError(field, said)
 
 
 def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
@@ -49,17 +45,9 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."
     with boundary("model", f"{said} Download it again.", ModelError):
         model, report = kind.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ModelError(
-            "model",
-            f"{shorten(id)}: {folder.name}/ lacks {len(missing)} weights, such as {missing[0]}. Download it "
-            "again.",
-        )
+    if missing := report["missing_keys"]:
+        lacks = f"lacks {len(missing)} weights, such as {min(missing)}. Download it again."
+        raise ModelError("model", f"{shorten(id)}: {folder.name}/ {lacks}")
     return model

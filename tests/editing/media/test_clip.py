@@ -155,12 +155,6 @@ def test_what_is_no_video_is_refused(tmp_path, make, message):
         open_clip("https://example.org/a.mp4")
 
 
-def test_a_cut_file_is_refused_or_says_where_it_breaks_off(numbered):
-    numbered.write_bytes(numbered.read_bytes()[:-300])
-    with pytest.raises(ClipError, match=r"clip.path: 'n.mp4' .* Re-encode it"):
-        open_clip(numbered).read(0, 12)
-
-
 def test_rotation_is_applied(tmp_path):
     upright = flat([100] * 3)
     upright[:, :, :8, 0] = 250  # a red bar on the left
@@ -169,21 +163,9 @@ def test_rotation_is_applied(tmp_path):
     assert np.abs(clip.read(0, 3).astype(int) - upright).mean() < 5
 
 
-def test_sound_is_cut_to_the_used_span_or_ends_in_silence(tmp_path):
+def test_sound_that_is_shorter_than_the_picture_ends_in_silence(tmp_path):
     path = write_clip(tmp_path / "s.mp4", moving(20), fps=10, tone_at=1)
-    clip = open_clip(path, start=5, frames=10)
-    assert clip.audio == AudioSpan(tmp_path / "s.mp4", Fraction(1, 2), Fraction(3, 2))
-    write_video(tmp_path / "cut.mp4", clip.read(0, 10), clip.fps, audio_from=clip.audio)
-    rate, sound = heard(tmp_path / "cut.mp4")
-    assert rate == RATE
-    assert abs(sound.shape[1] - RATE) <= 2048
-    half = RATE // 2  # silence before, the tone after
-    assert np.abs(sound[:, : half - 2400]).max() < 0.02
-    tone = sound[0, half + 2400 : RATE - 2400]
-    assert tone.std() == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
-    spectrum = np.abs(np.fft.rfft(tone))
-    assert spectrum.argmax() * rate / len(tone) == pytest.approx(1000, abs=5)
-    span = AudioSpan(path, Fraction(3, 2), Fraction(4))  # shorter than the picture: it ends in silence
+    span = AudioSpan(path, Fraction(3, 2), Fraction(4))
     write_video(tmp_path / "cut.mp4", moving(25), Fraction(10), audio_from=span)
     _, sound = heard(tmp_path / "cut.mp4")
     assert np.abs(sound[:, : RATE // 3]).max() > 0.4
@@ -259,14 +241,16 @@ def test_resize_averages_down_and_is_smooth_up():
     assert resize(frames, (12, 20)).shape == (2, 20, 12, 3)
 
 
-def test_a_file_whose_end_is_cut_off_says_so(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), dtype=np.uint8)
-    write_video(tmp_path / "whole.mp4", noise, Fraction(30))
-    assert open_clip(tmp_path / "whole.mp4").warnings == []
-    content = (tmp_path / "whole.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
-    clip = open_clip(tmp_path / "cut.mp4")
+def test_a_file_whose_end_is_cut_off_says_so_or_is_refused_where_it_breaks_off(tmp_path):
+    path = tmp_path / "n.mp4"
+    write_video(path, RNG.integers(0, 256, (60, 64, 64, 3), dtype=np.uint8), Fraction(30))
+    assert open_clip(path).warnings == []
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    clip = open_clip(path)
     assert 20 < len(clip) < 40
-    assert clip.warnings == [
-        f"'cut.mp4' is cut off: it has {len(clip)} frames, and {60 - len(clip)} are missing."
-    ]
+    has = f"it has {len(clip)} frames, and {60 - len(clip)} are missing."
+    assert clip.warnings == [f"'n.mp4' is cut off: {has}"]
+    path.write_bytes(content[:-300])
+    with pytest.raises(ClipError, match=r"clip.path: 'n.mp4' .* Re-encode it"):
+        open_clip(path).read(0, 60)

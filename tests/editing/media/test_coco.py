@@ -66,16 +66,22 @@ def test_objects_with_a_number_become_labels_of_their_own(tmp_path):
 
 def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(tmp_path):
     facts = data_set([square(1)])
+    facts["images"].pop()
+    with pytest.raises(MaskError, match="3 frames of 9x6, but the clip uses 4 of 9x6. Use masks"):
+        masks_of(tmp_path, facts)
+    facts = data_set([square(1)])
     facts["images"][0] |= {"width": 10**6, "height": 10**6}
     with pytest.raises(MaskError, match="4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks"):
         masks_of(tmp_path, facts)
 
 
 COUNTED = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": {"counts": 5}}
+BROKEN = [{"annotations": wrong} for wrong in ([{"image_id": 1}], [square(99)], [COUNTED], 3)]
 
 
-@pytest.mark.parametrize("annotations", [[{"image_id": 1}], [square(99)], [COUNTED], 3, None])
-def test_broken_data_sets_are_refused(tmp_path, annotations):
-    wrong = {"images": []} if annotations is None else {"annotations": annotations}
-    with pytest.raises(MaskError, match="masks.json"):
-        masks_of(tmp_path, data_set([square(1)]) | wrong)
+def test_what_is_no_data_set_is_refused(tmp_path):
+    facts = [json.dumps(data_set([square(1)]) | wrong) for wrong in [*BROKEN, {"images": []}]]
+    for text in ("", "[]", "{}", '{"masks": 3}', "[" * 100_000, *facts):
+        (tmp_path / "masks.json").write_text(text)
+        with pytest.raises(MaskError, match=r"masks\.json' is not a JSON file of masks"):
+            read_regions(tmp_path / "masks.json", FRAMES, SIZE)

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from regrain.editing.errors import MaskError
-from regrain.editing.media.coco import from_runs, read_rle, runs, write_rle
+from regrain.editing.media.coco import from_runs, runs, write_rle
 from regrain.editing.media.labels import (
     Labels,
     flatten,
@@ -28,16 +28,6 @@ def save(folder, *masks, mode=None):
     for index, mask in enumerate(masks):
         image = Image.fromarray(mask)
         (image.convert(mode) if mode else image).save(folder / f"{index:05d}.png")
-
-
-def test_what_is_written_is_read_back_and_shows_colours(tmp_path, labels):
-    write_labels(labels, tmp_path / "masks", {int(labels[0, 0, 0]): "#ff8000"})
-    assert (read_labels(tmp_path / "masks", 3, SIZE) == labels).all()
-    save(tmp_path / "grey", *labels)
-    assert (read_labels(tmp_path / "grey", 3, SIZE) == labels).all()
-    with Image.open(tmp_path / "masks" / "00000.png") as image:
-        assert image.mode == "P"
-        assert image.convert("RGB").getpixel((0, 0)) == (255, 128, 0)
 
 
 @pytest.mark.parametrize(("write", "name"), [(write_regions, "masks"), (write_rle, "masks.json")])
@@ -94,8 +84,14 @@ def overlapping():
     return {7: rng.random((3, 5, 7)) < 0.5, 2: rng.random((3, 5, 7)) < 0.5}
 
 
-def test_labels_are_the_same_after_any_way_out_and_in(tmp_path, labels, overlapping):
-    write_labels(labels, tmp_path / "png", {})
+def test_labels_are_the_same_after_any_way_out_and_in_and_show_colours(tmp_path, labels, overlapping):
+    write_labels(labels, tmp_path / "png", {int(labels[0, 0, 0]): "#ff8000"})
+    with Image.open(tmp_path / "png" / "00000.png") as image:
+        assert (image.mode, image.convert("RGB").getpixel((0, 0))) == ("P", (255, 128, 0))
+    save(tmp_path / "grey", *labels)
+    for name in ("png", "grey"):
+        assert (read_labels(tmp_path / name, 3, SIZE) == labels).all()
+        assert (flatten(read_regions(tmp_path / name, 3, SIZE)) == labels).all()
     for write, name in ((write_rle, "masks.json"), (write_regions, "folders")):
         write(split(labels), tmp_path / name)
         assert (flatten(read_regions(tmp_path / name, 3, SIZE)) == labels).all()
@@ -104,27 +100,6 @@ def test_labels_are_the_same_after_any_way_out_and_in(tmp_path, labels, overlapp
         assert set(back) == set(overlapping)
         assert all((back[label] == mask).all() for label, mask in overlapping.items())
         assert (read_labels(tmp_path / name, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
-    assert (flatten(read_regions(tmp_path / "png", 3, SIZE)) == labels).all()
-
-
-def test_runs_are_those_of_coco():
-    mask = np.array([[0, 0, 1], [0, 1, 1]], bool)
-    assert runs(mask) == [3, 3]
-    assert runs(~mask) == [0, 3, 3]
-    assert runs(mask & False) == [6]
-    for rng in map(np.random.default_rng, range(5)):
-        mask = rng.random(rng.integers(1, 9, 2)) < rng.random()
-        assert (from_runs(runs(mask), mask.shape[::-1]) == mask).all()
-
-
-def test_json_that_is_no_masks_of_the_clip_is_refused(tmp_path, overlapping):
-    for text in ("", "[]", "{}", '{"masks": 3}', "[" * 100_000):
-        (tmp_path / "masks.json").write_text(text)
-        with pytest.raises(MaskError, match="masks.json"):
-            read_rle(tmp_path / "masks.json", 3, SIZE)
-    write_rle(overlapping, tmp_path / "masks.json")
-    with pytest.raises(MaskError, match="3 frames of 7x5, but the clip uses 4"):
-        read_rle(tmp_path / "masks.json", 4, SIZE)
 
 
 def test_files_are_in_the_order_of_their_numbers(tmp_path):
@@ -160,12 +135,15 @@ def compressed(counts):
     return out
 
 
-def test_compressed_coco_masks_are_read(labels):
-    for mask in labels > 128:
-        assert (from_runs(compressed(runs(mask)), SIZE) == mask).all()
+def test_runs_are_those_of_coco_compressed_or_not():
+    mask = np.array([[0, 0, 1], [0, 1, 1]], bool)
+    assert (runs(mask), runs(~mask), runs(mask & False)) == ([3, 3], [0, 3, 3], [6])
     wide = np.zeros((40, 3000), bool)
     wide[:, 7:2000] = True
-    assert (from_runs(compressed(runs(wide)), (3000, 40)) == wide).all()
+    rngs = map(np.random.default_rng, range(8))
+    for mask in [wide, *(rng.random(rng.integers(1, 9, 2)) < rng.random() for rng in rngs)]:
+        for counts in (runs(mask), compressed(runs(mask))):
+            assert (from_runs(counts, mask.shape[::-1]) == mask).all()
 
 
 WRONG = [[34], [-1, 36], [1.0, 34.0], ["35"], [True, 34], [], "d06~~", "", [2**62] * 4 + [35], [1e999, 35]]

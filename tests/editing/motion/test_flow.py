@@ -91,7 +91,7 @@ def followed(flow, lost, height, width):
                 top = (1 - fx) * field[y0, x0] + fx * field[y0, x1]
                 return float((1 - fy) * top + fy * ((1 - fx) * field[y1, x0] + fx * field[y1, x1]))
 
-            if lost is not None and at(lost[frame].float()) > 0.5:
+            if at(lost[frame].float()) > 0.5:
                 continue
             x, y = x + at(flow[frame, 0]) * width / wide, y + at(flow[frame, 1]) * height / tall
             cell = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
@@ -114,7 +114,7 @@ def test_trajectories_equal_following_cell_by_cell(grid):
     coarse = torch.randn(5, 2, 4, 5, generator=generator) * 3
     flow = torch.nn.functional.interpolate(coarse, (12, 16), mode="bilinear")
     lost = torch.rand(5, 12, 16, generator=generator) < 0.1
-    for occluded in (lost, None):
+    for occluded in (lost, torch.zeros_like(lost)):
         ids = trajectories(flow, occluded, grid)
         assert torch.equal(ids, followed(flow, occluded, *grid))
         assert all(len(frame.unique()) == grid[0] * grid[1] for frame in ids)

@@ -2,16 +2,15 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 import pytest
 from pydantic import TypeAdapter
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.params.registry import METHODS, check_params, resolve_params
+from regrain.editing.params import registry
+from regrain.editing.params.registry import METHODS, add_methods, check_params, resolve_params
 from regrain.editing.params.written import (
     Controls,
     Emphasis,
@@ -121,41 +120,23 @@ def test_a_bad_recommendation_is_the_models_fault_and_an_unknown_method_lists_th
         resolve_params("videograin", {}, {"steps": -1})
 
 
-ROOT = Path(__file__).parents[3]
-METHOD = """
-import regrain
-from regrain.editing.params.base import WindowedParams
-
-class MyParams(WindowedParams):
-    pass
-
-mine = regrain.Method("mine", "Mine", "nobody", MyParams, frozenset({"masks"}), ("editing",), "my_method:run")
-"""
-TAKEN = METHOD.replace('"mine", "Mine"', '"fresco", "Mine"')
-MODULES = {"my_method": METHOD, "number": "mine = 3", "taken": TAKEN}
-POINTS = """[regrain.methods]
-gone = nowhere:mine
-other = number:mine
-twice = taken:mine
-mine = my_method:mine
-"""
-SHOWN = "from regrain import METHODS as m; print([*m][-1], m['mine'].title, m['fresco'].title, len(m))"
+TAKEN = METHODS["fresco"]
+MINE = replace(METHODS["sdedit"], name="mine", title="Mine")
+POINTS = {"gone": "nowhere:x", "other": "math:pi", "twice": f"{__name__}:TAKEN", "mine": f"{__name__}:MINE"}
 
 
-def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(tmp_path):
-    for name, code in MODULES.items():
-        (tmp_path / f"{name}.py").write_text(code)
-    info = tmp_path / "mine-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(POINTS)
-    env = os.environ | {"PYTHONPATH": str(tmp_path)}
-    options = {"cwd": ROOT, "env": env, "capture_output": True, "text": True, "check": True}
-    done = subprocess.run([sys.executable, "-c", SHOWN], **options)
-    assert done.stdout.split() == ["mine", "Mine", "FRESCO", "8"]
-    lines = done.stderr.strip().splitlines()
+def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(monkeypatch, caplog):
+    points = [EntryPoint(name, value, "regrain.methods") for name, value in POINTS.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+    methods = dict(METHODS)
+    add_methods(methods)
+    assert methods == METHODS | {"mine": MINE}
+    lines = [record.getMessage() for record in caplog.records]
     assert [line.split()[1] for line in lines] == ["gone", "other", "twice"]
-    assert all(line.endswith("it is left out") for line in lines)
+    problems = ("cannot be imported", "is not a regrain.Method", "is taken")
+    for line, problem in zip(lines, problems, strict=True):
+        assert problem in line
+        assert line.endswith("it is left out")
 
 
 def test_only_methods_that_invert_say_what_an_inversion_takes():
