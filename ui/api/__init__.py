@@ -1,4 +1,1 @@
-"""The endpoints that programs call.
-
-Imports `handlers` and below.
-"""
+"""The endpoints that programs call; imports `handlers` and below."""

@@ -13,6 +13,7 @@ from gradio import routes
 from gradio.context import get_blocks_context
 from gradio.events import api
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from regrain.editing.errors import EditingError, from_validation
 from regrain.ui.api.program_schema import Arguments
@@ -41,9 +42,7 @@ class Caller:
 
     @classmethod
     def of(cls, request: gr.Request | None) -> Caller:
-        """The caller who sent a request."""
-        if request is None:
-            return cls("", "")
+        """The caller who sent a request; both are empty where nobody did."""
         return cls(getattr(request, "session_hash", None) or "", address_of(request))
 
 
@@ -53,29 +52,32 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
     Gradio documents it from the declaration, for clients and for MCP: types, defaults, descriptions.
 
     Args:
-        arguments: Declares what it takes.
         work: Its docstring says what it does and returns; its return annotation is documented.
         queue: Whether calls wait in gradio's queue, as all that takes long should.
     """
-    properties = _properties(arguments)
+    schema, fields = inlined(arguments.model_json_schema()), arguments.model_fields
+    needed = [name for name, field in fields.items() if field.is_required()]
+    # Required ones first, then its own; each schema is complete in itself.
+    fields = {name: fields[name] for name in (*needed, *arguments.__annotations__, *fields)}
 
     def endpoint(*values: Any) -> Any:
         *given, request = values
         try:
-            asked = arguments.model_validate(dict(zip(properties, given, strict=True)))
+            asked = arguments.model_validate(dict(zip(fields, given, strict=True)))
             return work(asked, Caller.of(request))
         except ValidationError as error:
             raise Refused(str(from_validation(error, arguments))) from None
         except EditingError as error:
             raise Refused(str(error)) from None
 
-    _describe(endpoint, arguments, work, properties)
+    _describe(endpoint, work, fields)
     made = api(endpoint, api_name=work.__name__, concurrency_limit=None, queue=queue)
     root = get_blocks_context()
-    for component, schema in zip(root.fns[made["id"]].inputs, properties.values(), strict=True):  # type: ignore[union-attr]
-        component._api_info = schema  # gradio knows no types but Python's
-        if "examples" in schema:  # for the program that its page about the API lists
-            component.example_payload = lambda shown=schema["examples"][0]: shown
+    for component, name in zip(root.fns[made["id"]].inputs, fields, strict=True):  # type: ignore[union-attr]
+        part = schema["properties"][name]
+        component._api_info = part  # gradio knows no types but Python's
+        if "examples" in part:  # for the program that its page about the API lists
+            component.example_payload = lambda shown=part["examples"][0]: shown
 
 
 def _with_examples(name: str, told: Mapping[str, Any], *where: Any, **more: Any) -> dict[str, str]:
@@ -85,16 +87,6 @@ def _with_examples(name: str, told: Mapping[str, Any], *where: Any, **more: Any)
 
 
 routes.generate_code_snippets = _with_examples
-
-
-def _properties(arguments: type[Arguments]) -> dict[str, dict[str, Any]]:
-    """The JSON schema of each argument, complete in itself: required ones first, then its own."""
-    schema, own = inlined(arguments.model_json_schema()), arguments.__annotations__
-    needed = [name for name, field in arguments.model_fields.items() if field.is_required()]
-    order = dict.fromkeys(
-        [*needed, *(name for name in own if name != "model_config"), *arguments.model_fields]
-    )
-    return {name: schema["properties"][name] for name in order}
 
 
 def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
@@ -118,22 +110,19 @@ def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any
     }
 
 
-def _describe(
-    endpoint: Any, arguments: type[Arguments], work: Callable[..., Any], properties: dict[str, Any]
-) -> None:
+def _describe(endpoint: Any, work: Callable[..., Any], fields: Mapping[str, FieldInfo]) -> None:
     """Give an endpoint the name, the signature and the docstring that gradio reads."""
+    defaults = {n: inspect.Parameter.empty if f.is_required() else f.default for n, f in fields.items()}
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    fields = {name: arguments.model_fields[name] for name in properties}
     parameters = [
-        inspect.Parameter(name, positional, default=inspect.Parameter.empty if f.is_required() else f.default)
-        for name, f in fields.items()
+        inspect.Parameter(name, positional, default=default)
+        for name, default in (defaults | {"request": None}).items()
     ]
-    request = inspect.Parameter("request", positional, default=None)
     returned = get_type_hints(work)["return"]
     endpoint.__name__ = work.__name__
-    endpoint.__signature__ = inspect.Signature([*parameters, request], return_annotation=returned)
+    endpoint.__signature__ = inspect.Signature(parameters, return_annotation=returned)
     endpoint.__annotations__ = dict.fromkeys(fields, Any) | {"request": gr.Request | None, "return": returned}
     summary, _, returns = (inspect.getdoc(work) or "").partition("\n\nReturns:\n")
-    listed = "\n".join(f"    {name}: {part['description']}" for name, part in properties.items())
+    listed = "\n".join(f"    {name}: {field.description}" for name, field in fields.items())
     # On one line: gradio puts commas between lines.
     endpoint.__doc__ = f"{summary}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"

@@ -22,20 +22,14 @@ from regrain.ui.session.session import Session
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 NOTHING = "Nothing was found there. Click nearer to the middle of the object."
-Size = tuple[int, int]
 
 
 def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, str]:
     """Open an uploaded video in a folder, as the page does; the upload stays.
 
-    Returns:
-        The session, and a sentence about what was left out; maybe empty.
-
-    Raises:
-        EditingError: It cannot be opened, or is too large.
+    The session, and a sentence about what was left out, maybe empty; raises as `open_frame` does.
     """
-    with _as("video"):
-        kept = _kept(asked.video, folder)
+    with _kept(asked.video, folder, "video") as kept:
         opened, note = open_upload(kept, folder, asked.start, asked.stride, asked.frames)
     session = Session(opened, fallback)
     if asked.tracker:
@@ -44,19 +38,14 @@ def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, st
 
 
 def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
-    """Open a picture, or one frame of a video.
-
-    Raises:
-        EditingError: It cannot be opened, or is too large.
-    """
-    with _as("image"):
-        kept = _kept(file, folder)
+    """Open a picture, or one frame of a video; an EditingError if it cannot be opened or is too large."""
+    with _kept(file, folder, "image") as kept:
         if kept.suffix.lower() in _PICTURES:
             return Session(open_picture(kept, folder), fallback)
         return Session(open_upload(kept, folder, frame, 1, 1)[0], fallback)
 
 
-def file_size(session: Session) -> Size:
+def file_size(session: Session) -> tuple[int, int]:
     """(width, height) of the file that a session shows, which may be larger than what it works on."""
     file = session.opened.file
     return VideoClip(file).size if file else session.state.size
@@ -81,25 +70,20 @@ def add_regions(
     labels = [one.label or place for place, one in enumerate(asked, 1)]
     regions = [_region(one, label) for one, label in zip(asked, labels, strict=True)]
     tracks = _tracks(session, masks, folder, regions) if masks and folder else {}
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise RequestError("regions", f"Label {twice[0]} is used twice. Give each region its own.")
     layers = {}
     for one, label in zip(asked, labels, strict=True):
         track = tracks.get(label, {}) if not one.clicks else {}
         layers[label] = MaskLayer({}, track, dict.fromkeys(track, 1.0), by=finder)
-    if len(layers) < len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise RequestError("regions", f"Label {twice} is used twice. Give each region its own.")
-    regions_by_label = {region.label: region for region in regions}
-    session.commit(replace(session.state, layers=layers, regions=regions_by_label))
+    session.commit(replace(session.state, layers=layers, regions=dict(zip(labels, regions, strict=True))))
     return labels
 
 
 def click(session: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment) -> None:
     """Find a region's mask by clicks, in pixels of the file and on frame 0 unless they name one.
 
-    Those on the object come first. Errors name `field`.
-
-    Raises:
-        EditingError: A click is outside the clip, or nothing was found.
+    Those on the object come first. An EditingError names `field`: one is outside the clip, or found nothing.
     """
     size, count = file_size(session), len(session.opened.frames)
     scale = [shown / whole for shown, whole in zip(session.state.size, size, strict=True)]
@@ -112,8 +96,7 @@ def click(session: Session, label: int, clicks: Sequence[Click], field: str, seg
             message = f"({one.x:g}, {one.y:g}) is outside the frame of {size[0]}x{size[1]}. Move it."
             raise RequestError(f"{field}.{number}", message)
     for frame, one in sorted(zip(frames, clicks, strict=True), key=lambda pair: not pair[1].inside):
-        at = (one.x * scale[0], one.y * scale[1])
-        add_point(session, label, frame, at, one.inside, segment)
+        add_point(session, label, frame, (one.x * scale[0], one.y * scale[1]), one.inside, segment)
     if missed := [frame for frame in frames if not session.masked(label, frame)]:
         raise MaskError(field, NOTHING if count == 1 else f"Frame {missed[0]}: {NOTHING}")
 
@@ -140,18 +123,13 @@ def _tracks(
     return tracks
 
 
-def _kept(file: Path, folder: Path) -> Path:
-    """An upload in a folder that stays as long as it is needed."""
-    if file.suffix.lower() == ".zip":  # to pages, a project
-        raise ClipError("clip", f"{shorten(file.name)} is not a video. Unpack it and send the video.")
-    check_upload(file)
-    return name_again(file, place_for(file, folder))
-
-
 @contextmanager
-def _as(field: str) -> Iterator[None]:
-    """Errors about a clip name the argument that it came in."""
+def _kept(file: Path, folder: Path, field: str) -> Iterator[Path]:
+    """An upload in a folder that stays as long as it is needed; errors about it name the argument."""
     try:
-        yield
+        if file.suffix.lower() == ".zip":  # to pages, a project
+            raise ClipError(field, f"{shorten(file.name)} is not a video. Unpack it and send the video.")
+        check_upload(file)
+        yield name_again(file, place_for(file, folder))
     except ClipError as error:
         raise ClipError(field, error.message) from None

@@ -23,6 +23,10 @@ from regrain.ui.session.state import MAX_REGIONS
 _CLICKS = [{"x": 100, "y": 100}]  # an example
 _USUAL = "Empty takes the default; list_models lists all."
 
+# Fields as a project declares them: default, limits, description.
+_PROJECT: dict[str, Any] = Project.model_fields
+_REGION: dict[str, Any] = ProjectRegion.model_fields
+
 
 class Arguments(BaseModel):
     """Arguments of an endpoint, as JSON has them."""
@@ -38,15 +42,6 @@ def _arrived(value: object) -> Path:
         raise ValueError("The file did not arrive. Upload it, with handle_file in Python.") from None
 
 
-def _arrived_if_sent(value: object) -> Path | None:
-    return None if value is None else _arrived(value)
-
-
-def _same_as(model: type[BaseModel], name: str) -> Any:
-    """A field as another declaration has it: default, limits, description."""
-    return model.model_fields[name]
-
-
 def _file(name: str) -> dict[str, Any]:
     """A file as an example of what is sent."""
     return {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}}
@@ -55,7 +50,7 @@ def _file(name: str) -> dict[str, Any]:
 # All that clients need; MCP would ask for the rest.
 _FILE = WithJsonSchema({k: v for k, v in python_type_to_json_schema(FileData).items() if k != "required"})
 Upload = Annotated[Path, BeforeValidator(_arrived), _FILE]
-MaybeUpload = Annotated[Path | None, BeforeValidator(_arrived_if_sent), _FILE]
+MaybeUpload = Annotated[Upload | None, _FILE]
 Frame = Annotated[int, Field(ge=0, le=MAX_FRAME)]
 Count = Annotated[int, Field(ge=1, le=MAX_FRAME)]
 Pixels = float
@@ -90,15 +85,15 @@ class ClickedRegion(Arguments):
 class EditedRegion(ClickedRegion):
     """An object to edit; the checks of its words are those of `editing.request.region.Region`."""
 
-    source: str = _same_as(ProjectRegion, "source")
-    prompt: str = _same_as(ProjectRegion, "prompt")
-    negative: str = _same_as(ProjectRegion, "negative")
-    color: str = _same_as(ProjectRegion, "color")
-    strength: float = _same_as(ProjectRegion, "strength")
-    margin: int | None = _same_as(ProjectRegion, "margin")
-    feather: int = _same_as(ProjectRegion, "feather")
+    source: str = _REGION["source"]
+    prompt: str = _REGION["prompt"]
+    negative: str = _REGION["negative"]
+    color: str = _REGION["color"]
+    strength: float = _REGION["strength"]
+    margin: int | None = _REGION["margin"]
+    feather: int = _REGION["feather"]
     picture: MaybeUpload = Field(None, description="A picture of what it should become.")
-    picture_scale: float | None = _same_as(ProjectRegion, "picture_scale")
+    picture_scale: float | None = _REGION["picture_scale"]
 
 
 class OfVideo(Arguments):
@@ -132,18 +127,18 @@ class EditVideo(OfVideo):
         description="Masks of the used frames: a zip file of PNG files, COCO JSON or a mask video. Regions "
         "without clicks take theirs from it, by label.",
     )
-    source_prompt: str = _same_as(Project, "source_prompt")
-    prompt: str = _same_as(Project, "prompt")
-    negative_prompt: str = _same_as(Project, "negative_prompt")
-    method: Method = _same_as(Project, "method")
+    source_prompt: str = _PROJECT["source_prompt"]
+    prompt: str = _PROJECT["prompt"]
+    negative_prompt: str = _PROJECT["negative_prompt"]
+    method: Method = _PROJECT["method"]
     params: dict[str, Any] = Field({}, description="Parameters of the method, by name; see list_methods.")
     model: Name = Field("storybook", description="A name from list_models.")
-    loras: list[Name] = _same_as(Project, "loras")
-    motion: Name = _same_as(Project, "motion")
+    loras: list[Name] = _PROJECT["loras"]
+    motion: Name = _PROJECT["motion"]
     picture: MaybeUpload = Field(None, description="A picture of what the whole frame should become.")
-    picture_scale: float | None = _same_as(Project, "picture_scale")
+    picture_scale: float | None = _PROJECT["picture_scale"]
     picture_adapter: Name = Field("", description="Sees pictures; a name from list_models.")
-    seed: int = _same_as(Project, "seed")
+    seed: int = _PROJECT["seed"]
 
 
 class TrackVideo(OfVideo):

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import finders
-from regrain.ui.api.calls import Calls, check, follow, wait
 from regrain.ui.api.endpoints import Caller, inlined, offer
 from regrain.ui.api.program_clips import NOTHING, add_regions, click, file_size, open_frame, open_video
 from regrain.ui.api.program_schema import (
@@ -32,13 +30,16 @@ from regrain.ui.api.program_schema import (
 from regrain.ui.handlers.mask_files import write_tracks
 from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.results.jobs import Jobs, RunJob, Saved
-from regrain.ui.server.run_queue import RunQueue, Ticket
+from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
+from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import Added, build_request, masks_of
 from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
 from regrain.ui.session.state import State
+
+_PATIENCE = 1.0  # seconds between looks at whose turn it is
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Programs:
     tracking: Tracking  # follows masks
     points: Segment  # points to a mask
     fallback: str = "sam"  # who finds masks where no published SAM is at hand
-    calls: Calls = field(default_factory=Calls)  # what goes on
     # Whose mask is next. Programs wait for each other, and pages for none of them.
     masking: RunQueue = field(default_factory=RunQueue)
+    going: set[tuple[str, Ticket]] = field(default_factory=set)  # connection and place of each call
 
     def edit_video(self, asked: EditVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
         """Edit a video of your own, each region with its own words.
@@ -65,10 +66,10 @@ class Programs:
         """
         self.jobs.catalogue.model(asked.model)
         check_params(asked.method, asked.params)
-        with self.calls.enter(self.turns, caller) as turn, self._folder() as (page, folder):
+        with self._call(self.turns, caller) as (turn, page, folder):
             session, note = open_video(asked, folder, self.fallback)
             labels = add_regions(session, asked.regions, asked.finder, asked.masks, folder)
-            wait(turn, partial(self.jobs.media.touch, page))
+            self._wait(turn, page)
             self._find(session, asked.regions, labels, turn)
             saved = self._run(RunJob(self._request(session, asked), page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
@@ -84,9 +85,8 @@ class Programs:
         chosen = self.jobs.catalogue.example(asked.example)
         words, params = read_object("prompts", asked.prompts), read_object("params", asked.params)
         request = from_example(chosen, words, params)
-        page = _new_page()
-        with self.calls.enter(self.turns, caller) as turn:
-            wait(turn, partial(self.jobs.media.touch, page))
+        with self._call(self.turns, caller) as (turn, page, _):
+            self._wait(turn, page)
             saved = self._run(RunJob(request, page), turn)
         return FileData(path=saved.files["edited.mp4"]), without_paths(saved.finished.report)
 
@@ -99,10 +99,10 @@ class Programs:
         """
         if not asked.clicks and not asked.box:
             raise RequestError("clicks", "No clicks and no box given. Give at least one.")
-        with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
+        with self._call(self.masking, caller) as (turn, page, folder):
             session = open_frame(asked.image, asked.frame, folder, self.fallback)
             labels = add_regions(session, [ClickedRegion()], asked.finder)
-            wait(turn, partial(self.jobs.media.touch, page))
+            self._wait(turn, page)
             if asked.box:
                 self._find_box(session, labels[0], asked.box)
             if asked.clicks:
@@ -119,10 +119,10 @@ class Programs:
             The masks, as indexed PNG files in a zip file, ready to be the masks of edit_video; and by region
             the frames on which it was lost or is doubtful.
         """
-        with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
+        with self._call(self.masking, caller) as (turn, page, folder):
             session, note = open_video(asked, folder, self.fallback)
             labels = add_regions(session, asked.regions, asked.finder)
-            wait(turn, partial(self.jobs.media.touch, page))
+            self._wait(turn, page)
             self._find(session, asked.regions, labels, turn)
             path = self.jobs.media.new_run(page) / "masks.zip"
             state = session.state
@@ -176,26 +176,34 @@ class Programs:
             if one.clicks:
                 click(session, label, one.clicks, f"regions.{number}.clicks", self.points)
                 clicked.append(label)
-                check(turn)
+                _check(turn)
         if clicked:
             with closing(self.tracking.follow(session, clicked)) as steps:
                 for _ in steps:
-                    check(turn)
+                    _check(turn)
 
     def _find_box(self, session: Session, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
             raise RequestError("box", "Expected left, top, right and bottom in pixels, in this order.")
         scale = session.state.size[0] / file_size(session)[0]
-        left, top, right, bottom = (side * scale for side in box)
-        if not add_box(session, label, 0, (left, top, right, bottom), self.points):
+        if not add_box(session, label, 0, tuple(side * scale for side in box), self.points):
             raise MaskError("box", NOTHING)
 
+    def _wait(self, turn: Ticket, page: str) -> None:
+        while not turn.wait(_PATIENCE):
+            _check(turn)
+            self.jobs.media.touch(page)
+
     def _run(self, job: RunJob, turn: Ticket) -> Saved:
-        saved = None
-        for item in follow(turn, lambda: self.jobs.run(job), partial(self.jobs.media.touch, job.page)):
-            saved = item if isinstance(item, Saved) else None
-        if saved is None:
-            raise RuntimeError("the run ended without a result")
+        """Run a job in the worker's thread while the program is there; its last item."""
+        saved: Any = None
+        with closing(in_thread(lambda: self.jobs.run(job))) as items:
+            for item in items:
+                _check(turn)
+                self.jobs.media.touch(job.page)
+                turn.follow(item)
+                if isinstance(item, Saved):
+                    saved = item
         return saved
 
     def _request(self, session: Session, asked: EditVideo) -> EditRequest:
@@ -209,14 +217,28 @@ class Programs:
         return replace(request, prompt=asked.prompt, picture_scale=asked.picture_scale, **whole)
 
     @contextmanager
-    def _folder(self) -> Iterator[tuple[str, Path]]:
-        """A name under which results are kept for an hour, and a folder that goes at the end."""
-        page = _new_page()
-        folder = self.jobs.media.new_clip(page)
+    def _call(self, turns: RunQueue, caller: Caller) -> Iterator[tuple[Ticket, str, Path]]:
+        """A place in a queue, a name for results, kept for an hour, and a folder that goes at the end."""
+        turn = turns.enter(Visitor(f"programs at {caller.address}", caller.address, PER_PROGRAM))
+        page = f"call {secrets.token_hex(16)}"  # its own, so that its files and those of others never meet
+        going, finished = (caller.session, turn), False
+        self.going.add(going)
         try:
-            yield page, folder
+            folder = self.jobs.media.new_clip(page)
+            try:
+                yield turn, page, folder
+            finally:
+                self.jobs.media.drop(folder)
+            finished = True
         finally:
-            self.jobs.media.drop(folder)
+            turn.leave(finished)
+            self.going.discard(going)
+
+    def leave(self, session: str) -> None:
+        """A connection has ended: its calls end at their next step."""
+        for whose, turn in self.going.copy():  # others begin and end meanwhile
+            if whose == session:
+                turn.stop()
 
 
 def add_api(programs: Programs) -> None:
@@ -238,12 +260,13 @@ def without_paths(report: Any) -> Any:
     return report
 
 
+def _check(turn: Ticket) -> None:
+    """Raise a RequestError if the program has left, so that nobody waits for the result any more."""
+    if turn.ending:
+        raise RequestError("call", "It was stopped, since the program disconnected. Call again.")
+
+
 def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:
     """Stretches of frames, first and last, on which a region was lost, and is doubtful."""
     spans = uncertain(state, label)
     return {kind: [[d.first, d.last] for d in spans if d.kind == kind] for kind in ("lost", "doubtful")}
-
-
-def _new_page() -> str:
-    """A name of its own for a call, so that its files and those of other calls never meet."""
-    return f"call {secrets.token_hex(16)}"

@@ -1,4 +1,1 @@
-"""What the page asks and shows before a run: settings, models, costs, checks.
-
-Imports `session` and below.
-"""
+"""What the page asks and shows before a run: settings, models, costs, checks; imports `session` and below."""

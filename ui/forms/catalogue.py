@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from regrain.editing.errors import EditingError, RequestError, suggest
 from regrain.editing.models.load import on_shelf
@@ -28,6 +28,7 @@ from regrain.ui.session.examples import Example
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
 _BUILT_IN_CONTROL = "storybook/canny"
+_FOLDERS = {"loras": "$REGRAIN_MODELS/loras", "picture_adapter": "$REGRAIN_MODELS/pictures"}  # may be empty
 
 
 def moving(model: object, asked: str) -> str:
@@ -39,9 +40,7 @@ def moving(model: object, asked: str) -> str:
 class Catalogue:
     """What can be chosen, and checks of what a browser sent.
 
-    Args:
-        examples: By name, in the order shown.
-        model_folder: The built-in model's; its recommendations and words.
+    `examples` are in the order shown; `model_folder` holds the built-in model's recommendations and words.
     """
 
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
@@ -64,55 +63,30 @@ class Catalogue:
         return [(BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models]
 
     def example(self, name: object) -> Example:
-        """Look an example up.
-
-        Raises:
-            RequestError: There is none of that name.
-        """
+        """Look an example up; a RequestError if there is none of that name."""
         if not isinstance(name, str) or name not in self.examples:
-            raise RequestError("example", _unknown(name, list(self.examples)))
+            raise _not_found("example", name, [*self.examples])
         return self.examples[name]
 
     def model(self, name: object) -> str:
-        """Check the choice of a model; nothing is downloaded for a stranger.
-
-        Raises:
-            RequestError: It is not offered.
-        """
+        """Check the choice of a model, a RequestError if it is not offered; nothing is downloaded."""
         if name not in self.models:
-            raise RequestError("model", _unknown(name, self.models))
+            raise _not_found("model", name, self.models)
         return str(name)
 
-    def add_model(self, id: str) -> None:
-        """Offer a model of the hub that has been fetched."""
-        if id not in self.models:
-            self.models = [*self.models, id]
-
-    def add_motion(self, id: str) -> None:
-        """Offer a motion adapter of the hub that has been fetched."""
-        if id not in self.motions:
-            self.motions = [*self.motions, id]
-
-    def add_pictures(self, id: str) -> None:
-        """Offer a picture adapter of the hub that has been fetched."""
-        if id not in self.pictures:
-            self.pictures = [*self.pictures, id]
+    def add(self, kind: Literal["models", "motions", "pictures"], id: str) -> None:
+        """Offer what has been fetched from the hub."""
+        known = getattr(self, kind)
+        if id not in known:
+            setattr(self, kind, [*known, id])
 
     def reader(self, model: str) -> Reader:
-        """How a model that is offered reads prompts.
-
-        Raises:
-            ModelError: Its files cannot be read.
-        """
+        """How a model that is offered reads prompts; a ModelError if its files cannot be read."""
         built_in = ModelLocation("folder", str(self._folder))
         return open_reader(built_in if model == BUILT_IN_MODEL else find(model))
 
     def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
-        """Every parameter as a run of a model would have it where these are given.
-
-        Raises:
-            EditingError: A name or value is not allowed.
-        """
+        """Every parameter as a run of a model would have it; an EditingError if one given is wrong."""
         folder = self._folder if model == BUILT_IN_MODEL else (models_folder() or Path()) / model
         return settings.values(method, folder, given)
 
@@ -121,11 +95,7 @@ class Catalogue:
         return next(iter([*self._fitting(self._wide(model)), *self.pictures]), "")
 
     def blind(self, model: str) -> dict[str, str]:
-        """What a page says where a model looks at no pictures, and what to ask the hub for; else nothing.
-
-        Raises:
-            ModelError: Its files cannot be read.
-        """
+        """What to say where a model sees no pictures, and what to ask the hub; raises as `reader` does."""
         if self._fitting(wide := self._wide(model)):
             return {}
         if wide is None or wide in SEEING:
@@ -145,24 +115,17 @@ class Catalogue:
         return [name for name in self.pictures if _text_width(name) == wide]
 
     def check(self, request: EditRequest) -> None:
-        """Refuse weights beside the model that are not offered: a project may name any.
-
-        Raises:
-            RequestError: The field names which.
-        """
+        """A RequestError if weights beside the model are not offered: a project may name any."""
         for text in request.loras:
             if (name := parse_lora(text).model) not in self.loras:
-                message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/loras."
-                raise RequestError("loras", _unknown(name, self.loras) if self.loras else message)
+                raise _not_found("loras", name, self.loras)
         if request.motion and (name := parse_lora(request.motion, "motion", 0.0).model) not in self.motions:
-            message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/motion."
-            raise RequestError("motion", _unknown(name, self.motions) if self.motions else message)
+            raise _not_found("motion", name, self.motions)
         if (name := request.picture_adapter) and name not in self.pictures:
-            message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/pictures."
-            raise RequestError("picture_adapter", _unknown(name, self.pictures) if self.pictures else message)
+            raise _not_found("picture_adapter", name, self.pictures)
         for spec in read_control(request.params.get("control")):
             if spec.model not in self.controls:
-                raise RequestError("params.control", _unknown(spec.model, self.controls))
+                raise _not_found("params.control", spec.model, self.controls)
 
 
 def _added(shelf: list[Path], folder: str, pattern: str) -> list[str]:
@@ -180,16 +143,15 @@ def _text_width(adapter: str) -> int:
         return 0
 
 
-def _unknown(name: object, known: list[str]) -> str:
-    return f"{str(name)[:60]!r} was not found. {suggest(str(name), known)}"
+def _not_found(field: str, name: object, known: list[str]) -> RequestError:
+    if not known and field in _FOLDERS:
+        return RequestError(field, f"{str(name)[:60]!r} was not found. Put it into {_FOLDERS[field]}.")
+    return RequestError(field, f"{str(name)[:60]!r} was not found. {suggest(str(name), known)}")
 
 
 def _shelf() -> list[Path]:
     """What the folder $REGRAIN_MODELS holds, as far as a project file could name it."""
     entries = local_entries()
-    for entry in entries:
-        if not is_name(entry.name):
-            log.warning(
-                "%r is left out: a model's name may hold letters, digits, '.', '_' and '-'", entry.name
-            )
+    for name in (entry.name for entry in entries if not is_name(entry.name)):
+        log.warning("%r is left out: a model's name may hold letters, digits, '.', '_' and '-'", name)
     return [entry for entry in entries if is_name(entry.name)]

@@ -27,15 +27,11 @@ _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
 _SILENT = "Write under “Change to” what one of the regions should become."
 _QUALITIES = (
-    "red orange yellow green blue purple violet pink brown black white grey gray golden silver blond dark "
-    "light bright big large huge small little tiny tall short long old young new"
+    "red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|grey|gray|golden|silver|blond|dark|"
+    "light|bright|big|large|huge|small|little|tiny|tall|short|long|old|young|new"
 )
-_THING = re.compile(
-    rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES.replace(' ', '|')})\s+)*(?P<noun>\w+)", re.IGNORECASE
-)
-_PLACE = re.compile(
-    r"left|right|top|bottom|front|back|background|foreground|middle|cent(?:re|er)|side", re.IGNORECASE
-)
+_THING = re.compile(rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES})\s+)*(?P<noun>\w+)", re.I)
+_PLACE = re.compile("left|right|top|bottom|front|back|background|foreground|middle|cent(?:re|er)|side", re.I)
 
 
 @dataclass(frozen=True)
@@ -46,36 +42,38 @@ class Diagnostic:
     text: str  # what is wrong, then what to do
     words: tuple[Unknown, ...] = ()  # words of the field that the model does not know
     offers: tuple[str, ...] = ()  # texts to put into the field with a click
-    # "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted; "hint"
-    # does not
+    # "wrong" keeps a run from beginning, and so does "missing", said when one was wanted; "hint" does not
     kind: str = "wrong"
 
 
-@dataclass(frozen=True)
-class CheckForm:
-    """What a page asks for, as read from its fields."""
-
-    model: str  # its id
-    params: Mapping[str, object]  # the given parameters
-    seed: object  # as the field has it
-    added: Added | None = None
-
-
-def check(session: Session, asked: CheckForm, reader: Reader) -> list[Diagnostic]:
-    """All that is wrong, and hints, in the order of the page."""
+def check(
+    session: Session,
+    reader: Reader,
+    model: str,
+    params: Mapping[str, object],
+    seed: object,
+    added: Added | None = None,
+) -> list[Diagnostic]:
+    """All that is wrong, and hints, in the order of the page; `seed` is as its field has it."""
     found = [
-        *_region_remarks(session),
-        *_word_remarks(session, asked.model, reader),
-        *_param_remarks(session.method, asked.params),
+        *(
+            _remark(error, session, "missing" if error.field == "regions" else "wrong")
+            for error in region_errors(session, session.method)
+        ),
+        *_word_remarks(session, model, reader),
+        *_param_remarks(session.method, params),
         *_repeated(session),
         *_unbound(session),
     ]
     if not any(remark.kind == "wrong" for remark in found):
-        found += _request_remarks(session, asked)
+        try:  # the first thing that the request itself refuses
+            check_runnable(build_request(session, params, session.method, model, seed, added, masked=False))
+        except EditingError as error:
+            nothing = error.field in ("regions", "prompt", "source_prompt")
+            found.append(_remark(error, session, "missing" if nothing else "wrong"))
     gravest: dict[str, Diagnostic] = {}  # at each field
-    for remark in found:
-        if remark.field not in gravest or (gravest[remark.field].kind == "hint" and remark.kind != "hint"):
-            gravest[remark.field] = remark
+    for remark in sorted(found, key=lambda remark: remark.kind == "hint"):
+        gravest.setdefault(remark.field, remark)
     order = _order(session)
     return sorted(gravest.values(), key=lambda remark: order.get(remark.field, len(order)))
 
@@ -90,7 +88,6 @@ def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
 
     `pressed` counts attempts to run: then what is missing is said as well, and the first field focused.
     """
-    shown = [remark for remark in remarks if pressed or remark.kind != "missing"]
     wrong = first_wrong(remarks) if pressed else None
     return {
         "pressed": pressed,
@@ -103,14 +100,10 @@ def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
                 "offers": [*remark.offers],
                 "words": [{"word": word, "near": [*near]} for word, near in remark.words[:_MOST]],
             }
-            for remark in shown
+            for remark in remarks
+            if pressed or remark.kind != "missing"
         ],
     }
-
-
-def _region_remarks(session: Session) -> Iterator[Diagnostic]:
-    for error in region_errors(session, session.method):
-        yield _remark(error, session, "missing" if error.field == "regions" else "wrong")
 
 
 def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
@@ -120,11 +113,9 @@ def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diag
     except EditingError:  # said with the regions
         return
     too_long = {error.field for error in length_errors(asked.regions)}
-    wrong = False
-    for field, text in _texts(asked):
-        for remark in _readable(field, text, reader, session) if field not in too_long else ():
-            wrong = True
-            yield remark
+    texts = ((field, text) for field, text in _texts(asked) if field not in too_long)
+    wrong = [remark for field, text in texts for remark in _readable(field, text, reader, session)]
+    yield from wrong
     if wrong or too_long:
         return
     whole = next((key for key in ("prompt", "source_prompt") if getattr(session, key).strip()), "regions")
@@ -135,12 +126,12 @@ def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diag
 
 def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
     """The fields with a prompt; all lines of the one that may have several under one name."""
-    more = "\n".join((asked.prompt, *asked.more_prompts))
     read_source = uses(asked.method).source_prompt
     for field, text in asked.texts():
-        if field == "more_prompts" or (field == "source_prompt" and not read_source):
-            continue
-        yield field, more if field == "prompt" else text
+        if field == "prompt":
+            yield field, "\n".join((text, *asked.more_prompts))
+        elif field != "more_prompts" and (field != "source_prompt" or read_source):
+            yield field, text
 
 
 def _readable(field: str, text: str, reader: Reader, session: Session) -> Iterator[Diagnostic]:
@@ -218,18 +209,6 @@ def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
             thing.end() <= start or stop <= thing.start() for start, stop in claimed
         ):
             yield thing[0]
-
-
-def _request_remarks(session: Session, asked: CheckForm) -> Iterator[Diagnostic]:
-    """The first thing that the request itself refuses."""
-    try:
-        request = build_request(
-            session, asked.params, session.method, asked.model, asked.seed, asked.added, masked=False
-        )
-        check_runnable(request)
-    except EditingError as error:
-        nothing = error.field in ("regions", "prompt", "source_prompt")
-        yield _remark(error, session, "missing" if nothing else "wrong")
 
 
 def _remark(

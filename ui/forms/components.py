@@ -18,7 +18,7 @@ def _read(name: str) -> str:
 
 
 STYLE = _read("page.css") + _read("canvas.css") + _read("results.css")
-_HEADER = _read("header.html")
+HEADER = _read("header.html")  # name of the page, and the switch between light and dark
 
 
 def modules(entry: Path) -> list[Path]:
@@ -51,11 +51,6 @@ def view(script: str, value: Any = None, template: str = "<div></div>", **option
         apply_default_css=False,
         **options,
     )
-
-
-def header() -> gr.HTML:
-    """Name of the page, and the switch between light and dark."""
-    return view("header", template=_HEADER)
 
 
 def theme() -> Base:

@@ -6,8 +6,9 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from platform import node
 from typing import Any
 
@@ -155,11 +156,7 @@ def left_again(report: Mapping[str, Any]) -> float:
 
 
 def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequest:
-    """What a run of a session would edit with all of these parameters, as far as it takes time.
-
-    Raises:
-        RequestError: The prompts cannot be used.
-    """
+    """What a run of a session would edit, as far as it takes time; a RequestError if prompts are wrong."""
     prompt, *more = own_prompts(session, session.method)
     chosen = {"method": session.method, "model": model, "params": params}
     words = {"source_prompt": session.source_prompt, "prompt": prompt, "more_prompts": tuple(more)}
@@ -168,10 +165,9 @@ def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequ
 
 def _planned(request: EditRequest) -> Taken | None:
     """A run that has not taken anything yet; None if its work cannot be counted."""
-    try:
+    operations = None
+    with suppress(EditingError):  # said where the model or the parameter is chosen
         operations = work(request)
-    except EditingError:  # said where the model or the parameter is chosen
-        operations = None
     if not operations:
         return None
     clip, asked = request.clip, (request.method, request.model)
@@ -201,23 +197,22 @@ def _on_gpu() -> bool:
 def _read() -> list[Taken]:
     """The runs that earlier processes kept on this machine."""
     try:
-        kept = json.loads((cache_folder() / _file()).read_text(encoding="utf-8"))
-        return [Taken(**run) for run in kept]
+        return [Taken(**run) for run in json.loads(_file().read_text(encoding="utf-8"))]
     except FileNotFoundError:
-        return []
+        pass
     except (OSError, ValueError, TypeError):
         log.warning("what earlier runs took cannot be read; it is learnt anew")
-        return []
+    return []
 
 
 def _write(runs: Iterable[Taken]) -> None:
     try:
-        with replacing(cache_folder() / _file()) as path:
+        with replacing(_file()) as path:
             path.write_text(json.dumps([asdict(run) for run in runs]), encoding="utf-8")
     except OSError:
         log.warning("what this run took cannot be kept: the cache folder cannot be written")
 
 
-def _file() -> str:
+def _file() -> Path:
     """A cache folder may be shared by machines."""
-    return f"seconds-{node() or 'here'}.json"
+    return cache_folder() / f"seconds-{node() or 'here'}.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regrain.editing.params.registry import METHODS
@@ -35,14 +35,13 @@ def waiting(method: str, adapter: str = "", before: int = 0, seconds: float | No
     detail = f"{before} run{'s' if before > 1 else ''} before yours" if before else ""
     if before and seconds:
         detail += f", about {duration(seconds)}"
-    shown = {"text": "Waiting in the queue", "detail": detail, "stages": _stages(method, adapter, None, 0)}
-    return {"state": "running", "asked": True, **shown}
+    return _view("running", "Waiting in the queue", detail, _stages(method, adapter)) | {"asked": True}
 
 
 def tracking(name: str, done: int, total: int) -> View:
     """A region is followed through the clip before the run."""
     detail = f"frame {done} of {total}" if done else ""
-    return {"state": "running", "text": f"Tracking {name}", "detail": detail, "stages": []}
+    return _view("running", f"Tracking {name}", detail)
 
 
 class RunProgress:
@@ -76,10 +75,12 @@ class RunProgress:
         if event.seconds_left is not None and event.done < event.total:
             parts.append(f"about {duration(event.seconds_left)} {self._left(event.stage)}")
         text, _ = _STAGES.get(event.stage, (event.stage.capitalize(), ""))
-        share = event.done / max(event.total, 1)
-        stages = _stages(self._method, self._adapter, event.stage, share)
-        shown = {"state": "running", "text": text, "detail": ", ".join(parts), "stages": stages}
-        return shown | ({"windows": self._windows(window)} if window else {})
+        stages = _stages(self._method, self._adapter, event.stage, event.done / max(event.total, 1))
+        shown = _view("running", text, ", ".join(parts), stages)
+        if window:
+            said = f"{window.number - 1} of {window.total} windows done"
+            shown["windows"] = {"text": said, "done": window.number - 1, "share": round(1 - self.left, 3)}
+        return shown
 
     @property
     def left(self) -> float:
@@ -92,24 +93,15 @@ class RunProgress:
             return "left"  # for all windows
         return _LEFT.get(stage, "left in this window" if self._window else "left")
 
-    def _windows(self, window: WindowStarted) -> View:
-        return {
-            "text": f"{window.number - 1} of {window.total} windows done",
-            "done": window.number - 1,
-            "share": round(1 - self.left, 3),
-        }
-
 
 def stopped(last: object) -> View:
     """A run was stopped where `last`, the progress shown, says."""
-    text = _stopped_where(last if isinstance(last, dict) else {})
-    return {"state": "stopped", "text": text, "detail": "", "stages": []}
+    return _view("stopped", _stopped_where(last if isinstance(last, dict) else {}))
 
 
 def given_up() -> View:
     """A run was ended since its page was away and others were waiting."""
-    text = "Stopped: you were away, and others were waiting. Run again."
-    return {"state": "stopped", "text": text, "detail": "", "stages": []}
+    return _view("stopped", "Stopped: you were away, and others were waiting. Run again.")
 
 
 def _stopped_where(shown: Mapping[str, Any]) -> str:
@@ -132,8 +124,8 @@ def _stopped_where(shown: Mapping[str, Any]) -> str:
 
 def failed(field: str, message: str) -> View:
     """A run failed; the page marks the field, which the request's own name tells, and goes there."""
-    shown = {"text": capital(message), "detail": place(field), "stages": []}
-    return {"state": "error", "field": field, "time": time.time(), **shown}  # said again, it is another
+    shown = _view("error", capital(message), place(field))
+    return shown | {"field": field, "time": time.time()}  # said again, it is another
 
 
 def done(report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = False) -> View:
@@ -141,10 +133,14 @@ def done(report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = Fa
     seconds = sum(report.get("seconds", {}).values()) + tracking
     text = "Done" + (f" in {duration(seconds)}" if seconds else "")
     text = "Stopped measuring. The edit is kept, without figures." if unmeasured else text
-    return {"state": "done", "text": text, "detail": "", "stages": []}
+    return _view("done", text)
 
 
-def _stages(method: str, adapter: str, current: str | None, share: float) -> list[View]:
+def _view(state: str, text: str, detail: str = "", stages: Sequence[View] = ()) -> View:
+    return {"state": state, "text": text, "detail": detail, "stages": [*stages]}
+
+
+def _stages(method: str, adapter: str, current: str = "", share: float = 0.0) -> list[View]:
     """The bars of a run: the recipe's stages, what the runner does around them, and the page's own."""
     own = [name for name in METHODS[method].stages if not (adapter and name == "tuning")]
     names = ("loading", *own, "measuring", "saving")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 import gradio as gr
@@ -18,21 +19,15 @@ from regrain.editing.params.written import is_text
 from regrain.ui.forms.components import view
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
-_REACH = {
-    "steps": 100,
-    "guidance_scale": 15,
-    "window": 64,
-    "tune_steps": 1000,
-    "keep_every": 1000,
-    "tune_preview_every": 1000,
-}
+_REACH = {"steps": 100, "guidance_scale": 15, "window": 64}
+_REACH |= dict.fromkeys(("tune_steps", "keep_every", "tune_preview_every"), 1000)
 _MAX_SLIDER = 10_000  # larger ranges are typed into
-_AT_HAND = ("strength",)  # shown beside Run, without opening the settings
+AT_HAND = ("strength",)  # shown beside Run, without opening the settings
 _LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
 _OF_CLIP = ("keyframes", "cuts")
 _OF_PICTURES = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
 SHARED = (*_OF_CLIP, *_OF_PICTURES)  # one field for all methods
-_FIRST = ("tune_steps", "steps", "guidance_scale")
+FIRST = ("tune_steps", "steps", "guidance_scale")  # that the settings begin with
 _HINTS = {
     "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
     "cuts": "auto, none, or frames from 1 like 24, 60",
@@ -52,14 +47,11 @@ _HELPERS = ("heat_pixel", "control")  # texts that a script below the field, of 
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
+Usual = Mapping[str, Mapping[str, Any]]  # by method, the parameters of a run with nothing given
 
 
 def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict[str, Any]:
-    """Parameters as a run would use them on the model of a folder.
-
-    Raises:
-        EditingError: A name or value given is not allowed.
-    """
+    """Parameters as a run would use them on the model of a folder; an EditingError if one given is wrong."""
     path = model_folder / "defaults.json"
     recommended = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return resolve_params(method, given, recommended.get(method, {}))[0].model_dump()
@@ -119,7 +111,6 @@ class ParameterFields:
         """Parameters of a method whose fields are not where a run with nothing given has them.
 
         Args:
-            method: Whose.
             values: Of all fields; a browser may send 20.0.
             usual: From what is given, at most a preset, to what a run would use.
             project: What the project says; counts where there is no field.
@@ -141,28 +132,8 @@ class ParameterFields:
         return kept | preset | changed
 
 
-def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
-    """Make the fields that every method shows without opening its settings; must run inside a layout.
-
-    Args:
-        usual: By method, the parameters of a run with nothing given.
-        shown: The method whose are seen first.
-    """
-    with gr.Column(elem_id="at-hand", min_width=0):
-        return _make_some(usual, shown, _AT_HAND)
-
-
-def make_first_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
-    """Make the fields that settings begin with; see `make_fields_at_hand`."""
-    return _make_some(usual, shown, _FIRST)
-
-
-def make_fields(
-    usual: Mapping[str, Mapping[str, Any]],
-    shown: str,
-    help: Mapping[str, Any] | None = None,
-) -> ParameterFields:
-    """Make the other fields of every method, folded; see `make_fields_at_hand`.
+def make_fields(usual: Usual, shown: str, help: Mapping[str, Any] = MappingProxyType({})) -> ParameterFields:
+    """Make the other fields of every method, folded; see `make_some`.
 
     `help` holds, by parameter, the value of the script that helps to write it.
     """
@@ -173,18 +144,16 @@ def make_fields(
         return ParameterFields((), dict.fromkeys(usual, made))
 
     with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
-        clips = share(_OF_CLIP) | _make_some(usual, shown, _LONG)
+        clips = share(_OF_CLIP) | make_some(usual, shown, _LONG)
     with gr.Accordion("Pictures", open=False, elem_id="of-pictures", elem_classes="rg-more"):
         clips |= share(_OF_PICTURES)
     with gr.Accordion("For experiments", open=False, elem_id="experiments", elem_classes="rg-more"):
-        return clips | _make_experiments(usual, shown, help or {})
+        return clips | _make_experiments(usual, shown, help)
 
 
-def _make_experiments(
-    usual: Mapping[str, Mapping[str, Any]], shown: str, help: Mapping[str, Any]
-) -> ParameterFields:
+def _make_experiments(usual: Usual, shown: str, help: Mapping[str, Any]) -> ParameterFields:
     helpers: list[tuple[str, gr.HTML]] = []
-    elsewhere = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED, *_FIRST}
+    elsewhere = {*_HIDDEN, *AT_HAND, *_LONG, *SHARED, *FIRST}
 
     def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
         fields, groups = METHODS[method].Params.model_fields, METHODS[method].Params.GROUPS
@@ -195,20 +164,14 @@ def _make_experiments(
             with gr.Accordion(title, open=False, elem_classes="rg-more"):
                 for name in (name for name in group if name in names):
                     controls[name] = _make_field(name, fields[name], values[name])
-                    helpers.extend(_make_helpers(name, help))
+                    helpers.extend([(name, view(name, help.get(name)))] if name in _HELPERS else [])
         return controls
 
     return replace(_make_columns(usual, shown, make), helpers=helpers)
 
 
-def _make_helpers(name: str, help: Mapping[str, Any]) -> list[tuple[str, gr.HTML]]:
-    return [(name, view(name, help.get(name)))] if name in _HELPERS else []
-
-
 def _make_columns(
-    usual: Mapping[str, Mapping[str, Any]],
-    shown: str,
-    make: Callable[[str, Mapping[str, Any]], dict[str, Component]],
+    usual: Usual, shown: str, make: Callable[[str, Mapping[str, Any]], dict[str, Component]]
 ) -> ParameterFields:
     columns, fields = [], {}
     for method, values in usual.items():
@@ -218,8 +181,11 @@ def _make_columns(
     return ParameterFields(columns, fields)
 
 
-def _make_some(usual: Mapping[str, Mapping[str, Any]], shown: str, names: Sequence[str]) -> ParameterFields:
-    """Fields of these names for the methods that have them."""
+def make_some(usual: Usual, shown: str, names: Sequence[str]) -> ParameterFields:
+    """Make fields of these names for the methods that have them; must run inside a layout.
+
+    Those of the method `shown` are seen first.
+    """
 
     def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
         fields = METHODS[method].Params.model_fields

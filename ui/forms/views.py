@@ -40,19 +40,19 @@ _OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", 
 
 def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     """The examples as pictures."""
-    return {"chosen": chosen, "items": [{"name": n, **_example(example)} for n, example in examples.items()]}
-
-
-def _example(example: Example) -> View:
-    opened, request = example.opened, example.request
-    return {
-        "title": opened.title,
-        "picture": example.thumbnail,
-        "after": example.after,
-        "videos": [str(opened.source), opened.made.edits[0]] if opened.made else [],
-        "change": example.change,
-        "hint": " / ".join(request.targets),
-    }
+    items = [
+        {
+            "name": name,
+            "title": one.opened.title,
+            "picture": one.thumbnail,
+            "after": one.after,
+            "videos": [str(one.opened.source), one.opened.made.edits[0]] if one.opened.made else [],
+            "change": one.change,
+            "hint": " / ".join(one.request.targets),
+        }
+        for name, one in examples.items()
+    ]
+    return {"chosen": chosen, "items": items}
 
 
 def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
@@ -99,7 +99,6 @@ def canvas(
     (`lanes`) is always there.
 
     Args:
-        session: What the page works on.
         since: The revision the page has; an answer may be lost, so each holds all that is newer.
         note: Said below the frame; None leaves what is said there.
         alarm: Whether the note is about something that went wrong.
@@ -147,18 +146,13 @@ def _mask_models(session: Session) -> View:
 
 def _clip(opened: ClipSession) -> View:
     clip = opened.request.clip
-    return {
-        "title": opened.title,
+    own = {key: getattr(opened, key) for key in ("title", "own", "drawn", "total", "start", "stride")}
+    return own | {
         "folder": str(opened.folder),
         "count": len(opened.frames),
         "width": clip.size[0],
         "height": clip.size[1],
         "fps": float(clip.fps),
-        "own": opened.own,
-        "drawn": opened.drawn,
-        "total": opened.total,
-        "start": opened.start,
-        "stride": opened.stride,
         "most": MAX_FRAMES,
         "strip": str(opened.strip) if opened.strip else "",
         "made": opened.made is not None,
@@ -172,25 +166,17 @@ def _whole_masks(session: Session, frames: Iterable[int]) -> View:
     for frame in frames:
         if left <= 0 or len(changes) >= MAX_WHOLE:
             break
-        changes[str(frame)] = entries = _masks_on(session, frame)
+        changes[str(frame)] = entries = {
+            str(label): _masked(session, label, frame)
+            for label, layer in session.state.layers.items()
+            if frame in layer.keys or frame in layer.track
+        }
         left -= sum(len(entry["runs"]) for entry in entries.values())
     return changes
 
 
-def _masks_on(session: Session, frame: int) -> View:
-    return {
-        str(label): _masked(session, label, frame)
-        for label, layer in session.state.layers.items()
-        if frame in layer.keys or frame in layer.track
-    }
-
-
 def _lane(session: Session, label: int) -> str:
-    """What a region is on each frame, a character each.
-
-    "k" drawn by hand, "c" found from clicks, "e" drawn empty, "-" tracked and not found,
-    0 to 9 tracked (tenths of how sure), or a space.
-    """
+    """What a region is on each frame, a character each; see `_cell`."""
     count = len(session.opened.frames)
     if session.state.layers[label].rest:
         return "9" * count
@@ -198,6 +184,7 @@ def _lane(session: Session, label: int) -> str:
 
 
 def _cell(session: Session, label: int, frame: int) -> str:
+    """Drawn "k", drawn empty "e", clicked "c"; tracked 0 to 9 (tenths of how sure), not found "-"; or " "."""
     layer = session.state.layers[label]
     key = layer.keys.get(frame)
     if key is None and frame not in layer.track:
@@ -255,9 +242,7 @@ def cards(session: Session, blind: Mapping[str, str] | None = None) -> View:
     return {
         "id": session.id,
         "have": session.rev,
-        "source_prompt": session.source_prompt,
-        "prompt": session.prompt,
-        "negative_prompt": session.negative_prompt,
+        **{key: getattr(session, key) for key in ("source_prompt", "prompt", "negative_prompt")},
         "rest": session.state.rest or 0,
         "blind": blind,
         "full": len(session.state.regions) >= MAX_REGIONS,

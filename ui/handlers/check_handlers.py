@@ -64,7 +64,7 @@ class CheckHandlers(Handlers):
             try:
                 model = self.catalogue.model(fields.model)
                 params, added = self.given_params(session, fields), self.given_added(session, fields)
-                form = checks.CheckForm(model, params, fields.seed, added)
-                return session, checks.check(session, form, self.catalogue.reader(model))
+                reader = self.catalogue.reader(model)
+                return session, checks.check(session, reader, model, params, fields.seed, added)
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]

@@ -75,10 +75,10 @@ class ModelHandlers(Handlers):
             text = f"Stopped at {text}. Files that were complete are kept."
             yield {self.parts.hub: self._hub("stopped", text)}
         elif listing.family == MOTION:
-            self.catalogue.add_motion(id)
+            self.catalogue.add("motions", id)
             yield self._add(id, added, self.catalogue.motions)
         elif listing.family.startswith(PICTURES):
-            self.catalogue.add_pictures(id)
+            self.catalogue.add("pictures", id)
             shown = self._add(id, added, self.catalogue.pictures)
             yield shown | self.cards(self.session(request), model)
         else:
@@ -97,7 +97,7 @@ class ModelHandlers(Handlers):
         return self._choose(name, "Chosen.")
 
     def _choose(self, id: str, text: str) -> dict[Any, Any]:
-        self.catalogue.add_model(id)
+        self.catalogue.add("models", id)
         chosen = gr.Dropdown(choices=self.catalogue.model_choices, value=id, visible=True)
         return {self.parts.hub: self._hub("done", text, id=id), self.parts.model: chosen}
 

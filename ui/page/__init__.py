@@ -1,4 +1,1 @@
-"""The page itself: layout, wiring, head, safety.
-
-Imports all of `ui`.
-"""
+"""The page itself: layout, wiring, head, safety; imports all of `ui`."""

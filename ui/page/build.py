@@ -14,7 +14,7 @@ from gradio.events import Dependency
 from regrain.editing.params.registry import METHODS
 from regrain.ui.api.programs import Programs, add_api
 from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.forms.components import header
+from regrain.ui.forms.components import HEADER, view
 from regrain.ui.forms.costs import Costs
 from regrain.ui.handlers.base import Components, event_data, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
@@ -61,7 +61,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     start = Session(first.opened, finder) if first else None
     made = ((e.request, e.opened.made.report) for e in examples.values() if e.opened.made)
     with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
-        head = header()
+        head = view("header", template=HEADER)
         parts = lay_out(catalogue, start, tools)
         visits = SessionStore(first.opened if first else None, media, finder, ended=page.drop_session)
         tracking, turns, costs = Tracking(visits, tools.propagate, tools.discover), RunQueue(), Costs(made)
@@ -108,19 +108,15 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a run would tune."""
     p = masks.parts
     switched = [*p.method_shown, p.prompt, p.seed]
-    opened, cards = [*p.session, p.added, p.seed, *p.controls.all], [p.cards, p.prompt]
+    opened = [*p.session, p.added, p.seed, *p.controls.all]
+    of_model = [*p.model_shown, p.cards, p.prompt, p.added, p.addons, *p.controls.all]
     changes = [
         p.gallery.pick(masks.choose, p.model, opened, **MANY),
         p.gallery.open(masks.load, p.model, opened, **QUIET, concurrency_limit=2),
         p.canvas.trim(masks.trim, p.cards, opened, **QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **MANY),
         p.method.choose(masks.switch, None, switched, **QUIET),
-        p.model.change(
-            masks.choose_model,
-            [p.model, p.added],
-            [*p.model_shown, *cards, p.added, p.addons, *p.controls.all],
-            **QUIET,
-        ),  # type: ignore[attr-defined]
+        p.model.change(masks.choose_model, [p.model, p.added], of_model, **QUIET),  # type: ignore[attr-defined]
     ]
     p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **MANY)
     p.canvas.scan(masks.scan, None, p.canvas, **MANY | {"concurrency_limit": 1})
@@ -266,7 +262,7 @@ def _wire_leaving(page: gr.Blocks, visits: SessionStore, programs: Programs) -> 
 
     def forget(request: gr.Request) -> None:
         session = request.session_hash or ""
-        programs.calls.leave(session)
+        programs.leave(session)
         visits.leave(page_of(request), session)
 
     page.unload(forget)

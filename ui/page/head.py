@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
@@ -59,7 +60,7 @@ class PageHead:
 def _rewriting(scope: Message, send: Send) -> Send:
     """Gather the page, change its head, then send it, packed if the browser can unpack it."""
     start: Message = {}
-    packed = b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b"")
+    packed = "gzip" in Headers(scope=scope).get("accept-encoding", "")
     parts: list[bytes] = []
 
     async def gather(message: Message) -> None:
@@ -69,16 +70,14 @@ def _rewriting(scope: Message, send: Send) -> Send:
         parts.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        page = b"".join(parts)
-        kinds = dict(start["headers"])
-        if kinds.get(b"content-type", b"").startswith(b"text/html"):
+        page, headers = b"".join(parts), MutableHeaders(scope=start)
+        if headers.get("content-type", "").startswith("text/html"):
             page = with_head(page.decode(), _address(scope)).encode()
-        headers = [(k, v) for k, v in start["headers"] if k != b"content-length"]
         if packed:  # a quarter is left; gradio packs scripts alone
             page = await anyio.to_thread.run_sync(gzip.compress, page, 5)
-            headers.append((b"content-encoding", b"gzip"))
-        headers.append((b"vary", b"accept-encoding"))
-        start["headers"] = [*headers, (b"content-length", str(len(page)).encode())]
+            headers.append("content-encoding", "gzip")
+        headers.append("vary", "accept-encoding")
+        headers["content-length"] = str(len(page))
         await send(start)
         await send({"type": "http.response.body", "body": page})
 
@@ -87,7 +86,7 @@ def _rewriting(scope: Message, send: Send) -> Send:
 
 def _address(scope: Message) -> str:
     """Where visitors find the page, without a slash at its end."""
-    headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+    headers = Headers(scope=scope)
     scheme = headers.get("x-forwarded-proto", scope.get("scheme", "http")).split(",")[0]
     host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0]
     return f"{scheme}://{host}{scope.get('root_path', '')}"

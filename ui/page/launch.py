@@ -52,10 +52,7 @@ motion = partial(_call, "editing.pipeline.motion_pictures", "motion_pictures")
 
 
 def discover(request, finder=None, tracker="flow"):
-    """Find the objects of a clip by the model's features, or by a finder that takes words.
-
-    Events, and what was found as the last.
-    """
+    """Find the objects of a clip by the model's features or by words: events, and last what was found."""
     if finder:
         from regrain.editing.methods.feature_clusters import maybe_nouns
         from regrain.masks.track.sam3 import find_by_words
@@ -79,30 +76,26 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         os.environ.setdefault("REGRAIN_CACHE", str(FOLDER / "cache"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with private(FOLDER, "regrain-[0-9a-f]{16}"), suppress(SystemExit):
-        _serve(tools, examples, model_folder)
+        media = Media(FOLDER / "media")
+        page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
+        # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
+        page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
+        page._queue.sleep_when_free = PAUSE
+        page.launch(
+            theme=theme(),
+            css=STYLE,
+            allowed_paths=[str(media.root)],
+            ssr_mode=False,
+            share=False,
+            mcp_server=find_spec("mcp") is not None,  # an extra of the package
+            footer_links=["api"],
+            favicon_path=str(Path(__file__).parents[1] / "favicon.svg"),
+            max_threads=MAX_THREADS,
+            app_kwargs={"middleware": [Middleware(PageHead)]},
+            max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
+        )
     sys.stdout.flush()
     os._exit(0)  # torch, if a run is inside it, would abort when the interpreter ends
-
-
-def _serve(tools: Tools, examples: Path, model_folder: Path) -> None:
-    media = Media(FOLDER / "media")
-    page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
-    # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
-    page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
-    page._queue.sleep_when_free = PAUSE
-    page.launch(
-        theme=theme(),
-        css=STYLE,
-        allowed_paths=[str(media.root)],
-        ssr_mode=False,
-        share=False,
-        mcp_server=find_spec("mcp") is not None,  # an extra of the package
-        footer_links=["api"],
-        favicon_path=str(Path(__file__).parents[1] / "favicon.svg"),
-        max_threads=MAX_THREADS,
-        app_kwargs={"middleware": [Middleware(PageHead)]},
-        max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
-    )
 
 
 def main() -> None:

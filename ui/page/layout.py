@@ -47,11 +47,8 @@ class Tools:
 
 def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
     """All components, showing the session a new page begins with."""
-    shown: dict[str, Any] = {}
-    examples = catalogue.examples
-    shown["gallery"] = view(
-        "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
-    )
+    gallery = views.gallery(catalogue.examples, next(iter(catalogue.examples), None))
+    shown: dict[str, Any] = {"gallery": view("gallery", gallery, elem_id="examples")}
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
@@ -62,19 +59,16 @@ def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Compon
 
 def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
-    canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
-    fetch = view("fetch", offer(), elem_id="fetch")
-    mask_file = gr.UploadButton(
-        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
-    )
-    motion = view("motion", elem_id="motion", visible=tools.motion is not None)
+    files = {"file_count": "multiple", "file_types": MASK_FILES, "visible": "hidden"}
+    shown = {
+        "canvas": view("canvas", views.canvas(start) if start else None, elem_id="canvas"),
+        "fetch": view("fetch", offer(), elem_id="fetch"),
+        "mask_file": gr.UploadButton("Masks", elem_id="mask-file", **files),
+        "motion": view("motion", elem_id="motion", visible=tools.motion is not None),
+    }
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
-    return {
-        "canvas": canvas,
-        "fetch": fetch,
-        "mask_file": mask_file,
-        "motion": motion,
+    return shown | {
         "player": view("player", made_player(start.opened) if start else None, elem_id="player"),
         "history": view("history", elem_id="history"),
         "live": view("live", elem_id="live"),
@@ -89,20 +83,30 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
     cards = views.cards(start, catalogue.blind(BUILT_IN_MODEL)) if start else None
+    files = {"file_types": [".safetensors"], "visible": "hidden"}
     shown: dict[str, Any] = {
         "notice": view("notice", elem_id="notice"),
         "cards": view("cards", cards, elem_id="cards"),
-        **_make_choices(catalogue, chosen, hub),
-        "adapter_file": gr.UploadButton(
-            "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
-        ),
+    }
+    with gr.Row(elem_classes="rg-choices"):
+        models = {"choices": catalogue.model_choices, "value": BUILT_IN_MODEL}
+        shown |= {
+            "method": view("method", method_choice.choice(chosen), elem_id="method"),
+            "model": gr.Dropdown(**models, label="Model", elem_id="model"),
+            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
+        }
+    shown |= {
+        "adapter_file": gr.UploadButton("Add", elem_id="adapter-file", **files),
         "quality": view("quality", quality, elem_id="quality"),
-        "controls": settings.make_fields_at_hand(usual, chosen),
+    }
+    with gr.Column(elem_id="at-hand", min_width=0):
+        at_hand = settings.make_some(usual, chosen, settings.AT_HAND)
+    shown |= {
         "prompt": view("prompt", views.prompts(start) if start else None, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
     }
     settled = _add_settings(catalogue, usual, chosen, start)
-    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
+    shown |= settled | {"controls": at_hand | settled["controls"]}
     shown["words"] = _add_words(catalogue.groups)
     # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
@@ -110,29 +114,12 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
         shown["useless"] = view("notice", elem_id="useless")
-        shown["tries"] = view("tries", elem_id="tries")
-        shown["takes"] = view("takes", elem_id="takes")
-        shown["progress"] = view("progress", elem_id="progress")
-        shown["queue"] = view("queue", elem_id="queue")
+        shown |= {name: view(name, elem_id=name) for name in ("tries", "takes", "progress", "queue")}
     return shown
 
 
-def _make_choices(catalogue: Catalogue, method: str, hub: Hub) -> dict[str, Any]:
-    with gr.Row(elem_classes="rg-choices"):
-        shown = view("method", method_choice.choice(method), elem_id="method")
-        choices = catalogue.model_choices
-        return {
-            "method": shown,
-            "model": gr.Dropdown(choices, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
-            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
-        }
-
-
 def _add_settings(
-    catalogue: Catalogue,
-    usual: Mapping[str, Mapping[str, Any]],
-    chosen: str,
-    start: Session | None,
+    catalogue: Catalogue, usual: settings.Usual, chosen: str, start: Session | None
 ) -> dict[str, Any]:
     asked = start.opened.request if start else None
     added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])] if asked else []
@@ -143,7 +130,7 @@ def _add_settings(
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
             "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
-            "controls": settings.make_first_fields(usual, chosen),
+            "controls": settings.make_some(usual, chosen, settings.FIRST),
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
             "variants": view("variants", {"count": 1}, elem_id="variants"),
         }

@@ -30,13 +30,9 @@ _EVERY = 4  # of the frames, every so manyth is looked at, and the last
 _BATCH = 8
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 _WITHHELD = "The safety filter withheld it. Change the words, or use another clip."
-_MISSING = (
-    f"Only the built-in model runs here, since the safety checker was not found. Put it into "
-    f"$REGRAIN_MODELS/{FOLDER}."
-)
-_BROKEN = (
-    "Only the built-in model runs here, since the safety checker cannot be loaded. Use its safetensors file."
-)
+_ALONE = "Only the built-in model runs here, since the safety checker"
+_MISSING = f"{_ALONE} was not found. Put it into $REGRAIN_MODELS/{FOLDER}."
+_BROKEN = f"{_ALONE} cannot be loaded. Use its safetensors file."
 
 
 def wanted() -> bool:
@@ -45,11 +41,9 @@ def wanted() -> bool:
 
 
 def guarded(edit: Edit) -> Edit:
-    """An editor that withholds what does not pass, and shows nothing of an edit before.
+    """An editor that withholds what does not pass, by a RequestError, and shows nothing of an edit before.
 
-    Raises, when it is run:
-        ModelError: A real checkpoint is asked for, and there is no checker to be loaded.
-        RequestError: The result is withheld.
+    Real checkpoints are refused where no checker can be loaded; see `find_checker` and `load_checker`.
     """
 
     def edit_and_check(request: EditRequest) -> Iterator[Event]:
@@ -68,11 +62,7 @@ def guarded(edit: Edit) -> Edit:
 
 
 def find_checker(model: str) -> Path:
-    """The folder of the checker: the model's own, the shared one, or that of any other model here.
-
-    Raises:
-        ModelError: There is none.
-    """
+    """The folder of the checker: the model's own, the shared one, or any other model's; else a ModelError."""
     own, shared = find_local(model), find_local(FOLDER)
     places = [own and own / FOLDER, shared, *(entry / FOLDER for entry in local_entries())]
     if found := next((place for place in places if place and (place / "config.json").is_file()), None):
@@ -82,11 +72,7 @@ def find_checker(model: str) -> Path:
 
 @lru_cache(maxsize=1)
 def load_checker(folder: Path) -> Any:
-    """The checker in a folder, on the device that edits.
-
-    Raises:
-        ModelError: It cannot be loaded whole: a checker with random weights passes everything.
-    """
+    """The checker in a folder, on the device that edits; a ModelError if it cannot be loaded."""
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
@@ -96,7 +82,7 @@ def load_checker(folder: Path) -> Any:
         checker, loading = load(folder, **how)
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
-    if loading["missing_keys"] or loading["mismatched_keys"]:
+    if loading["missing_keys"] or loading["mismatched_keys"]:  # random weights would pass everything
         raise ModelError("model", _BROKEN)
     return checker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -6,9 +6,8 @@ missing, and nothing here is used.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from types import ModuleType
@@ -19,7 +18,6 @@ import numpy as np
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
-from regrain.editing.recipe.events import Event
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
 
@@ -40,19 +38,16 @@ def package() -> ModuleType | None:
 
 def lent(tools: Tools, spaces: Any) -> Tools:
     """Tools whose heavy work is done where the package `spaces` lends a GPU."""
-    edit = spaces.GPU(duration=run_seconds)(partial(_edited, tools.edit))
+    seconds = lambda request, how: run_seconds(request)  # noqa: E731
+    edit = spaces.GPU(duration=seconds)(partial(_portably, tools.edit))
     segment = spaces.GPU(duration=_CLICK)(tools.segment)
     propagate = spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
-    found = tools.discover
-    seconds = lambda request, how: run_seconds(request)  # noqa: E731
-    discover = spaces.GPU(duration=seconds)(partial(_discovered, found)) if found else None
+    discover = tools.discover and spaces.GPU(duration=seconds)(partial(_portably, tools.discover))
     return replace(
         tools,
-        edit=lambda request: edit(portable(request)),
+        edit=lambda request: edit(portable(request), {}),
         # Cuts need no GPU, and the clip they look at would have to travel.
-        segment=lambda *given, **how: (tools.segment if how.get("method") == CUTS else segment)(
-            *given, **how
-        ),
+        segment=lambda *at, **how: (tools.segment if how.get("method") == CUTS else segment)(*at, **how),
         propagate=lambda clip, keys, start, stop, **how: propagate(held_clip(clip), keys, start, stop, how),
         discover=discover and (lambda request, **how: discover(portable(request), how)),
     )
@@ -91,18 +86,14 @@ def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
 
-def _edited(edit: Callable[[EditRequest], Iterator[Event]], request: EditRequest) -> Iterator[Event]:
-    yield from map(portable, edit(request))
+def _portably(work: Any, request: EditRequest, how: Mapping[str, Any]) -> Iterator[Any]:
+    yield from map(portable, work(request, **how))
 
 
 def _propagated(
     propagate: Any, clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]
 ) -> Iterator[Any]:
     yield from propagate(clip, keys, start=start, stop=stop, **how)
-
-
-def _discovered(discover: Any, request: EditRequest, how: Mapping[str, Any]) -> Iterator[Any]:
-    yield from map(portable, discover(request, **how))
 
 
 def _tracking_seconds(clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]) -> int:

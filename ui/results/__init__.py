@@ -1,4 +1,1 @@
-"""What the page shows after a run: attention, metrics, files, variants.
-
-Imports `forms` and below.
-"""
+"""What the page shows after a run: attention, metrics, files, variants; imports `forms` and below."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +16,7 @@ from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region, default_color
 from regrain.ui.forms.views import View
-from regrain.ui.server.media import data_url
+from regrain.ui.server.media import as_url, data_url
 
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
@@ -101,9 +99,7 @@ def _sheet(parts: Sequence[RegionAttention], picked: Sequence[int]) -> str:
     rows = [np.asarray(getattr(part, when))[picked] for part in parts for when in ("before", "after")]
     brightest = max(*(float(row.max()) for row in rows), _NOTHING)
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
-    buffer = io.BytesIO()
-    Image.fromarray((sheet * (255 / brightest)).astype(np.uint8)).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return as_url(Image.fromarray((sheet * (255 / brightest)).astype(np.uint8)), "png")
 
 
 def words(outcome: EditResult) -> View | None:
@@ -113,14 +109,13 @@ def words(outcome: EditResult) -> View | None:
     picked = spread(len(outcome.source), _FEW)
     frames = {i: outcome.source[i] for i in picked}
 
-    def rows(maps: Mapping[str, np.ndarray]) -> list[View]:
-        return [{"word": word, "frames": [look(values, i) for i in picked]} for word, values in maps.items()]
+    def row(word: str, values: np.ndarray) -> View:
+        most = max(float(values.max()), _NOTHING)
+        looks = (heat(frame, values[i] / most, default_color(1)) for i, frame in frames.items())
+        return {"word": word, "frames": [data_url(look, 96, 60) for look in looks]}
 
-    def look(values: np.ndarray, frame: int) -> str:
-        level = values[frame] / max(float(values.max()), _NOTHING)
-        return data_url(heat(frames[frame], level, default_color(1)), 96, 60)
-
-    source, edit = rows(outcome.words.source), rows(outcome.words.edit)
+    told = outcome.words
+    source, edit = ([row(*one) for one in maps.items()] for maps in (told.source, told.edit))
     return {"indices": [i + 1 for i in picked], "source": source, "edit": edit}
 
 
@@ -131,15 +126,13 @@ def areas(outcome: EditResult) -> View | None:
     picked, numbers = spread(len(outcome.source), _FEW), sorted(outcome.step_areas)
     frames = {i: outcome.source[i] for i in picked}
 
-    def picture(step: int, frame: int) -> str:
-        area = outcome.step_areas[step][frame]
-        return data_url(washed(frames[frame], area, default_color(1)), 128, 66)
+    def row(step: int) -> View:
+        areas = outcome.step_areas[step]
+        looks = (washed(frame, areas[i], default_color(1)) for i, frame in frames.items())
+        return {"step": step + 1, "frames": [data_url(look, 128, 66) for look in looks]}
 
-    steps = [numbers[i] for i in spread(len(numbers))]
-    return {
-        "indices": [i + 1 for i in picked],
-        "steps": [{"step": step + 1, "frames": [picture(step, i) for i in picked]} for step in steps],
-    }
+    steps = [row(numbers[i]) for i in spread(len(numbers))]
+    return {"indices": [i + 1 for i in picked], "steps": steps}
 
 
 def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[str, int]]:
@@ -158,8 +151,7 @@ def _attention_words(entry: Mapping[str, Any]) -> str:
     before, after = entry.get("inside_before"), entry.get("inside_after")
     if before is None or after is None:
         return ""
-    shares = (f"{100 * share:.0f} %" for share in (before, after))
-    return "Attention inside the mask: {} without guidance, {} with it.".format(*shares)
+    return f"Attention inside the mask: {100 * before:.0f} % without guidance, {100 * after:.0f} % with it."
 
 
 def spread(count: int, most: int = _SHOWN) -> list[int]:

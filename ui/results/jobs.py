@@ -73,10 +73,8 @@ class Jobs:
     def run(self, job: RunJob) -> Iterator[Event | Begun | Saved]:
         """Edit, then write the files of a result.
 
-        Of a long clip, the frames that are finished first are written while the others are edited.
-
-        Raises:
-            EditingError: The request asks for what is not offered, or the edit failed.
+        Of a long clip, the frames that are finished first are written while the others are edited. An
+        EditingError says that the request asks for what is not offered, or that the edit failed.
         """
         request = job.request
         check_runnable(request)

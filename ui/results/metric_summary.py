@@ -31,13 +31,21 @@ FOUND = 0.39
 1.00."""
 LOST = 0.14
 """The same without modulation: 0.00 to 0.14, where 0.36 of the edits come out right."""
+_REDRAWN = "No more than what the model redraws anyway. Try more guidance or other words."
+Fact = tuple[str, str, bool]
 _LEVEL = 1 / 255  # below the least difference of two pixels, a ratio of motion errors means nothing
 
 
 def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
     """Answers to whether it worked: a name, a word or two, a sentence, and whether there is doubt."""
-    found = (_changed(metrics, request), _stayed(metrics, request), _steady(metrics), _placed(metrics))
-    return [dict(zip(("name", "value", "text", "doubt"), fact, strict=True)) for fact in found if fact]
+    found = {
+        "What changed": _changed(metrics, request),
+        "What stayed": _stayed(metrics, request),
+        "How steady": _steady(metrics),
+        "Did words find their place?": _placed(metrics),
+    }
+    parts = ("value", "text", "doubt")
+    return [{"name": name} | dict(zip(parts, fact, strict=True)) for name, fact in found.items() if fact]
 
 
 def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
@@ -65,58 +73,49 @@ def _inside(metrics: Mapping[str, Any], request: EditRequest) -> dict[str, float
     return regions or ({} if whole is None or request.edited else {"the frame": whole})
 
 
-def _changed(metrics: Mapping[str, Any], request: EditRequest) -> tuple[str, str, str, bool] | None:
+def _changed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
     inside = _inside(metrics, request)
     if not inside:
         return None
     how = {name: _how_much(value) for name, value in inside.items()}
     hardly = [name for name, value in inside.items() if value >= KEPT]
-    text = capital("; ".join(f"{name}: {change}" for name, change in how.items())) + "."
     if len(inside) == 1:
-        return "What changed", capital(next(iter(how.values()))), _where(hardly), bool(hardly)
+        text = _REDRAWN if hardly else "Compared with the source, pixel by pixel."
+        return capital(*how.values()), text, bool(hardly)
+    text = capital("; ".join(f"{name}: {change}" for name, change in how.items())) + "."
     if not hardly:
-        every = "Both regions" if len(inside) == 2 else f"All {len(inside)} regions"
-        return "What changed", every, text, False
-    if len(hardly) == len(inside):
-        return "What changed", "Hardly anything", text, True
-    return "What changed", f"{len(inside) - len(hardly)} of {len(inside)} regions", text, True
+        return "Both regions" if len(inside) == 2 else f"All {len(inside)} regions", text, False
+    some = f"{len(inside) - len(hardly)} of {len(inside)} regions"
+    return some if len(hardly) < len(inside) else "Hardly anything", text, True
 
 
 def _how_much(psnr: float) -> str:
     return "hardly changed" if psnr >= KEPT else "slightly changed" if psnr >= NEAR else "clearly changed"
 
 
-def _where(hardly: list[str]) -> str:
-    if hardly:
-        return "No more than what the model redraws anyway. Try more guidance or other words."
-    return "Compared with the source, pixel by pixel."
-
-
-def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> tuple[str, str, str, bool] | None:
+def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
     outside = metrics.get("outside_psnr")
     if outside is None:
         whole = "No masks, so nothing was kept." if not request.edited else "The masks cover every pixel."
-        return ("What stayed", "Nothing", whole, False) if "outside_psnr" in metrics else None
+        return ("Nothing", whole, False) if "outside_psnr" in metrics else None
+    text = "Outside the regions, every pixel is the source’s"
     if outside >= IDENTICAL:
-        return "What stayed", "Unchanged outside", "Outside the regions, every pixel is the source’s.", False
-    text = "Outside the regions, every pixel is the source’s, except for a soft edge."
-    return "What stayed", "Unchanged but for the edge", text, False
+        return "Unchanged outside", f"{text}.", False
+    return "Unchanged but for the edge", f"{text}, except for a soft edge.", False
 
 
-def _steady(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
+def _steady(metrics: Mapping[str, Any]) -> Fact | None:
     error, own = metrics.get("warp_error"), metrics.get("warp_error_source")
     if error is None or own is None:
         return None
     times = max(error, _LEVEL) / max(own, _LEVEL)
     text = f"Its motion error is {times:.1f} times the source’s."
-    if times <= STEADY:
-        return "How steady", "As steady as the source", text, False
     if times <= FLICKERS:
-        return "How steady", "Slightly unsteady", text, False
-    return "How steady", "Flickers", f"{text} Try less guidance, or a method that ties frames together.", True
+        return "As steady as the source" if times <= STEADY else "Slightly unsteady", text, False
+    return "Flickers", f"{text} Try less guidance, or a method that ties frames together.", True
 
 
-def _placed(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
+def _placed(metrics: Mapping[str, Any]) -> Fact | None:
     """Whether the words of each region are looked at inside its mask."""
     shares = {
         name: (entry["inside_after"], entry.get("outside_after") or 0.0)
@@ -129,11 +128,9 @@ def _placed(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
     found = [name for name, (inside, _) in shares.items() if name not in lost and inside >= FOUND]
     text = "; ".join(f"{name} {100 * inside:.0f} %" for name, (inside, _) in shares.items())
     text = f"Share of each region’s attention on its own words: {text}."
-    if len(found) == len(shares):
-        return "Did words find their place?", "Yes", text, False
     if lost:
-        return "Did words find their place?", "No: " + ", ".join(lost) if found else "No", text, True
-    return "Did words find their place?", "Partly", text, True
+        return "No: " + ", ".join(lost) if found else "No", text, True
+    return ("Yes", text, False) if len(found) == len(shares) else ("Partly", text, True)
 
 
 def _decibels(value: float) -> str:

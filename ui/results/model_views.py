@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.memory import NEEDS
+from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
 from regrain.ui.results.attention_views import spread
@@ -45,14 +47,6 @@ class Hub(Protocol):
     def allowed(self) -> tuple[str, ...] | None:
         """The ids that may be fetched; None for all."""
         ...
-
-
-class Known(Protocol):
-    """What may be added to a model; see `Catalogue`."""
-
-    loras: list[str]
-    motions: list[str]
-    pictures: list[str]
 
 
 def hub_view(hub: Hub) -> View | None:
@@ -88,17 +82,14 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
-def addons_view(known: Known, chosen: Sequence[str]) -> View:
+def addons_view(known: Catalogue, chosen: Sequence[str]) -> View:
     """LoRA files and motion adapters to choose from, and the chosen ones with their weights."""
     specs = []
     for text in chosen:
-        try:
+        with suppress(ModelError):  # the run says so
             spec = parse_lora(text)
-        except ModelError:  # the run says so
-            continue
-        specs.append({"name": spec.model, "weight": spec.weight})
-    kinds = {"loras": known.loras, "motions": known.motions, "pictures": known.pictures}
-    return {name: [*names] for name, names in kinds.items()} | {"chosen": specs}
+            specs.append({"name": spec.model, "weight": spec.weight})
+    return {kind: [*getattr(known, kind)] for kind in ("loras", "motions", "pictures")} | {"chosen": specs}
 
 
 def control_view(models: Sequence[str], text: str = "", picture: str = "") -> View:
@@ -112,10 +103,7 @@ def tunes(method: str) -> bool:
 
 
 def tuned_models(shelf: AdapterList, server: Mapping[str, Entry], method: str, problem: str = "") -> View:
-    """The page's and the server's tuned models to choose from.
-
-    The method says what happens without one, `problem` why the chosen one does not fit.
-    """
+    """The page's and the server's tuned models to choose from; `problem`: why the chosen one does not fit."""
     groups: dict[str, list[View]] = {}
     for entry in [*shelf.entries.values(), *server.values()]:
         groups.setdefault(entry.group, []).append({"key": entry.key, "name": entry.name, "own": entry.own})
@@ -161,21 +149,14 @@ def curve(losses: np.ndarray, total: int) -> View | None:
     if not len(losses):
         return None
     span = max(_LEAST, total // _SPAN)
-    line = _trailing_mean(losses, span)
-    dots, points = spread(len(losses), _DOTS), spread(len(losses), _POINTS)
+    line, done = _trailing_mean(losses, span), len(losses)
+    begun = f", from {line[span - 1]:.2g}" if done > span else ""  # once as many steps had been averaged
     return {
         "total": total,
-        "text": _sentence(line, total, span),
-        "dots": [[i + 1, round(float(losses[i]), 5)] for i in dots],
-        "line": [[i + 1, round(float(line[i]), 5)] for i in points],
+        "text": f"Loss after {done} of {total} steps: {line[-1]:.2g}{begun}.",
+        "dots": [[i + 1, round(float(losses[i]), 5)] for i in spread(done, _DOTS)],
+        "line": [[i + 1, round(float(line[i]), 5)] for i in spread(done, _POINTS)],
     }
-
-
-def _sentence(line: np.ndarray, total: int, span: int) -> str:
-    """Where the loss is, and where it was once as many steps had been averaged."""
-    done = len(line)
-    begun = f", from {line[span - 1]:.2g}" if done > span else ""
-    return f"Loss after {done} of {total} steps: {line[-1]:.2g}{begun}."
 
 
 def _trailing_mean(losses: np.ndarray, span: int) -> np.ndarray:

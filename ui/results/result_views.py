@@ -30,21 +30,18 @@ def result(
     """What came out: in plain words, as pictures of attention, and to take away.
 
     Args:
-        outcome: Of the run; None where only its report is left, so that there are no pictures.
-        report: Its report.
-        request: Of the run.
+        outcome: None where only the report of a run is left, so that there are no pictures.
         files: What was written, by its usual name.
         stem: How names of downloads begin, see `stem_of`.
         key: Of the run in the page's history.
     """
     metrics = report.get("metrics", {})
-    measured = metrics.get("attention", {})
     makes = [name for name in MADE if name != "masks.zip" or request.regions]
     return {
         "key": key,
         "facts": facts(metrics, request),
         "figures": figures(metrics, request),
-        "attention": outcome and attention_views.attention(outcome, request, measured),
+        "attention": outcome and attention_views.attention(outcome, request, metrics.get("attention", {})),
         "words": outcome and attention_views.words(outcome),
         "areas": outcome and attention_views.areas(outcome),
         "warnings": [str(warning) for warning in report.get("warnings", [])],
@@ -97,9 +94,6 @@ def _whole(put: Mapping[str, Any] | None) -> str:
     """What the video of the whole clip is, where there is one."""
     if not put:
         return ""
-    rest = (
-        f"the whole is scaled to {'x'.join(map(str, put['size']))}"
-        if "size" in put
-        else "the rest is unchanged"
-    )
+    scaled = "size" in put and f"the whole is scaled to {'x'.join(map(str, put['size']))}"
+    rest = scaled or "the rest is unchanged"
     return f"The whole clip is your file with frames {put['start'] + 1} to {put['stop']} edited; {rest}."

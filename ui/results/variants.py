@@ -50,8 +50,12 @@ def attempt(kind: object, request: EditRequest, opened: ClipSession) -> tuple[Ed
         count = 1 if kind == "first" else min(len(request.clip), quarter)
     params = dict(request.params) | _params(str(kind), request)
     tried = pick(replace(request, params=params), range(count))
+    note = "A try of the first frame. Run edits the whole clip."
+    if kind == "quick":
+        few = f"{count} frames, at most {STEPS} steps"
+        note = f"A quick try: {few}. Run edits the whole clip in full quality."
     # Without its file, no edit is put back into it.
-    return tried, replace(opened, request=tried, file=None, attempt=_attempt_note(kind, count))
+    return tried, replace(opened, request=tried, file=None, attempt=note)
 
 
 def _params(kind: str, request: EditRequest) -> dict[str, Any]:
@@ -59,26 +63,17 @@ def _params(kind: str, request: EditRequest) -> dict[str, Any]:
     fields, given = METHODS[request.method].Params.model_fields, request.params
     params: dict[str, Any] = {"keyframes": "all", "cuts": "none"}
     if kind == "quick":
-        fewer = {"steps": STEPS, "tune_steps": TUNE_STEPS}
-        for name, most in fewer.items():
+        for name, most in (("steps", STEPS), ("tune_steps", TUNE_STEPS)):
             value = given.get(name)
             params[name] = min(most, value) if isinstance(value, int) and value > 0 else most
     return {name: value for name, value in params.items() if name in fields}
 
 
-def _attempt_note(kind: object, count: int) -> str:
-    if kind == "first":
-        return "A try of the first frame. Run edits the whole clip."
-    return f"A quick try: {count} frames, at most {STEPS} steps. Run edits the whole clip in full quality."
-
-
 def plan(job: RunJob, wanted: object, values: Mapping[str, Any], choices: Choices) -> list[Variant]:
     """The runs of one press of Run: `job` with its own seed, and with those that follow it.
 
-    `wanted` is what the page sent, {"count": 1 to 4}; anything else is taken for 1.
-
-    Raises:
-        RequestError: Several are wanted where the seed would change nothing.
+    `wanted` is what the page sent, {"count": 1 to 4}; anything else is taken for 1. A RequestError if
+    several are wanted where the seed would change nothing.
     """
     request, given = job.request, wanted.get("count") if isinstance(wanted, dict) else 1
     count = given if isinstance(given, int) and 1 <= given <= MAX_VARIANTS else 1
@@ -105,11 +100,7 @@ def title_of(method: str, seed: object) -> str:
 def remember(
     history: History, saved: Saved, variant: Variant, opened: ClipSession, media: Media
 ) -> dict[str, View]:
-    """Add a result to the history and show it; the files of runs that are too many go.
-
-    Returns:
-        What the page shows of it: `player` and `result`.
-    """
+    """Add a result to the history, whose oldest files may go; what the page shows, `player` and `result`."""
     asked, outcome, report = variant.job.request, saved.finished.result, saved.finished.report
     stem, key = result_views.stem_of(opened, asked), secrets.token_hex(8)
     player = views.player(opened, views.edits(asked, saved.files), saved.files.get("reconstruction.mp4"))
@@ -120,10 +111,7 @@ def remember(
     }
     if saved.source:
         player |= {"source": str(saved.source)}
-    shown = {
-        "player": player,
-        "result": result_views.result(outcome, report, asked, files, stem, key),
-    }
+    shown = {"player": player, "result": result_views.result(outcome, report, asked, files, stem, key)}
     title, text = title_of(asked.method, asked.seed), str(report.get("prompt_used", ""))
     picture = data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80)
     title += ", try" if opened.attempt else ""

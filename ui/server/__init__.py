@@ -1,4 +1,1 @@
-"""What all visitors share: the queue of runs, workers, media files.
-
-Knows no session.
-"""
+"""What all visitors share: the queue of runs, workers, media files; knows no session."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -22,12 +23,7 @@ _CLIP = "clip-"
 
 
 class Media:
-    """Example media, and a folder of random name per open page, removed with it or after an hour without use.
-
-    Args:
-        root: Folder to use.
-        clock: Seconds since the epoch.
-    """
+    """Example media, and a folder of random name per open page, which goes with it or after an hour."""
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
         self.root = root.resolve()
@@ -100,6 +96,11 @@ def data_url(frame: Frame, side: int, quality: int = 82) -> str:
     """A JPEG data URL of a frame whose longer side is at most `side` pixels."""
     image = Image.fromarray(frame)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return as_url(image, "jpeg", quality=quality)
+
+
+def as_url(image: Image.Image, kind: str, **how: Any) -> str:
+    """A picture as a data URL of a kind that `Image.save` knows."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image.save(buffer, kind, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

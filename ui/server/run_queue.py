@@ -51,19 +51,13 @@ class RunQueue:
         self._round, self._next = 0, dict[str, int]()
 
     def enter(self, visitor: Visitor) -> Ticket:
-        """Take a place in the queue.
-
-        Raises:
-            ResourceError: The visitor, the address or all visitors together have too many.
-        """
+        """Take a place; a ResourceError if the visitor, the address or all together have too many."""
         with self.changed:
             there = [turn for turn in (*self._waiting, self._running) if turn and not turn.ending]
             own = sum(turn.visitor.name == visitor.name for turn in there)
             if own >= visitor.most:
-                said = (
-                    f"You already have {own} runs in progress or waiting. Wait until one ends, or remove one."
-                )
-                raise ResourceError("queue", said)
+                said = f"You already have {own} runs in progress or waiting."
+                raise ResourceError("queue", f"{said} Wait until one ends, or remove one.")
             if sum(turn.visitor.address == visitor.address for turn in there) >= PER_ADDRESS:
                 raise ResourceError("queue", "Too many runs from your network are waiting. Try again later.")
             if len(there) >= MAX_WAITING:
@@ -93,16 +87,12 @@ class RunQueue:
     def _wait(self, ahead: int) -> float | None:
         """Seconds until so many runs, and the one that runs, are over."""
         usual = sum(self._seconds) / len(self._seconds) if self._seconds else None
+        if usual is None and (ahead or (self._running and self._running.ends is None)):
+            return None
         left = 0.0
         if self._running:
             ends = self._running.ends
-            if ends is None and usual is not None:
-                ends = self._started + usual
-            if ends is None:
-                return None
-            left = max(ends - self._clock(), 1.0)
-        if ahead and usual is None:
-            return None
+            left = max((self._started + usual if ends is None else ends) - self._clock(), 1.0)
         return left + ahead * (usual or 0.0)
 
 

@@ -47,9 +47,7 @@ class RunThread:
             if self.over:
                 return
             self._rev += 1
-            nothing = gr.skip()
-            fresh = {part: (self._rev, view) for part, view in changes.items() if view != nothing}
-            self._shown.update(fresh)
+            self._shown |= {part: (self._rev, view) for part, view in changes.items() if view != gr.skip()}
 
     def shows(self, part: Any) -> Any:
         """What a component shows of this run; None if nothing yet."""
@@ -83,10 +81,7 @@ class RunThread:
 
 
 async def watch(run: RunThread, noticed: Callable[[], None]) -> AsyncIterator[Changes]:
-    """What a run shows, from the beginning to its end, which may come without anybody watching.
-
-    `noticed` is called at every look.
-    """
+    """What a run shows, from the beginning to its end; `noticed` is called at every look."""
     rev = 0
     while True:
         over = run.over  # before the look, so that nothing said last is missed

@@ -7,8 +7,8 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -25,19 +25,18 @@ def in_thread(
     Runs of all pages take turns: one that was stopped may still be inside its last step when the next begins.
 
     Args:
-        start: Makes the iterator, in the thread.
-        turn: Held while the thread iterates.
+        start: Makes the iterator, in the thread; what it raises is raised here.
         pulse: Seconds after which None is yielded while there is nothing new, so that a close is noticed.
-
-    Raises:
-        BaseException: What the iterator raised.
+        turn: Held while the thread iterates.
     """
     items: queue.SimpleQueue[object] = queue.SimpleQueue()
     stop = threading.Event()
     failures: list[BaseException] = []
 
     def work() -> None:
-        _give_way()
+        if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+            # Clicks do not wait for runs, nor for threads that they start.
+            os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         try:
             with turn:
                 _drain(start, items, stop)
@@ -49,14 +48,12 @@ def in_thread(
     threading.Thread(target=work, name="edit", daemon=True).start()
     try:
         while True:
-            try:
+            item: Any = None
+            with suppress(queue.Empty):
                 item = items.get(timeout=pulse)
-            except queue.Empty:
-                yield None
-                continue
             if item is _END:
                 break
-            yield item  # type: ignore[misc]
+            yield item
     finally:
         stop.set()
     if failures:
@@ -64,20 +61,14 @@ def in_thread(
 
 
 @contextmanager
-def free_turn(turn: threading.Lock = _one_at_a_time) -> Iterator[bool]:
+def free_turn() -> Iterator[bool]:
     """Whether no run is going on; a run that begins meanwhile waits for the end of this block."""
-    free = turn.acquire(blocking=False)
+    free = _one_at_a_time.acquire(blocking=False)
     try:
         yield free
     finally:
         if free:
-            turn.release()
-
-
-def _give_way() -> None:
-    """Let the system prefer other threads to this one and those it starts: clicks do not wait for runs."""
-    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
-        os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+            _one_at_a_time.release()
 
 
 def _drain(start: Callable[[], Iterator[T]], items: queue.SimpleQueue[object], stop: threading.Event) -> None:

@@ -7,7 +7,6 @@ from regrain.editing.models.loading.reader import CLIP, Reader
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms import checks
-from regrain.ui.forms.checks import CheckForm
 from regrain.ui.session.build_request import MAX_TEXT, build_request
 from regrain.ui.session.session import Session
 
@@ -29,7 +28,7 @@ def describe(session, label, **words):
 
 
 def look(session, reader=READER, seed=0, **params):
-    return checks.check(session, CheckForm("storybook", params, seed), reader)
+    return checks.check(session, reader, "storybook", params, seed)
 
 
 def said(remarks):
@@ -121,6 +120,8 @@ def test_what_is_only_missing_is_said_when_a_run_is_wanted(session):
 def test_words_that_change_nothing_are_hinted_at(session):
     describe(session, 1, source="a Dog", prompt="a dog ")
     assert "nothing changes" in said(look(session))["regions.left.prompt"][1]
+    describe(session, 1, source="a robat", prompt="a robat")  # what is wrong is said in place of the hint
+    assert said(look(session))["regions.left.prompt"][0] == "wrong"
 
 
 def test_a_hint_does_not_keep_a_run_from_beginning(session):

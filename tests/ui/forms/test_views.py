@@ -31,25 +31,18 @@ def opened(open_clip):
 
 
 @pytest.fixture
-def request_(opened):
-    return opened.request
-
-
-@pytest.fixture
-def example(request_, tmp_path):
-    save_project(request_, tmp_path / "projects" / "01_two_things")
+def example(opened, tmp_path):
+    save_project(opened.request, tmp_path / "projects" / "01_two_things")
     (tmp_path / "projects" / "02_broken").mkdir()
     (tmp_path / "projects" / "02_broken" / "project.json").write_text("{")
-    examples = load_examples(tmp_path / "projects", tmp_path / "media")
-    assert list(examples) == ["01_two_things"]
-    return examples["01_two_things"]
+    (example,) = load_examples(tmp_path / "projects", tmp_path / "media").values()
+    return example
 
 
-def outcome_of(request, count=9, **more):
+def outcome_of(count=9, attention=None, **more):
     """A result of black frames, everything edited."""
     frames = np.zeros((count, 32, 48, 3), np.uint8)
-    maps = more.pop("attention", {})
-    return EditResult(frames, frames, frames, np.ones((count, 32, 48), bool), maps, **more)
+    return EditResult(frames, frames, frames, np.ones((count, 32, 48), bool), attention or {}, **more)
 
 
 def told(*events, method="videograin", adapter=""):
@@ -58,17 +51,20 @@ def told(*events, method="videograin", adapter=""):
     return [progress.take(event) for event in events][-1]
 
 
+def shares(shown):
+    return [stage["share"] for stage in shown["stages"]]
+
+
 def test_every_view_is_json(example):
     request, session = example.request, Session(example.opened)
-    maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
-    frames = request.clip.read(0, 5)
-    outcome = EditResult(
-        frames, frames, frames, request.edited_mask, {"left": RegionAttention(maps["left"], maps["left"])},
-        words=WordAttention({"cat": maps["left"]}, {"fox": maps["left"], "dog": maps["left"]}),
-        step_areas={2: maps["left"] > 0.5, 3: maps["left"] > 0.6},
-    )  # fmt: skip
+    spot = np.random.default_rng(0).random((5, 4, 6), np.float32)
+    words, areas = WordAttention({"cat": spot}, {"fox": spot, "dog": spot}), {2: spot > 0.5, 3: spot > 0.6}
+    attention = {"left": RegionAttention(spot, spot)}
+    outcome = outcome_of(5, attention=attention, words=words, step_areas=areas)
     metrics = {"outside_psnr": None, "outside_psnr_uncomposited": 20.5, "warp_error": None, "attention": {}}
-    report = {"metrics": metrics, "warnings": ["careful"], "seconds": {"editing": 200.0}}
+    report = {"metrics": metrics, "warnings": ["careful"], "seconds": {"loading": 1.0, "editing": 28.0}}
+    done = run_views.done(report, 19.0)
+    assert done["text"] == "Done in 48 s"  # with its tracking
     shown = [
         views.gallery({"01": example}, None),
         views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
@@ -84,16 +80,11 @@ def test_every_view_is_json(example):
         views.begun_player(example.opened, "x.mp4", 3),
         run_views.stopped(run_views.waiting("videograin")),
         run_views.failed("regions.left.prompt", "wrong"),
-        run_views.done(report, 30.0),
-        attention_views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request),
+        done,
+        attention_views.live(Preview(outcome.frames, (0, 1, 2, 3, 4), {"left": spot}), request),
         result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
     ]
-    for view in shown:
-        orjson.dumps(view)
-
-
-def test_a_run_took_as_long_as_its_tracking_and_its_stages():
-    assert run_views.done({"seconds": {"loading": 1.0, "editing": 28.0}}, 19.0)["text"] == "Done in 48 s"
+    orjson.dumps(shown)
 
 
 def test_prompt_pieces_make_up_the_prompt(opened):
@@ -103,27 +94,26 @@ def test_prompt_pieces_make_up_the_prompt(opened):
     assert regions == [("a panda", 1), ("a dog", 2)]
 
 
-def test_every_edit_has_its_prompt(request_):
-    asked = replace(request_, prompt="a fox", regions=(), labels=None, more_prompts=("an owl",))
+def test_every_edit_has_its_prompt(opened):
+    asked = replace(opened.request, prompt="a fox", regions=(), labels=None, more_prompts=("an owl",))
     shown = views.edits(asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"})
     assert shown == [{"prompt": "a fox", "path": "/1"}, {"prompt": "an owl", "path": "/2"}]
 
 
 @pytest.mark.parametrize(("method", "guided"), [("videograin", True), ("fresco", True), ("sdedit", False)])
-def test_attention_is_said_to_be_guided_where_masks_guide_it(request_, method, guided):
+def test_attention_is_said_to_be_guided_where_masks_guide_it(opened, method, guided):
     spot = np.ones((9, 4, 6), np.float32)
-    outcome = outcome_of(request_, attention={"left": RegionAttention(spot, spot)})
-    shown = result_views.result(outcome, {}, replace(request_, method=method), {})
+    outcome = outcome_of(attention={"left": RegionAttention(spot, spot)})
+    shown = result_views.result(outcome, {}, replace(opened.request, method=method), {})
     assert (shown["attention"]["captions"][1] == "guided by the masks") is guided
 
 
-def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
+def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
     spot = np.zeros((9, 4, 6), np.float32)
     spot[:, 2:, 3:] = 0.3
     words, areas = WordAttention({"cat": spot}, {"fox": spot}), dict.fromkeys(range(20), spot > 0.1)
-    maps = {"fox": RegionAttention(spot, spot)}
-    outcome = outcome_of(request_, attention=maps, words=words, step_areas=areas)
-    shown = result_views.result(outcome, {}, replace(request_, method="fatezero"), {})
+    outcome = outcome_of(attention={"fox": RegionAttention(spot, spot)}, words=words, step_areas=areas)
+    shown = result_views.result(outcome, {}, replace(opened.request, method="fatezero"), {})
     assert shown["attention"]["heading"] == "Attention on the new words"
     assert shown["words"]["indices"] == [1, 4, 6, 9]
     assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [("fox", 4)]
@@ -145,11 +135,11 @@ def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
 
 def test_progress_fills_the_stages_before():
     shown = told(EDITING)
-    assert [stage["share"] for stage in shown["stages"]] == [1, 1, 0.25, 0, 0, 0]
+    assert shares(shown) == [1, 1, 0.25, 0, 0, 0]
     assert shown["detail"] == "step 5 of 20, about 12 s left"
     shown = told(Progress("scanning", 30, 239, 2.0))  # before the method's stages
     assert (shown["text"], shown["detail"]) == ("Looking for cuts", "frame 30 of 239, about 2 s left")
-    assert [stage["share"] for stage in shown["stages"]] == [1, 0, 0, 0, 0, 0]
+    assert shares(shown) == [1, 0, 0, 0, 0, 0]
     assert shown["stages"][1]["now"]
 
 
@@ -159,7 +149,7 @@ def test_windows_have_a_bar_and_stages_start_over():
     assert shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
     assert shown["windows"] == {"text": "0 of 3 windows done", "done": 0, "share": 0}
     begun = told(*first, WINDOW_2)
-    assert [stage["share"] for stage in begun["stages"]] == [1, 0, 0, 0, 0, 0]
+    assert shares(begun) == [1, 0, 0, 0, 0, 0]
     assert begun["windows"]["share"] == pytest.approx(1 / 3, abs=1e-3)
     # From here on the time is that of all windows; before, the stage is all that is known.
     shown = told(*first, WINDOW_2, Progress("editing", 5, 20, 240.0))
@@ -205,33 +195,29 @@ def test_stopped_says_where_and_what_is_kept(events, method, adapter, said):
         assert run_views.stopped(shown)["text"] == f"Stopped. {NOTHING}"
 
 
-def test_long_clips_show_eight_frames_with_the_ends(request_):
+def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_their_own(opened):
+    maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((30, 4, 4), np.float32))
     frames = np.zeros((30, 8, 8, 3), np.uint8)
-    view = attention_views.live(Preview(frames, tuple(range(30)), {}), request_)
+    view = attention_views.live(Preview(frames, tuple(range(30)), maps), opened.request)
     assert len(view["frames"]) == 8
     assert (view["indices"][0], view["indices"][-1]) == (1, 30)
-
-
-def test_heat_maps_of_words_get_colours_of_their_own(request_):
-    frames = np.zeros((2, 8, 8, 3), np.uint8)
-    maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
-    rows = attention_views.live(Preview(frames, (0, 1), maps), request_)["heat"]
-    assert [row["name"] for row in rows] == ["left", "snow", "moon"]
+    rows = view["heat"]
+    assert [(row["name"], len(row["frames"])) for row in rows] == [("left", 8), ("snow", 8), ("moon", 8)]
     captions = ["Attention on “a panda”", "Attention of the pixel in snow"]
     assert [row["caption"] for row in rows[:2]] == captions
-    assert rows[0]["color"] == request_.regions[0].color
-    assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
+    assert rows[0]["color"] == opened.request.regions[0].color
+    assert len({row["color"] for row in rows} | {r.color for r in opened.request.regions}) == 4
 
 
 @pytest.mark.parametrize(("psnr", "said"), [(100.0, "outside"), (44.2, "but for the edge")])
-def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
+def test_only_equal_pixels_are_called_unchanged(opened, psnr, said):
     report = {"metrics": {"outside_psnr": psnr}}
-    facts = result_views.result(outcome_of(request_), report, request_, {})["facts"]
+    facts = result_views.result(outcome_of(), report, opened.request, {})["facts"]
     assert facts[0]["value"] == f"Unchanged {said}"
 
 
-def test_tint_leaves_the_background(request_):
-    frame, labels = request_.clip.read(0, 1)[0], request_.labels[0]
+def test_tint_leaves_the_background(opened):
+    frame, labels = opened.request.clip.read(0, 1)[0], opened.request.labels[0]
     tinted = tint(frame, labels, {1: "#ff0000"})
     assert (tinted[labels != 1] == frame[labels != 1]).all()
     assert (tinted[labels == 1][:, 0] > tinted[labels == 1][:, 1]).all()

@@ -119,8 +119,7 @@ def test_a_motion_adapter_is_told_from_lora_files():
 )
 def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkeypatch):
     catalogue = SimpleNamespace(loras=[], **{"motions": [], "pictures": []} | {kind: ["motion/lcm"]})
-    catalogue.add_motion = lambda id: catalogue.motions.append(id)
-    catalogue.add_pictures = lambda id: catalogue.pictures.append(id)
+    catalogue.add = lambda kind, id: getattr(catalogue, kind).append(id)
     monkeypatch.setattr(ModelHandlers, "session", lambda self, request: None)
     monkeypatch.setattr(ModelHandlers, "cards", lambda self, session, model: {"cards": model})
     there = SimpleNamespace(

@@ -1,5 +1,7 @@
 """Answers of events, as gradio gives them."""
 
+from functools import cache
+
 import anyio
 import gradio as gr
 import pytest
@@ -9,11 +11,17 @@ from gradio.state_holder import SessionState
 from regrain.ui.page.blocks import Page
 
 
-def answered(kind: type[Blocks], answer) -> tuple[list, list[str]]:
-    """What an event answers whose function returns this, and which components were made anew for it."""
+@cache
+def page_of(kind: type[Blocks]) -> tuple[Blocks, tuple]:
     with kind() as page:
         parts = gr.HTML("", elem_id="words"), gr.Number(0, elem_id="count"), gr.Button("Run", elem_id="run")
         page.load(lambda: None, None, [*parts])
+    return page, parts
+
+
+def answered(kind: type[Blocks], answer) -> tuple[list, list[str]]:
+    """What an event answers whose function returns this, and which components were made anew for it."""
+    page, parts = page_of(kind)
     state = SessionState(page)
     data = anyio.run(page.postprocess_data, page.fns[0], answer(*parts), state)
     anew = [part.elem_id for part in parts if state.blocks_config.blocks[part._id] is not part]

@@ -52,10 +52,6 @@ def models(tmp_path, monkeypatch):
     safety.load_checker.cache_clear()
 
 
-def request(model):
-    return EditRequest(ArrayClip(np.zeros((6, 32, 80, 3), np.uint8), Fraction(8)), None, (), model=model)
-
-
 def edit(asked):
     """Shows a preview and first frames, then makes two edits."""
     frames = np.random.default_rng(0).integers(0, 256, (6, 32, 80, 3), np.uint8)
@@ -67,8 +63,13 @@ def edit(asked):
     yield Finished(EditResult(frames, frames, frames, mask, {}, others=others), {})
 
 
+def guarded(model):
+    clip = ArrayClip(np.zeros((6, 32, 80, 3), np.uint8), Fraction(8))
+    return safety.guarded(edit)(EditRequest(clip, None, (), model=model))
+
+
 def kinds_of(model):
-    return [type(event) for event in safety.guarded(edit)(request(model))]
+    return [type(event) for event in guarded(model)]
 
 
 def test_what_passes_is_shown_and_nothing_before(models):
@@ -81,7 +82,7 @@ def test_what_does_not_pass_is_withheld(models):
     write_checker(models / "safety_checker", -1.0)
     seen = []
     with pytest.raises(RequestError, match=r"^result: The safety filter withheld it\."):
-        seen.extend(safety.guarded(edit)(request("real")))
+        seen.extend(guarded("real"))
     assert [type(event) for event in seen] == [Progress]
 
 
@@ -89,16 +90,16 @@ def test_what_does_not_pass_is_withheld(models):
 def test_a_checker_that_is_not_whole_is_refused(models, without):
     write_checker(models / "safety_checker", 1.0, [without])
     with pytest.raises(ModelError, match="cannot be loaded"):
-        next(safety.guarded(edit)(request("real")))
+        next(guarded("real"))
 
 
 def test_without_a_checker_or_with_a_pickle_real_checkpoints_are_refused_before_any_work(models):
     with pytest.raises(ModelError, match="safety checker was not found"):
-        next(safety.guarded(edit)(request("real")))
+        next(guarded("real"))
     folder = write_checker(models / "safety_checker", 1.0)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="safetensors"):
-        next(safety.guarded(edit)(request("real")))
+        next(guarded("real"))
 
 
 def test_squares_cover_wide_and_high_frames():

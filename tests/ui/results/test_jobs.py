@@ -42,70 +42,59 @@ def negative(request):
     yield Finished(EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {})
 
 
-def asking(*loras, **params):
+def asking(**more):
     labels = np.zeros((1, 64, 64), np.uint8)
     labels[:, 8:40, 8:40] = 1
     clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8), Fraction(8))
-    return EditRequest(clip, labels, (Region("cat", 1, prompt="a fox"),), loras=loras, params=params)
+    return EditRequest(clip, labels, (Region("cat", 1, prompt="a fox"),), **more)
 
 
-def controlled(name):
-    return asking(control=f"canny={name}")
+@pytest.fixture
+def jobs(tmp_path):
+    """Makes jobs of an editor, on a model without words."""
+    return lambda edit: Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
 
 
-def moved(name):
-    return replace(asking(), motion=name)
-
-
+MOTIONS = ["storybook/motion", "motion/lcm", "motion/v1.5"]
 CONTROLS = "^params.control: .*(Use|Choose from) storybook/canny"
+ASK = {"loras": lambda name: (name,), "motion": str, "params": lambda name: {"control": f"canny={name}"}}
 
 
 @pytest.mark.parametrize(
-    ("ask", "strangers", "refused", "offered"),
+    ("field", "strangers", "refused", "offered"),
     [
-        (asking, "owner/name|{shelf}/ink.safetensors|loras/a b", "^loras: .*loras/ink", "loras/ink@0.5"),
-        (
-            moved,
-            "owner/name|{shelf}|loras/ink",
-            "^motion: .*storybook/motion, motion/lcm, motion/v1.5",
-            "motion/v1.5@0.5",
-        ),
-        (controlled, "owner/name|{shelf}|storybook", CONTROLS, "storybook/canny@0.7"),
+        ("loras", "{shelf}/ink.safetensors|loras/a b", "^loras: .*loras/ink", "loras/ink@0.5"),
+        ("motion", "{shelf}|loras/ink", f"^motion: .*{', '.join(MOTIONS)}", "motion/v1.5@0.5"),
+        ("params", "{shelf}|storybook", CONTROLS, "storybook/canny@0.7"),
     ],
-    ids=["loras", "motion", "controls"],
 )
-def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, strangers, refused, offered):
+def test_what_is_here_is_offered_and_nothing_else(shelf, jobs, field, strangers, refused, offered):
     ran = []
 
     def edit(request):
         ran.append(request)
         yield from ()
 
-    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
-    assert (jobs.catalogue.loras, jobs.catalogue.motions) == (
-        ["loras/ink"],
-        ["storybook/motion", "motion/lcm", "motion/v1.5"],
-    )
-    for stranger in strangers.format(shelf=shelf).split("|"):
+    made = jobs(edit)
+    assert (made.catalogue.loras, made.catalogue.motions) == (["loras/ink"], MOTIONS)
+    for stranger in ("owner/name", *strangers.format(shelf=shelf).split("|")):
         with pytest.raises(RequestError, match=refused):
-            next(jobs.run(RunJob(ask(stranger), "page")))
+            next(made.run(RunJob(asking(**{field: ASK[field](stranger)}), "page")))
     assert not ran
     with pytest.raises(RuntimeError, match="without a result"):  # the fake editor's
-        next(jobs.run(RunJob(ask(offered), "page")))
+        next(made.run(RunJob(asking(**{field: ASK[field](offered)}), "page")))
     (request,) = ran
-    for name in ("loras", "motion", "params"):
-        assert getattr(request, name) == getattr(ask(offered), name)
+    assert getattr(request, field) == ASK[field](offered)
 
 
-def test_the_project_of_a_run_keeps_whole_masks_that_overlap(tmp_path):
+def test_the_project_of_a_run_keeps_whole_masks_that_overlap(jobs, tmp_path):
     whole = np.zeros((1, 64, 64), bool)
     whole[:, 4:50, 4:50] = True
     upper = asking()
     regions = (*upper.regions, replace(upper.regions[0], name="dog", label=2))
     labels = np.where(upper.labels == 1, 1, 2 * whole).astype(np.uint8)
     request = replace(upper, regions=regions, labels=labels)
-    jobs = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media"))
-    (*_, saved) = jobs.run(RunJob(request, "page", whole={1: request.labels == 1, 2: whole}))
+    (*_, saved) = jobs(negative).run(RunJob(request, "page", whole={1: request.labels == 1, 2: whole}))
     opened, _ = open_upload(Path(saved.files["project.zip"]), tmp_path / "again")
     session = Session(opened)
     assert (session.state.mask(2, 0) == whole[0]).all()
@@ -126,7 +115,7 @@ def long_edit(request):
     yield Finished(EditResult(done, done, frames_of(clip), request.edited_mask, {}), {})
 
 
-def run_long(tmp_path, frames):
+def run_long(jobs, frames):
     """Run a long edit; its items and the most bytes of memory that it and the views of its result took."""
 
     def drawn(start, stop):
@@ -135,10 +124,9 @@ def run_long(tmp_path, frames):
 
     clip = ArrayClip(LazyFrames((frames, SIDE, SIDE, 3), np.uint8, drawn), Fraction(24))
     request = EditRequest(clip, None, (), prompt="a fox", method="sdedit")
-    jobs = Jobs(long_edit, Catalogue({}, tmp_path), Media(tmp_path / str(frames)))
     tracemalloc.start()
     try:
-        items = list(jobs.run(RunJob(request, "page")))
+        items = list(jobs(long_edit).run(RunJob(request, "page")))
         finished = items[-1].finished
         result_views.result(finished.result, finished.report, request, items[-1].files)
         return items, tracemalloc.get_traced_memory()[1]
@@ -146,51 +134,50 @@ def run_long(tmp_path, frames):
         tracemalloc.stop()
 
 
-def test_the_first_frames_are_written_as_they_grow(tmp_path):
-    items, _ = run_long(tmp_path, 80)
+def test_the_first_frames_are_written_as_they_grow_and_memory_does_not(jobs):
+    run_long(jobs, 16)  # what is loaded once
+    (_, short), (items, long) = run_long(jobs, 24), run_long(jobs, 240)
+    assert long - short < 12 * SIDE * SIDE * 3  # of 216 more frames
     begun = [item for item in items if isinstance(item, Begun)]
-    assert [item.frames for item in begun] == [8, 16, 24, 40, 64]
-    assert [Path(item.path).is_file() for item in begun] == [False, False, False, True, True]
+    assert [item.frames for item in begun] == [8, 16, 24, 40, 64, 96, 144, 216]
+    assert [Path(item.path).is_file() for item in begun] == [*[False] * 6, True, True]
     written = VideoClip(Path(begun[-1].path))
-    assert len(written) == 64
+    assert len(written) == 216
     assert abs(int(written.read(40, 41).mean()) - (255 - 40)) <= 2
     assert not any(isinstance(item, Ready) for item in items)  # which holds frames
 
 
-def test_memory_does_not_grow_with_the_clip(tmp_path):
-    run_long(tmp_path, 16)  # what is loaded once
-    (_, short), (_, long) = run_long(tmp_path, 24), run_long(tmp_path, 240)
-    assert long - short < 12 * SIDE * SIDE * 3  # of 216 more frames
+@pytest.fixture
+def put_back(jobs, tmp_path):
+    """Edits a part of a film; what is said of the whole, and its video."""
+
+    def put_back(frames, *part):
+        write_video(tmp_path / "film.mp4", frames, Fraction(8))
+        opened, _ = open_upload(tmp_path / "film.mp4", tmp_path / "clip", *part)
+        request = replace(opened.request, prompt="a fox", method="sdedit")
+        (*_, saved) = jobs(negative).run(RunJob(request, "page", opened))
+        result, report = saved.finished.result, saved.finished.report
+        said = result_views.result(result, report, request, saved.files)["whole"]
+        return said, "whole.mp4" in saved.files and VideoClip(Path(saved.files["whole.mp4"]))
+
+    return put_back
 
 
 @pytest.mark.parametrize(("part", "can"), [((2, 1, 6), True), ((2, 2, 6), False), ((0, 1, 20), False)])
-def test_an_edit_of_a_stretch_is_put_back_into_its_file(tmp_path, part, can):
+def test_an_edit_of_a_stretch_is_put_back_into_its_file(put_back, part, can):
     ramp = np.arange(0, 200, 10, dtype=np.uint8)[:, None, None, None]
-    write_video(tmp_path / "film.mp4", np.broadcast_to(ramp, (20, 64, 64, 3)).copy(), Fraction(8))
-    opened, _ = open_upload(tmp_path / "film.mp4", tmp_path / "clip", *part)
-
-    request = replace(opened.request, prompt="a fox", method="sdedit")
-    jobs = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media"))
-    (*_, saved) = jobs.run(RunJob(request, "page", opened))
-    assert ("whole.mp4" in saved.files) is can
-    said = result_views.result(saved.finished.result, saved.finished.report, request, saved.files)["whole"]
+    said, whole = put_back(np.broadcast_to(ramp, (20, 64, 64, 3)).copy(), *part)
+    assert bool(whole) is can
     assert ("frames 3 to 8 edited; the rest is unchanged" in said) is can
     if can:
-        levels = [int(frame.mean()) for frame in VideoClip(Path(saved.files["whole.mp4"])).read(0, 20)]
+        levels = [int(frame.mean()) for frame in whole.read(0, 20)]
         expected = [255 - 10 * i if 2 <= i < 8 else 10 * i for i in range(20)]
         assert np.abs(np.subtract(levels, expected)).max() <= 3
 
 
-def test_a_clip_that_was_scaled_down_is_put_back_at_its_size(tmp_path, monkeypatch):
+def test_a_clip_that_was_scaled_down_is_put_back_at_its_size(put_back, monkeypatch):
     monkeypatch.setattr(clips, "MAX_SIDE", 64)
-    write_video(tmp_path / "film.mp4", np.full((6, 96, 128, 3), 90, np.uint8), Fraction(8))
-    opened, _ = open_upload(tmp_path / "film.mp4", tmp_path / "clip", 1, 1, 2)
-    request = replace(opened.request, prompt="a fox", method="sdedit")
-    (*_, saved) = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media")).run(
-        RunJob(request, "page", opened)
-    )
-    whole = VideoClip(Path(saved.files["whole.mp4"]))
+    said, whole = put_back(np.full((6, 96, 128, 3), 90, np.uint8), 1, 1, 2)
     assert whole.size == (64, 48)
     assert [round(frame.mean() / 5) for frame in whole.read(0, 6)] == [18, 33, 33, 18, 18, 18]
-    said = result_views.result(saved.finished.result, saved.finished.report, request, saved.files)["whole"]
     assert "frames 2 to 3 edited; the whole is scaled to 64x48" in said

@@ -18,7 +18,7 @@ def program(address):
     return Visitor(f"programs at {address}", address, 3)
 
 
-def order(turns, waiting):
+def order(waiting):
     """Names in the order in which these runs get their turn."""
     found, left = [], list(waiting)
     while left:
@@ -34,7 +34,7 @@ def test_a_second_run_waits_for_the_first_of_all_others():
     greedy = [turns.enter(program("a")) for _ in range(3)]
     others = [turns.enter(page("x")), turns.enter(page("y"))]
     first = greedy[0].visitor.name
-    assert order(turns, [*greedy, *others]) == [first, "x", "y", first, first]
+    assert order([*greedy, *others]) == [first, "x", "y", first, first]
 
 
 def test_what_runs_counts_as_the_first_of_its_visitor():
@@ -44,7 +44,7 @@ def test_what_runs_counts_as_the_first_of_its_visitor():
     other = turns.enter(page("x"))
     assert (other.before()[0], second.before()[0]) == (1, 2)
     running.leave(finished=True)
-    assert order(turns, [second, other]) == ["x", second.visitor.name]
+    assert order([second, other]) == ["x", second.visitor.name]
 
 
 def test_who_had_a_run_comes_after_who_had_none():
@@ -53,7 +53,7 @@ def test_who_had_a_run_comes_after_who_had_none():
     assert first.wait(0)
     first.leave(finished=True)
     again, late = turns.enter(page("x")), turns.enter(page("z"))
-    assert order(turns, [again, other, late]) == ["y", "z", "x"]
+    assert order([again, other, late]) == ["y", "z", "x"]
 
 
 def test_places_are_limited_for_each_visitor_each_address_and_all():
@@ -86,7 +86,7 @@ def test_a_stopped_run_frees_its_place_and_makes_room_for_the_next_of_its_page()
     again = turns.enter(page("x"))
     assert not behind.wait(0)
     running.leave()
-    assert order(turns, [behind, again]) == ["z", "x"]
+    assert order([behind, again]) == ["z", "x"]
 
 
 def test_runs_of_one_page_change_places_and_move_up():

@@ -121,8 +121,8 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
 
 def all_fields(usual, shown):
     """The fields as they follow each other on the page."""
-    first = settings.make_fields_at_hand(usual, shown) | settings.make_first_fields(usual, shown)
-    return first | settings.make_fields(usual, shown)
+    first = [settings.make_some(usual, shown, names) for names in (settings.AT_HAND, settings.FIRST)]
+    return first[0] | first[1] | settings.make_fields(usual, shown)
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
