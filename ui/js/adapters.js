@@ -6,11 +6,8 @@ const ADD = "Add a tuned model from a .safetensors file";
 const groupOf = ({ title, entries }) =>
   make("optgroup", { label: title }, ...entries.map(({ key, name }) => new Option(name, key)));
 
-const entryOf = (value, key) =>
-  value.groups.flatMap((group) => group.entries).find((entry) => entry.key === key);
-
 // The name is typed in the place of the list; Enter or leaving the field keeps it, Escape does not.
-const addRenaming = ({ pick, name, rename }, trigger) => {
+const addRenaming = (pick, name, rename, trigger) => {
   let key = "";
   const end = (keep) => {
     if (!key) return;
@@ -37,41 +34,29 @@ const addRenaming = ({ pick, name, rename }, trigger) => {
   name.addEventListener("blur", () => end(true));
 };
 
-const makeParts = (trigger) => {
-  const send = (act) => () => trigger(act, { key: pick.value });
-  const pick = make("select", { id: "rg-models-pick", onchange: send("choose") });
-  return {
-    pick,
-    name: textField({ maxLength: 60, hidden: true, ariaLabel: "Name of the tuned model" }),
-    rename: iconButton("rg-tool", "pen", "Rename this tuned model"),
-    save: iconButton("rg-tool", "save", "Download this tuned model", send("export")),
-    add: iconButton("rg-tool", "open", ADD, () => openFile(null, "adapter-file"), "Add file"),
-    detail: make("p"),
-    problem: make("p", { className: "rg-alarm", role: "status" }),
-  };
-};
-
-// The list is made anew only when it changes: it may be open.
-const fillList = (pick, value) => {
-  const text = JSON.stringify([value.none, value.groups]);
-  if (pick.dataset.list !== text)
-    pick.replaceChildren(new Option(value.none, ""), ...value.groups.map(groupOf));
-  pick.dataset.list = text;
-  pick.value = value.chosen;
-};
-
 // Weights tuned on a clip that every method may use: chosen, renamed, downloaded, added.
 export function mount(element, props, trigger, watch) {
-  const parts = makeParts(trigger),
-    { pick, name, rename, save, add, detail, problem } = parts,
-    label = make("label", { htmlFor: pick.id }, "Tuned model");
-  add.ariaLabel = ADD;
-  const row = make("div", "rg-models-row", label, pick, name, rename, save, add);
+  const send = (act) => () => trigger(act, { key: pick.value });
+  const pick = make("select", { id: "rg-models-pick", onchange: send("choose") }),
+    name = textField({ maxLength: 60, hidden: true, ariaLabel: "Name of the tuned model" }),
+    rename = iconButton("rg-tool", "pen", "Rename this tuned model"),
+    save = iconButton("rg-tool", "save", "Download this tuned model", send("export")),
+    more = { ariaLabel: ADD },
+    add = iconButton("rg-tool", "open", ADD, () => openFile(null, "adapter-file"), "Add file", more),
+    detail = make("p"),
+    problem = make("p", { className: "rg-alarm", role: "status" }),
+    label = make("label", { htmlFor: pick.id }, "Tuned model"),
+    row = make("div", "rg-models-row", label, pick, name, rename, save, add);
   element.replaceChildren(make("div", "rg-models", row, detail, problem));
-  addRenaming(parts, trigger);
+  addRenaming(pick, name, rename, trigger);
   follow(props, watch, (value) => {
-    fillList(pick, value);
-    rename.hidden = save.hidden = !entryOf(value, value.chosen)?.own;
+    const list = JSON.stringify([value.none, value.groups]); // made anew only when it changes: it may be open
+    if (pick.dataset.list !== list)
+      pick.replaceChildren(new Option(value.none, ""), ...value.groups.map(groupOf));
+    pick.dataset.list = list;
+    pick.value = value.chosen;
+    const chosen = value.groups.flatMap(({ entries }) => entries).find(({ key }) => key === value.chosen);
+    rename.hidden = save.hidden = !chosen?.own;
     add.lastChild.hidden = !rename.hidden; // room for the other two
     detail.textContent = value.detail;
     problem.textContent = value.problem;

@@ -1,24 +1,14 @@
 // LoRA files, a motion and a picture adapter added to the model, with their weights.
-import { iconButton, make, slider } from "./shared/dom.js";
+import { fillSelect, iconButton, make, weightSlider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
 
+// Pictures have weights of their own.
 const makeRow = ({ name, weight }, seeing, deck) => {
-  const said = make("span", "rg-weight", String(weight));
-  const oninput = ({ target }) => {
-    said.textContent = target.value;
-    deck.set(name, Number(target.value));
-  };
-  return make(
-    "div",
-    "rg-addon",
-    make("span", "rg-addon-name", name),
-    ...(seeing // pictures have weights of their own
-      ? []
-      : [slider(0, 2, 0.05, weight, { ariaLabel: "Weight of " + name, oninput }), said]),
-    iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null)),
-  );
+  const weights = seeing ? [] : weightSlider("Weight of " + name, weight, (value) => deck.set(name, value)),
+    remove = iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null));
+  return make("div", "rg-addon", make("span", "rg-addon-name", name), ...weights, remove);
 };
 
 export function mount(element, props, trigger, watch) {
@@ -29,13 +19,12 @@ export function mount(element, props, trigger, watch) {
     kinds.flatMap((kind) => props.value?.[kind] ?? []);
   const send = () => trigger("choose", { added: deck.chosen });
   const draw = () => {
-    const free = known().filter((name) => !deck.chosen.some((one) => one.name === name));
-    list.replaceChildren(
-      ...deck.chosen.map((one) => makeRow(one, known(["pictures"]).includes(one.name), deck)),
-    );
-    const names = deck.chosen.map(({ name }) => name);
+    const names = deck.chosen.map(({ name }) => name),
+      free = known().filter((name) => !names.includes(name)),
+      seeing = known(["pictures"]);
+    list.replaceChildren(...deck.chosen.map((one) => makeRow(one, seeing.includes(one.name), deck)));
     title.textContent = "Added to the model: " + (names.join(", ") || "nothing");
-    pick.replaceChildren(new Option("Add to the model", ""), ...free.map((name) => new Option(name, name)));
+    fillSelect(pick, [["", "Add to the model"], ...free.map((name) => [name, name])], "");
     row.hidden = !free.length;
   };
   deck.set = (name, weight) => {

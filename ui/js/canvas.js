@@ -1,5 +1,5 @@
 // The frame with its masks, and everything around it.
-import { icon, make } from "./shared/dom.js";
+import { icon, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
@@ -55,10 +55,11 @@ const lay = (editor, trigger) => {
     root.dataset.tracking = String(Boolean(editor.tracking));
   };
   const showHelp = () => help.showModal();
+  hub.on("help", showHelp);
   watchPointer(editor, surface.canvas);
   listenToKeys(editor, root, surface.canvas, showHelp);
   editor.choose("add");
-  return { editor, root, surface, line, bars: [toolbar.node, maskTools.node], showHelp };
+  return { editor, root, surface, line, bars: [toolbar.node, maskTools.node] };
 };
 
 const addPlaying = ({ editor, line }) => {
@@ -83,7 +84,7 @@ const addPlaying = ({ editor, line }) => {
 };
 
 // What others in the page say.
-const listenToPage = ({ editor, surface, line, bars, showHelp }, trigger) => {
+const listenToPage = ({ editor, surface, line, bars }, trigger) => {
   const redraw = () => {
     surface.forget();
     line.draw();
@@ -113,7 +114,6 @@ const listenToPage = ({ editor, surface, line, bars, showHelp }, trigger) => {
     trigger("written", {});
   });
   hub.on("save", () => trigger("save", {}));
-  hub.on("help", showHelp);
   hub.on("stage", (name) => {
     if (name === "masks") requestAnimationFrame(surface.fit);
     else editor.play(false);
@@ -148,16 +148,8 @@ const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
   showStage(clip.made && !tracking ? "edit" : "masks");
 };
 
-// With all that stands around it; a clip of one's own is brought into view where columns are stacked.
-const settleStage = ({ editor, surface }) => {
-  surface.fit();
-  if (editor.clip.own && matchMedia("(max-width: 900px)").matches)
-    document.querySelector("#tabs").scrollIntoView({ block: "start" });
-};
-
 const showLost = (editor, note) => {
-  Object.assign(editor, { pending: [], held: [], adding: 0 });
-  editor.tracking = 0;
+  Object.assign(editor, { pending: [], held: [], adding: 0, tracking: 0 });
   editor.say(note, true);
   editor.refresh();
   editor.draw();
@@ -178,7 +170,11 @@ const showView = (parts, value, trigger) => {
   if (fresh) {
     askForCuts(editor, trigger);
     if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, again: true });
-    requestAnimationFrame(() => settleStage(parts));
+    // With all that stands around it; a clip of one's own is brought into view where columns are stacked.
+    requestAnimationFrame(() => {
+      surface.fit();
+      if (editor.clip.own && isStacked()) document.querySelector("#tabs").scrollIntoView({ block: "start" });
+    });
   }
   editor.looking = 0;
   editor.look();

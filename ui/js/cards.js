@@ -10,24 +10,13 @@ const FIND = "Find the objects named in “The clip shows”, without a click";
 const ORDER = "Upper regions cover lower ones.";
 const EMPTY = "No regions yet. Click a thing in the frame.";
 const REST = "Everything that no other region covers, such as the background";
-const OF_REGION = [
-  "label",
-  "name",
-  "color",
-  "source",
-  "prompt",
-  "negative",
-  "margin",
-  "strength",
-  "picture_scale",
-];
+const OF_REGION = "label name color source prompt negative margin strength picture_scale".split(" ");
 
 const makeHead = (deck) => {
-  const find = iconButton("rg-tool", "find", FIND, () => deck.find(), "Find", { id: "rg-find" });
-  const add = iconButton("rg-tool", "plus", "New region (N)", () => deck.act("add"), "New region");
-  const rest = iconButton("rg-tool rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
-  add.id = "rg-add";
-  rest.id = "rg-rest";
+  const tool = (id, picture, hint, act, text) => iconButton("rg-tool", picture, hint, act, text, { id });
+  const find = tool("rg-find", "find", FIND, () => deck.find(), "Find"),
+    add = tool("rg-add", "plus", "New region (N)", () => deck.act("add"), "New region"),
+    rest = tool("rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
   const buttons = make("div", "rg-pick-loose", find, add);
   return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), buttons), add, rest };
 };
@@ -125,13 +114,6 @@ const takeRegions = (deck, regions) => {
   deck.keep();
 };
 
-// Whether the chosen model can look at pictures.
-const look = (blind) => {
-  if (!blind || JSON.stringify(blind) === JSON.stringify(hub.blind)) return;
-  hub.blind = blind;
-  hub.tell("regions");
-};
-
 const addTaking = (deck, root, column, { add, rest }) => {
   deck.take = (value) => {
     const text = JSON.stringify(value ?? null);
@@ -139,7 +121,10 @@ const addTaking = (deck, root, column, { add, rest }) => {
     deck.taken = text;
     root.hidden = !value;
     if (!value) return;
-    look(value.blind);
+    if (value.blind && JSON.stringify(value.blind) !== JSON.stringify(hub.blind)) {
+      hub.blind = value.blind;
+      hub.tell("regions");
+    }
     add.disabled = Boolean(value.full);
     deck.rest = hub.rest = value.rest ?? 0;
     rest.hidden = Boolean(deck.rest);

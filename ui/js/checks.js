@@ -10,17 +10,18 @@ const isMask = ({ field }) => field.endsWith(".mask");
 const tellWords = (node, words) =>
   node?.dispatchEvent(new CustomEvent("unknown", { detail: words.map(({ word }) => word) }));
 
-const addMarking = (deck) => {
+export function mount(element, props, trigger, watch) {
+  let remarks = [],
+    timer = 0;
+  element.hidden = true;
   const show = async (remark, focus) => {
-    const node = fieldOf(remark.field);
-    if (remark.hint) {
-      if (node) setHint(node, remark.text, remark.offers);
-      return;
-    }
-    if (isMask(remark) && !focus) return; // the card says that there is no mask
-    tellWords(node, remark.words);
-    await markWrong(remark.field, remark.text, focus);
-    if (deck.remarks.includes(remark)) offerWords(fieldOf(remark.field), remark.words);
+    const { field, text, words, hint, offers } = remark,
+      node = fieldOf(field);
+    if (hint && node) setHint(node, text, offers);
+    if (hint || (isMask(remark) && !focus)) return; // the card says that there is no mask
+    tellWords(node, words);
+    await markWrong(field, text, focus);
+    if (remarks.includes(remark)) offerWords(fieldOf(field), words);
   };
   const clear = (remark) => {
     const node = fieldOf(remark.field);
@@ -31,31 +32,23 @@ const addMarking = (deck) => {
   };
   // A word that is only half written is left alone for a moment.
   const showAll = (focus = "") => {
-    clearTimeout(deck.timer);
-    const wait = deck.remarks.filter(({ field, words }) => isTyping(fieldOf(field), words));
-    for (const remark of deck.remarks) if (!wait.includes(remark)) show(remark, remark.field === focus);
-    if (wait.length) deck.timer = setTimeout(() => wait.forEach((remark) => show(remark, false)), WORD);
+    clearTimeout(timer);
+    const wait = remarks.filter(({ field, words }) => isTyping(fieldOf(field), words));
+    for (const remark of remarks) if (!wait.includes(remark)) show(remark, remark.field === focus);
+    if (wait.length) timer = setTimeout(() => wait.forEach((remark) => show(remark, false)), WORD);
   };
-  deck.take = (value) => {
+  follow(props, watch, (value) => {
     const next = value?.remarks ?? [],
       said = next.map((remark) => remark.field + remark.hint);
-    for (const old of deck.remarks) if (!said.includes(old.field + old.hint)) clear(old);
-    deck.remarks = next;
+    for (const old of remarks) if (!said.includes(old.field + old.hint)) clear(old);
+    remarks = next;
     // The line beside Run says it at the same moment, and marks the field without the words to choose.
     setTimeout(() => showAll(value?.focus), value?.pressed ? 60 : 0);
-  };
-  deck.showAll = showAll;
-};
-
-export function mount(element, props, trigger, watch) {
-  const deck = { remarks: [], timer: 0 };
-  element.hidden = true;
-  addMarking(deck);
-  follow(props, watch, deck.take);
+  });
   hub.on("look", () => trigger("look", {}));
   // Cards are made anew with a clip, and a drawn mask may be what was missing.
-  hub.on("regions", () => setTimeout(deck.showAll));
+  hub.on("regions", () => setTimeout(showAll));
   hub.on("masks", () => {
-    if (deck.remarks.some(isMask)) trigger("look", {});
+    if (remarks.some(isMask)) trigger("look", {});
   });
 }

@@ -1,6 +1,6 @@
 // Control networks as rows of kind, model and weight; the field above takes them as text, KIND=MODEL@WEIGHT separated
 // by commas.
-import { button, iconButton, make, slider, writeInto } from "./shared/dom.js";
+import { button, iconButton, make, weightSlider, writeInto } from "./shared/dom.js";
 import { fieldBeside, follow, hub } from "./shared/hub.js";
 
 // What is not written like that is left out.
@@ -25,18 +25,12 @@ const makeRow = (row, deck) => {
     row[key] = value;
     deck.write();
   };
-  const weight = make("span", "rg-weight", String(row.weight));
-  const oninput = ({ target }) => {
-    weight.textContent = target.value;
-    set("weight")(Number(target.value));
-  };
   return make(
     "div",
     "rg-addon",
     select(deck.kinds, row.kind, "Kind of control network", set("kind")),
     select(deck.models, row.model, "Control network", set("model")),
-    slider(0, 2, 0.05, row.weight, { ariaLabel: "Weight of the control network", oninput }),
-    weight,
+    ...weightSlider("Weight of the control network", row.weight, set("weight")),
     iconButton("rg-mini", "eye", "Show what it sees of this frame", () => deck.look(row.kind)),
     iconButton("rg-mini", "bin", "Remove this control network", () => {
       deck.rows.splice(deck.rows.indexOf(row), 1);
@@ -58,19 +52,6 @@ const makePreview = () => {
     caption.textContent = value?.text ?? "";
   };
   return { figure, show };
-};
-
-// What was typed into the field, or came with a project, is shown in rows.
-const watchField = (deck, list) => {
-  const read = () => {
-    const field = deck.field();
-    if (!field || field.value === deck.text) return;
-    deck.text = field.value;
-    deck.rows = readRows(field.value);
-    deck.draw();
-  };
-  const timer = setInterval(() => (list.isConnected ? read() : clearInterval(timer)), 500);
-  read();
 };
 
 export function mount(element, props, trigger, watch) {
@@ -96,5 +77,14 @@ export function mount(element, props, trigger, watch) {
     preview.show(value);
     deck.draw();
   });
-  watchField(deck, list);
+  // What was typed into the field, or came with a project, is shown in rows.
+  const read = () => {
+    const field = deck.field();
+    if (!field || field.value === deck.text) return;
+    deck.text = field.value;
+    deck.rows = readRows(field.value);
+    deck.draw();
+  };
+  const timer = setInterval(() => (list.isConnected ? read() : clearInterval(timer)), 500);
+  read();
 }

@@ -15,8 +15,6 @@ const sayingOf = ({ state, title, note, done, total }) =>
 // Drawn clips are what the built-in one is for, and another page may have fetched it meanwhile.
 const isIdle = () => (hub.clip?.drawn ?? true) || Boolean(hub.editor?.who?.choices.some(({ cost }) => cost));
 
-const isOffered = ({ state, note }) => state === "failed" || (state === "offer" && !note);
-
 export function mount(element, props, trigger, watch) {
   const said = make("span", { className: "rg-fetch-said", role: "status" }),
     bar = make("progress", { className: "rg-fetch-bar", ariaLabel: "Fetched so far" }),
@@ -28,12 +26,12 @@ export function mount(element, props, trigger, watch) {
   const show = () => {
     root.hidden = !view || (view.state === "offer" && isIdle());
     if (!view) return;
-    const { state, size, done, total, title } = view;
+    const { state, size, done, total, title, note } = view;
     said.classList.toggle("rg-alarm", state === "failed");
     said.textContent = sayingOf(view);
     Object.assign(bar, { max: total ?? 1, value: done ?? 0, hidden: state !== "busy" });
     stop.hidden = state !== "busy";
-    get.hidden = !isOffered(view);
+    get.hidden = !(state === "failed" || (state === "offer" && !note));
     get.textContent = `Get ${title} (${megabytes(size ?? 0)} MB)`;
   };
   hub.on("clip", show);

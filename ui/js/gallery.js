@@ -6,14 +6,11 @@ import { makeUpload } from "./gallery/upload.js";
 
 const HINT = "A video of up to 100 MB, or a project saved here as a zip file";
 
-const makeOwn = (onclick) =>
-  make(
-    "button",
-    { className: "rg-own", type: "button", id: "open", title: HINT, onclick },
-    icon("open"),
-    make("strong", {}, "Your own clip"),
-    make("span", "rg-change", "Choose or drop a file"),
-  );
+const makeOwn = (onclick) => {
+  const about = { className: "rg-own", type: "button", id: "open", title: HINT, onclick },
+    words = [make("strong", {}, "Your own clip"), make("span", "rg-change", "Choose or drop a file")];
+  return make("button", about, icon("open"), ...words);
+};
 
 // Examples in one row, and a clip of one's own.
 export function mount(element, props, trigger, watch) {

@@ -1,5 +1,5 @@
 import { icon, make, writeInto } from "./shared/dom.js";
-import { follow, hub } from "./shared/hub.js";
+import { apiUrl, follow, hub } from "./shared/hub.js";
 
 const KEPT = "regrain-dark",
   PAGE = "regrain-page", // see head/connection.js
@@ -61,9 +61,8 @@ const askBack = (value, trigger) => {
 
 // Gradio does so as well, but not always when nothing was under way.
 const reloadAfterRestart = async () => {
-  const { root, api_prefix: prefix, app_id: known } = window.gradio_config;
-  const answer = await fetch(`${root}${prefix}/app_id`).catch(() => null);
-  hub.lost = !answer?.ok || (await answer.json()).app_id !== known;
+  const answer = await fetch(apiUrl("/app_id")).catch(() => null);
+  hub.lost = !answer?.ok || (await answer.json()).app_id !== window.gradio_config.app_id;
   if (answer?.ok && hub.lost) location.reload();
 };
 

@@ -6,8 +6,19 @@ import { hundredths } from "./shared/numbers.js";
 const PICK = "Choose in the frame";
 const WAIT = "Click a place in the frame, or press Escape";
 
-// Before the canvas hears of the click: it would become a mask.
-const listen = (picker) => {
+export function mount(element) {
+  let stop = null;
+  const pick = button("rg-tool", PICK, () => (stop ? end() : begin()));
+  const show = (picking) => {
+    pick.textContent = picking ? WAIT : PICK;
+    pick.ariaPressed = picking;
+  };
+  const end = () => {
+    // The click that ends a press comes after it, and is not for the canvas either.
+    setTimeout(stop);
+    stop = null;
+    show(false);
+  };
   const place = (event) => {
     const canvas = event.target.closest?.(".rg-canvas-stage canvas"),
       clip = hub.editor?.clip;
@@ -18,36 +29,20 @@ const listen = (picker) => {
     const box = canvas.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * clip.width,
       y = ((event.clientY - box.top) / box.height) * clip.height;
-    picker.end();
-    writeInto(picker.field(), [hub.editor.frame, hundredths(x), hundredths(y)].join(","));
+    end();
+    writeInto(fieldBeside(element, "heat_pixel"), [hub.editor.frame, hundredths(x), hundredths(y)].join(","));
   };
-  const leave = (event) => event.key === "Escape" && picker.end();
-  const stop = new AbortController(),
-    how = { capture: true, signal: stop.signal };
-  for (const kind of ["pointerdown", "pointermove", "pointerup", "click", "contextmenu"])
-    document.addEventListener(kind, place, how);
-  document.addEventListener("keydown", leave, how);
-  return () => stop.abort();
-};
-
-export function mount(element) {
-  const picker = { field: () => fieldBeside(element, "heat_pixel"), unlisten: null };
-  const pick = button("rg-tool", PICK, () => (picker.unlisten ? picker.end() : begin()));
-  const show = (picking) => {
-    pick.textContent = picking ? WAIT : PICK;
-    pick.ariaPressed = picking;
-  };
+  const leave = ({ key }) => key === "Escape" && end();
   const begin = () => {
     showStage("masks");
-    picker.unlisten = listen(picker);
+    const listening = new AbortController(),
+      how = { capture: true, signal: listening.signal }; // before the canvas hears of it: it would become a mask
+    for (const kind of ["pointerdown", "pointermove", "pointerup", "click", "contextmenu"])
+      document.addEventListener(kind, place, how);
+    document.addEventListener("keydown", leave, how);
+    stop = () => listening.abort();
     show(true);
-    hub.editor?.say?.(WAIT);
-  };
-  picker.end = () => {
-    // The click that ends a press comes after it, and is not for the canvas either.
-    setTimeout(picker.unlisten);
-    picker.unlisten = null;
-    show(false);
+    hub.editor?.say(WAIT);
   };
   show(false);
   element.replaceChildren(make("div", "rg-helper", pick));

@@ -17,13 +17,11 @@ const makePairing = (trigger, changed) => {
 };
 
 const makePicture = (run, ariaPressed, onclick) => {
-  const about = { className: "rg-run-picture", type: "button", title: run.text, ariaPressed, onclick },
+  const ariaLabel = `Show ${run.title}: ${run.text}`,
+    about = { className: "rg-run-picture", type: "button", title: run.text, ariaLabel, ariaPressed, onclick },
+    line = (part) => make("span", { className: "rg-run-" + part, dir: "auto" }, run[part]),
     picture = make("img", { src: run.picture, alt: "" });
-  about.ariaLabel = `Show ${run.title}: ${run.text}`;
-  const lines = ["title", "text", "facts"].map((part) =>
-    make("span", { className: "rg-run-" + part, dir: "auto" }, run[part]),
-  );
-  return make("button", about, picture, ...lines);
+  return make("button", about, picture, ...["title", "text", "facts"].map(line));
 };
 
 const makeLetters = (run, { pair, pick }) => {
@@ -36,16 +34,12 @@ const makeLetters = (run, { pair, pick }) => {
   return make("div", "rg-letters", ...letters);
 };
 
-// What can be done with the run that is shown.
 const makeBar = ({ key }, trigger) => {
-  const use = () => trigger("use", { key }),
-    remove = () => trigger("remove", { key });
-  return make(
-    "div",
-    "rg-history-bar",
-    button("rg-tool", "Use these settings", use, "Put its words and settings into the form"),
-    iconButton("rg-tool", "bin", "Remove this result and its files", remove, "Remove"),
-  );
+  const send = (act) => () => trigger(act, { key }),
+    hint = "Put its words and settings into the form",
+    use = button("rg-tool", "Use these settings", send("use"), hint),
+    remove = iconButton("rg-tool", "bin", "Remove this result and its files", send("remove"), "Remove");
+  return make("div", "rg-history-bar", use, remove);
 };
 
 const noteOf = (value, { a, b }) => {
@@ -68,24 +62,16 @@ export function mount(element, props, trigger, watch) {
   };
   const draw = () => {
     const value = props.value;
-    if (!value || !value.runs.length) {
-      element.replaceChildren();
-      return;
-    }
+    if (!value || !value.runs.length) return element.replaceChildren();
     const { pair } = pairing,
       focused = document.activeElement?.closest?.("#history") && document.activeElement.ariaLabel;
     for (const letter of ["a", "b"])
       if (!value.runs.some(({ key }) => key === pair[letter])) pair[letter] = null;
     const about = { className: "rg-runs", ariaLabel: "Results of this page, the newest first" };
     const alone = value.shown.length === 1 && value.runs.find(({ key }) => key === value.shown[0]);
-    const root = make(
-      "div",
-      "rg-history",
-      make("ul", about, ...value.runs.map((run) => makeItem(run, value))),
-      alone && makeBar(alone, trigger),
-      make("p", { className: "rg-note", role: "status" }, noteOf(value, pair)),
-    );
-    element.replaceChildren(root);
+    const list = make("ul", about, ...value.runs.map((run) => makeItem(run, value))),
+      note = make("p", { className: "rg-note", role: "status" }, noteOf(value, pair));
+    element.replaceChildren(make("div", "rg-history", list, alone && makeBar(alone, trigger), note));
     if (focused) element.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
   };
   follow(props, watch, (value) => {

@@ -1,38 +1,27 @@
 import { badge, heatLegend } from "./shared/color.js";
-import { make, setCount } from "./shared/dom.js";
+import { fillWith, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
-
-const emptyFigure = () => make("figure", {}, make("img"), make("figcaption"));
 
 // Pictures of some frames in a row; `numbers` are those of the frames, null for none shown.
 const fillStrip = (row, pictures, numbers) => {
-  setCount(row, pictures.length, emptyFigure);
-  pictures.forEach((picture, i) => {
-    const [image, caption] = row.children[i].children;
+  const create = () => make("figure", {}, make("img"), make("figcaption"));
+  fillWith(row, pictures, create, ({ children: [image, caption] }, picture, i) => {
     image.src = picture;
     image.alt = numbers ? "frame " + numbers[i] : "";
     caption.textContent = numbers ? numbers[i] : "";
   });
 };
 
-const makeRows = (rows) => {
-  const root = make("div", { className: "rg-live", data: { rows } });
-  for (let i = 0; i < rows; i++) root.append(make("div", "rg-row-name"), make("div", "rg-strip"));
-  return root;
-};
-
 // Frames and attention while the run goes on.
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     hub.live = value;
-    if (!value) {
-      element.replaceChildren();
-      return;
-    }
+    if (!value) return element.replaceChildren();
     const count = value.heat.length + 1;
     let root = element.querySelector(".rg-live");
     if (root?.dataset.rows !== String(count)) {
-      root = makeRows(count);
+      root = make("div", { className: "rg-live", data: { rows: count } });
+      for (let i = 0; i < count; i++) root.append(make("div", "rg-row-name"), make("div", "rg-strip"));
       element.replaceChildren(root);
     }
     const rows = root.querySelectorAll(".rg-strip"),

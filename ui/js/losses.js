@@ -42,26 +42,22 @@ const drawLosses = (box, high, { y }) =>
     label(box.left - 8, y(loss) + 4, loss),
   ]);
 
-const drawSteps = (box, total, { x }) =>
-  ticks(total, box.width < 400 ? 3 : 6).map((step) =>
-    label(x(step), box.top + box.height + 16, step, "middle"),
-  );
-
-const drawNames = (box) => [
-  label(box.left - 8, 9, "Loss"),
-  label(box.left + box.width, box.top + box.height + 31, "Tuning step"),
-];
-
 const drawPlot = (svg, { dots, line, total }) => {
   const whole = Math.max(LEAST_WIDTH, svg.clientWidth),
-    box = { left: MARGIN.left, top: MARGIN.top, width: whole - MARGIN.left - MARGIN.right },
-    high = top(dots, line);
-  box.height = HEIGHT - MARGIN.top - MARGIN.bottom;
-  const places = scale(total, high, box);
+    box = {
+      ...MARGIN,
+      width: whole - MARGIN.left - MARGIN.right,
+      height: HEIGHT - MARGIN.top - MARGIN.bottom,
+    },
+    end = HEIGHT - MARGIN.bottom,
+    high = top(dots, line),
+    places = scale(total, high, box),
+    steps = ticks(total, box.width < 400 ? 3 : 6);
   svg.replaceChildren(
     ...drawLosses(box, high, places),
-    ...drawSteps(box, total, places),
-    ...drawNames(box),
+    ...steps.map((step) => label(places.x(step), end + 16, step, "middle")),
+    label(box.left - 8, 9, "Loss"),
+    label(box.left + box.width, end + 31, "Tuning step"),
     ...dots.map(([step, loss]) =>
       makeSvg("circle", { class: "rg-dot", r: 2, cx: places.x(step), cy: places.y(loss) }),
     ),

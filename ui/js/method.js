@@ -1,7 +1,5 @@
-import { icon, make } from "./shared/dom.js";
+import { fillSelect, icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
-
-const useItem = ({ name }) => make("li", {}, icon("yes"), make("span", {}, name));
 
 // Which method, what it does, and what of the page it uses.
 export function mount(element, props, trigger, watch) {
@@ -11,12 +9,13 @@ export function mount(element, props, trigger, watch) {
     uses = make("ul", "rg-uses");
   element.replaceChildren(make("div", "rg-method", label, said, uses));
   follow(props, watch, (value) => {
-    const chosen = value.methods.find((method) => method.name === value.chosen);
-    pick.replaceChildren(...value.methods.map(({ name, title }) => new Option(title, name)));
-    pick.value = value.chosen;
+    const chosen = value.methods.find(({ name }) => name === value.chosen),
+      offered = value.methods.map(({ name, title }) => [name, title]);
+    fillSelect(pick, offered, value.chosen);
     said.textContent = chosen.say;
     said.title = chosen.paper;
-    uses.replaceChildren(...chosen.uses.filter(({ used }) => used).map(useItem));
+    const used = chosen.uses.filter((one) => one.used);
+    uses.replaceChildren(...used.map(({ name }) => make("li", {}, icon("yes"), make("span", {}, name))));
     hub.method = chosen;
     hub.tell("method", chosen);
   });

@@ -13,74 +13,62 @@ const makeWheel = ({ wheel, reach }) => {
   return make("span", "rg-wheel", picture, make("span", {}, reach));
 };
 
-const draw = ({ root, pictures, note }, value) => {
-  note.textContent = value.note;
-  note.classList.toggle("rg-alarm", Boolean(value.alarm));
-  pictures.replaceChildren(...(value.pictures ?? []).map(makePicture));
-  if (!value.pictures) return;
-  root.style.setProperty("--aspect", value.aspect);
-  pictures.firstChild.append(makeWheel(value));
-};
-
-const addLooking = (panel, trigger) => {
-  let timer = 0,
-    nonce = 0;
-  const wait = (text) => {
-    panel.root.dataset.busy = "true";
-    panel.note.textContent = text;
-    panel.note.classList.remove("rg-alarm");
-  };
-  const ask = () => {
-    const { id, rev: have, frame } = hub.editor;
-    panel.asked = ++nonce;
-    trigger("look", { id, have, frame, nonce });
-  };
-  // The frame in view is shown, or asked for once the one asked before has come.
-  panel.look = () => {
-    clearTimeout(timer);
-    const editor = hub.editor;
-    if (!panel.open || !editor?.clip || editor.playing) return;
-    const known = panel.known.get(editor.frame);
-    panel.root.dataset.busy = String(!known);
-    if (known) {
-      draw(panel, known);
-      return;
-    }
-    wait("Estimating the motion to frame " + (editor.frame + 2));
-    if (!panel.asked) timer = setTimeout(ask, PAUSE);
-  };
-  panel.take = (value) => {
-    if (value.nonce !== panel.asked) return;
-    panel.asked = 0;
-    if (value.id === hub.editor.id && !value.alarm) panel.known.set(value.frame, value);
-    if (value.alarm && value.frame === hub.editor.frame) {
-      panel.root.dataset.busy = "false";
-      draw(panel, value);
-    } else panel.look();
-  };
-};
-
 export function mount(element, props, trigger, watch) {
   const pictures = make("div", "rg-motion-pictures"),
     note = make("span", { role: "status" }),
-    toggle = iconButton("rg-tool", "flow", HINT, () => show(!panel.open), "Motion"),
-    root = make("div", "rg-motion", make("div", "rg-motion-bar", toggle, note), pictures);
-  const panel = { root, pictures, note, open: false, asked: 0, known: new Map() };
-  const show = (open) => {
-    panel.open = open;
-    toggle.ariaPressed = open;
-    pictures.hidden = note.hidden = !open;
-    panel.look();
+    toggle = iconButton("rg-tool", "flow", HINT, () => show(!open), "Motion"),
+    root = make("div", "rg-motion", make("div", "rg-motion-bar", toggle, note), pictures),
+    known = new Map(); // by frame
+  let open = false,
+    asked = 0, // the question that is not answered
+    nonce = 0,
+    timer = 0;
+  const draw = (value) => {
+    root.dataset.busy = "false";
+    note.textContent = value.note;
+    note.classList.toggle("rg-alarm", Boolean(value.alarm));
+    pictures.replaceChildren(...(value.pictures ?? []).map(makePicture));
+    if (!value.pictures) return;
+    root.style.setProperty("--aspect", value.aspect);
+    pictures.firstChild.append(makeWheel(value));
+  };
+  const ask = () => {
+    const { id, rev: have, frame } = hub.editor;
+    asked = ++nonce;
+    trigger("look", { id, have, frame, nonce });
+  };
+  // The frame in view is shown, or asked for once the one asked before has come.
+  const look = () => {
+    clearTimeout(timer);
+    const editor = hub.editor;
+    if (!open || !editor?.clip || editor.playing) return;
+    if (known.has(editor.frame)) return draw(known.get(editor.frame));
+    root.dataset.busy = "true";
+    note.textContent = "Estimating the motion to frame " + (editor.frame + 2);
+    note.classList.remove("rg-alarm");
+    if (!asked) timer = setTimeout(ask, PAUSE);
+  };
+  const take = (value) => {
+    if (value.nonce !== asked) return;
+    asked = 0;
+    if (value.id === hub.editor.id && !value.alarm) known.set(value.frame, value);
+    if (value.alarm && value.frame === hub.editor.frame) draw(value);
+    else look();
+  };
+  const show = (on) => {
+    open = on;
+    toggle.ariaPressed = on;
+    pictures.hidden = note.hidden = !on;
+    look();
   };
   element.replaceChildren(root);
-  addLooking(panel, trigger);
-  hub.on("scrub", () => panel.look());
+  hub.on("scrub", look);
   hub.on("clip", () => {
-    panel.known.clear();
-    panel.asked = 0;
+    known.clear();
+    asked = 0;
     pictures.replaceChildren();
-    panel.look();
+    look();
   });
   show(false);
-  follow(props, watch, (value) => value && panel.take(value));
+  follow(props, watch, (value) => value && take(value));
 }

@@ -4,10 +4,9 @@ import { follow, hub } from "./shared/hub.js";
 
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
-    const use = () => hub.tell("models");
-    const said = value && [value.text + " ", value.offers && button("rg-link", "Use a real model", use)];
-    element.replaceChildren(
-      ...(said ? [make("p", { className: "rg-notice", role: "status" }, ...said)] : []),
-    );
+    element.replaceChildren();
+    if (!value) return;
+    const use = value.offers && button("rg-link", "Use a real model", () => hub.tell("models"));
+    element.append(make("p", { className: "rg-notice", role: "status" }, value.text + " ", use));
   });
 }

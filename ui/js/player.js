@@ -1,4 +1,4 @@
-import { make, mayMove } from "./shared/dom.js";
+import { isStacked, make, mayMove } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { addComparison } from "./player/compare.js";
 import { arrange, keepUp, makeControls, makeEmptyPane, makePane, setPlaying } from "./player/videos.js";
@@ -49,7 +49,7 @@ export function mount(element, props, trigger, watch) {
     keepUp(player);
     if (player.empty || value.unfinished || hub.editor?.tracking > 0) return; // whoever looks at the masks stays there
     showStage("edit");
-    if (!value.note && matchMedia("(max-width: 900px)").matches)
+    if (!value.note && isStacked())
       player.root.scrollIntoView({ behavior: mayMove() ? "smooth" : "auto", block: "center" });
   });
 }

@@ -1,4 +1,4 @@
-import { inOrder, make, setCount } from "./shared/dom.js";
+import { fillWith, inOrder, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { clearWrong, markWrong } from "./shared/wrong.js";
 
@@ -6,9 +6,7 @@ const bar = () => make("div", "rg-step", make("i"), make("span"));
 
 const drawStages = (bars, stages) => {
   bars.hidden = !stages.length;
-  setCount(bars, stages.length, bar);
-  stages.forEach((stage, i) => {
-    const box = bars.children[i];
+  fillWith(bars, stages, bar, (box, stage) => {
     box.classList.toggle("rg-now", stage.now);
     box.classList.toggle("rg-long", stage.long);
     box.firstChild.style.setProperty("--share", stage.share);
@@ -27,11 +25,9 @@ const drawWindows = (node, windows) => {
 const drawLine = (line, value) => {
   const failed = value.state === "error";
   line.role = failed ? "alert" : "status";
-  const said = [
-    make("strong", { dir: "auto" }, inOrder(value.text)),
-    make("span", "rg-detail", value.detail),
-  ];
-  line.replaceChildren(...(failed ? said.reverse() : said));
+  const text = make("strong", { dir: "auto" }, inOrder(value.text)),
+    detail = make("span", "rg-detail", value.detail);
+  line.replaceChildren(...(failed ? [detail, text] : [text, detail]));
 };
 
 // A new run begins without marks; an error marks its field, and goes away with what is written there.
@@ -63,10 +59,7 @@ export function mount(element, props, trigger, watch) {
     stopped = value?.state === "stopped";
     root.hidden = !value;
     root.dataset.state = value ? value.state : "";
-    if (!value) {
-      line.textContent = "";
-      return;
-    }
+    if (!value) return line.replaceChildren();
     const now = value.state === "running" && !value.asked && value.stages.length > 0;
     if (now && !begun) showStage("edit");
     begun = now;

@@ -10,12 +10,10 @@ const wordsOf = ({ label, text, color, kept }) => {
   return words;
 };
 
-const lineOf = (parts) => make("p", "rg-prompt", ...parts.map(wordsOf));
-
 // The composed prompt, each region's words on its colour.
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
-    const lines = (value ? value.prompts : []).map(lineOf);
+    const lines = (value?.prompts ?? []).map((parts) => make("p", "rg-prompt", ...parts.map(wordsOf)));
     const title = lines.length > 1 ? "Prompts of this run, one per edit" : "Prompt of this run";
     element.replaceChildren(make("p", "rg-caption", title), ...lines);
     element.hidden = !lines.length;

@@ -3,14 +3,10 @@ import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const makeChoice = ({ name, title, detail, hint }, chosen, onchange) => {
-  const about = { type: "radio", name: "rg-quality", value: name, checked: name === chosen, onchange };
-  return make(
-    "label",
-    { className: "rg-quality", title: hint },
-    make("input", about),
-    make("strong", {}, title),
-    make("span", {}, detail.replace(/(\d) (?=(s|min|h)\b)/g, "$1\u00a0")), // a number keeps its unit
-  );
+  const about = { type: "radio", name: "rg-quality", value: name, checked: name === chosen, onchange },
+    words = detail.replace(/(\d) (?=(s|min|h)\b)/g, "$1\u00a0"), // a number keeps its unit
+    lines = [make("strong", {}, title), make("span", {}, words)];
+  return make("label", { className: "rg-quality", title: hint }, make("input", about), ...lines);
 };
 
 export function mount(element, props, trigger, watch) {

@@ -40,7 +40,6 @@ const makeFacts = (facts) => {
   return make("dl", "rg-facts", ...boxes);
 };
 
-// The figures behind the words, for whoever wants them.
 const makeFigures = (figures) => {
   const lines = figures.flatMap(({ name, value }) => [make("dt", {}, name), make("dd", {}, value)]);
   return make("details", "rg-figures", make("summary", {}, "Figures"), make("dl", {}, ...lines));

@@ -1,17 +1,16 @@
-import { button, group, make } from "./shared/dom.js";
+import { chooser, make, pressOnly } from "./shared/dom.js";
 import { hub } from "./shared/hub.js";
 
-const COUNTS = [1, 2, 4];
+const COUNTS = [1, 2, 4].map((count) => [count, String(count)]);
 
 // How many seeds a press of Run tries, one after the other.
 export function mount(element, props) {
   const said = make("p", "rg-caption", "Each with another seed, one after the other"),
-    counts = COUNTS.map((count) => button("rg-tool", String(count), () => choose(count))),
-    title = make("span", "rg-caption", "Variants"),
-    root = make("div", "rg-variants", title, group("Variants", ...counts), said);
+    counts = chooser("Variants", COUNTS, (count) => choose(count)),
+    root = make("div", "rg-variants", make("span", "rg-caption", "Variants"), counts, said);
   const choose = (count) => {
     props.value = { count };
-    COUNTS.forEach((one, i) => (counts[i].ariaPressed = one === count));
+    pressOnly(counts, count);
     said.hidden = count === 1;
   };
   element.replaceChildren(root);

@@ -23,11 +23,8 @@ test("the uppermost region covers those below", () => {
 test("a rim is where another label is near, and not at the frame's edge", () => {
   const top = grid("11111 11111 11110");
   const rim = (x, y, reach) => outline.isRim(top, y * 5 + x, x, y, 5, 3, reach);
-  assert.ok(rim(4, 1, 1));
-  assert.ok(rim(3, 2, 1));
-  assert.ok(!rim(0, 0, 1));
-  assert.ok(!rim(2, 2, 1));
-  assert.ok(rim(2, 2, 2));
+  assert.ok(rim(4, 1, 1) && rim(3, 2, 1) && rim(2, 2, 2));
+  assert.ok(!rim(0, 0, 1) && !rim(2, 2, 1));
 });
 
 test("a tint is a wash with a rim and a hair of white around it", () => {

@@ -1,27 +1,18 @@
 // Who finds masks, for the selected region, and who follows them; what that costs before it is used.
-import { button, group, make } from "../shared/dom.js";
+import { button, fillSelect, group, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { finderOf } from "./state.js";
 
 const makeTrackers = (editor) => {
-  const select = make("select", { className: "rg-pixels", onchange: () => ask() }),
-    node = make("label", "rg-trackers", "Follow with", select),
-    ask = () => editor.ask("tracker", { by: select.value });
-  let shown = "";
+  const onchange = ({ target }) => editor.ask("tracker", { by: target.value }),
+    select = make("select", { className: "rg-pixels", onchange }),
+    node = make("label", "rg-trackers", "Follow with", select);
   const refresh = ({ trackers, tracker }) => {
     node.hidden = trackers.length < 2;
-    const names = JSON.stringify(trackers.map(({ name }) => name));
-    if (names !== shown)
-      select.replaceChildren(...trackers.map(({ name, title }) => new Option(title, name)));
-    shown = names;
-    select.value = tracker;
+    const offered = trackers.map(({ name, title }) => [name, title]);
+    fillSelect(select, offered, tracker);
   };
   return { node, refresh };
-};
-
-const makeChoice = (editor, { name, title, hint }) => {
-  const ask = () => editor.ask("find", { by: name });
-  return button("rg-tool rg-small", title, ask, `${hint} (C)`, { data: { finder: name } });
 };
 
 export const makeFinders = (editor) => {
@@ -29,6 +20,10 @@ export const makeFinders = (editor) => {
     pick = group("How masks of the selected region are found"),
     trackers = makeTrackers(editor),
     node = make("div", "rg-finders", who, pick, trackers.node);
+  const makeChoice = ({ name, title, hint }) => {
+    const ask = () => editor.ask("find", { by: name });
+    return button("rg-tool rg-small", title, ask, `${hint} (C)`, { data: { finder: name } });
+  };
   let shown = "";
   // What the chosen one costs, until the region has a mask of its own on this frame.
   const cost = make("p", "rg-cost");
@@ -40,7 +35,7 @@ export const makeFinders = (editor) => {
     pick.hidden = choices.length < 2;
     if (JSON.stringify(choices) !== shown) {
       shown = JSON.stringify(choices);
-      pick.replaceChildren(...choices.map((choice) => makeChoice(editor, choice)));
+      pick.replaceChildren(...choices.map(makeChoice));
     }
     for (const one of pick.children) one.ariaPressed = one.dataset.finder === finder;
     trackers.refresh(editor.who);

@@ -24,14 +24,6 @@ const nextOf = ({ clip, frame, bitmaps, thumbs, film }, busy) => {
   return small === undefined ? null : [small, true];
 };
 
-const dropFar = ({ clip, frame, bitmaps }) => {
-  const loaded = Object.keys(bitmaps).map(Number);
-  for (const one of framesToDrop(clip, frame, loaded)) {
-    bitmaps[one]?.close();
-    delete bitmaps[one];
-  }
-};
-
 // A function to be called whenever other frames are needed; `loaded` is called with each frame that has come.
 export const makeLoader = (editor, loaded) => {
   const { id } = editor,
@@ -41,13 +33,14 @@ export const makeLoader = (editor, loaded) => {
     busy.add(key);
     const bitmap = await loadFrame(editor.clip.folder, frame, small ? { resizeHeight: THUMB } : {});
     busy.delete(key);
-    if (editor.id !== id) {
-      bitmap?.close();
-      return;
-    }
-    (small ? editor.thumbs : editor.bitmaps)[frame] = bitmap;
+    if (editor.id !== id) return bitmap?.close();
+    const { bitmaps, thumbs, clip } = editor;
+    (small ? thumbs : bitmaps)[frame] = bitmap;
     if (!small) editor.loaded += 1;
-    dropFar(editor);
+    for (const far of framesToDrop(clip, editor.frame, Object.keys(bitmaps).map(Number))) {
+      bitmaps[far]?.close();
+      delete bitmaps[far];
+    }
     loaded(frame);
     pump();
   };

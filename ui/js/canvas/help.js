@@ -1,4 +1,3 @@
-// The list of keys.
 import { makeDialog } from "../shared/dialog.js";
 import { make } from "../shared/dom.js";
 
@@ -38,15 +37,13 @@ const KEYS = {
   ],
 };
 
-const makeList = (name, keys) => {
-  const lines = keys.flatMap(([text, does]) => [
-    make("dt", {}, ...text.split(" | ").map((key) => make("kbd", {}, key))),
-    make("dd", {}, does),
-  ]);
-  return make("section", {}, make("h3", {}, name), make("dl", {}, ...lines));
-};
-
 export const makeHelp = () => {
-  const lists = Object.entries(KEYS).map(([name, keys]) => makeList(name, keys));
+  const lists = Object.entries(KEYS).map(([name, keys]) => {
+    const lines = keys.flatMap(([text, does]) => [
+      make("dt", {}, ...text.split(" | ").map((key) => make("kbd", {}, key))),
+      make("dd", {}, does),
+    ]);
+    return make("section", {}, make("h3", {}, name), make("dl", {}, ...lines));
+  });
   return makeDialog("rg-help", "Keyboard shortcuts", make("div", "rg-help-lists", ...lists));
 };

@@ -90,10 +90,7 @@ const actOf = (editor, canvas, keys, event, key) => {
 export const listenToKeys = (editor, root, canvas, showHelp) => {
   const keys = keysOf(editor, showHelp);
   const press = (event) => {
-    if (!root.isConnected) {
-      document.removeEventListener("keydown", press);
-      return;
-    }
+    if (!root.isConnected) return document.removeEventListener("keydown", press);
     const key = event.key.toLowerCase(),
       typed = event.getModifierState("AltGraph"), // some keyboards have [ and ] there
       commands = !typed && (event.ctrlKey || event.metaKey);

@@ -1,6 +1,6 @@
 // One lane per region: where its mask is, how sure the tracker is, which frames were drawn.
 import { badge, isColor } from "../shared/color.js";
-import { make, setCount } from "../shared/dom.js";
+import { fillWith, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { cellKind, cellsOf, countMasked, strength } from "./cells.js";
 
@@ -17,33 +17,27 @@ export const makeLegend = () => {
   return make("p", "rg-legend", ...signs);
 };
 
-const makeLane = () => {
-  const parts = [make("div", "rg-lane-name"), make("div", "rg-cells"), make("span", "rg-count")];
-  return make("div", "rg-time-row rg-lane", ...parts);
-};
-
 const drawLane = (row, region, lane, total) => {
-  const [name, cells, covered] = row.children,
-    shown = cellsOf(lane);
+  const [name, cells, covered] = row.children;
   row.dataset.label = region.label;
   row.classList.toggle("rg-active", region.label === hub.active);
   if (isColor(region.color)) row.style.setProperty("--region", region.color);
   name.replaceChildren(badge(region.label, region.color), make("span", {}, region.name));
-  setCount(cells, shown.length, () => make("i"));
-  shown.forEach(([cell, frames], i) => {
-    const node = cells.children[i];
+  const draw = (node, [cell, frames]) => {
     node.className = "rg-cell " + cellKind(cell);
     node.style.setProperty("--sure", strength(cell));
     node.style.flexGrow = frames;
-  });
+  };
+  fillWith(cells, cellsOf(lane), () => make("i"), draw);
   covered.textContent = countMasked(lane) + " / " + total;
 };
 
-const laneOf = ({ lanes, clip }, label) => lanes[label] ?? " ".repeat(clip.count);
-
-export const drawLanes = (lanes, editor) => {
-  setCount(lanes, hub.regions.length, makeLane);
-  hub.regions.forEach((region, i) =>
-    drawLane(lanes.children[i], region, laneOf(editor, region.label), editor.clip.count),
-  );
+export const drawLanes = (rows, { lanes, clip }) => {
+  const create = () => {
+    const parts = [make("div", "rg-lane-name"), make("div", "rg-cells"), make("span", "rg-count")];
+    return make("div", "rg-time-row rg-lane", ...parts);
+  };
+  fillWith(rows, hub.regions, create, (row, region) => {
+    drawLane(row, region, lanes[region.label] ?? " ".repeat(clip.count), clip.count);
+  });
 };

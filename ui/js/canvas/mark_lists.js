@@ -16,7 +16,6 @@ export const moveMark = (frames, from, to, count) => {
   return frames.map((frame) => (frame === from ? clamp(to, low, high) : frame));
 };
 
-// The list with a mark more or less.
 export const toggleMark = (frames, frame) =>
   frames.includes(frame) ? frames.filter((one) => one !== frame) : rising([...frames, frame]);
 

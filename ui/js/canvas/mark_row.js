@@ -1,40 +1,26 @@
 // A row below the film strip with marks of frames, to be dragged, moved by keys and removed.
-import { iconButton, make, setCount } from "../shared/dom.js";
+import { fillWith, iconButton, make, takeKey } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { nearest } from "../shared/numbers.js";
 import { moveMark, toggleMark } from "./mark_lists.js";
 
+const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity };
+const MARK_KEYS = { ...STEPS, Delete: "remove", Backspace: "remove" };
 const REACH = { mouse: 12, pen: 16, touch: 24 }; // pixels of the screen around a mark
-
-const addActs = (row, editor) => {
-  row.change = (frames) => {
-    row.moving = null;
-    hub.written[row.kind.field] = row.kind.write(editor, frames);
-    hub.tell("wrote");
-  };
-  row.toggleAt = (frame) => {
-    const said = row.kind.read(editor);
-    if (said?.loose(frame)) row.change(toggleMark(said.frames, frame));
-  };
-};
 
 const pressMark = (row, editor, event) => {
   const mark = event.target.closest(".rg-mark"),
     frames = row.kind.read(editor)?.frames,
     from = Number(mark?.dataset.frame);
-  if (!mark || !frames || event.ctrlKey || event.metaKey || event.altKey) return;
-  const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity };
-  const remove = event.key === "Delete" || event.key === "Backspace";
-  if (!remove && !(event.key in by)) return;
-  event.preventDefault();
-  event.stopPropagation(); // not to another frame
-  if (remove) {
+  const by = mark && frames && takeKey(event, MARK_KEYS);
+  if (!by) return;
+  if (by === "remove") {
     row.toggleAt(from);
     row.toggle.focus();
     return;
   }
   const at = frames.indexOf(from),
-    moved = moveMark(frames, from, from + by[event.key], editor.clip.count);
+    moved = moveMark(frames, from, from + by, editor.clip.count);
   row.change(moved);
   editor.go(moved[at]);
 };
@@ -105,10 +91,8 @@ const drawMarkRow = (row, editor) => {
   row.quiet.textContent = said.quiet;
   row.count.textContent = said.quiet ? "" : said.total(frames.length);
   if (!said.quiet) row.shown = frames;
-  setCount(row.marks, row.shown.length, () => make("span"));
-  row.shown.forEach((frame, i) =>
-    drawMark(row.marks.children[i], row, frame, count, said.loose(frame), frame === next),
-  );
+  const draw = (mark, frame) => drawMark(mark, row, frame, count, said.loose(frame), frame === next);
+  fillWith(row.marks, row.shown, () => make("span"), draw);
   row.toggle.ariaPressed = frames.includes(editor.frame);
   row.toggle.disabled = !said.loose(editor.frame);
 };
@@ -131,7 +115,15 @@ export const makeMarkRow = (editor, kind, changed) => {
     drawMarkRow(row, editor);
     if (String(row.shown) !== before) changed();
   };
-  addActs(row, editor);
+  row.change = (frames) => {
+    row.moving = null;
+    hub.written[kind.field] = kind.write(editor, frames);
+    hub.tell("wrote");
+  };
+  row.toggleAt = (frame) => {
+    const said = kind.read(editor);
+    if (said?.loose(frame)) row.change(toggleMark(said.frames, frame));
+  };
   watchMarks(row, editor);
   track.addEventListener("keydown", (event) => pressMark(row, editor, event));
   return row;

@@ -1,5 +1,5 @@
 // Key frames and cuts below the film strip; the mark of a cut is where a shot begins.
-import { make, setCount } from "../shared/dom.js";
+import { fillWith, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { neighbourKey, readCuts, readKeys, sayCuts, shotEnds, writeCuts, writeKeys } from "./mark_lists.js";
 import { makeMarkRow } from "./mark_row.js";
@@ -52,8 +52,8 @@ export const makeCutMarks = (editor, field) => {
   const words = make("p", { className: "rg-cut-words", role: "status" }),
     lines = make("div", "rg-cut-lines");
   const row = makeMarkRow(editor, CUT_MARKS, () => {
-    setCount(lines, row.shown.length, () => make("i"));
-    row.shown.forEach((cut, i) => lines.children[i].style.setProperty("--mark", cut / editor.clip.count));
+    const draw = (line, cut) => line.style.setProperty("--mark", cut / editor.clip.count);
+    fillWith(lines, row.shown, () => make("i"), draw);
     words.textContent = row.shown.length ? sayCuts(row.shown) : "";
   });
   field.append(lines);

@@ -13,31 +13,24 @@ const FORMS = {
 const IMPORT =
   "PNG files (one per frame, or a zip), COCO JSON, or a mask video of this clip. Each mask becomes a region.";
 
-const makeMaskDialog = (save) => {
-  const makeRow = (form, title, text, act) => {
-    const onclick = () => {
-      dialog.close();
-      act();
-    };
-    const about = { className: "rg-mask-file", type: "button", onclick, data: { form } };
-    return make("button", about, make("strong", {}, title), make("span", {}, text));
-  };
-  const rows = Object.entries(FORMS).map(([form, [title, text]]) =>
-    makeRow(form, title, text, () => save(form)),
-  );
-  const take = makeRow("import", "Choose files", IMPORT, () => openFile(null, "mask-file")),
-    out = make("div", "rg-mask-forms", ...rows),
-    [imports, exports] = ["Import", "Export"].map((title) => make("h3", {}, title)),
-    dialog = makeDialog("rg-help rg-mask-files", "Mask files", imports, take, exports, out);
-  return { dialog, rows };
-};
-
 export const makeMaskFiles = (editor, trigger) => {
   const save = (form) => {
     editor.say("Writing the masks.");
     trigger("export", { form, id: editor.id, have: editor.rev });
   };
-  const { dialog, rows } = makeMaskDialog(save);
+  const makeRow = (act, [form, [title, text]]) => {
+    const onclick = () => {
+      dialog.close();
+      act(form);
+    };
+    const about = { className: "rg-mask-file", type: "button", onclick, data: { form } };
+    return make("button", about, make("strong", {}, title), make("span", {}, text));
+  };
+  const take = makeRow(() => openFile(null, "mask-file"), ["import", ["Choose files", IMPORT]]),
+    rows = Object.entries(FORMS).map((form) => makeRow(save, form)),
+    out = make("div", "rg-mask-forms", ...rows),
+    [imports, exports] = ["Import", "Export"].map((title) => make("h3", {}, title)),
+    dialog = makeDialog("rg-help rg-mask-files", "Mask files", imports, take, exports, out);
   const show = () => {
     const some = hub.regions.some(({ label }) => /[^ e-]/.test(editor.lanes[label] ?? ""));
     for (const row of rows) row.disabled = !some;

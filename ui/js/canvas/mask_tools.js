@@ -1,5 +1,5 @@
 // Tools for a whole mask of the selected region: grow, shrink, fill holes, remove specks, invert, feather.
-import { button, group, iconButton, make } from "../shared/dom.js";
+import { button, fillSelect, group, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { isMasked } from "./cells.js";
 
@@ -15,12 +15,6 @@ const FEATHERS = [0, 1, 2, 4, 8, 16, 32];
 const FEATHER_HINT =
   "Feather: pixels inside the edge over which the edit fades into the source, on all frames (G)";
 
-const makePixels = () => {
-  const title = "Pixels to grow or shrink by",
-    about = { className: "rg-pixels", value: 2, title, ariaLabel: title };
-  return make("select", about, ...PIXELS.map((count) => new Option(count + " px", count)));
-};
-
 // How softly the region's edit ends; the server keeps it with the region.
 const makeFeather = (editor) => {
   const onchange = () => send(Number(choice.value)),
@@ -30,9 +24,8 @@ const makeFeather = (editor) => {
   const send = (pixels) => editor.ask("feather", { pixels });
   editor.featherNext = () => send(FEATHERS.find((pixels) => pixels > own()) ?? 0);
   const refresh = () => {
-    const all = FEATHERS.includes(own()) ? FEATHERS : [...FEATHERS, own()];
-    choice.replaceChildren(...all.map((count) => new Option(count ? count + " px" : "off", count)));
-    choice.value = own();
+    const all = [...new Set([...FEATHERS, own()])].map((count) => [count, count ? count + " px" : "off"]);
+    fillSelect(choice, all, own());
     choice.disabled = !(hub.active in (editor.feathers ?? {}));
   };
   return { node, refresh };
@@ -55,7 +48,9 @@ const makeScope = (refresh) => {
 };
 
 export const makeMaskTools = (editor, files) => {
-  const pixels = makePixels();
+  const title = "Pixels to grow or shrink by",
+    about = { className: "rg-pixels", value: 2, title, ariaLabel: title },
+    pixels = make("select", about, ...PIXELS.map((count) => new Option(count + " px", count)));
   editor.reshape = (kind) => {
     editor.ask("reshape", { kind, pixels: Number(pixels.value), all: scope.all });
   };

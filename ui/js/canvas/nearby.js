@@ -10,12 +10,10 @@ export const isShort = (clip) => clip.count <= MOST_WHOLE;
 
 const within = (clip, frames) => frames.filter((frame) => frame >= 0 && frame < clip.count);
 const span = (first, length, step) => [...Array(length).keys()].map((i) => first + step * i);
+const around = (clip, frame) => within(clip, [...span(frame, AHEAD + 1, 1), ...span(frame - 1, BEHIND, -1)]);
 
 // Numbers of the frames to be shown whole, the most urgent first.
-export const framesAround = (clip, frame) =>
-  isShort(clip)
-    ? span(0, clip.count, 1)
-    : within(clip, [...span(frame, AHEAD + 1, 1), ...span(frame - 1, BEHIND, -1)]);
+export const framesAround = (clip, frame) => (isShort(clip) ? span(0, clip.count, 1) : around(clip, frame));
 
 // Frames that are loaded and too far from the one that is shown to be kept.
 export const framesToDrop = (clip, frame, loaded) => {
@@ -27,7 +25,7 @@ export const framesToDrop = (clip, frame, loaded) => {
 // Frames whose masks the server must be asked for; none while those to be shown soon are there.
 export const masksToAsk = ({ clip, frame, wanted }) => {
   if (!clip || !within(clip, span(frame, SOON, 1)).some((one) => wanted.has(one))) return [];
-  return within(clip, [...span(frame, AHEAD + 1, 1), ...span(frame - 1, BEHIND, -1)])
+  return around(clip, frame)
     .filter((one) => wanted.has(one))
     .slice(0, MOST_ASKED);
 };

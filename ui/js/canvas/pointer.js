@@ -1,4 +1,3 @@
-// Mouse, pen and finger on the canvas.
 import { hub } from "../shared/hub.js";
 import { boxOf, extend, isBrush, placeIn, pointAt } from "./state.js";
 
@@ -8,10 +7,7 @@ const SMALLEST = 6; // pixels of the screen: the shorter side of a box
 // Use the pointing tool at a place; `other` swaps adding and removing.
 export const clickAt = (editor, at, other) => {
   const known = pointAt(editor, at, hub.active);
-  if (known) {
-    editor.ask("unpoint", { at: known });
-    return;
-  }
+  if (known) return editor.ask("unpoint", { at: known });
   const inside = (editor.tool === "remove") === other;
   editor.ask("point", { at, inside }, { point: [...at, Number(inside)] });
 };
@@ -42,10 +38,7 @@ export const watchPointer = (editor, canvas) => {
   const place = (event) => placeIn(canvas.getBoundingClientRect(), editor.clip, event.clientX, event.clientY);
   const begin = (event) => {
     if (!editor.clip || event.button === 1) return;
-    if (editor.tracking > 0) {
-      editor.track(); // stop here
-      return;
-    }
+    if (editor.tracking > 0) return editor.track(); // stop here
     editor.play(false);
     editor.cursor = null;
     down = [event.clientX, event.clientY];

@@ -140,7 +140,6 @@ export const progressOf = (followed) => {
   return `Tracking frame ${done} of ${total}` + (left >= LONG_WAIT ? ", " + said : "");
 };
 
-// What a click does now.
 export const hintFor = (tool, name, touch) => {
   const click = touch ? "Tap" : "Click";
   return {

@@ -1,5 +1,5 @@
 // The canvas itself: the frame, its masks, points and strokes.
-import { make } from "../shared/dom.js";
+import { isStacked, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
 import { drawBox, drawNumber, drawPoint, drawRing, drawStroke } from "./brushwork.js";
@@ -70,7 +70,7 @@ const LANES = 44; // pixels of the timeline that come with two regions
 
 // An own clip is as high as the timeline below leaves room for; examples, and in stacked columns, half the screen.
 const roomFor = (stage, { own }) => {
-  if (!own || matchMedia("(max-width: 900px)").matches) return clamp(innerHeight * 0.52, 260, 620);
+  if (!own || isStacked()) return clamp(innerHeight * 0.52, 260, 620);
   const box = stage.getBoundingClientRect(),
     below = stage.parentElement.getBoundingClientRect().bottom - box.bottom;
   const lanes = stage.parentElement.querySelectorAll(".rg-lane").length ? 0 : LANES;

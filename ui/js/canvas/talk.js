@@ -33,14 +33,8 @@ export const makeNote = (editor) => {
 export const makeAsk = (editor, trigger) => {
   let nonce = 0;
   return (act, data = {}, wait = null) => {
-    if (editor.id === null) {
-      editor.say("Open a clip first.", true);
-      return;
-    }
-    if (editor.adding && MARKS.includes(act)) {
-      editor.held.push([act, data, wait]);
-      return;
-    }
+    if (editor.id === null) return editor.say("Open a clip first.", true);
+    if (editor.adding && MARKS.includes(act)) return editor.held.push([act, data, wait]);
     nonce += 1;
     if (act === "add") editor.adding = nonce;
     const { id, rev: have, frame } = editor,

@@ -1,9 +1,9 @@
 // Which stretch of one's own file is used: two handles over small pictures of the whole of it. A range is frames
 // `first` to `last`, from 0, every `stride`-th; of `total`, at most `most` used.
-import { button, make } from "../shared/dom.js";
+import { button, fillSelect, make, takeKey } from "../shared/dom.js";
 import { fileUrl, hub, showStage } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
-import { makeQuestion } from "../shared/question.js";
+import { makeQuestion } from "../shared/dialog.js";
 import { isMasked } from "./cells.js";
 
 const STRIDES = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 30, 60];
@@ -68,17 +68,14 @@ export const lostOf = (range, { start, stride, count }, lanes, rest = 0) =>
     .length;
 
 const TRIM_STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
-const TRIM_ENDS = { Home: -Infinity, End: Infinity };
+const TRIM_KEYS = { ...TRIM_STEPS, Home: -Infinity, End: Infinity };
 
 const makeTrimHandle = (name, move, trim) => {
   const about = { className: "rg-trim-handle", tabIndex: 0, role: "slider", ariaLabel: name },
     node = make("span", { ...about, title: name + ": drag, or press the arrow keys" });
   node.addEventListener("keydown", (event) => {
-    const by = TRIM_STEPS[event.key] ?? TRIM_ENDS[event.key];
-    if (by === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation(); // not to another frame of the clip
-    trim.set(move(trim.range, trim.at(node) + by));
+    const by = takeKey(event, TRIM_KEYS);
+    if (by) trim.set(move(trim.range, trim.at(node) + by));
   });
   return node;
 };
@@ -118,16 +115,7 @@ const makeTrimTrack = (trim) => {
   return { track, picture };
 };
 
-const makeTrimStride = (trim) => {
-  const onchange = () => trim.set(withStride(trim.range, Number(pick.value))),
-    pick = make("select", { onchange });
-  const fill = () => {
-    const name = (stride) => (stride === 1 ? "every frame" : "every " + ordinal(stride) + " frame");
-    pick.replaceChildren(...stridesOf(trim.range).map((stride) => new Option(name(stride), stride)));
-    pick.value = trim.range.stride;
-  };
-  return { label: make("label", {}, "Use", pick), fill };
-};
+const strideName = (stride) => (stride === 1 ? "every frame" : `every ${ordinal(stride)} frame`);
 
 const tellTrim = ({ range, handles, fps }) => {
   const least = [0, range.first],
@@ -146,7 +134,8 @@ const tellTrim = ({ range, handles, fps }) => {
 export const makeTrim = () => {
   const trim = { range: null, fps: 1 },
     { track, picture } = makeTrimTrack(trim),
-    { label, fill } = makeTrimStride(trim),
+    onchange = () => trim.set(withStride(trim.range, Number(pick.value))),
+    pick = make("select", { onchange }),
     said = make("p", { className: "rg-trim-said", role: "status" });
   const question = makeQuestion("Use these frames?", "Use these frames", "Keep the frames");
   const take = async () => {
@@ -158,7 +147,7 @@ export const makeTrim = () => {
   };
   const use = button("rg-tool", "Use these frames", take, "Regions, words and masks of these frames stay"),
     others = button("rg-link", "Choose others", () => hub.tell("trimming")),
-    row = make("div", "rg-trim-row", said, others, label, use),
+    row = make("div", "rg-trim-row", said, others, make("label", {}, "Use", pick), use),
     about = { className: "rg-trim", hidden: true, ariaLabel: "Frames of the file that are used" },
     node = make("section", about, track, row, question.node);
   trim.set = (range) => {
@@ -179,7 +168,8 @@ export const makeTrim = () => {
     if (!clip.total) return;
     trim.fps = clip.fps * clip.stride;
     trim.set(rangeOf(clip));
-    fill();
+    const strides = stridesOf(trim.range).map((stride) => [stride, strideName(stride)]);
+    fillSelect(pick, strides, trim.range.stride);
     picture.hidden = !clip.strip;
     if (clip.strip) picture.src = fileUrl(clip.strip);
   });

@@ -1,4 +1,3 @@
-// The card of one region.
 import { badge, isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
@@ -35,19 +34,11 @@ const makeEye = (region) => {
   return eye;
 };
 
-const makeTools = (region, { act }) => {
-  const { label } = region;
-  return make(
-    "div",
-    "rg-card-tools",
-    makeEye(region),
-    tool(region, "bin", "Delete this region", () => act("delete", label), { act: "delete" }),
-  );
-};
-
 // What few regions need.
 const makeMore = (region, { changed, move, rest }) => {
-  const { label, negative, strength } = region;
+  const { label, negative, strength } = region,
+    up = tool(region, "up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
+    down = tool(region, "down", "Move down: those above cover it", () => move(label, 1), { move: "down" });
   return make(
     "details",
     { className: "rg-details", open: Boolean(negative) || strength < 1 },
@@ -55,25 +46,22 @@ const makeMore = (region, { changed, move, rest }) => {
     label !== rest && makeMargin(region, changed),
     makeText(region, "negative", "Avoid", "e.g. blurry, a hat", changed),
     makeStrength(region, changed),
-    make(
-      "div",
-      "rg-card-order",
-      tool(region, "up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
-      tool(region, "down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
-    ),
+    make("div", "rg-card-order", up, down),
   );
 };
 
 // `deck` is what the cards can do together: changed, move, act.
 export const makeCard = (region, deck) => {
-  const { changed, rest } = deck,
+  const { changed, rest, act } = deck,
     { label } = region;
   const card = make("div", { className: "rg-card", data: { label } });
   const now = makeText(region, "source", "Now", label === rest ? "e.g. on the grass" : "e.g. a cat", changed);
   const swatch = makeSwatch(region, card, changed),
-    picture = makePicture(region, card, deck);
+    picture = makePicture(region, card, deck),
+    bin = tool(region, "bin", "Delete this region", () => act("delete", label), { act: "delete" }),
+    tools = make("div", "rg-card-tools", makeEye(region), bin);
   card.append(
-    make("div", "rg-card-head", swatch, makeName(region, changed), makeTools(region, deck)),
+    make("div", "rg-card-head", swatch, makeName(region, changed), tools),
     now,
     makeChange(region, now.querySelector("input"), changed),
     makeMore(region, deck),

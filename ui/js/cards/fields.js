@@ -59,11 +59,9 @@ export const makeStrength = (region, changed) => {
 
 export const makeMargin = (region, changed) => {
   const say = () => (region.margin ? `${region.margin} px around the mask` : "none");
-  const input = slider(0, 20, 1, fromMargin(region.margin), {
-    id: "rg-margin-" + region.label,
-    ariaLabel: `${region.name}: margin around its mask, in pixels`,
-    ariaValueText: say(),
-  });
+  const ariaLabel = `${region.name}: margin around its mask, in pixels`,
+    about = { id: "rg-margin-" + region.label, ariaLabel, ariaValueText: say() },
+    input = slider(0, 20, 1, fromMargin(region.margin), about);
   const take = (place) => {
     region.margin = toMargin(place);
     input.ariaValueText = say();

@@ -6,8 +6,7 @@ import { makeSlider } from "./fields.js";
 
 const SCALE = "How much the picture counts beside the words; 0 ignores it";
 const CUT = "What the model sees. Click the thing in it to cut it out";
-
-const isPicture = (file) => file.type.startsWith("image/");
+const FRAME = "The frame that is shown, of the clip or of an edit";
 
 // The frame on the stage, of the clip or of an edit, as a file; null while there is none.
 const frameShown = async () => {
@@ -15,10 +14,8 @@ const frameShown = async () => {
     video = edit && document.querySelector(".rg-edited:not([hidden]) video"),
     source = video || hub.editor?.bitmaps?.[hub.editor.frame];
   if (!source) return null;
-  const canvas = make("canvas", {
-    width: source.videoWidth || source.width,
-    height: source.videoHeight || source.height,
-  });
+  const { videoWidth: width = source.width, videoHeight: height = source.height } = source,
+    canvas = make("canvas", { width, height });
   canvas.getContext("2d").drawImage(source, 0, 0);
   const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
   return new File([blob], "frame.png", { type: blob.type });
@@ -30,13 +27,13 @@ const makeScale = (region, changed) => {
     region.picture_scale = scale;
     changed();
   };
-  const say = () => (region.picture_scale ?? null)?.toFixed(2).replace(/0$/, "") ?? "usual";
+  const say = () => region.picture_scale?.toFixed(2).replace(/0$/, "") ?? "usual";
   return makeSlider("Counts", SCALE, slider(0, 1.5, 0.05, region.picture_scale ?? 0.7, about), take, say);
 };
 
 const addTakingFiles = (card, send) => {
   const take = (files, event) => {
-    const file = [...(files ?? [])].find(isPicture);
+    const file = [...(files ?? [])].find(({ type }) => type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();
     send(file);
@@ -69,35 +66,25 @@ export const makePicture = (region, card, { act, changed }) => {
     const { left, top, width, height } = target.getBoundingClientRect();
     ask("cut", { at: [(clientX - left) / width, (clientY - top) / height] });
   };
+  const sendFrame = async () => send((await frameShown()) ?? new File([], ""));
   const picture = make("img", { alt: "Picture of " + region.name, title: CUT, onclick: cut }),
     choose = button("rg-tool rg-small", "Choose", () => field.click(), "Or drop or paste a picture here"),
-    frame = button(
-      "rg-tool rg-small",
-      "This frame",
-      async () => send((await frameShown()) ?? new File([], "")),
-      "The frame that is shown, of the clip or of an edit",
-    ),
+    frame = button("rg-tool rg-small", "This frame", sendFrame, FRAME),
     others = make("span", "rg-picture-others"),
     lack = make("span"),
     get = button("rg-link", "Get one", () => hub.tell("models", hub.blind.ask)),
     bin = iconButton("rg-mini", "bin", "Remove the picture", () => ask("remove")),
     buttons = make("div", "rg-picture-buttons", choose, frame, others, bin, said),
     scale = makeScale(region, changed),
-    title = make("span", "rg-picture-title", "Picture");
-  const node = make(
-    "div",
-    "rg-picture",
-    title,
-    make("p", "rg-note", lack, " ", get),
-    picture,
-    make("div", "rg-picture-side", buttons, scale),
-    field,
-  );
+    title = make("span", "rg-picture-title", "Picture"),
+    without = make("p", "rg-note", lack, " ", get),
+    side = make("div", "rg-picture-side", buttons, scale),
+    node = make("div", "rg-picture", title, without, picture, side, field);
   const draw = () => {
     const blind = hub.blind.text;
     node.hidden = Boolean(blind) && !hub.blind.ask && !region.picture && !waiting; // nothing can be had
     node.classList.toggle("rg-idle", !region.picture && !waiting); // seen under "More"
-    lack.parentNode.hidden = !blind;
+    without.hidden = !blind;
     lack.textContent = blind ?? "";
     get.hidden = !document.querySelector(".rg-real-model");
     choose.hidden = frame.hidden = Boolean(blind);

@@ -36,7 +36,6 @@ export const offerWords = (field, words) => {
   note.append(make("span", "rg-near", ...choices));
 };
 
-const rowOf = (field) => field.closest(".rg-field, .rg-shows") ?? field;
 const hintOf = (field) => field.dataset.hint && document.getElementById(field.dataset.hint);
 
 export const clearHint = (field) => {
@@ -54,7 +53,7 @@ export const setHint = (field, text, offers) => {
   const choices = offers.map((offer) => button("rg-offer", offer, () => fillIn(field, offer)));
   const about = { className: "rg-note rg-hint", id: "rg-hint-" + ++hints, dir: "auto", data: { said } };
   const note = make("p", about, inOrder(text), choices.length > 0 && make("span", "rg-near", ...choices));
-  rowOf(field).after(note);
+  (field.closest(".rg-field, .rg-shows") ?? field).after(note);
   field.dataset.hint = note.id;
   if (!field.hasAttribute("aria-describedby")) field.setAttribute("aria-describedby", note.id);
 };

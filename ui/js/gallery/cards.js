@@ -2,20 +2,13 @@
 import { make, mayMove } from "../shared/dom.js";
 import { fileUrl } from "../shared/hub.js";
 
-const makeHalves = (pictures) => {
-  const halves = pictures.map((src) => make("span", "rg-half", make("img", { src, alt: "" })));
-  return make("span", "rg-halves", ...halves);
-};
-
 const startVideos = (box, paths) => {
   if (box.querySelector("video")) return;
   const plays = { muted: true, loop: true, playsInline: true, tabIndex: -1, ariaHidden: true };
   const videos = paths.map((path) => make("video", { ...plays, src: fileUrl(path) }));
   videos.forEach((video, i) => box.children[i].append(video));
-  const ready = videos.map(
-    (video) => new Promise((done) => video.addEventListener("canplay", done, { once: true })),
-  );
-  Promise.all(ready).then(() => {
+  const isReady = (video) => new Promise((done) => video.addEventListener("canplay", done, { once: true }));
+  Promise.all(videos.map(isReady)).then(() => {
     for (const video of videos) if (video.isConnected) video.play().catch(() => {}); // left meanwhile
   });
 };
@@ -40,15 +33,14 @@ const playOnInterest = (card, box, paths) => {
 };
 
 export const makeExample = (item, chosen, onclick) => {
-  const box = makeHalves([item.picture, item.after].filter(Boolean)),
-    about = { className: "rg-example", type: "button", onclick, ariaPressed: item.name === chosen };
-  const card = make(
-    "button",
-    { ...about, title: item.hint, data: { name: item.name } },
-    box,
-    make("strong", {}, item.title),
-    make("span", "rg-change", item.change),
-  );
+  const { name, title, hint, change } = item,
+    halves = [item.picture, item.after]
+      .filter(Boolean)
+      .map((src) => make("span", "rg-half", make("img", { src, alt: "" }))),
+    box = make("span", "rg-halves", ...halves),
+    words = [make("strong", {}, title), make("span", "rg-change", change)],
+    about = { className: "rg-example", type: "button", onclick, ariaPressed: name === chosen, title: hint };
+  const card = make("button", { ...about, data: { name } }, box, ...words);
   playOnInterest(card, box, item.videos);
   return card;
 };

@@ -1,5 +1,6 @@
 // One row of cards: scrolled by buttons, walked through by the arrow keys as one stop of the Tab key.
-import { iconButton, make, mayMove } from "../shared/dom.js";
+import { iconButton, make, mayMove, takeKey } from "../shared/dom.js";
+import { clamp } from "../shared/numbers.js";
 
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
@@ -16,13 +17,12 @@ const showAll = (row) => {
 };
 
 const walk = (row, event) => {
-  if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+  const by = takeKey(event, KEYS);
+  if (!by) return;
   showAll(row);
   const cards = cardsOf(row),
-    to = cards.indexOf(event.target.closest(".rg-gallery > *")) + KEYS[event.key];
-  event.preventDefault();
-  event.stopPropagation();
-  cards[Math.min(Math.max(to, 0), cards.length - 1)].focus();
+    to = cards.indexOf(event.target.closest(".rg-gallery > *")) + by;
+  cards[clamp(to, 0, cards.length - 1)].focus();
 };
 
 // Not a stop of the Tab key: the arrow keys go there.
@@ -36,15 +36,13 @@ const makeScroller = (row, name, hint, by) => {
 
 export const makeRow = (ariaLabel) => {
   const row = make("div", { className: "rg-gallery", role: "group", ariaLabel }),
-    scrollers = [
-      makeScroller(row, "back", "Previous examples", -1),
-      makeScroller(row, "next", "More examples", 1),
-    ],
-    node = make("div", "rg-examples", row, ...scrollers);
+    back = makeScroller(row, "back", "Previous examples", -1),
+    next = makeScroller(row, "next", "More examples", 1),
+    node = make("div", "rg-examples", row, back, next);
   const refresh = () => {
     const left = row.scrollWidth - row.clientWidth - row.scrollLeft;
-    scrollers[0].hidden = row.scrollLeft < 8;
-    scrollers[1].hidden = left < 8 && !row.lastChild?.hidden;
+    back.hidden = row.scrollLeft < 8;
+    next.hidden = left < 8 && !row.lastChild?.hidden;
     node.dataset.more = [row.scrollLeft >= 8 && "before", left >= 8 && "after"].filter(Boolean).join(" ");
   };
   row.addEventListener("scroll", refresh, { passive: true });

@@ -2,7 +2,7 @@
 import { button, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
 import { post } from "../shared/post.js";
-import { makeQuestion } from "../shared/question.js";
+import { makeQuestion } from "../shared/dialog.js";
 
 const CLIP_MB = 100,
   PROJECT_MB = 400;
@@ -38,7 +38,6 @@ const makeLine = (onclick) => {
   return { node, show };
 };
 
-// Whether the clip that is open may go.
 const mayReplace = async (question, name) => {
   const { clip } = hub,
     loss = "Its masks and words will be lost; Save keeps them in a file.";
@@ -48,7 +47,6 @@ const mayReplace = async (question, name) => {
 // Whether a zip file holds a project: the names of what it holds stand at its end.
 const isProject = async (file) => (await file.slice(-65536).text()).includes("project.json");
 
-// Whether files are masks of the clip that is open.
 const areMasks = async (files) => {
   if (!hub.clip) return false;
   if ([...files].every(({ name }) => /\.(png|json)$/i.test(name))) return true;

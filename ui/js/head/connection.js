@@ -1,13 +1,11 @@
 // Names this tab to the server with every request, so that a reload or a lost connection finds its work again.
 // Runs before anything else of the page.
-import { stopSpinners } from "./frames.js";
-
 const KEPT = "regrain-page",
   HEADER = "x-regrain-page",
-  PATIENCE = { navigate: 700, reload: 4000, back_forward: 4000 }; // milliseconds to wait for the name
+  PATIENCE = { reload: 4000, back_forward: 4000 }; // milliseconds to wait for the name
 
 // A tab that is reloaded still holds its name for a moment, a duplicated one for good.
-const patience = () => PATIENCE[performance.getEntriesByType("navigation")[0]?.type] ?? PATIENCE.navigate;
+const patience = () => PATIENCE[performance.getEntriesByType("navigation")[0]?.type] ?? 700;
 
 const makeName = () => {
   const bytes = crypto.getRandomValues(new Uint8Array(24));
@@ -51,7 +49,12 @@ const sendName = (name) => {
   };
 };
 
-stopSpinners();
+// Gradio's spinner, gone once the page is there, goes on counting seconds at every picture of the screen: a
+// twentieth of a processor for ever. What it asks a frame for is known by what it does with the time.
+const SPINS = /performance\.now\(\).*\/1e3.*&&/;
+const nextFrame = window.requestAnimationFrame.bind(window);
+window.requestAnimationFrame = (callback) => (SPINS.test(callback) ? 0 : nextFrame(callback));
+
 // Where the browser allows no storage, a page is known by its connection alone.
 try {
   window.regrainDraft = sessionStorage.getItem("regrain-words"); // of before the reload

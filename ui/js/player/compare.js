@@ -1,12 +1,8 @@
 // How source and edits are compared: side by side, under a wipe, or one in place of the other.
-import { button, group, slider } from "../shared/dom.js";
+import { button, chooser, pressOnly, slider } from "../shared/dom.js";
 import { makePane } from "./videos.js";
 
-const WAYS = [
-  ["side", "Side by side"],
-  ["wipe", "Wipe"],
-  ["flip", "Flip"],
-];
+const WAYS = Object.entries({ side: "Side by side", wipe: "Wipe", flip: "Flip" });
 
 // Over the picture: its edge is dragged there.
 const makeWipe = (stage) => {
@@ -15,26 +11,6 @@ const makeWipe = (stage) => {
   const wipe = slider(0, 100, 0.5, 50, about);
   oninput();
   return wipe;
-};
-
-const holdToFlip = (player) => {
-  const { root, stage } = player;
-  for (const kind of ["pointerdown", "pointerup", "pointerleave", "pointercancel"])
-    stage.addEventListener(kind, () => {
-      root.toggleAttribute("data-held", kind === "pointerdown" && player.mode === "flip");
-    });
-};
-
-const choices = (title, entries, act) => {
-  const buttons = entries.map(([kind, text, hint]) => {
-    const about = { data: { kind }, ...(hint && { ariaLabel: hint }) };
-    return button("rg-tool", text, () => act(kind), hint, about);
-  });
-  return group(title, ...buttons);
-};
-
-const pressOne = (buttons, kind) => {
-  for (const one of buttons.children) one.ariaPressed = one.dataset.kind === String(kind);
 };
 
 const makeRebuilt = (player, changed) => {
@@ -57,12 +33,12 @@ export const addComparison = (player, bar, arrange) => {
     changed();
   };
   const numbered = value.edits.map(({ prompt }, i) => [i, String(i + 1), `Edit ${i + 1}: ${prompt}`]);
-  const ways = choices("How to compare", WAYS, choose("mode"));
-  const which = choices("Edit to compare", numbered, choose("chosen"));
+  const ways = chooser("How to compare", WAYS, choose("mode"));
+  const which = chooser("Edit to compare", numbered, choose("chosen"));
   const hold = `; hold to see ${value.names ? "A" : "the source"}`;
   const changed = () => {
-    pressOne(ways, player.mode);
-    pressOne(which, player.chosen);
+    pressOnly(ways, player.mode);
+    pressOnly(which, player.chosen);
     rebuilt.ariaPressed = Boolean(player.rebuilt?.on);
     which.hidden = edits.length < 2 || player.mode === "side";
     for (const { box, title } of edits)
@@ -71,7 +47,10 @@ export const addComparison = (player, bar, arrange) => {
   };
   const rebuilt = makeRebuilt(player, changed);
   stage.append(makeWipe(stage));
-  holdToFlip(player);
+  for (const kind of ["pointerdown", "pointerup", "pointerleave", "pointercancel"])
+    stage.addEventListener(kind, () => {
+      player.root.toggleAttribute("data-held", kind === "pointerdown" && player.mode === "flip");
+    });
   bar.append(ways, which, ...(value.reconstruction ? [rebuilt] : []));
   changed();
 };

@@ -1,11 +1,10 @@
 // Attention laid over the clip: of a region or word, at the player's frame, in the steps that are chosen.
 import { badge, channels, heatLegend } from "../shared/color.js";
-import { group, make, slider } from "../shared/dom.js";
+import { chooser, make, pressOnly, slider } from "../shared/dom.js";
 import { nearest } from "../shared/numbers.js";
 
 const PARTS = { all: "All steps", early: "Early", middle: "Middle", late: "Late" };
 const DARKEN = 0.55; // of the picture below, where the map is fully opaque
-
 const BRIGHT = 0.45; // of 1, the least lightness of the colour: a dark one would not be seen
 
 // From a map, 0 to 255 a cell, to red, green, blue and alpha: the colour, then white where it is hottest.
@@ -23,12 +22,6 @@ const heatPixels = (levels, color) => {
   return pixels;
 };
 
-// Where one map lies in a sheet of them, in cells: a column per frame, two rows per part, before and after.
-const placeOf = ({ width, height }, { columns, parts }, { column, part, after }) => {
-  const [w, h] = [width / columns, height / (2 * parts)];
-  return [column * w, (2 * part + (after ? 1 : 0)) * h, w, h];
-};
-
 const readSheet = async (url) => {
   const picture = new Image();
   picture.src = url;
@@ -39,10 +32,10 @@ const readSheet = async (url) => {
   return { context, width: canvas.width, height: canvas.height };
 };
 
-// The map on a small canvas of its own grid, to be scaled up smoothly.
-const paintMap = (sheet, size, at, color) => {
-  const [x, y, w, h] = placeOf(sheet, size, at);
-  const { data } = sheet.context.getImageData(x, y, w, h);
+// One map of a sheet of them, on a small canvas of its own grid, to be scaled up smoothly.
+const paintMap = ({ context, width, height }, [columns, rows], [column, row], color) => {
+  const [w, h] = [width / columns, height / rows];
+  const { data } = context.getImageData(column * w, row * h, w, h);
   const levels = Array.from({ length: w * h }, (_, i) => data[4 * i]);
   const canvas = make("canvas", { width: w, height: h });
   canvas.getContext("2d").putImageData(new ImageData(heatPixels(levels, color), w, h), 0, 0);
@@ -66,18 +59,6 @@ const makePane = (caption) => {
   return { figure: make("figure", {}, canvas, make("figcaption", {}, caption)), canvas, caption };
 };
 
-const chooser = (title, entries, act) => {
-  const buttons = entries.map(([key, ...content]) => {
-    const about = { className: "rg-tool", type: "button", onclick: () => act(key), data: { key } };
-    return make("button", about, ...content);
-  });
-  return group(title, ...buttons);
-};
-
-const pressChosen = (bar, key) => {
-  for (const one of bar.children) one.ariaPressed = one.dataset.key === String(key);
-};
-
 // The picture below is that of the player's own video, which may still be on its way to the frame.
 const sourceVideo = () => document.querySelector("#player video.source");
 
@@ -86,29 +67,17 @@ const addDrawing = (view, value) => {
     const { map, sheet, panes, part, opacity } = view,
       video = sourceVideo();
     if (!sheet || !view.root.isConnected) return;
-    const size = { columns: value.indices.length, parts: map.parts.length };
-    const column = nearest(value.indices, view.frame);
+    // A column per frame, two rows per part: before and after.
+    const size = [value.indices.length, 2 * map.parts.length],
+      first = [nearest(value.indices, view.frame), 2 * Math.max(0, map.parts.indexOf(part))];
     panes.forEach(({ canvas, caption }, i) => {
       const width = 480,
         height = Math.round((width * (video?.videoHeight || 1)) / (video?.videoWidth || 1));
       if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-      const at = { column, part: Math.max(0, map.parts.indexOf(part)), after: i === 1 };
+      const at = [first[0], first[1] + i];
       drawOver(canvas, video, paintMap(sheet, size, at, map.color), opacity.value / 100);
       canvas.ariaLabel = `${map.caption}, ${caption}, ${PARTS[part]}, frame ${view.frame}`;
     });
-  };
-};
-
-// Draw when the player moves, and once more when its video got there.
-const addTurning = (view) => {
-  let video = null;
-  view.turn = (frame) => {
-    view.frame = frame;
-    if (video !== sourceVideo()) {
-      video = sourceVideo();
-      for (const kind of ["seeked", "loadeddata"]) video?.addEventListener(kind, () => view.draw());
-    }
-    view.draw();
   };
 };
 
@@ -117,12 +86,12 @@ const addChoosing = (view, value, names) => {
   const sheets = new Map();
   view.choosePart = (part) => {
     view.part = part;
-    pressChosen(view.steps, part);
+    pressOnly(view.steps, part);
     view.draw();
   };
   view.chooseMap = async (map) => {
     Object.assign(view, { map, sheet: null });
-    pressChosen(names, value.maps.indexOf(map));
+    pressOnly(names, value.maps.indexOf(map));
     for (const one of view.steps.children) one.disabled = !map.parts.includes(one.dataset.key);
     if (!map.parts.includes(view.part)) view.choosePart("all");
     view.about.replaceChildren(make("span", {}, map.caption), heatLegend(map.color));
@@ -142,16 +111,15 @@ export const makeInspector = (value) => {
     about = make("div", "rg-row-name"),
     text = make("p", "rg-note"),
     opacity = slider(0, 100, 5, 85, { oninput: () => view.draw() });
-  const named = value.maps.map((map, i) => [i, badge(map.label, map.color), make("span", {}, map.name)]);
+  const named = value.maps.map((map, i) => [i, [badge(map.label, map.color), make("span", {}, map.name)]]);
   const names = chooser("Attention of", named, (i) => view.chooseMap(value.maps[i]));
   const parts = [...new Set(value.maps.flatMap((map) => map.parts))];
   const shown = parts.map((part) => [part, make("span", {}, PARTS[part])]);
   const steps = chooser("Steps of the run", shown, (part) => view.choosePart(part));
   steps.hidden = parts.length < 2;
   const lacking = Object.keys(PARTS).filter((part) => !parts.includes(part));
-  const missing =
-    lacking.map((part) => PARTS[part]).join(" and ") +
-    ": no map, since attention is recorded only while it is changed.";
+  const unrecorded = lacking.map((part) => PARTS[part]).join(" and ");
+  const missing = unrecorded + ": no map, since attention is recorded only while it is changed.";
   names.classList.add("rg-inspector-names");
   const fade = make("label", "rg-opacity", make("span", {}, "Opacity"), opacity);
   const root = make(
@@ -167,7 +135,16 @@ export const makeInspector = (value) => {
   );
   const view = { root, panes, about, text, steps, opacity, part: "all", frame: 1, map: null, sheet: null };
   addDrawing(view, value);
-  addTurning(view);
+  // Draw when the player moves, and once more when its video got there.
+  let video = null;
+  view.turn = (frame) => {
+    view.frame = frame;
+    if (video !== sourceVideo()) {
+      video = sourceVideo();
+      for (const kind of ["seeked", "loadeddata"]) video?.addEventListener(kind, () => view.draw());
+    }
+    view.draw();
+  };
   addChoosing(view, value, names);
   view.choosePart("all");
   view.chooseMap(value.maps[0]);

@@ -21,10 +21,7 @@ export const hub = (globalThis.regrain ??= {
   },
 });
 
-export const apiUrl = (path) => {
-  const config = window.gradio_config || {};
-  return (config.root || "") + (config.api_prefix || "/gradio_api") + path;
-};
+export const apiUrl = (path) => window.gradio_config.root + window.gradio_config.api_prefix + path;
 
 export const fileUrl = (path) => apiUrl("/file=" + path.split("/").map(encodeURIComponent).join("/"));
 
@@ -51,10 +48,7 @@ export const showStage = (name) => {
 export const openFile = (files, id) => {
   const field = document.querySelector("#" + id)?.parentElement.querySelector(":scope > input[type=file]");
   if (!field) return;
-  if (!files) {
-    field.click();
-    return;
-  }
+  if (!files) return field.click();
   field.files = files;
   field.dispatchEvent(new Event("change", { bubbles: true }));
 };

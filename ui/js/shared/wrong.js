@@ -45,14 +45,11 @@ export const fieldOf = (field) => {
   return document.querySelector(FIELDS[field] ?? FIELDS[first] ?? "#rg-nowhere");
 };
 
-const takesWords = (node) => node.matches("input, select, textarea");
-
 // What was said goes as soon as something is written there.
 const clearNode = (node) => {
   node.removeAttribute("aria-invalid");
   node.classList.remove("rg-is-wrong");
-  const said = document.getElementById(node.dataset.wrong);
-  said?.remove();
+  document.getElementById(node.dataset.wrong)?.remove();
   if (node.getAttribute("aria-describedby") === node.dataset.wrong)
     if (node.dataset.described) node.setAttribute("aria-describedby", node.dataset.described);
     else node.removeAttribute("aria-describedby");
@@ -63,17 +60,6 @@ const clearNode = (node) => {
 export const clearWrong = (field) => {
   const nodes = field ? [fieldOf(field)] : document.querySelectorAll("[data-wrong]");
   for (const node of nodes) if (node?.dataset.wrong) clearNode(node);
-};
-
-const sayAt = (node, message) => {
-  const id = `rg-wrong-${1 + document.querySelectorAll("[data-wrong]").length}-${Date.now().toString(36)}`;
-  const said = make("p", { className: "rg-wrong", id, dir: "auto" }, inOrder(message));
-  // Not into a label: the message would become part of the field's name.
-  const row = node.closest(".rg-field, .rg-shows, .block") ?? node;
-  row.after(said);
-  node.dataset.described = node.getAttribute("aria-describedby") ?? "";
-  node.dataset.wrong = said.id;
-  node.setAttribute("aria-describedby", said.id);
 };
 
 const nextPaint = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -96,13 +82,17 @@ const unfoldTo = async (field) => {
 
 const mark = (node, message) => {
   if (node.dataset.wrong) clearNode(node);
-  if (!takesWords(node)) {
-    hub.editor?.say(message, true); // the canvas has a line of its own
-    return;
-  }
+  // The canvas has a line of its own.
+  if (!node.matches("input, select, textarea")) return hub.editor?.say(message, true);
+  const id = `rg-wrong-${1 + document.querySelectorAll("[data-wrong]").length}-${Date.now().toString(36)}`;
+  // Not into a label: the message would become part of the field's name.
+  const row = node.closest(".rg-field, .rg-shows, .block") ?? node;
+  row.after(make("p", { className: "rg-wrong", id, dir: "auto" }, inOrder(message)));
+  node.dataset.described = node.getAttribute("aria-describedby") ?? "";
+  node.dataset.wrong = id;
+  node.setAttribute("aria-describedby", id);
   node.setAttribute("aria-invalid", "true");
   node.classList.add("rg-is-wrong");
-  sayAt(node, message);
   node.addEventListener("input", () => clearNode(node), { once: true });
 };
 
