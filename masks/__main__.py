@@ -214,14 +214,18 @@ def _check_labels(labels: Iterable[int], found: Masks) -> None:
 
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:
-    colors = {}
-    for text in texts:
-        found = re.fullmatch(r"(\d{1,3})=(#[0-9a-fA-F]{6})", text.strip(), re.ASCII)
-        if not found or not 1 <= int(found[1]) <= 255:
-            expected = "LABEL=#RRGGBB with a label from 1 to 255"
-            raise RequestError("--color", f"Expected {expected}, got {shorten(text)}.")
-        colors[int(found[1])] = found[2]
-    return colors
+    form = r"(\d{1,3})=(#[0-9a-fA-F]{6})"
+    parts = (_parts("--color", form, text, "LABEL=#RRGGBB") for text in texts)
+    return {int(label): color for label, color in parts}
+
+
+def _parts(option: str, form: str, text: str, expected: str) -> tuple[str, ...]:
+    """The groups of a value's form, of which the first is a label."""
+    found = re.fullmatch(form, text.strip(), re.ASCII)
+    if not found or not 1 <= int(found[1]) <= 255:
+        said = f"Expected {expected} with a label from 1 to 255, got {shorten(text)}."
+        raise RequestError(option, said)
+    return found.groups()
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
@@ -231,15 +235,13 @@ def main(arguments: list[str] | None = None, name: str = "python -m masks") -> i
 
 def _parse(texts: list[str]) -> Clicks:
     count, number = r"(\d{1,9})", r"(\d{1,9}(?:\.\d{1,9})?)"  # longer ones are no place in a clip
+    form = rf"{count}:{count},{number},{number}(?:,([01]))?"
     clicks: Clicks = {}
     for text in texts:
-        found = re.fullmatch(rf"{count}:{count},{number},{number}(?:,([01]))?", text.strip(), re.ASCII)
-        if not found or not 1 <= int(found[1]) <= 255:
-            expected = "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label from 1 to 255"
-            raise RequestError("--click", f"Expected {expected}, got {shorten(text)}.")
-        points, kinds = clicks.setdefault(int(found[1]), {}).setdefault(int(found[2]), ([], []))
-        points.append((float(found[3]), float(found[4])))
-        kinds.append(int(found[5] or 1))
+        label, frame, x, y, kind = _parts("--click", form, text, "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0")
+        points, kinds = clicks.setdefault(int(label), {}).setdefault(int(frame), ([], []))
+        points.append((float(x), float(y)))
+        kinds.append(int(kind or 1))
     return clicks
 
 

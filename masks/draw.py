@@ -70,11 +70,11 @@ def grow(mask: Bool[np.ndarray, "height width"], pixels: float | int) -> Bool[np
 
 def fill_holes(mask: Bool[np.ndarray, "height width"], most: float | int) -> Bool[np.ndarray, "height width"]:
     """Fill enclosed holes of at most `most` pixels."""
-    count, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
     edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= most)
     holes = np.setdiff1d(small, [0, *edge])  # 0 is the mask itself
-    return mask | np.isin(numbers, holes) if count > 1 else mask.copy()
+    return mask | np.isin(numbers, holes)
 
 
 def drop_specks(
@@ -98,9 +98,7 @@ def clean(
 
     Args:
         masks: By label; the earlier covers the later.
-        pixels: See `grow`.
-        holes: See `fill_holes`, in pixels.
-        specks: See `drop_specks`, in pixels.
+        pixels: As for `grow`; `holes` is as for `fill_holes`, `specks` as for `drop_specks`.
         labels: Labels to change; empty changes all.
         apart: Whether added pixels must be free of other masks.
     """
@@ -138,8 +136,7 @@ def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarra
         return np.full(mask.shape, sum(mask.shape) * (1 if mask.all() else -1), np.float32)
     inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    half = np.float32(0.5)
-    return np.where(mask, inner - half, half - outer).astype(np.float32)
+    return np.where(mask, inner - 0.5, 0.5 - outer).astype(np.float32)
 
 
 def iou(a: Bool[np.ndarray, "*size"], b: Bool[np.ndarray, "*size"]) -> float:

@@ -54,7 +54,7 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         masks = open_regions(path, *(_extent_of_folder(path) if folder else extent_of(path)))
     else:
         video = open_clip(path)
-        usual = colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
+        usual = colors_of(range(1, len(COLORS) + 1))
         known = colors or find_colors(video, usual) or usual
         masks = split(read_mask_video(path, len(video), video.size, known))
     if not masks:
@@ -131,11 +131,7 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
 
 
 def check_out(out: Path, source: Path) -> None:
-    """Check, before any work, that masks can be written to a path without harming other files.
-
-    Args:
-        out: See `write_masks`.
-        source: Path of the input.
+    """Check, before any work, that masks made from `source` can be written without harming other files.
 
     Raises:
         RequestError: They cannot; the field is `--out`.
@@ -158,11 +154,7 @@ def check_out(out: Path, source: Path) -> None:
 
 
 def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
-    """Check that the masks in a folder, if there are any, may be of the clip whose masks replace them.
-
-    Args:
-        out: See `write_masks`.
-        shape: (frames, height, width) of the new masks.
+    """Check that the masks in a folder, if any, may be of the clip whose masks, of this shape, replace them.
 
     Raises:
         RequestError: They are more or fewer, or of another size; the field is `--out`.

@@ -57,8 +57,7 @@ def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
         around = np.ones((3, 3), np.uint8)
         level = (cv2.dilate(picture, around) - cv2.erode(picture, around)).max(-1) < _LEVEL
         bright = picture[level & (picture.max(-1) > _DARK)].astype(np.int64)
-        first, second, third = (bright // (256 // _STEPS)).T
-        bins = (first * _STEPS + second) * _STEPS + third
+        bins = np.ravel_multi_index((bright // (256 // _STEPS)).T, 3 * (_STEPS,))
         counts += np.bincount(bins, minlength=len(counts))
         for channel in range(3):
             sums[:, channel] += np.bincount(bins, bright[:, channel], len(counts))
@@ -86,10 +85,10 @@ def read_mask_video(
     """Read a mask video: each pixel gets the label with the nearest colour, or none if black is nearer.
 
     Args:
-        path: Video, or folder of images; for black and white, use `colors={1: "#ffffff"}`.
+        path: Video, or folder of images.
         frames: Number of used frames of the clip.
         size: (width, height) of the clip.
-        colors: "#rrggbb" by label.
+        colors: "#rrggbb" by label; for black and white, {1: "#ffffff"}.
 
     Raises:
         MaskError: The count or size is wrong.

@@ -65,7 +65,7 @@ class Checkpoint:
         name: Of its folder in $REGRAIN_MODELS.
         folder: Where it is.
         kind: What it can do.
-        side: Pixels of the square in which it sees a frame.
+        side: Pixels of the square in which it sees a frame; 1024 where the folder does not say.
         parameters: Numbers in its weights.
     """
 
@@ -74,11 +74,6 @@ class Checkpoint:
     kind: Kind
     side: int
     parameters: int
-
-    @property
-    def title(self) -> str:
-        """What people call it; see `title_of`."""
-        return title_of(self.name)
 
 
 def title_of(name: str) -> str:
@@ -146,15 +141,10 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
         parameters = sum(count_weights(file) for file, _ in files[1:])
     except ModelError as error:
         raise ModelError("model", f"{name!r}: {error.message}") from error
-    return Checkpoint(name, folder, kind, _side(config), parameters)
-
-
-def _side(config: dict) -> int:
-    """The side of the square that the network sees; 1008 or 1024 where the folder does not say."""
     tracker = config.get("tracker_config") or config
     prompts = tracker.get("prompt_encoder_config") or {}
     side = prompts.get("image_size") or tracker.get("image_size") or 1024
-    return int(side[0] if isinstance(side, list) else side)
+    return Checkpoint(name, folder, kind, int(side[0] if isinstance(side, list) else side), parameters)
 
 
 def _changed(file: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -39,7 +40,7 @@ class KeptFrames:
 
     def __init__(self, limit: int = _KEPT_BYTES) -> None:
         self._limit, self._lock = limit, Lock()
-        self._frames: dict[tuple, Embedded] = {}
+        self._frames: OrderedDict[tuple, Embedded] = OrderedDict()
         self._turns: dict[tuple, Lock] = {}
 
     def get(
@@ -49,32 +50,21 @@ class KeptFrames:
 
         A second click during the first one's seconds waits for its features in place of working them out too.
         """
-        key = _key(image, model)
+        key = model, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         with self._lock:
             turn = self._turns.setdefault(key, Lock())
         with turn:
-            if (kept := self._find(key)) is not None:
-                return kept
+            with self._lock:
+                if key in self._frames:
+                    self._frames.move_to_end(key)
+                    return self._frames[key]
             frame = encode()
             with self._lock:
                 self._frames[key] = frame
                 self._turns.pop(key, None)
                 while len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit:
-                    del self._frames[next(iter(self._frames))]
+                    self._frames.popitem(last=False)
         return frame
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def _find(self, key: tuple) -> Embedded | None:
-        with self._lock:
-            if (kept := self._frames.pop(key, None)) is not None:
-                self._frames[key] = kept  # the last one used
-            return kept
-
-
-def _key(image: np.ndarray, model: str) -> tuple:
-    return model, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 def _size(frame: Embedded) -> int:
@@ -91,12 +81,9 @@ def is_first(points: np.ndarray, labels: np.ndarray, box: object, previous: obje
 def choose(
     masks: Bool[np.ndarray, "masks height width"], quality: Float[np.ndarray, " masks"], index: int | None
 ) -> Bool[np.ndarray, "height width"]:
-    """Choose among masks that come in any order: the whole thing, or by size.
+    """Choose among masks that come in any order, by their predicted quality, 0..1, or by size.
 
-    Args:
-        masks: Answers to the same prompt.
-        quality: Predicted, 0..1.
-        index: 0 the largest, 1 the next; None is the largest of those that are nearly as good as the best.
+    `index` is 0 for the largest, 1 for the next; None is the largest of those nearly as good as the best.
     """
     by_size = np.argsort(-masks.sum((1, 2)), kind="stable")
     masks, quality = masks[by_size], quality[by_size]

@@ -63,11 +63,22 @@ def fetch(source: HubFiles = SUGGESTED) -> Iterator[Fetched]:
 
 def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
     """Fetch into a folder that gets its name at the end."""
+    from huggingface_hub import HfApi
+
     shelf.mkdir(parents=True, exist_ok=True)
     # Of its own: one that was stopped may still wait for the network.
     partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=shelf))
     try:
-        _load_files(source, partial, fetching)
+        info = HfApi().model_info(source.repository, files_metadata=True)
+        files = {
+            file.rfilename: file.size or 0
+            for file in info.siblings or ()
+            if any(fnmatch(file.rfilename, pattern) for pattern in PATTERNS) and "/" not in file.rfilename
+        }
+        fetching.total = sum(files.values()) or fetching.total
+        if (free := shutil.disk_usage(partial).free) < fetching.total:
+            raise OSError(f"{fetching.total / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
+        fetching.load(source.repository, files, revision=info.sha, local_dir=partial)
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
         read(partial)
         if not fetching.stop and not (shelf / source.name).exists():  # another may have been quicker
@@ -77,35 +88,18 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _load_files(source: HubFiles, folder: Path, fetching: Fetching) -> None:
-    from huggingface_hub import HfApi
-
-    info = HfApi().model_info(source.repository, files_metadata=True)
-    files = {
-        file.rfilename: file.size or 0
-        for file in info.siblings or ()
-        if any(fnmatch(file.rfilename, pattern) for pattern in PATTERNS) and "/" not in file.rfilename
-    }
-    fetching.total = sum(files.values()) or fetching.total
-    if (free := shutil.disk_usage(folder).free) < fetching.total:
-        raise OSError(f"{fetching.total / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
-    fetching.load(source.repository, files, revision=info.sha, local_dir=folder)
-
-
 def _explained(source: HubFiles, error: Exception) -> ModelError:
     """What went wrong, in a line."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils import httpx
 
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     if isinstance(error, ModelError):
         said = f"The files of {source.repository} cannot be used ({reason}). Try again."
-    elif isinstance(error, HfHubHTTPError) and not isinstance(error, LocalEntryNotFoundError):
+    elif isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         said = f"The hub refused {source.repository} (status {status}). Try again later."
-    elif isinstance(
-        error, (httpx.TransportError, ConnectionError, LocalEntryNotFoundError, OfflineModeIsEnabled)
-    ):
+    elif isinstance(error, (httpx.TransportError, ConnectionError, LocalEntryNotFoundError)):  # or offline
         said = "The hub cannot be reached. Check the connection, then try again."
     elif isinstance(error, OSError):
         said = f"{MODELS_VARIABLE} cannot be written ({reason}). Choose another folder, or make space."

@@ -11,7 +11,7 @@ from typing import Literal
 
 from regrain.editing.errors import MaskError, suggest
 from regrain.editing.storage.local_models import find_local
-from regrain.masks.models import checkpoints, sam
+from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
 
 Prompt = Literal["points", "box", "mask", "strokes", "words"]
@@ -45,11 +45,7 @@ class MaskModel:
 
     def cost(self) -> str:
         """What it takes on this machine, in words; empty where that is next to nothing."""
-        if self.checkpoint is None:
-            return ""
-        from regrain.masks.models.cost import cost
-
-        return cost(self.checkpoint).in_words()
+        return cost.cost(self.checkpoint).in_words() if self.checkpoint else ""
 
 
 def finders() -> dict[str, MaskModel]:
@@ -66,7 +62,10 @@ def finders() -> dict[str, MaskModel]:
         if find_local(file):
             title = f"SAM ViT-{size[-1].upper()}"
             known.append(MaskModel(file.removesuffix(".pth"), title, "The first SAM, for any picture.", _SAM))
-    known += [_published(one) for one in checkpoints.checkpoints()]
+    for one in checkpoints.checkpoints():
+        takes = (_SAM if one.kind.clicks else ()) + (_WORDS if one.kind.words else ())
+        title, about = checkpoints.title_of(one.name), f"A published {one.kind.family}, for any picture."
+        known.append(MaskModel(one.name, title, about, takes, bool(one.kind.tracking), checkpoint=one))
     return {finder.name: finder for finder in known}
 
 
@@ -110,12 +109,7 @@ def find_finder(name: str) -> MaskModel:
 
 
 def find_tracker(name: str) -> MaskModel:
-    """The tracker of a name; it has a checkpoint, or it is `FLOW` or `CUTS`.
-
-    Raises:
-        MaskError: There is none.
-        ModelError: Its folder is broken.
-    """
+    """The tracker of a name, with a checkpoint unless it is `FLOW` or `CUTS`; errors as of `find_finder`."""
     return _find("tracker", name, lambda finder: finder.follows)
 
 
@@ -125,10 +119,3 @@ def _find(field: str, name: str, can: Callable[[MaskModel], bool]) -> MaskModel:
         return able[name]
     checkpoints.find(name)  # says what is wrong with a broken one
     raise MaskError(field, f"{name[:60]!r} was not found. {suggest(name, able)}")
-
-
-def _published(checkpoint: Checkpoint) -> MaskModel:
-    name, kind = checkpoint.name, checkpoint.kind
-    takes = (_SAM if kind.clicks else ()) + (_WORDS if kind.words else ())
-    about = f"A published {kind.family}, for any picture."
-    return MaskModel(name, checkpoint.title, about, takes, bool(kind.tracking), checkpoint=checkpoint)

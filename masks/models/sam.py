@@ -62,18 +62,16 @@ def predict(
 ) -> Bool[np.ndarray, "height width"]:
     """Predict a mask with SAM; arguments as in `segment`, which checks them."""
     predictor = _predictor(sam, frame)
-    first = index is None and is_first(points, labels, box, previous)
+    several = index is not None or is_first(points, labels, box, previous)
     masks, quality, _ = predictor.predict(
         points if len(points) else None,
         labels if len(points) else None,
         box,
         None if previous is None else _as_prompt(predictor, previous),
-        multimask_output=first or index is not None,
+        multimask_output=several,
     )
-    if not first and index is None:
-        return masks[0]
-    if sam.image_encoder.img_size >= 1024:  # published ones do not order their masks; ours does
-        return choose(masks, quality, None if first else index)
+    if several and sam.image_encoder.img_size >= 1024:  # published ones do not order their masks; ours does
+        return choose(masks, quality, index)
     return masks[index or WHOLE]
 
 
@@ -83,10 +81,8 @@ def logits(
     """How sure the built-in SAM is of each pixel, as logits, for prompts without an earlier mask."""
     sam = load_sam(frame.model)
     given = (points, labels) if len(points) else (None, None)
-    answer = _predictor(sam, frame).predict(
-        *given, box, None, multimask_output=box is None, return_logits=True
-    )
-    return answer[0][WHOLE].astype(np.float32)
+    how = {"multimask_output": box is None, "return_logits": True}
+    return _predictor(sam, frame).predict(*given, box, None, **how)[0][WHOLE].astype(np.float32)
 
 
 def load_sam(model: str | Path | None = None) -> Sam:
@@ -125,10 +121,8 @@ def _load(path: Path, _changed: int) -> Sam:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
-        reason = (
-            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and another pickle could run"
-        )
-        raise ModelError("model", f"{reason} code. Download one of these.")
+        reason = f"{shorten(path.name)} is not a published checkpoint ({allowed})"
+        raise ModelError("model", f"{reason}, and another pickle could run code. Download one of these.")
     from segment_anything import sam_model_registry
 
     sam = sam_model_registry[PUBLISHED[digest][0]]()

@@ -48,35 +48,25 @@ def predict(
 
     model, processor = load(checkpoint, "clicks")
     size = frame.image.shape[:2]
-    first = index is None and is_first(points, labels, box, previous)
-    prompts = _prompts(processor, size, points, labels, box)
+    several = index is not None or is_first(points, labels, box, previous)
+    prompts: dict[str, Any] = {}
+    if len(points):
+        prompts = {"input_points": [[points.tolist()]], "input_labels": [[labels.tolist()]]}
+    if box is not None:
+        prompts["input_boxes"] = [[box.tolist()]]
+    if prompts:  # not a mask alone: places on the grid of the network
+        encoded = processor(**prompts, original_sizes=[list(size)], return_tensors="pt")
+        prompts = {name: encoded[name] for name in prompts}
     if previous is not None:
         prompts["input_masks"] = torch.from_numpy(_as_prompt(previous, model.prompt_encoder.mask_input_size))
     with torch.inference_mode(), timing(checkpoint, "click"):
         answer = model(
             image_embeddings=frame.features,
             **{name: value.to(model.device) for name, value in prompts.items()},
-            multimask_output=first or index is not None,
+            multimask_output=several,
         )
         masks = processor.post_process_masks([answer.pred_masks[0].float().cpu()], [size])[0][0].numpy()
-    if not first and index is None:
-        return masks[0]
-    return choose(masks, answer.iou_scores[0, 0].float().cpu().numpy(), index)
-
-
-def _prompts(
-    processor: Any, size: tuple[int, int], points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
-) -> dict[str, Any]:
-    """Points and box on the grid of the network; `size` is (height, width) of the frame."""
-    given: dict[str, Any] = {}
-    if len(points):
-        given = {"input_points": [[points.tolist()]], "input_labels": [[labels.tolist()]]}
-    if box is not None:
-        given["input_boxes"] = [[box.tolist()]]
-    if not given:  # a mask alone
-        return {}
-    encoded = processor(**given, original_sizes=[list(size)], return_tensors="pt")
-    return {name: encoded[name] for name in given}
+    return choose(masks, answer.iou_scores[0, 0].float().cpu().numpy(), index) if several else masks[0]
 
 
 def _as_prompt(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -130,9 +130,7 @@ def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
     """Encode a frame with SAM. The last frames are kept, so that the same pixels are encoded only once.
 
-    Args:
-        image: RGB.
-        model: See `segment`.
+    `image` is RGB, `model` as for `segment`.
 
     Raises:
         ModelError: The weights are missing, unknown or broken.

@@ -5,7 +5,7 @@ All evidence is in logarithms of odds, learnt from a soft mask of what is probab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -38,7 +38,7 @@ class Scene:
     """
 
     image: UInt8[np.ndarray, "h w 3"]
-    flows: Flows = field(default=())
+    flows: Flows = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,26 +72,23 @@ class Scene:
     @cached_property
     def palette(self) -> Palette:
         """The frame's colours in bins."""
-        return Palette.of(self.lab)
+        return Palette(self.lab)
 
     @cached_property
     def places(self) -> Places:
         """Where colours are looked up by place."""
-        return Places.of(self.palette.coarse, CELLS, self.shape)
+        return Places(self.palette.coarse, CELLS, self.shape)
 
     @cached_property
     def motions(self) -> list[tuple[np.ndarray, Places]]:
         """How every pixel moves against the background, in bins, for each flow."""
-        residuals = [_binned(_residual(flow, rim(self.shape))) for flow in self.flows]
-        return [(bins, Places.of(bins, _MOTION_CELLS, self.shape)) for bins in residuals]
+        residuals = [_residual(flow, rim(self.shape)) for flow in self.flows]
+        return [(bins, Places(bins, _MOTION_CELLS, self.shape)) for bins in residuals]
 
     @cached_property
-    def _guide(self) -> Guide:
-        return Guide.of(self.image.astype(np.float32) / 255)
-
-    def smoothed(self, values: Soft) -> Soft:
-        """Values smoothed where colours are the same."""
-        return self._guide.smoothed(values)
+    def guide(self) -> Guide:
+        """What smooths where colours are the same."""
+        return Guide(self.image.astype(np.float32) / 255)
 
 
 def _slope(values: np.ndarray) -> np.ndarray:
@@ -126,62 +123,55 @@ def by_place(scene: Scene, inside: Soft, outside: Soft) -> Soft:
     return scene.places.read(_odds(*seen, inside, outside))
 
 
-def _odds(
-    within: np.ndarray, beyond: np.ndarray, inside: Soft, outside: Soft, most: float = _MOST
-) -> np.ndarray:
+def _odds(within: np.ndarray, beyond: np.ndarray, inside: Soft, outside: Soft) -> np.ndarray:
     """Logarithm of the odds from counts inside and outside; 0 where neither was seen."""
     total = float(inside.sum()), float(outside.sum())
     scale = sum(total) / 2
     a, b = within * (scale / max(total[0], 1e-3)), beyond * (scale / max(total[1], 1e-3))
     none = _UNSEEN * scale / len(inside.ravel()) * 20
-    return np.clip(np.log((a + none) / (b + none)), -most, most).astype(np.float32)
+    return np.clip(np.log((a + none) / (b + none)), -_MOST, _MOST).astype(np.float32)
 
 
 def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
     """How much likelier each pixel moves as the inside does than as the outside; 0 without flows."""
-    if not scene.flows:
-        return np.zeros(scene.shape, np.float32)
     total = np.zeros(scene.shape, np.float32)
+    if not scene.flows:
+        return total
     for bins, places in scene.motions:
         both = inside, outside
         here = [local_counts(bins, _MOTION_LIKENESS, w, _MOTION_CELLS) for w in both]
         everywhere = [table.sum((1, 2)) for table in here]
         total += 0.5 * _odds(*everywhere, *both)[bins].reshape(scene.shape)
         total += 0.5 * places.read(_odds(*here, *both))
-    return scene.smoothed(np.clip(_TOGETHER * total / len(scene.flows), -_MOVING, _MOVING))
+    return scene.guide.smoothed(np.clip(_TOGETHER * total / len(scene.flows), -_MOVING, _MOVING))
 
 
-def _motion_likeness() -> Float32[np.ndarray, "bins bins"]:
-    at = np.stack(np.meshgrid(np.arange(_STEPS), np.arange(_STEPS), indexing="ij"), -1).reshape(-1, 2)
-    return np.exp(-np.square(at[:, None] - at).sum(2) / 2).astype(np.float32)
+_MOTION_BINS = np.argwhere(np.ones((_STEPS, _STEPS)))
+_MOTION_LIKENESS = np.exp(-np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2) / 2).astype(np.float32)
 
 
-_MOTION_LIKENESS = _motion_likeness()
-
-
-def _binned(residual: Float32[np.ndarray, "2 h w"]) -> Int[np.ndarray, " pixels"]:
-    """Bins of compressed residuals of motion."""
-    steps = np.clip((residual / _REACH + 1) / 2 * _STEPS, 0, _STEPS - 1).astype(np.int64)
-    return (steps[0] * _STEPS + steps[1]).ravel()
-
-
-def _residual(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Float32[np.ndarray, "2 h w"]:
-    """Motion beyond that of the background, a quadratic flow, compressed: 1 is about the noise."""
+def _residual(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.ndarray, " pixels"]:
+    """Bins of the motion beyond the background's, a quadratic flow, compressed: 1 is about the noise."""
     height, width = outside.shape
     stride = max(1, min(outside.shape) // 48)
-    basis = _quadratic(height, width)
-    rows = basis.reshape(height, width, -1)[::stride, ::stride].reshape(-1, basis.shape[1])
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)  # type: ignore[misc]
+    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    rows = basis[::stride, ::stride].reshape(-1, 6)
     goal = flow[:, ::stride, ::stride].reshape(2, -1).T
     trust = outside[::stride, ::stride].ravel() + 1e-3
     weight, spread = trust, 1.0
-    fit = np.zeros((basis.shape[1], 2), np.float32)
+    fit = np.zeros((6, 2), np.float32)
     for _ in range(_ROUNDS):
         fit = np.linalg.lstsq(rows * np.sqrt(weight)[:, None], goal * np.sqrt(weight)[:, None], rcond=None)[0]
         off = np.hypot(*(goal - rows @ fit).T)
-        spread = _weighted_median(off, trust)
+        order = np.argsort(off)
+        grown = np.cumsum(trust[order])
+        spread = float(off[order][np.searchsorted(grown, grown[-1] / 2)])  # the median, weighted
         weight = trust / (1 + np.square(off / (2 * spread + 1e-6)))
-    rest = flow - (basis @ fit).T.reshape(2, height, width)
-    return np.arcsinh(rest / np.float32(spread + 0.15)).astype(np.float32)
+    rest = flow - (basis.reshape(-1, 6) @ fit).T.reshape(2, height, width)
+    compressed = np.arcsinh(rest / np.float32(spread + 0.15)).astype(np.float32)
+    bins = np.clip((compressed / _REACH + 1) / 2 * _STEPS, 0, _STEPS - 1).astype(np.int64)
+    return (bins[0] * _STEPS + bins[1]).ravel()
 
 
 def rim(shape: tuple[int, int]) -> Soft:
@@ -190,14 +180,3 @@ def rim(shape: tuple[int, int]) -> Soft:
     y, x = np.mgrid[:height, :width]
     depth = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x))
     return np.maximum(0.1, np.exp(-np.square(depth / (_BORDER * min(shape))) / 2)).astype(np.float32)
-
-
-def _quadratic(height: int, width: int) -> Float32[np.ndarray, "pixels 6"]:
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)  # type: ignore[misc]
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1).reshape(-1, 6)
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    order = np.argsort(values)
-    grown = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(grown, grown[-1] / 2)])

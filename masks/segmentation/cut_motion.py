@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from itertools import pairwise
 from threading import Lock
 
 import cv2
@@ -39,13 +40,6 @@ def flow_between(
     return np.ascontiguousarray(finder.calc(grey, target, None).transpose(2, 0, 1))  # type: ignore[call-overload]
 
 
-def chained(
-    first: Float32[np.ndarray, "2 h w"], then: Float32[np.ndarray, "2 h w"]
-) -> Float32[np.ndarray, "2 h w"]:
-    """Displacements over two steps."""
-    return first + sampled(then, first)
-
-
 def sampled(
     values: Float32[np.ndarray, "c h w"], flow: Float32[np.ndarray, "2 h w"]
 ) -> Float32[np.ndarray, "c h w"]:
@@ -58,13 +52,9 @@ def resized(
     flow: Float32[np.ndarray, "2 h w"], shape: tuple[int, int]
 ) -> Float32[np.ndarray, "2 new_h new_w"]:
     """A flow on another grid, in that grid's pixels."""
-    height, width = shape
-    ratio = width / flow.shape[2], height / flow.shape[1]
-    parts = [
-        cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) * r
-        for part, r in zip(flow, ratio, strict=True)
-    ]
-    return np.stack(parts).astype(np.float32)
+    parts = [cv2.resize(part, shape[::-1], interpolation=cv2.INTER_AREA) for part in flow]
+    height, width = np.float32(shape) / flow.shape[1:]
+    return np.stack(parts) * np.float32([[[width]], [[height]]])
 
 
 def scene_of(image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0) -> Scene:
@@ -92,13 +82,12 @@ def _flows(clip: Clip, frame: int, shape: tuple[int, int]) -> Flows:
     first, last = max(0, frame - REACH), min(len(clip) - 1, frame + REACH)
     pictures = clip.read(first, last + 1)
     greys = [cv2.cvtColor(shrunk(one, FLOW_SIDE), cv2.COLOR_RGB2GRAY) for one in pictures]
-    flows = []
-    for step in (1, -1):
-        at = frame - first
-        ahead = greys[at + step :: step] if 0 <= at + step < len(greys) else []
+    at, flows = frame - first, []
+    for way in (greys[at:], greys[at::-1]):
         flow = None
-        for n, (one, other) in enumerate(zip([greys[at], *ahead], ahead, strict=False), 1):
-            flow = flow_between(one, other) if flow is None else chained(flow, flow_between(one, other))
+        for n, (one, other) in enumerate(pairwise(way), 1):
+            step = flow_between(one, other)
+            flow = step if flow is None else flow + sampled(step, flow)
             if n in (1, REACH):
                 flows.append(resized(flow, shape))
     return tuple(flows)

@@ -9,6 +9,7 @@ begin with its answers too, and the best one is taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -76,12 +77,8 @@ def seeds_of(
 ) -> Seeds:
     """Draw clicks, strokes and what is outside a box on the working grid; the later covers the earlier.
 
-    Args:
-        shape: Height and width of the grid; all places are in its pixels.
-        points: (x, y).
-        labels: 1 inside, 0 outside.
-        strokes: Lines inside or, erasing, outside.
-        box: x0, y0, x1, y1.
+    All is in pixels of the grid, whose height and width are `shape`. Clicks are (x, y), labelled 1 inside and
+    0 outside; strokes are inside or, erasing, outside; the box is x0, y0, x1, y1.
     """
     inside = outside = np.zeros(shape, bool)
     dots = [
@@ -89,8 +86,7 @@ def seeds_of(
         for (x, y), label in zip(points, labels, strict=True)
     ]
     for one in [*strokes, *dots]:
-        inside = brush(inside, BrushStroke(one.points, one.radius, one.erase))
-        outside = brush(outside, BrushStroke(one.points, one.radius, not one.erase))
+        inside, outside = brush(inside, one), brush(outside, replace(one, erase=not one.erase))
     if box is not None:
         x0, y0, x1, y1 = np.round(box).astype(int)
         beyond = np.ones(shape, bool)
@@ -107,11 +103,8 @@ def begin(
     A network's answer depends much on where it is clicked, and of a box it may know little. So what the first
     answer leads to is cut out, and the network is asked about several points of that.
 
-    Args:
-        scene: The frame.
-        seeds: What is certain. Without anything inside, the thing is looked for in all that is not outside.
-        click: The first click, if any, (x, y).
-        ask: A network to ask.
+    `seeds` are what is certain: without anything inside, the thing is looked for in all that is not outside.
+    `click` is the first click, if any, (x, y), and `ask` a network to ask.
     """
     starts = _starts(scene, seeds)
     if ask is None:
@@ -239,17 +232,13 @@ def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: boo
             within = soft * (1 - field) + inside * field
             evidence = _seen(scene, within, 1 - within) + _PRIOR * (2 * so_far - 1) * (1 - 2 * field)
             soft = _cut(scene, evidence.astype(np.float32), seeds, soft, so_far > 0.5)
-        soft = _own(soft, so_far, spot, side)
+        flipped = (soft > 0.5) != (so_far > 0.5)
+        # Only the piece that the click lies in changes, and only to what the click says.
+        soft = np.where(touching(flipped & side, spot) | ~flipped, soft, so_far).astype(np.float32)
         score = _fit(scene, so_far > 0.5, soft > 0.5)
         if score > best:
             best, chosen = score, soft
     return chosen
-
-
-def _own(soft: Soft, so_far: Soft, spot: Mask, side: Mask) -> Soft:
-    """Only the piece that a click lies in changes, and only to what the click says."""
-    flipped = (soft > 0.5) != (so_far > 0.5)
-    return np.where(touching(flipped & side, spot) | ~flipped, soft, so_far).astype(np.float32)
 
 
 def _field(scene: Scene, far: np.ndarray, cost: np.ndarray, side: Mask, reach: float) -> Soft:
@@ -290,14 +279,8 @@ def find(
 ) -> Soft:
     """Cut out what is marked, on the working grid: one click after the other, or as corrections of a mask.
 
-    Args:
-        scene: The frame.
-        points: (x, y) in pixels of the scene, in the order of the clicks.
-        labels: 1 per point on the object, 0 per point outside it.
-        box: x0, y0, x1, y1 in pixels of the scene; all outside it is background.
-        previous: Mask to correct.
-        strokes: Lines on the object or, if they erase, outside it.
-        ask: A network to ask about a first click or box.
+    Points, labels, box and strokes are as for `seeds_of`, points in the order of the clicks; `previous` is a
+    mask to correct, and `ask` a network to ask about a first click or box.
 
     Returns:
         How surely each pixel is inside, 0..1.

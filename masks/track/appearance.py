@@ -93,9 +93,9 @@ def move_layer(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"]) -> None:
 def move_ground(ground: Background, flow: Float32[np.ndarray, "2 h w"], own: Mask) -> None:
     """Move the background along `flow`, where `own` says that it was tracked; in place."""
     flow = own_flow(flow, own, np.median(flow[:, own], axis=1) if own.any() else np.zeros(2, np.float32))
-    stack = _warped(np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)]), flow)
-    ground.known = (stack[0] > 0.99) & _inside_frame(flow)
-    ground.look = np.ascontiguousarray(stack[1:].transpose(1, 2, 0))
+    known, *look = _warped(np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)]), flow)
+    ground.known = (known > 0.99) & _inside_frame(flow)
+    ground.look = np.stack(look, -1)
 
 
 def carry(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target: np.ndarray) -> None:
@@ -148,9 +148,9 @@ def palette_of(image: np.ndarray, mask: Mask) -> Float32[np.ndarray, "32 32 32"]
     """For each colour, in steps of eight, its distance in grey levels to the nearest colour in the mask."""
     shown = np.zeros((32, 32, 32), np.uint8)
     shown[tuple(image[mask].T // 8)] = 1
-    apart = [np.abs(8.0 * np.arange(32)[:, None] - 8.0 * np.arange(32)) / 3 for _ in range(3)]
+    steps = np.abs(8.0 * np.arange(32)[:, None] - 8.0 * np.arange(32)) / 3
     table = np.where(shown > 0, 0, 255).astype(np.float32)
-    for axis, steps in enumerate(apart):  # the mean of absolute differences, one channel after the other
+    for axis in range(3):  # the mean of absolute differences, one channel after the other
         table = np.moveaxis((np.moveaxis(table, axis, 0)[None] + steps[:, :, None, None]).min(1), 0, axis)
     return table.astype(np.float32)
 

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from regrain.editing.motion.flow import sampled
+from regrain.masks.segmentation.cut_evidence import LONG_SIDE
+from regrain.masks.segmentation.cut_motion import shrunk
 from regrain.masks.track.uncertainty import DOUBTFUL
 
-_LONG_SIDE = 256  # pixels worked on
 _BINS = 16  # of each channel of Lab
 _LEAST = 0.25  # whether a region is lost is for the tracker to say
 _AGREE = 8.0  # what the logarithm of the odds may be at most, either way
@@ -27,18 +28,10 @@ _COLORS, _AREA, _MOTION, _NONE = 21.5, 3.9, 18.3, 34.5
 
 
 @dataclass
-class _Known:
-    """What a key frame showed of a region."""
-
-    colors: Float32[np.ndarray, " bins"]
-    area: float
-
-
-@dataclass
 class MaskConsistency:
     """Watches the regions of one pass, frame after frame."""
 
-    _known: dict[int, _Known] = field(default_factory=dict)
+    _known: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)  # colours and area when given
     _grey: np.ndarray | None = None
     # The last mask of each region that was believed, moved along to the last frame: one that has swelled,
     # jumped or split is doubted until it comes back to this.
@@ -54,10 +47,8 @@ class MaskConsistency:
 
         Given labels have the mask of a key frame here and are believed.
         """
-        scale = min(1.0, _LONG_SIDE / max(labels.shape))
-        size = (max(16, round(labels.shape[1] * scale)), max(16, round(labels.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        image = shrunk(image, LONG_SIDE)
+        labels = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         colors = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         moved = self._moved(grey)
@@ -65,9 +56,9 @@ class MaskConsistency:
         for label in {*self._known, *given}:
             mask = labels == label
             if label in given:
-                self._known[label] = _Known(_histogram(colors, mask), float(mask.sum()))
+                self._known[label] = _histogram(colors, mask), float(mask.sum())
             before = moved.get(label)
-            believed[label] = 1.0 if label in given else _believed(self._known[label], colors, mask, before)
+            believed[label] = 1.0 if label in given else _believed(*self._known[label], colors, mask, before)
             kept = before is not None and before.any() and believed[label] < DOUBTFUL
             moved[label] = before if kept else mask
         self._grey, self._masks = grey, moved
@@ -85,17 +76,16 @@ class MaskConsistency:
 
 
 def _histogram(colors: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, " bins"]:
-    first, second, third = (colors[mask] // (256 // _BINS)).astype(np.int64).T
-    counts = np.bincount((first * _BINS + second) * _BINS + third, minlength=_BINS**3)
-    return (counts / max(1, len(first))).astype(np.float32)
+    bins = np.ravel_multi_index(colors[mask].T // (256 // _BINS), 3 * (_BINS,))
+    return (np.bincount(bins, minlength=_BINS**3) / max(1, len(bins))).astype(np.float32)
 
 
 def _believed(
-    known: _Known, colors: np.ndarray, mask: Bool[np.ndarray, "h w"], moved: Bool[np.ndarray, "h w"] | None
+    usual: np.ndarray, usual_area: float, colors: np.ndarray, mask: np.ndarray, moved: np.ndarray | None
 ) -> float:
     area = float(mask.sum())
-    same_colors = float(np.minimum(_histogram(colors, mask), known.colors).sum())
-    same_area = min(area, known.area) / max(area, known.area, 1.0)
+    same_colors = float(np.minimum(_histogram(colors, mask), usual).sum())
+    same_area = min(area, usual_area) / max(area, usual_area, 1.0)
     same_motion = 1.0 if moved is None else float((moved & mask).sum() / max(1, (moved | mask).sum()))
     odds = _COLORS * same_colors + _AREA * same_area + _MOTION * same_motion - _NONE
     return max(_LEAST, float(1 / (1 + np.exp(-np.clip(odds, -_AGREE, _AGREE)))))

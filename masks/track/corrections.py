@@ -35,15 +35,12 @@ def changed_by(keys: Iterable[int], corrected: Iterable[int], count: int) -> lis
     Around each corrected frame, now a key frame or one before, these are the frames from the key frame before
     it to the key frame after it, both included; to the end of the clip where there is none.
     """
-    keys = sorted(set(keys))
-    around = (
-        (
-            max((key for key in keys if key < frame), default=0),
-            min((key for key in keys if key > frame), default=count - 1),
-        )
-        for frame in corrected
-    )
-    return _merged(range(first, last + 1) for first, last in around)
+    keys, parts = set(keys), []
+    for frame in corrected:
+        first = max((key for key in keys if key < frame), default=0)
+        last = min((key for key in keys if key > frame), default=count - 1)
+        parts.append(range(first, last + 1))
+    return _merged(parts)
 
 
 def plan(
@@ -62,23 +59,17 @@ def plan(
         known: Returns the masks of a frame, from 0, as they are: by label, the uppermost first.
         count: Frames of the clip.
     """
-    own = {
-        label: changed_by((f for f, masks in keys.items() if label in masks), frames, count)
-        for label, frames in corrected.items()
-    }
+    key_frames = {label: [f for f, masks in keys.items() if label in masks] for label in corrected}
+    own = {label: changed_by(key_frames[label], frames, count) for label, frames in corrected.items()}
     passes = []
     for frames in _merged(part for parts in own.values() for part in parts):
         stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
         for end in {frames[0], frames[-1]} - {0, count - 1}:
-            stated[end] = _with_known(stated.get(end, {}), known(end))
+            given = stated.get(end, {})
+            stated[end] = {n: mask for n, mask in known(end).items() if n in given or mask.any()} | given
         regions = {label: [part for part in parts if part[0] in frames] for label, parts in own.items()}
         passes.append(Pass(frames, stated, regions))
     return passes
-
-
-def _with_known(stated: Mapping[int, Mask], known: Mapping[int, Mask]) -> dict[int, Mask]:
-    seen = {label: mask for label, mask in known.items() if label in stated or mask.any()}
-    return {**seen, **stated}
 
 
 def _merged(parts: Iterable[range]) -> list[range]:

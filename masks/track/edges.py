@@ -51,11 +51,7 @@ def tighten(
 ) -> Bool[np.ndarray, "height width"]:
     """Move the edge of a roughly correct mask to where colours change, at most `BAND` of the long side away.
 
-    Args:
-        image: RGB.
-        mask: The roughly correct mask.
-        others: Pixels that surely do not belong to it.
-        colors: Colours learned where the mask was correct.
+    `others` are pixels that surely do not belong to it, `colors` those learned where the mask was correct.
     """
     distance = signed_distance(mask)
     reach = BAND * max(mask.shape)

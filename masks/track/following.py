@@ -31,11 +31,7 @@ Confidences = dict[int, dict[int, float]]
 def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) -> Given:
     """Find the mask of every click: by frame and label, bool [height, width].
 
-    Args:
-        clip: The clip.
-        clicks: In pixels of the clip.
-        method: A finder's name; see `masks.models.finders`.
-        model: See `masks.segment`.
+    Clicks are in pixels of the clip; `method` and `model` are as for `masks.segment`.
 
     Raises:
         MaskError: Nothing was found.
@@ -65,7 +61,7 @@ def follow(clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flo
     Returns:
         By label and frame, how sure the mask is; see `masks.track.uncertainty.judged`.
     """
-    colors = colors_of(dict.fromkeys(label for masks in keys.values() for label in masks))
+    colors = colors_of(label for masks in keys.values() for label in masks)
     confidences: Confidences = {label: {} for label in colors}
     all_frames = range(len(clip))
     whole = Pass(all_frames, keys, {label: [all_frames] for label in colors})
@@ -89,21 +85,20 @@ def correct(
         clip: The clip.
         given: Corrected masks, by frame and label.
         folder: Where labels are written, one PNG per frame.
-        flow: See `editing.motion.flow.estimate_flow`.
+        flow: As for `masks.propagate`, and so is `tracker`.
         before: Labels as they were.
         right: Frames, from 0, at which tracking ends.
-        tracker: See `masks.propagate`.
 
     Returns:
         By corrected label and changed frame, how sure the mask is.
     """
     keys = {frame: _masks_at(before, frame) for frame in right}
+    corrected: dict[int, list[int]] = {}
     for frame, masks in given.items():
         keys[frame] = {**masks, **{n: mask for n, mask in keys.get(frame, {}).items() if n not in masks}}
-    corrected = {
-        n: [f for f, masks in given.items() if n in masks] for masks in given.values() for n in masks
-    }
-    colors = colors_of(dict.fromkeys(before.present | corrected.keys()))
+        for label in masks:
+            corrected.setdefault(label, []).append(frame)
+    colors = colors_of(before.present | corrected.keys())
     for frame, seen in enumerate(before):
         write_frame(seen, folder, frame, colors)
     confidences: Confidences = {label: {} for label in corrected}
@@ -127,7 +122,11 @@ def _tracked(
     tracker: str,
 ) -> Iterator[tuple[int, np.ndarray, list[int]]]:
     """Frame, labels and the regions that take them, of each pass; fills in `confidences`, shows progress."""
-    areas = _usual_areas(keys)
+    areas: dict[int, list[int]] = {}  # by label, on the key frames that show it
+    for masks in keys.values():
+        for label, mask in masks.items():
+            if mask.any():
+                areas.setdefault(label, []).append(int(mask.sum()))
 
     def steps() -> Iterator[tuple[Pass, int, np.ndarray, Confidence]]:
         for part in passes:
@@ -139,7 +138,7 @@ def _tracked(
     for part, frame, labels, sure in show(steps(), "tracking", total=total, console=Console(stderr=True)):
         changed = part.labels_at(frame)
         for label in changed:
-            share = float((labels == label).sum()) / areas[label]
+            share = float((labels == label).sum()) / float(np.mean(areas.get(label, 1)))
             confidences[label][frame] = judged(sure.regions.get(label, 0.0), share)
         yield frame, labels, changed
 
@@ -147,12 +146,3 @@ def _tracked(
 def _masks_at(labels: Labels, frame: int) -> dict[int, np.ndarray]:
     seen = labels.read(frame, frame + 1)[0]
     return {label: seen == label for label in sorted(labels.present)}
-
-
-def _usual_areas(keys: Mapping[int, Mapping[int, np.ndarray]]) -> dict[int, float]:
-    """By label, the mean area of the masks on its key frames that are not empty, in pixels."""
-    areas: dict[int, list[int]] = {}
-    for masks in keys.values():
-        for label, mask in masks.items():
-            areas.setdefault(label, []).extend([int(mask.sum())] if mask.any() else [])
-    return {label: float(np.mean(of_label)) if of_label else 1.0 for label, of_label in areas.items()}

@@ -81,8 +81,11 @@ def _straighten(
             view[mask & ~better] = BACKGROUND
             better &= bounds(layer) & (errors[label] < errors[BACKGROUND])
             view[better & (view == BACKGROUND)] = label
-        behind = whole & ~mask & (view != BACKGROUND)
-        layer.distance = _redrawn(layer.distance, behind | (view == label))
+        inside = (whole & ~mask & (view != BACKGROUND)) | (view == label)
+        new = signed_distance(inside)
+        # Edges keep their place within a pixel where they did not change.
+        same = (inside == whole) & (np.abs(new) < 2)
+        layer.distance = np.where(same, layer.distance, new).astype(np.float32)
     return sure
 
 
@@ -113,12 +116,6 @@ def _arrange(layers: dict[int, TrackedLayer], followed: dict[int, Mask], errors:
         shown = there & (cost < best) & (errors[label] < STRANGE)
         view[shown], best[shown] = label, cost[shown]
     return view
-
-
-def _redrawn(distance: np.ndarray, inside: Mask) -> np.ndarray:
-    """Signed distance of the current inside, with subpixel edges where they did not change."""
-    new = signed_distance(inside)
-    return np.where((inside == (distance > 0)) & (np.abs(new) < 2), distance, new).astype(np.float32)
 
 
 def _read(values: np.ndarray, flow: np.ndarray) -> np.ndarray:

@@ -111,13 +111,12 @@ def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int,
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
             raise MaskError("keys", f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.")
-        masks = (
-            value if isinstance(value, Mapping) else {n: value == n for n in np.unique(value).tolist() if n}
-        )
-        for mask in [value] if not isinstance(value, Mapping) else value.values():
+        whole = not isinstance(value, Mapping)
+        for mask in [value] if whole else value.values():
             if np.shape(mask) != (height, width):
                 given = f"{np.shape(mask)} for frame {frame}"
                 raise MaskError("keys", f"Expected masks of shape {(height, width)}, got {given}.")
+        masks = {n: value == n for n in np.unique(value).tolist() if n} if whole else value
         if start <= frame < stop and masks:
             stated[frame] = {int(label): np.asarray(mask, bool) for label, mask in masks.items()}
     if not stated:
@@ -135,10 +134,7 @@ def _both_ways(
     """Track from the first key frame on, and from the last one back, on frames that may be shrunk."""
     scale = min(1.0, SHORT_SIDE / min(clip.size))
     size = (round(clip.size[0] * scale), round(clip.size[1] * scale))
-    small = {
-        frame: {label: _scaled(mask, size) for label, mask in masks.items()}
-        for frame, masks in stated.items()
-    }
+    small = {t: {label: _scaled(mask, size) for label, mask in masks.items()} for t, masks in stated.items()}
 
     def follow(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
         for frame, labels, sure in by(_read(clip, order, size), small):
@@ -156,13 +152,10 @@ def _both_ways(
 
 
 def _blend(
-    frame: int,
-    stated: dict[int, dict[int, Mask]],
-    earlier: Mapping[int, Seen],
-    later: Mapping[int, Seen],
+    frame: int, stated: dict[int, dict[int, Mask]], earlier: dict[int, Seen], later: dict[int, Seen]
 ) -> dict[int, Seen]:
     """Blend the masks of both directions, weighted by nearness of the key frame and by confidence."""
-    blended = {**earlier, **{label: seen for label, seen in later.items() if label not in earlier}}
+    blended = earlier | later
     for label in earlier.keys() & later.keys():
         times = [key for key, masks in stated.items() if label in masks]
         before = frame - max((key for key in times if key <= frame), default=frame)

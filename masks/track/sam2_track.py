@@ -37,12 +37,7 @@ def track(
 ) -> Iterator[tuple[int, dict[int, Seen]]]:
     """Carry masks from key frames to the frames `start` to `stop` - 1.
 
-    Args:
-        checkpoint: One that can track.
-        clip: Frames.
-        stated: By key frame, masks by label; an empty one says that the region is not there.
-        start: First frame to track.
-        stop: Frame after the last.
+    `stated` has masks by key frame and label; an empty one says that the region is not there.
 
     Yields:
         Frame number and what is seen of each region: from the first key frame to the end, then from there
@@ -117,7 +112,8 @@ def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
     session = processor.init_video_session(inference_device=model.device, dtype=torch.float32)
     session.video_width, session.video_height = clip.size
     session.processed_frames = _Pictures(clip, network)
-    session.apart = not _overlap(stated)
+    # Of regions that lie over each other on no key frame, the surer one has the pixels that two claim.
+    session.apart = all(np.sum([*m.values()], axis=0, dtype=np.uint8).max() <= 1 for m in stated.values())
     for frame, masks in stated.items():
         # All regions of a frame at once: of those given one by one only the last would count as new.
         processor.add_inputs_to_inference_session(
@@ -125,16 +121,11 @@ def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
         )
         with torch.inference_mode():
             model(session, frame_idx=frame)
-    for label in session.obj_ids:
+    for number in map(session.obj_id_to_idx, session.obj_ids):
         # Regions of other key frames were tracked on this one, from far away: nobody is to remember that.
-        session.output_dict_per_obj[session.obj_id_to_idx(label)]["non_cond_frame_outputs"].clear()
-        session.frames_tracked_per_obj[session.obj_id_to_idx(label)].clear()
+        session.output_dict_per_obj[number]["non_cond_frame_outputs"].clear()
+        session.frames_tracked_per_obj[number].clear()
     return session
-
-
-def _overlap(stated: Mapping[int, Masks]) -> bool:
-    """Whether two regions share a pixel on a key frame."""
-    return any(np.sum([*masks.values()], axis=0, dtype=np.uint8).max() > 1 for masks in stated.values())
 
 
 def _step(network: Network, session: Any, frame: int, reverse: bool) -> dict[int, Seen]:
@@ -143,13 +134,8 @@ def _step(network: Network, session: Any, frame: int, reverse: bool) -> dict[int
     with torch.inference_mode():
         answer = network.model(session, frame_idx=frame, reverse=reverse)
         size = [[session.video_height, session.video_width]]
-        # Of regions that lie over each other on no key frame, the surer one has the pixels that two claim.
-        logits = network.processor.post_process_masks(
-            [answer.pred_masks.float()],
-            size,
-            binarize=False,
-            apply_non_overlapping_constraints=session.apart,
-        )[0]
+        how = {"binarize": False, "apply_non_overlapping_constraints": session.apart}
+        logits = network.processor.post_process_masks([answer.pred_masks.float()], size, **how)[0]
         present = answer.object_score_logits.float().sigmoid().flatten().tolist()
     found = {}
     for label, logit, there in zip(answer.object_ids, logits[:, 0].cpu().numpy(), present, strict=True):
@@ -162,13 +148,10 @@ def _forget(network: Network, session: Any, frame: int) -> None:
     """Drop what no later frame looks at: the memory of frames too far back."""
     config = network.model.config
     reach = max(config.num_maskmem, config.max_object_pointers_in_encoder)
-    for outputs in session.output_dict_per_obj.values():
-        kept = outputs["non_cond_frame_outputs"]
+    outputs = [one["non_cond_frame_outputs"] for one in session.output_dict_per_obj.values()]
+    for kept in (*outputs, *session.frames_tracked_per_obj.values()):
         for old in [other for other in kept if abs(other - frame) >= reach]:
             del kept[old]
-    for tracked in session.frames_tracked_per_obj.values():
-        for old in [other for other in tracked if abs(other - frame) >= reach]:
-            del tracked[old]
 
 
 def packed(seen: Mapping[int, Seen]) -> dict[int, tuple[bytes, float]]:

@@ -50,11 +50,8 @@ def instances(
 ) -> list[Instance]:
     """Find every thing that the words name, the surest first; each once, with the words that fit it best.
 
-    Args:
-        image: RGB.
-        words: Short names of things, such as "dog" or "red car".
-        checkpoint: One that takes words.
-        least: Score from which something counts as found, 0..1.
+    `image` is RGB, `words` are short names of things, such as "dog" or "red car"; what has the score `least`,
+    0..1, counts as found.
 
     Raises:
         ModelError: The checkpoint takes no words, or is broken.
@@ -73,15 +70,11 @@ def instances(
             kept = processor.post_process_instance_segmentation(answer, threshold=least, target_sizes=[size])
             scores, masks = kept[0]["scores"].tolist(), kept[0]["masks"].cpu().numpy() > 0
             found += [Instance(mask, score, text) for mask, score in zip(masks, scores, strict=True)]
-    return _each_once(found)
-
-
-def _each_once(found: list[Instance]) -> list[Instance]:
-    kept: list[Instance] = []
+    once: list[Instance] = []
     for one in sorted(found, key=lambda one: -one.score):
-        if one.mask.any() and all(iou(one.mask, other.mask) < _SAME for other in kept):
-            kept.append(one)
-    return kept
+        if one.mask.any() and all(iou(one.mask, other.mask) < _SAME for other in once):
+            once.append(one)
+    return once
 
 
 def find_by_words(
@@ -89,11 +82,8 @@ def find_by_words(
 ) -> Iterator[Progress | FoundThings]:
     """Find things on the middle frame of a clip and follow them; what was found comes last.
 
-    Args:
-        clip: Frames.
-        words: See `instances`.
-        finder: Name of a checkpoint that takes words.
-        tracker: See `masks.propagate`.
+    `words` are as for `instances`, `tracker` as for `masks.propagate`; `finder` names a checkpoint that takes
+    words.
 
     Raises:
         ModelError: The finder is unknown, takes no words, or is broken; the tracker is.

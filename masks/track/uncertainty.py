@@ -33,9 +33,9 @@ def doubts(confidence: Mapping[int, float], count: int) -> list[UncertainSpan]:
     """The stretches of a region that need a look, from its confidence by frame, 0 (lost) to 1 (sure)."""
     spans: list[UncertainSpan] = []
     for frame, sure in sorted(confidence.items()):
-        kind, at_end = _kind(sure), frame == count - 1
-        if kind == "sure":
+        if sure >= DOUBTFUL:
             continue
+        kind, at_end = "lost" if sure < LOST else "doubtful", frame == count - 1
         if spans and spans[-1].kind == kind and spans[-1].last == frame - 1:
             spans[-1] = spans[-1]._replace(last=frame, to_end=at_end)
         else:
@@ -52,10 +52,6 @@ def in_words(spans: Iterable[UncertainSpan], first: int = 0) -> str:
     spans = list(spans)
     kinds = {kind: [span for span in spans if span.kind == kind] for kind in ("lost", "doubtful")}
     return ", ".join(f"{kind} {_frames(of_kind, first)}" for kind, of_kind in kinds.items() if of_kind)
-
-
-def _kind(confidence: float) -> Literal["lost", "doubtful", "sure"]:
-    return "lost" if confidence < LOST else "doubtful" if confidence < DOUBTFUL else "sure"
 
 
 def _frames(spans: list[UncertainSpan], first: int) -> str:

@@ -17,22 +17,24 @@ from tests.hostile.cases import Case, Expected
 from tests.hostile.clips import bomb
 from tests.hostile.faults import CONTENT, NAMES, TEXT, damage
 
+Change = Callable[[zipfile.ZipFile], object]
 
-def _packed(change: Callable[[zipfile.ZipFile], object] = lambda archive: None, prefix: str = "") -> bytes:
-    """A sound project as an archive, and what a change adds to it."""
+
+def _packed(change: Change = lambda archive: None, prefix: str = "", files: str = "*") -> bytes:
+    """A sound project as an archive, or those of its files that match, and what a change adds to it."""
     folder = base.store() / "packed"
     if not folder.exists():
         base.write_project(base.store() / str(os.getpid())).rename(folder)
     sink = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         warnings.simplefilter("ignore")  # of names that are there twice
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for file in sorted(path for path in folder.rglob(files) if path.is_file()):
             archive.write(file, prefix + str(file.relative_to(folder)))
         change(archive)
     return sink.getvalue()
 
 
-def _entry(name: str, data: bytes = b"x", mode: int = 0o100644) -> Callable[[zipfile.ZipFile], object]:
+def _entry(name: str, data: bytes = b"x", mode: int = 0o100644) -> Change:
     def add(archive: zipfile.ZipFile) -> None:
         info = zipfile.ZipInfo("x")
         info.filename, info.external_attr = name, mode << 16
@@ -41,7 +43,7 @@ def _entry(name: str, data: bytes = b"x", mode: int = 0o100644) -> Callable[[zip
     return add
 
 
-_ADDED: dict[str, Callable[[zipfile.ZipFile], object]] = {
+_ADDED: dict[str, Change] = {
     **{"a path upwards": _entry("../../evil"), "an absolute path": _entry("/tmp/evil")},
     **{"a Windows path": _entry("C:\\evil"), "back slashes": _entry("..\\..\\evil")},
     "a symbolic link": _entry("link", b"/etc/passwd", stat.S_IFLNK | 0o777),
@@ -64,10 +66,14 @@ _ADDED: dict[str, Callable[[zipfile.ZipFile], object]] = {
 
 
 def _archive(name: str, make: Callable[[], bytes], expected: Expected = "refuse") -> Case:
-    def write(folder: Path) -> None:
-        (folder / "project.zip").write_bytes(make())
+    return _opened("archive", name, "project.zip", make, expected)
 
-    return Case("archive", name, ["open_upload", "project.zip"], write, expected)
+
+def _opened(kind: str, name: str, file: str, make: Callable[[], bytes], expected: Expected) -> Case:
+    def write(folder: Path) -> None:
+        (folder / file).write_bytes(make())
+
+    return Case(kind, name, ["open_upload", file], write, expected)
 
 
 def cases() -> Iterator[Case]:
@@ -83,13 +89,16 @@ def cases() -> Iterator[Case]:
         lie = partial(_overwritten, 24, size.to_bytes(4, "little"), 1)
         yield _archive(f"says it is {name}", lie, "either")
     yield _archive("a project three folders down", partial(_packed, prefix="a/b/c/"), "either")
-    yield _archive("no project", _without_project)
+    yield _archive("no project", partial(_packed, _entry("readme.txt", b"hello"), files="no file"))
     for prefix in ("", "inner/"):  # `open_upload` looks for what is called stray
         stray = partial(_packed, partial(_add_strays, prefix), prefix)
         yield _archive(f"further files in {prefix or 'the archive'}", stray, "accept")
     for suffix in (".mp4", ".mov", ".webm", ".avi", ".gif", ".mkv"):
+        codec = {".webm": "libvpx", ".avi": "mpeg4", ".gif": "gif"}.get(suffix, "libx264")
+        of = suffix, codec, "rgb8" if suffix == ".gif" else "yuv420p"
         for name in CONTENT:
-            yield _upload(suffix, name)
+            make = lambda of=of, name=name: damage(base.video(*of), name, name + of[0])  # noqa: E731
+            yield _opened("upload", f"{suffix}, {name}", f"clip{suffix}", make, "either")
 
 
 def _add_strays(prefix: str, archive: zipfile.ZipFile) -> None:
@@ -106,19 +115,3 @@ def _overwritten(offset: int, data: bytes, most: int | None = None) -> bytes:
         start, entry = offset - 4, entries[number]
         entries[number] = entry[:start] + data + entry[start + len(data) :]
     return b"PK\x01\x02".join([head, *entries])
-
-
-def _without_project() -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w") as archive:
-        archive.writestr("readme.txt", "hello")
-    return sink.getvalue()
-
-
-def _upload(suffix: str, fault: str) -> Case:
-    def write(folder: Path) -> None:
-        codec = {".webm": "libvpx", ".avi": "mpeg4", ".gif": "gif"}.get(suffix, "libx264")
-        data = base.video(suffix, codec, "rgb8" if suffix == ".gif" else "yuv420p")
-        (folder / f"clip{suffix}").write_bytes(damage(data, fault, fault + suffix))
-
-    return Case("upload", f"{suffix}, {fault}", ["open_upload", f"clip{suffix}"], write, "either")

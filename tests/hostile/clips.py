@@ -85,11 +85,8 @@ def _tags() -> Iterator[Case]:
     for part, offset in offsets.items():
         for value in (*range(0, 19), 22, 200) if part != "range" else range(4):
             data = bytes([0x80 * (value > 1)]) if part == "range" else struct.pack(">H", value)
-            options = {
-                "tags": ColorTags(1, 1, 1, 1),
-                "codec": "mpeg4",
-            }  # H.264 has its own tags
-            write = partial(_overwritten, (b"colrnclx",), offset, data, **options)
+            # H.264 has its own tags.
+            write = partial(_overwritten, (b"colrnclx",), offset, data, tags=ColorTags(), codec="mpeg4")
             yield _edited("clip", f"colour {part} {value}", write, "accept")
 
 
@@ -180,32 +177,23 @@ def _folders() -> Iterator[Case]:
     for name, text in NAMES.items():
         yield _pictures(f"broken, name with {name}", "00002.png", rename_broken, text)
     for name in ("²1", "①1", "0" * 200 + "1"):
-        yield _pictures(f"called {name[:9]}", "00002.png", _rename, f"{name}.png", expected="accept")
+        rename = lambda file, name=name: file.rename(file.with_name(f"{name}.png"))  # noqa: E731
+        yield _pictures(f"called {name[:9]}", "00002.png", rename, expected="accept")
     for mode in ("1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "HSV"):
         yield _pictures(f"mode {mode}", "00001.tif", _save_odd, mode, expected="either")
     for size in ((1, 1), (65, 64), (64, 1), (8192, 8192)):
-        yield _pictures("one of {}x{}".format(*size), "00003.png", _save_blank, size)
+        save = Image.new("RGB", size).save
+        yield _pictures("one of {}x{}".format(*size), "00003.png", save)
     command = ["new_and_check", "clip"]
     for side in (20_000, 60_000, 2**31 - 1):
-
-        def write(folder: Path, side=side) -> None:
-            replace_file(folder / "clip" / "00000.png", bomb(side))
-
+        write = lambda folder, side=side: replace_file(folder / "clip" / "00000.png", bomb(side))  # noqa: E731
         yield Case("pictures", f"a bomb of {side} pixels a side", command, write)
     yield Case("pictures", "an empty folder", command, lambda folder: (folder / "clip").mkdir())
 
 
 def rename_broken(file: Path, name: str) -> None:
     """Give a picture another name, and content that is none."""
-    _rename(file, f"{name}.png").write_bytes(b"no picture")
-
-
-def _rename(file: Path, name: str) -> Path:
-    return file.rename(file.with_name(name))
-
-
-def _save_blank(file: Path, size: tuple[int, int]) -> None:
-    Image.new("RGB", size).save(file)
+    file.rename(file.with_name(f"{name}.png")).write_bytes(b"no picture")
 
 
 def _save_odd(file: Path, mode: str) -> None:

@@ -37,9 +37,8 @@ _ODD |= {"another size": ("P", (65, 64), 0), "label 200": ("L", (64, 64), 200)}
 
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
     def one(name: str, soft: bool, change: base.Change, *given: Any) -> Case:
-        expected = "either" if soft else "refuse"
         write = base.with_project(change, *given, at="project/masks/00001.png")
-        return Case("masks", f"{use}, {name}", command, write, expected)
+        return Case("masks", f"{use}, {name}", command, write, "either" if soft else "refuse")
 
     for name in CONTENT:
         soft = any(word in name for word in ("flipped", "last", "twice", "near", "tail", "middle"))
@@ -80,15 +79,13 @@ def _json() -> Iterator[Case]:
                 file.write_text(json.dumps(base.changed(_content(), place, value)))
 
             soft = place in _ANY or place.endswith("id") or name in _EMPTY
-            expected = "either" if soft else "refuse"
             write = base.with_project(change, at="masks.json")
-            yield Case("masks", f"JSON, {place} is {name}", new, write, expected)
+            yield Case("masks", f"JSON, {place} is {name}", new, write, "either" if soft else "refuse")
     convert = ["masks", "convert", "masks.json", "-o", "out"]
     for name in CONTENT:
         data = damage(json.dumps(_content()).encode(), name)
-        expected = "either" if "flipped" in name else "refuse"
         write = base.with_project(replace_file, data, at="masks.json")
-        yield Case("masks", f"JSON, {name}", convert, write, expected)
+        yield Case("masks", f"JSON, {name}", convert, write, "either" if "flipped" in name else "refuse")
 
 
 def _folders() -> Iterator[Case]:

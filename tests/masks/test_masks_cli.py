@@ -21,6 +21,13 @@ CLICK = ("--click", "1:0,25,32")  # on the red disc
 call = command(main)
 
 
+Y, X = np.mgrid[:64, :96]
+
+
+def disc(x):
+    return np.hypot(X - x, Y - 32) < 12
+
+
 def labels_in(folder, frames=6):
     return np.asarray(read_labels(folder, frames, SIZE))
 
@@ -33,12 +40,10 @@ def contents(folder):
 def clip(tmp_path, monkeypatch):
     """A red and a blue disc that drift over noise; no SAM weights."""
     monkeypatch.setattr(sam, "BUILT_IN_SAM", tmp_path / "none")
-    y, x = np.mgrid[:64, :96]
     rng = np.random.default_rng(0)
     frames = np.tile(rng.integers(90, 130, (64, 96, 3), dtype=np.uint8), (6, 1, 1, 1))
     for t in range(6):
-        frames[t][np.hypot(x - 25 - t, y - 32) < 12] = (210, 40, 40)
-        frames[t][np.hypot(x - 70 + t, y - 32) < 12] = (40, 60, 220)
+        frames[t][disc(25 + t)], frames[t][disc(70 - t)] = (210, 40, 40), (40, 60, 220)
     write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
     return tmp_path / "clip.mkv"
 
@@ -46,29 +51,34 @@ def clip(tmp_path, monkeypatch):
 def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
     options = ["--click", "1:0,25,32", "--click", "2:3,67,32", "--click", "2:3,40,5,0"]
     assert call("track", clip, *options, "-o", tmp_path / "out") == 0
-    labels = labels_in(tmp_path / "out")
-    y, x = np.mgrid[:64, :96]
-    for t in range(6):
+    for t, labels in enumerate(labels_in(tmp_path / "out")):
         for label, center in ((1, 25 + t), (2, 70 - t)):
-            disc = np.hypot(x - center, y - 32) < 12
-            assert ((labels[t] == label) ^ disc).sum() < 0.15 * disc.sum()
+            assert ((labels == label) ^ disc(center)).sum() < 0.15 * disc(center).sum()
     assert "SAM" not in capsys.readouterr().err
 
 
-def test_drawn_clips_ask_sam_and_real_ones_cuts(clip, tmp_path, capsys, monkeypatch):
-    asked, segment = [], following.segment
+def watched(monkeypatch, name):
+    """What a function of `following` is called with from now on: by position, and by name."""
+    seen, inner = [], getattr(following, name)
+    watch = lambda *given, **how: seen.append((given, how)) or inner(*given, **how)  # noqa: E731
+    monkeypatch.setattr(following, name, watch)
+    return seen
 
-    def watch(*given, **how):
-        asked.append((how["method"], how["frame"], len(how["clip"])))
-        return segment(*given, **how)
 
-    monkeypatch.setattr(following, "segment", watch)
-    options = ["--click", "1:2,27,32", "--frames", 3, "-o", tmp_path / "out"]
-    assert call("track", clip, *options) == 0
-    monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")  # as if the clip said that it was drawn
-    assert call("track", clip, *options) == 0
-    assert asked == [("cuts", 2, 3), ("cuts", 2, 3)]  # there are no weights of SAM
-    assert "SAM weights are missing" in capsys.readouterr().err
+FOLLOWED = [(False, [], "cuts"), (False, ["--flow", "dis"], "flow"), (False, ["--tracker", "flow"], "flow")]
+
+
+@pytest.mark.parametrize(("drawn", "given", "by"), [*FOLLOWED, (True, [], "flow")])
+def test_drawn_clips_ask_sam_and_flow_and_real_ones_cuts(
+    clip, tmp_path, capsys, monkeypatch, drawn, given, by
+):
+    asked, followed = watched(monkeypatch, "segment"), watched(monkeypatch, "propagate")
+    if drawn:
+        monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")  # as if the clip said that it was
+    assert call("track", clip, "--click", "1:2,27,32", "--frames", 3, *given, "-o", tmp_path / "out") == 0
+    assert [(how["method"], how["frame"], len(how["clip"])) for _, how in asked] == [("cuts", 2, 3)]
+    assert ("SAM weights are missing" in capsys.readouterr().err) == drawn
+    assert [how["tracker"] for _, how in followed] == [by]
 
 
 def test_used_frames(clip, tmp_path):
@@ -223,36 +233,20 @@ def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
 def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, monkeypatch):
     assert call("track", clip, *CLICK, "--click", "2:0,70,32", "-o", tmp_path / "out") == 0
     before = labels_in(tmp_path / "out")
-    seen = []
-    inner = following.propagate
-
-    def propagate(clip, keys, start, stop, **how):
-        seen.append(((start, stop), {frame: sorted(masks) for frame, masks in keys.items()}))
-        return inner(clip, keys, start=start, stop=stop, **how)
-
-    monkeypatch.setattr(following, "propagate", propagate)
+    seen = watched(monkeypatch, "propagate")
     wrong = before.copy()
     wrong[3:5][wrong[3:5] == 1] = 0  # lost on two frames
     write_labels(wrong, tmp_path / "wrong", {})
     options = ["--masks", tmp_path / "wrong", "--key", 2, "--key", 5, "--click", "1:3,28,32"]
     assert call("track", clip, *options, "-o", tmp_path / "right") == 0
     after = labels_in(tmp_path / "right")
-    assert seen == [((2, 6), {2: [1, 2], 3: [1], 5: [1, 2]})]
+    (((_, keys), how),) = seen
+    assert (how["start"], how["stop"]) == (2, 6)
+    assert {frame: sorted(masks) for frame, masks in keys.items()} == {2: [1, 2], 3: [1], 5: [1, 2]}
     assert (after[[0, 1, 2, 5]] == wrong[[0, 1, 2, 5]]).all()
     assert ((after == 2) == (wrong == 2))[[3, 4]].mean() > 0.99
     for frame in (3, 4):
         assert ((after[frame] == 1) ^ (before[frame] == 1)).sum() < 0.15 * (before[frame] == 1).sum()
-
-
-@pytest.mark.parametrize(
-    ("given", "by"), [([], "cuts"), (["--flow", "dis"], "flow"), (["--tracker", "flow"], "flow")]
-)
-def test_real_clips_are_followed_by_cuts_unless_told(clip, tmp_path, monkeypatch, given, by):
-    seen = []
-    inner = following.propagate
-    monkeypatch.setattr(following, "propagate", lambda *a, **how: seen.append(how) or inner(*a, **how))
-    assert call("track", clip, *CLICK, *given, "-o", tmp_path / "out") == 0
-    assert [how["tracker"] for how in seen] == [by]
 
 
 def test_masks_may_be_corrected_where_they_are(clip, tmp_path, capsys):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from fake_hub import reach, serve_hub
-from huggingface_hub import constants
 from published_sam import write_sam2
 
 from regrain.editing.errors import ModelError
@@ -22,14 +21,21 @@ def published(tmp_path_factory):
     return write_sam2(tmp_path_factory.mktemp("published") / "repository")
 
 
+@pytest.fixture(scope="module")
+def served(published):
+    with serve_hub(published) as hub_and_address:
+        yield hub_and_address
+
+
 @pytest.fixture
-def online(published, tmp_path, monkeypatch):
-    """A hub that can be reached, and an empty folder of models."""
+def online(served, tmp_path, monkeypatch):
+    """A hub that can be reached and was asked nothing, and an empty folder of models."""
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("SPACE_ID", raising=False)
-    with serve_hub(published) as (hub, address):
-        reach(monkeypatch, address)
-        yield hub
+    hub, address = served
+    hub.asked, hub.status = [], 200
+    reach(monkeypatch, address)
+    return hub
 
 
 def test_json_and_safetensors_of_one_revision_arrive(online, published, tmp_path):
@@ -59,20 +65,20 @@ def test_stopping_leaves_nothing(online, tmp_path):
     assert list((tmp_path / "models").iterdir()) == []
 
 
-REFUSALS = {404: "The hub refused", 401: "The hub refused", 500: "hub"}
+FAULTS = {404: "The hub refused", 401: "The hub refused", 500: "hub"}  # status, or what else is wrong
+FAULTS |= {"away": "The hub cannot be reached. Check the connection"}
+FAULTS |= {"no weights": "cannot be used .*no .safetensors weights"}
 
 
-@pytest.mark.parametrize(("status", "said"), REFUSALS.items())
-def test_a_hub_that_refuses_is_one_line(online, status, said, tmp_path):
-    online.status = status
+@pytest.mark.parametrize(("fault", "said"), FAULTS.items())
+def test_what_goes_wrong_is_one_line_and_leaves_nothing(online, fault, said, tmp_path, monkeypatch):
+    if fault == "away":
+        reach(monkeypatch, "http://127.0.0.1:9")
+    elif fault == "no weights":
+        monkeypatch.setattr("regrain.masks.models.fetch.PATTERNS", ("config.json",))
+    else:
+        online.status = fault
     with pytest.raises(ModelError, match=f"^models: .*{said}"):
-        list(fetch())
-    assert list((tmp_path / "models").iterdir()) == []
-
-
-def test_what_came_is_checked(online, published, tmp_path, monkeypatch):
-    monkeypatch.setattr("regrain.masks.models.fetch.PATTERNS", ("config.json",))
-    with pytest.raises(ModelError, match="cannot be used .*no .safetensors weights"):
         list(fetch())
     assert list((tmp_path / "models").iterdir()) == []
 
@@ -83,13 +89,6 @@ def test_a_folder_that_cannot_be_written_is_said(online, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"models: REGRAIN_MODELS cannot be written \(.*Not a directory"):
         list(fetch())
     assert online.asked == []
-
-
-def test_without_a_network_it_is_said(online, monkeypatch):
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", "http://127.0.0.1:9", raising=False)
-    with pytest.raises(ModelError, match="models: The hub cannot be reached. Check the connection"):
-        list(fetch())
 
 
 def test_where_nothing_may_be_fetched(online, monkeypatch):

@@ -17,7 +17,7 @@ from regrain.editing.errors import MaskError, ModelError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.writing import write_lossless
 from regrain.masks.__main__ import main
-from regrain.masks.models import checkpoints, cost, finders, sam2
+from regrain.masks.models import checkpoints, cost, finders, sam, sam2
 from regrain.masks.track import sam2_track, sam3
 from regrain.masks.track.sam3 import find_by_words, instances
 
@@ -254,12 +254,18 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, mon
     assert known[SAM2].follows
     assert "first click" in known[SAM2].cost()
     assert known["sam"].cost() == ""
+    assert "strokes" in known["cuts"].takes
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sam, "missing", lambda: None)
     assert finders.usual(drawn=True).name == "sam"
     assert finders.usual(drawn=False).name == SAM2
     assert finders.usual(drawn=False, can=lambda finder: "words" in finder.takes).name == SAM3
+    assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["flow", "cuts"]
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    assert finders.usual(drawn=False).name == "cuts"
+    assert [finders.usual(drawn).name for drawn in (True, False)] == ["sam", "cuts"]
+    assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["flow", "cuts"]
+    (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"")
+    assert finders.usual(drawn=False).name == "sam_vit_b_01ec64"
     with pytest.raises(MaskError, match=r"method: 'sam3' was not found. .*Choose from sam, cuts"):
         masks.segment(IMAGE, [(1, 1)], [1], method="sam3")
     with pytest.raises(MaskError, match="tracker: 'sam' was not found"):

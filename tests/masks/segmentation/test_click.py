@@ -92,21 +92,16 @@ def test_strokes_are_asked_as_clicks(circles):
     assert points[-1].tolist() == [80, 80]
 
 
-def test_the_same_pixels_are_embedded_once(untrained):
-    first = sam.embed(IMAGE, untrained)
-    assert sam.embed(IMAGE.copy(), untrained) is first
-    other = IMAGE.copy()
-    other[0, 0] ^= 1
-    assert sam.embed(other, untrained) is not first
-
-
-def test_few_frames_are_kept(untrained, monkeypatch):
+def test_the_same_pixels_are_embedded_once_and_few_frames_are_kept(untrained, monkeypatch):
     two = 5_000_000  # bytes: a picture and its features take 2.1 million
     monkeypatch.setattr(sam, "_frames", KeptFrames(two))
-    frames = [sam.embed(np.full((20, 30, 3), n, np.uint8), untrained) for n in range(4)]
-    assert sam.embed(frames[3].image, untrained) is frames[3]
-    assert sam.embed(frames[0].image, untrained) is not frames[0]
-    assert len(sam._frames) <= 2
+    images = np.zeros((4, 20, 30, 3), np.uint8)
+    images[:, 0, 0, 0] = range(4)
+    frames = [sam.embed(image, untrained) for image in images]
+    assert sam.embed(images[2].copy(), untrained) is frames[2]
+    assert sam.embed(images[0], untrained) is not frames[0]
+    assert sam.embed(images[2], untrained) is frames[2]  # of two, the one used last
+    assert len(sam._frames._frames) <= 2
 
 
 @pytest.mark.parametrize("shape", [(90, 120), (200, 70), (256, 256), (600, 400)])

@@ -4,6 +4,7 @@ import numpy as np
 
 from regrain.editing import ArrayClip
 from regrain.masks import propagate
+from regrain.masks.draw import iou
 from regrain.masks.track.uncertainty import DOUBTFUL, LOST, UncertainSpan, doubts, in_words, judged
 from storybook import render, sample_scene
 
@@ -27,25 +28,17 @@ def test_words():
     assert in_words(many) == "lost in frames 40-44, 50-55, 60-66 and 9 others"  # the longest
 
 
-def walking_behind_a_wall():
+def test_an_actor_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure():
     scene = sample_scene(2, 36, 1, plain=True)
     actor = dataclasses.replace(scene.actors[0], x=0.15, facing=1, speed=0.7 / 39)
     drawn = render(dataclasses.replace(scene, actors=(actor,)), 128)
     frames, labels = drawn.frames.copy(), drawn.labels.copy()
     frames[:, :, 47:87], labels[:, :, 47:87] = (90, 60, 40), 0
-    return frames, labels
-
-
-def test_an_actor_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure():
-    frames, labels = walking_behind_a_wall()
-    area = (labels[0] == 1).sum()
     scores, overlap = {}, {}
     for frame, found, sure in propagate(ArrayClip(frames), {0: labels[0]}):
-        mine, true = found == 1, labels[frame] == 1
-        scores[frame] = judged(sure.regions[1], mine.sum() / area)
-        overlap[frame] = (mine & true).sum() / max((mine | true).sum(), 1)
-    assert all(overlap[frame] > 0.8 for frame in range(12))
-    assert all(scores[frame] >= DOUBTFUL for frame in range(12))
+        scores[frame] = judged(sure.regions[1], (found == 1).sum() / (labels[0] == 1).sum())
+        overlap[frame] = iou(found == 1, labels[frame] == 1)
+    assert all(overlap[frame] > 0.8 and scores[frame] >= DOUBTFUL for frame in range(12))
     assert all(scores[frame] < LOST for frame in range(30, 36)), scores
     assert all(score < DOUBTFUL for frame, score in scores.items() if overlap[frame] < 0.2)
     assert "lost from frame" in in_words(doubts(scores, len(frames)))
