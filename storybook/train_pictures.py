@@ -28,8 +28,7 @@ from transformers import CLIPTextModel
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.layers import AttentionLayer, install
 from regrain.editing.media.images import GREY
-from regrain.editing.models.pictures.encoder import DRAWN
-from regrain.editing.models.pictures.tokens import drawn, resampled
+from regrain.editing.models.pictures.encoder import DRAWN, drawn, resampled
 from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS

@@ -41,13 +41,9 @@ class AdapterFacts(BaseModel):
     """What an adapter belongs to and how it was made; its file's header.
 
     Attributes:
-        name: As listed.
-        model: Id of the model it was tuned on.
-        sketch: See `Backbone.sketch`.
-        clip: See `clip_sketch`.
-        frames: Number of frames. width, height: Working size in pixels.
-        words: The prompt it was tuned with.
-        steps: Tuning steps. learning_rate, seed, joint_norm, positions, rank: Settings of the tuning.
+        sketch, clip: See `Backbone.sketch` and `clip_sketch`.
+        width, height: Working size in pixels.
+        words: The prompt it was tuned with, by the settings that follow.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -96,10 +92,9 @@ def save_adapter(adapter: Adapter, path: str | Path) -> None:
     path = Path(path)
     check_adapter_path(path)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in adapter.weights.items()}
-    content = save(weights, {_KEY: adapter.facts.model_dump_json()})
     try:
         with replacing(path) as partial:
-            partial.write_bytes(content)
+            partial.write_bytes(save(weights, {_KEY: adapter.facts.model_dump_json()}))
     except OSError as error:
         failure = f"{path.name!r} cannot be written ({error.strerror or error})"
         advice = "Free some space or choose another place; what was learned is kept."
@@ -144,11 +139,8 @@ def find_adapter(name: str) -> Path:
     path = find_local(f"{name}.safetensors") or find_local(name) or Path(name)
     if path.suffix == ".safetensors" and os.path.isfile(path):  # unlike Path.is_file, does not raise
         return path
-    raise ModelError(
-        "adapter",
-        f"{shorten(name)} was not found. Give a .safetensors file made by `python -m editing tune`, or its "
-        f"name in ${MODELS_VARIABLE}.",
-    )
+    where = f"a .safetensors file made by `python -m editing tune`, or its name in ${MODELS_VARIABLE}"
+    raise ModelError("adapter", f"{shorten(name)} was not found. Give {where}.")
 
 
 def read_facts(path: str | Path) -> AdapterFacts:
@@ -163,10 +155,8 @@ def read_facts(path: str | Path) -> AdapterFacts:
         check_head(Path(path), "adapter")
     except ModelError:
         raise _not_an_adapter(path) from None
-    with boundary("adapter", _not_an_adapter(path).message, ModelError):
-        with safe_open(path, framework="np") as file:
-            header = file.metadata()[_KEY]
-        return AdapterFacts.model_validate(json.loads(header))
+    with boundary("adapter", _not_an_adapter(path).message, ModelError), safe_open(path, "np") as file:
+        return AdapterFacts.model_validate(json.loads(file.metadata()[_KEY]))
 
 
 def load_adapter(path: str | Path) -> Adapter:
@@ -210,11 +200,9 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
         ModelError: It was not.
     """
     if facts.frames != len(learned_frames(frames)):
-        raise ModelError(
-            "adapter",
-            f"It was tuned on {facts.frames} frames, but the clip has {frames}. Use {facts.frames} frames, "
-            "tune anew, or use tune_a_video with start=noise.",
-        )
+        said = f"It was tuned on {facts.frames} frames, but the clip has {frames}"
+        advice = f"Use {facts.frames} frames, tune anew, or use tune_a_video with start=noise."
+        raise ModelError("adapter", f"{said}. {advice}")
 
 
 def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> None:
@@ -236,19 +224,15 @@ def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) 
     if not _close(facts.sketch, backbone.sketch, _SAME):
         raise _other_model(facts, backbone)
     if (facts.width, facts.height) != size:
-        raise ModelError(
-            "adapter",
-            f"It was tuned at {facts.width} x {facts.height} pixels, but the working size is {size[0]} x "
-            f"{size[1]}. Set size to {min(facts.width, facts.height)}, or tune anew.",
-        )
+        own, other = f"{facts.width} x {facts.height}", f"{size[0]} x {size[1]}"
+        said = f"It was tuned at {own} pixels, but the working size is {other}"
+        advice = f"Set size to {min(facts.width, facts.height)}, or tune anew."
+        raise ModelError("adapter", f"{said}. {advice}")
 
 
 def _other_model(facts: AdapterFacts, backbone: Backbone) -> ModelError:
-    return ModelError(
-        "adapter",
-        f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}. Use that "
-        "model with the same LoRAs, or tune anew.",
-    )
+    said = f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}"
+    return ModelError("adapter", f"{said}. Use that model with the same LoRAs, or tune anew.")
 
 
 def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[float, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,28 +15,16 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.folder import ModelParts, download, read_folder
 from regrain.editing.models.loading.location import ModelLocation
 from regrain.editing.models.loading.lora import add_loras
-from regrain.editing.models.loading.offers import family_of, family_of_configs
+from regrain.editing.models.loading.offers import Family, family_of, family_of_configs
 from regrain.editing.models.loading.single_file import read_file
 from regrain.editing.models.sdxl import StableDiffusionXL
 from regrain.editing.models.stable_diffusion import StableDiffusion
+from regrain.editing.models.video.load import load_wan
 from regrain.editing.models.video.wan import Wan
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
 
 logger = logging.getLogger(__name__)
-
-
-@contextmanager
-def _quiet_imports() -> Iterator[None]:
-    """Import diffusers without xformers if it is of no use here; diffusers then sees it as not installed."""
-    block = not torch.cuda.is_available() and "xformers" not in sys.modules
-    if block:
-        sys.modules["xformers"] = None
-    try:
-        yield
-    finally:
-        if block:
-            del sys.modules["xformers"]
 
 
 def load(
@@ -54,9 +41,10 @@ def load(
     _prepare_libraries()
     place = Path(download(id) if source.kind == "hub" else source.location)
     if (place / "transformer").is_dir() and not (place / "unet").is_dir():
-        return _load_video(source, place, id, loras, device, dtype)
+        _check_family(family_of(ModelLocation("folder", str(place))), id)
+        return load_wan(place, id, loras, device, dtype)
     dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-    parts = read_file(str(place), dtype) if source.kind == "file" else read_folder(place, id, dtype)
+    parts = read_file(place, dtype) if source.kind == "file" else read_folder(place, id, dtype)
     try:
         schedule = Schedule.from_config(parts.scheduler)
     except ValueError as error:
@@ -65,7 +53,7 @@ def load(
     _check_architecture(parts, id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     weights = {
-        name: sum(p.numel() * p.element_size() for p in part.parameters())
+        name: sum(p.nbytes for p in part.parameters())
         for name in ("unet", "vae", "text_encoder", "text_encoder_2")
         if (part := getattr(parts, name)) is not None
     }
@@ -74,11 +62,8 @@ def load(
         id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
         parts.defaults, parts.words, turns,
     )  # fmt: skip
-    if parts.text_encoder_2 is None:
-        model = StableDiffusion(*common)
-    else:
-        second = {"padding_2": parts.padding_2, "empty_is_zero": parts.empty_is_zero}
-        model = StableDiffusionXL(*common, text_encoder_2=parts.text_encoder_2, **second)
+    more = {name: getattr(parts, name) for name in ("text_encoder_2", "padding_2", "empty_is_zero")}
+    model = StableDiffusion(*common) if parts.text_encoder_2 is None else StableDiffusionXL(*common, **more)
     add_loras(loras, model.parts)
     logger.info(
         "loaded a %s model of %.0f MB on %s%s in %.1f s",
@@ -88,45 +73,33 @@ def load(
     return model
 
 
-def _load_video(
-    source: ModelLocation,
-    place: Path,
-    id: str,
-    loras: Sequence[str],
-    device: torch.device,
-    dtype: torch.dtype | None,
-) -> Wan:
-    """Load a model without a UNet: Wan 2.1, or none that is known."""
-    from regrain.editing.models.video.load import load_wan
-
-    family = family_of(ModelLocation("folder", str(place)))
+def _check_family(family: Family | None, id: str) -> None:
     if family and not family.offers:
-        raise _unsupported(id, family.title)
-    return load_wan(place, id, loras, device, dtype)
-
-
-def _unsupported(id: str, title: str) -> ModelError:
-    return ModelError("model", f"{shorten(id)} is {title}, which is not supported. Use {SUPPORTED}.")
+        said = f"{shorten(id)} is {family.title}, which is not supported"
+        raise ModelError("model", f"{said}. Use {SUPPORTED}.")
 
 
 def _prepare_libraries() -> None:
     """Import the libraries that read models, and let them be quiet."""
-    with _quiet_imports():
+    without = not torch.cuda.is_available() and "xformers" not in sys.modules
+    if without:  # of no use here; diffusers then sees it as not installed
+        sys.modules["xformers"] = None
+    try:
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
-
-        for library in (diffusers_logging, transformers_logging):
-            library.set_verbosity_error()
-            library.disable_progress_bar()
+    finally:
+        if without:
+            del sys.modules["xformers"]
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
 
 
 def _check_architecture(parts: ModelParts, id: str) -> None:
     """Refuse other families of models, and parts whose latents, vectors of words or tokens differ."""
     unet, vae, text = (part.config for part in (parts.unet, parts.vae, parts.text_encoder))
     second = parts.text_encoder_2 and parts.text_encoder_2.config
-    family = family_of_configs({}, unet, parts.scheduler)
-    if family and not family.offers:
-        raise _unsupported(id, family.title)
+    _check_family(family_of_configs({}, unet, parts.scheduler), id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         reason = f"{shorten(id)} predicts {shorten(prediction)}, which is unknown"

@@ -11,8 +11,6 @@ from regrain.editing.errors import ModelError
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
 POSE_MODEL = "lllyasviel/Annotators"
-# Percentiles of a clip's depth that become black and white.
-_FAR, _NEAR = 2, 98
 
 
 def canny(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
@@ -54,7 +52,7 @@ def gray_depth(nearness: Float[np.ndarray, "frames h w"]) -> UInt8[np.ndarray, "
     """Convert nearness (inverse depth, any unit) to grey values: the clip's 2nd percentile is black, the 98th
     white. One scale for the whole clip keeps a still scene from flickering.
     """
-    far, near = np.percentile(nearness, [_FAR, _NEAR])
+    far, near = np.percentile(nearness, [2, 98])
     grey = ((nearness - far) / max(near - far, 1e-8)).clip(0, 1) * 255
     return np.repeat(grey.round().astype(np.uint8)[..., None], 3, -1)
 

@@ -18,15 +18,14 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.control_maps import CONTROL_MAPS
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.loading.configs import read_config
-from regrain.editing.models.loading.folder import download
+from regrain.editing.models.loading.folder import obtain
 from regrain.editing.models.loading.hub import PART_FILES
-from regrain.editing.models.loading.location import find
+from regrain.editing.models.loading.location import about
 from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
 FIELD = "params.control"
-_FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")
 
 
 class ControlNets:
@@ -92,41 +91,34 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
         ResourceError: Memory does not suffice.
     """
     try:
-        source = find(id, "config.json")
-        folder = Path(download(id, PART_FILES) if source.kind == "hub" else source.location)
-        if source.kind == "file":
-            raise ModelError(FIELD, f"{id!r} is a file. Use a ControlNet folder in diffusers format.")
-        config = read_config(folder / "config.json", id)
-        _check_family(config, id, backbone)
-        return _load(str(folder), id, str(backbone.device), str(backbone.dtype).removeprefix("torch."))
-    except ModelError as error:
-        raise ModelError(FIELD, error.message) from error
+        with about(FIELD):
+            folder = obtain(id, "config.json", PART_FILES)
+            if folder.is_file():
+                raise ModelError(FIELD, f"{id!r} is a file. Use a ControlNet folder in diffusers format.")
+            _check_family(read_config(folder / "config.json", id), id, backbone)
+            return _load(folder, id, backbone.device, backbone.dtype)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise ResourceError(
-            FIELD, f"Out of memory while loading {id!r}. Use fewer control networks."
-        ) from error
+        said = f"Out of memory while loading {id!r}. Use fewer control networks."
+        raise ResourceError(FIELD, said) from error
 
 
 def _check_family(config: Mapping[str, object], id: str, backbone: Backbone) -> None:
     if (kind := config.get("_class_name", "model of unknown kind")) != "ControlNetModel":
         raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
     unet = backbone.unet.config
-    for fact in _FACTS:
+    for fact in ("cross_attention_dim", "block_out_channels", "in_channels"):
         given, needed = config.get(fact), unet[fact]
         needed = list(needed) if isinstance(needed, tuple) else needed  # as JSON has it
         if given is not None and given != needed:
-            raise ModelError(
-                FIELD,
-                f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the model's is {needed}. "
-                "Use a ControlNet made for this model.",
-            )
+            said = f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the model's is {needed}"
+            raise ModelError(FIELD, f"{said}. Use a ControlNet made for this model.")
 
 
 @lru_cache(maxsize=3)
-def _load(folder: str, id: str, device: str, dtype: str) -> tuple[nn.Module, Lock]:
+def _load(folder: Path, id: str, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Lock]:
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
-    net = read_weights(ControlNetModel, Path(folder), id, getattr(torch, dtype))
+    net = read_weights(ControlNetModel, folder, id, dtype)
     return net.eval().requires_grad_(False).to(device), Lock()

@@ -61,16 +61,14 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
 
     Args:
         id: A folder in diffusers' format, a .safetensors file, a name in $REGRAIN_MODELS, or a hub id.
-
     Raises:
         ModelError: It cannot be read (see `MotionFile`), or was made for another family of models.
     """
     file, names = MotionFile(id), places(backbone.unet)
     misfit = f"{shorten(id)} does not fit {shorten(backbone.id)}"
     advice = "Use a motion adapter made for this model."
-    if extra := sorted(file.modules.keys() - names.keys()) or sorted(
-        name for name in names if not name.startswith("mid") and name not in file.modules
-    ):
+    needed = {name for name in names if not name.startswith("mid")}
+    if extra := sorted(file.modules.keys() - names.keys()) or sorted(needed - file.modules.keys()):
         raise ModelError(FIELD, f"{misfit}: only one of them has {extra[0]}. {advice}")
     levels = [int(width) for width in backbone.unet.config.block_out_channels]
     heads = [file.heads] * len(levels) if isinstance(file.heads, int) else list(file.heads)
@@ -83,16 +81,11 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
             said = f"{name} has {file.width(name)} channels, the model {levels[level]}"
             raise ModelError(FIELD, f"{misfit}: {said}. {advice}")
         modules[names[name]], by_name[names[name]] = weights, heads[level]
-    return MotionModules(modules, by_name, file.positions, file.groups, _schedule(file, backbone))
-
-
-def _schedule(file: MotionFile, backbone: Backbone) -> Schedule | None:
-    """The schedule of the model that an adapter was trained on; None where it is the model's own."""
-    if file.betas is None:
-        return None
-    known = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": file.betas}
-    alphas = Schedule.from_config(known).alphas_cumprod
-    return replace(backbone.schedule, alphas_cumprod=alphas)
+    schedule = None
+    if file.betas is not None:
+        known = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": file.betas}
+        schedule = replace(backbone.schedule, alphas_cumprod=Schedule.from_config(known).alphas_cumprod)
+    return MotionModules(modules, by_name, file.positions, file.groups, schedule)
 
 
 def places(unet: nn.Module) -> dict[str, str]:
@@ -108,20 +101,20 @@ def places(unet: nn.Module) -> dict[str, str]:
     return found
 
 
-def moving(backbone: Backbone, motion: MotionModules, scale: float = 1.0, joint: bool = False) -> Backbone:
+def moving(backbone: Backbone, motion: MotionModules, scale: float = 1.0) -> Backbone:
     """A view of a model whose every call has motion modules; the model itself does not change.
 
-    `scale` and `joint` are those of `between_frames`; at scale 0 the view is the model.
+    `scale` is that of `between_frames`; at 0 the view is the model.
     """
-    return cast("Backbone", _Moving(backbone, motion, scale, joint)) if scale else backbone
+    return cast("Backbone", _Moving(backbone, motion, scale)) if scale else backbone
 
 
 class _Moving(View):
-    def __init__(self, backbone: Backbone, motion: MotionModules, scale: float, joint: bool) -> None:
+    def __init__(self, backbone: Backbone, motion: MotionModules, scale: float) -> None:
         super().__init__(backbone)
         place = {"device": backbone.device, "dtype": backbone.dtype}
         modules = {n: {k: w.to(**place) for k, w in own.items()} for n, own in motion.modules.items()}
-        self._motion, self._modules, self._how = motion, modules, (scale, motion.groups, joint)
+        self._motion, self._modules, self._scale = motion, modules, scale
         key = f"{backbone.fingerprint} {motion.fingerprint} {scale}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()
         self.schedule = motion.schedule or backbone.schedule
@@ -135,7 +128,8 @@ class _Moving(View):
         if (most := self._motion.positions) < frames:
             said = f"{frames} frames are edited together, but the adapter has {most} positions"
             raise RequestError("motion", f"{said}. Lower params.window, or use fewer frames.")
-        patch = between_frames(self._modules, self._motion.heads, frames, *self._how)
+        given = self._modules, self._motion.heads, frames, self._scale, self._motion.groups
+        patch = between_frames(*given)
         return replace(change, patches=(*change.patches, patch))
 
 
@@ -145,22 +139,20 @@ def between_frames(
     frames: int,
     scale: float = 1.0,
     groups: int = 32,
-    joint: bool = False,
 ) -> Patch:
     """Let each frame see the others after the attention of every block; rows are (branch frame).
 
+    Each frame is normalised alone, as in the authors' code; diffusers does it over all frames of a branch.
+
     Args:
-        modules, heads: See `MotionModules`.
+        modules, heads, groups: See `MotionModules`.
         frames: Frames per branch.
         scale: Weight of what the modules add; 0 adds nothing.
-        groups: Groups of their normalisation.
-        joint: Normalise over all frames of a branch, as diffusers does. The weights were trained with each
-            frame alone, as in the authors' code.
     """
 
     def after(name: str, _: nn.Module, __: object, output: Any) -> Any:
         x = output[0] if isinstance(output, tuple) else output
-        moved = x + scale * seen_in_time(x, modules[name], heads[name], frames, groups, joint)
+        moved = x + scale * seen_in_time(x, modules[name], heads[name], frames, groups)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
     def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
@@ -171,20 +163,11 @@ def between_frames(
 
 
 def seen_in_time(
-    x: Float[Tensor, "rows channels h w"],
-    weights: Weights,
-    heads: int,
-    frames: int,
-    groups: int = 32,
-    joint: bool = False,
+    x: Float[Tensor, "rows channels h w"], weights: Weights, heads: int, frames: int, groups: int = 32
 ) -> Float[Tensor, "rows channels h w"]:
     """What a motion module adds to its input; see `between_frames`."""
     height, width = x.shape[-2:]
-    fold = "(branch frame) c h w -> branch c (frame h) w" if joint else "row c h w -> row c h w"
-    unfold = "branch c (frame h) w -> (branch frame) c h w" if joint else "row c h w -> row c h w"
-    sizes = {"frame": frames} if joint else {}
-    norm = (weights["norm.weight"], weights["norm.bias"], _NORM_EPS)
-    tokens = rearrange(F.group_norm(rearrange(x, fold, **sizes), groups, *norm), unfold, **sizes)
+    tokens = F.group_norm(x, groups, weights["norm.weight"], weights["norm.bias"], _NORM_EPS)
     tokens = rearrange(tokens, "(branch frame) c h w -> (branch h w) frame c", frame=frames)
     out = torch.cat([_transformed(some, weights, heads) for some in tokens.split(_PLACES)])
     return rearrange(out, "(branch h w) frame c -> (branch frame) c h w", h=height, w=width)
@@ -193,32 +176,34 @@ def seen_in_time(
 def _transformed(
     tokens: Float[Tensor, "places frames channels"], weights: Weights, heads: int
 ) -> Float[Tensor, "places frames channels"]:
-    tokens = _linear(tokens, weights, "proj_in")
+    tokens = linear(tokens, weights, "proj_in")
     positions = interleaved_sinusoids(tokens.shape[1], tokens.shape[2]).to(tokens)
-    for block in range(1 + max(int(name.split(".")[1]) for name in weights if name.startswith("tr"))):
+    for block in range(blocks(weights, "transformer_blocks.")):
         own = f"transformer_blocks.{block}"
         for number in (1, 2):
-            seen = _normed(tokens, weights, f"{own}.norm{number}") + positions
-            q, k, v = (
-                rearrange(
-                    _linear(seen, weights, f"{own}.attn{number}.to_{part}"), "p f (h d) -> p h f d", h=heads
-                )
-                for part in "qkv"
-            )
+            seen, layer = normed(tokens, weights, f"{own}.norm{number}") + positions, f"{own}.attn{number}"
+            q, k, v = (linear(seen, weights, f"{layer}.to_{part}") for part in "qkv")
+            q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
             out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
-            tokens = tokens + _linear(out, weights, f"{own}.attn{number}.to_out.0")
-        wide, gate = _linear(_normed(tokens, weights, f"{own}.norm3"), weights, f"{own}.ff.net.0.proj").chunk(
-            2, -1
-        )
-        tokens = tokens + _linear(wide * F.gelu(gate), weights, f"{own}.ff.net.2")
-    return _linear(tokens, weights, "proj_out")
+            tokens = tokens + linear(out, weights, f"{layer}.to_out.0")
+        both = linear(normed(tokens, weights, f"{own}.norm3"), weights, f"{own}.ff.net.0.proj")
+        wide, gate = both.chunk(2, -1)
+        tokens = tokens + linear(wide * F.gelu(gate), weights, f"{own}.ff.net.2")
+    return linear(tokens, weights, "proj_out")
 
 
-def _linear(x: Tensor, weights: Weights, name: str) -> Tensor:
+def blocks(weights: Weights, prefix: str) -> int:
+    """How many numbered blocks there are of a name."""
+    return 1 + max(int(name.split(".")[1]) for name in weights if name.startswith(prefix))
+
+
+def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
+    """A linear layer, by the name of its weights."""
     return F.linear(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
 
 
-def _normed(x: Tensor, weights: Weights, name: str) -> Tensor:
+def normed(x: Tensor, weights: Weights, name: str) -> Tensor:
+    """A layer's normalisation, by the name of its weights."""
     return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"])
 
 

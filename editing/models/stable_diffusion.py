@@ -1,11 +1,9 @@
 """Stable Diffusion 1.x and 2.x, and other models with a UNet, an autoencoder and a CLIP text encoder."""
 
-import hashlib
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any, ClassVar
 
@@ -17,20 +15,12 @@ from torch import Tensor, nn
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import DivergedError
 from regrain.editing.models.intervention import PLAIN, Intervention, checkpointed, hooked, patched
 from regrain.editing.models.loading.offers import STABLE_DIFFUSION
-from regrain.editing.models.loading.turns import TurnTaking
-from regrain.editing.models.loading.words import check_length, check_words
+from regrain.editing.models.loading.turns import TurnTaking, diverged
+from regrain.editing.models.loading.words import tokenise
 from regrain.editing.models.temporal import tunable_shapes, untuned
-from regrain.editing.storage.memory import (
-    activations_fit,
-    frames_at_once,
-    halves_fit,
-    window_frames,
-)
-
-logger = logging.getLogger(__name__)
+from regrain.editing.storage.memory import activations_fit, frames_at_once, halves_fit, window_frames
 
 _SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
 
@@ -40,18 +30,13 @@ class StableDiffusion(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
     Attributes:
-        id: Id as given by the caller.
         size: Short side in pixels at which the model was trained.
         coarsest: Side of a cell of the coarsest attention grid, in latents.
         multiple: Both sides of a working size are multiples of this, in pixels, as the UNet's levels need.
         token_limit: Most tokens in a prompt, start and end included.
-        prediction: What the network outputs.
-        schedule: Its noise levels.
-        sites: Its attention layers.
         defaults: Recommended parameters by method name.
         words: The words it was trained on, lower case; None if it takes any.
         offers: What it offers to methods; see `editing.params.registry.OFFERS`.
-        device: Device on which it computes.
         dtype: Type of UNet and text encoder. Autoencoder and latents are float32.
         takes_turns: Whether its parts stay in main memory except the one in use.
     """
@@ -73,7 +58,7 @@ class StableDiffusion(TurnTaking):
     _KEPT: ClassVar[int] = 450  # tensors as wide as `_finest`, kept for a backward pass: 392 counted
 
     def __post_init__(self) -> None:
-        self._settle([*self.parts.values()])
+        self._settle(self.prediction)
         vae = self.vae.config
         channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
@@ -90,14 +75,6 @@ class StableDiffusion(TurnTaking):
     def parts(self) -> dict[str, nn.Module]:
         """What has weights, by its folder."""
         return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Identifies these weights among others of the same id; part of cache keys."""
-        with torch.no_grad():
-            sums = [float(p.double().sum()) for part in self.parts.values() for p in part.parameters()]
-        facts = (self.prediction, str(self.dtype), self.device.type, sums)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     @cached_property
     def sketch(self) -> tuple[float, ...]:
@@ -200,14 +177,7 @@ class StableDiffusion(TurnTaking):
             PromptError: A prompt exceeds the token limit or has a word that the model does not know (ignoring
                 case and punctuation); the field is that of `fields`.
         """
-        for prompt, name in zip(prompts, fields, strict=True):
-            check_words(self.words, prompt, name)
-        tokens = self.tokenizer(
-            list(prompts), padding="max_length", max_length=self.token_limit, return_offsets_mapping=True
-        )
-        for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
-            check_length(prompt, name, offsets, self.token_limit)
-        return tokens
+        return tokenise(self.tokenizer, prompts, fields, self.words, self.token_limit)
 
     def predict(
         self,
@@ -248,47 +218,30 @@ class StableDiffusion(TurnTaking):
         with changed(), keeps_less:
             output = network()
             if not output.isfinite().all():
-                raise DivergedError(
-                    _first_not_finite(self.unet, network),
-                    f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t}). Use --dtype "
-                    "float32, or weaker settings.",
-                )
-        return self._split(output.to(x), x, step)
-
-    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
-        """What a network reads beside `x`, by the name of its argument: a row of `text` for each of `x`."""
-        return {"encoder_hidden_states": text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)}
-
-    def _split(self, output: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Convert the network's output to (x0, eps)."""
+                raise diverged(_first_not_finite(self.unet, network), step)
         level = self.schedule.level(step.t)
-        x0, eps = split(output, x, *level, self.prediction)
+        x0, eps = split(output.to(x), x, *level, self.prediction)
         # An inversion step may pass the model a level other than that of its latents.
         if level != (step.signal, step.noise):
             x0 = (x - step.noise * eps) / step.signal
         return x0, eps
+
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+        """What a network reads beside `x`, by the name of its argument: a row of `text` for each of `x`."""
+        return {"encoder_hidden_states": text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)}
 
     def _network(
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
         """One forward of the UNet, to be called once its patches are entered."""
         rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
-        read = self.read_by(rows, text)
-        vectors = read.pop("encoder_hidden_states")
+        given = self.read_by(rows, text) | {"return_dict": False}
+        given["cross_attention_kwargs"] = {"attend": change.attend, "queries": change.queries}
 
         def network() -> Tensor:
             down, middle = (None, None) if change.control is None else change.control(rows, t)
-            (output,) = self.unet(
-                rows,
-                t,
-                vectors,
-                **read,
-                cross_attention_kwargs={"attend": change.attend, "queries": change.queries},
-                down_block_additional_residuals=down,
-                mid_block_additional_residual=middle,
-                return_dict=False,
-            )
-            return output
+            residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+            return self.unet(rows, t, **given, **residuals)[0]
 
         return network
 
@@ -317,21 +270,13 @@ def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
 
 def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
     """Run once more to find the first innermost module whose output is NaN or Inf."""
+    found = []
 
-    class Reached(Exception):
-        pass
-
-    def watch(name: str) -> Callable:
-        def hook(_: nn.Module, __: object, output: object) -> None:
-            if isinstance(output, Tensor) and not output.isfinite().all():
-                raise Reached(name)
-
-        return hook
+    def watch(name: str, _: nn.Module, __: object, output: object) -> None:
+        if isinstance(output, Tensor) and not output.isfinite().all():
+            found.append(name)
 
     modules = ((name, module) for name, module in model.named_modules() if name)
-    try:
-        with hooked(module.register_forward_hook(watch(name)) for name, module in modules):
-            network()
-    except Reached as reached:
-        return str(reached)
-    return "latents"
+    with hooked(module.register_forward_hook(partial(watch, name)) for name, module in modules):
+        network()
+    return found[0] if found else "latents"

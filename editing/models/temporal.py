@@ -77,7 +77,6 @@ def with_weights(change: Intervention, weights: Weights, frames: int, positions:
     """Extend a change of a call by tuned weights.
 
     Args:
-        change: The change.
         weights: See `tunable_shapes`. Gradients flow to those that require them.
         frames: Frames per branch; rows are (branch frame).
         positions: Whether attention over time is told the order of the frames.

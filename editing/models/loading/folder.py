@@ -1,20 +1,23 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.hub import PIPELINE_FILES, hub_error
+from regrain.editing.models.loading.location import find
 from regrain.editing.models.loading.words import read_words
-from regrain.editing.storage.safetensors_files import read_weights
+from regrain.editing.storage.safetensors_files import check_head, read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,25 @@ def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
     if not all(isinstance(values, dict) for values in defaults.values()):
         raise ModelError("model", f"{shorten(id)}: defaults.json is not an object of objects. Correct it.")
     return defaults
+
+
+@contextmanager
+def opened(path: Path, field: str, title: str) -> Iterator[Any]:
+    """A .safetensors file of a stranger; whatever it fails at is one line, which names it by its title.
+
+    Raises:
+        ModelError: It is missing, damaged, or what is done with it fails.
+    """
+    check_head(path, field)
+    damaged = f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
+    with boundary(field, damaged, ModelError), safe_open(path, "pt") as file:
+        yield file
+
+
+def obtain(id: str, config: str, files: Sequence[str]) -> Path:
+    """The file or folder that `find` finds, or that comes from the hub; errors as `find` and `download`."""
+    source = find(id, config)
+    return Path(download(id, files) if source.kind == "hub" else source.location)
 
 
 def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True) -> str:

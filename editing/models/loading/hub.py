@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
+from regrain.editing.models.loading.location import about
 from regrain.editing.models.loading.picture_heads import ENCODER, SEEING, near, tell
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
 from regrain.editing.storage.safetensors_files import check_head
@@ -37,7 +38,6 @@ _FAMILIES = {
     "MotionAdapter": MOTION,
 }
 _NAMED = ("*ip-adapter*.safetensors", "*ip_adapter*.safetensors")  # files of picture adapters
-_TAG = "diffusers:"  # before a class
 _MOST = 4  # models of a family that a search finds
 
 
@@ -85,8 +85,7 @@ def describe(id: str) -> Listing:
         ModelError: It may not be fetched here, the hub cannot be reached, or it is neither a model nor a
             motion or picture adapter in safetensors.
     """
-    repository, file = _parted(id)
-    info = _info(id)
+    repository, file, info = _asked(id)
     return _picture_adapter(repository, file, info) if file else _whole(repository, info)
 
 
@@ -97,9 +96,9 @@ def _parted(id: str) -> tuple[str, str]:
     return f"{owner}/{name}" if rest else owner, file
 
 
-def _info(id: str) -> Any:
-    """What the hub knows of a repository that may be fetched from, with its files."""
-    repository, _ = _parted(id)
+def _asked(id: str) -> tuple[str, str, Any]:
+    """As `_parted`, and what the hub knows of the repository, if it may be fetched from."""
+    repository, file = _parted(id)
     known = allowed()
     if known is not None and not {id, repository} & {*known}:
         listed = f"Choose one of {', '.join(known)}." if known else "Use a model of the list."
@@ -107,7 +106,7 @@ def _info(id: str) -> Any:
     from huggingface_hub import HfApi
 
     with hub_error(repository):
-        return HfApi().model_info(repository, files_metadata=True)
+        return repository, file, HfApi().model_info(repository, files_metadata=True)
 
 
 def _whole(id: str, info: Any) -> Listing:
@@ -119,7 +118,7 @@ def _whole(id: str, info: Any) -> Listing:
         advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
         raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
     family = _FAMILIES.get(pipeline, "")
-    if sizes.keys() >= set(PART_FILES) and _class_of(id) == "MotionAdapter":
+    if sizes.keys() >= set(PART_FILES) and _config(id).get("_class_name") == "MotionAdapter":
         family, wanted = MOTION, {name: sizes[name] for name in PART_FILES}
     elif not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
         advice = "Choose a model for diffusers."
@@ -129,7 +128,7 @@ def _whole(id: str, info: Any) -> Listing:
 
 def _picture_adapter(id: str, file: str, info: Any) -> Listing:
     """A picture adapter: a file of a repository, and the image encoder there that it was trained with."""
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import SafetensorsParsingError
 
     sizes, named = _sizes(info), f"{id}/{file}"
@@ -137,20 +136,17 @@ def _picture_adapter(id: str, file: str, info: Any) -> Listing:
         said = f"{shorten(id)} has no {shorten(file)} in safetensors"
         raise ModelError("model", f"{said}. Choose another file.")
     try:
-        with hub_error(named):
+        with hub_error(named), about("model"):
             head = HfApi().parse_safetensors_file_metadata(id, file)
-        told = tell(named, {name: tuple(about.shape) for name, about in head.tensors.items()})
-    except (ModelError, SafetensorsParsingError) as error:
-        damaged = f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
-        said = error.message if isinstance(error, ModelError) else damaged
+            told = tell(named, {name: tuple(tensor.shape) for name, tensor in head.tensors.items()})
+    except SafetensorsParsingError as error:
+        said = f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
         raise ModelError("model", said) from error
     files = [file]
     if told.kind != "drawn":
         encoders = {PurePosixPath(name).parent for name in sizes if name.endswith(f"{ENCODER}/config.json")}
         for place in near(PurePosixPath(file), encoders):
-            with hub_error(id):
-                config = hf_hub_download(id, f"{place}/config.json")
-            if read_config(Path(config), id).get(told.encodes) == told.width:
+            if _config(id, f"{place}/").get(told.encodes) == told.width:
                 files += [f"{place}/config.json", f"{place}/model.safetensors"]
                 break
     if len(files) == 1 != (told.kind == "drawn") or not {*files} <= sizes.keys():
@@ -173,13 +169,13 @@ def _listing(id: str, info: Any, files: Mapping[str, int], family: str) -> Listi
     return Listing(id, str(licence), files, family, bool(info.gated))
 
 
-def _class_of(id: str) -> str:
-    """What a repository with a part of a model has: the class of diffusers that its configuration names."""
+def _config(id: str, folder: str = "") -> dict[str, Any]:
+    """The configuration in a folder of a repository."""
     from huggingface_hub import hf_hub_download
 
     with hub_error(id):
-        path = hf_hub_download(id, "config.json")
-    return str(read_config(Path(path), id).get("_class_name", ""))
+        path = hf_hub_download(id, f"{folder}config.json")
+    return read_config(Path(path), id)
 
 
 def search(words: str) -> list[Listing]:
@@ -196,38 +192,36 @@ def search(words: str) -> list[Listing]:
         return _offered(words)
 
     ids = dict.fromkeys(allowed() or ())
-    asked = [(_TAG + pipeline, words or None) for pipeline in _FAMILIES]
+    asked = [(f"diffusers:{pipeline}", words or None) for pipeline in _FAMILIES]
     asked += [(None, words or "motion-adapter"), (None, words or "ip-adapter")]
     for tag, named in dict.fromkeys(asked) if allowed() is None else ():
         with hub_error("the list of models"):
             found = HfApi().list_models(filter=tag, search=named, sort="downloads", limit=_MOST)
             ids |= {model.id: None for model in found}
-    with ThreadPoolExecutor(_MOST) as pool:
-        return [listing for found in pool.map(partial(_usable, _offered), ids) for listing in found]
+    return _usable(_offered, ids)
 
 
 def _offered(id: str) -> list[Listing]:
-    """What an id offers: a model or an adapter, or all picture adapters of a repository.
-
-    Raises:
-        ModelError: See `describe`.
-    """
-    repository, file = _parted(id)
-    info = _info(id)
+    """What an id offers: a model or an adapter, or all picture adapters of a repository; see `describe`."""
+    repository, file, info = _asked(id)
     adapters = [name for name in sorted(_sizes(info)) if any(fnmatch(name.lower(), p) for p in _NAMED)]
     if file:
         return [_picture_adapter(repository, file, info)]
-    with ThreadPoolExecutor(_MOST) as pool:
-        usable = partial(_usable, lambda name: [_picture_adapter(repository, name, info)])
-        found = [listing for listings in pool.map(usable, adapters) for listing in listings]
+    found = _usable(lambda name: [_picture_adapter(repository, name, info)], adapters)
     return found or [_whole(repository, info)]
 
 
-def _usable(find: Callable[[str], list[Listing]], id: str) -> list[Listing]:
-    try:
-        return find(id)
-    except ModelError:  # has pickles alone, for instance
-        return []
+def _usable(find: Callable[[str], list[Listing]], names: Iterable[str]) -> list[Listing]:
+    """All that is found by names, a few at a time, of those that can be used."""
+
+    def found(name: str) -> list[Listing]:
+        try:
+            return find(name)
+        except ModelError:  # has pickles alone, for instance
+            return []
+
+    with ThreadPoolExecutor(_MOST) as pool:
+        return [*chain.from_iterable(pool.map(found, names))]
 
 
 def fetch(listing: Listing) -> Iterator[Fetched]:

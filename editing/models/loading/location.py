@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -48,12 +50,7 @@ class PictureSpec(NamedTuple):
 
 
 def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> LoraSpec:
-    """Read `FILE@WEIGHT`; the weight, 4 at most, may be left out.
-
-    Args:
-        text: The text.
-        field: What errors are about.
-        least: The least weight.
+    """Read `FILE@WEIGHT`; the weight, from `least` to 4, may be left out. Errors are about `field`.
 
     Raises:
         ModelError: The text has another form, or the weight is out of range.
@@ -64,6 +61,15 @@ def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> Lo
         expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
         raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
     return LoraSpec(file, float(weight or 1))
+
+
+@contextmanager
+def about(field: str) -> Iterator[None]:
+    """Let errors about a model be about the field that names it."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(field, error.message) from error
 
 
 def find(id: str, config: str = _UNET) -> ModelLocation:
@@ -88,11 +94,8 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
         return _check(Path(id), id, config)
     if _HUB_ID.fullmatch(id):
         return ModelLocation("hub", id)
-    raise ModelError(
-        "model",
-        f"{shorten(id)} was not found. Use storybook, a hub id like owner/name, a name in "
-        f"${MODELS_VARIABLE}, a diffusers folder or a .safetensors file.",
-    )
+    where = f"owner/name, a name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file"
+    raise ModelError("model", f"{shorten(id)} was not found. Use storybook, a hub id like {where}.")
 
 
 def _check(path: Path, id: str, config: str) -> ModelLocation:

@@ -9,17 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.loading.folder import download
-from regrain.editing.models.loading.location import LoraSpec, find, parse_lora
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.models.loading.folder import obtain, opened
+from regrain.editing.models.loading.location import LoraSpec, about, parse_lora
 
 FILE = "pytorch_lora_weights.safetensors"
 # Endings of tensor names after the layer that they change.
@@ -48,8 +44,6 @@ _RESNET = {
     "skip_connection": "conv_shortcut",
     "op": "conv",
 }
-
-
 # Endings of the layers of Wan in the original layout.
 _WAN = {
     "self_attn_([qkv])": r"attn1_to_\2",
@@ -99,9 +93,8 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
 
 
 def _misfit(spec: LoraSpec, reason: str) -> ModelError:
-    return ModelError(
-        "loras", f"{shorten(spec.model)} does not fit: {reason}. Use a LoRA made for this model."
-    )
+    said = f"{shorten(spec.model)} does not fit: {reason}"
+    return ModelError("loras", f"{said}. Use a LoRA made for this model.")
 
 
 def _scaling(facts: Mapping[str, object], part: str, name: str) -> tuple[object, bool]:
@@ -165,19 +158,14 @@ def _layers(model: nn.Module) -> dict[str, Tensor]:
 
 def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[str, object]]:
     """The changes in a file by part and layer, and its metadata."""
-    try:
-        source = find(id, FILE)
-        place = Path(download(id, (FILE,)) if source.kind == "hub" else source.location)
-    except ModelError as error:
-        raise ModelError("loras", error.message) from error
+    with about("loras"):
+        place = obtain(id, FILE, (FILE,))
     changes: dict[tuple[str, str], dict[str, Tensor]] = {}
-    path = place if source.kind == "file" else place / FILE
+    path = place if place.is_file() else place / FILE
     if not path.is_file():
         advice = "Name a .safetensors file or another repository."
         raise ModelError("loras", f"{shorten(id)} has no {FILE}. {advice}")
-    check_head(path, "loras")
-    damaged = f"{shorten(id)} is damaged or not a .safetensors file. Download it again."
-    with boundary("loras", damaged, ModelError), safe_open(path, "pt") as file:
+    with opened(path, "loras", id) as file:
         facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
         for key in file.keys():  # noqa: SIM118  # it is no mapping
             part, name, role = _role(key, id)
@@ -197,8 +185,5 @@ def _role(key: str, id: str) -> tuple[str, str, str]:
         for prefix, part in _PREFIXES.items():
             if match[1].startswith(prefix):
                 return part, match[1].removeprefix(prefix), role
-    raise ModelError(
-        "loras",
-        f"{shorten(id)} is not a plain LoRA: it has {shorten(key)}. Use "
-        "another; kinds such as LoHa and DoRA are not supported.",
-    )
+    said = f"{shorten(id)} is not a plain LoRA: it has {shorten(key)}"
+    raise ModelError("loras", f"{said}. Use another; kinds such as LoHa and DoRA are not supported.")

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from torch import Tensor
 
-from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
-from regrain.editing.models.loading.folder import download
+from regrain.editing.models.loading.folder import obtain, opened
 from regrain.editing.models.loading.hub import PART_FILES
-from regrain.editing.models.loading.location import find
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.models.loading.location import about
 
 FIELD = "motion"
 _WIDTHS = (320, 640, 1280, 1280)
@@ -82,14 +79,11 @@ class MotionFile:
 
 def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
     """The file with the weights, and the config beside it, if there is one."""
-    try:
-        source = find(id, "config.json")
-        if source.kind == "file":
-            return Path(source.location), {}
-        folder = Path(download(id, PART_FILES) if source.kind == "hub" else source.location)
+    with about(FIELD):
+        folder = obtain(id, "config.json", PART_FILES)
+        if folder.is_file():
+            return folder, {}
         config = read_config(folder / "config.json", id)
-    except ModelError as error:
-        raise ModelError(FIELD, error.message) from error
     if (kind := config.get("_class_name", "MotionAdapter")) != "MotionAdapter":
         raise ModelError(FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter.")
     found = sorted(folder.glob("*.safetensors"))
@@ -100,9 +94,7 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _read(path: Path, id: str) -> dict[str, Tensor]:
-    check_head(path, FIELD)
-    damaged = f"{shorten(id)} is damaged or not a .safetensors file. Download it again."
-    with boundary(FIELD, damaged, ModelError), safe_open(path, "pt") as file:
+    with opened(path, FIELD, id) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
     for old, new in _RENAMED:
         tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}

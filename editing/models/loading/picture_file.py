@@ -13,7 +13,7 @@ from safetensors import safe_open
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
-from regrain.editing.models.loading.location import MAX_TEXT, PICKLES
+from regrain.editing.models.loading.location import MAX_TEXT, PICKLES, about
 from regrain.editing.models.loading.picture_heads import ENCODER, FACES, FIELD, near, tell
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
@@ -47,7 +47,6 @@ class PictureFile:
             id: A file, a folder, a name in $REGRAIN_MODELS, OWNER/NAME or OWNER/NAME/FILE of the hub.
             wide: Width of the model's text, which chooses a repository's file.
             fetch: Whether files may be downloaded.
-
         Raises:
             ModelError: It is missing, damaged, a pickle, or of another kind.
         """
@@ -96,10 +95,8 @@ class PictureFile:
 
     def weights(self) -> tuple[int, int]:
         """Numbers in the adapter, and in its encoder."""
-        encoder = self.encoder
-        return count_weights(self.path), sum(
-            map(count_weights, encoder.glob("*.safetensors") if encoder else ())
-        )
+        files = self.encoder.glob("*.safetensors") if self.encoder else ()
+        return count_weights(self.path), sum(map(count_weights, files))
 
 
 def built_in() -> Path:
@@ -145,7 +142,5 @@ def _only(folder: Path, id: str) -> Path:
 def _download(id: str, name: str, fetch: bool) -> str:
     from regrain.editing.models.loading.folder import download
 
-    try:
+    with about(FIELD):
         return download(id, (name,), fetch)
-    except ModelError as error:
-        raise ModelError(FIELD, error.message) from error

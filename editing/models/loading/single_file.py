@@ -7,17 +7,16 @@ load too.
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.loading.folder import ModelParts
+from regrain.editing.models.loading.folder import ModelParts, opened
 from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 from regrain.editing.storage.local_models import ASSETS
-from regrain.editing.storage.safetensors_files import check_head
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -37,7 +36,7 @@ EPS_CORRELATION = 0.5
 MAX_TOKENS = 77
 
 
-def read_file(path: str, dtype: torch.dtype) -> ModelParts:
+def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     """Read one checkpoint file.
 
     Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention 1024 wide). Most files do
@@ -48,10 +47,8 @@ def read_file(path: str, dtype: torch.dtype) -> ModelParts:
     Raises:
         ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x or XL.
     """
-    name = shorten(Path(path).name)
-    check_head(Path(path), "model")
-    damaged = f"{name} is damaged or not a .safetensors file. Download it again."
-    with boundary("model", damaged, ModelError), safe_open(path, framework="pt") as file:
+    name = shorten(path.name)
+    with opened(path, "model", path.name) as file:
         metadata = file.metadata() or {}
         checkpoint = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     version = _version(checkpoint, name)
@@ -149,28 +146,21 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
             "addition_time_embed_dim": (told - pooled) // 6,
             "transformer_layers_per_block": [max(1, _count(checkpoint, at)) for at in blocks],
         }
-    return UNet2DConditionModel.from_single_file(
-        dict(checkpoint),
-        config=str(CHECKPOINTS / version),
-        subfolder="unet",
-        local_files_only=True,
-        block_out_channels=widths,
-        in_channels=checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1],
-        cross_attention_dim=text.shape[1],
-        **own,
-    )
+    own |= {"block_out_channels": widths, "cross_attention_dim": text.shape[1]}
+    own["in_channels"] = checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1]
+    return _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
 
 
 def _vae(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    return AutoencoderKL.from_single_file(
-        dict(checkpoint),
-        config=str(CHECKPOINTS / version),
-        subfolder="vae",
-        local_files_only=True,
-        block_out_channels=[len(checkpoint[f"{VAE}encoder.down.{i}.block.0.conv2.weight"]) for i in range(4)],
-    )
+    widths = [len(checkpoint[f"{VAE}encoder.down.{i}.block.0.conv2.weight"]) for i in range(4)]
+    return _part(AutoencoderKL, checkpoint, version, "vae", block_out_channels=widths)
+
+
+def _part(kind: Any, checkpoint: Mapping[str, Tensor], version: str, part: str, **own: object) -> nn.Module:
+    place = {"config": str(CHECKPOINTS / version), "subfolder": part, "local_files_only": True}
+    return kind.from_single_file(dict(checkpoint), **place, **own)
 
 
 def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> nn.Module:
@@ -181,11 +171,7 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> 
 
     prefix = TEXT[version][part]
     is_openclip = prefix.endswith(f".{_OPENCLIP}")
-    blocks, inner = (
-        ("transformer.resblocks.", "mlp.c_fc.weight")
-        if is_openclip
-        else ("encoder.layers.", "mlp.fc1.weight")
-    )
+    blocks, inner = ("transformer.resblocks.", "mlp.c_fc") if is_openclip else ("encoder.layers.", "mlp.fc1")
     layers = prefix + blocks
     depth = _count(checkpoint, layers)
     vocabulary, width = checkpoint[_tokens(version, part)].shape
@@ -194,7 +180,7 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> 
         "hidden_size": width,
         "num_attention_heads": max(1, width // HEAD),
         "num_hidden_layers": min(depth, 23) if version == "sd2" else depth,  # 2.x reads the last but one
-        "intermediate_size": len(checkpoint[f"{layers}0.{inner}"]),
+        "intermediate_size": len(checkpoint[f"{layers}0.{inner}.weight"]),
     }
     kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
     if kind is CLIPTextModelWithProjection:

@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 
 import torch
 from torch import nn
 
-from regrain.editing.errors import ResourceError
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.errors import DivergedError, ResourceError
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 
+def diverged(layer: str, step: Step) -> DivergedError:
+    """What an output with NaN or Inf is reported as."""
+    said = f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t})"
+    return DivergedError(layer, f"{said}. Use --dtype float32, or weaker settings.")
+
+
 class TurnTaking:
     """A model whose parts share a device and a lock.
 
-    Attributes:
-        device: Device on which it computes.
-        takes_turns: Whether its parts stay in main memory except the one in use.
-        multiple: Both sides of a working size are multiples of this, in pixels.
-        size: Short side in pixels at which the model was trained.
+    Attributes are those of `StableDiffusion`.
     """
 
+    parts: Mapping[str, nn.Module]
     device: torch.device
+    dtype: torch.dtype
     takes_turns: bool
     multiple: int
     size: int
 
-    def _settle(self, parts: Sequence[nn.Module]) -> None:
-        """Freeze the parts and put them where they stay."""
+    def _settle(self, identity: str) -> None:
+        """Freeze the parts and put them where they stay; `identity` is for the fingerprint."""
+        self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
-        for part in parts:
+        for part in self.parts.values():
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
             for tensor in (*part.parameters(), *part.buffers()):
                 tensor.data = tensor.data.to(home, copy=True)
         self._present: nn.Module | None = None
         self._lock = threading.Lock()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies these weights among others of the same id; part of cache keys."""
+        with torch.no_grad():
+            sums = [float(p.double().sum()) for part in self.parts.values() for p in part.parameters()]
+        facts = (self._identity, str(self.dtype), self.device.type, sums)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
         """Choose the working size (width, height) in pixels, each the nearest multiple of `multiple`.

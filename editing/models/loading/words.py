@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from regrain.editing.errors import ModelError, PromptError, shorten
 from regrain.editing.models.loading.configs import read_json
@@ -85,6 +85,27 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
         known = sorted(words or ())
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Use {', '.join(known[:8])} ..."
         raise PromptError(field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}')
+
+
+def tokenise(
+    tokenizer: Any,
+    prompts: Sequence[str],
+    fields: Sequence[str],
+    words: frozenset[str] | None,
+    limit: int,
+    marks: int = 2,
+) -> Any:
+    """Tokens of prompts, padded to the limit, by a tokenizer of transformers, which types none.
+
+    Raises:
+        PromptError: See `check_words` and `check_length`; the field is that of `fields`.
+    """
+    for prompt, name in zip(prompts, fields, strict=True):
+        check_words(words, prompt, name)
+    tokens = tokenizer([*prompts], padding="max_length", max_length=limit, return_offsets_mapping=True)
+    for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
+        check_length(prompt, name, offsets, limit, marks)
+    return tokens
 
 
 def check_length(

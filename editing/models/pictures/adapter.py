@@ -7,7 +7,7 @@ of their own, is added to the attention to the text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -106,26 +106,27 @@ def load_pictures(
         RequestError: A picture cannot be read.
     """
     if "image_unet" not in backbone.offers:
-        message = (
-            f"{shorten(backbone.id)} cannot see pictures. Use a Stable Diffusion or SDXL model, or words."
-        )
-        raise ModelError(FIELD, message)
+        said = f"{shorten(backbone.id)} cannot see pictures"
+        raise ModelError(FIELD, f"{said}. Use a Stable Diffusion or SDXL model, or words.")
     wide = backbone.unet.config.cross_attention_dim
-    file, shown_id = PictureFile(id, wide), shorten(backbone.id)
+    file = PictureFile(id, wide)
     if file.cross != wide:
-        said = (
-            f"{shorten(id)} does not fit {shown_id}: it reads text of {file.cross} numbers, the model {wide}"
-        )
-        raise ModelError(FIELD, f"{said}. Use an adapter made for this model.")
+        raise _misfit(file, backbone, f": it reads text of {file.cross} numbers, the model {wide}")
     names = [site.name for site in backbone.sites if site.kind == "cross"]
     if blocks != "all" and not all(any(n.startswith(start) for n in names) for start in _BLOCKS.values()):
-        message = f"{shown_id} has no blocks of {blocks}. Choose all, or use an SDXL model."
-        raise ModelError("params.picture_blocks", message)
+        said = f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, or use an SDXL model."
+        raise ModelError("params.picture_blocks", said)
     _ = file.encoder  # which must fit, too, before any weights are read
     tensors = file.read()
     weights, warnings = _by_layer(file, tensors, backbone), list[str]()
     reader = {n.removeprefix("image_proj."): w for n, w in tensors.items() if n.startswith("image_proj.")}
-    seen = _read(file, reader, asked, backbone, warnings.append)
+    encoder, seen = PictureEncoder(file, reader, backbone.device, backbone.dtype), []
+    for one in asked:
+        scale = file.scale if one.scale is None else one.scale
+        if scale:
+            picture = shown(one.path, encoder.side, one.field, warnings.append)
+            of_file = hashlib.sha256(one.path.read_bytes()).hexdigest()
+            seen.append(SeenPicture(one, scale, of_file, encoder.tokens(picture)))
     sums = [(name, float(tensor.double().sum())) for name, tensor in sorted(tensors.items())]
     fingerprint = hashlib.sha256(repr(sums).encode()).hexdigest()
     return Pictures(seen, weights, fingerprint, warnings) if seen else None
@@ -143,33 +144,15 @@ def _by_layer(
         shape, found = unet.get_parameter(f"{name}.to_k.weight").shape, []
         for key in (f"ip_adapter.{2 * number + 1}.to_{part}_ip.weight" for part in "kv"):
             if key not in left or tensors[key].shape != shape:
-                raise _misfit(file, backbone, key)
+                raise _misfit(file, backbone, f" at {key}")
             left.remove(key)
             found.append(tensors[key].to(backbone.device, backbone.dtype))
         weights[name] = tuple(found)
     if left:
-        raise _misfit(file, backbone, min(left))
+        raise _misfit(file, backbone, f" at {min(left)}")
     return weights
 
 
-def _misfit(file: PictureFile, backbone: Backbone, key: str) -> ModelError:
-    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)} at {key}"
+def _misfit(file: PictureFile, backbone: Backbone, reason: str) -> ModelError:
+    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)}{reason}"
     return ModelError(FIELD, f"{said}. Use an adapter made for this model.")
-
-
-def _read(
-    file: PictureFile,
-    reader: Mapping[str, Tensor],
-    asked: Sequence[PictureSpec],
-    backbone: Backbone,
-    note: Callable[[str], object],
-) -> list[SeenPicture]:
-    """The pictures that act; their encoder is released."""
-    encoder, found = PictureEncoder(file, reader, backbone.device, backbone.dtype), []
-    for one in asked:
-        scale = file.scale if one.scale is None else one.scale
-        if scale:
-            picture = shown(one.path, encoder.side, one.field, note)
-            fingerprint = hashlib.sha256(one.path.read_bytes()).hexdigest()
-            found.append(SeenPicture(one, scale, fingerprint, encoder.tokens(picture)))
-    return found

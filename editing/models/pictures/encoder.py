@@ -1,21 +1,28 @@
-"""Pictures as a model sees them, and what its image encoder makes of them."""
+"""Pictures as a model sees them, and the few tokens that a picture adapter makes of them.
+
+Ye et al. 2023, arXiv:2308.06721; the readers of its published files, by their names there.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regrain.editing.errors import ModelError, ResourceError
+from regrain.editing.attention.backends import attention
+from regrain.editing.errors import ResourceError
 from regrain.editing.models.loading.configs import read_config
+from regrain.editing.models.loading.location import about
 from regrain.editing.models.loading.picture_file import FIELD, PictureFile
-from regrain.editing.models.pictures.tokens import Weights, drawn, full, projected, resampled
+from regrain.editing.models.motion_modules import Weights, blocks, linear, normed
 from regrain.editing.storage import cache
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
+_HEAD = 64  # numbers of a head of the resampler
 DRAWN = 64  # pixels a side that the reader of the built-in model's adapter sees
 # Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -79,9 +86,43 @@ class PictureEncoder:
 
             assert self._folder is not None
             kind, dtype = CLIPVisionModelWithProjection, self._place["dtype"]
-            try:
+            with about(FIELD):
                 model = read_weights(kind, self._folder, self._file.id, dtype)
-            except ModelError as error:
-                raise ModelError(FIELD, error.message) from error
             self._model = model.eval().requires_grad_(False).to(self._place["device"])
         return self._model
+
+
+def projected(embeds: Float[Tensor, "n width"], weights: Weights) -> Float[Tensor, "n tokens cross"]:
+    """Tokens of the plain kind, from the encoder's vector of a whole picture."""
+    cross = len(weights["norm.weight"])
+    return normed(linear(embeds, weights, "proj").unflatten(-1, (-1, cross)), weights, "norm")
+
+
+def full(hidden: Float[Tensor, "n patches width"], weights: Weights) -> Float[Tensor, "n patches cross"]:
+    """Tokens of the Full face kind: one for each patch of the encoder."""
+    return normed(linear(F.gelu(linear(hidden, weights, "proj.0")), weights, "proj.2"), weights, "proj.3")
+
+
+def resampled(hidden: Float[Tensor, "n patches width"], weights: Weights) -> Float[Tensor, "n tokens cross"]:
+    """Tokens of the Plus kind: learned queries that look at the patches, and at each other."""
+    latents, seen = weights["latents"].expand(len(hidden), -1, -1), linear(hidden, weights, "proj_in")
+    for layer in range(blocks(weights, "layers.")):
+        own, wide = f"layers.{layer}.0", f"layers.{layer}.1"
+        asking = normed(latents, weights, f"{own}.norm2")
+        both = torch.cat([normed(seen, weights, f"{own}.norm1"), asking], 1)
+        k, v = linear(both, weights, f"{own}.to_kv").chunk(2, -1)
+        q = linear(asking, weights, f"{own}.to_q")
+        q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
+        latents = latents + linear(attention(q, k, v).transpose(1, 2).flatten(2), weights, f"{own}.to_out")
+        gelu = F.gelu(linear(normed(latents, weights, f"{wide}.0"), weights, f"{wide}.1"))
+        latents = latents + linear(gelu, weights, f"{wide}.3")
+    return normed(linear(latents, weights, "proj_out"), weights, "norm_out")
+
+
+def drawn(pixels: Float[Tensor, "n 3 side side"], weights: Weights) -> Float[Tensor, "n patches width"]:
+    """What the reader of the built-in model's adapter makes of small pictures, -1 to 1: its patches."""
+    numbers = (name.split(".")[1] for name in weights if name.endswith(".weight") and "reader" in name)
+    for layer in sorted(map(int, numbers)):
+        bias = weights[f"reader.{layer}.bias"]
+        pixels = F.silu(F.conv2d(pixels, weights[f"reader.{layer}.weight"], bias, stride=2, padding=1))
+    return pixels.flatten(2).transpose(1, 2) + weights["places"]

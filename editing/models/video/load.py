@@ -38,13 +38,9 @@ def load_wan(
     from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
     check_folders(folder, _PARTS, id)
-    transformer, vae, text, scheduler = (
-        read_config(folder / part / name, id)
-        for part, name in (
-            *((part, "config.json") for part in ("transformer", "vae", "text_encoder")),
-            ("scheduler", "scheduler_config.json"),
-        )
-    )
+    read = ("transformer", "vae", "text_encoder")
+    transformer, vae, text = (read_config(folder / part / "config.json", id) for part in read)
+    scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
     fits = vae.get("z_dim", 16) == transformer.get("in_channels", 16)
     if not fits or text.get("d_model") != transformer.get("text_dim", 4096):
         raise ModelError("model", f"The parts of {shorten(id)} do not fit together. Download it again.")
@@ -58,14 +54,13 @@ def load_wan(
     reading = dtype if dtype != torch.float64 else torch.float32
     encoder = partial(read_weights, UMT5EncoderModel, folder / "text_encoder", id, reading)
     add_loras(loras, {"transformer": network})
-    weights = {
-        name: sum(p.numel() * p.element_size() for p in part.parameters())
-        for name, part in (("transformer", network), ("vae", autoencoder))
-    }
+    stays = (("transformer", network), ("vae", autoencoder))
+    weights = {name: sum(p.nbytes for p in part.parameters()) for name, part in stays}
     weights["text_encoder"] = reading.itemsize * count_weights(folder / "text_encoder")
+    files = (file.stat() for file in sorted((folder / "text_encoder").glob("*.safetensors")))
+    identity = repr([(file.st_size, file.st_mtime_ns) for file in files])
     return Wan(
-        id, network, autoencoder,
-        PromptReader.of(folder / "text_encoder", tokenizer, encoder, read_words(folder)),
+        id, network, autoencoder, PromptReader(tokenizer, encoder, identity, read_words(folder)),
         FlowSchedule(float(scheduler.get("flow_shift") or _SHIFT)), device, dtype,
         transformer.get("sample_size"), read_defaults(folder / "defaults.json", id),
         takes_turns(device, weights, free_memory(device)),

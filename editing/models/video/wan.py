@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,10 +15,9 @@ from torch import Tensor, nn
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import DivergedError
 from regrain.editing.models.loading.configs import WAN_SIZE
 from regrain.editing.models.loading.offers import WAN
-from regrain.editing.models.loading.turns import TurnTaking
+from regrain.editing.models.loading.turns import TurnTaking, diverged
 from regrain.editing.models.video.layers import attending, install
 from regrain.editing.models.video.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
@@ -51,7 +48,7 @@ class Wan(TurnTaking):
     sketch: ClassVar[tuple[float, ...]] = ()  # no adapter is tuned on it
 
     def __post_init__(self) -> None:
-        self._settle([*self.parts.values()])
+        self._settle(self.reader.identity)
         self.sites: tuple[AttentionLayer, ...] = install(self.transformer)
         stages = self.vae.config.temperal_downsample
         self.factor: int = 2 ** len(stages) * (self.vae.config.patch_size or 1)
@@ -69,14 +66,6 @@ class Wan(TurnTaking):
     def words(self) -> frozenset[str] | None:
         """The words it was trained on; None if it takes any."""
         return self.reader.words
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """See `StableDiffusion`."""
-        with torch.no_grad():
-            sums = [float(p.double().sum()) for part in self.parts.values() for p in part.parameters()]
-        facts = (self.reader.identity, str(self.dtype), self.device.type, sums)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def grid(self, frames: int, height: int, width: int) -> Grid:
         """The grid of the latents of a clip of this working size in pixels."""
@@ -170,18 +159,13 @@ class Wan(TurnTaking):
         *,
         recompute: bool = False,
     ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
-        """Predict (x0, eps) from noisy latents.
+        """Predict (x0, eps) from noisy latents; errors are those of `StableDiffusion.predict`.
 
         Args:
-            x: Rows (clip time).
-            step: The step; latents are at the level where it starts.
+            x: Rows (clip time), at the level where `step` starts.
             text: One prompt per clip.
-            change: An `Intervention` of nothing but `attend`.
+            change: An `Intervention` of nothing but `attend`; a ValueError otherwise.
             recompute: Of no use here.
-        Raises:
-            ValueError: The prompts do not divide the rows, or `change` holds more than `attend`.
-            DivergedError: The output of the network has NaN or Inf.
-            ResourceError: Out of memory.
         """
         if len(x) % len(text):
             raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
@@ -195,10 +179,6 @@ class Wan(TurnTaking):
         with self._turn(self.transformer, frames, size), attending(change and change.attend):
             (output,) = self.transformer(rows, t, **self.read_by(rows, text), return_dict=False)
             if not output.isfinite().all():
-                raise DivergedError(
-                    "latents",
-                    f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t}). Use --dtype "
-                    "float32, or weaker settings.",
-                )
+                raise diverged("latents", step)
         velocity = output.to(x).transpose(1, 2).flatten(0, 1)
         return split(velocity, x, step.signal, step.noise, self.prediction)

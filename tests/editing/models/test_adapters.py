@@ -24,7 +24,7 @@ SIZE = (16, 16)
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def adapter(small):
     return learned(small, tune_steps=1, learning_rate=1e-3, temporal_rank=2)
 
@@ -123,16 +123,14 @@ def test_it_fits_where_it_was_tuned_in_any_type(small, small_folder, adapter):
 
 
 def test_other_weights_are_refused(small, adapter, monkeypatch):
-    key = f"{small.sites[5].name}.to_k.weight"
-    weight = small.unet.get_parameter(key)
+    weight = small.unet.get_parameter(f"{small.sites[5].name}.to_k.weight")
     monkeypatch.delitem(vars(small), "sketch", raising=False)
     monkeypatch.setattr(weight, "data", weight.data.flip(0))
-    sketch = type(small).sketch.func(small)
-    other = Adapter(adapter.facts.model_copy(update={"sketch": sketch}), adapter.weights)
+    other, shorter = type(small).sketch.func(small), adapter.facts.sketch[:-1]
     monkeypatch.setitem(vars(small), "sketch", adapter.facts.sketch)
-    refused("not on these weights", check_fits, other, small, SIZE)
-    shorter = adapter.facts.model_copy(update={"sketch": adapter.facts.sketch[:-1]})
-    refused("not on these weights", check_fits, Adapter(shorter, adapter.weights), small, SIZE)
+    for sketch in (other, shorter):
+        facts = adapter.facts.model_copy(update={"sketch": sketch})
+        refused("not on these weights", check_fits, Adapter(facts, adapter.weights), small, SIZE)
 
 
 @pytest.mark.parametrize("part", ["to_k", "to_v"])
@@ -155,19 +153,17 @@ def test_other_sizes_and_frame_counts_are_refused(small, adapter):
 
 
 def test_weights_of_another_network_are_refused(small, adapter):
-    weights, other_rank = adapter.weights, adapter.facts.model_copy(update={"rank": 1})
+    weights, facts = adapter.weights, adapter.facts
     name, *rest = weights
     bad = weights[name].clone()
-    for facts, found in (
-        (adapter.facts, {key: weights[key] for key in rest}),
-        (adapter.facts, {**weights, name: weights[name][:1]}),
-        (adapter.facts, {**weights, "other": torch.ones(1)}),
-        (other_rank, weights),
-    ):
-        refused("not on these weights", check_fits, Adapter(facts, found), small, SIZE)
+    fewer, other = {key: weights[key] for key in rest}, {**weights, "other": torch.ones(1)}
+    of_rank = Adapter(facts.model_copy(update={"rank": 1}), weights)
+    others = [Adapter(facts, found) for found in (fewer, other, {**weights, name: weights[name][:1]})]
+    for one in (of_rank, *others):
+        refused("not on these weights", check_fits, one, small, SIZE)
     for value in (float("nan"), float("inf")):
         bad.view(-1)[-1] = value
-        refused("NaN or Inf", check_fits, Adapter(adapter.facts, {**weights, name: bad}), small, SIZE)
+        refused("NaN or Inf", check_fits, Adapter(facts, {**weights, name: bad}), small, SIZE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.bool, torch.float8_e4m3fn])

@@ -1,8 +1,8 @@
-"""Motion modules beside diffusers' own."""
+"""Motion modules beside diffusers' own, which normalise each frame alone, as in the authors' code."""
 
-import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMot
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from made_motion import write_adapter
 from safetensors.torch import load_file, save_file
+from test_stable_diffusion import rewrite
 
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
@@ -17,10 +18,11 @@ from regrain.editing.models import motion_modules
 from regrain.editing.models.intervention import Intervention, hooked
 from regrain.editing.models.load import load_backbone
 from regrain.editing.models.loading.motion import MotionFile
-from regrain.editing.models.motion_modules import between_frames, load_motion, moving, seen_in_time
+from regrain.editing.models.motion_modules import between_frames, load_motion, moving
 
 FRAMES = 3
 NORM = "motion_modules.0.norm.weight"
+pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +37,38 @@ def folder(request, tmp_path_factory, backbone):
     return path
 
 
-def rows(backbone, branches=2, seed=0):
-    made = torch.Generator().manual_seed(seed)
-    x = torch.randn(branches * FRAMES, 4, 8, 8, generator=made)
-    text = backbone.embed(["a cat", "a dog runs"][:branches])
-    return x, text
+def rows(backbone):
+    """Latents of two branches, and their texts."""
+    x = torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    return x, backbone.embed(["a cat", "a dog runs"])
 
 
-@torch.no_grad()
-def test_a_call_equals_diffusers(folder, backbone):
-    """With its norm over all frames; the authors' is the next test's."""
+def configured(folder, target, **said):
+    """A copy of an adapter with other values in its configuration."""
+    shutil.copytree(folder, target)
+    rewrite(target / "config.json", **said)
+    return str(target)
+
+
+def authors_norm(network):
+    """Diffusers' modules without their norm over all frames."""
+
+    def frame_by_frame(norm, video):
+        return torch.stack([norm(frame) for frame in video.unbind(2)], 2)
+
+    for module in network.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            module.norm.forward = partial(frame_by_frame, module.norm.forward)
+    return network.eval()
+
+
+def test_a_call_equals_diffusers(folder, backbone, monkeypatch):
+    monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
     adapter = MotionAdapter.from_pretrained(folder)
-    theirs = UNetMotionModel.from_unet2d(load_backbone(str(backbone.id)).unet, adapter).eval()
+    theirs = authors_norm(UNetMotionModel.from_unet2d(load_backbone(str(backbone.id)).unet, adapter))
     x, text = rows(backbone)
     motion = load_motion(str(folder), backbone)
-    patch = between_frames(motion.modules, motion.heads, FRAMES, joint=True)
+    patch = between_frames(motion.modules, motion.heads, FRAMES)
     vectors = text.vectors.repeat_interleave(FRAMES, 0)
     video = x.unflatten(0, (2, FRAMES)).movedim(1, 2)
     wanted = theirs(video, 401, vectors).sample.movedim(2, 1).flatten(0, 1)
@@ -60,14 +79,10 @@ def test_a_call_equals_diffusers(folder, backbone):
     assert (found - plain).abs().max() > 1e-3
 
 
-@torch.no_grad()
 def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
     """The schedule is the adapter's, where it says one."""
-    linear = {"_class_name": "MotionAdapter", "beta_schedule": "linear"}
-    shutil.copytree(folder, tmp_path / "linear")
-    config = tmp_path / "linear" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | linear))
-    moved = moving(backbone, load_motion(str(tmp_path / "linear"), backbone), joint=True)
+    linear = configured(folder, tmp_path / "linear", _class_name="MotionAdapter", beta_schedule="linear")
+    moved = moving(backbone, load_motion(linear, backbone))
     scheduler = DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False, set_alpha_to_one=False,
         steps_offset=1,
@@ -75,7 +90,8 @@ def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
     parts = (backbone.vae, backbone.text_encoder, backbone.tokenizer, load_backbone(str(backbone.id)).unet)
     pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
     pipe.set_progress_bar_config(disable=True)
-    x, _ = rows(backbone, branches=1)
+    authors_norm(pipe.unet)
+    x = rows(backbone)[0][:FRAMES]
     video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
     how = {"num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "latent", "num_frames": FRAMES}
     wanted = pipe("a cat", latents=video.clone(), height=64, width=64, **how).frames.movedim(2, 1)[0]
@@ -87,28 +103,6 @@ def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
     assert (x - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
-@torch.no_grad()
-def test_each_frame_is_normalised_alone(folder, backbone, monkeypatch):
-    """As in the authors' code: diffusers' module, with its norm frame by frame."""
-    monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
-    motion = load_motion(str(folder), backbone)
-    name, weights = next(iter(motion.modules.items()))
-    wide = len(weights["norm.weight"])
-    theirs = AnimateDiffTransformer3D(
-        4, wide // 4, wide, positional_embeddings="sinusoidal", num_positional_embeddings=32,
-    )  # fmt: skip
-    theirs.load_state_dict(weights, strict=False)
-    norm = theirs.norm.forward
-    theirs.norm.forward = lambda video: torch.stack([norm(frame) for frame in video.unbind(2)], 2)
-    x = torch.randn(2 * FRAMES, wide, 4, 5, generator=torch.Generator().manual_seed(1))
-    wanted = theirs.eval()(x, num_frames=FRAMES) - x
-    assert (seen_in_time(x, weights, 4, FRAMES) - wanted).abs().max() < 1e-5
-    assert (seen_in_time(x, weights, 4, FRAMES, joint=True) - wanted).abs().max() > 1e-3
-    halves = [seen_in_time(half, weights, 4, FRAMES) for half in x.chunk(2)]
-    assert (torch.cat(halves) - wanted).abs().max() < 1e-5  # branches do not see each other
-
-
-@torch.no_grad()
 def test_scale_weighs_and_zero_is_the_model(folder, backbone):
     motion, (x, text) = load_motion(str(folder), backbone), rows(backbone)
     step = backbone.schedule.sampling(4)[1]
@@ -126,14 +120,10 @@ def test_scale_weighs_and_zero_is_the_model(folder, backbone):
     assert whole.fit(64, 64) == backbone.fit(64, 64)
 
 
-@torch.no_grad()
 def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
-    shutil.copytree(folder, tmp_path / "own")
-    config = tmp_path / "own" / "config.json"
     levels = [*range(2, 2 + len(backbone.unet.config.block_out_channels))]
     said = {"motion_num_attention_heads": levels, "motion_norm_num_groups": 16}
-    config.write_text(json.dumps(json.loads(config.read_text()) | said))
-    motion = load_motion(str(tmp_path / "own"), backbone)
+    motion = load_motion(configured(folder, tmp_path / "own", **said), backbone)
     assert motion.groups == 16
     first, last = motion.heads["down_blocks.0.attentions.0"], motion.heads["up_blocks.0.resnets.0"]
     assert (first, last) == (levels[0], levels[-1])
@@ -151,7 +141,6 @@ def test_files_as_wide_as_stable_diffusion_were_trained_on_linear_betas(tmp_path
         assert MotionFile(str(tmp_path / "mm.safetensors")).betas == betas
 
 
-@torch.no_grad()
 def test_what_else_alters_a_call_stays(folder, backbone):
     seen, (x, text) = [], rows(backbone)
     patch = lambda model: hooked([model.conv_out.register_forward_hook(lambda *_: seen.append(1))])  # noqa: E731
@@ -193,13 +182,6 @@ def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_
     assert (one.positions, other.positions) == (32, 24)
 
 
-def changed(folder, target, change):
-    shutil.copytree(folder, target)
-    path = target / "diffusion_pytorch_model.safetensors"
-    save_file(change(load_file(path)), path)
-    return target
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -212,22 +194,17 @@ def changed(folder, target, change):
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_line(folder, backbone, tmp_path, change, said):
-    with pytest.raises(ModelError, match=said) as caught:
-        load_motion(str(changed(folder, tmp_path / "other", change)), backbone)
-    assert caught.value.field == "motion"
+    other = shutil.copytree(folder, tmp_path / "other")
+    path = other / "diffusion_pytorch_model.safetensors"
+    save_file(change(load_file(path)), path)
+    with pytest.raises(ModelError, match=f"^motion: .*{said}"):
+        load_motion(str(other), backbone)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("mm.ckpt", b"x", "is a pickle"),
-        ("mm.safetensors", b"x" * 99, "is damaged"),
-        ("nowhere", None, "was not found"),
-    ],
-)
-def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path, name, content, said):
-    if content:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(ModelError, match=said) as caught:
-        load_motion(str(tmp_path / name), backbone)
-    assert caught.value.field == "motion"
+def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path):
+    for name in ("mm.ckpt", "mm.safetensors"):
+        (tmp_path / name).write_bytes(b"x" * 99)
+    unread = {"mm.ckpt": "is a pickle", "mm.safetensors": "is damaged", "nowhere": "was not found"}
+    for name, said in unread.items():
+        with pytest.raises(ModelError, match=f"^motion: .*{said}"):
+            load_motion(str(tmp_path / name), backbone)

@@ -1,16 +1,16 @@
 """Pictures beside diffusers' own IP-Adapter."""
 
-import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import write_sdxl, write_wan
-from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from conftest import write_sdxl
 from diffusers.image_processor import IPAdapterMaskProcessor
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from test_sdxl import pipeline_of
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from regrain.editing.attention.batch import Batch
@@ -31,6 +31,7 @@ from regrain.editing.request.region import Region
 
 SCALES = (0.7, 1.2)
 PROMPT = "a cat and a dog"
+pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["sd", "sdxl"])
@@ -54,53 +55,31 @@ def asked(tmp_path_factory, backbone):
     labels = np.zeros((1, 64, 64), np.uint8)
     labels[:, 3:40, 5:30], labels[:, 20:61, 33:64] = 1, 2
     frames = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-    regions = tuple(
-        Region(
-            name, i + 1, name, margin=0, picture=str(write_picture(folder / f"{i}.png", i)), picture_scale=s
-        )
-        for i, (name, s) in enumerate(zip(("a fox", "a bear"), SCALES, strict=True))
-    )
-    return EditRequest(ArrayClip(frames, 8), labels, regions, method="sdedit", model=backbone.id)
+    regions = []
+    for i, (name, scale) in enumerate(zip(("a fox", "a bear"), SCALES, strict=True)):
+        picture = str(write_picture(folder / f"{i}.png", i))
+        regions.append(Region(name, i + 1, name, margin=0, picture=picture, picture_scale=scale))
+    return EditRequest(ArrayClip(frames, 8), labels, tuple(regions), method="sdedit", model=backbone.id)
 
 
 def pipeline(backbone, adapter):
     """Diffusers' pipeline of the same weights, with the adapter."""
-    fresh = load_backbone(str(backbone.id), dtype=torch.float32)
-    from diffusers import UNet2DConditionModel
-
-    unet = UNet2DConditionModel.from_pretrained(backbone.id, subfolder="unet")
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-        set_alpha_to_one=False, steps_offset=1,
-    )  # fmt: skip
-    parts = {"vae": fresh.vae, "text_encoder": fresh.text_encoder, "tokenizer": fresh.tokenizer, "unet": unet}
-    parts |= {"scheduler": scheduler, "feature_extractor": CLIPImageProcessor(size=28, crop_size=28)}
-    parts["image_encoder"] = CLIPVisionModelWithProjection.from_pretrained(adapter.parent / "image_encoder")
-    if unet.config.addition_embed_type:
-        from transformers import CLIPTokenizer
-
-        second = CLIPTokenizer.from_pretrained(backbone.id, subfolder="tokenizer_2")
-        more = {"text_encoder_2": fresh.text_encoder_2, "tokenizer_2": second}
-        pipe = StableDiffusionXLPipeline(**parts, **more, add_watermarker=False)
-    else:
-        pipe = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
+    encoder = CLIPVisionModelWithProjection.from_pretrained(adapter.parent / "image_encoder")
+    processor = CLIPImageProcessor(size=28, crop_size=28)
+    pipe = pipeline_of(Path(backbone.id), image_encoder=encoder, feature_extractor=processor)
     pipe.load_ip_adapter(
         str(adapter.parent), subfolder="", weight_name=adapter.name, image_encoder_folder=None,
         local_files_only=True,
     )  # fmt: skip
     pipe.set_ip_adapter_scale([list(SCALES)])
-    pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def theirs(request):
     """Diffusers' rule for masks, in place of ours."""
-    masks = [
-        Image.fromarray(255 * (np.asarray(request.labels[0]) == r.label).astype(np.uint8))
-        for r in request.regions
-    ]
-    masks = IPAdapterMaskProcessor().preprocess(masks, height=64, width=64)
-    masks = [masks.reshape(1, masks.shape[0], masks.shape[2], masks.shape[3])]
+    areas = [np.asarray(request.labels[0]) == region.label for region in request.regions]
+    masks = [Image.fromarray(255 * area.astype(np.uint8)) for area in areas]
+    masks = [IPAdapterMaskProcessor().preprocess(masks, height=64, width=64).movedim(1, 0)]
 
     def cover(label, size):
         tokens = size[0] * size[1]
@@ -109,7 +88,6 @@ def theirs(request):
     return masks, cover
 
 
-@torch.no_grad()
 def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(backbone, adapter, asked, monkeypatch):
     masks, cover = theirs(asked)
     monkeypatch.setattr(looking, "covered", lambda _: cover)
@@ -124,53 +102,36 @@ def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(backbone, adapter
         assert (found - tokens[half]).abs().max() < 1e-5 * tokens.abs().max()
 
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    how = {
-        "num_inference_steps": 4,
-        "guidance_scale": 3.0,
-        "output_type": "latent",
-        "height": 64,
-        "width": 64,
-    }
+    how = {"guidance_scale": 3.0, "output_type": "latent", "height": 64, "width": 64}
     how |= {"cross_attention_kwargs": {"ip_adapter_masks": masks}, "negative_prompt": "ugly"}
     for steps in (1, 4):
-        how["num_inference_steps"] = steps
-        wanted = pipe(PROMPT, latents=x.clone(), ip_adapter_image_embeds=embeds, **how).images
-        uncond, cond = backbone.embed(["ugly", PROMPT])
-        batch, now = Batch.of(1, edits=1), x
-        for step in view.schedule.sampling(steps):
-            rows = torch.cat([now, now])
-            answer = view.predict(rows, step, batch.texts({"uncond": uncond, "cond": cond}))
-            now = advance(*batch.guide(answer, 3.0), step)
+        how |= {"num_inference_steps": steps, "latents": x.clone()}
+        wanted = pipe(PROMPT, ip_adapter_image_embeds=embeds, **how).images
+        now = sampled(view, x, steps)
         assert (now - wanted).abs().max() < 1e-5 * wanted.abs().max()
-    without = pipe_without(backbone, uncond, cond, x)
-    assert (now - without).abs().max() > 1e-2
+    assert (now - sampled(backbone, x, 4)).abs().max() > 1e-2
 
 
-def pipe_without(backbone, uncond, cond, x):
+def sampled(model, x, steps):
+    uncond, cond = model.embed(["ugly", PROMPT])
     batch = Batch.of(1, edits=1)
-    for step in backbone.schedule.sampling(4):
-        answer = backbone.predict(torch.cat([x, x]), step, batch.texts({"uncond": uncond, "cond": cond}))
+    for step in model.schedule.sampling(steps):
+        answer = model.predict(torch.cat([x, x]), step, batch.texts({"uncond": uncond, "cond": cond}))
         x = advance(*batch.guide(answer, 3.0), step)
     return x
 
 
-@torch.no_grad()
+def spec(folder, seed=0, size=(28, 28)):
+    """One picture that is asked for."""
+    return PictureSpec("", 0, write_picture(folder / f"{seed}.png", seed, size), None, "picture")
+
+
 def test_the_reader_of_the_built_in_model_needs_no_encoder(tiny, tmp_path):
     path = write_picture_adapter(tmp_path / "drawn.safetensors", tiny.unet, "drawn", {"scale": "0.9"})
-    asked = [
-        PictureSpec("", 0, write_picture(tmp_path / f"{i}.png", i, (40, 20)), None, "picture") for i in (0, 1)
-    ]
-    one, other = load_pictures(str(path), asked, tiny).seen
+    one, other = load_pictures(str(path), [spec(tmp_path, i, (40, 20)) for i in (0, 1)], tiny).seen
     assert (one.scale, one.tokens[0].shape) == (0.9, (1, 6, tiny.unet.config.cross_attention_dim))
     assert torch.equal(one.tokens[1], other.tokens[1])
     assert (one.tokens[0] - other.tokens[0]).abs().max() > 1e-3 < (one.tokens[0] - one.tokens[1]).abs().max()
-
-
-def changed(folder, target, change):
-    shutil.copytree(folder, target)
-    path = target / "adapter.safetensors"
-    save_file(change(load_file(path)), path)
-    return path
 
 
 def narrow(tensors):
@@ -195,13 +156,10 @@ def wider(tensors):
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_line(tiny, tmp_path, change, said):
-    folder = write_encoder(tmp_path / "adapter")
-    write_picture_adapter(folder / "adapter.safetensors", tiny.unet, "plain")
-    path = changed(folder, tmp_path / "other", change)
+    path = write_encoder(tmp_path) / "adapter.safetensors"
+    save_file(change(load_file(write_picture_adapter(path, tiny.unet, "plain"))), path)
     with pytest.raises(ModelError, match=said) as caught:
-        load_pictures(
-            str(path), [PictureSpec("", 0, write_picture(tmp_path / "a.png"), None, "picture")], tiny
-        )
+        load_pictures(str(path), [spec(tmp_path)], tiny)
     assert caught.value.field == "picture_adapter"
 
 
@@ -217,9 +175,8 @@ def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatc
         assert PictureFile(id).encoder == shelf / "models" / "image_encoder", id
     monkeypatch.delenv("REGRAIN_MODELS")
     fetched = []
-    monkeypatch.setattr(
-        folder_module, "download", lambda id, names, _: fetched.append((id, *names)) or str(shelf)
-    )
+    download = lambda id, names, _: fetched.append((id, *names)) or str(shelf)  # noqa: E731
+    monkeypatch.setattr(folder_module, "download", download)
     for id in ("h94/IP-Adapter", "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"):
         assert PictureFile(id).encoder == shelf / "models" / "image_encoder"
     assert fetched == 2 * [
@@ -231,25 +188,23 @@ def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatc
         PictureFile(str(shelf / "models"))
 
 
-def test_style_and_layout_are_blocks_of_sdxl(tmp_path):
-    model = load_backbone(str(write_sdxl(tmp_path / "sdxl")))
-    folder = write_encoder(tmp_path / "adapter")
-    path = write_picture_adapter(folder / "adapter.safetensors", model.unet, "plain")
-    asked = [PictureSpec("", 0, write_picture(tmp_path / "a.png"), None, "picture")]
-    pictures = load_pictures(str(path), asked, model, "style")
+def test_style_and_layout_are_blocks_of_sdxl(backbone, tmp_path):
+    path = write_encoder(tmp_path) / "adapter.safetensors"
+    given = str(write_picture_adapter(path, backbone.unet, "plain")), [spec(tmp_path)], backbone, "style"
+    if not backbone.unet.config.addition_embed_type:
+        with pytest.raises(ModelError, match="^params.picture_blocks: .* has no blocks of style. Choose all"):
+            load_pictures(*given)
+        return
+    pictures = load_pictures(*given)
     found = {blocks: pictures.acting(blocks) for blocks in ("all", "style", "layout")}
     assert {name.split(".transformer")[0] for name in found["style"]} == {"up_blocks.0.attentions.1"}
     assert {name.split(".transformer")[0] for name in found["layout"]} == {"down_blocks.2.attentions.1"}
-    assert found["all"] == {site.name for site in model.sites if site.kind == "cross"}
+    assert found["all"] == {site.name for site in backbone.sites if site.kind == "cross"}
 
 
-def test_a_video_transformer_sees_no_pictures(tmp_path):
-    backbone = load_backbone(str(write_wan(tmp_path / "wan")))
-    with pytest.raises(
-        ModelError, match="cannot see pictures. Use a Stable Diffusion or SDXL model"
-    ) as caught:
-        load_pictures("any", [], backbone)
-    assert caught.value.field == "picture_adapter"
+def test_a_video_transformer_sees_no_pictures(wan):
+    with pytest.raises(ModelError, match="^picture_adapter: .* cannot see pictures. Use a Stable Diffusion"):
+        load_pictures("any", [], wan)
 
 
 GREY = (128, 128, 128)
@@ -282,14 +237,8 @@ def test_pictures_are_upright_and_animated_ones_are_still(tmp_path):
     image.save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (40, 20), "red")])
     assert shown(tmp_path / "a.gif", 40, "picture", notes.append)[20, 10].min() > 250
     assert notes == ["'a.gif' is animated; its first frame is used."]
-    for name, content, said in (
-        ("b.png", b"x" * 99, "is not a readable image"),
-        ("c.png", None, "10000 x 6000 pixels"),
-    ):
-        if content:
-            (tmp_path / name).write_bytes(content)
-        else:
-            Image.new("1", (10000, 6000)).save(tmp_path / name)
-        with pytest.raises(RequestError, match=said) as caught:
+    (tmp_path / "b.png").write_bytes(b"x" * 99)
+    Image.new("1", (10000, 6000)).save(tmp_path / "c.png")
+    for name, said in (("b.png", "is not a readable image"), ("c.png", "10000 x 6000 pixels")):
+        with pytest.raises(RequestError, match=f"^regions.cat.picture: .*{said}"):
             shown(tmp_path / name, 20, "regions.cat.picture")
-        assert caught.value.field == "regions.cat.picture"

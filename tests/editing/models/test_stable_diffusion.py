@@ -15,7 +15,7 @@ from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from regrain.editing.attention.layers import LayerProcessor
 from regrain.editing.diffusion.schedule import add_noise, advance
@@ -289,13 +289,14 @@ def test_a_model_is_loaded_once(tiny_folder, monkeypatch):
     assert load_backbone(tiny_folder.name) is load_backbone(str(tiny_folder))
 
 
-def test_only_models_are_offered_from_the_shelf(tiny_folder, tmp_path, monkeypatch):
+def test_only_models_are_offered_from_the_shelf(tiny_folder, wan_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     (tmp_path / "mine").symlink_to(tiny_folder)
+    (tmp_path / "video").symlink_to(wan_folder)
     (tmp_path / "empty").mkdir()
     for name in ("one.safetensors", "raft_large.safetensors", "sam_vit_b_01ec64.pth", "notes.txt"):
         (tmp_path / name).touch()
-    assert on_shelf() == ["mine", "one.safetensors"]
+    assert on_shelf() == ["mine", "one.safetensors", "video"]
     monkeypatch.delenv("REGRAIN_MODELS")
     assert on_shelf() == []
 
@@ -343,25 +344,33 @@ def rewrite(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def lack_a_weight(folder):
-    weights = load_file(folder / UNET)
-    del weights["conv_out.weight"]
-    save_file(weights, folder / UNET, {"format": "pt"})
+def config(file, **changes):
+    """A damage: other values in a configuration."""
+    return lambda folder: rewrite(folder / file, **changes)
 
 
-def schedule(**changes):
-    """A damage: other values in the scheduler's configuration."""
-    return lambda folder: rewrite(folder / "scheduler" / "scheduler_config.json", **changes)
+def lacking(file, name):
+    """A damage: a weight less."""
+
+    def damage(folder):
+        weights = load_file(folder / file)
+        del weights[name]
+        save_file(weights, folder / file, {"format": "pt"})
+
+    return damage
+
+
+SCHEDULE = "scheduler/scheduler_config.json"
 
 
 DAMAGES = {
     "no .safetensors weights in vae/, only pickles": lambda f: (f / VAE).rename(f / "vae" / "weights.bin"),
     "has no unet/config.json": lambda f: (f / "unet" / "config.json").unlink(),
     "has no folder text_encoder/": lambda f: shutil.rmtree(f / "text_encoder"),
-    "unet/ lacks 1 weights, such as conv_out.weight": lack_a_weight,
+    "unet/ lacks 1 weights, such as conv_out.weight": lacking(UNET, "conv_out.weight"),
     "is damaged or not a .safetensors file": lambda f: (f / UNET).write_bytes(b"not a safetensors file"),
-    "unknown beta_schedule 'sigmoid'": schedule(beta_schedule="sigmoid"),
-    "predicts 'flow_prediction', which is unknown": schedule(prediction_type="flow_prediction"),
+    "unknown beta_schedule 'sigmoid'": config(SCHEDULE, beta_schedule="sigmoid"),
+    "predicts 'flow_prediction', which is unknown": config(SCHEDULE, prediction_type="flow_prediction"),
 }
 
 
@@ -413,18 +422,21 @@ def test_a_hub_download_is_read_as_a_folder_of_safetensors(monkeypatch, small_fo
 
 def original_layout(model, version="sd1"):
     """Rename the weights of a diffusers model to the layout of the original checkpoints."""
-    out = {}
+    out, names = {}, NAMES | ({"up_blocks.0.upsamplers.0": "output_blocks.2.2"} if version == "sdxl" else {})
     for key, value in model.unet.state_dict().items():
-        out["model.diffusion_model." + unet_key(key)] = value
+        out["model.diffusion_model." + unet_key(key, names)] = value
     for key, value in model.vae.state_dict().items():
         name = vae_key(key)
         is_attention_weight = ".attn_1." in name and value.ndim == 2
         out["first_stage_model." + name] = value[:, :, None, None] if is_attention_weight else value
-    text = {key.removeprefix("text_model."): value for key, value in model.text_encoder.state_dict().items()}
-    if version == "sd1":
-        out |= {f"cond_stage_model.transformer.text_model.{key}": value for key, value in text.items()}
+    place = "conditioner.embedders.0" if version == "sdxl" else "cond_stage_model"
+    if version == "sd2":
+        out |= openclip(model.text_encoder, f"{place}.model.")
     else:
-        out |= {f"cond_stage_model.model.{key}": value for key, value in openclip(text).items()}
+        clip = model.text_encoder.state_dict().items()
+        out |= {f"{place}.transformer.text_model.{key.removeprefix('text_model.')}": x for key, x in clip}
+    if version == "sdxl":
+        out |= openclip(model.text_encoder_2, "conditioner.embedders.1.model.")
     return {key: value.contiguous().clone() for key, value in out.items()}
 
 
@@ -436,6 +448,7 @@ PARTS = tuple(enumerate(("resnets", "attentions")))
 # Blocks of 3 in the encoder (two layers, one downsampler) and in the decoder (three layers).
 NAMES = {
     "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
     "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
     "mid_block.resnets.1": "middle_block.2",
@@ -448,12 +461,12 @@ NAMES = {
 }  # fmt: skip
 
 
-def unet_key(key):
-    ours = next(name for name in NAMES if key.startswith(f"{name}."))
+def unet_key(key, names=NAMES):
+    ours = next(name for name in names if key.startswith(f"{name}."))
     rest = key.removeprefix(ours)
     for part, theirs in RESNET.items() if ".resnets." in ours else ():
         rest = rest.replace(part, theirs)
-    return NAMES[ours] + rest
+    return names[ours] + rest
 
 
 def vae_key(key):
@@ -470,8 +483,9 @@ def vae_key(key):
     return key
 
 
-def openclip(text):
+def openclip(encoder, place):
     """OpenCLIP keeps q, k and v in one matrix."""
+    text = {key.removeprefix("text_model."): value for key, value in encoder.state_dict().items()}
     out = {}
     for key, value in text.items():
         for ours, theirs in {
@@ -487,12 +501,14 @@ def openclip(text):
             source = next(name for name in text if text[name] is value)
             stacked = torch.cat([text[source.replace("q_proj", f"{letter}_proj")] for letter in "qkv"])
             key, value = key.replace("q_proj.", "in_proj_"), stacked
-        out[key] = value
+        if key == "text_projection.weight":
+            key, value = "text_projection", value.T
+        out[place + key] = value
     return out
 
 
-def assert_same(model, expected):
-    for part in ("unet", "vae", "text_encoder"):
+def assert_same(model, expected, parts=("unet", "vae", "text_encoder")):
+    for part in parts:
         ours, theirs = getattr(model, part).state_dict(), getattr(expected, part).state_dict()
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
@@ -612,16 +628,18 @@ def test_other_single_files_are_refused(tmp_path, tiny, change, message):
 
 
 def test_shipped_configurations_are_the_real_sizes():
-    """On the meta device: parameter counts and head widths of Stable Diffusion 1.5 and 2.x."""
-    counts = {"sd1": (859_520_964, 83_653_863, 123_060_480), "sd2": (865_910_724, 83_653_863, 340_387_840)}
+    """On the meta device: parameter counts and heads of Stable Diffusion 1.5, 2.x and SDXL base 1.0."""
+    counts = {"sd1": [859_520_964, 83_653_863, 123_060_480], "sd2": [865_910_724, 83_653_863, 340_387_840]}
+    counts["sdxl"] = [2_567_463_684, 83_653_863, 123_060_480, 694_659_840]
     build = {"unet": UNet2DConditionModel.from_config, "vae": AutoencoderKL.from_config}
     build["text_encoder"] = lambda config: CLIPTextModel(CLIPTextConfig(**config))
+    build["text_encoder_2"] = lambda config: CLIPTextModelWithProjection(CLIPTextConfig(**config))
     for version, expected in counts.items():
-        folder = CHECKPOINTS / version
-        given = {part: json.loads((folder / part / "config.json").read_text()) for part in build}
+        files = [CHECKPOINTS / version / part / "config.json" for part in build]
         with torch.device("meta"):
-            parts = [make(given[part]) for part, make in build.items()]
-        assert tuple(sum(p.numel() for p in part.parameters()) for part in parts) == expected
+            made = zip(build.values(), files[: len(expected)], strict=False)
+            parts = [make(json.loads(file.read_text())) for make, file in made]
+        assert [sum(p.numel() for p in part.parameters()) for part in parts] == expected
         heads = parts[0].down_blocks[2].attentions[0].transformer_blocks[0].attn1.heads
         assert heads == (8 if version == "sd1" else 20)
 

@@ -8,20 +8,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import write_wan
 from safetensors.torch import load_file, save_file
+from test_stable_diffusion import config, lacking, rewrite
 
 from regrain.editing.attention.layers import Grid, plain
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.load import load_backbone, on_shelf
+from regrain.editing.models.load import load_backbone
 from regrain.editing.models.loading.location import find
+from regrain.editing.models.loading.lora import add_loras
 from regrain.editing.models.loading.offers import WAN, family_of
 from regrain.editing.models.video import layers
 
 STEP = 7  # of 25
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+CONFIG, WEIGHTS = "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors"
+pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 def step_of(model):
@@ -45,8 +47,7 @@ def stock(folder, model, latents, text):
     for part in (*network.parameters(), *network.buffers()):
         part.data = part.data.clone()  # kernels round differently at unaligned addresses
     rows = latents.unflatten(0, (len(text), -1)).transpose(1, 2)
-    with torch.no_grad():
-        (v,) = network(rows, torch.full((len(text),), float(step.t)), text.vectors, return_dict=False)
+    (v,) = network(rows, torch.full((len(text),), float(step.t)), text.vectors, return_dict=False)
     v = v.transpose(1, 2).flatten(0, 1)
     return latents - step.noise * v, latents + step.signal * v
 
@@ -62,7 +63,7 @@ def test_a_call_is_the_librarys_bit_for_bit(wan, wan_folder, latents):
 
     for change in (Intervention(), Intervention(attend)):
         found = wan.predict(latents, step_of(wan), text, change)
-        assert all(torch.equal(*both) for both in zip(found, expected, strict=True))
+        assert all(map(torch.equal, found, expected))
     # 3 latents of 2 x 3 tokens; all 512 tokens of a prompt.
     sizes = {"attn1": ("self", 18, 18), "attn2": ("cross", 18, 512)}
     assert seen == [(f"blocks.{b}.{name}", *sizes[name]) for b in (0, 1) for name in sizes]
@@ -92,11 +93,11 @@ def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
     """Its further blocks are left out; its scheduler says how far steps are shifted."""
     folder = shutil.copytree(wan_folder, tmp_path / "vace")
     (folder / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
-    weights = load_file(folder / "transformer" / WEIGHTS)
-    save_file(weights | {"vace_blocks.0.proj_in.bias": torch.zeros(2)}, folder / "transformer" / WEIGHTS)
-    config = folder / "transformer" / "config.json"
-    config.write_text(config.read_text().replace("WanTransformer3D", "WanVACETransformer3D"))
-    assert family_of(find(str(folder))) == ("Wan 2.1", WAN)
+    weights = load_file(folder / WEIGHTS)
+    save_file(weights | {"vace_blocks.0.proj_in.bias": torch.zeros(2)}, folder / WEIGHTS)
+    rewrite(folder / CONFIG, _class_name="WanVACETransformer3DModel")
+    for place in (wan_folder, folder):
+        assert family_of(find(str(place))) == ("Wan 2.1", WAN)
     found, text = load_backbone(str(folder)), wan.embed(["a cat"])
     assert (wan.schedule.shift, found.schedule.shift) == (3.0, 5.0)
     for one, other in zip(*(m.predict(latents, step_of(wan), text) for m in (found, wan)), strict=True):
@@ -119,11 +120,7 @@ def test_what_computes_attention_is_gone_after_a_call(wan, latents):
         attend = lambda q, k, v, site: by * plain(q, k, v, site)  # noqa: E731
         return wan.predict(latents, step_of(wan), text, Intervention(attend))[0]
 
-    alone = [scaled(by) for by in (0.5, 1.0, 2.0)]
-    with ThreadPoolExecutor(3) as pool:
-        for _ in range(5):
-            together = [*pool.map(scaled, (0.5, 1.0, 2.0))]
-            assert all(torch.equal(*both) for both in zip(together, alone, strict=True))
+    assert_same_at_once(scaled, (0.5, 1.0, 2.0))
     with pytest.raises(ValueError, match="takes nothing but attend"):
         wan.predict(latents, step_of(wan), text, Intervention(patches=(lambda _: nullcontext(),)))
     with pytest.raises(ValueError, match="do not divide"):
@@ -156,24 +153,26 @@ def test_a_latent_stands_for_four_frames_and_the_first_for_one(wan):
     assert int(off.argmax()) == 5
 
 
-def test_the_autoencoder_takes_one_call_at_a_time(wan):
-    clips = [frames_of(count) for count in (5, 9, 6)]
-    alone = [wan.encode(clip) for clip in clips]
+def assert_same_at_once(call, given):
+    """Several threads answer as one."""
+    alone = [*map(call, given)]
     with ThreadPoolExecutor(3) as pool:
         for _ in range(5):
-            assert all(torch.equal(*both) for both in zip(pool.map(wan.encode, clips), alone, strict=True))
+            assert all(map(torch.equal, pool.map(call, given), alone))
+
+
+def test_the_autoencoder_takes_one_call_at_a_time(wan):
+    assert_same_at_once(wan.encode, [frames_of(count) for count in (5, 9, 6)])
 
 
 def test_latents_are_scaled_as_the_library_does(wan):
     frames = frames_of(5)
     pixels = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-    with torch.no_grad():
-        mean = wan.vae.encode(pixels).latent_dist.mean[0].transpose(0, 1)
+    mean = wan.vae.encode(pixels).latent_dist.mean[0].transpose(0, 1)
     middle, spread = (torch.tensor(getattr(wan.vae.config, f"latents_{n}")) for n in ("mean", "std"))
     found = wan.encode(frames)
     torch.testing.assert_close(found, (mean - middle[:, None, None]) / spread[:, None, None])
-    with torch.no_grad():
-        decoded = wan.vae.decode(mean.transpose(0, 1)[None]).sample[0].permute(1, 2, 3, 0)
+    decoded = wan.vae.decode(mean.transpose(0, 1)[None]).sample[0].permute(1, 2, 3, 0)
     assert np.abs(((decoded + 1) * 127.5).clamp(0, 255).numpy() - wan.decode(found)).max() <= 0.51
 
 
@@ -215,8 +214,7 @@ def test_prompts_are_encoded_once_and_the_encoder_goes(wan_folder, own_cache, mo
     assert first.offsets[0][:6] == ((0, 1), (2, 5), (6, 8), (9, 12), (13, 18), (0, 0))
     encoder = UMT5EncoderModel.from_pretrained(wan_folder / "text_encoder").eval()
     tokens = model.reader.tokenizer(prompts, padding="max_length", max_length=512, return_tensors="pt")
-    with torch.no_grad():
-        expected = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+    expected = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
     expected = expected * tokens.attention_mask[..., None]  # as the library pads anew, with zeros
     torch.testing.assert_close(first.vectors, expected, atol=1e-5, rtol=1e-4)
     assert set(model.parts) == {"transformer", "vae"}
@@ -230,34 +228,15 @@ def test_a_prompt_too_long_is_refused_by_its_first_word_too_many(wan):
 # --- What is refused, and what is listed
 
 
-def rewritten(part, old, new):
-    def change(folder):
-        path = folder / part
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-
-    return change
-
-
 REFUSED = {
     "has no folder text_encoder/": lambda f: shutil.rmtree(f / "text_encoder"),
-    "is Wan 2.2, which is not supported": rewritten(
-        "model_index.json", "}", ', "transformer_2": ["diffusers", "WanTransformer3DModel"]}'
-    ),
-    "is Wan with 36 input channels": rewritten(
-        "transformer/config.json", '"in_channels": 4', '"in_channels": 36'
-    ),
-    "is WanPipeline, which": rewritten("transformer/config.json", "WanTransformer", "Other"),
-    "do not fit together": rewritten("text_encoder/config.json", '"d_model": 32', '"d_model": 48'),
-    "num_layers: .* Use another model": rewritten(
-        "transformer/config.json", '"num_layers": 2', '"num_layers": 2000000'
-    ),
-    "tokenizer/ cannot be loaded": rewritten("tokenizer/tokenizer.json", "{", "["),
-    "lacks 1 weights, such as proj_out.bias": lambda f: save_file(
-        {n: w for n, w in load_file(f / "transformer" / WEIGHTS).items() if n != "proj_out.bias"},
-        f / "transformer" / WEIGHTS,
-    ),
+    "is Wan 2.2, which is not supported": config("model_index.json", transformer_2=["diffusers", "Wan"]),
+    "is Wan with 36 input channels": config(CONFIG, in_channels=36),
+    "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
+    "do not fit together": config("text_encoder/config.json", d_model=48),
+    "num_layers: .* Use another model": config(CONFIG, num_layers=2_000_000),
+    "tokenizer/ cannot be loaded": lambda f: (f / "tokenizer" / "tokenizer.json").write_text("["),
+    "lacks 1 weights, such as proj_out.bias": lacking(WEIGHTS, "proj_out.bias"),
 }
 
 
@@ -267,12 +246,6 @@ def test_other_folders_are_refused(wan_folder, tmp_path, said):
     REFUSED[said](folder)
     with pytest.raises(ModelError, match=said):
         load_backbone(str(folder))
-
-
-def test_a_shelf_lists_it(wan_folder, monkeypatch):
-    monkeypatch.setenv("REGRAIN_MODELS", str(wan_folder.parent))
-    assert "wan" in on_shelf()
-    assert family_of(find("wan")) == ("Wan 2.1", WAN)
 
 
 # --- LoRA
@@ -287,44 +260,34 @@ ORIGINAL = {
     "condition_embedder.time_proj": "time_projection.1",
     "proj_out": "head.head",
 }
-SPELLINGS = {
-    "diffusers": lambda name, down: f"transformer.{name}.lora_{'A' if down else 'B'}.weight",
-    "original": lambda name, down: f"diffusion_model.{ORIGINAL[name]}.lora_{'A' if down else 'B'}.weight",
-    "kohya": lambda name, down: (
-        f"lora_unet_{ORIGINAL[name].replace('.', '_')}.lora_{'down' if down else 'up'}.weight"
-    ),
+SPELLINGS = {  # of a layer, and of both factors
+    "diffusers": (lambda name: f"transformer.{name}", ("A", "B")),
+    "original": (lambda name: f"diffusion_model.{ORIGINAL[name]}", ("A", "B")),
+    "kohya": (lambda name: f"lora_unet_{ORIGINAL[name].replace('.', '_')}", ("down", "up")),
 }
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
     fresh, weights, expected = torch.Generator().manual_seed(1), {}, {}
+    spelt, ends = SPELLINGS[spelling]
     for name in ORIGINAL:
         weight = wan.transformer.get_parameter(f"{name}.weight")
-        up, down = (
-            torch.randn(*shape, generator=fresh) for shape in ((len(weight), 2), (2, weight.shape[1]))
-        )
-        weights |= {SPELLINGS[spelling](name, True): down, SPELLINGS[spelling](name, False): up}
+        down, up = (torch.randn(*s, generator=fresh) for s in ((2, weight.shape[1]), (len(weight), 2)))
+        weights |= {f"{spelt(name)}.lora_{end}.weight": x for end, x in zip(ends, (down, up), strict=True)}
         expected[name] = weight + 0.5 * up @ down
     save_file(weights, tmp_path / "lora.safetensors")
     model = load_backbone(str(wan_folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
     for name, weight in expected.items():
         torch.testing.assert_close(model.transformer.get_parameter(f"{name}.weight"), weight)
-    untouched = "blocks.0.attn1.to_k.weight"
-    assert torch.equal(model.transformer.get_parameter(untouched), wan.transformer.get_parameter(untouched))
+    untouched = (one.transformer.get_parameter("blocks.0.attn1.to_k.weight") for one in (model, wan))
+    assert torch.equal(*untouched)
+    assert model.fingerprint != wan.fingerprint
 
 
-def test_a_lora_of_another_family_is_refused(wan_folder, tmp_path):
+def test_a_lora_of_another_family_is_refused(wan, tmp_path):
     key = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
     halves = {f"{key}.lora_A.weight": torch.zeros(2, 4), f"{key}.lora_B.weight": torch.zeros(4, 2)}
     save_file(halves, tmp_path / "lora.safetensors")
     with pytest.raises(ModelError, match=r"^loras: .*does not fit: the model has no layer"):
-        load_backbone(str(wan_folder), [str(tmp_path / "lora.safetensors")])
-
-
-def test_another_wan_has_other_weights(wan, tmp_path):
-    """Its fingerprint tells it from another of the same shape."""
-    folder = write_wan(tmp_path / "other")
-    weights = load_file(folder / "transformer" / WEIGHTS)
-    save_file(weights | {"proj_out.bias": weights["proj_out.bias"] + 1}, folder / "transformer" / WEIGHTS)
-    assert load_backbone(str(folder)).fingerprint != wan.fingerprint
+        add_loras([str(tmp_path / "lora.safetensors")], {"transformer": wan.transformer})

@@ -1,6 +1,7 @@
-"""LoRA files in the three ways they are named, on the tiny model."""
+"""LoRA files in the ways they are named, on the tiny model."""
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from regrain.editing import load_backbone, load_project
 from regrain.editing.__main__ import main
 from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.location import parse_lora
+from regrain.editing.models.loading.lora import add_loras
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"
@@ -18,32 +20,21 @@ CONV = "mid_block.resnets.0.conv1"
 WORDS = "text_model.encoder.layers.0.self_attn.q_proj"
 
 
-def halves(model, *layers, rank=2):
-    """For each (part, layer) random `down` and `up`, shaped for the model."""
-    draw, made = torch.Generator().manual_seed(0), {}
-    for part, name in layers:
-        weight = weight_of(model, part, name)
-        kernel = weight.shape[2:]
-        down = torch.randn(rank, weight.shape[1], *kernel, generator=draw)
-        up = torch.randn(weight.shape[0], rank, *(1 for _ in kernel), generator=draw)
-        made[part, name] = down, up
-    return made
-
-
 def weight_of(model, part, name):
-    owner = model.unet if part == "unet" else model.text_encoder
-    names = dict(owner.named_modules())
+    names = dict(getattr(model, part).named_modules())
     return (names.get(name) or names[name.removeprefix("text_model.")]).weight
 
 
+def halves(weight, draw, rank=2):
+    """Random `down` and `up` for a weight."""
+    down = torch.randn(rank, *weight.shape[1:], generator=draw)
+    return down, torch.randn(len(weight), rank, *[1] * (weight.ndim - 2), generator=draw)
+
+
 def query_of(model):
-    """Tensors of a file that changes one layer."""
-    ((down, up),) = halves(model, ("unet", QUERY)).values()
-    return dict(zip(peft("unet", QUERY), (down, up), strict=True))
-
-
-def peft(part, name):
-    return f"{part}.{name}.lora_A.weight", f"{part}.{name}.lora_B.weight"
+    """Tensors of a file that changes one layer, as peft names them."""
+    down, up = halves(weight_of(model, "unet", QUERY), torch.Generator().manual_seed(0))
+    return {f"unet.{QUERY}.lora_A.weight": down, f"unet.{QUERY}.lora_B.weight": up}
 
 
 def kohya(part, name):
@@ -58,39 +49,36 @@ def processors(part, name):
     return tuple(f"{part}.{stem}.processor.{layer}_lora.{end}.weight" for end in ("down", "up"))
 
 
-@pytest.mark.parametrize("naming", [peft, kohya, processors])
+@pytest.mark.parametrize("naming", [kohya, processors])
 def test_what_a_file_holds_is_added_to_the_weights(tiny, tiny_folder, tmp_path, naming):
     layers = [("unet", QUERY), ("unet", OUT), ("text_encoder", WORDS)]
-    layers += [("unet", CONV)] * (naming is not processors)
-    made, tensors = halves(tiny, *layers), {}
-    for layer, pair in made.items():
-        tensors |= {name: tensor.contiguous() for name, tensor in zip(naming(*layer), pair, strict=True)}
-    alpha, facts = 0.5, None
+    layers += [("unet", CONV)] * (naming is kohya)
+    draw, tensors, expected = torch.Generator().manual_seed(0), {}, {}
+    alpha = 0.5 if naming is kohya else 2.0  # without one, its rank
+    for layer in layers:
+        weight = weight_of(tiny, *layer)
+        down, up = halves(weight, draw)
+        tensors |= dict(zip(naming(*layer), (down, up), strict=True))
+        expected[layer] = weight + 0.5 * alpha / 2 * (up.flatten(1) @ down.flatten(1)).view_as(weight)
     if naming is kohya:
         tensors |= {name.split(".")[0] + ".alpha": torch.tensor(alpha) for name in tensors}
-    elif naming is peft:
-        metadata = {f"{part}.lora_alpha": alpha for part in ("unet", "text_encoder")}
-        facts = {"lora_adapter_metadata": json.dumps(metadata)}
-    else:
-        alpha = 2.0  # its own rank
-    file = tmp_path / "ink.safetensors"
-    save_file(tensors, file, facts)
-    before = {layer: weight_of(tiny, *layer).clone() for layer in made}
+    save_file(tensors, file := tmp_path / "ink.safetensors")
+    before = {layer: weight_of(tiny, *layer).clone() for layer in layers}
     changed = load_backbone(str(tiny_folder), loras=(f"{file}@0.5",))
-    for layer, (down, up) in made.items():
-        added = 0.5 * alpha / 2 * (up.flatten(1) @ down.flatten(1)).view_as(before[layer])
-        torch.testing.assert_close(weight_of(changed, *layer), before[layer] + added)
+    for layer, weight in expected.items():
+        torch.testing.assert_close(weight_of(changed, *layer).data, weight)
         assert torch.equal(weight_of(tiny, *layer), before[layer])  # nobody else's model changed
     assert changed.fingerprint != tiny.fingerprint
     assert load_backbone(str(tiny_folder), loras=(f"{file}@0.5",)) is changed
 
 
-def test_several_add_up_and_a_negative_one_takes_back(tiny, tiny_folder, tmp_path):
+def test_several_add_up_and_a_negative_one_takes_back(tiny, tmp_path):
     assert [parse_lora(text).weight for text in (" owner/name @ -0.5 ", "ink")] == [-0.5, 1.0]
     save_file(query_of(tiny), file := tmp_path / "a.safetensors")
-    same = load_backbone(str(tiny_folder), loras=(str(file), f"{file}@-1"))
-    found, expected = (weight_of(model, "unet", QUERY) for model in (same, tiny))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    unet = deepcopy(tiny.unet)
+    add_loras((str(file), f"{file}@-1"), {"unet": unet})
+    expected = weight_of(tiny, "unet", QUERY)
+    torch.testing.assert_close(unet.get_submodule(QUERY).weight, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -100,27 +88,24 @@ def test_several_add_up_and_a_negative_one_takes_back(tiny, tiny_folder, tmp_pat
         (lambda t: {k.replace("attn1", "attn7"): v for k, v in t.items()}, "not fit: the model has no layer"),
         (lambda t: dict([*t.items()][:1]), "is incomplete. Download it again"),
         (lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()}, "not a plain LoRA"),
-        (
-            lambda t: {"lora_te2_" + k: v for k, v in t.items()},
-            "not fit: the model has no layer text_encoder_2",
-        ),
+        (lambda t: {"lora_te2_" + k: v for k, v in t.items()}, "the model has no layer text_encoder_2"),
         (lambda t: {}, "is empty"),
     ],
 )
-def test_one_that_does_not_fit_is_one_line(tiny, tiny_folder, tmp_path, change, message):
+def test_one_that_does_not_fit_is_one_line(tiny, tmp_path, change, message):
     tensors = {k: v.contiguous() for k, v in change(query_of(tiny)).items()}
     save_file(tensors, file := tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match=f"^loras: .*{message}"):
-        load_backbone(str(tiny_folder), loras=(str(file),))
+        add_loras((str(file),), {"unet": deepcopy(tiny.unet)})
 
 
-def test_what_is_no_file_is_one_line(tiny_folder, tmp_path):
+def test_what_is_no_file_is_one_line(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
     bad = {str(tmp_path / "bad.safetensors"): "is damaged", "nowhere.safetensors": "was not found"}
     bad |= {"a.pt": "is a pickle", "a@9": "weight from -4 to 4", "": "Expected FILE@WEIGHT"}
     for name, message in bad.items():
         with pytest.raises(ModelError, match=f"^loras: .*{message}"):
-            load_backbone(str(tiny_folder), loras=(name,))
+            add_loras((name,), {})
 
 
 def test_a_project_names_them_and_a_run_adds_them(

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.errors import ModelError
+from regrain.editing.models.load import load_backbone
 from regrain.editing.models.loading.location import ModelLocation, find
 from regrain.editing.models.loading.offers import STABLE_DIFFUSION, WAN, family_of
 from regrain.editing.params.registry import METHODS, OFFERS, SUPPORTED, check_needs
@@ -22,15 +23,13 @@ def request(model, method="videograin", **params) -> EditRequest:
     return EditRequest(clip, labels, (thing,), "a cat", method=method, model=str(model), params=params)
 
 
-def folder(path: Path, index=None, unet=None) -> Path:
+def folder(path: Path, unet=None, index=None, scheduler=None) -> Path:
     """A model's folder without weights."""
-    (path / "unet").mkdir(parents=True)
-    if index:
-        (path / "model_index.json").write_text(
-            json.dumps({"_class_name": index, "text_encoder": [None, None]})
-        )
-    if unet:
-        (path / "unet" / "config.json").write_text(json.dumps(unet))
+    given = {"unet/config": unet, "model_index": index, "scheduler/scheduler_config": scheduler}
+    for name, content in given.items():
+        if content:
+            (path / f"{name}.json").parent.mkdir(parents=True, exist_ok=True)
+            (path / f"{name}.json").write_text(json.dumps(content))
     return path
 
 
@@ -41,41 +40,47 @@ def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
     assert family_of(find("storybook")) == family
 
 
-def test_the_rest_offers_nothing(tmp_path):
-    cases = {
-        "WanPipeline": folder(tmp_path / "wan", "WanPipeline"),
-        "a model with 9 input channels": folder(tmp_path / "in", unet={"in_channels": 9, "out_channels": 4}),
-    }
-    for title, path in cases.items():
-        assert family_of(find(str(path))) == (title, frozenset())
+XL, REFINER = {"addition_embed_type": "text_time"}, {"_class_name": "x", "text_encoder": [None, None]}
+TURBO = (XL, None, {"timestep_spacing": "trailing"})
 
 
-def test_sdxl_is_known_by_its_configuration_or_its_keys(tmp_path):
-    path = folder(tmp_path / "xl", unet={"addition_embed_type": "text_time"})
-    keys = [f"conditioner.embedders.{number}.x" for number in range(2)]
-    save_file({key: torch.zeros(1) for key in keys}, tmp_path / "xl.safetensors")
-    for place in (path, tmp_path / "xl.safetensors"):
-        assert family_of(find(str(place))) == ("SDXL", STABLE_DIFFUSION)
+@pytest.mark.parametrize(
+    ("title", "offers", "configs"),
+    [
+        ("SDXL", STABLE_DIFFUSION, (XL,)),
+        ("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"}, TURBO),
+        ("the refiner of SDXL", frozenset(), (XL, REFINER)),
+        ("a model with embeddings of 'image'", frozenset(), ({"addition_embed_type": "image"},)),
+        ("a model with 9 input channels", frozenset(), ({"in_channels": 9, "out_channels": 4},)),
+        ("WanPipeline", frozenset(), (None, {"_class_name": "WanPipeline"})),
+    ],
+)
+def test_a_folder_is_told_by_its_configurations(tmp_path, title, offers, configs):
+    assert family_of(find(str(folder(tmp_path / "model", *configs)))) == (title, offers)
+
+
+def test_a_file_is_told_by_its_keys(tmp_path):
+    refiner, xl = ["0.model.token_embedding.weight"], ["0.x", "1.x"]
+    for keys, title in ((refiner, "the refiner of SDXL"), (xl, "SDXL"), ((), "Stable Diffusion")):
+        tensors = {f"conditioner.embedders.{key}": torch.zeros(1) for key in keys} | {"x": torch.zeros(1)}
+        save_file(tensors, path := tmp_path / "a.safetensors")
+        offers = frozenset() if keys is refiner else STABLE_DIFFUSION
+        assert family_of(find(str(path))) == (title, offers)
+        with pytest.raises(ModelError, match=title if keys is refiner else "has no UNet"):
+            load_backbone(str(path))
 
 
 def test_what_is_not_here_is_not_guessed(tmp_path):
     assert family_of(ModelLocation("hub", "nobody/no-such-model")) is None
-    broken = folder(tmp_path / "broken", unet={"x": 1})
+    broken = folder(tmp_path / "broken", {"x": 1})
     (broken / "unet" / "config.json").write_text("{")
     assert family_of(ModelLocation("folder", str(broken))) is None
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    ("kind", "index", "unet"),
-    [
-        ("the refiner of SDXL", "x", {"addition_embed_type": "text_time"}),
-        ("WanPipeline", "WanPipeline", None),
-    ],
-)
-def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, kind, index, unet, tmp_path):
-    path = folder(tmp_path / "model", index, unet)
-    said = rf"^model: .* is {kind}, which is not supported. Use {SUPPORTED}.$"
+def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, tmp_path):
+    path = folder(tmp_path / "model", XL, REFINER)
+    said = rf"^model: .* is the refiner of SDXL, which is not supported. Use {SUPPORTED}.$"
     with pytest.raises(ModelError, match=said):
         next(edit(request(path, method)))
 
@@ -85,9 +90,9 @@ def test_a_model_without_what_the_method_needs_is_refused():
     with pytest.raises(ModelError, match=needs):
         check_needs("videograin", {}, {"control"}, "flow")
     for method in METHODS:
-        fits, other = (
-            (STABLE_DIFFUSION, WAN) if "image_unet" in METHODS[method].needs else (WAN, STABLE_DIFFUSION)
-        )
+        fits, other = STABLE_DIFFUSION, WAN
+        if "image_unet" not in METHODS[method].needs:
+            fits, other = other, fits
         check_needs(method, {}, fits, "tiny")
         with pytest.raises(ModelError, match=rf"^model: {method} needs .*, which 'tiny' does not have"):
             check_needs(method, {}, other, "tiny")
