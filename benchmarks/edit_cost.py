@@ -29,7 +29,7 @@ import torch
 from benchmarks.attention import peak_bytes
 from regrain.editing import ArrayClip, EditRequest, Region, load_backbone
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.frames import all_frames
+from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.diffusion.schedule import advance, guide
@@ -126,7 +126,7 @@ def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
     """Processor time of one call with the same rows and full-frame attention."""
 
     def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer) -> torch.Tensor:
-        return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, frames)
+        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, frames, "all")
 
     began = time.process_time()
     with torch.no_grad():

@@ -72,7 +72,11 @@ def attention_in_runs(
         scale: Factor on q k^T; default dim ** -0.5.
     """
     if uses_xformers(q.device, q.dtype):
-        return _in_one_call(q, k, v, lengths.tolist() * len(q), scale)
+        from xformers.ops import fmha
+
+        mask = fmha.BlockDiagonalMask.from_seqlens(lengths.tolist() * len(q))
+        rows = (x.flatten(0, 1)[None] for x in (q, k, v))
+        return fmha.memory_efficient_attention(*rows, mask, scale=scale).unflatten(1, q.shape[:2])[0]
     out = v.clone()  # what a token alone in its run sees
     starts = lengths.cumsum(0) - lengths
     for length in range(2, int(lengths.max()) + 1):
@@ -92,11 +96,3 @@ def describe(device: torch.device, dtype: torch.dtype) -> str:
     """Describe what computes attention on a device."""
     runs = "xformers" if uses_xformers(device, dtype) else "PyTorch, by length"
     return f"PyTorch scaled_dot_product_attention; along tracks {runs}"
-
-
-def _in_one_call(q: Tensor, k: Tensor, v: Tensor, lengths: list[int], scale: float | None) -> Tensor:
-    from xformers.ops import fmha
-
-    mask = fmha.BlockDiagonalMask.from_seqlens(lengths)
-    rows = (x.flatten(0, 1)[None] for x in (q, k, v))
-    return fmha.memory_efficient_attention(*rows, attn_bias=mask, scale=scale).unflatten(1, q.shape[:2])[0]

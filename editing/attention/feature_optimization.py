@@ -32,13 +32,11 @@ class Agreement:
     """What frames must agree in, and how it is optimised.
 
     Attributes:
-        flow: Weight of the motion; 0 leaves it out.
-        similarity: Weight of the likeness of the places of a frame; 0 leaves it out.
+        flow, similarity: Weights of the motion and of the likeness of the places of a frame; 0 leaves it out.
         circular: Compare neighbours both ways and the last frame with the first; otherwise each frame with
             the one before.
         distance: How similarities are compared.
-        rounds: Steps of Adam.
-        learning_rate: Its learning rate.
+        rounds, learning_rate: Of Adam.
         restore: Give every channel of every frame its mean and deviation back.
         released: As the release: the smallest difference counts, and 1 is added to restored variances.
     """
@@ -61,7 +59,6 @@ def optimize_features(x: FeatureMaps, source: FeatureMaps, motion: Motion, wante
         x: Features, rows (branch frame); they come back in their dtype, and no gradient leaves them.
         source: Features of the source clip, same rows.
         motion: Motion of the circular pairs of frames, at the size of the features.
-        wanted: See `Agreement`.
     Source: arXiv:2403.12962, Eq. 3 to 6.
     """
     if not wanted.flow and not wanted.similarity:
@@ -94,9 +91,6 @@ def as_places(x: FeatureMaps) -> Places:
 def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
     """Pair places with where they were in the frame before, or are in the next, if they are visible there.
 
-    Args:
-        motion: Motion of the circular pairs of frames.
-        circular: See `Agreement`.
     Returns:
         A sparse matrix that takes features of all places, frame by frame, to the difference of each place to
         its interpolated neighbour; outside the frame features are 0.
@@ -154,10 +148,7 @@ def flow_slope(x: Places, links: Float[Tensor, "pairs all_places"], rounding: fl
 def similarity_slope(x: Places, reference: Places, distance: Distance) -> Places:
     """The gradient of the mean distance of the similarities of all pairs of places to the reference's.
 
-    Args:
-        x: Features of every place; their similarity is the cosine.
-        reference: The same of the source, of length 1.
-        distance: "absolute" or "squared" differences.
+    The similarity of two places is their cosine; `reference` are places of the source, of length 1.
     """
     unit, length = _on_sphere(x)
     slope = unit_slope(unit, reference, distance)

@@ -20,36 +20,25 @@ from regrain.editing.attention.backends import attention, attention_in_runs
 
 Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-Selector = int | Literal["first", "middle", "last", "previous", "own"]
+Selector = Literal["first", "middle", "previous", "own"]
 Seen = Int[Tensor, "frames seen"] | Literal["all"]
 """Frames whose keys each frame sees, in order; "all" folds the frames of a branch into one row of tokens."""
 
 
-def frames_seen(
-    selectors: Sequence[Selector] | Literal["all"], frames: int, middle: int | None = None
-) -> Seen:
+def frames_seen(selectors: Sequence[Selector] | Literal["all"], frames: int, middle: int = 0) -> Seen:
     """List the frames that each frame of a clip sees.
 
     Args:
-        selectors: "first", "middle" and "last" name a frame of the clip; "own" is the frame itself;
-            "previous" is the one before it, and an int an offset, both kept inside the clip. Or "all".
+        selectors: "first" and `middle` are frames of the clip, "own" is the frame itself, "previous" the one
+            before it, of the first the first. Or "all", as in VideoGrain, arXiv:2502.17258, Sec. 3.1.
         frames: Number of frames in the clip.
-        middle: The middle frame; default: the lower of two.
-    Raises:
-        ValueError: There is no selector.
+        middle: What "middle" is.
     """
     if selectors == "all":
         return "all"
-    if not selectors:
-        raise ValueError("selectors: give at least one")
-    named = {"first": 0, "middle": (frames - 1) // 2 if middle is None else middle, "last": frames - 1}
-    offsets = [{"own": 0, "previous": -1}.get(s, s) for s in selectors]
-    return torch.tensor(
-        [
-            [named[s] if isinstance(s, str) else min(max(frame + s, 0), frames - 1) for s in offsets]
-            for frame in range(frames)
-        ]
-    )
+    own = torch.arange(frames)
+    named = {"first": own * 0, "middle": own * 0 + middle, "previous": (own - 1).clamp(min=0), "own": own}
+    return torch.stack([named[selector] for selector in selectors], 1)
 
 
 def fold_frames(x: Rows, frames: int) -> Float[Tensor, "branch heads clip_tokens dim"]:
@@ -66,8 +55,7 @@ def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: At
     """Compute attention in which each frame sees the frames that `seen` lists for it.
 
     Args:
-        q, k, v: Rows (branch frame).
-        frames: Frames in a branch.
+        q, k, v, frames: Rows (branch frame), and frames in a branch.
         seen: See `frames_seen`.
         attend: Called once: for "all" with the folded q, k, v [branch, heads, (frame tokens), dim]; else with
             unchanged q and keys and values [(branch frame), heads, (seen tokens), dim].
@@ -92,7 +80,7 @@ def across_shared(
 
     Args:
         q, k, v: Rows (branch frame).
-        shared: The tokens that all frames see.
+        shared: These tokens.
         attend: Called once with folded queries [branch, heads, (frame tokens), dim] and the shared keys and
             values [branch, heads, (shared tokens), dim].
     Source: efficient cross-frame attention of FRESCO, arXiv:2403.12962, Sec. 3.3.
@@ -111,22 +99,13 @@ def labels_seen(
     return labels, labels[seen.to(labels.device)].flatten(1)
 
 
-def all_frames(q: Rows, k: Rows, v: Rows, frames: int, attend: Attend = attention) -> Rows:
-    """Compute attention in which each frame sees every frame of its branch; see `across_frames`.
-
-    Source: VideoGrain, arXiv:2502.17258, Sec. 3.1.
-    """
-    return across_frames(q, k, v, frames, "all", attend)
-
-
 def tracks(
     q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"], scale: float | None = None
 ) -> Rows:
     """Compute attention in which each token sees the tokens of its own track, including itself.
 
     Args:
-        q, k, v: Rows (branch frame).
-        frames: Frames in a branch.
+        q, k, v, frames: Rows (branch frame), and frames in a branch.
         ids: Track of every token; a track has at most one token per frame (`flow.trajectories`).
         scale: Factor on q k^T; default dim ** -0.5.
     Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.

@@ -121,24 +121,22 @@ class LayerProcessor:
 
 
 def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
-    """Give every attention layer of a diffusers model a `LayerProcessor`; called once, when it is loaded.
+    """Give every attention layer of a diffusers model that is loaded a `LayerProcessor`.
 
     Returns:
-        The layers in the order in which they run: down, middle, up.
+        The layers in the order in which they run.
     """
     strides = _strides(model)
     names = [key.removesuffix(".processor") for key in model.attn_processors]  # type: ignore[union-attr]
-    blocks = [
-        name.split(".")[0] if name.startswith("mid") else ".".join(name.split(".")[:2]) for name in names
-    ]
+    blocks = [".".join(name.split(".")[: 1 if name.startswith("mid") else 2]) for name in names]
     least = min((strides[block] for block in blocks), default=1)
     sites = []
     for name, block in zip(names, blocks, strict=True):
         kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
         sites.append(AttentionLayer(name, kind, block, (1, strides[block], strides[block]), least))
     model.set_attn_processor({f"{site.name}.processor": LayerProcessor(site) for site in sites})
-    order = {"down": 0, "mid": 1, "up": 2}
-    return tuple(sorted(sites, key=lambda site: order.get(site.block.split("_")[0], 3)))
+    # Down, middle, up: the order of the alphabet.
+    return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
 
 
 def _strides(model: nn.Module) -> dict[str, int]:

@@ -32,10 +32,8 @@ _MAP_SIDE = 16
 
 
 def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, int]:
-    """Choose the stride of the layers from which maps of words are read, on a grid of latents.
-
-    It is the coarsest with cross-attention and at least 16 cells per side, else the finest.
-    """
+    """The stride of the layers from which maps of words are read, on a grid of latents: the coarsest with
+    cross-attention and at least 16 cells per side, else the finest."""
     strides = sorted({site.stride for site in sites if site.kind == "cross"})
     large = [stride for stride in strides if min(grid.over(stride).size) >= _MAP_SIDE]
     return large[-1] if large else strides[0]
@@ -84,8 +82,7 @@ def exchange(
     """Align two prompts.
 
     Args:
-        source: A single prompt.
-        target: Another one.
+        source, target: Single prompts.
         control: "replace" swaps words in place, "refine" adds new words; "auto" replaces if the prompts
             differ only by one-for-one word swaps.
         weights: Factors of words of the target.
@@ -115,7 +112,6 @@ def fuse_cross(
 
     Args:
         q, k, v: Rows of `batch`.
-        batch: The order of the rows.
         exchanges: Per branch, how its attention is computed from the source's; None leaves it unchanged.
         seen: Called with name, own maps and final maps of every branch in `exchanges`.
     Source: Prompt-to-Prompt, arXiv:2208.01626, Sec. 3.2.

@@ -51,10 +51,7 @@ def grid_labels(
         height, width: Size of the grid, whose cells come back in row-major order, int64.
         count: Number of labels.
     """
-    kinds = torch.arange(count, device=labels.device)[:, None, None]
-    # A frame at a time: at the size of the source, shares of all would be many times the clip.
-    shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
-    cover = torch.stack(shares).flatten(2)
+    cover = _cover(labels, height, width, count)
     # Ties go to a region rather than to the background.
     winner = cover.flip(1).argmax(1).neg() + count - 1
     for label in range(1, count):
@@ -74,16 +71,21 @@ def clip_labels(
     """The same for tokens that span frames: the region that covers most of one, if all cover a quarter of it.
 
     Args:
-        labels, height, width, count: See `grid_labels`.
         latents: The latent that each frame is in, rising from 0.
     """
-    kinds = torch.arange(count, device=labels.device)[:, None, None]
-    shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
-    sums = torch.stack(shares).flatten(2)
-    cover = torch.stack([sums[latents == latent].mean(0) for latent in range(int(latents[-1]) + 1)])
+    frames = _cover(labels, height, width, count)
+    cover = torch.stack([frames[latents == latent].mean(0) for latent in range(int(latents[-1]) + 1)])
     background = cover[:, 0].clone()
     cover[:, 0] = -1
     return torch.where(1 - background >= _QUARTER, cover.argmax(1), 0)
+
+
+def _cover(labels: Tensor, height: int, width: int, count: int) -> Float[Tensor, "frames labels cells"]:
+    """How much of each cell each label covers."""
+    kinds = torch.arange(count, device=labels.device)[:, None, None]
+    # A frame at a time: at the size of the source, shares of all would be many times the clip.
+    shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
+    return torch.stack(shares).flatten(2)
 
 
 def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int) -> None:

@@ -47,22 +47,20 @@ class WordBinding:
 
 
 def attend_to_words(
-    q: Queries, k: Keys, v: Values, binding: WordBinding, maps: bool = False
-) -> tuple[Tensor, Float[Tensor, "queries words"] | None, Float[Tensor, "queries words"] | None]:
+    q: Queries, k: Keys, v: Values, binding: WordBinding
+) -> tuple[Tensor, Float[Tensor, "queries words"], Float[Tensor, "queries words"]]:
     """Compute cross-attention under a binding, of a batch of one.
 
     Args:
         q, k, v: Unscaled; keys after those of `binding.words` are alike.
-        binding: Regions and words.
-        maps: Whether to return maps.
     Returns:
-        The output; and with `maps` the attention to every word before and after, averaged over heads.
+        The output; and the attention to every word before and after, averaged over heads.
     """
     count, pads = len(binding.words), k.shape[2] - len(binding.words)
     k, v = (x[:, :, : count + min(pads, 1)] for x in (k, v))
     most = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
     heads = max(1, most // (q.shape[2] * k.shape[2]))
-    out, sums = [], [q.new_zeros(q.shape[2], count, dtype=torch.float32) for _ in range(2 * maps)]
+    out, sums = [], [q.new_zeros(q.shape[2], count, dtype=torch.float32) for _ in range(2)]
     for some, keys, values in zip(*(x[0].split(heads) for x in (q, k, v)), strict=True):
         precise = torch.promote_types(q.dtype, torch.float32)
         scores = some.to(precise) @ keys.to(precise).mT * q.shape[-1] ** -0.5
@@ -71,11 +69,10 @@ def attend_to_words(
             changed[..., count] += math.log(pads)
         given = changed.softmax(-1)
         out.append((given @ values.to(given)).to(v))
-        if maps:
-            scores[..., count:] += math.log(max(pads, 1))
-            for total, one in zip(sums, (scores.softmax(-1), given), strict=True):
-                total += one[..., :count].sum(0) / q.shape[1]
-    before, after = sums or (None, None)
+        scores[..., count:] += math.log(max(pads, 1))
+        for total, one in zip(sums, (scores.softmax(-1), given), strict=True):
+            total += one[..., :count].sum(0) / q.shape[1]
+    before, after = sums
     return torch.cat(out)[None], before, after
 
 
@@ -95,10 +92,7 @@ def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) ->
             if not inside.any() or inside.all():
                 continue
             given = moved[..., column]
-            high, low = (
-                given[:, inside].amax(1, keepdim=True),
-                given[:, ~inside].amin(1, keepdim=True),
-            )
+            high, low = given[:, inside].amax(1, keepdim=True), given[:, ~inside].amin(1, keepdim=True)
             target = torch.where(inside[:, None], high, low)
             moved[..., column] = given + binding.columns * (target - given)
     return torch.cat([moved, pads], -1)

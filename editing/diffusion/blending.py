@@ -69,8 +69,7 @@ def composite(
     linear fade between.
 
     Args:
-        source: RGB.
-        edited: RGB.
+        source, edited: RGB.
         mask: Where the edit is shown.
         feather: Pixels outside the mask over which it fades.
         opacity: How much of the edit is shown inside the mask, 0..1; None shows all. Where it is less than 1
@@ -97,9 +96,8 @@ def _faded(
     opacity: Float32[np.ndarray, "height width"],
 ) -> Float[np.ndarray, "height width"]:
     """A fade that is also one inside the mask; outside, it goes on from the nearest edge."""
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    outside = (~mask).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     shown = np.zeros(int(nearest.max()) + 1, np.float32)
     shown[nearest[mask]] = opacity[mask]
     return alpha * shown[nearest]

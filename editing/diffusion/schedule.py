@@ -8,7 +8,7 @@ the two.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from typing import Literal, get_args
@@ -41,10 +41,8 @@ class Step:
         index: 0, 1, ... in the order of the steps. `index / total` is the fraction of the schedule completed.
         total: Number of steps.
         t: Timestep passed to the network, 0 .. train_steps - 1.
-        signal: Weight of x0 in the latents that enter the step.
-        noise: Weight of eps in them.
-        signal_next: Weight of x0 in the latents that leave it.
-        noise_next: Weight of eps in them.
+        signal, noise: Weights of x0 and eps in the latents that enter the step.
+        signal_next, noise_next: The same of those that leave it.
         time: Where `t` is on the model's schedule: 0 clean, about 1 pure noise.
     """
 
@@ -56,10 +54,6 @@ class Step:
     signal_next: float
     noise_next: float
     time: float
-
-    def after(self) -> Step:
-        """The next step as far as windows are concerned: only `index` changes."""
-        return replace(self, index=self.index + 1)
 
     def within(self, share: float, *, of: int | None = None, begun: bool = False) -> bool:
         """Whether the step is in the first `share` of the schedule; all windows use this.
@@ -93,8 +87,7 @@ class Schedule:
 
     @classmethod
     def from_config(cls, config: Mapping[str, object]) -> "Schedule":
-        """Build from the keys of a diffusers scheduler_config.json; missing keys take diffusers' DDIM
-        defaults.
+        """Build from a diffusers scheduler_config.json; missing keys take diffusers' DDIM defaults.
 
         Raises:
             ValueError: The beta schedule or spacing is unknown, or rescaling to zero SNR is set.
@@ -127,10 +120,7 @@ class Schedule:
 
     def level(self, t: int) -> tuple[float, float]:
         """Signal and noise at level t; t = -1 is where sampling ends."""
-        if t < 0:
-            alpha = 1.0 if self.ends_clean else float(self.alphas_cumprod[0])
-        else:
-            alpha = float(self.alphas_cumprod[t])
+        alpha = 1.0 if t < 0 and self.ends_clean else float(self.alphas_cumprod[max(t, 0)])
         return alpha**0.5, (1 - alpha) ** 0.5
 
     def levels(self, steps: int) -> tuple[int, ...]:
@@ -152,7 +142,7 @@ class Schedule:
             levels = np.round(np.arange(count, 0, -count / steps)[:steps]).astype(int)[::-1] - 1
         else:
             levels = np.round(np.linspace(0, count - 1, steps)).astype(int)
-        return tuple(int(t) for t in levels)
+        return tuple(levels.tolist())
 
     def sampling(self, steps: int) -> tuple[Step, ...]:
         """The steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion, then level -1.

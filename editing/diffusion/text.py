@@ -94,18 +94,15 @@ def spans(text: PromptEmbedding, start: int, stop: int) -> tuple[int, ...]:
 def splice(text: PromptEmbedding, phrases: Mapping[tuple[int, ...], PromptEmbedding]) -> PromptEmbedding:
     """Replace the vectors of some phrases of a prompt by those of the phrases encoded alone.
 
-    In its sentence, a phrase is encoded with the words before it; alone it is not, so other regions' words do
-    not leak into it.
+    In its sentence, a phrase is encoded with the words before it; alone, no other region's words leak in.
 
     Args:
         text: A single prompt.
         phrases: Token positions in `text` -> the phrase at these positions, embedded alone.
     Raises:
-        ValueError: `text` holds several prompts, or a phrase has another number of tokens than positions.
+        ValueError: A phrase has another number of tokens than positions.
     Source: VideoGrain, arXiv:2502.17258, Sec. 3.2 (after DenseDiffusion, arXiv:2308.12964).
     """
-    if len(text) != 1:
-        raise ValueError(f"splice works on one prompt, {len(text)} given; pass text[i]")
     vectors = text.vectors.clone()
     for positions, phrase in phrases.items():
         if len(phrase) != 1 or phrase.lengths[0] - 2 != len(positions):
@@ -163,8 +160,6 @@ def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...
 def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tuple[int, ...]:
     """Find the tokens of every occurrence of a phrase in a single prompt, ignoring case and punctuation.
 
-    Returns:
-        Token positions in rising order.
     Raises:
         PromptError: The phrase does not occur; names the nearest word of the prompt, and `field`.
     """
@@ -182,8 +177,7 @@ def equalizer(
 ) -> Float[Tensor, "L"]:
     """A factor per token: the given weight for tokens of listed words and phrases, 1 for all others.
 
-    Raises:
-        PromptError: See `find_words`.
+    Errors are those of `find_words`.
     """
     factors = torch.ones(text.vectors.shape[1])
     for phrase, weight in weights.items():
@@ -196,14 +190,12 @@ def replace_map(
 ) -> Float[Tensor, "L L"]:
     """Map the attention of the tokens of `source` to those of `target`, word for word.
 
-    Rows are source tokens, columns target tokens: `maps @ replace_map(...)` moves attention from the source's
-    tokens to the target's. Words correspond by position. Words with the same number of tokens map token by
-    token; otherwise attention is shared evenly among the target's tokens. Every row sums to 1: no attention
-    is lost or doubled.
+    Rows are source tokens, columns target tokens, as for `maps @ replace_map(...)`. Words correspond by
+    position. Words with the same number of tokens map token by token; otherwise attention is shared evenly
+    among the target's tokens. Every row sums to 1: no attention is lost or doubled.
 
     Args:
-        source: A single prompt.
-        target: Another one, of as many words.
+        source, target: Single prompts, of as many words.
         variant: "original": words are split at single spaces, with case and punctuation, and after the last
             changed word a token takes the attention of the source's token at the same position.
     Raises:
@@ -225,16 +217,18 @@ def replace_map(
     mapper = torch.zeros(limit, limit)
     anchors = [((0,), (0,)), *((s, t) for (_, s), (_, t) in pairs), ((end - 1,), (end_there - 1,))]
     for (s, t), (s_next, t_next) in zip(anchors, [*anchors[1:], ((end,), (end_there,))], strict=True):
-        if len(s) == len(t):
-            mapper[list(s), list(t)] = 1
-        else:
-            mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = 1 / len(t)
+        _share(mapper, s, t)
         # Punctuation before the next word maps to its counterpart, or else to the token before it.
         for i in range(s[-1] + 1, s_next[0]):
             mapper[i, min(t[-1] + i - s[-1], t_next[0] - 1)] = 1
     for i in range(end, limit):
         mapper[i, min(i - end + end_there, limit - 1)] = 1
     return mapper
+
+
+def _share(mapper: Float[Tensor, "L L"], s: tuple[int, ...], t: tuple[int, ...]) -> None:
+    """Map a word's tokens to another's: one to one if there are as many, else each to all."""
+    mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
 
 
 def _walk(
@@ -249,10 +243,7 @@ def _walk(
             mapper[j, j] = 1
         elif waiting[0][0][0] == i:
             s, t = waiting.pop(0)
-            if len(s) == len(t):
-                mapper[list(s), list(t)] = 1
-            else:
-                mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = 1 / len(t)
+            _share(mapper, s, t)
             i, j = i + len(s), j + len(t)
             continue
         else:
@@ -271,8 +262,7 @@ def refine_map(
     one: `black` is not the `black` of `blackswan`.
 
     Args:
-        source: A single prompt.
-        target: Another one.
+        source, target: Single prompts.
         variant: "fixed" maps padding to padding at the same distance from the end; "original" maps it to the
             source's token at the same position.
     Returns:

@@ -12,7 +12,7 @@ The branch ends when no later step needs it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -58,15 +58,13 @@ def run(
     yield Stage("editing")
     edits = Edits(plan, params, source)
     previews = Previews(source.latents[0], working, params.preview_every)
-    x = mix_noise(
-        source.latents[-1], plan.inside(), params.variation, torch.Generator().manual_seed(request.seed)
-    )
-    x = x.repeat(len(plan.targets), 1, 1, 1)
+    inside, fresh = plan.edited and plan.edited(plan.grid.size), torch.Generator().manual_seed(request.seed)
+    x = mix_noise(source.latents[-1], inside, params.variation, fresh).repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
-        window = Injected.at(step, params)
-        batch = Batch.of(plan.frames, *(["source"] if window else []), edits=len(plan.targets))
-        attend = edits.attend(step, window, batch)
+        source_runs = any(injected(step, params))
+        batch = Batch.of(plan.frames, *(["source"] if source_runs else []), edits=len(plan.targets))
+        attend = edits.attend(step, batch)
         rows = batch.join({"source": source.at(step), "uncond": x, "cond": x})
         answer = backbone.predict(rows, step, plan.texts(batch), Intervention(attend, plan.patches))
         x0, eps = batch.guide(answer, params.guidance_scale)
@@ -122,29 +120,17 @@ class FateZeroPlan:
         conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
         return batch.texts({"source": self.source, "uncond": self.uncond, **conds})
 
-    def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
-        """The edited regions on the grid of the latents, if they are used."""
-        return None if self.edited is None else self.edited.on(self.grid.size)
-
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Spatio-temporal self-attention: each frame sees the chosen frames."""
         return across_frames(q, k, v, self.frames, self.seen_finest if site.finest else self.seen)
 
 
-@dataclass(frozen=True)
-class Injected:
-    """The kinds of attention that a step takes from the source; false if none."""
+def injected(step: Step, params: FateZeroParams) -> tuple[bool, bool]:
+    """Whether a step takes cross- and self-attention from the source.
 
-    cross: bool
-    within: bool
-
-    def __bool__(self) -> bool:
-        return self.cross or self.within
-
-    @classmethod
-    def at(cls, step: Step, params: FateZeroParams) -> Injected:
-        """The released code counts cross-attention's share of N + 1 steps, self-attention's of N."""
-        return cls(step.within(params.cross_until, of=step.total + 1), step.within(params.self_until))
+    The released code counts cross-attention's share of N + 1 steps, self-attention's of N.
+    """
+    return step.within(params.cross_until, of=step.total + 1), step.within(params.self_until)
 
 
 def make_plan(
@@ -300,14 +286,15 @@ class Edits:
         source = {w: of_columns(mean, t).float().cpu().numpy() for w, t in self.plan.source_words.items()}
         return WordAttention(source, {w: m.before for w, m in self.heats[0].maps(target.all_words).items()})
 
-    def attend(self, step: Step, window: Injected, batch: Batch) -> AttentionFn:
-        """The attention of one denoising step: `window` says what is taken from the source."""
+    def attend(self, step: Step, batch: Batch) -> AttentionFn:
+        """The attention of one denoising step."""
         plan, params, count = self.plan, self.params, len(self.plan.targets)
+        takes_cross, takes_self = injected(step, params)
         for heat in self.heats:
             heat.begin(step)
 
         def across(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            fuses = window.cross and (params.levels == "all" or not site.finest)
+            fuses = takes_cross and (params.levels == "all" or not site.finest)
             exchanges = {f"cond/{i}": t.exchange if fuses else None for i, t in enumerate(plan.targets)}
 
             def look(branch: str, own: Tensor, final: Tensor) -> None:
@@ -316,7 +303,7 @@ class Edits:
             return fuse_cross(q, k, v, batch, exchanges, look if self.heats[0].reads(site) else None)
 
         def within(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            if not window.within or (site.finest and params.levels == "coarse"):
+            if not takes_self or (site.finest and params.levels == "coarse"):
                 return plan.attend(q, k, v, site)
             halves = [
                 batch.rows(half) for half in ("uncond", "cond") if params.guidance_half in (half, "both")
@@ -347,7 +334,7 @@ class Edits:
             area = torch.cat([self.area_of_edit(step, i) for i in range(len(plan.targets))])
             known = self.source.blended(step).repeat(len(plan.targets), 1, 1, 1)
             x = blend_latents(x, known, area)
-        elif params.blend_self and Injected.at(step, params).within:
+        elif params.blend_self and step.within(params.self_until):
             area = self.area_of_source(step, 0, plan.grid.size)
         if area is not None and plan.edited is None:
             self.step_areas[step.index] = (area[: plan.frames, 0] > 0).cpu().numpy()
@@ -362,12 +349,12 @@ class Edits:
         wanted = ("always",) if self.plan.edited is None else ("always", "masks")
         if params.blend_latents not in wanted or step.within(params.blend_from):
             return False
-        return step.after().within(params.blend_until) or params.blend_until == 1
+        return replace(step, index=step.index + 1).within(params.blend_until) or params.blend_until == 1
 
     def area_of_source(self, step: Step, target: int, size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
         """Where an edit is: in the masks, or as the source's attention tells at this step's noise level."""
         if self.plan.edited is not None:
-            return self.plan.edited.on(size)
+            return self.plan.edited(size)
         # The model never saw the noisiest latents during inversion, so use the call before.
         call = min(step.total - step.index - self.source.released, len(self.source.mass) - 1)
         mass = of_columns(self.source.mass[call], self.plan.targets[target].source_area)

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.frames import all_frames
+from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.diffusion.text import PromptEmbedding, spans, words
+from regrain.editing.diffusion.text import PromptEmbedding, find_words, words
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.models.backbone import Backbone
@@ -77,9 +77,7 @@ def find_clusters(
     """Cluster a clip by the model's features during inversion; yields events, returns the clusters.
 
     Args:
-        backbone: The model.
-        clip: The frames.
-        source_prompt: What they show; names are taken from it.
+        source_prompt: What the clip shows; names are taken from it.
         count: Number of clusters.
         steps: Steps of the inversion; features come from its first half.
         seed: Seed of k-means.
@@ -140,7 +138,7 @@ class _Recorder:
 
     def plain(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Attention across all frames."""
-        return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, self._grid.time)
+        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, self._grid.time, "all")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """The same, recorded."""
@@ -169,11 +167,7 @@ def maybe_nouns(prompt: str) -> list[str]:
 
 def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
     """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
-    found: dict[str, tuple[int, ...]] = {}
-    for word in words(text.prompts[0]):
-        if word.text not in _NO_NOUNS:
-            found[word.text] = (*found.get(word.text, ()), *spans(text, word.start, word.stop))
-    return found
+    return {noun: find_words(text, noun) for noun in maybe_nouns(text.prompts[0])}
 
 
 def _indicator(nouns: Mapping[str, tuple[int, ...]], text: PromptEmbedding) -> Float[Tensor, "tokens nouns"]:

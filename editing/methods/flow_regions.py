@@ -28,7 +28,7 @@ from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.region_words import RegionText, TokenRegions, WordAttending, by_frame
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
-from regrain.editing.request.compose import compose
+from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit_request import EditRequest
 
 _STRIDE = 8 / 11  # of a piece's latents: FlowDirector's (arXiv:2506.05046) begin 8 of 11 after each other
@@ -90,25 +90,17 @@ class FlowModel:
         self._backbone, self._params, self._request, self._working = backbone, params, request, working
         self._pieces = pieces_of(working.grid.time, 1 + (params.span - 1) // backbone.frames_per_latent)
         self._uncond = backbone.embed([request.negatives], ["negative_prompt"])
+        regions, alone = TokenRegions(backbone, request, working), params.phrases == "alone"
+
+        def attending(composed: Composed, field: str) -> WordAttending:
+            places = [composed.spans[region.label] for region in request.regions]
+            text = RegionText.read(backbone, composed.text, places, field, alone)
+            modulates = field == "prompt" or params.modulated == "both"
+            return WordAttending(text, regions, params, self._pieces, modulates)
+
         now = [replace(region, prompt="") for region in request.regions]
-        composed = compose(request.source_prompt, request.source_prompt, now), request.composed
-        fields, regions = ("source_prompt", "prompt"), TokenRegions(backbone, request, working)
-        self._old, self._new = (
-            WordAttending(
-                RegionText.read(
-                    backbone,
-                    text,
-                    [places[region.label] for region in request.regions],
-                    field,
-                    params.phrases == "alone",
-                ),
-                regions,
-                params,
-                self._pieces,
-                field == "prompt" or params.modulated == "both",
-            )
-            for (text, places), field in zip(composed, fields, strict=True)
-        )
+        self._old = attending(compose(request.source_prompt, request.source_prompt, now), "source_prompt")
+        self._new = attending(request.composed, "prompt")
 
     def begin(self, step: Step) -> None:
         """Start a new step."""

@@ -10,8 +10,8 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from regrain.editing.attention.frames import frames_seen
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import blend_latents
 from regrain.editing.diffusion.schedule import Step, add_noise, advance, ddpm_step, generator
-from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention, entering_up_blocks
@@ -39,7 +38,7 @@ from regrain.editing.recipe.guided import GuidedAttention
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, pooled, working_clip
 from regrain.editing.request.edit_request import EditRequest
 
 # The release's, at 512 pixels: the box by which foreground and occluded pixels grow before backgrounds are
@@ -132,18 +131,16 @@ class FrescoState:
 def find_background(request: EditRequest, working: ResizedClip) -> Float[Tensor, "frames 1 height width"]:
     """How much of each pixel of the working size no region covers."""
     size = working.frames.shape[1:3]
-    areas = (torch.from_numpy(request.areas.read(*window) > 0) for window in windows(len(request.clip)))
-    covered = torch.cat([F.adaptive_max_pool2d(part.float()[:, None], size) for part in areas])
     side = _growth(size)
+    covered = pooled(request.areas, lambda part: F.adaptive_max_pool2d((part > 0).float()[:, None], size))
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
 
 
-@dataclass(eq=False)
-class Reference:
+class Reference(NamedTuple):
     """Features of the source: what entered each up block, and queries and keys of the guided layers."""
 
-    entering: dict[int, Tensor] = field(default_factory=dict)
-    looks: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    entering: dict[int, Tensor]
+    looks: dict[str, tuple[Tensor, Tensor]]
 
 
 class FrescoModel:
@@ -247,7 +244,7 @@ class FrescoModel:
 
     def _read_source(self, call: Batch) -> Reference:
         """Features of the clip itself, almost without noise: at the level where the last step starts."""
-        clip, found = self._clip, Reference()
+        clip, found = self._clip, Reference({}, {})
 
         def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name in self._attention.sites:

@@ -55,12 +55,11 @@ def learn_clip(
         backbone: The model, without an adapter.
         request: Its source prompt is what the model learns to draw; previews show its prompt. Of a long clip
             32 frames are learned, evenly spread.
-        params: Steps, learning rate and so on.
     Raises:
         DivergedError: The loss or a gradient is NaN or Inf.
     """
     tuning = Tuning.of(backbone, request, learned_clip(backbone, request), params)
-    kept = cache.load(tuning.key("version", params.tune_steps))
+    kept = cache.load(state_key(tuning.inputs, "version", params.tune_steps))
     learner = Learner.of(kept or tuning.begin(), params.learning_rate)
     if kept:
         yield Progress("tuning", params.tune_steps, params.tune_steps, 0.0)
@@ -183,12 +182,10 @@ class Tuning:
 
     Attributes:
         latents: The clip, clean.
-        words: The source prompt, encoded.
-        shown: The negative prompt and the prompt, encoded, for previews.
+        words, shown: The source prompt and, for previews, the negative prompt and the prompt; encoded.
         colors: Turns latents into pictures.
         numbers: The numbers of the frames in the clip.
-        facts: Facts of the adapter, but for the number of steps.
-        inputs: What the result depends on, but for the number of steps.
+        facts, inputs: Facts of the adapter, and what it depends on, but for the number of steps.
     """
 
     backbone: Backbone
@@ -226,13 +223,6 @@ class Tuning:
         """A call without tuned weights."""
         frames = len(self.latents)
         return Intervention(sparse_causal(frames), (joint_norm(frames),) if self.params.joint_norm else ())
-
-    def key(self, kind: str, steps: int | None = None) -> dict[str, object]:
-        """The cache key of the version of a number of steps, or of the latest state.
-
-        A state with a number of steps is that of a tuning of so many, where the latest is already beyond.
-        """
-        return _key(self.inputs, kind, steps)
 
     def begin(self) -> dict[str, Tensor]:
         """The latest state that is not beyond the steps to take; else the untuned weights."""
@@ -281,15 +271,16 @@ class Tuning:
         """Cache the version of this step, and the state if a tuning can go on from it alone."""
         if not learner.sound:
             return
-        version, kept = self.key("version", learner.steps), _steps(self.key("state"))
+        version, latest = state_key(self.inputs, "version", learner.steps), state_key(self.inputs, "state")
         if _steps(version) is None:
             cache.store(version, learner.version())
         if not learner.can_go_on:
             return
+        kept, asked = _steps(latest), self.params.tune_steps
         if kept is None or kept < learner.steps:
-            cache.store(self.key("state"), learner.state())
-        elif learner.steps < self.params.tune_steps < kept:
-            cache.store(self.key("state", self.params.tune_steps), learner.state())
+            cache.store(latest, learner.state())
+        elif learner.steps < asked < kept:
+            cache.store(state_key(self.inputs, "state", asked), learner.state())
 
     def preview(self, learner: Learner) -> Iterator[Preview]:
         """What the prompt shows by now, from a fixed noise, every few steps; without the autoencoder."""
@@ -318,7 +309,7 @@ def steps_taken(
     The clip's `frames` are at the working size; `words` are its source prompt.
     """
     inputs = _inputs(backbone, frames, words, params)
-    if _steps(_key(inputs, "version", params.tune_steps)) is not None:
+    if _steps(state_key(inputs, "version", params.tune_steps)) is not None:
         return params.tune_steps
     latest = _latest(inputs, params.tune_steps)
     return latest[0] if latest else 0
@@ -326,7 +317,7 @@ def steps_taken(
 
 def _latest(inputs: Mapping[str, object], steps: int) -> tuple[int, dict[str, object]] | None:
     """Steps and key of the latest cached state that is not beyond so many steps."""
-    keys = (_key(inputs, "state", of) for of in (None, steps))
+    keys = (state_key(inputs, "state", of) for of in (None, steps))
     kept = ((taken, key) for key in keys if (taken := _steps(key)) is not None and taken <= steps)
     return max(kept, key=lambda state: state[0], default=None)
 
@@ -350,7 +341,11 @@ def _inputs(
     return clip_key(backbone, frames, kind="tuning", words=words, **_settings(params))
 
 
-def _key(inputs: Mapping[str, object], kind: str, steps: int | None) -> dict[str, object]:
+def state_key(inputs: Mapping[str, object], kind: str, steps: int | None = None) -> dict[str, object]:
+    """The cache key of the version of a number of steps, or of the latest state.
+
+    A state with a number of steps is that of a tuning of so many, where the latest is already beyond.
+    """
     return {**inputs, "kind": "tuning", "kept": kind, "steps": steps}
 
 

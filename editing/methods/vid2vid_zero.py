@@ -209,10 +209,8 @@ def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> froz
 def invert(
     backbone: Backbone, working: ResizedClip, plan: Vid2VidZeroPlan, params: Vid2VidZeroParams
 ) -> Generator[Event, None, tuple[list[Tensor], Tensor | None]]:
-    """Invert each frame alone: the N + 1 latents from clean to noise, and the learned texts; cached.
-
-    Returns latents; texts [steps, 1, L, d] or None.
-    """
+    """Invert each frame alone: the N + 1 latents from clean to noise, and texts [steps, 1, L, d] if any are
+    learned; cached."""
     learns = params.inversion == "null_text"
     from_empty = params.inversion == "plain" or (learns and params.pivot == "empty")
     text = backbone.embed([""]) if from_empty else plan.source

@@ -117,8 +117,7 @@ class AttentionRecorder:
         Once a layer is changed, only changed layers and steps count.
 
         Args:
-            before: Attention before the change.
-            after: Attention after it; None if unchanged.
+            before, after: Attention before the change and, unless there is none, after it.
             size: Height and width of the layer's grid; default: that of the scope.
             changed: Whether this layer is changed in this step.
         """
@@ -132,11 +131,7 @@ class AttentionRecorder:
         self._sums[self._part] = _added(self._sums.get(self._part), one, other)
 
     def step(self) -> Float[Tensor, "frames h w columns"]:
-        """The mean of this step's layers, after the change.
-
-        Raises:
-            ValueError: No layer was added in this step.
-        """
+        """The mean of this step's layers, after the change."""
         return self._mean(1, [self._step] if self._step else [])
 
     def before(self) -> Float[Tensor, "frames h w columns"]:
@@ -144,8 +139,6 @@ class AttentionRecorder:
         return self._mean(0, self._sums.values())
 
     def _mean(self, which: int, parts: Collection[_Sums]) -> Tensor:
-        if not parts:
-            raise ValueError(f"no attention layer has a grid of {self.scope.size}")
         first, *others = (part[:2][which] for part in parts)
         return sum(others, first) / sum(count for _, _, count in parts)
 
@@ -207,19 +200,15 @@ Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 class PixelHeat:
     """Where one pixel of one frame looks, in all frames, by self-attention.
 
-    Attributes:
-        heat: Its probabilities in one column; they add up to 1 over the clip on the grid of the maps.
-        columns: Its name.
+    `heat` has its probabilities in one column; they add up to 1 over the clip on the grid of the maps.
     """
 
     def __init__(
         self, at: tuple[int, float, float], place: int, clip_size: tuple[int, int], scope: HeatScope
     ) -> None:
-        """Choose the pixel.
+        """`at` is frame, x and y in pixels of the clip, whose size is (width, height).
 
-        Args:
-            at: Frame, x and y in pixels of the clip, whose size is (width, height).
-            place: Where that frame is among those that are edited together.
+        `place` is where that frame is among those that are edited together.
         """
         frame, x, y = at
         self.heat = AttentionRecorder(scope)
@@ -227,14 +216,7 @@ class PixelHeat:
         self._frame, self._at = place, (y / clip_size[1], x / clip_size[0])
 
     def add(self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None) -> None:
-        """Add one layer of one half of guidance.
-
-        Args:
-            q, k: In the layout of `across_frames`.
-            grid: Grid of the layer.
-            seen: The frames whose keys a frame sees.
-            change: None without modulation.
-        """
+        """Add one layer of one half of guidance; q and k are in the layout of `across_frames`."""
         y, x = (int(share * side) for share, side in zip(self._at, grid.size, strict=True))
         own, tokens = (self._frame * grid.height + y) * grid.width + x, grid.tokens
         numbers = torch.arange(grid.time * tokens, device=q.device).view(grid.time, tokens)

@@ -35,8 +35,7 @@ class WindowStarted:
     """A window of a long clip begins: its frames go through the stages of the method.
 
     Attributes:
-        number: Its number, from 1.
-        total: Number of windows.
+        number, total: Its number, from 1, of all windows.
         work: Frames that are edited in it, with its anchors.
         left: The same of this and all later windows.
     """
@@ -49,11 +48,7 @@ class WindowStarted:
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """The first frames of a long clip are finished, while the rest is still being edited.
-
-    Attributes:
-        frames: The finished frames, RGB at source size, read when they are needed.
-    """
+    """The first frames of a long clip, RGB at source size, while the rest is still being edited."""
 
     frames: UInt8[LazyFrames, "frames height width 3"]
 
@@ -64,8 +59,7 @@ class Progress:
 
     Attributes:
         stage: Name of the stage.
-        done: Units done, counted from 1 to `total` within the stage.
-        total: Units of the stage.
+        done, total: Units done, from 1, and all units of the stage.
         seconds_left: Estimated seconds left in this stage or, of a clip in several windows, from the second
             on, until all of them are edited; None while unknown.
     """
@@ -148,12 +142,7 @@ class EditResult:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """The last event.
-
-    Attributes:
-        result: Frames and maps.
-        report: The content of report.json.
-    """
+    """The last event; `report` is the content of report.json."""
 
     result: EditResult
     report: dict[str, object]

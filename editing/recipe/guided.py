@@ -40,15 +40,10 @@ def guided_sites(sites: Sequence[AttentionLayer]) -> frozenset[str]:
 
 
 class GuidedAttention:
-    """The attention of a batch of frames.
+    """The attention of a batch of frames, RGB at the working size.
 
-    Args:
-        frames: The frames of the batch, RGB at the working size.
-        motion: Their circular pairs; see `editing.motion.correspondence.around`.
-        grid: Grid of their latents.
-        sites: The model's layers.
-        params: What is guided, and how much.
-        modulation: Binds regions to their words; None if none has any.
+    `motion` are their circular pairs, `grid` is that of their latents. `modulation` binds regions to their
+    words, if any has some.
     """
 
     def __init__(

@@ -27,8 +27,8 @@ def ddim_walk(
 ) -> Iterator[tuple[Step, Float[Tensor, "*shape"]]]:
     """Walk latents along `steps` without randomness: up to noise (DDIM inversion) or down to a clean clip.
 
-    Yields each step and the latents after it. Going up, with `latents` in front, these are the N + 1 latents
-    that an edit uses; `Schedule.inversion` gives their levels. `predict` is the model without guidance.
+    Yields each step and the latents after it; going up, with `latents` in front, those that an edit uses.
+    `predict` is the model without guidance.
 
     Source: Song et al., arXiv:2010.02502, Sec. 4.3.
     """
@@ -140,13 +140,8 @@ def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> 
 
 
 def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> dict[str, object]:
-    """Make the cache key of what is computed from a clip by a model."""
-    return {
-        "clip": frames.tobytes(),
-        "shape": frames.shape,
-        "model": backbone.fingerprint,
-        **facts,
-    }
+    """The cache key of what is computed from a clip by a model."""
+    return {"clip": frames.tobytes(), "shape": frames.shape, "model": backbone.fingerprint, **facts}
 
 
 def invert_cached(
@@ -160,7 +155,6 @@ def invert_cached(
     """`ddim_invert`, computed once for each key; anchors are pinned.
 
     Args:
-        backbone, working: The model and the clip.
         predict: The model, without guidance.
         steps: `Schedule.inversion(...)`.
         key: See `inversion_key`.
@@ -199,13 +193,9 @@ def cached(
     done: Progress,
     device: torch.device,
 ) -> Generator[Event, None, dict[str, Tensor]]:
-    """The tensors cached under `key`; if there are none, run `make` and cache its result.
+    """The tensors cached under `key`, put on `device`; if there are none, run `make` and cache its result.
 
-    Args:
-        key: Everything that they depend on.
-        make: Makes them, yielding progress.
-        done: Progress of the stage if they are cached.
-        device: Where cached tensors are put.
+    `done` is the progress of the stage if they are cached.
     """
     if kept := cache.load(key):
         yield done

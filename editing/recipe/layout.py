@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.regions import grid_labels
 from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
 from regrain.editing.errors import PromptError, shorten
-from regrain.editing.media.lazy_frames import windows
+from regrain.editing.recipe.window import pooled
 from regrain.editing.request.compose import compose_negatives
 
 if TYPE_CHECKING:
@@ -47,10 +47,7 @@ class Layout:
     ) -> None:
         self.names = tuple(region.name for region in request.regions)
         self.words, self.refused, self.grid = words, refused, grid
-        codes = np.zeros(256, np.uint8)
-        codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
-        device = words.device
-        self.strength = torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
+        device, self.strength = words.device, strengths(request, words.device)
         worded = [bool((words == code).any()) for code in range(len(self.strength))]
         self.has_words = torch.tensor(worded, device=device).float()
         self.columns = {name: (i,) for i, name in enumerate(self.names) if worded[i + 1]}
@@ -58,9 +55,8 @@ class Layout:
         self.indicator = (words[:, None] == regions).float()
 
         def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
-            areas = (codes[request.areas.read(*window)] for window in windows(len(request.clip)))
-            labels = (torch.from_numpy(part).to(device) for part in areas)
-            return torch.cat([grid_labels(part, height, width, len(self.strength)) for part in labels])
+            count = len(self.strength)
+            return coded(request, lambda part: grid_labels(part.to(device), height, width, count))
 
         self._cells = cache(cells)
 
@@ -68,15 +64,25 @@ class Layout:
         """The code of every token of a layer."""
         return self._cells(*self.grid.at(site).size)
 
-    def size_term(
-        self, codes: Int[Tensor, "rows tokens"], keys: Int[Tensor, "rows keys"] | None = None
-    ) -> Float[Tensor, "rows tokens"]:
-        """The size term 1 - S: for each token, the share of keys in its row that belong to other regions.
 
-        `codes` are those of the queries, `keys` those of the keys; by default the same tokens.
-        """
-        share = F.one_hot(codes if keys is None else keys, len(self.strength)).float().mean(1)
-        return 1 - share.gather(1, codes)
+def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `pool` makes of the codes of all pixels: 0 is background, i + 1 is region i."""
+    codes = torch.zeros(256, dtype=torch.uint8)
+    for code, region in enumerate(request.regions, 1):
+        codes[region.label] = code
+    return pooled(request.areas, lambda part: pool(codes[part.long()]))
+
+
+def strengths(request: EditRequest, device: torch.device) -> Float[Tensor, "codes"]:
+    """Strengths of the background, 1, and of every region."""
+    return torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
+
+
+def size_term(
+    codes: Int[Tensor, "rows tokens"], keys: Int[Tensor, "rows keys"], count: int
+) -> Float[Tensor, "rows tokens"]:
+    """The size term 1 - S: for each token, the share of the `keys` in its row that are of other regions."""
+    return 1 - F.one_hot(keys, count).float().mean(1).gather(1, codes)
 
 
 def lay_out(

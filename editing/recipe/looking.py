@@ -18,14 +18,13 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import PICTURE, RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
-from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.pictures.adapter import Half, Pictures
 from regrain.editing.models.tuned import View
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
 from regrain.editing.recipe.events import Event, Preview
-from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
+from regrain.editing.recipe.window import WindowFrames, WindowResult, pooled, working_frames
 
 if TYPE_CHECKING:
     from regrain.editing.diffusion.schedule import Step
@@ -45,17 +44,14 @@ def covered(request: EditRequest) -> Cover:
     """How much of each token the area of a region covers; the whole frame has label 0."""
 
     def cover(label: int, size: tuple[int, int]) -> Float[Tensor, "frames tokens"]:
-        parts = (torch.from_numpy(request.areas.read(*span)) for span in windows(len(request.clip)))
-        area = torch.cat([F.adaptive_avg_pool2d((part == label).float(), size) for part in parts])
+        area = pooled(request.areas, lambda part: F.adaptive_avg_pool2d((part == label).float(), size))
         return area.flatten(1) if label else torch.ones_like(area).flatten(1)
 
     return cache(cover)
 
 
 def toward(
-    x: Float[Tensor, "frames c h w"],
-    palette: Float[Tensor, "places c"],
-    cover: Float[Tensor, "frames 1 h w"],
+    x: Float[Tensor, "frames c h w"], palette: Float[Tensor, "places c"], cover: Float[Tensor, "frames 1 h w"]
 ) -> Float[Tensor, "frames c h w"]:
     """From each place to the nearest one of a palette; the mean of the covered ones around it.
 

@@ -24,7 +24,7 @@ from regrain.editing.attention.regions import modulate, modulated_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, PixelHeat
-from regrain.editing.recipe.layout import Layout
+from regrain.editing.recipe.layout import Layout, size_term
 
 Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
 """The track of every token, by height and width of an attention grid."""
@@ -105,7 +105,7 @@ class Modulation:
         # Pixels without words keep their cross-attention, unless `uncovered` repels them from all words.
         bound = layout.has_words if params.uncovered == "region" else torch.ones_like(layout.has_words)
         weight = params.cross_strength * layout.strength * bound
-        a = self.strength(codes, weight, layout.size_term(codes), site, xi)
+        a = self.strength(codes, weight, size_term(codes, codes, len(weight)), site, xi)
         if self.heat.reads(site):
             own = layout.indicator.to(v.dtype).expand(*k.shape[:2], -1, -1)
             before, after = attention(q, k, own), modulated_attention(q, k, own, codes, words, a)
@@ -144,12 +144,9 @@ class Modulation:
         site: AttentionLayer,
         xi: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The labels of queries and keys of self-attention, and the strength of each query's modulation.
-
-        `codes` and `keys` are the regions of queries and keys; `xi` is that of `fade`.
-        """
+        """The labels of queries and keys of self-attention, from their regions, and each query's strength."""
         layout, params = self.layout, self.params
-        term = layout.size_term(codes, keys)
+        term = size_term(codes, keys, len(layout.strength))
         if params.size_over_frames:
             term = 1 - (1 - term) / layout.grid.time
         a = self.strength(codes, params.self_strength * layout.strength, term, site, xi)

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -19,8 +17,8 @@ from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import PromptEmbedding, find_words, spans, telling_words
 from regrain.editing.errors import PromptError
-from regrain.editing.media.lazy_frames import windows
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.layout import coded, size_term, strengths
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -42,17 +40,12 @@ class TokenRegions:
     """
 
     def __init__(self, backbone: Backbone, request: EditRequest, working: ResizedClip) -> None:
-        numbers = np.zeros(256, np.uint8)
-        numbers[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
-        device, count = backbone.device, 1 + len(request.regions)
+        self.strength = strengths(request, backbone.device)
         self.scope = HeatScope.of(backbone.sites[0].stride, working.grid)
         size, latents = self.scope.size, torch.tensor(working.latents)
-        areas = (numbers[request.areas.read(*part)] for part in windows(len(request.clip)))
-        labels = torch.cat([torch.from_numpy(area) for area in areas])
-        self.codes = clip_labels(labels, *size, count, latents).to(device)
-        self.strength = torch.tensor([1.0, *(region.strength for region in request.regions)], device=device)
-        share = F.one_hot(self.codes, count).float().mean(1)
-        self.size_term = 1 - share.gather(1, self.codes)
+        labels, count = coded(request, lambda part: part), len(self.strength)
+        self.codes = clip_labels(labels, *size, count, latents).to(backbone.device)
+        self.size_term = size_term(self.codes, self.codes, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +72,10 @@ class RegionText:
         """Encode a prompt.
 
         Args:
-            prompt: The prompt.
             places: Characters of each region's words in it, if it has any.
-            field: What errors name.
             alone: Whether these words are encoded by themselves, and stand behind it.
         Raises:
-            PromptError: It does not fit.
+            PromptError: It does not fit; names `field`.
         """
         bound = {code: place for code, place in enumerate(places, 1) if place}
         phrases = [prompt[slice(*place)] for place in bound.values()] if alone else []
@@ -116,12 +107,7 @@ class RegionText:
 
 
 class WordAttending:
-    """Attention in the calls with one prompt: regions bound to their words, and maps of where words look.
-
-    Attributes:
-        bound: The prompt.
-        heat: Where each of its tokens looks.
-    """
+    """Attention in the calls with one prompt, `bound`: regions bound to their words, and `heat` of tokens."""
 
     def __init__(
         self,
@@ -154,15 +140,14 @@ class WordAttending:
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "self":
                 return modulated_attention(q, k, v, codes[None], codes[None], within[None])
-            out, *maps = attend_to_words(q, k, v, binding, maps=True)
+            out, *maps = attend_to_words(q, k, v, binding)
             self.heat.add(*(self._spread(x, part) for x in maps), changed=bool(across.any()))
             return out
 
         return attend
 
-    def _spread(self, mass: Float[Tensor, "tokens words"] | None, part: slice) -> Tensor:
+    def _spread(self, mass: Float[Tensor, "tokens words"], part: slice) -> Tensor:
         """The maps of a part of the clip, among zeros."""
-        assert mass is not None
         time, tokens = self._regions.codes.shape
         whole = mass.new_zeros(time, tokens, mass.shape[-1])
         whole[part] = mass.unflatten(0, (-1, tokens)) * self._share[part].to(mass)
@@ -172,9 +157,7 @@ class WordAttending:
 def by_frame(maps: Mapping[str, RegionAttention], latents: Sequence[int]) -> dict[str, RegionAttention]:
     """Maps of latents as maps of the frames that are in them."""
     places = [*latents]
-
-    def frames(one: RegionAttention) -> RegionAttention:
-        parts = {name: frames(part) for name, part in one.parts.items()}
-        return RegionAttention(one.before[places], one.after[places], parts)
-
-    return {name: frames(one) for name, one in maps.items()}
+    return {
+        name: RegionAttention(one.before[places], one.after[places], by_frame(one.parts, latents))
+        for name, one in maps.items()
+    }

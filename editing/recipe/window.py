@@ -7,7 +7,7 @@ by all frames is the window and its anchors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -93,17 +93,23 @@ class WindowFrames:
         return {"anchors": known, "breaks": self.breaks}
 
 
-class EditedCells:
-    """The edited area on any grid: every cell that the edited regions touch. Each grid is pooled once."""
+def pooled(areas: LazyFrames, pool: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `pool` makes of all frames of labels or masks, of which few are read at a time."""
+    return torch.cat([pool(torch.tensor(areas.read(*window))) for window in windows(len(areas))])
 
-    def __init__(self, request: EditRequest, device: torch.device) -> None:
-        def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
-            masks = (request.edited_mask.read(*window) for window in windows(len(request.clip)))
-            pixels = (torch.from_numpy(mask).float()[:, None] for mask in masks)
-            return torch.cat([F.adaptive_max_pool2d(part, size) for part in pixels]).to(device)
 
-        self.on = cache(pool)
-        """(height, width) -> [frames, 1, height, width], 1 inside, else 0."""
+EditedCells = Callable[[tuple[int, int]], Float[Tensor, "frames 1 h w"]]
+"""(height, width) -> 1 in each cell that the edited regions touch, else 0."""
+
+
+def edited_cells(request: EditRequest, device: torch.device) -> EditedCells:
+    """The edited area on any grid; each grid is pooled once."""
+
+    def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
+        mask = request.edited_mask
+        return pooled(mask, lambda part: F.adaptive_max_pool2d(part.float()[:, None], size)).to(device)
+
+    return cache(pool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +134,14 @@ class ResizedClip:
         """The edited regions on the grid of the latents, 1 inside; None if the whole frame is edited."""
         if self.edited is None:
             return None
-        cells, places = self.edited.on(self.grid.size), torch.tensor(self.latents)
+        cells, places = self.edited(self.grid.size), torch.tensor(self.latents)
         if self.grid.time == len(cells):
             return cells
         return torch.stack([cells[places == latent].amax(0) for latent in range(self.grid.time)])
 
 
 def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None) -> ResizedClip:
-    """Read the clip of a request at the working size of the model.
-
-    The clip holds the frames of `piece` alone; without a piece it is whole.
+    """Read the clip of a request, which holds the frames of `piece` alone, at the working size of the model.
 
     Raises:
         ClipError: A frame cannot be decoded.
@@ -146,7 +150,7 @@ def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames |
     frames = np.empty(shrunk.shape, np.uint8)
     for start, stop in windows(len(frames)):
         frames[start:stop] = shrunk.read(start, stop)
-    edited = EditedCells(request, backbone.device) if request.edited else None
+    edited = edited_cells(request, backbone.device) if request.edited else None
     piece = piece or WindowFrames.whole(len(frames))
     latents = tuple(-(-number // backbone.frames_per_latent) for number in range(len(frames)))
     return ResizedClip(frames, backbone.grid(*frames.shape[:3]), edited, piece, latents)

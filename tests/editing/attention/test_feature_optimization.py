@@ -64,7 +64,7 @@ def units(x):
     return normalize(as_places(x), dim=-1)
 
 
-def total(x, source, motion, wanted=WANTED):
+def total(x, source, motion, wanted):
     similar = dense(units(x), units(source), wanted.distance)
     return wanted.flow * unlike(x, motion, wanted.circular) + wanted.similarity * similar
 
@@ -105,13 +105,6 @@ def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
 
 
 @pytest.mark.parametrize("circular", [True, False])
-def test_what_is_hidden_has_no_neighbour(circular):
-    motion = still()
-    hidden = Motion(motion.forward, motion.backward, ~motion.hidden, ~motion.appeared)
-    assert not room.flow_slope(as_places(features()), room.neighbours(hidden, circular)).any()
-
-
-@pytest.mark.parametrize("circular", [True, False])
 def test_one_frame_agrees_with_itself(circular):
     x, wanted = features(2), replace(WANTED, similarity=0.0, circular=circular, restore=False)
     assert torch.equal(optimize_features(x, x, still(1), wanted), x)
@@ -122,16 +115,6 @@ def test_halves_of_guidance_do_not_touch():
     alone = [optimize_features(x[rows], source[rows], motion, WANTED) for rows in (slice(3), slice(3, 6))]
     found = optimize_features(x, source, motion, WANTED)
     torch.testing.assert_close(found, torch.cat(alone), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "change", [{}, {"circular": False}, {"distance": "squared"}, {"flow": 0.0}, {"similarity": 0.0}], ids=str
-)
-def test_the_loss_falls(change):
-    x, source, motion = features(), features(), random_motion()
-    wanted = replace(WANTED, restore=False, **change)
-    found = optimize_features(x, source, motion, wanted)
-    assert total(found, source, motion, wanted) < 0.95 * total(x, source, motion, wanted)
 
 
 def test_what_agrees_already_stays():

@@ -15,6 +15,7 @@ from wiring import (
     answers,
     any_in,
     check_inverting,
+    check_latents,
     check_unguided,
     each,
     finest,
@@ -55,8 +56,7 @@ def check(run: Run) -> None:
     inside = region_mask(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
     x = check_editing(run, latents, [mass(call, call.branch(0)) for call in inverting], x)
-    for found, expected in zip(run.decoded, x.split(FRAMES), strict=False):
-        near(found, expected, "last latents")
+    check_latents(run, x.split(FRAMES))
     check_shown(run, inverting)
 
 

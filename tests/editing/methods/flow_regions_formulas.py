@@ -5,8 +5,8 @@ from math import log
 import numpy as np
 import torch
 from torch import Tensor
-from wiring import FRAMES, Call, Layer, Run, any_in, near
-from wiring import softmax as probabilities
+from videograin_formulas import check_maps
+from wiring import FRAMES, Call, Layer, Run, any_in, near, scores, softmax
 
 TIME, TOKENS = 2, (2, 3)  # latents of frame 0 and of frames 1 and 2; tokens of 8 x 8 pixels
 PARTS = ([0], [1, 2])
@@ -75,7 +75,7 @@ def check_call(run: Run, call: Call, x: Tensor, sigma: float, which: str, half: 
             given = to_words(run, layer, across)
             expected = given @ layer.v
             if (half, which) == (COND, "new"):
-                heat.add(softmax_of(layer), given, changed=bool(across.any()))
+                heat.add(softmax(layer.q, layer.k), given, changed=bool(across.any()))
         near(layer.out, expected, (which, layer.site.name), atol=1e-4)
     return call
 
@@ -120,7 +120,7 @@ def strength(run: Run) -> Tensor:
 
 
 def modulated(layer: Layer, queries: Tensor, keys: Tensor, a: Tensor) -> Tensor:
-    s = layer.q @ layer.k.mT / layer.q.shape[-1] ** 0.5
+    s = scores(layer.q, layer.k)
     high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
     return (s + a[:, None] * (torch.where(queries[:, None] == keys, high, low) - s)).softmax(-1)
 
@@ -128,7 +128,7 @@ def modulated(layer: Layer, queries: Tensor, keys: Tensor, a: Tensor) -> Tensor:
 def to_words(run: Run, layer: Layer, a: Tensor) -> Tensor:
     """Attention to all 512 tokens: words bound by rows, then by columns; padding kept or pushed."""
     regions, count = words(run), len(words(run))
-    s = layer.q @ layer.k.mT / layer.q.shape[-1] ** 0.5
+    s = scores(layer.q, layer.k)
     high, low = s[..., :count].amax(-1, keepdim=True), s[..., :count].amin(-1, keepdim=True)
     own = (codes(run)[:, None] == regions) & (regions > 0)
     moved = s + a[:, None] * (low - s) if run.params.padding == "pushed" else s.clone()
@@ -142,10 +142,6 @@ def to_words(run: Run, layer: Layer, a: Tensor) -> Tensor:
         rows[..., column] += run.params.columns * (target - rows[..., column])
     moved[..., :count] = rows
     return moved.softmax(-1)
-
-
-def softmax_of(layer: Layer) -> Tensor:
-    return probabilities(layer.q, layer.k)
 
 
 class Heat:
@@ -162,6 +158,4 @@ class Heat:
         for region, name in enumerate(("left", "right"), 1):
             own = [token for token, code in enumerate(words(self.run).tolist()) if code == region]
             maps = mean[..., own].sum(-1).unflatten(1, (TIME, *TOKENS))
-            for kind, one in zip(("before", "after"), maps, strict=True):
-                by_frame = torch.stack([one[latent] for latent, part in enumerate(PARTS) for _ in part])
-                near(torch.from_numpy(getattr(self.run.result.attention[name], kind)), by_frame, "heat")
+            check_maps(self.run, name, maps[:, [latent for latent, part in enumerate(PARTS) for _ in part]])

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, normalize
 from videograin_formulas import (
+    along,
+    check_cross,
+    check_reading,
     check_texts,
     codes,
-    cross_maps,
     lifted,
-    refusal,
     region_strengths,
     self_maps,
     strengths,
@@ -31,6 +32,7 @@ from wiring import (
     has_text,
     near,
     plain,
+    scores,
 )
 
 from regrain.editing.diffusion.schedule import Step, guide
@@ -121,14 +123,10 @@ def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
 def check_attention(run: Run, call: Call, source: Call | None) -> None:
     """Words bind everywhere; self-attention is guided in the last two blocks of the decoder."""
     regions = bound(run)
-    for layer in each(call.layers, "cross"):
-        expected = plain(layer.q, layer.k, layer.v)
-        if regions:
-            rows = call.branch(UNCOND)
-            expected[rows] = refusal(regions, layer.rows(rows))
-            rows = call.branch(COND)
-            expected[rows] = cross_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
-        near(layer.out, expected, layer.site.name)
+    if regions:
+        check_cross(regions, call)
+    for layer in () if regions else each(call.layers, "cross"):
+        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
     originals = {layer.site.name: layer for layer in source.layers} if source else {}
     guided, last = 0, sorted({site.block for site in run.model.sites if "up_" in site.block})[-2:]
     for layer in each(call.layers, "self"):
@@ -156,12 +154,11 @@ def guided_attention(
     regions: Run | None, run: Run, call: Call, layer: Layer, original: Layer | None
 ) -> Tensor:
     """Spatial, then cross-frame, then along the motion."""
-    params, scale = run.params, layer.q.shape[-1] ** -0.5
-    pairs, size = run.kept["motion"][: FRAMES - 1], GRIDS[layer.tokens]
+    params, pairs, size = run.params, run.kept["motion"][: FRAMES - 1], GRIDS[layer.tokens]
     looking = layer.q
     if original is not None:
-        alike = original.q @ original.k.transpose(-1, -2) * params.spatial_sharpness * scale
-        looking = torch.softmax(alike, -1) @ layer.q
+        alike = params.spatial_sharpness * scores(original.q, original.k)
+        looking = alike.softmax(-1) @ layer.q
     shared = newly_seen(pairs, size)
     if params.cross_frame == "first":
         shared[1:] = False
@@ -177,7 +174,7 @@ def guided_attention(
     ids = track_ids(*token_maps(pairs.at(size).backward, appeared, middle(pixels, size))).flatten()
     same = ids[:, None] == ids[None]
     assert same.sum() > 1.5 * len(same)  # the clip moves slowly enough to be followed
-    return along(layer, out, same, params.temporal_sharpness * scale)
+    return along(layer, out, same, params.temporal_sharpness)
 
 
 def middle(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -203,16 +200,6 @@ def cross_frame(
         a = strengths(regions, call.step, queries, keys, weights)
         out = (lifted(q[None], k[None], queries[..., None] == keys[:, None], a) @ v[None])[0]
     return out.unflatten(1, (FRAMES, -1)).transpose(0, 1)
-
-
-def along(layer: Layer, values: Tensor, same: Tensor, scale: float) -> Tensor:
-    out = []
-    for half in (UNCOND, COND):
-        rows = slice(half * FRAMES, (half + 1) * FRAMES)
-        q, k, v = (x[rows].transpose(0, 1).flatten(1, 2) for x in (layer.q, layer.k, values))
-        logits = (q @ k.transpose(-1, -2) * scale).masked_fill(~same, -torch.inf)
-        out.append((torch.softmax(logits, -1) @ v).unflatten(1, (FRAMES, -1)).transpose(0, 1))
-    return torch.cat(out)
 
 
 # --- Features
@@ -328,6 +315,4 @@ def check_control(run: Run, calls: list[Call]) -> None:
     assert len(run.controls) == (len(calls) if run.params.control else 0)
     texts = run.model.embed([run.request.negatives, "a panda and a fox on the grass"]).vectors
     for seen in run.controls:
-        near(seen["text"], texts.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
-        assert seen["conditioning_scale"] == run.params.control[0].weight
-        assert len(seen["hint"]) == len(seen["x"])
+        check_reading(run, seen, texts)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_motion import write_adapter
 from running import finish
-from wiring import BASES, FRAMES, differs, near, requested
+from wiring import BASES, FRAMES, UNETS, differs, near, requested
 
 from regrain.editing import edit, load_project, save_project
 from regrain.editing.errors import ModelError
@@ -26,7 +26,6 @@ def having(parameter):
     return [name for name in METHODS if parameter in METHODS[name].Params.model_fields]
 
 
-UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
 MODULATED = [name for name in UNETS if issubclass(METHODS[name].Params, ModulatedParams)]
 
 

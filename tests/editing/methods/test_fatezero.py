@@ -3,12 +3,11 @@
 import gc
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from running import finish
+from wiring import FINEST, FRAMES, requested
 
-from regrain.editing import ArrayClip, EditRequest
 from regrain.editing.errors import PromptError, RequestError
 from regrain.editing.methods import fatezero
 from regrain.editing.params.fatezero import FateZeroParams
@@ -16,19 +15,12 @@ from regrain.editing.params.registry import check_params, resolve_params
 from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.window import working_clip
 
-FRAMES, SIZE, STEPS = 3, 64, 4
 FOX = "a fox on the grass"
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def request(prompt=FOX) -> EditRequest:
-    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
-    texts = {"source_prompt": "a cat on the grass", "prompt": prompt}
-    return EditRequest(ArrayClip(pixels), None, (), method="fatezero", **texts)
-
-
 def params(**given) -> FateZeroParams:
-    return check_params("fatezero", {"steps": STEPS, "preview_every": 0, **given})
+    return check_params("fatezero", {"steps": 4, "preview_every": 0, **given})
 
 
 def plan_of(model, asked, given) -> fatezero.FateZeroPlan:
@@ -42,28 +34,28 @@ def live_bytes() -> int:
 
 
 @torch.no_grad()
-def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny, monkeypatch):
-    asked, predict, most = request(), tiny.predict, {}
+def test_nothing_is_kept_but_latents_and_where_the_source_words_look(small, monkeypatch):
+    asked, predict, most = requested("fatezero", masks=False), small.predict, {}
     for steps in (3, 7):  # each third of the schedule has its own heat
         given = params(steps=steps, blend_self=True, blend_latents="always", cross_until=1.0, self_until=1.0)
         live = []
 
         def watched(x, step, text, change, live=live):
             def attending(q, k, v, site):
-                if len(x) > FRAMES and site == tiny.sites[-1]:
+                if len(x) > FRAMES and site == small.sites[-1]:
                     live.append(live_bytes())
                 return change.attend(q, k, v, site)
 
             return predict(x, step, text, replace(change, attend=attending))
 
         with monkeypatch.context() as patch:
-            patch.setattr(tiny, "predict", watched)
-            finish(edit_clip(tiny, asked, given))
+            patch.setattr(small, "predict", watched)
+            finish(edit_clip(small, asked, given))
         assert len(live) == steps
         most[steps] = max(live)
-    plan = plan_of(tiny, asked, given)
+    plan = plan_of(small, asked, given)
     cell = 4 * (4 + plan.source.lengths[0]) + 1  # latents and words, float32, and whether it is in the area
-    assert most[7] - most[3] == 4 * FRAMES * 64 * cell
+    assert most[7] - most[3] == 4 * FRAMES * FINEST * cell
     # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the release's 36.2 GiB.
     assert 50 * 8 * 4 * (64 * 64 * 4 + 16 * 16 * 14) < 36.2 * 2**30 / 1000
 
@@ -77,9 +69,9 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny, monke
         ("a fox on grass", {"cross_control": "replace"}, "prompt", "refine"),
     ],
 )
-def test_words_that_are_not_there_are_named(tiny, prompt, given, field, message):
+def test_words_that_are_not_there_are_named(small, prompt, given, field, message):
     with pytest.raises(PromptError, match=message) as caught:
-        plan_of(tiny, request(prompt), params(**given))
+        plan_of(small, requested("fatezero", prompt, masks=False), params(**given))
     assert caught.value.field == field
 
 

@@ -1,7 +1,6 @@
 """FRESCO on a tiny random model: noise, batches with anchors, its sampler, and clips at the edges."""
 
 from dataclasses import replace
-from fractions import Fraction
 from types import SimpleNamespace
 
 import fresco_formulas
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from running import finish
-from wiring import drive, requested
+from wiring import HEIGHT, WIDTH, drive, requested
 
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import ArrayClip, Region
 from regrain.editing.errors import RequestError
 from regrain.editing.methods import fresco
 from regrain.editing.motion.correspondence import Motion
@@ -20,27 +19,9 @@ from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-SIZE, STEPS = 64, 4
-OFF = {
-    "flow_weight": 0.0,
-    "similarity_weight": 0.0,
-    "spatial_steps": 0,
-    "temporal_until": 0.0,
-    "cross_frame": "own",
-}
-
-
-def moving(frames, start=0):
-    """Blocks that drift to the right, a pixel a frame."""
-    cells = np.random.default_rng(start).integers(0, 256, (8, 16, 3), dtype=np.uint8)
-    wide = np.repeat(np.repeat(cells, 8, 0), 8, 1)
-    return np.stack([wide[:, 60 - t : 60 - t + SIZE] for t in range(frames)])
-
-
-def request(pixels, regions=(), labels=None, **changes):
-    given = {"source_prompt": "a horse on the beach", "prompt": "a dog on the beach", "seed": 7}
-    clip = ArrayClip(pixels, fps=Fraction(24000, 1001))
-    return EditRequest(clip, labels, regions, method="fresco", **(given | changes))
+STEPS = 4
+OFF = {"flow_weight": 0.0, "similarity_weight": 0.0, "spatial_steps": 0}
+OFF |= {"temporal_until": 0.0, "cross_frame": "own"}
 
 
 def params(**given):
@@ -51,26 +32,14 @@ def run(model, asked, **given):
     return finish(edit_clip(model, asked, params(**given)))
 
 
-@pytest.fixture
-def calls(tiny, monkeypatch):
-    """(latents, step) of every call of the model; in each batch the first reads the source."""
-    seen, predict = [], tiny.predict
-
-    def spy(x, step, text, change):
-        seen.append((x.clone(), step))
-        return predict(x, step, text, change)
-
-    monkeypatch.setattr(tiny, "predict", spy)
-    return seen
-
-
-def test_noise_comes_from_seed_step_and_frame_alone(tiny, calls):
+def test_noise_comes_from_seed_step_and_frame_alone(small, monkeypatch):
     """The same frames in other batches enter the first step with the same latents."""
-    pixels, starts = moving(6), []
+    entered, predict, starts = [], small.predict, []
+    monkeypatch.setattr(small, "predict", lambda x, *rest: entered.append(x.clone()) or predict(x, *rest))
     for frames_at_once in (8, 4):
-        run(tiny, request(pixels), **OFF, first_noise="own", frames_at_once=frames_at_once)
-        starts.append([x[: len(x) // 2] for x, _ in calls[1::STEPS]])  # a call for the source, then 3 steps
-        calls.clear()
+        run(small, requested("fresco", frames=5), **OFF, first_noise="own", frames_at_once=frames_at_once)
+        starts.append([x[: len(x) // 2] for x in entered[1::STEPS]])  # a call for the source, then 3 steps
+        entered.clear()
     ((whole,), (first, second)) = starts
     assert torch.equal(torch.cat([first, second[2:]]), whole)
 
@@ -81,9 +50,9 @@ def test_two_frames_at_once_are_refused():
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-def test_short_clips(tiny, frames):
-    result = run(tiny, request(moving(frames)))
-    assert result.frames.shape == (frames, SIZE, SIZE, 3)
+def test_short_clips(small, frames):
+    result = run(small, requested("fresco", frames=frames))
+    assert result.frames.shape == (frames, HEIGHT, WIDTH, 3)
 
 
 # What the authors' code does (williamyang1991/FRESCO at 736a714), in our words, whatever our presets say.
@@ -109,7 +78,7 @@ def test_the_released_preset_is_the_release(small, tmp_path):
     fresco_formulas.check(replace(run, params=own))
 
 
-def test_foreground_and_occlusions_grow_by_six_pixels_of_512(tiny):
+def test_foreground_and_occlusions_grow_by_six_pixels_of_512(small):
     """The foreground of a frame, and what appears in the next, is 13 pixels wide where one pixel is given."""
     side, point = 512, (slice(None), 100, 200)
     box = torch.zeros(side, side, dtype=torch.bool)
@@ -117,8 +86,9 @@ def test_foreground_and_occlusions_grow_by_six_pixels_of_512(tiny):
     labels = np.zeros((2, side, side), np.uint8)
     labels[point] = 1
     frames = np.stack([np.full((side, side, 3), grey, np.uint8) for grey in (50, 200)])
-    asked = request(frames, (Region("horse", 1),), labels, size=side)
-    background = fresco.find_background(asked, working_clip(tiny, asked))
+    changes = {"clip": ArrayClip(frames), "labels": labels, "regions": (Region("horse", 1),), "size": side}
+    asked = replace(requested("fresco"), prompt="a dog", **changes)
+    background = fresco.find_background(asked, working_clip(small, asked))
     assert torch.equal(background[0, 0] == 0, box)
     unseen = torch.from_numpy(labels > 0)
     flow, model = torch.zeros(2, 2, side, side), object.__new__(fresco.FrescoModel)
@@ -129,6 +99,6 @@ def test_foreground_and_occlusions_grow_by_six_pixels_of_512(tiny):
         params=params(smooth_from=0.0, smooth_until=1.0),
         background=torch.ones_like(background),
     )
-    x0, _ = model.smoothed(*[torch.zeros(2, side, side, 3)] * 3, tiny.schedule.sampling(STEPS)[0])
+    x0, _ = model.smoothed(*[torch.zeros(2, side, side, 3)] * 3, small.schedule.sampling(STEPS)[0])
     assert torch.equal(x0[1, ..., 0] == 200, box)
     assert fresco._growth((64, 90)) == 1

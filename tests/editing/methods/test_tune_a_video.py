@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import write_control_net
 from tuning_runs import FRAMES, counted, learned, request, same
-from wiring import BASES, check_formulas, drive, requested
+from wiring import BASES, UNETS, check_formulas, drive, requested
 
 from regrain.editing import Adapter, ModelError, RequestError, edit, save_adapter, tune
 from regrain.editing.models.tuned import tuned
@@ -15,8 +15,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import Finished, Losses, Progress, Stage, Tuned
 
 QUICK = {"steps": 2, "preview_every": 0, "tune_steps": 2, "tune_preview_every": 0}
-UNETS = {name: method for name, method in METHODS.items() if "image_unet" in method.needs}
-EDITS = [name for name, method in UNETS.items() if not method.setup]
+EDITS = [name for name in UNETS if not METHODS[name].setup]
 INVERTS = [name for name, method in METHODS.items() if "inversion" in method.needs]
 pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
 
@@ -125,6 +124,10 @@ def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
     made = [event for event in events if isinstance(event, Tuned)][-1]
     stages = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]
     assert [e.name for e in events if isinstance(e, Stage)] == stages == list(whole.report["seconds"])
+    done = [e for e in events if isinstance(e, Progress)]
+    units = dict(zip(stages[1:], (2, 2, 2, FRAMES, 1), strict=True))
+    assert [e.stage for e in done] == [stage for stage, count in units.items() for _ in range(count)]
+    assert all(e.seconds_left is not None for e in done)
     save_adapter(made.adapter, path := tmp_path / "clip.safetensors")
     # The adapter's own settings count, not those of the request.
     chosen = replace(asked, adapter=str(path), params={"steps": 2, "preview_every": 0})
@@ -146,13 +149,6 @@ def test_the_report_warns_of_another_clip(small, tmp_path):
     asked = request(adapter=str(tmp_path / "clip.safetensors"), params={"steps": 1, "preview_every": 0})
     (warning,) = edited(small, asked).report["warnings"]
     assert warning == "The adapter was tuned on another clip or other frames of it."
-
-
-def test_progress_has_time_left_in_every_stage(small):
-    events = [e for e in edit(request(params=QUICK), small) if isinstance(e, Progress)]
-    stages = ["tuning"] * 2 + ["inverting"] * 2 + ["editing"] * 2 + ["decoding"] * FRAMES + ["measuring"]
-    assert [e.stage for e in events] == stages
-    assert all(e.seconds_left is not None for e in events)
 
 
 def test_the_library_tunes_for_any_method(small):

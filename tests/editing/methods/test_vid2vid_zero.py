@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from running import finish
 from wiring import BASES, FRAMES, requested
 
 from regrain.editing.attention.backends import attention
@@ -15,6 +14,8 @@ from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.load import load_backbone
 from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe import inversion
+from regrain.editing.recipe.events import Stage
 from regrain.editing.recipe.inversion import is_learned, null_text
 
 STEPS = 2
@@ -61,8 +62,6 @@ def test_at_guidance_1_nothing_is_learned(tiny):
 
 
 def test_rates_and_the_end_of_learning(tiny, monkeypatch):
-    from regrain.editing.recipe import inversion
-
     seen = []
 
     def descend(reach, text, goal, inner, rate, enough):
@@ -76,16 +75,14 @@ def test_rates_and_the_end_of_learning(tiny, monkeypatch):
     assert seen == [pytest.approx((1e-2 * (1 - i / 100), 1e-5 + 2e-5 * i)) for i in range(50)]
 
 
-def test_learning_stops_when_near_enough(tiny):
-    from regrain.editing.recipe.inversion import _descend
-
+def test_learning_stops_when_near_enough():
     asked = []
 
     def reach(text):
         asked.append(1)
         return text
 
-    text, loss = _descend(reach, torch.full((1, 1, 1), 2e-3), torch.zeros(1, 1, 1), 9, 1e-3, 1e-6)
+    text, loss = inversion._descend(reach, torch.full((1, 1, 1), 2e-3), torch.zeros(1, 1, 1), 9, 1e-3, 1e-6)
     assert (len(asked), loss) == (3, pytest.approx(0, abs=1e-6))
     assert abs(float(text)) < 1e-3
 
@@ -149,15 +146,13 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
 
 def test_learning_in_half_precision_loses_no_gradient():
     """Of a distance whose own gradient per value, 2e-8, is no number of half precision."""
-    from regrain.editing.recipe.inversion import _descend
-
     goal = torch.full((100, 100), 1e-4)
     start = torch.zeros(1, 1, 1)
     loss = (start.requires_grad_(True).half() * 0.01 - goal.half()).square().mean()
     assert not torch.autograd.grad(loss, start)[0].any()
 
     reach = lambda text: (text.half() * 0.01).float().expand(1, 100, 100)[0]  # noqa: E731
-    text, _ = _descend(reach, start, goal, 1, 1e-3, 0.0)
+    text, _ = inversion._descend(reach, start, goal, 1, 1e-3, 0.0)
     assert text.dtype == torch.float32
     assert float(text) == pytest.approx(1e-3, rel=0.01)
 
@@ -175,9 +170,16 @@ def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(small,
     base = BASES["vid2vid_zero"] | {"inversion": "null_text", "inner_steps": 1, "steps": 2}
     others = [{"guidance_scale": 3.0}, {"learning_rate": 0.02}, {"inner_steps": 2}]
     others += [{"learn_with": "sampling"} | more for more in ({}, {"keys": "own"}, {"dense_layers": ""})]
+
+    @torch.no_grad()
+    def invert(asked, given):
+        events = edit_clip(small, asked, check_params("vid2vid_zero", base | given))
+        next(event for event in events if isinstance(event, Stage) and event.name == "editing")
+        events.close()
+
     for number, given in enumerate(({}, *others), 1):
         for _ in range(2):
-            finish(edit_clip(small, asked, check_params("vid2vid_zero", base | given)))
+            invert(asked, given)
             assert len(learned) == number, given
-    finish(edit_clip(small, replace(asked, negative_prompt="ugly"), check_params("vid2vid_zero", base)))
+    invert(replace(asked, negative_prompt="ugly"), {})
     assert len(learned) == number + 1

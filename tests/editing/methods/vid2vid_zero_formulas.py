@@ -13,6 +13,7 @@ from wiring import (
     answers,
     blended_area,
     check_inverting,
+    check_latents,
     check_plain,
     each,
     exchanged,
@@ -46,15 +47,15 @@ def check(run: Run) -> None:
         step = call.step
         rows = Branches(run, call, x, rebuilt, learned)
         check_attention(run, call, rows)
-        x = torch.cat([guided(rows.uncond(i), rows.cond(i), scale, step) for i in range(len(targets))])
+        halves = zip(rows.unconds, rows.edits, strict=True)
+        x = torch.cat([guided(*(answers(call, row) for row in both), scale, step) for both in halves])
         if rows.source is not None:
-            rebuilt = guided(rows.source_uncond, answers(call, rows.source), scale, step)
+            rebuilt = guided(answers(call, rows.source_uncond), answers(call, rows.source), scale, step)
         if inside is not None:
             known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
             area = inside.repeat(len(targets), 1, 1, 1)
             x = area * x + (1 - area) * known
-    for found, expected in zip(run.decoded, x.split(FRAMES), strict=False):
-        near(found, expected, "last latents")
+    check_latents(run, x.split(FRAMES))
     assert (run.result.reconstruction is not None) == params.reconstruct
     if params.reconstruct:
         near(run.decoded[-1], rebuilt, "reconstruction")
@@ -121,7 +122,6 @@ class Branches:
         params, model = run.params, run.model
         targets, step = run.request.targets, call.step
         texts = model.embed([run.request.source_prompt, *targets]).vectors.split(1)
-        self._call = call
         negative = params.inversion == "negative_prompt"
         unguided = texts[0] if negative else model.embed([run.request.negatives]).vectors
         if uses_learned(params, step):
@@ -138,23 +138,12 @@ class Branches:
 
         parts = x.split(FRAMES)
         self.edits = [take(text, part) for text, part in zip(texts[1:], parts, strict=True)]
-        self._unconds = [take(unguided, part) for part in parts]
+        self.unconds = [take(unguided, part) for part in parts]
         self.source = take(texts[0], rebuilt) if needs_source(run, step) else None
-        self._source_uncond = self.source
+        self.source_uncond = self.source
         if self.source is not None and not negative:
-            self._source_uncond = take(unguided, rebuilt)
+            self.source_uncond = take(unguided, rebuilt)
         assert not left
-
-    def uncond(self, edit: int) -> tuple[Tensor, Tensor]:
-        return answers(self._call, self._unconds[edit])
-
-    def cond(self, edit: int) -> tuple[Tensor, Tensor]:
-        return answers(self._call, self.edits[edit])
-
-    @property
-    def source_uncond(self) -> tuple[Tensor, Tensor]:
-        assert self._source_uncond is not None
-        return answers(self._call, self._source_uncond)
 
 
 def uses_learned(params, step: Step) -> bool:

@@ -23,7 +23,9 @@ from wiring import (
     has_text,
     near,
     plain,
+    scores,
     see,
+    softmax,
     varied,
     walk,
 )
@@ -150,12 +152,16 @@ def along_tracks(run: Run, layer: Layer, seen: Tensor) -> Tensor:
         return seen
     same = tracks.flatten()[:, None] == tracks.flatten()[None]
     assert same.sum() > 2 * len(same)  # the clip moves slowly enough to be followed
+    return along(layer, seen, same)
+
+
+def along(layer: Layer, values: Tensor, same: Tensor, sharpness: float = 1.0) -> Tensor:
+    """Each token of a branch, in all of its frames, sees those that are the same."""
     out = []
-    for branch in range(len(seen) // FRAMES):
-        rows = slice(branch * FRAMES, (branch + 1) * FRAMES)
-        q, k, v = (x[rows].transpose(0, 1).flatten(1, 2) for x in (layer.q, layer.k, seen))
-        logits = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~same, -torch.inf)
-        out.append((torch.softmax(logits, -1) @ v).unflatten(1, (FRAMES, -1)).transpose(0, 1))
+    for q, k, v in zip(*(x.split(FRAMES) for x in (layer.q, layer.k, values)), strict=True):
+        q, k, v = (x.transpose(0, 1).flatten(1, 2) for x in (q, k, v))
+        maps = (sharpness * scores(q, k)).masked_fill(~same, -torch.inf).softmax(-1)
+        out.append((maps @ v).unflatten(1, (FRAMES, -1)).transpose(0, 1))
     return torch.cat(out)
 
 
@@ -197,7 +203,7 @@ def region_strengths(run: Run) -> Tensor:
 
 def lifted(q: Tensor, k: Tensor, same: Tensor, a: Tensor) -> Tensor:
     """softmax of (1 - a) s + a (largest of the row inside the region, smallest elsewhere)."""
-    s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    s = scores(q, k)
     extreme = torch.where(same[:, None], s.amax(-1, keepdim=True), s.amin(-1, keepdim=True))
     a = a[:, None, :, None]
     return torch.softmax((1 - a) * s + a * extreme, -1)
@@ -229,7 +235,7 @@ def self_maps(run: Run, step: Step, layer: Layer) -> Tensor:
 
 def refusal(run: Run, layer: Layer) -> Tensor:
     """A region's own negative words are read inside it alone."""
-    logits = layer.q @ layer.k.transpose(-1, -2) / layer.q.shape[-1] ** 0.5
+    logits = scores(layer.q, layer.k)
     own = codes(run, layer.tokens)
     for token, region in REFUSED.items():
         logits[..., token].masked_fill_((own != region)[:, None], -torch.inf)
@@ -239,13 +245,7 @@ def refusal(run: Run, layer: Layer) -> Tensor:
 def check_attention(run: Run, call: Call, source: Call | None) -> None:
     """Modulated in the halves that are, along the tracks in both; queries and keys of the source injected."""
     halves = {"both": (UNCOND, COND), "cond": (COND,), "uncond": (UNCOND,)}[run.params.guidance_half]
-    for layer in each(call.layers, "cross"):
-        expected = plain(layer.q, layer.k, layer.v)
-        rows = call.branch(UNCOND)
-        expected[rows] = refusal(run, layer.rows(rows))
-        rows = call.branch(COND)
-        expected[rows] = cross_maps(run, call.step, layer.rows(rows)) @ layer.v[rows]
-        near(layer.out, expected, layer.site.name)
+    check_cross(run, call)
     injected = 0
     originals = {one.site.name: one for one in source.layers} if source else {}
     for layer in each(call.layers, "self"):
@@ -258,6 +258,14 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
         near(layer.out, self_attention(run, call, layer, halves), layer.site.name)
     # Of six places in the decoder those at four to nine twelfths of the way; SDXL's last has no attention.
     assert injected == ((3 if finest(run) == FINEST else 2) if source else 0)
+
+
+def check_cross(run: Run, call: Call) -> None:
+    """Words of the prompt bound to regions, negative ones read inside alone."""
+    for layer in each(call.layers, "cross"):
+        uncond, cond = (layer.rows(call.branch(half)) for half in (UNCOND, COND))
+        expected = torch.cat([refusal(run, uncond), cross_maps(run, call.step, cond) @ cond.v])
+        near(layer.out, expected, layer.site.name)
 
 
 def self_attention(run: Run, call: Call, layer: Layer, halves: tuple[int, ...]) -> Tensor:
@@ -299,9 +307,14 @@ def check_control(run: Run) -> None:
     texts = run.model.embed(prompts).vectors
     for call, seen in zip(run.calls, run.controls, strict=False):
         expected = texts[1:] if call.branches == 2 else texts[:1]
-        near(seen["text"], expected.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
-        assert seen["conditioning_scale"] == run.params.control[0].weight
-        assert len(seen["hint"]) == len(seen["x"])
+        check_reading(run, seen, expected)
+
+
+def check_reading(run: Run, seen: dict, texts: Tensor) -> None:
+    """One call of a control network."""
+    near(seen["text"], texts.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
+    assert seen["conditioning_scale"] == run.params.control[0].weight
+    assert len(seen["hint"]) == len(seen["x"])
 
 
 # --- What is shown
@@ -323,8 +336,7 @@ def check_heat(run: Run, edits: list[Call]) -> None:
             if not counts or layer.tokens not in read:
                 continue
             cond = layer.rows(call.branch(COND))
-            before = torch.softmax(cond.q @ cond.k.transpose(-1, -2) / cond.q.shape[-1] ** 0.5, -1)
-            after = cross_maps(run, step, cond)
+            before, after = softmax(cond.q, cond.k), cross_maps(run, step, cond)
             free = params.levels == "coarse" and layer.tokens == finest(run)
             modulated = fade(run, step) > 0 and not free and params.cross_strength > 0
             maps = torch.stack([before, after]).mean(2).transpose(-1, -2).unflatten(-1, GRIDS[layer.tokens])
@@ -333,9 +345,13 @@ def check_heat(run: Run, edits: list[Call]) -> None:
     mean = torch.stack(found[True] or found[False]).mean(0)
     for index, region in enumerate(run.request.regions, 1):
         own = [token for token, label in WORDS.items() if label == index]
-        before, after = mean[:, :, own].sum(2)
-        near(torch.from_numpy(run.result.attention[region.name].before), before, "heat")
-        near(torch.from_numpy(run.result.attention[region.name].after), after, "heat")
+        check_maps(run, region.name, mean[:, :, own].sum(2))
+
+
+def check_maps(run: Run, name: str, expected: Tensor) -> None:
+    """Before and after modulation."""
+    for kind, one in zip(("before", "after"), expected, strict=True):
+        near(torch.from_numpy(getattr(run.result.attention[name], kind)), one, f"heat {kind} of {name}")
 
 
 def check_pixel(run: Run, edits: list[Call]) -> None:
@@ -349,11 +365,9 @@ def check_pixel(run: Run, edits: list[Call]) -> None:
         for layer in each(call.layers, "self"):
             cond, (height, width) = layer.rows(call.branch(COND)), GRIDS[layer.tokens]
             cell = 6 * height // HEIGHT * width + 10 * width // WIDTH
-            before = torch.softmax(cond.q @ gathered(cond.k, "all").mT / cond.q.shape[-1] ** 0.5, -1)
+            before = softmax(cond.q, gathered(cond.k, "all"))
             if fade(run, call.step) > 0:
                 maps = torch.stack([before, self_maps(run, call.step, cond)])[:, 1, :, cell].mean(1)
                 maps = maps.unflatten(-1, (FRAMES, height, width)) * layer.tokens / most
                 found.append(interpolate(maps, GRIDS[most], mode="bilinear", align_corners=False))
-    before, after = torch.stack(found).mean(0)
-    near(torch.from_numpy(run.result.attention["frame 1 at 10,6"].before), before, "heat of a pixel")
-    near(torch.from_numpy(run.result.attention["frame 1 at 10,6"].after), after, "heat of a pixel")
+    check_maps(run, "frame 1 at 10,6", torch.stack(found).mean(0))

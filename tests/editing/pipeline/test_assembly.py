@@ -388,7 +388,7 @@ def test_decoding_by_window_changes_no_bit(tiny):
     working, generator = working_clip(tiny, asked), torch.Generator().manual_seed(0)
     assert np.array_equal(working.frames, resize(frames, tiny.fit(48, 40, 64)))
     cells = np.asarray(asked.edited_mask).reshape(count, 5, 8, 6, 8).any((2, 4))
-    assert np.array_equal(working.edited.on((5, 6))[:, 0].numpy(), cells)  # those that are touched at all
+    assert np.array_equal(working.edited((5, 6))[:, 0].numpy(), cells)  # those that are touched at all
     first, back = (torch.randn(count, 4, *working.grid.size, generator=generator) for _ in range(2))
     given = check_params("fatezero", {"reconstruct": True})
     plan = make_plan((), given.keyframes, frames_of(asked.clip), count)
