@@ -90,7 +90,7 @@ class Hub(ThreadingHTTPServer):
 def serve_hub(folder: Path, repository: str = REPOSITORY, tags: Sequence[str] = ()):
     """Serve the files of a folder as that repository; yields the hub and its address."""
     with Hub(folder, repository, tags) as hub:
-        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield hub, f"http://127.0.0.1:{hub.server_address[1]}"
         finally:
