@@ -91,7 +91,7 @@ def run(
         prompts=prompt or (),
         model=model,
         seed=seed,
-        loras=tuple(lora) if lora else None,
+        loras=lora or None,
         adapter=adapter,
         motion=motion,
         pictures=picture or (),
@@ -148,7 +148,7 @@ def batch(
     ] = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
-    from regrain.editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
+    from regrain.editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, work
     from regrain.editing.cli.jobs import split as by_shots
 
     check_batch(out)
@@ -161,8 +161,8 @@ def batch(
             if job not in left:
                 status.take(Outcome(Task(job)))
         tasks = by_shots(left) if split else [Task(job) for job in left]
-        if ray is None:
-            outcomes = run_here(tasks, out)
+        if ray is None:  # the model stays loaded from one task to the next
+            outcomes = (work(task, out) for task in tasks)
         else:
             from regrain.editing.cli.ray_jobs import Cluster
 
@@ -193,7 +193,7 @@ def tune(
         method="tune_a_video",
         params=parse_settings(settings or []),
         model=model,
-        loras=tuple(lora) if lora else None,
+        loras=lora or None,
     )
     check_source(request)
     from regrain.editing.pipeline.runner import tune as tune_model
@@ -373,11 +373,7 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
 
 
 def _follow(stream: Iterator[events.Event]) -> Any:
-    """Show the events of a run as progress bars.
-
-    Returns:
-        The generator's result or, if it has none, the last Finished or Tuned.
-    """
+    """Show the events of a run as progress bars; return its result, else the last Finished or Tuned."""
     # Imported here, like the engine above: neither is needed to refuse a bad project.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -388,17 +384,13 @@ def _follow(stream: Iterator[events.Event]) -> Any:
         nonlocal result
         result = (yield from stream) or result
 
-    texts = TextColumn("{task.description:10}"), TextColumn("{task.fields[left]}")
-    with Progress(
-        texts[0], BarColumn(), MofNCompleteColumn(), texts[1], console=Console(stderr=True)
-    ) as bars:
+    stage, left = TextColumn("{task.description:10}"), TextColumn("{task.fields[left]}")
+    with Progress(stage, BarColumn(), MofNCompleteColumn(), left, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
         for event in watched():
             if isinstance(event, events.Finished | events.Tuned):
                 result = event
             _show(event, bars, tasks)
-    if result is None:
-        raise RuntimeError("the run ended without a result")
     return result
 
 

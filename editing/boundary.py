@@ -17,12 +17,8 @@ def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> 
     """Turn every failure inside into one line; errors that are ours already pass.
 
     Libraries fail in ways that nobody lists, so all of them are caught. Keep what is inside small: calls of a
-    library, and no logic of ours whose bugs would hide here.
-
-    Args:
-        field: What the error is about; see `EditingError`.
-        said: What is wrong, then what to do.
-        kind: Of the error.
+    library, and no logic of ours whose bugs would hide here. The error is of a kind, about a field, and said
+    as `EditingError` wants it: what is wrong, then what to do.
     """
     try:
         yield
@@ -38,11 +34,7 @@ def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> 
 
 
 def check_regular(path: Path, field: str, kind: type[EditingError] = RequestError) -> None:
-    """Check that a path is a regular file: a pipe would wait for ever, and a device never ends.
-
-    Raises:
-        EditingError: It is missing, or something else; of the given kind.
-    """
+    """Refuse what is missing or no regular file: a pipe would wait for ever, and a device never ends."""
     with boundary(field, f"{shorten(path.name)} cannot be opened. Use another file.", kind):
         if path.is_file():
             return

@@ -1,18 +1,4 @@
-"""The error tree: everything a user can cause, and nothing else.
-
-```
-EditingError                     base; str(e) is one line fit to show a user
-├─ RequestError (ValueError)     a value of the request, the project folder or the command line
-│  ├─ ClipError                  unreadable, too short, too large
-│  ├─ MaskError                  wrong frame count or size, empty region
-│  └─ PromptError                beyond the token limit, word unknown to the built-in model
-├─ ModelError                    unknown id, missing weights, unsafe file format, gated repository
-├─ ResourceError                 out of memory or disk
-└─ DivergedError                 NaN or Inf in latents
-```
-
-Bugs stay ordinary exceptions.
-"""
+"""The error tree: everything a user can cause, and nothing else. Bugs stay ordinary exceptions."""
 
 from __future__ import annotations
 
@@ -49,7 +35,7 @@ _NUMBERS = (
 
 
 class EditingError(Exception):
-    """An error that a user can cause and fix.
+    """An error that a user can cause and fix; its text is one line fit to show a user.
 
     Attributes:
         field: What the error is about, as the user wrote it: `regions.0.strength`, `masks`, `--seed`.
@@ -113,10 +99,8 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
 def from_validation(error: ValidationError, model: type[BaseModel], prefix: str = "") -> RequestError:
     """Turn pydantic's first complaint into a RequestError that names the field by its dotted path.
 
-    Args:
-        error: What `model.model_validate` raised.
-        model: The model that was validated; it knows the allowed names and ranges.
-        prefix: Put before the path, for example `params.`.
+    The model that was validated knows the allowed names and ranges; the prefix, such as `params.`, is put
+    before the path.
     """
     first = error.errors(include_url=False)[0]
     place = _follow(model, first["loc"])[0]
@@ -126,33 +110,24 @@ def from_validation(error: ValidationError, model: type[BaseModel], prefix: str 
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    kind = detail["type"]
+    kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         *parents, key = detail["loc"]
         return f"Unknown key. {suggest(str(key), _follow(model, parents)[2].model_fields)}"
     if kind == "missing":
         return "This key is required. Add it."
     if kind == "too_long":
-        context = detail.get("ctx", {})
         return f"At most {context['max_length']} entries are allowed, got {context['actual_length']}."
     if kind == "value_error":
-        reason = str(detail.get("ctx", {}).get("error"))
+        reason = str(context.get("error"))
         if not reason.startswith("expected "):
             return f"{reason[:1].upper()}{reason[1:].removesuffix('.')}."
         expected = reason.removeprefix("expected ")
+    elif kind in _NUMBERS:
+        expected = _number(detail, model)
     else:
-        expected = _expected(detail, model)
+        expected = context["expected"] if kind == "literal_error" else _NOUNS.get(kind, "another value")
     return f"Expected {expected}, got {shorten(detail['input'])}."
-
-
-def _expected(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """What a value should have been, for the kinds of error that a check of types and ranges has."""
-    kind = detail["type"]
-    if kind in _NUMBERS:
-        return _number(detail, model)
-    if kind == "literal_error":
-        return str(detail.get("ctx", {})["expected"])
-    return _NOUNS.get(kind, "another value")
 
 
 def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:

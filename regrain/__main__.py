@@ -16,24 +16,13 @@ Each has --help.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; imports only what it needs.
-
-    Args:
-        arguments: Without the program's name; None takes those of the process.
-
-    Returns:
-        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
-    """
+    """Run one command, importing only what it needs; for arguments and exit code see `cli.commands.call`."""
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     match command:
-        case "edit":
+        case "edit" | "cache":
             from regrain.editing.__main__ import main as edit
 
-            return edit(rest, "regrain edit")
-        case "cache":
-            from regrain.editing.__main__ import main as edit
-
-            return edit([command, *rest], "regrain")
+            return edit(rest, "regrain edit") if command == "edit" else edit([command, *rest], "regrain")
         case "masks":
             from regrain.masks.__main__ import main as masks
 
@@ -51,9 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
     from regrain.editing.errors import RequestError, shorten
 
-    sys.stderr.write(
-        f"error: {RequestError('COMMAND', f'Expected edit, masks or app, got {shorten(command)}.')}\n"
-    )
+    error = RequestError("COMMAND", f"Expected edit, masks or app, got {shorten(command)}.")
+    sys.stderr.write(f"error: {error}\n")
     return 2
 
 

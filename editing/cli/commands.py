@@ -43,13 +43,8 @@ Frames = Annotated[int | None, typer.Option(help="Number of frames used; all by 
 def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
     """Run one command and print an error as one line on stderr.
 
-    Args:
-        app: The commands.
-        name: Name of the program, for the help.
-        arguments: Without the program's name; None takes those of the process.
-
-    Returns:
-        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
+    Arguments come without the program's name, which the help shows; None takes those of the process. The exit
+    code is 0, 2 for an error that the user can fix, 130 when stopped.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
@@ -60,23 +55,25 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
             typer.echo("stopped", err=True)
         return code
     except EditingError as error:
-        typer.echo(f"error: {error}", err=True)
+        said = str(error)
     except _UsageError as error:
-        typer.echo(f"error: {_explain(error)}", err=True)
+        said = _explain(error)
     except OSError as error:
-        said = f"{shorten(_name_of(error))} cannot be used: {error.strerror or 'unknown reason'}."
-        typer.echo(f"error: {EditingError('file', f'{said} Use another file or folder.')}", err=True)
+        named = isinstance(error.filename, str | bytes)
+        name = shorten(Path(os.fsdecode(error.filename)).name if named else "a file")
+        reason = error.strerror or "unknown reason"
+        said = str(EditingError("file", f"{name} cannot be used: {reason}. Use another file or folder."))
     except ImportError as error:
         log.debug("a broken installation", exc_info=True)
         said = next(problems(), f"{error.name or 'A library'} cannot be imported.")
-        typer.echo(f"error: installation: {said} Run `pip install --upgrade regrain`.", err=True)
+        said = f"installation: {said} Run `pip install --upgrade regrain`."
     except MemoryError:
         log.debug("out of memory", exc_info=True)
-        said = "It is full. Close other programs, or lower the size or the number of frames."
-        typer.echo(f"error: memory: {said}", err=True)
+        said = "memory: It is full. Close other programs, or lower the size or the number of frames."
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return _STOPPED
+    typer.echo(f"error: {said}", err=True)
     return 2
 
 
@@ -87,11 +84,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, object]:
-    """Parse settings of the form `KEY=VALUE`; a value is JSON, or else text.
-
-    Raises:
-        RequestError: A setting has another form; the field is `--set`.
-    """
+    """Parse settings `KEY=VALUE`, the value JSON or else text; others are a RequestError about `--set`."""
     result: dict[str, object] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -112,9 +105,3 @@ def _explain(error: Any) -> str:
     for phrase, plain in _PHRASES:
         said = re.sub(phrase, plain, said)
     return str(EditingError(str(field), f"{textwrap.shorten(said, _LONGEST)}. See --help."))
-
-
-def _name_of(error: OSError) -> str:
-    """The name of the file that failed."""
-    name = error.filename
-    return Path(os.fsdecode(name)).name if isinstance(name, str | bytes) else "a file"

@@ -17,18 +17,21 @@ def examine() -> Iterator[tuple[str, str]]:
     import torch
 
     from regrain.editing.attention.backends import describe
+    from regrain.editing.motion.raft import find_raft
 
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     yield "Python", f"{platform.python_version()}, {machine}"
     yield from ((need.name, _state(need)) for need in needed())
-    yield "xformers", _xformers()
     on_gpu = torch.cuda.is_available()
+    advice = "; `pip install regrain[xformers]` makes half precision faster" if on_gpu else ""
+    yield "xformers", installed("xformers") or f"not installed{advice}"
     yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
     device = torch.device("cuda" if on_gpu else "cpu")
     free = free_memory(device)
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", describe(device, weights_dtype(device, 0, free))
-    yield "optical flow", _flow()
+    raft = find_raft()
+    yield "optical flow", f"RAFT ({raft.name})" if raft else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
     yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
     for model in NEEDS:
         yield f"{model.family} at {model.side} px", f"{model.fits()} (estimate)"
@@ -40,20 +43,6 @@ def _state(need: Requirement) -> str:
         return f"not installed; {need.specifier} is needed"
     fits = need.specifier.contains(found, prereleases=True)
     return found if fits else f"{found}; {need.specifier} is needed"
-
-
-def _xformers() -> str:
-    import torch
-
-    advice = "; `pip install regrain[xformers]` makes half precision faster" * torch.cuda.is_available()
-    return installed("xformers") or f"not installed{advice}"
-
-
-def _flow() -> str:
-    from regrain.editing.motion.raft import find_raft
-
-    path = find_raft()
-    return f"RAFT ({path.name})" if path else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
 
 
 def _models() -> Iterator[str]:

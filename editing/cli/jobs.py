@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -53,12 +53,9 @@ class JobSpec(BaseModel):
 
 @dataclass(frozen=True)
 class EditJob:
-    """One edit.
+    """One edit of a project folder; `changes` replace the project's values, as `override` takes them.
 
-    Attributes:
-        name: Unique in the batch; the folder of its results.
-        project: Project folder.
-        changes: Values that replace the project's, as `override` takes them.
+    Its name is unique in the batch: it is that of the folder of its results.
     """
 
     name: str
@@ -66,15 +63,8 @@ class EditJob:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self) -> tuple[EditRequest, list[str]]:
-        """The request, and notes for the report.
-
-        Raises:
-            EditingError: The project or a value is not allowed.
-        """
-        changes = dict(self.changes)
-        if "loras" in changes:
-            changes["loras"] = tuple(changes["loras"])
-        request, notes = override(load_project(self.project), **changes)
+        """The request, and notes for the report."""
+        request, notes = override(load_project(self.project), **self.changes)
         check_runnable(request)
         return request, notes
 
@@ -93,7 +83,6 @@ class Task:
     """What one worker does at a time: a whole job, or one shot of it.
 
     Attributes:
-        job: The job.
         shot: Number of the shot, from 0, whose windows are edited and kept in the cache; None for the whole
             job, which takes from there what is done.
         after: Tasks of the same job that must be done before, by their shots.
@@ -158,9 +147,7 @@ def _read_lines(file: Path) -> list[EditJob]:
         texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
     if len(texts) > _MAX_LINES:
         raise RequestError("JOBS", f"{shorten(file.name)} has more than {_MAX_LINES} lines. Split it.")
-    return [
-        _read_line(text, f"{file.name}, line {number}", file.parent) for number, text in enumerate(texts, 1)
-    ]
+    return [_read_line(text, f"{file.name}, line {n}", file.parent) for n, text in enumerate(texts, 1)]
 
 
 def _read_line(text: str, place: str, folder: Path) -> EditJob:
@@ -225,24 +212,20 @@ def is_done(job: EditJob, out: Path) -> bool:
 def work(task: Task, out: Path) -> Outcome:
     """Do a task, unless it is done; everything that a user can cause is said in the outcome."""
     try:
-        if task.shot is not None:
-            _edit_shot(task.job, task.shot)
-        elif not is_done(task.job, out):
-            _edit(task.job, out)
+        if task.shot is None:
+            if not is_done(task.job, out):
+                _edit(task.job, out)
+        else:
+            from regrain.editing.pipeline.runner import edit_shot
+
+            for _ in edit_shot(task.job.request()[0], task.shot):
+                pass
     except EditingError as error:
         return Outcome(task, str(error))
     except Exception as error:
         log.exception("a job failed")
         return Outcome(task, f"{task.title}: {type(error).__name__} inside Regrain. The log has the details.")
     return Outcome(task)
-
-
-def _edit_shot(job: EditJob, shot: int) -> None:
-    from regrain.editing.pipeline.runner import edit_shot
-
-    request, _ = job.request()
-    for _ in edit_shot(request, shot):
-        pass
 
 
 def _edit(job: EditJob, out: Path) -> None:
@@ -253,14 +236,12 @@ def _edit(job: EditJob, out: Path) -> None:
 
     request, notes = job.request()
     mark = job.mark()
-    *_, last = edit(request)
-    if not isinstance(last, Finished):
-        raise RuntimeError("the run ended without a result")
-    warnings: Any = last.report["warnings"]
-    report = {**last.report, "warnings": [*warnings, *notes], "job": mark}
+    finished = next(event for event in edit(request) if isinstance(event, Finished))
+    warnings: Any = finished.report["warnings"]
+    report = {**finished.report, "warnings": [*warnings, *notes], "job": mark}
     place = out / _WORK / uuid.uuid4().hex
     try:
-        write_outputs(last.result, request, report, place)
+        write_outputs(finished.result, request, report, place)
         _move(place, job, out)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -277,18 +258,8 @@ def _move(place: Path, job: EditJob, out: Path) -> None:
             raise
 
 
-def run_here(tasks: Sequence[Task], out: Path) -> Iterator[Outcome]:
-    """Run tasks one after the other; the model stays loaded from one to the next."""
-    for task in tasks:
-        yield work(task, out)
-
-
 def check_batch(out: Path) -> None:
-    """Check, before any work, that a folder can hold the results of a batch.
-
-    Raises:
-        RequestError: It is a file, or holds something else.
-    """
+    """Refuse, before any work, a folder that is a file, cannot be written or holds more than a batch."""
     if os.path.isfile(out):
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)

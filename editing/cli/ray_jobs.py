@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,7 @@ _PASSED_ON = ("REGRAIN_CACHE", "REGRAIN_MODELS", "HF_HOME", "HF_HUB_OFFLINE", "O
 
 
 class Worker:
-    """An actor: holds a model, and does one task at a time.
-
-    Args:
-        out: Folder of the results.
-    """
+    """An actor: holds a model, and does one task at a time into a folder of results."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -45,7 +42,7 @@ class Cluster:
         address: Of the cluster, `auto` for the one of this machine, or `local` to start one.
         out: Folder of the results.
         cpus: CPUs a worker needs.
-        gpus: GPUs a worker needs; 0 where the cluster has none.
+        gpus: GPUs a worker needs; by default one, or 0 where the cluster has none.
     """
 
     address: str
@@ -54,7 +51,10 @@ class Cluster:
     gpus: float | None = None
     _idle: list[Any] = field(default_factory=list)
     _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)
-    _deaths: dict[tuple[str, int | None], int] = field(default_factory=dict)
+    _deaths: Counter[tuple[str, int | None]] = field(default_factory=Counter)
+    _waiting: list[Task] = field(default_factory=list)
+    _done: set[tuple[str, int | None]] = field(default_factory=set)
+    _failed: set[str] = field(default_factory=set)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Run tasks, those of one job in their order; yields how each ended, as they end.
@@ -64,45 +64,40 @@ class Cluster:
             ResourceError: No node has room for a worker.
         """
         ray = _connected(self.address)
-        waiting = list(tasks)
-        done: set[tuple[str, int | None]] = set()
-        failed: set[str] = set()
-        while waiting or self._busy:
-            self._start(ray, waiting, done, failed)
+        self._waiting += tasks
+        while self._waiting or self._busy:
+            self._start(ray)
             if not self._busy:
                 continue
             ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=5)
             for handle in ready:
-                if (outcome := self._end(ray, handle, waiting)) is None:
+                if (outcome := self._end(ray, handle)) is None:
                     continue
                 if outcome.error:
-                    failed.add(outcome.task.job.name)
+                    self._failed.add(outcome.task.job.name)
                 else:
-                    done.add((outcome.task.job.name, outcome.task.shot))
+                    self._done.add((outcome.task.job.name, outcome.task.shot))
                 yield outcome
 
-    def _end(self, ray: Any, handle: Any, waiting: list[Task]) -> Outcome | None:
+    def _end(self, ray: Any, handle: Any) -> Outcome | None:
         """How a task ended; None if its worker died and it waits for another try."""
         worker, task = self._busy.pop(handle)
         try:
             outcome = ray.get(handle)
         except ray.exceptions.RayError as error:  # the worker died, or its node
             name = task.job.name, task.shot
-            self._deaths[name] = self._deaths.get(name, 0) + 1
+            self._deaths[name] += 1
             if self._deaths[name] < _TRIES:
-                waiting.insert(0, task)
+                self._waiting.insert(0, task)
                 return None
             return Outcome(task, f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__}).")
         self._idle.append(worker)
         return outcome
 
-    def _start(
-        self, ray: Any, waiting: list[Task], done: set[tuple[str, int | None]], failed: set[str]
-    ) -> None:
+    def _start(self, ray: Any) -> None:
         """Give every idle worker a task that may begin; drop tasks of jobs that failed."""
-        for task in [task for task in waiting if task.job.name in failed]:
-            waiting.remove(task)
-        ready = [t for t in waiting if all((t.job.name, shot) in done for shot in t.after)]
+        self._waiting = [task for task in self._waiting if task.job.name not in self._failed]
+        ready = [t for t in self._waiting if all((t.job.name, shot) in self._done for shot in t.after)]
         room = self._room(ray)
         if ready and not self._busy and not self._idle and room < 1:
             raise ResourceError("--ray", "No node has room for a worker. Lower --cpus or --gpus.")
@@ -114,7 +109,7 @@ class Cluster:
                 options = {"num_cpus": self.cpus, "num_gpus": self._gpus(ray)}
                 self._idle.append(ray.remote(Worker).options(**options).remote(self.out.resolve()))
             worker = self._idle.pop()
-            waiting.remove(task)
+            self._waiting.remove(task)
             self._busy[worker.work.remote(task)] = worker, task
 
     def _gpus(self, ray: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import TYPE_CHECKING
 
@@ -87,13 +87,8 @@ def edit_windows(
 ) -> Generator[Event, None, int]:
     """Edit the windows of one shot and cache their drafts, which `edit_clip` of the same request then takes.
 
-    Shots do not depend on each other, so that several machines may each edit one.
-
-    Returns:
-        Number of windows of the shot.
-
-    Raises:
-        EditingError: See `edit_clip`.
+    Shots do not depend on each other, so that several machines may each edit one. Returns the number of the
+    shot's windows; errors are those of `edit_clip`.
     """
     runner = yield from _runner(backbone, request, params, METHODS[request.method], pictures)
     own = [window for window in runner.plan.windows if window.shot == shot]
@@ -109,21 +104,7 @@ def _runner(
     method: Method,
     pictures: Pictures | None,
 ) -> Generator[Event, None, WindowRunner]:
-    """Plan the edit, and prepare the model for it."""
-    plan = yield from plan_clip(backbone, request, params, method)
-    if method.prepare:
-        backbone = yield from method.prepare(backbone, request, params)
-    return WindowRunner(method, backbone, request, params, plan, pictures)
-
-
-def plan_clip(
-    backbone: Backbone, request: EditRequest, params: MethodParams, method: Method
-) -> Generator[Event, None, Plan]:
-    """Plan the edit of a clip; looks for cuts, if it has to.
-
-    Raises:
-        RequestError: No key frame shows some region.
-    """
+    """Plan the edit, looking for cuts if it has to, and prepare the model for it."""
     clip, cuts = request.clip, params.cuts
     if cuts is None and len(clip) >= 2 * LEAST_SHOT:
         yield Stage("scanning")
@@ -140,7 +121,9 @@ def plan_clip(
         size = backbone.window_frames(rows, height, width)
     plan = make_plan(cuts or (), params.keyframes, frames, size, method.anchors)
     _check_shown(request, plan)
-    return plan
+    if method.prepare:
+        backbone = yield from method.prepare(backbone, request, params)
+    return WindowRunner(method, backbone, request, params, plan, pictures)
 
 
 def _check_shown(request: EditRequest, plan: Plan) -> None:
@@ -155,42 +138,40 @@ def _check_shown(request: EditRequest, plan: Plan) -> None:
             )
 
 
+@dataclass(eq=False)
 class WindowRunner:
     """Runs a method on one window after the other; the anchors of each follow the paths of those before."""
 
-    def __init__(
-        self,
-        method: Method,
-        backbone: Backbone,
-        request: EditRequest,
-        params: MethodParams,
-        plan: Plan,
-        pictures: Pictures | None,
-    ) -> None:
-        self._method, self.backbone, self._request, self._pictures = method, backbone, request, pictures
-        self._params, self.plan = params, plan
-        # Of the last edited window in this shot: first and last frame, and their paths.
-        self._shot, self._ends, self._paths = -1, (), {}
+    method: Method
+    backbone: Backbone
+    request: EditRequest
+    params: MethodParams
+    plan: Plan
+    pictures: Pictures | None
+    # Of the last edited window in this shot: first and last frame, and their paths.
+    _shot: int = -1
+    _ends: tuple[int, ...] = ()
+    _paths: Mapping[str, Tensor] = field(default_factory=dict)
 
     def edit(self, window: Window) -> Generator[Event, None, WindowResult | None]:
         """The draft of a window's own frames; None if no region is in them."""
-        several, mask = len(self.plan.windows) > 1, self._request.edited_mask
+        several, mask = len(self.plan.windows) > 1, self.request.edited_mask
         if several and not any(mask.read(key, key + 1).any() for key in window.keys):
             return None
         piece = self._piece(window)
-        part = pick(self._request, piece.numbers)
-        key = draft_key(self.backbone, part, self._params, piece, self._method.name) if several else {}
-        if self._pictures and several:
-            key["pictures"] = self._pictures.key
-        kept = load_draft(key, self.backbone.device) if several else None
-        if kept:
+        part = pick(self.request, piece.numbers)
+        asked = (self.pictures, self.backbone, part, self.params, piece)
+        if not several:
+            return (yield from run_looking(self.method.run, *asked))
+        key = draft_key(self.backbone, part, self.params, piece, self.method.name)
+        if self.pictures:
+            key["pictures"] = self.pictures.key
+        if kept := load_draft(key, self.backbone.device):
             draft, paths = kept
         else:
-            asked = (self._pictures, self.backbone, part, self._params, piece)
-            draft = yield from run_looking(self._method.run, *asked)
+            draft = yield from run_looking(self.method.run, *asked)
             draft, paths = without_anchors(draft, piece.anchors), piece.paths
-            if several:
-                store_draft(key, draft, paths)
+            store_draft(key, draft, paths)
         self._shot, self._ends, self._paths = window.shot, (piece.numbers[0], piece.numbers[-1]), paths
         return draft
 
@@ -204,11 +185,7 @@ class WindowRunner:
 
 
 class Compositor:
-    """Makes the result out of drafts, window after window.
-
-    Attributes:
-        done: How many frames of the clip are finished.
-    """
+    """Makes the result out of drafts, window after window; `done` frames of the clip are finished."""
 
     def __init__(self, backbone: Backbone, request: EditRequest, params: MethodParams, plan: Plan) -> None:
         self._backbone, self._request, self._params, self._plan = backbone, request, params, plan
@@ -321,15 +298,12 @@ class Compositor:
         request, near = self._request, list(self._plan.nearest)
         fields = fields_of(self._all_maps())
         for name, parts in self._parts.items():
-            near_parts = {
-                part: RegionAttention(maps.before[near], maps.after[near]) for part, maps in parts.items()
-            }
-            fields["attention"][name] = replace(fields["attention"][name], parts=near_parts)
+            every = {part: RegionAttention(at.before[near], at.after[near]) for part, at in parts.items()}
+            fields["attention"][name] = replace(fields["attention"][name], parts=every)
         others = zip(request.targets[1:], self._frames[1:], self._alone[1:], strict=True)
-        control = self._control
-        if control is not None and len(near) > len(control):
-            shape = (len(near), *control.shape[1:])
-            keys = control
+        control, keys = None, self._control
+        if keys is not None:
+            shape = (len(near), *keys.shape[1:])
             control = LazyFrames(shape, np.uint8, lambda a, b: read_some(keys.read, near[a:b]))
         return EditResult(
             self._frames[0],

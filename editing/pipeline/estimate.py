@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -70,13 +70,8 @@ class Estimate:
 def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: bool = True) -> Estimate:
     """Estimate what the tuning of a run takes; only its steps are known before the model is loaded.
 
-    Args:
-        request: Its clip, size, source prompt, model and LoRAs count.
-        params: Settings of the tuning.
-        measure: Whether the model may be timed, which takes it one call; else only known times count.
-
-    Raises:
-        ModelError: The model is unknown.
+    Of the request, clip, size, source prompt, model and LoRAs count. If it may `measure`, the model is timed,
+    which takes it one call; else only known times count. An unknown model is a ModelError.
     """
     backbone = loaded_backbone(request.model, request.loras)
     if backbone is None:
@@ -130,10 +125,8 @@ def _edited(choice: KeyChoice, frames: int) -> int:
 def work(request: EditRequest) -> float | None:
     """Operations of a run without tuning, roughly: what two runs take on a machine is in their proportion.
 
-    Every parameter of the request counts as it is. None if the model's files are not here.
-
-    Raises:
-        EditingError: The files cannot be read, or a parameter is wrong.
+    Every parameter of the request counts as it is. None if the model's files are not here; an EditingError if
+    they cannot be read, or a parameter is wrong.
     """
     if (sizes := _sizes(request)) is None:
         return None
@@ -147,10 +140,7 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
 
     Counted by the rules of `editing.storage.memory` from the model's files, with numbers of `itemsize` bytes
     in UNet and text encoders, 0 for what this machine takes; neither tuning nor what else a method keeps.
-    None if the files are not here.
-
-    Raises:
-        EditingError: The files cannot be read, or a parameter is wrong.
+    None and errors as for `work`.
     """
     if (sizes := _sizes(request)) is None:
         return None
@@ -173,61 +163,47 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
 
 
 class _Sizes(NamedTuple):
-    """Of a model and of the frames it works on."""
+    """Of a model and of the frames it works on; `clip` is the (width, height) of these in their file."""
 
+    clip: tuple[int, int]
     weights: Path  # its files
     numbers: int  # in them
     factor: int  # pixels of a latent cell's side
     channels: int  # as in `halves_fit`
     side: int  # pixels of the short side
-    pixels: int  # of a frame
     cross: int = 0  # numbers of a token of the text
     frames_per_latent: int = 1
 
+    @property
+    def pixels(self) -> int:
+        """Of a frame."""
+        return self.side**2 * max(self.clip) // min(self.clip)
+
 
 def _sizes(request: EditRequest) -> _Sizes | None:
-    source = find(request.model)
+    source, clip = find(request.model), request.clip.size
     place = configurations(source)
     if place is None:
         return None
+    weights = place if source.kind == "hub" else Path(source.location)
     vae = read_config(place / "vae" / "config.json", request.model)
-    if (place / "transformer" / "config.json").is_file():
-        return _video_sizes(request, source, place, vae)
+    transformer = place / "transformer" / "config.json"
+    if transformer.is_file():  # Wan; its text encoder leaves before the rest works
+        wan = TransformerConfig.model_validate(read_config(transformer, request.model))
+        stages = vae.get("temperal_downsample", (False, True, True))
+        factor = 2 ** len(stages)
+        side = request.size or (wan.sample_size * factor if wan.sample_size else WAN_SIZE)
+        channels = max(1, wan.num_attention_heads * wan.attention_head_dim // wan.patch_size[-1] ** 2)
+        numbers = sum(count_weights(weights / part) for part in ("transformer", "vae"))
+        return _Sizes(clip, weights, numbers, factor, channels, side, frames_per_latent=2 ** sum(stages))
     unet = read_config(place / "unet" / "config.json", request.model)
     known = UNetConfig.model_validate(unet)
     kinds = known.down_block_types or ["CrossAttnDownBlock2D"]
     level = next((level for level, kind in enumerate(kinds) if "Attn" in kind), 0)
     factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
-    side = request.size or (known.sample_size or 0) * factor
-    width, height = request.clip.size
-    pixels = side**2 * max(width, height) // min(width, height)
     channels = max(1, known.block_out_channels[level] // 4**level)
-    weights = place if source.kind == "hub" else Path(source.location)
-    return _Sizes(
-        weights,
-        count_weights(weights),
-        factor,
-        channels,
-        side,
-        pixels,
-        int(unet.get("cross_attention_dim") or 0),
-    )
-
-
-def _video_sizes(request: EditRequest, source: ModelLocation, place: Path, vae: Mapping[str, Any]) -> _Sizes:
-    """Of Wan, without its text encoder, which leaves before the rest works."""
-    network = read_config(place / "transformer" / "config.json", request.model)
-    known = TransformerConfig.model_validate(network)
-    stages = vae.get("temperal_downsample", (False, True, True))
-    factor, weights = 2 ** len(stages), place if source.kind == "hub" else Path(source.location)
-    side = request.size or (known.sample_size * factor if known.sample_size else WAN_SIZE)
-    width, height = request.clip.size
-    pixels = side**2 * max(width, height) // min(width, height)
-    channels = known.num_attention_heads * known.attention_head_dim // known.patch_size[-1] ** 2
-    numbers = sum(count_weights(weights / part) for part in ("transformer", "vae"))
-    return _Sizes(
-        weights, numbers, factor, max(1, channels), side, pixels, frames_per_latent=2 ** sum(stages)
-    )
+    side, cross = request.size or (known.sample_size or 0) * factor, int(unet.get("cross_attention_dim") or 0)
+    return _Sizes(clip, weights, count_weights(weights), factor, channels, side, cross)
 
 
 def _itemsize(numbers: int) -> int:
@@ -252,10 +228,8 @@ def configurations(source: ModelLocation) -> Path | None:
 
 
 def check_known(request: EditRequest) -> None:
-    """Check the adapter of a request as far as its header says whether it fits, without loading the model.
-
-    Raises:
-        ModelError: It is missing or does not fit the clip or, if it is in memory, the model.
+    """Refuse an adapter by a ModelError if it is missing or, as far as its header says, does not fit the clip
+    or, if that is in memory, the model, which is not loaded for it.
     """
     facts = adapter_facts(request)
     backbone = loaded_backbone(request.model, request.loras)

@@ -34,11 +34,7 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
 
 
 def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, None, Metrics]:
-    """Compute the `metrics` of report.json; yields how far it is.
-
-    Args:
-        result: The result of the run.
-        request: The request; its labels give each region's pixels.
+    """Compute the `metrics` of report.json; yields how far it is. The request's labels say where regions are.
 
     Returns:
         outside_psnr (dB, at most 100), outside_ssim, outside_psnr_uncomposited, warp_error (0..1),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.clip import Clip, resize
@@ -29,17 +29,8 @@ from regrain.editing.storage.folders import check_writable, remove_stale, staged
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
 # What a run may write; only these are replaced in a folder that exists.
-NAMES = (
-    *EDITS,
-    "edited.gif",
-    WHOLE,
-    "comparison.mp4",
-    "masks.mp4",
-    "attention",
-    "reconstruction.mp4",
-    "control.mp4",
-    "report.json",
-)
+NAMES = (*EDITS, "edited.gif", WHOLE, "comparison.mp4", "masks.mp4", "attention", "reconstruction.mp4")
+NAMES += ("control.mp4", "report.json")
 _MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
@@ -47,11 +38,7 @@ _WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
 def check_out(out: Path) -> None:
-    """Check, before any work, that results can be written to a folder without harming other files.
-
-    Raises:
-        RequestError: `out` is a file, contains anything but earlier results, or cannot be written.
-    """
+    """Refuse, before any work, an output that is a file, has more than results in it or cannot be written."""
     if os.path.isfile(out):  # unlike Path.is_file, does not raise for a name that is too long
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)
@@ -71,11 +58,9 @@ def _is_result(entry: Path) -> bool:
 
 
 def check_whole(clip: Clip) -> None:
-    """Check, before any work, that an edit of a clip can be put back into the file it is a stretch of.
+    """Refuse, before any work, a clip that skips frames, or is neither of a video file nor of a folder.
 
-    Raises:
-        RequestError: The clip skips frames, or is not of a video file or a folder of images; the field is
-            `--whole`.
+    An edit of it could not be put back; the field of the RequestError is `--whole`.
     """
     if not isinstance(clip, VideoClip | ImageClip):
         reason = f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
@@ -128,7 +113,7 @@ def write_outputs(
     gif: bool = False,
     whole: bool | Clip = False,
 ) -> Mapping[str, object]:
-    """Write videos and report into a folder; everything or nothing.
+    """Write videos and report into a folder, everything or nothing; returns the report as it was written.
 
     Args:
         result: What the run made.
@@ -139,9 +124,6 @@ def write_outputs(
         whole: Also write whole.mp4, the file of the clip with the (first) edit in its place; the report
             then says where that is, see `write_whole`. A clip is the stretch in place of the request's,
             which was scaled.
-
-    Returns:
-        The report as it was written.
 
     Raises:
         RequestError: See `check_out` and `check_whole`.
@@ -164,45 +146,25 @@ def write_outputs(
             write_video(folder / "attention" / "areas_by_step.mp4", _areas_by_step(result), fps)
         if gif:
             write_edited_gif(folder / "edited.gif", result.frames, fps, **timing)
-        (folder / "report.json").write_text(to_json(report), encoding="utf-8")
+        # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     return report
 
 
-def write_edited_gif(
-    path: Path,
-    frames: Iterable[Frame],
-    fps: Fraction,
-    *,
-    times: Sequence[Fraction] | None = None,
-    duration: Fraction | None = None,
-) -> None:
+def write_edited_gif(path: Path, frames: Iterable[Frame], fps: Fraction, **timing: Any) -> None:
     """Write an edit as a GIF of at most 480 pixels a side, which says that it was edited; see `write_gif`."""
-    timing: dict[str, Any] = {"times": times, "duration": duration}
     write_gif(path, shrunk(frames, _GIF_SIDE), fps, comment=AI_EDITED, **timing)
 
 
 def write_clusters(
     pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
 ) -> None:
-    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as RGB) into a project.
-
-    Raises:
-        ResourceError: The disk is full or cannot be written.
-    """
-    frames = shrunk(frames_of(request.clip), _SIDE)
+    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as RGB) to a project."""
+    clip, frames = request.clip, shrunk(frames_of(request.clip), _SIDE)
     with staged(Path(out)) as folder:
-        clip = request.clip
         write_video(folder / "clusters.mp4", _painted(frames, request), clip.fps, **timing_of(clip))
         write_video(folder / "pca.mp4", shrunk(pca, _SIDE), clip.fps, **timing_of(clip))
-
-
-def to_json(report: Mapping[str, object]) -> str:
-    """Write a report as JSON text; fractions become text, NumPy scalars numbers.
-
-    Raises:
-        ValueError: The report has a NaN, which is a bug.
-    """
-    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
 
 
 def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
@@ -227,10 +189,11 @@ def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str,
     stems = file_names(result.attention)
     colors = {region.name: region.color for region in request.regions}
     for name, maps in result.attention.items():
+        color = colors.get(name, _WORD_COLOR)
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
         for when in ("before", "after"):
-            levels = (level / brightest for level in getattr(maps, when))
-            frames = _heated(shrunk(result.source, _SIDE), levels, colors.get(name, _WORD_COLOR))
+            pairs = zip(shrunk(result.source, _SIDE), getattr(maps, when), strict=True)
+            frames = (heat(frame, level / brightest, color) for frame, level in pairs)
             yield f"attention/{stems[name]}_{when}.mp4", frames
     for name in ("reconstruction", "control"):
         if (frames := getattr(result, name)) is not None:
@@ -262,13 +225,6 @@ def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
         (areas,) = request.areas.read(index, index + 1)
         labels = cv2.resize(areas, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         yield tint(frame, labels, colors)
-
-
-def _heated(
-    frames: Iterable[Frame], maps: Iterable[Float32[np.ndarray, "gh gw"]], color: str
-) -> Iterator[Frame]:
-    """Maps, 0..1, over dark frames in a region's colour."""
-    return (heat(frame, level, color) for frame, level in zip(frames, maps, strict=True))
 
 
 def _plain(value: object) -> object:

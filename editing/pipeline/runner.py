@@ -70,17 +70,11 @@ class StageTimer:
         self._window, self._opened, self._edited = window, now, False
 
     def left(self, stage: str, done: int, total: int) -> float | None:
-        """Estimate the seconds left.
+        """Estimate the seconds left when so many units of a stage are done, of so many in total.
 
-        Args:
-            stage: Name of the stage.
-            done: Units of it that are done.
-            total: Number of its units.
-
-        Returns:
-            Seconds until all windows are edited, from what those before took. Before that is known, seconds
-            until the end of the stage, from the units so far, counted anew when it starts over; None after a
-            jump, which took no time per unit.
+        They last until all windows are edited, from what those before took. Before that is known, until the
+        end of the stage, from the units so far, counted anew when it starts over; None after a jump, which
+        took no time per unit.
         """
         now = time.perf_counter()
         self._edited |= stage == "editing"
@@ -156,8 +150,8 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     """
     if request.method != "tune_a_video":
         request = replace(request, method="tune_a_video", params={})
-    request = replace(request, adapter="", motion="", picture="")
-    request = replace(request, regions=tuple(replace(r, picture="") for r in request.regions))
+    regions = tuple(replace(region, picture="") for region in request.regions)
+    request = replace(request, adapter="", motion="", picture="", regions=regions)
     check_source(request)
     clock = StageTimer()
     run = yield from _prepared(request, backbone, clock)
@@ -201,9 +195,8 @@ def _prepared(
         backbone = moving(backbone, load_motion(motion.model, backbone), motion.weight)
     clock.device = backbone.device
     reset_peak(backbone.device)
-    params, resolved = resolve_params(
-        request.method, request.params, backbone.defaults.get(request.method, {})
-    )
+    recommended = backbone.defaults.get(request.method, {})
+    params, resolved = resolve_params(request.method, request.params, recommended)
     check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
     fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
@@ -218,11 +211,7 @@ def _prepared(
 
 
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
-    """A view of a model with the adapter of a request, and warnings.
-
-    Raises:
-        ModelError: It was tuned on another model or at another size.
-    """
+    """A view of a model with the adapter of a request, and warnings; a ModelError if the two do not fit."""
     from regrain.editing.methods.tuning import learned_clip
     from regrain.editing.models.tuned import tuned
 
@@ -373,12 +362,8 @@ def _describe_plan(result: EditResult) -> dict[str, object]:
 def _describe_pictures(pictures: Pictures | None) -> dict[str, object]:
     """The pictures that acted: of which region, file, fingerprint of what the model saw, and scale."""
     seen = [
-        {
-            "region": one.asked.name or None,
-            "file": one.asked.path.name,
-            "fingerprint": one.fingerprint,
-            "scale": one.scale,
-        }
+        {"region": one.asked.name or None, "file": one.asked.path.name}
+        | {"fingerprint": one.fingerprint, "scale": one.scale}
         for one in (pictures.seen if pictures else ())
     ]
     return {"pictures": seen} if seen else {}

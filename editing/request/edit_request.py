@@ -15,11 +15,10 @@ from jaxtyping import Bool, Float32, UInt8
 
 from regrain.editing.errors import MaskError, RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.labels import Labels
+from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
 from regrain.editing.models.loading.location import PictureSpec, parse_lora
 from regrain.editing.params.registry import check_params
-from regrain.editing.request.areas import grown_areas, opacity, union
 from regrain.editing.request.compose import Composed, compose, compose_negatives
 from regrain.editing.request.region import MAX_SCALE, TEXTS, Region, check_picture, clean, is_whole, require
 
@@ -146,18 +145,38 @@ class EditRequest:
     @property
     def areas(self) -> UInt8[LazyFrames, "frames height width"]:
         """`labels` with every edited region grown by its margin: where each edit may reach."""
-        width, height = self.clip.size
-        return grown_areas(cast(Labels | None, self.labels), self.edited, (len(self.clip), height, width))
+        size, labels = self.clip.size[::-1], cast(Labels | None, self.labels)
+        margins = {region.label: region.effective_margin(size) for region in self.edited}
+
+        def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+            if labels is None:
+                return np.zeros((stop - start, *size), np.uint8)
+            return grow_labels(labels.read(start, stop), margins)
+
+        return LazyFrames((len(self.clip), *size), np.uint8, read)
 
     @property
     def edited_mask(self) -> Bool[LazyFrames, "frames height width"]:
         """The union of the edited regions' areas, True inside; the whole frame if no region is edited."""
-        return union(self.areas, self.edited)
+        areas, edited = self.areas, [region.label for region in self.edited]
+
+        def read(start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
+            if not edited:
+                return np.ones((stop - start, *areas.shape[1:]), bool)
+            return np.isin(areas.read(start, stop), edited)
+
+        return LazyFrames(areas.shape, bool, read)
 
     @property
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:
         """How much of the edit is shown inside its area, 0..1; None where no edited region is feathered."""
-        return opacity(self.areas, self.edited)
+        areas, edited = self.areas, [region.label for region in self.edited]
+        feathers = {region.label: region.feather for region in self.edited if region.feather}
+
+        def read(start: int, stop: int) -> Float32[np.ndarray, "frames height width"]:
+            return fade_inwards(areas.read(start, stop), feathers, edited)
+
+        return LazyFrames(areas.shape, np.float32, read) if feathers else None
 
     def _check_values(self) -> None:
         in_range = len(self.more_prompts) < MAX_PROMPTS and all(text.strip() for text in self.more_prompts)
@@ -224,14 +243,12 @@ def override(
     """Replace values of a request, and return it with notes for the report.
 
     Args:
-        request: The request.
+        request: To be changed; a value that it does not allow is a RequestError.
         method: Another method; the request's parameters then go, since they are of its own method.
         params: Parameters; the others stay.
         prompts: The prompt, and those of further edits.
         pictures: `NAME=FILE@SCALE` of a region, or `FILE@SCALE`; the scale may be left out.
-        values: Other fields by name; None keeps a field.
-    Raises:
-        RequestError: A value is not allowed.
+        values: Other fields by name, lists for tuples; None keeps a field.
     """
     notes = []
     if method is not None and method != request.method:
@@ -239,6 +256,7 @@ def override(
             dropped = ", ".join(sorted(request.params))
             notes.append(f"--method {method} dropped the project's params for {request.method}: {dropped}.")
         request = replace(request, method=method, params={})
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     given = {key: value for key, value in values.items() if value is not None}
     if prompts:
         given |= {"prompt": prompts[0], "more_prompts": tuple(prompts[1:])}

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 class FrameSubset:
-    """Some frames of a clip, as a clip; see `editing.media.clip.Clip`.
-
-    Attributes:
-        whole: The clip.
-        numbers: The frames, rising.
-    """
+    """Some frames of a clip, rising, as a clip; see `editing.media.clip.Clip`."""
 
     def __init__(self, whole: Clip, numbers: Sequence[int]) -> None:
         self.whole, self.numbers = whole, tuple(numbers)

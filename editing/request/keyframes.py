@@ -13,21 +13,19 @@ from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import KeyChoice
 
 _LAST_BATCH = 3  # new key frames the last batch should have
-_ANCHORS = 2
+ANCHORS = 2  # key frames of earlier batches with which a batch starts
 
 
 def choose_keyframes(
     choice: KeyChoice, frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]
 ) -> tuple[int, ...]:
-    """Choose the key frames of a clip, RGB at the working size: counted from 0, rising.
-
-    The first and the last frame are always among them.
+    """Choose the key frames of a clip, RGB at the working size: from 0, rising, with the first and the last.
 
     Raises:
         RequestError: A chosen frame is outside the clip.
     """
     last = len(frames) - 1
-    check_keyframes(choice, len(frames))
+    check_inside("params.keyframes", choice.frames, len(frames))
     if choice.every is not None:
         return tuple(sorted({*range(0, last, choice.every), last}))
     if not choice.frames:
@@ -35,15 +33,11 @@ def choose_keyframes(
     return tuple(sorted({0, *choice.frames, last}))
 
 
-def check_keyframes(choice: KeyChoice, frames: int) -> None:
-    """Check that chosen frames are inside a clip of this many.
-
-    Raises:
-        RequestError: One is not.
-    """
-    if beyond := [frame for frame in choice.frames if frame >= frames]:
-        message = f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {frames - 1}."
-        raise RequestError("params.keyframes", message)
+def check_inside(field: str, frames: Sequence[int], count: int, first: int = 0) -> None:
+    """Refuse frames, which are from `first` on, outside a clip of so many by a RequestError."""
+    if beyond := [frame for frame in frames if frame >= count]:
+        message = f"Frame {beyond[0]} is outside the clip. Choose frames from {first} to {count - 1}."
+        raise RequestError(field, message)
 
 
 def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple[int, ...]:
@@ -87,9 +81,9 @@ def batches(keys: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
         ValueError: `size`, the most frames of a batch, is less than 3.
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
-    if size <= _ANCHORS:
+    if size <= ANCHORS:
         raise ValueError(f"a batch needs at least 3 frames, got {size}")
-    new = size - _ANCHORS
+    new = size - ANCHORS
     starts = [0, *range(size, len(keys), new)]
     if len(starts) > 1:
         starts[-1] = min(starts[-1], len(keys) - min(_LAST_BATCH, new))

@@ -14,22 +14,15 @@ from regrain.editing.media.clip import Clip, resize
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.lazy_frames import windows as spans
 from regrain.editing.params.written import KeyChoice
-from regrain.editing.request.keyframes import batches, choose_keyframes
+from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 
 SCANNED = 192  # long side in pixels of the frames in which cuts are sought: the threshold was measured there
 LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
-ANCHORS = 2
 
 
 @dataclass(frozen=True)
 class Window:
-    """Key frames that are edited together.
-
-    Attributes:
-        keys: Its own key frames, rising.
-        anchors: Key frames of the windows before that are edited along.
-        shot: Number of its shot, from 0.
-    """
+    """Own key frames, rising, edited together with anchors, those of earlier windows; its shot, from 0."""
 
     keys: tuple[int, ...]
     anchors: tuple[int, ...]
@@ -43,13 +36,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a clip is edited.
-
-    Attributes:
-        frames: Number of frames.
-        cuts: The first frame of each shot but the first.
-        windows: In the order in which they are edited.
-    """
+    """How a clip is edited: the first frame of each shot but the first, and the windows in their order."""
 
     frames: int
     cuts: tuple[int, ...]

@@ -50,24 +50,23 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _key(default: Any, description: str, **limits: Any) -> Any:
+    return Field(default, description=description, **limits)
+
+
 class ProjectClip(_Model):
     """The key `clip`."""
 
     path: str = Field(description="Video file or folder of images, inside the project folder.")
-    start: int = Field(0, ge=0, description="First frame used.")
-    stride: int = Field(1, ge=1, description="Use every stride-th frame.")
-    frames: int | None = Field(None, ge=1, description="Number of frames used; all by default.")
-    size: int | None = Field(
-        None,
-        ge=MIN_SIZE,
-        le=MAX_SIZE,
-        description="Working size of the short side in pixels; the model's by default.",
+    start: int = _key(0, "First frame used.", ge=0)
+    stride: int = _key(1, "Use every stride-th frame.", ge=1)
+    frames: int | None = _key(None, "Number of frames used; all by default.", ge=1)
+    size: int | None = _key(
+        None, "Working size of the short side in pixels; the model's by default.", ge=MIN_SIZE, le=MAX_SIZE
     )
 
 
-_SCALE = Field(
-    None, ge=0, le=MAX_SCALE, description="How much the picture counts; by default what suits the adapter."
-)
+_SCALE = _key(None, "How much the picture counts; by default what suits the adapter.", ge=0, le=MAX_SCALE)
 
 
 class ProjectRegion(_Model):
@@ -75,25 +74,21 @@ class ProjectRegion(_Model):
 
     name: str = Field(min_length=1, description="Unique; names its files and its row in the report.")
     label: int = Field(ge=1, le=255, description="Its value in the masks; unique.")
-    source: str = Field("", description="What it is now, in words of the source prompt.")
-    prompt: str = Field("", description="What it should become; empty keeps the source.")
-    color: str = Field("", pattern=r"^(#[0-9a-fA-F]{6})?$", description="#rrggbb; from a palette by default.")
-    strength: float = Field(1.0, ge=0, le=1, description="How strongly its attention is modulated.")
-    negative: str = Field("", description="What it should not become.")
-    margin: int | None = Field(
+    source: str = _key("", "What it is now, in words of the source prompt.")
+    prompt: str = _key("", "What it should become; empty keeps the source.")
+    color: str = _key("", "#rrggbb; from a palette by default.", pattern=r"^(#[0-9a-fA-F]{6})?$")
+    strength: float = _key(1.0, "How strongly its attention is modulated.", ge=0, le=1)
+    negative: str = _key("", "What it should not become.")
+    margin: int | None = _key(
         None,
+        "Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
         ge=0,
         le=MAX_MARGIN,
-        description="Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
     )
-    feather: int = Field(
-        0, ge=0, le=MAX_MARGIN, description="Pixels over which its edit fades out inside its edge."
-    )
-    drawn: list[int] = Field([], description="Used frames with a mask drawn by hand.")
-    clicked: list[int] = Field(
-        [], description="Used frames with a mask found from clicks; the other masks were tracked."
-    )
-    picture: str = Field("", description="A picture of what it should become, inside the project folder.")
+    feather: int = _key(0, "Pixels over which its edit fades out inside its edge.", ge=0, le=MAX_MARGIN)
+    drawn: list[int] = _key([], "Used frames with a mask drawn by hand.")
+    clicked: list[int] = _key([], "Used frames with a mask found from clicks; the other masks were tracked.")
+    picture: str = _key("", "A picture of what it should become, inside the project folder.")
     picture_scale: float | None = _SCALE
 
 
@@ -102,38 +97,28 @@ class Project(_Model):
 
     version: int = Field(ge=1, le=1, description="Version of this format.")
     clip: ProjectClip
-    source_prompt: str = Field("", description="What the clip shows.")
-    prompt: str = Field("", description="What it should show; composed from the regions if empty.")
-    more_prompts: list[str] = Field(
-        [], max_length=MAX_PROMPTS - 1, description="Prompts of further edits in the same run."
+    source_prompt: str = _key("", "What the clip shows.")
+    prompt: str = _key("", "What it should show; composed from the regions if empty.")
+    more_prompts: list[str] = _key(
+        [], "Prompts of further edits in the same run.", max_length=MAX_PROMPTS - 1
     )
-    negative_prompt: str = Field("", description="What it should not show.")
-    regions: list[ProjectRegion] = Field(
-        [], description="Regions; where masks overlap, the earlier covers the later."
+    negative_prompt: str = _key("", "What it should not show.")
+    regions: list[ProjectRegion] = _key([], "Regions; where masks overlap, the earlier covers the later.")
+    masks: str | None = _key(None, "Folder of masks inside the project folder.")
+    method: str = _key("videograin", f"One of: {', '.join(METHODS)}.")
+    params: dict[str, Any] = _key({}, "Parameters of the method; the others are decided when it runs.")
+    model: str = _key("storybook", "storybook, a hub id, or a name in the folder $REGRAIN_MODELS.")
+    loras: list[str] = _key(
+        [], "LoRA files added to the model, as NAME@WEIGHT; names as for models.", max_length=MAX_LORAS
     )
-    masks: str | None = Field(None, description="Folder of masks inside the project folder.")
-    method: str = Field("videograin", description=f"One of: {', '.join(METHODS)}.")
-    params: dict[str, Any] = Field(
-        {}, description="Parameters of the method; the others are decided when it runs."
-    )
-    model: str = Field(
-        "storybook", description="storybook, a hub id, or a name in the folder $REGRAIN_MODELS."
-    )
-    loras: list[str] = Field(
-        [],
-        max_length=MAX_LORAS,
-        description="LoRA files added to the model, as NAME@WEIGHT; names as for models.",
-    )
-    motion: str = Field("", description="Motion adapter (AnimateDiff), NAME@SCALE; the scale is 0 to 4.")
-    picture: str = Field("", description="A picture of what the whole frame should become.")
+    motion: str = _key("", "Motion adapter (AnimateDiff), NAME@SCALE; the scale is 0 to 4.")
+    picture: str = _key("", "A picture of what the whole frame should become.")
     picture_scale: float | None = _SCALE
-    picture_adapter: str = Field("", description="Picture adapter (IP-Adapter); named as models are.")
-    adapter: str = Field(
-        "", description="An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
+    picture_adapter: str = _key("", "Picture adapter (IP-Adapter); named as models are.")
+    adapter: str = _key(
+        "", "An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
     )
-    seed: int = Field(
-        0, ge=0, le=MAX_SEED, description="Another seed gives another result, if the method draws noise."
-    )
+    seed: int = _key(0, "Another seed gives another result, if the method draws noise.", ge=0, le=MAX_SEED)
 
 
 def schema() -> dict[str, Any]:
@@ -188,11 +173,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
 
 
 def uses(path: str | Path) -> list[Path]:
-    """The paths that a project names in its folder (clip, masks, adapter, pictures), not checked.
-
-    Raises:
-        RequestError: See `load_project`.
-    """
+    """Unchecked paths of a project's clip, masks, adapter and pictures in its folder; see `load_project`."""
     project = _parse(_folder(path) / FILE)
     pictures = (project.picture, *(region.picture for region in project.regions))
     names = (project.clip.path, project.masks, project.adapter, *pictures)
@@ -200,11 +181,7 @@ def uses(path: str | Path) -> list[Path]:
 
 
 def overlapping_masks(path: str | Path) -> Path | None:
-    """The folder of a project's masks if it has one folder per region, so that masks may overlap; else None.
-
-    Raises:
-        RequestError: See `load_project`.
-    """
+    """The folder of a project's masks if it has one per region, so that masks may overlap; else None."""
     folder = _masks_path(Path(path), _parse(Path(path) / FILE))
     return folder if folder and folder.is_dir() and any(e.is_dir() for e in folder.iterdir()) else None
 
@@ -220,8 +197,8 @@ def save_project(
     Args:
         request: The request.
         path: Folder to make.
-        overlapping: Whole masks by label, bool [frames, height, width], if they overlap; written instead of
-            the request's labels, which are the same masks flattened.
+        overlapping: Masks by label, bool [frames, height, width], to write instead of the request's labels,
+            which are these flattened.
     Raises:
         RequestError: `path` contains something that is not a project.
         ModelError: The adapter is missing.
@@ -263,11 +240,7 @@ def describe(request: EditRequest) -> dict[str, Any]:
 
 
 def check_project_path(folder: Path) -> None:
-    """Check that a path is free, an empty folder or a project, so that a project may be written there.
-
-    Raises:
-        RequestError: It is none of these; the field is `--out`.
-    """
+    """Refuse a path that is not free, an empty folder or a project by a RequestError about `--out`."""
     if os.path.isfile(folder):  # unlike Path.is_file, does not raise for a name that is too long
         raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
     check_writable(folder)
@@ -276,8 +249,7 @@ def check_project_path(folder: Path) -> None:
         raise RequestError("--out", f"{folder.name!r} contains other files. {advice}")
 
 
-_SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
-_SHARED |= {"picture_scale"}
+_SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed", "picture_scale"}
 
 
 def _folder(path: str | Path) -> Path:

@@ -75,7 +75,8 @@ class Region:
         in_range = self.margin is None or is_whole(self.margin, 0, MAX_MARGIN)
         self._require("name", self.name.strip() != "", "a name")
         self._require("label", is_whole(self.label, 1, 255), "a whole number from 1 to 255")
-        self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
+        is_fraction = _is_number(self.strength) and 0 <= self.strength <= 1
+        self._require("strength", is_fraction, "a number from 0 to 1")
         self._require("margin", in_range, f"{pixels}, or null")
         check_picture(f"regions.{self.name}.", self.picture, self.picture_scale)
         self._require("feather", is_whole(self.feather, 0, MAX_MARGIN), pixels)
@@ -103,11 +104,7 @@ def check_picture(prefix: str, picture: object, scale: object) -> None:
 
 
 def require(field: str, value: object, holds: bool, expected: str) -> None:
-    """Refuse the value of a field unless a condition holds.
-
-    Raises:
-        RequestError: It does not.
-    """
+    """Refuse the value of a field by a RequestError unless a condition holds."""
     if not holds:
         raise RequestError(field, f"Expected {expected}, got {shorten(value)}.")
 
@@ -122,10 +119,6 @@ def is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
 
 
-def _is_fraction(value: object) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -133,13 +126,8 @@ def _is_number(value: object) -> TypeGuard[float]:
 def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:
     """A text that a person typed, without what cannot be seen, such as control and zero-width characters.
 
-    Args:
-        field: Where it was typed.
-        text: The text; letters come back in Unicode's composed form (NFC).
-        limit: Most characters; None for any number.
-
-    Raises:
-        RequestError: It is not text, or too long.
+    Letters come back in Unicode's composed form (NFC). What is no text, or has more characters than `limit`
+    unless that is None, is a RequestError.
     """
     if not isinstance(text, str):
         raise RequestError(field, f"Expected text, got {shorten(text)}.")

@@ -7,7 +7,7 @@ from regrain.editing.media.images import read_picture
 from regrain.editing.models.adapters import AdapterFacts, check_frames, find_adapter, read_facts
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.keyframes import check_keyframes
+from regrain.editing.request.keyframes import check_inside
 
 
 def check_runnable(request: EditRequest) -> None:
@@ -29,38 +29,25 @@ def check_runnable(request: EditRequest) -> None:
     if "regions" in method.needs and not request.edited:
         reason = f"No region has a prompt, but {request.method} edits regions"
         raise RequestError("regions", f"{reason}. Give one a prompt.")
-    _check_pictures(request)
-    if not request.edited and not request.prompt.strip() and not request.picture:
-        reason = "No prompt is set, for the clip or any region"
-        raise RequestError("prompt", f"{reason}. Say what it should become.")
-
-
-def _check_pictures(request: EditRequest) -> None:
-    """Check that pictures can be read, and that there is an adapter to see them."""
     for asked in request.pictures:
         read_picture(asked.path, asked.field)
         if not request.picture_adapter:
             message = "A picture needs a picture adapter, but none is chosen. Choose one in picture_adapter."
             raise RequestError(asked.field, message)
+    if not request.edited and not request.prompt.strip() and not request.picture:
+        reason = "No prompt is set, for the clip or any region"
+        raise RequestError("prompt", f"{reason}. Say what it should become.")
 
 
 def check_source(request: EditRequest) -> None:
-    """Check that there is a source prompt if the method needs one.
-
-    Raises:
-        RequestError: There is none.
-    """
+    """Refuse a request without a source prompt by a RequestError if its method needs one."""
     if "source_prompt" in find_method(request.method).needs and not request.source_prompt.strip():
         reason = f"{request.method} needs it, but it is empty"
         raise RequestError("source_prompt", f"{reason}. Describe what the clip shows.")
 
 
 def adapter_facts(request: EditRequest) -> AdapterFacts | None:
-    """What the adapter belongs to, read from its file; None without one.
-
-    Raises:
-        ModelError: The file is missing or no adapter, or it was tuned on another number of frames.
-    """
+    """What the adapter belongs to, by its file; None without one. What does not fit is a ModelError."""
     if not request.adapter:
         return None
     facts = read_facts(find_adapter(request.adapter))
@@ -73,10 +60,8 @@ def _check_frames(request: EditRequest) -> None:
     """Check that frames and pixels that parameters name are inside the clip."""
     params = check_params(request.method, request.params)
     count, (width, height) = len(request.clip), request.clip.size
-    check_keyframes(params.keyframes, count)
-    if beyond := [frame for frame in params.cuts or () if frame >= count]:
-        advice = f"Choose frames from 1 to {count - 1}."
-        raise RequestError("params.cuts", f"Frame {beyond[0]} is outside the clip. {advice}")
+    check_inside("params.keyframes", params.keyframes.frames, count)
+    check_inside("params.cuts", params.cuts or (), count, first=1)
     pixel = getattr(params, "heat_pixel", None)
     if pixel and (pixel.frame >= count or pixel.x >= width or pixel.y >= height):
         reason = f"Pixel {pixel.frame},{pixel.x:g},{pixel.y:g} is outside the clip"

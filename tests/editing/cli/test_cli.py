@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -119,14 +118,14 @@ def test_options_outweigh_the_project(project, requests, tmp_path):
     assert request.params == {"steps": 3, "levels": "coarse", "blend": False}
 
 
-def test_another_method_drops_the_params_and_says_so(project, requests, tmp_path, monkeypatch):
-    import regrain.editing.params.registry as methods
-
-    other = replace(methods.METHODS["videograin"], name="other")
-    monkeypatch.setitem(methods.METHODS, "other", other)
+def test_another_method_drops_the_params_and_says_so_and_prompts_are_several_edits(
+    project, requests, tmp_path
+):
     change(project, params={"steps": 9, "feather": 1.0})
-    assert call("run", project, "-o", tmp_path / "out", "--method", "other", "--set", "steps=4") == 0
+    options = ["--method", "fatezero", "--prompt", "a fox sits", "--prompt", "a panda sits"]
+    assert call("run", project, "-o", tmp_path / "out", *options, "--set", "steps=4") == 0
     assert requests[0].params == {"steps": 4}
+    assert requests[0].targets == ("a fox sits", "a panda sits, a fox")
     warnings = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
     assert "dropped the project's params for videograin: feather, steps" in warnings[1]
 
@@ -200,9 +199,3 @@ def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith("error: seed: Expected a whole number from 0 to ")
     assert os.times().children_user - before < 2  # of work, not of waiting; 0.7 where this was written
-
-
-def test_prompts_are_several_edits_of_one_run(project, requests, tmp_path):
-    options = ["--method", "fatezero", "--prompt", "a fox sits", "--prompt", "a panda sits"]
-    assert call("run", project, "-o", tmp_path / "out", *options) == 0
-    assert requests[0].targets == ("a fox sits", "a panda sits, a fox")

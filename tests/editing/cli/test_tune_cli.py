@@ -12,7 +12,7 @@ from tuning_runs import clip, learned, request
 
 from regrain.editing import EditingError, EditRequest, load_adapter, load_project, save_adapter, save_project
 from regrain.editing.__main__ import main
-from regrain.editing.methods.tuning import Learner, Tuning
+from regrain.editing.methods.tuning import Tuning
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.request.runnable import adapter_facts
 
@@ -140,20 +140,6 @@ def test_stopped_by_the_keyboard_the_same_command_goes_on(tune, out, monkeypatch
     assert read_facts(out).steps == 3
 
 
-def test_a_full_disk_is_one_line_and_what_was_learned_is_kept(tune, out, monkeypatch, capsys):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        assert tune() == 2
-    error = last_error(capsys)
-    assert error.startswith("error: --out: 'walk.safetensors' cannot be written (No space left on device).")
-    assert not list(out.parent.glob("*"))
-    monkeypatch.setattr(Learner, "descend", lambda *_: pytest.fail("tuned again"))
-    assert tune() == 0
-
-
 def test_nan_is_one_line(tune, out, monkeypatch, capsys):
     inner = Tuning.gradients
     monkeypatch.setattr(Tuning, "gradients", lambda *given: (float("nan"), inner(*given)[1]))
@@ -176,7 +162,7 @@ def test_run_uses_an_adapter_instead_of_tuning(project, small_folder, file, tmp_
 
 
 @pytest.mark.usefixtures("_no_model")
-@pytest.mark.parametrize("name", ["nowhere", "text.safetensors", "five.safetensors"])
+@pytest.mark.parametrize("name", ["nowhere", "sub/nowhere", "text.safetensors", "five.safetensors"])
 def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_path, monkeypatch, capsys, name):
     (tmp_path / "text.safetensors").write_text("text")
     save_adapter(learned(small, request(5), tune_steps=0), tmp_path / "five.safetensors")
@@ -184,6 +170,8 @@ def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_pat
     for options in ([], ["--dtype", "float32"]):
         assert call("run", project, "-o", "out", "--adapter", name, *options) == 2
         assert last_error(capsys).startswith("error: adapter: ")
+    assert call("run", change(project, adapter=name), "-o", "out") == 2
+    assert last_error(capsys).startswith("error: adapter: ")
     assert not (tmp_path / "out").exists()
 
 
@@ -195,26 +183,6 @@ def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(project, f
     asked = load_project(change(project, adapter="clip"))
     assert asked.adapter == "clip"
     assert adapter_facts(asked) == read_facts(file)
-
-
-@pytest.mark.parametrize("path", ["../clip.safetensors", "/etc/passwd", "a/../../clip", "C:\\a", 5, None])
-def test_a_project_names_nothing_outside(project, file, path):
-    with pytest.raises(EditingError) as caught:
-        load_project(change(project, adapter=path))
-    assert caught.value.field == "adapter"
-
-
-def test_a_link_that_leads_out_is_refused(project, file):
-    (project / "walk.safetensors").symlink_to(file)
-    with pytest.raises(EditingError, match=r"^adapter: .*leads out"):
-        load_project(change(project, adapter="walk.safetensors"))
-
-
-@pytest.mark.usefixtures("_no_model")
-def test_a_missing_file_is_refused_before_a_model_is_loaded(project, tmp_path, capsys):
-    for name in ("walk.safetensors", "sub/walk.safetensors"):
-        assert call("run", change(project, adapter=name), "-o", tmp_path / "out") == 2
-        assert last_error(capsys).startswith("error: adapter: ")
 
 
 def test_a_saved_project_has_its_adapter_with_it(project, file, tmp_path):

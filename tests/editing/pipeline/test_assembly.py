@@ -46,8 +46,8 @@ def labels(frames=FRAMES):
 
 def request(method="videograin", frames=FRAMES, masks=None, **changes):
     given = {"source_prompt": "a horse on the beach", "seed": 7, "method": method, "regions": (HORSE,)}
-    masks = labels(frames) if masks is None else masks
-    return EditRequest(ArrayClip(moving(frames), fps=Fraction(24)), masks, **(given | changes))
+    given |= {"clip": ArrayClip(moving(frames), fps=Fraction(24))}
+    return EditRequest(labels=labels(frames) if masks is None else masks, **(given | changes))
 
 
 def has(method, name):
@@ -61,8 +61,8 @@ def params(method, window=4, **given):
 
 
 def run(model, asked, given):
-    """The result, and all events."""
-    return followed(edit_clip(model, asked, given))
+    """The result."""
+    return finish(edit_clip(model, asked, given))
 
 
 def watched(name, seen):
@@ -85,48 +85,19 @@ def pieces_of(model, asked, given):
 # --- Windows
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_edits_long_clips(fitting, method):
-    pieces = []
-    result, events = followed(edit_clip(fitting, request(method), params(method), watched(method, pieces)))
-    assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
-    frames, inside = np.asarray(result.frames), labels() == 1
-    assert (frames != moving())[inside].mean() > 0.5
-    assert np.array_equal(frames[:, 50:, :5], moving()[:, 50:, :5])  # away from the mask and its feather
-    begun = [event for event in events if isinstance(event, WindowStarted)]
-    anchors = METHODS[method].anchors
-    if anchors:
-        assert [piece.numbers for piece in pieces] == [(0, 1, 2, 3), (0, 3, 4, 5), (0, 5, 6, 7)]
-        assert [piece.breaks for piece in pieces] == [(), (1,), (1,)]
-    sizes = [4, 4, 4] if anchors else [4, 4]
-    assert [event.work for event in begun] == sizes
-    assert [event.left for event in begun] == np.cumsum(sizes[::-1])[::-1].tolist()
-    ready = [event.frames for event in events if isinstance(event, Ready)]
-    assert [len(part) for part in ready] == ([4, 6] if anchors else [4])
-    assert all(np.array_equal(part, frames[: len(part)]) for part in ready)
-
-
-def test_frames_that_are_edited_alone_do_not_notice_windows(tiny):
-    whole, _ = run(tiny, request("sdedit"), params("sdedit", window=FRAMES))
-    parts, _ = run(tiny, request("sdedit"), params("sdedit", window=3))
+def test_frames_that_are_edited_alone_do_not_notice_windows(small):
+    whole, parts = (run(small, request("sdedit"), params("sdedit", window=size)) for size in (FRAMES, 3))
     off = np.asarray(whole.uncomposited).astype(int) - np.asarray(parts.uncomposited)
     assert np.abs(off).max() <= 1
 
 
-def test_the_frames_of_a_window_are_those_of_the_clip_alone(tiny):
-    """The first window of a long clip is edited like a clip that ends there."""
-    first, _ = run(tiny, request(frames=4), params("videograin"))
-    whole, _ = run(tiny, request(), params("videograin"))
-    assert np.array_equal(whole.frames[:4], first.frames)
-
-
-def test_windows_are_as_large_as_memory_allows(tiny, monkeypatch):
+def test_windows_are_as_large_as_memory_allows(small, monkeypatch):
     asked = []
-    monkeypatch.setattr(type(tiny), "window_frames", lambda self, *sizes: asked.append(sizes) or 5)
-    grid, given = working_clip(tiny, request()).grid, params("fatezero", window=0)
-    finish(edit_clip(tiny, request("fatezero"), given))
+    monkeypatch.setattr(type(small), "window_frames", lambda self, *sizes: asked.append(sizes) or 5)
+    grid, given = working_clip(small, request()).grid, params("fatezero", window=0)
+    finish(edit_clip(small, request("fatezero"), given))
     assert asked[0] == (4, *grid.size)  # the source and both halves of guidance, and one to spare
-    _, pieces = pieces_of(tiny, request("fatezero", more_prompts=("a cat on the beach",)), given)
+    _, pieces = pieces_of(small, request("fatezero", more_prompts=("a cat on the beach",)), given)
     assert asked[-1] == (6, *grid.size)
     assert [piece.numbers for piece in pieces][0] == (0, 1, 2, 3, 4)
 
@@ -142,16 +113,17 @@ def test_a_window_holds_at_least_its_anchors_and_a_frame():
             params("videograin", window=size)
 
 
-def test_an_attended_pixel_is_shown_where_it_is(tiny):
-    """The map is 0 in the other windows."""
-    result, _ = run(tiny, request(), params("videograin", heat_pixel="5,20,20"))
-    maps = result.attention["frame 5 at 20,20"].after
+def test_the_first_window_is_edited_like_a_clip_that_ends_there_and_a_pixel_is_shown_where_it_is(small):
+    whole = run(small, request(), params("videograin", heat_pixel="5,20,20"))
+    maps = whole.attention["frame 5 at 20,20"].after
     assert len(maps) == FRAMES
-    assert (maps.max((1, 2)) > 0).tolist() == [False] * 4 + [True] * 2 + [False] * 2
-    assert (result.attention["horse"].after.max((1, 2)) > 0).all()
+    assert (maps.max((1, 2)) > 0).tolist() == [False] * 4 + [True] * 2 + [False] * 2  # 0 in other windows
+    assert (whole.attention["horse"].after.max((1, 2)) > 0).all()
+    alone = run(small, request(frames=4), params("videograin"))
+    assert np.array_equal(whole.frames[:4], alone.frames)
 
 
-def test_a_window_without_regions_is_the_source(tiny):
+def test_a_window_without_regions_is_the_source_and_the_others_are_steadied_on_their_own(tiny, monkeypatch):
     masks = labels()
     masks[:4] = 0
     result, pieces = pieces_of(tiny, request(masks=masks), params("videograin"))
@@ -160,21 +132,26 @@ def test_a_window_without_regions_is_the_source(tiny):
     assert np.array_equal(result.uncomposited[:4], moving()[:4])
     assert not result.attention["horse"].after[:4].any()
     assert result.attention["horse"].after[4:].any((1, 2)).all()
+    calls = calls_of(tiny, monkeypatch)
+    calm = run(tiny, request(masks=masks), params("videograin", steady=2))
+    assert not calls
+    assert np.array_equal(calm.uncomposited[:4], result.uncomposited[:4])
+    assert not np.array_equal(calm.uncomposited[4:], result.uncomposited[4:])
 
 
-def test_anchors_are_held_in_the_steps_taken_again(tiny):
-    _, (_, *later) = pieces_of(tiny, request(), params("videograin", redraw=0.5))
+def test_anchors_are_held_in_the_steps_taken_again(small):
+    _, (_, *later) = pieces_of(small, request(), params("videograin", redraw=0.5))
     assert later
     for step in range(3):  # two steps, and the last one again
         assert all(f"edit/{step}" in piece.known for piece in later)
     assert not torch.equal(later[0].known["edit/1"], later[0].known["edit/2"])
 
 
-def test_a_region_may_be_in_some_windows_alone(tiny):
+def test_a_region_may_be_in_some_windows_alone(small):
     masks = labels()
     masks[4:, 45:60, 5:30] = 2
     asked = request(masks=masks, regions=(HORSE, Region("sand", 2, prompt="grass", margin=0)))
-    result, _ = run(tiny, asked, params("videograin"))
+    result = run(small, asked, params("videograin"))
     assert np.array_equal(np.asarray(result.frames)[:4, 45:60, 5:30], moving()[:4, 45:60, 5:30])
     assert (np.asarray(result.frames)[4:, 46:59, 6:29] != moving()[4:, 46:59, 6:29]).mean() > 0.5
 
@@ -182,29 +159,27 @@ def test_a_region_may_be_in_some_windows_alone(tiny):
 # --- Shots
 
 
-def test_each_shot_is_edited_like_a_clip(tiny):
+def test_each_shot_is_edited_like_a_clip(small):
     shots = [moving(5, 1), moving(4, 2)]
-    asked = request(masks=np.concatenate([labels(5), labels(4)]), frames=9)
-    asked = replace(asked, clip=ArrayClip(np.concatenate(shots)))
-    result, _ = run(tiny, asked, params("videograin", window=8, cuts="5"))
+    asked = request(masks=np.concatenate([labels(5), labels(4)]), clip=ArrayClip(np.concatenate(shots)))
+    result = run(small, asked, params("videograin", window=8, cuts="5"))
     assert result.plan.cuts == (5,)
     for start, shot in ((0, shots[0]), (5, shots[1])):
-        alone = replace(request(masks=labels(len(shot)), frames=len(shot)), clip=ArrayClip(shot))
-        expected, _ = run(tiny, alone, params("videograin", window=8))
+        alone = request(masks=labels(len(shot)), clip=ArrayClip(shot))
+        expected = run(small, alone, params("videograin", window=8))
         assert np.array_equal(result.frames[start : start + len(shot)], expected.frames)
 
 
-def test_cuts_are_found_and_said(tiny):
-    clip = ArrayClip(np.concatenate([moving(4, 1), moving(5, 2)]))
-    asked = replace(request("sdedit", 9), clip=clip)
+def test_cuts_are_found_and_said(small):
+    asked = request("sdedit", 9, clip=ArrayClip(np.concatenate([moving(4, 1), moving(5, 2)])))
     given = {"steps": 2, "preview_every": 0}
-    *_, last = edit(replace(asked, params=given), tiny)
+    *_, last = edit(replace(asked, params=given), small)
     assert isinstance(last, Finished)
     assert last.report["cuts"] == [4]
     assert [part["frames"] for part in last.report["windows"]] == [[0, 3], [4, 8]]
     assert "seems to be cut before frame 4, counted from 0" in last.report["warnings"][0]
     for cuts in ("none", "6"):
-        *_, last = edit(replace(asked, params=given | {"cuts": cuts}), tiny)
+        *_, last = edit(replace(asked, params=given | {"cuts": cuts}), small)
         assert not any("cut before" in warning for warning in last.report["warnings"])
         assert last.report.get("cuts", []) == ([] if cuts == "none" else [6])
 
@@ -283,15 +258,16 @@ def test_every_method_has_key_frames(fitting, method):
     assert (np.asarray(result.frames) != moving()).any((1, 2, 3)).all()
 
 
-def test_a_region_in_no_key_frame_is_refused(tiny):
+def test_a_region_in_no_key_frame_is_refused(small):
     masks = labels()
     masks[[0, 7]] = 0
     with pytest.raises(RequestError, match=r"params.keyframes: Region 'horse' .* Add a frame that shows it"):
-        run(tiny, request(masks=masks), params("videograin", keyframes="0, 7"))
+        run(small, request(masks=masks), params("videograin", keyframes="0, 7"))
 
 
-def test_previews_show_frames_of_the_clip(tiny):
-    _, events = run(tiny, request(), params("videograin", keyframes="every 2", preview_every=1))
+def test_previews_show_frames_of_the_clip(small):
+    given = params("videograin", keyframes="every 2", preview_every=1)
+    _, events = followed(edit_clip(small, request(), given))
     shown = [event.indices for event in events if isinstance(event, Preview)]
     assert shown == [(0, 2, 4)] * 2 + [(6, 7)] * 2
 
@@ -305,10 +281,32 @@ def calls_of(model, monkeypatch):
     return found
 
 
+def check_long(method, result, events, pieces):
+    """What an edit of nine frames in windows of four is and says, whatever the method."""
+    frames = np.asarray(result.frames)
+    assert frames.shape == (9, SIZE, SIZE, 3)
+    assert (frames != moving(9))[labels(9) == 1].mean() > 0.5
+    assert np.array_equal(frames[:, 50:, :5], moving(9)[:, 50:, :5])  # away from the mask and its feather
+    begun = [event for event in events if isinstance(event, WindowStarted)]
+    anchors = METHODS[method].anchors
+    if anchors:
+        assert [piece.numbers for piece in pieces] == [(0, 1, 2, 3), (0, 3, 4, 5), (0, 5, 6), (0, 6, 7, 8)]
+        assert [piece.breaks for piece in pieces] == [(), (1,), (1,), (1,)]
+    sizes = [4, 4, 3, 4] if anchors else [4, 4, 1]
+    assert [event.work for event in begun] == sizes
+    assert [event.left for event in begun] == np.cumsum(sizes[::-1])[::-1].tolist()
+    ready = [event.frames for event in events if isinstance(event, Ready)]
+    assert [len(part) for part in ready] == ([4, 6, 7] if anchors else [4, 8])
+    assert all(np.array_equal(part, frames[: len(part)]) for part in ready)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_that_was_stopped_twice_ends_in_the_same_bytes(fitting, method, tmp_path, monkeypatch):
-    asked, given = request(method, 9), params(method)
-    whole, _ = run(fitting, asked, given)
+def test_every_method_edits_long_clips_and_one_that_was_stopped_twice_ends_in_the_same_bytes(
+    fitting, method, tmp_path, monkeypatch
+):
+    asked, given, pieces = request(method, 9), params(method), []
+    whole, told = followed(edit_clip(fitting, asked, given, watched(method, pieces)))
+    check_long(method, whole, told, pieces)
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "stopped"))
     for at in (1, 2):
         begun, events = 0, edit_clip(fitting, asked, given)
@@ -319,7 +317,7 @@ def test_a_run_that_was_stopped_twice_ends_in_the_same_bytes(fitting, method, tm
                     break
             events.close()
     calls = calls_of(fitting, monkeypatch)
-    again, told = run(fitting, asked, given)
+    again, told = followed(edit_clip(fitting, asked, given))
     assert np.array_equal(again.frames, whole.frames)
     assert np.array_equal(again.uncomposited, whole.uncomposited)
     for name, maps in whole.attention.items():
@@ -333,38 +331,32 @@ def test_a_run_that_was_stopped_twice_ends_in_the_same_bytes(fitting, method, tm
     assert not calls  # all windows are kept
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_another_request_is_edited_anew_and_what_comes_after_the_latents_is_not(small, monkeypatch):
+    run(small, request("sdedit"), params("sdedit"))
+    calls = calls_of(small, monkeypatch)
+    result = run(small, request("sdedit"), params("sdedit", feather=0.0, preview_every=1))
+    assert not calls
+    assert np.array_equal(np.asarray(result.frames)[labels() != 1], moving()[labels() != 1])
+    for change in (
         {"seed": 8},
         {"prompt": "a cat on the beach"},
         {"negative_prompt": "grass"},
         {"regions": (replace(HORSE, strength=0.5),)},
         {"regions": (replace(HORSE, margin=3),)},
         {"masks": np.roll(labels(), 3, 2)},
-    ],
-)
-def test_another_request_is_edited_anew(tiny, change, monkeypatch):
-    run(tiny, request("sdedit"), params("sdedit"))
-    calls = calls_of(tiny, monkeypatch)
-    run(tiny, request("sdedit", **change), params("sdedit"))
-    assert calls
+    ):
+        calls.clear()
+        run(small, request("sdedit", **change), params("sdedit"))
+        assert calls, change
 
 
-def test_what_comes_after_the_latents_is_not_edited_anew(tiny, monkeypatch):
-    run(tiny, request("sdedit"), params("sdedit"))
-    calls = calls_of(tiny, monkeypatch)
-    result, _ = run(tiny, request("sdedit"), params("sdedit", feather=0.0, preview_every=1))
-    assert not calls
-    assert np.array_equal(np.asarray(result.frames)[labels() != 1], moving()[labels() != 1])
-
-
-def test_all_of_a_draft_is_kept(tiny):
+def test_all_of_a_draft_is_kept(small, monkeypatch):
     asked = request("fatezero", more_prompts=("a cat on the beach",))
     given = params("fatezero", reconstruct=True, use_masks=False, blend_latents="always", blend_self=True)
-    first, _ = run(tiny, asked, given)
-    again, events = run(tiny, asked, given)
-    assert not any(isinstance(event, Progress) and event.stage == "editing" for event in events)
+    first = run(small, asked, given)
+    calls = calls_of(small, monkeypatch)
+    again = run(small, asked, given)
+    assert not calls
     assert np.array_equal(first.reconstruction, again.reconstruction)
     assert np.array_equal(first.others[0].frames, again.others[0].frames)
     assert first.words.source.keys() == again.words.source.keys()
@@ -409,8 +401,8 @@ def test_decoding_by_window_changes_no_bit(tiny):
 @pytest.mark.parametrize("method", [name for name in METHODS if has(name, "steady")])
 def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method):
     asked, more = request(method), {"reconstruct": True} if has(method, "reconstruct") else {}
-    plain, _ = run(tiny, asked, params(method, FRAMES, **more))
-    calm, _ = run(tiny, asked, params(method, FRAMES, steady=2, **more))
+    plain = run(tiny, asked, params(method, FRAMES, **more))
+    calm = run(tiny, asked, params(method, FRAMES, steady=2, **more))
     source = np.asarray(plain.source)
     expected = np.stack([*steady(iter(plain.uncomposited), iter(source), 2.0)])
     assert not np.array_equal(expected, plain.uncomposited)
@@ -421,15 +413,3 @@ def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, me
     assert np.array_equal(np.asarray(calm.frames)[away], source[away])
     if more:
         assert np.array_equal(calm.reconstruction, plain.reconstruction)
-
-
-def test_a_window_is_steadied_on_its_own_and_not_edited_anew_for_it(tiny, monkeypatch):
-    masks = labels()
-    masks[:4] = 0  # nothing is edited in the first window
-    asked = request(masks=masks)
-    plain, _ = run(tiny, asked, params("videograin"))
-    calls = calls_of(tiny, monkeypatch)
-    calm, _ = run(tiny, asked, params("videograin", steady=2))
-    assert not calls
-    assert np.array_equal(calm.uncomposited[:4], plain.uncomposited[:4])
-    assert not np.array_equal(calm.uncomposited[4:], plain.uncomposited[4:])

@@ -51,6 +51,8 @@ def test_before_the_model_is_loaded_only_the_steps_are_known(request_, monkeypat
 
 def test_seconds_are_passes_of_a_frame(request_, one_second):
     backbone = load_backbone(request_.model)
+    assert estimate_tuning(request_, PARAMS, measure=False).seconds is None  # while the model is busy
+    assert one_second == []
     found = estimate_tuning(request_, PARAMS)
     # 4 steps, and previews at 0, 2 and 4 of 8 steps with both halves; 3 frames, a second each.
     assert found.seconds == pytest.approx(3 * (4 * 3.3 + 3 * 16))
@@ -81,12 +83,6 @@ def test_memory_is_counted_from_the_files_as_by_the_model(request_, tmp_path, sd
     assert counted(halves, 4)[1] == whole + call_bytes(2 * 8, 32 * 32, *backbone._finest)
     assert counted(replace(asked, size=None))[0] == backbone.size
     assert counted(replace(asked, model="owner/name")) is None
-
-
-def test_while_the_model_is_busy_it_is_not_timed(request_, one_second):
-    load_backbone(request_.model)
-    assert estimate_tuning(request_, PARAMS, measure=False).seconds is None
-    assert one_second == []
 
 
 def test_where_activations_do_not_fit_a_step_takes_one_more_pass(request_, one_second, monkeypatch):

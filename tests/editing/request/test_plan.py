@@ -29,14 +29,6 @@ def test_frames_that_are_edited_alone_need_no_anchors():
     assert short.keys == short.nearest == tuple(range(8))
 
 
-@pytest.mark.parametrize("frames", range(1, 40))
-@pytest.mark.parametrize("size", [3, 5, 8])
-def test_every_frame_is_edited_once_in_windows_of_at_most_that_size(frames, size):
-    plan = planned(frames, size)
-    assert [key for window in plan.windows for key in window.keys] == list(range(frames))
-    assert all(len(window.numbers) <= size for window in plan.windows)
-
-
 def test_shots_share_nothing():
     plan = planned(20, size=6, keys="every 4", cuts=(9, 14))
     assert windows(plan) == [((), (0, 4, 8)), ((), (9, 13)), ((), (14, 18, 19))]
