@@ -121,9 +121,8 @@ class Handlers:
 
     def described(self, request: gr.Request, words: Any) -> Session:
         """The same, with what its cards say; raises as `Session.check` does."""
-        session, given = self.session(request), words if isinstance(words, dict) else {}
-        with session.lock:
-            session.check(given.get("id"), given.get("have"))
+        given = words if isinstance(words, dict) else {}
+        with self.visits.held(page_of(request), given) as session:
             session.describe(given)
         return session
 
@@ -157,10 +156,7 @@ class Handlers:
     def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
         """The cards and the composed prompt; of a chosen model also whether it looks at pictures."""
         blind = self.catalogue.blind(str(model)) if model in self.catalogue.models else None
-        return {
-            self.parts.cards: views.cards(session, blind),
-            self.parts.prompt: views.prompts(session),
-        }
+        return {self.parts.cards: views.cards(session, blind), self.parts.prompt: views.prompts(session)}
 
     def method(self, method: str) -> dict[Any, Any]:
         """The choice of a method, and its fields in place of another's."""
@@ -169,13 +165,8 @@ class Handlers:
     def settings(self, asked: EditRequest | Choices) -> dict[Any, Any]:
         """Method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
-        return (
-            self.method(asked.method)
-            | {
-                self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method)),
-            }
-            | self.added(added)
-        )
+        seed = {self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))}
+        return self.method(asked.method) | seed | self.added(added)
 
     def added(self, names: list[str]) -> dict[Any, Any]:
         """What is added to the model, in its field."""

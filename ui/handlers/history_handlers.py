@@ -15,7 +15,6 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
-from regrain.editing.request.region import Region
 from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, explain
 from regrain.ui.results.result_views import download_name
@@ -118,24 +117,15 @@ class HistoryHandlers(Handlers):
         return {**controls.fill(choices.method, values), **controls.fill_shared(values)}
 
 
-def _as_asked(region: Region, asked: Region) -> Region:
-    """A region with the words and the picture that a run was asked with."""
-    own = {name: getattr(asked, name) for name in ("prompt", "source", "picture", "picture_scale")}
-    return replace(region, **own)
-
-
 def _take(session: Session, choices: Choices) -> str:
-    """Put the words of a run into a session: by region, or by its name where the clip is another.
-
-    Returns:
-        What is to be said of words that found no region.
-    """
+    """Put the words of a run into a session, by label or, on another clip, by region's name; what to say."""
     same = session.id == choices.clip
-    words = {region.label if same else region.name: region for region in choices.regions}
-    regions = {}
+    asked = {region.label if same else region.name: region for region in choices.regions}
+    regions = dict(session.state.regions)
     for label, region in session.state.regions.items():
-        found = words.get(label if same else region.name)
-        regions[label] = _as_asked(region, found) if found else region
+        if found := asked.get(label if same else region.name):
+            own = {name: getattr(found, name) for name in ("prompt", "source", "picture", "picture_scale")}
+            regions[label] = replace(region, **own)
     session.state = replace(session.state, regions=regions)
     session.method, session.prompt = choices.method, choices.prompt
     if same or not session.source_prompt:
@@ -152,11 +142,7 @@ def _of(event: gr.EventData, key: str) -> Any:
 
 
 def make_gif(run: PastRun) -> Path:
-    """An animated picture of a run's first edit, made once.
-
-    Raises:
-        RequestError: Its files are gone.
-    """
+    """An animated picture of a run's first edit, made once; a RequestError if its files are gone."""
     path, video = run.folder / download_name(run.stem, "edited.gif"), run.folder / "out" / "edited.mp4"
     if not path.is_file():
         if not video.is_file():
@@ -169,11 +155,7 @@ def make_gif(run: PastRun) -> Path:
 
 
 def pack_masks(run: PastRun) -> Path:
-    """The masks of a run as indexed PNGs in a zip file, as its project has them.
-
-    Raises:
-        RequestError: Its files are gone, or it had no masks.
-    """
+    """The masks of a run as indexed PNGs in a zip file, as its project has them; raises likewise."""
     path, project = run.folder / download_name(run.stem, "masks.zip"), run.folder / "project.zip"
     if not path.is_file():
         if not project.is_file():

@@ -26,14 +26,14 @@ from regrain.masks.io.video import find_colors, read_mask_video
 from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, page_of
 from regrain.ui.session.build_request import masks_of
-from regrain.ui.session.clip_files import say_origin
+from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.state import MAX_REGIONS
 
-ACCEPTED = [".zip", ".png", ".json", *VIDEOS, ".mov", ".webm"]
-FORMS = {"png": "masks.zip", "coco": "masks.json", "mkv": "masks.mkv", "mp4": "masks.mp4", "pair": "pair.zip"}
 _MOVIES = (*VIDEOS, ".mov", ".webm")
+ACCEPTED = [".zip", ".png", ".json", *_MOVIES]
+FORMS = {"png": "masks.zip", "coco": "masks.json", "mkv": "masks.mkv", "mp4": "masks.mp4", "pair": "pair.zip"}
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ class MaskFileHandlers(Handlers):
             return session, _take(session, tracks, called)
 
     def _save(self, page: str, data: Mapping[str, Any]) -> Path:
-        session = self.visits.get(page)
-        with session.lock:
-            session.check(data.get("id"), data.get("have"))
+        with self.visits.held(page, data) as session:
             masks, regions, opened = masks_of(session), session.state.regions, session.opened
         form = str(data.get("form"))
         if form not in FORMS:
@@ -85,7 +83,7 @@ class MaskFileHandlers(Handlers):
         out = folder / FORMS[form]
         if form == "pair":
             edited = {n: mask for n, mask in masks.items() if regions[n].prompt.strip()}
-            _zip(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
+            packed(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
         else:
             write_tracks(masks, regions, opened.clip.fps, out)
         old, session.exported = session.exported, folder
@@ -146,7 +144,7 @@ def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out
     colors = colors if len({*colors.values()}) == len(colors) else colors_of(masks)
     called = {n: regions[n].name for n in masks}
     if out.suffix == ".zip":
-        _zip(out, lambda inner: write_masks(masks, inner, colors, fps, called))
+        packed(out, lambda inner: write_masks(masks, inner, colors, fps, called))
     else:
         write_masks(masks, out, colors, fps, called)
 
@@ -217,13 +215,3 @@ def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, s
         message = f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer."
         raise MaskError("masks", message)
     return masks
-
-
-def _zip(out: Path, write: Any) -> None:
-    """Let something write into a folder, and pack that."""
-    inner = out.parent / "inner"
-    inner.mkdir()
-    write(inner)
-    shutil.make_archive(str(out.with_suffix("")), "zip", inner)
-    shutil.rmtree(inner)
-    say_origin(out)

@@ -37,7 +37,7 @@ class Masking:
         self.visits, self.segment = visits, segment
         self._acts: dict[str, Callable[[Session, Data], str | None]] = {
             "point": self._point,
-            "unpoint": self._unpoint,
+            "unpoint": self._point,
             "stroke": self._stroke,
             "box": self._box,
             "reshape": self._reshape,
@@ -52,7 +52,6 @@ class Masking:
             "picture": self._picture,
             "find": self._find_by,
             "tracker": self._choose_tracker,
-            "look": lambda session, data: None,  # to be given masks
         }
 
     def act(self, page: str, data: Data) -> tuple[views.View | None, Session | None]:
@@ -62,9 +61,7 @@ class Masking:
             The canvas, None where it stays as it is; and the session if the cards must change too.
         """
         try:
-            session = self.visits.get(page)
-            with session.lock:
-                session.check(data.get("id"), data.get("have"))
+            with self.visits.held(page, data) as session:
                 return self._answer(session, {**data, "page": page})
         except StaleEvent:
             return None, None
@@ -78,7 +75,7 @@ class Masking:
         if is_int(data.get("nonce")):
             session.acknowledged.append(data["nonce"])
         session.shown = frame_shown(session, data)
-        if data.get("act") == "look":
+        if data.get("act") == "look":  # only to be given masks
             note = None  # the note before stays
         wanted = _wanted(session, data)
         view = views.canvas(session, data["have"], note, alarm, session.shown, wanted)
@@ -101,14 +98,11 @@ class Masking:
 
     def _point(self, session: Session, data: Data) -> str | None:
         frame, at = frame_of(session, data), _place(session, data.get("at"))
-        label = self._target(session, data)
-        inside = bool(data.get("inside"))
-        found = mask_edits.add_point(session, label, frame, at, inside, self.segment)
-        return None if found else _NOTHING
-
-    def _unpoint(self, session: Session, data: Data) -> str | None:
-        frame, at = frame_of(session, data), _place(session, data.get("at"))
-        found = mask_edits.remove_point(session, _label(data), frame, at, self.segment)
+        if data["act"] == "unpoint":
+            found = mask_edits.remove_point(session, _label(data), frame, at, self.segment)
+        else:
+            label, inside = self._target(session, data), bool(data.get("inside"))
+            found = mask_edits.add_point(session, label, frame, at, inside, self.segment)
         return None if found else _NOTHING
 
     def _box(self, session: Session, data: Data) -> str | None:
@@ -152,18 +146,15 @@ class Masking:
         label, how = _label(data), data.get("how")
         session.state.layer(label)
         if how == "cut":
-            at = data.get("at")
-            if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
-                raise RequestError("point", "It needs two numbers, x and y.")
-            found = region_pictures.cut_out(session, label, (at[0], at[1]), self._folder(data), self.segment)
+            at = _pair(data.get("at"))
+            found = region_pictures.cut_out(session, label, at, self._folder(data), self.segment)
             return "Cut out; undo brings the whole picture back." if found else region_pictures.NOTHING
         if how == "same":
             region_pictures.share(session, label, _label({"label": data.get("other")}))
         elif how == "remove":
             region_pictures.remove(session, label)
         else:
-            file = uploaded(data)
-            note = region_pictures.take(session, label, file, self._folder(data))
+            note = region_pictures.take(session, label, uploaded(data), self._folder(data))
             return note or "Click the thing in the picture to cut it out."
         return None
 
@@ -223,11 +214,7 @@ def _label(data: Data) -> int:
 
 
 def frame_of(session: Session, data: Data) -> int:
-    """The frame an event is about, from 0.
-
-    Raises:
-        RequestError: The clip has no such frame.
-    """
+    """The frame an event is about, from 0; a RequestError if the clip has no such frame."""
     frame: Any = data.get("frame")
     if not _is_frame(session, frame):
         most = session.state.shape[0] - 1
@@ -251,11 +238,15 @@ def _is_frame(session: Session, value: object) -> TypeGuard[int]:
     return is_int(value) and 0 <= value < session.state.shape[0]
 
 
-def _place(session: Session, at: object) -> tuple[float, float]:
-    """A place (x, y) in pixels of the clip from the frame's corner, at most just outside the frame."""
+def _pair(at: object) -> tuple[float, float]:
     if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
         raise RequestError("point", "It needs two numbers, x and y.")
-    (x, y), (width, height) = at, session.state.size
+    return at[0], at[1]
+
+
+def _place(session: Session, at: object) -> tuple[float, float]:
+    """A place (x, y) in pixels of the clip from the frame's corner, at most just outside the frame."""
+    (x, y), (width, height) = _pair(at), session.state.size
     return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
 
 

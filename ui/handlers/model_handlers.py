@@ -1,9 +1,10 @@
-"""Events about models: fetching one from the hub, what is added to one, what a control network sees."""
+"""Events about models: fetched from the hub, or a published SAM; what is added, what a control sees."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count, takewhile
@@ -17,29 +18,44 @@ from regrain.editing.models.load import on_shelf
 from regrain.editing.models.loading.hub import MOTION, PICTURES
 from regrain.editing.params.written import KINDS
 from regrain.editing.request.project import is_name
+from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
-from regrain.ui.forms.views import View, capital
+from regrain.masks.models.checkpoints import title_of
+from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
+from regrain.masks.models.finders import finders
+from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
-from regrain.ui.results.model_views import (
-    Hub,
-    control_view,
-    gigabytes,
-    hub_view,
-    listing_view,
-    shelf_view,
-)
+from regrain.ui.results.model_views import Hub, control_view, gigabytes, hub_view, listing_view, shelf_view
 from regrain.ui.server.media import data_url
+from regrain.ui.server.worker import in_thread
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
 _turns = count()  # an answer like the one before is an answer, too
+_TITLE = title_of(SUGGESTED.name)
+_NO_FOLDER = (
+    f"For better masks on real clips: start with {MODELS_VARIABLE}=/your/folder, then fetch {_TITLE} here "
+    f"({SUGGESTED.size / 1e6:.0f} MB)."
+)
+_fetching = threading.Lock()  # one at a time in the process, whoever asked
 
 
 @dataclass(frozen=True)
-class ModelHandlers(Handlers):
+class FetchHandlers(Handlers):
+    """What pages fetch, and may stop."""
+
+    _stopped: dict[str, threading.Event] = field(default_factory=dict, kw_only=True)
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop what this page fetches; what has come stays."""
+        if stop := self._stopped.get(page_of(request)):
+            stop.set()
+
+
+@dataclass(frozen=True)
+class ModelHandlers(FetchHandlers):
     """Models, and what is added to them."""
 
     hub: Hub  # where models come from
-    _stopped: dict[str, threading.Event] = field(default_factory=dict)  # what pages fetch
 
     def ask(self, event: gr.EventData) -> Any:
         """What there is: models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
@@ -84,11 +100,6 @@ class ModelHandlers(Handlers):
         else:
             yield self._choose(id, "Fetched and chosen.")
 
-    def stop(self, request: gr.Request) -> None:
-        """Stop what this page fetches; what has come stays."""
-        if stop := self._stopped.get(page_of(request)):
-            stop.set()
-
     def use(self, event: gr.EventData) -> Any:
         """Choose a model of $REGRAIN_MODELS, which may have been put there since the page was started."""
         name = str(event_data(event).get("id", ""))
@@ -105,10 +116,8 @@ class ModelHandlers(Handlers):
         """Add an adapter, in place of another like it."""
         before = [str(one) for one in added] if isinstance(added, list) else []
         kept = [one for one in before if one.partition("@")[0] not in alike]
-        chosen = [*kept, f"{id}@1"]
-        return {
-            self.parts.hub: self._hub("done", "Fetched and added.", id=id),
-        } | self.added(chosen)
+        done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
+        return done | self.added([*kept, f"{id}@1"])
 
     def add(self, event: gr.EventData) -> list[str]:
         """LoRA files and adapters with their weights, as a request has them."""
@@ -126,12 +135,56 @@ class ModelHandlers(Handlers):
             picture = CONTROL_MAPS[kind](frames[frame : frame + 1])[0]
         except Exception as error:
             return control_view(self.catalogue.controls, explain(error, "a control map could not be made"))
-        title = f"{capital(kind)} of frame {frame + 1}"
+        title = f"{views.capital(kind)} of frame {frame + 1}"
         return control_view(self.catalogue.controls, title, data_url(picture, _WIDE, _QUALITY))
 
-    def _hub(self, state: str, text: str, **more: object) -> View | None:
+    def _hub(self, state: str, text: str, **more: object) -> views.View | None:
         view = hub_view(self.hub)
         return view and view | {"state": state, "text": text, "turn": next(_turns)} | more
+
+
+def offer() -> views.View | None:
+    """What a page says of the SAM it could fetch; None where it is here, and where nothing can be fetched."""
+    shown = {"state": "offer", "title": _TITLE, "size": SUGGESTED.size, "note": ""}
+    if os.environ.get("SPACE_ID") or SUGGESTED.name in finders():
+        return None
+    if models_folder() is None:
+        return shown | {"note": _NO_FOLDER}
+    return None if why_not() else shown
+
+
+@dataclass(frozen=True)
+class MaskModelHandlers(FetchHandlers):
+    """The line below the canvas that fetches a published SAM."""
+
+    fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
+
+    def start(self, request: gr.Request) -> Iterator[dict[Any, Any]]:
+        """Fetch it; the canvas offers it as soon as it is here."""
+        page = page_of(request)
+        stop = self._stopped[page] = threading.Event()
+        try:
+            with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
+                for step in takewhile(lambda _: not stop.is_set(), steps):
+                    self.visits.keep(page)
+                    busy = step and {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
+                    yield {self.parts.fetch: busy or gr.skip()}
+            shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
+        except Exception as error:
+            note = explain(error, "a model could not be fetched")
+            shown = {self.parts.fetch: (offer() or {}) | {"state": "failed", "note": note}}
+        finally:
+            self._stopped.pop(page, None)
+        yield shown
+
+    def _done(self, page: str) -> dict[Any, Any]:
+        found = finders().get(SUGGESTED.name)
+        note = f"It takes {found.cost()}." if found else ""
+        shown: dict[Any, Any] = {self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}}
+        if session := self.visits.find(page):
+            with session.lock:
+                shown[self.parts.canvas] = views.canvas(session, session.rev, None)
+        return shown
 
 
 def _by_hand() -> str:

@@ -42,9 +42,7 @@ class Motions:
         given = {key: data.get(key) for key in ("id", "frame", "nonce")}
         asked: views.View = {key: one for key, one in given.items() if isinstance(one, str) or is_int(one)}
         try:
-            session = self.visits.get(page)
-            with session.lock:
-                session.check(data.get("id"), data.get("have"))
+            with self.visits.held(page, data) as session:
                 frame, frames = frame_of(session, data), session.opened.frames
             if frame == len(frames) - 1:
                 return asked | {"note": _LAST}
@@ -58,16 +56,13 @@ class Motions:
 
 
 def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
-    """Look for the cuts of the clip that a page shows, which takes 10 to 15 ms a frame.
+    """The canvas with the cuts of the clip that a page shows; None if the page has left it meanwhile.
 
-    Returns:
-        The canvas with the cuts; None if the page has left the clip meanwhile.
+    To look for them takes 10 to 15 ms a frame.
     """
     found = []
     try:
-        session = visits.get(page)
-        with session.lock:
-            session.check(data.get("id"), data.get("have"))
+        with visits.held(page, data) as session:
             identity, clip = session.id, session.opened.clip
         for number, is_cut in scan(clip):
             if session.id != identity or visits.has_left(page):
@@ -87,23 +82,17 @@ def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
 
 def _shown(drawn: MotionPictures, frame: int, session: Session) -> views.View:
     this, following = frame + 1, frame + 2
-    width, height = session.state.size
     url = lambda picture: data_url(picture, max(picture.shape), 90)  # noqa: E731
+    told = {
+        f"Motion from frame {this} to {following}": drawn.flow,
+        f"Frame {this}: {_percent(drawn.hidden_share)} is hidden in frame {following}": drawn.hidden,
+        f"Frame {following}: {_percent(drawn.appeared_share)} is new since frame {this}": drawn.appeared,
+    }
     return {
-        "aspect": width / height,
+        "aspect": session.state.size[0] / session.state.size[1],
         "wheel": url(drawn.wheel),
         "reach": f"{drawn.reach:.0f} px",
-        "pictures": [
-            {"url": url(drawn.flow), "text": f"Motion from frame {this} to {following}"},
-            {
-                "url": url(drawn.hidden),
-                "text": f"Frame {this}: {_percent(drawn.hidden_share)} is hidden in frame {following}",
-            },
-            {
-                "url": url(drawn.appeared),
-                "text": f"Frame {following}: {_percent(drawn.appeared_share)} is new since frame {this}",
-            },
-        ],
+        "pictures": [{"url": url(picture), "text": text} for text, picture in told.items()],
         "note": _CUT if drawn.cut else _SIGNS,
     }
 

@@ -39,13 +39,17 @@ class MaskHandlers(Handlers):
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """An example was picked."""
-        name = event_data(event).get("name")
-        example = self.catalogue.example(name)
-        return self.opened(self.files.begin(page_of(request), example.opened), "", model, str(name))
+        example = self.catalogue.example(event_data(event).get("name")).opened
+        return self.opened(self.files.begin(page_of(request), example), "", model)
 
     def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
-        return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event_data(event))), model)
+        try:
+            session, note = self.files.upload(page_of(request), uploaded(event_data(event)))
+        except Exception as error:
+            failed = explain(error, "a clip could not be opened", with_field=True)
+            return {self.parts.gallery: {"failed": failed, "time": time.time()}}
+        return self.opened(session, note, model)
 
     def trim(self, event: gr.EventData, request: gr.Request, words: object) -> dict[Any, Any]:
         """Its range was changed; words, settings and masks of frames that are still used stay."""
@@ -143,20 +147,12 @@ class MaskHandlers(Handlers):
 
         return choose
 
-    def _attempt(self, load: Callable[[], tuple[Session, str]], model: object) -> dict[Any, Any]:
-        try:
-            session, note = load()
-        except Exception as error:
-            failed = explain(error, "a clip could not be opened", with_field=True)
-            return {self.parts.gallery: {"failed": failed, "time": time.time()}}
-        return self.opened(session, note, model)
-
-    def opened(self, session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
-        """All that shows a session from its beginning; `name` is of an example."""
+    def opened(self, session: Session, note: str, model: object) -> dict[Any, Any]:
+        """All that shows a session from its beginning."""
         opened = session.opened
         motion = moving(model, opened.request.motion)
         return {
-            self.parts.gallery: views.gallery(self.catalogue.examples, name),
+            self.parts.gallery: views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),
             **self.settings(replace(opened.request, method=session.method, motion=motion)),
             **self._notice(session, model),
@@ -178,11 +174,7 @@ class MaskHandlers(Handlers):
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:
         p, built_in = self.parts, model == BUILT_IN_MODEL
         said = _USELESS if built_in and not session.opened.drawn else None
-        return {
-            p.notice: said,
-            p.useless: said and _NONSENSE,
-            p.words: gr.Accordion(visible=built_in),
-        }
+        return {p.notice: said, p.useless: said and _NONSENSE, p.words: gr.Accordion(visible=built_in)}
 
     def _filled(self, session: Session, model: object) -> dict[Any, Any]:
         """All controls as the model and the project have them."""

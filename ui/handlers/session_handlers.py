@@ -63,7 +63,7 @@ class SessionHandlers:
             self.masks.described(request, event_data(event).get("typed"))
         model, *_ = session.fields or (BUILT_IN_MODEL,)
         with session.lock:
-            shown = self.masks.opened(session, _NOTE, model, session.opened.name)
+            shown = self.masks.opened(session, _NOTE, model)
             shown[p.cards] |= {"anew": time.time()}
         shown[p.history] = session.history.view()
         if session.going:  # else left alone: Run may have been pressed meanwhile

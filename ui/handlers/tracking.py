@@ -16,7 +16,6 @@ from regrain.editing.errors import EditingError
 from regrain.editing.media.clip import Clip
 from regrain.editing.recipe.events import Progress
 from regrain.masks.draw import pack
-from regrain.masks.models.finders import FLOW
 from regrain.masks.track.corrections import Pass
 from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, judged
 from regrain.ui.forms import views
@@ -56,7 +55,7 @@ class Tracking:
     Args:
         visits: The sessions of all open pages.
         propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
-            frames and how sure it is; and `tracker`, see `masks.propagate`, where it is not the usual one.
+            frames and how sure it is; and `tracker`, see `masks.propagate`.
         discover: What the clip shows to the objects in it: progress, and as the last what
             `feature_clusters.find_clusters` returns. With `finder` and `tracker`, they are found by words.
     """
@@ -68,33 +67,26 @@ class Tracking:
     def track(self, page: str, data: Data) -> Iterator[views.View | None]:
         """Follow the regions that were corrected through the clip; None while there is nothing new."""
         try:
-            session = self.visits.get(page)
-            with session.lock:
-                session.check(data.get("id"), data.get("have"))
+            with self.visits.held(page, data) as session:
                 if session.tracking < 0 or (data.get("again") and not session.tracking):
                     return
-                identity, since, layers = session.id, data["have"], session.state.layers
+                identity, since, state = session.id, data["have"], session.state
                 session.shown = frame_shown(session, data)
-                drawn = [label for label, layer in layers.items() if layer.drawn]
-                labels = session.state.to_track() or drawn
-                nothing = None
-                if session.tracking:  # watched again, after a reload
-                    pass
-                elif labels:
+                labels = state.to_track() or [label for label, layer in state.layers.items() if layer.drawn]
+                if labels and not session.tracking:  # else watched again, after a reload
                     session.tracking = labels[0]
                     # In a thread of its own: it goes on while nobody watches
                     threading.Thread(target=self._drain, args=(session, labels), daemon=True).start()
-                else:
-                    nothing = views.canvas(session, since, _NO_KEY, frame=session.shown)
+                idle = not session.tracking and views.canvas(session, since, _NO_KEY, frame=session.shown)
         except StaleEvent:
             return
         except EditingError as error:
             yield views.lost(error.message)
             return
-        if nothing:  # handed out without the lock: what comes back may come in another thread
-            yield nothing
-            return
-        yield from _watch(session, identity, since)
+        if idle:  # handed out without the lock: what comes back may come in another thread
+            yield idle
+        else:
+            yield from _watch(session, identity, since)
 
     def _drain(self, session: Session, labels: list[int]) -> None:
         with suppress(Exception):  # said by who watches
@@ -144,10 +136,9 @@ class Tracking:
             yield Followed(what, done, total)
 
     def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
-        how = {} if tracker == FLOW else {"tracker": tracker}
         for part in passes:
-            span = {"start": part.frames.start, "stop": part.frames.stop}
-            with closing(self.propagate(clip, part.keys, **span, **how)) as frames:  # type: ignore[type-var]
+            how = {"start": part.frames.start, "stop": part.frames.stop, "tracker": tracker}
+            with closing(self.propagate(clip, part.keys, **how)) as frames:  # type: ignore[type-var]
                 for tracked in frames:
                     yield part, tracked
 
@@ -243,10 +234,7 @@ def _take_frame(
     found: np.ndarray,
     confidence: float,
 ) -> bool:
-    """Take a frame of these regions over from the tracker; False once it is to stop.
-
-    `areas` are what the regions usually have, in pixels.
-    """
+    """Take a frame over from the tracker; False once it is to stop. `areas` are usual ones, in pixels."""
     sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
     with session.lock:
         if stop.is_set():
@@ -261,14 +249,8 @@ def _take_frame(
 def _take_found(session: Session, identity: str, found: Any, clear: float) -> str | None:
     """Make regions of the clusters that have a name and fit it, in one step to undo; what to say.
 
-    One whose name does not fit clearly is "thing 1".
-
-    Args:
-        session: Gets the regions, as many as there is space for.
-        identity: Of the clip in which they were found.
-        found: `labels`, uint8 [frames, height, width], where cluster i + 1 is `names[i]`; `fit`, above 1
-            where the name fits.
-        clear: From which fit on it does so clearly.
+    `found` has `labels`, uint8 [frames, height, width], where cluster i + 1 is `names[i]`, and by cluster
+    `fit`, above 1 where the name fits. Below `clear` it is called "thing 1".
     """
     clusters = [(n, *one) for n, one in enumerate(zip(found.names, found.fit, strict=True), 1)]
     named = [(n, name if fit >= clear else "") for n, name, fit in clusters if name and fit > _FITS]

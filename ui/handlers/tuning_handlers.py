@@ -50,13 +50,12 @@ class TuningHandlers(Handlers):
 
     def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One is wanted as a file."""
-        found: dict[Any, Any] = {}
 
-        def find(session: Session) -> None:
+        def find(session: Session) -> dict[Any, Any]:
             entry = session.shelf.own(_key(event))
-            found.update(self.download(entry.path, entry.file_name))
+            return self.download(entry.path, entry.file_name)
 
-        return self._act(request, find) | found
+        return self._act(request, find)
 
     def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
         """Whether the chosen one fits, and what the run would tune, after anything that changes it."""
@@ -73,17 +72,17 @@ class TuningHandlers(Handlers):
         takes = model_views.takes(estimate)
         return {self.parts.adapters: self.tuned_models(session, problem), self.parts.takes: takes}
 
-    def _act(self, request: gr.Request, act: Callable[[Session], None]) -> dict[Any, Any]:
+    def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any] | None]) -> dict[Any, Any]:
         try:
             session = self.session(request)
         except EditingError:
             return {self.parts.adapters: gr.skip()}
-        session.shelf.note = ""
+        session.shelf.note, shown = "", None
         try:
-            act(session)
+            shown = act(session)
         except Exception as error:
             session.shelf.note = explain(error, "a tuned model could not be used")
-        return {self.parts.adapters: self.tuned_models(session)}
+        return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
 
     def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a run would be given, but for its regions."""

@@ -20,11 +20,9 @@ from regrain.ui.handlers.base import Components, event_data, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
-from regrain.ui.handlers.mask_model_handlers import MaskModelHandlers
 from regrain.ui.handlers.masking import Masking
-from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
 from regrain.ui.handlers.motion import Motions
-from regrain.ui.handlers.quality import QualityHandlers
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
@@ -70,14 +68,14 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         add_api(programs)  # before events of pages, some of which have the names of endpoints
         shared = (catalogue, visits, media, parts)
         masks = MaskHandlers(*shared, Masking(visits, tools.segment), tracking, ClipFiles(visits, media))
-        quality, checking = QualityHandlers(*shared, costs), CheckHandlers(*shared)
-        restored = _wire_session(page, head, SessionHandlers(head, masks, quality.look))
+        checking = CheckHandlers(*shared, costs)
+        restored = _wire_session(page, head, SessionHandlers(head, masks, checking.weigh))
         changes = [restored, *_wire_masks(masks), *_wire_models(ModelHandlers(*shared, tools.hub))]
         changes += _wire_runs(RunHandlers(*shared, jobs, tracking, turns), checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
-        changes.append(parts.quality.choose(quality.choose, parts.model, _counts(parts), **QUIET))
+        changes.append(parts.quality.choose(checking.choose, parts.model, _counts(parts), **QUIET))
         _wire_tuning(TuningHandlers(*shared, tools.estimate), changes)
-        _wire_checks(checking, quality, changes)
+        _wire_checks(checking, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
         _wire_marks(page, parts, changes)
         if tools.motion:
@@ -197,13 +195,9 @@ def _counts(p: Components) -> list[Component]:
     return [own[name] for own in fields for name in ("steps", "tune_steps") if name in own]
 
 
-def _wire_checks(checking: CheckHandlers, quality: QualityHandlers, changes: Sequence[Dependency]) -> None:
+def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
     """After every change and while somebody types, say what is wrong, which quality it is, what it takes."""
     p = checking.parts
-
-    def look(request: gr.Request, cards: object, *fields: object):
-        return checking.look(request, cards, *fields) | quality.look(request, *fields)
-
     counts = {*map(id, _counts(p))}
     heard = (f for f in p.controls.all if id(f) in counts or isinstance(f, gr.Textbox | gr.Number))
     typed = [field.change for field in heard]  # type: ignore[attr-defined]
@@ -213,8 +207,8 @@ def _wire_checks(checking: CheckHandlers, quality: QualityHandlers, changes: Seq
     gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
-    shown = [p.checks, p.progress, p.quality, p.tries]
-    p.checks.look(look, [p.cards, *p.fields], shown, trigger_mode="always_last", queue=False, **QUIET)
+    said, shown = [p.cards, *p.fields], [p.checks, p.progress, p.quality, p.tries]
+    p.checks.look(checking.look, said, shown, trigger_mode="always_last", queue=False, **QUIET)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:

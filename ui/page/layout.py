@@ -16,10 +16,10 @@ from regrain.ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
 from regrain.ui.forms.components import view
 from regrain.ui.forms.costs import Edit
 from regrain.ui.handlers.base import Components, seed_field
+from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
-from regrain.ui.handlers.mask_model_handlers import offer
+from regrain.ui.handlers.model_handlers import offer
 from regrain.ui.handlers.motion import Motion
-from regrain.ui.handlers.quality import choices
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
 from regrain.ui.results.model_views import Hub, addons_view, control_view, hub_view, tuned_models

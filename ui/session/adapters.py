@@ -67,11 +67,7 @@ class AdapterList:
         return self.chosen.path if self.chosen else ""
 
     def choose(self, key: object, server: Mapping[str, Entry]) -> None:
-        """Choose by key; an empty one stands for none.
-
-        Raises:
-            RequestError: It is gone.
-        """
+        """Choose by key; an empty one stands for none. A RequestError if it is gone."""
         self.chosen = _find(key, {**server, **self.entries}) if key else None
 
     def take_project(self, adapter: str) -> None:
@@ -102,15 +98,11 @@ class AdapterList:
         except (ResourceError, OSError):
             note = f"“{name}” was not kept here, since the disk is full."
             self.note = f"{note} Free some space, then run again."
-            return
-        self._add(name, path, facts, "Made on this page", media)
+        else:
+            self._add(name, path, facts, "Made on this page", media)
 
     def add_file(self, file: Path, media: Media, page: str) -> None:
-        """List and choose an uploaded file; it moves into the page's folder.
-
-        Raises:
-            ModelError: It is not an adapter.
-        """
+        """List and choose an uploaded file; it moves into the page's folder. A ModelError if it is none."""
         facts = read_facts(file)
         path = media.new_clip(page) / f"{_stem(file.stem)}.safetensors"
         shutil.move(file, path)
@@ -138,11 +130,7 @@ class AdapterList:
         media.drop(Path(entry.path).parent)
 
     def own(self, key: object) -> Entry:
-        """One of the page's own.
-
-        Raises:
-            RequestError: There is none of this key.
-        """
+        """One of the page's own; a RequestError if there is none of this key."""
         return _find(key, {name: entry for name, entry in self.entries.items() if entry.own})
 
     def _add(self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media) -> Entry:

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from regrain.editing.errors import RequestError, shorten
-from regrain.editing.media.labels import Labels
+from regrain.editing.media.labels import Labels, flatten
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import write_cuts
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
+from regrain.masks.io.files import overlap
 from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
@@ -47,16 +48,9 @@ def build_request(
     added: Added | None = None,
     masked: bool = True,
 ) -> EditRequest:
-    """What a run would be given now.
+    """What a run would be given now; `seed` is as its field has it.
 
-    Args:
-        session: What the page works on.
-        params: The given parameters.
-        method: Its name.
-        model: Its id.
-        seed: As the field has it.
-        added: What is added to the model; None for nothing.
-        masked: Whether regions need masks; if not, none is read, and the request is only for checks.
+    If regions need not be `masked`, no mask is read, and the request is only for checks.
 
     Raises:
         RequestError: See `region_errors`; a bad parameter.
@@ -64,13 +58,12 @@ def build_request(
     regions = _regions(session, method)
     if masked and (error := next(region_errors(session, method), None)):
         raise error
-    labels = _flatten(session.state, regions, masked)
     prompt, *more = own_prompts(session, method)
     layers = session.state.layers
     return replace(
         session.opened.request,
         regions=tuple(replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions),
-        labels=labels if regions else None,
+        labels=_flatten(session.state, regions, masked) if regions else None,
         source_prompt=session.source_prompt,
         prompt=prompt,
         negative_prompt=session.negative_prompt,
@@ -103,8 +96,7 @@ def build_discovery(session: Session, model: str) -> EditRequest:
 def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | None:
     """Whole masks of a request's regions by label, bool [frames, height, width]; None: none overlap."""
     whole = {region.label: state.masks(region.label) for region in request.regions}
-    stacks = zip(*whole.values(), strict=True)
-    return whole if any((np.sum(stack, axis=0, dtype=np.uint8) > 1).any() for stack in stacks) else None
+    return whole if overlap(whole) else None
 
 
 def masks_of(session: Session) -> dict[int, LazyFrames]:
@@ -179,13 +171,7 @@ def _regions(session: Session, method: str) -> list[Region]:
 def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
     """Labels, uint8 [frames, height, width], read by window: the earlier regions cover the later."""
     masks = {region.label: state.masks(region.label) for region in regions}
-
-    def read(start: int, stop: int) -> np.ndarray:
-        labels = np.zeros((stop - start, *state.shape[1:]), np.uint8)
-        for label, mask in reversed(masks.items()):
-            labels[mask.read(start, stop)] = label
-        return labels
-
+    read = lambda start, stop: flatten({n: mask.read(start, stop) for n, mask in masks.items()})  # noqa: E731
     labels = Labels(LazyFrames(state.shape, np.uint8, read), None if read_masks else masks.keys())
     for region in regions:
         if region.label not in labels.present:

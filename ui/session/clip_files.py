@@ -25,7 +25,7 @@ MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as t
 
 
 class ClipFiles:
-    """Opens clips for pages and saves their projects."""
+    """Opens clips for pages and saves their projects; after an error a page has what it had."""
 
     def __init__(self, visits: SessionStore, media: Media) -> None:
         self.visits, self.media = visits, media
@@ -41,20 +41,12 @@ class ClipFiles:
         return session
 
     def upload(self, page: str, file: Path) -> tuple[Session, str]:
-        """Open an uploaded file; it moves into the page's folder.
-
-        Raises:
-            EditingError: It cannot be opened; the page keeps what it had.
-        """
+        """Open an uploaded file, which moves into the page's folder; raises as `open_upload` does."""
         check_upload(file)
         return self._open(page, file, shutil.move)
 
     def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
-        """Use another part of one's own clip: `start` from 0, `stride` and `frames` from 1.
-
-        Raises:
-            EditingError: It cannot be opened; the page keeps what it had.
-        """
+        """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1. Raises likewise."""
         file = self.visits.get(page).opened.file
         values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
         if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
@@ -89,26 +81,23 @@ class ClipFiles:
 
 def pack_project(request: EditRequest, whole: dict[int, LazyFrames] | None, folder: Path) -> Path:
     """Write a request as `project.zip` into a folder, with whole masks where they overlap; its path."""
-    project = folder / "project"
-    save_project(request, project, whole)
-    archive = Path(shutil.make_archive(str(project), "zip", project))
-    shutil.rmtree(project)
-    say_origin(archive)
+    return packed(folder / "project.zip", lambda inner: save_project(request, inner, whole))
+
+
+def packed(archive: Path, write: Callable[[Path], object]) -> Path:
+    """Let something be written into a folder and pack that as a zip file, which says where it comes from."""
+    inner = archive.with_suffix("")
+    inner.mkdir()
+    write(inner)
+    shutil.make_archive(str(inner), "zip", inner)
+    shutil.rmtree(inner)
+    with zipfile.ZipFile(archive, "a") as file:
+        file.comment = MADE_WITH  # what is in it may have been made by models
     return archive
 
 
-def say_origin(archive: Path) -> None:
-    """Write into a zip file where it comes from; what is in it may have been made by models."""
-    with zipfile.ZipFile(archive, "a") as file:
-        file.comment = MADE_WITH
-
-
 def uploaded(upload: object) -> Path:
-    """The file that a page says it has uploaded; only such files are opened.
-
-    Raises:
-        ClipError: There is none; it may have been removed meanwhile.
-    """
+    """The file that a page says it has uploaded; only such are opened. A ClipError if it is not there."""
     path = upload.get("path") if isinstance(upload, dict) else None
     folder = Path(get_upload_folder()).resolve()
     if isinstance(path, str) and (file := Path(path).resolve()).is_relative_to(folder) and file.is_file():
@@ -117,11 +106,7 @@ def uploaded(upload: object) -> Path:
 
 
 def check_upload(file: Path) -> None:
-    """Refuse a video that is too large to be opened here.
-
-    Raises:
-        ClipError: It is.
-    """
+    """Refuse, by a ClipError, a video that is too large to be opened here."""
     if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
         message = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
         raise ClipError("clip", f"{message} Shorten it or compress it.")

@@ -129,11 +129,7 @@ def from_example(
 
 
 def read_object(field: str, text: str) -> dict[str, Any]:
-    """A JSON object in a text.
-
-    Raises:
-        RequestError: It is none.
-    """
+    """A JSON object in a text; a RequestError if it is none."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

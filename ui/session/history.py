@@ -62,11 +62,7 @@ class PastRun:
         (self.folder / _SHOWN).write_text(json.dumps(shown), encoding="utf-8")
 
     def read(self) -> dict[str, View]:
-        """What `write` kept.
-
-        Raises:
-            RequestError: Its files are gone.
-        """
+        """What `write` kept; a RequestError if its files are gone."""
         try:
             return json.loads((self.folder / _SHOWN).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -77,54 +73,41 @@ class History:
     """The last runs of a page, the newest first; safe to be used by several threads.
 
     Attributes:
+        runs: The newest first.
         shown: Keys of the runs that are shown: one, or two that are compared.
         used: What was put into the form last.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runs: list[PastRun] = []
+        self.runs: tuple[PastRun, ...] = ()
         self.shown: tuple[str, ...] = ()
         self.used: Choices | None = None
-
-    @property
-    def runs(self) -> tuple[PastRun, ...]:
-        """The newest first."""
-        return tuple(self._runs)
 
     @property
     def folders(self) -> frozenset[Path]:
         """Of all runs."""
         return frozenset(run.folder for run in self.runs)
 
-    def add(self, run: PastRun) -> list[PastRun]:
+    def add(self, run: PastRun) -> tuple[PastRun, ...]:
         """Add a run and show it; those that are too many, whose files may go."""
         with self._lock:
-            self._runs.insert(0, run)
-            dropped, self._runs = self._runs[MAX_RUNS:], self._runs[:MAX_RUNS]
-            self.shown = (run.key,)
-        return dropped
+            runs = (run, *self.runs)
+            self.runs, self.shown = runs[:MAX_RUNS], (run.key,)
+        return runs[MAX_RUNS:]
 
     def get(self, key: object) -> PastRun:
-        """The run of a key.
-
-        Raises:
-            RequestError: It is not there any more.
-        """
-        run = next((run for run in self.runs if run.key == key), None)
-        if run is None:
-            raise gone()
-        return run
+        """The run of a key; a RequestError if it is not there any more."""
+        for run in self.runs:
+            if run.key == key:
+                return run
+        raise gone()
 
     def remove(self, key: object) -> PastRun:
-        """Take a run out; its files may go.
-
-        Raises:
-            RequestError: It is not there any more.
-        """
+        """Take a run out, whose files may go; raises as `get` does."""
         run = self.get(key)
         with self._lock:
-            self._runs = [other for other in self._runs if other is not run]
+            self.runs = tuple(other for other in self.runs if other is not run)
             if run.key in self.shown:
                 self.shown = ()
         return run
@@ -142,16 +125,11 @@ def gone() -> RequestError:
 
 
 def compare(first: PastRun, second: PastRun) -> View:
-    """Two edits in the player, in place of source and edit.
-
-    Raises:
-        RequestError: The files of one are gone.
-    """
+    """Two edits in the player, in place of source and edit; raises as `PastRun.read` does."""
     one, other = first.read()["player"], second.read()["player"]
-    runs = {"A": first, "B": second}
-    names = [f"{letter}: {run.title}" for letter, run in runs.items()]
+    names = [f"A: {first.title}", f"B: {second.title}"]
     if first.clip != second.clip:
-        names = [f"{name}, {run.clip}" for name, run in zip(names, runs.values(), strict=True)]
+        names = [f"{names[0]}, {first.clip}", f"{names[1]}, {second.clip}"]
     frames = min(one["frames"], other["frames"])
     shorter = f"The first {frames} frames play: one of the two has no more."
     return one | {

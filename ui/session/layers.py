@@ -9,16 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from regrain.masks.draw import (
-    BrushStroke,
-    Rectangle,
-    brush,
-    drop_specks,
-    fill_box,
-    fill_holes,
-    grow,
-    unpack,
-)
+from regrain.editing.media.coco import runs
+from regrain.masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fill_holes, grow, unpack
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
@@ -29,10 +21,9 @@ CLICKS = "clicks"  # who found a mask, where a project says no more
 class Reshape:
     """A mask tool used on a whole mask."""
 
-    # "grow" by `pixels` of the clip, "shrink" by as many, "fill" every hole, "drop" small specks, "invert"
-    # inside and outside
+    # "fill" every hole, "drop" small specks, "invert" inside and outside
     kind: Literal["grow", "shrink", "fill", "drop", "invert"]
-    pixels: int = 1  # at least 1; counts for growing and shrinking
+    pixels: int = 1  # of the clip, at least 1, by which it grows or shrinks
 
 
 Edit = BrushStroke | Rectangle | Reshape
@@ -97,10 +88,8 @@ class MaskLayer:
 
     def differs(self, other: MaskLayer, frame: int) -> bool:
         """Whether the mask, or how sure it is, may be another on this frame."""
-        return any(
-            getattr(self, part).get(frame) is not getattr(other, part).get(frame)
-            for part in ("keys", "track", "score")
-        )
+        parts = ((self.keys, other.keys), (self.track, other.track), (self.score, other.score))
+        return any(mine.get(frame) is not theirs.get(frame) for mine, theirs in parts)
 
 
 def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
@@ -120,23 +109,17 @@ def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
                 mask = brush(mask, edit)
             case Rectangle():
                 mask = fill_box(mask, edit)
-            case Reshape():
-                mask = _reshaped(mask, edit)
+            case Reshape("grow", pixels):
+                mask = grow(mask, pixels)
+            case Reshape("shrink", pixels):
+                mask = grow(mask, -pixels)
+            case Reshape("fill"):
+                mask = fill_holes(mask, mask.size)
+            case Reshape("drop"):
+                mask = drop_specks(mask, mask.sum() * _SPECK)
+            case Reshape("invert"):
+                mask = ~mask
     return mask
-
-
-def _reshaped(mask: Mask, how: Reshape) -> Mask:
-    match how.kind:
-        case "grow":
-            return grow(mask, how.pixels)
-        case "shrink":
-            return grow(mask, -how.pixels)
-        case "fill":
-            return fill_holes(mask, mask.size)
-        case "drop":
-            return drop_specks(mask, mask.sum() * _SPECK)
-        case "invert":
-            return ~mask
 
 
 def run_lengths(key: Key | None, packed: bytes | None, size: tuple[int, int]) -> str:
@@ -148,9 +131,5 @@ def run_lengths(key: Key | None, packed: bytes | None, size: tuple[int, int]) ->
 
 def encode_runs(mask: Mask) -> str:
     """Lengths of the runs of a mask, row by row, outside first; empty for an empty mask."""
-    flat = mask.ravel().view(np.int8)
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    lengths = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
-    if flat[0]:
-        lengths.insert(0, 0)
+    lengths = runs(mask.T)  # which go down the columns
     return " ".join(map(str, lengths)) if len(lengths) > 1 else ""

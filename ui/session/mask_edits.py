@@ -61,11 +61,7 @@ def add_edit(session: Session, label: int, frame: int, edit: BrushStroke | Recta
 
 
 def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> None:
-    """Use a mask tool on a region's masks on these frames.
-
-    Raises:
-        RequestError: There is no such region, or it has no mask there.
-    """
+    """Use a mask tool on a region's masks on these frames; a RequestError if it has none there."""
     layer = session.state.layer(label)
     masked = [frame for frame in frames if session.state.mask(label, frame).any()]
     if not masked:

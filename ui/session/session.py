@@ -153,11 +153,7 @@ class Session:
     # Regions and words
 
     def add_region(self) -> int:
-        """Make an empty region on top of the others; its label.
-
-        Raises:
-            RequestError: There are as many as allowed.
-        """
+        """Make an empty region on top of the others; its label. Raises as `State.new_region` does."""
         region = self.state.new_region()
         self.commit(self.state.insert(region, MaskLayer()))
         return region.label
@@ -272,12 +268,10 @@ class Session:
 
 def _project_state(opened: ClipSession) -> State:
     """The regions and masks a project comes with."""
-    request = opened.request
-    width, height = request.clip.size
-    state = State((len(opened.frames), height, width))
+    width, height = size = opened.request.clip.size
     # Cards show a number, also for a region that has no prompt yet.
-    regions = [replace(r, margin=r.effective_margin(state.size)) for r in request.regions]
-    return replace(state, layers=_project_layers(opened), regions={r.label: r for r in regions})
+    regions = {r.label: replace(r, margin=r.effective_margin(size)) for r in opened.request.regions}
+    return State((len(opened.frames), height, width), _project_layers(opened), regions)
 
 
 def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:

@@ -7,8 +7,10 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from regrain.editing.errors import RequestError
 from regrain.editing.storage.memory import return_freed
@@ -86,6 +88,14 @@ class SessionStore:
         for other in dict.fromkeys(old):
             self.forget(other)
         return session
+
+    @contextmanager
+    def held(self, page: str, said: Mapping[str, Any]) -> Iterator[Session]:
+        """A page's session under its lock, if the page shows it; raises as `get` and `Session.check` do."""
+        session = self.get(page)
+        with session.lock:
+            session.check(said.get("id"), said.get("have"))
+            yield session
 
     def find(self, page: str) -> Session | None:
         """The session of a page, if it has one already."""

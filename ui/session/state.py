@@ -103,11 +103,7 @@ class State:
     # Masks
 
     def layer(self, label: int) -> MaskLayer:
-        """The masks of a region.
-
-        Raises:
-            RequestError: There is no such region.
-        """
+        """The masks of a region; a RequestError if there is no such region."""
         if label not in self.layers:
             raise RequestError("region", f"Number {label} does not exist. Choose another or add one.")
         return self.layers[label]
@@ -118,16 +114,14 @@ class State:
 
     def masks(self, label: int) -> LazyFrames:
         """A region's masks, bool [frames, height, width], read by window; also of the rest of the frame."""
-        layer, others = self.layers[label], [layer for layer in self.layers.values() if not layer.rest]
+        rest = self.layers[label].rest
+        layers = [one for one in self.layers.values() if not one.rest] if rest else [self.layers[label]]
 
         def read(start: int, stop: int) -> np.ndarray:
             masks = np.empty((stop - start, *self.shape[1:]), bool)
-            for frame in range(start, stop):
-                if layer.rest:
-                    masks[frame - start] = ~np.any([mask_on(o, frame, self.size) for o in others], axis=0)
-                else:
-                    masks[frame - start] = mask_on(layer, frame, self.size)
-            return masks
+            for frame, mask in enumerate(masks, start):
+                mask[:] = np.any([mask_on(layer, frame, self.size) for layer in layers], axis=0)
+            return ~masks if rest else masks
 
         return LazyFrames(self.shape, bool, read)
 

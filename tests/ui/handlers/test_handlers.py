@@ -28,13 +28,8 @@ from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.state import MAX_UNDO
 
 REQUEST = SimpleNamespace(session_hash="page")
-PARTS = SimpleNamespace(
-    **{
-        name: name
-        for name in ["canvas", "download", "history", "live", "losses", "player", "progress", "queue"]
-        + ["result", "run", "stop"]
-    }
-)
+_NAMES = "canvas download history live losses player progress queue result run stop"
+PARTS = SimpleNamespace(**{name: name for name in _NAMES.split()})
 
 
 @pytest.fixture
@@ -50,30 +45,33 @@ def handlers(open_clip, visits_of, tmp_path):
     return masks, RunHandlers(*shared, jobs, follower)
 
 
+JOB = RunJob(SimpleNamespace(method="sdedit", adapter=""), "page")
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 
-def test_a_late_run_save_or_search_shows_no_error(handlers):
+def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
     masks, runs = handlers
     assert runs.begin(REQUEST, None, LATE, "storybook", [], 0) == {"progress": gr.skip()}
     assert set(masks.save(REQUEST, LATE, "storybook", [], 0)) == {"download"}
     assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [{"canvas"}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
-    assert set(masks.act(event, REQUEST)) == {"canvas"}
-    assert masks.visits.get("page").source_prompt == ""
-
-
-def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
-    _, runs = handlers
+    assert masks.act(event, REQUEST) == {"canvas": gr.skip()}
+    assert list(masks.track(event, REQUEST)) == []
+    session = masks.visits.get("page")
+    assert (session.source_prompt, session.state.regions) == ("", {})
     shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0)
-    assert "Reload" in shown["progress"]["text"]
+    assert "Reload" in shown["progress"]["text"]  # of no clip that it ever had
+
+
+def turn(**more):
+    """A place in the queue whose turn has come."""
+    return SimpleNamespace(start=0, ending=False, follow=lambda _: None, **more)
 
 
 def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
-    turn = SimpleNamespace(start=0, ending=False, follow=lambda _: None, stop=lambda: pytest.fail("it ended"))
-    session.runs = [run := RunThread(turn)]
+    session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")))]
 
     def work(job):
         yield Stage("measuring", skipped.set)
@@ -82,9 +80,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
         yield Saved(SimpleNamespace(report={}), {}, job, None)
 
     monkeypatch.setattr(run_handlers, "remember", lambda *_: {"player": None, "result": None})
-    variant = SimpleNamespace(
-        job=RunJob(SimpleNamespace(method="sdedit", adapter=""), "page"), number=2, total=2
-    )
+    variant = SimpleNamespace(job=JOB, number=2, total=2)
     runs = replace(runs, jobs=SimpleNamespace(run=work))
     steps = runs._run(session, session.id, variant, run)
     while not run.skip:
@@ -98,13 +94,11 @@ def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(handlers):
     _, runs = handlers
     session = runs.visits.get("page")
     form = RunForm(copy.copy(session), None, "", session.rev, None)
-    turn = SimpleNamespace(start=0, ending=False, follow=lambda _: None)
-    job = RunJob(SimpleNamespace(method="sdedit", adapter=""), "page")
 
     def left(*events, number=1):
         asked = replace(runs, jobs=SimpleNamespace(run=lambda job: iter(events)))
-        variant = SimpleNamespace(job=job, number=number, total=2)
-        list(asked._run(session, session.id, variant, RunThread(turn, form)))
+        variant = SimpleNamespace(job=JOB, number=number, total=2)
+        list(asked._run(session, session.id, variant, RunThread(turn(), form)))
         known = session.computed_of(session.asks(None), session.state.layers)
         return known and known.left
 

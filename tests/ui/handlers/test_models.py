@@ -1,6 +1,5 @@
 """Models on the page: LoRA files with weights, the hub with and without network, qualities."""
 
-import threading
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -11,8 +10,8 @@ from regrain.editing.models.loading import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import FieldValues
+from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
-from regrain.ui.handlers.quality import choices
 from regrain.ui.results.model_views import addons_view, hub_view
 
 FILES = {"unet/diffusion_pytorch_model.safetensors": 3_000_000_000, "unet/config.json": 500, "unet/x.bin": 9}
@@ -59,33 +58,6 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
     assert hub.describe("owner/name").licence == "mit"
     with pytest.raises(ModelError, match="may not be fetched here"):
         hub.describe("owner/other")
-
-
-def test_fetching_tells_how_far_it_is_and_stops_when_nobody_waits(listed, monkeypatch):
-    go, fetched = threading.Event(), []
-
-    def download(id, name, tqdm_class):
-        meter = tqdm_class(total=FILES[name])
-        go.wait(20)
-        meter.update(FILES[name])
-        fetched.append(name)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    steps = hub.fetch(hub.describe("owner/name"))
-    assert next(steps) == (0, 3_000_000_500)
-    go.set()
-    assert list(steps)[-1] == (3_000_000_500, 3_000_000_500)
-    assert sorted(fetched) == sorted(name for name in FILES if name != "unet/x.bin")
-
-    go.clear()
-    stopped = hub.fetch(hub.describe("owner/name"))
-    next(stopped)
-    stopped.close()
-    go.set()
-    for thread in threading.enumerate():
-        if thread.name == "fetch":
-            thread.join(20)
-    assert len(fetched) == 2
 
 
 def test_loras_have_weights():

@@ -109,46 +109,38 @@ def said(name, request, **metrics):
     return found.get(name)
 
 
-@pytest.mark.parametrize(
-    ("inside", "expected"),
-    [
-        ({"cat": NEAR - 1}, ("Clearly changed", False)),
-        ({"cat": NEAR}, ("Slightly changed", False)),
-        ({"cat": KEPT}, ("Hardly changed", True)),
-        ({"cat": 9.0, "dog": 9.0}, ("Both regions", False)),
-        ({"cat": 9.0, "dog": KEPT}, ("1 of 2 regions", True)),
-        ({"cat": KEPT, "dog": KEPT}, ("Hardly anything", True)),
-    ],
-)
-def test_what_changed(inside, expected):
-    assert said("What changed", asking(CAT), inside_psnr_by_region=inside) == expected
+CHANGED, FLOW, PLACE = "What changed", "How steady", "Did words find their place?"
+
+
+def steadiness(error, source):
+    return {"warp_error": error, "warp_error_source": source}
+
+
+def attended(inside, outside):
+    return {"attention": {"cat": {"inside_before": 0.1, "inside_after": inside, "outside_after": outside}}}
 
 
 @pytest.mark.parametrize(
-    ("error", "source", "expected"),
+    ("name", "measured", "expected"),
     [
-        (STEADY * 0.02, 0.02, ("As steady as the source", False)),
-        (FLICKERS * 0.02, 0.02, ("Slightly unsteady", False)),
-        ((FLICKERS + 0.1) * 0.02, 0.02, ("Flickers", True)),
-        (0.001, 0.0, ("As steady as the source", False)),  # a clip at rest
+        (CHANGED, {"inside_psnr_by_region": {"cat": NEAR - 1}}, ("Clearly changed", False)),
+        (CHANGED, {"inside_psnr_by_region": {"cat": NEAR}}, ("Slightly changed", False)),
+        (CHANGED, {"inside_psnr_by_region": {"cat": KEPT}}, ("Hardly changed", True)),
+        (CHANGED, {"inside_psnr_by_region": {"cat": 9.0, "dog": 9.0}}, ("Both regions", False)),
+        (CHANGED, {"inside_psnr_by_region": {"cat": 9.0, "dog": KEPT}}, ("1 of 2 regions", True)),
+        (CHANGED, {"inside_psnr_by_region": {"cat": KEPT, "dog": KEPT}}, ("Hardly anything", True)),
+        (FLOW, steadiness(STEADY * 0.02, 0.02), ("As steady as the source", False)),
+        (FLOW, steadiness(FLICKERS * 0.02, 0.02), ("Slightly unsteady", False)),
+        (FLOW, steadiness((FLICKERS + 0.1) * 0.02, 0.02), ("Flickers", True)),
+        (FLOW, steadiness(0.001, 0.0), ("As steady as the source", False)),  # a clip at rest
+        (PLACE, attended(FOUND, 0.1), ("Yes", False)),
+        (PLACE, attended(FOUND - 0.01, 0.1), ("Partly", True)),
+        (PLACE, attended(LOST - 0.01, 0.1), ("No", True)),
+        (PLACE, attended(0.5, 0.6), ("No", True)),
     ],
 )
-def test_how_steady(error, source, expected):
-    assert said("How steady", asking(CAT), warp_error=error, warp_error_source=source) == expected
-
-
-@pytest.mark.parametrize(
-    ("inside", "outside", "expected"),
-    [
-        (FOUND, 0.1, ("Yes", False)),
-        (FOUND - 0.01, 0.1, ("Partly", True)),
-        (LOST - 0.01, 0.1, ("No", True)),
-        (0.5, 0.6, ("No", True)),
-    ],
-)
-def test_whether_words_found_their_place(inside, outside, expected):
-    measured = {"cat": {"inside_before": 0.1, "inside_after": inside, "outside_after": outside}}
-    assert said("Did words find their place?", asking(CAT), attention=measured) == expected
+def test_what_figures_say(name, measured, expected):
+    assert said(name, asking(CAT), **measured) == expected
 
 
 def test_nothing_is_said_of_what_was_not_measured_and_without_masks_nothing_stays():
@@ -157,4 +149,4 @@ def test_nothing_is_said_of_what_was_not_measured_and_without_masks_nothing_stay
     assert facts({"warp_error": 0.1, "attention": {"cat": {}}}, asking(CAT)) == []
     request = asking(method="sdedit")
     assert said("What stayed", request, outside_psnr=None) == ("Nothing", False)
-    assert said("What changed", request, inside_psnr=12.0) == ("Clearly changed", False)
+    assert said(CHANGED, request, inside_psnr=12.0) == ("Clearly changed", False)

@@ -201,23 +201,12 @@ def test_every_parameter_has_one_title_and_one_field(method):
     assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
 
 
-def two_methods():
+def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow_the_method(tmp_path):
     usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")}
     with gr.Blocks():
         both = all_fields(usual, "videograin")
-    return usual, both
-
-
-def test_key_frames_and_cuts_are_texts_that_all_methods_share(tmp_path):
-    _, both = two_methods()
-    assert [*both.shared] == [
-        "keyframes",
-        "cuts",
-        "picture_from",
-        "picture_until",
-        "picture_blocks",
-        "picture_colors",
-    ]
+    of_pictures = [f"picture_{end}" for end in ("from", "until", "blocks", "colors")]
+    assert [*both.shared] == ["keyframes", "cuts", *of_pictures]
     for name, hint, value in (("keyframes", "0, 8, 15", "all"), ("cuts", "24, 60", "auto")):
         field = both.shared[name]
         assert isinstance(field, gr.Textbox)
@@ -235,10 +224,6 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share(tmp_path):
     for method in both.fields:
         given = both.given(method, shown, lambda given, m=method: settings.values(m, tmp_path, given), {})
         assert given == {"keyframes": "every 4", "cuts": "24, 60"}
-
-
-def test_columns_of_both_places_follow_the_method():
-    _, both = two_methods()
     shown = [column.visible for column in both.show("fresco").values()]
     names = [name for name, _ in both.columns]
     assert names == ["fresco", *["videograin", "fresco"] * 3]

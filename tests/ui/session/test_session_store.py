@@ -1,10 +1,10 @@
 """Pages come, are reloaded and go: when their sessions are kept, and when they are forgotten."""
 
-import time
+import sched
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from browser import wait
 from gradio.routes import App
 
 from regrain.ui.page.blocks import Page
@@ -15,8 +15,25 @@ from regrain.ui.session.session_store import MAX_PAGES
 
 @pytest.fixture
 def now():
-    """A clock that stands still."""
+    """The clock of the store, which stands still."""
     return [0.0]
+
+
+@pytest.fixture
+def wait(monkeypatch):
+    """Lets seconds pass for timers alone."""
+    passed = [0.0]
+    timers = sched.scheduler(lambda: passed[0])
+
+    def wait(seconds):
+        passed[0] += seconds
+        timers.run(blocking=False)
+
+    def timer(seconds, call, args):
+        return SimpleNamespace(start=lambda: timers.enter(seconds, 0, call, args))
+
+    monkeypatch.setattr(session_store.threading, "Timer", timer)
+    return wait
 
 
 @pytest.fixture
@@ -26,45 +43,49 @@ def store(open_clip, visits_of, now, monkeypatch):
     return lambda grace=0.5, **how: visits_of(open_clip(), clock=lambda: now[0], grace=grace, **how)
 
 
-def until_forgotten(visits):
-    wait(lambda: not len(visits), 6, "the page is forgotten")
+def is_forgotten(visits, wait, grace=0.5):
+    """Whether a page is there until the grace ends, and no longer."""
+    wait(grace - 0.01)
+    there = len(visits)
+    wait(0.02)
+    return there and not len(visits)
 
 
-def test_a_page_that_lost_its_connection_may_come_back(store, now):
+def test_a_page_that_lost_its_connection_may_come_back(store, now, wait):
     visits = store()
     first = visits.get("page")
     visits.leave("page")
     assert visits.has_left("page")
     assert visits.arrive("page", "again") is first
     assert not visits.has_left("page")
-    time.sleep(0.8)
+    wait(0.8)
     assert visits.get("page") is first
     assert visits.away("page") == visits.away("nobody") == 0
     visits.leave("page", "again")
     now[0] += 0.4
     assert visits.away("page") == pytest.approx(0.4)
     visits.keep("page")  # gradio goes on with what a closed page had asked, which does not bring it back
-    until_forgotten(visits)  # though nothing was heard of it later
+    assert is_forgotten(visits, wait)  # though nothing was heard of it later
     assert first.stop.is_set()
 
 
-def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now):
+def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now, wait):
     visits = store(grace=1.0)
     visits.arrive("page", "connection")
     first = visits.get("page")
     visits.leave("page", "connection")
     assert visits.get("page") is first  # answered, and forgotten all the same
-    until_forgotten(visits)
+    assert is_forgotten(visits, wait, 1.0)
     visits.arrive("page", "other")
     visits.get("page")
     visits.leave("page", "other")
     now[0] += 0.6  # only its connection is lost
     visits.here("page")
-    time.sleep(1.5)
+    wait(1.5)
     assert len(visits) == 1
 
 
-def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now):
+def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now, wait):
     visits = store()
     visits.get("page")
     page = visits._pages["page"]
@@ -75,35 +96,35 @@ def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now):
     visits.here("page")
     visits.here("nobody")
     assert visits.away("page") == 0
-    time.sleep(0.8)
+    wait(0.8)
     assert len(visits) == 1
     assert page.used == 0  # so that an hour without use ends it all the same
-    until_forgotten(visits)
+    assert is_forgotten(visits, wait)
 
 
-def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(store, now):
+def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(store, now, wait):
     visits = store()
     visits.get("page")
     visits.leave("page")
     now[0] += 60.0  # on a busy machine
     for _ in range(2):  # the second on a very busy one
         visits.get("page")
-        until_forgotten(visits)
+        assert is_forgotten(visits, wait)
 
 
-def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(store):
+def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(store, wait):
     visits = store()
     visits.leave("page", "connection")
     assert visits.arrive("page", "connection") is None
     visits.get("page")
-    until_forgotten(visits)
+    assert is_forgotten(visits, wait)
     first = visits.get("reloaded")
     visits.leave("reloaded", "second")  # before the event says that it has come
     assert visits.arrive("reloaded", "second") is first
-    until_forgotten(visits)
+    assert is_forgotten(visits, wait)
 
 
-def test_all_connections_of_a_page_end_with_it(store):
+def test_all_connections_of_a_page_end_with_it(store, wait):
     ended = []
     visits = store(ended=ended.append)
     visits.arrive("stranger", "third")
@@ -115,12 +136,10 @@ def test_all_connections_of_a_page_end_with_it(store):
     visits.leave("page", "first")
     visits.leave("page", "second")
     assert ended == ["third"]  # it may come back
-    until_forgotten(visits)
-    time.sleep(0.1)
+    assert is_forgotten(visits, wait)
     assert sorted(ended) == ["first", "second", "third"]
     visits.get("page")  # answered late: gradio has made the session anew
-    until_forgotten(visits)
-    time.sleep(0.1)
+    assert is_forgotten(visits, wait)
     assert len(ended) == 5
 
 
