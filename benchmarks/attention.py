@@ -112,7 +112,7 @@ def measure(
     k, v = (torch.cat([x[:, :, :_WORDS], x[:, :, :1].expand(-1, -1, 512 - _WORDS, -1)], 2) for x in (k, v))
     binding = WordBinding(codes[0], torch.arange(_WORDS, device=device) % 9 - 1, strength[0])
     runs |= {
-        "words": lambda: attend_to_words(q, k, v, binding, maps=True)[0],
+        "words": lambda: attend_to_words(q, k, v, binding)[0],
         "all": lambda: attention(q, k, v),
     }
     if tokens > _DENSE:

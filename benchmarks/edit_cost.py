@@ -93,14 +93,15 @@ def watched(unet: torch.nn.Module) -> Iterator[tuple[list[tuple], list[float]]]:
     """The inputs of every call of a UNet, and the processor time of each."""
     calls, taken = [], []
 
-    def begin(_: torch.nn.Module, inputs: tuple) -> None:
-        calls.append(inputs)
+    def begin(_: torch.nn.Module, inputs: tuple, given: Mapping[str, Any]) -> None:
+        calls.append((*inputs, given["encoder_hidden_states"]))
         taken.append(-time.process_time())
 
     def end(*_: object) -> None:
         taken[-1] += time.process_time()
 
-    handles = [unet.register_forward_pre_hook(begin), unet.register_forward_hook(end)]
+    before = unet.register_forward_pre_hook(begin, with_kwargs=True)
+    handles = [before, unet.register_forward_hook(end)]
     try:
         yield calls, taken
     finally:

@@ -17,8 +17,8 @@ def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> 
     """Turn every failure inside into one line; errors that are ours already pass.
 
     Libraries fail in ways that nobody lists, so all of them are caught. Keep what is inside small: calls of a
-    library, and no logic of ours whose bugs would hide here. The error is of a kind, about a field, and said
-    as `EditingError` wants it: what is wrong, then what to do.
+    library, and no logic of ours whose bugs would hide here. The error is of the given kind and about
+    `field`; `said` is what is wrong, then what to do.
     """
     try:
         yield

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.attention.backends import attention
+from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.backbone import Backbone
@@ -71,7 +72,6 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     if extra := sorted(file.modules.keys() - names.keys()) or sorted(needed - file.modules.keys()):
         raise ModelError(FIELD, f"{misfit}: only one of them has {extra[0]}. {advice}")
     levels = [int(width) for width in backbone.unet.config.block_out_channels]
-    heads = [file.heads] * len(levels) if isinstance(file.heads, int) else list(file.heads)
     modules, by_name = {}, {}
     for name, weights in file.modules.items():
         way, number = name.split(".")[:2]
@@ -80,7 +80,10 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
         if file.width(name) != levels[level]:
             said = f"{name} has {file.width(name)} channels, the model {levels[level]}"
             raise ModelError(FIELD, f"{misfit}: {said}. {advice}")
-        modules[names[name]], by_name[names[name]] = weights, heads[level]
+        with boundary(FIELD, f"{misfit}: {name} cannot be computed. {advice}", ModelError):
+            heads = file.heads if isinstance(file.heads, int) else file.heads[level]
+            seen_in_time(torch.zeros(1, levels[level], 2, 2), weights, heads, 1, file.groups)
+        modules[names[name]], by_name[names[name]] = weights, heads
     schedule = None
     if file.betas is not None:
         known = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": file.betas}

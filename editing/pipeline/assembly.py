@@ -223,16 +223,17 @@ class Compositor:
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """An edit at the working size, from the first unfinished frame to the window's last key frame."""
         keys, edited = window.keys, self._key_frames(latents, window)
-        deviation = getattr(self._params, "steady", 0.0)
+        deviation, flow = getattr(self._params, "steady", 0.0), getattr(self._params, "flow", "auto")
         if deviation and latents is not None and edit < len(self._frames):  # not of what rebuilds the source
             source = (frame for key in keys for frame in self._source.read(key, key + 1))
-            edited = steady(edited, source, deviation, getattr(self._params, "flow", "auto"))
+            edited = steady(edited, source, deviation, flow)
         if len(keys) == keys[-1] + 1 - self.done:
             yield from edited
             return
         before = [self._pictures[edit]] if edit in self._pictures else []
         keys = (self._key, *keys) if before else keys
-        frames = fill_between(np.stack([*before, *edited]), keys, self._source.read, labels=self._labels())
+        pictures = np.stack([*before, *edited])
+        frames = fill_between(pictures, keys, self._source.read, flow, labels=self._labels())
         for _ in before:
             next(frames)
         yield from frames

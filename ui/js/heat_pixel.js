@@ -1,7 +1,7 @@
 // A pixel to inspect, chosen by a click on the frame; the field above takes it as FRAME,X,Y.
+import { placeIn } from "./canvas/state.js";
 import { button, make, writeInto } from "./shared/dom.js";
 import { fieldBeside, hub, showStage } from "./shared/hub.js";
-import { hundredths } from "./shared/numbers.js";
 
 const PICK = "Choose in the frame";
 const WAIT = "Click a place in the frame, or press Escape";
@@ -26,11 +26,9 @@ export function mount(element) {
     event.preventDefault();
     event.stopPropagation();
     if (event.type !== "pointerup") return;
-    const box = canvas.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * clip.width,
-      y = ((event.clientY - box.top) / box.height) * clip.height;
+    const at = placeIn(canvas.getBoundingClientRect(), clip, event.clientX, event.clientY);
     end();
-    writeInto(fieldBeside(element, "heat_pixel"), [hub.editor.frame, hundredths(x), hundredths(y)].join(","));
+    writeInto(fieldBeside(element, "heat_pixel"), [hub.editor.frame, ...at].join(","));
   };
   const leave = ({ key }) => key === "Escape" && end();
   const begin = () => {

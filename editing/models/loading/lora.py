@@ -77,7 +77,8 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
             if "transformer" in parts:
                 part, known = "transformer" if part == "unet" else part, _of_wan(known)
             elif part == "unet":
-                known = _in_diffusers(known, parts["unet"].config.layers_per_block)
+                per_level = parts["unet"].config.layers_per_block  # for all levels, or each
+                known = _in_diffusers(known, per_level if isinstance(per_level, int) else max(per_level))
             weight = layers.get(part, {}).get(known)
             if weight is None:
                 raise _misfit(spec, f"the model has no layer {part}.{name}")

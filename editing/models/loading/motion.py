@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.folder import obtain, opened
@@ -64,9 +65,10 @@ class MotionFile:
                 raise _other_kind(id, f"has {shorten(name)}")
         if not self.modules:
             raise _other_kind(id, "has no motion modules")
-        self.positions = int(min(lengths, default=config.get("motion_max_seq_length", 32)))
-        self.heads: int | Sequence[int] = config.get("motion_num_attention_heads", 8)
-        self.groups = int(config.get("motion_norm_num_groups", 32))
+        with boundary(FIELD, f"The numbers of {shorten(id)} cannot be read. Download it again.", ModelError):
+            self.positions = int(min(lengths, default=config.get("motion_max_seq_length", 32)))
+            self.heads: int | Sequence[int] = config.get("motion_num_attention_heads", 8)
+            self.groups = int(config.get("motion_norm_num_groups", 32))
         # All published ones for Stable Diffusion 1.5 were trained with linear betas, which no file says.
         usual = "linear" if self.width("down_blocks.0.motion_modules.0") == _WIDTHS[0] else None
         self.betas: str | None = config.get("beta_schedule", usual)

@@ -41,7 +41,7 @@ def test_noise_comes_from_seed_step_and_frame_alone(small, monkeypatch):
         starts.append([x[: len(x) // 2] for x in entered[1::STEPS]])  # a call for the source, then 3 steps
         entered.clear()
     ((whole,), (first, second)) = starts
-    assert torch.equal(torch.cat([first, second[2:]]), whole)
+    assert (torch.cat([first, second[2:]]) - whole).abs().max() < 1e-6  # as the encoder's last bits
 
 
 def test_two_frames_at_once_are_refused():

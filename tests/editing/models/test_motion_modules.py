@@ -91,10 +91,11 @@ def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
     pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
     pipe.set_progress_bar_config(disable=True)
     authors_norm(pipe.unet)
-    x = rows(backbone)[0][:FRAMES]
+    # Large enough for groups of more than two numbers, whose norm would be a sign.
+    x = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
     how = {"num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "latent", "num_frames": FRAMES}
-    wanted = pipe("a cat", latents=video.clone(), height=64, width=64, **how).frames.movedim(2, 1)[0]
+    wanted = pipe("a cat", latents=video.clone(), height=128, width=128, **how).frames.movedim(2, 1)[0]
     text = backbone.embed(["", "a cat"])
     for step in moved.schedule.sampling(4):
         x0, eps = moved.predict(torch.cat([x, x]), step, text)
@@ -121,7 +122,7 @@ def test_scale_weighs_and_zero_is_the_model(folder, backbone):
 
 
 def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
-    levels = [*range(2, 2 + len(backbone.unet.config.block_out_channels))]
+    levels = [2 << level for level in range(len(backbone.unet.config.block_out_channels))]
     said = {"motion_num_attention_heads": levels, "motion_norm_num_groups": 16}
     motion = load_motion(configured(folder, tmp_path / "own", **said), backbone)
     assert motion.groups == 16
@@ -189,6 +190,7 @@ def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_
         (lambda t: {k: v for k, v in t.items() if "up_blocks.1." not in k}, "does not fit.*up_blocks.1."),
         (lambda t: t | {f"down_blocks.7.{NORM}": torch.zeros(32)}, "does not fit.*blocks.7"),
         (lambda t: t | {f"down_blocks.0.{NORM}": torch.zeros(64)}, "64 channels, the model 32"),
+        (lambda t: {k: v for k, v in t.items() if "0.attn1.to_q" not in k}, "does not fit.*be computed"),
         (lambda t: {"lora_A.weight": torch.zeros(2)}, "has 'lora_A.weight'"),
         (lambda t: {}, "has no motion modules"),
     ],
@@ -199,6 +201,20 @@ def test_what_does_not_fit_is_refused_in_one_line(folder, backbone, tmp_path, ch
     save_file(change(load_file(path)), path)
     with pytest.raises(ModelError, match=f"^motion: .*{said}"):
         load_motion(str(other), backbone)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("motion_num_attention_heads", [2], "does not fit.*cannot be computed"),
+        ("motion_num_attention_heads", "many", "does not fit.*cannot be computed"),
+        ("motion_norm_num_groups", 7, "does not fit.*cannot be computed"),
+        ("motion_norm_num_groups", "many", "numbers of .* cannot be read"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused_in_one_line(folder, backbone, tmp_path, key, value, said):
+    with pytest.raises(ModelError, match=f"^motion: .*{said}"):
+        load_motion(configured(folder, tmp_path / "own", **{key: value}), backbone)
 
 
 def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path):

@@ -15,6 +15,7 @@ from regrain.editing.diffusion.blending import composite
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of
+from regrain.editing.motion import interpolation
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method, check_params
 from regrain.editing.pipeline.assembly import Compositor, edit_clip
@@ -193,7 +194,7 @@ def test_frames_outside_the_clip_are_refused_before_the_model_is_loaded():
 # --- Key frames
 
 
-def keyed(keyframes, size=32):
+def keyed(keyframes, size=32, method="fatezero", **given):
     """What becomes of drafts whose latents are pictures with inverted colours."""
 
     class Inverting:
@@ -203,8 +204,8 @@ def keyed(keyframes, size=32):
         def decode(self, x):
             return x.movedim(1, -1).byte().numpy()
 
-    asked = request("fatezero")
-    given = params("fatezero", reconstruct=True, feather=0.0, keyframes=keyframes)
+    asked = request(method)
+    given = params(method, feather=0.0, keyframes=keyframes, **given)
     plan = make_plan((), given.keyframes, frames_of(asked.clip), size)
     assembly = Compositor(Inverting(), asked, given, plan)
     for window in plan.windows:
@@ -219,7 +220,7 @@ def keyed(keyframes, size=32):
 
 
 def test_key_frames_are_kept_and_the_others_follow():
-    result = keyed("0, 3")
+    result = keyed("0, 3", reconstruct=True)
     alone, frames = np.asarray(result.uncomposited), np.asarray(result.frames)
     assert frames.shape == (FRAMES, SIZE, SIZE, 3)
     assert np.array_equal(alone[[0, 3, 7]], 255 - moving()[[0, 3, 7]])
@@ -244,10 +245,24 @@ def test_key_frames_are_kept_and_the_others_follow():
 
 @pytest.mark.parametrize("size", [3, 4])
 def test_windows_change_nothing_between_key_frames(size):
-    whole, parts = keyed("every 2"), keyed("every 2", size)
+    whole, parts = (keyed("every 2", most, reconstruct=True) for most in (32, size))
     assert len(parts.plan.windows) > 1
     assert np.array_equal(whole.frames, parts.frames)
     assert np.array_equal(whole.reconstruction, parts.reconstruction)
+
+
+def test_frames_between_key_frames_follow_the_flow_that_was_asked_for(monkeypatch):
+    real, asked = interpolation.estimate_flow, set()
+
+    def watched(frames, targets, method):
+        asked.add(method)
+        return real(frames, targets, "dis")
+
+    monkeypatch.setattr(interpolation, "estimate_flow", watched)
+    for flow in ("auto", "dis"):
+        keyed("0, 3", method="videograin", flow=flow, steady=0.0)
+        assert asked == {flow}
+        asked.clear()
 
 
 @pytest.mark.parametrize("method", METHODS)
