@@ -82,7 +82,8 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
             raise ModelError(FIELD, f"{misfit}: {said}. {advice}")
         with boundary(FIELD, f"{misfit}: {name} cannot be computed. {advice}", ModelError):
             heads = file.heads if isinstance(file.heads, int) else file.heads[level]
-            seen_in_time(torch.zeros(1, levels[level], 2, 2), weights, heads, 1, file.groups)
+            trial = {key: weight.float() for key, weight in weights.items()}
+            seen_in_time(torch.zeros(1, levels[level], 2, 2), trial, heads, 1, file.groups)
         modules[names[name]], by_name[names[name]] = weights, heads
     schedule = None
     if file.betas is not None:
