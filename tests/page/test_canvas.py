@@ -31,7 +31,7 @@ from regrain.editing.media.writing import write_video
 from regrain.masks.draw import deepest
 
 pytestmark = pytest.mark.browser
-STEPS = "12"  # not what the built-in model recommends, and long enough for two previews to be seen
+STEPS = "6"  # not what the built-in model recommends, and long enough for two previews to be seen
 LEFT, RIGHT, SIDE = (70, 120), (180, 150), 256  # middles of the discs on frame 1; they walk 4 pixels a frame
 
 
