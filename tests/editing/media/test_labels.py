@@ -102,6 +102,15 @@ def test_labels_are_the_same_after_any_way_out_and_in_and_show_colours(tmp_path,
         assert (read_labels(tmp_path / name, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
 
 
+def test_greys_are_soft_edges_but_with_a_palette_labels(tmp_path):
+    mask = np.full((5, 7), 255, np.uint8)
+    mask[0], mask[1, :3] = range(1, 8), range(8, 11)
+    write_labels(mask[None], tmp_path / "png", {})
+    save(tmp_path / "grey", mask)
+    assert (read_labels(tmp_path / "png", 1, SIZE)[0] == mask).all()
+    assert (read_labels(tmp_path / "grey", 1, SIZE)[0] == 255 * (mask == 255)).all()
+
+
 def test_files_are_in_the_order_of_their_numbers(tmp_path):
     for number in range(12):
         name = f"{number}.{'PNG' if number % 2 else 'png'}"

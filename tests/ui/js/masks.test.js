@@ -25,6 +25,7 @@ test("a rim is where another label is near, and not at the frame's edge", () => 
   const rim = (x, y, reach) => outline.isRim(top, y * 5 + x, x, y, 5, 3, reach);
   assert.ok(rim(4, 1, 1) && rim(3, 2, 1) && rim(2, 2, 2));
   assert.ok(!rim(0, 0, 1) && !rim(2, 2, 1));
+  assert.ok(!outline.isRim(grid("111 211"), 2, 2, 0, 3, 2, 1)); // what follows it is in the next row
 });
 
 test("a tint is a wash with a rim and a hair of white around it", () => {

@@ -14,6 +14,7 @@ test("a frame stays within the clip, and a place on the screen becomes one in it
   const box = { left: 10, top: 20, width: 200, height: 100 };
   assert.deepEqual(state.placeIn(box, CLIP, 110, 70), [50, 25]);
   assert.deepEqual(state.placeIn(box, CLIP, 0, 999), [0, 49.99]);
+  assert.deepEqual(state.placeIn(box, CLIP, 999, 0), [99.99, 0]);
 });
 
 test("a cursor begins in the middle and stops at the edge", () => {
