@@ -28,6 +28,14 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touc
 looks = pytest.mark.parametrize("options", [{"color_scheme": "dark"}, PHONE], ids=["dark", "phone"])
 
 
+def skip_without_chromium(items: list[pytest.Item]):
+    """Skip tests that open a browser before any page is started for them, unless one is required."""
+    if not Path(CHROMIUM).is_file() and os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1":
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
 class Server:
     """A page in a process of its own."""
 

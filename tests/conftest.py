@@ -9,7 +9,16 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts: sums of more threads
 
 import pytest
 import torch
-from browser import CHROMIUM, browser, chromium_there, open_page, page, real_server, server, shared_page  # noqa: F401
+from browser import (  # noqa: F401
+    browser,
+    chromium_there,
+    open_page,
+    page,
+    real_server,
+    server,
+    shared_page,
+    skip_without_chromium,
+)
 
 from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 
@@ -25,10 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         weight = 20 * bool(item.get_closest_marker("slow")) + 4 * bool(item.get_closest_marker("browser"))
         files[item.path] = files.get(item.path, 0) + weight
     items.sort(key=lambda item: -files[item.path])
-    if not Path(CHROMIUM).is_file() and os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1":
-        for item in items:  # before any page is started for them
-            if item.get_closest_marker("browser"):
-                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+    skip_without_chromium(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

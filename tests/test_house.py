@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
-import conftest
+import browser
 import pytest
 import yaml
 
@@ -45,11 +45,11 @@ def test_tests_that_open_a_browser_say_so(request):
     ("found", "required", "skips"), [("", "", True), ("", "1", False), (sys.executable, "", False)]
 )
 def test_without_chromium_they_are_skipped_unless_it_is_required(monkeypatch, found, required, skips):
-    monkeypatch.setattr(conftest, "CHROMIUM", found)
+    monkeypatch.setattr(browser, "CHROMIUM", found)
     monkeypatch.setenv("REGRAIN_REQUIRE_BROWSER", required)
     added: list[pytest.MarkDecorator] = []
-    marked = SimpleNamespace(path=ROOT, get_closest_marker="browser".__eq__, add_marker=added.append)
-    conftest.pytest_collection_modifyitems([marked])
+    marked = SimpleNamespace(get_closest_marker="browser".__eq__, add_marker=added.append)
+    browser.skip_without_chromium([marked])
     assert [mark.name for mark in added] == ["skip"] * skips
 
 
