@@ -58,11 +58,40 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["Adapter", "ArrayClip", "Clip", "ClipError", "DivergedError", "EditRequest", "EditResult"]
-__all__ += ["EditingError", "Event", "Finished", "Losses", "MaskError", "ModelError", "OtherEdit", "Preview"]
-__all__ += ["Progress", "PromptError", "Region", "RegionAttention", "RequestError", "ResourceError", "Stage"]
-__all__ += ["Tuned", "WordAttention", "edit", "load_adapter", "load_backbone", "load_project", "open_clip"]
-__all__ += ["save_adapter", "save_project", "tune"]
+__all__ = [
+    "Adapter",
+    "ArrayClip",
+    "Clip",
+    "ClipError",
+    "DivergedError",
+    "EditRequest",
+    "EditResult",
+    "EditingError",
+    "Event",
+    "Finished",
+    "Losses",
+    "MaskError",
+    "ModelError",
+    "OtherEdit",
+    "Preview",
+    "Progress",
+    "PromptError",
+    "Region",
+    "RegionAttention",
+    "RequestError",
+    "ResourceError",
+    "Stage",
+    "Tuned",
+    "WordAttention",
+    "edit",
+    "load_adapter",
+    "load_backbone",
+    "load_project",
+    "open_clip",
+    "save_adapter",
+    "save_project",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> object:

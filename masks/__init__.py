@@ -37,9 +37,30 @@ _NAMES = {
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = ["Confidence", "Embedded", "BrushStroke", "brush", "clean", "drop_specks", "embed", "fill_holes"]
-__all__ += ["finders", "flatten", "grow", "propagate", "read_labels", "read_mask_video", "read_regions"]
-__all__ += ["read_rle", "segment", "split", "write_labels", "write_mask_video", "write_regions", "write_rle"]
+__all__ = [
+    "Confidence",
+    "Embedded",
+    "BrushStroke",
+    "brush",
+    "clean",
+    "drop_specks",
+    "embed",
+    "fill_holes",
+    "finders",
+    "flatten",
+    "grow",
+    "propagate",
+    "read_labels",
+    "read_mask_video",
+    "read_regions",
+    "read_rle",
+    "segment",
+    "split",
+    "write_labels",
+    "write_mask_video",
+    "write_regions",
+    "write_rle",
+]
 
 
 def __getattr__(name: str) -> object:

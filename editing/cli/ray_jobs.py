@@ -64,7 +64,7 @@ class Cluster:
             ResourceError: No node has room for a worker.
         """
         ray = _connected(self.address)
-        self._waiting += tasks
+        self._waiting, self._done, self._failed = list(tasks), set(), set()
         while self._waiting or self._busy:
             self._start(ray)
             if not self._busy:

@@ -29,8 +29,17 @@ from regrain.editing.storage.folders import check_writable, remove_stale, staged
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
 # What a run may write; only these are replaced in a folder that exists.
-NAMES = (*EDITS, "edited.gif", WHOLE, "comparison.mp4", "masks.mp4", "attention", "reconstruction.mp4")
-NAMES += ("control.mp4", "report.json")
+NAMES = (
+    *EDITS,
+    "edited.gif",
+    WHOLE,
+    "comparison.mp4",
+    "masks.mp4",
+    "attention",
+    "reconstruction.mp4",
+    "control.mp4",
+    "report.json",
+)
 _MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
