@@ -33,9 +33,9 @@ lock: $(VENV)/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock requirements.txt
 
 lint: $(VENV)/.installed-dev
-	mkdir -p build/typing/regrain
-	ln -sfn $(addprefix $(CURDIR)/,editing masks ui regrain/__init__.py regrain/__main__.py) build/typing/regrain/
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m tests.style.density
+	$(BIN)/python -m pytest -q -n 0 tests/style
 	if command -v npm >/dev/null; then $(MAKE) lint-scripts; fi
 
 lint-scripts: node_modules/.installed

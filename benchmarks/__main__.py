@@ -79,7 +79,10 @@ def measure(name: str, command: str, out: Path) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     partial, began = out / f"{name}.partial", time.monotonic()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with partial.open("w") as kept, subprocess.Popen([sys.executable, "-m", *argv], **pipes) as running:
+    with (
+        partial.open("w") as kept,
+        subprocess.Popen([sys.executable, "-m", *argv], **pipes) as running,
+    ):
         for line in running.stdout or ():
             print(line, end="", flush=True)
             kept.write(line)
@@ -97,7 +100,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/benchmarks"))
     args = parser.parse_args()
-    commands = {name: f"benchmarks.{name} {how}" for name, how in QUICK.items()} if args.quick else COMMANDS
+    commands = (
+        {name: f"benchmarks.{name} {how}" for name, how in QUICK.items()}
+        if args.quick
+        else COMMANDS
+    )
     if unknown := {*(args.only or ())} - {*commands}:
         parser.error(
             f"--only: {', '.join(sorted(unknown))} was not found. Choose from {', '.join(commands)}."

@@ -80,7 +80,9 @@ def serve(log: Path) -> None:
     launch.main()
 
 
-def start(command: Sequence[object], output: Path, **environment: str) -> tuple[subprocess.Popen, str, float]:
+def start(
+    command: Sequence[object], output: Path, **environment: str
+) -> tuple[subprocess.Popen, str, float]:
     """Start the app with arguments of Python's; its process, its address, and the seconds until it answered.
 
     Raises:
@@ -186,7 +188,9 @@ def measure_own(browser: Any, url: str, folder: Path, steps: int | None) -> dict
         masked = f"{editor}.masks[0][regrain.active]?.points.length && regrain.regions.length === {number}"
         page.wait_for_function(f"!{editor}.pending.length && {masked}")
     page.fill("#rg-source", scene.caption)
-    for row, (actor, wish) in enumerate(zip(reversed(scene.actors), ("a robot", "a panda"), strict=True)):
+    for row, (actor, wish) in enumerate(
+        zip(reversed(scene.actors), ("a robot", "a panda"), strict=True)
+    ):
         page.fill(f"#rg-source-{row}", actor.phrase)
         page.fill(f"#rg-prompt-{row}", wish)
     if steps:
@@ -195,7 +199,11 @@ def measure_own(browser: Any, url: str, folder: Path, steps: int | None) -> dict
     page.click("#run")
     page.wait_for_selector(".rg-files a", state="detached")
     page.wait_for_selector(".rg-files a", timeout=1_200_000)
-    return {"own_clicks": clicks + 1, "own_ready_s": ready - began, "own_edit_s": time.monotonic() - began}
+    return {
+        "own_clicks": clicks + 1,
+        "own_ready_s": ready - began,
+        "own_edit_s": time.monotonic() - began,
+    }
 
 
 def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
@@ -218,7 +226,9 @@ def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
         page.wait_for_function(f"bench.clicks.length === {number + 1}")
         answered.add(page.evaluate(f"{state}.masks[0][regrain.active]?.by"))
         page.keyboard.press("Control+z")
-        page.wait_for_function(f"!{state}.pending.length && !{state}.masks[0][regrain.active]?.points.length")
+        page.wait_for_function(
+            f"!{state}.pending.length && !{state}.masks[0][regrain.active]?.points.length"
+        )
     first, *rest = page.evaluate("bench.clicks")
     for number in range(10):
         click(number, 10)
@@ -234,7 +244,9 @@ def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
     page.wait_for_selector("#stop")
     page.wait_for_selector("#stop", state="hidden", timeout=1_200_000)
     made = dict(json.loads(line) for line in log.read_text().splitlines())
-    delays = [at - made[picture] for picture, at in page.evaluate("bench.previews") if picture in made]
+    delays = [
+        at - made[picture] for picture, at in page.evaluate("bench.previews") if picture in made
+    ]
     return {
         "answered_by": sorted(filter(None, answered)),
         "first_click_ms": first,
@@ -250,7 +262,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clicks", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=10, help="steps of the run whose previews are timed")
+    parser.add_argument(
+        "--steps", type=int, default=10, help="steps of the run whose previews are timed"
+    )
     parser.add_argument("--openings", type=int, default=5, help="browsers that open the page")
     parser.add_argument("--own-steps", type=int, help="steps of the edit of a clip of one's own")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)

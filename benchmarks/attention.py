@@ -45,7 +45,9 @@ def case(tokens: int, dim: int, heads: int, dtype: torch.dtype, device: str) -> 
     """Unit-variance queries, keys and values in four regions and a background, which counts as a fifth."""
     generator = torch.Generator().manual_seed(tokens)
     q, k, v = torch.randn(3, 1, heads, tokens, dim, generator=generator).to(device, dtype).unbind()
-    label = torch.randint(0, REGIONS + 1, (1, tokens // 64), generator=generator).repeat_interleave(64, 1)
+    label = torch.randint(0, REGIONS + 1, (1, tokens // 64), generator=generator).repeat_interleave(
+        64, 1
+    )
     strength = torch.rand(1, tokens, generator=generator)
     return q, k, v, label.to(device), label.to(device), strength.to(device, dtype)
 
@@ -109,7 +111,10 @@ def measure(
     }
     runs |= {"merged": lambda: merged(*values), "range": lambda: row_range(*values[:2])}
     q, k, v, codes, _, strength = values
-    k, v = (torch.cat([x[:, :, :_WORDS], x[:, :, :1].expand(-1, -1, 512 - _WORDS, -1)], 2) for x in (k, v))
+    k, v = (
+        torch.cat([x[:, :, :_WORDS], x[:, :, :1].expand(-1, -1, 512 - _WORDS, -1)], 2)
+        for x in (k, v)
+    )
     binding = WordBinding(codes[0], torch.arange(_WORDS, device=device) % 9 - 1, strength[0])
     runs |= {
         "words": lambda: attend_to_words(q, k, v, binding)[0],
@@ -125,7 +130,9 @@ def measure(
         "tokens": tokens,
         "dim": dim,
         "heads": heads,
-        "dense/ours": statistics.median(t["dense"] / t["ours"] for t in taken) if tokens <= _DENSE else None,
+        "dense/ours": statistics.median(t["dense"] / t["ours"] for t in taken)
+        if tokens <= _DENSE
+        else None,
         "ours/plain": statistics.median(t["ours"] / t["plain"] for t in taken),
         "merged/plain": statistics.median((t["merged"] - t["range"]) / t["plain"] for t in taken),
         "range/plain": statistics.median(t["range"] / t["plain"] for t in taken),
@@ -151,16 +158,25 @@ def main() -> None:
     rows = []
     for dim in args.dims:
         for tokens in args.tokens:
-            row = measure(tokens, dim, args.heads, getattr(torch, args.dtype), args.rounds, args.device)
+            row = measure(
+                tokens, dim, args.heads, getattr(torch, args.dtype), args.rounds, args.device
+            )
             half = next((r for r in rows if (r["tokens"], r["dim"]) == (tokens // 2, dim)), None)
             row["peak(2N)/peak(N)"] = row["ours MiB"] / half["ours MiB"] if half else None
             rows.append(row)
             if len(rows) == 1:
                 print("  ".join(f"{name:>17}" for name in row))
-            cells = ("" if x is None else f"{x:.3g}" if isinstance(x, float) else x for x in row.values())
+            cells = (
+                "" if x is None else f"{x:.3g}" if isinstance(x, float) else x for x in row.values()
+            )
             print("  ".join(f"{cell:>17}" for cell in cells), flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
-    facts = {"dtype": args.dtype, "device": args.device, "threads": torch.get_num_threads(), "rows": rows}
+    facts = {
+        "dtype": args.dtype,
+        "device": args.device,
+        "threads": torch.get_num_threads(),
+        "rows": rows,
+    }
     (args.out / f"attention_{args.dtype}.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 

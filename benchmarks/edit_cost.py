@@ -35,8 +35,8 @@ from regrain.editing.cli.commands import parse_settings
 from regrain.editing.diffusion.schedule import advance, guide
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.features import Features
-from regrain.editing.models.loading.reader import read_merges, read_vocabulary
+from regrain.editing.models.files.reader import read_merges, read_vocabulary
+from regrain.editing.models.unet.features import Features
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage.local_models import ASSETS
@@ -44,7 +44,11 @@ from regrain.editing.storage.local_models import ASSETS
 # Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, if
 # the source's maps cost nothing: inversion without guidance, then both halves. vid2vid-zero the same, for
 # source and edit; its null-text inversion is not counted.
-RELEASED_HALVES = {"videograin": 2 * (49 + 50), "fatezero": 50 + 2 * 50, "vid2vid_zero": 50 + 4 * 50}
+RELEASED_HALVES = {
+    "videograin": 2 * (49 + 50),
+    "fatezero": 50 + 2 * 50,
+    "vid2vid_zero": 50 + 4 * 50,
+}
 # The release keeps the features of 49 steps, of both halves, in 16 bits.
 RELEASED_STEPS_KEPT = 49 * 2
 
@@ -58,7 +62,9 @@ def random_model(channels: int) -> Path:
     unet = json.loads((sd1 / "unet" / "config.json").read_text())
     unet |= {"block_out_channels": [channels, 2 * channels, 4 * channels, 4 * channels]}
     text = json.loads((sd1 / "text_encoder" / "config.json").read_text()) | {"num_hidden_layers": 1}
-    vae = json.loads((sd1 / "vae" / "config.json").read_text()) | {"block_out_channels": [32, 32, 32, 32]}
+    vae = json.loads((sd1 / "vae" / "config.json").read_text()) | {
+        "block_out_channels": [32, 32, 32, 32]
+    }
     torch.manual_seed(0)
     UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
     AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
@@ -126,7 +132,9 @@ def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
 def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
     """Processor time of one call with the same rows and full-frame attention."""
 
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer) -> torch.Tensor:
+    def attend(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer
+    ) -> torch.Tensor:
         return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, frames, "all")
 
     began = time.process_time()
@@ -135,7 +143,9 @@ def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
     return time.process_time() - began
 
 
-def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int) -> dict:
+def measure(
+    backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int
+) -> dict:
     """One row: an edit, and its calls repeated with nothing around them."""
     request, params = request_for(method, frames, size), params_of(backbone, method, given)
     with watched(backbone.unet) as (calls, taken):
@@ -161,13 +171,20 @@ def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames
 
 
 def previews_ratio(
-    backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int, rounds: int
+    backbone: Backbone,
+    method: str,
+    given: Mapping[str, object],
+    frames: int,
+    size: int,
+    rounds: int,
 ) -> float:
     """Processor time of an edit with a preview at every step over that of one without, in turns."""
     request, ratios = request_for(method, frames, size), []
     for _ in range(rounds):
         each, none = (
-            edit_afresh(backbone, request, params_of(backbone, method, {**given, "preview_every": every}))
+            edit_afresh(
+                backbone, request, params_of(backbone, method, {**given, "preview_every": every})
+            )
             for every in (1, 0)
         )
         ratios.append(each / none)
@@ -180,7 +197,10 @@ def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
 
     request = request_for("videograin", frames, size)
     params, _ = resolve_params("videograin", {"preset": "paper"}, {})
-    model, kept = VideoGrainModel(backbone, working_clip(backbone, request), request, params), Features()
+    model, kept = (
+        VideoGrainModel(backbone, working_clip(backbone, request), request, params),
+        Features(),
+    )
     latents = backbone.encode(request.clip.read(0, frames))
     with torch.no_grad():
         model.predict_source(latents, backbone.schedule.inversion(50)[-1], keep=kept)
@@ -200,7 +220,9 @@ def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, 
         texts = backbone.embed([request.source_prompt, "", request.composed.text])
         x = backbone.encode(resize(request.clip.read(0, frames), backbone.fit(size, size)))
         for step in backbone.schedule.sampling(params.steps):
-            x0, eps = (both[-2 * len(x) :] for both in backbone.predict(x.repeat(3, 1, 1, 1), step, texts))
+            x0, eps = (
+                both[-2 * len(x) :] for both in backbone.predict(x.repeat(3, 1, 1, 1), step, texts)
+            )
             x0, eps = (guide(*both.chunk(2), params.guidance_scale) for both in (x0, eps))
             x = advance(x0, eps, step)
         backbone.decode(x)
@@ -216,7 +238,9 @@ def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="", help="default: random weights of Stable Diffusion 1.5's shape")
+    parser.add_argument(
+        "--model", default="", help="default: random weights of Stable Diffusion 1.5's shape"
+    )
     parser.add_argument("--channels", type=int, default=320, help="channels of its finest level")
     parser.add_argument("--methods", nargs="+", default=["videograin"], choices=list(METHODS))
     parser.add_argument("--frames", type=int, default=8)
@@ -240,7 +264,10 @@ def main() -> None:
             )
         rows.append(row)
         for name, value in row.items():
-            print(f"{name:28}{value:.3g}" if isinstance(value, float) else f"{name:28}{value}", flush=True)
+            print(
+                f"{name:28}{value:.3g}" if isinstance(value, float) else f"{name:28}{value}",
+                flush=True,
+            )
     args.out.mkdir(parents=True, exist_ok=True)
     facts = {"model": args.model or f"random, {args.channels} channels", "rows": rows}
     (args.out / "edit_cost.json").write_text(json.dumps(facts, indent=2) + "\n")

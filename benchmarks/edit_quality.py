@@ -34,7 +34,16 @@ from PIL import Image
 from benchmarks.judge import judge, summary
 from benchmarks.outlines import crispness
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks, with_margin
-from regrain.editing import EditRequest, Event, Finished, Tuned, edit, load_backbone, save_adapter, tune
+from regrain.editing import (
+    EditRequest,
+    Event,
+    Finished,
+    Tuned,
+    edit,
+    load_backbone,
+    save_adapter,
+    tune,
+)
 from regrain.editing.models.backbone import Backbone
 from storybook.world import render_frames
 
@@ -86,7 +95,9 @@ _COLUMNS = {
 }
 
 
-def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
+def run(
+    task: Task, backbone: Backbone, params: Mapping[str, object]
+) -> tuple[np.ndarray, np.ndarray]:
     """Edited frames, and the same before compositing: uint8 [frames, size, size, 3] each."""
     own = {k: v for k, v in params.items() if k not in ("method", "by_words", "tuned", "motion")}
     method, quiet = str(params.get("method", "videograin")), {"preview_every": 0}
@@ -135,7 +146,11 @@ def _follow(parent: int) -> None:
 
 def middle_frames(task: Task, frames: np.ndarray) -> list[np.ndarray]:
     """Frame 4 of the source, of the edit and of the true edit: uint8 [size, size, 3] each."""
-    return [task.request.clip.read(4, 5)[0], frames[4], render_frames(task.truth, frames.shape[1], (4,))[0]]
+    return [
+        task.request.clip.read(4, 5)[0],
+        frames[4],
+        render_frames(task.truth, frames.shape[1], (4,))[0],
+    ]
 
 
 def edit_one(
@@ -149,12 +164,18 @@ def edit_one(
     made = with_margin(TASKS[task](seed, args.size, masks), args.margin)
     params = params_for(task, row, backbone)
     frames, uncomposited = run(made, backbone, params)
-    return judge(made, frames, uncomposited) | crispness(made, frames), params, middle_frames(made, frames)
+    return (
+        judge(made, frames, uncomposited) | crispness(made, frames),
+        params,
+        middle_frames(made, frames),
+    )
 
 
 def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
     """One line of the table."""
-    cells = (("-" if row[key] is None else format(row[key], form)) for key, (_, form) in _COLUMNS.items())
+    cells = (
+        ("-" if row[key] is None else format(row[key], form)) for key, (_, form) in _COLUMNS.items()
+    )
     return f"{task:11s}{name:22s}" + "".join(f"{cell:>9s}" for cell in cells)
 
 
@@ -175,10 +196,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
     parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")
     parser.add_argument(
-        "--margin", type=_margin, default=0, help='pixels an edit may reach beyond its mask, or "default"'
+        "--margin",
+        type=_margin,
+        default=0,
+        help='pixels an edit may reach beyond its mask, or "default"',
     )
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--jobs", type=int, default=1, help="edits in parallel; one thread each if several")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="edits in parallel; one thread each if several"
+    )
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))
@@ -186,7 +212,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def measure_task(
-    task: str, rows: Mapping[str, dict[str, object]], seeds: range, pool: Executor, args: argparse.Namespace
+    task: str,
+    rows: Mapping[str, dict[str, object]],
+    seeds: range,
+    pool: Executor,
+    args: argparse.Namespace,
 ) -> dict[str, dict[str, object]]:
     """All rows of a task; prints each, and writes the contact sheet."""
     table, columns = {}, []
@@ -196,7 +226,9 @@ def measure_task(
         seconds = (time.perf_counter() - began) / len(seeds)
         figures = summary([figures for figures, _, _ in edits])
         table[row] = figures | {"params": edits[0][1], "seconds_per_edit": seconds}
-        source, edit, truth = (np.concatenate(x) for x in zip(*(x for *_, x in edits[:_SHEET]), strict=True))
+        source, edit, truth = (
+            np.concatenate(x) for x in zip(*(x for *_, x in edits[:_SHEET]), strict=True)
+        )
         columns = [source, *columns[1:-1], edit, truth]
         print(line(task, row, figures), flush=True)
     Image.fromarray(np.concatenate(columns, 1)).save(args.out / f"{task}.png")
@@ -215,9 +247,13 @@ def main() -> None:
     for job in range(args.jobs):
         cores.put(job % (os.cpu_count() or 1))
     own_core = (cores,) if args.jobs > 1 else ()
-    with ProcessPoolExecutor(args.jobs, context, initializer=begin_worker, initargs=own_core) as pool:
+    with ProcessPoolExecutor(
+        args.jobs, context, initializer=begin_worker, initargs=own_core
+    ) as pool:
         tasks = {task: measure_task(task, rows, seeds, pool, args) for task in args.task or TASKS}
-    settings = {name: getattr(args, name) for name in ("masks", "grow", "margin", "size", "model", "dtype")}
+    settings = {
+        name: getattr(args, name) for name in ("masks", "grow", "margin", "size", "model", "dtype")
+    }
     text = json.dumps(settings | {"tasks": tasks}, indent=2)
     (args.out / "edit_quality.json").write_text(text + "\n")
 

@@ -43,11 +43,16 @@ def sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Pairs of uint8 [h, w, 3] side by side, at most three to a row, enlarged; black where a row is short."""
     cells = []
     for pair in pairs:
-        large = [cv2.resize(p, None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_CUBIC) for p in pair]
+        large = [
+            cv2.resize(p, None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_CUBIC)
+            for p in pair
+        ]
         cells.append(np.pad(np.concatenate(large, 1), ((_GAP, _GAP), (_GAP, _GAP), (0, 0))))
     across = min(_ACROSS, len(cells))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % across)
-    return np.concatenate([np.concatenate(cells[i : i + across], 1) for i in range(0, len(cells), across)])
+    return np.concatenate(
+        [np.concatenate(cells[i : i + across], 1) for i in range(0, len(cells), across)]
+    )
 
 
 def main() -> None:
@@ -73,7 +78,9 @@ def main() -> None:
     for start in range(0, args.count, _SHEET):
         pairs = []
         for number in range(start, min(start + _SHEET, args.count)):
-            task = with_margin(TASKS[args.task](args.first + number, args.size, true_masks(0)), None)
+            task = with_margin(
+                TASKS[args.task](args.first + number, args.size, true_masks(0)), None
+            )
             _, edit, drawn = middle_frames(task, run(task, backbone, given)[0])
             pairs.append((edit, drawn) if truth[number] == "L" else (drawn, edit))
         path = args.out / f"pairs_{start // _SHEET + 1}.png"

@@ -35,7 +35,9 @@ _POSES: tuple[Pose, ...] = tuple(product(_RIGHT, _DOWN, _SCALES, (1, -1)))
 STILL: Pose = (0.0, 0.0, 1.0, 1)
 
 
-def nearest(frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, ...] = JUDGED) -> list[str]:
+def nearest(
+    frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, ...] = JUDGED
+) -> list[str]:
     """For each target of a task, the candidate that the edit shows in its place.
 
     Args:
@@ -55,7 +57,11 @@ def nearest(frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, 
 
 
 def distance(
-    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...] = JUDGED
+    frames: np.ndarray,
+    scene: Scene,
+    place: np.ndarray,
+    actor: int | None,
+    at: tuple[int, ...] = JUDGED,
 ) -> float:
     """Mean squared difference between the edit and a drawn scene in a place, for an actor in its best pose.
 
@@ -65,7 +71,11 @@ def distance(
 
 
 def best_pose(
-    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...] = JUDGED
+    frames: np.ndarray,
+    scene: Scene,
+    place: np.ndarray,
+    actor: int | None,
+    at: tuple[int, ...] = JUDGED,
 ) -> Pose:
     """The pose of an actor that comes nearest to an edit."""
     return min(_distances(frames, scene, place, actor, at))[1]
@@ -106,7 +116,9 @@ def posed(
     who, out, sx = scene.actors[actor], np.empty_like(ground), scale * mirrored
     for i, t in enumerate(at):
         x, y = center(scene, who, side, t), who.y * side
-        matrix = np.array([[sx, 0, x - sx * x + right * side], [0, scale, y - scale * y + down * side]])
+        matrix = np.array(
+            [[sx, 0, x - sx * x + right * side], [0, scale, y - scale * y + down * side]]
+        )
         there = cv2.warpAffine(alpha[i], matrix, (side, side))[..., None]
         out[i] = ground[i] * (1 - there) + cv2.warpAffine(sprite[i], matrix, (side, side))
     return out
@@ -122,7 +134,11 @@ def _sprite(
     ids = np.stack([surface_ids(alone, cast_of(alone), size, frame) for frame in at])
     alpha = (ids > 0).astype(np.float32)
     ground = _drawn(dataclasses.replace(scene, actors=others), size, at, side)
-    return _scaled(render_frames(alone, size, at) * alpha[..., None], side), _scaled(alpha, side), ground
+    return (
+        _scaled(render_frames(alone, size, at) * alpha[..., None], side),
+        _scaled(alpha, side),
+        ground,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -133,7 +149,9 @@ def _drawn(scene: Scene, size: int, at: tuple[int, ...], side: int) -> np.ndarra
 def _scaled(frames: np.ndarray, side: int) -> np.ndarray:
     """float32 pictures of `side` pixels."""
     shape = (side, side)
-    return np.stack([cv2.resize(f.astype(np.float32), shape, interpolation=cv2.INTER_AREA) for f in frames])
+    return np.stack(
+        [cv2.resize(f.astype(np.float32), shape, interpolation=cv2.INTER_AREA) for f in frames]
+    )
 
 
 def _blurred(frames: np.ndarray) -> np.ndarray:
@@ -169,13 +187,19 @@ def interval(hits: Sequence[bool]) -> tuple[float, float]:
 
 def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str, list]:
     """Every figure of one edit."""
-    shown, still, outside = nearest(frames, task), nearest(frames, task, False), ~task.request.edited_mask
+    shown, still, outside = (
+        nearest(frames, task),
+        nearest(frames, task, False),
+        ~task.request.edited_mask,
+    )
     drawn, truth = render(task.source, frames.shape[1]), render(task.truth, frames.shape[1])
     own = warp_error(drawn.frames, drawn.flow)
     return {
         "right": [f == t.asked for f, t in zip(shown, task.targets, strict=True)],
         "right_in_pose": [f == t.asked for f, t in zip(still, task.targets, strict=True)],
-        "leaked": [f in t.elsewhere for f, t in zip(shown, task.targets, strict=True) if t.elsewhere],
+        "leaked": [
+            f in t.elsewhere for f, t in zip(shown, task.targets, strict=True) if t.elsewhere
+        ],
         "reached": reached(frames, task),
         "inside_psnr": [psnr(truth.frames, frames, task.request.edited_mask)],
         "outside_psnr": [psnr(drawn.frames, frames, outside)],

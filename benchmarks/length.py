@@ -55,10 +55,20 @@ def memory(method: str, frames: int, settings: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_project(replace(task.request, method=method), folder / "project")
-        command = [sys.executable, "-m", "editing", "run", str(folder / "project"), "-o", str(folder / "out")]
+        command = [
+            sys.executable,
+            "-m",
+            "editing",
+            "run",
+            str(folder / "project"),
+            "-o",
+            str(folder / "out"),
+        ]
         command += [part for setting in settings for part in ("--set", setting)]
         environment = os.environ | {"REGRAIN_CACHE": str(folder / "cache")}
-        run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(run.pid, 0)
         run.returncode = os.waitstatus_to_exitcode(status)
         if run.returncode:
@@ -86,7 +96,12 @@ def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
         began, window, predicted, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
         for last in edit(replace(task.request, method=method, params=params), backbone):
             window = last.number if isinstance(last, WindowStarted) else window
-            if window == 2 and not at and isinstance(last, Progress) and last.seconds_left is not None:
+            if (
+                window == 2
+                and not at
+                and isinstance(last, Progress)
+                and last.seconds_left is not None
+            ):
                 predicted, at = last.seconds_left, time.perf_counter()
         ended = time.perf_counter()
     assert isinstance(last, Finished)
@@ -164,7 +179,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--part", nargs="+", choices=["memory", "windows", "keys"],
                         default=["memory", "windows", "keys"])  # fmt: skip
-    parser.add_argument("--lengths", type=int, nargs=2, default=[24, 240], help="of the clips for memory")
+    parser.add_argument(
+        "--lengths", type=int, nargs=2, default=[24, 240], help="of the clips for memory"
+    )
     parser.add_argument("--frames", type=int, default=12 * FRAMES)
     parser.add_argument("--window", type=int, default=16)
     parser.add_argument("--every", type=int, default=8)

@@ -31,7 +31,10 @@ from regrain.editing.recipe.inversion import ddim_walk
 from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, Scene, sample_scene
 from storybook.world import render_frames
 
-FIRST_SEED, FIRST_SHOWN = 40_000, 2_000_000  # of held-out scenes, and of those that train the classifier
+FIRST_SEED, FIRST_SHOWN = (
+    40_000,
+    2_000_000,
+)  # of held-out scenes, and of those that train the classifier
 FRAME, SIDE, BATCH = 3, 64, 20
 WORDS: dict[str, tuple[str | None, ...]] = {
     "kind": KINDS,
@@ -75,7 +78,9 @@ class Classifier(nn.Module):
             layers += [nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
             layers += [nn.Conv2d(b, b, 3, 1, 1), nn.BatchNorm2d(b), nn.ReLU()]
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3))
-        self.heads = nn.ModuleDict({key: nn.Linear(128 * 16, len(names)) for key, names in WORDS.items()})
+        self.heads = nn.ModuleDict(
+            {key: nn.Linear(128 * 16, len(names)) for key, names in WORDS.items()}
+        )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Logits by key, of pictures as `as_input` makes them."""
@@ -117,7 +122,9 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
 
 
 @torch.no_grad()
-def shown_right(model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]) -> dict[str, list[bool]]:
+def shown_right(
+    model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]
+) -> dict[str, list[bool]]:
     """Per key and picture, whether it shows what its scene says; colour and accessory only if named."""
     answers = {key: logits.argmax(1).tolist() for key, logits in model(as_input(frames)).items()}
     out: dict[str, list[bool]] = {key: [] for key in WORDS}
@@ -129,14 +136,18 @@ def shown_right(model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]) 
 
 
 @torch.no_grad()
-def from_words(backbone: Backbone, captions: Sequence[str], steps: int, guidance: float) -> np.ndarray:
+def from_words(
+    backbone: Backbone, captions: Sequence[str], steps: int, guidance: float
+) -> np.ndarray:
     """Pictures made from noise and words alone."""
     out = []
     for start in range(0, len(captions), BATCH):
         some = list(captions[start : start + BATCH])
         text = backbone.embed([""] * len(some) + some)
         like = backbone.encode(np.zeros((1, backbone.size, backbone.size, 3), np.uint8))
-        x = torch.randn((len(some), *like.shape[1:]), generator=torch.Generator().manual_seed(start))
+        x = torch.randn(
+            (len(some), *like.shape[1:]), generator=torch.Generator().manual_seed(start)
+        )
         for step in backbone.schedule.sampling(steps):
             x0, eps = backbone.predict(torch.cat([x, x]), step, text)
             x = advance(*(guide(*both.chunk(2), guidance) for both in (x0, eps)), step)
@@ -197,12 +208,20 @@ def main() -> None:
     if args.learn:
         model = train(backbone, backbone.size, args.learn)
         made = from_words(backbone, captions, args.steps, args.guidance)
-        for name, pictures in (("true drawings", frames), ("their round trip", once), ("from words", made)):
-            shares = {key: interval(hits) for key, hits in shown_right(model, pictures, scenes).items()}
+        for name, pictures in (
+            ("true drawings", frames),
+            ("their round trip", once),
+            ("from words", made),
+        ):
+            shares = {
+                key: interval(hits) for key, hits in shown_right(model, pictures, scenes).items()
+            }
             table[name] = shares
             cells = "  ".join(f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items())
             print(f"{name:18s} {cells}", flush=True)
-        rows = [np.concatenate(list(made[i : i + 10]), 1) for i in range(0, len(made) // 10 * 10, 10)]
+        rows = [
+            np.concatenate(list(made[i : i + 10]), 1) for i in range(0, len(made) // 10 * 10, 10)
+        ]
         Image.fromarray(np.concatenate(rows)).save(args.out / "from_words.png")
     (args.out / "model_quality.json").write_text(json.dumps(table, indent=2) + "\n")
 

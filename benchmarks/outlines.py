@@ -70,7 +70,9 @@ def _slope(frames: np.ndarray) -> np.ndarray:
     out = np.empty(frames.shape[:3], np.float32)
     for t, frame in enumerate(frames):
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        out[t] = np.hypot(cv2.Sobel(grey, -1, 1, 0, scale=1 / 8), cv2.Sobel(grey, -1, 0, 1, scale=1 / 8))
+        out[t] = np.hypot(
+            cv2.Sobel(grey, -1, 1, 0, scale=1 / 8), cv2.Sobel(grey, -1, 0, 1, scale=1 / 8)
+        )
     return out
 
 

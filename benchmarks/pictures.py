@@ -47,7 +47,9 @@ def dressed(scene: Scene, look: Look) -> Scene:
 def painted(scene: Scene, actor: int, size: int, pose: Pose = STILL) -> np.ndarray:
     """bool [judged frames, size, size]: where the colour of an actor shows."""
     bare = dressed(scene, (None,) * len(scene.actors))
-    red, blue = (posed(replace(bare, actor=actor, color=c), actor, size, pose) for c in ("red", "blue"))
+    red, blue = (
+        posed(replace(bare, actor=actor, color=c), actor, size, pose) for c in ("red", "blue")
+    )
     return np.abs(red - blue).sum(-1) > 60
 
 
@@ -57,7 +59,9 @@ def shade(frames: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.median(lab[places], 0)
 
 
-def edited(request: EditRequest, backbone: Backbone, settings: list[str]) -> tuple[np.ndarray, dict, float]:
+def edited(
+    request: EditRequest, backbone: Backbone, settings: list[str]
+) -> tuple[np.ndarray, dict, float]:
     """Frames, metrics and seconds of an edit."""
     params = {"preview_every": 0} | parse_settings(settings)
     began = time.perf_counter()
@@ -69,10 +73,14 @@ def edited(request: EditRequest, backbone: Backbone, settings: list[str]) -> tup
     return np.asarray(last.result.frames), metrics, seconds
 
 
-def with_pictures(request: EditRequest, files: list[Path], scale: float | None = None) -> EditRequest:
+def with_pictures(
+    request: EditRequest, files: list[Path], scale: float | None = None
+) -> EditRequest:
     """The request with a picture for each region."""
     regions = zip(request.regions, map(str, files), strict=True)
-    seen = tuple(dataclasses.replace(region, picture=f, picture_scale=scale) for region, f in regions)
+    seen = tuple(
+        dataclasses.replace(region, picture=f, picture_scale=scale) for region, f in regions
+    )
     return dataclasses.replace(request, regions=seen, picture_adapter=ADAPTER)
 
 
@@ -119,7 +127,9 @@ def judged(made: Task, frames: np.ndarray, asked: Look, look: Look) -> list[dict
         got = shade(frames[list(JUDGED)], places)
         true = (posed(dressed(shows, c), number, size, pose) for c in (look, look[::-1]))
         far = [float(np.linalg.norm(got - shade(one, places))) for one in true]
-        seen.append({"error": far[0], "own": far[0] < far[1], "right": found[number] == target.asked})
+        seen.append(
+            {"error": far[0], "own": far[0] < far[1], "right": found[number] == target.asked}
+        )
     return seen
 
 
@@ -128,14 +138,18 @@ def _dressed_target(target: Target, look: Look) -> Target:
     return dataclasses.replace(target, candidates=candidates)
 
 
-def shots(seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path) -> dict[str, float]:
+def shots(
+    seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path
+) -> dict[str, float]:
     """Mean distance between the shots of one figure: by words, and by a picture of the first result."""
     rng, file = np.random.default_rng([seed, 78]), folder / f"{seed}_shot.png"
     kind, color, shades = str(rng.choice(KINDS)), paint(rng), {"words": [], "picture": []}
     for number in range(_SHOTS):
         scene = sample_scene(seed + 1000 * (number + 1), actors=1, plain=True)
         truth = dressed(replace(scene, actor=0, kind=kind), (color,))
-        asked = task(scene, truth, args.size, [wish(scene, args.size, 0, f"a {kind}")], [], true_masks(0))
+        asked = task(
+            scene, truth, args.size, [wish(scene, args.size, 0, f"a {kind}")], [], true_masks(0)
+        )
         request = with_margin(asked, None).request
         if not number:
             Image.fromarray(portrait(truth.actors[0], rng, cut=True)).save(file)
@@ -160,11 +174,15 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--shots", type=int, default=8, help="figures that are followed over three shots")
+    parser.add_argument(
+        "--shots", type=int, default=8, help="figures that are followed over three shots"
+    )
     parser.add_argument("--first", type=int, default=40_000, help="seed of the first scene")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--scale", type=float, help="of the pictures, in place of the adapter's own")
+    parser.add_argument(
+        "--scale", type=float, help="of the pictures, in place of the adapter's own"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/pictures"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -180,7 +198,9 @@ def main() -> None:
                 frames, metrics, seconds = edited(request, backbone, args.settings)
                 own = look[::-1] if row == "exchanged" else look
                 kept = {"outside": metrics["outside_psnr"], "seconds": seconds}
-                table.setdefault(row, []).extend(one | kept for one in judged(made, frames, asked, own))
+                table.setdefault(row, []).extend(
+                    one | kept for one in judged(made, frames, asked, own)
+                )
                 column.append(frames[4])
             drawn = render_frames(dressed(made.truth, look), args.size, (4,))[0]
             files = sorted(folder.glob(f"{seed}_?.png"))
@@ -188,13 +208,23 @@ def main() -> None:
             sheet.append(np.concatenate([*column, drawn, *seen], 1))
         for row, regions in table.items():
             table[row] = {key: float(np.mean([one[key] for one in regions])) for key in regions[0]}
-            print(f"{row:12s}" + "".join(f"{key:>10s} {value:6.2f}" for key, value in table[row].items()))
-        found = [shots(seed, args, backbone, folder) for seed in range(args.first, args.first + args.shots)]
+            print(
+                f"{row:12s}"
+                + "".join(f"{key:>10s} {value:6.2f}" for key, value in table[row].items())
+            )
+        found = [
+            shots(seed, args, backbone, folder)
+            for seed in range(args.first, args.first + args.shots)
+        ]
     apart = {row: float(np.mean([one[row] for one in found])) for row in (found or [{}])[0]}
-    print("three shots, distance: " + ", ".join(f"{row} {value:.2f}" for row, value in apart.items()))
+    print(
+        "three shots, distance: " + ", ".join(f"{row} {value:.2f}" for row, value in apart.items())
+    )
     if sheet:
         Image.fromarray(np.concatenate(sheet[:12])).save(args.out / "pictures.png")
-    (args.out / "pictures.json").write_text(json.dumps({"rows": table, "shots": apart}, indent=2) + "\n")
+    (args.out / "pictures.json").write_text(
+        json.dumps({"rows": table, "shots": apart}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks.edit_cost import request_for
 from regrain.editing import EditRequest, edit
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.forms.costs import Costs
-from regrain.ui.forms.settings import values
 from regrain.ui.session.examples import load_examples
+from regrain.ui.views.costs import Costs
+from regrain.ui.views.settings import values
 
 # Method, frames, pixels of the clip's side, parameters.
 RUNS: tuple[tuple[str, int, int, dict[str, Any]], ...] = (
@@ -56,7 +56,9 @@ def main() -> None:
         costs = Costs((one.request, one.opened.made.report) for one in examples if one.opened.made)
         print(f"{'run':44}{'promised':>16}{'taken':>8}{'promised / taken':>18}")
         for number, (method, frames, side, given) in enumerate(RUNS[: args.runs]):
-            request = asked(method, frames, side, given | ({"steps": args.steps} if args.steps else {}))
+            request = asked(
+                method, frames, side, given | ({"steps": args.steps} if args.steps else {})
+            )
             request = replace(request, seed=number)  # the same again would come from the cache
             (promised, off, _), told = costs.about(request) or (0.0, 1.0, None), costs.told(request)
             *_, last = costs.watched(edit)(request)

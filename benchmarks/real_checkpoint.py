@@ -30,15 +30,23 @@ import numpy as np
 import torch
 from PIL import Image
 
-from regrain.editing import EditRequest, EditResult, Finished, Region, edit, load_backbone, open_clip
+from regrain.editing import (
+    EditRequest,
+    EditResult,
+    Finished,
+    Region,
+    edit,
+    load_backbone,
+    open_clip,
+)
 from regrain.editing.boundary import boundary
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.clip import resize
 from regrain.editing.media.labels import read_labels
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.loading.location import find
-from regrain.editing.models.loading.offers import family_of
+from regrain.editing.models.files.location import find
+from regrain.editing.models.files.offers import family_of
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.storage.memory import peak_memory
 
@@ -107,12 +115,18 @@ class ClipScore:
         how = {"local_files_only": True, "use_safetensors": True}
         with boundary("--clip-model", said):
             self._image = CLIPVisionModelWithProjection.from_pretrained(place, **how)
-            whole = "text_config" in json.loads(Path(place, "config.json").read_text(encoding="utf-8"))
-            self._text = CLIPTextModelWithProjection.from_pretrained(place, **how) if whole else None
+            whole = "text_config" in json.loads(
+                Path(place, "config.json").read_text(encoding="utf-8")
+            )
+            self._text = (
+                CLIPTextModelWithProjection.from_pretrained(place, **how) if whole else None
+            )
         self._backbone, width = backbone, self._image.config.projection_dim
         pooled = backbone.embed(["x"]).pooled
         if not whole and (pooled is None or pooled.shape[1] != width):
-            reason = f"{shorten(place)} has no text encoder, and the model none that projects to {width}"
+            reason = (
+                f"{shorten(place)} has no text encoder, and the model none that projects to {width}"
+            )
             raise RequestError("--clip-model", f"{reason}. Give a CLIP with both.")
 
     @torch.no_grad()
@@ -122,7 +136,9 @@ class ClipScore:
 
         side = self._image.config.image_size
         sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-        pixels = CLIPImageProcessor(**sizes)(list(np.asarray(frames)), return_tensors="pt").pixel_values
+        pixels = CLIPImageProcessor(**sizes)(
+            list(np.asarray(frames)), return_tensors="pt"
+        ).pixel_values
         if self._text is None:
             text: Any = self._backbone.embed([words]).pooled
         else:
@@ -154,7 +170,8 @@ def verify(
         "reconstruction dB": psnr(round_trip, reconstruction, everywhere),
         "edit outside dB": report["metrics"]["outside_psnr_uncomposited"],
         "attention": attention,
-        "CLIP score": scorer and [scorer(one, report["prompt_used"]) for one in (source, result.frames)],
+        "CLIP score": scorer
+        and [scorer(one, report["prompt_used"]) for one in (source, result.frames)],
         "pixels outside": int(outside.sum()),
         "of them changed": int(differ.sum()),
         "peak memory GB": peak_memory(backbone.device) / 1e9,
@@ -169,14 +186,20 @@ def verify(
 def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
     """The figures as a table in Markdown, and whether all that is asked of a checkpoint is so."""
     attention, score = facts["attention"], facts["CLIP score"]
-    inside, outside, before = (attention[key] for key in ("inside_after", "outside_after", "inside_before"))
+    inside, outside, before = (
+        attention[key] for key in ("inside_after", "outside_after", "inside_before")
+    )
     seconds = facts["seconds"] | {"loading": facts["loading seconds"]}
     how = f"{facts['frames']} frames of {' x '.join(map(str, facts['size']))}"
     reconstruction, changed = facts["reconstruction dB"], facts["of them changed"]
     rows = [
         ("loads", f"{facts['family']}, {facts['dtype']} on {facts['device']}", True),
         ("round trip of the autoencoder", f"{facts['round trip dB']:.1f} dB, {how}", None),
-        (f"reconstructs ({LEAST_PSNR:g} dB)", f"{reconstruction:.1f} dB", reconstruction >= LEAST_PSNR),
+        (
+            f"reconstructs ({LEAST_PSNR:g} dB)",
+            f"{reconstruction:.1f} dB",
+            reconstruction >= LEAST_PSNR,
+        ),
         (
             "binds (attention to own words)",
             f"{inside:.4f} inside, {outside:.4f} outside; {before:.4f} inside before",
@@ -184,7 +207,9 @@ def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
         ),
         (
             "edits (CLIP score)",
-            f"{score[0]:.3f} before, {score[1]:.3f} after" if score else "not scored: no --clip-model",
+            f"{score[0]:.3f} before, {score[1]:.3f} after"
+            if score
+            else "not scored: no --clip-model",
             score[1] > score[0] if score else None,
         ),
         ("outside unchanged", f"{changed} of {facts['pixels outside']} pixels differ", not changed),
@@ -193,7 +218,9 @@ def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
     ]
     lines = [f"| {title} | {found} | {_DONE[good]} |" for title, found, good in rows]
     head = f"| {facts['model']}, {facts['params']['steps']['value']} steps | found | good |"
-    return "\n".join([head, "|---|---|---|", *lines]) + "\n", all(good is not False for *_, good in rows)
+    return "\n".join([head, "|---|---|---|", *lines]) + "\n", all(
+        good is not False for *_, good in rows
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -201,11 +228,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True, help="hub id, diffusers folder or .safetensors file")
+    parser.add_argument(
+        "--model", required=True, help="hub id, diffusers folder or .safetensors file"
+    )
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--source", required=True, help="what the region is, in words")
     parser.add_argument("--prompt", required=True, help="what it should become")
-    parser.add_argument("--source-prompt", default="", help="what the whole clip shows; default: --source")
+    parser.add_argument(
+        "--source-prompt", default="", help="what the whole clip shows; default: --source"
+    )
     parser.add_argument("--masks", type=Path, help="folder of masks; any label is the region")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--stride", type=int, default=1)

@@ -50,7 +50,9 @@ class App:
         minutes = (time.monotonic() - self.began) / 60
         shown = f"{left.threads:4} threads {left.files:4} open files {left.children:3} children"
         media = f"{len(pages):4} media folders {files:5} files"
-        print(f"{when:9} {minutes:5.1f} min {left.memory / 1e6:6.0f} MB {shown} {media}", flush=True)
+        print(
+            f"{when:9} {minutes:5.1f} min {left.memory / 1e6:6.0f} MB {shown} {media}", flush=True
+        )
         return left, len(pages), files
 
     def ask(self) -> None:
@@ -60,8 +62,12 @@ class App:
 
     def tracebacks(self) -> list[str]:
         """The last line of each traceback in the log."""
-        parts = self.output.read_text(errors="replace").split("Traceback (most recent call last):")[1:]
-        return [next((line for line in part.splitlines()[1:] if line[:1].strip()), "") for part in parts]
+        parts = self.output.read_text(errors="replace").split("Traceback (most recent call last):")[
+            1:
+        ]
+        return [
+            next((line for line in part.splitlines()[1:] if line[:1].strip()), "") for part in parts
+        ]
 
 
 async def visit(app: App, tally: Tally, args: argparse.Namespace) -> tuple[Any, Any]:
@@ -73,7 +79,9 @@ async def visit(app: App, tally: Tally, args: argparse.Namespace) -> tuple[Any, 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**chromium())
         app.sample("start")
-        visitors = [Session(n, sessions, browser, app.url, tally, args.seed) for n in range(sessions)]
+        visitors = [
+            Session(n, sessions, browser, app.url, tally, args.seed) for n in range(sessions)
+        ]
         first, second = (
             Session(n, n + 1, browser, app.url, tally, args.seed) for n in (sessions, sessions + 1)
         )
@@ -144,10 +152,12 @@ def report(tally: Tally, tracebacks: list[str]) -> None:
     _print_seconds("runs", tally.runs)
     _print_seconds("plain requests", tally.answers)
     print(
-        "queued behind another:", ", ".join(f"{n} runs ({k} times)" for n, k in sorted(tally.queued.items()))
+        "queued behind another:",
+        ", ".join(f"{n} runs ({k} times)" for n, k in sorted(tally.queued.items())),
     )
     print(
-        "positions told:", ", ".join(f"{place} ({n} times)" for place, n in sorted(tally.positions.items()))
+        "positions told:",
+        ", ".join(f"{place} ({n} times)" for place, n in sorted(tally.positions.items())),
     )
 
 
@@ -160,7 +170,9 @@ def _print_seconds(title: str, seconds: list[float]) -> None:
 
 def _list(title: str, counted: collections.Counter[str]) -> None:
     print(
-        f"{title}: {counted.total()}", *(f"    {n} x {text[:200]}" for text, n in counted.items()), sep="\n"
+        f"{title}: {counted.total()}",
+        *(f"    {n} x {text[:200]}" for text, n in counted.items()),
+        sep="\n",
     )
 
 
@@ -183,8 +195,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--warm", type=int, default=3, help="runs before what the app has is counted")
-    parser.add_argument("--wait", type=float, default=_GONE, help="seconds before what is left is counted")
+    parser.add_argument(
+        "--warm", type=int, default=3, help="runs before what the app has is counted"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=_GONE, help="seconds before what is left is counted"
+    )
     args = parser.parse_args()
     tally = Tally()
     with TemporaryDirectory() as name:

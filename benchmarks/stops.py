@@ -43,7 +43,9 @@ def count(process: int | None = None) -> Left:
     children = sum(len((task / "children").read_text().split()) for task in tasks)
     pages = int((folder / "statm").read_text().split()[1])
     threads = len(tasks) if process else threading.active_count()
-    return Left(threads, len(os.listdir(folder / "fd")), children, pages * os.sysconf("SC_PAGE_SIZE"))
+    return Left(
+        threads, len(os.listdir(folder / "fd")), children, pages * os.sysconf("SC_PAGE_SIZE")
+    )
 
 
 def make_request(seed: int) -> EditRequest:
@@ -81,7 +83,9 @@ def stop_often(stops: int) -> tuple[Left, Left]:
 def _wait_for_runs(seconds: float = 60) -> None:
     """A run that was told to stop first ends its step; one that never does is counted."""
     until = time.monotonic() + seconds
-    while any(thread.name == "edit" for thread in threading.enumerate()) and time.monotonic() < until:
+    while (
+        any(thread.name == "edit" for thread in threading.enumerate()) and time.monotonic() < until
+    ):
         time.sleep(0.05)
 
 

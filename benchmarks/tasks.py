@@ -13,14 +13,26 @@ import numpy as np
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.masks import propagate, segment
 from regrain.masks.draw import deepest
-from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, STYLES, Scene, render, replace, sample_scene
+from storybook import (
+    ACCESSORIES,
+    BACKGROUNDS,
+    COLORS,
+    KINDS,
+    STYLES,
+    Scene,
+    render,
+    replace,
+    sample_scene,
+)
 from storybook.__main__ import grown
 from storybook.draw import PARTS
 from storybook.world import FPS, WHERE
 
 FRAMES = 8
 VEHICLES = ("robot", "car")
-_APART = 100_000_000  # between seeds that are tried in turn; the model's training scenes are below that
+_APART = (
+    100_000_000  # between seeds that are tried in turn; the model's training scenes are below that
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,13 @@ def _both_anew(scene: Scene, seed: int, size: int, masks: MaskMaker) -> Task:
     truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
     wishes = [wish(scene, size, i, actor.phrase) for i, actor in enumerate(truth.actors)]
     targets = [
-        Target(w.mask, asked[i], {k: replace(truth, actor=i, kind=k) for k in KINDS}, (asked[1 - i],), i)
+        Target(
+            w.mask,
+            asked[i],
+            {k: replace(truth, actor=i, kind=k) for k in KINDS},
+            (asked[1 - i],),
+            i,
+        )
         for i, w in enumerate(wishes)
     ]
     return task(scene, truth, size, wishes, targets, masks)
@@ -133,7 +151,9 @@ def part(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     head = (drawn.labels == who + 1) & (drawn.parts == PARTS.index("head"))
     worn = (after.labels == who + 1) & (after.parts == PARTS.index("accessory"))
     wishes = [Wish("head", head | worn, scene.actors[who].phrase, truth.actors[who].phrase)]
-    return task(scene, truth, size, wishes, [Target(head | worn, asked, candidates, actor=who)], masks)
+    return task(
+        scene, truth, size, wishes, [Target(head | worn, asked, candidates, actor=who)], masks
+    )
 
 
 def color(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
@@ -186,7 +206,9 @@ def style(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
 
 TASKS: dict[str, Callable[..., Task]] = {
     "instance": instance,
-    "dark": hard(lambda scene: scene.style == "storybook" and scene.background in ("night", "moon")),
+    "dark": hard(
+        lambda scene: scene.style == "storybook" and scene.background in ("night", "moon")
+    ),
     "sketch": hard(lambda scene: scene.style in ("pencil", "chalk")),
     "jumping": hard(lambda scene: scene.style == "storybook" and scene.actors[0].motion == "jump"),
     "crossing": hard(lambda scene: scene.style == "storybook" and _crossing(scene)),
@@ -239,18 +261,26 @@ def clicked_masks(grow: int) -> MaskMaker:
 
 
 def task(
-    scene: Scene, truth: Scene, size: int, wishes: list[Wish], targets: list[Target], masks: MaskMaker
+    scene: Scene,
+    truth: Scene,
+    size: int,
+    wishes: list[Wish],
+    targets: list[Target],
+    masks: MaskMaker,
 ) -> Task:
     """Build a task: regions in order, and each answer judged where its target was or is."""
     frames = render(scene, size).frames
-    rest = wishes[-1].mask is None  # then the actors stay, and a grown mask would leave a halo around them
+    rest = (
+        wishes[-1].mask is None
+    )  # then the actors stay, and a grown mask would leave a halo around them
     labels = masks(frames, [w.mask for w in wishes if w.mask is not None], not rest)
     labels = np.where((labels == 0) & rest, len(wishes), labels).astype(np.uint8)
     request = EditRequest(
         ArrayClip(frames, fps=Fraction(FPS)),
         labels,
         tuple(
-            Region(w.name, i + 1, prompt=w.prompt, source=w.source, margin=0) for i, w in enumerate(wishes)
+            Region(w.name, i + 1, prompt=w.prompt, source=w.source, margin=0)
+            for i, w in enumerate(wishes)
         ),
         source_prompt=scene.caption,
     )
@@ -267,7 +297,9 @@ def with_margin(task: Task, margin: int | None) -> Task:
 def _placed(targets: Sequence[Target], request: EditRequest) -> tuple[Target, ...]:
     """Targets judged wherever the request allows changes: what must stay cannot tell candidates apart."""
     edited = request.edited_mask
-    return tuple(dataclasses.replace(t, place=t.place | _owned(t, targets, edited)) for t in targets)
+    return tuple(
+        dataclasses.replace(t, place=t.place | _owned(t, targets, edited)) for t in targets
+    )
 
 
 def _owned(target: Target, targets: Sequence[Target], edited: np.ndarray) -> np.ndarray:

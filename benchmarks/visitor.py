@@ -17,7 +17,16 @@ _WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", 
 _PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
 _APART = 3  # seconds between the first visits
 # Methods of `Session`, and how often each is chosen.
-_ACTS = {"choose": 2, "click": 8, "undo": 2, "write": 3, "track": 2, "run": 3, "queue": 2, "stop": 1}
+_ACTS = {
+    "choose": 2,
+    "click": 8,
+    "undo": 2,
+    "write": 3,
+    "track": 2,
+    "run": 3,
+    "queue": 2,
+    "stop": 1,
+}
 _ACTS |= {"close": 1, "reload": 1, "lose_network": 1, "be_slow": 1}
 
 _WATCH = """() => {
@@ -59,7 +68,9 @@ class Tally:
         self.alone: list[float] = []  # of the others
         self.runs: list[float] = []  # seconds from pressing to the result
         self.answers: list[float] = []  # seconds to a plain request
-        self.queued = collections.Counter[int]()  # times that so many runs of one page waited behind another
+        self.queued = collections.Counter[
+            int
+        ]()  # times that so many runs of one page waited behind another
         self.positions = collections.Counter[int]()
         self.busy = set[int]()  # sessions whose run goes on or waits
 
@@ -78,7 +89,9 @@ class Session:
         of: How many there are: each clicks in a column of its own.
     """
 
-    def __init__(self, number: int, of: int, browser: Any, url: str, tally: Tally, seed: int) -> None:
+    def __init__(
+        self, number: int, of: int, browser: Any, url: str, tally: Tally, seed: int
+    ) -> None:
         self.number, self.of, self.url, self.tally, self._browser = number, of, url, tally, browser
         self.random = random.Random(seed * 1000 + number)
         self.tab = 0
@@ -170,7 +183,9 @@ class Session:
         await canvas.scroll_into_view_if_needed()
         box = await canvas.bounding_box()
         across, down = (self.number + self.random.random()) / self.of, self.random.random()
-        await self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+        await self.page.mouse.click(
+            box["x"] + across * box["width"], box["y"] + down * box["height"]
+        )
         await self.page.wait_for_function("count => answers.length > count", arg=before)
         kind = self.tally.clicks if self.tally.busy else self.tally.alone
         kind.append((await self.page.evaluate("answers"))[-1])
@@ -283,7 +298,12 @@ class Session:
         """Read what the server sends at 2 kB/s or hardly at all, while a run goes on."""
         network = await self.page.context.new_cdp_session(self.page)
         rate = self.random.choice((2000, 50))
-        slow = {"offline": False, "latency": 200, "downloadThroughput": rate, "uploadThroughput": 2000}
+        slow = {
+            "offline": False,
+            "latency": 200,
+            "downloadThroughput": rate,
+            "uploadThroughput": 2000,
+        }
         await network.send("Network.enable")
         began = await self._press()
         await network.send("Network.emulateNetworkConditions", slow)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from regrain.editing.media.clip import ArrayClip, Clip
     from regrain.editing.media.reading import open_clip
     from regrain.editing.models.adapters import Adapter, load_adapter, save_adapter
-    from regrain.editing.models.load import load_backbone
+    from regrain.editing.models.loading.load import load_backbone
     from regrain.editing.pipeline.runner import edit, tune
     from regrain.editing.recipe.events import (
         EditResult,
@@ -46,7 +46,7 @@ _MODULES = {
     "regrain.editing.media.clip": ("ArrayClip", "Clip"),
     "regrain.editing.media.reading": ("open_clip",),
     "regrain.editing.models.adapters": ("Adapter", "load_adapter", "save_adapter"),
-    "regrain.editing.models.load": ("load_backbone",),
+    "regrain.editing.models.loading.load": ("load_backbone",),
     "regrain.editing.pipeline.runner": ("edit", "tune"),
     "regrain.editing.recipe.events": (
         *("EditResult", "Event", "Finished", "Losses", "OtherEdit"),

@@ -24,7 +24,14 @@ from regrain.editing.models.adapters import Adapter, check_adapter_path, check_n
 from regrain.editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
 from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
-from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema, uses
+from regrain.editing.request.project import (
+    FILE,
+    check_project_path,
+    load_project,
+    save_project,
+    schema,
+    uses,
+)
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.storage.folders import alone, check_apart, check_writable
@@ -36,7 +43,9 @@ if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
 
 _DTYPES = ("float32", "float16", "bfloat16")
-app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False
+)
 
 # Options that several commands have.
 _Project = Annotated[Path, Argument(help="Project folder.")]
@@ -51,12 +60,19 @@ _ModelId = Annotated[str | None, Option(help="Model id, or path of a folder or .
 _LORA = "LoRA instead of the project's; repeatable."
 _Loras = Annotated[list[str] | None, Option(metavar="FILE@WEIGHT", help=_LORA)]
 _Dtype = Annotated[
-    str | None, Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
+    str | None,
+    Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
 ]
 _ADAPTER = "Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's."
-_MOTION = "Motion adapter (AnimateDiff) instead of the project's; the scale is 0 to 4, by default 1."
-_PICTURE = "Picture of what a region becomes, or FILE@SCALE of the whole frame; the scale is 0 to 1.5."
-_SEEING = "Picture adapter (IP-Adapter): a file, a folder, a name in $REGRAIN_MODELS, or of the hub."
+_MOTION = (
+    "Motion adapter (AnimateDiff) instead of the project's; the scale is 0 to 4, by default 1."
+)
+_PICTURE = (
+    "Picture of what a region becomes, or FILE@SCALE of the whole frame; the scale is 0 to 1.5."
+)
+_SEEING = (
+    "Picture adapter (IP-Adapter): a file, a folder, a name in $REGRAIN_MODELS, or of the hub."
+)
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -131,7 +147,9 @@ def check(
         request.areas.read(start, stop)
     warn(clip.warnings)
     width, height = clip.size
-    typer.echo(f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}")
+    typer.echo(
+        f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}"
+    )
 
 
 @app.command()
@@ -148,7 +166,15 @@ def batch(
     ] = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
-    from regrain.editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, work
+    from regrain.editing.cli.jobs import (
+        Outcome,
+        Status,
+        Task,
+        check_batch,
+        is_done,
+        read_jobs,
+        work,
+    )
     from regrain.editing.cli.jobs import split as by_shots
 
     check_batch(out)
@@ -177,7 +203,9 @@ def batch(
 @app.command()
 def tune(
     project: _Project,
-    out: Annotated[Path, Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")],
+    out: Annotated[
+        Path, Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")
+    ],
     model: _ModelId = None,
     lora: _Loras = None,
     settings: _Settings = None,
@@ -204,7 +232,9 @@ def tune(
     if facts.steps:
         quarter = max(1, facts.steps // 4)
         first, last = tuned.losses[:quarter].mean(), tuned.losses[-quarter:].mean()
-        typer.echo(f"loss: {first:.4f} to {last:.4f} (means of the first and the last {quarter} steps)")
+        typer.echo(
+            f"loss: {first:.4f} to {last:.4f} (means of the first and the last {quarter} steps)"
+        )
     typer.echo(f"adapter: {out} ({out.stat().st_size / 1e6:.1f} MB, {facts.steps} steps)")
 
 
@@ -218,13 +248,16 @@ def new(
     frames: Frames = None,
     size: Annotated[int | None, Option(help=_SIZE)] = None,
     region: Annotated[
-        list[str] | None, Option(metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable.")
+        list[str] | None,
+        Option(metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable."),
     ] = None,
     region_source: Annotated[
         list[str] | None, Option(metavar="LABEL=PHRASE", help="What a region is now; repeatable.")
     ] = None,
     source_prompt: Annotated[str, Option(help="What the clip shows.")] = "",
-    prompt: Annotated[str, Option(help="What it should show; composed from the regions if empty.")] = "",
+    prompt: Annotated[
+        str, Option(help="What it should show; composed from the regions if empty.")
+    ] = "",
 ) -> None:
     """Make a project folder from a clip."""
     if os.path.exists(out / FILE):
@@ -253,7 +286,9 @@ def new(
 @app.command()
 def clusters(
     project: Annotated[Path, Argument(help="Project folder; its regions are ignored.")],
-    out: Annotated[Path, Option("--out", "-o", help="New project folder, with one region per cluster.")],
+    out: Annotated[
+        Path, Option("--out", "-o", help="New project folder, with one region per cluster.")
+    ],
     count: Annotated[int, Option(min=2, max=8, help="Number of clusters.")] = 3,
     steps: Annotated[int, Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
     seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Seed of the clustering.")] = 0,
@@ -267,11 +302,13 @@ def clusters(
         reason = "Clusters are named by its words, but it is empty."
         raise RequestError("source_prompt", f"{reason} Describe what the clip shows.")
     from regrain.editing.methods.feature_clusters import find_clusters
-    from regrain.editing.models.load import load_backbone
+    from regrain.editing.models.loading.load import load_backbone
 
     backbone = load_backbone(model or request.model, request.loras)
     found = _follow(
-        find_clusters(backbone, request.clip, request.source_prompt, count, steps, seed, request.size)
+        find_clusters(
+            backbone, request.clip, request.source_prompt, count, steps, seed, request.size
+        )
     )
     regions = tuple(
         Region(name=name or f"cluster {label}", label=label, source=name)
@@ -281,7 +318,10 @@ def clusters(
     save_project(clustered, out)
     write_clusters(found.pca, clustered, out)
     for region, fit in zip(regions, found.fit, strict=True):
-        typer.echo(f"region {region.label}: {region.name}" + (f" (fits {fit:.2f})" if region.source else ""))
+        typer.echo(
+            f"region {region.label}: {region.name}"
+            + (f" (fits {fit:.2f})" if region.source else "")
+        )
     typer.echo(f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}")
 
 
@@ -303,7 +343,8 @@ def cache(
     for kind in clear or ():
         if kind not in (*kinds, "all"):
             raise RequestError(
-                "--clear", f"{shorten(kind)} is not in the cache. Choose from {', '.join(kinds)}, all."
+                "--clear",
+                f"{shorten(kind)} is not in the cache. Choose from {', '.join(kinds)}, all.",
             )
     latest, wanted = time.time() - 86_400 * older, {*(clear or ())}
     gone = [entry for entry in kept if wanted & {entry.kind, "all"} and entry.used <= latest]
@@ -341,10 +382,12 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
     if dtype is None:
         return None
     if dtype not in _DTYPES:
-        raise RequestError("--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}.")
+        raise RequestError(
+            "--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}."
+        )
     import torch
 
-    from regrain.editing.models.load import load_backbone
+    from regrain.editing.models.loading.load import load_backbone
 
     return load_backbone(request.model, request.loras, dtype=getattr(torch, dtype))
 
@@ -385,7 +428,9 @@ def _follow(stream: Iterator[events.Event]) -> Any:
         result = (yield from stream) or result
 
     stage, left = TextColumn("{task.description:10}"), TextColumn("{task.fields[left]}")
-    with Progress(stage, BarColumn(), MofNCompleteColumn(), left, console=Console(stderr=True)) as bars:
+    with Progress(
+        stage, BarColumn(), MofNCompleteColumn(), left, console=Console(stderr=True)
+    ) as bars:
         tasks: dict[str, Any] = {}
         for event in watched():
             if isinstance(event, events.Finished | events.Tuned):

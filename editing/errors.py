@@ -93,10 +93,14 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     near = get_close_matches(word[:_LISTED], names, n=1)
     listed = textwrap.shorten(", ".join(names), _LISTED, placeholder=" ...")
-    return (f"Did you mean {near[0]!r}? " if near else "") + f"Choose from {listed.removesuffix('.')}."
+    return (
+        f"Did you mean {near[0]!r}? " if near else ""
+    ) + f"Choose from {listed.removesuffix('.')}."
 
 
-def from_validation(error: ValidationError, model: type[BaseModel], prefix: str = "") -> RequestError:
+def from_validation(
+    error: ValidationError, model: type[BaseModel], prefix: str = ""
+) -> RequestError:
     """Turn pydantic's first complaint into a RequestError that names the field by its dotted path.
 
     The model that was validated knows the allowed names and ranges; the prefix, such as `params.`, is put
@@ -117,7 +121,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "missing":
         return "This key is required. Add it."
     if kind == "too_long":
-        return f"At most {context['max_length']} entries are allowed, got {context['actual_length']}."
+        return (
+            f"At most {context['max_length']} entries are allowed, got {context['actual_length']}."
+        )
     if kind == "value_error":
         reason = str(context.get("error"))
         if not reason.startswith("expected "):
@@ -126,7 +132,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     elif kind in _NUMBERS:
         expected = _number(detail, model)
     else:
-        expected = context["expected"] if kind == "literal_error" else _NOUNS.get(kind, "another value")
+        expected = (
+            context["expected"] if kind == "literal_error" else _NOUNS.get(kind, "another value")
+        )
     return f"Expected {expected}, got {shorten(detail['input'])}."
 
 
@@ -135,9 +143,16 @@ def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
     field = _follow(model, detail["loc"])[1]
     if field is None:
         return "a number"
-    kinds = field.annotation, *get_args(field.annotation)  # a kind that may be missing has limits of its own
+    kinds = (
+        field.annotation,
+        *get_args(field.annotation),
+    )  # a kind that may be missing has limits of its own
     whole = any(int in (kind, getattr(kind, "__origin__", None)) for kind in kinds)
-    own = [getattr(info, "metadata", ()) for kind in kinds for info in getattr(kind, "__metadata__", ())]
+    own = [
+        getattr(info, "metadata", ())
+        for kind in kinds
+        for info in getattr(kind, "__metadata__", ())
+    ]
     limits = [*field.metadata, *itertools.chain(*own)]
     low, high = (
         next((getattr(part, bound) for part in limits if hasattr(part, bound)), None)
@@ -153,7 +168,10 @@ def shorten(value: object, limit: int = 60) -> str:
     """Show a value in an error message: its repr, cut to `limit` characters."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, or lists that are nested as deep
+    except (
+        ValueError,
+        RecursionError,
+    ):  # a number of thousands of digits, or lists that are nested as deep
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

@@ -35,7 +35,14 @@ from regrain.masks.io.files import (
     write_masks,
     write_pair,
 )
-from regrain.masks.models.finders import FLOW, find_finder, find_tracker, finders, usual, usual_tracker
+from regrain.masks.models.finders import (
+    FLOW,
+    find_finder,
+    find_tracker,
+    finders,
+    usual,
+    usual_tracker,
+)
 from regrain.masks.track.uncertainty import doubts, in_words
 
 if TYPE_CHECKING:
@@ -47,7 +54,9 @@ app = typer.Typer(
 )
 MAX_PIXELS = 100_000_000  # of a hole or a speck
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
-_CLICK = "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
+_CLICK = (
+    "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
+)
 _FINDER = (
     "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
     "By default sam on drawn clips, else a published SAM or cuts."
@@ -65,7 +74,9 @@ _Fps = Annotated[float, Option(min=0.1, max=240, help="Frames per second of a vi
 @app.command()
 def track(
     clip: ClipPath,
-    out: Annotated[Path, Option("--out", "-o", help="Folder for the masks, one PNG per used frame.")],
+    out: Annotated[
+        Path, Option("--out", "-o", help="Folder for the masks, one PNG per used frame.")
+    ],
     click: Annotated[list[str], Option(metavar="LABEL:FRAME,X,Y[,0|1]", help=_CLICK)],
     start: Start = 0,
     stride: Stride = 1,
@@ -75,10 +86,13 @@ def track(
         str | None, Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
     tracker: Annotated[str | None, Option(help=_TRACKER)] = None,
-    flow: Annotated[str, Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
+    flow: Annotated[
+        str, Option(help="dis, raft, or auto: raft if its weights are present.")
+    ] = "auto",
     masks: Annotated[Path | None, Option(help=_MASKS)] = None,
     key: Annotated[
-        list[int] | None, Option(help="Used frame whose masks in --masks are right; repeatable.", min=0)
+        list[int] | None,
+        Option(help="Used frame whose masks in --masks are right; repeatable.", min=0),
     ] = None,
 ) -> None:
     """Track clicked objects through a clip, or correct masks that were tracked before."""
@@ -106,7 +120,11 @@ def track(
         else:
             tracked = correct(opened, given, folder, flow, before, key or (), follower)
     uncertain = {label: in_words(doubts(tracked[label], len(opened))) for label in clicks}
-    warn(f"label {label}: {spans}. Click it there too." for label, spans in uncertain.items() if spans)
+    warn(
+        f"label {label}: {spans}. Click it there too."
+        for label, spans in uncertain.items()
+        if spans
+    )
     typer.echo(f"masks: {out}")
 
 
@@ -148,7 +166,10 @@ def pair(
     color: _Colors = None,
 ) -> None:
     """Write a clip with its masked area in grey, and the area as a video: the input of VACE."""
-    opened, found = open_clip(clip, start, stride, frames), read_masks(masks, _parse_colors(color or []))
+    opened, found = (
+        open_clip(clip, start, stride, frames),
+        read_masks(masks, _parse_colors(color or [])),
+    )
     _check_labels(label or (), found)
     count, height, width = next(iter(found.values())).shape
     check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
@@ -157,7 +178,9 @@ def pair(
     if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
     with staged(out) as folder:
-        write_pair(opened, {n: mask for n, mask in found.items() if not label or n in label}, folder)
+        write_pair(
+            opened, {n: mask for n, mask in found.items() if not label or n in label}, folder
+        )
     typer.echo(f"pair: {out}")
 
 
@@ -175,7 +198,8 @@ def clean(
         int, Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this.")
     ] = 0,
     label: Annotated[
-        list[int] | None, Option(min=1, max=255, help="Label to change; repeatable; all by default.")
+        list[int] | None,
+        Option(min=1, max=255, help="Label to change; repeatable; all by default."),
     ] = None,
     color: _Colors = None,
     fps: _Fps = 8.0,
@@ -188,7 +212,13 @@ def clean(
     found = read_masks(masks, colors)
     _check_labels(label or (), found)
     apart = not overlap(found)
-    how = {"pixels": grow, "holes": fill_holes, "specks": drop_specks, "labels": label or (), "apart": apart}
+    how = {
+        "pixels": grow,
+        "holes": fill_holes,
+        "specks": drop_specks,
+        "labels": label or (),
+        "apart": apart,
+    }
 
     @lru_cache(maxsize=1)
     def cleaned_frame(index: int) -> dict[int, np.ndarray]:
@@ -197,7 +227,10 @@ def clean(
     def read(number: int, start: int, stop: int) -> np.ndarray:
         return np.stack([cleaned_frame(index)[number] for index in range(start, stop)])
 
-    cleaned = {number: LazyFrames(mask.shape, bool, partial(read, number)) for number, mask in found.items()}
+    cleaned = {
+        number: LazyFrames(mask.shape, bool, partial(read, number))
+        for number, mask in found.items()
+    }
     _save(cleaned, out, colors, fps)
 
 
@@ -210,7 +243,9 @@ def _check_labels(labels: Iterable[int], found: Masks) -> None:
     for number in labels:
         if number not in found:
             there = ", ".join(map(str, sorted(found)))
-            raise RequestError("--label", f"Label {number} is not in the masks. Choose from {there}.")
+            raise RequestError(
+                "--label", f"Label {number} is not in the masks. Choose from {there}."
+            )
 
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:
@@ -238,7 +273,9 @@ def _parse(texts: list[str]) -> Clicks:
     form = rf"{count}:{count},{number},{number}(?:,([01]))?"
     clicks: Clicks = {}
     for text in texts:
-        label, frame, x, y, kind = _parts("--click", form, text, "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0")
+        label, frame, x, y, kind = _parts(
+            "--click", form, text, "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0"
+        )
         points, kinds = clicks.setdefault(int(label), {}).setdefault(int(frame), ([], []))
         points.append((float(x), float(y)))
         kinds.append(int(kind or 1))
@@ -252,7 +289,9 @@ def _check_options(
         find_finder("sam" if finder is None else finder)
         find_tracker(FLOW if tracker is None else tracker)
     except MaskError as error:
-        raise RequestError("--tracker" if error.field == "tracker" else "--finder", error.message) from error
+        raise RequestError(
+            "--tracker" if error.field == "tracker" else "--finder", error.message
+        ) from error
     if flow not in ("auto", "dis", "raft"):
         raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
     if key and masks is None:
@@ -275,7 +314,9 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
 def _check_frames(field: str, frames: Iterable[int], clip: Clip) -> None:
     for frame in frames:
         if frame >= len(clip):
-            raise RequestError(field, f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.")
+            raise RequestError(
+                field, f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}."
+            )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ class Rectangle:
     erase: bool = False
 
 
-def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[np.ndarray, "height width"]:
+def brush(
+    mask: Bool[np.ndarray, "height width"], stroke: BrushStroke
+) -> Bool[np.ndarray, "height width"]:
     """Apply one stroke to a mask."""
     touched = np.zeros(mask.shape, np.uint8)
     path = np.round(np.array(stroke.points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
@@ -55,7 +57,9 @@ def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[n
     return mask & (touched == 0) if stroke.erase else mask | (touched > 0)
 
 
-def fill_box(mask: Bool[np.ndarray, "height width"], box: Rectangle) -> Bool[np.ndarray, "height width"]:
+def fill_box(
+    mask: Bool[np.ndarray, "height width"], box: Rectangle
+) -> Bool[np.ndarray, "height width"]:
     """Add a box to a mask, or erase it: all pixels whose centre it covers."""
     x0, y0, x1, y1 = (round(value) for value in box.corners)
     changed = mask.copy()
@@ -63,14 +67,20 @@ def fill_box(mask: Bool[np.ndarray, "height width"], box: Rectangle) -> Bool[np.
     return changed
 
 
-def grow(mask: Bool[np.ndarray, "height width"], pixels: float | int) -> Bool[np.ndarray, "height width"]:
+def grow(
+    mask: Bool[np.ndarray, "height width"], pixels: float | int
+) -> Bool[np.ndarray, "height width"]:
     """Grow a mask by `pixels`, or shrink it if negative."""
     return signed_distance(mask) > -pixels if pixels else mask.copy()
 
 
-def fill_holes(mask: Bool[np.ndarray, "height width"], most: float | int) -> Bool[np.ndarray, "height width"]:
+def fill_holes(
+    mask: Bool[np.ndarray, "height width"], most: float | int
+) -> Bool[np.ndarray, "height width"]:
     """Fill enclosed holes of at most `most` pixels."""
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(
+        (~mask).astype(np.uint8), connectivity=4
+    )
     edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= most)
     holes = np.setdiff1d(small, [0, *edge])  # 0 is the mask itself

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.2.0"
 
 if not (Path(__file__).parent / "editing").is_dir():
-    # In a checkout the packages stand beside this folder; a wheel has them inside.
+    # A wheel has the packages inside, a checkout has links to them; some systems have no links.
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
@@ -54,4 +54,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     packages = (import_module(f"regrain.{package}") for package in ("editing", "masks"))
-    return sorted({*_HOME, "attention", *(name for package in packages for name in package.__all__)})
+    return sorted(
+        {*_HOME, "attention", *(name for package in packages for name in package.__all__)}
+    )

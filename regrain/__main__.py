@@ -22,7 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
         case "edit" | "cache":
             from regrain.editing.__main__ import main as edit
 
-            return edit(rest, "regrain edit") if command == "edit" else edit([command, *rest], "regrain")
+            return (
+                edit(rest, "regrain edit")
+                if command == "edit"
+                else edit([command, *rest], "regrain")
+            )
         case "masks":
             from regrain.masks.__main__ import main as masks
 

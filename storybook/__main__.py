@@ -26,7 +26,11 @@ def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def as_request(
-    scene: Scene, size: int, become: dict[str, str], grow: int | None = None, clip: Path | None = None
+    scene: Scene,
+    size: int,
+    become: dict[str, str],
+    grow: int | None = None,
+    clip: Path | None = None,
 ) -> EditRequest:
     """The scene as an edit: one region per actor, its phrase as source.
 
@@ -57,7 +61,9 @@ def as_request(
     return EditRequest(frames, labels, tuple(regions), source_prompt=scene.caption)
 
 
-def by_words(request: EditRequest, prompts: list[str], method: str, preset: str | None) -> EditRequest:
+def by_words(
+    request: EditRequest, prompts: list[str], method: str, preset: str | None
+) -> EditRequest:
     """The same clip edited by words alone, without regions."""
     return dataclasses.replace(
         request, labels=None, regions=(), prompt=prompts[0], more_prompts=tuple(prompts[1:]), method=method,
@@ -77,7 +83,9 @@ def main(argv: list[str] | None = None) -> int:
     clip.add_argument("--size", type=int, default=256)
     clip.add_argument("--plain", action="store_true", help="natural colours, no accessories")
     clip.add_argument(
-        "--grow", type=int, help="pixels an edit may reach beyond its actor; default: a sixteenth of the side"
+        "--grow",
+        type=int,
+        help="pixels an edit may reach beyond its actor; default: a sixteenth of the side",
     )
     clip.add_argument(
         "--become",

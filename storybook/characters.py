@@ -80,7 +80,10 @@ def _solid(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -
     shadow = np.concatenate([edge, ((edge - middle) * (0.97, 0.52) + middle)[::-1]])
     lean = 0.07 * float(span[0])
     gleam = _flat(
-        (points - middle) * (0.66, 0.5) + middle - (lean, 0.16 * span[1]), shade(color, 1.24), part, limb
+        (points - middle) * (0.66, 0.5) + middle - (lean, 0.16 * span[1]),
+        shade(color, 1.24),
+        part,
+        limb,
     )
     return [
         _shape(points, color, part, limb),
@@ -90,7 +93,14 @@ def _solid(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -
 
 
 def _spots(
-    x: float, apart: float, y: float, rx: float, ry: float, color: Color, turn: float = 0.0, n: int = 28
+    x: float,
+    apart: float,
+    y: float,
+    rx: float,
+    ry: float,
+    color: Color,
+    turn: float = 0.0,
+    n: int = 28,
 ) -> Shapes:
     """Two flat ellipses on the head, mirrored about `x`."""
     return [_flat(ellipse(x + s * apart, y, rx, ry, s * turn, n), color) for s in (-1, 1)]
@@ -168,7 +178,9 @@ def _beast(
 
 def _cat(main: Color) -> Shapes:
     dark, nose = shade(main, 0.6), (236, 110, 130)
-    head = blob("0.25,-0.86 0.43,-0.77 0.51,-0.59 0.38,-0.45 0.25,-0.425 0.12,-0.45 -0.01,-0.59 0.07,-0.77")
+    head = blob(
+        "0.25,-0.86 0.43,-0.77 0.51,-0.59 0.38,-0.45 0.25,-0.425 0.12,-0.45 -0.01,-0.59 0.07,-0.77"
+    )
     tail = "-0.4,-0.42 -0.55,-0.46 -0.61,-0.62 -0.53,-0.78 -0.6,-0.92"
     whiskers = [(s, y, d) for s in (-1, 1) for y, d in ((-0.555, -0.03), (-0.525, 0.02))]
     return _beast(
@@ -182,7 +194,9 @@ def _cat(main: Color) -> Shapes:
                 (path("0.105,-0.74 0.222,-0.93 0.215,-0.74"), ROSE),
             ),
         ],
-        body=blob("-0.44,-0.4 -0.3,-0.53 -0.1,-0.53 0.16,-0.52 0.23,-0.36 0.1,-0.23 -0.2,-0.22 -0.4,-0.26"),
+        body=blob(
+            "-0.44,-0.4 -0.3,-0.53 -0.1,-0.53 0.16,-0.52 0.23,-0.36 0.1,-0.23 -0.2,-0.22 -0.4,-0.26"
+        ),
         coat=[
             _flat(capsule(x, -0.525 - lift, x + 0.02, -0.41, 0.024, 0.008), dark, BODY)
             for x, lift in ((-0.32, 0), (-0.22, 0.012), (-0.12, 0.015))
@@ -205,18 +219,30 @@ def _cat(main: Color) -> Shapes:
 
 def _dog(main: Color) -> Shapes:
     dark, pale = shade(main, 0.5), shade(main, 1.55)
-    body = blob("-0.47,-0.42 -0.36,-0.56 -0.1,-0.57 0.15,-0.6 0.26,-0.42 0.15,-0.22 -0.15,-0.21 -0.4,-0.23")
+    body = blob(
+        "-0.47,-0.42 -0.36,-0.56 -0.1,-0.57 0.15,-0.6 0.26,-0.42 0.15,-0.22 -0.15,-0.21 -0.4,-0.23"
+    )
     muzzle = blob("0.24,-0.66 0.42,-0.7 0.6,-0.67 0.645,-0.58 0.56,-0.49 0.38,-0.46 0.24,-0.5")
     ear = blob("0,-0.83 0.1,-0.8 0.1,-0.6 0.05,-0.4 -0.06,-0.36 -0.13,-0.46 -0.09,-0.68")
     return _beast(
         main,
-        behind=[_shape(tube("-0.4,-0.46 -0.54,-0.56 -0.58,-0.74", 0.07, 0.055, 0.03), main, BODY, "tail")],
+        behind=[
+            _shape(
+                tube("-0.4,-0.46 -0.54,-0.56 -0.58,-0.74", 0.07, 0.055, 0.03), main, BODY, "tail"
+            )
+        ],
         body=body,
         coat=[
-            _flat(blob("-0.38,-0.5 -0.26,-0.575 -0.1,-0.57 -0.08,-0.46 -0.22,-0.4 -0.36,-0.42"), dark, BODY),
+            _flat(
+                blob("-0.38,-0.5 -0.26,-0.575 -0.1,-0.57 -0.08,-0.46 -0.22,-0.4 -0.36,-0.42"),
+                dark,
+                BODY,
+            ),
             _flat(ellipse(0.12, -0.32, 0.1, 0.13), shade(main, 1.6), BODY),
         ],
-        head=blob("0.02,-0.82 0.16,-0.92 0.34,-0.9 0.46,-0.76 0.44,-0.55 0.25,-0.45 0.05,-0.5 -0.02,-0.66"),
+        head=blob(
+            "0.02,-0.82 0.16,-0.92 0.34,-0.9 0.46,-0.76 0.44,-0.55 0.25,-0.45 0.05,-0.5 -0.02,-0.66"
+        ),
         face=[
             _shape(blob("0.43,-0.5 0.51,-0.5 0.52,-0.4 0.47,-0.36 0.42,-0.4"), (240, 92, 112)),
             *_solid(muzzle, pale),
@@ -240,7 +266,9 @@ def _fox(main: Color) -> Shapes:
         main,
         behind=[
             _shape(tube(tail, 0.05, 0.13, 0.145, 0.05), main, BODY, "tail"),
-            _flat(tube("-0.73,-0.6 -0.755,-0.7 -0.76,-0.77", 0.115, 0.08, 0.03), WHITE, BODY, "tail"),
+            _flat(
+                tube("-0.73,-0.6 -0.755,-0.7 -0.76,-0.77", 0.115, 0.08, 0.03), WHITE, BODY, "tail"
+            ),
             *_ears(
                 blob("0.05,-0.68 0.13,-0.92 0.26,-1.1 0.27,-0.92 0.29,-0.68"),
                 main,
@@ -248,9 +276,13 @@ def _fox(main: Color) -> Shapes:
                 (path("0.203,-0.99 0.26,-1.1 0.287,-0.99"), SOOT),
             ),
         ],
-        body=blob("-0.44,-0.4 -0.3,-0.52 -0.05,-0.53 0.16,-0.54 0.22,-0.38 0.1,-0.22 -0.2,-0.23 -0.4,-0.27"),
+        body=blob(
+            "-0.44,-0.4 -0.3,-0.52 -0.05,-0.53 0.16,-0.54 0.22,-0.38 0.1,-0.22 -0.2,-0.23 -0.4,-0.27"
+        ),
         coat=[_flat(blob("0.02,-0.46 0.19,-0.46 0.2,-0.32 0.1,-0.2 0.02,-0.3"), WHITE, BODY)],
-        head=blob("0.25,-0.86 0.42,-0.78 0.57,-0.6 0.4,-0.49 0.25,-0.4 0.1,-0.49 -0.07,-0.6 0.08,-0.78"),
+        head=blob(
+            "0.25,-0.86 0.42,-0.78 0.57,-0.6 0.4,-0.49 0.25,-0.4 0.1,-0.49 -0.07,-0.6 0.08,-0.78"
+        ),
         face=[
             *[_flat(cheek * (s, 1) + (0.25, 0), WHITE) for s in (-1, 1)],
             *_eyes(0.25, -0.68, 0.1, 0.05),
@@ -267,10 +299,18 @@ def _panda(main: Color) -> Shapes:
         main,
         behind=[
             _shape(ellipse(-0.5, -0.36, 0.06), SOOT, BODY, "tail"),
-            *[shape for s in (-1, 1) for shape in _solid(ellipse(0.24 + s * 0.21, -0.86, 0.105), SOOT)],
+            *[
+                shape
+                for s in (-1, 1)
+                for shape in _solid(ellipse(0.24 + s * 0.21, -0.86, 0.105), SOOT)
+            ],
         ],
         body=ellipse(-0.14, -0.385, 0.385, 0.235),
-        coat=[_flat(blob("0,-0.59 0.15,-0.6 0.24,-0.4 0.16,-0.19 -0.02,-0.18 -0.07,-0.38"), SOOT, BODY)],
+        coat=[
+            _flat(
+                blob("0,-0.59 0.15,-0.6 0.24,-0.4 0.16,-0.19 -0.02,-0.18 -0.07,-0.38"), SOOT, BODY
+            )
+        ],
         head=ellipse(0.24, -0.64, 0.3, 0.265),
         face=[
             *_spots(0.24, 0.12, -0.655, 0.088, 0.115, SOOT, 32),
@@ -292,7 +332,9 @@ def _rabbit(main: Color) -> Shapes:
     return _beast(
         main,
         behind=behind,
-        body=blob("-0.5,-0.3 -0.44,-0.48 -0.24,-0.58 0,-0.52 0.2,-0.44 0.22,-0.3 0.05,-0.19 -0.3,-0.17"),
+        body=blob(
+            "-0.5,-0.3 -0.44,-0.48 -0.24,-0.58 0,-0.52 0.2,-0.44 0.22,-0.3 0.05,-0.19 -0.3,-0.17"
+        ),
         coat=[
             *_solid(ellipse(-0.29, -0.27, 0.17, 0.165), main, LEGS),
             _flat(ellipse(0.12, -0.32, 0.09, 0.12), pale, BODY),
@@ -360,7 +402,9 @@ def _robot(main: Color) -> Shapes:
     for x in (-0.11, 0.11):
         parts.append(_flat(ellipse(x, -0.8, 0.068), GLOW))
         parts.append(_flat(ellipse(x - 0.018, -0.82, 0.024, n=10), WHITE))
-    return parts + [_flat(box(x, -0.675, x + 0.036, -0.637, 0.005), WHITE) for x in (-0.1, -0.018, 0.064)]
+    return parts + [
+        _flat(box(x, -0.675, x + 0.036, -0.637, 0.005), WHITE) for x in (-0.1, -0.018, 0.064)
+    ]
 
 
 def _car(main: Color) -> Shapes:
@@ -450,7 +494,11 @@ def _star(x: float, y: float, r: float) -> np.ndarray:
 
 def _astronaut(main: Color) -> Shapes:
     seam, trim = shade(main, 0.58), (244, 124, 44)
-    lamps: tuple[tuple[float, Color], ...] = ((-0.07, (240, 70, 70)), (0, (250, 214, 60)), (0.07, GLOW))
+    lamps: tuple[tuple[float, Color], ...] = (
+        (-0.07, (240, 70, 70)),
+        (0, (250, 214, 60)),
+        (0.07, GLOW),
+    )
     boot = blob("-0.1,-0.09 0.09,-0.09 0.125,-0.03 0.1,0 -0.1,0")
     suit = blob("-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4")
     hair = blob("-0.16,-0.76 -0.1,-0.87 0.02,-0.9 0.14,-0.87 0.2,-0.76 0.1,-0.81 -0.04,-0.82")
@@ -519,23 +567,37 @@ def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
     felt, ribbon, w = (50, 56, 124), (255, 196, 44), fit.half
     crown = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02") * (w, 1) + (x, y)
     band = _flat(box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01), ribbon, ACCESSORY, limb)
-    brim = _solid(capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05), felt, ACCESSORY, limb)
+    brim = _solid(
+        capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05), felt, ACCESSORY, limb
+    )
     return [*_solid(crown, felt, ACCESSORY, limb), band], brim
 
 
 def _sunglasses(fit: _Fit, limb: str) -> Shapes:
     x, y = fit.eyes
     w = fit.half
-    shapes = [_shape(capsule(x - w * 1.05, y - 0.05, x + w * 1.05, y - 0.05, 0.026), WHITE, ACCESSORY, limb)]
+    shapes = [
+        _shape(
+            capsule(x - w * 1.05, y - 0.05, x + w * 1.05, y - 0.05, 0.026), WHITE, ACCESSORY, limb
+        )
+    ]
     for s in (-1, 1):
         at = x + s * w * 0.5
         shapes += [
-            _shape(box(at - w * 0.47, y - 0.1, at + w * 0.47, y + 0.115, 0.07), WHITE, ACCESSORY, limb),
-            _flat(
-                box(at - w * 0.36, y - 0.07, at + w * 0.36, y + 0.088, 0.05), (24, 24, 34), ACCESSORY, limb
+            _shape(
+                box(at - w * 0.47, y - 0.1, at + w * 0.47, y + 0.115, 0.07), WHITE, ACCESSORY, limb
             ),
             _flat(
-                capsule(at - 0.055, y + 0.02, at - 0.005, y - 0.035, 0.016), (150, 176, 214), ACCESSORY, limb
+                box(at - w * 0.36, y - 0.07, at + w * 0.36, y + 0.088, 0.05),
+                (24, 24, 34),
+                ACCESSORY,
+                limb,
+            ),
+            _flat(
+                capsule(at - 0.055, y + 0.02, at - 0.005, y - 0.035, 0.016),
+                (150, 176, 214),
+                ACCESSORY,
+                limb,
             ),
         ]
     return shapes
@@ -548,7 +610,11 @@ def _scarf(fit: _Fit) -> Shapes:
     return [
         *_solid(tail, wool, ACCESSORY),
         _flat(path("0.047,0.15 0.178,0.13 0.187,0.19 0.054,0.21") + fit.neck, CREAM, ACCESSORY),
-        *_solid(tube("-0.235,-0.05 -0.04,0.01 0.235,-0.03", 0.075, 0.09, 0.075) + fit.neck, wool, ACCESSORY),
+        *_solid(
+            tube("-0.235,-0.05 -0.04,0.01 0.235,-0.03", 0.075, 0.09, 0.075) + fit.neck,
+            wool,
+            ACCESSORY,
+        ),
         *[
             _flat(capsule(x + d, y - 0.07, x + d * 1.15, y + 0.06, 0.026), CREAM, ACCESSORY)
             for d in (-0.14, 0.02, 0.17)
@@ -561,7 +627,11 @@ def _backpack(fit: _Fit) -> Shapes:
     sack = blob("-0.2,0.04 -0.21,-0.22 -0.1,-0.33 0.1,-0.33 0.2,-0.22 0.19,0.04 0,0.07") + fit.back
     return [
         *_solid(sack, CLOTH, ACCESSORY),
-        *_solid(blob("-0.205,-0.16 -0.12,-0.34 0.12,-0.34 0.205,-0.16 0,-0.1") + fit.back, FLAP, ACCESSORY),
+        *_solid(
+            blob("-0.205,-0.16 -0.12,-0.34 0.12,-0.34 0.205,-0.16 0,-0.1") + fit.back,
+            FLAP,
+            ACCESSORY,
+        ),
         _shape(box(x - 0.12, y - 0.09, x + 0.12, y + 0.04, 0.03), CREAM, ACCESSORY),
         _shape(box(x - 0.035, y - 0.15, x + 0.035, y - 0.06, 0.01), CREAM, ACCESSORY),
     ]
@@ -603,7 +673,9 @@ def _face(body: Shapes) -> int:
 
 
 @lru_cache(maxsize=2048)
-def character(kind: str, color: str | None, accessory: str | None, facing: int) -> tuple[Primitive, ...]:
+def character(
+    kind: str, color: str | None, accessory: str | None, facing: int
+) -> tuple[Primitive, ...]:
     """All primitives of an actor, back to front; the light stays on the left when the actor faces left."""
     if color and color.startswith("#"):
         body = BUILDERS[kind](tuple(bytes.fromhex(color[1:])))
@@ -612,4 +684,6 @@ def character(kind: str, color: str | None, accessory: str | None, facing: int) 
     shapes = _wear(kind, body, accessory) if accessory else body
     if facing > 0:
         return tuple(shapes)
-    return tuple(dataclasses.replace(p, points=p.points + (2 * p.lean, 0)) if p.lean else p for p in shapes)
+    return tuple(
+        dataclasses.replace(p, points=p.points + (2 * p.lean, 0)) if p.lean else p for p in shapes
+    )

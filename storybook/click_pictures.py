@@ -69,7 +69,10 @@ def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
     for number, primitives in enumerate(cast, 1):
         for primitive in primitives:
             # A shape without an outline belongs to the one below it, within its part.
-            shape += primitive.ink or table[-1][:2] != (number, len(draw.PARTS) * number + primitive.part)
+            shape += primitive.ink or table[-1][:2] != (
+                number,
+                len(draw.PARTS) * number + primitive.part,
+            )
             table.append((number, len(draw.PARTS) * number + primitive.part, shape))
     return np.ascontiguousarray(np.array(table, np.uint8)[ids].transpose(2, 0, 1))
 
@@ -104,7 +107,9 @@ def texture(rng: np.random.Generator, size: int, color: np.ndarray | None = None
         fall = rng.uniform(0.4, 1.0)
         field = np.zeros((size, size), np.float32)
         for i, n in enumerate(cells):
-            field += fall**i * cv2.resize(rng.standard_normal((n, n)).astype(np.float32), (size, size))
+            field += fall**i * cv2.resize(
+                rng.standard_normal((n, n)).astype(np.float32), (size, size)
+            )
     else:
         y, x = np.mgrid[:size, :size].astype(np.float32) / size
         turn = rng.uniform(0, 2 * np.pi)
@@ -112,7 +117,11 @@ def texture(rng: np.random.Generator, size: int, color: np.ndarray | None = None
         if kind < 0.75:
             field = np.sin(field * rng.uniform(20, 120))
     field = (field - field.min()) / max(float(np.ptp(field)), 1e-6)
-    image = two[0] + field[..., None] * (two[1] - two[0]) + rng.normal(0, rng.uniform(0, 8), (size, size, 1))
+    image = (
+        two[0]
+        + field[..., None] * (two[1] - two[0])
+        + rng.normal(0, rng.uniform(0, 8), (size, size, 1))
+    )
     return image.clip(0, 255).astype(np.uint8)
 
 
@@ -127,7 +136,9 @@ def _blob(rng: np.random.Generator, center: np.ndarray, radius: float) -> np.nda
     return points * (1, spread) @ np.array([[c, s], [-s, c]]) + center
 
 
-def _fill(image: np.ndarray, levels: np.ndarray, outline: np.ndarray, paint: np.ndarray, ids: tuple) -> None:
+def _fill(
+    image: np.ndarray, levels: np.ndarray, outline: np.ndarray, paint: np.ndarray, ids: tuple
+) -> None:
     inside = np.zeros(image.shape[:2], np.uint8)
     draw.paint(inside, outline, (255, 255, 255))  # antialiased
     image[:] = np.where(inside[..., None] > 127, paint, image)
@@ -137,7 +148,9 @@ def _fill(image: np.ndarray, levels: np.ndarray, outline: np.ndarray, paint: np.
 
 def _relit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another exposure and white balance, sometimes blur and noise."""
-    values = image.astype(np.float32) * rng.normal(1, 0.1, 3) * rng.uniform(0.75, 1.25) + rng.normal(0, 10)
+    values = image.astype(np.float32) * rng.normal(1, 0.1, 3) * rng.uniform(
+        0.75, 1.25
+    ) + rng.normal(0, 10)
     if rng.random() < 0.3:
         values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.3, 1.2))
     if rng.random() < 0.4:

@@ -34,7 +34,9 @@ def render_shard(first: int, count: int, size: int) -> np.ndarray:
     """One random frame of each of `count` scenes: uint8 [count, size, size, 3]."""
     scenes = [training_scene(first + i) for i in range(count)]
     frames = [int(np.random.default_rng(scene.seed).integers(8)) for scene in scenes]
-    return np.stack([render_frames(s, size, (frame,))[0] for s, frame in zip(scenes, frames, strict=True)])
+    return np.stack(
+        [render_frames(s, size, (frame,))[0] for s, frame in zip(scenes, frames, strict=True)]
+    )
 
 
 def load(folder: Path) -> list[np.ndarray]:
@@ -59,7 +61,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=60_000)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="shards rendered in parallel")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="shards rendered in parallel"
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     args.out.mkdir(parents=True, exist_ok=True)

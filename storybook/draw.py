@@ -19,7 +19,13 @@ Color = tuple[int, int, int]
 PARTS = ("background", "head", "body", "legs", "accessory")
 HEAD, BODY, LEGS, ACCESSORY = 1, 2, 3, 4
 SUBPIXEL_BITS = 4
-INK, CREAM, WHITE, ROSE, SOOT = (44, 36, 40), (250, 240, 222), (250, 250, 248), (240, 140, 150), (48, 46, 54)
+INK, CREAM, WHITE, ROSE, SOOT = (
+    (44, 36, 40),
+    (250, 240, 222),
+    (250, 250, 248),
+    (240, 140, 150),
+    (48, 46, 54),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +62,16 @@ def ellipse(
     return p @ np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]]) + (x, y)
 
 
-def capsule(x0: float, y0: float, x1: float, y1: float, w0: float, w1: float | None = None) -> np.ndarray:
+def capsule(
+    x0: float, y0: float, x1: float, y1: float, w0: float, w1: float | None = None
+) -> np.ndarray:
     """Polygon of a rounded stroke from (x0, y0) to (x1, y1) with end radii `w0`, `w1`."""
     w1 = w0 if w1 is None else w1
     t = np.arctan2(y1 - y0, x1 - x0)
-    a, b = np.linspace(t + np.pi / 2, t + 1.5 * np.pi, 9), np.linspace(t - np.pi / 2, t + np.pi / 2, 9)
+    a, b = (
+        np.linspace(t + np.pi / 2, t + 1.5 * np.pi, 9),
+        np.linspace(t - np.pi / 2, t + np.pi / 2, 9),
+    )
     return np.concatenate(
         [
             np.stack([x0 + w0 * np.cos(a), y0 + w0 * np.sin(a)], 1),
@@ -71,7 +82,12 @@ def capsule(x0: float, y0: float, x1: float, y1: float, w0: float, w1: float | N
 
 def box(x0: float, y0: float, x1: float, y1: float, r: float = 0.03) -> np.ndarray:
     """Polygon of a rectangle with rounded corners."""
-    corners = [(x1 - r, y1 - r, 0), (x0 + r, y1 - r, 90), (x0 + r, y0 + r, 180), (x1 - r, y0 + r, 270)]
+    corners = [
+        (x1 - r, y1 - r, 0),
+        (x0 + r, y1 - r, 90),
+        (x0 + r, y0 + r, 180),
+        (x1 - r, y0 + r, 270),
+    ]
     a = np.linspace(0, 90, 5)
     return np.concatenate(
         [
@@ -90,7 +106,13 @@ def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
     )
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
     curve = [
-        0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - 3 * c + d - a) * t**3)
+        0.5
+        * (
+            2 * b
+            + (c - a) * t
+            + (2 * a - 5 * b + 4 * c - d) * t**2
+            + (3 * b - 3 * c + d - a) * t**3
+        )
         for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True)
     ]
     return np.concatenate(curve if closed else [*curve, corners[-1:]])
@@ -131,7 +153,11 @@ def rotation(x: float, y: float, degrees: float) -> np.ndarray:
 
 
 def paint(
-    canvas: np.ndarray, points: np.ndarray, color: Color, outline: Color | None = None, width: int = 1
+    canvas: np.ndarray,
+    points: np.ndarray,
+    color: Color,
+    outline: Color | None = None,
+    width: int = 1,
 ) -> None:
     """Fill a polygon (pixels, sub-pixel exact) and draw its outline."""
     _paint(canvas, points, color, outline, width, cv2.LINE_AA)
@@ -142,7 +168,9 @@ def paint_id(canvas: np.ndarray, points: np.ndarray, value: int, outline: bool, 
     _paint(canvas, points, value, value if outline else None, width, cv2.LINE_8)
 
 
-def _paint(canvas: np.ndarray, points: np.ndarray, fill: Any, outline: Any, width: int, line: int) -> None:
+def _paint(
+    canvas: np.ndarray, points: np.ndarray, fill: Any, outline: Any, width: int, line: int
+) -> None:
     p = [(points * (1 << SUBPIXEL_BITS)).round().astype(np.int32)]
     cv2.fillPoly(canvas, p, fill, line, SUBPIXEL_BITS)
     if outline is not None:

@@ -40,7 +40,9 @@ from storybook.world import WHERE, Scene, render, replace, sample_scene
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 SIZE, FRAMES, ROOM = 128, 8, 8
-TUNING: dict[str, object] = {"tune_preview_every": 0}  # of the shipped adapters, beside the recommended
+TUNING: dict[str, object] = {
+    "tune_preview_every": 0
+}  # of the shipped adapters, beside the recommended
 _SHOWN = (0, 3, 5, 7)  # frames on a sheet
 Ask = Callable[[Scene, Path], EditRequest]
 """Makes the request for a scene whose frames are in a file."""
@@ -87,7 +89,10 @@ def followed(*names: str) -> Callable[[Scene], bool]:
     return lambda scene: (
         scene.pan != 0
         and scene.style == "storybook"
-        and all(a.kind in names and a.motion in ("run", "jump") and not a.accessory for a in scene.actors)
+        and all(
+            a.kind in names and a.motion in ("run", "jump") and not a.accessory
+            for a in scene.actors
+        )
         and in_view(scene)
     )
 
@@ -102,14 +107,18 @@ def regions(**become: str) -> Ask:
     """Change actors (`a0`, `a1`) or the `background` to the given words; actors get a margin."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
-        wishes = {key.removeprefix("a"): phrase for key, phrase in become.items() if key != "background"}
+        wishes = {
+            key.removeprefix("a"): phrase for key, phrase in become.items() if key != "background"
+        }
         if "background" not in become:
             return as_request(scene, SIZE, wishes, ROOM, clip)
         request = as_request(
             scene, SIZE, wishes | {"background": become["background"]}, 6 if wishes else 0, clip
         )
         still = tuple(dataclasses.replace(region, margin=0) for region in request.regions)
-        return dataclasses.replace(request, regions=still, params={} if wishes else {"inject_until": 0.1})
+        return dataclasses.replace(
+            request, regions=still, params={} if wishes else {"inject_until": 0.1}
+        )
 
     return ask
 
@@ -130,7 +139,9 @@ def pictured(ask: Ask, *looks: tuple[str, str]) -> Ask:
             file = clip.parent / f"{kind}.png"
             Image.fromarray(portrait(shown, rng, SIZE, cut=True)).save(file)
             seen.append(dataclasses.replace(region, picture=str(file)))
-        return dataclasses.replace(request, regions=tuple(seen), picture_adapter="storybook/pictures")
+        return dataclasses.replace(
+            request, regions=tuple(seen), picture_adapter="storybook/pictures"
+        )
 
     return with_pictures
 
@@ -158,7 +169,9 @@ def tuned(ask: Ask) -> Ask:
         name = f"{scene.caption}, {last.adapter.facts.steps} steps"
         facts = last.adapter.facts.model_copy(update={"name": name})
         path = clip.parent / "adapter.safetensors"
-        save_adapter(Adapter(facts, {name: x.half() for name, x in last.adapter.weights.items()}), path)
+        save_adapter(
+            Adapter(facts, {name: x.half() for name, x in last.adapter.weights.items()}), path
+        )
         return dataclasses.replace(request, adapter=str(path))
 
     return with_adapter
@@ -179,7 +192,9 @@ def both(kind: str) -> Ask:
         request = as_request(scene, SIZE, {}, clip=clip)
         truth = replace(replace(scene, actor=0, kind=kind), actor=1, kind=kind)
         source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
-        return one_region(request, np.asarray(request.labels) > 0, "both animals", source, prompt, ROOM)
+        return one_region(
+            request, np.asarray(request.labels) > 0, "both animals", source, prompt, ROOM
+        )
 
     return ask
 
@@ -302,9 +317,19 @@ def look(name: str, first: int, count: int) -> np.ndarray:
             request = TABLE[name].ask(scene, Path(scratch) / "clip.mp4")
             result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
             middle = request.clip.read(FRAMES // 2, FRAMES // 2 + 1)[0]
-        pictures = [middle, *result.frames[list(_SHOWN)], *(o.frames[FRAMES // 2] for o in result.others)]
-        row = cv2.resize(np.concatenate(pictures, 1), None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
-        rows.append(cv2.putText(row, str(scene.seed), (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 0, 0), 1))
+        pictures = [
+            middle,
+            *result.frames[list(_SHOWN)],
+            *(o.frames[FRAMES // 2] for o in result.others),
+        ]
+        row = cv2.resize(
+            np.concatenate(pictures, 1), None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC
+        )
+        rows.append(
+            cv2.putText(
+                row, str(scene.seed), (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 0, 0), 1
+            )
+        )
         sys.stdout.write(f"{scene.seed}: {scene.caption}\n")
         sys.stdout.flush()
     return np.concatenate(rows)
@@ -314,13 +339,19 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
-    parser.add_argument("--look", choices=tuple(TABLE), help="edit other scenes that fit this example")
+    parser.add_argument(
+        "--look", choices=tuple(TABLE), help="edit other scenes that fit this example"
+    )
     parser.add_argument("--first", type=int, default=0, help="first seed to try")
     parser.add_argument("--count", type=int, default=6, help="number of scenes")
-    parser.add_argument("-o", "--out", type=Path, help="folder of the examples, or file of the sheet")
+    parser.add_argument(
+        "-o", "--out", type=Path, help="folder of the examples, or file of the sheet"
+    )
     args = parser.parse_args()
     if args.look:
-        Image.fromarray(look(args.look, args.first, args.count)).save(args.out or f"{args.look}.png")
+        Image.fromarray(look(args.look, args.first, args.count)).save(
+            args.out or f"{args.look}.png"
+        )
         return
     for name in args.only or TABLE:
         make(name, (args.out or EXAMPLES) / name)

@@ -10,7 +10,12 @@ from storybook.draw import rotation
 # Phase of a motion per frame, radians.
 TEMPO = {"walk": 0.8, "run": 1.25, "jump": np.pi / 4, "stand": 0.4}
 WHEEL = 0.155  # radius
-_HIPS = {"leg0": (-0.23, -0.28), "leg1": (0.15, -0.28), "leg2": (-0.33, -0.28), "leg3": (0.05, -0.28)}
+_HIPS = {
+    "leg0": (-0.23, -0.28),
+    "leg1": (0.15, -0.28),
+    "leg2": (-0.33, -0.28),
+    "leg3": (0.05, -0.28),
+}
 
 
 def _scaled(x: float, y: float) -> np.ndarray:
@@ -35,7 +40,9 @@ def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, 
     trunk, nod, wag = np.eye(3), 2.5 * np.sin(phase + 0.6), 9 * np.sin(phase + 1.2)
     if motion == "walk":
         trunk = _moved(0, -0.012 * abs(wave))
-        swing = dict.fromkeys(("leg0", "leg3"), 24 * wave) | dict.fromkeys(("leg1", "leg2"), -24 * wave)
+        swing = dict.fromkeys(("leg0", "leg3"), 24 * wave) | dict.fromkeys(
+            ("leg1", "leg2"), -24 * wave
+        )
     elif motion == "run":
         trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, 9 if upright else 5 * wave)
         late = float(np.sin(phase - 0.6))
@@ -50,7 +57,12 @@ def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, 
         legs, arms = 0.8 * swing["leg0"], 0.7 * swing["leg0"]
         if motion == "jump":
             legs, arms = 0.5 * swing["leg0"], 2.6 * swing["leg0"]
-        hips = {"leg1": (-0.13, -0.28), "leg2": (0.13, -0.28), "arm1": (-0.22, -0.5), "arm2": (0.22, -0.5)}
+        hips = {
+            "leg1": (-0.13, -0.28),
+            "leg2": (0.13, -0.28),
+            "arm1": (-0.22, -0.5),
+            "arm2": (0.22, -0.5),
+        }
         turn = {"leg1": legs, "leg2": -legs, "arm1": arms, "arm2": -arms}
         poses, pivot = {limb: rotation(*hips[limb], turn[limb]) for limb in hips}, (0.0, -0.55)
     elif kind == "car":
@@ -62,7 +74,11 @@ def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, 
         pivot = (0.0, 0.0)
     else:
         poses, pivot = {n: rotation(*_HIPS[n], a) for n, a in swing.items()}, (0.1, -0.5)
-    poses |= {"trunk": np.eye(3), "head": rotation(*pivot, nod), "tail": rotation(-0.44, -0.42, wag)}
+    poses |= {
+        "trunk": np.eye(3),
+        "head": rotation(*pivot, nod),
+        "tail": rotation(-0.44, -0.42, wag),
+    }
     return {name: trunk @ pose for name, pose in poses.items()}
 
 

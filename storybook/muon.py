@@ -33,12 +33,16 @@ class Muon(torch.optim.AdamW):
         decay: Weight decay.
     """
 
-    def __init__(self, model: nn.Module, rate: float, ends: Iterable[str], decay: float = 1e-2) -> None:
+    def __init__(
+        self, model: nn.Module, rate: float, ends: Iterable[str], decay: float = 1e-2
+    ) -> None:
         learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
         inner = [
             p
             for name, p in learnt.items()
-            if p.ndim >= 2 and min(p.flatten(1).shape) >= _MATRIX and not any(end in name for end in ends)
+            if p.ndim >= 2
+            and min(p.flatten(1).shape) >= _MATRIX
+            and not any(end in name for end in ends)
         ]
         known = {id(p) for p in inner}
         rest = [p for p in learnt.values() if id(p) not in known]

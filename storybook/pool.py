@@ -68,7 +68,9 @@ def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarra
     return {
         "kind": kinds[label][cells, cells],
         "part": part[cells, cells],
-        "outline": (np.clip(outline / CELL, -FAR, FAR) * 60).round().astype(np.int8)[None, cells, cells],
+        "outline": (np.clip(outline / CELL, -FAR, FAR) * 60)
+        .round()
+        .astype(np.int8)[None, cells, cells],
         "middle": (np.clip(middle, -1, 1) * 120).round().astype(np.int8)[:, cells, cells],
     }
 
@@ -147,7 +149,8 @@ class Pool:
             del self._held[number]
             self._path(number).unlink(missing_ok=True)
         self._rows = {
-            key: torch.cat([self._held[number][key] for number in wanted]) for key in self._held[wanted[0]]
+            key: torch.cat([self._held[number][key] for number in wanted])
+            for key in self._held[wanted[0]]
         }
         return self._rows
 

@@ -40,7 +40,9 @@ def make_result(project: Path) -> None:
     with staged(project / RESULT, replaces=(*EDITS, REPORT)) as folder:
         edits = (result.frames, *(other.frames for other in result.others))
         for name, frames in zip(EDITS, edits, strict=False):
-            write_video(folder / name, iter(frames), clip.fps, **timing_of(clip), tags=clip.tags, crf=CRF)
+            write_video(
+                folder / name, iter(frames), clip.fps, **timing_of(clip), tags=clip.tags, crf=CRF
+            )
         report = trimmed(finished.report) | {"project": digest(project)}
         (folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
 
@@ -48,7 +50,9 @@ def make_result(project: Path) -> None:
 def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says of a result: of the parameters, only those that the method itself did not decide."""
     kept = {key: report[key] for key in _KEPT if key in report}
-    params = {name: entry for name, entry in report["params"].items() if entry["source"] != "method"}
+    params = {
+        name: entry for name, entry in report["params"].items() if entry["source"] != "method"
+    }
     return {"date": report["date"], **kept, "params": params}
 
 
@@ -58,11 +62,21 @@ def write_picture(project: Path, path: Path) -> None:
     source, edit = (each.read(0, len(each)) for each in (clip, edited))
     gap = np.full_like(source[:, :, :4], 255)
     first, *others = (
-        Image.fromarray(frame).resize((488, 488 * frame.shape[0] // frame.shape[1]), Image.Resampling.LANCZOS)
+        Image.fromarray(frame).resize(
+            (488, 488 * frame.shape[0] // frame.shape[1]), Image.Resampling.LANCZOS
+        )
         for frame in np.concatenate([source, gap, edit], 2)
     )
     milliseconds = round(1000 / clip.fps)
-    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, quality=85, method=6)
+    first.save(
+        path,
+        save_all=True,
+        append_images=others,
+        duration=milliseconds,
+        loop=0,
+        quality=85,
+        method=6,
+    )
 
 
 def main() -> None:
@@ -70,7 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
     parser.add_argument("-o", "--out", type=Path, default=EXAMPLES, help="folder of the examples")
-    parser.add_argument("--picture", type=Path, help="only write the picture of the README to this file")
+    parser.add_argument(
+        "--picture", type=Path, help="only write the picture of the README to this file"
+    )
     args = parser.parse_args()
     if args.picture:
         write_picture(args.out / next(iter(TABLE)), args.picture)

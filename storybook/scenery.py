@@ -38,7 +38,9 @@ def _seen(img: np.ndarray, rng: np.random.Generator, low: float, high: float) ->
     return float((_width(img) - 1) / 2 + rng.uniform(low, high))
 
 
-def _along(img: np.ndarray, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> np.ndarray:
+def _along(
+    img: np.ndarray, rng: np.random.Generator, gap: float, jitter: float = 0.3
+) -> np.ndarray:
     """Places about `gap` apart, along the whole width."""
     x = np.arange(-gap * rng.random(), _width(img) + gap, gap)
     return x + rng.uniform(-jitter, jitter, len(x)) * gap
@@ -57,7 +59,12 @@ def _shape(img: np.ndarray, points: np.ndarray, color: Color) -> None:
 
 
 def _hills(
-    img: np.ndarray, rng: np.random.Generator, y: float, bump: float, color: Color, rough: float = 1.0
+    img: np.ndarray,
+    rng: np.random.Generator,
+    y: float,
+    bump: float,
+    color: Color,
+    rough: float = 1.0,
 ) -> None:
     wide = _width(img)
     x = np.linspace(0, wide, 40)
@@ -76,7 +83,13 @@ def _tufts(img: np.ndarray, rng: np.random.Generator, color: Color, count: int =
         h = 0.02 + 0.05 * (y - HORIZON)
         _shape(
             img,
-            poly((x - 0.014, y), (x - 0.008, y - h), (x, y - 0.4 * h), (x + 0.006, y - h), (x + 0.014, y)),
+            poly(
+                (x - 0.014, y),
+                (x - 0.008, y - h),
+                (x, y - 0.4 * h),
+                (x + 0.006, y - h),
+                (x + 0.014, y),
+            ),
             color,
         )
 
@@ -107,7 +120,11 @@ def _fir(img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool
         _shape(img, poly((x + 0.05 * h, y - a * h), tip, right), shade(green, 0.84))
         if snow:
             low = y - (a + (b - a) * 0.5) * h
-            _shape(img, poly((x - w * h * 0.5, low), tip, (x + w * h * 0.5, low), (x, low - 0.06 * h)), WHITE)
+            _shape(
+                img,
+                poly((x - w * h * 0.5, low), tip, (x + w * h * 0.5, low), (x, low - 0.06 * h)),
+                WHITE,
+            )
 
 
 # --- backgrounds --------------------------------------------------------------------------------------------
@@ -132,7 +149,12 @@ def _grass(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _tufts(img, rng, (158, 224, 112), 10)
     for x, y in _scattered(img, rng, 7, 0.67, 0.98):
         petals: Color = ((252, 226, 84), (252, 252, 252), (246, 130, 166))[int(rng.integers(3))]
-        _dots(img, np.array([(x - 0.012, y), (x + 0.012, y), (x, y - 0.012), (x, y + 0.012)]), 0.009, petals)
+        _dots(
+            img,
+            np.array([(x - 0.012, y), (x + 0.012, y), (x, y - 0.012), (x, y + 0.012)]),
+            0.009,
+            petals,
+        )
         _dots(img, np.array([(x, y)]), 0.007, (250, 170, 40))
 
 
@@ -150,7 +172,11 @@ def _beach(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
         _shape(
             img,
             capsule(
-                palm + lean * a * a, 0.68 - 0.42 * a, palm + lean * b * b, 0.68 - 0.42 * b, 0.024 - 0.006 * a
+                palm + lean * a * a,
+                0.68 - 0.42 * a,
+                palm + lean * b * b,
+                0.68 - 0.42 * b,
+                0.024 - 0.006 * a,
             ),
             (164, 114, 68),
         )
@@ -172,7 +198,10 @@ def _snow(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
 
 
 def _city(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
-    x, walls = -0.1 * rng.random(), ((110, 128, 178), (172, 130, 146), (98, 112, 152), (190, 156, 136))
+    x, walls = (
+        -0.1 * rng.random(),
+        ((110, 128, 178), (172, 130, 146), (98, 112, 152), (190, 156, 136)),
+    )
     while x < wide:
         w, h = rng.uniform(0.15, 0.21), rng.uniform(0.28, 0.54)
         wall = walls[int(rng.integers(4))]
@@ -188,11 +217,18 @@ def _city(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _fill(
         img,
         HORIZON,
-        [(HORIZON, (184, 184, 190)), (0.67, (176, 176, 184)), (0.671, (108, 110, 122)), (1, (72, 74, 86))],
+        [
+            (HORIZON, (184, 184, 190)),
+            (0.67, (176, 176, 184)),
+            (0.671, (108, 110, 122)),
+            (1, (72, 74, 86)),
+        ],
     )
     for x in np.arange(-0.2 * rng.random(), wide, 0.24):
         _shape(
-            img, poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)), (244, 236, 204)
+            img,
+            poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)),
+            (244, 236, 204),
         )
 
 
@@ -234,7 +270,9 @@ def _moon(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _dots(img, _scattered(img, rng, 34, 0.0, 0.55), 0.006, (255, 255, 250))
     x = _seen(img, rng, 0.25, 0.75)
     _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
-    for dx, dy, rx, ry in path("-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05"):
+    for dx, dy, rx, ry in path(
+        "-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05"
+    ):
         _shape(img, ellipse(x + dx, 0.2 + dy, rx, ry, 20), (84, 186, 104))
     _shape(img, capsule(x - 0.04, 0.12, x + 0.03, 0.125, 0.012), WHITE)
     _shape(img, capsule(x - 0.01, 0.275, x + 0.04, 0.27, 0.012), WHITE)
@@ -275,7 +313,9 @@ def backdrop(name: str, n: int, rng: np.random.Generator, wide: float) -> np.nda
 def _noise(rng: np.random.Generator, n: int, cell: int) -> np.ndarray:
     """A smooth field of deviation 1; the same for every frame."""
     m = max(n // cell, 2)
-    return cv2.resize(rng.normal(size=(m, m)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(
+        rng.normal(size=(m, m)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC
+    )
 
 
 def _contours(gray: np.ndarray, width: float) -> np.ndarray:

@@ -25,7 +25,9 @@ def ship_decoder(vae_run: Path, target: Path = ASSETS) -> None:
     """Convert an autoencoder with the same latents as the one in `target`; keeps its scale."""
     config = target / "vae" / "config.json"
     kept = config.read_bytes()
-    AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16).save_pretrained(target / "vae")
+    AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16).save_pretrained(
+        target / "vae"
+    )
     config.write_bytes(kept)
 
 
@@ -43,7 +45,10 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
     config = target / "vae" / "config.json"
     scale = json.loads((unet_run / "scale.json").read_text())["scaling_factor"]
     config.write_text(
-        json.dumps(json.loads(config.read_text()) | {"scaling_factor": scale, "sample_size": SIZE}, indent=2)
+        json.dumps(
+            json.loads(config.read_text()) | {"scaling_factor": scale, "sample_size": SIZE},
+            indent=2,
+        )
     )
     for path in target.glob("*/config.json"):  # do not ship the paths of the training machine
         facts = json.loads(path.read_text())

@@ -45,11 +45,15 @@ def build(words: tuple[str, ...], folder: Path) -> CLIPTokenizer:
     """Write the tokenizer's files to `folder` and load it."""
     rules = merges_for(words)
     alphabet = byte_alphabet()
-    tokens = dict.fromkeys([*alphabet, *[c + "</w>" for c in alphabet], *["".join(r) for r in rules]])
+    tokens = dict.fromkeys(
+        [*alphabet, *[c + "</w>" for c in alphabet], *["".join(r) for r in rules]]
+    )
     vocab = {t: i for i, t in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(r) for r in rules) + "\n")
+    (folder / "merges.txt").write_text(
+        "#version: 0.2\n" + "\n".join(" ".join(r) for r in rules) + "\n"
+    )
     end = "<|endoftext|>"
     config = {
         "tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS, "do_lower_case": True,

@@ -69,13 +69,19 @@ def training_loss(model: AutoencoderDC, x: Tensor, noise: float, equivariance: f
 @torch.no_grad()
 def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
     """PSNR on held-out scenes, the latents' deviation, the correlation of neighbouring cells (1 = smooth)."""
-    frames = np.stack([render_frames(dataset.training_scene(s), SIZE, (3,))[0] for s in range(count)])
+    frames = np.stack(
+        [render_frames(dataset.training_scene(s), SIZE, (3,))[0] for s in range(count)]
+    )
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     z = model.encoder(x)
     mse = ((model.decoder(z).clamp(-1, 1) - x) / 2).square().mean((1, 2, 3))
     c = z - z.mean((0, 2, 3), keepdim=True)
     smooth = (c[..., 1:] * c[..., :-1]).mean((0, 2, 3)) / c.square().mean((0, 2, 3))
-    return {"psnr": float((-10 * mse.log10()).mean()), "std": float(z.std()), "smooth": float(smooth.mean())}
+    return {
+        "psnr": float((-10 * mse.log10()).mean()),
+        "std": float(z.std()),
+        "smooth": float(smooth.mean()),
+    }
 
 
 def main() -> None:
@@ -95,7 +101,10 @@ def main() -> None:
     model = model.to(memory_format=torch.channels_last)
     model.encoder.requires_grad_(not args.decoder)
     optimiser = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
+        [p for p in model.parameters() if p.requires_grad],
+        lr=args.rate,
+        weight_decay=1e-3,
+        betas=(0.9, 0.99),
     )
     run = Run(args.run, model, optimiser)
     torch.manual_seed(args.seed + worker())  # different noise for workers that started alike
@@ -112,7 +121,9 @@ def main() -> None:
             if worker():
                 continue
             run.save()
-            copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(args.run / "vae")
+            copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(
+                args.run / "vae"
+            )
             run.report(held_out(model))
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from regrain.editing.models.control_maps import canny
+from regrain.editing.models.unet.control_maps import canny
 from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS
@@ -59,7 +59,12 @@ def edges(pictures: np.ndarray) -> Tensor:
 
 
 def predict(
-    net: ControlNetModel, unet: UNet2DConditionModel, x: Tensor, t: Tensor, text: Tensor, hint: Tensor
+    net: ControlNetModel,
+    unet: UNet2DConditionModel,
+    x: Tensor,
+    t: Tensor,
+    text: Tensor,
+    hint: Tensor,
 ) -> Tensor:
     """Predicted v: float32 [n, 16, 16, 16]."""
     with mixed():
@@ -72,7 +77,10 @@ def predict(
 def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
     """Latents of every shard; each worker encodes its share of the missing ones."""
     cache.mkdir(parents=True, exist_ok=True)
-    shards = {path: cache / (path.stem + ".safetensors") for path in sorted(data.glob("pictures_?????.npy"))}
+    shards = {
+        path: cache / (path.stem + ".safetensors")
+        for path in sorted(data.glob("pictures_?????.npy"))
+    }
     for path, target in [*shards.items()][worker() :: workers()]:
         if not target.exists():
             partial = target.with_suffix(".partial")
@@ -87,7 +95,9 @@ def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
 class HeldOut:
     """Held-out scenes, and the error with their own edges, with other edges and with none."""
 
-    def __init__(self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float) -> None:
+    def __init__(
+        self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float
+    ) -> None:
         scenes = [dataset.training_scene(s) for s in range(500, 564)]
         pictures = np.stack([render_frames(s, SIZE, (3,))[0] for s in scenes])
         self.latents = encode(vae, pictures).float() * scale
@@ -97,14 +107,18 @@ class HeldOut:
             self.empty = embed(text, captions.empty).expand_as(self.text)
 
     @torch.no_grad()
-    def probe(self, net: ControlNetModel, unet: UNet2DConditionModel, abar: Tensor) -> dict[str, float]:
+    def probe(
+        self, net: ControlNetModel, unet: UNet2DConditionModel, abar: Tensor
+    ) -> dict[str, float]:
         """Mean squared x0 error over the latents' variance."""
         other, none = self.hints.roll(1, 0), torch.zeros_like(self.hints)
         probes = [("edges", t, self.hints, self.text) for t in PROBES]
         probes += [("others", 850, other, self.text), ("none", 850, none, self.text)]
         probes += [("edges_alone", 850, self.hints, self.empty)]
         return {
-            f"{name}{t}": x0_error(partial(predict, net, unet, text=text, hint=hint), self.latents, t, abar)
+            f"{name}{t}": x0_error(
+                partial(predict, net, unet, text=text, hint=hint), self.latents, t, abar
+            )
             for name, t, hint, text in probes
         }
 
@@ -113,16 +127,24 @@ def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=40_000, rate=2e-3, ema=0.998)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--latents", type=Path, help="latents already encoded by the same autoencoder")
+    parser.add_argument(
+        "--latents", type=Path, help="latents already encoded by the same autoencoder"
+    )
     parser.add_argument("--batch", type=int, default=24, help="samples per batch of each worker")
     parser.add_argument("--report", type=int, default=100, help="steps between points of the curve")
-    parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop")
+    parser.add_argument(
+        "--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop"
+    )
     args = parser.parse_args()
     begin(args)
     unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32)
     # Written out: the fused kernel's backward pass is slow here.
     unet.requires_grad_(False).set_attn_processor(AttnProcessor())
-    net = ControlNetModel.from_pretrained(args.init, torch_dtype=torch.float32) if args.init else copied(unet)
+    net = (
+        ControlNetModel.from_pretrained(args.init, torch_dtype=torch.float32)
+        if args.init
+        else copied(unet)
+    )
     net.set_attn_processor(AttnProcessor())
     run = Run(args.run, net, Muon(net, args.rate, ends=ENDS), ema=args.ema)
     if args.ship:
@@ -135,16 +157,24 @@ def main() -> None:
     z = cached_latents(args.data, args.latents or args.run / "latents", vae)
     maps = dataset.load(args.data)
     captions = Captions(args.run / "tokenizer")
-    known = captions.of([dataset.training_scene(dataset.FIRST_TRAINING_SEED + i) for i in range(len(z))])
-    text = CLIPTextModel.from_pretrained(ASSETS / "text_encoder", dtype=torch.float32).requires_grad_(False)
+    known = captions.of(
+        [dataset.training_scene(dataset.FIRST_TRAINING_SEED + i) for i in range(len(z))]
+    )
+    text = CLIPTextModel.from_pretrained(
+        ASSETS / "text_encoder", dtype=torch.float32
+    ).requires_grad_(False)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, text, scale)
 
     while run.done < args.samples:
-        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done + worker() * args.batch)
+        rng = torch.Generator().manual_seed(
+            args.seed * 1_000_003 + run.done + worker() * args.batch
+        )
         run.pace(args.rate, args.samples, warm=2000)
         rows = torch.randint(len(z), (args.batch,), generator=rng)
-        pictures = np.stack([maps[int(row) // dataset.SHARD][int(row) % dataset.SHARD] for row in rows])
+        pictures = np.stack(
+            [maps[int(row) // dataset.SHARD][int(row) % dataset.SHARD] for row in rows]
+        )
         x, t, v = noised(z[rows].float() * scale, abar, rng)
         words = embed(text, captions.draw(known, rows, rng))
         error = predict(net, unet, x, t, words, edges(pictures)) - v

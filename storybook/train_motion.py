@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel
 
-from regrain.editing.models.motion_modules import between_frames, places
+from regrain.editing.models.unet.motion_modules import between_frames, places
 from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS
@@ -70,7 +70,9 @@ class Motion(nn.Module):
                     own.add_module(part, nn.Module())
                 own = own.get_submodule(part)
             count = heads[width]
-            module = AnimateDiffTransformer3D(count, width // 2 // count, width, activation_fn="geglu")
+            module = AnimateDiffTransformer3D(
+                count, width // 2 // count, width, activation_fn="geglu"
+            )
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
             own.add_module(last, module)
@@ -80,7 +82,8 @@ class Motion(nn.Module):
     def patch(self, frames: int):
         """The change of a call with `frames` frames to a clip."""
         weights = {
-            place: dict(self.get_submodule(name).named_parameters()) for name, place in self.after.items()
+            place: dict(self.get_submodule(name).named_parameters())
+            for name, place in self.after.items()
         }
         return between_frames(weights, self.heads, frames)
 
@@ -118,7 +121,8 @@ def scenes_of(shard: int, frames: int) -> list[Scene]:
     """The scenes of a shard with this many frames."""
     first = dataset.FIRST_TRAINING_SEED + shard * SHARD
     return [
-        sample_scene(s, frames, (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)[s % 10]) for s in range(first, first + SHARD)
+        sample_scene(s, frames, (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)[s % 10])
+        for s in range(first, first + SHARD)
     ]
 
 
@@ -147,14 +151,20 @@ def cached_clips(folder: Path, shards: int, vae: AutoencoderDC) -> dict[int, Ten
 class HeldOut:
     """16 held-out clips, and the error with noise of each kind."""
 
-    def __init__(self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float) -> None:
+    def __init__(
+        self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float
+    ) -> None:
         scenes = [dataset.training_scene(s) for s in range(500, 516)]
-        self.clips = torch.stack([encode(vae, render_frames(s, SIZE)) for s in scenes]).float() * scale
+        self.clips = (
+            torch.stack([encode(vae, render_frames(s, SIZE)) for s in scenes]).float() * scale
+        )
         with torch.no_grad():
             self.text = embed(text, captions.ids([s.caption for s in scenes]))
 
     @torch.no_grad()
-    def probe(self, motion: Motion | None, unet: UNet2DConditionModel, abar: Tensor) -> dict[str, float]:
+    def probe(
+        self, motion: Motion | None, unet: UNet2DConditionModel, abar: Tensor
+    ) -> dict[str, float]:
         """Mean squared x0 error over the latents' variance, by kind of noise and level."""
         out = {}
         for kind in SHARED:
@@ -195,7 +205,9 @@ def training_loss(
 def ship(motion: Motion, target: Path = TARGET) -> None:
     """Write a folder in diffusers' format, in half precision."""
     target.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().half().contiguous() for name, value in motion.state_dict().items()}
+    weights = {
+        name: value.detach().half().contiguous() for name, value in motion.state_dict().items()
+    }
     save_file(weights, target / WEIGHTS)
     facts = {
         "_class_name": "MotionAdapter",
@@ -211,7 +223,9 @@ def main() -> None:
     parser = options(__doc__ or "", samples=1_000_000, rate=3e-3, ema=0.99)
     parser.add_argument("--shards", type=int, default=25, help=f"of {SHARD} clips of each length")
     parser.add_argument("--report", type=int, default=100, help="steps between points of the curve")
-    parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop")
+    parser.add_argument(
+        "--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop"
+    )
     args = parser.parse_args()
     begin(args)
     unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32)
@@ -231,7 +245,9 @@ def main() -> None:
         frames: captions.of([s for shard in range(args.shards) for s in scenes_of(shard, frames)])
         for frames in clips
     }
-    text = CLIPTextModel.from_pretrained(ASSETS / "text_encoder", dtype=torch.float32).requires_grad_(False)
+    text = CLIPTextModel.from_pretrained(
+        ASSETS / "text_encoder", dtype=torch.float32
+    ).requires_grad_(False)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, text, scale)
     if not run.done and not worker():

@@ -42,7 +42,11 @@ TARGET = ASSETS / "pictures.safetensors"
 SCALE = "1.4"  # chosen on scenes 50000 to 50007: 1 errs by 13.5 of colour, 1.3 by 11.9, 1.5 by 11.5
 WIDTH, HEADS, DEPTH, TOKENS, CROSS, PATCHES = 128, 4, 2, 8, 128, (DRAWN // 8) ** 2
 ENDS = ("reader", "latents", "places", "proj_out")  # that AdamW updates
-SHARD, SHARDS, USES = 500, 12, 8  # drawings in a shard, shards, uses of a drawing before it gives way
+SHARD, SHARDS, USES = (
+    500,
+    12,
+    8,
+)  # drawings in a shard, shards, uses of a drawing before it gives way
 _PAINTED, _PLAIN, _GROWN, _INSIDE = 0.7, 0.5, 0.5, 2.3
 _HELD_OUT = 10**6  # number of a shard that is never trained on
 
@@ -52,7 +56,9 @@ class PictureNet(nn.Module):
 
     def __init__(self, unet: nn.Module, layers: list[str]) -> None:
         super().__init__()
-        shapes = {f"reader.{i}.weight": (wide, before, 3, 3) for i, (before, wide) in enumerate(_STEPS)}
+        shapes = {
+            f"reader.{i}.weight": (wide, before, 3, 3) for i, (before, wide) in enumerate(_STEPS)
+        }
         shapes |= {f"reader.{i}.bias": (wide,) for i, (_, wide) in enumerate(_STEPS)}
         shapes |= {"places": (1, PATCHES, WIDTH), "latents": (1, TOKENS, WIDTH)}
         shapes |= {"proj_in.weight": (WIDTH, WIDTH), "proj_out.weight": (CROSS, WIDTH)}
@@ -62,10 +68,18 @@ class PictureNet(nn.Module):
         ]
         for layer in range(DEPTH):
             own, inner = f"layers.{layer}", 64 * HEADS
-            shapes |= {f"{own}.0.to_q.weight": (inner, WIDTH), f"{own}.0.to_kv.weight": (2 * inner, WIDTH)}
+            shapes |= {
+                f"{own}.0.to_q.weight": (inner, WIDTH),
+                f"{own}.0.to_kv.weight": (2 * inner, WIDTH),
+            }
             shapes |= {f"{own}.0.to_out.weight": (WIDTH, inner)}
-            shapes |= {f"{own}.1.1.weight": (4 * WIDTH, WIDTH), f"{own}.1.3.weight": (WIDTH, 4 * WIDTH)}
-        values = {f"image_proj.{n}": torch.randn(s) / np.sqrt(np.prod(s[1:])) for n, s in shapes.items()}
+            shapes |= {
+                f"{own}.1.1.weight": (4 * WIDTH, WIDTH),
+                f"{own}.1.3.weight": (WIDTH, 4 * WIDTH),
+            }
+        values = {
+            f"image_proj.{n}": torch.randn(s) / np.sqrt(np.prod(s[1:])) for n, s in shapes.items()
+        }
         for name in norms:
             wide = CROSS if name == "norm_out" else WIDTH
             values |= {
@@ -79,7 +93,9 @@ class PictureNet(nn.Module):
                     0.1 if part == "v" else 1
                 )
         self._numbers = {name: 2 * number + 1 for number, name in enumerate(layers)}
-        self._own = nn.ParameterDict({name.replace(".", "/"): value for name, value in values.items()})
+        self._own = nn.ParameterDict(
+            {name.replace(".", "/"): value for name, value in values.items()}
+        )
 
     def named(self) -> dict[str, Tensor]:
         """The weights by their names."""
@@ -102,7 +118,11 @@ class PictureNet(nn.Module):
         return attention(q, k, v)
 
 
-_STEPS = ((3, 32), (32, 64), (64, WIDTH))  # channels before and after each convolution of the reader
+_STEPS = (
+    (3, 32),
+    (32, 64),
+    (64, WIDTH),
+)  # channels before and after each convolution of the reader
 
 
 def paint(rng: np.random.Generator) -> str:
@@ -115,15 +135,21 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
     """A scene with two actors, a picture of each, and what each covers; its caption names no colour."""
     rng = np.random.default_rng([seed, 21])
     scene = sample_scene(seed, actors=2)
-    cast = [dataclasses.replace(a, color=paint(rng)) if rng.random() < _PAINTED else a for a in scene.actors]
+    cast = [
+        dataclasses.replace(a, color=paint(rng)) if rng.random() < _PAINTED else a
+        for a in scene.actors
+    ]
     scene = dataclasses.replace(scene, actors=tuple(cast))
     frame = int(rng.integers(scene.frames))
     figures = cast_of(scene)
     label = owners(figures)[0][surface_ids(scene, figures, SIZE, frame)]
     masks = [
-        cv2.resize((label == i).astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA) for i in (1, 2)
+        cv2.resize((label == i).astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
+        for i in (1, 2)
     ]
-    words = dataclasses.replace(scene, actors=tuple(dataclasses.replace(a, color=None) for a in cast))
+    words = dataclasses.replace(
+        scene, actors=tuple(dataclasses.replace(a, color=None) for a in cast)
+    )
     return {
         "picture": render_frames(scene, SIZE, (frame,))[0],
         "shown": np.stack([portrait(actor, rng) for actor in cast]),
@@ -132,7 +158,9 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
     }
 
 
-def portrait(actor: Actor, rng: np.random.Generator, side: int = DRAWN, cut: bool = False) -> np.ndarray:
+def portrait(
+    actor: Actor, rng: np.random.Generator, side: int = DRAWN, cut: bool = False
+) -> np.ndarray:
     """The same actor in another pose, place and scene, half of the time on plain grey: `side` pixels.
 
     If it is `cut` out, there is a fourth channel, in which all else is transparent.
@@ -179,11 +207,15 @@ class Drawings:
             first = dataset.FIRST_TRAINING_SEED + number * SHARD
             samples = [draw_sample(seed) for seed in range(first, first + SHARD)]
             stacked = {
-                key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in ("shown", "masks")
+                key: torch.from_numpy(np.stack([s[key] for s in samples]))
+                for key in ("shown", "masks")
             }
             z = encode(self._vae, np.stack([sample["picture"] for sample in samples]))
             partial = path.with_suffix(".partial")
-            save_file(stacked | {"z": z, "ids": self._captions.ids([s["caption"] for s in samples])}, partial)
+            save_file(
+                stacked | {"z": z, "ids": self._captions.ids([s["caption"] for s in samples])},
+                partial,
+            )
             partial.replace(path)
             log.info("drew shard %d", number)
         return load_file(path)
@@ -224,35 +256,47 @@ def main() -> None:
     parser = options(__doc__ or "", samples=90_000, rate=2e-3, ema=0.999)
     parser.add_argument("--batch", type=int, default=16, help="samples per batch of each worker")
     parser.add_argument("--report", type=int, default=200, help="steps between points of the curve")
-    parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop")
+    parser.add_argument(
+        "--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop"
+    )
     args = parser.parse_args()
     begin(args)
-    unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32).requires_grad_(
-        False
-    )
-    names = [name.removesuffix(".processor") for name in unet.attn_processors]  # the middle is the last
+    unet = UNet2DConditionModel.from_pretrained(
+        ASSETS / "unet", torch_dtype=torch.float32
+    ).requires_grad_(False)
+    names = [
+        name.removesuffix(".processor") for name in unet.attn_processors
+    ]  # the middle is the last
     install(unet)
     net = PictureNet(unet, [name for name in names if unet.get_submodule(name).is_cross_attention])
     run = Run(args.run, net, Muon(net, args.rate, ends=ENDS), ema=args.ema)
     if args.ship:
         with run.averaged():
-            halves = {name: value.detach().half().contiguous() for name, value in net.named().items()}
+            halves = {
+                name: value.detach().half().contiguous() for name, value in net.named().items()
+            }
             save_file(halves, TARGET, {"scale": SCALE})
         return
     vae = AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
     vae = vae.to(memory_format=torch.channels_last)
     scale = json.loads((ASSETS / "vae" / "config.json").read_text())["scaling_factor"]
     captions = Captions(args.run / "tokenizer")
-    text = CLIPTextModel.from_pretrained(ASSETS / "text_encoder", dtype=torch.float32).requires_grad_(False)
+    text = CLIPTextModel.from_pretrained(
+        ASSETS / "text_encoder", dtype=torch.float32
+    ).requires_grad_(False)
     drawings, abar = (
         Drawings(args.run / "pool", vae, captions),
         DDIMScheduler(**SCHEDULE).alphas_cumprod,
     )
-    held = {key: rows[:200] for key, rows in drawings.shard(_HELD_OUT).items()} if not worker() else {}
+    held = (
+        {key: rows[:200] for key, rows in drawings.shard(_HELD_OUT).items()} if not worker() else {}
+    )
 
     while run.done < args.samples:
         rows = drawings.at(run.done)
-        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done + worker() * args.batch)
+        rng = torch.Generator().manual_seed(
+            args.seed * 1_000_003 + run.done + worker() * args.batch
+        )
         run.pace(args.rate, args.samples, warm=2000)
         chosen = torch.randint(len(rows["z"]), (args.batch,), generator=rng)
         run.step(_loss(net, unet, text, captions, rows, chosen, scale, abar, rng), args.batch)
@@ -302,7 +346,9 @@ def _probe(
     words, z = embed(text, held["ids"]), held["z"].float() * scale
     how = {"seen": (shown, masks), "empty": (torch.zeros_like(shown), masks)}
     return {
-        f"{name}{t}": x0_error(partial(predict, net, unet, text=words, shown=s, masks=m), z, t, abar)
+        f"{name}{t}": x0_error(
+            partial(predict, net, unet, text=words, shown=s, masks=m), z, t, abar
+        )
         for name, (s, m) in how.items()
         for t in PROBES[1:]
     }

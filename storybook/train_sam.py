@@ -52,7 +52,15 @@ PROMPTS = 3  # of each picture
 BLOCK, REUSE = 512, 2  # pictures kept in memory, and how often each is seen before the next block
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
 # Names of input and output layers, which AdamW updates.
-ENDS = ("fine.1.", "sharp.", "prompt_encoder", "mask_tokens", "hypernetworks", "iou_prediction", "affinity")
+ENDS = (
+    "fine.1.",
+    "sharp.",
+    "prompt_encoder",
+    "mask_tokens",
+    "hypernetworks",
+    "iou_prediction",
+    "affinity",
+)
 LEVELS = (0.3, 0.6, 0.1)  # how often the target is the whole, the part, the part of the part
 DEEPEST = 0.6  # how often a click is the deepest pixel of what it should change, not a random one
 MIN_AREA = 0.0008  # of the picture; smaller targets are left out
@@ -60,7 +68,9 @@ MIN_AREA = 0.0008  # of the picture; smaller targets are left out
 
 def decode(sam: Sam, features: Tensor, prompts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """All four masks of the decoder and their qualities; every picture has the same number of prompts."""
-    masks, quality = sam.mask_decoder.predict_masks(features, sam.prompt_encoder.get_dense_pe(), *prompts)
+    masks, quality = sam.mask_decoder.predict_masks(
+        features, sam.prompt_encoder.get_dense_pe(), *prompts
+    )
     return masks.float(), quality.float()
 
 
@@ -118,8 +128,12 @@ def _pixel(levels: np.ndarray, level: int, rng: np.random.Generator) -> tuple[in
 
 def _inner_pixel(inside: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).ravel()
-    odds = (np.minimum(depth, 1e3).astype(float) ** 1.5).cumsum()  # unbounded if everything is inside
-    y, x = divmod(int(np.searchsorted(odds, rng.random() * odds[-1], side="right")), inside.shape[1])
+    odds = (
+        np.minimum(depth, 1e3).astype(float) ** 1.5
+    ).cumsum()  # unbounded if everything is inside
+    y, x = divmod(
+        int(np.searchsorted(odds, rng.random() * odds[-1], side="right")), inside.shape[1]
+    )
     return x, y
 
 
@@ -161,7 +175,9 @@ def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
         reach = 0.06 * (np.ptp(x) + np.ptp(y)) / 2 + 0.5
         scale = rng.uniform(0.92, 1.08)
         shift = np.array([x.mean(), y.mean()]) * (1 - scale) + rng.normal(0, reach, 2)
-        moved = cv2.warpAffine(mask, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (size, size))
+        moved = cv2.warpAffine(
+            mask, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (size, size)
+        )
         kernel = np.ones((int(rng.integers(1, 4)),) * 2, np.uint8)
         change = cv2.dilate if rng.random() < 0.5 else cv2.erode
         out.append(change(moved, kernel) > 0)
@@ -189,9 +205,13 @@ def look_where_clicked(sam: Any) -> None:
     """Start with attention that matches equal positions in tokens and picture, which speeds up training."""
     transformer = sam.mask_decoder.transformer
     pairs = [
-        (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token) for layer in transformer.layers
+        (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)
+        for layer in transformer.layers
     ]
-    for attention in (transformer.final_attn_token_to_image, *(part for pair in pairs for part in pair)):
+    for attention in (
+        transformer.final_attn_token_to_image,
+        *(part for pair in pairs for part in pair),
+    ):
         nn.init.orthogonal_(attention.q_proj.weight, 1.5)
         attention.k_proj.weight.data.copy_(attention.q_proj.weight.data)
 
@@ -235,7 +255,9 @@ def training_loss(
         losses.append((each * targets.usable * torch.tensor([2.0, 1.0, 0.5])).sum(1).mean())
         answer = masks[:, 1] > 0
     elif start < 0.93:
-        masks, quality = decode(sam, features, sam.prompt_encoder(None, boxes_of(targets.one, rng), None))
+        masks, quality = decode(
+            sam, features, sam.prompt_encoder(None, boxes_of(targets.one, rng), None)
+        )
         losses.append(answer_loss(masks[:, 0], quality[:, 0], targets.one).mean())
         answer = masks[:, 0] > 0
         points, labels = points[:, :0], labels[:, :0]
@@ -322,7 +344,11 @@ def remove_clicks(scenes: int, size: int = 256) -> dict[str, list[float]]:
             for finder, ious in found.items():
                 ask = partial(segment, drawn.frames[0], method=finder, clip=clip)
                 ious += filter(None, [taken_away(ask, wanted)])
-    return {name: [*np.mean(ious, 0).round(3).tolist(), len(ious)] for name, ious in found.items() if ious}
+    return {
+        name: [*np.mean(ious, 0).round(3).tolist(), len(ious)]
+        for name, ious in found.items()
+        if ious
+    }
 
 
 @lru_cache(maxsize=BLOCK)
@@ -351,12 +377,22 @@ def main() -> None:
     parser = options(__doc__ or "", samples=24_000, rate=1.2e-3, ema=0.998)
     parser.add_argument("--until", type=int, help="stop after this sample; resume later")
     parser.add_argument("--batch", type=int, default=8, help="samples per batch of each worker")
-    parser.add_argument("--small", type=float, default=0.7, help="share of samples that use smaller pictures")
-    parser.add_argument("--small-size", type=int, default=128, help="their side in pixels, a multiple of 16")
-    parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
+    parser.add_argument(
+        "--small", type=float, default=0.7, help="share of samples that use smaller pictures"
+    )
+    parser.add_argument(
+        "--small-size", type=int, default=128, help="their side in pixels, a multiple of 16"
+    )
+    parser.add_argument(
+        "--first", type=float, default=0.3, help="share of samples before corrections begin"
+    )
     parser.add_argument("--every", type=int, default=100, help="steps between saves")
-    parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop")
-    parser.add_argument("--measure", action="store_true", help="measure the run, or `--init`, and stop")
+    parser.add_argument(
+        "--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop"
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="measure the run, or `--init`, and stop"
+    )
     args = parser.parse_args()
     begin(args)
     sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
@@ -371,7 +407,10 @@ def main() -> None:
             if args.ship:
                 save_tiny_sam(sam, ASSETS)
             log.info("%s", held_out(sam, 200))
-            log.info("IoU of masks that leak, after 0, 1 and 2 clicks that take away: %s", remove_clicks(10))
+            log.info(
+                "IoU of masks that leak, after 0, 1 and 2 clicks that take away: %s",
+                remove_clicks(10),
+            )
         return
 
     while run.done < min(args.samples, args.until or args.samples):

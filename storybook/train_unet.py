@@ -78,7 +78,9 @@ def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
     x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with mixed():
         return (
-            torch.cat([vae.encoder(b.contiguous(memory_format=torch.channels_last)) for b in x.split(50)])
+            torch.cat(
+                [vae.encoder(b.contiguous(memory_format=torch.channels_last)) for b in x.split(50)]
+            )
             .half()
             .contiguous()
         )
@@ -140,7 +142,12 @@ class HeldOut:
     ) -> dict[str, float]:
         """Mean squared x0 error over the latents' variance at fixed levels, and what the head reads right."""
         out = {}
-        for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("wrong", 950), ("swapped", 850)]:
+        for name, t in [
+            *(("right", t) for t in PROBES),
+            ("wrong", 850),
+            ("wrong", 950),
+            ("swapped", 850),
+        ]:
             predict_words = partial(predict, unet, text, self.ids[name])
             out[f"{name}{t}"] = x0_error(predict_words, self.latents, t, self.abar)
             if head and name == "right" and t in (300, 700):
@@ -148,13 +155,17 @@ class HeldOut:
         return out
 
 
-def predict(unet: UNet2DConditionModel, text: CLIPTextModel, ids: Tensor, x: Tensor, t: Tensor) -> Tensor:
+def predict(
+    unet: UNet2DConditionModel, text: CLIPTextModel, ids: Tensor, x: Tensor, t: Tensor
+) -> Tensor:
     """Predicted v: float32 [n, 16, 16, 16]."""
     with mixed():
         return unet(x, t, embed(text, ids)).sample.float()
 
 
-def x0_error(predict: Callable[[Tensor, Tensor], Tensor], x0: Tensor, t: int, abar: Tensor) -> float:
+def x0_error(
+    predict: Callable[[Tensor, Tensor], Tensor], x0: Tensor, t: int, abar: Tensor
+) -> float:
     """Mean squared error of x0 over its variance, from the v predicted at level `t` with fixed noise."""
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(t))
     a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
@@ -165,8 +176,12 @@ def x0_error(predict: Callable[[Tensor, Tensor], Tensor], x0: Tensor, t: int, ab
 
 def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel, CLIPTextModel]:
     """The models at the start: new, or from `init`, whose vocabulary may differ."""
-    special = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), zero_padding=True, **special, **TEXT))
+    special = {
+        f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")
+    }
+    text = CLIPTextModel(
+        CLIPTextConfig(vocab_size=len(words), zero_padding=True, **special, **TEXT)
+    )
     unet = UNet2DConditionModel(**UNET)
     if init:
         unet = UNet2DConditionModel.from_pretrained(init / "unet", torch_dtype=torch.float32)
@@ -236,7 +251,9 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=32, help="samples per batch of each worker")
     parser.add_argument("--report", type=int, default=250, help="steps between points of the curve")
-    parser.add_argument("--head", type=float, default=0.1, help="weight of the head's loss; 0 trains none")
+    parser.add_argument(
+        "--head", type=float, default=0.1, help="weight of the head's loss; 0 trains none"
+    )
     args = parser.parse_args()
     begin(args)
     folder = args.run / "model"
@@ -246,7 +263,9 @@ def main() -> None:
     captions = Captions(folder / "tokenizer")
     pool = Pool(args.run / "pool", partial(encode, vae), captions.of)
     # Weights to start from know the latents at the scale that they ship with.
-    scale = vae.config.scaling_factor if args.init else DEVIATION / float(pool.at(0)["z"].float().std())
+    scale = (
+        vae.config.scaling_factor if args.init else DEVIATION / float(pool.at(0)["z"].float().std())
+    )
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, scale, abar)
     unet, text = begun(captions.tokenizer, args.init)
@@ -266,7 +285,9 @@ def main() -> None:
 
     while run.done < args.samples:
         known = pool.at(run.done)
-        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done + worker() * args.batch)
+        rng = torch.Generator().manual_seed(
+            args.seed * 1_000_003 + run.done + worker() * args.batch
+        )
         run.pace(args.rate, args.samples, warm=4000)
         rows = torch.randint(len(known["z"]), (args.batch,), generator=rng)
         x0, ids = known["z"][rows].float() * scale, captions.draw(known, rows, rng)

@@ -50,14 +50,18 @@ def workers() -> int:
 def options(about: str, *, samples: int, rate: float, ema: float = 0) -> argparse.ArgumentParser:
     """The command line that all trainers share, with the defaults of one; `--ema` if it averages weights."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--run", type=Path, required=True, help="folder of this training; resumed if present")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of this training; resumed if present"
+    )
     parser.add_argument("--samples", type=int, default=samples, help="training samples in all")
     parser.add_argument("--rate", type=float, default=rate, help="learning rate at its peak")
     if ema:
         parser.add_argument("--ema", type=float, default=ema, help="decay of the averages per step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--init", type=Path, help="folder of weights to start from, with a fresh optimiser")
+    parser.add_argument(
+        "--init", type=Path, help="folder of weights to start from, with a fresh optimiser"
+    )
     return parser
 
 
@@ -122,9 +126,13 @@ class Run:
         """Replace this worker's gradients by the mean over all workers."""
         learnt = [*self.learnt.values()]
         # Not every batch uses every weight, and all workers must send the same tensors.
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learnt])
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learnt]
+        )
         dist.all_reduce(flat)
-        for p, mean in zip(learnt, (flat / workers()).split([p.numel() for p in learnt]), strict=True):
+        for p, mean in zip(
+            learnt, (flat / workers()).split([p.numel() for p in learnt]), strict=True
+        ):
             p.grad = mean.view_as(p).clone()
 
     @contextmanager
@@ -154,7 +162,11 @@ class Run:
     def report(self, figures: dict[str, float]) -> None:
         """Add a point to the curve, in the log and in `curve.jsonl`."""
         rate = (self.done - self._first) / (time.time() - self._started)
-        line = {"samples": self.done, "loss": round(self._loss, 4), "rate": round(rate, 1)} | figures
+        line = {
+            "samples": self.done,
+            "loss": round(self._loss, 4),
+            "rate": round(rate, 1),
+        } | figures
         log.info("%s", line)
         with (self.folder / "curve.jsonl").open("a") as f:
             f.write(json.dumps(line) + "\n")

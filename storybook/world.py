@@ -117,7 +117,9 @@ class Actor:
         named = None if self.color and self.color.startswith("#") else self.color
         words = [named, self.kind, _WEARING[self.accessory] if self.accessory else None]
         rest = " ".join(w for w in words if w)
-        return f"an {rest}" if self.article == "a" and rest[0] in "aeiou" else f"{self.article} {rest}"
+        return (
+            f"an {rest}" if self.article == "a" and rest[0] in "aeiou" else f"{self.article} {rest}"
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,10 @@ class Scene:
     def caption(self) -> str:
         """English in the closed vocabulary; contains every actor's phrase once, in actor order."""
         cast, where = self.actors, WHERE[self.background]
-        phrases, order = [a.phrase for a in cast], np.argsort(np.argsort([a.x for a in cast], kind="stable"))
+        phrases, order = (
+            [a.phrase for a in cast],
+            np.argsort(np.argsort([a.x for a in cast], kind="stable")),
+        )
         words = {"where": where}
         for i, (actor, rank) in enumerate(zip(cast, order, strict=True)):
             place = _PLACES[len(cast)][rank]
@@ -193,7 +198,11 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
     rng = np.random.default_rng([seed, actors, 2])  # the second world; the first was smaller
     pan = crossing = 0.0
     if not plain:
-        pan = rng.uniform(0.06, 0.2 if actors < 3 else 0.1) * rng.choice([-1, 1]) * (rng.random() < 0.2)
+        pan = (
+            rng.uniform(0.06, 0.2 if actors < 3 else 0.1)
+            * rng.choice([-1, 1])
+            * (rng.random() < 0.2)
+        )
         crossing = actors == 2 and not pan and rng.random() < 0.15
     span, last = max(frames - 1, 7), frames - 1
     looks = [_sample_look(rng, kind, plain) for kind in rng.permutation(KINDS)[:actors]]
@@ -202,7 +211,10 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
     for i, (look, slot) in enumerate(zip(looks, slots, strict=True)):
         does = "walk" if plain else str(rng.choice([*_VERBS], p=(0.42, 0.22, 0.18, 0.18)))
         height, ground = _sample_stand(rng, actors, does)
-        facing, travel = int(rng.choice([-1, 1])), rng.uniform(*_TRAVEL[does]) * (1 if actors < 3 else 0.7)
+        facing, travel = (
+            int(rng.choice([-1, 1])),
+            rng.uniform(*_TRAVEL[does]) * (1 if actors < 3 else 0.7),
+        )
         if pan:
             facing = 1 if pan > 0 else -1
         if crossing:
@@ -223,7 +235,9 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
     return Scene(seed, frames, _named(cast), background, style, template, float(pan / span))
 
 
-def _sample_look(rng: np.random.Generator, kind: str, plain: bool) -> tuple[str, str | None, str | None]:
+def _sample_look(
+    rng: np.random.Generator, kind: str, plain: bool
+) -> tuple[str, str | None, str | None]:
     color = str(rng.choice(COLORS)) if rng.random() < 0.45 and not plain else None
     accessory = str(rng.choice(ACCESSORIES)) if rng.random() < 0.33 and not plain else None
     return str(kind), color, accessory
@@ -269,7 +283,11 @@ def replace(
     Raises:
         ValueError: A word the world does not know, or a look given without `actor`.
     """
-    look = {k: v for k, v in (("kind", kind), ("color", color), ("accessory", accessory)) if v is not _KEEP}
+    look = {
+        k: v
+        for k, v in (("kind", kind), ("color", color), ("accessory", accessory))
+        if v is not _KEEP
+    }
     place = {k: v for k, v in (("background", background), ("style", style)) if v is not _KEEP}
     known: dict[str, tuple[str | None, ...]] = {
         "kind": KINDS,
@@ -356,7 +374,9 @@ def _draw_frame(
         wide = actor.height * (1 - 0.8 * motion.lift(actor.motion, _cycle(actor, frame)[0]))
         spot = draw.ellipse(x, actor.y, 0.46 * wide, 0.05 * wide)
         _shadow(canvas, spot * n)
-        for part, matrix in zip(cast[i], _placements(scene, actor, cast[i], n // 2, frame), strict=True):
+        for part, matrix in zip(
+            cast[i], _placements(scene, actor, cast[i], n // 2, frame), strict=True
+        ):
             outline = draw.shade(part.color, 0.42) if part.ink else None
             points = 2 * draw.transformed(part.points, matrix)
             draw.paint(canvas, points, part.color, outline, _ink_width(actor, n))
@@ -384,7 +404,9 @@ def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None
     return np.stack(out)
 
 
-def surface_ids(scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int) -> np.ndarray:
+def surface_ids(
+    scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int
+) -> np.ndarray:
     """int32 [size, size]: 0 background, else 1 + running number of the frontmost primitive."""
     ids = np.zeros((size, size), np.int32)
     first = np.cumsum([0, *map(len, cast)])
@@ -412,11 +434,15 @@ def _forward_flow(ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]
     return (moved - np.stack([x, y])).astype(np.float32)
 
 
-def _maps(scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int) -> list[np.ndarray]:
+def _maps(
+    scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int
+) -> list[np.ndarray]:
     """The map of the ground, then of every primitive."""
     ground = np.eye(3)
     ground[0, 2] = -_camera(scene, size, frame)
-    things = (_placements(scene, a, c, size, frame) for a, c in zip(scene.actors, cast, strict=True))
+    things = (
+        _placements(scene, a, c, size, frame) for a, c in zip(scene.actors, cast, strict=True)
+    )
     return [ground, *(matrix for maps in things for matrix in maps)]
 
 
@@ -447,7 +473,9 @@ def render(scene: Scene, size: int = 256) -> Rendered:
         if t + 1 < scene.frames:
             flow.append(_forward_flow(ids, *(_maps(scene, cast, size, u) for u in (t, t + 1))))
     moved = np.stack(flow) if flow else np.zeros((0, 2, size, size), np.float32)
-    return Rendered(render_frames(scene, size), np.stack(labels), np.stack(parts), moved, np.stack(depth))
+    return Rendered(
+        render_frames(scene, size), np.stack(labels), np.stack(parts), moved, np.stack(depth)
+    )
 
 
 def vocabulary() -> tuple[str, ...]:

@@ -47,16 +47,26 @@ class Server:
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.output = folder / "output.txt"
-        variables = {"GRADIO_SERVER_PORT": str(port), "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
+        variables = {
+            "GRADIO_SERVER_PORT": str(port),
+            "TMPDIR": str(self.temporary),
+            "OMP_NUM_THREADS": "1",
+        }
         variables |= {"HF_HUB_OFFLINE": "1"}
-        how = {"cwd": root, "env": os.environ | variables | environment, "stderr": subprocess.STDOUT}
+        how = {
+            "cwd": root,
+            "env": os.environ | variables | environment,
+            "stderr": subprocess.STDOUT,
+        }
         self._start = partial(subprocess.Popen, [*python, *map(str, command)], **how)
         self.start()
 
     def start(self):
         """Begin, or begin anew after an end."""
         self.process = self._start(stdout=self.output.open("a"))
-        wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 60, "the page is up")
+        wait(
+            lambda: self.process.poll() is not None or self.get("/")[0] == 200, 60, "the page is up"
+        )
         assert self.process.poll() is None, self.output.read_text()
 
     def get(self, path: str) -> tuple[int, bytes]:
@@ -162,7 +172,9 @@ def _opening(browser):
         page.on("console", lambda line: "js_on_load" in line.text and faults.append(line.text))
         page.on("dialog", lambda dialog: _answer(dialog, faults))
         own = (server.url, "data:", "blob:")
-        page.on("request", lambda request: request.url.startswith(own) or faults.append(request.url))
+        page.on(
+            "request", lambda request: request.url.startswith(own) or faults.append(request.url)
+        )
         page.goto(server.url)
         page.wait_for_selector(".rg-card")
         page.wait_for_function("window.regrain.restored")  # until then, what a page had is put back
@@ -212,7 +224,9 @@ def unfold(page, *folds: str):
 
 
 def plays(page, name: str) -> bool:
-    ready = "v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop && v.playsInline"
+    ready = (
+        "v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop && v.playsInline"
+    )
     return page.evaluate(f"(v => Boolean(v && {ready}))(document.querySelector('video.{name}'))")
 
 
@@ -232,7 +246,9 @@ def pixel_of(canvas, x: float, y: float) -> list[int]:
 
 def report(page) -> dict:
     """The report of the result that is shown."""
-    return page.eval_on_selector("[data-file='report.json']", "link => fetch(link.href).then(r => r.json())")
+    return page.eval_on_selector(
+        "[data-file='report.json']", "link => fetch(link.href).then(r => r.json())"
+    )
 
 
 def saved(page, act, folder: Path) -> Path:

@@ -26,8 +26,8 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
 from regrain.editing.methods.feature_clusters import Clusters
 from regrain.editing.models.adapters import Adapter, AdapterFacts
-from regrain.editing.models.loading.hub import PICTURES, Listing
-from regrain.editing.models.loading.picture_heads import PUBLISHED
+from regrain.editing.models.files.hub import PICTURES, Listing
+from regrain.editing.models.files.picture_heads import PUBLISHED
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import EditRequest
@@ -102,7 +102,9 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
     def preview(step: int) -> Preview:
         share, shape = step / STEPS, next(iter(grids.values())).shape
         noise = np.random.default_rng(step).random(shape, np.float32) * (1 - share)
-        heat = {name: np.maximum(grid * (0.5 + share / 2), noise * 0.5) for name, grid in grids.items()}
+        heat = {
+            name: np.maximum(grid * (0.5 + share / 2), noise * 0.5) for name, grid in grids.items()
+        }
         frames = (source * (1 - share) + target * share).astype(np.uint8)
         return events.Preview(frames, tuple(range(len(frames))), heat)
 
@@ -129,7 +131,9 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
 
 def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
     """What a run is said to have measured."""
-    named = {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1}
+    named = {
+        r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1
+    }
     metrics: dict = {"outside_psnr": 100.0, "outside_psnr_uncomposited": 31.4, "inside_psnr": 9.1}
     metrics |= {"warp_error": 0.013, "warp_error_source": 0.011}
     metrics["inside_psnr_by_region"] = dict.fromkeys((r.name for r in request.edited), 9.1)
@@ -220,7 +224,14 @@ _tuned: dict[str, int] = {}
 
 def tuned_model(**facts) -> Adapter:
     """An adapter that says it was tuned on eight frames with the built-in model, unless told otherwise."""
-    usual = {"model": "storybook", "words": "a cat", "steps": 9, "frames": 8, "width": 128, "height": 128}
+    usual = {
+        "model": "storybook",
+        "words": "a cat",
+        "steps": 9,
+        "frames": 8,
+        "width": 128,
+        "height": 128,
+    }
     usual |= {"sketch": (0.5,), "clip": (0.5,), "learning_rate": 3e-5, "seed": 0, "rank": 0}
     facts = usual | {"joint_norm": True, "positions": False} | facts
     return Adapter(AdapterFacts(**facts), {"to_q": torch.full((2, 2), float(facts["steps"]))})
@@ -250,7 +261,10 @@ def _by_words(request: EditRequest) -> dict:
 
     words = WordAttention(look(request.source_prompt), look(request.composed.text))
     first = next(iter(words.source.values()))
-    return {"words": words, "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
+    return {
+        "words": words,
+        "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)},
+    }
 
 
 def segment(image, points, point_labels, previous=None, method="sam", box=None, clip=None, frame=0):
@@ -348,5 +362,7 @@ if __name__ == "__main__":
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text(json.dumps(WORDS))
     (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
-    tools = Tools(edit, segment, propagate, discover, estimate=estimate, motion=motion, hub=FakeHub())
+    tools = Tools(
+        edit, segment, propagate, discover, estimate=estimate, motion=motion, hub=FakeHub()
+    )
     launch(tools, write_examples(root / "examples"), words)

@@ -33,7 +33,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/api/models?"):
             asked = parse_qs(urlsplit(self.path).query)
             ours = (
-                set(asked.get("filter", [])) <= {*hub.tags} and asked.get("search", [""])[0] in hub.repository
+                set(asked.get("filter", [])) <= {*hub.tags}
+                and asked.get("search", [""])[0] in hub.repository
             )
             self.send(200, json.dumps([{"id": hub.repository}] if ours else []).encode(), body)
         elif self.path.startswith(f"/api/models/{hub.repository}"):
@@ -70,7 +71,12 @@ def listing(hub):
     if hub.repository == REPOSITORY:  # what is not to be fetched
         sizes |= {"more/more.json": 9, "sam2.1_hiera_tiny.pt": 9}
     siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
-    about = {"sha": SHA, "siblings": siblings, "tags": [*hub.tags, "license:mit"], "gated": hub.gated}
+    about = {
+        "sha": SHA,
+        "siblings": siblings,
+        "tags": [*hub.tags, "license:mit"],
+        "gated": hub.gated,
+    }
     return {"id": hub.repository, "modelId": hub.repository} | about
 
 

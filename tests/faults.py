@@ -28,7 +28,9 @@ class Ended(NamedTuple):
 class Started:
     """A command in a process of its own, or what to do instead; a fault is called there before it."""
 
-    def __init__(self, command: list[str] | Callable[[], object], folder: Path, fault: Fault = lambda: None):
+    def __init__(
+        self, command: list[str] | Callable[[], object], folder: Path, fault: Fault = lambda: None
+    ):
         self._said = folder / f"said-{os.urandom(4).hex()}.txt"
         self._said.touch()
         self._child = os.fork()

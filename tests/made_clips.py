@@ -18,7 +18,9 @@ def moving(frames: int, width: int = 64, height: int = 48) -> np.ndarray:
     """Blocks that move to and fro: every frame differs from every other."""
     rng = np.random.default_rng(0)
     blocks = rng.integers(30, 220, (9, 12, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
-    return np.stack([np.roll(blocks, (3 * i, 5 * i), (0, 1))[:height, :width] for i in range(frames)])
+    return np.stack(
+        [np.roll(blocks, (3 * i, 5 * i), (0, 1))[:height, :width] for i in range(frames)]
+    )
 
 
 def flat(levels: Sequence[int], width: int = 32, height: int = 16) -> np.ndarray:
@@ -65,7 +67,9 @@ def write_clip(
             seconds = float((stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps)
             sound = "aac", _tone(tone_at, seconds)
         if sound:
-            audio = container.add_stream(sound[0], rate=sound[1].sample_rate, layout=sound[1].layout.name)
+            audio = container.add_stream(
+                sound[0], rate=sound[1].sample_rate, layout=sound[1].layout.name
+            )
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             picture = picture.reformat(format=pixels, **colors)
@@ -101,7 +105,9 @@ def samples(values: np.ndarray, format: str, layout: str, rate: int = RATE) -> a
 def seen(path: Path) -> tuple[list[Fraction], Fraction]:
     """What another program sees: seconds of each frame, and the end of the last."""
     with av.open(str(path)) as container:
-        frames = [(f.pts * f.time_base, f.duration * f.time_base) for f in container.decode(video=0)]
+        frames = [
+            (f.pts * f.time_base, f.duration * f.time_base) for f in container.decode(video=0)
+        ]
     return [time for time, _ in frames], sum(frames[-1])
 
 

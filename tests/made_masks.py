@@ -44,7 +44,9 @@ def drifting(*steps, colors=GREEN, radius=16, count=12, size=(96, 160)):
     for t in range(count):
         picture, masks = behind[20 : 20 + height, 60 + t : 60 + t + width].copy(), {}
         for label, (at, step) in enumerate(steps, 1):
-            shown = texture(9 + label, colors)[40 : 40 + height, 150 - step * t : 150 - step * t + width]
+            shown = texture(9 + label, colors)[
+                40 : 40 + height, 150 - step * t : 150 - step * t + width
+            ]
             masks[label] = np.hypot(x - at - step * t, y - 48) < radius
             picture[masks[label]] = shown[masks[label]]
         frames.append(picture)

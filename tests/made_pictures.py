@@ -17,9 +17,9 @@ def write_encoder(folder: Path) -> Path:
         torch.manual_seed(11)
         sizes = {"hidden_size": WIDTH, "intermediate_size": 96, "num_hidden_layers": 2}
         sizes |= {"num_attention_heads": 2, "image_size": SIDE, "patch_size": 7}
-        CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, projection_dim=PROJECTED)).save_pretrained(
-            folder / "image_encoder"
-        )
+        CLIPVisionModelWithProjection(
+            CLIPVisionConfig(**sizes, projection_dim=PROJECTED)
+        ).save_pretrained(folder / "image_encoder")
     return folder
 
 
@@ -38,7 +38,9 @@ def reader(kind: str, cross: int, made: torch.Generator) -> dict[str, torch.Tens
     if kind == "full":
         first = {"proj.0.weight": rand(WIDTH, WIDTH), "proj.0.bias": rand(WIDTH)}
         return (
-            first | {"proj.2.weight": rand(cross, WIDTH), "proj.2.bias": rand(cross)} | norm("proj.3", cross)
+            first
+            | {"proj.2.weight": rand(cross, WIDTH), "proj.2.bias": rand(cross)}
+            | norm("proj.3", cross)
         )
     inner, heads = 32, 2
     found = {
@@ -51,11 +53,18 @@ def reader(kind: str, cross: int, made: torch.Generator) -> dict[str, torch.Tens
     found |= {"proj_in.weight": rand(inner, wide), "proj_in.bias": rand(inner)}
     for layer in range(4):  # diffusers knows no other number
         own = f"layers.{layer}"
-        found |= norm(f"{own}.0.norm1", inner) | norm(f"{own}.0.norm2", inner) | norm(f"{own}.1.0", inner)
+        found |= (
+            norm(f"{own}.0.norm1", inner)
+            | norm(f"{own}.0.norm2", inner)
+            | norm(f"{own}.1.0", inner)
+        )
         found |= {f"{own}.0.to_q.weight": rand(64 * heads, inner)}
         found |= {f"{own}.0.to_kv.weight": rand(128 * heads, inner)}
         found |= {f"{own}.0.to_out.weight": rand(inner, 64 * heads)}
-        found |= {f"{own}.1.1.weight": rand(4 * inner, inner), f"{own}.1.3.weight": rand(inner, 4 * inner)}
+        found |= {
+            f"{own}.1.1.weight": rand(4 * inner, inner),
+            f"{own}.1.3.weight": rand(inner, 4 * inner),
+        }
     if kind == "drawn":
         for layer, (before, after) in enumerate(((3, 4), (4, 6), (6, 8))):
             found |= {
@@ -70,7 +79,9 @@ def write_picture_adapter(path: Path, unet, kind: str, facts=None) -> Path:
     """A file of a kind for a UNet, strong enough to be seen."""
     made = torch.Generator().manual_seed(5)
     names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    tensors = {f"image_proj.{n}": w for n, w in reader(kind, unet.config.cross_attention_dim, made).items()}
+    tensors = {
+        f"image_proj.{n}": w for n, w in reader(kind, unet.config.cross_attention_dim, made).items()
+    }
     for number, name in enumerate(names):
         if unet.get_submodule(name).is_cross_attention:
             shape = unet.get_parameter(f"{name}.to_k.weight").shape

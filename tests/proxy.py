@@ -63,7 +63,9 @@ class Proxy:
             head += block
         if not head.partition(b" ")[2].startswith(self._prefix + b"/"):
             raise OSError(f"beside the prefix: {head[:80]!r}")
-        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head.replace(self._prefix, b"", 1), count=1)
+        head = re.sub(
+            rb"(?i)\r\nconnection:[^\r]*", b"", head.replace(self._prefix, b"", 1), count=1
+        )
         return head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
     def _end(self, end: socket.socket):

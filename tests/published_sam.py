@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.loading.reader import read_merges, read_vocabulary
+from regrain.editing.models.files.reader import read_merges, read_vocabulary
 
 WIDTH = 128  # of what both decode; memory has 64 channels, and the width must be a larger multiple of them
 SAM2_SIDE, SAM3_SIDE = 128, 112
@@ -14,7 +14,12 @@ SAM2_SIDE, SAM3_SIDE = 128, 112
 def _decoders(side: int, patch: int) -> dict:
     """What both have behind their encoders: prompts, masks and memory."""
     prompts = {"hidden_size": WIDTH, "image_size": side, "patch_size": patch}
-    masks = {"hidden_size": WIDTH, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
+    masks = {
+        "hidden_size": WIDTH,
+        "mlp_dim": 64,
+        "num_attention_heads": 4,
+        "iou_head_hidden_dim": 32,
+    }
     attention = {"hidden_size": WIDTH, "num_layers": 1, "feed_forward_hidden_size": 64}
     attention["rope_feat_sizes"] = [side // patch] * 2
     return {
@@ -42,7 +47,11 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
         **{"window_size_per_stage": [8, 4, 8, 4]},
         "global_attention_blocks": [4],  # never the first block of a stage
     }
-    vision = {"model_type": "sam2_vision_model", "backbone_config": backbone, "fpn_hidden_size": WIDTH}
+    vision = {
+        "model_type": "sam2_vision_model",
+        "backbone_config": backbone,
+        "fpn_hidden_size": WIDTH,
+    }
     vision["backbone_channel_list"] = [128, 64, 32, 16]
     vision["backbone_feature_sizes"] = [[side // n] * 2 for n in (4, 8, 16)]
     config = transformers.Sam2VideoConfig(vision_config=vision, **_decoders(side, 16))
@@ -55,7 +64,12 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-_TEXT = {"model_type": "clip_text_model", "vocab_size": 49408, "hidden_size": 16, "intermediate_size": 32}
+_TEXT = {
+    "model_type": "clip_text_model",
+    "vocab_size": 49408,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+}
 _TEXT |= {"projection_dim": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 _TEXT |= {"max_position_embeddings": 32}
 
@@ -65,13 +79,22 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     import transformers
 
     side, grid = SAM3_SIDE, SAM3_SIDE // 14
-    small = {"hidden_size": WIDTH, "num_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    small = {
+        "hidden_size": WIDTH,
+        "num_layers": 1,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
     backbone = {
         **{"model_type": "sam3_vit_model", "hidden_size": 32, "intermediate_size": 64},
         **{"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": side, "patch_size": 14},
         **{"window_size": 4, "global_attn_indexes": [1], "pretrain_image_size": side // 2},
     }
-    vision = {"model_type": "sam3_vision_model", "backbone_config": backbone, "fpn_hidden_size": WIDTH}
+    vision = {
+        "model_type": "sam3_vision_model",
+        "backbone_config": backbone,
+        "fpn_hidden_size": WIDTH,
+    }
     vision["backbone_feature_sizes"] = [[n * grid] * 2 for n in (4, 2, 1)]
     detector = {
         **{"model_type": "sam3", "vision_config": vision, "text_config": _TEXT},
@@ -86,7 +109,9 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     transformers.Sam3VideoProcessor(
         transformers.Sam3ImageProcessor(size=_sizes(side), mask_size=_sizes(4 * grid)),
         transformers.Sam2VideoVideoProcessor(size=_sizes(side)),
-        transformers.CLIPTokenizer(vocab=read_vocabulary(), merges=read_merges(), model_max_length=77),
+        transformers.CLIPTokenizer(
+            vocab=read_vocabulary(), merges=read_merges(), model_max_length=77
+        ),
         target_size=side,
     ).save_pretrained(folder)
     return folder

@@ -17,9 +17,9 @@ from regrain.editing.__main__ import main
 from regrain.editing.diffusion.schedule import add_noise
 from regrain.editing.media.clip import resize
 from regrain.editing.models.adapters import read_facts
-from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.motion_modules import load_motion, moving
+from regrain.editing.models.unet.control_net import ControlNets
+from regrain.editing.models.unet.motion_modules import load_motion, moving
 from regrain.editing.params.written import read_control
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.pipeline.shipped_results import RESULT
@@ -71,7 +71,11 @@ def test_outside_the_regions_the_written_file_is_the_source(demo):
     out, _ = demo
     request = load_project(EXAMPLES / "01_two_animals")
     edited = open_clip(out / "edited.mp4")
-    assert (len(edited), edited.size, edited.fps) == (len(request.clip), request.clip.size, request.clip.fps)
+    assert (len(edited), edited.size, edited.fps) == (
+        len(request.clip),
+        request.clip.size,
+        request.clip.fps,
+    )
     frames = edited.read(0, len(edited))
     assert psnr(request.clip.read(0, len(request.clip)), frames, ~request.edited_mask) >= 40
 
@@ -80,7 +84,9 @@ def test_the_result_that_ships_is_what_the_command_makes(demo):
     """Nearly: another processor's last bits differ, and what ships is packed more."""
     files = (demo[0] / "edited.mp4", EXAMPLES / "01_two_animals" / RESULT / "edited.mp4")
     clip = load_project(EXAMPLES / "01_two_animals").clip
-    source, ours, shipped = (each.read(0, 8).astype(float) for each in (clip, *map(open_clip, files)))
+    source, ours, shipped = (
+        each.read(0, 8).astype(float) for each in (clip, *map(open_clip, files))
+    )
     inside = load_project(EXAMPLES / "01_two_animals").edited_mask
     changed, apart = (np.abs(one - shipped)[inside].mean() for one in (source, ours))
     assert apart < changed / 10
@@ -97,7 +103,9 @@ def test_both_animals_became_what_their_words_say_in_every_frame(demo):
         place = grown(np.asarray(request.labels), region.margin) == region.label
         drawn = {kind: replace(truth, actor=actor, kind=kind) for kind in KINDS}
         for t in range(len(frames)):
-            far = {kind: distance(frames, scene, place, actor, (t,)) for kind, scene in drawn.items()}
+            far = {
+                kind: distance(frames, scene, place, actor, (t,)) for kind, scene in drawn.items()
+            }
             assert min(far, key=far.__getitem__) == ASKED[actor], (region.name, t, far)
 
 
@@ -116,7 +124,9 @@ def margins(frames: np.ndarray) -> list[float]:
         errors = {}
         for kind in ASKED:
             drawn = render_frames(replace(truth, actor=i, kind=kind), frames.shape[1], shown)
-            errors[kind] = np.square(drawn[inside].astype(float) - frames[list(shown)][inside]).mean()
+            errors[kind] = np.square(
+                drawn[inside].astype(float) - frames[list(shown)][inside]
+            ).mean()
         out.append(float(errors[ASKED[1 - i]] / errors[own]) - 1)
     return out
 
@@ -178,7 +188,13 @@ def edited_as(model, request, **params):
 
 def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model, same_words):
     """Guidance 1, no modulation, no blending; with tracks, joint norm and a control network as without."""
-    off = {"steps": 25, "guidance_scale": 1.0, "blend": False, "cross_strength": 0.0, "self_strength": 0.0}
+    off = {
+        "steps": 25,
+        "guidance_scale": 1.0,
+        "blend": False,
+        "cross_strength": 0.0,
+        "self_strength": 0.0,
+    }
     off |= {"inject_until": 0.0, "variation": 0.0}
     assert edited_as(model, same_words, **off)[0] > 30
     wired = {"track_levels": 1, "joint_norm": True, "control": "canny=storybook/canny@0.7"}
@@ -191,7 +207,9 @@ def test_with_guidance_what_lies_outside_the_regions_is_the_round_trip_still(mod
     assert everywhere < outside
 
 
-@pytest.mark.parametrize("example", sorted(p.name for p in EXAMPLES.iterdir()) if EXAMPLES.is_dir() else [])
+@pytest.mark.parametrize(
+    "example", sorted(p.name for p in EXAMPLES.iterdir()) if EXAMPLES.is_dir() else []
+)
 def test_every_example_runs_on_words_the_model_knows(example, model):
     request = load_project(EXAMPLES / example)
     assert request.model == "storybook"
@@ -246,9 +264,12 @@ def test_its_motion_adapter_knows_a_frame_by_the_others(model):
     clean = model.encode(render_frames(scene, model.size))
     moved = moving(model, load_motion("storybook/motion", model))
     step = next(s for s in model.schedule.sampling(20) if s.t < 400)
-    noise = torch.randn(clean[:1].shape, generator=torch.Generator().manual_seed(0)).expand_as(clean)
+    noise = torch.randn(clean[:1].shape, generator=torch.Generator().manual_seed(0)).expand_as(
+        clean
+    )
     noisy, text = add_noise(clean, noise, step), model.embed([scene.caption])
     alone, together = (
-        float((view.predict(noisy, step, text)[0] - clean).square().mean()) for view in (model, moved)
+        float((view.predict(noisy, step, text)[0] - clean).square().mean())
+        for view in (model, moved)
     )
     assert together < 0.85 * alone

@@ -8,7 +8,7 @@ import torch
 from faults import Started, dies_while, small_files, small_results
 
 from regrain.editing.models.adapters import Adapter, AdapterFacts, save_adapter
-from regrain.editing.models.load import load_backbone
+from regrain.editing.models.loading.load import load_backbone
 from tests.hostile import base
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,9 @@ def test_a_killed_run_ends_in_the_same_bytes(project, expected, tmp_path, own_ca
     assert list((tmp_path / "cache").glob(".*")) == []
 
 
-def test_a_killed_run_of_a_video_model_ends_in_the_same_bytes(wan_folder, tmp_path, own_cache, monkeypatch):
+def test_a_killed_run_of_a_video_model_ends_in_the_same_bytes(
+    wan_folder, tmp_path, own_cache, monkeypatch
+):
     monkeypatch.setenv("REGRAIN_MODELS", str(wan_folder.parent))
     load_backbone(wan_folder.name)
     how = {"method": "flow_regions", "model": wan_folder.name, "params": {"steps": 4}}
@@ -134,7 +136,9 @@ def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
 def test_a_full_disk_keeps_the_old_adapter(tmp_path):
     size, sketch = {"width": 64, "height": 64}, {"sketch": (0.0,), "clip": (0.0,)}
     how = {"learning_rate": 0.1, "seed": 0, "joint_norm": False, "positions": False, "rank": 0}
-    facts = AdapterFacts(model="storybook", words="a pig", frames=4, steps=1, **size, **sketch, **how)
+    facts = AdapterFacts(
+        model="storybook", words="a pig", frames=4, steps=1, **size, **sketch, **how
+    )
     file = tmp_path / "a.safetensors"
     save_adapter(Adapter(facts, {"w": torch.zeros(10)}), file)
     before = file.read_bytes()

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,7 +46,9 @@ def test_tests_that_open_a_browser_say_so(request):
 @pytest.mark.parametrize(
     ("found", "required", "skips"), [("", "", True), ("", "1", False), (sys.executable, "", False)]
 )
-def test_without_chromium_they_are_skipped_unless_it_is_required(monkeypatch, found, required, skips):
+def test_without_chromium_they_are_skipped_unless_it_is_required(
+    monkeypatch, found, required, skips
+):
     monkeypatch.setattr(browser, "CHROMIUM", found)
     monkeypatch.setenv("REGRAIN_REQUIRE_BROWSER", required)
     added: list[pytest.MarkDecorator] = []
@@ -69,7 +73,9 @@ def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():
 
 def test_the_readme_lists_the_methods():
     listed = re.findall(r"^\| .+ \(`(\w+)`\) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert listed == [name for name, method in METHODS.items() if method.entry.startswith("regrain.")]
+    assert listed == [
+        name for name, method in METHODS.items() if method.entry.startswith("regrain.")
+    ]
 
 
 def test_checkout_stays_small():
@@ -80,7 +86,6 @@ def test_checkout_stays_small():
     assert sum(sizes.values()) <= 58 * MEGABYTE
 
 
-BLOCKS = (ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 PRODUCT = ("editing", "masks", "ui")
 PACKAGES = (*PRODUCT, "regrain", "storybook", "benchmarks", "tests")
 
@@ -90,7 +95,9 @@ def functions(packages=PRODUCT):
     paths = (path for package in packages for path in sorted((ROOT / package).rglob("*.py")))
     for path in paths:
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        for node in (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+        for node in (
+            node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ):
             yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
 
 
@@ -109,38 +116,160 @@ def user_messages():
 def test_messages_are_sentences():
     messages = list(user_messages())
     assert len(messages) > 100
-    translated = re.compile(r"\b(was|were) given\b|\ballowed (is|are)\b|\bis no\b|\bmend\b|; change it")
+    translated = re.compile(
+        r"\b(was|were) given\b|\ballowed (is|are)\b|\bis no\b|\bmend\b|; change it"
+    )
     for name, text in messages:
         assert re.match(r"[A-Z'\"x`]", text), (name, text)
         assert text.endswith((".", "?", "x")), (name, text)
         assert not translated.search(text), (name, text)
 
 
-def depth(node: ast.AST) -> int:
-    """Control blocks within each other; `elif` is no deeper than its `if`, functions begin anew."""
-    found = 0
-    for field, value in ast.iter_fields(node):
-        for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            chained = isinstance(node, ast.If) and isinstance(child, ast.If) and field == "orelse"
-            found = max(found, depth(child) + (isinstance(child, BLOCKS) and not chained))
-    return found
+# Rooms of each package, bottom first; a room may import those before it, and the package's root any of them.
+# The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
+ROOMS = {
+    "editing": (
+        *("storage", "media", "params", "motion", "diffusion", "attention"),
+        *(
+            "models.files",
+            "models",
+            "models.unet",
+            "models.wan",
+            "models.pictures",
+            "models.loading",
+        ),
+        *("request", "recipe", "methods", "pipeline", "cli"),
+    ),
+    "masks": ("models", "io", "segmentation", "track"),
+    "ui": ("server", "session", "views", "handlers", "api", "page"),
+}
+# What masks may use of editing; what each package may never import.
+FOR_MASKS = (
+    "editing.storage",
+    "editing.media",
+    "editing.motion",
+    "editing.errors",
+    "editing.boundary",
+    "editing.cli.commands",
+    "editing.recipe.events",
+)
+NEVER = {
+    "editing": ("masks", "ui", "app", "gradio", "storybook"),
+    "masks": ("ui", "app", "gradio", "storybook"),
+    "ui": ("app", "storybook", "editing.__main__", "masks.__main__"),
+    "storybook": ("app", "ui", "gradio"),
+}
+OURS = tuple(ROOMS)
 
 
-def test_functions_fit_on_a_screen_and_nothing_is_nested_deeper_than_three():
-    lengths = {name: node.end_lineno - node.lineno + 1 for name, node in functions(PACKAGES)}
-    assert {name: length for name, length in lengths.items() if length > 50} == {}
-    assert {name: found for name, node in functions(PACKAGES[:-1]) if (found := depth(node)) > 3} == {}
+def module_paths() -> dict[str, Path]:
+    """File of each module of the packages, by its name without `regrain.`."""
+    paths = {}
+    for package in NEVER:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
-def test_recipes_read_like_their_papers(method):
-    """`run` has at most 40 lines, its loop over the steps at most 15."""
-    path = ROOT / method.entry.split(":")[0].removeprefix("regrain.").replace(".", "/")
-    place = f"{path.relative_to(ROOT)}.py:"
-    run = next(node for name, node in functions() if name.startswith(place) and node.name == "run")
-    loops = [node.end_lineno - node.lineno + 1 for node in ast.walk(run) if isinstance(node, ast.For)]
-    assert run.end_lineno - run.lineno + 1 <= 40
-    assert loops
-    assert max(loops) <= 15
+def module_names() -> list[str]:
+    """Names of the modules of the three packages, without `regrain.`."""
+    return [name for name in PATHS if name.split(".")[0] in ROOMS]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Everything imported at any depth of the code, for types alone, too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.removeprefix("regrain.") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            # By another name a module would be loaded twice.
+            assert node.module.split(".")[0] not in OURS, (
+                f"{path}: import from regrain.{node.module}"
+            )
+            yield from (
+                f"{node.module}.{alias.name}".removeprefix("regrain.") for alias in node.names
+            )
+
+
+def is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+PATHS = module_paths()
+IMPORTS = {name: sorted(set(imported(path))) for name, path in PATHS.items()}
+
+
+def module_of(name: str) -> str:
+    """The module that a dotted name is of, or in."""
+    while name and name not in PATHS:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def rank(module: str) -> int:
+    """Height of a module within its package: 0 at the bottom."""
+    package, _, rest = module.partition(".")
+    rooms = ROOMS[package]
+    if rest in ("", "__main__"):
+        return len(rooms) + 1
+    room = max((room for room in rooms if is_within(rest, room)), key=len, default=None)
+    return 0 if room is None else 1 + rooms.index(room)
+
+
+def wrong_imports(module: str) -> Iterator[str]:
+    """Names that a module imports and must not."""
+    package = module.split(".")[0]
+    for name in IMPORTS[module]:
+        used = module_of(name) if is_within(name, package) else ""
+        if package in ROOMS and used not in ("", package) and rank(used) > rank(module):
+            yield name
+        if any(is_within(name, never) for never in NEVER[package]):
+            yield name
+        foreign = package == "masks" and is_within(name, "editing")
+        if foreign and not any(is_within(name, allowed) for allowed in FOR_MASKS):
+            yield name
+
+
+def test_arrows_point_down_and_packages_keep_apart():
+    wrong = {module: names for module in PATHS if (names := [*wrong_imports(module)])}
+    assert wrong == {}
+
+
+def test_no_circles():
+    graph = {
+        name: {module_of(one) for one in IMPORTS[name]} & set(PATHS) - {name} for name in PATHS
+    }
+    while free := [name for name, used in graph.items() if not used & set(graph)]:
+        for name in free:
+            del graph[name]
+    assert graph == {}
+
+
+def test_every_room_is_listed_and_says_what_lives_there():
+    rooms = {PATHS[name].parent for name in module_names() if PATHS[name].name != "__init__.py"}
+    known = {
+        ROOT / package / room.replace(".", "/")
+        for package, names in ROOMS.items()
+        for room in names
+    }
+    assert rooms - {ROOT / package for package in ROOMS} == known
+    for room in known:
+        tree = ast.parse((room / "__init__.py").read_text())
+        assert ast.get_docstring(tree), room
+        assert len(tree.body) == 1
+
+
+def test_no_class_name_twice():
+    trees = (ast.parse(PATHS[name].read_text(encoding="utf-8")) for name in module_names())
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert [name for name, count in classes.items() if count > 1] == []
+
+
+def test_methods_do_not_import_methods():
+    methods = {method.entry.split(":")[0].removeprefix("regrain.") for method in METHODS.values()}
+    for module in (name for name in PATHS if is_within(name, "editing.methods")):
+        others = methods - {module}
+        assert [name for name in IMPORTS[module] if module_of(name) in others] == [], module

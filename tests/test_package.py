@@ -29,9 +29,9 @@ def installed(tmp_path_factory) -> Path:
     if named.returncode:
         pytest.skip("not a checkout")
     for name in filter(None, os.fsdecode(named.stdout).split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "node_modules")):
+        if os.path.lexists(ROOT / name) and not name.startswith(("tests/", "node_modules")):
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / "source" / name)
+            shutil.copyfile(ROOT / name, folder / "source" / name, follow_symlinks=False)
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     without = ["--no-deps", "--no-index"]
     build = ["wheel", "--no-build-isolation", *without, "-w", str(folder), str(folder / "source")]
@@ -63,7 +63,10 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def python(installed: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command, folder = [installed / "bin" / "python", *map(str, arguments)], installed.parent / "elsewhere"
+    command, folder = (
+        [installed / "bin" / "python", *map(str, arguments)],
+        installed.parent / "elsewhere",
+    )
     options = {"capture_output": True, "text": True, "timeout": 300}
     options["env"] = environment(REGRAIN_CACHE=str(folder / "cache"))
     return subprocess.run(command, cwd=folder, **options)
@@ -125,13 +128,20 @@ def test_a_method_of_the_documents_is_found_by_its_entry_point(installed, exampl
 
 def test_a_program_of_the_documents_binds_words_in_a_pipeline_of_diffusers(installed, small_folder):
     folder = installed.parent / "elsewhere"
-    printed(installed, "-c", f"import regrain; regrain.load_backbone({str(small_folder)!r})", silent=True)
+    printed(
+        installed,
+        "-c",
+        f"import regrain; regrain.load_backbone({str(small_folder)!r})",
+        silent=True,
+    )
     kinds = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "DDIMScheduler"}
     parts = {name: ("diffusers", kind) for name, kind in kinds.items()}
     kinds = {"text_encoder": "CLIPTextModel", "tokenizer": "CLIPTokenizer"}
     parts |= {name: ("transformers", kind) for name, kind in kinds.items()}
     index = {"_class_name": "StableDiffusionPipeline", "feature_extractor": (None, None)} | parts
-    (shutil.copytree(small_folder, folder / "model") / "model_index.json").write_text(json.dumps(index))
+    (shutil.copytree(small_folder, folder / "model") / "model_index.json").write_text(
+        json.dumps(index)
+    )
     printed(installed, "-c", each("pipeline.py", *(("model", f"{s}.png", s) for s in (0, 0.9))))
     assert (folder / "0.png").read_bytes() != (folder / "0.9.png").read_bytes()
 
@@ -139,17 +149,25 @@ def test_a_program_of_the_documents_binds_words_in_a_pipeline_of_diffusers(insta
 def test_one_name_with_every_file_and_the_versions_of_python(installed):
     """Site-packages have one new name, and below it all that the checkout has in these folders."""
     (packages,) = installed.glob("lib/python*/site-packages")
-    names = {entry.name for entry in packages.iterdir() if not entry.name.endswith((".dist-info", ".pth"))}
+    names = {
+        entry.name
+        for entry in packages.iterdir()
+        if not entry.name.endswith((".dist-info", ".pth"))
+    }
     assert names == {"regrain"}
     source = installed.parent / "source"
     for folder in ("editing", "masks", "ui", "assets"):
-        files = {file.relative_to(source) for file in (source / folder).rglob("*") if file.is_file()}
+        files = {
+            file.relative_to(source) for file in (source / folder).rglob("*") if file.is_file()
+        }
         there = {file for file in files if (packages / "regrain" / file).is_file()}
         missing = {str(file) for file in files - there if file.suffix != ".md"}
         assert missing <= {"assets/readme.webp"}  # the README's picture
     (info,) = installed.glob("lib/python*/site-packages/regrain-*.dist-info")
     metadata = PathDistribution(info).metadata
-    versions = [line.split()[-1] for line in metadata.get_all("Classifier", []) if "Python :: 3." in line]
+    versions = [
+        line.split()[-1] for line in metadata.get_all("Classifier", []) if "Python :: 3." in line
+    ]
     assert versions == ["3.11", "3.12", "3.13"]
     assert metadata["Requires-Python"] == ">=3.11"
     assert "ray" in metadata.get_all("Provides-Extra", [])
@@ -160,13 +178,18 @@ def test_one_name_with_every_file_and_the_versions_of_python(installed):
 
 def test_wrong_commands_are_one_line(installed):
     ran = regrain(installed, "edti")
-    assert (ran.returncode, ran.stderr) == (2, "error: COMMAND: Expected edit, masks or app, got 'edti'.\n")
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        "error: COMMAND: Expected edit, masks or app, got 'edti'.\n",
+    )
     assert "usage: regrain edit" in regrain(installed).stdout
     command = [installed / "bin" / "regrain", "--version"]
     assert subprocess.check_output(command, env=environment()) == b"regrain 0.2.0\n"
 
 
-def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_run(installed, tmp_path):
+def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_run(
+    installed, tmp_path
+):
     folder, interpreter = installed.parent / "elsewhere", [installed / "bin" / "python"]
     variables = environment(TMPDIR=str(tmp_path / "tmp"))
     server = Server(["-m", "regrain", "app"], tmp_path, folder, interpreter, **variables)

@@ -25,7 +25,9 @@ from tests.hostile import base
 from tests.hostile.cases import _check_line
 
 own = [HealthCheck.function_scoped_fixture]
-quick = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=own)
+quick = settings(
+    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=own
+)
 texts = st.text(st.characters(codec=None), max_size=40)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
@@ -58,7 +60,9 @@ places = [*Project.model_fields, "clip.path", "regions.0.label", "regions.0.colo
 def test_any_value_in_a_project_is_taken_or_refused_in_one_line(project, changes):
     content = base.content()
     for place, value in changes:
-        with suppress(TypeError, KeyError, IndexError, ValueError):  # an earlier change may have taken it
+        with suppress(
+            TypeError, KeyError, IndexError, ValueError
+        ):  # an earlier change may have taken it
             content = base.changed(content, place, value)
     (project / FILE).write_text(json.dumps(content))
     with one_line():
@@ -78,7 +82,9 @@ def test_any_bytes_for_a_project_are_refused_in_one_line(project, data):
 @given(st.sampled_from(sorted(METHODS)), st.data())
 def test_any_setting_is_taken_or_refused_in_one_line(method, data):
     key = data.draw(st.sampled_from(sorted(METHODS[method].Params.model_fields)) | texts)
-    value = data.draw(texts | values.map(json.dumps) | st.text("0123456789,-@:. every", max_size=20))
+    value = data.draw(
+        texts | values.map(json.dumps) | st.text("0123456789,-@:. every", max_size=20)
+    )
     with one_line():
         check_params(method, parse_settings([f"{key}={value}"]))
 
@@ -92,7 +98,9 @@ sound = st.from_regex(r"\A\d{1,4}:\d{1,9},\d{1,9},\d{1,9}(,[01])?\Z")
 def test_any_click_is_taken_or_refused_in_one_line(clicks):
     with one_line():
         found = _parse(clicks)
-        points = [point for frames in found.values() for given, _ in frames.values() for point in given]
+        points = [
+            point for frames in found.values() for given, _ in frames.values() for point in given
+        ]
         assert len(points) == len(clicks)
         assert all(1 <= label <= 255 for label in found)
         assert np.isfinite(points).all()
@@ -132,9 +140,16 @@ def test_no_archive_leaves_its_folder(tmp_path_factory, entries):
     with zipfile.ZipFile(sink, "w") as archive:
         for name, data, mode in entries:
             info = zipfile.ZipInfo("x")
-            info.filename, info.external_attr = f"{name}.png".encode("utf-8", "replace").decode(), mode << 16
+            info.filename, info.external_attr = (
+                f"{name}.png".encode("utf-8", "replace").decode(),
+                mode << 16,
+            )
             archive.writestr(info, data)
-    with one_line(), boundary("project", "It is damaged. Save it again."), zipfile.ZipFile(sink) as archive:
+    with (
+        one_line(),
+        boundary("project", "It is damaged. Save it again."),
+        zipfile.ZipFile(sink) as archive,
+    ):
         unpack(archive, root / "inside")
     assert {entry.name for entry in root.iterdir()} <= {"inside"}
     assert not any(entry.is_symlink() or entry.is_fifo() for entry in root.rglob("*"))

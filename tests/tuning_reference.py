@@ -26,7 +26,9 @@ class Processor:
     def __init__(self, query: Tensor) -> None:
         self.query = query
 
-    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **_: Any):
+    def __call__(
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **_: Any
+    ):
         q = hidden_states @ self.query.T.to(hidden_states)
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         k, v = text @ attn.to_k.weight.T, text @ attn.to_v.weight.T
@@ -37,7 +39,9 @@ class Processor:
 
 
 def standardized(x: Tensor, dims: tuple[int, ...], small: float = 1e-5) -> Tensor:
-    return (x - x.mean(dims, keepdim=True)) / (x.var(dims, keepdim=True, unbiased=False) + small).sqrt()
+    return (x - x.mean(dims, keepdim=True)) / (
+        x.var(dims, keepdim=True, unbiased=False) + small
+    ).sqrt()
 
 
 def in_time(x: Tensor, own: dict[str, Tensor], heads: int, positions: bool) -> Tensor:
@@ -48,7 +52,10 @@ def in_time(x: Tensor, own: dict[str, Tensor], heads: int, positions: bool) -> T
     if positions:
         half = channels // 2
         angles = np.arange(frames)[:, None] / 10_000 ** (np.arange(half)[None] / half)
-        normed = normed + torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], 1)).to(x)[:, None]
+        normed = (
+            normed
+            + torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], 1)).to(x)[:, None]
+        )
     added = []
     for place in range(places):
         q, k, v = (normed[:, place] @ own[f"to_{part}.weight"].T for part in "qkv")
@@ -68,7 +75,10 @@ def convolved(x: Tensor, own: dict[str, Tensor]) -> Tensor:
 def network(unet: nn.Module, weights: dict[str, Tensor], joint: bool, positions: bool) -> nn.Module:
     """A copy of a UNet that runs one clip, with the given weights in the places that their names say."""
     unet = copy.deepcopy(unet)
-    queries = {name: weights[name.removesuffix("processor") + "to_q.weight"] for name in unet.attn_processors}
+    queries = {
+        name: weights[name.removesuffix("processor") + "to_q.weight"]
+        for name in unet.attn_processors
+    }
     unet.set_attn_processor({name: Processor(query) for name, query in queries.items()})
     for name, module in unet.named_modules():
         part = {key: {k.split(key)[1]: w for k, w in weights.items() if k.startswith(name + key)}
@@ -80,7 +90,9 @@ def network(unet: nn.Module, weights: dict[str, Tensor], joint: bool, positions:
 
             module.register_forward_hook(add)
         if name and part[".conv_temporal."]:
-            module.register_forward_hook(lambda _, __, x, own=part[".conv_temporal."]: x + convolved(x, own))
+            module.register_forward_hook(
+                lambda _, __, x, own=part[".conv_temporal."]: x + convolved(x, own)
+            )
         if joint and isinstance(module, nn.GroupNorm) and ".attentions." not in f".{name}.":
             module.forward = lambda x, norm=module: grouped(x, norm)
     return unet
@@ -123,5 +135,7 @@ class AdamW:
             self.second[name] = BETAS[1] * self.second.get(name, 0 * g) + (1 - BETAS[1]) * g * g
             mean = self.first[name] / (1 - BETAS[0] ** self.steps)
             square = self.second[name] / (1 - BETAS[1] ** self.steps)
-            after[name] = weight * (1 - self.rate * DECAY) - self.rate * mean / (square.sqrt() + EPSILON)
+            after[name] = weight * (1 - self.rate * DECAY) - self.rate * mean / (
+                square.sqrt() + EPSILON
+            )
         return after

@@ -27,7 +27,11 @@ def clip(frames: int = FRAMES, size: int = SIZE) -> ArrayClip:
 
 def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditRequest:
     """An edit of the whole clip by Tune-A-Video."""
-    given = {"method": "tune_a_video", "source_prompt": WORDS, "prompt": "a fox on the grass"} | changes
+    given = {
+        "method": "tune_a_video",
+        "source_prompt": WORDS,
+        "prompt": "a fox on the grass",
+    } | changes
     return EditRequest(clip(frames, size), None, (), **given)
 
 

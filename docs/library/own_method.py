@@ -26,7 +26,9 @@ def run(backbone, request, params, piece=None):
         uncond, cond = backbone.embed([request.negatives, request.targets[0]])
         text = batch.texts({"uncond": uncond, "cond/0": cond})
         noise = torch.randn(source.shape[1:], generator=torch.Generator().manual_seed(request.seed))
-        steps = [s for s in backbone.schedule.sampling(params.steps) if not s.within(1 - params.amount)]
+        steps = [
+            s for s in backbone.schedule.sampling(params.steps) if not s.within(1 - params.amount)
+        ]
         x = add_noise(source, noise.expand_as(source), steps[0])
         for step in steps:
             x0, eps = backbone.predict(batch.join({"uncond": x, "cond": x}), step, text)
@@ -36,4 +38,6 @@ def run(backbone, request, params, piece=None):
 
 # In pyproject.toml, under `[project.entry-points."regrain.methods"]`: `gentle = "own_method:gentle"`.
 stages = ("editing", "decoding")
-gentle = regrain.Method("gentle", "Gentle", "own", GentleParams, frozenset(), stages, f"{__name__}:run")
+gentle = regrain.Method(
+    "gentle", "Gentle", "own", GentleParams, frozenset(), stages, f"{__name__}:run"
+)

@@ -57,7 +57,9 @@ def attention_and_sums(
     if q.device.type == "cpu":
         out, sums = kernels._scaled_dot_product_flash_attention_for_cpu(q, k, v, scale=scale)
     else:
-        out, sums, *_ = kernels._scaled_dot_product_efficient_attention(q, k, v, None, True, scale=scale)
+        out, sums, *_ = kernels._scaled_dot_product_efficient_attention(
+            q, k, v, None, True, scale=scale
+        )
     return out, sums[..., : q.shape[2]]  # a GPU's is rounded up
 
 
@@ -76,7 +78,9 @@ def attention_in_runs(
 
         mask = fmha.BlockDiagonalMask.from_seqlens(lengths.tolist() * len(q))
         rows = (x.flatten(0, 1)[None] for x in (q, k, v))
-        return fmha.memory_efficient_attention(*rows, mask, scale=scale).unflatten(1, q.shape[:2])[0]
+        return fmha.memory_efficient_attention(*rows, mask, scale=scale).unflatten(1, q.shape[:2])[
+            0
+        ]
     out = v.clone()  # what a token alone in its run sees
     starts = lengths.cumsum(0) - lengths
     for length in range(2, int(lengths.max()) + 1):

@@ -53,7 +53,11 @@ class Batch(NamedTuple):
         return replace(PromptEmbedding.cat(joined), branches=self.branches)
 
     def guide(
-        self, answer: tuple[Tensor, Tensor], scale: float, uncond: str = "uncond", cond: str = "cond"
+        self,
+        answer: tuple[Tensor, Tensor],
+        scale: float,
+        uncond: str = "uncond",
+        cond: str = "cond",
     ) -> tuple[Tensor, Tensor]:
         """Apply guidance to two groups of a call's output (x0, eps)."""
         x0, eps = (guide(both[self.rows(uncond)], both[self.rows(cond)], scale) for both in answer)

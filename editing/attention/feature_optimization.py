@@ -52,7 +52,9 @@ class Agreement:
 
 
 @torch.no_grad()
-def optimize_features(x: FeatureMaps, source: FeatureMaps, motion: Motion, wanted: Agreement) -> FeatureMaps:
+def optimize_features(
+    x: FeatureMaps, source: FeatureMaps, motion: Motion, wanted: Agreement
+) -> FeatureMaps:
     """Optimise features; without weights they are returned as they are.
 
     Args:
@@ -131,7 +133,9 @@ def _displaced(
     return here, there.masked_fill(outside, 0), weights.masked_fill(outside, 0)
 
 
-def flow_slope(x: Places, links: Float[Tensor, "pairs all_places"], rounding: float = _ROUNDING) -> Places:
+def flow_slope(
+    x: Places, links: Float[Tensor, "pairs all_places"], rounding: float = _ROUNDING
+) -> Places:
     """The gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0.
 
     What is at most `rounding` of the largest feature has no slope: Adam takes full steps down any.
@@ -211,7 +215,10 @@ def with_statistics(x: FeatureMaps, like: FeatureMaps, more: float = _EPSILON) -
         variance = cells.var(2, correction=min(1, cells.shape[2] - 1))
         return cells.mean(2)[..., None, None], (variance + more).sqrt()[..., None, None]
 
-    (mean, deviation), (wanted_mean, wanted_deviation) = statistics(x, _EPSILON), statistics(like, more)
+    (mean, deviation), (wanted_mean, wanted_deviation) = (
+        statistics(x, _EPSILON),
+        statistics(like, more),
+    )
     return (x - mean) / deviation * wanted_deviation + wanted_mean
 
 

@@ -25,7 +25,9 @@ Seen = Int[Tensor, "frames seen"] | Literal["all"]
 """Frames whose keys each frame sees, in order; "all" folds the frames of a branch into one row of tokens."""
 
 
-def frames_seen(selectors: Sequence[Selector] | Literal["all"], frames: int, middle: int = 0) -> Seen:
+def frames_seen(
+    selectors: Sequence[Selector] | Literal["all"], frames: int, middle: int = 0
+) -> Seen:
     """List the frames that each frame of a clip sees.
 
     Args:
@@ -37,7 +39,12 @@ def frames_seen(selectors: Sequence[Selector] | Literal["all"], frames: int, mid
     if selectors == "all":
         return "all"
     own = torch.arange(frames)
-    named = {"first": own * 0, "middle": own * 0 + middle, "previous": (own - 1).clamp(min=0), "own": own}
+    named = {
+        "first": own * 0,
+        "middle": own * 0 + middle,
+        "previous": (own - 1).clamp(min=0),
+        "own": own,
+    }
     return torch.stack([named[selector] for selector in selectors], 1)
 
 
@@ -51,7 +58,9 @@ def unfold_frames(x: Float[Tensor, "branch heads clip_tokens dim"], frames: int)
     return rearrange(x, "branch heads (frame n) dim -> (branch frame) heads n dim", frame=frames)
 
 
-def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: Attend = attention) -> Rows:
+def across_frames(
+    q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: Attend = attention
+) -> Rows:
     """Compute attention in which each frame sees the frames that `seen` lists for it.
 
     Args:
@@ -67,8 +76,12 @@ def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: At
     index = seen.to(k.device)
 
     def gather(x: Tensor) -> Tensor:
-        by_frame = rearrange(x, "(branch frame) heads n dim -> branch frame heads n dim", frame=frames)
-        return rearrange(by_frame[:, index], "branch frame s heads n dim -> (branch frame) heads (s n) dim")
+        by_frame = rearrange(
+            x, "(branch frame) heads n dim -> branch frame heads n dim", frame=frames
+        )
+        return rearrange(
+            by_frame[:, index], "branch frame s heads n dim -> (branch frame) heads (s n) dim"
+        )
 
     return attend(q, gather(k), gather(v))
 
@@ -100,7 +113,12 @@ def labels_seen(
 
 
 def tracks(
-    q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"], scale: float | None = None
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    frames: int,
+    ids: Int[Tensor, "frames tokens"],
+    scale: float | None = None,
 ) -> Rows:
     """Compute attention in which each token sees the tokens of its own track, including itself.
 
@@ -113,8 +131,11 @@ def tracks(
     by_track = torch.sort(ids.flatten(), stable=True).indices  # tokens of a track follow each other
     lengths = torch.unique_consecutive(ids.flatten()[by_track], return_counts=True)[1]
     q, k, v = (
-        rearrange(fold_frames(x, frames), "branch heads n dim -> branch n heads dim") for x in (q, k, v)
+        rearrange(fold_frames(x, frames), "branch heads n dim -> branch n heads dim")
+        for x in (q, k, v)
     )
     out = torch.empty_like(v)
-    out[:, by_track] = attention_in_runs(q[:, by_track], k[:, by_track], v[:, by_track], lengths, scale)
+    out[:, by_track] = attention_in_runs(
+        q[:, by_track], k[:, by_track], v[:, by_track], lengths, scale
+    )
     return unfold_frames(rearrange(out, "branch n heads dim -> branch heads n dim"), frames)

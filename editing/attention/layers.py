@@ -93,7 +93,12 @@ class LayerProcessor:
         queries: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Run one layer on hidden_states [batch, tokens, channels]; `queries` as in `Intervention`."""
-        if attention_mask is not None or hidden_states.ndim != 3 or attn.group_norm or attn.spatial_norm:
+        if (
+            attention_mask is not None
+            or hidden_states.ndim != 3
+            or attn.group_norm
+            or attn.spatial_norm
+        ):
             raise ValueError(
                 f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
             )
@@ -104,7 +109,9 @@ class LayerProcessor:
         if queries is None or self.site.name not in queries:
             queried = attn.to_q(hidden_states)
         else:
-            queried = F.linear(hidden_states, queries[self.site.name].to(hidden_states), attn.to_q.bias)
+            queried = F.linear(
+                hidden_states, queries[self.site.name].to(hidden_states), attn.to_q.bias
+            )
         projected = (queried, attn.to_k(text), attn.to_v(text))
         q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in projected)
         if attn.norm_q is not None:

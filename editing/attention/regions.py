@@ -74,13 +74,17 @@ def clip_labels(
         latents: The latent that each frame is in, rising from 0.
     """
     frames = _cover(labels, height, width, count)
-    cover = torch.stack([frames[latents == latent].mean(0) for latent in range(int(latents[-1]) + 1)])
+    cover = torch.stack(
+        [frames[latents == latent].mean(0) for latent in range(int(latents[-1]) + 1)]
+    )
     background = cover[:, 0].clone()
     cover[:, 0] = -1
     return torch.where(1 - background >= _QUARTER, cover.argmax(1), 0)
 
 
-def _cover(labels: Tensor, height: int, width: int, count: int) -> Float[Tensor, "frames labels cells"]:
+def _cover(
+    labels: Tensor, height: int, width: int, count: int
+) -> Float[Tensor, "frames labels cells"]:
     """How much of each cell each label covers."""
     kinds = torch.arange(count, device=labels.device)[:, None, None]
     # A frame at a time: at the size of the source, shares of all would be many times the clip.
@@ -130,17 +134,26 @@ def modulate(
     Returns:
         q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim + number of regions.
     """
-    regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1, device=q.device)
+    regions = torch.arange(
+        int(torch.maximum(query_label.max(), key_label.max())) + 1, device=q.device
+    )
     same_q = (query_label[..., None] == regions).to(q.dtype)
     same_k = (key_label[..., None] == regions).to(k.dtype)
     a, unit = strength[:, None, :, None], _unit(q)
     lift = (a * row_range(q, k)[..., None] * (q.shape[-1] ** 0.5 / unit)).to(q.dtype)
     codes = (unit * same_k)[:, None].expand(*k.shape[:3], -1)
-    return torch.cat([(1 - a.to(q.dtype)) * q, lift * same_q[:, None]], -1), torch.cat([k, codes], -1)
+    return torch.cat([(1 - a.to(q.dtype)) * q, lift * same_q[:, None]], -1), torch.cat(
+        [k, codes], -1
+    )
 
 
 def modulated_attention(
-    q: Queries, k: Keys, v: Values, query_label: QueryLabels, key_label: KeyLabels, strength: Strength
+    q: Queries,
+    k: Keys,
+    v: Values,
+    query_label: QueryLabels,
+    key_label: KeyLabels,
+    strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute attention with `modulate`d logits; with every strength 0 it is plain attention, bit for bit."""
     if not bool(strength.any()):
@@ -185,7 +198,12 @@ def merged(
 
 
 def _in_blocks(
-    q: Queries, k: Keys, v: Values, query_label: QueryLabels, key_label: KeyLabels, strength: Strength
+    q: Queries,
+    k: Keys,
+    v: Values,
+    query_label: QueryLabels,
+    key_label: KeyLabels,
+    strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
     """The same without widening: computes the scores once and takes their range from them."""
     regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1)

@@ -17,7 +17,10 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import Keys, Queries, Values
 
-_BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25  # numbers of the maps that are held at once; see `attention.regions`
+_BLOCK, _GPU_BLOCK = (
+    1 << 20,
+    1 << 25,
+)  # numbers of the maps that are held at once; see `attention.regions`
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +95,10 @@ def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) ->
             if not inside.any() or inside.all():
                 continue
             given = moved[..., column]
-            high, low = given[:, inside].amax(1, keepdim=True), given[:, ~inside].amin(1, keepdim=True)
+            high, low = (
+                given[:, inside].amax(1, keepdim=True),
+                given[:, ~inside].amin(1, keepdim=True),
+            )
             target = torch.where(inside[:, None], high, low)
             moved[..., column] = given + binding.columns * (target - given)
     return torch.cat([moved, pads], -1)

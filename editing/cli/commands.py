@@ -62,14 +62,18 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         named = isinstance(error.filename, str | bytes)
         name = shorten(Path(os.fsdecode(error.filename)).name if named else "a file")
         reason = error.strerror or "unknown reason"
-        said = str(EditingError("file", f"{name} cannot be used: {reason}. Use another file or folder."))
+        said = str(
+            EditingError("file", f"{name} cannot be used: {reason}. Use another file or folder.")
+        )
     except ImportError as error:
         log.debug("a broken installation", exc_info=True)
         said = next(problems(), f"{error.name or 'A library'} cannot be imported.")
         said = f"installation: {said} Run `pip install --upgrade regrain`."
     except MemoryError:
         log.debug("out of memory", exc_info=True)
-        said = "memory: It is full. Close other programs, or lower the size or the number of frames."
+        said = (
+            "memory: It is full. Close other programs, or lower the size or the number of frames."
+        )
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return _STOPPED

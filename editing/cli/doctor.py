@@ -31,7 +31,10 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", describe(device, weights_dtype(device, 0, free))
     raft = find_raft()
-    yield "optical flow", f"RAFT ({raft.name})" if raft else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
+    yield (
+        "optical flow",
+        f"RAFT ({raft.name})" if raft else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS",
+    )
     yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
     for model in NEEDS:
         yield f"{model.family} at {model.side} px", f"{model.fits()} (estimate)"
@@ -48,9 +51,9 @@ def _state(need: Requirement) -> str:
 def _models() -> Iterator[str]:
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    from regrain.editing.models.load import on_shelf
-    from regrain.editing.models.loading.location import find
-    from regrain.editing.models.loading.offers import family_of
+    from regrain.editing.models.files.location import find
+    from regrain.editing.models.files.offers import family_of
+    from regrain.editing.models.loading.load import on_shelf
     from regrain.editing.storage.local_models import ASSETS
 
     if (ASSETS / "storybook" / "unet").is_dir():
@@ -59,6 +62,8 @@ def _models() -> Iterator[str]:
         family = family_of(find(name))
         yield f"{name} ({family.title})" if family else name
     try:
-        yield from sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
+        yield from sorted(
+            repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"
+        )
     except CacheNotFound:
         return

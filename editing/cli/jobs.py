@@ -126,7 +126,9 @@ def read_jobs(sources: Iterable[str]) -> list[EditJob]:
         taken.add(name.casefold())
         named.append(replace(job, name=name))
     if not named:
-        raise RequestError("JOBS", "No jobs given. Give project folders, a pattern, or a .jsonl file.")
+        raise RequestError(
+            "JOBS", "No jobs given. Give project folders, a pattern, or a .jsonl file."
+        )
     return named
 
 
@@ -142,12 +144,18 @@ def _find(source: str) -> list[EditJob]:
 
 def _read_lines(file: Path) -> list[EditJob]:
     check_regular(file, "JOBS")
-    unreadable = f"{shorten(file.name)} cannot be read. Use a UTF-8 file with one JSON object per line."
+    unreadable = (
+        f"{shorten(file.name)} cannot be read. Use a UTF-8 file with one JSON object per line."
+    )
     with boundary("JOBS", unreadable), file.open(encoding="utf-8-sig") as lines:
         texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
     if len(texts) > _MAX_LINES:
-        raise RequestError("JOBS", f"{shorten(file.name)} has more than {_MAX_LINES} lines. Split it.")
-    return [_read_line(text, f"{file.name}, line {n}", file.parent) for n, text in enumerate(texts, 1)]
+        raise RequestError(
+            "JOBS", f"{shorten(file.name)} has more than {_MAX_LINES} lines. Split it."
+        )
+    return [
+        _read_line(text, f"{file.name}, line {n}", file.parent) for n, text in enumerate(texts, 1)
+    ]
 
 
 def _read_line(text: str, place: str, folder: Path) -> EditJob:
@@ -224,7 +232,9 @@ def work(task: Task, out: Path) -> Outcome:
         return Outcome(task, str(error))
     except Exception as error:
         log.exception("a job failed")
-        return Outcome(task, f"{task.title}: {type(error).__name__} inside Regrain. The log has the details.")
+        return Outcome(
+            task, f"{task.title}: {type(error).__name__} inside Regrain. The log has the details."
+        )
     return Outcome(task)
 
 
@@ -264,7 +274,9 @@ def check_batch(out: Path) -> None:
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)
     if out.is_dir() and any(out.iterdir()) and not (out / STATUS).is_file():
-        said = f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
+        said = (
+            f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
+        )
         raise RequestError("--out", said)
 
 

@@ -90,14 +90,18 @@ class Cluster:
             if self._deaths[name] < _TRIES:
                 self._waiting.insert(0, task)
                 return None
-            return Outcome(task, f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__}).")
+            return Outcome(
+                task, f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__})."
+            )
         self._idle.append(worker)
         return outcome
 
     def _start(self, ray: Any) -> None:
         """Give every idle worker a task that may begin; drop tasks of jobs that failed."""
         self._waiting = [task for task in self._waiting if task.job.name not in self._failed]
-        ready = [t for t in self._waiting if all((t.job.name, shot) in self._done for shot in t.after)]
+        ready = [
+            t for t in self._waiting if all((t.job.name, shot) in self._done for shot in t.after)
+        ]
         room = self._room(ray)
         if ready and not self._busy and not self._idle and room < 1:
             raise ResourceError("--ray", "No node has room for a worker. Lower --cpus or --gpus.")
@@ -123,7 +127,9 @@ class Cluster:
         for node in ray.nodes():
             if node["Alive"]:
                 total = node["Resources"]
-                fits = [total.get("CPU", 0) // self.cpus] + ([total.get("GPU", 0) // gpus] if gpus else [])
+                fits = [total.get("CPU", 0) // self.cpus] + (
+                    [total.get("GPU", 0) // gpus] if gpus else []
+                )
                 room += int(min(fits))
         return room - len(self._busy) - len(self._idle)
 
@@ -134,7 +140,9 @@ def _connected(address: str) -> Any:
     except ImportError:
         said = "Ray is not installed. Run `pip install regrain[ray]`."
         raise RequestError("--ray", said) from None
-    said = f"The cluster at {shorten(address)} cannot be reached. Start one with `ray start --head`."
+    said = (
+        f"The cluster at {shorten(address)} cannot be reached. Start one with `ray start --head`."
+    )
     if not ray.is_initialized():
         _check_reachable(address, said)
         variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -97,7 +97,9 @@ def _faded(
 ) -> Float[np.ndarray, "height width"]:
     """A fade that is also one inside the mask; outside, it goes on from the nearest edge."""
     outside = (~mask).astype(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    _, nearest = cv2.distanceTransformWithLabels(
+        outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     shown = np.zeros(int(nearest.max()) + 1, np.float32)
     shown[nearest[mask]] = opacity[mask]
     return alpha * shown[nearest]

@@ -93,10 +93,15 @@ class Schedule:
             ValueError: The beta schedule or spacing is unknown, or rescaling to zero SNR is set.
         """
         start, end = float(config.get("beta_start", 0.0001)), float(config.get("beta_end", 0.02))
-        count, shape = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "linear")
+        count, shape = (
+            int(config.get("num_train_timesteps", 1000)),
+            config.get("beta_schedule", "linear"),
+        )
         spacing = config.get("timestep_spacing", "leading")
         if config.get("rescale_betas_zero_snr"):
-            raise ValueError("rescale_betas_zero_snr is not supported, since inversion divides by the signal")
+            raise ValueError(
+                "rescale_betas_zero_snr is not supported, since inversion divides by the signal"
+            )
         if spacing not in get_args(Spacing):
             known = "leading, trailing or linspace"
             raise ValueError(f"unknown timestep_spacing {shorten(spacing)}, not {known}")
@@ -115,7 +120,10 @@ class Schedule:
         alphas = np.cumprod(1 - betas)
         if not (np.isfinite(alphas).all() and (alphas > 0).all() and (alphas <= 1).all()):
             raise ValueError("its betas are not between 0 and 1")
-        offset, ends_clean = int(config.get("steps_offset", 0)), bool(config.get("set_alpha_to_one", True))
+        offset, ends_clean = (
+            int(config.get("steps_offset", 0)),
+            bool(config.get("set_alpha_to_one", True)),
+        )
         return cls(alphas, offset, ends_clean, spacing)
 
     def level(self, t: int) -> tuple[float, float]:
@@ -173,7 +181,9 @@ class Schedule:
             pairs = enumerate(pairwise(rising))
             return tuple(self._step(i, steps - 1, low, low, high) for i, (low, high) in pairs)
         if convention not in ("paper", "fatezero"):
-            raise ValueError(f"unknown convention {convention!r}, not paper, videograin or fatezero")
+            raise ValueError(
+                f"unknown convention {convention!r}, not paper, videograin or fatezero"
+            )
         given = rising if convention == "fatezero" else (rising[0], *rising[:-1])
         moves = enumerate(zip(given, (-1, *rising[:-1]), rising, strict=True))
         return tuple(self._step(i, steps, t, low, high) for i, (t, low, high) in moves)
@@ -206,7 +216,9 @@ def split(
         return output, (x - signal * output) / noise
     if prediction == "flow":
         return x - noise * output, x + signal * output
-    raise ValueError(f"unknown prediction {prediction!r}, not epsilon, v_prediction, sample or flow")
+    raise ValueError(
+        f"unknown prediction {prediction!r}, not epsilon, v_prediction, sample or flow"
+    )
 
 
 def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> Latents:
@@ -233,7 +245,9 @@ def ddpm_step(x0: Latents, eps: Latents, step: Step, fresh: Latents) -> Latents:
     """
     ratio = step.noise_next / step.noise
     variance = ratio**2 * (1 - (step.signal / step.signal_next) ** 2)
-    return step.signal_next * x0 + (step.noise_next**2 - variance) ** 0.5 * eps + variance**0.5 * fresh
+    return (
+        step.signal_next * x0 + (step.noise_next**2 - variance) ** 0.5 * eps + variance**0.5 * fresh
+    )
 
 
 def add_noise(x0: Latents, noise: Latents, step: Step) -> Latents:

@@ -52,7 +52,9 @@ class PromptEmbedding:
         """The prompt at a row, or those at several, as a Text of its own."""
         chosen = np.atleast_1d(np.arange(len(self))[rows]).tolist()
         per_prompt = (self.prompts, self.lengths, self.offsets, self.ids)
-        prompts, lengths, offsets, ids = (tuple(values[row] for row in chosen) for values in per_prompt)
+        prompts, lengths, offsets, ids = (
+            tuple(values[row] for row in chosen) for values in per_prompt
+        )
         pooled = None if self.pooled is None else self.pooled[chosen]
         return PromptEmbedding(prompts, self.vectors[chosen], lengths, offsets, ids, pooled)
 
@@ -91,7 +93,9 @@ def spans(text: PromptEmbedding, start: int, stop: int) -> tuple[int, ...]:
     return tuple(i for i, (a, b) in enumerate(text.offsets[0]) if a < b and a < stop and b > start)
 
 
-def splice(text: PromptEmbedding, phrases: Mapping[tuple[int, ...], PromptEmbedding]) -> PromptEmbedding:
+def splice(
+    text: PromptEmbedding, phrases: Mapping[tuple[int, ...], PromptEmbedding]
+) -> PromptEmbedding:
     """Replace the vectors of some phrases of a prompt by those of the phrases encoded alone.
 
     In its sentence, a phrase is encoded with the words before it; alone, no other region's words leak in.
@@ -131,7 +135,9 @@ def telling_words(prompt: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.text for word in words(prompt) if word.text not in _LITTLE))
 
 
-def _changes(source: str, target: str) -> tuple[list[str], list[str], list[tuple[str, int, int, int, int]]]:
+def _changes(
+    source: str, target: str
+) -> tuple[list[str], list[str], list[tuple[str, int, int, int, int]]]:
     """Words of both prompts, and the runs that differ: kind, [start, stop) in source and in target."""
     ours, theirs = ([word.text for word in words(prompt)] for prompt in (source, target))
     runs = SequenceMatcher(None, ours, theirs, False).get_opcodes()
@@ -140,7 +146,9 @@ def _changes(source: str, target: str) -> tuple[list[str], list[str], list[tuple
 
 def is_swap(source: str, target: str) -> bool:
     """Whether the prompts differ only by one-for-one word swaps."""
-    return all(stop - start == end - begin for _, start, stop, begin, end in _changes(source, target)[2])
+    return all(
+        stop - start == end - begin for _, start, stop, begin, end in _changes(source, target)[2]
+    )
 
 
 def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -169,7 +177,9 @@ def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tup
     if not matches:
         nearest = suggest(phrase.casefold(), dict.fromkeys(w.text for w in prompt))
         raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
-    return tuple(sorted({token for run in matches for token in spans(text, run[0].start, run[-1].stop)}))
+    return tuple(
+        sorted({token for run in matches for token in spans(text, run[0].start, run[-1].stop)})
+    )
 
 
 def equalizer(
@@ -211,12 +221,16 @@ def replace_map(
         )
     pairs = list(zip(ours, theirs, strict=True))
     if variant == "original":
-        return _walk([(s, t) for (word, s), (other, t) in pairs if word != other and s and t], source)
+        return _walk(
+            [(s, t) for (word, s), (other, t) in pairs if word != other and s and t], source
+        )
     limit = source.vectors.shape[1]
     (end,), (end_there,) = source.lengths, target.lengths
     mapper = torch.zeros(limit, limit)
     anchors = [((0,), (0,)), *((s, t) for (_, s), (_, t) in pairs), ((end - 1,), (end_there - 1,))]
-    for (s, t), (s_next, t_next) in zip(anchors, [*anchors[1:], ((end,), (end_there,))], strict=True):
+    for (s, t), (s_next, t_next) in zip(
+        anchors, [*anchors[1:], ((end,), (end_there,))], strict=True
+    ):
         _share(mapper, s, t)
         # Punctuation before the next word maps to its counterpart, or else to the token before it.
         for i in range(s[-1] + 1, s_next[0]):
@@ -228,7 +242,9 @@ def replace_map(
 
 def _share(mapper: Float[Tensor, "L L"], s: tuple[int, ...], t: tuple[int, ...]) -> None:
     """Map a word's tokens to another's: one to one if there are as many, else each to all."""
-    mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
+    mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = (
+        torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
+    )
 
 
 def _walk(
@@ -275,7 +291,9 @@ def refine_map(
     for i, j in _align(ours, theirs):
         indices[j] = i
     pads = torch.arange(len(theirs), limit)
-    indices[pads] = pads if variant == "original" else (pads - len(theirs) + len(ours)).clamp(max=limit - 1)
+    indices[pads] = (
+        pads if variant == "original" else (pads - len(theirs) + len(ours)).clamp(max=limit - 1)
+    )
     return indices, (indices >= 0).float()
 
 

@@ -106,13 +106,20 @@ class ArrayClip:
         times: Sequence[Fraction] | None = None,
         duration: Fraction | None = None,
     ) -> None:
-        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        if (
+            frames.ndim != 4
+            or frames.shape[-1] != 3
+            or frames.dtype != np.uint8
+            or 0 in frames.shape
+        ):
             given = f"{frames.dtype} of shape {frames.shape}"
             raise ClipError("clip", f"Expected uint8 [frames, height, width, 3], got {given}.")
         self._frames, self.name, self.fps, self.comment = frames, name, Fraction(fps), comment
         self.size = frames.shape[2], frames.shape[1]
         check_size(self.size)
-        if times is not None and (len(times) != len(frames) or times[0] != 0 or list(times) != sorted(times)):
+        if times is not None and (
+            len(times) != len(frames) or times[0] != 0 or list(times) != sorted(times)
+        ):
             raise ClipError("clip.times", f"Expected {len(frames)} rising times that begin at 0.")
         self.tags, self.warnings = ColorTags(), list[str]()
         self.audio: AudioSpan | None = None
@@ -158,7 +165,9 @@ def used_frames(total: int, start: int, stride: int, frames: int | None) -> rang
     """The numbers of the frames of a source of `total` that a clip uses; for errors, too, see `open_clip`."""
     for key, value, least in (("start", start, 0), ("stride", stride, 1), ("frames", frames, 1)):
         if value is not None and value < least:
-            raise ClipError(f"clip.{key}", f"Expected a whole number of at least {least}, got {value}.")
+            raise ClipError(
+                f"clip.{key}", f"Expected a whole number of at least {least}, got {value}."
+            )
     if stride > MAX_STRIDE:
         raise ClipError("clip.stride", f"Expected at most {MAX_STRIDE}, got {shorten(stride)}.")
     available = range(start, total, stride)
@@ -171,9 +180,13 @@ def used_frames(total: int, start: int, stride: int, frames: int | None) -> rang
     return available[:frames]
 
 
-def stack(frames: Sequence[np.ndarray], size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width 3"]:
+def stack(
+    frames: Sequence[np.ndarray], size: tuple[int, int]
+) -> UInt8[np.ndarray, "frames height width 3"]:
     """Stack frames of (width, height), or none, into one array; ClipError if one has another size."""
     width, height = size
     if any(frame.shape != (height, width, 3) for frame in frames):
-        raise ClipError("clip.path", "The frame size changes within the clip. Re-encode it at one size.")
+        raise ClipError(
+            "clip.path", "The frame size changes within the clip. Re-encode it at one size."
+        )
     return np.stack(frames) if frames else np.empty((0, height, width, 3), np.uint8)

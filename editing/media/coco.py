@@ -87,7 +87,9 @@ def write_rle(
     head = {
         "info": {"description": "Masks by Regrain", "version": "1"},
         "images": [{"id": n + 1, "file_name": f"{n:05d}.png", **size} for n in range(frames)],
-        "categories": [{"id": label, "name": (names or {}).get(label) or str(label)} for label in masks],
+        "categories": [
+            {"id": label, "name": (names or {}).get(label) or str(label)} for label in masks
+        ],
         "annotations": [],
     }
     shown = (
@@ -96,7 +98,9 @@ def write_rle(
         for index, frame in enumerate(mask)
         if index == 0 or frame.any()  # the first keeps a label that is nowhere
     )
-    with Path(path).open("w", encoding="utf-8") as file:  # one at a time: all of them would fill memory
+    with Path(path).open(
+        "w", encoding="utf-8"
+    ) as file:  # one at a time: all of them would fill memory
         compact = partial(json.dumps, separators=(",", ":"))
         file.write(compact(head).removesuffix("]}"))
         for number, (index, label, frame) in enumerate(shown, 1):
@@ -123,7 +127,10 @@ def read_rle(
     path: str | Path, frames: int, size: tuple[int, int]
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
     """Read what `write_rle` wrote; missing masks are empty. Args and errors are those of `open_rle`."""
-    return {label: unroll(counts, size, 0, frames) for label, counts in open_rle(path, frames, size).items()}
+    return {
+        label: unroll(counts, size, 0, frames)
+        for label, counts in open_rle(path, frames, size).items()
+    }
 
 
 def unroll(
@@ -194,7 +201,9 @@ def check_extent(name: str, given: Extent, wanted: Extent) -> None:
 
 def names(facts: Mapping[str, Any]) -> dict[int, str]:
     """By label, the name of its category; the data set is one that `open_rle` has read."""
-    categories = {_whole(one["id"]): str(one.get("name", "")) for one in facts.get("categories", [])}
+    categories = {
+        _whole(one["id"]): str(one.get("name", "")) for one in facts.get("categories", [])
+    }
     return {label: categories.get(category, "") for (category, _), label in _labels(facts).items()}
 
 
@@ -219,12 +228,17 @@ def _masks(facts: Mapping[str, Any], size: tuple[int, int]) -> dict[tuple[int, i
     Images are frames in the order of their names. A label is a category, or, where annotations carry the
     number of an object, an object. Several annotations of one label on an image become one mask.
     """
-    images = sorted(facts["images"], key=lambda image: (natural(str(image["file_name"])), image["id"]))
+    images = sorted(
+        facts["images"], key=lambda image: (natural(str(image["file_name"])), image["id"])
+    )
     frames = {image["id"]: frame for frame, image in enumerate(images)}
     labels = _labels(facts)
     masks: dict[tuple[int, int], Any] = {}
     for one in facts["annotations"]:
-        place, counts = (frames[one["image_id"]], labels[_object(one)]), _counts(one["segmentation"], size)
+        place, counts = (
+            (frames[one["image_id"]], labels[_object(one)]),
+            _counts(one["segmentation"], size),
+        )
         if not isinstance(counts, list | str | array):
             raise TypeError("no run lengths")
         if place in masks:

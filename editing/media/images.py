@@ -14,7 +14,14 @@ from PIL import Image, ImageOps
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
-from regrain.editing.media.clip import DEFAULT_FPS, AudioSpan, ColorTags, check_size, stack, used_frames
+from regrain.editing.media.clip import (
+    DEFAULT_FPS,
+    AudioSpan,
+    ColorTags,
+    check_size,
+    stack,
+    used_frames,
+)
 from regrain.editing.media.lazy_frames import check_window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -26,7 +33,9 @@ _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 class ImageClip:
     """A folder of images in the order of their names, numbers by value; see `open_clip`."""
 
-    def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
+    def __init__(
+        self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
+    ) -> None:
         files = in_order(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             message = f"{shorten(path.name)} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}."

@@ -22,7 +22,18 @@ CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,
 # Of these, what a key frame's decoder shows from there on does not depend on the frames before it.
 _RESTARTS = {
     *("h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"),
-    *("mjpeg", "ffv1", "prores", "dnxhd", "dvvideo", "rawvideo", "png", "huffyuv", "ffvhuff", "utvideo"),
+    *(
+        "mjpeg",
+        "ffv1",
+        "prores",
+        "dnxhd",
+        "dvvideo",
+        "rawvideo",
+        "png",
+        "huffyuv",
+        "ffvhuff",
+        "utvideo",
+    ),
 }
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
@@ -118,8 +129,12 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
         # No decoder threads: one that reports an error waits for Python while Python, closing a half-read
         # file, waits for it, once anything (torchvision does) has turned PyAV's logging on.
         stream.codec_context.thread_count = 1
-        with boundary("clip.path", f"{shorten(path.name)} cannot be decoded. Re-encode it.", ClipError):
-            yield from container.decode(stream) if key is None else _decode_from(container, stream, key)
+        with boundary(
+            "clip.path", f"{shorten(path.name)} cannot be decoded. Re-encode it.", ClipError
+        ):
+            yield from (
+                container.decode(stream) if key is None else _decode_from(container, stream, key)
+            )
 
 
 def _decode_from(
@@ -128,7 +143,9 @@ def _decode_from(
     container.seek(key, stream=stream)
     for number, packet in enumerate(container.demux(stream)):
         # Some containers find an earlier key frame, which is as good, and some find none.
-        if number == 0 and not (packet.is_keyframe and packet.pts is not None and packet.pts <= key):
+        if number == 0 and not (
+            packet.is_keyframe and packet.pts is not None and packet.pts <= key
+        ):
             raise ClipError("clip.path", f"Time {key} has no key frame. Re-encode it.")
         yield from (frame for frame in packet.decode() if frame.pts is None or frame.pts >= key)
 
@@ -150,13 +167,19 @@ def read_index(path: Path) -> tuple[Index, Facts]:
         codec, tick = stream.codec_context.name, Fraction(stream.time_base or 1)
         said = f"{shorten(path.name)} cannot be read to its end. Re-encode it."
         with boundary("clip.path", said, ClipError):
-            packets = [_describe(packet, codec) for packet in container.demux(stream) if packet.size]
+            packets = [
+                _describe(packet, codec) for packet in container.demux(stream) if packet.size
+            ]
         rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
         # AVI has no times; those that FFmpeg makes up for these codecs are not in the order of the frames.
-        restarts = codec in _RESTARTS and not (container.format.name == "avi" and codec in ("h264", "hevc"))
+        restarts = codec in _RESTARTS and not (
+            container.format.name == "avi" and codec in ("h264", "hevc")
+        )
         facts = Facts(
             has_audio=any(stream.codec_context for stream in container.streams.audio),
-            comment={key.lower(): value for key, value in container.metadata.items()}.get("comment", ""),
+            comment={key.lower(): value for key, value in container.metadata.items()}.get(
+                "comment", ""
+            ),
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, stream.frames - len(packets)),
         )
@@ -194,7 +217,11 @@ def _arrange(
     decoding = [packet.dts for packet in packets if packet.dts is not None]
     # Times that start over (two recordings in one file) or skip days do not say when frames are shown.
     skips = bool(len(gaps)) and int(gaps.max()) * tick > _SLOWEST
-    if skips or len(known) < len(stamps) or any(later < earlier for earlier, later in pairwise(decoding)):
+    if (
+        skips
+        or len(known) < len(stamps)
+        or any(later < earlier for earlier, later in pairwise(decoding))
+    ):
         return index
     # Elsewhere a duration may be the time until the next frame is decoded.
     last = packets[-1].duration * tick if packets[-1].pts == known[-1] else Fraction(0)
@@ -208,7 +235,8 @@ def _is_even(stamps: Sequence[int], step: Fraction) -> bool:
     """Whether time stamps follow each other by `step`, to within one unit."""
     whole, parts = step.as_integer_ratio()
     return all(
-        abs((stamp - stamps[0]) * parts - number * whole) <= parts for number, stamp in enumerate(stamps)
+        abs((stamp - stamps[0]) * parts - number * whole) <= parts
+        for number, stamp in enumerate(stamps)
     )
 
 

@@ -25,7 +25,10 @@ from regrain.editing.media.coco import open_rle, unroll
 from regrain.editing.media.images import in_order
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
 
-_LOOKED_AT, _GREYS = 8, 8  # pictures, of which one with more values, most of them 0 or 255, has soft edges
+_LOOKED_AT, _GREYS = (
+    8,
+    8,
+)  # pictures, of which one with more values, most of them 0 or 255, has soft edges
 
 LabelFrames = UInt8[np.ndarray, "frames height width"]
 Masks = Bool[np.ndarray, "frames height width"]
@@ -61,7 +64,9 @@ class Labels(LazyFrames):
             part = self.read(start, stop)
             if part.dtype != np.uint8 or part.shape != (stop - start, *shape[1:]) or part.ndim != 3:
                 given = f"{part.dtype} of shape {part.shape}"
-                raise MaskError("masks", f"Expected uint8 labels [frames, height, width], got {given}.")
+                raise MaskError(
+                    "masks", f"Expected uint8 labels [frames, height, width], got {given}."
+                )
             found[part] = True
         self.present = frozenset(np.flatnonzero(found).tolist()) - {0}
 
@@ -70,7 +75,9 @@ def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
 
-def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Sequence[int] = ()) -> Labels:
+def read_labels(
+    path: str | Path, frames: int, size: tuple[int, int], order: Sequence[int] = ()
+) -> Labels:
     """Open the labels of a clip: every file is checked, and read again by window.
 
     Args:
@@ -87,7 +94,9 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
     if _is_plain(path):
         files = _check_folder(path, frames, size)
         soft = _is_soft(files, size)
-        return Labels(LazyFrames(shape, np.uint8, lambda *at: _read_masks(files[slice(*at)], size, soft)))
+        return Labels(
+            LazyFrames(shape, np.uint8, lambda *at: _read_masks(files[slice(*at)], size, soft))
+        )
     masks = _open_masks(path, frames, size)
     rank = lambda label: (order.index(label) if label in order else len(order), label)  # noqa: E731
     back_to_front = sorted(masks, key=rank, reverse=True)
@@ -102,7 +111,9 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
 
 
 def write_labels(
-    labels: UInt8[np.ndarray | LazyFrames, "frames height width"], path: str | Path, colors: Mapping[int, str]
+    labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
+    path: str | Path,
+    colors: Mapping[int, str],
 ) -> None:
     """Write one indexed PNG per frame, 0 = background, from `00000.png` on; masks written there before go.
 
@@ -151,7 +162,9 @@ def _clear(path: Path) -> None:
 
 def _label_of(folder: Path) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,2}", folder.name) or int(folder.name) > 255:
-        raise MaskError("masks", f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it.")
+        raise MaskError(
+            "masks", f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it."
+        )
     return int(folder.name)
 
 
@@ -160,12 +173,18 @@ def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, Laz
     shape = (frames, size[1], size[0])
     if path.suffix.lower() == ".json" and os.path.isfile(path):
         counts = open_rle(path, frames, size)
-        return {label: LazyFrames(shape, bool, partial(unroll, counts[label], size)) for label in counts}
+        return {
+            label: LazyFrames(shape, bool, partial(unroll, counts[label], size)) for label in counts
+        }
     if not os.path.isdir(path):
-        message = f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
+        message = (
+            f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
+        )
         raise MaskError("masks", message)
     if stray := next(iter(_pictures(path)), None):
-        raise MaskError("masks", f"{stray.name} is next to folders of masks. Keep either files or folders.")
+        raise MaskError(
+            "masks", f"{stray.name} is next to folders of masks. Keep either files or folders."
+        )
     by_label = {_label_of(folder): folder for folder in _folders(path)}
     files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
     soft = {label: _is_soft(of_label, size) for label, of_label in files.items()}
@@ -178,7 +197,9 @@ def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, Laz
 
 def _is_plain(path: Path) -> bool:
     """Whether it is a folder without folders."""
-    with boundary("masks", f"{shorten(path.name)} cannot be opened. Use another folder.", MaskError):
+    with boundary(
+        "masks", f"{shorten(path.name)} cannot be opened. Use another folder.", MaskError
+    ):
         return path.suffix.lower() != ".json" and path.is_dir() and not _folders(path)
 
 
@@ -224,7 +245,9 @@ def _values(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width"]:
         return np.asarray(image).astype(np.uint8)
     colors = np.asarray(image.convert("RGB"))
     if (colors != colors[..., :1]).any():
-        raise MaskError("masks", f"{shorten(name)} has colours. Convert it to indexed or 8-bit grey.")
+        raise MaskError(
+            "masks", f"{shorten(name)} has colours. Convert it to indexed or 8-bit grey."
+        )
     return colors[..., 0]
 
 
@@ -239,7 +262,9 @@ def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
             given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
             raise MaskError("masks", f"{name} is {given}, but the clip is {wanted}. Resize it.")
         if image.mode not in ("P", "L", "1", "LA", "RGB", "RGBA"):
-            raise MaskError("masks", f"{name} has mode {image.mode}. Convert it to indexed or 8-bit grey.")
+            raise MaskError(
+                "masks", f"{name} has mode {image.mode}. Convert it to indexed or 8-bit grey."
+            )
         yield image
 
 
@@ -267,7 +292,9 @@ def write_regions(
         folder = Path(path) / str(label)
         folder.mkdir(exist_ok=True)
         for index, frame in enumerate(mask):
-            Image.fromarray(np.where(frame, np.uint8(255), np.uint8(0))).save(folder / f"{index:05d}.png")
+            Image.fromarray(np.where(frame, np.uint8(255), np.uint8(0))).save(
+                folder / f"{index:05d}.png"
+            )
 
 
 def read_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, Masks]:

@@ -86,7 +86,9 @@ class LazyFrames(NDArrayOperatorsMixin):
     def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.read(0, len(self)), dtype=dtype, copy=copy)
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any) -> object:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any
+    ) -> object:
         arrays = (np.asarray(value) if isinstance(value, LazyFrames) else value for value in inputs)
         return getattr(ufunc, method)(*arrays, **kwargs)
 

@@ -30,14 +30,18 @@ EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_
 class VideoClip:
     """A video file; see `open_clip`. Frames are read in stored order, whatever their times."""
 
-    def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
+    def __init__(
+        self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
+    ) -> None:
         self.path, self.start, self.stride, self.name = path, start, stride, path.name
         index, facts = read_index(path)
         self._used = used_frames(index.count, start, stride, frames)
         self.fps = index.fps / stride
         first = next(decode(path), None)
         if first is None:
-            raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
+            raise ClipError(
+                "clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it."
+            )
         self._pixel, self.warnings = facts.pixel, list[str]()
         name = shorten(path.name)
         if int(first.colorspace) not in _SUPPORTED:
@@ -112,7 +116,9 @@ class _Decoder:
             if frame is None:
                 self._next = -1
                 name = shorten(self._path.name)
-                raise ClipError("clip.path", f"{name} ends before frame {number}. Trim or re-encode it.")
+                raise ClipError(
+                    "clip.path", f"{name} ends before frame {number}. Trim or re-encode it."
+                )
             if self._index.pts and frame.pts != self._index.pts[self._next]:
                 if self._entered:
                     raise LookupError("a frame has another time stamp than its packet")
@@ -139,7 +145,10 @@ def _tags_of(frame: av.VideoFrame) -> ColorTags:
     if frame.format.is_rgb:
         return ColorTags()
     return ColorTags(
-        int(frame.colorspace), int(frame.color_range), int(frame.color_primaries), int(frame.color_trc)
+        int(frame.colorspace),
+        int(frame.color_range),
+        int(frame.color_primaries),
+        int(frame.color_trc),
     )
 
 

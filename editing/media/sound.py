@@ -27,7 +27,9 @@ _Block = tuple[int, np.ndarray]  # number of the first sample, samples by channe
 class Sound:
     """The sound of a span, `rate` samples a second, read in order; silence where the source has none."""
 
-    def __init__(self, blocks: Iterator[_Block], rate: int, layout: av.AudioLayout, length: int) -> None:
+    def __init__(
+        self, blocks: Iterator[_Block], rate: int, layout: av.AudioLayout, length: int
+    ) -> None:
         self.rate, self.layout, self.channels = rate, layout.name, layout.nb_channels
         self._blocks, self._length, self._at = blocks, length, 0
         self._kept: list[_Block] = []  # blocks that reach beyond what was read
@@ -65,7 +67,9 @@ def open_sound(span: AudioSpan) -> Iterator[Sound]:
     It is decoded from the beginning of the file: most decoders carry something over from packet to packet, so
     that sound decoded from the middle on would be another.
     """
-    with av.open(str(span.path.resolve()), container_options={"format_whitelist": CONTAINERS}) as container:
+    with av.open(
+        str(span.path.resolve()), container_options={"format_whitelist": CONTAINERS}
+    ) as container:
         stream = next(stream for stream in container.streams.audio if stream.codec_context)
         rate, layout = stream.codec_context.sample_rate, _layout_for(stream.codec_context.layout)
         if rate not in (av.Codec("aac", "w").audio_rates or [rate]):
@@ -79,7 +83,11 @@ def _layout_for(layout: av.AudioLayout) -> av.AudioLayout:
     """The layout to write: the source's, or the usual one if it is not known or too large."""
     if layout.nb_channels > _MOST_CHANNELS:
         return av.AudioLayout("5.1")
-    return av.AudioLayout(_USUAL[layout.nb_channels - 1]) if layout.name.endswith(" channels") else layout
+    return (
+        av.AudioLayout(_USUAL[layout.nb_channels - 1])
+        if layout.name.endswith(" channels")
+        else layout
+    )
 
 
 def _decode(

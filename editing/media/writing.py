@@ -105,12 +105,16 @@ def write_lossless(path: Path, clip: Clip) -> None:
 class _Clock:
     """When each frame of a video is shown: at a constant rate, or at given times."""
 
-    def __init__(self, fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None) -> None:
+    def __init__(
+        self, fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None
+    ) -> None:
         self._fps, self._times = fps, times
         if times is None:
             return
         end = times[-1] + 1 / fps if duration is None else duration
-        self._unit = Fraction(1, min(math.lcm(*(time.denominator for time in (*times, end))), _MOST_UNITS))
+        self._unit = Fraction(
+            1, min(math.lcm(*(time.denominator for time in (*times, end))), _MOST_UNITS)
+        )
         self._stamps: list[int] = []
         for time in (*times, end):
             earliest = self._stamps[-1] + 1 if self._stamps else 0
@@ -134,7 +138,9 @@ class _Clock:
         """Number frames, and raise ValueError unless there is one for each of the times."""
         if self._times is None:
             return enumerate(frames)
-        return ((index, frame) for (index, _), frame in zip(enumerate(self._times), frames, strict=True))
+        return (
+            (index, frame) for (index, _), frame in zip(enumerate(self._times), frames, strict=True)
+        )
 
     def encode(
         self, stream: av.VideoStream, frame: av.VideoFrame | None = None, index: int = 0
@@ -152,11 +158,17 @@ class _Clock:
 
     def end(self, index: int) -> Fraction:
         """Seconds at which a frame ends."""
-        return (index + 1) / self._fps if self._times is None else self._stamps[index + 1] * self._unit
+        return (
+            (index + 1) / self._fps if self._times is None else self._stamps[index + 1] * self._unit
+        )
 
 
 def _add_video(
-    container: av.container.OutputContainer, size: tuple[int, int], clock: _Clock, tags: ColorTags, crf: int
+    container: av.container.OutputContainer,
+    size: tuple[int, int],
+    clock: _Clock,
+    tags: ColorTags,
+    crf: int,
 ) -> av.VideoStream:
     # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
     options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
@@ -196,11 +208,18 @@ def _add_sound(
         def write(end: Fraction) -> None:
             nonlocal at
             last = round(end * sound.rate)
-            for stop in (*range(at + sound.rate, last, sound.rate), last):  # a frame may last for hours
+            for stop in (
+                *range(at + sound.rate, last, sound.rate),
+                last,
+            ):  # a frame may last for hours
                 block = sound.read(stop)
                 if block.shape[1]:
                     frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
-                    frame.sample_rate, frame.pts, frame.time_base = sound.rate, at, Fraction(1, sound.rate)
+                    frame.sample_rate, frame.pts, frame.time_base = (
+                        sound.rate,
+                        at,
+                        Fraction(1, sound.rate),
+                    )
                     container.mux(stream.encode(frame))
                 at = stop
 

@@ -36,17 +36,31 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, joint_norm
 from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.fatezero import FateZeroParams
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope, of_columns
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    Columns,
+    HeatScope,
+    of_columns,
+)
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import cached, ddim_invert, ddim_walk, inversion_key
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.window import EditedCells, ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.recipe.window import (
+    EditedCells,
+    ResizedClip,
+    WindowFrames,
+    WindowResult,
+    working_clip,
+)
 from regrain.editing.request.edit_request import EditRequest
 
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: FateZeroParams, piece: WindowFrames | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: FateZeroParams,
+    piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
@@ -58,8 +72,13 @@ def run(
     yield Stage("editing")
     edits = Edits(plan, params, source)
     previews = Previews(source.latents[0], working, params.preview_every)
-    inside, fresh = plan.edited and plan.edited(plan.grid.size), torch.Generator().manual_seed(request.seed)
-    x = mix_noise(source.latents[-1], inside, params.variation, fresh).repeat(len(plan.targets), 1, 1, 1)
+    inside, fresh = (
+        plan.edited and plan.edited(plan.grid.size),
+        torch.Generator().manual_seed(request.seed),
+    )
+    x = mix_noise(source.latents[-1], inside, params.variation, fresh).repeat(
+        len(plan.targets), 1, 1, 1
+    )
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
         source_runs = any(injected(step, params))
@@ -69,7 +88,9 @@ def run(
         answer = backbone.predict(rows, step, plan.texts(batch), Intervention(attend, plan.patches))
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = edits.blend(advance(x0, eps, step), step)
-        yield from previews(step, x0[: batch.frames], partial(edits.heats[0].now, plan.targets[0].words))
+        yield from previews(
+            step, x0[: batch.frames], partial(edits.heats[0].now, plan.targets[0].words)
+        )
         yield Progress("editing", step.index + 1, step.total, None)
     return WindowResult(
         x.split(plan.frames), edits.heats[0].maps(plan.targets[0].words), source.rebuilt, edits.words(),
@@ -139,7 +160,12 @@ def make_plan(
     """Encode and align the prompts; raises if a given word is not in them."""
     source, uncond, *texts = backbone.embed(
         [request.source_prompt, request.negatives, *request.targets],
-        ["source_prompt", "negative_prompt", "prompt", *["more_prompts"] * len(request.more_prompts)],
+        [
+            "source_prompt",
+            "negative_prompt",
+            "prompt",
+            *["more_prompts"] * len(request.more_prompts),
+        ],
     )
     edited = working.edited if params.use_masks else None
     by_attention = edited is None and (params.blend_self or params.blend_latents == "always")
@@ -148,14 +174,18 @@ def make_plan(
         frames=len(request.clip),
         scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
         source=source,
-        source_words={word: find_words(source, word) for word in telling_words(request.source_prompt)},
+        source_words={
+            word: find_words(source, word) for word in telling_words(request.source_prompt)
+        },
         uncond=uncond,
         targets=tuple(make_target(source, text, params, by_attention) for text in texts),
         edited=edited,
         grid=working.grid,
         patches=(joint_norm(len(request.clip)),) if params.joint_norm else (),
         seen=frames_seen(keys, len(request.clip), middle),
-        seen_finest=frames_seen(keys if params.keys_levels == "all" else ("own",), len(request.clip), middle),
+        seen_finest=frames_seen(
+            keys if params.keys_levels == "all" else ("own",), len(request.clip), middle
+        ),
     )
 
 
@@ -188,7 +218,9 @@ def make_target(
     )  # fmt: skip
 
 
-def _tokens(text: PromptEmbedding, found: list[str] | tuple[str, ...], field: str) -> tuple[int, ...]:
+def _tokens(
+    text: PromptEmbedding, found: list[str] | tuple[str, ...], field: str
+) -> tuple[int, ...]:
     return tuple(sorted({token for word in found for token in find_words(text, word, field)}))
 
 
@@ -283,8 +315,12 @@ class Edits:
     def words(self) -> WordAttention:
         """Where each word of the source prompt and of the first target looked."""
         mean, target = self.source.mass.mean(0), self.plan.targets[0]
-        source = {w: of_columns(mean, t).float().cpu().numpy() for w, t in self.plan.source_words.items()}
-        return WordAttention(source, {w: m.before for w, m in self.heats[0].maps(target.all_words).items()})
+        source = {
+            w: of_columns(mean, t).float().cpu().numpy() for w, t in self.plan.source_words.items()
+        }
+        return WordAttention(
+            source, {w: m.before for w, m in self.heats[0].maps(target.all_words).items()}
+        )
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
         """The attention of one denoising step."""
@@ -295,18 +331,24 @@ class Edits:
 
         def across(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             fuses = takes_cross and (params.levels == "all" or not site.finest)
-            exchanges = {f"cond/{i}": t.exchange if fuses else None for i, t in enumerate(plan.targets)}
+            exchanges = {
+                f"cond/{i}": t.exchange if fuses else None for i, t in enumerate(plan.targets)
+            }
 
             def look(branch: str, own: Tensor, final: Tensor) -> None:
                 self.heats[int(branch.removeprefix("cond/"))].add(own.mean(1), final.mean(1))
 
-            return fuse_cross(q, k, v, batch, exchanges, look if self.heats[0].reads(site) else None)
+            return fuse_cross(
+                q, k, v, batch, exchanges, look if self.heats[0].reads(site) else None
+            )
 
         def within(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if not takes_self or (site.finest and params.levels == "coarse"):
                 return plan.attend(q, k, v, site)
             halves = [
-                batch.rows(half) for half in ("uncond", "cond") if params.guidance_half in (half, "both")
+                batch.rows(half)
+                for half in ("uncond", "cond")
+                if params.guidance_half in (half, "both")
             ]
             source_q, source_k = (x[batch.rows("source")].repeat(count, 1, 1, 1) for x in (q, k))
             taken_q, taken_k = q.clone(), k.clone()
@@ -349,9 +391,14 @@ class Edits:
         wanted = ("always",) if self.plan.edited is None else ("always", "masks")
         if params.blend_latents not in wanted or step.within(params.blend_from):
             return False
-        return replace(step, index=step.index + 1).within(params.blend_until) or params.blend_until == 1
+        return (
+            replace(step, index=step.index + 1).within(params.blend_until)
+            or params.blend_until == 1
+        )
 
-    def area_of_source(self, step: Step, target: int, size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
+    def area_of_source(
+        self, step: Step, target: int, size: tuple[int, int]
+    ) -> Float[Tensor, "frames 1 h w"]:
         """Where an edit is: in the masks, or as the source's attention tells at this step's noise level."""
         if self.plan.edited is not None:
             return self.plan.edited(size)
@@ -362,8 +409,13 @@ class Edits:
 
     def area_of_edit(self, step: Step, target: int) -> Float[Tensor, "frames 1 h w"]:
         """The same, joined with where the edit's own words have looked so far, on the grid of the latents."""
-        area, tokens = self.area_of_source(step, target, self.plan.grid.size), self.plan.targets[target].area
+        area, tokens = (
+            self.area_of_source(step, target, self.plan.grid.size),
+            self.plan.targets[target].area,
+        )
         if self.plan.edited is not None or not tokens:
             return area
         own = of_columns(self.heats[target].before(), tokens)
-        return torch.maximum(area, mask_from_attention(own, self.plan.grid.size, self.params.blend_threshold))
+        return torch.maximum(
+            area, mask_from_attention(own, self.plan.grid.size, self.params.blend_threshold)
+        )

@@ -113,7 +113,12 @@ def find_clusters(
 
 
 def _make_clusters(
-    recorder: _Recorder, nouns: tuple[str, ...], size: tuple[int, int], count: int, seed: int, apart: bool
+    recorder: _Recorder,
+    nouns: tuple[str, ...],
+    size: tuple[int, int],
+    count: int,
+    seed: int,
+    apart: bool,
 ) -> Clusters:
     """Cluster what was recorded; `size` is the clip's (width, height)."""
     features = recorder.features()
@@ -138,7 +143,11 @@ class _Recorder:
 
     def plain(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Attention across all frames."""
-        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, self._grid.time, "all")
+        return (
+            attention(q, k, v)
+            if site.kind == "cross"
+            else across_frames(q, k, v, self._grid.time, "all")
+        )
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """The same, recorded."""
@@ -170,7 +179,9 @@ def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
     return {noun: find_words(text, noun) for noun in maybe_nouns(text.prompts[0])}
 
 
-def _indicator(nouns: Mapping[str, tuple[int, ...]], text: PromptEmbedding) -> Float[Tensor, "tokens nouns"]:
+def _indicator(
+    nouns: Mapping[str, tuple[int, ...]], text: PromptEmbedding
+) -> Float[Tensor, "tokens nouns"]:
     columns = torch.zeros(text.vectors.shape[1], max(len(nouns), 1))
     for i, tokens in enumerate(nouns.values()):
         columns[list(tokens), i] = 1
@@ -199,7 +210,9 @@ def part(cells: Int[Tensor, "frames h w"]) -> tuple[Int[Tensor, "frames h w"], t
     for cluster in range(int(cells.max()) + 1):
         pieces = _pieces((cells == cluster).numpy())
         sizes = np.bincount(pieces.ravel())[1:]
-        order = [n + 1 for n in np.argsort(-sizes, kind="stable") if sizes[n] >= _PIECE * sizes.max()]
+        order = [
+            n + 1 for n in np.argsort(-sizes, kind="stable") if sizes[n] >= _PIECE * sizes.max()
+        ]
         parted[cells == cluster] = len(kind)
         for number, piece in enumerate(order):
             parted[torch.from_numpy(pieces == piece)] = len(kind) + number
@@ -223,7 +236,9 @@ def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w
         count += found - 1
         if frame:
             both = (own > 0) & (out[frame - 1] > 0)
-            for here, before in {*zip(own[both].tolist(), out[frame - 1][both].tolist(), strict=True)}:
+            for here, before in {
+                *zip(own[both].tolist(), out[frame - 1][both].tolist(), strict=True)
+            }:
                 roots[root(here)] = root(before)
     _, flat = np.unique([root(n) for n in range(count + 1)], return_inverse=True)
     return flat[out]

@@ -31,13 +31,18 @@ from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResul
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit_request import EditRequest
 
-_STRIDE = 8 / 11  # of a piece's latents: FlowDirector's (arXiv:2506.05046) begin 8 of 11 after each other
+_STRIDE = (
+    8 / 11
+)  # of a piece's latents: FlowDirector's (arXiv:2506.05046) begin 8 of 11 after each other
 _LONG = 21  # latents of a clip of 81 frames, where FlowAnchor's amplification is 1
 
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: FlowRegionsParams, piece: WindowFrames | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: FlowRegionsParams,
+    piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
@@ -55,7 +60,10 @@ def run(
         change, x0 = torch.zeros_like(source), source
         for _ in range(params.averages):
             noised = add_noise(source, torch.randn(source.shape, generator=fresh).to(source), step)
-            (x0, eps), (old_x0, old_eps) = model.edited(noised + offset, step), model.source(noised, step)
+            (x0, eps), (old_x0, old_eps) = (
+                model.edited(noised + offset, step),
+                model.source(noised, step),
+            )
             change = change + ((eps - x0) - (old_eps - old_x0)) / params.averages
         if params.amplify:
             change = amplified(change)
@@ -71,7 +79,9 @@ def amplified(change: Float[Tensor, "time c h w"]) -> Float[Tensor, "time c h w"
     """Strengthen a change where it is strong, the more the longer the clip (FlowAnchor, arXiv:2604.22586)."""
     mean = change.mean(1, keepdim=True)
     low, high = mean.amin(), mean.amax()
-    return change * (1 + log(len(change)) / log(_LONG) * (mean - low) / (high - low).clamp(min=1e-8))
+    return change * (
+        1 + log(len(change)) / log(_LONG) * (mean - low) / (high - low).clamp(min=1e-8)
+    )
 
 
 def pieces_of(time: int, most: int) -> tuple[slice, ...]:
@@ -85,10 +95,21 @@ class FlowModel:
     """How a run calls the backbone: with the negative prompt, and with either prompt bound to the regions."""
 
     def __init__(
-        self, backbone: Backbone, working: ResizedClip, request: EditRequest, params: FlowRegionsParams
+        self,
+        backbone: Backbone,
+        working: ResizedClip,
+        request: EditRequest,
+        params: FlowRegionsParams,
     ) -> None:
-        self._backbone, self._params, self._request, self._working = backbone, params, request, working
-        self._pieces = pieces_of(working.grid.time, 1 + (params.span - 1) // backbone.frames_per_latent)
+        self._backbone, self._params, self._request, self._working = (
+            backbone,
+            params,
+            request,
+            working,
+        )
+        self._pieces = pieces_of(
+            working.grid.time, 1 + (params.span - 1) // backbone.frames_per_latent
+        )
         self._uncond = backbone.embed([request.negatives], ["negative_prompt"])
         regions, alone = TokenRegions(backbone, request, working), params.phrases == "alone"
 
@@ -99,7 +120,9 @@ class FlowModel:
             return WordAttending(text, regions, params, self._pieces, modulates)
 
         now = [replace(region, prompt="") for region in request.regions]
-        self._old = attending(compose(request.source_prompt, request.source_prompt, now), "source_prompt")
+        self._old = attending(
+            compose(request.source_prompt, request.source_prompt, now), "source_prompt"
+        )
         self._new = attending(request.composed, "prompt")
 
     def begin(self, step: Step) -> None:
@@ -115,7 +138,9 @@ class FlowModel:
         """Guided (x0, eps) with the prompt."""
         return self._guided(x, step, self._new, self._params.guidance_scale)
 
-    def _guided(self, x: Tensor, step: Step, words: WordAttending, scale: float) -> tuple[Tensor, Tensor]:
+    def _guided(
+        self, x: Tensor, step: Step, words: WordAttending, scale: float
+    ) -> tuple[Tensor, Tensor]:
         uncond = self._predict(x, step, self._uncond, None)
         cond = self._predict(x, step, words.bound.text, words)
         x0, eps = (guide(one, other, scale) for one, other in zip(uncond, cond, strict=True))
@@ -153,11 +178,15 @@ class FlowModel:
         """This step's maps of some latents, for a preview."""
         return self._new.heat.now(self._columns, latents)
 
-    def maps(self, steps: Sequence[Step]) -> tuple[dict[str, RegionAttention], None, WordAttention | None]:
+    def maps(
+        self, steps: Sequence[Step]
+    ) -> tuple[dict[str, RegionAttention], None, WordAttention | None]:
         """Maps over the run, by frame: of regions, and of every word of both prompts; none without steps."""
         if not steps:
             return {}, None, None
         latents = self._working.latents
-        words = (by_frame(one.heat.maps(one.bound.telling()), latents) for one in (self._old, self._new))
+        words = (
+            by_frame(one.heat.maps(one.bound.telling()), latents) for one in (self._old, self._new)
+        )
         old, new = ({word: maps.before for word, maps in found.items()} for found in words)
         return by_frame(self._new.heat.maps(self._columns), latents), None, WordAttention(old, new)

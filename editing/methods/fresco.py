@@ -27,8 +27,8 @@ from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import blend_latents
 from regrain.editing.diffusion.schedule import Step, add_noise, advance, ddpm_step, generator
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention, entering_up_blocks
+from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.motion.correspondence import around, smooth_background
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
@@ -38,7 +38,13 @@ from regrain.editing.recipe.guided import GuidedAttention
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, pooled, working_clip
+from regrain.editing.recipe.window import (
+    ResizedClip,
+    WindowFrames,
+    WindowResult,
+    pooled,
+    working_clip,
+)
 from regrain.editing.request.edit_request import EditRequest
 
 # The release's, at 512 pixels: the box by which foreground and occluded pixels grow before backgrounds are
@@ -48,7 +54,10 @@ _GROWTH, _OF_SIDE = 13, 512
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: FrescoParams, piece: WindowFrames | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: FrescoParams,
+    piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
@@ -108,7 +117,9 @@ class FrescoState:
         """Noise from the seed, the number of the draw and the frame alone, so that batches change nothing."""
         seeds = [(self._seed, draw, number if own else 0) for number in self._numbers]
         shape = self.source.shape[1:]
-        return torch.stack([torch.randn(shape, generator=generator(*seed)) for seed in seeds]).to(self.source)
+        return torch.stack([torch.randn(shape, generator=generator(*seed)) for seed in seeds]).to(
+            self.source
+        )
 
     def first_noise(self) -> Float[Tensor, "frames c h w"]:
         """The noise that the clip is mixed with."""
@@ -128,11 +139,15 @@ class FrescoState:
         return advance(self.source, self.first_noise(), step)
 
 
-def find_background(request: EditRequest, working: ResizedClip) -> Float[Tensor, "frames 1 height width"]:
+def find_background(
+    request: EditRequest, working: ResizedClip
+) -> Float[Tensor, "frames 1 height width"]:
     """How much of each pixel of the working size no region covers."""
     size = working.frames.shape[1:3]
     side = _growth(size)
-    covered = pooled(request.areas, lambda part: F.adaptive_max_pool2d((part > 0).float()[:, None], size))
+    covered = pooled(
+        request.areas, lambda part: F.adaptive_max_pool2d((part > 0).float()[:, None], size)
+    )
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
 
 
@@ -177,7 +192,9 @@ class FrescoModel:
         x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
         return Batch(len(x), ("uncond", "cond")).guide((x0, eps), self._clip.params.guidance_scale)
 
-    def _predict(self, x: Tensor, step: Step, call: Batch, source: Reference) -> tuple[Tensor, Tensor]:
+    def _predict(
+        self, x: Tensor, step: Step, call: Batch, source: Reference
+    ) -> tuple[Tensor, Tensor]:
         clip, params = self._clip, self._clip.params
         spatial = step.index < clip.steps[0].index + params.spatial_steps
         attend = self._attention.attend(step, call, source.looks if spatial else None)
@@ -214,7 +231,9 @@ class FrescoModel:
 
         return enter
 
-    def _background(self, size: Sequence[int], like: Tensor) -> Float[Tensor, "frames 1 h w"] | None:
+    def _background(
+        self, size: Sequence[int], like: Tensor
+    ) -> Float[Tensor, "frames 1 h w"] | None:
         """The background of these frames at some size."""
         whole = self._clip.background
         if whole is None:
@@ -229,7 +248,9 @@ class FrescoModel:
             return x0, eps
         pixels = torch.from_numpy(clip.backbone.decode(x0)).movedim(-1, 1).float()
         size = pixels.shape[2:]
-        pixels = smooth_background(pixels, self._motion, self._background(size, pixels), _growth(size))
+        pixels = smooth_background(
+            pixels, self._motion, self._background(size, pixels), _growth(size)
+        )
         x0 = clip.backbone.encode(pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()).to(x0)
         return x0, (x - step.signal * x0) / step.noise
 
@@ -237,7 +258,9 @@ class FrescoModel:
         clip, params = self._clip, self._clip.params
         if clip.layout is None:
             return None
-        rules = ModulationVariants(**params.model_dump(include=set(ModulatedParams.__annotations__)))
+        rules = ModulationVariants(
+            **params.model_dump(include=set(ModulatedParams.__annotations__))
+        )
         scope = HeatScope.choose(clip.grid, clip.backbone.sites)
         own = frames_seen(("own",), len(clip.frames))
         return Modulation(clip.layout, rules, own, AttentionRecorder(scope))
@@ -259,7 +282,9 @@ class FrescoModel:
             step, own = clip.steps[-1], clip.params.details == "released"
             x = add_noise(clip.source, clip.noise(0, True) if own else clip.first_noise(), step)
             change = Intervention(look, (entering_up_blocks(enter),))
-            clip.backbone.predict(call.join({"uncond": x, "cond": x}), step, call.texts(clip.text), change)
+            clip.backbone.predict(
+                call.join({"uncond": x, "cond": x}), step, call.texts(clip.text), change
+            )
         return found
 
 

@@ -17,13 +17,19 @@ from regrain.editing.request.edit_request import EditRequest
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: SDEditParams, piece: WindowFrames | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: SDEditParams,
+    piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working, edits = working_clip(backbone, request, piece), len(request.targets)
     fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
     uncond, *conds = backbone.embed([request.negatives, *request.targets], fields)
-    batch, steps = Batch.of(len(working.frames), edits=edits), backbone.schedule.sampling(params.steps)
+    batch, steps = (
+        Batch.of(len(working.frames), edits=edits),
+        backbone.schedule.sampling(params.steps),
+    )
     text = batch.texts({"uncond": uncond} | {f"cond/{i}": cond for i, cond in enumerate(conds)})
     steps = [step for step in steps if not step.within(1 - params.strength)]
 

@@ -25,9 +25,9 @@ from regrain.editing.diffusion.schedule import Step, add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
 from regrain.editing.methods.tuning import learn_clip, sparse_causal
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.tuned import tuned
+from regrain.editing.models.unet.control_net import ControlNets
+from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
@@ -39,7 +39,10 @@ from regrain.editing.request.edit_request import EditRequest
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: TuneAVideoParams, piece: WindowFrames | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: TuneAVideoParams,
+    piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it, with a tuned model; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
@@ -59,10 +62,14 @@ def run(
         x0, eps = plan.batch.guide(answer, params.guidance_scale)
         x = advance(x0, eps, step)
         if params.blend and inside is not None:
-            x = blend_latents(x, source[step.total - 1 - step.index].repeat(copies), inside.repeat(copies))
+            x = blend_latents(
+                x, source[step.total - 1 - step.index].repeat(copies), inside.repeat(copies)
+            )
         yield from previews(step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words))
         yield Progress("editing", step.index + 1, step.total, None)
-    return WindowResult(x.split(plan.batch.frames), plan.heat.maps(plan.words), control=plan.control.maps)
+    return WindowResult(
+        x.split(plan.batch.frames), plan.heat.maps(plan.words), control=plan.control.maps
+    )
 
 
 def prepare(
@@ -106,7 +113,9 @@ def make_plan(
     uncond, *targets = backbone.embed([request.negatives, *request.targets], fields)
     (empty,) = backbone.embed([""])
     batch = Batch.of(frames, edits=edits)
-    text = batch.texts({"uncond": uncond} | {f"cond/{i}": target for i, target in enumerate(targets)})
+    text = batch.texts(
+        {"uncond": uncond} | {f"cond/{i}": target for i, target in enumerate(targets)}
+    )
     attend, patches = sparse_causal(frames), (joint_norm(frames),) if params.joint_norm else ()
     control = ControlNets(params.control, working.frames, backbone, patches)
     heat = AttentionRecorder(HeatScope.of(map_stride(working.grid, backbone.sites), working.grid))
@@ -144,7 +153,9 @@ def start(
     working: ResizedClip,
     plan: TuneAVideoPlan,
     params: TuneAVideoParams,
-) -> Generator[Event, None, tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]]]:
+) -> Generator[
+    Event, None, tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]]
+]:
     """The source's latents from clean to noise, and the noise from which every edit starts.
 
     The clip is inverted through the tuned model with an empty prompt (cached); from fresh noise, the source
@@ -156,7 +167,9 @@ def start(
         noise = torch.randn(clean.shape, generator=fresh).to(clean)
         steps = backbone.schedule.sampling(params.steps)
         yield Progress("inverting", params.steps, params.steps, 0.0)
-        return [clean, *(add_noise(clean, noise, step) for step in reversed(steps))], noise.repeat(copies)
+        return [clean, *(add_noise(clean, noise, step) for step in reversed(steps))], noise.repeat(
+            copies
+        )
     key = inversion_key(
         backbone, working, steps=params.steps, joint_norm=params.joint_norm,
         control=plan.control.fingerprint, method="tune_a_video",

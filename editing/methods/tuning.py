@@ -1,7 +1,7 @@
 """Tune a model on one clip: a few weights learn to denoise it (Tune-A-Video, arXiv:2212.11565, Sec. 4.2).
 
 Each step noises the clip to one level, the same for all frames, and takes an AdamW step on the weights of
-`editing.models.temporal`. Level and noise of a step depend on the seed and the step's number alone, so a
+`editing.models.unet.temporal`. Level and noise of a step depend on the seed and the step's number alone, so a
 tuning of 300 steps is the beginning of one of 500: versions on the way are cached, a tuning that was stopped
 goes on where it was, and no request tunes twice.
 """
@@ -21,13 +21,20 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
-from regrain.editing.diffusion.schedule import Schedule, Step, add_noise, advance, combine, generator
+from regrain.editing.diffusion.schedule import (
+    Schedule,
+    Step,
+    add_noise,
+    advance,
+    combine,
+    generator,
+)
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError
 from regrain.editing.models.adapters import Adapter, AdapterFacts, clip_sketch, learned_frames
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.temporal import with_weights
-from regrain.editing.models.tuned import tuned
+from regrain.editing.models.unet.temporal import with_weights
+from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Tuned
 from regrain.editing.recipe.inversion import clip_key, mean_square
 from regrain.editing.recipe.preview import LatentPreview, shown_frames
@@ -111,22 +118,35 @@ class Learner:
         losses: The loss of every step so far.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], losses: list[float], learning_rate: float) -> None:
+    def __init__(
+        self, weights: Mapping[str, Tensor], losses: list[float], learning_rate: float
+    ) -> None:
         # Sorted: the length of a gradient, summed in another order, has other last bits.
-        self.weights = {name: weights[name].clone().requires_grad_(True) for name in sorted(weights)}
+        self.weights = {
+            name: weights[name].clone().requires_grad_(True) for name in sorted(weights)
+        }
         self.losses = losses
         self._updating = False
-        self._adamw = torch.optim.AdamW(self.weights.values(), lr=learning_rate, weight_decay=_DECAY)
+        self._adamw = torch.optim.AdamW(
+            self.weights.values(), lr=learning_rate, weight_decay=_DECAY
+        )
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor], learning_rate: float) -> Learner:
         """Restore a learner from `state`; without moments, AdamW begins anew."""
-        own = {name: value for name, value in state.items() if not name.startswith(("losses", *_MOMENTS))}
+        own = {
+            name: value
+            for name, value in state.items()
+            if not name.startswith(("losses", *_MOMENTS))
+        }
         learner = cls(own, state["losses"].tolist(), learning_rate)
         for name, weight in learner.weights.items():
             if f"{_MOMENTS[0]}.{name}" in state:
                 moments = {moment: state[f"{moment}.{name}"].clone() for moment in _MOMENTS}
-                learner._adamw.state[weight] = {"step": torch.tensor(float(learner.steps)), **moments}
+                learner._adamw.state[weight] = {
+                    "step": torch.tensor(float(learner.steps)),
+                    **moments,
+                }
         return learner
 
     @property
@@ -153,7 +173,9 @@ class Learner:
     @property
     def sound(self) -> bool:
         """Whether all weights are finite, and none is ahead of the others after an interrupted step."""
-        return not self._updating and all(bool(weight.isfinite().all()) for weight in self.weights.values())
+        return not self._updating and all(
+            bool(weight.isfinite().all()) for weight in self.weights.values()
+        )
 
     @property
     def can_go_on(self) -> bool:
@@ -200,7 +222,11 @@ class Tuning:
 
     @classmethod
     def of(
-        cls, backbone: Backbone, request: EditRequest, working: ResizedClip, params: TuneAVideoParams
+        cls,
+        backbone: Backbone,
+        request: EditRequest,
+        working: ResizedClip,
+        params: TuneAVideoParams,
     ) -> Tuning:
         """Encode the clip and the prompts, once."""
         height, width = working.frames.shape[1:3]
@@ -222,7 +248,9 @@ class Tuning:
     def change(self) -> Intervention:
         """A call without tuned weights."""
         frames = len(self.latents)
-        return Intervention(sparse_causal(frames), (joint_norm(frames),) if self.params.joint_norm else ())
+        return Intervention(
+            sparse_causal(frames), (joint_norm(frames),) if self.params.joint_norm else ()
+        )
 
     def begin(self) -> dict[str, Tensor]:
         """The latest state that is not beyond the steps to take; else the untuned weights."""
@@ -230,9 +258,13 @@ class Tuning:
         state = cache.load(latest[1]) if latest else None
         if state is None:
             fresh = torch.Generator().manual_seed(self.params.tune_seed)
-            state = self.backbone.untuned(self.params.temporal_rank, fresh) | {"losses": torch.zeros(0)}
+            state = self.backbone.untuned(self.params.temporal_rank, fresh) | {
+                "losses": torch.zeros(0)
+            }
         device = self.backbone.device
-        return {name: value if name == "losses" else value.to(device) for name, value in state.items()}
+        return {
+            name: value if name == "losses" else value.to(device) for name, value in state.items()
+        }
 
     def gradients(self, learner: Learner) -> tuple[float, dict[str, Tensor]]:
         """The loss of the next step, and its gradient by weight.
@@ -271,7 +303,10 @@ class Tuning:
         """Cache the version of this step, and the state if a tuning can go on from it alone."""
         if not learner.sound:
             return
-        version, latest = state_key(self.inputs, "version", learner.steps), state_key(self.inputs, "state")
+        version, latest = (
+            state_key(self.inputs, "version", learner.steps),
+            state_key(self.inputs, "state"),
+        )
         if _steps(version) is None:
             cache.store(version, learner.version())
         if not learner.can_go_on:
@@ -292,7 +327,9 @@ class Tuning:
         fresh = torch.Generator().manual_seed(self.params.tune_seed)
         x = torch.randn(self.latents.shape, generator=fresh).to(self.latents)
         for step in backbone.schedule.sampling(_PREVIEW_STEPS):
-            answer = backbone.predict(batch.join({"uncond": x, "cond": x}), step, self.shown, self.change)
+            answer = backbone.predict(
+                batch.join({"uncond": x, "cond": x}), step, self.shown, self.change
+            )
             x = advance(*batch.guide(answer, self.params.guidance_scale), step)
         shown = shown_frames(frames)
         yield Preview(self.colors(x[list(shown)]), tuple(self.numbers[i] for i in shown), {})
@@ -341,7 +378,9 @@ def _inputs(
     return clip_key(backbone, frames, kind="tuning", words=words, **_settings(params))
 
 
-def state_key(inputs: Mapping[str, object], kind: str, steps: int | None = None) -> dict[str, object]:
+def state_key(
+    inputs: Mapping[str, object], kind: str, steps: int | None = None
+) -> dict[str, object]:
     """The cache key of the version of a number of steps, or of the latest state.
 
     A state with a number of steps is that of a tuning of so many, where the latest is already beyond.

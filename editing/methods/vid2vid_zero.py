@@ -32,7 +32,13 @@ from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.inversion import cached, inversion_key, invert_cached, is_learned, null_text
+from regrain.editing.recipe.inversion import (
+    cached,
+    inversion_key,
+    invert_cached,
+    is_learned,
+    null_text,
+)
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
@@ -40,7 +46,10 @@ from regrain.editing.request.edit_request import EditRequest
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, piece: WindowFrames | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: Vid2VidZeroParams,
+    piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
@@ -123,9 +132,13 @@ class Vid2VidZeroPlan:
             uncond = self.source
         elif learned is not None and is_learned(step, params.learned_share):
             uncond = self.empty.with_vectors(learned[step.index])
-        takes_over = step.within(params.self_until) or any(t.crosses(step, params) for t in self.targets)
+        takes_over = step.within(params.self_until) or any(
+            t.crosses(step, params) for t in self.targets
+        )
         if params.reconstruct or takes_over:
-            source = ["source"] if params.inversion == "negative_prompt" else ["source_uncond", "source"]
+            source = (
+                ["source"] if params.inversion == "negative_prompt" else ["source_uncond", "source"]
+            )
         batch = Batch.of(self.frames, *source, edits=len(self.targets))
         conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
         texts = {"source_uncond": uncond, "source": self.source, "uncond": uncond, **conds}
@@ -160,13 +173,21 @@ def make_plan(
     """Encode and align the prompts, find the dense layers."""
     source, empty, *texts = backbone.embed(
         [request.source_prompt, request.negatives, *request.targets],
-        ["source_prompt", "negative_prompt", "prompt", *["more_prompts"] * len(request.more_prompts)],
+        [
+            "source_prompt",
+            "negative_prompt",
+            "prompt",
+            *["more_prompts"] * len(request.more_prompts),
+        ],
     )
     targets = tuple(
         Vid2VidZeroTarget(
             text,
             exchange(source, text, params.cross_control, variant=params.alignment),
-            {word: find_words(text, word) for word in new_words(source.prompts[0], text.prompts[0])[1]},
+            {
+                word: find_words(text, word)
+                for word in new_words(source.prompts[0], text.prompts[0])[1]
+            },
         )
         for text in texts
     )
@@ -195,7 +216,9 @@ def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> froz
     found: set[str] = set()
     for part in asked:
         options = [option.strip().rstrip(".") for option in part.split("|")]
-        matches = ([name for name in names if f"{name}.".startswith(f"{option}.")] for option in options)
+        matches = (
+            [name for name in names if f"{name}.".startswith(f"{option}.")] for option in options
+        )
         here = next(filter(None, matches), None)
         if here is None:
             layers = sorted({name.partition(".transformer_blocks")[0] for name in names})
@@ -223,7 +246,9 @@ def invert(
         return backbone.predict(x, step, text, Intervention(patches=plan.patches))
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
-    pivots = yield from invert_cached(backbone, working, predict, steps, key, params.steps * (1 + learns))
+    pivots = yield from invert_cached(
+        backbone, working, predict, steps, key, params.steps * (1 + learns)
+    )
     return pivots, (yield from learn(backbone, plan, params, pivots, key)) if learns else None
 
 
@@ -255,7 +280,9 @@ def learn(
             yield Progress("inverting", params.steps + step.index + 1, total, None)
         return {"texts": torch.stack(texts)}
 
-    facts = {name: getattr(params, name) for name in ("guidance_scale", "inner_steps", "learning_rate")}
+    facts = {
+        name: getattr(params, name) for name in ("guidance_scale", "inner_steps", "learning_rate")
+    }
     learned = key | facts | {
         "kind": "null_text", "source": plan.source.prompts[0],
         "attention": "plain" if plain else (sorted(plan.dense), params.keys),
@@ -266,7 +293,11 @@ def learn(
 
 
 def guided_attention(
-    plan: Vid2VidZeroPlan, params: Vid2VidZeroParams, batch: Batch, step: Step, heat: AttentionRecorder
+    plan: Vid2VidZeroPlan,
+    params: Vid2VidZeroParams,
+    batch: Batch,
+    step: Step,
+    heat: AttentionRecorder,
 ) -> AttentionFn:
     """The attention of one denoising step; the source's rows and the unconditional ones stay unchanged.
 

@@ -24,9 +24,9 @@ from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import Convention, Step, add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.control_net import ControlNets
-from regrain.editing.models.features import Features, injecting, recording
 from regrain.editing.models.intervention import FREEU, Intervention, freeu, joint_norm
+from regrain.editing.models.unet.control_net import ControlNets
+from regrain.editing.models.unet.features import Features, injecting, recording
 from regrain.editing.motion.flow import follow
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.videograin import VideoGrainParams
@@ -46,7 +46,10 @@ _SPANS = {"full": "all", "sparse_causal": ("first", "previous"), "own_frame": ("
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: VideoGrainParams, piece: WindowFrames | None = None
+    backbone: Backbone,
+    request: EditRequest,
+    params: VideoGrainParams,
+    piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
@@ -91,7 +94,11 @@ class VideoGrainModel:
     """
 
     def __init__(
-        self, backbone: Backbone, working: ResizedClip, request: EditRequest, params: VideoGrainParams
+        self,
+        backbone: Backbone,
+        working: ResizedClip,
+        request: EditRequest,
+        params: VideoGrainParams,
     ) -> None:
         self.backbone, self.params, self.grid = backbone, params, working.grid
         frames = working.grid.time

@@ -1,4 +1,4 @@
-"""Networks and how to load them; all that changes a forward pass travels with the call.
+"""What every model has: the protocol of a backbone, the changes to one call, its parts on a device.
 
-Imports `attention` and below.
+Imports `models.files` and below.
 """

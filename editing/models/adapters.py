@@ -67,7 +67,7 @@ class AdapterFacts(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """Tuned weights by name, as in `editing.models.temporal`, and their facts."""
+    """Tuned weights by name, as in `editing.models.unet.temporal`, and their facts."""
 
     facts: AdapterFacts
     weights: Mapping[str, Tensor]
@@ -109,7 +109,9 @@ def check_adapter_path(path: Path) -> None:
             is `--out`.
     """
     if path.suffix != ".safetensors" or os.path.isdir(path):
-        raise RequestError("--out", f"{shorten(path.name)} must be a file that ends with .safetensors.")
+        raise RequestError(
+            "--out", f"{shorten(path.name)} must be a file that ends with .safetensors."
+        )
     if os.path.isfile(path):  # maybe the model itself
         try:
             read_facts(path)
@@ -137,9 +139,13 @@ def find_adapter(name: str) -> Path:
     """
     # With the ending first: a model of the same name is a folder.
     path = find_local(f"{name}.safetensors") or find_local(name) or Path(name)
-    if path.suffix == ".safetensors" and os.path.isfile(path):  # unlike Path.is_file, does not raise
+    if path.suffix == ".safetensors" and os.path.isfile(
+        path
+    ):  # unlike Path.is_file, does not raise
         return path
-    where = f"a .safetensors file made by `python -m editing tune`, or its name in ${MODELS_VARIABLE}"
+    where = (
+        f"a .safetensors file made by `python -m editing tune`, or its name in ${MODELS_VARIABLE}"
+    )
     raise ModelError("adapter", f"{shorten(name)} was not found. Give {where}.")
 
 
@@ -155,7 +161,10 @@ def read_facts(path: str | Path) -> AdapterFacts:
         check_head(Path(path), "adapter")
     except ModelError:
         raise _not_an_adapter(path) from None
-    with boundary("adapter", _not_an_adapter(path).message, ModelError), safe_open(path, "np") as file:
+    with (
+        boundary("adapter", _not_an_adapter(path).message, ModelError),
+        safe_open(path, "np") as file,
+    ):
         return AdapterFacts.model_validate(json.loads(file.metadata()[_KEY]))
 
 

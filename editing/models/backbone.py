@@ -63,7 +63,9 @@ class Backbone(Protocol):
         """Decode latents to frames, uint8 [f, h, w, 3]."""
         ...
 
-    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> "PromptEmbedding":
+    def embed(
+        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+    ) -> "PromptEmbedding":
         """Encode prompts; errors name the field of each."""
         ...
 

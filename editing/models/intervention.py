@@ -130,7 +130,9 @@ def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
         for index, block in enumerate(model.up_blocks):
             for resnet in block.resnets:
                 if index < len(factors):
-                    yield resnet.register_forward_pre_hook(partial(_strengthened, below, *factors[index]))
+                    yield resnet.register_forward_pre_hook(
+                        partial(_strengthened, below, *factors[index])
+                    )
                 below = resnet.out_channels
 
     return lambda model: hooked(register(model))
@@ -150,7 +152,9 @@ def _strengthened(
     return torch.cat([x, skipped], 1), *inputs[1:]
 
 
-def scale_low_frequencies(x: Float[Tensor, "rows c h w"], factor: float) -> Float[Tensor, "rows c h w"]:
+def scale_low_frequencies(
+    x: Float[Tensor, "rows c h w"], factor: float
+) -> Float[Tensor, "rows c h w"]:
     """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among them) by `factor`."""
     spectrum = torch.fft.fftshift(torch.fft.fft2(x.float()), dim=(-2, -1))
     y, z = x.shape[-2] // 2, x.shape[-1] // 2
@@ -169,7 +173,9 @@ def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
     @contextmanager
     def patch(unet: nn.Module) -> Iterator[None]:
         def recompute(module: nn.Module, *args: object) -> object:
-            return checkpoint(module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
+            return checkpoint(
+                module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
+            )
 
         changes = {"gradient_checkpointing": True, "_gradient_checkpointing_func": recompute}
         parts = [vars(part) for part in unet.modules() if hasattr(part, "gradient_checkpointing")]

@@ -14,9 +14,19 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
-from regrain.editing.motion.flow import FlowMethod, Frames, estimate_both, nearest_track, targets_of, warp
+from regrain.editing.motion.flow import (
+    FlowMethod,
+    Frames,
+    estimate_both,
+    nearest_track,
+    targets_of,
+    warp,
+)
 
-_CONSISTENT = (0.01, 0.5)  # how far flows may be from cancelling: share of their lengths, and pixels
+_CONSISTENT = (
+    0.01,
+    0.5,
+)  # how far flows may be from cancelling: share of their lengths, and pixels
 _DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same
 # Occluded share of two frames times what motion leaves of their contrast. Measured on drawn and real
 # clips: at most 0.27 within 4200 pairs of a shot, above 0.3 in all but one of 1300 cuts.
@@ -41,11 +51,15 @@ class Motion:
 
     def __getitem__(self, pairs: slice) -> Motion:
         """The motion of some of the pairs."""
-        return Motion(self.forward[pairs], self.backward[pairs], self.hidden[pairs], self.appeared[pairs])
+        return Motion(
+            self.forward[pairs], self.backward[pairs], self.hidden[pairs], self.appeared[pairs]
+        )
 
     def to(self, device: torch.device | str) -> Motion:
         """The same on another device."""
-        return Motion(*(x.to(device) for x in (self.forward, self.backward, self.hidden, self.appeared)))
+        return Motion(
+            *(x.to(device) for x in (self.forward, self.backward, self.hidden, self.appeared))
+        )
 
     def at(self, size: tuple[int, int]) -> Motion:
         """The motion on a coarser grid: flow is interpolated, and a cell with any occluded pixel is occluded.
@@ -61,7 +75,9 @@ class Motion:
         scale = self.forward.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
         flows = (_resampled(flow, size) * scale for flow in (self.forward, self.backward))
         cells = (height // size[0], width // size[1])
-        unseen = (F.max_pool2d(x[:, None].float(), cells)[:, 0] > 0 for x in (self.hidden, self.appeared))
+        unseen = (
+            F.max_pool2d(x[:, None].float(), cells)[:, 0] > 0 for x in (self.hidden, self.appeared)
+        )
         return Motion(*flows, *unseen)
 
 
@@ -136,7 +152,9 @@ def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
     The motion is estimated by DIS, for which the threshold was measured.
     """
     pairs = ((frame, frames[frame - 1 : frame + 1]) for frame in range(1, len(frames)))
-    return tuple(frame for frame, pair in pairs if find_cuts(pair, find_motion(pair[:1], pair[1:], "dis")))
+    return tuple(
+        frame for frame, pair in pairs if find_cuts(pair, find_motion(pair[:1], pair[1:], "dis"))
+    )
 
 
 def _mean_of(a: Tensor, b: Tensor) -> float:
@@ -235,7 +253,9 @@ def smooth_background(
         steps.append((0, last, motion.forward[-1:], hidden))
     for source, frame, flow, unseen in steps:
         share = ~unseen[:, None] * background[frame] * warp(background[source, None], flow, "zero")
-        fused[frame] = torch.lerp(fused[frame], warp(fused[source], flow, "zero"), share.to(x.dtype))
+        fused[frame] = torch.lerp(
+            fused[frame], warp(fused[source], flow, "zero"), share.to(x.dtype)
+        )
     return torch.cat(fused)
 
 

@@ -50,7 +50,9 @@ def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") 
             if not is_out_of_memory(error):
                 raise
             height, width = frames.shape[1:3]
-            message = f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
+            message = (
+                f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
+            )
             raise ResourceError("params.flow", message) from error
     if method == "raft":
         hint = "Put raft_large.safetensors into $REGRAIN_MODELS, or use dis."
@@ -67,11 +69,15 @@ def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
     for flow, frame, target in zip(flows, frames, targets, strict=True):
         large = estimator.calc(_grey(frame, size), _grey(target, size), None)
         large *= np.float32([width / size[0], height / size[1]])
-        flow[:] = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+        flow[:] = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA).transpose(
+            2, 0, 1
+        )
     return torch.from_numpy(flows)
 
 
-def estimate_both(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> tuple[Estimate, Estimate]:
+def estimate_both(
+    frames: Frames, targets: Frames, method: FlowMethod = "auto"
+) -> tuple[Estimate, Estimate]:
     """`estimate_flow` from frames to targets, on the frames' grid, and back, on the targets' grid."""
     return estimate_flow(frames, targets, method), estimate_flow(targets, frames, method)
 
@@ -98,7 +104,9 @@ def warp(
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
     grid = 2 * positions.permute(0, 2, 3, 1) / spans - 1
     padding = "border" if outside == "border" else "zeros"
-    return grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True).to(x.dtype)
+    return grid_sample(
+        x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True
+    ).to(x.dtype)
 
 
 def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
@@ -168,7 +176,10 @@ def trajectories(
 
 
 def nearest_track(
-    target: Int[Tensor, "tracks"], off: Float[Tensor, "tracks"], ids: Int[Tensor, "tracks"], cells: int
+    target: Int[Tensor, "tracks"],
+    off: Float[Tensor, "tracks"],
+    ids: Int[Tensor, "tracks"],
+    cells: int,
 ) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
     """Find which track gets each cell that tracks reach: the nearest, or that of the lowest id in a tie.
 
@@ -205,7 +216,9 @@ def shrunk(
     height, width = size
     scale = np.float32([width / flows.shape[3], height / flows.shape[2]])
     last = rearrange(flows.numpy(), "pairs c h w -> pairs h w c") * scale
-    return np.stack([cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) for flow in last])
+    return np.stack(
+        [cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) for flow in last]
+    )
 
 
 def sampled(
@@ -254,5 +267,7 @@ def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w
     return torch.stack([x, y])
 
 
-def _grey(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "new_h new_w"]:
+def _grey(
+    frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "new_h new_w"]:
     return cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_CUBIC)

@@ -13,7 +13,14 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from regrain.editing.media.labels import LabelFrames
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.motion.flow import FlowMethod, enlarged, estimate_both, estimate_flow, sampled, shrunk
+from regrain.editing.motion.flow import (
+    FlowMethod,
+    enlarged,
+    estimate_both,
+    estimate_flow,
+    sampled,
+    shrunk,
+)
 
 Frame = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
@@ -34,7 +41,9 @@ _SIDE = 11  # of the box, in pixels, in which an edit is compared with its sourc
 _RESHAPED = 0.3  # share of the source's detail below which an edit has a shape of its own
 _NEAR = 1 / 8  # of the frame's short side: the box in which that is decided
 _STEADIED = 12  # medians of motion taken there
-_FLAT = 100.0  # variance of the source, in squared grey levels, at which half of its detail is trusted
+_FLAT = (
+    100.0  # variance of the source, in squared grey levels, at which half of its detail is trusted
+)
 _LEAST_WEIGHT = 1e-30  # so that weights never vanish
 
 
@@ -102,7 +111,8 @@ class _Key:
     def moved(self, flow: Flow, goal: Frame) -> Picture:
         """The edit where the motion takes it, with the goal's detail in place of what the motion missed."""
         edit, source = (
-            sampled(frame, flow, cv2.INTER_CUBIC).astype(np.float32) for frame in (self.edit, self.source)
+            sampled(frame, flow, cv2.INTER_CUBIC).astype(np.float32)
+            for frame in (self.edit, self.source)
         )
         return edit + sampled(self.kept, flow, cv2.INTER_LINEAR) * (goal - source)
 
@@ -111,11 +121,20 @@ class _Stretch:
     """The frames of a source from one key frame to the next, both included, and their motion to both."""
 
     def __init__(
-        self, edits: tuple[Frame, Frame], source: Frames, labels: LabelFrames | None, method: FlowMethod
+        self,
+        edits: tuple[Frame, Frame],
+        source: Frames,
+        labels: LabelFrames | None,
+        method: FlowMethod,
     ) -> None:
         self._source, self._labels, self._last = source, labels, len(source) - 1
         self._keys = [
-            _Key(edit, source[key], None if labels is None else labels[key], _kept_detail(edit, source[key]))
+            _Key(
+                edit,
+                source[key],
+                None if labels is None else labels[key],
+                _kept_detail(edit, source[key]),
+            )
             for edit, key in zip(edits, (0, -1), strict=True)
         ]
         large, size = enlarged(source), source.shape[1:3]

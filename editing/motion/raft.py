@@ -43,7 +43,9 @@ def load_raft(path: Path) -> nn.Module:
 
 @torch.no_grad()
 def estimate_raft_flow(
-    network: nn.Module, frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
+    network: nn.Module,
+    frames: UInt8[np.ndarray, "frames h w 3"],
+    targets: UInt8[np.ndarray, "frames h w 3"],
 ) -> Float32[Tensor, "frames 2 h w"]:
     """Estimate flow as `editing.motion.flow.estimate_flow` returns it, by a RAFT network of torchvision.
 
@@ -65,7 +67,9 @@ def estimate_raft_flow(
     return torch.cat(flows)
 
 
-def _prepare(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> Float32[Tensor, "1 3 large wide"]:
+def _prepare(
+    frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> Float32[Tensor, "1 3 large wide"]:
     x = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     if x.shape[-2:] != size:
         x = F.interpolate(x, size, mode="bilinear")
@@ -88,7 +92,9 @@ def _load(path: Path, _changed: int) -> nn.Module:
             weights = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
-        raise ModelError("flow", f"{path.name!r} has no weights of {kind}. Download it again.") from error
+        raise ModelError(
+            "flow", f"{path.name!r} has no weights of {kind}. Download it again."
+        ) from error
     return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from regrain.editing.motion.flow import FlowMethod, enlarged, estimate_both, occlusion, sampled, shrunk
+from regrain.editing.motion.flow import (
+    FlowMethod,
+    enlarged,
+    estimate_both,
+    occlusion,
+    sampled,
+    shrunk,
+)
 
 Frame = UInt8[np.ndarray, "h w 3"]
 Picture = Float32[np.ndarray, "h w 3"]
@@ -84,19 +91,27 @@ def _steps(before: Frame, after: Frame, method: FlowMethod) -> tuple[_Step, _Ste
     flows = [shrunk(flow, size)[0] for flow in estimate_both(large[:1], large[1:], method)]
     there, back = (torch.from_numpy(flow).movedim(-1, 0)[None] for flow in flows)
     hidden = (occlusion(there, back), occlusion(back, there))
-    forth, again = (_Step(flow, (~x[0]).float().numpy()) for flow, x in zip(flows, hidden, strict=True))
+    forth, again = (
+        _Step(flow, (~x[0]).float().numpy()) for flow, x in zip(flows, hidden, strict=True)
+    )
     return forth, again
 
 
-def _averaged(frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int, deviation: float) -> Frame:
+def _averaged(
+    frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int, deviation: float
+) -> Frame:
     """One of some frames as the average of those around it."""
     own = frames[place].astype(np.float32)
     total, weight = own.copy(), np.ones(own.shape[:2], np.float32)
-    after = [(there, frame) for (there, _), frame in zip(steps[place:], frames[place + 1 :], strict=True)]
+    after = [
+        (there, frame) for (there, _), frame in zip(steps[place:], frames[place + 1 :], strict=True)
+    ]
     before = [(back, frame) for (_, back), frame in zip(steps[:place], frames[:place], strict=True)]
     for side in filter(None, (after, before[::-1])):
         for far, (moved, shown) in enumerate(_followed(side[: _reach(deviation)]), 1):
-            seen = cv2.GaussianBlur(shown, (0, 0), _FINE * min(own.shape[:2]))  # else single pixels stand out
+            seen = cv2.GaussianBlur(
+                shown, (0, 0), _FINE * min(own.shape[:2])
+            )  # else single pixels stand out
             counts = np.float32(np.exp(-((far / deviation) ** 2) / 2)) * seen * _alike(moved, own)
             total += counts[..., None] * moved
             weight += counts

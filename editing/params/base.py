@@ -43,7 +43,10 @@ class MethodParams(BaseModel):
 
     steps: int = parameter(50, "Steps", "Denoising steps; an inversion takes as many.", (1, 1000))
     guidance_scale: float = parameter(
-        7.5, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
+        7.5,
+        "Guidance scale",
+        "How strongly the prompt guides the edit; 1 adds no guidance.",
+        (0, 50),
     )
     preset: Literal["paper"] = parameter("paper", "Preset", "Sets every parameter that you do not.")
     feather: float = parameter(
@@ -70,7 +73,9 @@ class MethodParams(BaseModel):
     picture_from: Share = parameter(
         0.0, "Pictures from", f"{FROM_NOISE}after which the pictures of regions act."
     )
-    picture_until: Share = parameter(1.0, "Pictures until", f"{FROM_NOISE}after which pictures act no more.")
+    picture_until: Share = parameter(
+        1.0, "Pictures until", f"{FROM_NOISE}after which pictures act no more."
+    )
     picture_blocks: Literal["all", "style", "layout"] = parameter(
         "all",
         "Blocks that see pictures",
@@ -130,7 +135,9 @@ class ModulatedParams(MethodParams):
         1.0, "Bind regions to their words", "How strongly each region is bound to its own words."
     )
     modulate_until: Share = parameter(
-        0.3, "Modulate until", "Share of the schedule, counted from pure noise, with modulated attention."
+        0.3,
+        "Modulate until",
+        "Share of the schedule, counted from pure noise, with modulated attention.",
     )
     schedule_power: float = parameter(
         5.0,
@@ -152,7 +159,9 @@ class ModulationVariants(ModulatedParams):
         "Which half of the guided batch has its self-attention modulated.",
     )
     levels: Literal["all", "coarse"] = parameter(
-        "all", "Modulated layers", "Layers whose attention is modulated: all, or all but the finest."
+        "all",
+        "Modulated layers",
+        "Layers whose attention is modulated: all, or all but the finest.",
     )
     uncovered: Literal["region", "repelled"] = parameter(
         "region",
@@ -180,7 +189,9 @@ class ByWordsParams(InvertedParams):
         "How words of the two prompts are matched: corrected, or as in the published code.",
     )
     joint_norm: bool = parameter(
-        False, "Normalise over all frames", "Normalise over all frames together, as the references do."
+        False,
+        "Normalise over all frames",
+        "Normalise over all frames together, as the references do.",
     )
 
 

@@ -32,7 +32,14 @@ class FateZeroParams(ByWordsParams):
     }
 
     GROUPS = {
-        "Words": ("cross_control", "alignment", "cross_until", "emphasis", "emphasis_words", "edit_words"),
+        "Words": (
+            "cross_control",
+            "alignment",
+            "cross_until",
+            "emphasis",
+            "emphasis_words",
+            "edit_words",
+        ),
         "Edited area": (
             *("use_masks", "blend_latents", "blend_self", "blend_from"),
             *("blend_until", "blend_threshold", "blend_words", "feather"),
@@ -117,7 +124,9 @@ class FateZeroParams(ByWordsParams):
         "Layers that use the source's attention: all, or all but the finest.",
     )
     guidance_half: Literal["cond", "both"] = parameter(
-        "cond", "Half that keeps the layout", "Half of the guided batch that keeps the layout of the source."
+        "cond",
+        "Half that keeps the layout",
+        "Half of the guided batch that keeps the layout of the source.",
     )
     inversion_latents: Literal["aligned", "released"] = parameter(
         "aligned",
@@ -125,4 +134,6 @@ class FateZeroParams(ByWordsParams):
         "Noise level of the source latents: the edit's or, as released, one step cleaner for attention and "
         "one step noisier for blending.",
     )
-    reconstruct: bool = parameter(False, "Rebuild the source", "Also rebuild the source from its inversion.")
+    reconstruct: bool = parameter(
+        False, "Rebuild the source", "Also rebuild the source from its inversion."
+    )

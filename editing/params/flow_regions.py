@@ -14,7 +14,12 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
     PRESETS = {
         "regions": {},
         "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
-        "flowanchor": {"cross_strength": 0.3, "columns": 0.3, "modulated": "target", "amplify": True},
+        "flowanchor": {
+            "cross_strength": 0.3,
+            "columns": 0.3,
+            "modulated": "target",
+            "amplify": True,
+        },
     }
     GROUPS = {
         "Regions": (*MODULATION, "columns", "modulated", "phrases", "padding", "feather", "blend"),
@@ -26,18 +31,30 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "Preset",
         "Start from values for regions, from those of FlowEdit on Wan, or from FlowAnchor's.",
     )
-    steps: int = parameter(25, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000))
-    strength: Share = parameter(0.92, "Strength", "How much to change: 0 keeps the clip, 1 redraws it.")
+    steps: int = parameter(
+        25, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+    )
+    strength: Share = parameter(
+        0.92, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
+    )
     guidance_scale: float = parameter(
-        12.0, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
+        12.0,
+        "Guidance scale",
+        "How strongly the prompt guides the edit; 1 adds no guidance.",
+        (0, 50),
     )
     source_guidance: float = parameter(
-        5.0, "Guidance of the source", "The same of the source prompt, from which the edit starts.", (0, 50)
+        5.0,
+        "Guidance of the source",
+        "The same of the source prompt, from which the edit starts.",
+        (0, 50),
     )
     shift: float = parameter(
         5.0, "Shift", "How far steps crowd near pure noise; 1 spreads them evenly.", (0.1, 30)
     )
-    averages: int = parameter(1, "Noises per step", "Over how many noises each step is averaged.", (1, 16))
+    averages: int = parameter(
+        1, "Noises per step", "Over how many noises each step is averaged.", (1, 16)
+    )
     self_strength: Share = parameter(
         0.0,
         "Keep regions apart",
@@ -46,7 +63,9 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
     cross_strength: Share = parameter(
         0.6, "Bind regions to their words", "How strongly each region is bound to its own words."
     )
-    modulate_until: Share = parameter(0.77, "Modulate until", f"{FROM_NOISE}with modulated attention.")
+    modulate_until: Share = parameter(
+        0.77, "Modulate until", f"{FROM_NOISE}with modulated attention."
+    )
     schedule_power: float = parameter(
         0.0,
         "Fade of modulation",
@@ -73,12 +92,18 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "Read them in the prompt, where its other words colour them, or encode them alone, too.",
     )
     padding: Literal["kept", "pushed"] = parameter(
-        "kept", "Padding of the prompt", "Leave its attention as it is, or push it down like other words."
+        "kept",
+        "Padding of the prompt",
+        "Leave its attention as it is, or push it down like other words.",
     )
     amplify: bool = parameter(
-        False, "Amplify", "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does."
+        False,
+        "Amplify",
+        "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does.",
     )
-    blend: bool = parameter(True, "Keep latents outside", "Keep the source's latents outside the regions.")
+    blend: bool = parameter(
+        True, "Keep latents outside", "Keep the source's latents outside the regions."
+    )
     span: int = parameter(
         41,
         "Frames in a call",

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from regrain.editing.params.base import FROM_NOISE, MODULATION, RELEASED_PRESET, ModulatedParams
-from regrain.editing.params.written import CONTROL_NETWORKS, MOTION_ESTIMATE, Controls, Share, parameter
+from regrain.editing.params.written import (
+    CONTROL_NETWORKS,
+    MOTION_ESTIMATE,
+    Controls,
+    Share,
+    parameter,
+)
 
 
 class FrescoParams(ModulatedParams):
@@ -63,16 +69,22 @@ class FrescoParams(ModulatedParams):
         (0, 10),
     )
     # The first steps, which modulate most in VideoGrain, are skipped here unless the strength is 1.
-    modulate_until: Share = parameter(0.7, "Modulate until", f"{FROM_NOISE}with modulated attention.")
+    modulate_until: Share = parameter(
+        0.7, "Modulate until", f"{FROM_NOISE}with modulated attention."
+    )
     schedule_power: float = parameter(
         0.0,
         "Fade of modulation",
         "Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
         (0, 20),
     )
-    steps: int = parameter(20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000))
+    steps: int = parameter(
+        20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+    )
     preset: Literal["paper", "released"] = RELEASED_PRESET
-    strength: Share = parameter(0.75, "Strength", "How much to change: 0 keeps the clip, 1 redraws it.")
+    strength: Share = parameter(
+        0.75, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
+    )
     frames_at_once: int = parameter(
         8,
         "Frames at once",
@@ -89,9 +101,13 @@ class FrescoParams(ModulatedParams):
         "Fresh noise in every step: each frame's own, the same for all, or none (DDIM).",
     )
     optimise_until: Share = parameter(
-        0.75, "Optimise features until", f"{FROM_NOISE}in which features are optimised; 0 turns it off."
+        0.75,
+        "Optimise features until",
+        f"{FROM_NOISE}in which features are optimised; 0 turns it off.",
     )
-    optimise_rounds: int = parameter(20, "Rounds", "Adam steps each time features are optimised.", (1, 200))
+    optimise_rounds: int = parameter(
+        20, "Rounds", "Adam steps each time features are optimised.", (1, 200)
+    )
     learning_rate: float = parameter(
         0.4, "Learning rate", "Learning rate of Adam when features are optimised.", gt=0, le=10
     )
@@ -142,11 +158,15 @@ class FrescoParams(ModulatedParams):
         "not kept.",
     )
     smooth_from: Share = parameter(
-        0.8, "Smooth pixels from", f"{FROM_NOISE}after which the background is smoothed in pixels too."
+        0.8,
+        "Smooth pixels from",
+        f"{FROM_NOISE}after which the background is smoothed in pixels too.",
     )
     smooth_until: Share = parameter(
         0.9, "Smooth pixels until", f"{FROM_NOISE}until which the background is smoothed in pixels."
     )
     flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
     control: Controls = CONTROL_NETWORKS
-    blend: bool = parameter(True, "Keep latents outside", "Keep the source's latents outside the regions.")
+    blend: bool = parameter(
+        True, "Keep latents outside", "Keep the source's latents outside the regions."
+    )

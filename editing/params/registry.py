@@ -173,7 +173,9 @@ add_methods(METHODS)
 def find_method(name: str) -> Method:
     """Look a method up by name; RequestError if none has it."""
     if name not in METHODS:
-        raise RequestError("method", f"{shorten(name)} was not found. {suggest(str(name), METHODS)}")
+        raise RequestError(
+            "method", f"{shorten(name)} was not found. {suggest(str(name), METHODS)}"
+        )
     return METHODS[name]
 
 
@@ -185,7 +187,9 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
     """
     record = find_method(method)
     if not isinstance(given, Mapping):
-        raise RequestError("params", f"Expected an object of names and values, got {shorten(given)}.")
+        raise RequestError(
+            "params", f"Expected an object of names and values, got {shorten(given)}."
+        )
     try:
         return record.Params.model_validate(dict(given))
     except ValidationError as error:
@@ -212,7 +216,9 @@ def check_needs(
         raise ModelError("model", f"{said} Use another model or method.")
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
-            message = f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model."
+            message = (
+                f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model."
+            )
             raise ModelError(f"params.{name}", message)
 
 
@@ -251,6 +257,8 @@ def resolve_params(
     params = check_params(method, {name: entry["value"] for name, entry in resolved.items()})
     plain = params.model_dump()
     for name, entry in resolved.items():
-        if not isinstance(entry["value"], str | int | float | None):  # JSON of what is written as a text
+        if not isinstance(
+            entry["value"], str | int | float | None
+        ):  # JSON of what is written as a text
             entry["value"] = plain[name]
     return params, resolved

@@ -7,6 +7,12 @@ from regrain.editing.params.written import Share, parameter
 class SDEditParams(WindowedParams):
     """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
 
-    steps: int = parameter(50, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000))
-    strength: Share = parameter(0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it.")
-    blend: bool = parameter(True, "Keep latents outside", "Keep the source's latents outside the regions.")
+    steps: int = parameter(
+        50, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+    )
+    strength: Share = parameter(
+        0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
+    )
+    blend: bool = parameter(
+        True, "Keep latents outside", "Keep the source's latents outside the regions."
+    )

@@ -11,7 +11,10 @@ from regrain.editing.params.written import CONTROL_NETWORKS, Controls, parameter
 class TuneAVideoParams(InvertedParams):
     """Tune-A-Video: tune the model on the clip, then edit by words (Wu et al. 2022, arXiv:2212.11565)."""
 
-    PRESETS = {"paper": {}, "fatezero": {"tune_steps": 200, "learning_rate": 1e-5, "temporal_rank": 160}}
+    PRESETS = {
+        "paper": {},
+        "fatezero": {"tune_steps": 200, "learning_rate": 1e-5, "temporal_rank": 160},
+    }
     NEEDS = {"control": "control"}
     GROUPS = {
         "Tuning": (
@@ -27,7 +30,10 @@ class TuneAVideoParams(InvertedParams):
         "Start from the paper's values, or from those of the models on which FateZero edits shapes.",
     )
     guidance_scale: float = parameter(
-        12.5, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
+        12.5,
+        "Guidance scale",
+        "How strongly the prompt guides the edit; 1 adds no guidance.",
+        (0, 50),
     )
     tune_steps: int = parameter(
         500,
@@ -35,7 +41,9 @@ class TuneAVideoParams(InvertedParams):
         "Steps of tuning; more keep the clip's motion and look better, fewer change more.",
         (0, 5000),
     )
-    learning_rate: float = parameter(3e-5, "Learning rate", "Learning rate of the tuning.", gt=0, le=0.01)
+    learning_rate: float = parameter(
+        3e-5, "Learning rate", "Learning rate of the tuning.", gt=0, le=0.01
+    )
     tune_seed: int = parameter(
         0, "Seed of the tuning", "Seed of the tuning; `seed` is the edit's.", (0, 2**31)
     )

@@ -13,7 +13,12 @@ class Vid2VidZeroParams(ByWordsParams):
 
     PRESETS = {
         "paper": {},
-        "released": {"inversion": "null_text", "inner_steps": 1, "alignment": "original", "joint_norm": True},
+        "released": {
+            "inversion": "null_text",
+            "inner_steps": 1,
+            "alignment": "original",
+            "joint_norm": True,
+        },
     }
 
     GROUPS = {
@@ -66,10 +71,14 @@ class Vid2VidZeroParams(ByWordsParams):
         "Recompute activations in the backward pass of null-text inversion, to save memory.",
     )
     replace_until: Share = parameter(
-        0.8, "Replaced words until", f"{FROM_NOISE}with the source's cross-attention if words are replaced."
+        0.8,
+        "Replaced words until",
+        f"{FROM_NOISE}with the source's cross-attention if words are replaced.",
     )
     refine_until: Share = parameter(
-        0.4, "Added words until", f"{FROM_NOISE}with the source's cross-attention if words are added."
+        0.4,
+        "Added words until",
+        f"{FROM_NOISE}with the source's cross-attention if words are added.",
     )
     self_until: Share = parameter(
         0.0, "Keep the layout until", f"{FROM_NOISE}that keep the layout of the source."
@@ -86,7 +95,11 @@ class Vid2VidZeroParams(ByWordsParams):
         "Frames each frame sees",
         f"In the other layers: {KEYS_SEEN[0].lower()}{KEYS_SEEN[1:]}",
     )
-    reconstruct: bool = parameter(True, "Rebuild the source", "Also rebuild the source from its inversion.")
+    reconstruct: bool = parameter(
+        True, "Rebuild the source", "Also rebuild the source from its inversion."
+    )
     blend: bool = parameter(
-        True, "Keep latents outside", "Keep the latents of the inversion outside the regions with masks."
+        True,
+        "Keep latents outside",
+        "Keep the latents of the inversion outside the regions with masks.",
     )

@@ -6,7 +6,12 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from regrain.editing.params.base import MODULATION, RELEASED_PRESET, InvertedParams, ModulationVariants
+from regrain.editing.params.base import (
+    MODULATION,
+    RELEASED_PRESET,
+    InvertedParams,
+    ModulationVariants,
+)
 from regrain.editing.params.written import (
     CONTROL_NETWORKS,
     MOTION_ESTIMATE,
@@ -39,7 +44,10 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
     NEEDS = {"control": "control", "inject_until": "features"}
 
     GROUPS = {
-        "Regions": (*MODULATION, *("size_over_frames", "levels", "uncovered", "guidance_half", "feather")),
+        "Regions": (
+            *MODULATION,
+            *("size_over_frames", "levels", "uncovered", "guidance_half", "feather"),
+        ),
         "Motion": ("attention_span", "track_levels", "flow", "steady", "redraw", "joint_norm"),
         "Source": ("variation", "inject_until", "blend", "blend_with", "inversion", "control"),
         "Attention maps": ("heat_pixel", "heat_from", "heat_until", "heat_grids"),
@@ -94,10 +102,14 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
         "Latents of the source outside the regions: from its inversion, or with fresh noise.",
     )
     heat_from: Share = parameter(
-        0.0, "Attention maps from", "Share of the schedule from which on attention maps are averaged."
+        0.0,
+        "Attention maps from",
+        "Share of the schedule from which on attention maps are averaged.",
     )
     heat_until: Share = parameter(
-        1.0, "Attention maps until", "Share of the schedule up to which attention maps are averaged."
+        1.0,
+        "Attention maps until",
+        "Share of the schedule up to which attention maps are averaged.",
     )
     heat_grids: Grids = parameter(
         "",

@@ -84,7 +84,9 @@ def parameter(
 
 def is_text(field: FieldInfo) -> bool:
     """Whether users write a parameter as text, whatever its type."""
-    return field.annotation is str or any(isinstance(part, WithJsonSchema) for part in field.metadata)
+    return field.annotation is str or any(
+        isinstance(part, WithJsonSchema) for part in field.metadata
+    )
 
 
 def read_words(given: object) -> tuple[str, ...]:
@@ -115,7 +117,9 @@ def read_pixel(given: object) -> HeatPixel | None:
         return None
     # 1e3 and the like do not count as numbers here.
     pattern = rf"\s*(\d+)\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*"
-    numbers = re.fullmatch(pattern, text, re.ASCII) if isinstance(text, str) and len(text) <= 40 else None
+    numbers = (
+        re.fullmatch(pattern, text, re.ASCII) if isinstance(text, str) and len(text) <= 40 else None
+    )
     if not numbers:
         raise ValueError("expected FRAME,X,Y")
     return HeatPixel(int(numbers[1]), float(numbers[2]), float(numbers[3]))
@@ -188,7 +192,9 @@ def read_control(given: object) -> tuple[ControlSpec, ...]:
 
 def write_control(specs: Iterable[ControlSpec]) -> str:
     """Write control networks as the text that `read_control` reads."""
-    return ",".join(f"{kind}={model}" + f"@{weight:g}" * (weight != 1) for kind, model, weight in specs)
+    return ",".join(
+        f"{kind}={model}" + f"@{weight:g}" * (weight != 1) for kind, model, weight in specs
+    )
 
 
 def _read_spec(part: object) -> ControlSpec:
@@ -202,9 +208,18 @@ def _read_spec(part: object) -> ControlSpec:
     if not isinstance(part, list | tuple) or len(part) not in (2, 3):
         raise ValueError(_CONTROL)
     kind, model, weight = (*part, 1.0)[:3]
-    if kind not in KINDS or not isinstance(model, str) or not model.strip() or {",", "@"} & set(model):
+    if (
+        kind not in KINDS
+        or not isinstance(model, str)
+        or not model.strip()
+        or {",", "@"} & set(model)
+    ):
         raise ValueError(_CONTROL)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _MAX_WEIGHT:
+    if (
+        isinstance(weight, bool)
+        or not isinstance(weight, int | float)
+        or not 0 <= weight <= _MAX_WEIGHT
+    ):
         raise ValueError(f"expected a weight from 0 to {_MAX_WEIGHT:g}")
     return ControlSpec(kind, model, float(weight))
 
@@ -244,7 +259,9 @@ def _write_pixel(pixel: HeatPixel | None) -> str:
 
 
 def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
-    return _list(words if factor is None else f"{words}={_shortest(factor)}" for words, factor in emphasis)
+    return _list(
+        words if factor is None else f"{words}={_shortest(factor)}" for words, factor in emphasis
+    )
 
 
 def _shortest(number: float | int) -> str:
@@ -256,9 +273,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _TEXT = WithJsonSchema({"type": "string"})
 Words = Annotated[tuple[str, ...], PlainValidator(read_words), PlainSerializer(_list), _TEXT]
 Grids = Annotated[tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_list), _TEXT]
-Pixel = Annotated[HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT]
-KeyFrames = Annotated[KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT]
-Cuts = Annotated[tuple[int, ...] | None, PlainValidator(read_cuts), PlainSerializer(write_cuts), _TEXT]
+Pixel = Annotated[
+    HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT
+]
+KeyFrames = Annotated[
+    KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT
+]
+Cuts = Annotated[
+    tuple[int, ...] | None, PlainValidator(read_cuts), PlainSerializer(write_cuts), _TEXT
+]
 EmphasisWords = Annotated[
     tuple[Emphasis, ...], PlainValidator(read_emphasis), PlainSerializer(_write_emphasis), _TEXT
 ]

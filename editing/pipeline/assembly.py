@@ -29,7 +29,15 @@ from regrain.editing.pipeline.window_results import (
     store_draft,
     without_anchors,
 )
-from regrain.editing.recipe.events import EditResult, Event, OtherEdit, Progress, Ready, Stage, WindowStarted
+from regrain.editing.recipe.events import (
+    EditResult,
+    Event,
+    OtherEdit,
+    Progress,
+    Ready,
+    Stage,
+    WindowStarted,
+)
 from regrain.editing.recipe.looking import run_looking
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.frame_subset import pick, read_some
@@ -62,7 +70,9 @@ def edit_clip(
         RequestError: No key frame shows some region.
         EditingError: A frame cannot be decoded, or as the method.
     """
-    runner = yield from _runner(backbone, request, params, method or METHODS[request.method], pictures)
+    runner = yield from _runner(
+        backbone, request, params, method or METHODS[request.method], pictures
+    )
     plan, compositor = runner.plan, Compositor(runner.backbone, request, params, runner.plan)
     several = len(plan.windows) > 1
     for number, window in enumerate(plan.windows, 1):
@@ -134,7 +144,8 @@ def _check_shown(request: EditRequest, plan: Plan) -> None:
     for region in request.edited:
         if region.label not in shown:
             raise RequestError(
-                "params.keyframes", f"Region {region.name!r} is in none of them. Add a frame that shows it."
+                "params.keyframes",
+                f"Region {region.name!r} is in none of them. Add a frame that shows it.",
             )
 
 
@@ -172,7 +183,11 @@ class WindowRunner:
             draft = yield from run_looking(self.method.run, *asked)
             draft, paths = without_anchors(draft, piece.anchors), piece.paths
             store_draft(key, draft, paths)
-        self._shot, self._ends, self._paths = window.shot, (piece.numbers[0], piece.numbers[-1]), paths
+        self._shot, self._ends, self._paths = (
+            window.shot,
+            (piece.numbers[0], piece.numbers[-1]),
+            paths,
+        )
         return draft
 
     def _piece(self, window: Window) -> WindowFrames:
@@ -187,11 +202,15 @@ class WindowRunner:
 class Compositor:
     """Makes the result out of drafts, window after window; `done` frames of the clip are finished."""
 
-    def __init__(self, backbone: Backbone, request: EditRequest, params: MethodParams, plan: Plan) -> None:
+    def __init__(
+        self, backbone: Backbone, request: EditRequest, params: MethodParams, plan: Plan
+    ) -> None:
         self._backbone, self._request, self._params, self._plan = backbone, request, params, plan
         self._source = working_frames(backbone, request)
         height, width = request.clip.size[::-1]
-        self._frames, self._alone = ([DiskFrames(height, width) for _ in request.targets] for _ in range(2))
+        self._frames, self._alone = (
+            [DiskFrames(height, width) for _ in request.targets] for _ in range(2)
+        )
         self._rebuilt = DiskFrames(height, width) if getattr(params, "reconstruct", False) else None
         # Of each window, how many key frames it has, and their maps.
         self._maps: list[tuple[int, dict[str, np.ndarray]]] = []
@@ -223,8 +242,13 @@ class Compositor:
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """An edit at the working size, from the first unfinished frame to the window's last key frame."""
         keys, edited = window.keys, self._key_frames(latents, window)
-        deviation, flow = getattr(self._params, "steady", 0.0), getattr(self._params, "flow", "auto")
-        if deviation and latents is not None and edit < len(self._frames):  # not of what rebuilds the source
+        deviation, flow = (
+            getattr(self._params, "steady", 0.0),
+            getattr(self._params, "flow", "auto"),
+        )
+        if (
+            deviation and latents is not None and edit < len(self._frames)
+        ):  # not of what rebuilds the source
             source = (frame for key in keys for frame in self._source.read(key, key + 1))
             edited = steady(edited, source, deviation, flow)
         if len(keys) == keys[-1] + 1 - self.done:
@@ -246,7 +270,9 @@ class Compositor:
 
         def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
             areas = self._request.areas.read(start, stop)
-            return np.stack([cv2.resize(a, (width, height), interpolation=cv2.INTER_NEAREST) for a in areas])
+            return np.stack(
+                [cv2.resize(a, (width, height), interpolation=cv2.INTER_NEAREST) for a in areas]
+            )
 
         return read
 
@@ -255,7 +281,9 @@ class Compositor:
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """The window's own key frames as an edit shows them: the source where nothing is edited."""
         if latents is not None and len(latents) < len(window.keys):  # those of a video go together
-            yield from self._backbone.decode(latents)[: len(window.keys)]  # without those that padded it
+            yield from self._backbone.decode(latents)[
+                : len(window.keys)
+            ]  # without those that padded it
             return
         for start, stop in windows(len(window.keys), _DECODED):
             if latents is None:
@@ -265,7 +293,10 @@ class Compositor:
 
     def _composite(self, number: int, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
         clip, edits = self._request.clip, zip(self._frames, self._alone, strict=True)
-        source, mask = clip.read(number, number + 1), self._request.edited_mask.read(number, number + 1)
+        source, mask = (
+            clip.read(number, number + 1),
+            self._request.edited_mask.read(number, number + 1),
+        )
         shown = self._request.opacity
         opacity = None if shown is None else shown.read(number, number + 1)
         large = [resize(picture[None], clip.size) for picture in pictures]
@@ -299,7 +330,9 @@ class Compositor:
         request, near = self._request, list(self._plan.nearest)
         fields = fields_of(self._all_maps())
         for name, parts in self._parts.items():
-            every = {part: RegionAttention(at.before[near], at.after[near]) for part, at in parts.items()}
+            every = {
+                part: RegionAttention(at.before[near], at.after[near]) for part, at in parts.items()
+            }
             fields["attention"][name] = replace(fields["attention"][name], parts=every)
         others = zip(request.targets[1:], self._frames[1:], self._alone[1:], strict=True)
         control, keys = None, self._control

@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import check_facts
-from regrain.editing.models.load import loaded_backbone
-from regrain.editing.models.loading.configs import WAN_SIZE, TransformerConfig, UNetConfig, read_config
-from regrain.editing.models.loading.location import ModelLocation, find
-from regrain.editing.models.loading.offers import family_of
-from regrain.editing.models.loading.picture_file import PictureFile
+from regrain.editing.models.files.configs import (
+    WAN_SIZE,
+    TransformerConfig,
+    UNetConfig,
+    read_config,
+)
+from regrain.editing.models.files.location import ModelLocation, find
+from regrain.editing.models.files.offers import family_of
+from regrain.editing.models.loading.load import loaded_backbone
+from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.runnable import adapter_facts
@@ -45,7 +50,10 @@ _RECOMPUTED = 1.0  # one more where activations are recomputed
 _PER_WEIGHT, _PER_PIXEL = 0.2, 25_000
 _PREVIEW_PASSES = 2 * 8  # both halves of guidance, at as many steps as a preview has
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
-_QUICK, _TRIES = 1.0, 2  # seconds; a clip that takes less is timed whole, since the first call is slow
+_QUICK, _TRIES = (
+    1.0,
+    2,
+)  # seconds; a clip that takes less is timed whole, since the first call is slow
 
 _seconds: dict[tuple[object, ...], float] = {}
 
@@ -67,7 +75,9 @@ class Estimate:
     memory: int | None = None
 
 
-def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: bool = True) -> Estimate:
+def estimate_tuning(
+    request: EditRequest, params: TuneAVideoParams, measure: bool = True
+) -> Estimate:
     """Estimate what the tuning of a run takes; only its steps are known before the model is loaded.
 
     Of the request, clip, size, source prompt, model and LoRAs count. If it may `measure`, the model is timed,
@@ -86,7 +96,10 @@ def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: boo
     frames, height, width = working.grid
     kept = backbone.activations_fit(frames, height, width)
     one = _seconds_per_pass(backbone, working.frames, measure)
-    passes = steps * (_STEP if kept else _STEP + _RECOMPUTED) + _previews(taken, params) * _PREVIEW_PASSES
+    passes = (
+        steps * (_STEP if kept else _STEP + _RECOMPUTED)
+        + _previews(taken, params) * _PREVIEW_PASSES
+    )
     state = _STATE_BYTES * sum(map(prod, backbone.tunable_shapes(params.temporal_rank).values()))
     return Estimate(
         steps,
@@ -103,7 +116,9 @@ def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     """
     method, params = find_method(request.method), check_params(request.method, request.params)
     inverts = "inversion" in method.needs
-    branches = (1 if inverts else 0) + 2 * len(request.targets)  # source; each edit with and without words
+    branches = (1 if inverts else 0) + 2 * len(
+        request.targets
+    )  # source; each edit with and without words
     # Where an edit begins in the middle of the schedule, only `strength` of it is run.
     passes = params.steps * getattr(params, "strength", 1.0) * (branches + (1 if inverts else 0))
     passes += getattr(params, "steps_again", 0) * branches
@@ -193,16 +208,23 @@ def _sizes(request: EditRequest) -> _Sizes | None:
         stages = vae.get("temperal_downsample", (False, True, True))
         factor = 2 ** len(stages)
         side = request.size or (wan.sample_size * factor if wan.sample_size else WAN_SIZE)
-        channels = max(1, wan.num_attention_heads * wan.attention_head_dim // wan.patch_size[-1] ** 2)
+        channels = max(
+            1, wan.num_attention_heads * wan.attention_head_dim // wan.patch_size[-1] ** 2
+        )
         numbers = sum(count_weights(weights / part) for part in ("transformer", "vae"))
-        return _Sizes(clip, weights, numbers, factor, channels, side, frames_per_latent=2 ** sum(stages))
+        return _Sizes(
+            clip, weights, numbers, factor, channels, side, frames_per_latent=2 ** sum(stages)
+        )
     unet = read_config(place / "unet" / "config.json", request.model)
     known = UNetConfig.model_validate(unet)
     kinds = known.down_block_types or ["CrossAttnDownBlock2D"]
     level = next((level for level, kind in enumerate(kinds) if "Attn" in kind), 0)
     factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
     channels = max(1, known.block_out_channels[level] // 4**level)
-    side, cross = request.size or (known.sample_size or 0) * factor, int(unet.get("cross_attention_dim") or 0)
+    side, cross = (
+        request.size or (known.sample_size or 0) * factor,
+        int(unet.get("cross_attention_dim") or 0),
+    )
     return _Sizes(clip, weights, count_weights(weights), factor, channels, side, cross)
 
 

@@ -44,7 +44,11 @@ def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, N
     """
     squares, similar, squares_uncomposited, warping = Mean(), Mean(), Mean(), _Warping()
     inside, changes = Mean(), {region.name: Mean() for region in request.edited}
-    seen = {r.name: _Inside(result.attention[r.name]) for r in request.regions if r.name in result.attention}
+    seen = {
+        r.name: _Inside(result.attention[r.name])
+        for r in request.regions
+        if r.name in result.attention
+    }
     labels = {region.name: region.label for region in request.regions}
     parts = list(windows(len(result.source)))
     for number, (start, stop) in enumerate(parts, 1):
@@ -166,7 +170,9 @@ def _add_squares(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
 def _decibels(squares: Mean) -> float | None:
     if squares.value is None:
         return None
-    return min(BEST_PSNR, 10 * float(np.log10(255**2 / squares.value))) if squares.value else BEST_PSNR
+    return (
+        min(BEST_PSNR, 10 * float(np.log10(255**2 / squares.value))) if squares.value else BEST_PSNR
+    )
 
 
 def _add_similarity(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
@@ -179,7 +185,9 @@ def _to_tensor(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[torch.Tensor,
     return rearrange(torch.from_numpy(frames).float() / 255, "frames h w c -> frames c h w")
 
 
-def _ssim_map(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+def _ssim_map(
+    a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]
+) -> Float[np.ndarray, "h w 3"]:
     def blur(x: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(x, (11, 11), 1.5)
 

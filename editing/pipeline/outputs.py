@@ -52,7 +52,11 @@ def check_out(out: Path) -> None:
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)
     remove_stale(out)
-    foreign = sorted(entry.name for entry in out.iterdir() if not _is_result(entry)) if out.is_dir() else []
+    foreign = (
+        sorted(entry.name for entry in out.iterdir() if not _is_result(entry))
+        if out.is_dir()
+        else []
+    )
     if foreign:
         reason = f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result."
         raise RequestError("--out", f"{reason} Choose a new or empty folder.")
@@ -62,7 +66,9 @@ def check_out(out: Path) -> None:
 def _is_result(entry: Path) -> bool:
     """Whether an entry of a folder may be replaced: it is what a run writes, and nothing else is in it."""
     if entry.name == "attention":
-        return entry.is_dir() and all(file.suffix == ".mp4" and file.is_file() for file in entry.iterdir())
+        return entry.is_dir() and all(
+            file.suffix == ".mp4" and file.is_file() for file in entry.iterdir()
+        )
     return entry.name in NAMES and entry.is_file()
 
 
@@ -106,11 +112,15 @@ def write_whole(
     start, stop = stretch.start, stretch.start + len(stretch)
     around = frames_of(whole)
     scaled: dict[str, object] = {"size": list(size)} if size and size != whole.size else {}
-    before, after = (map(around.__getitem__, span) for span in (range(start), range(stop, len(whole))))
+    before, after = (
+        map(around.__getitem__, span) for span in (range(start), range(stop, len(whole)))
+    )
     frames = chain(before, edited, after)
     if size and scaled:
         frames = (resize(frame[None], size)[0] for frame in frames)
-    write_video(path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags)
+    write_video(
+        path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags
+    )
     return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)} | scaled
 
 
@@ -146,7 +156,10 @@ def write_outputs(
             write_video(folder / name, frames, fps, **timing, audio_from=clip.audio, tags=clip.tags)
         if whole:
             stretch = clip if whole is True else whole
-            report = {**report, "whole": write_whole(folder / WHOLE, stretch, result.frames, clip.size)}
+            report = {
+                **report,
+                "whole": write_whole(folder / WHOLE, stretch, result.frames, clip.size),
+            }
         for name, frames in _explaining(result, request):
             (folder / name).parent.mkdir(exist_ok=True)
             write_video(folder / name, frames, fps, **timing)
@@ -188,7 +201,9 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
     return stems
 
 
-def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
+def _explaining(
+    result: EditResult, request: EditRequest
+) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
     """Name and frames of each video besides the edit; frames are made while they are written."""
     edits = (result.frames, *(other.frames for other in result.others))
     beside = zip(*(shrunk(frames, _SIDE) for frames in (result.source, *edits)), strict=True)

@@ -39,7 +39,10 @@ def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
     """Draw a map, 0..1 on any grid, over the darkened grey frame: from dark through "#rrggbb" to white."""
     height, width = frame.shape[:2]
     small = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
-    level = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32)[..., None] / 255
+    level = (
+        np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32)[..., None]
+        / 255
+    )
     base = np.asarray(rgb(color), np.float32)
     # A dark colour on a dark frame would not be seen: lift it, then let the hottest places go white.
     base = base + (255 - base) * max(0.0, 0.45 - float(base.mean()) / 255)
@@ -75,7 +78,9 @@ def write_gif(
         comment: Comment of the file.
     """
     with path.open("wb") as file:
-        for index, (image, corner, lasts) in enumerate(_changes(frames, _lasting(fps, times, duration))):
+        for index, (image, corner, lasts) in enumerate(
+            _changes(frames, _lasting(fps, times, duration))
+        ):
             if index == 0:
                 facts = {"loop": 0, "duration": lasts, "comment": comment.encode()}
                 file.writelines(GifImagePlugin.getheader(image, info=facts)[0])
@@ -85,7 +90,9 @@ def write_gif(
         file.write(b";")
 
 
-def _lasting(fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None) -> Iterator[int]:
+def _lasting(
+    fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None
+) -> Iterator[int]:
     """For how many milliseconds each frame of a GIF stays: they add up to its time.
 
     0 for a frame that would pass sooner than players allow; the next one takes its time.

@@ -15,10 +15,30 @@ from regrain import __version__
 from regrain.editing.errors import ModelError, ResourceError, shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
-from regrain.editing.models.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
-from regrain.editing.models.loading.location import parse_lora
-from regrain.editing.params.registry import OFFERS, Resolved, check_needs, check_params, resolve_params
-from regrain.editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
+from regrain.editing.models.adapters import (
+    AdapterFacts,
+    check_fits,
+    find_adapter,
+    is_of_clip,
+    load_adapter,
+)
+from regrain.editing.models.files.location import parse_lora
+from regrain.editing.params.registry import (
+    OFFERS,
+    Resolved,
+    check_needs,
+    check_params,
+    resolve_params,
+)
+from regrain.editing.recipe.events import (
+    EditResult,
+    Event,
+    Finished,
+    Progress,
+    Stage,
+    Tuned,
+    WindowStarted,
+)
 from regrain.editing.request.compose import missing_phrases
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts, check_runnable, check_source
@@ -56,8 +76,14 @@ class StageTimer:
         """End the current stage and begin another."""
         now = time.perf_counter()
         if self._stage:
-            self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
-            peak = "" if self.device is None else f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
+            self.seconds[self._stage] = round(
+                self.seconds.get(self._stage, 0.0) + now - self._since, 3
+            )
+            peak = (
+                ""
+                if self.device is None
+                else f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
+            )
             log.info("%s took %.1f s%s", self._stage, now - self._since, peak)
         self._stage, self._since, self._ended = stage, now, now
         self._done = self._total = 0
@@ -66,7 +92,10 @@ class StageTimer:
         """End the current window and begin another, or none."""
         now = time.perf_counter()
         if self._window and self._edited:  # not one that was cached
-            self._spent, self._worked = self._spent + now - self._opened, self._worked + self._window.work
+            self._spent, self._worked = (
+                self._spent + now - self._opened,
+                self._worked + self._window.work,
+            )
         self._window, self._opened, self._edited = window, now, False
 
     def left(self, stage: str, done: int, total: int) -> float | None:
@@ -184,12 +213,12 @@ def _prepared(
     clock.enter("loading")
     yield Stage("loading")
     if backbone is None:
-        from regrain.editing.models.load import load_backbone
+        from regrain.editing.models.loading.load import load_backbone
 
         backbone = load_backbone(request.model, request.loras)
     _check_addons(request, backbone.offers, backbone.id)
     if request.motion:
-        from regrain.editing.models.motion_modules import load_motion, moving
+        from regrain.editing.models.unet.motion_modules import load_motion, moving
 
         motion = parse_lora(request.motion, "motion", 0.0)
         backbone = moving(backbone, load_motion(motion.model, backbone), motion.weight)
@@ -213,7 +242,7 @@ def _prepared(
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
     """A view of a model with the adapter of a request, and warnings; a ModelError if the two do not fit."""
     from regrain.editing.methods.tuning import learned_clip
-    from regrain.editing.models.tuned import tuned
+    from regrain.editing.models.unet.tuned import tuned
 
     adapter = load_adapter(find_adapter(request.adapter))
     check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
@@ -228,13 +257,15 @@ def _describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str
     if facts is None:
         return {}
     losses = {} if made is None else {"losses": [round(float(loss), 6) for loss in made.losses]}
-    return {"adapter": facts.model_dump(mode="json", exclude={"version", "sketch", "clip"}) | losses}
+    return {
+        "adapter": facts.model_dump(mode="json", exclude={"version", "sketch", "clip"}) | losses
+    }
 
 
 def _check_model(request: EditRequest) -> None:
     """Refuse a model that the method cannot use before loading it, if its configuration is present."""
-    from regrain.editing.models.loading.location import find
-    from regrain.editing.models.loading.offers import family_of
+    from regrain.editing.models.files.location import find
+    from regrain.editing.models.files.offers import family_of
 
     if family := family_of(find(request.model)):
         check_needs(request.method, request.params, family.offers, request.model, family.title)
@@ -251,10 +282,12 @@ def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
     """Refuse words that a small model does not know before loading it, and name their field."""
-    from regrain.editing.models.loading.location import find
-    from regrain.editing.models.loading.words import check_words, read_words
+    from regrain.editing.models.files.location import find
+    from regrain.editing.models.files.words import check_words, read_words
 
-    words = backbone.words if backbone is not None else read_words(Path(find(request.model).location))
+    words = (
+        backbone.words if backbone is not None else read_words(Path(find(request.model).location))
+    )
     for field, text in request.texts():
         check_words(words, text, field)
 
@@ -274,7 +307,11 @@ def _timed(
                     clock.begin(event)
                 case Progress(stage=stage, done=done, total=total):
                     left = clock.left(stage, done, total)
-                    event = event if event.seconds_left is not None else replace(event, seconds_left=left)
+                    event = (
+                        event
+                        if event.seconds_left is not None
+                        else replace(event, seconds_left=left)
+                    )
                 case Tuned():
                     made = event
             yield event
@@ -340,7 +377,11 @@ def _until(
 def _cuts_found(request: EditRequest, result: EditResult) -> list[str]:
     """Cuts that were found, not given."""
     plan = result.plan
-    if plan is None or not plan.cuts or check_params(request.method, request.params).cuts is not None:
+    if (
+        plan is None
+        or not plan.cuts
+        or check_params(request.method, request.params).cuts is not None
+    ):
         return []
     frames = f"frame{'s' if len(plan.cuts) > 1 else ''} {', '.join(map(str, plan.cuts))}"
     return [
@@ -354,7 +395,9 @@ def _describe_plan(result: EditResult) -> dict[str, object]:
     plan = result.plan
     if plan is None or (len(plan.windows) == 1 and len(plan.keys) == plan.frames):
         return {}
-    windows = [{"frames": [w.keys[0], w.keys[-1]], "anchors": list(w.anchors)} for w in plan.windows]
+    windows = [
+        {"frames": [w.keys[0], w.keys[-1]], "anchors": list(w.anchors)} for w in plan.windows
+    ]
     keys = {} if len(plan.keys) == plan.frames else {"key_frames": list(plan.keys)}
     return {"cuts": list(plan.cuts), **keys, "windows": windows}
 
@@ -394,7 +437,9 @@ def _appended_words(request: EditRequest) -> list[str]:
         f"Region {regions[label].name!r}: {shorten(sought)} does not match whole words of the prompt, so "
         f"{shorten(regions[label].prompt)} was appended: {shorten(text, 200)}. To bind it elsewhere, use "
         "words of the prompt."
-        for prompt, text in zip((request.prompt, *request.more_prompts), request.targets, strict=True)
+        for prompt, text in zip(
+            (request.prompt, *request.more_prompts), request.targets, strict=True
+        )
         for label, sought in missing_phrases(request.source_prompt, prompt, request.regions).items()
     ]
 

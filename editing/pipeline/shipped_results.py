@@ -55,5 +55,7 @@ def read_made(project: Path, media: Path) -> ShippedResult | None:
         log.warning("the result of %s is of another version of it: make it again", project.name)
         return None
     shutil.copytree(folder, media / RESULT, dirs_exist_ok=True)
-    files = {name: str(media / RESULT / name) for name in (*EDITS, REPORT) if (folder / name).is_file()}
+    files = {
+        name: str(media / RESULT / name) for name in (*EDITS, REPORT) if (folder / name).is_file()
+    }
     return ShippedResult(files, report)

@@ -39,7 +39,12 @@ def draft_key(
         "model": backbone.fingerprint,
         "method": method,
         "params": params.model_dump(mode="json", exclude=_LATER),
-        "prompts": [request.source_prompt, request.prompt, request.negative_prompt, *request.more_prompts],
+        "prompts": [
+            request.source_prompt,
+            request.prompt,
+            request.negative_prompt,
+            *request.more_prompts,
+        ],
         "regions": regions,
         "seed": request.seed,
         "frames": _digest(working_frames(backbone, request)),
@@ -82,14 +87,20 @@ def fields_of(maps: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def store_draft(key: Mapping[str, object], draft: WindowResult, paths: Mapping[str, Tensor]) -> None:
+def store_draft(
+    key: Mapping[str, object], draft: WindowResult, paths: Mapping[str, Tensor]
+) -> None:
     """Cache a draft and the paths of its ends."""
-    arrays = maps_of(draft) if draft.control is None else maps_of(draft) | {"control": draft.control}
+    arrays = (
+        maps_of(draft) if draft.control is None else maps_of(draft) | {"control": draft.control}
+    )
     tensors = {f"latents/{number}": x for number, x in enumerate(draft.edits)}
     if draft.reconstruction is not None:
         tensors["reconstruction"] = draft.reconstruction
     tensors |= {f"path/{walk}": x for walk, x in paths.items()}
-    cache.store(key, tensors | {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+    cache.store(
+        key, tensors | {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    )
 
 
 def load_draft(
@@ -107,7 +118,9 @@ def load_draft(
         tuple(kept[f"latents/{number}"].to(device) for number in range(latents)),
         reconstruction=None if rebuilt is None else rebuilt.to(device),
         control=None if control is None else control.numpy(),
-        **fields_of({name: x.numpy() for name, x in kept.items() if name.partition("/")[0] in _MAPS}),
+        **fields_of(
+            {name: x.numpy() for name, x in kept.items() if name.partition("/")[0] in _MAPS}
+        ),
     )
     paths = {name: x.to(device) for name, x in kept.items() if name.startswith("path/")}
     return draft, {name.removeprefix("path/"): x for name, x in paths.items()}

@@ -74,9 +74,13 @@ class HeatScope:
         if divisors:
             strides = [stride for stride in known if stride[-1] in divisors]
         else:
-            strides = [stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS] or known[-1:]
+            strides = [
+                stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS
+            ] or known[-1:]
         if not strides:
-            given, others = (", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in known]))
+            given, others = (
+                ", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in known])
+            )
             message = f"This model has no attention on grid {given}. Choose from {others}."
             raise RequestError("params.heat_grids", message)
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
@@ -122,7 +126,11 @@ class AttentionRecorder:
             changed: Whether this layer is changed in this step.
         """
         one = on_grid(before.float(), size or self.scope.size, self.scope.size)
-        other = one if after is None else on_grid(after.float(), size or self.scope.size, self.scope.size)
+        other = (
+            one
+            if after is None
+            else on_grid(after.float(), size or self.scope.size, self.scope.size)
+        )
         self._step = _added(self._step, one, other)
         if not self._in_scope or (self._changed and not changed):
             return
@@ -142,7 +150,9 @@ class AttentionRecorder:
         first, *others = (part[:2][which] for part in parts)
         return sum(others, first) / sum(count for _, _, count in parts)
 
-    def now(self, columns: Columns, frames: Sequence[int]) -> dict[str, Float32[ndarray, "frames h w"]]:
+    def now(
+        self, columns: Columns, frames: Sequence[int]
+    ) -> dict[str, Float32[ndarray, "frames h w"]]:
         """This step's maps of some frames, each scaled so that its strongest pixel is 1."""
         step = self.step()[list(frames)]
         return {name: scaled(of_columns(step, chosen)) for name, chosen in columns.items()}
@@ -150,7 +160,9 @@ class AttentionRecorder:
     def maps(self, columns: Columns) -> dict[str, RegionAttention]:
         """Maps over all steps, and over each third of them if there are several, as probabilities."""
         whole = self._maps(columns, self._sums.values())
-        apart = {part: self._maps(columns, [self._sums[part]]) for part in PARTS if part in self._sums}
+        apart = {
+            part: self._maps(columns, [self._sums[part]]) for part in PARTS if part in self._sums
+        }
         if len(apart) < 2:
             return whole
         return {

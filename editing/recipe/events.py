@@ -136,7 +136,9 @@ class EditResult:
     control: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
+    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
+        default_factory=dict
+    )
     plan: Plan | None = None
 
 

@@ -32,7 +32,9 @@ _BLOCKS = 2  # the last up blocks: 32 x 32 and 64 x 64 tokens in Stable Diffusio
 
 def guided_sites(sites: Sequence[AttentionLayer]) -> frozenset[str]:
     """Names of the layers that are guided: self-attention in the last two blocks of the decoder."""
-    numbers = {site.name: int(site.block.split(".")[1]) for site in sites if site.block.startswith("up_")}
+    numbers = {
+        site.name: int(site.block.split(".")[1]) for site in sites if site.block.startswith("up_")
+    }
     first = max(numbers.values()) - _BLOCKS + 1
     return frozenset(
         site.name for site in sites if site.kind == "self" and numbers.get(site.name, -1) >= first
@@ -114,7 +116,9 @@ class GuidedAttention:
                 continue
             codes = self._modulation.layout.codes(site)
             xi = fade(self._modulation.params, step)
-            labels, keys, a = self._modulation.apart(codes.flatten()[None], codes[shared][None], site, xi)
+            labels, keys, a = self._modulation.apart(
+                codes.flatten()[None], codes[shared][None], site, xi
+            )
             bound = partial(modulated_attention, query_label=labels, key_label=keys, strength=a)
             out.append(across_shared(*one, shared, bound))
         return torch.cat(out)

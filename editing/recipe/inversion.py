@@ -111,7 +111,9 @@ def _descend(
     return text.detach(), loss
 
 
-def mean_square(error: Float[Tensor, "*shape"], tensors: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
+def mean_square(
+    error: Float[Tensor, "*shape"], tensors: Sequence[Tensor]
+) -> tuple[float, list[Tensor]]:
     """The mean square of an error, with a graph back to the tensors, and its gradients by them, float32.
 
     The gradient is scaled inside the model, so that it neither vanishes nor overflows in half precision.

@@ -21,7 +21,7 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.pictures.adapter import Half, Pictures
-from regrain.editing.models.tuned import View
+from regrain.editing.models.unet.tuned import View
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
 from regrain.editing.recipe.events import Event, Preview
 from regrain.editing.recipe.window import WindowFrames, WindowResult, pooled, working_frames
@@ -44,14 +44,18 @@ def covered(request: EditRequest) -> Cover:
     """How much of each token the area of a region covers; the whole frame has label 0."""
 
     def cover(label: int, size: tuple[int, int]) -> Float[Tensor, "frames tokens"]:
-        area = pooled(request.areas, lambda part: F.adaptive_avg_pool2d((part == label).float(), size))
+        area = pooled(
+            request.areas, lambda part: F.adaptive_avg_pool2d((part == label).float(), size)
+        )
         return area.flatten(1) if label else torch.ones_like(area).flatten(1)
 
     return cache(cover)
 
 
 def toward(
-    x: Float[Tensor, "frames c h w"], palette: Float[Tensor, "places c"], cover: Float[Tensor, "frames 1 h w"]
+    x: Float[Tensor, "frames c h w"],
+    palette: Float[Tensor, "places c"],
+    cover: Float[Tensor, "frames 1 h w"],
 ) -> Float[Tensor, "frames c h w"]:
     """From each place to the nearest one of a palette; the mean of the covered ones around it.
 
@@ -61,7 +65,10 @@ def toward(
     places = x.movedim(1, -1) + (palette.mean(0) - mean)
     lengths = palette.square().sum(1)
     # The nearest has the least |p - x|^2, of which |x|^2 decides nothing; few frames at once, for memory.
-    far = (torch.addmm(lengths, some.flatten(0, 2), palette.T, alpha=-2) for some in places.split(_AT_ONCE))
+    far = (
+        torch.addmm(lengths, some.flatten(0, 2), palette.T, alpha=-2)
+        for some in places.split(_AT_ONCE)
+    )
     nearest = torch.cat([palette[each.argmin(1)] for each in far])
     ways = cover * (nearest.view_as(places).movedim(-1, 1) - x)
     reach = round(_AROUND * max(x.shape[2:]))
@@ -108,7 +115,9 @@ class Looking(View):
         self._layers = pictures.acting(params.picture_blocks)
         self._grid = backbone.grid(*working_frames(backbone, request).shape[:3])
         self._heat = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
-        names = (f"{PICTURE} of {p.asked.name}" if p.asked.label else PICTURE for p in pictures.seen)
+        names = (
+            f"{PICTURE} of {p.asked.name}" if p.asked.label else PICTURE for p in pictures.seen
+        )
         self._columns: Columns = {name: (number,) for number, name in enumerate(names)}
         self._looked = False
 
@@ -136,7 +145,9 @@ class Looking(View):
 
     def _acts(self, step: Step) -> bool:
         params = self._params
-        return step.within(params.picture_until, begun=True) and not step.within(params.picture_from)
+        return step.within(params.picture_until, begun=True) and not step.within(
+            params.picture_from
+        )
 
     def _colored(self, x0: Tensor, halves: Sequence[str]) -> Tensor:
         """The expected latents of both halves, taken some of the way to their pictures' colours.

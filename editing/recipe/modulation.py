@@ -36,7 +36,9 @@ def fade(params: ModulatedParams, step: Step) -> float:
     return step.time**params.schedule_power if inside else 0.0
 
 
-def along_tracks(q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None) -> Tensor:
+def along_tracks(
+    q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None
+) -> Tensor:
     """Attention along the tracks, on grids that have any; `v` is the output of the attention before it."""
     return v if ids is None else tracks(q, k, v, len(ids), ids.to(q.device))
 
@@ -72,7 +74,9 @@ class Modulation:
 
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
         """This step's maps of some frames, for a preview."""
-        return dict(chain(*(heat.now(columns, frames).items() for heat, columns in self._recorders)))
+        return dict(
+            chain(*(heat.now(columns, frames).items() for heat, columns in self._recorders))
+        )
 
     def maps(self) -> dict[str, RegionAttention]:
         """Maps over the run."""
@@ -88,7 +92,9 @@ class Modulation:
             for branch in batch.branches:
                 one = [x[batch.rows(branch)] for x in (q, k, v)]
                 if site.kind == "cross":
-                    out.append(self.across(*one, site, xi) if branch == "cond" else self.refuse(*one, site))
+                    out.append(
+                        self.across(*one, site, xi) if branch == "cond" else self.refuse(*one, site)
+                    )
                 elif branch in modulated:
                     out.append(self.within(*one, site, xi, looks=branch == modulated[-1]))
                 else:
@@ -103,7 +109,9 @@ class Modulation:
         layout, params = self.layout, self.params
         codes, words = layout.codes(site), layout.words[None]
         # Pixels without words keep their cross-attention, unless `uncovered` repels them from all words.
-        bound = layout.has_words if params.uncovered == "region" else torch.ones_like(layout.has_words)
+        bound = (
+            layout.has_words if params.uncovered == "region" else torch.ones_like(layout.has_words)
+        )
         weight = params.cross_strength * layout.strength * bound
         a = self.strength(codes, weight, size_term(codes, codes, len(weight)), site, xi)
         if self.heat.reads(site):
@@ -121,7 +129,9 @@ class Modulation:
         seen = (own < 0) | (self.layout.codes(site)[..., None] == own)
         return attention(q, k, v, mask=seen[:, None])
 
-    def within(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float, looks: bool) -> Tensor:
+    def within(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float, looks: bool
+    ) -> Tensor:
         """Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees."""
         layout = self.layout
         codes, keys, a = self.apart(*labels_seen(layout.codes(site), self.seen), site, xi)
@@ -132,7 +142,9 @@ class Modulation:
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             if looks and self.pixel and self.pixel.heat.reads(site):
-                self.pixel.add(q, k, layout.grid.at(site), self.seen, change if bool(a.any()) else None)
+                self.pixel.add(
+                    q, k, layout.grid.at(site), self.seen, change if bool(a.any()) else None
+                )
             return modulated_attention(q, k, v, codes, keys, a)
 
         return across_frames(q, k, v, layout.grid.time, self.seen, attend)

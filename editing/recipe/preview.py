@@ -52,9 +52,13 @@ class LatentPreview:
     ) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
         """Convert latents to frames with `zoom` pixels per latent cell."""
         n, _, h, w = x0.shape
-        colors = (self._rows(x0) @ self._map).reshape(n, h, w, 3).clamp(0, 1).mul(255).byte().numpy()
+        colors = (
+            (self._rows(x0) @ self._map).reshape(n, h, w, 3).clamp(0, 1).mul(255).byte().numpy()
+        )
         size = (w * self._zoom, h * self._zoom)
-        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in colors])
+        return np.stack(
+            [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in colors]
+        )
 
 
 def shown_frames(count: int) -> tuple[int, ...]:
@@ -65,7 +69,9 @@ def shown_frames(count: int) -> tuple[int, ...]:
 class Previews:
     """Previews of a run, every few steps."""
 
-    def __init__(self, latents: Float[Tensor, "frames c h w"], working: ResizedClip, every: int) -> None:
+    def __init__(
+        self, latents: Float[Tensor, "frames c h w"], working: ResizedClip, every: int
+    ) -> None:
         """Fit to the frames of a piece and their clean latents; `every` counts steps, 0 shows none."""
         last = [*dict(zip(working.latents, range(len(working.frames)), strict=True)).values()]
         self._colors = LatentPreview(latents, working.frames[last]) if every else None
@@ -76,7 +82,10 @@ class Previews:
         self._latents = tuple(working.latents[i] for i in self._shown)
 
     def __call__(
-        self, step: Step, x0: Float[Tensor, "frames c h w"], heat: Callable[[Sequence[int]], Mapping]
+        self,
+        step: Step,
+        x0: Float[Tensor, "frames c h w"],
+        heat: Callable[[Sequence[int]], Mapping],
     ) -> Iterator[Preview]:
         """Yield the preview of a step, if one is due; `heat` gives the maps of the chosen latents."""
         if self._colors is not None and step.index % self._every == 0:

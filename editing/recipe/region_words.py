@@ -121,14 +121,20 @@ class WordAttending:
         time = len(regions.codes)
         self.bound, self.heat = bound, AttentionRecorder(regions.scope)
         self._regions, self._params, self._modulates = regions, params, modulates
-        often = sum(((torch.arange(time) >= p.start) & (torch.arange(time) < p.stop)).float() for p in pieces)
+        often = sum(
+            ((torch.arange(time) >= p.start) & (torch.arange(time) < p.stop)).float()
+            for p in pieces
+        )
         # The recorder averages over calls, each of which sees but a part of the clip.
         self._share = (len(pieces) / torch.as_tensor(often))[:, None, None]
 
     def attend(self, step: Step, part: slice) -> AttentionFn:
         """The attention of a call for some latents."""
         params, regions, words = self._params, self._regions, self.bound.words
-        codes, inside = regions.codes[part].flatten(), step.within(params.modulate_until, begun=True)
+        codes, inside = (
+            regions.codes[part].flatten(),
+            step.within(params.modulate_until, begun=True),
+        )
         weight = regions.strength[codes] * (self._modulates and inside)
         if params.size_term:
             weight = weight * regions.size_term[part].flatten()
@@ -154,7 +160,9 @@ class WordAttending:
         return whole
 
 
-def by_frame(maps: Mapping[str, RegionAttention], latents: Sequence[int]) -> dict[str, RegionAttention]:
+def by_frame(
+    maps: Mapping[str, RegionAttention], latents: Sequence[int]
+) -> dict[str, RegionAttention]:
     """Maps of latents as maps of the frames that are in them."""
     places = [*latents]
     return {

@@ -107,7 +107,9 @@ def edited_cells(request: EditRequest, device: torch.device) -> EditedCells:
 
     def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
         mask = request.edited_mask
-        return pooled(mask, lambda part: F.adaptive_max_pool2d(part.float()[:, None], size)).to(device)
+        return pooled(mask, lambda part: F.adaptive_max_pool2d(part.float()[:, None], size)).to(
+            device
+        )
 
     return cache(pool)
 
@@ -140,7 +142,9 @@ class ResizedClip:
         return torch.stack([cells[places == latent].amax(0) for latent in range(self.grid.time)])
 
 
-def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None) -> ResizedClip:
+def working_clip(
+    backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None
+) -> ResizedClip:
     """Read the clip of a request, which holds the frames of `piece` alone, at the working size of the model.
 
     Raises:
@@ -156,7 +160,9 @@ def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames |
     return ResizedClip(frames, backbone.grid(*frames.shape[:3]), edited, piece, latents)
 
 
-def working_frames(backbone: Backbone, request: EditRequest) -> UInt8[LazyFrames, "frames height width 3"]:
+def working_frames(
+    backbone: Backbone, request: EditRequest
+) -> UInt8[LazyFrames, "frames height width 3"]:
     """The clip of a request at the working size of the model, read when it is needed."""
     clip, size = request.clip, backbone.fit(*request.clip.size, request.size)
     shape = (len(clip), size[1], size[0], 3)
@@ -177,5 +183,7 @@ class WindowResult:
     attention: Mapping[str, RegionAttention] = field(default_factory=dict)
     reconstruction: Float[Tensor, "frames c h w"] | None = None
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
+    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
+        default_factory=dict
+    )
     control: UInt8[np.ndarray, "frames height width 3"] | None = None

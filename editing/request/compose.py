@@ -66,7 +66,9 @@ def missing_phrases(source_prompt: str, prompt: str, regions: Sequence[Region]) 
     text, sought = source_prompt if exchange else prompt, _sought(exchange, regions)
     places = _find_places(text, sought)
     asked = [region.label for region in regions if region.prompt.strip() and text.strip()]
-    return {label: sought[label] for label in asked if sought[label].strip() and label not in places}
+    return {
+        label: sought[label] for label in asked if sought[label].strip() and label not in places
+    }
 
 
 def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
@@ -80,7 +82,9 @@ def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, 
         words = [re.escape(word) for word in phrase.split()]
         pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
         for match in re.finditer(pattern, text, re.IGNORECASE) if words else ():
-            if all(match.end() <= start or stop <= match.start() for start, stop in places.values()):
+            if all(
+                match.end() <= start or stop <= match.start() for start, stop in places.values()
+            ):
                 places[label] = match.span()
                 break
     return places

@@ -17,14 +17,25 @@ from regrain.editing.errors import MaskError, RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
-from regrain.editing.models.loading.location import PictureSpec, parse_lora
+from regrain.editing.models.files.location import PictureSpec, parse_lora
 from regrain.editing.params.registry import check_params
 from regrain.editing.request.compose import Composed, compose, compose_negatives
-from regrain.editing.request.region import MAX_SCALE, TEXTS, Region, check_picture, clean, is_whole, require
+from regrain.editing.request.region import (
+    MAX_SCALE,
+    TEXTS,
+    Region,
+    check_picture,
+    clean,
+    is_whole,
+    require,
+)
 
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
-_LARGE, _MOST_TIMES = 512, 8  # a working size above this is at most so many times the clip's short side
+_LARGE, _MOST_TIMES = (
+    512,
+    8,
+)  # a working size above this is at most so many times the clip's short side
 MAX_PROMPTS = 8
 MAX_LORAS = 8
 
@@ -86,14 +97,18 @@ class EditRequest:
         for region in self.regions:
             for key in TEXTS:
                 clean(f"regions.{region.name}.{key}", getattr(region, key))
-        more = tuple(clean(f"more_prompts.{i}", prompt) for i, prompt in enumerate(self.more_prompts))
+        more = tuple(
+            clean(f"more_prompts.{i}", prompt) for i, prompt in enumerate(self.more_prompts)
+        )
         self._set("more_prompts", more)
         self._set("loras", tuple(self.loras))
         self._check_values()
         self._set("params", dict(self.params))
         self._check_regions()
         if self.labels is not None:
-            self._set("labels", self.labels if isinstance(self.labels, Labels) else Labels(self.labels))
+            self._set(
+                "labels", self.labels if isinstance(self.labels, Labels) else Labels(self.labels)
+            )
         self._check_labels()
 
     def _set(self, key: str, value: object) -> None:
@@ -179,7 +194,9 @@ class EditRequest:
         return LazyFrames(areas.shape, np.float32, read) if feathers else None
 
     def _check_values(self) -> None:
-        in_range = len(self.more_prompts) < MAX_PROMPTS and all(text.strip() for text in self.more_prompts)
+        in_range = len(self.more_prompts) < MAX_PROMPTS and all(
+            text.strip() for text in self.more_prompts
+        )
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
         sizes = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
         has_size = self.size is None or is_whole(self.size, MIN_SIZE, most)
@@ -210,7 +227,9 @@ class EditRequest:
                     raise RequestError(f"regions.{index}.{key}", message)
         for region, key in product(self.regions, ("drawn", "clicked")):
             if beyond := [frame for frame in getattr(region, key) if frame >= len(self.clip)]:
-                message = f"Frame {beyond[0]} is outside the clip. Choose from 0 to {len(self.clip) - 1}."
+                message = (
+                    f"Frame {beyond[0]} is outside the clip. Choose from 0 to {len(self.clip) - 1}."
+                )
                 raise RequestError(f"regions.{region.name}.{key}", message)
 
     def _check_labels(self) -> None:
@@ -225,7 +244,9 @@ class EditRequest:
         known = {region.label: region for region in self.regions}
         if unlisted := sorted(labels.present - set(known)):
             advice = "Add a region or erase the label."
-            raise MaskError("masks", f"No region has label {unlisted[0]}, but the masks do. {advice}")
+            raise MaskError(
+                "masks", f"No region has label {unlisted[0]}, but the masks do. {advice}"
+            )
         if empty := sorted(set(known) - labels.present):
             region = f"Region {known[empty[0]].name!r} (label {empty[0]})"
             raise MaskError("masks", f"{region} is empty in every frame. Draw it.")
@@ -254,9 +275,13 @@ def override(
     if method is not None and method != request.method:
         if request.params:
             dropped = ", ".join(sorted(request.params))
-            notes.append(f"--method {method} dropped the project's params for {request.method}: {dropped}.")
+            notes.append(
+                f"--method {method} dropped the project's params for {request.method}: {dropped}."
+            )
         request = replace(request, method=method, params={})
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    values = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
     given = {key: value for key, value in values.items() if value is not None}
     if prompts:
         given |= {"prompt": prompts[0], "more_prompts": tuple(prompts[1:])}
@@ -276,6 +301,8 @@ def _pictured(request: EditRequest, text: str) -> EditRequest:
         return replace(request, **picture)
     names = [region.name for region in request.regions]
     if name not in names:
-        raise RequestError("--picture", f"No region is named {shorten(name)}. {suggest(name, names)}")
+        raise RequestError(
+            "--picture", f"No region is named {shorten(name)}. {suggest(name, names)}"
+        )
     regions = tuple(replace(r, **picture) if r.name == name else r for r in request.regions)
     return replace(request, regions=regions)

@@ -54,4 +54,6 @@ def read_some(read: Callable[[int, int], np.ndarray], numbers: Sequence[int]) ->
         return read(0, 0)
     starts = [i for i, number in enumerate(numbers) if not i or number != numbers[i - 1] + 1]
     stops = [*starts[1:], len(numbers)]
-    return np.concatenate([read(numbers[a], numbers[b - 1] + 1) for a, b in zip(starts, stops, strict=True)])
+    return np.concatenate(
+        [read(numbers[a], numbers[b - 1] + 1) for a, b in zip(starts, stops, strict=True)]
+    )

@@ -36,7 +36,9 @@ def choose_keyframes(
 def check_inside(field: str, frames: Sequence[int], count: int, first: int = 0) -> None:
     """Refuse frames, which are from `first` on, outside a clip of so many by a RequestError."""
     if beyond := [frame for frame in frames if frame >= count]:
-        message = f"Frame {beyond[0]} is outside the clip. Choose frames from {first} to {count - 1}."
+        message = (
+            f"Frame {beyond[0]} is outside the clip. Choose frames from {first} to {count - 1}."
+        )
         raise RequestError(field, message)
 
 

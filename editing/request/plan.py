@@ -79,7 +79,9 @@ def make_plan(
         chosen = tuple(frame - start for frame in choice.frames if start <= frame < stop)
         own = choice._replace(frames=chosen or (0,)) if choice.frames else choice
         shot = LazyFrames(
-            (stop - start, *frames.shape[1:]), np.uint8, lambda a, b, at=start: frames.read(at + a, at + b)
+            (stop - start, *frames.shape[1:]),
+            np.uint8,
+            lambda a, b, at=start: frames.read(at + a, at + b),
         )
         keys = tuple(start + key for key in choose_keyframes(own, shot))
         if anchors:

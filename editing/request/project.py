@@ -25,7 +25,7 @@ from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
 from regrain.editing.models.adapters import find_adapter
-from regrain.editing.models.loading.location import parse_lora
+from regrain.editing.models.files.location import parse_lora
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import read_control
 from regrain.editing.request.edit_request import (
@@ -62,17 +62,24 @@ class ProjectClip(_Model):
     stride: int = _key(1, "Use every stride-th frame.", ge=1)
     frames: int | None = _key(None, "Number of frames used; all by default.", ge=1)
     size: int | None = _key(
-        None, "Working size of the short side in pixels; the model's by default.", ge=MIN_SIZE, le=MAX_SIZE
+        None,
+        "Working size of the short side in pixels; the model's by default.",
+        ge=MIN_SIZE,
+        le=MAX_SIZE,
     )
 
 
-_SCALE = _key(None, "How much the picture counts; by default what suits the adapter.", ge=0, le=MAX_SCALE)
+_SCALE = _key(
+    None, "How much the picture counts; by default what suits the adapter.", ge=0, le=MAX_SCALE
+)
 
 
 class ProjectRegion(_Model):
     """One entry of the key `regions`."""
 
-    name: str = Field(min_length=1, description="Unique; names its files and its row in the report.")
+    name: str = Field(
+        min_length=1, description="Unique; names its files and its row in the report."
+    )
     label: int = Field(ge=1, le=255, description="Its value in the masks; unique.")
     source: str = _key("", "What it is now, in words of the source prompt.")
     prompt: str = _key("", "What it should become; empty keeps the source.")
@@ -85,9 +92,13 @@ class ProjectRegion(_Model):
         ge=0,
         le=MAX_MARGIN,
     )
-    feather: int = _key(0, "Pixels over which its edit fades out inside its edge.", ge=0, le=MAX_MARGIN)
+    feather: int = _key(
+        0, "Pixels over which its edit fades out inside its edge.", ge=0, le=MAX_MARGIN
+    )
     drawn: list[int] = _key([], "Used frames with a mask drawn by hand.")
-    clicked: list[int] = _key([], "Used frames with a mask found from clicks; the other masks were tracked.")
+    clicked: list[int] = _key(
+        [], "Used frames with a mask found from clicks; the other masks were tracked."
+    )
     picture: str = _key("", "A picture of what it should become, inside the project folder.")
     picture_scale: float | None = _SCALE
 
@@ -103,13 +114,19 @@ class Project(_Model):
         [], "Prompts of further edits in the same run.", max_length=MAX_PROMPTS - 1
     )
     negative_prompt: str = _key("", "What it should not show.")
-    regions: list[ProjectRegion] = _key([], "Regions; where masks overlap, the earlier covers the later.")
+    regions: list[ProjectRegion] = _key(
+        [], "Regions; where masks overlap, the earlier covers the later."
+    )
     masks: str | None = _key(None, "Folder of masks inside the project folder.")
     method: str = _key("videograin", f"One of: {', '.join(METHODS)}.")
-    params: dict[str, Any] = _key({}, "Parameters of the method; the others are decided when it runs.")
+    params: dict[str, Any] = _key(
+        {}, "Parameters of the method; the others are decided when it runs."
+    )
     model: str = _key("storybook", "storybook, a hub id, or a name in the folder $REGRAIN_MODELS.")
     loras: list[str] = _key(
-        [], "LoRA files added to the model, as NAME@WEIGHT; names as for models.", max_length=MAX_LORAS
+        [],
+        "LoRA files added to the model, as NAME@WEIGHT; names as for models.",
+        max_length=MAX_LORAS,
     )
     motion: str = _key("", "Motion adapter (AnimateDiff), NAME@SCALE; the scale is 0 to 4.")
     picture: str = _key("", "A picture of what the whole frame should become.")
@@ -118,7 +135,9 @@ class Project(_Model):
     adapter: str = _key(
         "", "An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
     )
-    seed: int = _key(0, "Another seed gives another result, if the method draws noise.", ge=0, le=MAX_SEED)
+    seed: int = _key(
+        0, "Another seed gives another result, if the method draws noise.", ge=0, le=MAX_SEED
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -157,7 +176,11 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
             Region(
                 **region.model_dump()
                 | {"drawn": tuple(region.drawn), "clicked": tuple(region.clicked)}
-                | {"picture": _read_picture(folder, region.picture, f"regions.{region.name}.picture")}
+                | {
+                    "picture": _read_picture(
+                        folder, region.picture, f"regions.{region.name}.picture"
+                    )
+                }
             )
             for region in project.regions
         ),
@@ -183,11 +206,15 @@ def uses(path: str | Path) -> list[Path]:
 def overlapping_masks(path: str | Path) -> Path | None:
     """The folder of a project's masks if it has one per region, so that masks may overlap; else None."""
     folder = _masks_path(Path(path), _parse(Path(path) / FILE))
-    return folder if folder and folder.is_dir() and any(e.is_dir() for e in folder.iterdir()) else None
+    return (
+        folder if folder and folder.is_dir() and any(e.is_dir() for e in folder.iterdir()) else None
+    )
 
 
 def save_project(
-    request: EditRequest, path: str | Path, overlapping: Mapping[int, np.ndarray | LazyFrames] | None = None
+    request: EditRequest,
+    path: str | Path,
+    overlapping: Mapping[int, np.ndarray | LazyFrames] | None = None,
 ) -> None:
     """Write a request as a project folder that `load_project` reads back to the same frames and values.
 
@@ -212,7 +239,9 @@ def save_project(
         if overlapping:
             write_regions(overlapping, staging / "masks")
         elif request.labels is not None:
-            write_labels(request.labels, staging / "masks", {r.label: r.color for r in request.regions})
+            write_labels(
+                request.labels, staging / "masks", {r.label: r.color for r in request.regions}
+            )
         if request.adapter:
             shutil.copyfile(find_adapter(request.adapter), staging / _ADAPTER)
             content["adapter"] = _ADAPTER
@@ -226,7 +255,9 @@ def describe(request: EditRequest) -> dict[str, Any]:
     values = {
         "version": 1,
         "clip": _describe_clip(request.clip, request.clip.name, request.size),
-        "regions": [asdict(region) | {"picture": Path(region.picture).name} for region in request.regions],
+        "regions": [
+            asdict(region) | {"picture": Path(region.picture).name} for region in request.regions
+        ],
         "picture": Path(request.picture).name or None,
         "picture_adapter": request.picture_adapter or None,
         "masks": None if request.labels is None else "masks",
@@ -249,7 +280,16 @@ def check_project_path(folder: Path) -> None:
         raise RequestError("--out", f"{folder.name!r} contains other files. {advice}")
 
 
-_SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed", "picture_scale"}
+_SHARED = {
+    "source_prompt",
+    "prompt",
+    "negative_prompt",
+    "method",
+    "params",
+    "model",
+    "seed",
+    "picture_scale",
+}
 
 
 def _folder(path: str | Path) -> Path:
@@ -269,7 +309,9 @@ def _parse(file: Path) -> Project:
     with boundary(FILE, "The file is not valid JSON in UTF-8. Correct it."):
         text = file.read_text(encoding="utf-8-sig")
         try:
-            content = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+            content = json.loads(
+                text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
+            )
         except json.JSONDecodeError as error:
             raise RequestError(FILE, f"The file is not valid JSON ({error}). Correct it.") from None
     _check_texts(content)
@@ -305,7 +347,11 @@ def _check_texts(content: object, place: str = "") -> None:
 
 def _check_names(asked: Project | EditRequest, control: object = "") -> None:
     """A project may come from anyone, so it may name models but not paths on this machine."""
-    names, motion, seeing = "a hub id or a name in $REGRAIN_MODELS", asked.motion, asked.picture_adapter
+    names, motion, seeing = (
+        "a hub id or a name in $REGRAIN_MODELS",
+        asked.motion,
+        asked.picture_adapter,
+    )
     if not is_name(asked.model):
         message = f"A project may name storybook, {names}, not {shorten(asked.model)}"
         raise RequestError("model", f"{message}. Use --model for a path.")
@@ -317,7 +363,9 @@ def _check_names(asked: Project | EditRequest, control: object = "") -> None:
         name = "/".join(parts[:2]) if all(is_name(part) for part in parts) else seeing
         given.append(("picture_adapter", "--picture-adapter", seeing, name))
     with suppress(ValueError):  # what cannot be read is refused later, with the parameters
-        given += [("params.control", "--set", spec.model, spec.model) for spec in read_control(control)]
+        given += [
+            ("params.control", "--set", spec.model, spec.model) for spec in read_control(control)
+        ]
     for field, option, text, name in given:
         if not is_name(name):
             message = f"A project may name {names}, not {shorten(text)}"
@@ -361,7 +409,9 @@ def is_name(model: str) -> bool:
 
 def _inside(folder: Path, given: str, field: str) -> Path:
     """Resolve a path of project.json; neither it nor any link below it may lead out of the folder."""
-    is_absolute = PurePosixPath(given).is_absolute() or PureWindowsPath(given).drive or "://" in given
+    is_absolute = (
+        PurePosixPath(given).is_absolute() or PureWindowsPath(given).drive or "://" in given
+    )
     leads_up = ".." in re.split(r"[\\/]", given)
     if not given.strip() or is_absolute or leads_up or "\0" in given or len(given) > _MAX_PATH:
         raise RequestError(
@@ -370,7 +420,9 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     root, path = folder.resolve(), folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
         raise RequestError(field, f"{shorten(given)} is missing from the project folder. Add it.")
-    with boundary(field, f"{shorten(given)} cannot be opened. Copy the files into the project folder."):
+    with boundary(
+        field, f"{shorten(given)} cannot be opened. Copy the files into the project folder."
+    ):
         entries = path.rglob("*") if path.is_dir() else ()
         for entry in (path, *entries):
             if not entry.resolve().is_relative_to(root):

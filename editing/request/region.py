@@ -70,7 +70,9 @@ class Region:
 
     def __post_init__(self) -> None:
         for key, limit in (("name", MAX_NAME), *((text, None) for text in TEXTS)):
-            object.__setattr__(self, key, clean(f"regions.{self.name}.{key}", getattr(self, key), limit))
+            object.__setattr__(
+                self, key, clean(f"regions.{self.name}.{key}", getattr(self, key), limit)
+            )
         pixels = f"a whole number of pixels from 0 to {MAX_MARGIN}"
         in_range = self.margin is None or is_whole(self.margin, 0, MAX_MARGIN)
         self._require("name", self.name.strip() != "", "a name")

@@ -48,8 +48,12 @@ def _versions() -> dict[str, str | None]:
 
 def digest(key: Mapping[str, object]) -> str:
     """The SHA-256 of a JSON-able key and of the versions in use; bytes values count by their content."""
-    plain = {k: hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for k, v in key.items()}
-    return hashlib.sha256(json.dumps(plain | {"versions": _versions()}, sort_keys=True).encode()).hexdigest()
+    plain = {
+        k: hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for k, v in key.items()
+    }
+    return hashlib.sha256(
+        json.dumps(plain | {"versions": _versions()}, sort_keys=True).encode()
+    ).hexdigest()
 
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
@@ -114,7 +118,9 @@ def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
         return None
 
 
-def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
+def store(
+    key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP
+) -> None:
     """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes, small ones last.
 
     If the disk is full or read-only, this is only logged.

@@ -23,16 +23,22 @@ def check_writable(folder: Path) -> None:
     """Check, before any work, that a folder can be written or made; else RequestError about `--out`."""
     whole = Path(os.path.realpath(folder))
     with boundary("--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."):
-        nearest = next(p for p in (whole, *whole.parents) if p.exists() or p.is_symlink())  # to itself
+        nearest = next(
+            p for p in (whole, *whole.parents) if p.exists() or p.is_symlink()
+        )  # to itself
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise RequestError("--out", f"{str(nearest)!r} cannot be written. Choose another folder.")
 
 
 def check_apart(out: Path, *sources: Path) -> None:
     """Check that no input is or holds the output or is in it; else RequestError about `--out`."""
-    there, *inputs = (Path(os.path.realpath(path)) for path in (out, *sources))  # resolve() raises for loops
+    there, *inputs = (
+        Path(os.path.realpath(path)) for path in (out, *sources)
+    )  # resolve() raises for loops
     if any(here.is_relative_to(there) or there.is_relative_to(here) for here in inputs):
-        raise RequestError("--out", f"{shorten(out.name)} overlaps the input. Choose a folder apart from it.")
+        raise RequestError(
+            "--out", f"{shorten(out.name)} overlaps the input. Choose a folder apart from it."
+        )
 
 
 @contextmanager
@@ -46,7 +52,9 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
     """
     target = target.absolute()
     try:
-        target = target.resolve()  # a link may lead to another disk, across which nothing can be moved
+        target = (
+            target.resolve()
+        )  # a link may lead to another disk, across which nothing can be moved
         with _working_folder(target, _same_disk(target)) as staging:
             yield staging
             target.mkdir(exist_ok=True)
@@ -127,7 +135,11 @@ def private(folder: Path, others: str) -> Iterator[None]:
 
 def _remove_unheld(parent: Path, names: str) -> None:
     with os.scandir(parent) as entries:
-        named = [e.path for e in entries if re.fullmatch(names, e.name) and e.is_dir(follow_symlinks=False)]
+        named = [
+            e.path
+            for e in entries
+            if re.fullmatch(names, e.name) and e.is_dir(follow_symlinks=False)
+        ]
     for folder in named:
         with _locked(folder, wait=False) as held:
             if held:

@@ -28,4 +28,6 @@ def find_local(name: str, *endings: str) -> Path | None:
     if not folder or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         return None
     paths = (folder / f"{name}{ending}" for ending in ("", *endings))
-    return next((path for path in paths if os.path.exists(path)), None)  # unlike Path.exists, does not raise
+    return next(
+        (path for path in paths if os.path.exists(path)), None
+    )  # unlike Path.exists, does not raise

@@ -41,7 +41,7 @@ LEAST_WINDOW, MOST_WINDOW = 8, 32
 _SHARE = 0.5
 _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
 _WIDE_TENSORS = 4  # of the feed-forward layer at the finest level with attention, alive at once
-# As `editing.models.loading.folder` reads them, whole or in shards.
+# As `editing.models.files.folder` reads them, whole or in shards.
 _PARTS = tuple(
     f"{folder}{stem}{rest}.safetensors"
     for folder, stem in (
@@ -90,7 +90,9 @@ def free_memory(device: torch.device | None = None) -> int:
         return torch.cuda.mem_get_info(device)[0] + cached
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -176,7 +178,9 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
     if parts[largest] > free:
         needs, has = (f"{count / 2**30:.1f} GiB" for count in (parts[largest], free))
         hint = "Close other programs, use a smaller model, or run on the CPU (CUDA_VISIBLE_DEVICES='')."
-        raise ResourceError("model", f"Its {largest} needs {needs}, but {device} has {has} free. {hint}")
+        raise ResourceError(
+            "model", f"Its {largest} needs {needs}, but {device} has {has} free. {hint}"
+        )
     return sum(parts.values()) > _SHARE * free
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-_PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+# In a checkout this module is reached through the link `regrain/editing`.
+_PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 # Builds of OpenCV that all provide the module cv2.
-_OPENCV = tuple(f"opencv-{contrib}python{how}" for contrib in ("", "contrib-") for how in ("-headless", ""))
+_OPENCV = tuple(
+    f"opencv-{contrib}python{how}" for contrib in ("", "contrib-") for how in ("-headless", "")
+)
 
 
 def needed() -> list[Requirement]:

@@ -38,14 +38,20 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     """
     if not any(folder.glob("*.safetensors")):
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        message = f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. Download them."
+        message = (
+            f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. Download them."
+        )
         raise ModelError("model", message)
     for file in folder.glob("*.safetensors"):
         check_head(file, "model")
     said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."
     with boundary("model", f"{said} Download it again.", ModelError):
         model, report = kind.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
         )
     if missing := report["missing_keys"]:
         lacks = f"lacks {len(missing)} weights, such as {min(missing)}. Download it again."

@@ -16,11 +16,24 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, RequestError, ResourceError, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.coco import extent_of, write_rle
-from regrain.editing.media.labels import flatten, is_written, open_regions, split, write_labels, write_regions
+from regrain.editing.media.labels import (
+    flatten,
+    is_written,
+    open_regions,
+    split,
+    write_labels,
+    write_regions,
+)
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_video
-from regrain.editing.storage.folders import check_apart, check_writable, remove_stale, replacing, staged
+from regrain.editing.storage.folders import (
+    check_apart,
+    check_writable,
+    remove_stale,
+    replacing,
+    staged,
+)
 from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
@@ -127,7 +140,9 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
 
     for name, read in ((PAIR_SOURCE, greyed), (PAIR_MASK, white)):
         frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
-        write_video(folder / name, frames, clip.fps, comment="Made for video-to-video editing with masks")
+        write_video(
+            folder / name, frames, clip.fps, comment="Made for video-to-video editing with masks"
+        )
 
 
 def check_out(out: Path, source: Path) -> None:
@@ -142,7 +157,9 @@ def check_out(out: Path, source: Path) -> None:
         check_writable(out.absolute().parent)
         return
     if os.path.isfile(out):
-        raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
+        raise RequestError(
+            "--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file."
+        )
     check_writable(out)
     check_apart(out, source)
     remove_stale(out)
@@ -170,7 +187,8 @@ def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
 def overlap(masks: Masks) -> bool:
     """Whether two masks have a pixel in common."""
     return any(
-        np.any(np.sum(frame, axis=0, dtype=np.uint8) > 1) for frame in zip(*masks.values(), strict=True)
+        np.any(np.sum(frame, axis=0, dtype=np.uint8) > 1)
+        for frame in zip(*masks.values(), strict=True)
     )
 
 
@@ -195,7 +213,9 @@ def _is_ours(entry: Path) -> bool:
 
 def replacing_masks(path: Path) -> AbstractContextManager[Path]:
     """A folder whose files replace all in a folder of masks, everything or nothing; see `staged`."""
-    return staged(path, replaces=tuple(entry.name for entry in path.iterdir()) if path.is_dir() else ())
+    return staged(
+        path, replaces=tuple(entry.name for entry in path.iterdir()) if path.is_dir() else ()
+    )
 
 
 def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:

@@ -51,7 +51,9 @@ def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
     Colours that are like none of the known ones get the next free labels.
     """
     counts, sums = np.zeros(_STEPS**3, np.int64), np.zeros((_STEPS**3, 3))
-    for index in np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip))).round().astype(int).tolist():
+    for index in (
+        np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip))).round().astype(int).tolist()
+    ):
         picture = clip.read(index, index + 1)[0]
         # Pixels within a mask: at its edges a video mixes colours.
         around = np.ones((3, 3), np.uint8)
@@ -65,12 +67,16 @@ def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
     usual = {label: np.array(list(bytes.fromhex(color[1:]))) for label, color in known.items()}
     for place in np.argsort(-counts)[:_TRIED]:
         color = sums[place] / max(1, counts[place])
-        if counts[place] <= _SHARE * counts.sum() or any(_alike(color, other) for other in found.values()):
+        if counts[place] <= _SHARE * counts.sum() or any(
+            _alike(color, other) for other in found.values()
+        ):
             continue
         like = [label for label, other in usual.items() if _alike(color, other)]
         free = next(n for n in range(1, 255) if n not in usual and n not in found)
         found[like[0] if like else free] = color
-    written = {n: "#" + bytes(np.rint(color).astype(np.uint8)).hex() for n, color in sorted(found.items())}
+    written = {
+        n: "#" + bytes(np.rint(color).astype(np.uint8)).hex() for n, color in sorted(found.items())
+    }
     white = len(found) == 1 and _alike(next(iter(found.values())), np.full(3, 255.0))
     return {1: _WHITE} if white else written
 

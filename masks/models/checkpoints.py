@@ -133,10 +133,14 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
         kind = KINDS[config["model_type"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         known = ", ".join(KINDS)
-        said = f"{name!r} has no config.json with a model_type of {known}. Download the model again."
+        said = (
+            f"{name!r} has no config.json with a model_type of {known}. Download the model again."
+        )
         raise ModelError("model", said) from error
     if len(files) == 1:
-        raise ModelError("model", f"{name!r} has no .safetensors weights. Download the model again.")
+        raise ModelError(
+            "model", f"{name!r} has no .safetensors weights. Download the model again."
+        )
     try:
         parameters = sum(count_weights(file) for file, _ in files[1:])
     except ModelError as error:
@@ -144,7 +148,9 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
     tracker = config.get("tracker_config") or config
     prompts = tracker.get("prompt_encoder_config") or {}
     side = prompts.get("image_size") or tracker.get("image_size") or 1024
-    return Checkpoint(name, folder, kind, int(side[0] if isinstance(side, list) else side), parameters)
+    return Checkpoint(
+        name, folder, kind, int(side[0] if isinstance(side, list) else side), parameters
+    )
 
 
 def _changed(file: Path) -> int:
@@ -158,7 +164,9 @@ def load(checkpoint: Checkpoint, use: Use) -> Network:
         ModelError: The checkpoint is not made for it, or is broken.
     """
     if (prefix := getattr(checkpoint.kind, use)) is None:
-        raise ModelError("model", f"{checkpoint.name!r} is not made for {use}. Choose another model.")
+        raise ModelError(
+            "model", f"{checkpoint.name!r} is not made for {use}. Choose another model."
+        )
     with _loading:
         if use == "clicks" and checkpoint.kind.tracking:
             return _clicks_of(checkpoint, load(checkpoint, "tracking"))
@@ -183,9 +191,13 @@ def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     began = time.perf_counter()
-    model = read_weights(getattr(transformers, f"{prefix}Model"), folder, folder.name, torch.float32)
+    model = read_weights(
+        getattr(transformers, f"{prefix}Model"), folder, folder.name, torch.float32
+    )
     try:
-        processor = getattr(transformers, f"{prefix}Processor").from_pretrained(folder, local_files_only=True)
+        processor = getattr(transformers, f"{prefix}Processor").from_pretrained(
+            folder, local_files_only=True
+        )
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         said = f"{folder.name!r} lacks files of its processor, such as processor_config.json."
         raise ModelError("model", f"{said} Download the model again.") from error
@@ -202,7 +214,9 @@ def _clicks_of(checkpoint: Checkpoint, video: Network) -> Network:
     import transformers
 
     kind = getattr(transformers, f"{checkpoint.kind.clicks}Model")
-    config = kind.config_class(**{part: getattr(video.model.config, part).to_dict() for part in _CONFIGS})
+    config = kind.config_class(
+        **{part: getattr(video.model.config, part).to_dict() for part in _CONFIGS}
+    )
     with torch.device("meta"):
         model = kind(config)
     for part in _SHARED:

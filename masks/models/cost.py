@@ -38,7 +38,9 @@ class Cost(NamedTuple):
     def in_words(self) -> str:
         """What a person wants to know before the first use."""
         said = f"{_seconds(self.first)} for the first click on a frame, then {_seconds(self.next)}"
-        return f"{said}; {_seconds(self.frame)} to follow a frame" if self.frame is not None else said
+        return (
+            f"{said}; {_seconds(self.frame)} to follow a frame" if self.frame is not None else said
+        )
 
 
 _measured: dict[tuple[str, What], float] = {}
@@ -48,12 +50,16 @@ def cost(checkpoint: Checkpoint) -> Cost:
     """What a checkpoint takes here: measured in this process, or else estimated from its size."""
     area, power = (checkpoint.side / 1024) ** 2, _power()
     million = checkpoint.parameters / 1e6
-    known = {what: seconds for (name, what), seconds in _measured.items() if name == checkpoint.name}
+    known = {
+        what: seconds for (name, what), seconds in _measured.items() if name == checkpoint.name
+    }
     encode = known.get("encode", _ENCODE * million * area / power)
     click = known.get("click", _CLICK / power)
     frame = known.get("frame", (_ENCODE * million + _FOLLOW) * area / power)
     load = 0.0 if is_loaded(checkpoint) else _LOAD + _READ * million
-    return Cost(load + encode + click, click, frame if checkpoint.kind.tracking else None, "encode" in known)
+    return Cost(
+        load + encode + click, click, frame if checkpoint.kind.tracking else None, "encode" in known
+    )
 
 
 @contextmanager
@@ -68,7 +74,9 @@ def _power() -> float:
     """What this machine is worth in cores."""
     import torch
 
-    return float(_GPU if torch.cuda.is_available() else min(torch.get_num_threads(), os.cpu_count() or 1))
+    return float(
+        _GPU if torch.cuda.is_available() else min(torch.get_num_threads(), os.cpu_count() or 1)
+    )
 
 
 def _seconds(value: float) -> str:

@@ -15,7 +15,9 @@ from jaxtyping import Bool, Float, UInt8
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
 WHOLE = 0
 _KEPT_BYTES = 400 * 2**20
-_CLOSE = 0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
+_CLOSE = (
+    0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,9 @@ class KeptFrames:
             with self._lock:
                 self._frames[key] = frame
                 self._turns.pop(key, None)
-                while len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit:
+                while (
+                    len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit
+                ):
                     self._frames.popitem(last=False)
         return frame
 
@@ -79,7 +83,9 @@ def is_first(points: np.ndarray, labels: np.ndarray, box: object, previous: obje
 
 
 def choose(
-    masks: Bool[np.ndarray, "masks height width"], quality: Float[np.ndarray, " masks"], index: int | None
+    masks: Bool[np.ndarray, "masks height width"],
+    quality: Float[np.ndarray, " masks"],
+    index: int | None,
 ) -> Bool[np.ndarray, "height width"]:
     """Choose among masks that come in any order, by their predicted quality, 0..1, or by size.
 

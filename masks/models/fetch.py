@@ -73,15 +73,20 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
         files = {
             file.rfilename: file.size or 0
             for file in info.siblings or ()
-            if any(fnmatch(file.rfilename, pattern) for pattern in PATTERNS) and "/" not in file.rfilename
+            if any(fnmatch(file.rfilename, pattern) for pattern in PATTERNS)
+            and "/" not in file.rfilename
         }
         fetching.total = sum(files.values()) or fetching.total
         if (free := shutil.disk_usage(partial).free) < fetching.total:
-            raise OSError(f"{fetching.total / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
+            raise OSError(
+                f"{fetching.total / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free"
+            )
         fetching.load(source.repository, files, revision=info.sha, local_dir=partial)
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
         read(partial)
-        if not fetching.stop and not (shelf / source.name).exists():  # another may have been quicker
+        if (
+            not fetching.stop and not (shelf / source.name).exists()
+        ):  # another may have been quicker
             partial.chmod(0o755)  # temporary folders are closed to others
             partial.rename(shelf / source.name)
     finally:
@@ -99,10 +104,14 @@ def _explained(source: HubFiles, error: Exception) -> ModelError:
     elif isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         said = f"The hub refused {source.repository} (status {status}). Try again later."
-    elif isinstance(error, (httpx.TransportError, ConnectionError, LocalEntryNotFoundError)):  # or offline
+    elif isinstance(
+        error, (httpx.TransportError, ConnectionError, LocalEntryNotFoundError)
+    ):  # or offline
         said = "The hub cannot be reached. Check the connection, then try again."
     elif isinstance(error, OSError):
-        said = f"{MODELS_VARIABLE} cannot be written ({reason}). Choose another folder, or make space."
+        said = (
+            f"{MODELS_VARIABLE} cannot be written ({reason}). Choose another folder, or make space."
+        )
     else:
         said = f"{source.repository} cannot be fetched ({reason}). Try again later."
     return ModelError("models", said)

@@ -56,20 +56,31 @@ def finders() -> dict[str, MaskModel]:
     known = [
         MaskModel("sam", "SAM", drawn, _SAM, missing=missing),
         MaskModel(CUTS, "Cuts", real, (*_SAM, "strokes"), follows=True),
-        MaskModel(FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True),
+        MaskModel(
+            FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True
+        ),
     ]
     for size, file in sam.PUBLISHED.values():
         if find_local(file):
             title = f"SAM ViT-{size[-1].upper()}"
-            known.append(MaskModel(file.removesuffix(".pth"), title, "The first SAM, for any picture.", _SAM))
+            known.append(
+                MaskModel(file.removesuffix(".pth"), title, "The first SAM, for any picture.", _SAM)
+            )
     for one in checkpoints.checkpoints():
         takes = (_SAM if one.kind.clicks else ()) + (_WORDS if one.kind.words else ())
-        title, about = checkpoints.title_of(one.name), f"A published {one.kind.family}, for any picture."
-        known.append(MaskModel(one.name, title, about, takes, bool(one.kind.tracking), checkpoint=one))
+        title, about = (
+            checkpoints.title_of(one.name),
+            f"A published {one.kind.family}, for any picture.",
+        )
+        known.append(
+            MaskModel(one.name, title, about, takes, bool(one.kind.tracking), checkpoint=one)
+        )
     return {finder.name: finder for finder in known}
 
 
-def usual(drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: bool(finder.takes)) -> MaskModel:
+def usual(
+    drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: bool(finder.takes)
+) -> MaskModel:
     """Who is asked unless someone chooses, of those who can do something.
 
     The built-in SAM knows things of the drawn world best. On real clips a published one is much better: the

@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 BUILT_IN_SAM = ASSETS / "storybook" / "sam"
 # Published checkpoints by SHA-256; every other pickle could run code.
 PUBLISHED = {
-    "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": ("vit_b", "sam_vit_b_01ec64.pth"),
-    "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": ("vit_l", "sam_vit_l_0b3195.pth"),
-    "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": ("vit_h", "sam_vit_h_4b8939.pth"),
+    "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": (
+        "vit_b",
+        "sam_vit_b_01ec64.pth",
+    ),
+    "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": (
+        "vit_l",
+        "sam_vit_l_0b3195.pth",
+    ),
+    "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": (
+        "vit_h",
+        "sam_vit_h_4b8939.pth",
+    ),
 }
 
 
@@ -70,7 +79,9 @@ def predict(
         None if previous is None else _as_prompt(predictor, previous),
         multimask_output=several,
     )
-    if several and sam.image_encoder.img_size >= 1024:  # published ones do not order their masks; ours does
+    if (
+        several and sam.image_encoder.img_size >= 1024
+    ):  # published ones do not order their masks; ours does
         return choose(masks, quality, index)
     return masks[index or WHOLE]
 
@@ -122,7 +133,9 @@ def _load(path: Path, _changed: int) -> Sam:
     if digest not in PUBLISHED:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
         reason = f"{shorten(path.name)} is not a published checkpoint ({allowed})"
-        raise ModelError("model", f"{reason}, and another pickle could run code. Download one of these.")
+        raise ModelError(
+            "model", f"{reason}, and another pickle could run code. Download one of these."
+        )
     from segment_anything import sam_model_registry
 
     sam = sam_model_registry[PUBLISHED[digest][0]]()

@@ -58,15 +58,21 @@ def predict(
         encoded = processor(**prompts, original_sizes=[list(size)], return_tensors="pt")
         prompts = {name: encoded[name] for name in prompts}
     if previous is not None:
-        prompts["input_masks"] = torch.from_numpy(_as_prompt(previous, model.prompt_encoder.mask_input_size))
+        prompts["input_masks"] = torch.from_numpy(
+            _as_prompt(previous, model.prompt_encoder.mask_input_size)
+        )
     with torch.inference_mode(), timing(checkpoint, "click"):
         answer = model(
             image_embeddings=frame.features,
             **{name: value.to(model.device) for name, value in prompts.items()},
             multimask_output=several,
         )
-        masks = processor.post_process_masks([answer.pred_masks[0].float().cpu()], [size])[0][0].numpy()
-    return choose(masks, answer.iou_scores[0, 0].float().cpu().numpy(), index) if several else masks[0]
+        masks = processor.post_process_masks([answer.pred_masks[0].float().cpu()], [size])[0][
+            0
+        ].numpy()
+    return (
+        choose(masks, answer.iou_scores[0, 0].float().cpu().numpy(), index) if several else masks[0]
+    )
 
 
 def _as_prompt(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -19,7 +19,10 @@ from torch.nn import functional as F
 SIZE = 256  # pixels of the long side the encoder sees
 STRIDE = 8  # pixels per token; masks come out at SIZE / 2
 WIDTH = 128  # of the embedding and the decoder
-EDGES = (WIDTH // 4, WIDTH // 8)  # channels of what is seen at 4 and at 2 pixels, as the decoder has there
+EDGES = (
+    WIDTH // 4,
+    WIDTH // 8,
+)  # channels of what is seen at 4 and at 2 pixels, as the decoder has there
 FILE = "model.safetensors"
 
 
@@ -34,24 +37,39 @@ class Encoder(nn.Module):
         super().__init__()
         fine, middle = channels
         self.img_size = SIZE
-        self.fine = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), _Residual(fine))
-        self.middle = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), _Residual(middle), _Residual(middle))
+        self.fine = nn.Sequential(
+            nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), _Residual(fine)
+        )
+        self.middle = nn.Sequential(
+            nn.Conv2d(fine, middle, 2, 2), _Residual(middle), _Residual(middle)
+        )
         self.coarse = nn.Conv2d(middle, WIDTH, 2, 2)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                WIDTH, 4, 4 * WIDTH, dropout=0.0, activation=F.relu, batch_first=True, norm_first=True
+                WIDTH,
+                4,
+                4 * WIDTH,
+                dropout=0.0,
+                activation=F.relu,
+                batch_first=True,
+                norm_first=True,
             )
             for _ in range(depth)
         )
         self.lateral = nn.Conv2d(middle, WIDTH, 1)
         self.out = nn.Sequential(
-            nn.GroupNorm(8, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.GroupNorm(1, WIDTH)
+            nn.GroupNorm(8, WIDTH),
+            nn.SiLU(),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.GroupNorm(1, WIDTH),
         )
         self.sharp = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 32, 3, padding=1))
         self.near = nn.Sequential(_Residual(fine), nn.SiLU(), nn.Conv2d(fine, EDGES[0] + 4 * 32, 1))
         self.edges = nn.Sequential(nn.SiLU(), nn.Conv2d(32, EDGES[1], 3, padding=1))
 
-    def forward(self, x: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch channels grid grid"]:
+    def forward(
+        self, x: Float[Tensor, "batch 3 size size"]
+    ) -> Float[Tensor, "batch channels grid grid"]:
         """Embed normalised pictures: the embedding, then `EDGES` folded into channels; see `unfolded`."""
         fine = self.fine(x)
         near = self.near(fine)
@@ -62,8 +80,12 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         context = tokens.transpose(1, 2).reshape(coarse.shape)
-        out = self.out(self.lateral(middle) + F.interpolate(context, scale_factor=2.0, mode="nearest"))
-        return torch.cat([out, F.pixel_unshuffle(near[:, : EDGES[0]], 2), F.pixel_unshuffle(edges, 4)], 1)
+        out = self.out(
+            self.lateral(middle) + F.interpolate(context, scale_factor=2.0, mode="nearest")
+        )
+        return torch.cat(
+            [out, F.pixel_unshuffle(near[:, : EDGES[0]], 2), F.pixel_unshuffle(edges, 4)], 1
+        )
 
 
 def unfolded(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,7 +159,9 @@ def build_tiny_sam() -> Sam:
     prompts = PromptEncoder(
         WIDTH, (SIZE // STRIDE, SIZE // STRIDE), (SIZE, SIZE), mask_in_chans=16, activation=nn.ReLU
     )
-    encoder: Any = Encoder()  # the library names its own, but asks only for `img_size` and the shape
+    encoder: Any = (
+        Encoder()
+    )  # the library names its own, but asks only for `img_size` and the shape
     return Sam(encoder, prompts, Decoder())
 
 

@@ -87,7 +87,9 @@ class _Prompts(NamedTuple):
     strokes: Sequence[BrushStroke]
 
 
-def _by_sam(seen: Embedded, prompts: _Prompts, index: int | None) -> Bool[np.ndarray, "height width"]:
+def _by_sam(
+    seen: Embedded, prompts: _Prompts, index: int | None
+) -> Bool[np.ndarray, "height width"]:
     """Ask the SAM that has encoded a frame."""
     coords, labels = _with_strokes(prompts.points, prompts.labels, prompts.strokes)
     box, previous = prompts.box, prompts.previous
@@ -98,7 +100,9 @@ def _by_sam(seen: Embedded, prompts: _Prompts, index: int | None) -> Bool[np.nda
     return sam.predict(sam.load_sam(seen.model), seen, coords, labels, box, previous, index)
 
 
-def _by_cuts(image: np.ndarray, prompts: _Prompts, scene: Scene) -> Bool[np.ndarray, "height width"]:
+def _by_cuts(
+    image: np.ndarray, prompts: _Prompts, scene: Scene
+) -> Bool[np.ndarray, "height width"]:
     """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a first click or box."""
     height, width = image.shape[:2]
     ratio = np.array(scene.shape[::-1]) / (width, height)
@@ -109,14 +113,18 @@ def _by_cuts(image: np.ndarray, prompts: _Prompts, scene: Scene) -> Bool[np.ndar
         previous = _resized(previous.astype(np.float32), scene.shape) > 0.5
     strokes = [
         BrushStroke(
-            tuple(map(tuple, np.array(one.points) * ratio)), one.radius * float(ratio.min()), one.erase
+            tuple(map(tuple, np.array(one.points) * ratio)),
+            one.radius * float(ratio.min()),
+            one.erase,
         )
         for one in prompts.strokes
     ]
 
     def ask(about: np.ndarray) -> np.ndarray:
         given = None if len(about) else prompts.box
-        return _resized(sam.logits(embed(image), about / ratio, np.ones(len(about), int), given), scene.shape)
+        return _resized(
+            sam.logits(embed(image), about / ratio, np.ones(len(about), int), given), scene.shape
+        )
 
     network = None if sam.missing() else ask
     mask = cuts.find(scene, points, prompts.labels, box, previous, strokes, network)
@@ -177,7 +185,12 @@ def _with_middle(
 
 
 def _checked(
-    pixels: np.ndarray, points: Any, labels: Any, box: Any, previous: Any, strokes: Sequence[BrushStroke]
+    pixels: np.ndarray,
+    points: Any,
+    labels: Any,
+    box: Any,
+    previous: Any,
+    strokes: Sequence[BrushStroke],
 ) -> _Prompts:
     """Check that the prompts fit the frame."""
     height, width = pixels.shape[:2]
@@ -187,7 +200,9 @@ def _checked(
         shape = f"shape {np.shape(points)} and {len(marks)} labels"
         raise MaskError("points", f"Expected one (x, y) per label, got {shape}.")
     if not np.isin(marks, (0, 1)).all():
-        raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {shorten(marks.tolist())}.")
+        raise MaskError(
+            "point_labels", f"Expected 0 or 1 for each point, got {shorten(marks.tolist())}."
+        )
     outside = f"outside the frame of {width}x{height}. Move it."
     if not ((coords >= 0) & (coords < (width, height))).all():
         raise MaskError("points", f"A point of {shorten(coords.tolist())} is {outside}")
@@ -195,13 +210,19 @@ def _checked(
     if box is not None:
         corners = np.array(box, float).reshape(-1)
         if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
-            raise MaskError("box", f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}.")
+            raise MaskError(
+                "box", f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}."
+            )
         if not ((corners[:2] < (width, height)).all() and (corners[2:] > 0).all()):
             raise MaskError("box", f"{shorten(box)} is {outside}")
         corners = corners.clip(0, (width, height, width, height))
     if previous is not None and np.shape(previous) != (height, width):
-        raise MaskError("previous", f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}.")
+        raise MaskError(
+            "previous", f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}."
+        )
     positive = marks.any() or any(not stroke.erase for stroke in strokes)
     if not positive and box is None and (previous is None or not np.any(previous)):
-        raise MaskError("points", "Nothing marks the object. Add a point with label 1, a stroke or a box.")
+        raise MaskError(
+            "points", "Nothing marks the object. Add a point with label 1, a stroke or a box."
+        )
     return _Prompts(coords, marks.astype(int), corners, previous, strokes)

@@ -67,7 +67,11 @@ class Scene:
     def shifts(self) -> Soft:
         """How strongly motion changes, 1 on average; 0 where there is none."""
         slopes = [_slope(flow.transpose(1, 2, 0)) for flow in self.flows]
-        return np.mean(slopes, axis=0).astype(np.float32) if slopes else np.zeros(self.shape, np.float32)
+        return (
+            np.mean(slopes, axis=0).astype(np.float32)
+            if slopes
+            else np.zeros(self.shape, np.float32)
+        )
 
     @cached_property
     def palette(self) -> Palette:
@@ -106,7 +110,9 @@ def by_color(scene: Scene, inside: Soft, outside: Soft) -> Soft:
 
 def _spread(palette: Palette, weights: Soft) -> np.ndarray:
     """Weights by fine bin, blurred by one bin."""
-    counts = np.bincount(palette.fine, weights.ravel(), int(np.prod(palette.box))).astype(np.float32)
+    counts = np.bincount(palette.fine, weights.ravel(), int(np.prod(palette.box))).astype(
+        np.float32
+    )
     first, second, third = palette.box
     counts = cv2.GaussianBlur(counts.reshape(first, -1), (1, 5), 1e-6, sigmaY=1.0)
     counts = np.ascontiguousarray(counts.reshape(first * second, third))
@@ -147,7 +153,9 @@ def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
 
 
 _MOTION_BINS = np.argwhere(np.ones((_STEPS, _STEPS)))
-_MOTION_LIKENESS = np.exp(-np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2) / 2).astype(np.float32)
+_MOTION_LIKENESS = np.exp(-np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2) / 2).astype(
+    np.float32
+)
 
 
 def _residual(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.ndarray, " pixels"]:
@@ -162,7 +170,9 @@ def _residual(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.ndarr
     weight, spread = trust, 1.0
     fit = np.zeros((6, 2), np.float32)
     for _ in range(_ROUNDS):
-        fit = np.linalg.lstsq(rows * np.sqrt(weight)[:, None], goal * np.sqrt(weight)[:, None], rcond=None)[0]
+        fit = np.linalg.lstsq(
+            rows * np.sqrt(weight)[:, None], goal * np.sqrt(weight)[:, None], rcond=None
+        )[0]
         off = np.hypot(*(goal - rows @ fit).T)
         order = np.argsort(off)
         grown = np.cumsum(trust[order])
@@ -179,4 +189,6 @@ def rim(shape: tuple[int, int]) -> Soft:
     height, width = shape
     y, x = np.mgrid[:height, :width]
     depth = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x))
-    return np.maximum(0.1, np.exp(-np.square(depth / (_BORDER * min(shape))) / 2)).astype(np.float32)
+    return np.maximum(0.1, np.exp(-np.square(depth / (_BORDER * min(shape))) / 2)).astype(
+        np.float32
+    )

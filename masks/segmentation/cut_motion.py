@@ -25,7 +25,9 @@ def shrunk(image: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.nd
     height, width = image.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = max(16, round(width * scale)), max(16, round(height * scale))
-    return image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return (
+        image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    )
 
 
 def flow_between(
@@ -44,7 +46,9 @@ def sampled(
     values: Float32[np.ndarray, "c h w"], flow: Float32[np.ndarray, "2 h w"]
 ) -> Float32[np.ndarray, "c h w"]:
     """Values read at displaced places; beyond the frame, those at its border."""
-    read = optical_flow.sampled(values.transpose(1, 2, 0), flow.transpose(1, 2, 0), cv2.INTER_LINEAR)
+    read = optical_flow.sampled(
+        values.transpose(1, 2, 0), flow.transpose(1, 2, 0), cv2.INTER_LINEAR
+    )
     return np.ascontiguousarray(read.transpose(2, 0, 1))
 
 
@@ -57,7 +61,9 @@ def resized(
     return np.stack(parts) * np.float32([[[width]], [[height]]])
 
 
-def scene_of(image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0) -> Scene:
+def scene_of(
+    image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0
+) -> Scene:
     """A frame with how it moves in its clip, if it is of one; kept, so that further clicks take no flow."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
     key = (digest,) if clip is None else (digest, clip.name, len(clip), frame)

@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 SURE = 30.0  # evidence by which a click decides
-_STEP = 0.35  # of both iterations: the product with 8, the norm of the differences squared, is below 1
+_STEP = (
+    0.35  # of both iterations: the product with 8, the norm of the differences squared, is below 1
+)
 _ITERATIONS = 40
 _TURNS = 12  # how often a shortest way may turn
 _FAR = np.float32(1e6)
@@ -57,7 +59,9 @@ def divide(
     return x
 
 
-def distance(seeds: Bool[np.ndarray, "h w"], cost: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+def distance(
+    seeds: Bool[np.ndarray, "h w"], cost: Float32[np.ndarray, "h w"]
+) -> Float32[np.ndarray, "h w"]:
     """The cost of the cheapest way from any seed to every pixel, by that of a step of one pixel."""
     far = np.where(seeds, np.float32(0), _FAR).astype(np.float32)
     for _ in range(_TURNS):
@@ -81,7 +85,11 @@ def _diagonally(far: np.ndarray, cost: np.ndarray) -> np.ndarray:
     dearer = (1 + _DIAGONAL) * cost
     for y, x in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
         moved = cv2.warpAffine(
-            far, np.float32([[1, 0, x], [0, 1, y]]), far.shape[::-1], flags=0, borderValue=float(_FAR)
+            far,
+            np.float32([[1, 0, x], [0, 1, y]]),
+            far.shape[::-1],
+            flags=0,
+            borderValue=float(_FAR),
         )
         far = np.minimum(far, moved + dearer)
     return far
@@ -93,7 +101,9 @@ def nearest_share(far: Float32[np.ndarray, "h w"], share: float) -> Bool[np.ndar
     return far <= np.partition(far.ravel(), count - 1)[count - 1]
 
 
-def touching(mask: Bool[np.ndarray, "h w"], seeds: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def touching(
+    mask: Bool[np.ndarray, "h w"], seeds: Bool[np.ndarray, "h w"]
+) -> Bool[np.ndarray, "h w"]:
     """The pieces of a mask that a seed lies in; all of it if there are no seeds in it."""
     _, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     found = np.unique(numbers[seeds & mask])

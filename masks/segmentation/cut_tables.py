@@ -38,7 +38,10 @@ class Palette:
 
 
 def local_counts(
-    bins: Int[np.ndarray, " pixels"], likeness: Float32[np.ndarray, "bins bins"], weights: Soft, cells: int
+    bins: Int[np.ndarray, " pixels"],
+    likeness: Float32[np.ndarray, "bins bins"],
+    weights: Soft,
+    cells: int,
 ) -> Float32[np.ndarray, "bins cells cells"]:
     """Weights by bin and cell, blurred in both; `cells` is how many there are to a side."""
     height, width = weights.shape
@@ -54,7 +57,9 @@ def local_counts(
 class Places:
     """Where every pixel of a grid reads a table by bin and cell, linearly between the middles of cells."""
 
-    def __init__(self, bins: Int[np.ndarray, " pixels"], cells: int, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, bins: Int[np.ndarray, " pixels"], cells: int, shape: tuple[int, int]
+    ) -> None:
         height, width = self._shape = shape
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         down = np.clip((y.ravel() + 0.5) / height * cells - 0.5, 0, cells - 1 - 1e-3)
@@ -91,7 +96,9 @@ class Guide:
     def smoothed(self, values: Soft) -> Soft:
         """Values of every pixel, smoothed where the picture is."""
         mean = cv2.blur(values, self._size)
-        together = cv2.blur(self._image * values[..., None], self._size) - self._mean * mean[..., None]
+        together = (
+            cv2.blur(self._image * values[..., None], self._size) - self._mean * mean[..., None]
+        )
         slope = (self._inverse @ together[..., None])[..., 0]
         base = mean - (slope * self._mean).sum(2)
         slope = cv2.blur(slope, self._size)

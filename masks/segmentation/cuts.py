@@ -28,7 +28,10 @@ _NOWHERE = np.zeros((0, 2))
 _START = 0.015  # share of the frame that a first click begins with
 _BOXED = (0.3, 0.5, 0.7)  # shares of a box that its thing may cover
 _BIAS = -0.7  # evidence against a pixel that nothing is known of: most are background
-_NEAR, _NEARNESS = 0.08, 0.5  # of the long side: how far a mask may grow in a round; what that counts
+_NEAR, _NEARNESS = (
+    0.08,
+    0.5,
+)  # of the long side: how far a mask may grow in a round; what that counts
 _ADVICE = 5.0  # the most of a network's answer
 _POINTS = 5  # of the first outline that a network is asked about
 
@@ -96,7 +99,10 @@ def seeds_of(
 
 
 def begin(
-    scene: Scene, seeds: Seeds, click: Float[np.ndarray, "clicks 2"] = _NOWHERE, ask: Ask | None = None
+    scene: Scene,
+    seeds: Seeds,
+    click: Float[np.ndarray, "clicks 2"] = _NOWHERE,
+    ask: Ask | None = None,
 ) -> Soft:
     """Cut out what a first click, stroke or box means.
 
@@ -110,7 +116,9 @@ def begin(
     if ask is None:
         return _best(scene, [_grown(scene, seeds, start) for start in starts])
     first = _advice(ask, click)
-    masks = [_grown(scene, seeds, start, first) for start in starts] + _advised(scene, seeds, [first])
+    masks = [_grown(scene, seeds, start, first) for start in starts] + _advised(
+        scene, seeds, [first]
+    )
     rough = _best(scene, masks, [first > 0]) > 0.5
     further = [_advice(ask, point[None]) for point in spread(rough, _POINTS)] if rough.any() else []
     if len(click):
@@ -160,18 +168,24 @@ def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None = No
 def _seen(scene: Scene, inside: Soft, outside: Soft, weights: _Round = _EVENLY) -> Soft:
     """All that the frame itself says."""
     evidence = by_color(scene, inside, outside) + weights.moved * by_motion(scene, inside, outside)
-    return evidence + weights.placed * by_place(scene, inside, outside) if weights.placed else evidence
+    return (
+        evidence + weights.placed * by_place(scene, inside, outside) if weights.placed else evidence
+    )
 
 
 def _nearness(inside: Soft) -> Soft:
     """For what is near the mask so far, against what is far."""
-    wide = cv2.GaussianBlur(inside, (0, 0), _NEAR * max(inside.shape), borderType=cv2.BORDER_REPLICATE)
+    wide = cv2.GaussianBlur(
+        inside, (0, 0), _NEAR * max(inside.shape), borderType=cv2.BORDER_REPLICATE
+    )
     return (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
 
 
 def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | None = None) -> Soft:
     """The best outline; pieces that touch neither a click nor what is to be kept are dropped."""
-    evidence = np.where(seeds.inside, SURE, np.where(seeds.outside, -SURE, evidence)).astype(np.float32)
+    evidence = np.where(seeds.inside, SURE, np.where(seeds.outside, -SURE, evidence)).astype(
+        np.float32
+    )
     soft = divide(evidence, *scene.fences, start)
     held = seeds.inside if kept is None else seeds.inside | kept
     return np.where(touching(soft > 0.5, held) | (soft <= 0.5), soft, 0).astype(np.float32)
@@ -210,7 +224,12 @@ def _divided(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, depth: float)
     reach = _TAKEN * depth * float(np.median(cost)) + 0.5
     nearer = np.maximum(np.log(taken / kept), 4 * np.log(taken / reach))
     evidence = np.where(so_far > 0.5, np.clip(nearer, -_PRIOR, _PRIOR), -_PRIOR)
-    return _cut(scene, evidence.astype(np.float32), seeds, ((so_far > 0.5) & (nearer > 0)).astype(np.float32))
+    return _cut(
+        scene,
+        evidence.astype(np.float32),
+        seeds,
+        ((so_far > 0.5) & (nearer > 0)).astype(np.float32),
+    )
 
 
 def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool) -> Soft:
@@ -230,7 +249,9 @@ def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: boo
         soft = so_far
         for _ in range(_CORRECTION_ROUNDS):
             within = soft * (1 - field) + inside * field
-            evidence = _seen(scene, within, 1 - within) + _PRIOR * (2 * so_far - 1) * (1 - 2 * field)
+            evidence = _seen(scene, within, 1 - within) + _PRIOR * (2 * so_far - 1) * (
+                1 - 2 * field
+            )
             soft = _cut(scene, evidence.astype(np.float32), seeds, soft, so_far > 0.5)
         flipped = (soft > 0.5) != (so_far > 0.5)
         # Only the piece that the click lies in changes, and only to what the click says.
@@ -247,7 +268,9 @@ def _field(scene: Scene, far: np.ndarray, cost: np.ndarray, side: Mask, reach: f
     field = np.exp(-np.square(far / (reach * usual)) / 2).astype(np.float32)
     alike = by_color(scene, field, (1 - field) * ~side + 1e-3)
     near = np.exp(-np.square(far / (2.5 * reach * usual)) / 2)
-    return np.where(side, np.maximum(field, near * (alike > _ALIKE)), field * 0.5).astype(np.float32)
+    return np.where(side, np.maximum(field, near * (alike > _ALIKE)), field * 0.5).astype(
+        np.float32
+    )
 
 
 def _fit(scene: Scene, before: Mask, after: Mask) -> float:
@@ -294,6 +317,8 @@ def find(
     else:
         soft = previous.astype(np.float32)
     for n in range(len(points)):
-        soft = correct(scene, seeds, soft, seeds_of(scene.shape, points[n : n + 1], labels[n : n + 1]))
+        soft = correct(
+            scene, seeds, soft, seeds_of(scene.shape, points[n : n + 1], labels[n : n + 1])
+        )
     soft = correct(scene, seeds, soft, seeds_of(scene.shape, points[:0], labels[:0], strokes))
     return np.where(seeds.inside, 1, np.where(seeds.outside, 0, soft)).astype(np.float32)

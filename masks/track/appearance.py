@@ -79,7 +79,9 @@ def new_layer(
         whole = mask | (before.outline & others)
         look = np.where(seen[..., None], image, before.shown[..., :3])
         palette = np.minimum(palette, before.palette)
-    layer = TrackedLayer(signed_distance(whole), np.dstack([look, whole]).astype(np.float32), palette, refine)
+    layer = TrackedLayer(
+        signed_distance(whole), np.dstack([look, whole]).astype(np.float32), palette, refine
+    )
     layer.touched = bool((near(whole) & others).any())
     return layer
 
@@ -92,13 +94,19 @@ def move_layer(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"]) -> None:
 
 def move_ground(ground: Background, flow: Float32[np.ndarray, "2 h w"], own: Mask) -> None:
     """Move the background along `flow`, where `own` says that it was tracked; in place."""
-    flow = own_flow(flow, own, np.median(flow[:, own], axis=1) if own.any() else np.zeros(2, np.float32))
-    known, *look = _warped(np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)]), flow)
+    flow = own_flow(
+        flow, own, np.median(flow[:, own], axis=1) if own.any() else np.zeros(2, np.float32)
+    )
+    known, *look = _warped(
+        np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)]), flow
+    )
     ground.known = (known > 0.99) & _inside_frame(flow)
     ground.look = np.stack(look, -1)
 
 
-def carry(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target: np.ndarray) -> None:
+def carry(
+    layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target: np.ndarray
+) -> None:
     """Move a memory as a whole, following its visible part, then to where it fits best."""
     share = own.sum() / max(int(layer.outline.sum()), 1)
     if share > _ENOUGH:
@@ -107,7 +115,9 @@ def carry(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, ta
     if share > _MOST and own.sum() > 1:  # one point shows no turn
         y, x = (part[:: max(1, int(own.sum()) // 500)] for part in np.nonzero(own))
         here = np.stack([x, y], 1).astype(np.float32)
-        move, _ = cv2.estimateAffinePartial2D(here, here + flow[:, y, x].T, ransacReprojThreshold=1.5)
+        move, _ = cv2.estimateAffinePartial2D(
+            here, here + flow[:, y, x].T, ransacReprojThreshold=1.5
+        )
     if move is None:
         move = np.column_stack([np.eye(2), layer.velocity])
     layer.place = layer.place @ np.vstack([move, [0, 0, 1]])
@@ -119,7 +129,9 @@ def carry(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, ta
 
 def _placed(layer: TrackedLayer) -> np.ndarray:
     size = layer.memory.shape[1::-1]
-    return cv2.warpAffine(layer.memory, layer.place[:2], size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return cv2.warpAffine(
+        layer.memory, layer.place[:2], size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
 
 
 def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
@@ -128,12 +140,16 @@ def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     y, x = (part[:: max(1, len(y) // 1500)] for part in (y, x))
     if not len(y):
         return 0, 0
-    padded = np.pad(target, ((_SEARCH, _SEARCH), (_SEARCH, _SEARCH), (0, 0)), "edge").astype(np.float32)
+    padded = np.pad(target, ((_SEARCH, _SEARCH), (_SEARCH, _SEARCH), (0, 0)), "edge").astype(
+        np.float32
+    )
     colors, shifts = shown[y, x, :3], range(-_SEARCH, _SEARCH + 1)
 
     def off(shift: tuple[int, int]) -> float:
         there = padded[y + _SEARCH + shift[1], x + _SEARCH + shift[0]]
-        return float(np.minimum(np.abs(colors - there).mean(1), STRANGE).mean() + 0.1 * np.hypot(*shift))
+        return float(
+            np.minimum(np.abs(colors - there).mean(1), STRANGE).mean() + 0.1 * np.hypot(*shift)
+        )
 
     return min(((dx, dy) for dy in shifts for dx in shifts), key=off)
 
@@ -151,7 +167,9 @@ def palette_of(image: np.ndarray, mask: Mask) -> Float32[np.ndarray, "32 32 32"]
     steps = np.abs(8.0 * np.arange(32)[:, None] - 8.0 * np.arange(32)) / 3
     table = np.where(shown > 0, 0, 255).astype(np.float32)
     for axis in range(3):  # the mean of absolute differences, one channel after the other
-        table = np.moveaxis((np.moveaxis(table, axis, 0)[None] + steps[:, :, None, None]).min(1), 0, axis)
+        table = np.moveaxis(
+            (np.moveaxis(table, axis, 0)[None] + steps[:, :, None, None]).min(1), 0, axis
+        )
     return table.astype(np.float32)
 
 
@@ -160,7 +178,9 @@ def error_of(layer: TrackedLayer | Background, target: np.ndarray) -> np.ndarray
 
     A layer's limbs move within its outline, so the nearest may be right there too.
     """
-    nearest = layer.palette[tuple(target.reshape(-1, 3).T // 8)].reshape(target.shape[:2]) + _UNKNOWN
+    nearest = (
+        layer.palette[tuple(target.reshape(-1, 3).T // 8)].reshape(target.shape[:2]) + _UNKNOWN
+    )
     if isinstance(layer, Background):
         off = np.where(layer.known, np.abs(layer.look - target).mean(2), nearest)
     else:
@@ -190,7 +210,9 @@ def _inside_frame(flow: np.ndarray) -> Mask:
 
 
 def _warped(stack: np.ndarray, flow: Float32[np.ndarray, "2 h w"]) -> Float32[np.ndarray, "c h w"]:
-    return warp(torch.from_numpy(stack.astype(np.float32))[None], torch.from_numpy(flow)[None])[0].numpy()
+    return warp(torch.from_numpy(stack.astype(np.float32))[None], torch.from_numpy(flow)[None])[
+        0
+    ].numpy()
 
 
 def clear_background(labels: np.ndarray) -> Mask:

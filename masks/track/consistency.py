@@ -31,7 +31,9 @@ _COLORS, _AREA, _MOTION, _NONE = 21.5, 3.9, 18.3, 34.5
 class MaskConsistency:
     """Watches the regions of one pass, frame after frame."""
 
-    _known: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)  # colours and area when given
+    _known: dict[int, tuple[np.ndarray, float]] = field(
+        default_factory=dict
+    )  # colours and area when given
     _grey: np.ndarray | None = None
     # The last mask of each region that was believed, moved along to the last frame: one that has swelled,
     # jumped or split is doubted until it comes back to this.
@@ -58,7 +60,9 @@ class MaskConsistency:
             if label in given:
                 self._known[label] = _histogram(colors, mask), float(mask.sum())
             before = moved.get(label)
-            believed[label] = 1.0 if label in given else _believed(*self._known[label], colors, mask, before)
+            believed[label] = (
+                1.0 if label in given else _believed(*self._known[label], colors, mask, before)
+            )
             kept = before is not None and before.any() and believed[label] < DOUBTFUL
             moved[label] = before if kept else mask
         self._grey, self._masks = grey, moved
@@ -72,7 +76,10 @@ class MaskConsistency:
         flow = finder.calc(grey, self._grey, None)
         moves = {label: mask.astype(np.uint8) for label, mask in self._masks.items()}
         border = cv2.BORDER_CONSTANT
-        return {label: sampled(mask, flow, cv2.INTER_NEAREST, border) > 0 for label, mask in moves.items()}
+        return {
+            label: sampled(mask, flow, cv2.INTER_NEAREST, border) > 0
+            for label, mask in moves.items()
+        }
 
 
 def _histogram(colors: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, " bins"]:
@@ -81,11 +88,17 @@ def _histogram(colors: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float32[np.
 
 
 def _believed(
-    usual: np.ndarray, usual_area: float, colors: np.ndarray, mask: np.ndarray, moved: np.ndarray | None
+    usual: np.ndarray,
+    usual_area: float,
+    colors: np.ndarray,
+    mask: np.ndarray,
+    moved: np.ndarray | None,
 ) -> float:
     area = float(mask.sum())
     same_colors = float(np.minimum(_histogram(colors, mask), usual).sum())
     same_area = min(area, usual_area) / max(area, usual_area, 1.0)
-    same_motion = 1.0 if moved is None else float((moved & mask).sum() / max(1, (moved | mask).sum()))
+    same_motion = (
+        1.0 if moved is None else float((moved & mask).sum() / max(1, (moved | mask).sum()))
+    )
     odds = _COLORS * same_colors + _AREA * same_area + _MOTION * same_motion - _NONE
     return max(_LEAST, float(1 / (1 + np.exp(-np.clip(odds, -_AGREE, _AGREE)))))

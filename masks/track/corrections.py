@@ -26,7 +26,11 @@ class Pass(NamedTuple):
 
     def labels_at(self, frame: int) -> list[int]:
         """The regions that take their new mask on a frame."""
-        return [n for n, stretches in self.regions.items() if any(frame in frames for frames in stretches)]
+        return [
+            n
+            for n, stretches in self.regions.items()
+            if any(frame in frames for frames in stretches)
+        ]
 
 
 def changed_by(keys: Iterable[int], corrected: Iterable[int], count: int) -> list[range]:
@@ -60,14 +64,20 @@ def plan(
         count: Frames of the clip.
     """
     key_frames = {label: [f for f, masks in keys.items() if label in masks] for label in corrected}
-    own = {label: changed_by(key_frames[label], frames, count) for label, frames in corrected.items()}
+    own = {
+        label: changed_by(key_frames[label], frames, count) for label, frames in corrected.items()
+    }
     passes = []
     for frames in _merged(part for parts in own.values() for part in parts):
         stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
         for end in {frames[0], frames[-1]} - {0, count - 1}:
             given = stated.get(end, {})
-            stated[end] = {n: mask for n, mask in known(end).items() if n in given or mask.any()} | given
-        regions = {label: [part for part in parts if part[0] in frames] for label, parts in own.items()}
+            stated[end] = {
+                n: mask for n, mask in known(end).items() if n in given or mask.any()
+            } | given
+        regions = {
+            label: [part for part in parts if part[0] in frames] for label, parts in own.items()
+        }
         passes.append(Pass(frames, stated, regions))
     return passes
 

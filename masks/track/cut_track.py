@@ -19,7 +19,10 @@ from regrain.masks.segmentation.cut_solver import divide
 from regrain.masks.track.consistency import MaskConsistency
 from regrain.masks.track.edges import Mask
 
-_WIDTH, _MOST = 2.0, 3.0  # evidence of the moved mask: its signed distance over so many pixels; its most
+_WIDTH, _MOST = (
+    2.0,
+    3.0,
+)  # evidence of the moved mask: its signed distance over so many pixels; its most
 _DOUBTED = 0.3  # what is left of it where the two flows disagree
 _SAME = 25.0  # grey levels up to which a pixel has kept its colour
 _ENTERED = -0.5  # evidence of what comes into the frame: it is rather outside
@@ -50,17 +53,25 @@ def follow(
         grey = cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
         if before is not None and held:
             old, past = before
-            back, ahead = (resized(flow_between(*two), scene.shape) for two in ((grey, past), (past, grey)))
+            back, ahead = (
+                resized(flow_between(*two), scene.shape) for two in ((grey, past), (past, grey))
+            )
             trust = _trust(scene, old, back, ahead)
             both = Scene(np.concatenate([old.image, scene.image]))
             for label, soft in held.items():
                 held[label] = _moved(scene, soft, back, trust, _like(both, soft))
         given = stated.get(frame, {})
         for label, mask in given.items():
-            held[label] = cv2.resize(mask.astype(np.float32), scene.shape[::-1], interpolation=cv2.INTER_AREA)
+            held[label] = cv2.resize(
+                mask.astype(np.float32), scene.shape[::-1], interpolation=cv2.INTER_AREA
+            )
         labels = _labels(held, given, picture.shape[:2])
         believed = witness.see(picture, labels, frozenset(given))
-        yield frame, labels, {label: believed[label] if (labels == label).any() else 0.0 for label in held}
+        yield (
+            frame,
+            labels,
+            {label: believed[label] if (labels == label).any() else 0.0 for label in held},
+        )
         before = scene, grey
 
 
@@ -105,7 +116,9 @@ def _entered(back: _Flow) -> Mask:
     return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
 
 
-def _labels(held: Mapping[int, Soft], given: Mapping[int, Mask], shape: tuple[int, int]) -> np.ndarray:
+def _labels(
+    held: Mapping[int, Soft], given: Mapping[int, Mask], shape: tuple[int, int]
+) -> np.ndarray:
     """The surest region at each pixel; those of a key frame are as given."""
     labels, best = np.zeros(shape, np.uint8), np.full(shape, 0.5, np.float32)
     for label, soft in held.items():

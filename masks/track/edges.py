@@ -36,7 +36,9 @@ def learn(
     if mask.all() or not mask.any():
         return None
     colors = Colors(np.zeros((1, 65)), np.zeros((1, 65)))
-    near = signed_distance(mask) > -4 * BAND * max(mask.shape)  # colours farther off compete with nothing
+    near = signed_distance(mask) > -4 * BAND * max(
+        mask.shape
+    )  # colours farther off compete with nothing
     trimap = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)[near][None]
     cv2.setRNGSeed(0)  # its clustering draws from a global generator
     cv2.grabCut(image[near][None], trimap, _NO_BOX, *colors, 1, cv2.GC_INIT_WITH_MASK)
@@ -61,7 +63,9 @@ def tighten(
     window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
     part = np.ascontiguousarray(trimap[window])
     own = Colors(*(model.copy() for model in colors))
-    cv2.grabCut(np.ascontiguousarray(image[window]), part, _NO_BOX, *own, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    cv2.grabCut(
+        np.ascontiguousarray(image[window]), part, _NO_BOX, *own, 1, cv2.GC_EVAL_FREEZE_MODEL
+    )
     out = np.zeros_like(mask)
     out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
     return out

@@ -95,7 +95,10 @@ def correct(
     keys = {frame: _masks_at(before, frame) for frame in right}
     corrected: dict[int, list[int]] = {}
     for frame, masks in given.items():
-        keys[frame] = {**masks, **{n: mask for n, mask in keys.get(frame, {}).items() if n not in masks}}
+        keys[frame] = {
+            **masks,
+            **{n: mask for n, mask in keys.get(frame, {}).items() if n not in masks},
+        }
         for label in masks:
             corrected.setdefault(label, []).append(frame)
     colors = colors_of(before.present | corrected.keys())
@@ -135,7 +138,9 @@ def _tracked(
                 yield part, *tracked
 
     total = sum(len(part.frames) for part in passes)
-    for part, frame, labels, sure in show(steps(), "tracking", total=total, console=Console(stderr=True)):
+    for part, frame, labels, sure in show(
+        steps(), "tracking", total=total, console=Console(stderr=True)
+    ):
         changed = part.labels_at(frame)
         for label in changed:
             share = float((labels == label).sum()) / float(np.mean(areas.get(label, 1)))

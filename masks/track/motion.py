@@ -68,13 +68,18 @@ def advance(
 
 
 def _straighten(
-    layers: dict[int, TrackedLayer], view: np.ndarray, target: np.ndarray, errors: dict[int, np.ndarray]
+    layers: dict[int, TrackedLayer],
+    view: np.ndarray,
+    target: np.ndarray,
+    errors: dict[int, np.ndarray],
 ) -> dict[int, float]:
     """Refine the edges of each layer in `view`, in place; return the confidence of each, 0..1."""
     sure = {}
     for label, layer in layers.items():
         mask, whole = view == label, layer.distance > 0
-        sure[label] = min(1.0, float((mask & (errors[label] < STRANGE)).sum() / max(int(whole.sum()), 1)))
+        sure[label] = min(
+            1.0, float((mask & (errors[label] < STRANGE)).sum() / max(int(whole.sum()), 1))
+        )
         if layer.refine and mask.any():
             better, agreed = refined(layer.refine, target, mask, (view != BACKGROUND) & ~mask)
             sure[label] *= agreed
@@ -100,7 +105,9 @@ def _remember(layer: TrackedLayer, seen: Mask, others: Mask, target: np.ndarray)
         layer.place = np.eye(3)
 
 
-def _arrange(layers: dict[int, TrackedLayer], followed: dict[int, Mask], errors: dict) -> np.ndarray:
+def _arrange(
+    layers: dict[int, TrackedLayer], followed: dict[int, Mask], errors: dict
+) -> np.ndarray:
     """The visible label at each pixel: of the possible layers, the one that looks most like it."""
     best = errors[BACKGROUND].copy()
     view = np.zeros(best.shape, np.uint8)
@@ -110,7 +117,9 @@ def _arrange(layers: dict[int, TrackedLayer], followed: dict[int, Mask], errors:
         remembered = signed_distance(layer.outline)
         # What was hidden comes back where it is remembered, if it looks more like this than like background.
         back = (remembered > 0) & (errors[label] < errors[BACKGROUND])
-        there = ((layer.distance > 0) | back | (strange & (layer.distance > -reach))) & bounds(layer)
+        there = ((layer.distance > 0) | back | (strange & (layer.distance > -reach))) & bounds(
+            layer
+        )
         outside = np.maximum(-np.maximum(layer.distance, remembered), 0) * ~strange
         cost = errors[label] - _STEADY * followed[label] + _EDGE * outside
         shown = there & (cost < best) & (errors[label] < STRANGE)

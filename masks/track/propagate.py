@@ -23,7 +23,13 @@ from regrain.editing.motion.flow import FlowMethod
 from regrain.masks.draw import signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.track import cut_track
-from regrain.masks.track.appearance import Background, TrackedLayer, clear_background, new_layer, palette_of
+from regrain.masks.track.appearance import (
+    Background,
+    TrackedLayer,
+    clear_background,
+    new_layer,
+    palette_of,
+)
 from regrain.masks.track.consistency import MaskConsistency
 from regrain.masks.track.edges import Mask, Refine, by_colors
 from regrain.masks.track.motion import advance
@@ -98,7 +104,9 @@ def propagate(
     if checkpoint := find_tracker(tracker).checkpoint:
         found = track(checkpoint, clip, stated, start, stop)
     else:
-        by = cut_track.follow if tracker == CUTS else partial(_by_layers, refine=refine, method=flow)
+        by = (
+            cut_track.follow if tracker == CUTS else partial(_by_layers, refine=refine, method=flow)
+        )
         found = _both_ways(clip, stated, start, stop, by)
     return (_finish(frame, seen, stated, clip.size) for frame, seen in found)
 
@@ -110,7 +118,9 @@ def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int,
     stated: dict[int, dict[int, Mask]] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
-            raise MaskError("keys", f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.")
+            raise MaskError(
+                "keys", f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}."
+            )
         whole = not isinstance(value, Mapping)
         for mask in [value] if whole else value.values():
             if np.shape(mask) != (height, width):
@@ -120,7 +130,9 @@ def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int,
         if start <= frame < stop and masks:
             stated[frame] = {int(label): np.asarray(mask, bool) for label, mask in masks.items()}
     if not stated:
-        raise MaskError("keys", f"No key frame from {start} to {stop - 1} has a region. Paint or click one.")
+        raise MaskError(
+            "keys", f"No key frame from {start} to {stop - 1} has a region. Paint or click one."
+        )
     return stated
 
 
@@ -134,7 +146,10 @@ def _both_ways(
     """Track from the first key frame on, and from the last one back, on frames that may be shrunk."""
     scale = min(1.0, SHORT_SIDE / min(clip.size))
     size = (round(clip.size[0] * scale), round(clip.size[1] * scale))
-    small = {t: {label: _scaled(mask, size) for label, mask in masks.items()} for t, masks in stated.items()}
+    small = {
+        t: {label: _scaled(mask, size) for label, mask in masks.items()}
+        for t, masks in stated.items()
+    }
 
     def follow(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
         for frame, labels, sure in by(_read(clip, order, size), small):
@@ -161,9 +176,13 @@ def _blend(
         before = frame - max((key for key in times if key <= frame), default=frame)
         after = min((key for key in times if key >= frame), default=frame) - frame
         (mask, certainty), (other, other_certainty) = earlier[label], later[label]
-        weights = np.array([(after + 1e-6) * (certainty + 0.05), (before + 1e-6) * (other_certainty + 0.05)])
+        weights = np.array(
+            [(after + 1e-6) * (certainty + 0.05), (before + 1e-6) * (other_certainty + 0.05)]
+        )
         weights /= weights.sum()
-        reach = np.float32(0.1 * max(mask.shape))  # what one way has lost must not outvote the other
+        reach = np.float32(
+            0.1 * max(mask.shape)
+        )  # what one way has lost must not outvote the other
         two = [signed_distance(m).clip(-reach, reach) for m in (mask, other)]
         blend = weights[0] * two[0] + weights[1] * two[1] > 0
         blended[label] = Seen(blend, max(certainty, other_certainty))
@@ -171,7 +190,10 @@ def _blend(
 
 
 def _finish(
-    frame: int, seen: Mapping[int, Seen], stated: Mapping[int, Mapping[int, Mask]], size: tuple[int, int]
+    frame: int,
+    seen: Mapping[int, Seen],
+    stated: Mapping[int, Mapping[int, Mask]],
+    size: tuple[int, int],
 ) -> tuple[int, np.ndarray, Confidence]:
     """The labels of a frame at the size of the clip, those of a key frame as they were given."""
     labels = np.zeros(size[::-1], np.uint8)
@@ -207,7 +229,9 @@ def _by_layers(
         labels = _stamped(labels, given)
         for label, mask in given.items():
             ask = by_colors(picture, labels == label) if refine == "colors" else refine
-            layers[label] = new_layer(picture, mask, labels == label, labels, ask, layers.get(label))
+            layers[label] = new_layer(
+                picture, mask, labels == label, labels, ask, layers.get(label)
+            )
         if given:  # a region that starts here had been taken for background before
             clear = clear_background(labels)
             known = clear if ground is None else clear & ground.known

@@ -113,11 +113,16 @@ def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
     session.video_width, session.video_height = clip.size
     session.processed_frames = _Pictures(clip, network)
     # Of regions that lie over each other on no key frame, the surer one has the pixels that two claim.
-    session.apart = all(np.sum([*m.values()], axis=0, dtype=np.uint8).max() <= 1 for m in stated.values())
+    session.apart = all(
+        np.sum([*m.values()], axis=0, dtype=np.uint8).max() <= 1 for m in stated.values()
+    )
     for frame, masks in stated.items():
         # All regions of a frame at once: of those given one by one only the last would count as new.
         processor.add_inputs_to_inference_session(
-            session, frame, list(masks), input_masks=[np.ascontiguousarray(mask) for mask in masks.values()]
+            session,
+            frame,
+            list(masks),
+            input_masks=[np.ascontiguousarray(mask) for mask in masks.values()],
         )
         with torch.inference_mode():
             model(session, frame_idx=frame)
@@ -138,7 +143,9 @@ def _step(network: Network, session: Any, frame: int, reverse: bool) -> dict[int
         logits = network.processor.post_process_masks([answer.pred_masks.float()], size, **how)[0]
         present = answer.object_score_logits.float().sigmoid().flatten().tolist()
     found = {}
-    for label, logit, there in zip(answer.object_ids, logits[:, 0].cpu().numpy(), present, strict=True):
+    for label, logit, there in zip(
+        answer.object_ids, logits[:, 0].cpu().numpy(), present, strict=True
+    ):
         wide, narrow = (logit > -_STABLE).sum(), (logit > _STABLE).sum()
         found[label] = Seen(logit > 0, there * float(narrow / wide) if wide else there)
     return found

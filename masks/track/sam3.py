@@ -60,16 +60,22 @@ def instances(
 
     model, processor = load(checkpoint, "words")
     size = image.shape[:2]
-    pixels = processor.image_processor(images=image, return_tensors="pt")["pixel_values"].to(model.device)
+    pixels = processor.image_processor(images=image, return_tensors="pt")["pixel_values"].to(
+        model.device
+    )
     found: list[Instance] = []
     with torch.inference_mode():
         seen = model.get_vision_features(pixel_values=pixels)
         for text in words:
             inputs = processor(text=text, return_tensors="pt").to(model.device)
             answer = model(vision_embeds=seen, **inputs)
-            kept = processor.post_process_instance_segmentation(answer, threshold=least, target_sizes=[size])
+            kept = processor.post_process_instance_segmentation(
+                answer, threshold=least, target_sizes=[size]
+            )
             scores, masks = kept[0]["scores"].tolist(), kept[0]["masks"].cpu().numpy() > 0
-            found += [Instance(mask, score, text) for mask, score in zip(masks, scores, strict=True)]
+            found += [
+                Instance(mask, score, text) for mask, score in zip(masks, scores, strict=True)
+            ]
     once: list[Instance] = []
     for one in sorted(found, key=lambda one: -one.score):
         if one.mask.any() and all(iou(one.mask, other.mask) < _SAME for other in once):
@@ -101,4 +107,6 @@ def find_by_words(
         for done, (frame, seen, _) in enumerate(propagate(clip, keys, tracker=tracker), 1):
             labels[frame] = seen
             yield Progress("finding", done, len(clip), None)
-    yield FoundThings(labels, tuple(one.words for one in things), tuple(2 * one.score for one in things))
+    yield FoundThings(
+        labels, tuple(one.words for one in things), tuple(2 * one.score for one in things)
+    )

@@ -51,7 +51,9 @@ def in_words(spans: Iterable[UncertainSpan], first: int = 0) -> str:
     """
     spans = list(spans)
     kinds = {kind: [span for span in spans if span.kind == kind] for kind in ("lost", "doubtful")}
-    return ", ".join(f"{kind} {_frames(of_kind, first)}" for kind, of_kind in kinds.items() if of_kind)
+    return ", ".join(
+        f"{kind} {_frames(of_kind, first)}" for kind, of_kind in kinds.items() if of_kind
+    )
 
 
 def _frames(spans: list[UncertainSpan], first: int) -> str:
@@ -60,7 +62,9 @@ def _frames(spans: list[UncertainSpan], first: int) -> str:
         return f"from frame {spans[0].first + first} to the end"
     longest = sorted(spans, key=lambda span: span.first - span.last)[:_SHOWN]
     names = [
-        f"{span.first + first}-{span.last + first}" if span.last > span.first else str(span.first + first)
+        f"{span.first + first}-{span.last + first}"
+        if span.last > span.first
+        else str(span.first + first)
         for span in sorted(longest, key=lambda span: span.first)
     ]
     if (rest := sum(span.last - span.first + 1 for span in spans if span not in longest)) > 0:

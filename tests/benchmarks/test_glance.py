@@ -24,4 +24,6 @@ def test_a_sheet_shows_the_left_picture_on_the_left_and_takes_any_number(count):
     assert drawn.shape == (32 * rows, 48 * across, 3)
     assert not drawn[16, :24].any()
     assert drawn[16, 24:40].all()
-    assert (drawn == 255).mean() == pytest.approx(count / (rows * across) * 256 / (32 * 48), rel=0.01)
+    assert (drawn == 255).mean() == pytest.approx(
+        count / (rows * across) * 256 / (32 * 48), rel=0.01
+    )

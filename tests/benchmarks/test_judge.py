@@ -40,7 +40,9 @@ def test_an_exchange_is_told_from_no_exchange():
 def test_interval_is_wilsons():
     share, half = interval([True] * 45 + [False] * 5)
     assert share == 0.9
-    assert half == pytest.approx((0.9565 - 0.7864) / 2, abs=1e-4)  # the published bounds for 45 of 50
+    assert half == pytest.approx(
+        (0.9565 - 0.7864) / 2, abs=1e-4
+    )  # the published bounds for 45 of 50
 
 
 @pytest.mark.parametrize("name", ["dark", "sketch", "jumping", "crossing"])

@@ -21,7 +21,9 @@ def test_blur_costs_sharpness_moving_nothing_and_the_source_has_its_old_outline(
     sharp, true_outlines, ghost = figures(task, truth)
     assert (sharp, ghost) == (1, 1)
     assert true_outlines > 0.9
-    sharp, outlines, _ = figures(task, np.stack([cv2.GaussianBlur(frame, (0, 0), 1.5) for frame in truth]))
+    sharp, outlines, _ = figures(
+        task, np.stack([cv2.GaussianBlur(frame, (0, 0), 1.5) for frame in truth])
+    )
     assert sharp < 0.7
     assert outlines < true_outlines - 0.05
     assert figures(task, np.roll(truth, 3, 2))[1] > 0.85

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from conftest import write_small_model
+from made_models import write_small_model
 from PIL import Image
 
 from benchmarks.real_checkpoint import ClipScore, main, table, unchanged
@@ -28,7 +28,18 @@ def clip(tmp_path, own_cache):
 
 
 def call(folder, clip, *more):
-    given = ["--model", folder, "--clip", clip, "--source", "a cat", "--prompt", "a red fox", "--frames", 2]
+    given = [
+        "--model",
+        folder,
+        "--clip",
+        clip,
+        "--source",
+        "a cat",
+        "--prompt",
+        "a red fox",
+        "--frames",
+        2,
+    ]
     return main([str(x) for x in (*given, "--steps", 2, "-o", clip.parent / "out", *more)])
 
 
@@ -36,7 +47,12 @@ def write_clip(folder, width, whole=False):
     """A narrow image encoder of CLIP, or a whole CLIP, that projects to so many numbers."""
     from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+    }
     vision = CLIPVisionConfig(**sizes, image_size=32, patch_size=8, projection_dim=width)
     model = CLIPVisionModelWithProjection(vision)
     if whole:
@@ -51,7 +67,14 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(tiny_folder, clip,
     more, folder = [], tiny_folder
     if sdxl:
         folder = write_small_model(clip.parent / "xl", sdxl=True)
-        more = ["--masks", clip.parent / "masks", "--source-prompt", "a cat, grass", "--set", "flow=dis"]
+        more = [
+            "--masks",
+            clip.parent / "masks",
+            "--source-prompt",
+            "a cat, grass",
+            "--set",
+            "flow=dis",
+        ]
         more += ["--clip-model", write_clip(clip.parent / "eyes", 24), "--size", "64"]
     assert call(folder, clip, *more) == 1  # random weights cannot reconstruct
     facts = json.loads((clip.parent / "out" / "real_checkpoint.json").read_text())
@@ -66,22 +89,50 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(tiny_folder, clip,
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert head == f"| {folder.name}, 2 steps | found | good |"
     rows = {row.split(" |")[0][2:]: row.removesuffix(" |").split(" | ")[1:] for row in rows}
-    assert rows["loads"] == [f"{'SDXL' if sdxl else 'Stable Diffusion'}, torch.float32 on cpu", "yes"]
+    assert rows["loads"] == [
+        f"{'SDXL' if sdxl else 'Stable Diffusion'}, torch.float32 on cpu",
+        "yes",
+    ]
     assert rows["reconstructs (25 dB)"][1] == "**no**"
     assert rows["outside unchanged"] == [f"0 of {facts['pixels outside']} pixels differ", "yes"]
-    assert 0 < facts["pixels outside"] < 2 * (96 * 128 - (40 * 40 if sdxl else 32 * 42))  # and a margin
+    assert (
+        0 < facts["pixels outside"] < 2 * (96 * 128 - (40 * 40 if sdxl else 32 * 42))
+    )  # and a margin
     assert ("not scored" in rows["edits (CLIP score)"][0]) is not sdxl
-    assert {row for row in rows if row.startswith(("round", "binds", "seconds", "memory"))} <= rows.keys()
+    assert {
+        row for row in rows if row.startswith(("round", "binds", "seconds", "memory"))
+    } <= rows.keys()
 
 
 def test_the_table_says_what_is_not_good():
-    facts = {"model": "m", "family": "SDXL", "dtype": "x", "device": "x", "loading seconds": 1, "frames": 2}
-    facts |= {"size": [64, 64], "seconds": {}, "params": {"steps": {"value": 2}}, "peak memory GB": 1}
-    facts |= {"round trip dB": 30.0, "reconstruction dB": 26.0, "CLIP score": [0.2, 0.3], "pixels outside": 5}
+    facts = {
+        "model": "m",
+        "family": "SDXL",
+        "dtype": "x",
+        "device": "x",
+        "loading seconds": 1,
+        "frames": 2,
+    }
+    facts |= {
+        "size": [64, 64],
+        "seconds": {},
+        "params": {"steps": {"value": 2}},
+        "peak memory GB": 1,
+    }
+    facts |= {
+        "round trip dB": 30.0,
+        "reconstruction dB": 26.0,
+        "CLIP score": [0.2, 0.3],
+        "pixels outside": 5,
+    }
     attention = {"inside_before": 0.2, "inside_after": 0.3, "outside_after": 0.1}
     facts |= {"attention": attention, "of them changed": 0}
     assert table(facts)[1]
-    for key, value in (("of them changed", 1), ("CLIP score", [0.3, 0.2]), ("reconstruction dB", 24.9)):
+    for key, value in (
+        ("of them changed", 1),
+        ("CLIP score", [0.3, 0.2]),
+        ("reconstruction dB", 24.9),
+    ):
         text, good = table(facts | {key: value})
         assert (text.count("**no**"), good) == (1, False)
     for key, value in (("inside_before", 0.4), ("outside_after", 0.4)):
@@ -98,8 +149,12 @@ def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):
     pixels = CLIPImageProcessor(**sizes)(list(frames), return_tensors="pt").pixel_values
     tokens = torch.tensor(tiny.check_prompts(["a red fox"], ["prompt"]).input_ids)
     with torch.no_grad():
-        logits = whole(input_ids=tokens, pixel_values=pixels).logits_per_image / whole.logit_scale.exp()
-    assert ClipScore(str(place), tiny)(frames, "a red fox") == pytest.approx(float(logits.mean()), abs=1e-5)
+        logits = (
+            whole(input_ids=tokens, pixel_values=pixels).logits_per_image / whole.logit_scale.exp()
+        )
+    assert ClipScore(str(place), tiny)(frames, "a red fox") == pytest.approx(
+        float(logits.mean()), abs=1e-5
+    )
 
 
 def test_sdxl_s_second_encoder_reads_for_an_image_encoder_alone(tmp_path):
@@ -107,7 +162,9 @@ def test_sdxl_s_second_encoder_reads_for_an_image_encoder_alone(tmp_path):
     score = ClipScore(str(write_clip(tmp_path / "eyes", 24)), model)
     frames = np.zeros((1, 32, 32, 3), np.uint8)
     with torch.no_grad():
-        image = score._image(torch.tensor([-1.7923, -1.7521, -1.4802]).view(1, 3, 1, 1).expand(1, 3, 32, 32))
+        image = score._image(
+            torch.tensor([-1.7923, -1.7521, -1.4802]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+        )
     expected = torch.cosine_similarity(image.image_embeds, model.embed(["a fox"]).pooled)
     assert score(frames, "a fox") == pytest.approx(float(expected), abs=1e-4)
 

@@ -45,5 +45,10 @@ def test_what_is_another_sessions_is_noticed(server):
 def test_what_is_left_behind_is_named():
     before = (Left(10, 20, 0, 10**9), 1, 40)
     assert kept(before, (Left(12, 22, 0, 10**9 + 10**7), 0, 0)) == []
-    named = ["threads 10 -> 60", "children 0 -> 1", "memory 1000 -> 2000 MB", "2 media folders with 9 files"]
+    named = [
+        "threads 10 -> 60",
+        "children 0 -> 1",
+        "memory 1000 -> 2000 MB",
+        "2 media folders with 9 files",
+    ]
     assert kept(before, (Left(60, 20, 1, 2 * 10**9), 2, 9)) == named

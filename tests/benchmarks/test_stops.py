@@ -15,11 +15,15 @@ STOPS = 8
 def test_stops_leave_nothing():
     """In a process of its own: another test's threads and memory are none of this one's."""
     command = [sys.executable, "-m", "benchmarks.stops", "--stops", str(STOPS)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ, check=True)
+    told = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env=os.environ, check=True
+    )
     found = [row.rsplit(maxsplit=2) for row in told.stdout.splitlines()[2:]]
     rows = {name: (float(before), float(after)) for name, before, after in found}
     assert set(rows) == {"threads", "files", "children", "memory, MB"}
-    assert all(after <= before for name, (before, after) in rows.items() if name != "memory, MB"), rows
+    assert all(after <= before for name, (before, after) in rows.items() if name != "memory, MB"), (
+        rows
+    )
     before, after = rows["memory, MB"]
     assert after - before < 64, rows
 

@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--like", default="", help="only cases whose name contains this")
     parser.add_argument("--quick", action="store_true", help="without cases that run a model")
-    parser.add_argument("--sample", type=int, metavar="N", help="at most this many of each kind, seeded")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="at most this many of each kind, seeded"
+    )
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each case")
     parser.add_argument("--show", action="store_true", help="show every answer")
     args = parser.parse_args()
@@ -34,7 +36,9 @@ def main() -> int:
             wrong[case.kind] += 1
         if fault or args.show:
             said = answer.said.encode("ascii", "backslashreplace").decode()[-600:].strip()
-            sys.stdout.write(f"{case.kind}: {case.name}: {fault or 'ok'} ({answer.code})\n    {said}\n")
+            sys.stdout.write(
+                f"{case.kind}: {case.name}: {fault or 'ok'} ({answer.code})\n    {said}\n"
+            )
             sys.stdout.flush()
         if total.total() % 100 == 0:
             sys.stderr.write(f"{total.total()} of {len(cases)} done, {wrong.total()} wrong\n")

@@ -50,7 +50,10 @@ _ADDED: dict[str, Change] = {
     "a pipe": _entry("pipe", b"", stat.S_IFIFO | 0o644),
     "a device": _entry("device", b"", stat.S_IFCHR | 0o644),
     **{"an empty name": _entry(""), "a dot": _entry("."), "a long name": _entry("n" * 5000)},
-    **{"a deep path": _entry("a/" * 3000 + "b"), "60,000 spaces in a name": _entry(" " * 60_000 + "x")},
+    **{
+        "a deep path": _entry("a/" * 3000 + "b"),
+        "60,000 spaces in a name": _entry(" " * 60_000 + "x"),
+    },
     **{"a name with a null": _entry("a\0b"), "an entry twice": _entry("project.json", b"{}")},
     "a file where a folder is": _entry("masks/00000.png/x.png"),
     "a folder where a file is": _entry("clip.mp4/x.png"),
@@ -61,7 +64,11 @@ _ADDED: dict[str, Change] = {
     ),
     "a bomb of pixels": _entry("masks/00000.png", bomb(60_000)),
     **{f"a name with {name}": _entry(text) for name, text in NAMES.items() if "UTF" not in name},
-    **{f"a name that is {n}": _entry(text[:60_000]) for n, text in TEXT.items() if "surrogate" not in n},
+    **{
+        f"a name that is {n}": _entry(text[:60_000])
+        for n, text in TEXT.items()
+        if "surrogate" not in n
+    },
 }
 
 
@@ -83,7 +90,11 @@ def cases() -> Iterator[Case]:
     for name, change in _ADDED.items():
         soft = any(word in name for word in ("name", "dot", "deep"))
         yield _archive(name, partial(_packed, change), "either" if soft else "refuse")
-    for entry, offset, value in (("compress_type", 10, 99), ("flag_bits", 8, 1), ("compress_type", 10, 12)):
+    for entry, offset, value in (
+        ("compress_type", 10, 99),
+        ("flag_bits", 8, 1),
+        ("compress_type", 10, 12),
+    ):
         yield _archive(f"{entry} {value}", partial(_overwritten, offset, bytes([value])))
     for name, size in (("smaller", 1), ("larger", 2**31), ("endless", 2**32 - 1)):
         lie = partial(_overwritten, 24, size.to_bytes(4, "little"), 1)

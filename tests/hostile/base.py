@@ -59,7 +59,9 @@ def write_video(
 def _wave(layout: str, rate: int, seconds: Fraction) -> av.AudioFrame:
     channels = av.AudioLayout(layout).nb_channels
     t = np.arange(int(seconds * rate)) / rate
-    wave = np.stack([np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]).astype(np.float32)
+    wave = np.stack([np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]).astype(
+        np.float32
+    )
     # Packed: PyAV miscounts the planes of eight channels and more.
     return samples(0.1 * wave.T.reshape(1, -1), "flt", layout, rate)
 
@@ -77,7 +79,9 @@ def video(suffix: str = ".mp4", codec: str = "libx264", pix_fmt: str = "yuv420p"
     """A sound video file."""
     file = store() / f"{codec}-{pix_fmt}{suffix}"
     if not file.exists():
-        made = write_video(file.with_stem(f"{os.getpid()}-{file.stem}"), codec=codec, pix_fmt=pix_fmt)
+        made = write_video(
+            file.with_stem(f"{os.getpid()}-{file.stem}"), codec=codec, pix_fmt=pix_fmt
+        )
         made.rename(file)
     return file.read_bytes()
 
@@ -95,9 +99,20 @@ def write_masks(folder: Path, masks: np.ndarray | None = None) -> Path:
 def content() -> dict[str, Any]:
     """A sound project.json."""
     left = {"name": "left", "label": 1, "source": "a cat", "prompt": "a pig", "color": "#ffe11a"}
-    right = {"name": "right", "label": 2, "source": "a dog", "prompt": "a fox", "strength": 0.9, "margin": 4}
+    right = {
+        "name": "right",
+        "label": 2,
+        "source": "a dog",
+        "prompt": "a fox",
+        "strength": 0.9,
+        "margin": 4,
+    }
     clip = {"path": "clip.mp4", "start": 0, "stride": 1, "frames": FRAMES, "size": 64}
-    words = {"source_prompt": "a cat and a dog walk on the grass", "prompt": "", "negative_prompt": ""}
+    words = {
+        "source_prompt": "a cat and a dog walk on the grass",
+        "prompt": "",
+        "negative_prompt": "",
+    }
     how = {"method": "videograin", "params": {"steps": 2}, "model": "storybook", "seed": 3}
     return {"version": 1, "clip": clip, **words, "regions": [left, right], "masks": "masks", **how}
 
@@ -122,7 +137,9 @@ def write_project(folder: Path, changed: Any = None) -> Path:
     return folder
 
 
-def with_project(change: Change = lambda path: None, *given: Any, at: str = "") -> Callable[[Path], None]:
+def with_project(
+    change: Change = lambda path: None, *given: Any, at: str = ""
+) -> Callable[[Path], None]:
     """Writes a sound project into `project` of a folder, then changes something at a path in that folder."""
 
     def write(folder: Path) -> None:

@@ -19,7 +19,9 @@ _INSIDE = re.compile(
     r"Errno|avcodec|av\.error|FFmpegError|ValueError|TypeError|object at 0x|<class|NoneType|\.py\b|tensor\("
     r"|pydantic|Input should|size mismatch|header too|SafetensorError"
 )
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Case:
 
     kind: str  # what is hostile: clip, masks, project ...
     name: str  # what is wrong with it; unique within its kind
-    command: list[str]  # the command line: "editing", "masks" or one of `PROGRAMS`, and its arguments
+    command: list[
+        str
+    ]  # the command line: "editing", "masks" or one of `PROGRAMS`, and its arguments
     write: Write  # writes the files into an empty folder, in which the command then runs
     expected: Expected = "refuse"  # whether it must be refused, must be accepted, or may be either
     slow: bool = False  # whether it runs a model

@@ -20,19 +20,45 @@ from tests.hostile import base
 from tests.hostile.cases import Case, Expected
 from tests.hostile.faults import CONTENT, NAMES, SPECIAL, damage, damage_file, put, replace_file
 
-_EDIT = ["editing", "run", ".", "-o", "out", "--method", "sdedit", "--set", "steps=1", "--set", "strength=1"]
+_EDIT = [
+    "editing",
+    "run",
+    ".",
+    "-o",
+    "out",
+    "--method",
+    "sdedit",
+    "--set",
+    "steps=1",
+    "--set",
+    "strength=1",
+]
 _EDIT += ["--prompt", "a pig on the grass"]
 # Suffix, encoder, pixel format.
-_CODECS = {"H.264 in MP4": (".mp4", "libx264", "yuv420p"), "H.265 in MOV": (".mov", "libx265", "yuv420p")}
-_CODECS |= {"VP9 in WebM": (".webm", "libvpx-vp9", "yuv420p"), "VP8 in WebM": (".webm", "libvpx", "yuv420p")}
+_CODECS = {
+    "H.264 in MP4": (".mp4", "libx264", "yuv420p"),
+    "H.265 in MOV": (".mov", "libx265", "yuv420p"),
+}
+_CODECS |= {
+    "VP9 in WebM": (".webm", "libvpx-vp9", "yuv420p"),
+    "VP8 in WebM": (".webm", "libvpx", "yuv420p"),
+}
 _CODECS |= {"AV1 in Matroska": (".mkv", "libsvtav1", "yuv420p"), "GIF": (".gif", "gif", "rgb8")}
-_CODECS |= {"MPEG-4 in AVI": (".avi", "mpeg4", "yuv420p"), "MJPEG in AVI": (".avi", "mjpeg", "yuvj420p")}
-_CODECS |= {"FFV1 in Matroska": (".mkv", "ffv1", "yuv444p"), "raw in AVI": (".avi", "rawvideo", "bgr24")}
+_CODECS |= {
+    "MPEG-4 in AVI": (".avi", "mpeg4", "yuv420p"),
+    "MJPEG in AVI": (".avi", "mjpeg", "yuvj420p"),
+}
+_CODECS |= {
+    "FFV1 in Matroska": (".mkv", "ffv1", "yuv444p"),
+    "raw in AVI": (".avi", "rawvideo", "bgr24"),
+}
 _CODECS |= {"MPEG-2 in TS": (".ts", "mpeg2video", "yuv420p")}
 _CODECS |= {"ProRes in MOV": (".mov", "prores_ks", "yuv422p10le")}
 
 
-def _edited(kind: str, name: str, write: base.Change, expected: Expected, clip: str = "clip.mp4") -> Case:
+def _edited(
+    kind: str, name: str, write: base.Change, expected: Expected, clip: str = "clip.mp4"
+) -> Case:
     """A clip that is written, made a project and edited with the built-in model."""
 
     def prepare(folder: Path) -> None:
@@ -44,9 +70,13 @@ def _edited(kind: str, name: str, write: base.Change, expected: Expected, clip: 
     return Case(kind, name, _EDIT, prepare, expected, slow=True)
 
 
-def _checked(name: str, write: base.Change, expected: Expected = "refuse", clip: str = "clip.mp4") -> Case:
+def _checked(
+    name: str, write: base.Change, expected: Expected = "refuse", clip: str = "clip.mp4"
+) -> Case:
     """A clip that is written and opened as a new project, which reads all of it."""
-    return Case("clip", name, ["new_and_check", clip], lambda folder: write(folder / clip), expected)
+    return Case(
+        "clip", name, ["new_and_check", clip], lambda folder: write(folder / clip), expected
+    )
 
 
 def _damaged(fault: str, key: str, of: tuple[str, str, str], path: Path) -> None:
@@ -63,12 +93,16 @@ def cases() -> Iterator[Case]:
         yield _checked(f"is {name}", partial(put, kind=name))
     for name, text in NAMES.items():
         clip = f"./{text}.mp4"
-        yield _checked(f"name with {name}", lambda path: path.write_bytes(base.video()), "either", clip)
+        yield _checked(
+            f"name with {name}", lambda path: path.write_bytes(base.video()), "either", clip
+        )
         yield _checked(f"missing, name with {name}", lambda path: None, clip=clip)
     yield from chain(_tags(), _shapes(), _sounds(), _folders())
 
 
-def _overwritten(boxes: tuple[bytes, ...], offset: int, data: bytes, path: Path, **options: Any) -> None:
+def _overwritten(
+    boxes: tuple[bytes, ...], offset: int, data: bytes, path: Path, **options: Any
+) -> None:
     """Write a video, then over what the file says, which no encoder need allow; boxes lie one in another."""
     content, at = bytearray(base.write_video(path, **options).read_bytes()), 0
     for box in boxes:
@@ -86,7 +120,9 @@ def _tags() -> Iterator[Case]:
         for value in (*range(0, 19), 22, 200) if part != "range" else range(4):
             data = bytes([0x80 * (value > 1)]) if part == "range" else struct.pack(">H", value)
             # H.264 has its own tags.
-            write = partial(_overwritten, (b"colrnclx",), offset, data, tags=ColorTags(), codec="mpeg4")
+            write = partial(
+                _overwritten, (b"colrnclx",), offset, data, tags=ColorTags(), codec="mpeg4"
+            )
             yield _edited("clip", f"colour {part} {value}", write, "accept")
 
 
@@ -103,8 +139,16 @@ def _shapes() -> Iterator[Case]:
         data = struct.pack(">II", *map(int, aspect.split(":")))
         write = partial(_overwritten, (b"pasp",), 4, data, aspect=Fraction(2, 1))
         yield _edited("clip", f"pixels of {aspect}", write, "either")
-    for rate in (Fraction(1, 1000), Fraction(1000), Fraction(24000, 1001), Fraction(1, 7), Fraction(120)):
-        yield _edited("clip", f"{rate} frames a second", partial(base.write_video, rate=rate), "either")
+    for rate in (
+        Fraction(1, 1000),
+        Fraction(1000),
+        Fraction(24000, 1001),
+        Fraction(1, 7),
+        Fraction(120),
+    ):
+        yield _edited(
+            "clip", f"{rate} frames a second", partial(base.write_video, rate=rate), "either"
+        )
     write = partial(base.write_video, frames=base.pixels(3), stamps=(0, 40, 864_000_000))
     yield _edited("clip", "a gap of ten days", write, "accept", "clip.mkv")
     slow = partial(_overwritten, (b"strh",), 28, struct.pack("<II", 2**32 - 1, 1), codec="mpeg4")
@@ -115,9 +159,25 @@ def _shapes() -> Iterator[Case]:
             yield _checked(f"declared {field} {value}", write, "either")
 
 
-_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "quad", "5.1", "6.1", "7.1", "octagonal", "hexadecagonal", "22.2")
+_LAYOUTS = (
+    "mono",
+    "stereo",
+    "2.1",
+    "3.0",
+    "quad",
+    "5.1",
+    "6.1",
+    "7.1",
+    "octagonal",
+    "hexadecagonal",
+    "22.2",
+)
 _SOUNDS = {"AAC": ("aac", 48000), "FLAC": ("flac", 44100), "Opus": ("libopus", 48000)}
-_SOUNDS |= {"PCM": ("pcm_s16le", 8000), "float PCM": ("pcm_f64le", 96000), "MP3": ("libmp3lame", 22050)}
+_SOUNDS |= {
+    "PCM": ("pcm_s16le", 8000),
+    "float PCM": ("pcm_f64le", 96000),
+    "MP3": ("libmp3lame", 22050),
+}
 _SOUNDS |= {"AC-3": ("ac3", 48000)}
 
 
@@ -129,7 +189,13 @@ def _sounds() -> Iterator[Case]:
         for layout in _LAYOUTS:
             write = partial(_sounding, (codec, layout, rate))
             yield _edited("sound", f"{title}, {layout}", write, "accept", "clip.mkv")
-    for name in ("16 bytes flipped", "500 bytes flipped", "middle zeroed", "cut at half", "tail of ones"):
+    for name in (
+        "16 bytes flipped",
+        "500 bytes flipped",
+        "middle zeroed",
+        "cut at half",
+        "tail of ones",
+    ):
         for title, (codec, rate) in _SOUNDS.items():
             write = partial(_broken, (codec, "stereo", rate), name, name + title)
             yield _edited("sound", f"{title}, {name}", write, "either", "clip.mkv")
@@ -149,7 +215,12 @@ def _broken(sound: tuple[str, str, int], fault: str, key: str, path: Path) -> No
 
 
 def _pictures(
-    name: str, file: str, change: base.Change, *given: Any, expected: Expected = "refuse", **options: int
+    name: str,
+    file: str,
+    change: base.Change,
+    *given: Any,
+    expected: Expected = "refuse",
+    **options: int,
 ) -> Case:
     """A folder of pictures in which one file changes."""
 
@@ -169,7 +240,9 @@ def _folders() -> Iterator[Case]:
             soft = any(word in name for word in ("flip", "last", "near", "middle", "tail", "twice"))
             more: dict[str, Any] = {"quality": 90} if suffix == ".jpg" else {}
             more["expected"] = "either" if soft else "refuse"
-            yield _pictures(f"{suffix}, {name}", f"00002{suffix}", damage_file, name, name + suffix, **more)
+            yield _pictures(
+                f"{suffix}, {name}", f"00002{suffix}", damage_file, name, name + suffix, **more
+            )
     for name in SPECIAL:
         if name != "missing":
             soft = "either" if "folder" in name else "refuse"
@@ -207,7 +280,9 @@ def bomb(side: int) -> bytes:
     """A PNG of a few bytes that says it is large."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     pieces = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(10**6))), (b"IEND", b"")]

@@ -43,14 +43,20 @@ CONTENT: dict[str, Bytes] = {
     "cut at half": lambda data, rng: data[: len(data) // 2],
     "cut near the end": lambda data, rng: data[: len(data) * 95 // 100],
     "last byte lost": lambda data, rng: data[:-1],
-    **{"one byte flipped": _flipped(1), "16 bytes flipped": _flipped(16), "500 bytes flipped": _flipped(500)},
+    **{
+        "one byte flipped": _flipped(1),
+        "16 bytes flipped": _flipped(16),
+        "500 bytes flipped": _flipped(500),
+    },
     **{"head zeroed": _filled(0, 0, 0.05), "middle zeroed": _filled(0, 0.4, 0.6)},
     **{"tail of ones": _filled(255, 0.8, 1), "all zero": _filled(0, 0, 1)},
     "noise": lambda data, rng: rng.integers(0, 256, max(len(data), 64), np.uint8).tobytes(),
     "junk before": lambda data, rng: rng.integers(0, 256, 100, np.uint8).tobytes() + data,
     "twice": lambda data, rng: data * 2,
     "a web page": lambda data, rng: b"<!doctype html><html><body>Not found</body></html>",
-    "a pickle": lambda data, rng: b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07builtin\x94.",
+    "a pickle": lambda data, rng: (
+        b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07builtin\x94."
+    ),
     "a zip file": lambda data, rng: b"PK\x05\x06" + bytes(18),
     "a pointer of Git LFS": lambda data, rng: _LFS,
 }
@@ -71,10 +77,20 @@ def _link(target: str) -> Callable[[Path], None]:
 
 
 SPECIAL: dict[str, Callable[[Path], None]] = {"a pipe": os.mkfifo, "a folder": Path.mkdir}
-SPECIAL |= {"a socket": _socket, "missing": lambda path: None, "a link to nothing": _link("nowhere")}
+SPECIAL |= {
+    "a socket": _socket,
+    "missing": lambda path: None,
+    "a link to nothing": _link("nowhere"),
+}
 SPECIAL |= {"a link to itself": lambda path: path.symlink_to(path.name)}
-SPECIAL |= {"a link to endless zeros": _link("/dev/zero"), "a link to nothing at all": _link("/dev/null")}
-SPECIAL |= {"a link to a full device": _link("/dev/full"), "a link to a terminal": _link("/dev/tty")}
+SPECIAL |= {
+    "a link to endless zeros": _link("/dev/zero"),
+    "a link to nothing at all": _link("/dev/null"),
+}
+SPECIAL |= {
+    "a link to a full device": _link("/dev/full"),
+    "a link to a terminal": _link("/dev/tty"),
+}
 SPECIAL |= {"a link to a process's memory": _link("/proc/self/mem")}
 
 
@@ -101,20 +117,52 @@ TEXT |= {"new lines": "a\nerror: b: c.\nd", "zero width": "\u200b\u200d\ufeff"}
 TEXT |= {"right to left": "\u202eabc\u202c", "lone surrogate": "a\ud800b"}
 TEXT |= {"900,000 characters": "x" * 900_000, "100,000 spaces": " " * 100_000 + "x"}
 TEXT |= {"100,000 digits": "1" * 100_000, "100,000 brackets": "[" * 100_000}
-TEXT |= {"a path upwards": "../../etc/passwd", "an absolute path": "/etc/passwd", "percent": "%s%n%d{0}{x}"}
+TEXT |= {
+    "a path upwards": "../../etc/passwd",
+    "an absolute path": "/etc/passwd",
+    "percent": "%s%n%d{0}{x}",
+}
 TEXT |= {"a URL": "http://169.254.169.254/latest", "emoji": "\U0001f9d1\u200d\U0001f680" * 40}
 TEXT |= {"a template": "${alert(1)}{{7*7}}<img src=x onerror=alert(1)>"}
 TEXT |= {"combining marks": "e" + "\u0301" * 5000, "a null": "a\0b"}
 
 # Values as JSON has them, by what is odd about them.
 VALUES: dict[str, Any] = {"null": None, "true": True, "false": False, "zero": 0, "minus one": -1}
-VALUES |= {"one and a half": 1.5, "a whole float": 1.0, "10**30": 10**30, "1e308": 1e308, "-1e308": -1e308}
-VALUES |= {"tiny": 5e-324, "a list": [], "a list of lists": [[[[]]]], "10,000 entries": [0] * 10_000}
+VALUES |= {
+    "one and a half": 1.5,
+    "a whole float": 1.0,
+    "10**30": 10**30,
+    "1e308": 1e308,
+    "-1e308": -1e308,
+}
+VALUES |= {
+    "tiny": 5e-324,
+    "a list": [],
+    "a list of lists": [[[[]]]],
+    "10,000 entries": [0] * 10_000,
+}
 VALUES |= {"10**400": 10**400, "an object": {}, "an odd object": {"": {"": None}, "a\x1b": 1}}
-VALUES |= {"an object of 1000": {str(i): i for i in range(1000)}, "mixed": [1, "a", None, {"b": [True]}]}
+VALUES |= {
+    "an object of 1000": {str(i): i for i in range(1000)},
+    "mixed": [1, "a", None, {"b": [True]}],
+}
 VALUES |= {f"text: {name}": text for name, text in TEXT.items()}
 
-NAMES = {"control characters": "a\x1b[31m\x07b", "a new line": "a\nb", "not UTF-8": "a\udcff\udcfeb"}
-NAMES |= {"255 bytes": "n" * 240, "a leading dash": "-n", "spaces": "  a  b  ", "right to left": "\u202eabc"}
-NAMES |= {"emoji": "\U0001f600\U0001f600", "odd digits": "²³½٣", "percent": "%05d%s", "glob": "[a-z]*?"}
+NAMES = {
+    "control characters": "a\x1b[31m\x07b",
+    "a new line": "a\nb",
+    "not UTF-8": "a\udcff\udcfeb",
+}
+NAMES |= {
+    "255 bytes": "n" * 240,
+    "a leading dash": "-n",
+    "spaces": "  a  b  ",
+    "right to left": "\u202eabc",
+}
+NAMES |= {
+    "emoji": "\U0001f600\U0001f600",
+    "odd digits": "²³½٣",
+    "percent": "%05d%s",
+    "glob": "[a-z]*?",
+}
 NAMES |= {"quotes": "'\"`$(x)", "a colon": "file:a", "looks like a pattern": "a%03d"}

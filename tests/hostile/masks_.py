@@ -13,7 +13,16 @@ from PIL import Image
 from tests.hostile import base
 from tests.hostile.cases import Case
 from tests.hostile.clips import bomb, rename_broken
-from tests.hostile.faults import CONTENT, NAMES, SPECIAL, VALUES, damage, damage_file, put, replace_file
+from tests.hostile.faults import (
+    CONTENT,
+    NAMES,
+    SPECIAL,
+    VALUES,
+    damage,
+    damage_file,
+    put,
+    replace_file,
+)
 
 _USES = {
     "in a project": ["editing", "check", "project"],
@@ -31,7 +40,11 @@ def cases() -> Iterator[Case]:
 
 
 # Mode, size, colour.
-_ODD = {"RGB": ("RGB", (64, 64), 0), "16 bits": ("I;16", (64, 64), 0), "with alpha": ("LA", (64, 64), 0)}
+_ODD = {
+    "RGB": ("RGB", (64, 64), 0),
+    "16 bits": ("I;16", (64, 64), 0),
+    "with alpha": ("LA", (64, 64), 0),
+}
 _ODD |= {"another size": ("P", (65, 64), 0), "label 200": ("L", (64, 64), 200)}
 
 
@@ -62,9 +75,26 @@ def _content() -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-_PLACES = ("images", "images.0", "images.0.id", "images.0.file_name", "images.0.width", "annotations")
-_PLACES += ("annotations.0", "annotations.0.image_id", "annotations.0.category_id", "annotations.0.track_id")
-_PLACES += ("annotations.0.segmentation", "annotations.0.segmentation.counts", "categories", "categories.0")
+_PLACES = (
+    "images",
+    "images.0",
+    "images.0.id",
+    "images.0.file_name",
+    "images.0.width",
+    "annotations",
+)
+_PLACES += (
+    "annotations.0",
+    "annotations.0.image_id",
+    "annotations.0.category_id",
+    "annotations.0.track_id",
+)
+_PLACES += (
+    "annotations.0.segmentation",
+    "annotations.0.segmentation.counts",
+    "categories",
+    "categories.0",
+)
 _PLACES += ("annotations.0.segmentation.counts.0", "categories.0.id", "categories.0.name")
 _EMPTY = ("zero", "a list", "an object", "text: empty")
 _ANY = ("images.0.file_name", "annotations.0.track_id", "categories.0.name")  # what may be anything
@@ -80,17 +110,29 @@ def _json() -> Iterator[Case]:
 
             soft = place in _ANY or place.endswith("id") or name in _EMPTY
             write = base.with_project(change, at="masks.json")
-            yield Case("masks", f"JSON, {place} is {name}", new, write, "either" if soft else "refuse")
+            yield Case(
+                "masks", f"JSON, {place} is {name}", new, write, "either" if soft else "refuse"
+            )
     convert = ["masks", "convert", "masks.json", "-o", "out"]
     for name in CONTENT:
         data = damage(json.dumps(_content()).encode(), name)
         write = base.with_project(replace_file, data, at="masks.json")
-        yield Case("masks", f"JSON, {name}", convert, write, "either" if "flipped" in name else "refuse")
+        yield Case(
+            "masks", f"JSON, {name}", convert, write, "either" if "flipped" in name else "refuse"
+        )
 
 
 def _folders() -> Iterator[Case]:
     new = ["editing", "new", "project/clip.mp4", "-o", "out", "--masks", "whole"]
-    for names in (("1", "01"), ("1", "256"), ("0", "1"), ("a", "1"), ("-1", "1"), ("²", "1"), ("1", "1 ")):
+    for names in (
+        ("1", "01"),
+        ("1", "256"),
+        ("0", "1"),
+        ("a", "1"),
+        ("-1", "1"),
+        ("²", "1"),
+        ("1", "1 "),
+    ):
 
         def change(folder: Path, names=names) -> None:
             for name in names:

@@ -23,9 +23,31 @@ _REGION = [f"regions.0.{key}" for key in ("prompt", "source", "negative", "name"
 _FREE = {"source_prompt", "prompt", "negative_prompt", *_REGION}
 _PLACES = (
     *("version", "clip", "clip.path", "clip.start", "clip.stride", "clip.frames", "clip.size"),
-    *("source_prompt", "prompt", "negative_prompt", "more_prompts", "regions", "regions.0", *_REGION),
-    *("regions.0.label", "regions.0.color", "regions.0.strength", "regions.0.margin", "regions.0.drawn"),
-    *("masks", "method", "params", "params.steps", "params.keyframes", "params.cuts", "params.control"),
+    *(
+        "source_prompt",
+        "prompt",
+        "negative_prompt",
+        "more_prompts",
+        "regions",
+        "regions.0",
+        *_REGION,
+    ),
+    *(
+        "regions.0.label",
+        "regions.0.color",
+        "regions.0.strength",
+        "regions.0.margin",
+        "regions.0.drawn",
+    ),
+    *(
+        "masks",
+        "method",
+        "params",
+        "params.steps",
+        "params.keyframes",
+        "params.cuts",
+        "params.control",
+    ),
     *("params.heat_pixel", "model", "loras", "adapter", "seed"),
     *("regions.0.picture", "regions.0.picture_scale", "picture_adapter"),
 )
@@ -45,10 +67,14 @@ def _sound(place: str, name: str, value: Any) -> Expected:
     nothing = name in ("null", "a list", "an object", "text: empty", "text: blank", "false", "zero")
     # What cannot be seen is dropped: such text counts as empty, which all but a name may be.
     nothing = nothing or (name == "text: zero width" and place in _FREE - {"regions.0.name"})
-    hostile = any(word in name for word in ("surrogate", "900,000", "100,000", "null", "zero width"))
+    hostile = any(
+        word in name for word in ("surrogate", "900,000", "100,000", "null", "zero width")
+    )
     loose = place.startswith(("params", "more_prompts", "regions.0.drawn", "loras"))
     loose = (loose or (text and place in ("model", "picture_adapter"))) and "true" not in name
-    return "either" if nothing or (not hostile and (loose or (text and place in _FREE))) else "refuse"
+    return (
+        "either" if nothing or (not hostile and (loose or (text and place in _FREE))) else "refuse"
+    )
 
 
 def _project(place: str, value: Any, folder: Path) -> Path:
@@ -62,7 +88,9 @@ def cases() -> Iterator[Case]:
         for name, value in VALUES.items():
             write = partial(_project, place, value)
             yield Case("project", f"{place} is {name}", CHECK, write, _sound(place, name, value))
-    yield from chain(_files(), _sizes(), _settings(), _options(), _places(), _overlaps(), _batches())
+    yield from chain(
+        _files(), _sizes(), _settings(), _options(), _places(), _overlaps(), _batches()
+    )
     yield from chain(_words(), _pictures())
 
 
@@ -78,7 +106,11 @@ def _pictures() -> Iterator[Case]:
 
 
 _TEXTS = {"a key twice": '{"version": 1, "version": 1}'}
-_TEXTS |= {"95,000 keys, the last twice": "{" + ",".join(f'"k{i}":1' for i in range(95_000)) + ',"k94999":2}'}
+_TEXTS |= {
+    "95,000 keys, the last twice": "{"
+    + ",".join(f'"k{i}":1' for i in range(95_000))
+    + ',"k94999":2}'
+}
 _TEXTS |= {"deep lists": "[" * 200_000, "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000}
 _TEXTS |= {"NaN": '{"version": NaN}', "Infinity": '{"version": 1, "seed": Infinity}'}
 _TEXTS |= {"a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}"}
@@ -111,10 +143,31 @@ def _sizes() -> Iterator[Case]:
         yield Case("command", f"editing new --size {size}", command, base.with_project(), expected)
 
 
-_SETTINGS = {"nothing": "", "a word": "x", "true": "true", "null": "null", "minus": "-1", "huge": "1e999"}
-_SETTINGS |= {"many digits": "9" * 5000, "NaN": "NaN", "a list": "[1,2,3]", "deep": "[" * 5000 + "]" * 5000}
-_SETTINGS |= {"an object": '{"a":{"b":[]}}', "long": "x" * 100_000, "control characters": "\x1b[31m\x07"}
-_SETTINGS |= {"zero width": "\u200b", "digits apart": "1_000", "odd digits": "²", "spaces": " " * 50_000}
+_SETTINGS = {
+    "nothing": "",
+    "a word": "x",
+    "true": "true",
+    "null": "null",
+    "minus": "-1",
+    "huge": "1e999",
+}
+_SETTINGS |= {
+    "many digits": "9" * 5000,
+    "NaN": "NaN",
+    "a list": "[1,2,3]",
+    "deep": "[" * 5000 + "]" * 5000,
+}
+_SETTINGS |= {
+    "an object": '{"a":{"b":[]}}',
+    "long": "x" * 100_000,
+    "control characters": "\x1b[31m\x07",
+}
+_SETTINGS |= {
+    "zero width": "\u200b",
+    "digits apart": "1_000",
+    "odd digits": "²",
+    "spaces": " " * 50_000,
+}
 _SETTINGS |= {"commas": "," * 20_000, "dashes": "0-" * 20_000, "at signs": "a@" * 10_000}
 _SETTINGS |= {"colons": "a:" * 10_000, "a template": "${x}", "beyond the clip": "every 10000"}
 _SETTINGS |= {"frames": "0, 999999", "a range": "auto 9-2", "a float": "0.3333333333333333333333"}
@@ -126,11 +179,18 @@ def _settings() -> Iterator[Case]:
         for key in record.Params.model_fields:
             for name, value in _SETTINGS.items():
                 command = [*CHECK, "--method", method, f"--set={key}={value}"]
-                hopeless = name in ("NaN", "huge", "many digits", "deep", "long") and "emphasis" not in key
+                hopeless = (
+                    name in ("NaN", "huge", "many digits", "deep", "long") and "emphasis" not in key
+                )
                 expected: Expected = "refuse" if hopeless else "either"
                 yield Case("setting", f"{method} {key}: {name}", command, write, expected)
     huge = '--set=emphasis_words=[["cat", ' + "9" * 400 + "]]"
-    yield Case("setting", "a factor of 400 digits", [*CHECK, "--method=fatezero", huge], base.with_project())
+    yield Case(
+        "setting",
+        "a factor of 400 digits",
+        [*CHECK, "--method=fatezero", huge],
+        base.with_project(),
+    )
     for name, text in TEXT.items():
         command = [*CHECK, f"--set={text[:50_000]}=1".replace("\0", "")]
         yield Case("setting", f"a key that is {name}", command, base.with_project())
@@ -150,14 +210,41 @@ _OPTIONS = {
 _ODD = {"empty": "", "blank": " ", "minus": "-1", "huge": "9" * 40, "5000 digits": "1" * 5000}
 _ODD |= {"a float": "0.5", "a word": "zzz", "control characters": "a\x1b[2Jb", "a new line": "a\nb"}
 _ODD |= {"zero width": "\u200b", "long": "x" * 100_000, "not UTF-8": "a\udcff", "a folder": "/"}
-_ODD |= {"a device": "/dev/zero", "a URL": "http://127.0.0.1:1/x", "odd digits": "²٣", "JSON": '{"a":1}'}
-_ODD |= {"a path upwards": "../../..", "an equals sign": "=", "label only": "1=", "colons": ":" * 3000}
-_ODD |= {"a label of many digits": "1" * 5000 + "=x", "a frame of many digits": "1:" + "9" * 5000 + ",1,1"}
+_ODD |= {
+    "a device": "/dev/zero",
+    "a URL": "http://127.0.0.1:1/x",
+    "odd digits": "²٣",
+    "JSON": '{"a":1}',
+}
+_ODD |= {
+    "a path upwards": "../../..",
+    "an equals sign": "=",
+    "label only": "1=",
+    "colons": ":" * 3000,
+}
+_ODD |= {
+    "a label of many digits": "1" * 5000 + "=x",
+    "a frame of many digits": "1:" + "9" * 5000 + ",1,1",
+}
 _ODD |= {"numbers": "1:0," + "9" * 5000 + ",1", "not a number": "1:0,nan,inf", "a range": "300=x"}
 _ODD |= {"300 characters": "x" * 300}
 # Odd values that some option takes, and those that one option takes.
-_TAKEN = ("JSON", "a float", "label only", "a range", "minus", "not UTF-8", "a new line", "an equals sign")
-_TAKEN_BY = {("--adapter", "empty"), ("--model", "empty"), ("--method", "blank"), ("--seed", "5000 digits")}
+_TAKEN = (
+    "JSON",
+    "a float",
+    "label only",
+    "a range",
+    "minus",
+    "not UTF-8",
+    "a new line",
+    "an equals sign",
+)
+_TAKEN_BY = {
+    ("--adapter", "empty"),
+    ("--model", "empty"),
+    ("--method", "blank"),
+    ("--seed", "5000 digits"),
+}
 _TAKEN_BY |= {("--region-source", "label only")}
 
 
@@ -166,10 +253,16 @@ def _options() -> Iterator[Case]:
         command = text.split()
         for option in options.split():
             for name, value in _ODD.items():
-                soft = option in ("--prompt", "--name") or name in _TAKEN or (option, name) in _TAKEN_BY
+                soft = (
+                    option in ("--prompt", "--name")
+                    or name in _TAKEN
+                    or (option, name) in _TAKEN_BY
+                )
                 title = f"{' '.join(command[:2])} {option} {name}"
                 given = [*command, f"{option}={value}"]
-                yield Case("command", title, given, base.with_project(), "either" if soft else "refuse")
+                yield Case(
+                    "command", title, given, base.with_project(), "either" if soft else "refuse"
+                )
 
 
 def _places() -> Iterator[Case]:
@@ -182,7 +275,9 @@ def _places() -> Iterator[Case]:
     for out in ("project", "project/clip.mp4", *odd, "project/masks"):
         command = ["editing", "new", "project/clip.mp4", "-o", out]
         expected: Expected = "either" if out == "\x1b[31m" else "refuse"
-        yield Case("command", f"editing new -o {out[:20]!r}", command, base.with_project(), expected)
+        yield Case(
+            "command", f"editing new -o {out[:20]!r}", command, base.with_project(), expected
+        )
     for name in ("attention/notes.txt", "report.json/mine.txt", "masks.mp4/mine.txt"):
         command = ["editing", "run", "project", "-o", "out"]
         write = base.with_project(replace_file, b"mine", at=f"out/{name}")
@@ -194,11 +289,20 @@ def _places() -> Iterator[Case]:
 
 # Outputs that are an input, hold one or lie in one; `made` is a project with the clip where results go.
 _OVERLAPPING = (
-    *(f"editing clusters project -o {out}" for out in ("project", ".", "project/new", "project/masks")),
+    *(
+        f"editing clusters project -o {out}"
+        for out in ("project", ".", "project/new", "project/masks")
+    ),
     *(f"editing run made -o made{out}" for out in ("", "/out", "/masks", "/masks/new")),
     *(f"editing batch project -o {out}" for out in ("project", "project/new", ".")),
-    *(f"editing new project/clip.mp4 --masks project/masks -o project/masks{out}" for out in ("", "/new")),
-    *(f"editing tune project --set=tune_steps=1 -o {out}" for out in ("model.safetensors", "project")),
+    *(
+        f"editing new project/clip.mp4 --masks project/masks -o project/masks{out}"
+        for out in ("", "/new")
+    ),
+    *(
+        f"editing tune project --set=tune_steps=1 -o {out}"
+        for out in ("model.safetensors", "project")
+    ),
     *(f"masks convert project/masks -o project{out}" for out in ("/masks", "/masks/new", "")),
     *(f"masks clean labels/1 --grow=1 -o labels{out}" for out in ("", "/1", "/1/new")),
     "masks pair project/clip.mp4 project/masks -o project/masks/new",
@@ -214,7 +318,9 @@ def _overlaps() -> Iterator[Case]:
         command = text.split()
         command[command.index("-o") + 1] = "loop.safetensors" if "tune" in command else "loop"
         name = f"{' '.join(command[:2])} -o a link to itself"
-        soft: Expected = "either" if "tune" in command else "refuse"  # a file takes the place of a link
+        soft: Expected = (
+            "either" if "tune" in command else "refuse"
+        )  # a file takes the place of a link
         yield Case("command", name, command, base.with_project(_loop), soft, slow=soft == "either")
 
 
@@ -225,7 +331,9 @@ def _loop(folder: Path) -> None:
 
 def _overlapping(folder: Path) -> None:
     base.write_project(folder / "project")
-    made = base.write_project(folder / "made", base.changed(base.content(), "clip.path", "out/edited.mp4"))
+    made = base.write_project(
+        folder / "made", base.changed(base.content(), "clip.path", "out/edited.mp4")
+    )
     (made / "out").mkdir()
     (made / "clip.mp4").rename(made / "out" / "edited.mp4")
     write_regions({1: base.labels() == 1}, folder / "labels")

@@ -45,7 +45,7 @@ def warm_up(cases: Iterable[Case]) -> None:
     if {"archive", "upload"} & {case.kind for case in cases}:
         import regrain.ui.session.clips  # noqa: F401
     if any(case.slow for case in cases):
-        from regrain.editing.models.load import load_backbone
+        from regrain.editing.models.loading.load import load_backbone
 
         load_backbone("storybook")
 
@@ -194,5 +194,8 @@ def _twice_with_broken_cache(fault: str) -> int:
 
 
 # Commands that are several in a row, or call what the page calls.
-PROGRAMS: dict[str, Callable[..., int]] = {"new_and_check": _new_and_check, "open_upload": _open_upload}
+PROGRAMS: dict[str, Callable[..., int]] = {
+    "new_and_check": _new_and_check,
+    "open_upload": _open_upload,
+}
 PROGRAMS |= {"twice_with_broken_cache": _twice_with_broken_cache}

@@ -21,7 +21,12 @@ from tests.hostile.faults import CONTENT, SPECIAL, VALUES, damage, damage_file, 
 
 Make = Callable[[], bytes]
 _FILES = (
-    *("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"),
+    *(
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "scheduler/scheduler_config.json",
+    ),
     *("tokenizer/vocab.json", "tokenizer/tokenizer_config.json", "words.json", "defaults.json"),
     "unet/diffusion_pytorch_model.safetensors.index.json",
 )
@@ -34,9 +39,26 @@ _KEYS = {
     "text_encoder/config.json": "hidden_size num_hidden_layers num_attention_heads "
     "max_position_embeddings vocab_size",
 }
-_FEW = ("null", "true", "zero", "minus one", "10**30", "1e308", "a list", "an object", "text: empty")
+_FEW = (
+    "null",
+    "true",
+    "zero",
+    "minus one",
+    "10**30",
+    "1e308",
+    "a list",
+    "an object",
+    "text: empty",
+)
 _FEW += ("text: control characters", "one and a half", "10,000 entries")
-_TEXTS = {"a list": "[]", "a number": "3", "null": "null", "text": '"x"', "deep": "[" * 100_000, "empty": ""}
+_TEXTS = {
+    "a list": "[]",
+    "a number": "3",
+    "null": "null",
+    "text": '"x"',
+    "deep": "[" * 100_000,
+    "empty": "",
+}
 _TEXTS |= {"not JSON": "{", "not UTF-8": "\xff\xfe", "an object of nothing": "{}"}
 
 
@@ -60,7 +82,9 @@ def _with_file(
 ) -> Case:
     """A run with a file, which is the model unless an option takes it."""
     command = _run("storybook", option + file) if option else _run(file)
-    return Case(kind, name, command, base.with_project(_fill, make, at=file), expected, slow=bool(option))
+    return Case(
+        kind, name, command, base.with_project(_fill, make, at=file), expected, slow=bool(option)
+    )
 
 
 def _fill(file: Path, make: Make) -> None:
@@ -77,9 +101,19 @@ def _configs() -> Iterator[Case]:
         for name, text in _TEXTS.items():
             soft = name == "an object of nothing" or "words" in file or "tokenizer_config" in file
             expected: Expected = "either" if soft else "refuse"
-            yield _with_model(f"{file} is {name}", file, expected, replace_file, text.encode("latin-1"))
-        for name in ("a pipe", "a folder", "a link to itself", "a link to endless zeros", "missing"):
-            soft = name == "missing" or "tokenizer_config" in file  # not a file is as good as missing
+            yield _with_model(
+                f"{file} is {name}", file, expected, replace_file, text.encode("latin-1")
+            )
+        for name in (
+            "a pipe",
+            "a folder",
+            "a link to itself",
+            "a link to endless zeros",
+            "missing",
+        ):
+            soft = (
+                name == "missing" or "tokenizer_config" in file
+            )  # not a file is as good as missing
             yield _with_model(f"{file} is {name}", file, "either" if soft else "refuse", put, name)
 
 
@@ -87,7 +121,9 @@ def _keys() -> Iterator[Case]:
     for file, keys in _KEYS.items():
         for key in keys.split():
             for name in _FEW:
-                yield _with_model(f"{file}: {key} is {name}", file, "either", _set, key, VALUES[name])
+                yield _with_model(
+                    f"{file}: {key} is {name}", file, "either", _set, key, VALUES[name]
+                )
 
 
 def _set(file: Path, key: str, value: Any) -> None:
@@ -178,9 +214,15 @@ def _lora(**parts: np.ndarray) -> bytes:
 
 
 def _halves(
-    a: tuple[int, ...], b: tuple[int, ...], dtype: type = np.float32, fill: float = 0, **more: np.ndarray
+    a: tuple[int, ...],
+    b: tuple[int, ...],
+    dtype: type = np.float32,
+    fill: float = 0,
+    **more: np.ndarray,
 ) -> bytes:
-    return _lora(lora_A__weight=np.full(a, fill, dtype), lora_B__weight=np.full(b, fill, dtype), **more)
+    return _lora(
+        lora_A__weight=np.full(a, fill, dtype), lora_B__weight=np.full(b, fill, dtype), **more
+    )
 
 
 _LORAS: dict[str, Make] = {
@@ -210,7 +252,9 @@ def _loras() -> Iterator[Case]:
         for name, make in _HEADS.items():
             yield _with_file(kind, f"head, {name}", make, file, option)
         for name in CONTENT:
-            damaged = partial(_damaged, "examples/13_by_a_tuned_model/adapter.safetensors", 2**30, name)
+            damaged = partial(
+                _damaged, "examples/13_by_a_tuned_model/adapter.safetensors", 2**30, name
+            )
             expected = _soft(name) if kind == "adapter" else "refuse"
             yield _with_file(kind, name, damaged, file, option, expected)
         for name in SPECIAL:
@@ -222,7 +266,13 @@ def _loras() -> Iterator[Case]:
 
 
 def _caches() -> Iterator[Case]:
-    special = ("a pipe", "a folder", "a link to itself", "a link to endless zeros", "a link to nothing")
+    special = (
+        "a pipe",
+        "a folder",
+        "a link to itself",
+        "a link to endless zeros",
+        "a link to nothing",
+    )
     for name in (*CONTENT, *special):
         title = f"entries{' are' if name in special else ','} {name}"
         command = ["twice_with_broken_cache", name]

@@ -76,7 +76,9 @@ def test_points_are_spread_well_inside():
     bar = (np.abs(X - 50) <= 30) & (np.abs(Y - 20) <= 5)
     points = draw.spread(bar, 3)
     assert points[0].tolist() == list(draw.deepest(bar))
-    assert sorted(points[:, 0] - 50) == pytest.approx([-26, 0, 26], abs=2)  # both ends, then the middle
+    assert sorted(points[:, 0] - 50) == pytest.approx(
+        [-26, 0, 26], abs=2
+    )  # both ends, then the middle
     assert (np.abs(points[:, 1] - 20) <= 3).all()  # half as deep as the deepest
     assert len(draw.spread(disc(50, 20, 0), 5)) == 1
 

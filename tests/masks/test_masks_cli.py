@@ -65,7 +65,11 @@ def watched(monkeypatch, name):
     return seen
 
 
-FOLLOWED = [(False, [], "cuts"), (False, ["--flow", "dis"], "flow"), (False, ["--tracker", "flow"], "flow")]
+FOLLOWED = [
+    (False, [], "cuts"),
+    (False, ["--flow", "dis"], "flow"),
+    (False, ["--tracker", "flow"], "flow"),
+]
 
 
 @pytest.mark.parametrize(("drawn", "given", "by"), [*FOLLOWED, (True, [], "flow")])
@@ -75,14 +79,28 @@ def test_drawn_clips_ask_sam_and_flow_and_real_ones_cuts(
     asked, followed = watched(monkeypatch, "segment"), watched(monkeypatch, "propagate")
     if drawn:
         monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")  # as if the clip said that it was
-    assert call("track", clip, "--click", "1:2,27,32", "--frames", 3, *given, "-o", tmp_path / "out") == 0
+    assert (
+        call("track", clip, "--click", "1:2,27,32", "--frames", 3, *given, "-o", tmp_path / "out")
+        == 0
+    )
     assert [(how["method"], how["frame"], len(how["clip"])) for _, how in asked] == [("cuts", 2, 3)]
     assert ("SAM weights are missing" in capsys.readouterr().err) == drawn
     assert [how["tracker"] for _, how in followed] == [by]
 
 
 def test_used_frames(clip, tmp_path):
-    options = ["--start", 1, "--stride", 2, "--frames", 2, "--method", "cuts", "--click", "9:1,28,32"]
+    options = [
+        "--start",
+        1,
+        "--stride",
+        2,
+        "--frames",
+        2,
+        "--method",
+        "cuts",
+        "--click",
+        "9:1,28,32",
+    ]
     for _ in range(2):  # the second time over masks that are there
         assert call("track", clip, *options, "-o", tmp_path / "out") == 0
         assert set(np.unique(labels_in(tmp_path / "out", 2))) == {0, 9}
@@ -116,7 +134,9 @@ def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, capsys):
     frames = tmp_path / "frames"
     frames.mkdir()
     for index in range(2):
-        Image.fromarray(np.full((64, 96, 3), 90 * index, np.uint8)).save(frames / f"{index:05d}.png")
+        Image.fromarray(np.full((64, 96, 3), 90 * index, np.uint8)).save(
+            frames / f"{index:05d}.png"
+        )
     before = contents(frames)
     for clicked in (frames, clip):  # as the clip, and as any other folder of pictures
         assert call("track", clicked, *CLICK, "-o", frames) == 2
@@ -170,14 +190,18 @@ def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path):
     assert all((found[n] == masks[n]).all() for n in masks)
     flat = labels_in(tmp_path / "flat", 2)
     assert (flat == np.where(masks[1], 1, np.where(masks[2], 2, 0))).all()
-    assert call("convert", tmp_path / "in", "-o", tmp_path / "out") == 0  # over masks written before
+    assert (
+        call("convert", tmp_path / "in", "-o", tmp_path / "out") == 0
+    )  # over masks written before
 
 
 def test_a_black_and_white_video_is_read_by_its_colour(tmp_path):
     frames = np.zeros((3, 64, 96, 3), np.uint8)
     frames[:, 20:40, 20:40] = 255
     write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
-    assert call("convert", tmp_path / "clip.mkv", "-o", tmp_path / "out", "--color", "7=#ffffff") == 0
+    assert (
+        call("convert", tmp_path / "clip.mkv", "-o", tmp_path / "out", "--color", "7=#ffffff") == 0
+    )
     assert (labels_in(tmp_path / "out", 3) == 7 * (frames[..., 0] > 0)).all()
 
 
@@ -188,7 +212,9 @@ def test_masks_are_cleaned(tmp_path):
     found = labels_in(tmp_path / "out", 4)
     assert (found[:, 18:20, 18:20] == 1).all()
     assert (found[:, 50, 80] == 0).all()
-    assert (found[:, 10:30, 10:50] == np.where(labels, labels, 1)[:, 10:30, 10:50]).all()  # none lost
+    assert (
+        found[:, 10:30, 10:50] == np.where(labels, labels, 1)[:, 10:30, 10:50]
+    ).all()  # none lost
     assert (found[:, 20, 8:10] == 1).all()
     assert (found[:, 20, [7, 52]] == 0).all()
     only = ["--grow", 2, "--label", 2]
@@ -246,7 +272,9 @@ def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, mo
     assert (after[[0, 1, 2, 5]] == wrong[[0, 1, 2, 5]]).all()
     assert ((after == 2) == (wrong == 2))[[3, 4]].mean() > 0.99
     for frame in (3, 4):
-        assert ((after[frame] == 1) ^ (before[frame] == 1)).sum() < 0.15 * (before[frame] == 1).sum()
+        assert ((after[frame] == 1) ^ (before[frame] == 1)).sum() < 0.15 * (
+            before[frame] == 1
+        ).sum()
 
 
 def test_masks_may_be_corrected_where_they_are(clip, tmp_path, capsys):
@@ -270,7 +298,9 @@ def test_where_a_region_is_lost_is_said(clip, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(following, "propagate", propagate)
     assert call("track", clip, *CLICK, "-o", tmp_path / "out") == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "label 1" in line]
-    assert said == ["warning: label 1: lost in frames 2-3, doubtful in frame 5. Click it there too."]
+    assert said == [
+        "warning: label 1: lost in frames 2-3, doubtful in frame 5. Click it there too."
+    ]
 
 
 def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, capsys):

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.browser
 LOOKS = {"desktop": {}, "phone": PHONE}
 DARK = "document.body.classList.toggle('dark')"
 FINGER = 44  # pixels
-TOUCHED = "button, a.rg-tool, select, summary, #result label, [role=slider], input:not([type=range])"
+TOUCHED = (
+    "button, a.rg-tool, select, summary, #result label, [role=slider], input:not([type=range])"
+)
 SMALL = """([all, least]) => [...document.querySelectorAll(all)]
   .filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.closest('footer'))
   .map(e => e.matches('[type=radio], [type=checkbox]') ? e.closest('label') ?? e : e)
@@ -30,11 +32,15 @@ BARE = """() => getComputedStyle(document.activeElement).outlineStyle === 'none'
   ? document.activeElement.outerHTML.slice(0, 200) : null"""
 
 # A button that is just enabled has a colour in between.
-AT_REST = "!document.getAnimations().some(a => a instanceof CSSTransition && a.playState === 'running')"
+AT_REST = (
+    "!document.getAnimations().some(a => a instanceof CSSTransition && a.playState === 'running')"
+)
 
 
 def assert_clean(page, state: str, **only):
-    found = page.evaluate("only => axe.run(only)", {"resultTypes": ["violations"]} | only)["violations"]
+    found = page.evaluate("only => axe.run(only)", {"resultTypes": ["violations"]} | only)[
+        "violations"
+    ]
     said = [{one["id"]: [node["html"][:200] for node in one["nodes"]]} for one in found]
     assert said == [], f"{state}: {json.dumps(said, indent=1)}"
 
@@ -43,7 +49,9 @@ def check(page, state: str):
     """axe's best practices and all levels of WCAG that it knows."""
     page.wait_for_function(AT_REST)
     if not page.evaluate("'axe' in window"):
-        page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+        page.evaluate(
+            files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+        )
     assert_clean(page, state)
     if page.viewport_size["width"] > 500:  # in the dark, colours alone are others
         assert page.evaluate(DARK)
@@ -106,7 +114,9 @@ def test_axe_finds_nothing(server, open_page, look):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")
         check_queue(page, several)
-    page.wait_for_function("n => document.querySelectorAll('.rg-run-picture').length == n", arg=1 + several)
+    page.wait_for_function(
+        "n => document.querySelectorAll('.rg-run-picture').length == n", arg=1 + several
+    )
     page.wait_for_selector("#run:text-is('Run')")
     wait_for_result(page)
     if several:
@@ -127,7 +137,12 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
     box, shown = undo.bounding_box(), Image.open(BytesIO(page.screenshot())).convert("RGB")
     x, y, right, below = box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
     middle = (x + right) / 2, (y + below) / 2
-    around = [(x - 3, middle[1]), (right + 2, middle[1]), (middle[0], y - 3), (middle[0], below + 2)]
+    around = [
+        (x - 3, middle[1]),
+        (right + 2, middle[1]),
+        (middle[0], y - 3),
+        (middle[0], below + 2),
+    ]
     ring = {shown.getpixel((round(left), round(top))) for left, top in around}
     assert len(ring) == 1
     assert ring != {shown.getpixel((round(x - 6), round(y - 6)))}

@@ -8,9 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from browser import ROOT, Server, plays, prompt, report, run, saved, unfold, wait, wait_for_result
-from conftest import write_sdxl, write_wan
 from diffusers import UNet2DConditionModel
 from fake_app import write_examples
+from made_models import write_sdxl, write_wan
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 
 from regrain.editing.media.reading import VideoClip
@@ -21,7 +21,9 @@ EXAMPLES = ROOT / "assets" / "examples"
 pytestmark = pytest.mark.browser
 # Very little work by each method, and hard edges.
 FEW = {name: {"steps": 2, "preview_every": 0, "feather": 0} for name in METHODS}
-FEW["vid2vid_zero"]["inner_steps"] = FEW["tune_a_video"]["tune_steps"] = FEW["fresco"]["optimise_rounds"] = 1
+FEW["vid2vid_zero"]["inner_steps"] = FEW["tune_a_video"]["tune_steps"] = FEW["fresco"][
+    "optimise_rounds"
+] = 1
 # So many videos, all at one time of a loop of a second.
 IN_STEP = """(count) => { const times = [...document.querySelectorAll('video')].map(v => v.currentTime);
   const apart = times.map(t => Math.abs(t - times[0])).map(d => Math.min(d, Math.abs(1 - d)));
@@ -38,7 +40,9 @@ def test_words_are_typed_and_an_example_is_chosen(page):
     colors = "all => all.map(w => w.style.getPropertyValue('--region'))"
     assert page.eval_on_selector_all(".rg-words", colors) == ["#ffe11a", "#0b2a8c"]
     assert page.locator(".rg-example").count() == 2
-    assert page.eval_on_selector_all(".rg-example img", "all => all.every(i => i.naturalWidth > 100)")
+    assert page.eval_on_selector_all(
+        ".rg-example img", "all => all.every(i => i.naturalWidth > 100)"
+    )
     page.click("[data-name='02_discs_and_lawn']")
     page.wait_for_selector("#rg-prompt-2")
     assert page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
@@ -62,8 +66,15 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     page.wait_for_function(IN_STEP, arg=2)
     assert "Unchanged outside" in page.inner_text(".rg-facts")
     assert page.locator(".rg-inspector-names button").count() == 2
-    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.dataset.file, a.href])")
-    assert [name for name, _ in links] == ["edited.mp4", "report.json", "reconstruction.mp4", "project.zip"]
+    links = page.eval_on_selector_all(
+        ".rg-files a", "all => all.map(a => [a.dataset.file, a.href])"
+    )
+    assert [name for name, _ in links] == [
+        "edited.mp4",
+        "report.json",
+        "reconstruction.mp4",
+        "project.zip",
+    ]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))
         assert status == 200
@@ -117,10 +128,14 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     assert words.all_inner_texts() == ["a", "cat", "and", "dog", "walk", "on", "the", "grass"]
     assert page.get_by_role("list", name="Edit").locator("li").first.inner_text() == "a"
     assert page.get_by_text("step 12").count() == 1
-    page.locator(".rg-seek").fill("1")  # while it plays it may show the last frame's picture by chance
+    page.locator(".rg-seek").fill(
+        "1"
+    )  # while it plays it may show the last frame's picture by chance
     before = words.first.locator("img").get_attribute("src")
     page.locator(".rg-seek").fill("8")
-    page.wait_for_function("src => document.querySelector('.rg-words-row img').src != src", arg=before)
+    page.wait_for_function(
+        "src => document.querySelector('.rg-words-row img').src != src", arg=before
+    )
 
 
 def test_stop_ends_the_worker(server, page):
@@ -189,12 +204,16 @@ def test_a_preset_shows_what_it_sets(server, open_page):
         page.locator("#settings .rg-more button:visible", has_text=topic).first.click()
 
     def layers(value):
-        return page.locator("#settings fieldset:visible", has_text="Layers").get_by_label(value, exact=True)
+        return page.locator("#settings fieldset:visible", has_text="Layers").get_by_label(
+            value, exact=True
+        )
 
     layers("all").wait_for()
     assert layers("all").is_checked()
     preset = page.locator("#settings fieldset:visible", has_text="Preset")
-    assert "Start from the paper's values or from those of the released code." in preset.inner_text()
+    assert (
+        "Start from the paper's values or from those of the released code." in preset.inner_text()
+    )
     preset.get_by_label("released").check()
     wait(lambda: layers("coarse").is_checked(), 10, "the preset's layers")
 
@@ -204,17 +223,26 @@ def sdxl_server(tmp_path_factory):
     """The real editor with an SDXL and Wans on the shelf, which recommend very little work."""
     folder = tmp_path_factory.mktemp("sdxl")
     model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
-    (model / config).write_text(json.dumps(json.loads((model / config).read_text()) | {"sample_size": 32}))
+    (model / config).write_text(
+        json.dumps(json.loads((model / config).read_text()) | {"sample_size": 32})
+    )
     (model / "defaults.json").write_text(json.dumps(FEW))
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
     write_picture_adapter(write_encoder(model.parent / "pictures") / "ip.safetensors", unet, "plus")
     for name, side in (("film", 4), ("reel", 32)):  # latents of 4 pixels
         film = write_wan(folder / "models" / name)
         (film / "defaults.json").write_text(json.dumps(FEW))
-        config = json.loads((film / "transformer" / "config.json").read_text()) | {"sample_size": side}
+        config = json.loads((film / "transformer" / "config.json").read_text()) | {
+            "sample_size": side
+        }
         (film / "transformer" / "config.json").write_text(json.dumps(config))
-    places = {"REGRAIN_EXAMPLES": write_examples(folder / "examples"), "REGRAIN_MODELS": model.parent}
-    server = Server([ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()})
+    places = {
+        "REGRAIN_EXAMPLES": write_examples(folder / "examples"),
+        "REGRAIN_MODELS": model.parent,
+    }
+    server = Server(
+        [ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()}
+    )
     yield server
     server.stop()
 
@@ -256,7 +284,9 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
 def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(sdxl_server, open_page, tmp_path):
     page = open_page(sdxl_server)
     card = page.locator(".rg-card").first
-    card.locator("input[type=file]").set_input_files(write_picture(tmp_path / "toy.png", size=(60, 90)))
+    card.locator("input[type=file]").set_input_files(
+        write_picture(tmp_path / "toy.png", size=(60, 90))
+    )
     card.locator(".rg-picture img").wait_for()
     page.click("#model input")
     page.get_by_role("option", name="narrow").click()
@@ -297,7 +327,9 @@ def test_a_clip_of_ones_own_goes_through_a_video_model(sdxl_server, open_page, t
     page = open_page(sdxl_server)
     page.set_input_files("#upload", tmp_path / "own.mp4")
     editor = "window.regrain.editor"
-    page.wait_for_function(f"{editor}.clip?.count == 17 && {editor}.loaded == 17 && !{editor}.labels.length")
+    page.wait_for_function(
+        f"{editor}.clip?.count == 17 && {editor}.loaded == 17 && !{editor}.labels.length"
+    )
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
     page.mouse.click(box["x"] + 45 / 160 * box["width"], box["y"] + 0.5 * box["height"])
     page.wait_for_function(f"{editor}.masks[0]?.[1] && !{editor}.pending.length")

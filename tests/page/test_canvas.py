@@ -32,7 +32,11 @@ from regrain.masks.draw import deepest
 
 pytestmark = pytest.mark.browser
 STEPS = "6"  # not what the built-in model recommends, and long enough for two previews to be seen
-LEFT, RIGHT, SIDE = (70, 120), (180, 150), 256  # middles of the discs on frame 1; they walk 4 pixels a frame
+LEFT, RIGHT, SIDE = (
+    (70, 120),
+    (180, 150),
+    256,
+)  # middles of the discs on frame 1; they walk 4 pixels a frame
 
 
 def state(page):
@@ -66,7 +70,9 @@ def mask_disc(page):
 
 def spot(page, at, side=SIDE):
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
-    return box["x"] + (at[0] + 0.5) / side * box["width"], box["y"] + (at[1] + 0.5) / side * box["height"]
+    return box["x"] + (at[0] + 0.5) / side * box["width"], box["y"] + (at[1] + 0.5) / side * box[
+        "height"
+    ]
 
 
 def click(page, at, side=SIDE, **options):
@@ -104,11 +110,17 @@ def test_what_a_new_user_does(server, open_page):
     until(page, lambda s: s["area"][0].get("2"), "the right disc is masked")
     for label, words, source in ((1, "a robot", "a cat"), (2, "a fox", "a dog")):
         describe(page, label, words, source)
-    wait(lambda: prompt(page) == "1 a robot and 2 a fox walk on the grass", 60, "the words are composed")
+    wait(
+        lambda: prompt(page) == "1 a robot and 2 a fox walk on the grass",
+        60,
+        "the words are composed",
+    )
     page.locator(".rg-canvas-stage canvas").focus()
     with server.hold("tracking", 4):
         page.keyboard.press("t")
-        seen = until(page, lambda s: sum("2" in frame for frame in s["area"]) == 4, "masks arrive one by one")
+        seen = until(
+            page, lambda s: sum("2" in frame for frame in s["area"]) == 4, "masks arrive one by one"
+        )
     tracked = until(page, lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked")
     assert tracked["rev"] > seen["rev"]
     page.wait_for_selector(".rg-editor[data-tracking=false]")
@@ -127,7 +139,9 @@ def test_what_a_new_user_does(server, open_page):
         page.wait_for_selector(".rg-strip img")
         shown = page.get_attribute(".rg-strip img", "src")
         with server.hold("editing", 10):
-            page.wait_for_function("old => document.querySelector('.rg-strip img')?.src !== old", arg=shown)
+            page.wait_for_function(
+                "old => document.querySelector('.rg-strip img')?.src !== old", arg=shown
+            )
     wait_for_result(page)
     assert plays(page, "edited")
     # The other page has the example as it came.
@@ -184,14 +198,20 @@ def test_mask_tools_change_the_selected_region(page):
     before = state(page)["area"]
     page.select_option(".rg-mask-tools .rg-pick .rg-pixels", "4")
     page.click("[data-reshape=grow]")
-    grown = until(page, lambda s: s["area"][0]["1"] > before[0]["1"] + 800, "the mask has grown")["area"]
+    grown = until(page, lambda s: s["area"][0]["1"] > before[0]["1"] + 800, "the mask has grown")[
+        "area"
+    ]
     assert [frame["2"] for frame in grown] == [frame["2"] for frame in before]
     assert [frame["1"] for frame in grown[1:]] == [frame["1"] for frame in before[1:]]
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
     # All frames, by keys.
     page.click(".rg-mask-tools >> text=All frames")
     page.keyboard.press("-")
-    until(page, lambda s: all(a["1"] < b["1"] for a, b in zip(s["area"], before, strict=True)), "all shrunk")
+    until(
+        page,
+        lambda s: all(a["1"] < b["1"] for a, b in zip(s["area"], before, strict=True)),
+        "all shrunk",
+    )
     assert state(page)["stale"] == []
     press_until(page, "Control+z", lambda s: s["area"] == before, "one step undoes it")
     # A dab beside the disc is a speck, one of the eraser within it a hole.
@@ -200,7 +220,11 @@ def test_mask_tools_change_the_selected_region(page):
     paint(page, (200, 40), (206, 40))
     page.keyboard.press("e")
     paint(page, LEFT, (LEFT[0] + 2, LEFT[1]))
-    until(page, lambda s: not s["waiting"] and s["area"][0]["1"] != before[0]["1"], "painted and erased")
+    until(
+        page,
+        lambda s: not s["waiting"] and s["area"][0]["1"] != before[0]["1"],
+        "painted and erased",
+    )
     press(page, "f", "s")
     until(page, lambda s: s["area"] == before, "the hole is filled and the speck gone")
     # Nothing to change, nothing to press.
@@ -376,12 +400,20 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     page.mouse.click(*spot(page, (128, 128)))
     until(page, lambda s: s["labels"] and not s["waiting"] and s["area"][0].get("1"), "masked")
     page.keyboard.press("t")
-    wait(lambda: long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: "), 60, "tracked")
+    wait(
+        lambda: long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: "),
+        60,
+        "tracked",
+    )
     assert long()["masks"] < 150  # those around the frames that were shown
     assert "lost from frame" in page.inner_text(".rg-say")
     assert 2 <= page.locator(".rg-cell").count() < 150
     page.keyboard.press("End")
-    wait(lambda: long()["shown"] and 149 not in long()["wanted"], 30, "the last frame comes with its masks")
+    wait(
+        lambda: long()["shown"] and 149 not in long()["wanted"],
+        30,
+        "the last frame comes with its masks",
+    )
     assert long()["runs"]
     page.keyboard.press("PageUp")
     assert state(page)["frame"] == 140
@@ -412,9 +444,13 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     assert page.inner_text("#notice") == f"{said} Use a real model"
     assert page.inner_text("#useless") == "Here the model draws nonsense. Use a real model"
     assert page.evaluate(IN_SIGHT, ["#useless"]) == []
-    said = "For better masks on real clips: start with REGRAIN_MODELS=/your/folder, then fetch SAM 2.1"
+    said = (
+        "For better masks on real clips: start with REGRAIN_MODELS=/your/folder, then fetch SAM 2.1"
+    )
     assert page.inner_text("#fetch").startswith(said)
-    loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
+    loaded = until(
+        page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded"
+    )
     assert loaded["count"] == 32
     assert "of 60" in page.inner_text(".rg-say")
     use_frames(page, 11, 25, stride=2)
@@ -437,7 +473,11 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     page.wait_for_selector(".rg-notice", state="detached")
     says(page, "all")
     field.set_input_files(project)
-    until(page, lambda s: s["labels"] == [1] and s["area"][0].get("1", 0) > 1000, "the project is back")
+    until(
+        page,
+        lambda s: s["labels"] == [1] and s["area"][0].get("1", 0) > 1000,
+        "the project is back",
+    )
     assert page.input_value("#rg-prompt-0") == "a fox"
     says(page, "0, 2")
     wait(lambda: keys(page) == [0, 2, 7], 60, "marked as in the project")
@@ -480,7 +520,9 @@ def mask(page, frame, label, size):
 
 def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page):
     """Nothing is made up here: the example's frames, the built-in SAM, tracking, the built-in model."""
-    truth = load_project(ROOT / "assets" / "examples" / "01_two_animals").labels  # exactly the two animals
+    truth = load_project(
+        ROOT / "assets" / "examples" / "01_two_animals"
+    ).labels  # exactly the two animals
     size = truth.shape[1]
     page = open_page(real_server)
     start_empty(page)
@@ -491,7 +533,9 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
         until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers", 180)
         describe(page, label, words, source)
         page.locator(".rg-canvas-stage canvas").focus()
-    press_until(page, "t", lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked", 120)
+    press_until(
+        page, "t", lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked", 120
+    )
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     for label in (1, 2):
         for t in (0, 7):
@@ -526,7 +570,9 @@ def set_keys(page, text, frames):
 
 def keys(page):
     """The frames that are marked, from 0."""
-    return page.eval_on_selector_all(".rg-key-mark", "all => all.map(mark => Number(mark.dataset.frame))")
+    return page.eval_on_selector_all(
+        ".rg-key-mark", "all => all.map(mark => Number(mark.dataset.frame))"
+    )
 
 
 def says(page, text):
@@ -607,7 +653,11 @@ def write_shots(path, frames, cuts):
         ground = np.kron(rng.integers(60, 200, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
         for frame in range(start, stop):
             film[frame] = ground
-            film[frame][(x - 20 - (frame - start) % 80) ** 2 + (y - 48) ** 2 < 14**2] = (220, 40, 40)
+            film[frame][(x - 20 - (frame - start) % 80) ** 2 + (y - 48) ** 2 < 14**2] = (
+                220,
+                40,
+                40,
+            )
     write_video(path, film, Fraction(24))
 
 
@@ -622,7 +672,9 @@ def open_shots(page, path, first, count):
 
 def cuts_of(page):
     """The first frames of shots that are marked, from 0."""
-    return page.eval_on_selector_all(".rg-cut-mark", "all => all.map(mark => Number(mark.dataset.frame))")
+    return page.eval_on_selector_all(
+        ".rg-cut-mark", "all => all.map(mark => Number(mark.dataset.frame))"
+    )
 
 
 def test_cuts_are_found_and_corrected(page, tmp_path):
@@ -644,7 +696,10 @@ def test_cuts_are_found_and_corrected(page, tmp_path):
     wait(lambda: page.input_value(CUTS) == "auto", 30, "as it was found")
     # By the mouse.
     box = page.locator(".rg-cuts .rg-marks-track").bounding_box()
-    drag(page, *((box["x"] + at / 60 * box["width"], box["y"] + box["height"] / 2) for at in (24, 30)))
+    drag(
+        page,
+        *((box["x"] + at / 60 * box["width"], box["y"] + box["height"] / 2) for at in (24, 30)),
+    )
     wait(lambda: page.input_value(CUTS) == "30, 40", 30, "it was dragged")
     page.fill(CUTS, "none")
     wait(lambda: cuts_of(page) == [], 30, "one shot")
@@ -712,10 +767,16 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
     assert "your file with frames 11 to 106 edited" in page.inner_text(".rg-result")
     # The same again comes from the cache, and nothing else does.
     told = lambda: page.inner_text(".rg-estimate")  # noqa: E731
-    wait(lambda: told().endswith("steps: computed already, about 9 s, here."), 60, "it is promised so")
+    wait(
+        lambda: told().endswith("steps: computed already, about 9 s, here."),
+        60,
+        "it is promised so",
+    )
     for text, again in (("a fox", False), ("a robot", True)):
         page.get_by_label("It should show").fill(text)
-        wait(lambda again=again: ("already" in told()) == again, 60, "the estimate follows the words")
+        wait(
+            lambda again=again: ("already" in told()) == again, 60, "the estimate follows the words"
+        )
 
 
 def test_motion_to_the_next_frame_is_shown_on_demand(server, open_page):

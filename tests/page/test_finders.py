@@ -15,7 +15,11 @@ def fetching(tmp_path_factory):
     root = tmp_path_factory.mktemp("fetching")
     published = write_sam2(root / "published")
     with serve_hub(published) as (hub, address):
-        there = {"REGRAIN_MODELS": str(root / "models"), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
+        there = {
+            "REGRAIN_MODELS": str(root / "models"),
+            "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": address,
+        }
         server = Server([ROOT / "tests" / "fake_app.py", root], root, **there)
         yield server, hub
         server.stop()
@@ -89,7 +93,11 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
     page.keyboard.press("c")
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     trackers = page.locator(".rg-trackers select")
-    assert trackers.evaluate("s => [...s.options].map(o => o.text)") == ["Cuts", "Motion", "SAM 2.1 tiny"]
+    assert trackers.evaluate("s => [...s.options].map(o => o.text)") == [
+        "Cuts",
+        "Motion",
+        "SAM 2.1 tiny",
+    ]
     assert trackers.input_value() == "cuts"
     trackers.select_option("sam2.1-hiera-tiny")
     page.wait_for_selector(".rg-say:has-text('to follow a frame')")

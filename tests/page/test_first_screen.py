@@ -60,7 +60,11 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     page.click("#settings > button")
     page.wait_for_selector("#seed input")
     # Folds have the arrows of a summary: to the right, and down once they are open.
-    wait(lambda: page.evaluate(TURNED, "#settings") in ("none", "matrix(1, 0, 0, 1, 0, 0)"), 10, "it turns")
+    wait(
+        lambda: page.evaluate(TURNED, "#settings") in ("none", "matrix(1, 0, 0, 1, 0, 0)"),
+        10,
+        "it turns",
+    )
     assert page.evaluate(TURNED, "#words").startswith("matrix(0, -1, 1, 0")
     assert "One result per words; set Variation for others." in page.inner_text("#seed")
     assert page.evaluate(CONTROLS) <= 65
@@ -87,7 +91,9 @@ def test_a_page_at_rest_asks_for_no_frames(server, open_page):
 def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_page):
     page = open_page(real_server)
     assert page.locator(".rg-gallery > *").count() == 19
-    tops = page.eval_on_selector_all(".rg-gallery > :not([hidden])", "all => all.map(n => n.offsetTop)")
+    tops = page.eval_on_selector_all(
+        ".rg-gallery > :not([hidden])", "all => all.map(n => n.offsetTop)"
+    )
     assert len(set(tops)) == 1
     page.hover("[data-name='02_one_animal']")
     wait(lambda: page.evaluate(MOVING) == 2, 10, "before and after move")
@@ -104,7 +110,12 @@ def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_pa
     page.wait_for_selector(".rg-scroller.rg-next", state="hidden")
     # Names and captions say in few words what changes, and none is cut off.
     said = page.locator(".rg-change").all_inner_texts()
-    few = ["cat → fox, rabbit → panda", "in watercolor / in pencil", "red / blue", "panda → wearing a hat"]
+    few = [
+        "cat → fox, rabbit → panda",
+        "in watercolor / in pencil",
+        "red / blue",
+        "panda → wearing a hat",
+    ]
     assert {*few} <= {*said}
     texts = ".rg-gallery :is(strong, .rg-change)"
     cut = "all => all.filter(n => n.scrollWidth > n.clientWidth || n.clientHeight > 34).map(n => n.innerText)"
@@ -115,13 +126,21 @@ def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_p
     page = open_page(real_server, reduced_motion="reduce")
     page.wait_for_function("document.querySelector('video.edited')?.readyState >= 2")
     page.click("[data-name='02_one_animal']")
-    page.wait_for_function("document.querySelector('.rg-facts-line').innerText.startsWith('One animal')")
+    page.wait_for_function(
+        "document.querySelector('.rg-facts-line').innerText.startsWith('One animal')"
+    )
     page.wait_for_function("document.querySelector('video.edited')?.readyState >= 2")
     page.click("#tabs >> text=Masks")
     page.click("#tabs >> text=Edit")
-    assert page.evaluate("[...document.querySelectorAll('video')].every(v => v.paused && !v.autoplay)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('video')].every(v => v.paused && !v.autoplay)"
+    )
     page.get_by_label("Play", exact=True).click()
-    wait(lambda: page.evaluate("!document.querySelector('video.edited').paused"), 10, "it plays if asked")
+    wait(
+        lambda: page.evaluate("!document.querySelector('video.edited').paused"),
+        10,
+        "it plays if asked",
+    )
 
 
 @pytest.mark.parametrize("options", [DESK, PHONE], ids=["desk", "phone"])
@@ -145,7 +164,9 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     page.fill("#rg-prompt-0", "a unicorn")
     page.click("#run")
     page.wait_for_selector(".rg-wrong[dir=auto] >> text=unicorn")
-    wait(lambda: page.is_visible("[role=alert]") == (options is DESK), 10, "said beside Run, or once")
+    wait(
+        lambda: page.is_visible("[role=alert]") == (options is DESK), 10, "said beside Run, or once"
+    )
     assert seen()
     page.fill("#rg-prompt-0", "a cat")
     page.wait_for_selector("[role=alert], .rg-wrong", state="hidden")
@@ -185,10 +206,14 @@ def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     page.wait_for_selector("dialog[open]", state="detached")
     assert page.locator("body.rg-dropping").count() == 0
     assert title(page) == "first.mp4"
-    page.evaluate("addEventListener('drop', (event) => (window.again = event.dataTransfer), { once: true })")
+    page.evaluate(
+        "addEventListener('drop', (event) => (window.again = event.dataTransfer), { once: true })"
+    )
     drop(page, second, tmp_path / "first.mp4")
     page.wait_for_selector("dialog[open]")
-    page.evaluate(KEPT_AND_DROPPED)  # the next question comes before the last has told that it closed
+    page.evaluate(
+        KEPT_AND_DROPPED
+    )  # the next question comes before the last has told that it closed
     page.click("dialog >> text=Open the new one")
     wait(lambda: title(page) == "second.mp4", 30, "the second is open")
     assert "“first.mp4” was left out" in page.inner_text(".rg-upload")
@@ -229,11 +254,17 @@ def test_tries_take_less_and_say_so(server, open_page):
     assert page.locator(".rg-player .rg-count").inner_text() == "1 / 1"
     page.click("text=Quick try")
     page.wait_for_selector(".rg-made:has-text('4 frames')", state="attached")
-    assert {text.rpartition(", ")[2] for text in page.locator(".rg-run-title").all_inner_texts()} == {"try"}
+    assert {
+        text.rpartition(", ")[2] for text in page.locator(".rg-run-title").all_inner_texts()
+    } == {"try"}
     page.click("#run")
-    page.wait_for_function("!document.querySelector('.rg-made') && document.querySelector('.rg-files a')")
+    page.wait_for_function(
+        "!document.querySelector('.rg-made') && document.querySelector('.rg-files a')"
+    )
     assert page.locator(".rg-player .rg-count").inner_text().endswith("/ 8")
-    page.wait_for_function("/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)")
+    page.wait_for_function(
+        "/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)"
+    )
     assert all(text.split()[-1] == "s" for text in page.locator(".rg-quality").all_inner_texts())
 
 

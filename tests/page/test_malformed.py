@@ -8,7 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from browser import PATIENCE
 
-ANYTHING = [None, True, -1, 10**400, 0.5, "x", "", [], [[]], ["x", 3], {}, {"id": 1}, {"path": "/etc/passwd"}]
+ANYTHING = [
+    None,
+    True,
+    -1,
+    10**400,
+    0.5,
+    "x",
+    "",
+    [],
+    [[]],
+    ["x", 3],
+    {},
+    {"id": 1},
+    {"path": "/etc/passwd"},
+]
 ACTS = "point unpoint stroke box reshape feather undo redo stop add rest delete clear find tracker look none"
 KEYS = """label frame at from to how inside path radius erase kind pixels all by wanted nonce cards name key
  form start stride frames loras weight regions a b number run prompts source_prompt"""
@@ -46,7 +60,11 @@ def events(server) -> list[dict]:
     public = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"]
     kept = {}  # many listeners share a handler
     for event in config:
-        if not event["backend_fn"] or f"/{event['api_name']}" in public or "unload" in str(event["targets"]):
+        if (
+            not event["backend_fn"]
+            or f"/{event['api_name']}" in public
+            or "unload" in str(event["targets"])
+        ):
             continue
         handler = re.sub(r"_\d+$", "", str(event["api_name"]))
         kept[handler, len(event["inputs"]), event["collects_event_data"]] = event
@@ -69,7 +87,11 @@ def send_all(server, bodies: dict[str, list[dict]]):
 
 def test_anything_in_every_field_of_every_event(server, events):
     def body(event: dict, value) -> dict:
-        return {"fn_index": event["id"], "data": [value] * len(event["inputs"]), "event_data": value}
+        return {
+            "fn_index": event["id"],
+            "data": [value] * len(event["inputs"]),
+            "event_data": value,
+        }
 
     sent = {f"any{n}": [body(event, value) for event in events] for n, value in enumerate(ANYTHING)}
     send_all(server, sent)
@@ -101,7 +123,9 @@ def test_anything_in_every_field_of_what_events_say(server, events, page):
 
 def test_events_of_the_wrong_length(server, events):
     counts = ((event["id"], len(event["inputs"])) for event in events)
-    bodies = [{"fn_index": n, "data": data} for n, count in counts for data in ([None] * (count + 3), [])]
+    bodies = [
+        {"fn_index": n, "data": data} for n, count in counts for data in ([None] * (count + 3), [])
+    ]
     send_all(server, {"length": bodies})
 
 

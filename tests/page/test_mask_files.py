@@ -35,7 +35,9 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
     start_empty(page)
     (drop if form == "png" else load)(page, path)
     until(page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions")
-    assert all((all_masks(page, label) == one).all() for label, one in zip((1, 2), before, strict=True))
+    assert all(
+        (all_masks(page, label) == one).all() for label, one in zip((1, 2), before, strict=True)
+    )
     assert "Imported masks of" in page.inner_text(".rg-say")
     if form == "coco":  # names come along
         names = page.eval_on_selector_all(".rg-name", "all => all.map((n) => n.value)")
@@ -57,7 +59,9 @@ def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     # Those of another clip are refused in one line, and nothing changes.
     load(page, *files[:5])
     page.wait_for_selector(".rg-say.rg-alarm")
-    assert "has 5 masks, but the clip uses 8 frames. Add one per frame." in page.inner_text(".rg-say")
+    assert "has 5 masks, but the clip uses 8 frames. Add one per frame." in page.inner_text(
+        ".rg-say"
+    )
     assert state(page)["labels"] == [1, 2]
     (tmp_path / "notes.json").write_text(json.dumps({"hello": 1}))
     load(page, tmp_path / "notes.json")
@@ -75,7 +79,9 @@ def test_the_pair_for_other_editors_and_nothing_without_masks(page, tmp_path):
     start_empty(page)
     page.click("[data-act=files]")
     page.wait_for_selector(".rg-mask-files[open]")
-    wait(lambda: page.locator(".rg-mask-forms button:disabled").count() == 5, 60, "nothing to export")
+    wait(
+        lambda: page.locator(".rg-mask-forms button:disabled").count() == 5, 60, "nothing to export"
+    )
     page.keyboard.press("Escape")
     page.wait_for_selector(".rg-mask-files[open]", state="hidden")
     # It comes back as one region.

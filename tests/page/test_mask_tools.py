@@ -12,7 +12,9 @@ def test_a_box_finds_what_it_holds(page):
     start_empty(page)
     page.keyboard.press("r")
     paint(page, (25, 75), (118, 165))
-    area = until(page, lambda s: s["area"][0].get("1"), "what the box holds is masked")["area"][0]["1"]
+    area = until(page, lambda s: s["area"][0].get("1"), "what the box holds is masked")["area"][0][
+        "1"
+    ]
     assert abs(area - DISC) < 60
     press_until(page, "Control+z", lambda s: not s["area"][0].get("1"), "undone")
     # With Shift the whole rectangle is taken, with Alt it is cut out.
@@ -44,7 +46,10 @@ def test_a_box_is_drawn_by_keys(page):
     def move(at):
         where = "[...(e.cursor ?? [e.clip.width / 2, e.clip.height / 2]), 4 / e.scale]"
         x, y, step = page.evaluate(f"(e => {where})(window.regrain.editor)")
-        for delta, keys in ((at[0] - x, ("ArrowLeft", "ArrowRight")), (at[1] - y, ("ArrowUp", "ArrowDown"))):
+        for delta, keys in (
+            (at[0] - x, ("ArrowLeft", "ArrowRight")),
+            (at[1] - y, ("ArrowUp", "ArrowDown")),
+        ):
             for _ in range(round(abs(delta) / step)):
                 page.keyboard.press(f"Shift+{keys[delta > 0]}")
 
@@ -57,13 +62,19 @@ def test_a_box_is_drawn_by_keys(page):
 
 def test_invert_and_feather_are_steps_that_undo(page):
     before = state(page)["area"]
-    turned = press_until(page, "i", lambda s: s["area"][0]["1"] != before[0]["1"], "inverted")["area"]
+    turned = press_until(page, "i", lambda s: s["area"][0]["1"] != before[0]["1"], "inverted")[
+        "area"
+    ]
     assert turned[0]["1"] == SIDE**2 - before[0]["1"]
     assert turned[1] == before[1]
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
     page.click(".rg-mask-tools >> text=All frames")
     page.click("[data-reshape=invert]")
-    until(page, lambda s: all(a["1"] == SIDE**2 - b["1"] for a, b in zip(s["area"], before, strict=True)), "")
+    until(
+        page,
+        lambda s: all(a["1"] == SIDE**2 - b["1"] for a, b in zip(s["area"], before, strict=True)),
+        "",
+    )
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
     # The wash fades towards the edge, and the region keeps the choice.
     chosen = lambda: page.input_value(".rg-feather select")  # noqa: E731
@@ -72,8 +83,17 @@ def test_invert_and_feather_are_steps_that_undo(page):
     strong = pixel(page, edge)
     page.select_option(".rg-feather select", "16")
     wait(lambda: pixel(page, edge) != strong, 60, "the edge is fainter")
-    wait(lambda: page.evaluate("document.querySelector('.rg-editor').editor.feathers[1]") == 16, 60, "kept")
-    for key, value in (("g", "32"), ("Control+z", "16"), ("Control+z", "0"), ("Control+Shift+z", "16")):
+    wait(
+        lambda: page.evaluate("document.querySelector('.rg-editor').editor.feathers[1]") == 16,
+        60,
+        "kept",
+    )
+    for key, value in (
+        ("g", "32"),
+        ("Control+z", "16"),
+        ("Control+z", "0"),
+        ("Control+Shift+z", "16"),
+    ):
         page.keyboard.press(key)
         wait(lambda value=value: chosen() == value, 60, f"{value} after {key}")
     assert mask(page, 0, 1, SIDE).sum() == before[0]["1"], "a feather leaves the mask as it is"

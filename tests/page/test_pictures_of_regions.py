@@ -25,7 +25,9 @@ LACK = "No picture adapter for this model is here."
 def shelved(tmp_path_factory):
     """A page with a made-up editor and a shelf of its own."""
     root = tmp_path_factory.mktemp("pictures")
-    server = Server([ROOT / "tests" / "fake_app.py", root], root, REGRAIN_MODELS=str(root / "models"))
+    server = Server(
+        [ROOT / "tests" / "fake_app.py", root], root, REGRAIN_MODELS=str(root / "models")
+    )
     yield server
     server.stop()
 
@@ -60,7 +62,9 @@ def changed(card, before: str) -> str:
 
 
 @pytest.mark.parametrize("options", [DESK, PHONE], ids=["desktop", "phone"])
-def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_page, tmp_path, options):
+def test_a_picture_waits_for_its_adapter_and_comes_every_way(
+    own_server, open_page, tmp_path, options
+):
     page = open_page(own_server, **options)
     one, two = page.locator(".rg-card").nth(0), page.locator(".rg-card").nth(1)
     assert not one.locator(".rg-picture").is_visible()
@@ -76,7 +80,9 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(own_server, open_pa
     dialog = page.locator("dialog.rg-real-model[open]")
     assert dialog.locator("h2").inner_text() == "Get a picture adapter"
     dialog.get_by_text("picture adapter for Stable Diffusion, 98 MB, licence apache-2.0").wait_for()
-    fetch = dialog.get_by_role("button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15.safetensors")
+    fetch = dialog.get_by_role(
+        "button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15.safetensors"
+    )
     with own_server.hold("fetching", 3):
         fetch.click()
         dialog.get_by_text("49 MB of 98 MB").wait_for()

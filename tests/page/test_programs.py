@@ -43,7 +43,10 @@ def mcp(server, talk):
 
     async def run():
         url = f"{server.url}/gradio_api/mcp/"
-        async with streamable_http_client(url) as (read, write, _), ClientSession(read, write) as session:
+        async with (
+            streamable_http_client(url) as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
             await session.initialize()
             return await talk(session)
 
@@ -115,7 +118,9 @@ def test_a_part_of_a_video_is_used_and_clicks_count_in_it(client, clip):
         assert np.array(Image.open(archive.open("00002.png")))[120, 94] == 1
 
 
-@pytest.mark.parametrize("how", [{"clicks": [LEFT]}, {"box": [25, 75, 115, 165]}], ids=["clicks", "box"])
+@pytest.mark.parametrize(
+    "how", [{"clicks": [LEFT]}, {"box": [25, 75, 115, 165]}], ids=["clicks", "box"]
+)
 def test_a_mask_of_a_frame(client, clip, how):
     mask, found = client.predict(handle_file(clip), **how, api_name="/segment")
     inside = np.array(Image.open(mask))
@@ -168,7 +173,9 @@ def test_a_mask_of_a_frame(client, clip, how):
 def test_what_cannot_be_done_is_said_in_one_line(client, clip, endpoint, asked, said):
     usual = {"/segment": {"image": handle_file(clip)}, "/edit_example": {"example": "01_two_discs"}}
     with pytest.raises(AppError) as error:
-        client.predict(**usual.get(endpoint, {"video": handle_file(clip)}) | asked, api_name=endpoint)
+        client.predict(
+            **usual.get(endpoint, {"video": handle_file(clip)}) | asked, api_name=endpoint
+        )
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -181,7 +188,9 @@ def test_an_example_is_edited(client):
         assert sum(1 for _ in container.decode(video=0)) == 8
     assert report["prompt_used"] == "a robot and a fox walk on the grass"
     assert report["params"]["steps"] == {"value": 4}
-    assert report["request"]["clip"]["file"] == "clip.mp4"  # as `path`, the client would want to download it
+    assert (
+        report["request"]["clip"]["file"] == "clip.mp4"
+    )  # as `path`, the client would want to download it
 
 
 def test_what_is_at_hand_is_listed(client):
@@ -201,7 +210,9 @@ def test_one_declaration_documents_an_endpoint(server):
     info = json.loads(server.get("/gradio_api/info")[1])
     assert [*info["named_endpoints"]] == [f"/{name}" for name in ENDPOINTS]
     assert info["unnamed_endpoints"] == {}
-    fields = {one["parameter_name"]: one for one in info["named_endpoints"]["/edit_video"]["parameters"]}
+    fields = {
+        one["parameter_name"]: one for one in info["named_endpoints"]["/edit_video"]["parameters"]
+    }
     region = fields["regions"]["type"]["items"]["properties"]
     assert region["prompt"]["description"] == "What it should become; empty keeps the source."
     assert (region["strength"]["minimum"], region["strength"]["maximum"]) == (0, 1)
@@ -217,7 +228,9 @@ def test_one_declaration_documents_an_endpoint(server):
         assert all(one["description"] for one in tool["inputSchema"]["properties"].values())
 
 
-def test_programs_on_the_page_about_the_api_run_as_listed(server, client, clip, tmp_path, monkeypatch):
+def test_programs_on_the_page_about_the_api_run_as_listed(
+    server, client, clip, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, "clip.mp4")
     Image.fromarray(VideoClip(clip).read(0, 1)[0]).save("picture.png")
@@ -283,7 +296,9 @@ def test_a_program_that_leaves_ends_its_run(server, clip):
 
 def test_the_readme_s_program_runs(server, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
     program = next(text for text in blocks if "gradio_client" in text)
     exec(program.replace("http://127.0.0.1:7860", server.url), {})
     printed = capsys.readouterr().out

@@ -70,7 +70,9 @@ def test_variants_are_kept_and_compared(server, page):
     page.locator(PICTURES).nth(1).click()
     page.wait_for_function("was => document.querySelector('video.edited').src != was", arg=second)
     first = source_of(page, "edited")
-    page.wait_for_function(f"(all => all[1].ariaPressed == 'true')(document.querySelectorAll('{PICTURES}'))")
+    page.wait_for_function(
+        f"(all => all[1].ariaPressed == 'true')(document.querySelectorAll('{PICTURES}'))"
+    )
     # Two edits in the place of source and edit, in step.
     press_letter(page, 1, "A")
     assert "Now press B" in page.inner_text(".rg-history")
@@ -125,7 +127,9 @@ def test_settings_of_a_result_come_back(page):
     page.wait_for_selector(".rg-history-bar")
     page.fill("#rg-prompt-0", "snow")
     page.select_option(".rg-method select", "videograin")
-    page.wait_for_function("document.querySelector('#at-hand input[type=number]')?.offsetParent == null")
+    page.wait_for_function(
+        "document.querySelector('#at-hand input[type=number]')?.offsetParent == null"
+    )
     page.locator(PICTURES).first.click()
     page.wait_for_function(f"document.querySelector('{PICTURES}').ariaPressed == 'true'")
     page.click("text=Use these settings")
@@ -188,26 +192,44 @@ def pixel(page, which: int, x: float, y: float) -> list[int]:
 
 def test_attention_is_inspected_by_region_step_and_frame(shown):
     page = shown
-    assert page.evaluate(HOLE) < 100  # in the column of words, which the result makes as long as it is
+    assert (
+        page.evaluate(HOLE) < 100
+    )  # in the column of words, which the result makes as long as it is
     page.locator(".rg-seek").fill("1")
     left, right = (70 / 256, 120 / 256), (180 / 256, 150 / 256)
     page.wait_for_function("document.querySelectorAll('.rg-inspector canvas').length == 2")
     label = page.locator(".rg-inspector canvas").nth(1)
-    wait(lambda: "All steps, frame 1" in (label.get_attribute("aria-label") or ""), 30, "the map is drawn")
-    wait(lambda: sum(pixel(page, 1, *left)[:3]) > sum(pixel(page, 1, *right)[:3]) + 100, 30, "left is hot")
+    wait(
+        lambda: "All steps, frame 1" in (label.get_attribute("aria-label") or ""),
+        30,
+        "the map is drawn",
+    )
+    wait(
+        lambda: sum(pixel(page, 1, *left)[:3]) > sum(pixel(page, 1, *right)[:3]) + 100,
+        30,
+        "left is hot",
+    )
     assert sum(pixel(page, 1, *left)) > sum(pixel(page, 0, *left))  # guided, and on its own
     # By keyboard: the other region, and the first steps, in which little has been found.
     page.get_by_role("group", name="Attention of").get_by_role("button", name="right disc").focus()
     page.keyboard.press("Enter")
-    wait(lambda: sum(pixel(page, 1, *right)[:3]) > sum(pixel(page, 1, *left)[:3]), 30, "right is hot")
+    wait(
+        lambda: sum(pixel(page, 1, *right)[:3]) > sum(pixel(page, 1, *left)[:3]), 30, "right is hot"
+    )
     late = sum(pixel(page, 1, *right)[:3])
     steps = page.get_by_role("group", name="Steps of the run")
-    assert page.inner_text(".rg-inspector").count("Late: no map, since attention is recorded only") == 1
+    assert (
+        page.inner_text(".rg-inspector").count("Late: no map, since attention is recorded only")
+        == 1
+    )
     steps.get_by_role("button", name="Early").focus()
     page.keyboard.press("Enter")
     wait(lambda: sum(pixel(page, 1, *right)[:3]) < late - 30, 30, "the early map is weaker")
     assert page.evaluate("document.activeElement.innerText") == "Early"
-    assert label.get_attribute("aria-label") == "Attention on “a fox”, guided by the masks, Early, frame 1"
+    assert (
+        label.get_attribute("aria-label")
+        == "Attention on “a fox”, guided by the masks, Early, frame 1"
+    )
     # Without opacity the clip is seen alone.
     page.get_by_label("Opacity").fill("0")
     wait(lambda: pixel(page, 0, *right) == pixel(page, 1, *right), 30, "no map")

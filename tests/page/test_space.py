@@ -41,7 +41,9 @@ def space():
         os.chown(path, USER, USER)
     variables = {"HOME": str(home), "SPACE_ID": "owner/space", "GRADIO_ROOT_PATH": PREFIX}
     command = [checkout / "tests" / "fake_app.py", home]
-    server = Server(command, home, checkout, [*(AS_USER if root else ()), sys.executable], **variables)
+    server = Server(
+        command, home, checkout, [*(AS_USER if root else ()), sys.executable], **variables
+    )
     proxy = Proxy(server.url, PREFIX)
     yield server, proxy
     proxy.close()

@@ -39,7 +39,9 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
     with server.hold("tuning", 24):
         page.click("#run")
         page.wait_for_selector("text=/step 24 of 40, about 4 s of tuning left/")
-        page.wait_for_function("document.querySelector('.rg-losses').innerText.includes('after 24 of 40')")
+        page.wait_for_function(
+            "document.querySelector('.rg-losses').innerText.includes('after 24 of 40')"
+        )
         plot = page.get_by_role("img", name="Loss after 24 of 40 steps: 0.15, from 0.24.")
         assert plot.locator("circle").count() == 24
         assert page.locator(".rg-strip").first.locator("img").count() == 4
@@ -64,15 +66,21 @@ def tuned(page):
     return page
 
 
-def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server, open_page, tmp_path):
+def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(
+    server, open_page, tmp_path
+):
     others = set(server.media())
     page = tuned(choose_method(open_page(server)))
-    (mine,) = (folder for folder in set(server.media()) - others if list(folder.rglob("*.safetensors")))
+    (mine,) = (
+        folder for folder in set(server.media()) - others if list(folder.rglob("*.safetensors"))
+    )
     page.select_option(PICK, label="40 steps")
     page.wait_for_selector("text=The run does not tune again.")
     page.wait_for_selector(".rg-takes", state="detached")
     page.select_option(".rg-method select", "videograin")
-    page.wait_for_function("!document.querySelector('.rg-models').innerText.includes('does not tune')")
+    page.wait_for_function(
+        "!document.querySelector('.rg-models').innerText.includes('does not tune')"
+    )
     assert page.locator(PICK).evaluate("node => node.selectedOptions[0].text") == "40 steps"
     before = len(server.steps())
     page.click("#run")
@@ -138,7 +146,9 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     assert "TUNED MODEL" in page.inner_text("[role=alert]").upper()
     page.wait_for_selector("#run:text-is('Run')")
     add_file(page, tmp_path / "other.safetensors", model="owner/other")
-    page.wait_for_selector(".rg-alarm >> text=It was tuned on 'owner/other', but the model is 'storybook'.")
+    page.wait_for_selector(
+        ".rg-alarm >> text=It was tuned on 'owner/other', but the model is 'storybook'."
+    )
     # From noise, the number of frames does not matter.
     page.select_option(PICK, label="long")
     page.select_option(".rg-method select", "tune_a_video")

@@ -49,7 +49,9 @@ def begin(server, name: str, *data: str) -> str:
 
 def outcome(server, name: str, event: str) -> str:
     """What a call without a session ended with."""
-    with urllib.request.urlopen(f"{server.url}/gradio_api/call/{name}/{event}", timeout=300) as answer:
+    with urllib.request.urlopen(
+        f"{server.url}/gradio_api/call/{name}/{event}", timeout=300
+    ) as answer:
         return answer.read().decode()
 
 
@@ -61,7 +63,9 @@ def test_a_page_without_visitors_hardly_wakes(server):
 
     def wakes() -> int:
         lines = [line for file in tasks.glob("*/status") for line in file.read_text().splitlines()]
-        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+        return sum(
+            int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches")
+        )
 
     before = wakes()
     time.sleep(1)
@@ -90,7 +94,9 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         page.wait_for_function(f"{revision} > {before}")
         page.click("#run")
         page.wait_for_selector("text=Waiting in the queue")
-        page.wait_for_selector("text=/1 run before yours, about/")  # not those that came before it and wait
+        page.wait_for_selector(
+            "text=/1 run before yours, about/"
+        )  # not those that came before it and wait
         page.click("#stop")
         page.wait_for_selector("text=Removed from the queue.")
         page.wait_for_selector("#run:text-is('Run')")
@@ -134,7 +140,10 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
         page.wait_for_function(f"document.querySelectorAll('{WAITING}').length == 2")
         page.reload()
         running(page)
-        assert [text.split()[1] for text in page.locator(WAITING).all_inner_texts()] == ["dog", "fox"]
+        assert [text.split()[1] for text in page.locator(WAITING).all_inner_texts()] == [
+            "dog",
+            "fox",
+        ]
         page.goto("about:blank")
         page.go_back()
         running(page)
@@ -162,7 +171,9 @@ def test_a_lost_connection_loses_nothing(server, network, open_page):
         page.wait_for_selector("text=Connection to the server was lost")
         page.fill("#rg-prompt-0", "a robot, typed meanwhile")
         network.join()
-        page.wait_for_selector("text=as you left them", state="attached")  # hidden where the run is shown
+        page.wait_for_selector(
+            "text=as you left them", state="attached"
+        )  # hidden where the run is shown
         running(page)
         assert page.input_value("#rg-prompt-0") == "a robot, typed meanwhile"
         assert page.evaluate(TOKEN) == token
@@ -222,6 +233,8 @@ def test_a_killed_server_leaves_nothing_and_its_visitors_are_told(server, open_p
     assert left.exists()
     server.start()
     assert not left.exists()
-    page.wait_for_selector("#progress [role=alert] >> text=The server was restarted")  # it reloads by itself
+    page.wait_for_selector(
+        "#progress [role=alert] >> text=The server was restarted"
+    )  # it reloads by itself
     server.stop()
     assert server.process.returncode == 0

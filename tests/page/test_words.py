@@ -92,7 +92,11 @@ def test_words_of_the_model_go_where_the_cursor_was(page):
     assert page.input_value("#rg-prompt-1") == "a panda and a dog"
     page.get_by_role("group", name="Places").get_by_text("in the snow").click()
     assert page.input_value("#rg-prompt-1") == "a panda in the snow and a dog"
-    wait(lambda: "a panda in the snow and a dog" in prompt(page), 60, "what was put in counts as typed")
+    wait(
+        lambda: "a panda in the snow and a dog" in prompt(page),
+        60,
+        "what was put in counts as typed",
+    )
 
 
 def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
@@ -186,9 +190,14 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
     unfold(page, "#settings")
     page.get_by_text("Use a real model").first.click()
     hub = page.locator("dialog.rg-real-model[open]")
-    facts = "owner/modelStable Diffusion, 4.3 GB, .* at 512 px .*, licence creativeml-openrail-m, gated"
+    facts = (
+        "owner/modelStable Diffusion, 4.3 GB, .* at 512 px .*, licence creativeml-openrail-m, gated"
+    )
     hub.locator("li", has_text=re.compile(facts)).wait_for()
-    for asked, said in (("owner/other", "cannot be reached"), ("nothing like it", "none of that name")):
+    for asked, said in (
+        ("owner/other", "cannot be reached"),
+        ("nothing like it", "none of that name"),
+    ):
         hub.locator("#rg-hub-id").fill(asked)
         hub.get_by_text("Look up").click()
         hub.get_by_text(said).wait_for()

@@ -35,8 +35,12 @@ def test_an_example_is_made_again(name, tmp_path, monkeypatch):
     theirs = {p.relative_to(shipped) for p in shipped.rglob("*") if p.is_file()}
     assert files == {path for path in theirs if path.parts[0] != RESULT}
     for file in (f for f in files if f.suffix == ".json" and f.name != FILE):
-        assert json.loads((shipped / file).read_text()) == json.loads((ours / file).read_text()), file
-    projects = [Project.model_validate_json((folder / FILE).read_text()) for folder in (ours, shipped)]
+        assert json.loads((shipped / file).read_text()) == json.loads((ours / file).read_text()), (
+            file
+        )
+    projects = [
+        Project.model_validate_json((folder / FILE).read_text()) for folder in (ours, shipped)
+    ]
     assert projects[0] == projects[1]
     a, b = load_project(ours), load_project(shipped)
     frames = [request.clip.read(0, len(request.clip)).astype(float) for request in (a, b)]
@@ -64,7 +68,9 @@ def test_the_moving_picture_of_the_readme_shows_the_shipped_result(tmp_path):
     shipped, made = EXAMPLES.parent / "readme.webp", tmp_path / "readme.webp"
     write_picture(EXAMPLES / "01_two_animals", made)
     films = (ImageSequence.Iterator(Image.open(path)) for path in (shipped, made))
-    old, new = (np.stack([np.asarray(frame.convert("RGB"), float) for frame in film]) for film in films)
+    old, new = (
+        np.stack([np.asarray(frame.convert("RGB"), float) for frame in film]) for film in films
+    )
     assert (len(old), shipped.stat().st_size <= 300_000) == (8, True)
     assert np.abs(old - new).mean() < 1
 
@@ -73,7 +79,9 @@ def test_a_result_of_another_version_is_not_shown(tmp_path):
     project = tmp_path / "project"
     shutil.copytree(EXAMPLES / "05_colour", project)
     assert read_made(project, tmp_path / "media")
-    (project / "project.json").write_text((project / "project.json").read_text().replace("red", "green"))
+    (project / "project.json").write_text(
+        (project / "project.json").read_text().replace("red", "green")
+    )
     assert read_made(project, tmp_path / "media") is None
 
 

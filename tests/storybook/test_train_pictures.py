@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from regrain.editing.models.load import load_backbone
-from regrain.editing.models.loading.location import PictureSpec
+from regrain.editing.models.files.location import PictureSpec
+from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.adapter import load_pictures
 from storybook.train_pictures import DRAWN, PictureNet, draw_sample, predict
 from storybook.world import COLORS
@@ -33,7 +33,10 @@ def test_what_is_trained_is_what_runs(tmp_path):
     backbone = load_backbone("storybook")
     net = net_for(backbone.unet)
     assert sum(p.numel() for p in net.parameters()) < 1_000_000  # 2 MB in half precision
-    save_file({name: value.contiguous() for name, value in net.named().items()}, tmp_path / "own.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in net.named().items()},
+        tmp_path / "own.safetensors",
+    )
     shown = draw_sample(1)["shown"]
     from PIL import Image
 
@@ -42,8 +45,12 @@ def test_what_is_trained_is_what_runs(tmp_path):
     pictures = load_pictures(str(tmp_path / "own.safetensors"), asked, backbone)
     ours = net.tokens(torch.from_numpy(shown[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1)
     assert (pictures.seen[0].tokens[0] - ours).abs().max() < 1e-5
-    assert (pictures.seen[0].tokens[1] - net.tokens(torch.zeros(1, 3, DRAWN, DRAWN))).abs().max() < 1e-5
-    site = next(site for site in backbone.sites if site.kind == "cross" and site.block == "mid_block")
+    assert (
+        pictures.seen[0].tokens[1] - net.tokens(torch.zeros(1, 3, DRAWN, DRAWN))
+    ).abs().max() < 1e-5
+    site = next(
+        site for site in backbone.sites if site.kind == "cross" and site.block == "mid_block"
+    )
     q = torch.randn(1, 8, 16, 32)
     wanted = net.term(q, site, ours)
     assert (pictures.term(q, site.name, "cond", 0) - wanted).abs().max() < 1e-5
@@ -53,7 +60,12 @@ def test_gradients_reach_all_that_is_trained():
     backbone = load_backbone("storybook")
     net, made = net_for(backbone.unet), torch.Generator().manual_seed(0)
     x, t = torch.randn(1, 16, 16, 16, generator=made), torch.tensor([500])
-    shown, masks = torch.randn(1, 2, 3, DRAWN, DRAWN, generator=made), torch.full((1, 2, 16, 16), 0.5)
-    predict(net, backbone.unet, x, t, torch.randn(1, 32, 128, generator=made), shown, masks).mean().backward()
+    shown, masks = (
+        torch.randn(1, 2, 3, DRAWN, DRAWN, generator=made),
+        torch.full((1, 2, 16, 16), 0.5),
+    )
+    predict(
+        net, backbone.unet, x, t, torch.randn(1, 32, 128, generator=made), shown, masks
+    ).mean().backward()
     still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max()]
     assert still == []

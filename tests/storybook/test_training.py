@@ -16,8 +16,8 @@ from torch import nn
 
 import storybook
 from regrain.editing import load_backbone
-from regrain.editing.models.control_net import load_control_net
-from regrain.editing.models.motion_modules import between_frames, load_motion
+from regrain.editing.models.unet.control_net import load_control_net
+from regrain.editing.models.unet.motion_modules import between_frames, load_motion
 from storybook import dataset, train_motion
 from storybook.muon import Muon, orthogonal, shares
 from storybook.pool import SHARD, USES, Pool, read_truth, truth_of
@@ -54,7 +54,9 @@ def test_two_workers_learn_what_one_would_from_both_batches(tmp_path):
         port = free.getsockname()[1]
     shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-c", WORKER, str(tmp_path)]
-    both = [subprocess.Popen(command, cwd=ROOT, env=shared | {"RANK": str(rank)}) for rank in (0, 1)]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, env=shared | {"RANK": str(rank)}) for rank in (0, 1)
+    ]
     try:
         # Where one fails, the other would wait for it: no time limit tells a failure from a busy machine.
         while any(process.poll() is None for process in both):
@@ -110,7 +112,10 @@ def test_known_words_keep_their_meaning_where_the_vocabulary_grows(tmp_path):
         with torch.no_grad():
             return model(torch.tensor([tokenizer(text).input_ids])).last_hidden_state
 
-    before, after = states(old, tokenizers[0], "a cat runs"), states(new, tokenizers[1], "a cat runs")
+    before, after = (
+        states(old, tokenizers[0], "a cat runs"),
+        states(new, tokenizers[1], "a cat runs"),
+    )
     assert torch.allclose(before, after, atol=1e-6)
     assert states(new, tokenizers[1], "an astronaut").isfinite().all()
 
@@ -145,7 +150,9 @@ def test_work_is_shared_out_about_equally():
     costs = [1, 9, 2, 2, 3, 7, 1, 5]
     for count in (1, 2, 3):
         owners = shares(costs, count)
-        loads = [sum(c for c, o in zip(costs, owners, strict=True) if o == who) for who in range(count)]
+        loads = [
+            sum(c for c, o in zip(costs, owners, strict=True) if o == who) for who in range(count)
+        ]
         assert sum(loads) == 30
         assert max(loads) - min(loads) <= 1
 
@@ -182,12 +189,22 @@ def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were
     pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
     np.save(tmp_path / "pictures_00000.npy", pictures)
     command = [sys.executable, "-m", "storybook.train_autoencoder", "--decoder", "--samples", "4"]
-    command += ["--data", str(tmp_path), "--run", str(tmp_path / "run"), "--init", str(ASSETS / "vae")]
+    command += [
+        "--data",
+        str(tmp_path),
+        "--run",
+        str(tmp_path / "run"),
+        "--init",
+        str(ASSETS / "vae"),
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
     shutil.copytree(ASSETS / "vae", tmp_path / "shipped" / "vae")
     ship_decoder(tmp_path / "run" / "vae", tmp_path / "shipped")
 
-    before, after = load_file(ASSETS / "vae" / WEIGHTS), load_file(tmp_path / "shipped" / "vae" / WEIGHTS)
+    before, after = (
+        load_file(ASSETS / "vae" / WEIGHTS),
+        load_file(tmp_path / "shipped" / "vae" / WEIGHTS),
+    )
     assert before.keys() == after.keys()
     assert all(before[name].dtype == after[name].dtype for name in before)
     same = {name for name in before if before[name].equal(after[name])}
@@ -210,7 +227,9 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
     with torch.no_grad():
         alone = model.unet(x, t, text).sample
     first = predict(net, model.unet, x, t, text, hint)
-    assert torch.allclose(first, alone, atol=0.05)  # half precision, where the processor computes in it
+    assert torch.allclose(
+        first, alone, atol=0.05
+    )  # half precision, where the processor computes in it
     optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
     # Edges are let in from the second step on, when what follows them is not zero any more.
     for _ in range(3):
@@ -251,12 +270,21 @@ def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
         shipped = train_motion.predict(None, model.unet, clips, t, text)
     assert (shipped - alone).abs().max() > 0.2
     with torch.no_grad():
-        assert torch.allclose(shipped, train_motion.predict(motion, model.unet, clips, t, text), atol=0.05)
+        assert torch.allclose(
+            shipped, train_motion.predict(motion, model.unet, clips, t, text), atol=0.05
+        )
 
 
 def test_frames_share_noise_as_those_of_an_edit_do():
-    for kind, near, far in (("own", 0, 0), ("half", 0.5, 0.5), ("shared", 1, 1), ("falling", 0.9, 0.729)):
-        noise = train_motion.noise_like(torch.zeros(4, 4, 10_000), kind, torch.Generator().manual_seed(1))
+    for kind, near, far in (
+        ("own", 0, 0),
+        ("half", 0.5, 0.5),
+        ("shared", 1, 1),
+        ("falling", 0.9, 0.729),
+    ):
+        noise = train_motion.noise_like(
+            torch.zeros(4, 4, 10_000), kind, torch.Generator().manual_seed(1)
+        )
         assert noise.std().item() == pytest.approx(1, abs=0.02)
         assert [(noise[:, 0] * noise[:, i]).mean().item() for i in (1, 3)] == pytest.approx(
             [near, far], abs=0.03

@@ -27,7 +27,9 @@ def one(motion, kind="cat", pan=0.0, speed=0.01, accessory=None, facing=1):
 def warped(frame, flow):
     """What the frame before `frame` looks like according to the forward flow."""
     y, x = np.mgrid[: frame.shape[0], : frame.shape[1]].astype(np.float32)
-    return cv2.remap(frame, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(
+        frame, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def test_examples_are_scenes_of_this_world_and_a_seed_decides_a_scene():
@@ -79,7 +81,10 @@ def test_places_in_captions_are_true_in_every_frame():
                 sides = ["left", "right"] if actors == 2 else ["left", "middle", "right"]
                 assert said in ([], [sides[rank.index(p)] for p in named]), (seed, scene.caption)
             first, second = scene.actors[:2]
-            for word, true in (("in front of", first.y > second.y), (" behind ", first.y < second.y)):
+            for word, true in (
+                ("in front of", first.y > second.y),
+                (" behind ", first.y < second.y),
+            ):
                 assert word not in scene.caption or true
                 seen |= {word} if word in scene.caption else set()
             seen |= set(said)
@@ -102,7 +107,10 @@ def test_replace_keeps_the_motion_and_what_is_not_named():
     edited = storybook.replace(scene, actor=0, kind="robot", color="green")
     assert edited.actors[1] == scene.actors[1]
     assert edited.actors[0].accessory == scene.actors[0].accessory
-    assert (edited.actors[0].x, edited.actors[0].speed) == (scene.actors[0].x, scene.actors[0].speed)
+    assert (edited.actors[0].x, edited.actors[0].speed) == (
+        scene.actors[0].x,
+        scene.actors[0].speed,
+    )
     before, after = storybook.render(scene, 96), storybook.render(edited, 96)
     outside = ((before.labels != 1) & (after.labels != 1)).astype(np.uint8).transpose(1, 2, 0)
     outside = cv2.erode(outside, np.ones((9, 9))).transpose(2, 0, 1) > 0
@@ -138,7 +146,10 @@ def test_the_next_frame_warped_by_the_flow_is_this_frame(motion, kind):
     for t in range(7):
         seen = warped(drawn.labels[t + 1].astype(np.float32), drawn.flow[t]) == drawn.labels[t]
         seen = cv2.erode(seen.astype(np.uint8), np.ones((5, 5))) > 0
-        for name, region in (("actor", drawn.labels[t] == 1), ("ground", (drawn.labels[t] == 0) & sky)):
+        for name, region in (
+            ("actor", drawn.labels[t] == 1),
+            ("ground", (drawn.labels[t] == 0) & sky),
+        ):
             for off in ((0, 0), (0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)):
                 errors.setdefault((name, off), []).append(error(t, region & seen, off))
             still = np.abs(drawn.frames[t + 1].astype(int) - drawn.frames[t])[region & seen].mean()
@@ -161,7 +172,9 @@ def test_a_moving_camera_shifts_the_background_by_its_flow(pan, size):
         way -= float(ground[0, 0])
         assert abs(way - pan * size * (t + 1)) <= 0.25 + 1e-6
         if ground[0, 0] % 1 == 0:  # then whole pixels move: nothing is blurred
-            moved, labels = (np.roll(x[t], int(ground[0, 0]), 1) for x in (drawn.frames, drawn.labels))
+            moved, labels = (
+                np.roll(x[t], int(ground[0, 0]), 1) for x in (drawn.frames, drawn.labels)
+            )
             beside = ((labels > 0) | (drawn.labels[t + 1] > 0)).astype(np.uint8)
             beside = cv2.dilate(beside, np.ones((9, 9)))
             beside[int(0.8 * size) :], beside[:, :8], beside[:, -8:] = 1, 1, 1
@@ -172,7 +185,9 @@ def test_those_who_stand_stay_on_the_ground_when_the_camera_moves():
     drawn = storybook.render(one("stand", "car", pan=0.02, speed=0.0), 128)
     for t in range(7):
         wheels = (drawn.parts[t] == 3) & (drawn.labels[t] == 1)
-        assert np.allclose(drawn.flow[t][0][wheels], drawn.flow[t][0][drawn.labels[t] == 0][0], atol=0.3)
+        assert np.allclose(
+            drawn.flow[t][0][wheels], drawn.flow[t][0][drawn.labels[t] == 0][0], atol=0.3
+        )
 
 
 def test_runners_stride_further_and_jumpers_leave_the_ground():

@@ -9,14 +9,20 @@ from regrain.editing.request.region import PALETTE
 
 STYLE = (Path(__file__).parents[2] / "ui" / "page.css").read_text()
 LIGHT, DARK = (
-    dict(re.findall(r"(--rg-[a-z-]+): (#[0-9a-f]{6})", re.search(rf"{start}[^{{]*{{(.*?)}}", STYLE, re.S)[1]))
+    dict(
+        re.findall(
+            r"(--rg-[a-z-]+): (#[0-9a-f]{6})", re.search(rf"{start}[^{{]*{{(.*?)}}", STYLE, re.S)[1]
+        )
+    )
     for start in (r"^\.gradio-container", r"\n\.dark")
 )
 
 
 def luminance(color):
     parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 

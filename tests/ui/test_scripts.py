@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regrain.ui.forms.components import bundle, modules
+from regrain.ui.views.components import bundle, modules
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "ui" / "js"
@@ -23,14 +23,20 @@ ESLINT = ROOT / "node_modules" / ".bin" / "eslint"
 def blocks(text):
     """Line numbers, from 0, at which whatever begins at the margin begins and ends."""
     lines = text.splitlines()
-    starts = [i for i, line in enumerate(lines) if re.match(r"(export |const |let |function |class )", line)]
+    starts = [
+        i
+        for i, line in enumerate(lines)
+        if re.match(r"(export |const |let |function |class )", line)
+    ]
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         closed = next((i for i in range(start, end) if re.match(r"[})\]]|\S.*;$", lines[i])), end)
         yield start, closed
 
 
 def test_what_begins_at_the_margin_is_found_to_its_end():
-    text = "const a = 1;\n\nexport const f = () => {\n  g();\n};\n\nfunction h() {\n  return 1;\n}\n"
+    text = (
+        "const a = 1;\n\nexport const f = () => {\n  g();\n};\n\nfunction h() {\n  return 1;\n}\n"
+    )
     assert list(blocks(text)) == [(0, 0), (2, 4), (6, 8)]
 
 
@@ -46,7 +52,9 @@ def test_no_function_is_long(path):
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_modules_of_a_component_share_a_scope_without_collisions(entry):
-    names = [name for path in modules(SCRIPTS / f"{entry}.js") for name in TOP.findall(path.read_text())]
+    names = [
+        name for path in modules(SCRIPTS / f"{entry}.js") for name in TOP.findall(path.read_text())
+    ]
     assert sorted(names) == sorted(set(names))
     assert "mount" in names
     assert not re.search(r"^(import|export) ", bundle(entry), re.MULTILINE)
@@ -77,5 +85,7 @@ def test_the_pure_parts_pass_nodes_own_tests():
 @with_node
 @pytest.mark.skipif(not ESLINT.is_file(), reason="ESLint is not installed; `make lint` installs it")
 def test_the_linter_has_nothing_to_say():
-    done = subprocess.run([NODE, ESLINT, "ui", "tests/ui/js"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [NODE, ESLINT, "ui", "tests/ui/js"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout

@@ -82,7 +82,10 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
 
 def _with_examples(name: str, told: Mapping[str, Any], *where: Any, **more: Any) -> dict[str, str]:
     """The programs on gradio's page about the API: examples, where a default alone would be refused."""
-    parts = [part | {"parameter_has_default": "examples" not in part["type"]} for part in told["parameters"]]
+    parts = [
+        part | {"parameter_has_default": "examples" not in part["type"]}
+        for part in told["parameters"]
+    ]
     return _list_programs(name, {**told, "parameters": parts}, *where, **more)
 
 
@@ -100,7 +103,9 @@ def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any
         return schema
     known = schema.get("$defs", known)
     if "$ref" in schema:
-        schema = known[schema["$ref"].rsplit("/", 1)[1]] | {k: v for k, v in schema.items() if k != "$ref"}
+        schema = known[schema["$ref"].rsplit("/", 1)[1]] | {
+            k: v for k, v in schema.items() if k != "$ref"
+        }
     return {
         key: {} if key == "additionalProperties" and part is True else inlined(part, known)
         for key, part in schema.items()
@@ -112,7 +117,9 @@ def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any
 
 def _describe(endpoint: Any, work: Callable[..., Any], fields: Mapping[str, FieldInfo]) -> None:
     """Give an endpoint the name, the signature and the docstring that gradio reads."""
-    defaults = {n: inspect.Parameter.empty if f.is_required() else f.default for n, f in fields.items()}
+    defaults = {
+        n: inspect.Parameter.empty if f.is_required() else f.default for n, f in fields.items()
+    }
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [
         inspect.Parameter(name, positional, default=default)
@@ -121,7 +128,10 @@ def _describe(endpoint: Any, work: Callable[..., Any], fields: Mapping[str, Fiel
     returned = get_type_hints(work)["return"]
     endpoint.__name__ = work.__name__
     endpoint.__signature__ = inspect.Signature(parameters, return_annotation=returned)
-    endpoint.__annotations__ = dict.fromkeys(fields, Any) | {"request": gr.Request | None, "return": returned}
+    endpoint.__annotations__ = dict.fromkeys(fields, Any) | {
+        "request": gr.Request | None,
+        "return": returned,
+    }
     summary, _, returns = (inspect.getdoc(work) or "").partition("\n\nReturns:\n")
     listed = "\n".join(f"    {name}: {field.description}" for name, field in fields.items())
     # On one line: gradio puts commas between lines.

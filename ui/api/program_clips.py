@@ -12,13 +12,13 @@ from regrain.editing.media.reading import VideoClip
 from regrain.editing.request.region import Region
 from regrain.ui.api.program_schema import Click, ClickedRegion, OfVideo
 from regrain.ui.handlers.mask_files import read_tracks
-from regrain.ui.results.jobs import name_again
 from regrain.ui.session.clip_files import check_upload, place_for
 from regrain.ui.session.clips import open_picture, open_upload
 from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.mask_edits import Segment, add_point
 from regrain.ui.session.mask_models import choose, click_models, trackers
 from regrain.ui.session.session import Session
+from regrain.ui.views.jobs import name_again
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 NOTHING = "Nothing was found there. Click nearer to the middle of the object."
@@ -76,11 +76,15 @@ def add_regions(
     for one, label in zip(asked, labels, strict=True):
         track = tracks.get(label, {}) if not one.clicks else {}
         layers[label] = MaskLayer({}, track, dict.fromkeys(track, 1.0), by=finder)
-    session.commit(replace(session.state, layers=layers, regions=dict(zip(labels, regions, strict=True))))
+    session.commit(
+        replace(session.state, layers=layers, regions=dict(zip(labels, regions, strict=True)))
+    )
     return labels
 
 
-def click(session: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment) -> None:
+def click(
+    session: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment
+) -> None:
     """Find a region's mask by clicks, in pixels of the file and on frame 0 unless they name one.
 
     Those on the object come first. An EditingError names `field`: one is outside the clip, or found nothing.
@@ -93,7 +97,9 @@ def click(session: Session, label: int, clicks: Sequence[Click], field: str, seg
             message = f"{frame} is outside the clip. Choose from 0 to {count - 1}."
             raise RequestError(f"{field}.{number}.frame", message)
         if not (0 <= one.x < size[0] and 0 <= one.y < size[1]):
-            message = f"({one.x:g}, {one.y:g}) is outside the frame of {size[0]}x{size[1]}. Move it."
+            message = (
+                f"({one.x:g}, {one.y:g}) is outside the frame of {size[0]}x{size[1]}. Move it."
+            )
             raise RequestError(f"{field}.{number}", message)
     for frame, one in sorted(zip(frames, clicks, strict=True), key=lambda pair: not pair[1].inside):
         add_point(session, label, frame, (one.x * scale[0], one.y * scale[1]), one.inside, segment)
@@ -118,7 +124,9 @@ def _tracks(
     opened, size = session.opened, session.state.size
     tracks, _ = read_tracks([kept], inner, opened.used, opened.total, size, colors)
     if unlisted := sorted(tracks.keys() - colors.keys()):
-        message = f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label."
+        message = (
+            f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label."
+        )
         raise MaskError("masks", message)
     return tracks
 
@@ -128,7 +136,9 @@ def _kept(file: Path, folder: Path, field: str) -> Iterator[Path]:
     """An upload in a folder that stays as long as it is needed; errors about it name the argument."""
     try:
         if file.suffix.lower() == ".zip":  # to pages, a project
-            raise ClipError(field, f"{shorten(file.name)} is not a video. Unpack it and send the video.")
+            raise ClipError(
+                field, f"{shorten(file.name)} is not a video. Unpack it and send the video."
+            )
         check_upload(file)
         yield name_again(file, place_for(file, folder))
     except ClipError as error:

@@ -39,7 +39,9 @@ def _arrived(value: object) -> Path:
     try:
         return uploaded(value)
     except EditingError:
-        raise ValueError("The file did not arrive. Upload it, with handle_file in Python.") from None
+        raise ValueError(
+            "The file did not arrive. Upload it, with handle_file in Python."
+        ) from None
 
 
 def _file(name: str) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def _file(name: str) -> dict[str, Any]:
 
 
 # All that clients need; MCP would ask for the rest.
-_FILE = WithJsonSchema({k: v for k, v in python_type_to_json_schema(FileData).items() if k != "required"})
+_FILE = WithJsonSchema(
+    {k: v for k, v in python_type_to_json_schema(FileData).items() if k != "required"}
+)
 Upload = Annotated[Path, BeforeValidator(_arrived), _FILE]
 MaybeUpload = Annotated[Upload | None, _FILE]
 Frame = Annotated[int, Field(ge=0, le=MAX_FRAME)]
@@ -63,7 +67,9 @@ class Click(Arguments):
 
     x: Pixels = Field(description="Pixels of the file, from the left edge of the frame.")
     y: Pixels = Field(description="Pixels of the file, from the upper edge of the frame.")
-    inside: bool = Field(True, description="Whether the point is on the object; false marks what is not.")
+    inside: bool = Field(
+        True, description="Whether the point is on the object; false marks what is not."
+    )
 
 
 class FrameClick(Click):
@@ -76,7 +82,9 @@ class ClickedRegion(Arguments):
     """An object to follow."""
 
     name: str = Field("", description="Its name.")
-    label: int = Field(0, ge=0, le=255, description="Its value in the masks; 0 takes its place in the list.")
+    label: int = Field(
+        0, ge=0, le=255, description="Its value in the masks; 0 takes its place in the list."
+    )
     clicks: list[FrameClick] = Field(
         [], max_length=MAX_POINTS, description="Points on the object, on one frame or several."
     )
@@ -131,11 +139,15 @@ class EditVideo(OfVideo):
     prompt: str = _PROJECT["prompt"]
     negative_prompt: str = _PROJECT["negative_prompt"]
     method: Method = _PROJECT["method"]
-    params: dict[str, Any] = Field({}, description="Parameters of the method, by name; see list_methods.")
+    params: dict[str, Any] = Field(
+        {}, description="Parameters of the method, by name; see list_methods."
+    )
     model: Name = Field("storybook", description="A name from list_models.")
     loras: list[Name] = _PROJECT["loras"]
     motion: Name = _PROJECT["motion"]
-    picture: MaybeUpload = Field(None, description="A picture of what the whole frame should become.")
+    picture: MaybeUpload = Field(
+        None, description="A picture of what the whole frame should become."
+    )
     picture_scale: float | None = _PROJECT["picture_scale"]
     picture_adapter: Name = Field("", description="Sees pictures; a name from list_models.")
     seed: int = _PROJECT["seed"]
@@ -156,13 +168,16 @@ class SegmentImage(Arguments):
     """Arguments of `segment`."""
 
     image: Upload = Field(
-        description="A picture; or a video, of which one frame is taken.", examples=[_file("picture.png")]
+        description="A picture; or a video, of which one frame is taken.",
+        examples=[_file("picture.png")],
     )
     clicks: list[Click] = Field(
         [], max_length=MAX_POINTS, description="Points on the object.", examples=[_CLICKS]
     )
     box: list[Pixels] = Field(
-        [], max_length=4, description="Left, top, right and bottom around the object, in pixels; optional."
+        [],
+        max_length=4,
+        description="Left, top, right and bottom around the object, in pixels; optional.",
     )
     frame: Frame = Field(0, description="Which frame of a video, from 0.")
     finder: Name = Field("", description=f"What finds the mask. {_USUAL}")
@@ -177,7 +192,9 @@ class EditExample(Arguments):
         description="JSON object: names of regions, and what each should become. The others keep the "
         "example's prompts.",
     )
-    params: str = Field("{}", description='JSON object: parameters of the method, such as {"steps": 20}.')
+    params: str = Field(
+        "{}", description='JSON object: parameters of the method, such as {"steps": 20}.'
+    )
 
 
 class Nothing(Arguments):

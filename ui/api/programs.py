@@ -18,7 +18,14 @@ from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import finders
 from regrain.ui.api.endpoints import Caller, inlined, offer
-from regrain.ui.api.program_clips import NOTHING, add_regions, click, file_size, open_frame, open_video
+from regrain.ui.api.program_clips import (
+    NOTHING,
+    add_regions,
+    click,
+    file_size,
+    open_frame,
+    open_video,
+)
 from regrain.ui.api.program_schema import (
     ClickedRegion,
     EditExample,
@@ -29,7 +36,6 @@ from regrain.ui.api.program_schema import (
 )
 from regrain.ui.handlers.mask_files import write_tracks
 from regrain.ui.handlers.tracking import Tracking, uncertain
-from regrain.ui.results.jobs import Jobs, RunJob, Saved
 from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import Added, build_request, masks_of
@@ -38,6 +44,7 @@ from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
 from regrain.ui.session.state import State
+from regrain.ui.views.jobs import Jobs, RunJob, Saved
 
 _PATIENCE = 1.0  # seconds between looks at whose turn it is
 
@@ -74,7 +81,9 @@ class Programs:
             saved = self._run(RunJob(self._request(session, asked), page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
         warnings = [*report.get("warnings", ()), *([note] if note else ())]
-        return FileData(path=saved.files["edited.mp4"]), without_paths({**report, "warnings": warnings})
+        return FileData(path=saved.files["edited.mp4"]), without_paths(
+            {**report, "warnings": warnings}
+        )
 
     def edit_example(self, asked: EditExample, caller: Caller) -> tuple[FileData, dict[str, Any]]:
         """Edit one of the example clips, each region with its own words.
@@ -157,7 +166,10 @@ class Programs:
             Names: models, loras, motions (adapters), picture_adapters, controls; words, all that the built-in
             model knows, by kind; finders and trackers with what they are good for.
         """
-        catalogue, able = self.jobs.catalogue, [one for one in finders().values() if not one.missing]
+        catalogue, able = (
+            self.jobs.catalogue,
+            [one for one in finders().values() if not one.missing],
+        )
         return {
             "models": catalogue.models,
             "loras": catalogue.loras,
@@ -184,7 +196,9 @@ class Programs:
 
     def _find_box(self, session: Session, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
-            raise RequestError("box", "Expected left, top, right and bottom in pixels, in this order.")
+            raise RequestError(
+                "box", "Expected left, top, right and bottom in pixels, in this order."
+            )
         scale = session.state.size[0] / file_size(session)[0]
         if not add_box(session, label, 0, tuple(side * scale for side in box), self.points):
             raise MaskError("box", NOTHING)
@@ -246,7 +260,9 @@ def add_api(programs: Programs) -> None:
     offer(EditVideo, programs.edit_video)
     offer(EditExample, programs.edit_example)
     offer(TrackVideo, programs.track)
-    offer(SegmentImage, programs.segment, queue=False)  # short, and MCP shows pictures of such calls alone
+    offer(
+        SegmentImage, programs.segment, queue=False
+    )  # short, and MCP shows pictures of such calls alone
     offer(Nothing, programs.list_methods, queue=False)
     offer(Nothing, programs.list_models, queue=False)
 
@@ -254,7 +270,9 @@ def add_api(programs: Programs) -> None:
 def without_paths(report: Any) -> Any:
     """A report for clients of gradio, which take every object with a `path` for a file to download."""
     if isinstance(report, Mapping):
-        return {"file" if key == "path" else key: without_paths(value) for key, value in report.items()}
+        return {
+            "file" if key == "path" else key: without_paths(value) for key, value in report.items()
+        }
     if isinstance(report, list | tuple):
         return [without_paths(value) for value in report]
     return report
@@ -269,4 +287,6 @@ def _check(turn: Ticket) -> None:
 def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:
     """Stretches of frames, first and last, on which a region was lost, and is doubtful."""
     spans = uncertain(state, label)
-    return {kind: [[d.first, d.last] for d in spans if d.kind == kind] for kind in ("lost", "doubtful")}
+    return {
+        kind: [[d.first, d.last] for d in spans if d.kind == kind] for kind in ("lost", "doubtful")
+    }

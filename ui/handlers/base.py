@@ -15,15 +15,15 @@ from gradio.components import Component
 
 from regrain.editing.errors import EditingError
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.forms import run_views, settings, views
-from regrain.ui.forms.catalogue import Catalogue, moving
-from regrain.ui.results.model_views import addons_view, tuned_models
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import Added, build_request
 from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.views import run_views, settings, views
+from regrain.ui.views.catalogue import Catalogue, moving
+from regrain.ui.views.model_views import addons_view, tuned_models
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]
@@ -128,7 +128,11 @@ class Handlers:
 
     def given_params(self, session: Session, fields: FieldValues) -> dict[str, Any]:
         """The parameters that a page gives; an EditingError if a model or a value is not allowed."""
-        model, method, base = self.catalogue.model(fields.model), session.method, session.opened.request
+        model, method, base = (
+            self.catalogue.model(fields.model),
+            session.method,
+            session.opened.request,
+        )
         usual = partial(self.catalogue.values, method, model)
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields.parameters, usual, project)
@@ -156,7 +160,10 @@ class Handlers:
     def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
         """The cards and the composed prompt; of a chosen model also whether it looks at pictures."""
         blind = self.catalogue.blind(str(model)) if model in self.catalogue.models else None
-        return {self.parts.cards: views.cards(session, blind), self.parts.prompt: views.prompts(session)}
+        return {
+            self.parts.cards: views.cards(session, blind),
+            self.parts.prompt: views.prompts(session),
+        }
 
     def method(self, method: str) -> dict[Any, Any]:
         """The choice of a method, and its fields in place of another's."""
@@ -181,7 +188,10 @@ class Handlers:
     def buttons(self, running: bool) -> dict[Any, Any]:
         """Run and Stop, while a run goes on or none."""
         p = self.parts
-        return {p.run: gr.Button("Add to queue" if running else "Run"), p.stop: gr.Button(visible=running)}
+        return {
+            p.run: gr.Button("Add to queue" if running else "Run"),
+            p.stop: gr.Button(visible=running),
+        }
 
     def failed(self, error: EditingError) -> dict[Any, Any]:
         """An error beside Run."""

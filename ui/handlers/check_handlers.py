@@ -12,12 +12,12 @@ import gradio as gr
 from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.forms import checks, run_views
-from regrain.ui.forms.costs import Costs, planned
-from regrain.ui.forms.run_views import duration
-from regrain.ui.forms.views import View
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
 from regrain.ui.session.session import Session
+from regrain.ui.views import checks, run_views
+from regrain.ui.views.costs import Costs, planned
+from regrain.ui.views.run_views import duration
+from regrain.ui.views.views import View
 
 _pressed = count(1)
 _HINTS = {
@@ -43,7 +43,9 @@ def choices(
         if all(now.get(key) == value for key, value in counts.items()):
             chosen = chosen or name
         detail = ", ".join(filter(None, (f"{counts['steps']} steps", takes(counts))))
-        shown.append({"name": name, "title": name.capitalize(), "detail": detail, "hint": _HINTS[name]})
+        shown.append(
+            {"name": name, "title": name.capitalize(), "detail": detail, "hint": _HINTS[name]}
+        )
     return {"chosen": chosen, "qualities": shown}
 
 
@@ -57,7 +59,9 @@ class CheckHandlers(Handlers):
         """All that is said while they change; nothing of what is only missing."""
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
-    def _remarks(self, request: gr.Request, words: object, fields: tuple[object, ...]) -> dict[Any, Any]:
+    def _remarks(
+        self, request: gr.Request, words: object, fields: tuple[object, ...]
+    ) -> dict[Any, Any]:
         try:
             session, remarks = self._check(request, words, fields)
         except EditingError:
@@ -98,7 +102,10 @@ class CheckHandlers(Handlers):
         with session.lock:
             try:
                 model = self.catalogue.model(fields.model)
-                params, added = self.given_params(session, fields), self.given_added(session, fields)
+                params, added = (
+                    self.given_params(session, fields),
+                    self.given_added(session, fields),
+                )
                 reader = self.catalogue.reader(model)
                 return session, checks.check(session, reader, model, params, fields.seed, added)
             except EditingError as error:  # a model or a preset that is not offered
@@ -127,7 +134,10 @@ class CheckHandlers(Handlers):
             return self.costs.told(replace(asked, params={**now, **counts}), left if same else 1.0)
 
         shown = choices(method, usual, now, takes)
-        return {p.quality: shown, p.tries: self.costs.view(asked, again, left) if "steps" in now else None}
+        return {
+            p.quality: shown,
+            p.tries: self.costs.view(asked, again, left) if "steps" in now else None,
+        }
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""

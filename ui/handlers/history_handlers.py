@@ -15,12 +15,12 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
-from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, explain
-from regrain.ui.results.result_views import download_name
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
+from regrain.ui.views import views
+from regrain.ui.views.result_views import download_name
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class HistoryHandlers(Handlers):
             choices = session.history.used = session.history.get(_of(event, "key")).choices
             with session.lock:
                 note = _take(session, choices)
-            return self._form(session, choices, model) | {self.parts.history: session.history.view(note)}
+            return self._form(session, choices, model) | {
+                self.parts.history: session.history.view(note)
+            }
 
         return self._act(request, use)
 
@@ -124,14 +126,19 @@ def _take(session: Session, choices: Choices) -> str:
     regions = dict(session.state.regions)
     for label, region in session.state.regions.items():
         if found := asked.get(label if same else region.name):
-            own = {name: getattr(found, name) for name in ("prompt", "source", "picture", "picture_scale")}
+            own = {
+                name: getattr(found, name)
+                for name in ("prompt", "source", "picture", "picture_scale")
+            }
             regions[label] = replace(region, **own)
     session.state = replace(session.state, regions=regions)
     session.method, session.prompt = choices.method, choices.prompt
     if same or not session.source_prompt:
         session.source_prompt = choices.source_prompt
     names = {region.name for region in session.state.regions.values()}
-    lacking = [shorten(region.name) for region in choices.regions if region.name not in names and not same]
+    lacking = [
+        shorten(region.name) for region in choices.regions if region.name not in names and not same
+    ]
     if not lacking:
         return "Its words and settings are in the form now."
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
@@ -143,7 +150,10 @@ def _of(event: gr.EventData, key: str) -> Any:
 
 def make_gif(run: PastRun) -> Path:
     """An animated picture of a run's first edit, made once; a RequestError if its files are gone."""
-    path, video = run.folder / download_name(run.stem, "edited.gif"), run.folder / "out" / "edited.mp4"
+    path, video = (
+        run.folder / download_name(run.stem, "edited.gif"),
+        run.folder / "out" / "edited.mp4",
+    )
     if not path.is_file():
         if not video.is_file():
             raise gone()
@@ -161,7 +171,9 @@ def pack_masks(run: PastRun) -> Path:
         if not project.is_file():
             raise gone()
         with zipfile.ZipFile(project) as source, zipfile.ZipFile(path, "w") as target:
-            names = sorted(n for n in source.namelist() if n.startswith("masks/") and n.endswith(".png"))
+            names = sorted(
+                n for n in source.namelist() if n.startswith("masks/") and n.endswith(".png")
+            )
             for name in names:
                 target.writestr(name, source.read(name))
             target.comment = MADE_WITH

@@ -23,17 +23,23 @@ from regrain.editing.request.region import Region
 from regrain.masks.draw import pack
 from regrain.masks.io.files import PAIR_MASK, VIDEOS, Masks, colors_of, write_masks, write_pair
 from regrain.masks.io.video import find_colors, read_mask_video
-from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, page_of
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.state import MAX_REGIONS
+from regrain.ui.views import views
 
 _MOVIES = (*VIDEOS, ".mov", ".webm")
 ACCEPTED = [".zip", ".png", ".json", *_MOVIES]
-FORMS = {"png": "masks.zip", "coco": "masks.json", "mkv": "masks.mkv", "mp4": "masks.mp4", "pair": "pair.zip"}
+FORMS = {
+    "png": "masks.zip",
+    "coco": "masks.json",
+    "mkv": "masks.mkv",
+    "mp4": "masks.mp4",
+    "pair": "pair.zip",
+}
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,13 @@ class MaskFileHandlers(Handlers):
             masks, regions, opened = masks_of(session), session.state.regions, session.opened
         form = str(data.get("form"))
         if form not in FORMS:
-            raise RequestError("form", f"{form[:20]!r} is not offered. Choose {' or '.join(FORMS)}.")
+            raise RequestError(
+                "form", f"{form[:20]!r} is not offered. Choose {' or '.join(FORMS)}."
+            )
         if not masks:
-            raise MaskError("masks", "No region has a mask yet. Click an object in the frame first.")
+            raise MaskError(
+                "masks", "No region has a mask yet. Click an object in the frame first."
+            )
         folder = self.media.new_clip(page)
         out = folder / FORMS[form]
         if form == "pair":
@@ -133,7 +143,9 @@ def read_tracks(
             for index in {*range(total)} - {*used}:
                 pictures[index].unlink()
     masks = _read(path, len(used), size, colors)
-    called = names(facts) if path.suffix == ".json" and is_data_set(facts := load_json(path)) else {}
+    called = (
+        names(facts) if path.suffix == ".json" and is_data_set(facts := load_json(path)) else {}
+    )
     tracks = {n: {f: pack(m) for f, m in enumerate(mask) if m.any()} for n, mask in masks.items()}
     return {label: track for label, track in tracks.items() if track}, called
 
@@ -149,9 +161,13 @@ def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out
         write_masks(masks, out, colors, fps, called)
 
 
-def _take(session: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]) -> str:
+def _take(
+    session: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]
+) -> str:
     if not tracks:
-        raise MaskError("masks", "They are empty in every frame. Choose masks with at least one object.")
+        raise MaskError(
+            "masks", "They are empty in every frame. Choose masks with at least one object."
+        )
     free = MAX_REGIONS - len(session.state.regions)
     if len(tracks) > free:
         message = f"The file has {len(tracks)}, but only {free} more regions are allowed."
@@ -189,7 +205,9 @@ def _unzipped(file: Path, target: Path) -> Path:
 
 def _inner(folder: Path) -> Path:
     """The file or folder of masks in a folder, however deep (`Annotations/480p/car/`)."""
-    entries = [entry for entry in folder.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."]
+    entries = [
+        entry for entry in folder.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."
+    ]
     if len(entries) == 1 and entries[0].is_dir() and not entries[0].name.isdigit():
         return _inner(entries[0])
     if (folder / FILE).is_file():  # a project
@@ -205,7 +223,9 @@ def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, s
     else:
         video = open_clip(path)
         check_extent(path.name, (len(video), video.size), (frames, size))
-        known = dict(enumerate(dict.fromkeys([*colors.values(), *colors_of(range(1, 9)).values()]), 1))
+        known = dict(
+            enumerate(dict.fromkeys([*colors.values(), *colors_of(range(1, 9)).values()]), 1)
+        )
         shown = find_colors(video, known)
         if not shown:
             message = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."

@@ -9,7 +9,6 @@ from typing import Any, TypeGuard, get_args, get_type_hints
 from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.request.region import is_int
 from regrain.masks.draw import BrushStroke, Rectangle
-from regrain.ui.forms import views
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.session import mask_edits, mask_models, region_pictures
 from regrain.ui.session.clip_files import uploaded
@@ -18,11 +17,13 @@ from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.session.state import MAX_UNDO
+from regrain.ui.views import views
 
 MAX_RESHAPE = 64  # pixels
 _FAR = 10**9  # pixels; no clip is so large, and a whole number may be too large for a float
 _NOTHING = (
-    "Nothing found at that point. Click nearer the middle of the object, or paint it with the brush (B)."
+    "Nothing found at that point. "
+    "Click nearer the middle of the object, or paint it with the brush (B)."
 )
 _NOTHING_BOXED = (
     "Nothing found in that box. Draw it closer around the object, or hold Shift to take all of it."
@@ -114,7 +115,9 @@ class Masking:
         if how in ("add", "erase"):
             mask_edits.add_edit(session, label, frame, Rectangle(box, erase=how == "erase"))
             return None
-        return None if mask_edits.add_box(session, label, frame, box, self.segment) else _NOTHING_BOXED
+        return (
+            None if mask_edits.add_box(session, label, frame, box, self.segment) else _NOTHING_BOXED
+        )
 
     def _stroke(self, session: Session, data: Data) -> None:
         path, radius = data.get("path"), data.get("radius")
@@ -123,7 +126,9 @@ class Masking:
         radius = min(max(float(radius), 0.5), float(max(session.state.size)))
         # A browser counts from the corner of a pixel, the brush from its centre.
         places = [_place(session, at) for at in path]
-        stroke = BrushStroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
+        stroke = BrushStroke(
+            tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase"))
+        )
         label = self._target(session, data)
         mask_edits.add_edit(session, label, frame_of(session, data), stroke)
 
@@ -148,7 +153,9 @@ class Masking:
         if how == "cut":
             at = _pair(data.get("at"))
             found = region_pictures.cut_out(session, label, at, self._folder(data), self.segment)
-            return "Cut out; undo brings the whole picture back." if found else region_pictures.NOTHING
+            return (
+                "Cut out; undo brings the whole picture back." if found else region_pictures.NOTHING
+            )
         if how == "same":
             region_pictures.share(session, label, _label({"label": data.get("other")}))
         elif how == "remove":
@@ -186,7 +193,10 @@ class Masking:
         label = _label(data) or own[0]
         if label != rest:
             return label
-        return next((free for free in own if not regions[free].prompt.strip()), 0) or session.add_region()
+        return (
+            next((free for free in own if not regions[free].prompt.strip()), 0)
+            or session.add_region()
+        )
 
     def _undo(self, session: Session, data: Data) -> str:
         session.stop.set()
@@ -218,7 +228,9 @@ def frame_of(session: Session, data: Data) -> int:
     frame: Any = data.get("frame")
     if not _is_frame(session, frame):
         most = session.state.shape[0] - 1
-        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}.")
+        raise RequestError(
+            "frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}."
+        )
     return frame
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import shorten
-from regrain.editing.models.control_maps import CONTROL_MAPS
-from regrain.editing.models.load import on_shelf
-from regrain.editing.models.loading.hub import MOTION, PICTURES
+from regrain.editing.models.files.hub import MOTION, PICTURES
+from regrain.editing.models.loading.load import on_shelf
+from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import KINDS
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.fetching import Fetched
@@ -23,11 +23,18 @@ from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
 from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
-from regrain.ui.forms import views
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
-from regrain.ui.results.model_views import Hub, control_view, gigabytes, hub_view, listing_view, shelf_view
 from regrain.ui.server.media import data_url
 from regrain.ui.server.worker import in_thread
+from regrain.ui.views import views
+from regrain.ui.views.model_views import (
+    Hub,
+    control_view,
+    gigabytes,
+    hub_view,
+    listing_view,
+    shelf_view,
+)
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
 _turns = count()  # an answer like the one before is an answer, too
@@ -70,7 +77,9 @@ class ModelHandlers(FetchHandlers):
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
 
-    def fetch(self, added: object, model: object, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+    def fetch(
+        self, added: object, model: object, event: gr.EventData, request: gr.Request
+    ) -> Iterator[Any]:
         """Fetch a model, a motion or a picture adapter, with progress; then it is chosen, or added."""
         id, page = str(event_data(event).get("id", "")).strip(), page_of(request)
         stop, text = threading.Event(), ""
@@ -81,9 +90,15 @@ class ModelHandlers(FetchHandlers):
                 for done, total in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
                     text = f"{gigabytes(done)} of {gigabytes(total)}"
-                    yield {self.parts.hub: self._hub("fetching", text, id=id, share=done / max(total, 1))}
+                    yield {
+                        self.parts.hub: self._hub(
+                            "fetching", text, id=id, share=done / max(total, 1)
+                        )
+                    }
         except Exception as error:
-            yield {self.parts.hub: self._hub("error", explain(error, "a model could not be fetched"))}
+            yield {
+                self.parts.hub: self._hub("error", explain(error, "a model could not be fetched"))
+            }
             return
         finally:
             self._stopped.pop(page, None)
@@ -134,7 +149,9 @@ class ModelHandlers(FetchHandlers):
                 return gr.skip()
             picture = CONTROL_MAPS[kind](frames[frame : frame + 1])[0]
         except Exception as error:
-            return control_view(self.catalogue.controls, explain(error, "a control map could not be made"))
+            return control_view(
+                self.catalogue.controls, explain(error, "a control map could not be made")
+            )
         title = f"{views.capital(kind)} of frame {frame + 1}"
         return control_view(self.catalogue.controls, title, data_url(picture, _WIDE, _QUALITY))
 
@@ -167,7 +184,12 @@ class MaskModelHandlers(FetchHandlers):
             with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
                 for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
-                    busy = step and {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
+                    busy = step and {
+                        "state": "busy",
+                        "title": _TITLE,
+                        "done": step.done,
+                        "total": step.total,
+                    }
                     yield {self.parts.fetch: busy or gr.skip()}
             shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
         except Exception as error:

@@ -11,12 +11,12 @@ import numpy as np
 from regrain.editing.errors import EditingError
 from regrain.editing.request.plan import scan
 from regrain.editing.request.region import is_int
-from regrain.ui.forms import views
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.handlers.masking import frame_of
 from regrain.ui.server.media import data_url
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.views import views
 
 if TYPE_CHECKING:  # torch takes seconds
     from regrain.editing.pipeline.motion_pictures import MotionPictures
@@ -40,7 +40,9 @@ class Motions:
         Nothing of the page is locked meanwhile, so clicks and runs go on.
         """
         given = {key: data.get(key) for key in ("id", "frame", "nonce")}
-        asked: views.View = {key: one for key, one in given.items() if isinstance(one, str) or is_int(one)}
+        asked: views.View = {
+            key: one for key, one in given.items() if isinstance(one, str) or is_int(one)
+        }
         try:
             with self.visits.held(page, data) as session:
                 frame, frames = frame_of(session, data), session.opened.frames
@@ -98,4 +100,10 @@ def _shown(drawn: MotionPictures, frame: int, session: Session) -> views.View:
 
 
 def _percent(share: float) -> str:
-    return "nothing" if share == 0 else "under 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
+    return (
+        "nothing"
+        if share == 0
+        else "under 1 %"
+        if share < 0.01
+        else f"{share:.0%}".replace("%", " %")
+    )

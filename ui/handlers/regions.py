@@ -11,16 +11,15 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError
 from regrain.editing.params.registry import METHODS, find_method
-from regrain.ui.forms import settings, views
-from regrain.ui.forms.catalogue import BUILT_IN_MODEL, moving
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of, seed_field
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.motion import find_cuts
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.results import result_views
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.views import result_views, settings, views
+from regrain.ui.views.catalogue import BUILT_IN_MODEL, moving
 
 _NONSENSE = {"text": "Here the model draws nonsense.", "offers": True}
 _USELESS = {
@@ -73,7 +72,11 @@ class MaskHandlers(Handlers):
         with session.lock:
             session.method = method
         seed = gr.Number(**seed_field(method))
-        return {self.parts.prompt: views.prompts(session), self.parts.seed: seed, **self.method(method)}
+        return {
+            self.parts.prompt: views.prompts(session),
+            self.parts.seed: seed,
+            **self.method(method),
+        }
 
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One thing done on the canvas or the cards: a click, a stroke, a region, undo."""
@@ -127,7 +130,11 @@ class MaskHandlers(Handlers):
 
     def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
         """Its recommendations, and whether it can edit this clip at all; another's motion is off."""
-        kept = [one for one in map(str, added) if moving(model, one)] if isinstance(added, list) else []
+        kept = (
+            [one for one in map(str, added) if moving(model, one)]
+            if isinstance(added, list)
+            else []
+        )
         try:
             session = self.session(request)
             told = self._notice(session, model) | self._filled(session, model) | self.added(kept)
@@ -140,7 +147,9 @@ class MaskHandlers(Handlers):
 
         def choose(preset: object, model: object) -> dict[Any, Any]:
             try:
-                values = self.catalogue.values(method, self.catalogue.model(model), {"preset": preset})
+                values = self.catalogue.values(
+                    method, self.catalogue.model(model), {"preset": preset}
+                )
             except EditingError as error:
                 return self.failed(error)
             return self.parts.controls.fill(method, values)
@@ -174,7 +183,11 @@ class MaskHandlers(Handlers):
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:
         p, built_in = self.parts, model == BUILT_IN_MODEL
         said = _USELESS if built_in and not session.opened.drawn else None
-        return {p.notice: said, p.useless: said and _NONSENSE, p.words: gr.Accordion(visible=built_in)}
+        return {
+            p.notice: said,
+            p.useless: said and _NONSENSE,
+            p.words: gr.Accordion(visible=built_in),
+        }
 
     def _filled(self, session: Session, model: object) -> dict[Any, Any]:
         """All controls as the model and the project have them."""
@@ -183,7 +196,9 @@ class MaskHandlers(Handlers):
         updates: dict[Any, Any] = {}
         for method in METHODS:
             given = base.params if method == base.method else {}
-            updates |= self.parts.controls.fill(method, self.catalogue.values(method, chosen, given))
+            updates |= self.parts.controls.fill(
+                method, self.catalogue.values(method, chosen, given)
+            )
         return updates
 
     def _shared(self, session: Session) -> dict[Any, Any]:

@@ -15,13 +15,8 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
-from regrain.ui.forms import run_views, views
-from regrain.ui.forms.costs import left_again
 from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, event_data, page_of
 from regrain.ui.handlers.tracking import Tracking, look
-from regrain.ui.results import attention_views, model_views
-from regrain.ui.results.jobs import Begun, Jobs, RunJob, Saved
-from regrain.ui.results.variants import Variant, attempt, plan, remember, title_of
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.runs import Changes, RunThread, watch
 from regrain.ui.server.worker import in_thread
@@ -30,6 +25,10 @@ from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Computed, Session, StaleEvent
+from regrain.ui.views import attention_views, model_views, run_views, views
+from regrain.ui.views.costs import left_again
+from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
+from regrain.ui.views.variants import Variant, attempt, plan, remember, title_of
 
 log = logging.getLogger(__name__)
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over
@@ -59,7 +58,9 @@ class RunHandlers(Handlers):
     tracking: Tracking
     turns: RunQueue = field(default_factory=RunQueue)
 
-    def begin(self, request: gr.Request, variants: object, words: Any, *fields: object) -> dict[Any, Any]:
+    def begin(
+        self, request: gr.Request, variants: object, words: Any, *fields: object
+    ) -> dict[Any, Any]:
         """Take a place in the queue; the page while it waits, or while the run before goes on."""
         page, given = page_of(request), FieldValues.of(fields)
         try:
@@ -67,7 +68,9 @@ class RunHandlers(Handlers):
             self.catalogue.model(given.model)
             form = RunForm(copy.copy(session), variants, words.get("attempt"), words["have"], given)
             self._check_new(session, form)
-            turn = self.turns.enter(Visitor(page, address_of(request), away=lambda: self.visits.away(page)))
+            turn = self.turns.enter(
+                Visitor(page, address_of(request), away=lambda: self.visits.away(page))
+            )
         except StaleEvent:
             return {self.parts.progress: gr.skip()}
         except EditingError as error:
@@ -88,7 +91,9 @@ class RunHandlers(Handlers):
         for run in session.going:
             same_masks = run.asked.session.state.layers == form.session.state.layers
             if run.asked.said == form.said and (same_masks or session.tracking):
-                raise ResourceError("queue", "This run is under way already. Change something for another.")
+                raise ResourceError(
+                    "queue", "This run is under way already. Change something for another."
+                )
 
     def _refused(self, page: str, error: EditingError) -> dict[Any, Any]:
         """An error beside Run, or in the list where a run shows how far it is."""
@@ -172,7 +177,9 @@ class RunHandlers(Handlers):
                 run.tracking = time.monotonic() - began
                 variants = self._plan(session, page, form)
             except EditingError as error:
-                refused = error  # said when the turn comes: until then the page may show another run
+                refused = (
+                    error  # said when the turn comes: until then the page may show another run
+                )
             yield from self._wait(form.session, run)
             if refused:
                 raise refused
@@ -237,14 +244,18 @@ class RunHandlers(Handlers):
                     yield {self.parts.progress: gr.skip()}
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
-                raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
+                raise RequestError(
+                    "regions", "Tracking was stopped before the end. Track them, then run."
+                )
             tracked = session.state.layers
         layers = {label: tracked.get(label, layer) for label, layer in asked.state.layers.items()}
         asked.state = replace(asked.state, layers=layers)
         if shown := look(session, identity, since):
             yield {self.parts.canvas: shown}
 
-    def _run(self, session: Session, identity: str, variant: Variant, run: RunThread) -> Iterator[Changes]:
+    def _run(
+        self, session: Session, identity: str, variant: Variant, run: RunThread
+    ) -> Iterator[Changes]:
         """Run a job and show its events, unless the page opens another clip meanwhile."""
         job = replace(variant.job, kept=session.history.folders)
         opened, losses = job.opened or session.opened, model_views.LossCurve()
@@ -283,11 +294,15 @@ class RunHandlers(Handlers):
                     yield {self.parts.adapters: self.tuned_models(session)}
 
     @staticmethod
-    def _note(session: Session, variant: Variant, form: RunForm, left: float, seconds: float = 0.0) -> None:
+    def _note(
+        session: Session, variant: Variant, form: RunForm, left: float, seconds: float = 0.0
+    ) -> None:
         """The cache has a run but for a share of its frames; the same again takes so many seconds."""
         asked = form.session
         if variant.number == 1 and not form.attempt:
-            session.note_computed(Computed(asked.asks(form.fields), asked.state.layers, left, seconds))
+            session.note_computed(
+                Computed(asked.asks(form.fields), asked.state.layers, left, seconds)
+            )
 
     def _keep(
         self, saved: Saved, session: Session, variant: Variant, opened: ClipSession, run: RunThread

@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError, ResourceError
-from regrain.ui.forms import views
-from regrain.ui.forms.catalogue import BUILT_IN_MODEL
 from regrain.ui.handlers.base import event_data, page_of
 from regrain.ui.handlers.regions import MaskHandlers
+from regrain.ui.views import views
+from regrain.ui.views.catalogue import BUILT_IN_MODEL
 
 _NOTE = "Your clip, masks and words are as you left them."
 _GONE = ResourceError(
@@ -28,7 +28,9 @@ class SessionHandlers:
 
     head: Any  # the header, whose script asks for what the page had
     masks: MaskHandlers  # what opens a session
-    look: Callable[..., dict[Any, Any]]  # what is said of the settings; called with the values of all fields
+    look: Callable[
+        ..., dict[Any, Any]
+    ]  # what is said of the settings; called with the values of all fields
 
     def here(self, request: gr.Request) -> None:
         """The page is still open."""
@@ -51,14 +53,22 @@ class SessionHandlers:
         page = str(event_data(event).get("page"))
         session = self.masks.visits.find(page)
         kept = session and session.opened.own and self.masks.visits.has_left(page)
-        return {self.head: {"known": False, "offer": session.opened.title} if session and kept else gr.skip()}
+        return {
+            self.head: {"known": False, "offer": session.opened.title}
+            if session and kept
+            else gr.skip()
+        }
 
     def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """All that a page had before it was reloaded, and what was typed there last."""
         p = self.masks.parts
         session = self.masks.visits.find(page_of(request))
-        if session is None or event_data(event).get("gone"):  # what the page sends again begins a new one
-            return {p.canvas: views.lost(_GONE.message)} | self.masks.failed(_GONE)  # one of them is on show
+        if session is None or event_data(event).get(
+            "gone"
+        ):  # what the page sends again begins a new one
+            return {p.canvas: views.lost(_GONE.message)} | self.masks.failed(
+                _GONE
+            )  # one of them is on show
         with suppress(EditingError):  # of another clip
             self.masks.described(request, event_data(event).get("typed"))
         model, *_ = session.fields or (BUILT_IN_MODEL,)

@@ -18,8 +18,6 @@ from regrain.editing.recipe.events import Progress
 from regrain.masks.draw import pack
 from regrain.masks.track.corrections import Pass
 from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, judged
-from regrain.ui.forms import views
-from regrain.ui.forms.checks import things
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.handlers.masking import frame_shown
 from regrain.ui.server.worker import in_thread
@@ -28,15 +26,23 @@ from regrain.ui.session.mask_models import finder_by_words
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.session.state import MAX_REGIONS, State
+from regrain.ui.views import views
+from regrain.ui.views.checks import things
 
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _Tracked = tuple[int, np.ndarray, float]
 Discover = Callable[..., Iterator[Any]]
 _NO_KEY = "There is nothing to track yet. Click an object, or correct a mask."
-_FITS, _CLEAR = 1.0, 1.4  # of clusters: true names fit 1.4 to 2.4 in drawn clips, wrong ones up to 1.37
+_FITS, _CLEAR = (
+    1.0,
+    1.4,
+)  # of clusters: true names fit 1.4 to 2.4 in drawn clips, wrong ones up to 1.37
 _NO_MATCH = "No object matches the words in “The clip shows”. Click one instead."
 _NAMED = 3  # regions whose lost stretches are named
-_PAUSE, _GLANCE = 0.3, 0.05  # seconds between two looks at a long and at a short clip that is tracked
+_PAUSE, _GLANCE = (
+    0.3,
+    0.05,
+)  # seconds between two looks at a long and at a short clip that is tracked
 _SHORT = 32  # frames
 _tracking = threading.Lock()
 
@@ -60,7 +66,9 @@ class Tracking:
             `feature_clusters.find_clusters` returns. With `finder` and `tracker`, they are found by words.
     """
 
-    def __init__(self, visits: SessionStore, propagate: Propagate, discover: Discover | None = None) -> None:
+    def __init__(
+        self, visits: SessionStore, propagate: Propagate, discover: Discover | None = None
+    ) -> None:
         self.visits, self.propagate = visits, propagate
         self._discover = discover
 
@@ -72,12 +80,18 @@ class Tracking:
                     return
                 identity, since, state = session.id, data["have"], session.state
                 session.shown = frame_shown(session, data)
-                labels = state.to_track() or [label for label, layer in state.layers.items() if layer.drawn]
+                labels = state.to_track() or [
+                    label for label, layer in state.layers.items() if layer.drawn
+                ]
                 if labels and not session.tracking:  # else watched again, after a reload
                     session.tracking = labels[0]
                     # In a thread of its own: it goes on while nobody watches
-                    threading.Thread(target=self._drain, args=(session, labels), daemon=True).start()
-                idle = not session.tracking and views.canvas(session, since, _NO_KEY, frame=session.shown)
+                    threading.Thread(
+                        target=self._drain, args=(session, labels), daemon=True
+                    ).start()
+                idle = not session.tracking and views.canvas(
+                    session, since, _NO_KEY, frame=session.shown
+                )
         except StaleEvent:
             return
         except EditingError as error:
@@ -100,7 +114,9 @@ class Tracking:
             session.tracking, session.tracked, session.trouble = labels[0], tuple(labels), None
         finished = False
         try:
-            with closing(in_thread(lambda: self._follow(session, labels, stop), turn=_tracking)) as steps:
+            with closing(
+                in_thread(lambda: self._follow(session, labels, stop), turn=_tracking)
+            ) as steps:
                 # A stop is noticed at once: the tracker may be long over its frame.
                 yield from takewhile(lambda _: not stop.is_set(), steps)
             finished = not stop.is_set()
@@ -113,7 +129,9 @@ class Tracking:
                     session.state = session.state.end_track(labels, finished)
                     _end(session)
 
-    def _follow(self, session: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
+    def _follow(
+        self, session: Session, labels: list[int], stop: threading.Event
+    ) -> Iterator[Followed]:
         with session.lock:
             labels = [label for label in labels if label in session.state.layers]
             if stop.is_set() or not labels:
@@ -135,7 +153,9 @@ class Tracking:
             session.followed = done, total, round(left, 1), tracked[0]
             yield Followed(what, done, total)
 
-    def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
+    def _tracked(
+        self, clip: Clip, passes: list[Pass], tracker: str
+    ) -> Iterator[tuple[Pass, _Tracked]]:
         for part in passes:
             how = {"start": part.frames.start, "stop": part.frames.stop, "tracker": tracker}
             with closing(self.propagate(clip, part.keys, **how)) as frames:  # type: ignore[type-var]
@@ -263,7 +283,9 @@ def _take_found(session: Session, identity: str, found: Any, clear: float) -> st
         words = [name for _, name in named]
         unclear = itertools.count(1)
         made = session.add_masks([w or f"thing {next(unclear)}" for w in words], tracks, words, 0.8)
-        lacking = [noun for noun in things(session.source_prompt) if not set(noun.split()) & {*words}]
+        lacking = [
+            noun for noun in things(session.source_prompt) if not set(noun.split()) & {*words}
+        ]
     if not made:
         return _NO_MATCH
     missed = f" Not found: {', '.join(lacking)}." if lacking else ""

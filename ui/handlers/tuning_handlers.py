@@ -15,9 +15,9 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
-from regrain.ui.results import model_views
 from regrain.ui.server.worker import free_turn
 from regrain.ui.session.session import Session
+from regrain.ui.views import model_views
 
 Estimator = Callable[[EditRequest, Any, bool], Estimate]
 
@@ -64,7 +64,9 @@ class TuningHandlers(Handlers):
         except EditingError:
             return {self.parts.takes: None}
         problem, estimate = "", None
-        with suppress(EditingError):  # said by the run; while things are chosen it would only disturb
+        with suppress(
+            EditingError
+        ):  # said by the run; while things are chosen it would only disturb
             asked = self._asked(session, FieldValues.of(fields))
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
@@ -72,7 +74,9 @@ class TuningHandlers(Handlers):
         takes = model_views.takes(estimate)
         return {self.parts.adapters: self.tuned_models(session, problem), self.parts.takes: takes}
 
-    def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any] | None]) -> dict[Any, Any]:
+    def _act(
+        self, request: gr.Request, act: Callable[[Session], dict[Any, Any] | None]
+    ) -> dict[Any, Any]:
         try:
             session = self.session(request)
         except EditingError:

@@ -15,8 +15,8 @@ from gradio_client.utils import is_file_obj_with_meta
 
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
-from regrain.ui.forms.views import sentence
 from regrain.ui.handlers.base import BROKEN
+from regrain.ui.views.views import sentence
 
 log = logging.getLogger(__name__)
 _MALFORMED = "Page: It sent a value that fits no field. Reload it."
@@ -52,15 +52,23 @@ class Page(gr.Blocks):
             message = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
             raise Refused(message) from None
 
-    async def postprocess_data(self, block_fn: BlockFunction, predictions: Any, state: Any) -> list[Any]:
+    async def postprocess_data(
+        self, block_fn: BlockFunction, predictions: Any, state: Any
+    ) -> list[Any]:
         """As in gradio, which would make every component anew that an answer leaves as it is."""
-        if not isinstance(predictions, dict) or not predictions or not {*predictions} <= {*block_fn.outputs}:
+        if (
+            not isinstance(predictions, dict)
+            or not predictions
+            or not {*predictions} <= {*block_fn.outputs}
+        ):
             return await super().postprocess_data(block_fn, predictions, state)
         told = {block: value for block, value in predictions.items() if value != gr.skip()}
         values, some = [*told.values()], copy.copy(block_fn)
         some.outputs = [*told]
         if told:  # of one component, a value alone
-            answers = await super().postprocess_data(some, values if values[1:] else values[0], state)
+            answers = await super().postprocess_data(
+                some, values if values[1:] else values[0], state
+            )
             told = dict(zip(told, answers, strict=True))
         return [told.get(block, gr.skip()) for block in block_fn.outputs]
 

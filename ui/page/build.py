@@ -13,9 +13,6 @@ from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
 from regrain.ui.api.programs import Programs, add_api
-from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.forms.components import HEADER, view
-from regrain.ui.forms.costs import Costs
 from regrain.ui.handlers.base import Components, event_data, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
@@ -30,20 +27,27 @@ from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.page.blocks import Page
 from regrain.ui.page.layout import Tools, lay_out
-from regrain.ui.results import model_views
-from regrain.ui.results.jobs import Jobs
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.examples import Example
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.views import model_views
+from regrain.ui.views.catalogue import Catalogue
+from regrain.ui.views.components import HEADER, view
+from regrain.ui.views.costs import Costs
+from regrain.ui.views.jobs import Jobs
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the age at which it goes.
 _UNUSED = (600, int(MAX_AGE))
 # How events are listened to: all are private, since the endpoints for programs are others. FREE ones never
 # wait for each other; of MANY none is dropped while the one before is answered.
-QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+QUIET: dict[str, Any] = {
+    "show_progress": "hidden",
+    "show_progress_on": [],
+    "api_visibility": "private",
+}
 FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
 # What the browser does by itself.
@@ -51,23 +55,35 @@ _RESTORED = "() => { window.regrain.restored = true; }"
 _ASK_TO_LOOK = "() => window.regrain.tell('look')"
 
 
-def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
+def build(
+    tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path
+) -> gr.Blocks:
     """Make the page; `media` is the one folder that may be served."""
     catalogue = Catalogue(examples, model_folder)
     first = next(iter(examples.values()), None)
     finder = "cuts" if tools.remark else "sam"
     start = Session(first.opened, finder) if first else None
     made = ((e.request, e.opened.made.report) for e in examples.values() if e.opened.made)
-    with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
+    with Page(
+        title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
+    ) as page:
         head = view("header", template=HEADER)
         parts = lay_out(catalogue, start, tools)
-        visits = SessionStore(first.opened if first else None, media, finder, ended=page.drop_session)
-        tracking, turns, costs = Tracking(visits, tools.propagate, tools.discover), RunQueue(), Costs(made)
+        visits = SessionStore(
+            first.opened if first else None, media, finder, ended=page.drop_session
+        )
+        tracking, turns, costs = (
+            Tracking(visits, tools.propagate, tools.discover),
+            RunQueue(),
+            Costs(made),
+        )
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         add_api(programs)  # before events of pages, some of which have the names of endpoints
         shared = (catalogue, visits, media, parts)
-        masks = MaskHandlers(*shared, Masking(visits, tools.segment), tracking, ClipFiles(visits, media))
+        masks = MaskHandlers(
+            *shared, Masking(visits, tools.segment), tracking, ClipFiles(visits, media)
+        )
         checking = CheckHandlers(*shared, costs)
         restored = _wire_session(page, head, SessionHandlers(head, masks, checking.weigh))
         changes = [restored, *_wire_masks(masks), *_wire_models(ModelHandlers(*shared, tools.hub))]
@@ -95,7 +111,9 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     head.here(sessions.here, None, None, **MANY)
     head.offer(sessions.offer, None, head, **QUIET)
     head.keep(sessions.keep, p.fields, None, **MANY)
-    restored = head.back(sessions.restore, None, [*p.session, *p.fields, p.history, p.run, p.stop], **FREE)
+    restored = head.back(
+        sessions.restore, None, [*p.session, *p.fields, p.history, p.run, p.stop], **FREE
+    )
     filled = restored.then(sessions.refill, None, [p.progress, *p.fields], **FREE)
     # Until then the fields hold what a new page has, or what the browser filled in on its way back.
     filled.then(None, None, None, js=_RESTORED, **QUIET)
@@ -125,7 +143,9 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
         fields = p.controls.own(method)
         if preset := fields.get("preset"):
             shown = [*fields.values(), p.progress]
-            changes.append(preset.input(masks.choose_preset(method), [preset, p.model], shown, **QUIET))  # type: ignore[attr-defined]
+            changes.append(
+                preset.input(masks.choose_preset(method), [preset, p.model], shown, **QUIET)
+            )  # type: ignore[attr-defined]
     return changes
 
 
@@ -155,14 +175,26 @@ def _wire_mask_files(files: MaskFileHandlers, fetching: MaskModelHandlers) -> No
     p.fetch.stop(fetching.stop, None, None, **QUIET, queue=False)
 
 
-def _wire_runs(runs: RunHandlers, checking: CheckHandlers, restored: Dependency) -> list[Dependency]:
+def _wire_runs(
+    runs: RunHandlers, checking: CheckHandlers, restored: Dependency
+) -> list[Dependency]:
     """Connect Run and Stop; returns the ends of a run."""
     p = runs.parts
     given = [p.cards, *p.fields]
     permitted = p.run.click(checking.permit, given, [p.progress, p.checks], **FREE)
     waiting = [p.run, p.stop, p.queue, p.progress, p.live, p.result, p.losses]
     began = permitted.success(runs.begin, [p.variants, *given], waiting, **FREE)
-    shown = [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.queue, p.adapters]
+    shown = [
+        p.canvas,
+        p.player,
+        p.history,
+        p.live,
+        p.result,
+        p.losses,
+        p.progress,
+        p.queue,
+        p.adapters,
+    ]
     ready = (runs.ready, p.cards, [p.run, p.stop, p.queue, p.canvas])
     began.failure(*ready, **FREE)
     ended = []
@@ -241,7 +273,9 @@ def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -
     """Tie the marks below the film strip to the fields they write, both ways, within the browser."""
     fields = p.controls.shared
     names = json.dumps([*fields])
-    tell = f"(...texts) => window.regrain?.tell('written', {names}.map((name, i) => [name, texts[i]]))"
+    tell = (
+        f"(...texts) => window.regrain?.tell('written', {names}.map((name, i) => [name, texts[i]]))"
+    )
     read = f"() => {names}.map((name) => window.regrain.written[name])"
     # A field that is not shown tells nothing of its changes, hence the listeners to what fills it.
     listeners: list[Any] = [page.load, *(change.then for change in changes)]

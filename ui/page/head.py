@@ -15,14 +15,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
-from regrain.ui.forms.components import bundle
+from regrain.ui.views.components import bundle
 
 log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 TITLE = "Regrain"
-DESCRIPTION = "Edit each thing in a video with its own words: click it, say what it should become, run."
+DESCRIPTION = (
+    "Edit each thing in a video with its own words: click it, say what it should become, run."
+)
 SHARE_IMAGE = "/regrain/share.png"
 _PICTURE = Path(__file__).parents[1] / "share.png"  # a frame of the first example, before and after
 # Gradio's own tags, which name Gradio.
@@ -38,12 +40,18 @@ class PageHead:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request."""
         asked = (scope["type"], scope.get("method"), scope.get("path"))
-        if asked == ("http", "HEAD", "/"):  # gradio's own, at its start: a busy machine is not given up
+        if asked == (
+            "http",
+            "HEAD",
+            "/",
+        ):  # gradio's own, at its start: a busy machine is not given up
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body"})
             return
         if asked in (("http", "GET", SHARE_IMAGE), ("http", "HEAD", SHARE_IMAGE)):
-            await FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})(scope, receive, send)
+            await FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})(
+                scope, receive, send
+            )
             return
         if asked == ("http", "GET", "/"):
             send = _rewriting(scope, send)
@@ -104,7 +112,8 @@ def with_head(page: str, address: str) -> str:
         "twitter:card": "summary_large_image",
     }
     tags = f"<title>{TITLE}</title>\n" + "".join(
-        f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in properties.items()
+        f'<meta property="{key}" content="{html.escape(text)}">\n'
+        for key, text in properties.items()
     )
     tags += f'<meta name="description" content="{html.escape(DESCRIPTION)}">\n'
     script = f"<script>(() => {{\n{bundle('head/connection')}}})();</script>\n"

@@ -26,13 +26,13 @@ from starlette.middleware import Middleware  # noqa: E402
 from regrain.editing.storage.folders import private  # noqa: E402
 from regrain.editing.storage.local_models import ASSETS  # noqa: E402
 from regrain.editing.storage.memory import share_arenas  # noqa: E402
-from regrain.ui.forms.components import STYLE, theme  # noqa: E402
 from regrain.ui.page import safety, zero_gpu  # noqa: E402
 from regrain.ui.page.build import build  # noqa: E402
 from regrain.ui.page.head import PageHead  # noqa: E402
 from regrain.ui.page.layout import Tools  # noqa: E402
 from regrain.ui.server.media import Media  # noqa: E402
 from regrain.ui.session.examples import load_examples  # noqa: E402
+from regrain.ui.views.components import STYLE, theme  # noqa: E402
 
 MAX_EVENTS = 1000  # that wait for a thread; each is short
 MAX_THREADS = 256  # pages that watch a run hold one event each
@@ -60,7 +60,7 @@ def discover(request, finder=None, tracker="flow"):
         yield from find_by_words(request.clip, maybe_nouns(request.source_prompt), finder, tracker)
         return
     from regrain.editing.methods.feature_clusters import find_clusters
-    from regrain.editing.models.load import load_backbone
+    from regrain.editing.models.loading.load import load_backbone
 
     backbone, words = load_backbone(request.model), request.source_prompt
     yield (yield from find_clusters(backbone, request.clip, words, size=request.size, apart=True))
@@ -100,7 +100,9 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
 
 def main() -> None:
     """Serve the page with the editor and the examples that ship."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     share_arenas()
     spaces = zero_gpu.package()  # before torch

@@ -9,12 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from regrain.editing.models.loading import hub as hugging_face
+from regrain.editing.models.files import hub as hugging_face
 from regrain.editing.params.registry import METHODS
-from regrain.ui.forms import settings, views
-from regrain.ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
-from regrain.ui.forms.components import view
-from regrain.ui.forms.costs import Edit
 from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
@@ -22,12 +18,16 @@ from regrain.ui.handlers.model_handlers import offer
 from regrain.ui.handlers.motion import Motion
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
-from regrain.ui.results.model_views import Hub, addons_view, control_view, hub_view, tuned_models
-from regrain.ui.results.result_views import made_player, made_result
 from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
+from regrain.ui.views import settings, views
+from regrain.ui.views.catalogue import BUILT_IN_MODEL, Catalogue
+from regrain.ui.views.components import view
+from regrain.ui.views.costs import Edit
+from regrain.ui.views.model_views import Hub, addons_view, control_view, hub_view, tuned_models
+from regrain.ui.views.result_views import made_player, made_result
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Tools:
     edit: Edit  # runs a request
     segment: Segment  # as `masks.segment`; fast when called again for the same frame
     propagate: Propagate  # see `Tracking`
-    discover: Discover | None = None  # see `Tracking`; None where nothing can be found without masks
+    discover: Discover | None = (
+        None  # see `Tracking`; None where nothing can be found without masks
+    )
     # What a user should know about how clicks are answered; None where SAM answers them
     remark: str | None = None
     estimate: Estimator | None = None  # see `TuningHandlers`
@@ -114,7 +116,9 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
         shown["useless"] = view("notice", elem_id="useless")
-        shown |= {name: view(name, elem_id=name) for name in ("tries", "takes", "progress", "queue")}
+        shown |= {
+            name: view(name, elem_id=name) for name in ("tries", "takes", "progress", "queue")
+        }
     return shown
 
 
@@ -124,12 +128,17 @@ def _add_settings(
     asked = start.opened.request if start else None
     added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])] if asked else []
     seed = asked.seed if asked else 0
-    help, shelf = {"control": control_view(catalogue.controls)}, start.shelf if start else AdapterList()
+    help, shelf = (
+        {"control": control_view(catalogue.controls)},
+        start.shelf if start else AdapterList(),
+    )
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         shown = {
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
-            "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
+            "adapters": view(
+                "adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"
+            ),
             "controls": settings.make_some(usual, chosen, settings.FIRST),
             "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
             "variants": view("variants", {"count": 1}, elem_id="variants"),
@@ -138,14 +147,19 @@ def _add_settings(
 
 
 def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:
-    count = len({word for phrases in groups.values() for phrase in phrases for word in phrase.split()})
+    count = len(
+        {word for phrases in groups.values() for phrase in phrases for word in phrase.split()}
+    )
     note = (
         "The built-in model is small and draws a picture-book world. It knows only "
         f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
         "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted two "
         "minutes after you close it, or after an hour without use. Cached inversions stay on the server."
     )
-    value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
+    value = {
+        "note": note,
+        "groups": [{"title": title, "words": [*words]} for title, words in groups.items()],
+    }
     title, how = "What the built-in model knows", {"open": False, "elem_classes": "rg-fold"}
     with gr.Accordion(title, elem_id="words", **how) as words:
         view("vocabulary", value)

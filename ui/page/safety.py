@@ -22,13 +22,16 @@ from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.local_models import find_local, local_entries
-from regrain.ui.forms.catalogue import BUILT_IN_MODEL
-from regrain.ui.forms.costs import Edit
+from regrain.ui.views.catalogue import BUILT_IN_MODEL
+from regrain.ui.views.costs import Edit
 
 FOLDER = "safety_checker"
 _EVERY = 4  # of the frames, every so manyth is looked at, and the last
 _BATCH = 8
-_MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
+_MEAN, _DEVIATION = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+)  # CLIP's
 _WITHHELD = "The safety filter withheld it. Change the words, or use another clip."
 _ALONE = "Only the built-in model runs here, since the safety checker"
 _MISSING = f"{_ALONE} was not found. Put it into $REGRAIN_MODELS/{FOLDER}."
@@ -65,7 +68,9 @@ def find_checker(model: str) -> Path:
     """The folder of the checker: the model's own, the shared one, or any other model's; else a ModelError."""
     own, shared = find_local(model), find_local(FOLDER)
     places = [own and own / FOLDER, shared, *(entry / FOLDER for entry in local_entries())]
-    if found := next((place for place in places if place and (place / "config.json").is_file()), None):
+    if found := next(
+        (place for place in places if place and (place / "config.json").is_file()), None
+    ):
         return found
     raise ModelError("model", _MISSING)
 
@@ -76,13 +81,19 @@ def load_checker(folder: Path) -> Any:
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
-    how: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    how: dict[str, Any] = {
+        "use_safetensors": True,
+        "local_files_only": True,
+        "output_loading_info": True,
+    }
     load: Any = StableDiffusionSafetyChecker.from_pretrained
     try:
         checker, loading = load(folder, **how)
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
-    if loading["missing_keys"] or loading["mismatched_keys"]:  # random weights would pass everything
+    if (
+        loading["missing_keys"] or loading["mismatched_keys"]
+    ):  # random weights would pass everything
         raise ModelError("model", _BROKEN)
     return checker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -111,7 +122,9 @@ def squares(frame: Frame, side: int) -> list[np.ndarray]:
     for number in range(count):
         start = round(number * (long - short) / max(1, count - 1))
         cut = frame[:, start : start + short] if width > height else frame[start : start + short]
-        picture = Image.fromarray(np.ascontiguousarray(cut)).resize((side, side), Image.Resampling.BICUBIC)
+        picture = Image.fromarray(np.ascontiguousarray(cut)).resize(
+            (side, side), Image.Resampling.BICUBIC
+        )
         values = (np.asarray(picture, np.float32) / 255 - _MEAN) / _DEVIATION
         found.append(values.transpose(2, 0, 1).astype(np.float32))
     return found

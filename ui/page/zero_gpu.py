@@ -47,8 +47,12 @@ def lent(tools: Tools, spaces: Any) -> Tools:
         tools,
         edit=lambda request: edit(portable(request), {}),
         # Cuts need no GPU, and the clip they look at would have to travel.
-        segment=lambda *at, **how: (tools.segment if how.get("method") == CUTS else segment)(*at, **how),
-        propagate=lambda clip, keys, start, stop, **how: propagate(held_clip(clip), keys, start, stop, how),
+        segment=lambda *at, **how: (tools.segment if how.get("method") == CUTS else segment)(
+            *at, **how
+        ),
+        propagate=lambda clip, keys, start, stop, **how: propagate(
+            held_clip(clip), keys, start, stop, how
+        ),
         discover=discover and (lambda request, **how: discover(portable(request), how)),
     )
 
@@ -71,7 +75,9 @@ def portable(value: Any) -> Any:
         parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
         changed = {name: new for name, part in parts.items() if (new := portable(part)) is not part}
         return replace(value, **changed) if changed else value
-    if isinstance(value, tuple) and any(isinstance(part, LazyFrames) or is_dataclass(part) for part in value):
+    if isinstance(value, tuple) and any(
+        isinstance(part, LazyFrames) or is_dataclass(part) for part in value
+    ):
         return tuple(portable(part) for part in value)
     return value
 
@@ -79,7 +85,9 @@ def portable(value: Any) -> Any:
 def held_clip(clip: Clip) -> ArrayClip:
     """A clip in memory."""
     frames = np.asarray(frames_of(clip))
-    return ArrayClip(frames, clip.fps, clip.name, clip.comment, times=clip.times, duration=clip.duration)
+    return ArrayClip(
+        frames, clip.fps, clip.name, clip.comment, times=clip.times, duration=clip.duration
+    )
 
 
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:

@@ -83,7 +83,9 @@ class Media:
             for folder in list(self._pages.iterdir()):
                 if self._is_old(folder):
                     shutil.rmtree(folder, ignore_errors=True)
-                    self._folders = {page: kept for page, kept in self._folders.items() if kept != folder}
+                    self._folders = {
+                        page: kept for page, kept in self._folders.items() if kept != folder
+                    }
 
     def _is_old(self, folder: Path) -> bool:
         try:

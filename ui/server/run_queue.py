@@ -59,7 +59,9 @@ class RunQueue:
                 said = f"You already have {own} runs in progress or waiting."
                 raise ResourceError("queue", f"{said} Wait until one ends, or remove one.")
             if sum(turn.visitor.address == visitor.address for turn in there) >= PER_ADDRESS:
-                raise ResourceError("queue", "Too many runs from your network are waiting. Try again later.")
+                raise ResourceError(
+                    "queue", "Too many runs from your network are waiting. Try again later."
+                )
             if len(there) >= MAX_WAITING:
                 raise ResourceError("queue", f"{len(there)} runs are waiting. Try again later.")
             if not there:
@@ -122,7 +124,11 @@ class Ticket:
 
     def follow(self, event: object) -> None:
         """Learn from an event of the run that has the turn when it expects to end."""
-        if isinstance(event, Progress) and event.stage == "editing" and event.seconds_left is not None:
+        if (
+            isinstance(event, Progress)
+            and event.stage == "editing"
+            and event.seconds_left is not None
+        ):
             self.ends = self._queue._clock() + event.seconds_left
 
     def swap(self, other: Ticket) -> None:

@@ -47,7 +47,9 @@ class RunThread:
             if self.over:
                 return
             self._rev += 1
-            self._shown |= {part: (self._rev, view) for part, view in changes.items() if view != gr.skip()}
+            self._shown |= {
+                part: (self._rev, view) for part, view in changes.items() if view != gr.skip()
+            }
 
     def shows(self, part: Any) -> Any:
         """What a component shows of this run; None if nothing yet."""

@@ -71,7 +71,9 @@ def free_turn() -> Iterator[bool]:
             _one_at_a_time.release()
 
 
-def _drain(start: Callable[[], Iterator[T]], items: queue.SimpleQueue[object], stop: threading.Event) -> None:
+def _drain(
+    start: Callable[[], Iterator[T]], items: queue.SimpleQueue[object], stop: threading.Event
+) -> None:
     if stop.is_set():
         return
     iterator = start()

@@ -82,7 +82,9 @@ class AdapterList:
         except ModelError as error:
             self.note = error.message
         name = (facts and facts.name) or Path(adapter).stem
-        self.chosen = self.entries[_PROJECT] = Entry(_PROJECT, name, adapter, facts, "Of this project")
+        self.chosen = self.entries[_PROJECT] = Entry(
+            _PROJECT, name, adapter, facts, "Of this project"
+        )
 
     def keep(self, adapter: Adapter, media: Media, page: str) -> None:
         """Keep a version of a tuning; one that is here already is not kept twice.
@@ -140,7 +142,9 @@ class AdapterList:
             own = [e for e in self.entries.values() if e.key != _PROJECT and e is not self.chosen]
             old = own[: max(0, len(own) - MAX_OWN + 1)]
             # Another dictionary: pages may be reading this one.
-            self.entries = {k: e for k, e in self.entries.items() if e not in old} | {entry.key: entry}
+            self.entries = {k: e for k, e in self.entries.items() if e not in old} | {
+                entry.key: entry
+            }
         for gone in old:
             media.drop(Path(gone.path).parent)
         return entry
@@ -160,7 +164,9 @@ def on_server() -> dict[str, Entry]:
             facts = read_facts(find_adapter(name))
         except EditingError:
             continue
-        found[f"server-{name}"] = Entry(f"server-{name}", facts.name or name, name, facts, "On this server")
+        found[f"server-{name}"] = Entry(
+            f"server-{name}", facts.name or name, name, facts, "On this server"
+        )
     return found
 
 
@@ -179,7 +185,9 @@ def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:
     folder = media.new_clip(page)
     path = folder / f"{_stem(name)}.safetensors"
     try:
-        save_adapter(Adapter(adapter.facts.model_copy(update={"name": name}), adapter.weights), path)
+        save_adapter(
+            Adapter(adapter.facts.model_copy(update={"name": name}), adapter.weights), path
+        )
     except BaseException:
         media.drop(folder)
         raise

@@ -26,7 +26,9 @@ MAX_TEXT = 1000  # characters of a text of a region
 
 def composed(session: Session) -> tuple[Composed, ...]:
     """The prompts a run would use, one per edit."""
-    regions = () if uses(session.method).regions == "ignored" else tuple(session.state.regions.values())
+    regions = (
+        () if uses(session.method).regions == "ignored" else tuple(session.state.regions.values())
+    )
     prompts = own_prompts(session, session.method)
     return tuple(compose(session.source_prompt, own, regions) for own in prompts)
 
@@ -62,7 +64,9 @@ def build_request(
     layers = session.state.layers
     return replace(
         session.opened.request,
-        regions=tuple(replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions),
+        regions=tuple(
+            replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions
+        ),
         labels=_flatten(session.state, regions, masked) if regions else None,
         source_prompt=session.source_prompt,
         prompt=prompt,
@@ -126,7 +130,9 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     if uses(method).regions != "needed":
         first, *more = (line.strip() for line in session.prompt.split("\n"))
         more = [line for line in more if line]
-        words = any(region.prompt.strip() or region.picture for region in session.state.regions.values())
+        words = any(
+            region.prompt.strip() or region.picture for region in session.state.regions.values()
+        )
         composes = words and uses(method).regions == "taken"
         return tuple(more) if more and not (first or composes) else (first, *more)
     base = session.opened.request
@@ -140,7 +146,9 @@ def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
     for region in regions:
         for key in ("prompt", "source", "negative"):
             if (count := len(getattr(region, key))) > MAX_TEXT:
-                message = f"{count} characters are {count - MAX_TEXT} too many. Shorten it to {MAX_TEXT}."
+                message = (
+                    f"{count} characters are {count - MAX_TEXT} too many. Shorten it to {MAX_TEXT}."
+                )
                 yield RequestError(f"regions.{region.name}.{key}", message)
 
 

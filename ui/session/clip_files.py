@@ -50,7 +50,9 @@ class ClipFiles:
         file = self.visits.get(page).opened.file
         values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
         if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
-            raise RequestError("clip", "First frame, step and number of frames must be whole numbers.")
+            raise RequestError(
+                "clip", "First frame, step and number of frames must be whole numbers."
+            )
         start, stride, frames = values
         return self._open(page, file, shutil.copyfile, start, max(1, stride), max(1, frames))
 
@@ -100,7 +102,11 @@ def uploaded(upload: object) -> Path:
     """The file that a page says it has uploaded; only such are opened. A ClipError if it is not there."""
     path = upload.get("path") if isinstance(upload, dict) else None
     folder = Path(get_upload_folder()).resolve()
-    if isinstance(path, str) and (file := Path(path).resolve()).is_relative_to(folder) and file.is_file():
+    if (
+        isinstance(path, str)
+        and (file := Path(path).resolve()).is_relative_to(folder)
+        and file.is_file()
+    ):
         return file
     raise ClipError("clip", "The upload did not arrive. Choose the file again.")
 
@@ -108,7 +114,9 @@ def uploaded(upload: object) -> Path:
 def check_upload(file: Path) -> None:
     """Refuse, by a ClipError, a video that is too large to be opened here."""
     if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
-        message = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+        message = (
+            f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+        )
         raise ClipError("clip", f"{message} Shorten it or compress it.")
 
 

@@ -33,7 +33,12 @@ _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
 _CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
-_UNPACKED = (".json", ".safetensors", *IMAGE_SUFFIXES, *_CLIP_SUFFIXES)  # nothing a browser would run
+_UNPACKED = (
+    ".json",
+    ".safetensors",
+    *IMAGE_SUFFIXES,
+    *_CLIP_SUFFIXES,
+)  # nothing a browser would run
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +52,17 @@ class ClipSession:
     frames: LazyFrames  # the same frames in full size, on disk until they are read
     source: Path  # the frames as a video, H.264; may have to be written first, see `ensure_source`
     file: Path | None = None  # one's own video, of which another part can be chosen
-    masks: Path | None = None  # folder of whole masks by label, where regions of the project overlap
-    made: ShippedResult | None = None  # a result that was made earlier, with the project's own settings
+    masks: Path | None = (
+        None  # folder of whole masks by label, where regions of the project overlap
+    )
+    made: ShippedResult | None = (
+        None  # a result that was made earlier, with the project's own settings
+    )
     total: int = 0  # frames of that file
     start: int = 0  # the first one used
     stride: int = 1  # every stride-th is used
     strip: Path | None = None  # small pictures of the whole file, side by side in one
-    attempt: str = ""  # of a run that was a try, see `ui.results.variants`: what it was; else empty
+    attempt: str = ""  # of a run that was a try, see `ui.views.variants`: what it was; else empty
 
     @property
     def own(self) -> bool:
@@ -94,7 +103,9 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSe
     clip, file = request.clip, folder / "frames.raw"
     width, height = clip.size
     if min(clip.size) < LEAST_SIDE:
-        raise ClipError("clip", f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up.")
+        raise ClipError(
+            "clip", f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as sink:
         for start, stop in windows(len(clip)):
@@ -108,13 +119,21 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSe
     # Read, not mapped: mapped pages would count as memory of this process.
     def read(start: int, stop: int) -> np.ndarray:
         count = (stop - start) * frame_bytes
-        return np.fromfile(file, np.uint8, count, offset=start * frame_bytes).reshape(-1, *shape[1:])
+        return np.fromfile(file, np.uint8, count, offset=start * frame_bytes).reshape(
+            -1, *shape[1:]
+        )
 
-    return ClipSession(name, title, request, folder, LazyFrames(shape, np.uint8, read), folder / "source.mp4")
+    return ClipSession(
+        name, title, request, folder, LazyFrames(shape, np.uint8, read), folder / "source.mp4"
+    )
 
 
 def open_upload(
-    file: Path, folder: Path, start: int | None = None, stride: int | None = None, frames: int | None = None
+    file: Path,
+    folder: Path,
+    start: int | None = None,
+    stride: int | None = None,
+    frames: int | None = None,
 ) -> tuple[ClipSession, str]:
     """Open an uploaded file.
 
@@ -135,7 +154,8 @@ def open_upload(
         return _open_zip(file, folder)
     if file.suffix.lower() not in _CLIP_SUFFIXES:
         raise ClipError(
-            "clip", f"{shorten(file.name)} is not a video. Choose an mp4, mov, webm, mkv, avi or gif file."
+            "clip",
+            f"{shorten(file.name)} is not a video. Choose an mp4, mov, webm, mkv, avi or gif file.",
         )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
@@ -231,7 +251,9 @@ def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
     damaged = f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
     try:
         with boundary("project", damaged), zipfile.ZipFile(file) as archive:
-            unpack(archive, unpacked, lambda path: path.name == FILE and unpacked in path.parents[:2])
+            unpack(
+                archive, unpacked, lambda path: path.name == FILE and unpacked in path.parents[:2]
+            )
             inner = [entry for entry in unpacked.iterdir() if entry.is_dir()]
             project = inner[0] if not (unpacked / FILE).is_file() and len(inner) == 1 else unpacked
             named = uses(project)
@@ -263,7 +285,8 @@ def unpack(
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
         raise RequestError(
-            "project", f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed."
+            "project",
+            f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed.",
         )
     left, root = _MAX_UNPACKED, target.resolve()
     root.mkdir(parents=True, exist_ok=True)
@@ -274,7 +297,9 @@ def unpack(
             raise RequestError("project", message)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
-            raise RequestError("project", f"{shorten(entry.filename)} is not an ordinary file. Remove it.")
+            raise RequestError(
+                "project", f"{shorten(entry.filename)} is not an ordinary file. Remove it."
+            )
         if path.suffix.lower() not in _UNPACKED or not wanted(target / entry.filename):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,9 @@ class Example:
     """A project folder, ready to be shown."""
 
     opened: ClipSession  # its frames and what it asks for
-    thumbnail: str  # data URL of the middle frame; its regions in their colours where no result is shipped
+    thumbnail: (
+        str  # data URL of the middle frame; its regions in their colours where no result is shipped
+    )
     after: str = ""  # data URL of the same frame of the result that is; else empty
 
     @property
@@ -42,7 +44,11 @@ class Example:
     def change(self) -> str:
         """What becomes of what, in few words: `cat → fox, rabbit → panda`, or `in pencil`."""
         request = self.request
-        pairs = [(region.source or region.name, region.prompt) for region in request.regions if region.prompt]
+        pairs = [
+            (region.source or region.name, region.prompt)
+            for region in request.regions
+            if region.prompt
+        ]
         if pairs:
             apart = [(*_apart(now, then), _bare(now)) for now, then in pairs]
             return ", ".join(f"{before or whole} → {after}" for before, after, whole in apart)
@@ -114,7 +120,9 @@ def from_example(
     known = [region.name for region in base.regions]
     for name, text in prompts.items():
         if name not in known:
-            raise RequestError("prompts", f"Region {name[:60]!r} was not found. {suggest(name, known)}")
+            raise RequestError(
+                "prompts", f"Region {name[:60]!r} was not found. {suggest(name, known)}"
+            )
         if not isinstance(text, str):
             raise RequestError(f"regions.{name}.prompt", f"Expected text, got {shorten(text)}.")
     regions = tuple(
@@ -133,7 +141,9 @@ def read_object(field: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RequestError(field, f"The text is not JSON ({error}). Use an object such as {{}}.") from None
+        raise RequestError(
+            field, f"The text is not JSON ({error}). Use an object such as {{}}."
+        ) from None
     if not isinstance(value, dict):
         raise RequestError(field, f"Expected an object of names and values, got {shorten(value)}.")
     return value

@@ -38,7 +38,9 @@ class Choices:
     @classmethod
     def of(cls, request: EditRequest, clip: str, prompt: str) -> Choices:
         """Those of a request; `clip` and `prompt` are the session's `id` and `prompt`."""
-        names = [field.name for field in fields(cls) if field.name not in ("clip", "params", "prompt")]
+        names = [
+            field.name for field in fields(cls) if field.name not in ("clip", "params", "prompt")
+        ]
         same = {name: getattr(request, name) for name in names}
         return cls(clip=clip, prompt=prompt, params=dict(request.params), **same)
 

@@ -10,7 +10,16 @@ import numpy as np
 from jaxtyping import Bool
 
 from regrain.editing.media.coco import runs
-from regrain.masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fill_holes, grow, unpack
+from regrain.masks.draw import (
+    BrushStroke,
+    Rectangle,
+    brush,
+    drop_specks,
+    fill_box,
+    fill_holes,
+    grow,
+    unpack,
+)
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
@@ -38,7 +47,9 @@ class Key:
     edits: tuple[Edit, ...] = ()  # strokes, boxes and tools over what was found, in their order
     found: bytes | None = None  # packed mask of the points and the box, None for none
     by: str = ""  # who found it: a name of a mask model, or `CLICKS`; empty if it was drawn
-    box: Box | None = None  # x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none
+    box: Box | None = (
+        None  # x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none
+    )
 
     @property
     def counts(self) -> bool:

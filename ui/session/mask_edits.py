@@ -20,7 +20,12 @@ Segment = Callable[..., Mask]
 
 
 def add_point(
-    session: Session, label: int, frame: int, at: tuple[float, float], inside: bool, segment: Segment
+    session: Session,
+    label: int,
+    frame: int,
+    at: tuple[float, float],
+    inside: bool,
+    segment: Segment,
 ) -> bool:
     """Add a point (x, y), in pixels from the frame's corner, and find the mask anew; whether one was found.
 
@@ -37,7 +42,9 @@ def add_point(
     return _find(session, label, frame, key, before, segment)
 
 
-def remove_point(session: Session, label: int, frame: int, at: tuple[float, float], segment: Segment) -> bool:
+def remove_point(
+    session: Session, label: int, frame: int, at: tuple[float, float], segment: Segment
+) -> bool:
     """Take a point back; the others find the mask anew."""
     key = session.state.layer(label).keys.get(frame, Key())
     points = tuple(point for point in key.points if point[:2] != at)
@@ -66,7 +73,9 @@ def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> No
     masked = [frame for frame in frames if session.state.mask(label, frame).any()]
     if not masked:
         where = "on this frame" if len(frames) == 1 else "on any frame"
-        raise RequestError("mask", f"The region has none {where}. Click the object or paint it first.")
+        raise RequestError(
+            "mask", f"The region has none {where}. Click the object or paint it first."
+        )
     drawn = set(layer.drawn)
     if len(frames) == 1:  # a correction, to be followed from here
         layer = _with_edit(layer, frames[0], how)
@@ -74,7 +83,9 @@ def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> No
         for frame in drawn.intersection(masked):
             layer = replace(_with_edit(layer, frame, how), corrected=layer.corrected)
         tracked = {f: layer.track[f] for f in masked if f in layer.track and f not in drawn}
-        changed = {f: pack(touched_up(unpack(m, session.state.size), [how])) for f, m in tracked.items()}
+        changed = {
+            f: pack(touched_up(unpack(m, session.state.size), [how])) for f, m in tracked.items()
+        }
         layer = replace(layer, track={**layer.track, **changed})
     session.commit(session.state.with_layer(label, layer))
 
@@ -107,7 +118,9 @@ def _within(box: Box, at: tuple[float, float]) -> bool:
     return box[0] <= at[0] <= box[2] and box[1] <= at[1] <= box[3]
 
 
-def _find(session: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
+def _find(
+    session: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment
+) -> bool:
     """Find the mask of a key frame by its points; see `_found`. Whether one was found."""
     layer = _found(session, session.state.layer(label), frame, key, before, segment)
     session.commit(session.state.with_layer(label, layer))
@@ -131,5 +144,7 @@ def _found(
         if by == CUTS:
             how |= {"clip": session.opened.clip, "frame": frame}
         image, previous = np.array(session.opened.frames[frame]), before if before.any() else None
-        found = np.asarray(segment(image, points, inside, previous=previous, method=by, **how), bool)
+        found = np.asarray(
+            segment(image, points, inside, previous=previous, method=by, **how), bool
+        )
     return layer.with_key(frame, replace(key, found=pack(found) if found.any() else None, by=by))

@@ -41,5 +41,7 @@ def trackers() -> dict[str, MaskModel]:
 def choose(field: str, name: object, able: Mapping[str, MaskModel]) -> MaskModel:
     """Look one of these up; a RequestError about `field` if there is none of that name."""
     if not isinstance(name, str) or name not in able:
-        raise RequestError(field, f"{str(name)[:60]!r} was not found. {suggest(str(name)[:60], able)}")
+        raise RequestError(
+            field, f"{str(name)[:60]!r} was not found. {suggest(str(name)[:60], able)}"
+        )
     return able[name]

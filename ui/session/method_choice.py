@@ -17,7 +17,9 @@ class Uses:
 
     # Whether it needs them, takes them where there are any, or ignores them
     regions: Literal["needed", "taken", "ignored"]
-    source_prompt: bool  # whether it reads what the clip shows, if only to compose prompts from the regions
+    source_prompt: (
+        bool  # whether it reads what the clip shows, if only to compose prompts from the regions
+    )
     # Whether the seed acts always, only with `variation` above 0, or never
     seed: Literal["always", "variation", "never"]
     several: bool  # whether it takes several prompts and makes as many edits

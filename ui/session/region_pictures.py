@@ -37,7 +37,9 @@ def take(session: Session, label: int, file: Path, folder: Path) -> str:
     return " ".join(notes)
 
 
-def cut_out(session: Session, label: int, at: tuple[float, float], folder: Path, segment: Segment) -> bool:
+def cut_out(
+    session: Session, label: int, at: tuple[float, float], folder: Path, segment: Segment
+) -> bool:
     """Cut the thing at a place of a region's picture out of it; whether one was found.
 
     `at` is x and y in the square that is shown, 0..1.
@@ -48,7 +50,9 @@ def cut_out(session: Session, label: int, at: tuple[float, float], folder: Path,
     pixels = read_picture(Path(path), _FIELD)
     height, width = pixels.shape[:2]
     side = max(height, width)
-    x, y = (one * side - (side - length) / 2 for one, length in zip(at, (width, height), strict=True))
+    x, y = (
+        one * side - (side - length) / 2 for one, length in zip(at, (width, height), strict=True)
+    )
     if not (0 <= x < width and 0 <= y < height):
         return False
     image = np.ascontiguousarray(pixels[..., :3])

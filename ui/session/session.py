@@ -30,7 +30,9 @@ class SessionExpired(RequestError):
     """The page shows what the server no longer has."""
 
     def __init__(self) -> None:
-        super().__init__("page", "This page was idle for too long and its masks are gone. Reload it.")
+        super().__init__(
+            "page", "This page was idle for too long and its masks are gone. Reload it."
+        )
 
 
 class StaleEvent(RequestError):
@@ -80,7 +82,9 @@ class Session:
         self.shown = 0  # frame that the page showed last
         self.tracker = usual_tracker(opened.drawn)
         self.computed: list[Computed] = []  # the last first
-        self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
+        self.found: tuple[int, ...] | None = (
+            None  # its cuts: the first frames of shots; None: not looked for
+        )
         request = opened.request
         self.state, self._undo = _project_state(opened), Undo()
         self.source_prompt, self.method = request.source_prompt, request.method
@@ -96,7 +100,11 @@ class Session:
         """Go on with other frames of the same file: masks of those that stay, all words, undo."""
         old, count = self.opened, len(opened.frames)
         numbers = opened.used
-        places = {frame: numbers.index(number) for frame, number in enumerate(old.used) if number in numbers}
+        places = {
+            frame: numbers.index(number)
+            for frame, number in enumerate(old.used)
+            if number in numbers
+        }
         state, undo = self.state.on_frames(places, count), self._undo.on_frames(places, count)
         same = {name: getattr(self, name) for name in _OF_ALL_PARTS}
         self.open(opened, identity)
@@ -121,7 +129,12 @@ class Session:
 
     def asks(self, fields: object) -> tuple[object, ...]:
         """All that a run depends on but for clip and masks; `fields` are the page's."""
-        words = self.source_prompt, self.prompt, self.negative_prompt, [*self.state.regions.values()]
+        words = (
+            self.source_prompt,
+            self.prompt,
+            self.negative_prompt,
+            [*self.state.regions.values()],
+        )
         return *words, self.method, self.shelf.path, fields
 
     def note_computed(self, new: Computed) -> None:
@@ -129,7 +142,9 @@ class Session:
         if not (known := self.computed_of(*new[:2])) or new.left <= known.left:
             self.computed = [new, *(one for one in self.computed if one is not known)][:MAX_RUNS]
 
-    def computed_of(self, asks: tuple[object, ...], layers: Mapping[int, MaskLayer]) -> Computed | None:
+    def computed_of(
+        self, asks: tuple[object, ...], layers: Mapping[int, MaskLayer]
+    ) -> Computed | None:
         """What the cache has of a run; None if nothing is known."""
         return next((one for one in self.computed if one[:2] == (asks, layers)), None)
 
@@ -171,7 +186,11 @@ class Session:
         return region.label
 
     def add_masks(
-        self, names: list[str], tracks: Iterable[Mapping[int, bytes]], sources: list[str], score: float
+        self,
+        names: list[str],
+        tracks: Iterable[Mapping[int, bytes]],
+        sources: list[str],
+        score: float,
     ) -> list[str]:
         """Make a region of each track, the first uppermost, above the others; one step to undo.
 
@@ -278,7 +297,9 @@ def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
     request = opened.request
     if request.labels is None:
         return {}
-    whole = open_regions(opened.masks, len(opened.frames), request.clip.size) if opened.masks else {}
+    whole = (
+        open_regions(opened.masks, len(opened.frames), request.clip.size) if opened.masks else {}
+    )
     layers = {}
     for region in request.regions:
         inside = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)

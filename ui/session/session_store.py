@@ -22,7 +22,9 @@ from regrain.ui.session.session import Session
 MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
 _MAX_KNOWN = 4096  # pages, and connections that ended before they arrived
-_LATE = 30.0  # seconds after a page has gone in which what it sends says nothing: it was sent before
+_LATE = (
+    30.0  # seconds after a page has gone in which what it sends says nothing: it was sent before
+)
 _SILENCE = 100.0  # seconds in which an open page says that it is open, even one in the background
 
 
@@ -63,7 +65,9 @@ class SessionStore:
         self._first, self.media, self._finder, self._clock = first, media, finder, clock
         self._pages: OrderedDict[str, _Page] = OrderedDict()
         self._tell_ended = ended
-        self._ended: deque[str] = deque(maxlen=_MAX_KNOWN)  # connections that ended before they arrived
+        self._ended: deque[str] = deque(
+            maxlen=_MAX_KNOWN
+        )  # connections that ended before they arrived
         self._lock = threading.Lock()
 
     def get(self, page: str, opened: ClipSession | None = None) -> Session:

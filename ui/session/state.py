@@ -50,7 +50,9 @@ class State:
             RequestError: There are as many as allowed.
         """
         if len(self.regions) >= MAX_REGIONS:
-            raise RequestError("regions", f"At most {MAX_REGIONS} are allowed here. Delete one first.")
+            raise RequestError(
+                "regions", f"At most {MAX_REGIONS} are allowed here. Delete one first."
+            )
         label = next(n for n in range(1, 256) if n not in self.regions)
         names = {region.name.casefold() for region in self.regions.values()}
         numbered = (f"{name or 'Region'} {i}" for i in range(label, 300))
@@ -75,7 +77,9 @@ class State:
     def change_region(self, label: int, **values: Any) -> State:
         """With other values of a region; raises as `layer` does."""
         self.layer(label)
-        return replace(self, regions={**self.regions, label: replace(self.regions[label], **values)})
+        return replace(
+            self, regions={**self.regions, label: replace(self.regions[label], **values)}
+        )
 
     def describe(self, entries: object) -> State:
         """With words, colours and order from the cards; masks and the set of regions stay."""
@@ -90,7 +94,9 @@ class State:
     def keep_words(self, since: State) -> State:
         """With what was typed and the order in a later state, which outlive an undo."""
         kept = {
-            label: replace(region, feather=self.regions[label].feather, picture=self.regions[label].picture)
+            label: replace(
+                region, feather=self.regions[label].feather, picture=self.regions[label].picture
+            )
             for label, region in since.regions.items()
             if label in self.regions
         }
@@ -98,14 +104,18 @@ class State:
         for place, label in enumerate(self.regions):
             if label not in kept:  # it comes back to where it was
                 order.insert(min(place, len(order)), label)
-        return replace(self, regions={label: kept.get(label, self.regions[label]) for label in order})
+        return replace(
+            self, regions={label: kept.get(label, self.regions[label]) for label in order}
+        )
 
     # Masks
 
     def layer(self, label: int) -> MaskLayer:
         """The masks of a region; a RequestError if there is no such region."""
         if label not in self.layers:
-            raise RequestError("region", f"Number {label} does not exist. Choose another or add one.")
+            raise RequestError(
+                "region", f"Number {label} does not exist. Choose another or add one."
+            )
         return self.layers[label]
 
     def mask(self, label: int, frame: int) -> Mask:
@@ -115,7 +125,9 @@ class State:
     def masks(self, label: int) -> LazyFrames:
         """A region's masks, bool [frames, height, width], read by window; also of the rest of the frame."""
         rest = self.layers[label].rest
-        layers = [one for one in self.layers.values() if not one.rest] if rest else [self.layers[label]]
+        layers = (
+            [one for one in self.layers.values() if not one.rest] if rest else [self.layers[label]]
+        )
 
         def read(start: int, stop: int) -> np.ndarray:
             masks = np.empty((stop - start, *self.shape[1:]), bool)
@@ -135,7 +147,11 @@ class State:
         empty, labels = MaskLayer(), {*before.layers, *self.layers}
         pairs = [(before.layers.get(n, empty), self.layers.get(n, empty)) for n in labels]
         pairs = [(old, new) for old, new in pairs if old is not new]
-        return [frame for frame in range(self.shape[0]) if any(old.differs(new, frame) for old, new in pairs)]
+        return [
+            frame
+            for frame in range(self.shape[0])
+            if any(old.differs(new, frame) for old, new in pairs)
+        ]
 
     def on_frames(self, places: Mapping[int, int], count: int) -> State:
         """The same regions on `count` other frames; masks of those that stay go to their `places`."""
@@ -149,7 +165,8 @@ class State:
         return [
             label
             for label, layer in self.layers.items()
-            if layer.drawn and (not layer.track or layer.partial if only_untracked else not layer.fresh)
+            if layer.drawn
+            and (not layer.track or layer.partial if only_untracked else not layer.fresh)
         ]
 
     def begin_track(self, labels: Collection[int]) -> tuple[State, list[Pass]]:
@@ -165,7 +182,9 @@ class State:
             for frame, mask in drawn.items():
                 keys.setdefault(frame, {})[label] = mask
             if label in labels:
-                corrected[label] = layer.drawn if layer.fresh or not layer.track else layer.corrected
+                corrected[label] = (
+                    layer.drawn if layer.fresh or not layer.track else layer.corrected
+                )
                 layers[label] = _to_be_tracked(layer, drawn, frozenset(corrected[label]), self.size)
 
         def known(frame: int) -> dict[int, Mask]:
@@ -178,7 +197,9 @@ class State:
         layers = dict(self.layers)
         for label in layers.keys() & set(labels):
             layer = layers[label]
-            change = {"partial": False} if finished else {"corrected": layer.corrected | layer.followed}
+            change = (
+                {"partial": False} if finished else {"corrected": layer.corrected | layer.followed}
+            )
             layers[label] = replace(layer, followed=frozenset(), **change)
         return replace(self, layers=layers)
 
@@ -223,7 +244,9 @@ class Undo:
 def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:
     """A layer on other frames; where some of them lack a mask, it is to be followed again."""
     parts = {
-        name: {places[frame]: value for frame, value in getattr(layer, name).items() if frame in places}
+        name: {
+            places[frame]: value for frame, value in getattr(layer, name).items() if frame in places
+        }
         for name in ("keys", "track", "score")
     }
     corrected = frozenset(places[frame] for frame in layer.corrected if frame in places)
@@ -255,7 +278,10 @@ def _to_be_tracked(
 
 def _described(region: Region, entry: Mapping[str, Any]) -> Region:
     given = {key: value[:MOST_TEXT] for key in TEXTS if isinstance(value := entry.get(key), str)}
-    name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
+    name, color = (
+        str(entry.get("name", region.name))[:MAX_NAME].strip(),
+        str(entry.get("color", "")),
+    )
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         given["color"] = color
     margin, strength, scale = (entry.get(key) for key in ("margin", "strength", "picture_scale"))

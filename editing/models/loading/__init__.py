@@ -1,4 +1,1 @@
-"""Files of models, read and checked: locations, configurations, folders, single files, LoRA, vocabularies.
-
-Imports rooms below `models`.
-"""
+"""Load a model of any family by its id. Imports all other rooms of `models`."""

@@ -20,9 +20,9 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.images import shown, thing
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.loading.location import PictureSpec
-from regrain.editing.models.loading.picture_file import FIELD, PictureFile
+from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
+from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 
 # InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks and places.
 _BLOCKS = {"style": "up_blocks.0.attentions.1.", "layout": "down_blocks.2.attentions.1."}
@@ -75,7 +75,9 @@ class Pictures:
         """What a layer's queries find in a picture, at scale 1."""
         if (at := (layer, half, number)) not in self._known:
             tokens = self.seen[number].tokens[half == "uncond"]
-            found = (F.linear(tokens, w).unflatten(-1, (q.shape[1], -1)) for w in self.weights[layer])
+            found = (
+                F.linear(tokens, w).unflatten(-1, (q.shape[1], -1)) for w in self.weights[layer]
+            )
             self._known[at] = tuple(x.transpose(1, 2) for x in found)
         k, v = (x.to(q).expand(len(q), -1, -1, -1) for x in self._known[at])
         return attention(q, k, v)
@@ -86,7 +88,9 @@ class Pictures:
             asked = self.seen[number].asked
             colors, opaque = thing(asked.path, _PALETTE, asked.field)
             latents = backbone.encode(colors[None])
-            cells = F.adaptive_avg_pool2d(torch.from_numpy(opaque)[None], latents.shape[2:]).flatten()
+            cells = F.adaptive_avg_pool2d(
+                torch.from_numpy(opaque)[None], latents.shape[2:]
+            ).flatten()
             self._palettes[number] = latents[0].flatten(1).T[cells >= 0.9 * cells.max()]
         return self._palettes[number]
 
@@ -113,13 +117,19 @@ def load_pictures(
     if file.cross != wide:
         raise _misfit(file, backbone, f": it reads text of {file.cross} numbers, the model {wide}")
     names = [site.name for site in backbone.sites if site.kind == "cross"]
-    if blocks != "all" and not all(any(n.startswith(start) for n in names) for start in _BLOCKS.values()):
-        said = f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, or use an SDXL model."
+    if blocks != "all" and not all(
+        any(n.startswith(start) for n in names) for start in _BLOCKS.values()
+    ):
+        said = (
+            f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, or use an SDXL model."
+        )
         raise ModelError("params.picture_blocks", said)
     _ = file.encoder  # which must fit, too, before any weights are read
     tensors = file.read()
     weights, warnings = _by_layer(file, tensors, backbone), list[str]()
-    reader = {n.removeprefix("image_proj."): w for n, w in tensors.items() if n.startswith("image_proj.")}
+    reader = {
+        n.removeprefix("image_proj."): w for n, w in tensors.items() if n.startswith("image_proj.")
+    }
     encoder, seen = PictureEncoder(file, reader, backbone.device, backbone.dtype), []
     for one in asked:
         scale = file.scale if one.scale is None else one.scale

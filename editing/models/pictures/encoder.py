@@ -14,10 +14,10 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.errors import ResourceError
-from regrain.editing.models.loading.configs import read_config
-from regrain.editing.models.loading.location import about
-from regrain.editing.models.loading.picture_file import FIELD, PictureFile
-from regrain.editing.models.motion_modules import Weights, blocks, linear, normed
+from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.location import about
+from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
+from regrain.editing.models.unet.motion_modules import Weights, blocks, linear, normed
 from regrain.editing.storage import cache
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
@@ -33,7 +33,9 @@ Pair = tuple[Float[Tensor, "1 tokens cross"], Float[Tensor, "1 tokens cross"]]
 class PictureEncoder:
     """Makes tokens of pictures; the image encoder is loaded when it is needed, released with this."""
 
-    def __init__(self, file: PictureFile, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, file: PictureFile, weights: Weights, device: torch.device, dtype: torch.dtype
+    ) -> None:
         """Find the encoder; `weights` are those of `image_proj`.
 
         Raises:
@@ -50,7 +52,12 @@ class PictureEncoder:
         """The tokens of a picture as `shown`, kept by fingerprints of file, encoder and picture."""
         files = [self._file.path, *(() if self._folder is None else sorted(self._folder.iterdir()))]
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        key = {"kind": "picture", "files": stats, "picture": picture.tobytes(), "how": repr(self._place)}
+        key = {
+            "kind": "picture",
+            "files": stats,
+            "picture": picture.tobytes(),
+            "how": repr(self._place),
+        }
         kept = cache.load(key)
         if kept is None:
             given, empty = self._read(picture)
@@ -62,7 +69,9 @@ class PictureEncoder:
     def _read(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
         pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w").float() / 255
         mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (_MEAN, _DEVIATION))
-        pixels = (2 * pixels - 1 if self._folder is None else (pixels - mean) / deviation).to(**self._place)
+        pixels = (2 * pixels - 1 if self._folder is None else (pixels - mean) / deviation).to(
+            **self._place
+        )
         both = torch.cat([pixels, torch.zeros_like(pixels)])
         try:
             if self._folder is None:
@@ -92,20 +101,31 @@ class PictureEncoder:
         return self._model
 
 
-def projected(embeds: Float[Tensor, "n width"], weights: Weights) -> Float[Tensor, "n tokens cross"]:
+def projected(
+    embeds: Float[Tensor, "n width"], weights: Weights
+) -> Float[Tensor, "n tokens cross"]:
     """Tokens of the plain kind, from the encoder's vector of a whole picture."""
     cross = len(weights["norm.weight"])
     return normed(linear(embeds, weights, "proj").unflatten(-1, (-1, cross)), weights, "norm")
 
 
-def full(hidden: Float[Tensor, "n patches width"], weights: Weights) -> Float[Tensor, "n patches cross"]:
+def full(
+    hidden: Float[Tensor, "n patches width"], weights: Weights
+) -> Float[Tensor, "n patches cross"]:
     """Tokens of the Full face kind: one for each patch of the encoder."""
-    return normed(linear(F.gelu(linear(hidden, weights, "proj.0")), weights, "proj.2"), weights, "proj.3")
+    return normed(
+        linear(F.gelu(linear(hidden, weights, "proj.0")), weights, "proj.2"), weights, "proj.3"
+    )
 
 
-def resampled(hidden: Float[Tensor, "n patches width"], weights: Weights) -> Float[Tensor, "n tokens cross"]:
+def resampled(
+    hidden: Float[Tensor, "n patches width"], weights: Weights
+) -> Float[Tensor, "n tokens cross"]:
     """Tokens of the Plus kind: learned queries that look at the patches, and at each other."""
-    latents, seen = weights["latents"].expand(len(hidden), -1, -1), linear(hidden, weights, "proj_in")
+    latents, seen = (
+        weights["latents"].expand(len(hidden), -1, -1),
+        linear(hidden, weights, "proj_in"),
+    )
     for layer in range(blocks(weights, "layers.")):
         own, wide = f"layers.{layer}.0", f"layers.{layer}.1"
         asking = normed(latents, weights, f"{own}.norm2")
@@ -113,16 +133,24 @@ def resampled(hidden: Float[Tensor, "n patches width"], weights: Weights) -> Flo
         k, v = linear(both, weights, f"{own}.to_kv").chunk(2, -1)
         q = linear(asking, weights, f"{own}.to_q")
         q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
-        latents = latents + linear(attention(q, k, v).transpose(1, 2).flatten(2), weights, f"{own}.to_out")
+        latents = latents + linear(
+            attention(q, k, v).transpose(1, 2).flatten(2), weights, f"{own}.to_out"
+        )
         gelu = F.gelu(linear(normed(latents, weights, f"{wide}.0"), weights, f"{wide}.1"))
         latents = latents + linear(gelu, weights, f"{wide}.3")
     return normed(linear(latents, weights, "proj_out"), weights, "norm_out")
 
 
-def drawn(pixels: Float[Tensor, "n 3 side side"], weights: Weights) -> Float[Tensor, "n patches width"]:
+def drawn(
+    pixels: Float[Tensor, "n 3 side side"], weights: Weights
+) -> Float[Tensor, "n patches width"]:
     """What the reader of the built-in model's adapter makes of small pictures, -1 to 1: its patches."""
-    numbers = (name.split(".")[1] for name in weights if name.endswith(".weight") and "reader" in name)
+    numbers = (
+        name.split(".")[1] for name in weights if name.endswith(".weight") and "reader" in name
+    )
     for layer in sorted(map(int, numbers)):
         bias = weights[f"reader.{layer}.bias"]
-        pixels = F.silu(F.conv2d(pixels, weights[f"reader.{layer}.weight"], bias, stride=2, padding=1))
+        pixels = F.silu(
+            F.conv2d(pixels, weights[f"reader.{layer}.weight"], bias, stride=2, padding=1)
+        )
     return pixels.flatten(2).transpose(1, 2) + weights["places"]

@@ -32,14 +32,18 @@ RUNS = torch.tensor([3, 1, 3, 5, 1, 4])
 def runs_one_by_one(q, k, v):
     """Attention of each run on its own."""
     split = [x.split(RUNS.tolist(), 1) for x in (q, k, v)]
-    rows = (attention(*(part.transpose(1, 2) for part in parts)) for parts in zip(*split, strict=True))
+    rows = (
+        attention(*(part.transpose(1, 2) for part in parts)) for parts in zip(*split, strict=True)
+    )
     return torch.cat([out.transpose(1, 2) for out in rows], 1)
 
 
 @pytest.mark.parametrize("at_once", [1, 4096])
 def test_runs_see_themselves_alone(at_once, monkeypatch):
     monkeypatch.setattr(backends, "_RUNS_AT_ONCE", at_once)
-    q, k, v = torch.randn(3, 2, int(RUNS.sum()), 4, 16, generator=torch.Generator().manual_seed(0)).unbind()
+    q, k, v = torch.randn(
+        3, 2, int(RUNS.sum()), 4, 16, generator=torch.Generator().manual_seed(0)
+    ).unbind()
     torch.testing.assert_close(attention_in_runs(q, k, v, RUNS), runs_one_by_one(q, k, v))
 
 

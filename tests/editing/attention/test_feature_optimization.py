@@ -7,13 +7,24 @@ import torch
 from torch.nn.functional import normalize
 
 from regrain.editing.attention import feature_optimization as room
-from regrain.editing.attention.feature_optimization import Agreement, as_places, optimize_features, unit_slope
+from regrain.editing.attention.feature_optimization import (
+    Agreement,
+    as_places,
+    optimize_features,
+    unit_slope,
+)
 from regrain.editing.motion.correspondence import Motion
 from regrain.editing.motion.flow import warp
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
 WANTED = Agreement(
-    flow=1.0, similarity=50.0, circular=True, distance="absolute", rounds=20, learning_rate=0.02, restore=True
+    flow=1.0,
+    similarity=50.0,
+    circular=True,
+    distance="absolute",
+    rounds=20,
+    learning_rate=0.02,
+    restore=True,
 )
 
 
@@ -54,9 +65,13 @@ def unlike(x, motion, circular):
     for half in x.split(FRAMES):
         for i in range(pairs):
             a, b, pair = half[i], half[(i + 1) % FRAMES], motion[i : i + 1]
-            total = total + ((b - warp(a[None], pair.backward, "zero")).abs() * ~pair.appeared).sum()
+            total = (
+                total + ((b - warp(a[None], pair.backward, "zero")).abs() * ~pair.appeared).sum()
+            )
             if circular:
-                total = total + ((a - warp(b[None], pair.forward, "zero")).abs() * ~pair.hidden).sum()
+                total = (
+                    total + ((a - warp(b[None], pair.forward, "zero")).abs() * ~pair.hidden).sum()
+                )
     return total / x.numel()
 
 
@@ -84,7 +99,10 @@ def test_the_slope_of_similarity_is_that_of_the_dense_loss(places, channels, dis
 
 @pytest.mark.parametrize("distance", ["absolute", "squared"])
 def test_similarity_does_not_depend_on_length(distance):
-    x, reference = torch.randn(2, 11, 4, dtype=torch.float64), units(features(2).double())[:, :11, :4]
+    x, reference = (
+        torch.randn(2, 11, 4, dtype=torch.float64),
+        units(features(2).double())[:, :11, :4],
+    )
     reference = normalize(reference, dim=-1)
     expected = gradient(lambda x: dense(normalize(x, dim=-1), reference, distance), x)
     assert near(room.similarity_slope(x, reference, distance), expected)
@@ -101,7 +119,9 @@ def test_equal_features_have_no_slope(monkeypatch):
 def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
     x, motion = features(), random_motion()
     expected = gradient(lambda x: unlike(x, motion, circular), x)
-    assert near(room.flow_slope(as_places(x), room.neighbours(motion, circular)), as_places(expected))
+    assert near(
+        room.flow_slope(as_places(x), room.neighbours(motion, circular)), as_places(expected)
+    )
 
 
 @pytest.mark.parametrize("circular", [True, False])
@@ -112,7 +132,9 @@ def test_one_frame_agrees_with_itself(circular):
 
 def test_halves_of_guidance_do_not_touch():
     x, source, motion = features(), features(), random_motion()
-    alone = [optimize_features(x[rows], source[rows], motion, WANTED) for rows in (slice(3), slice(3, 6))]
+    alone = [
+        optimize_features(x[rows], source[rows], motion, WANTED) for rows in (slice(3), slice(3, 6))
+    ]
     found = optimize_features(x, source, motion, WANTED)
     torch.testing.assert_close(found, torch.cat(alone), atol=1e-4, rtol=1e-4)
 
@@ -139,22 +161,31 @@ def test_statistics_are_put_back():
 def test_one_round_as_released():
     """Down every slope by the learning rate; then 1 stands for the epsilon of the old variance."""
     x, source, motion = 0.3 * features(), features(), random_motion()
-    wanted = Agreement(2.0, 100.0, True, "absolute", rounds=1, learning_rate=0.2, restore=True, released=True)
+    wanted = Agreement(
+        2.0, 100.0, True, "absolute", rounds=1, learning_rate=0.2, restore=True, released=True
+    )
     slope = gradient(lambda x: total(x, source, motion, wanted), x)
     moved, cells = x - 0.2 * slope / (slope.abs() + 1e-8), HEIGHT * WIDTH
     (mean, spread), (old_mean, old_spread) = (
-        (y.sum((2, 3), keepdim=True) / cells, y.var((2, 3), keepdim=True, correction=0) * cells / (cells - 1))
+        (
+            y.sum((2, 3), keepdim=True) / cells,
+            y.var((2, 3), keepdim=True, correction=0) * cells / (cells - 1),
+        )
         for y in (moved, x)
     )
     expected = (moved - mean) / (spread + 1e-5) ** 0.5 * (old_spread + 1) ** 0.5 + old_mean
-    torch.testing.assert_close(optimize_features(x, source, motion, wanted), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        optimize_features(x, source, motion, wanted), expected, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_what_only_rounding_made_has_no_slope_but_as_released():
     x = features(1).repeat(2 * FRAMES, 1, 1, 1)
     wanted = replace(WANTED, similarity=0.0, restore=False, rounds=1)
     x[1] += 1e-6
-    moved = [optimize_features(x, x, still(), replace(wanted, released=on)) - x for on in (False, True)]
+    moved = [
+        optimize_features(x, x, still(), replace(wanted, released=on)) - x for on in (False, True)
+    ]
     assert not moved[0].any()
     assert moved[1].abs().amax() > wanted.learning_rate / 2
 
@@ -170,4 +201,6 @@ def test_dtype_shape_and_weights_are_left_alone():
         assert optimize_features(x, source, still(), WANTED).grad_fn is None
     # Without weights of the losses nothing is done.
     half = x.bfloat16()
-    assert optimize_features(half, source, still(), replace(WANTED, flow=0.0, similarity=0.0)) is half
+    assert (
+        optimize_features(half, source, still(), replace(WANTED, flow=0.0, similarity=0.0)) is half
+    )

@@ -61,7 +61,9 @@ def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
         first = row // FRAMES * FRAMES
         seen = (ids == ids[row % FRAMES, token]).nonzero()
         q = qkv[0][row, :, token][None, :, None]
-        k, v = (torch.stack([x[first + f, :, n] for f, n in seen.tolist()], 1)[None] for x in qkv[1:])
+        k, v = (
+            torch.stack([x[first + f, :, n] for f, n in seen.tolist()], 1)[None] for x in qkv[1:]
+        )
         expected[row, :, token] = attention(q, k, v)[0, :, 0]
     torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
     monkeypatch.setattr("regrain.editing.attention.backends._RUNS_AT_ONCE", 2)

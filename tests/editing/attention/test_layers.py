@@ -15,7 +15,11 @@ from regrain.editing.attention.maps import map_stride
 @pytest.fixture(scope="module")
 def inputs():
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(3, 4, 8, 16, generator=generator), 501, torch.randn(3, 77, 32, generator=generator)
+    return (
+        torch.randn(3, 4, 8, 16, generator=generator),
+        501,
+        torch.randn(3, 77, 32, generator=generator),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,9 @@ def expected(tiny, inputs):
         return unet(*inputs).sample
 
 
-@pytest.mark.parametrize("attend", [None, lambda q, k, v, site: scaled_dot_product_attention(q, k, v)])
+@pytest.mark.parametrize(
+    "attend", [None, lambda q, k, v, site: scaled_dot_product_attention(q, k, v)]
+)
 def test_equals_diffusers_bit_for_bit(tiny, inputs, expected, attend):
     with torch.no_grad():
         out = tiny.unet(*inputs, cross_attention_kwargs=attend and {"attend": attend}).sample
@@ -96,7 +102,9 @@ def test_a_sites_stride_gives_its_grid(tiny):
     assert Grid(5, 9, 7).over((2, 1, 1)) == (3, 9, 7)
 
 
-@pytest.mark.parametrize(("size", "read"), [((64, 96), 4), ((60, 96), 2), ((96, 32), 2), ((12, 12), 1)])
+@pytest.mark.parametrize(
+    ("size", "read"), [((64, 96), 4), ((60, 96), 2), ((96, 32), 2), ((12, 12), 1)]
+)
 def test_words_are_read_on_the_coarsest_grid_with_sixteen_cells_a_side(size, read):
     sites = [AttentionLayer("", "cross", "", (1, stride, stride)) for stride in (8, 4, 2, 1)]
     assert map_stride(Grid(3, *size), [AttentionLayer("", "self", ""), *sites]) == (1, read, read)

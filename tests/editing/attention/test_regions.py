@@ -4,14 +4,22 @@ import pytest
 import torch
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.regions import grid_labels, merged, modulate, modulated_attention, row_range
+from regrain.editing.attention.regions import (
+    grid_labels,
+    merged,
+    modulate,
+    modulated_attention,
+    row_range,
+)
 
 
 def written_out(q, k, v, query_label, key_label, strength):
     """The paper's formula, dense: s + a (max - s) inside the region, s - a (s - min) elsewhere."""
     s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     a = strength[:, None, :, None]
-    same = ((query_label[:, :, None] == key_label[:, None, :]) & (query_label[:, :, None] >= 0))[:, None]
+    same = ((query_label[:, :, None] == key_label[:, None, :]) & (query_label[:, :, None] >= 0))[
+        :, None
+    ]
     high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
     return torch.where(same, s + a * (high - s), s - a * (s - low)).softmax(-1) @ v
 
@@ -45,14 +53,18 @@ def test_row_range_streams_to_the_same_numbers():
 
 def test_no_strength_is_plain_attention_bit_for_bit():
     q, k, v, ql, kl, a = case(dtype=torch.float32)
-    assert torch.equal(modulated_attention(q, k, v, ql, kl, torch.zeros_like(a)), attention(q, k, v))
+    assert torch.equal(
+        modulated_attention(q, k, v, ql, kl, torch.zeros_like(a)), attention(q, k, v)
+    )
 
 
 def test_grid_labels_take_the_majority_and_keep_small_regions():
     labels = torch.zeros(2, 16, 16, dtype=torch.int64)
     labels[:, :, 8:] = 1
     labels[0, 1, 1] = 2
-    labels[:, ::8, ::4] = 1 - labels[:, ::8, ::4]  # the first pixel of a cell need not be like most of it
+    labels[:, ::8, ::4] = (
+        1 - labels[:, ::8, ::4]
+    )  # the first pixel of a cell need not be like most of it
     grid = grid_labels(labels, 2, 4, 3).view(2, 2, 4)
     assert grid[0].tolist() == [[2, 0, 1, 1], [0, 0, 1, 1]]
     assert grid[1].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
@@ -102,4 +114,6 @@ def test_two_calls_merged_are_the_widened_one(dtype, atol):
     values = [x.to(dtype) for x in (q, k, v)], ql, kl, a.to(dtype)
     expected = written_out(q, k, v, ql, kl, a)
     assert torch.allclose(merged(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol)
-    assert torch.allclose(modulated_attention(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol)
+    assert torch.allclose(
+        modulated_attention(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol
+    )

@@ -12,7 +12,9 @@ WORDS = torch.tensor([-1, 1, 1, -1, 2, -1])
 def case(pads, seed=0):
     g = torch.Generator().manual_seed(seed)
     q = torch.randn(1, 3, 40, 8, generator=g, dtype=torch.float64)
-    k, v = (torch.randn(1, 3, len(WORDS) + pads, 8, generator=g, dtype=torch.float64) for _ in range(2))
+    k, v = (
+        torch.randn(1, 3, len(WORDS) + pads, 8, generator=g, dtype=torch.float64) for _ in range(2)
+    )
     for x in (k, v):
         x[:, :, len(WORDS) :] = x[:, :, -1:]
     codes = torch.randint(0, 3, (40,), generator=g)

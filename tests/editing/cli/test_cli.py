@@ -73,7 +73,9 @@ def test_new_makes_a_project_that_loads_and_is_not_overwritten(material, project
 
 
 def test_new_without_masks_has_no_regions(material, requests, capsys):
-    assert call("new", material / "clip.mp4", "-o", material / "p", "--frames", 2, "--size", 256) == 0
+    assert (
+        call("new", material / "clip.mp4", "-o", material / "p", "--frames", 2, "--size", 256) == 0
+    )
     request = load_project(material / "p")
     assert (request.regions, request.labels, len(request.clip), request.size) == ((), None, 2, 256)
     assert call("run", material / "p", "-o", material / "out") == 2  # there is nothing to do
@@ -105,8 +107,12 @@ def test_run_writes_results_and_says_where(project, requests, tmp_path, capsys):
     shown = capsys.readouterr()
     assert str(tmp_path / "out" / "edited.mp4") in shown.out
     assert "from the run" in shown.err
-    assert {"edited.mp4", "edited.gif", "report.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["warnings"] == ["from the run"]
+    assert {"edited.mp4", "edited.gif", "report.json"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["warnings"] == [
+        "from the run"
+    ]
 
 
 def test_options_outweigh_the_project(project, requests, tmp_path):
@@ -147,7 +153,9 @@ NOT_RUN = {
 
 
 @pytest.mark.parametrize(("start", "options"), rows(NOT_RUN))
-def test_run_refuses_and_leaves_nothing(project, requests, tmp_path, capsys, monkeypatch, start, options):
+def test_run_refuses_and_leaves_nothing(
+    project, requests, tmp_path, capsys, monkeypatch, start, options
+):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert call("run", project, "-o", "out", *options) == 2
@@ -156,7 +164,9 @@ def test_run_refuses_and_leaves_nothing(project, requests, tmp_path, capsys, mon
     assert requests == []
 
 
-def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(project, requests, tmp_path, capsys):
+def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(
+    project, requests, tmp_path, capsys
+):
     requests.error = ResourceError("memory", "3 frames of 32x16 do not fit. Lower size.")
     assert call("run", project, "-o", tmp_path / "out") == 2
     assert last_error(capsys) == "error: memory: 3 frames of 32x16 do not fit. Lower size."
@@ -166,7 +176,9 @@ def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(project, requ
         call("run", project, "-o", tmp_path / "out")
 
 
-@pytest.mark.parametrize("arguments", [[], ["bogus"], ["run"], ["run", "x"], ["new"], ["schema", "--x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["bogus"], ["run"], ["run", "x"], ["new"], ["schema", "--x"]]
+)
 def test_usage_errors_are_one_line(capsys, arguments):
     assert call(*arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -198,4 +210,6 @@ def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith("error: seed: Expected a whole number from 0 to ")
-    assert os.times().children_user - before < 2  # of work, not of waiting; 0.7 where this was written
+    assert (
+        os.times().children_user - before < 2
+    )  # of work, not of waiting; 0.7 where this was written

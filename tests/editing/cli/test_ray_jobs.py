@@ -23,7 +23,9 @@ def nodes():
 
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
     os.environ.update(RAY_worker_niceness="0")  # at 15 a worker starves beside other tests
-    cluster = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Nodes(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     others = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
     yield cluster, others
@@ -33,7 +35,9 @@ def nodes():
 
 def test_a_batch_outlives_a_node(nodes, tmp_path, own_cache):
     cluster, others = nodes
-    jobs = [EditJob(f"job{i}", write_project(tmp_path / "in" / f"job{i}", seed=i)) for i in range(5)]
+    jobs = [
+        EditJob(f"job{i}", write_project(tmp_path / "in" / f"job{i}", seed=i)) for i in range(5)
+    ]
     out = tmp_path / "out"
     status, ended = Status(jobs, out), Counter()
     for outcome in Cluster(cluster.address, out).run([Task(job) for job in jobs]):
@@ -44,8 +48,13 @@ def test_a_batch_outlives_a_node(nodes, tmp_path, own_cache):
             cluster.remove_node(others.pop(), allow_graceful=False)
     status.close()
     assert ended == Counter(job.name for job in jobs)
-    assert sorted(entry.name for entry in out.iterdir()) == ["batch.json", *(job.name for job in jobs)]
-    seeds = [json.loads((out / job.name / "report.json").read_text())["request"]["seed"] for job in jobs]
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "batch.json",
+        *(job.name for job in jobs),
+    ]
+    seeds = [
+        json.loads((out / job.name / "report.json").read_text())["request"]["seed"] for job in jobs
+    ]
     assert seeds == [0, 1, 2, 3, 4]
 
 

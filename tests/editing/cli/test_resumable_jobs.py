@@ -23,9 +23,17 @@ PARAMS = {"steps": 1, "strength": 0.5, "preview_every": 0}
 
 def write_project(folder: Path, shots: int = 1, **values) -> Path:
     """A project of drawn shots of five frames each."""
-    frames = np.concatenate([render_frames(sample_scene(3 + 5 * shot, 5), 64) for shot in range(shots)])
+    frames = np.concatenate(
+        [render_frames(sample_scene(3 + 5 * shot, 5), 64) for shot in range(shots)]
+    )
     clip = ArrayClip(frames, Fraction(8))
-    given = {"method": "sdedit", "params": PARAMS, "prompt": "a pig on the grass", "size": 64, **values}
+    given = {
+        "method": "sdedit",
+        "params": PARAMS,
+        "prompt": "a pig on the grass",
+        "size": 64,
+        **values,
+    }
     save_project(EditRequest(clip, None, (), **given), folder)
     return folder
 
@@ -37,7 +45,10 @@ def projects(tmp_path, own_cache):
 
 
 def status(out: Path) -> dict:
-    return {name: job["state"] for name, job in json.loads((out / "batch.json").read_text())["jobs"].items()}
+    return {
+        name: job["state"]
+        for name, job in json.loads((out / "batch.json").read_text())["jobs"].items()
+    }
 
 
 def test_jobs_come_from_folders_patterns_and_lines(projects, tmp_path):
@@ -135,12 +146,17 @@ def test_shots_edited_apart_end_in_the_same_bytes(tmp_path, own_cache, monkeypat
     assert work(tasks[-1], tmp_path / "parts").error == ""
     assert "draft" not in stored  # every window came from the cache
     assert is_done(job, tmp_path / "parts")
-    edited = [(tmp_path / part / name / "edited.mp4") for part, name in (("whole", "in"), ("parts", "clip"))]
+    edited = [
+        (tmp_path / part / name / "edited.mp4")
+        for part, name in (("whole", "in"), ("parts", "clip"))
+    ]
     assert filecmp.cmp(*edited, shallow=False)
 
 
 def test_what_all_windows_need_is_done_by_the_first_shot(tmp_path):
-    project = write_project(tmp_path / "in", shots=2, method="tune_a_video", source_prompt="a pig", params={})
+    project = write_project(
+        tmp_path / "in", shots=2, method="tune_a_video", source_prompt="a pig", params={}
+    )
     tasks = split([EditJob("clip", project)])
     assert [task.after for task in tasks] == [(), (0,), (0, 1)]
 
@@ -178,7 +194,9 @@ def begin_batch(project: Path, out: Path) -> int:
     return child
 
 
-def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_lives(projects, tmp_path, capsys):
+def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_lives(
+    projects, tmp_path, capsys
+):
     out = tmp_path / "out"
     child = begin_batch(projects[0], out)
     try:

@@ -10,7 +10,14 @@ from commands import change, command, last_error
 from tables import rows
 from tuning_runs import clip, learned, request
 
-from regrain.editing import EditingError, EditRequest, load_adapter, load_project, save_adapter, save_project
+from regrain.editing import (
+    EditingError,
+    EditRequest,
+    load_adapter,
+    load_project,
+    save_adapter,
+    save_project,
+)
 from regrain.editing.__main__ import main
 from regrain.editing.methods.tuning import Tuning
 from regrain.editing.models.adapters import read_facts
@@ -23,14 +30,18 @@ QUICK = ("--set", "tune_steps=3", "--set", "tune_preview_every=0")
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    asked = EditRequest(clip(), None, (), source_prompt="a cat", prompt="a fox", method="tune_a_video")
+    asked = EditRequest(
+        clip(), None, (), source_prompt="a cat", prompt="a fox", method="tune_a_video"
+    )
     save_project(asked, tmp_path / "project")
     return tmp_path / "project"
 
 
 @pytest.fixture
 def file(small, tmp_path) -> Path:
-    save_adapter(learned(small, request(source_prompt="a cat"), tune_steps=0), tmp_path / "clip.safetensors")
+    save_adapter(
+        learned(small, request(source_prompt="a cat"), tune_steps=0), tmp_path / "clip.safetensors"
+    )
     return tmp_path / "clip.safetensors"
 
 
@@ -42,13 +53,15 @@ def out(tmp_path) -> Path:
 @pytest.fixture
 def tune(project, small_folder, out):
     """The command, with a small model and few steps."""
-    return lambda *options: call("tune", project, "-o", out, "--model", small_folder, *QUICK, *options)
+    return lambda *options: call(
+        "tune", project, "-o", out, "--model", small_folder, *QUICK, *options
+    )
 
 
 @pytest.fixture
 def _no_model(monkeypatch):
     loaded = lambda *_, **__: pytest.fail("a model was loaded")  # noqa: E731
-    monkeypatch.setattr("regrain.editing.models.load.load_backbone", loaded)
+    monkeypatch.setattr("regrain.editing.models.loading.load.load_backbone", loaded)
 
 
 def test_tune_writes_an_adapter_and_says_where(tune, out, small_folder, capsys):
@@ -73,7 +86,7 @@ def test_tune_of_no_steps_has_no_losses_to_tell(tune, out, capsys):
 
 
 def test_tune_uses_the_type_and_the_method_given(tune, project, out, monkeypatch):
-    from regrain.editing.models import load as backbones
+    from regrain.editing.models.loading import load as backbones
 
     asked, load = [], backbones.load_backbone
     noted = lambda *a, **named: asked.append(named) or load(*a, **named)  # noqa: E731
@@ -81,7 +94,9 @@ def test_tune_uses_the_type_and_the_method_given(tune, project, out, monkeypatch
     change(project, method="fatezero", params={"cross_until": 0.5})
     assert tune("--dtype", "bfloat16") == 0
     assert [str(named["dtype"]) for named in asked] == ["torch.bfloat16"]
-    assert all(str(weight.dtype) == "torch.float32" for weight in load_adapter(out).weights.values())
+    assert all(
+        str(weight.dtype) == "torch.float32" for weight in load_adapter(out).weights.values()
+    )
 
 
 NAMES = ["a", "a.pt", "folder.safetensors", "file/a.safetensors", "x" * 120 + ".safetensors"]
@@ -99,7 +114,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("field", "options"), rows(REFUSED))
 @pytest.mark.usefixtures("_no_model")
-def test_tune_refuses_before_a_model_is_loaded(project, tmp_path, monkeypatch, capsys, field, options):
+def test_tune_refuses_before_a_model_is_loaded(
+    project, tmp_path, monkeypatch, capsys, field, options
+):
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
@@ -110,7 +127,9 @@ def test_tune_refuses_before_a_model_is_loaded(project, tmp_path, monkeypatch, c
 
 
 @pytest.mark.usefixtures("_no_model")
-def test_tune_refuses_a_clip_without_words_and_a_folder_it_cannot_write(tune, project, monkeypatch, capsys):
+def test_tune_refuses_a_clip_without_words_and_a_folder_it_cannot_write(
+    tune, project, monkeypatch, capsys
+):
     change(project, source_prompt="")
     for options in ([], ["--dtype", "float32"]):
         assert tune(*options) == 2
@@ -163,7 +182,9 @@ def test_run_uses_an_adapter_instead_of_tuning(project, small_folder, file, tmp_
 
 @pytest.mark.usefixtures("_no_model")
 @pytest.mark.parametrize("name", ["nowhere", "sub/nowhere", "text.safetensors", "five.safetensors"])
-def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_path, monkeypatch, capsys, name):
+def test_run_refuses_an_adapter_before_a_model_is_loaded(
+    project, small, tmp_path, monkeypatch, capsys, name
+):
     (tmp_path / "text.safetensors").write_text("text")
     save_adapter(learned(small, request(5), tune_steps=0), tmp_path / "five.safetensors")
     monkeypatch.chdir(tmp_path)
@@ -175,7 +196,9 @@ def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(project, file, tmp_path, monkeypatch):
+def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(
+    project, file, tmp_path, monkeypatch
+):
     shutil.copy(file, project / "walk.safetensors")
     inside = load_project(change(project, adapter="walk.safetensors"))
     assert inside.adapter == str(project / "walk.safetensors")

@@ -22,14 +22,20 @@ JEEP = "a silver jeep driving down a curvy road in the countryside"
 
 def entries(mapper, rows):
     """Column and weight of what is not zero in each of `rows`."""
-    return {row: {int(c): round(float(mapper[row, c]), 6) for c in mapper[row].nonzero()} for row in rows}
+    return {
+        row: {int(c): round(float(mapper[row, c]), 6) for c in mapper[row].nonzero()}
+        for row in rows
+    }
 
 
 def test_words_are_compared_without_case_and_punctuation():
     assert [w.text for w in words("  A Spider-Man  rides, down the road... (don't)")] == [
         "a", "spider-man", "rides", "down", "the", "road", "don't",
     ]  # fmt: skip
-    assert new_words(f"{JEEP},", f"watercolor Painting of {JEEP}.") == ((), ("watercolor", "painting"))
+    assert new_words(f"{JEEP},", f"watercolor Painting of {JEEP}.") == (
+        (),
+        ("watercolor", "painting"),
+    )
     assert new_words(RABBIT, "a rabbit is eating an orange") == (("watermelon",), ("orange",))
     assert new_words("a cat", "the cat") == (("a",), ("the",))
     assert new_words(DOG, DOG) == ((), ())
@@ -66,7 +72,9 @@ def test_equalizer_touches_the_tokens_of_its_words_only(tiny):
 
 
 def test_replace_as_published_and_mended(tiny):
-    original, fixed = (replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), v) for v in ("original", "fixed"))
+    original, fixed = (
+        replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), v) for v in ("original", "fixed")
+    )
     spread = {0: {0: 1}, 1: {1: 1}, 2: dict.fromkeys(range(2, 7), 0.2)}
     assert entries(original, range(3)) == entries(fixed, range(3)) == spread
     nothing, same = dict.fromkeys(range(3, 7), {}), {row: {row: 1} for row in range(7, 77)}
@@ -79,7 +87,8 @@ def test_replace_as_published_and_mended(tiny):
 
 
 @pytest.mark.parametrize(
-    ("prompts", "variant"), [([JEEP] * 2, "fixed"), ([JEEP] * 2, "original"), ([JEEP.upper(), JEEP], "fixed")]
+    ("prompts", "variant"),
+    [([JEEP] * 2, "fixed"), ([JEEP] * 2, "original"), ([JEEP.upper(), JEEP], "fixed")],
 )
 def test_equal_prompts_are_mapped_to_themselves(tiny, prompts, variant):
     text, same = tiny.embed(prompts)

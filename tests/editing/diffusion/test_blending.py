@@ -34,7 +34,9 @@ def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
     mass[1, 1, 2] = 1e-6
     mask = mask_from_attention(mass, (8, 8), 0.5)[:, 0]
     expected = torch.zeros(3, 8, 8)
-    expected[0, :4, :4] = 1  # a cell and its neighbours, each two pixels wide; half the maximum is not above
+    expected[0, :4, :4] = (
+        1  # a cell and its neighbours, each two pixels wide; half the maximum is not above
+    )
     expected[1, :6, 2:] = 1  # weak, but its frame's strongest
     assert torch.equal(mask, expected)
     assert not mask_from_attention(mass, (4, 4), 1.0).any()

@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SCHEDULER
 from diffusers import DDIMScheduler, DDPMScheduler
+from made_models import SCHEDULER
 
-from regrain.editing.diffusion.schedule import Schedule, add_noise, advance, combine, ddpm_step, guide, split
+from regrain.editing.diffusion.schedule import (
+    Schedule,
+    add_noise,
+    advance,
+    combine,
+    ddpm_step,
+    guide,
+    split,
+)
 
 SD = {key: value for key, value in SCHEDULER.items() if key != "prediction_type"}
 
@@ -31,8 +39,17 @@ def test_alphas_equal_diffusers(beta_schedule):
     ours = Schedule.from_config(config).alphas_cumprod
     theirs = DDIMScheduler.from_config(config).alphas_cumprod.double().numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-7)
-    if beta_schedule == "scaled_linear":  # the values of the references' schedule, of Stable Diffusion
-        known = {0: 0.999150, 1: 0.998296, 21: 0.980381, 481: 0.302296, 961: 0.007282, 981: 0.005776}
+    if (
+        beta_schedule == "scaled_linear"
+    ):  # the values of the references' schedule, of Stable Diffusion
+        known = {
+            0: 0.999150,
+            1: 0.998296,
+            21: 0.980381,
+            481: 0.302296,
+            961: 0.007282,
+            981: 0.005776,
+        }
         assert ours[[*known]] == pytest.approx([*known.values()], abs=1e-6)
 
 
@@ -89,7 +106,11 @@ def test_parametrisations_agree(schedule, tensors, prediction):
     x0, eps = tensors
     for step in schedule.sampling(10):
         x = add_noise(x0, eps, step)
-        outputs = {"epsilon": eps, "sample": x0, "v_prediction": step.signal * eps - step.noise * x0}
+        outputs = {
+            "epsilon": eps,
+            "sample": x0,
+            "v_prediction": step.signal * eps - step.noise * x0,
+        }
         both = split(outputs[prediction], x, step.signal, step.noise, prediction)
         torch.testing.assert_close(both, (x0, eps), atol=1e-12, rtol=1e-12)
         torch.testing.assert_close(combine(*both, step, prediction), outputs[prediction])
@@ -108,12 +129,16 @@ def test_advance_equals_diffusers(schedule, tensors, prediction):
 
 def test_ddpm_step_equals_diffusers(schedule, tensors):
     """All but the last step: diffusers' DDPM ends at a clean level and adds nothing there."""
-    theirs = DDPMScheduler.from_config(SD | {"variance_type": "fixed_small", "timestep_spacing": "leading"})
+    theirs = DDPMScheduler.from_config(
+        SD | {"variance_type": "fixed_small", "timestep_spacing": "leading"}
+    )
     theirs.set_timesteps(20)
     x, eps = tensors
     for step in schedule.sampling(20)[:-1]:
         fresh = noise(step.t, *x.shape)
-        expected = theirs.step(eps, step.t, x, generator=torch.Generator().manual_seed(step.t)).prev_sample
+        expected = theirs.step(
+            eps, step.t, x, generator=torch.Generator().manual_seed(step.t)
+        ).prev_sample
         x0, _ = split(eps, x, step.signal, step.noise, "epsilon")
         torch.testing.assert_close(ddpm_step(x0, eps, step, fresh), expected, atol=1e-4, rtol=1e-4)
 

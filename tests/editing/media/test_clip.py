@@ -41,7 +41,9 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
     assert np.abs(clip.read(0, 5).astype(int) - frames).mean() < 3
 
 
-@pytest.mark.parametrize(("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))])
+@pytest.mark.parametrize(
+    ("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))]
+)
 def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
     frames = smooth(3)
     clip = open_clip(write_clip(tmp_path / "wide.mp4", frames, crf="4", aspect=Fraction(*pixel)))

@@ -18,7 +18,9 @@ def in_one_piece(span, rate):
     with av.open(str(span.path)) as container:
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", layout=stream.codec_context.layout, rate=rate)
-        whole = np.zeros((stream.codec_context.layout.nb_channels, round((span.stop - span.start) * rate)))
+        whole = np.zeros(
+            (stream.codec_context.layout.nb_channels, round((span.stop - span.start) * rate))
+        )
         for frame in container.decode(stream):
             for part in resampler.resample(frame):
                 offset = round((part.pts * part.time_base - span.start) * rate)
@@ -28,7 +30,9 @@ def in_one_piece(span, rate):
     return whole
 
 
-@pytest.mark.parametrize("span", [(0, 2), (Fraction(1, 3), Fraction(5, 3)), (Fraction(3, 2), 4), (-1, 1)])
+@pytest.mark.parametrize(
+    "span", [(0, 2), (Fraction(1, 3), Fraction(5, 3)), (Fraction(3, 2), 4), (-1, 1)]
+)
 @pytest.mark.parametrize("step", [1, 333, 1920, 100_000])
 def test_blocks_of_any_size_join_to_the_whole(tmp_path, span, step):
     path = write_clip(tmp_path / "s.mp4", flat([9] * 20), fps=10, tone_at=1)
@@ -43,7 +47,9 @@ def test_blocks_of_any_size_join_to_the_whole(tmp_path, span, step):
     assert np.array_equal(joined, in_one_piece(span, RATE))
 
 
-@pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 44_100), (6, RATE), (8, RATE), (1, 11_000)])
+@pytest.mark.parametrize(
+    ("channels", "rate"), [(1, 8000), (2, 44_100), (6, RATE), (8, RATE), (1, 11_000)]
+)
 def test_uncompressed_sound_without_a_layout_is_written(tmp_path, channels, rate):
     layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[channels]
     tone = (9000 * np.sin(np.arange(rate) * 2 * np.pi * 440 / rate)).astype(np.int16)
@@ -57,7 +63,10 @@ def test_uncompressed_sound_without_a_layout_is_written(tmp_path, channels, rate
     assert np.abs(np.fft.rfft(tone)).argmax() * written / len(tone) == pytest.approx(440, abs=2)
 
 
-VARYING = {"stamps": [0, 40, 80, 900, 940, 1600, 1640, 2000], "last": 400}  # the tone begins with a frame
+VARYING = {
+    "stamps": [0, 40, 80, 900, 940, 1600, 1640, 2000],
+    "last": 400,
+}  # the tone begins with a frame
 
 
 @pytest.mark.parametrize(("how", "begin", "end"), [(VARYING, 0.08, 2), ({"fps": 5}, 0.4, 1.4)])
@@ -65,7 +74,9 @@ def test_sound_is_cut_to_the_used_span_and_in_time(tmp_path, how, begin, end):
     path = write_clip(tmp_path / "s.mp4", moving(8), tone_at=0.94, **how)
     clip = open_clip(path, start=2, frames=5)
     assert clip.audio == AudioSpan(path, Fraction(str(begin)), Fraction(str(end)))
-    write_video(tmp_path / "w.mp4", clip.read(0, 5), clip.fps, **timing_of(clip), audio_from=clip.audio)
+    write_video(
+        tmp_path / "w.mp4", clip.read(0, 5), clip.fps, **timing_of(clip), audio_from=clip.audio
+    )
     rate, values = heard(tmp_path / "w.mp4")
     assert (rate, values.shape[1] / rate) == (RATE, pytest.approx(end - begin, abs=0.05))
     onset, doubt = round((0.94 - begin) * rate), round(0.03 * rate)

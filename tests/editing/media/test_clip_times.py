@@ -25,7 +25,9 @@ def test_a_varying_rate_is_read_frame_by_frame_and_a_part_keeps_its_own_times(tm
     assert clip.duration == Fraction(500, 1000)
     assert clip.fps == Fraction(7000, 433)
     assert clip.warnings == []
-    assert [round(value / 30) for value in clip.read(0, 8).mean((1, 2, 3)).tolist()] == list(range(8))
+    assert [round(value / 30) for value in clip.read(0, 8).mean((1, 2, 3)).tolist()] == list(
+        range(8)
+    )
     clip = open_clip(varying, start=1, stride=2, frames=3)
     assert [round(float(time), 3) for time in clip.times] == [0, 0.08, 0.121]
     assert clip.duration == Fraction(433 - 40, 1000)  # until the next frame that would be used
@@ -40,7 +42,9 @@ FINE = Fraction(1, 90000), [0, 3003, 6001, 9009, 12012, 15016, 20000, 21000]
 @pytest.mark.parametrize(("unit", "stamps"), [(Fraction(1, 1000), STAMPS), FILM, FINE])
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 def test_written_times_are_those_of_the_source(tmp_path, unit, stamps, container):
-    source = write_clip(tmp_path / f"s.{container}", flat(LEVELS), stamps=stamps, unit=unit, last=3, bf="0")
+    source = write_clip(
+        tmp_path / f"s.{container}", flat(LEVELS), stamps=stamps, unit=unit, last=3, bf="0"
+    )
     clip = open_clip(source)
     write_video(tmp_path / "w.mp4", clip.read(0, 8), clip.fps, **timing_of(clip), tags=clip.tags)
     times, end = seen(tmp_path / "w.mp4")
@@ -55,7 +59,9 @@ def test_written_times_are_those_of_the_source(tmp_path, unit, stamps, container
         assert file.duration == pytest.approx(float(clip.duration) * 1e6, abs=2000)
 
 
-@pytest.mark.parametrize("fps", [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(8)])
+@pytest.mark.parametrize(
+    "fps", [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(8)]
+)
 @pytest.mark.parametrize("container", ["mp4", "mkv", "avi"])
 def test_a_constant_rate_has_no_times(tmp_path, fps, container):
     codec = "mpeg4" if container == "avi" else "libx264"

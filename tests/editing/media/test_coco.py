@@ -22,7 +22,12 @@ def data_set(annotations, **more):
     """Four images in an order that is not theirs."""
     order = (10, 2, 1, 9)
     images = [{"id": n, "file_name": f"f{n}.jpg", "width": 9, "height": 6} for n in order]
-    return {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "dog"}], **more}
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 3, "name": "dog"}],
+        **more,
+    }
 
 
 def square(image, category=3, at=2, **more):
@@ -35,7 +40,9 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     masks[3][2] = False
     write_rle(masks, tmp_path / "masks.json", {3: "left dog"})
     facts = json.loads((tmp_path / "masks.json").read_text())
-    assert [image["file_name"] for image in facts["images"]] == [f"{n:05d}.png" for n in range(FRAMES)]
+    assert [image["file_name"] for image in facts["images"]] == [
+        f"{n:05d}.png" for n in range(FRAMES)
+    ]
     assert names(facts) == {3: "left dog", 1: "1"}
     first = facts["annotations"][0]
     y, x = np.nonzero(masks[3][0])
@@ -43,7 +50,9 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     assert first["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
     assert len({one["id"] for one in facts["annotations"]}) == len(facts["annotations"]) == 4
     back = read_regions(tmp_path / "masks.json", FRAMES, SIZE)
-    assert {label: mask.tolist() for label, mask in back.items()} == {n: m.tolist() for n, m in masks.items()}
+    assert {label: mask.tolist() for label, mask in back.items()} == {
+        n: m.tolist() for n, m in masks.items()
+    }
 
 
 def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(tmp_path):
@@ -71,7 +80,9 @@ def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(tmp_path
         masks_of(tmp_path, facts)
     facts = data_set([square(1)])
     facts["images"][0] |= {"width": 10**6, "height": 10**6}
-    with pytest.raises(MaskError, match="4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks"):
+    with pytest.raises(
+        MaskError, match="4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks"
+    ):
         masks_of(tmp_path, facts)
 
 

@@ -60,10 +60,23 @@ SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
     [
         (lambda folder: save(folder, *SOME), 4, SIZE, "has 3 masks, but the clip uses 4 frames"),
         (lambda folder: save(folder, SOME[0]), 4, SIZE, "has 1 mask, but the clip uses 4 frames"),
-        (lambda at: save(at, SOME[0], SOME[1][:4]), 2, SIZE, "'00001.png' is 7x4, but the clip is 7x5"),
-        (lambda at: Image.new("RGB", SIZE, "red").save(at / "00000.png"), 1, SIZE, "00000.png' has colours"),
+        (
+            lambda at: save(at, SOME[0], SOME[1][:4]),
+            2,
+            SIZE,
+            "'00001.png' is 7x4, but the clip is 7x5",
+        ),
+        (
+            lambda at: Image.new("RGB", SIZE, "red").save(at / "00000.png"),
+            1,
+            SIZE,
+            "00000.png' has colours",
+        ),
         (lambda at: Image.new("I;16", SIZE).save(at / "00000.png"), 1, SIZE, "mode I;16"),
-        *((holding(data), 1, SIZE, "00000.png") for data in (b"", b"no image", b"\x89PNG\r\n\x1a\n")),
+        *(
+            (holding(data), 1, SIZE, "00000.png")
+            for data in (b"", b"no image", b"\x89PNG\r\n\x1a\n")
+        ),
         (cut, 1, (280, 200), "00000.png"),
         (lambda folder: folder.rmdir(), 1, SIZE, "not a folder"),
         (lambda folder: (save(folder / "1", SOME[0]), save(folder, SOME[0])), 1, SIZE, "next to"),
@@ -84,7 +97,9 @@ def overlapping():
     return {7: rng.random((3, 5, 7)) < 0.5, 2: rng.random((3, 5, 7)) < 0.5}
 
 
-def test_labels_are_the_same_after_any_way_out_and_in_and_show_colours(tmp_path, labels, overlapping):
+def test_labels_are_the_same_after_any_way_out_and_in_and_show_colours(
+    tmp_path, labels, overlapping
+):
     write_labels(labels, tmp_path / "png", {int(labels[0, 0, 0]): "#ff8000"})
     with Image.open(tmp_path / "png" / "00000.png") as image:
         assert (image.mode, image.convert("RGB").getpixel((0, 0))) == ("P", (255, 128, 0))
@@ -155,7 +170,18 @@ def test_runs_are_those_of_coco_compressed_or_not():
             assert (from_runs(counts, mask.shape[::-1]) == mask).all()
 
 
-WRONG = [[34], [-1, 36], [1.0, 34.0], ["35"], [True, 34], [], "d06~~", "", [2**62] * 4 + [35], [1e999, 35]]
+WRONG = [
+    [34],
+    [-1, 36],
+    [1.0, 34.0],
+    ["35"],
+    [True, 34],
+    [],
+    "d06~~",
+    "",
+    [2**62] * 4 + [35],
+    [1e999, 35],
+]
 
 
 def test_runs_that_are_none_and_no_masks_at_all_are_refused(tmp_path):
@@ -230,6 +256,8 @@ def test_labels_grow_into_free_pixels_only_each_to_its_own_reach():
         for n, d in nearest.items():
             doubt |= np.isclose(d, reach[n], rtol=0.05)
         want = np.where(near[1] < near[2], 1, np.where(np.isfinite(near[2]), 2, 0))
-        assert (grown[t] == np.where(labels[t] > 0, labels[t], want))[~doubt | (labels[t] > 0)].all()
+        assert (grown[t] == np.where(labels[t] > 0, labels[t], want))[
+            ~doubt | (labels[t] > 0)
+        ].all()
     assert (grown[labels > 0] == labels[labels > 0]).all()
     assert grow_labels(labels, {1: 0, 2: 0}) is labels

@@ -27,7 +27,9 @@ def test_what_is_spooled_comes_back(lengths):
     assert np.array_equal(np.stack(list(frames)), FRAMES)
 
 
-def test_it_can_be_read_while_it_grows_by_frames_of_its_size_if_the_disk_has_room(monkeypatch, tmp_path):
+def test_it_can_be_read_while_it_grows_by_frames_of_its_size_if_the_disk_has_room(
+    monkeypatch, tmp_path
+):
     frames = spooled(3)
     assert np.array_equal(frames[2], FRAMES[2])
     frames.append(FRAMES[3:])

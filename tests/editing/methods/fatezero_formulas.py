@@ -84,8 +84,12 @@ def check_editing(run: Run, latents: list[Tensor], looks: list[Tensor], x: Tenso
         for branch, text in enumerate(order):
             near(call.text(branch), texts[text], f"text of step {step.index}")
         area = min(step.total - step.index - cleaner, len(looks) - 1)
-        check_attention(run, call, [source_area(run, looks[area], t) for t in targets] if first else [])
-        halves = [[answers(call, first + i + count * half) for i in range(count)] for half in (0, 1)]
+        check_attention(
+            run, call, [source_area(run, looks[area], t) for t in targets] if first else []
+        )
+        halves = [
+            [answers(call, first + i + count * half) for i in range(count)] for half in (0, 1)
+        ]
         ends = zip(*halves, strict=True)
         x = torch.cat([guided(u, c, params.guidance_scale, step) for u, c in ends])
         for i in range(count):
@@ -123,14 +127,18 @@ def source_area(run: Run, looks: Tensor, target: str, tokens: int = FINEST) -> d
     if run.params.use_masks and run.request.edited:
         return {tokens: any_in(run.request.edited_mask, grid) for tokens, grid in GRIDS.items()}
     words = looks[..., marks(run)].sum(-1)
-    return {tokens: marked(words, grid, run.params.blend_threshold) for tokens, grid in GRIDS.items()}
+    return {
+        tokens: marked(words, grid, run.params.blend_threshold) for tokens, grid in GRIDS.items()
+    }
 
 
 def blend_mask(run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]) -> Tensor | None:
     """What is kept of the edit after this step; None where all is. Where words of either prompt look."""
     params = run.params
     masks = region_mask(run)
-    wanted = params.blend_latents == "always" or (params.blend_latents == "masks" and masks is not None)
+    wanted = params.blend_latents == "always" or (
+        params.blend_latents == "masks" and masks is not None
+    )
     done, total = step.index + 1, step.total
     after, before = int(params.blend_from * total + 1e-9), int(params.blend_until * total + 1e-9)
     if not (wanted and after < done and (done < before or params.blend_until == 1)):
@@ -160,7 +168,11 @@ def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within
 
 
 def keys_of(run: Run, layer: Layer) -> str:
-    return "own" if layer.tokens == finest(run) and run.params.keys_levels == "coarse" else run.params.keys
+    return (
+        "own"
+        if layer.tokens == finest(run) and run.params.keys_levels == "coarse"
+        else run.params.keys
+    )
 
 
 def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> None:
@@ -176,7 +188,9 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
                 source, edit = (softmax(layer.q[r], layer.k[r]) for r in (slice(FRAMES), rows))
                 expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)
-    taking = [*edits] if run.params.guidance_half == "cond" else [*range(first, first + count), *edits]
+    taking = (
+        [*edits] if run.params.guidance_half == "cond" else [*range(first, first + count), *edits]
+    )
     for layer in each(call.layers, "self"):
         expected = see(layer.q, layer.k, layer.v, keys_of(run, layer))
         if within and is_taken(run, layer):

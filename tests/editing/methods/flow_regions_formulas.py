@@ -24,7 +24,9 @@ def check(run: Run) -> None:
     inside = any_in(request.edited_mask, clean.shape[2:])
     gate = torch.stack([inside[part].amax(0) for part in PARTS]) if params.blend else torch.ones(())
     steps = params.steps - int((1 - params.strength) * params.steps + 1e-9)
-    sigmas = [params.shift * u / (1 + (params.shift - 1) * u) for u in np.linspace(1, 0, params.steps + 1)]
+    sigmas = [
+        params.shift * u / (1 + (params.shift - 1) * u) for u in np.linspace(1, 0, params.steps + 1)
+    ]
     sigmas = sigmas[-steps - 1 :]
     calls, offset = iter(run.of("editing")), torch.zeros_like(clean)
     heat = Heat(run)
@@ -32,9 +34,16 @@ def check(run: Run) -> None:
         changes = []
         for _ in range(params.averages):
             noised = (1 - sigma) * clean + sigma * torch.randn(clean.shape, generator=fresh)
-            new = [check_call(run, next(calls), noised + offset, sigma, "new", half, heat) for half in (0, 1)]
-            old = [check_call(run, next(calls), noised, sigma, "old", half, heat) for half in (0, 1)]
-            changes.append(velocity(new, params.guidance_scale) - velocity(old, params.source_guidance))
+            new = [
+                check_call(run, next(calls), noised + offset, sigma, "new", half, heat)
+                for half in (0, 1)
+            ]
+            old = [
+                check_call(run, next(calls), noised, sigma, "old", half, heat) for half in (0, 1)
+            ]
+            changes.append(
+                velocity(new, params.guidance_scale) - velocity(old, params.source_guidance)
+            )
         change = gate * amplified(torch.stack(changes).mean(0), params.amplify)
         offset = offset + (lower - sigma) * change
     assert next(calls, None) is None
@@ -56,20 +65,28 @@ def amplified(change: Tensor, wanted: bool) -> Tensor:
     return change * (1 + log(TIME) / log(21) * share)
 
 
-def check_call(run: Run, call: Call, x: Tensor, sigma: float, which: str, half: int, heat: "Heat") -> Call:
+def check_call(
+    run: Run, call: Call, x: Tensor, sigma: float, which: str, half: int, heat: "Heat"
+) -> Call:
     """One clip, one prompt; attention bound in the half with words."""
     params, request = run.params, run.request
     near(call.x, x, f"x of {which}", atol=1e-4)
     assert (call.step.noise, call.step.signal) == (sigma, 1 - sigma)
     assert call.step.t == round(1000 * sigma)
     prompt = {"new": "a panda and a fox on the grass", "old": request.source_prompt}[which]
-    near(call.vectors[0], vectors(run, prompt) if half else run.model.embed([request.negatives]).vectors[0])
+    near(
+        call.vectors[0],
+        vectors(run, prompt) if half else run.model.embed([request.negatives]).vectors[0],
+    )
     bound = half == COND and (which == "new" or params.modulated == "both")
     begins = call.step.index / params.steps
     a = strength(run) * (begins < params.modulate_until - 1e-9) * bound
     for layer in call.layers:
         if layer.site.kind == "self":
-            expected = modulated(layer, codes(run), codes(run), a * params.self_strength * sigma**5) @ layer.v
+            expected = (
+                modulated(layer, codes(run), codes(run), a * params.self_strength * sigma**5)
+                @ layer.v
+            )
         else:
             across = a * (codes(run) > 0) * params.cross_strength * sigma**params.schedule_power
             given = to_words(run, layer, across)
@@ -84,7 +101,9 @@ def vectors(run: Run, prompt: str) -> Tensor:
     """A prompt's own or, alone, with the phrases of the regions behind it."""
     found = run.model.embed([prompt]).vectors[0]
     if run.params.phrases == "alone":
-        phrases = run.model.embed([" ".join(prompt.split()[:2]), " ".join(prompt.split()[3:5])]).vectors
+        phrases = run.model.embed(
+            [" ".join(prompt.split()[:2]), " ".join(prompt.split()[3:5])]
+        ).vectors
         found = torch.cat([found[:LENGTH], phrases[0, :2], phrases[1, :2], found[LENGTH + 4 :]])
     return found
 
@@ -158,4 +177,6 @@ class Heat:
         for region, name in enumerate(("left", "right"), 1):
             own = [token for token, code in enumerate(words(self.run).tolist()) if code == region]
             maps = mean[..., own].sum(-1).unflatten(1, (TIME, *TOKENS))
-            check_maps(self.run, name, maps[:, [latent for latent, part in enumerate(PARTS) for _ in part]])
+            check_maps(
+                self.run, name, maps[:, [latent for latent, part in enumerate(PARTS) for _ in part]]
+            )

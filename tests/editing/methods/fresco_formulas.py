@@ -36,7 +36,14 @@ from wiring import (
 )
 
 from regrain.editing.diffusion.schedule import Step, guide
-from regrain.editing.motion.correspondence import Motion, around, newly_seen, scan_cuts, token_maps, track_ids
+from regrain.editing.motion.correspondence import (
+    Motion,
+    around,
+    newly_seen,
+    scan_cuts,
+    token_maps,
+    track_ids,
+)
 from regrain.editing.params.videograin import VideoGrainParams
 
 UNCOND, COND = 0, 1
@@ -61,7 +68,9 @@ def check(run: Run) -> None:
     for call, step in zip(calls, steps, strict=True):
         near(call.x, torch.cat([x, x]), f"x of step {step.index}", atol=1e-3)
         check_words(run, call)
-        check_attention(run, call, source if step.index < steps[0].index + params.spatial_steps else None)
+        check_attention(
+            run, call, source if step.index < steps[0].index + params.spatial_steps else None
+        )
         check_features(run, call, source)
         uncond, cond = answers(call, UNCOND), answers(call, COND)
         x0, eps = (guide(u, c, params.guidance_scale) for u, c in zip(uncond, cond, strict=True))
@@ -89,7 +98,9 @@ def noise(run: Run, draw: int, own: bool) -> Tensor:
     shape = run.model.encode(run.request.clip.read(0, 1)).shape[1:]
 
     def one(frame: int) -> Tensor:
-        seed = np.random.SeedSequence((run.request.seed, draw, frame)).generate_state(1, np.uint64)[0]
+        seed = np.random.SeedSequence((run.request.seed, draw, frame)).generate_state(1, np.uint64)[
+            0
+        ]
         return torch.randn(shape, generator=torch.Generator().manual_seed(int(seed)))
 
     return torch.stack([one(frame if own else 0) for frame in range(FRAMES)])
@@ -209,7 +220,9 @@ def check_features(run: Run, call: Call, source: Call) -> None:
     """What enters each up block, optimised by Adam on the dense losses in the first steps."""
     params = run.params
     active = call.step.index < int(params.optimise_until * call.step.total + 1e-9)
-    for came, (entered, _), reference in zip(call.entering, call.hidden, source.entering, strict=True):
+    for came, (entered, _), reference in zip(
+        call.entering, call.hidden, source.entering, strict=True
+    ):
         found = entered[:, : came.shape[1]]
         motion = run.kept["motion"].at(tuple(came.shape[2:]))
         if not active:
@@ -301,7 +314,9 @@ def fused(x: Tensor, motion: Motion, weight: Tensor) -> Tensor:
 def smoothed(run: Run, x0: Tensor, eps: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
     params, size = run.params, run.request.clip.size[::-1]
     weight = background(run, size)
-    start, stop = (int(share * step.total + 1e-9) for share in (params.smooth_from, params.smooth_until))
+    start, stop = (
+        int(share * step.total + 1e-9) for share in (params.smooth_from, params.smooth_until)
+    )
     if weight is None or not start <= step.index < stop:
         return x0, eps
     pixels = torch.from_numpy(run.model.decode(x0)).movedim(-1, 1).float()

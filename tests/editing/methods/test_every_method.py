@@ -76,7 +76,10 @@ def test_the_tables_of_tests_know_every_method(method):
 
 
 # In part of a schedule of four steps: SDEdit rounds up, FRESCO to the nearest.
-SHARES = {"sdedit": {1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1}, "fresco": {1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2}}
+SHARES = {
+    "sdedit": {1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
+    "fresco": {1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2},
+}
 SHARES["flow_regions"] = SHARES["sdedit"]
 
 
@@ -85,7 +88,11 @@ def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
     for strength, taken in SHARES[method].items():
         events = edit_clip(fitting, requested(method), params(method, strength=strength))
         with torch.no_grad():
-            done = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
+            done = [
+                (e.done, e.total)
+                for e in events
+                if isinstance(e, Progress) and e.stage == "editing"
+            ]
         assert done == [(i + 1, taken) for i in range(taken)], strength
 
 
@@ -127,8 +134,12 @@ def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method
             try:
                 while True:
                     seen.append(next(events))
-                    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
-                    assert not any(getattr(m, "gradient_checkpointing", False) for m in network.modules())
+                    assert not any(
+                        m._forward_hooks or m._forward_pre_hooks for m in network.modules()
+                    )
+                    assert not any(
+                        getattr(m, "gradient_checkpointing", False) for m in network.modules()
+                    )
             except StopIteration as stop:
                 results.append(stop.value)
         if len(results) == 1:

@@ -37,7 +37,9 @@ def live_bytes() -> int:
 def test_nothing_is_kept_but_latents_and_where_the_source_words_look(small, monkeypatch):
     asked, predict, most = requested("fatezero", masks=False), small.predict, {}
     for steps in (3, 7):  # each third of the schedule has its own heat
-        given = params(steps=steps, blend_self=True, blend_latents="always", cross_until=1.0, self_until=1.0)
+        given = params(
+            steps=steps, blend_self=True, blend_latents="always", cross_until=1.0, self_until=1.0
+        )
         live = []
 
         def watched(x, step, text, change, live=live):
@@ -54,7 +56,9 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(small, monk
         assert len(live) == steps
         most[steps] = max(live)
     plan = plan_of(small, asked, given)
-    cell = 4 * (4 + plan.source.lengths[0]) + 1  # latents and words, float32, and whether it is in the area
+    cell = (
+        4 * (4 + plan.source.lengths[0]) + 1
+    )  # latents and words, float32, and whether it is in the area
     assert most[7] - most[3] == 4 * FRAMES * FINEST * cell
     # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the release's 36.2 GiB.
     assert 50 * 8 * 4 * (64 * 64 * 4 + 16 * 16 * 14) < 36.2 * 2**30 / 1000
@@ -63,7 +67,12 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(small, monk
 @pytest.mark.parametrize(
     ("prompt", "given", "field", "message"),
     [
-        (FOX, {"blend_words": "cta", "blend_self": True}, "params.blend_words", "Did you mean 'cat'"),
+        (
+            FOX,
+            {"blend_words": "cta", "blend_self": True},
+            "params.blend_words",
+            "Did you mean 'cat'",
+        ),
         ("a big cat on the grass", {"blend_self": True}, "params.blend_words", "Name a word"),
         (FOX, {"emphasis_words": "fix=3"}, "params.emphasis_words", "Did you mean 'fox'"),
         ("a fox on grass", {"cross_control": "replace"}, "prompt", "refine"),
@@ -88,7 +97,11 @@ def test_emphasis_words():
 
 def test_presets():
     released, _ = resolve_params("fatezero", {"preset": "released"}, {"emphasis": 3.0})
-    assert (released.keys, released.inversion_latents, released.emphasis) == ("middle", "released", 1.0)
+    assert (released.keys, released.inversion_latents, released.emphasis) == (
+        "middle",
+        "released",
+        1.0,
+    )
     shape, resolved = resolve_params("fatezero", {"preset": "shape", "self_until": 0.3}, {})
     assert (shape.blend_self, shape.self_until) == (True, 0.3)
     assert resolved["blend_self"]["source"] == "preset"

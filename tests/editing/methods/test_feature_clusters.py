@@ -56,7 +56,9 @@ def test_nouns_of_several_tokens_and_repeated_ones(tiny):
 
 def test_long_clips_are_refused(tiny):
     clip = ArrayClip(np.zeros((65, 64, 64, 3), np.uint8))
-    with pytest.raises(RequestError, match=r"clip.frames: Clusters are found in at most 64 frames.* has 65"):
+    with pytest.raises(
+        RequestError, match=r"clip.frames: Clusters are found in at most 64 frames.* has 65"
+    ):
         next(find_clusters(tiny, clip, "a horse"))
 
 
@@ -105,7 +107,16 @@ def test_a_cluster_is_the_same_thing_in_every_frame(found):
 
 def test_the_command_makes_a_project_with_a_region_a_cluster(tmp_path, capsys):
     example = ASSETS / "examples" / "02_one_animal"
-    arguments = ["clusters", str(example), "-o", str(tmp_path / "found"), "--count", "2", "--steps", "2"]
+    arguments = [
+        "clusters",
+        str(example),
+        "-o",
+        str(tmp_path / "found"),
+        "--count",
+        "2",
+        "--steps",
+        "2",
+    ]
     assert main(arguments) == 0
     made = load_project(tmp_path / "found")
     assert [region.label for region in made.regions] == [1, 2]

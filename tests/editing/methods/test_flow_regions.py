@@ -73,8 +73,12 @@ def test_no_strength_is_the_plain_edit(wan):
     asked, weak = requested("flow_regions"), {"cross_strength": 0.0, "self_strength": 0.0}
     given = params(**weak, modulate_until=1.0)
     calls, predict = [], wan.predict
-    bare = SimpleNamespace(**{name: getattr(wan, name) for name in dir(wan) if not name.startswith("__")})
-    bare.predict = lambda *given: (calls.append(given[-1]), predict(*given), predict(*given[:-1]))[-1]
+    bare = SimpleNamespace(
+        **{name: getattr(wan, name) for name in dir(wan) if not name.startswith("__")}
+    )
+    bare.predict = lambda *given: (calls.append(given[-1]), predict(*given), predict(*given[:-1]))[
+        -1
+    ]
     torch.testing.assert_close(
         latents_of(wan, asked, given), latents_of(bare, asked, given), atol=2e-5, rtol=1e-4
     )
@@ -123,7 +127,11 @@ class Gaussians(SimpleNamespace):
         ({"steps": 4}, 1, 0.35),
         ({"steps": 25}, 1, 0.06),
         # A later start carries less, by the closed form.
-        ({"steps": 1000, "strength": 0.3, "shift": 1.0}, 1 - 0.35 / (0.35**2 + 0.3**2) ** 0.5, 0.01),
+        (
+            {"steps": 1000, "strength": 0.3, "shift": 1.0},
+            1 - 0.35 / (0.35**2 + 0.3**2) ** 0.5,
+            0.01,
+        ),
     ],
 )
 def test_a_shifted_mean_is_carried_over(wan, given, share, atol):
@@ -163,7 +171,9 @@ def test_pieces_overlap_and_cover_everything():
 def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
     asked, given = whole_frame(17), params(span=9, steps=1)  # 5 latents, 3 at once
     calls, predict = [], wan.predict
-    monkeypatch.setattr(wan, "predict", lambda x, *rest: calls.append((x, *(y := predict(x, *rest)))) or y)
+    monkeypatch.setattr(
+        wan, "predict", lambda x, *rest: calls.append((x, *(y := predict(x, *rest)))) or y
+    )
     found = followed(run(wan, asked, given))[0]
     assert [len(x) for x, *_ in calls] == [3, 3] * 4
     # Of one step from pure noise, the mean over both pieces, which share latent 2, decides.
@@ -182,11 +192,18 @@ def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
 
 def test_what_two_pieces_see_counts_once_in_maps(wan):
     asked, given = whole_frame(17), params(span=9)
-    words, step = FlowModel(wan, working_clip(wan, asked), asked, given)._new, wan.schedule.sampling(4)[0]
+    words, step = (
+        FlowModel(wan, working_clip(wan, asked), asked, given)._new,
+        wan.schedule.sampling(4)[0],
+    )
     words.heat.begin(step)
     for part in pieces_of(5, 3):
-        words.attend(step, part)(*torch.zeros(1, 1, 1, 18, 4), *torch.zeros(2, 1, 1, 512, 4), wan.sites[1])
-    assert torch.allclose(words.heat.before(), torch.tensor(1 / 512))  # nothing looks anywhere in particular
+        words.attend(step, part)(
+            *torch.zeros(1, 1, 1, 18, 4), *torch.zeros(2, 1, 1, 512, 4), wan.sites[1]
+        )
+    assert torch.allclose(
+        words.heat.before(), torch.tensor(1 / 512)
+    )  # nothing looks anywhere in particular
 
 
 def test_amplification_grows_with_the_length():
@@ -241,12 +258,23 @@ def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
     for frames in (17, 16):
         project, out = tmp_path / f"{frames}", tmp_path / f"out{frames}"
         save_project(replace(whole_frame(frames), clip=clip_of(frames, 32, 48)), project)
-        options = ["--model", wan_folder, "--set", "steps=2", "--set", "span=9", "--set", "cuts=none"]
+        options = [
+            "--model",
+            wan_folder,
+            "--set",
+            "steps=2",
+            "--set",
+            "span=9",
+            "--set",
+            "cuts=none",
+        ]
         assert call("run", project, "-o", out, *options) == 0
         found = json.loads((out / "report.json").read_text())
         assert found["params"]["preset"] == {"value": "regions", "source": "method"}
         said = [text for text in found["warnings"] if "repeated" in text]
-        expected = f"The last frame was repeated once for {wan_folder}, and cut again after the edit."
+        expected = (
+            f"The last frame was repeated once for {wan_folder}, and cut again after the edit."
+        )
         assert said == ([] if frames == 17 else [expected])
         assert found["metrics"]
     assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0

@@ -25,7 +25,9 @@ OFF |= {"temporal_until": 0.0, "cross_frame": "own"}
 
 
 def params(**given):
-    return check_params("fresco", {"steps": STEPS, "preview_every": 0, "optimise_rounds": 2, **given})
+    return check_params(
+        "fresco", {"steps": STEPS, "preview_every": 0, "optimise_rounds": 2, **given}
+    )
 
 
 def run(model, asked, **given):
@@ -35,10 +37,20 @@ def run(model, asked, **given):
 def test_noise_comes_from_seed_step_and_frame_alone(small, monkeypatch):
     """The same frames in other batches enter the first step with the same latents."""
     entered, predict, starts = [], small.predict, []
-    monkeypatch.setattr(small, "predict", lambda x, *rest: entered.append(x.clone()) or predict(x, *rest))
+    monkeypatch.setattr(
+        small, "predict", lambda x, *rest: entered.append(x.clone()) or predict(x, *rest)
+    )
     for frames_at_once in (8, 4):
-        run(small, requested("fresco", frames=5), **OFF, first_noise="own", frames_at_once=frames_at_once)
-        starts.append([x[: len(x) // 2] for x in entered[1::STEPS]])  # a call for the source, then 3 steps
+        run(
+            small,
+            requested("fresco", frames=5),
+            **OFF,
+            first_noise="own",
+            frames_at_once=frames_at_once,
+        )
+        starts.append(
+            [x[: len(x) // 2] for x in entered[1::STEPS]]
+        )  # a call for the source, then 3 steps
         entered.clear()
     ((whole,), (first, second)) = starts
     assert (torch.cat([first, second[2:]]) - whole).abs().max() < 1e-6  # as the encoder's last bits
@@ -73,7 +85,9 @@ def test_the_released_preset_is_the_release(small, tmp_path):
     assert check_params("fresco", {"preset": "released"}).optimise_rounds == 20
     run = drive(small, asked, tmp_path, preset="released", optimise_rounds=2, preview_every=0)
     assert {name: getattr(run.params, name) for name in RELEASE} == RELEASE
-    assert [step.t >= 350 for step in (call.step for call in run.calls[1:])] == [True] * 8 + [False] * 7
+    assert [step.t >= 350 for step in (call.step for call in run.calls[1:])] == [True] * 8 + [
+        False
+    ] * 7
     own = SimpleNamespace(**RELEASE, optimise_rounds=2, blend=True, control=())
     fresco_formulas.check(replace(run, params=own))
 
@@ -86,7 +100,12 @@ def test_foreground_and_occlusions_grow_by_six_pixels_of_512(small):
     labels = np.zeros((2, side, side), np.uint8)
     labels[point] = 1
     frames = np.stack([np.full((side, side, 3), grey, np.uint8) for grey in (50, 200)])
-    changes = {"clip": ArrayClip(frames), "labels": labels, "regions": (Region("horse", 1),), "size": side}
+    changes = {
+        "clip": ArrayClip(frames),
+        "labels": labels,
+        "regions": (Region("horse", 1),),
+        "size": side,
+    }
     asked = replace(requested("fresco"), prompt="a dog", **changes)
     background = fresco.find_background(asked, working_clip(small, asked))
     assert torch.equal(background[0, 0] == 0, box)

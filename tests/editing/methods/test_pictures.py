@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from commands import change, command
-from conftest import loaded, write_control_net, write_small_model
+from made_models import loaded, write_control_net, write_small_model
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
@@ -75,7 +75,9 @@ def asked(adapter, tmp_path):
 
 
 def without(request):
-    return replace(request, regions=tuple(replace(r, picture="") for r in request.regions), picture="")
+    return replace(
+        request, regions=tuple(replace(r, picture="") for r in request.regions), picture=""
+    )
 
 
 def ran(request, model):
@@ -118,8 +120,12 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
                     for seen in pictures.seen if half in ("uncond", "cond") else ():
                         tokens = seen.tokens[half == "uncond"]
                         own_keys = (F.linear(tokens, w) for w in pictures.weights[site.name])
-                        k2, v2 = (x.unflatten(-1, (q.shape[1], -1)).transpose(1, 2) for x in own_keys)
-                        share = scales[seen.asked.label] * cover(seen.asked.label, grid.at(site).size)
+                        k2, v2 = (
+                            x.unflatten(-1, (q.shape[1], -1)).transpose(1, 2) for x in own_keys
+                        )
+                        share = scales[seen.asked.label] * cover(
+                            seen.asked.label, grid.at(site).size
+                        )
                         term = term + share[:, None, :, None] * (softmax(one, k2) @ v2)
                     wanted.append(term)
                 near(found - own, torch.cat(wanted), site.name)
@@ -151,7 +157,9 @@ def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, metho
     seeing = decoded(asked(method), model)
     assert not np.array_equal(shorter, seeing)
     assert not np.array_equal(decoded(asked(method, params=colored), model), seeing)
-    assert np.array_equal(decoded(without(asked(method)), model), usual)  # nothing stays on the model
+    assert np.array_equal(
+        decoded(without(asked(method)), model), usual
+    )  # nothing stays on the model
 
 
 def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
@@ -170,7 +178,9 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     area = torch.from_numpy(asked("sdedit").areas[:] == 1).float()
     cover = F.adaptive_avg_pool2d(area, x0.shape[2:])
     file = asked("sdedit").regions[0].picture
-    palette = model.encode(np.asarray(Image.open(file).convert("RGB").resize((128, 128), 3))[None])[0]
+    palette = model.encode(np.asarray(Image.open(file).convert("RGB").resize((128, 128), 3))[None])[
+        0
+    ]
     near(view._pictures.palette(0, model), palette.flatten(1).T, "palette")
     side, reach = x0.shape[2], round(0.15 * max(x0.shape[2:]))
     assert reach
@@ -178,7 +188,9 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     matched = torch.cat(
         [
             half
-            + (palette.mean((1, 2)) - (cover[:, None] * half).sum((0, 2, 3)) / cover.sum())[:, None, None]
+            + (palette.mean((1, 2)) - (cover[:, None] * half).sum((0, 2, 3)) / cover.sum())[
+                :, None, None
+            ]
             for half in x0.split(FRAMES)
         ]
     )
@@ -188,7 +200,10 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
         way = weight[..., None] * (palette.flatten(1).T[far.argmin(-1)] - own)
         for y in range(side):
             for x in range(x0.shape[3]):
-                around = slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
+                around = (
+                    slice(max(0, y - reach), y + reach + 1),
+                    slice(max(0, x - reach), x + reach + 1),
+                )
                 mean = way[around].sum((0, 1)) / weight[around].sum().clamp(min=1e-2)
                 wanted = own[y, x] + 0.4 * 0.6 * weight[y, x] * mean
                 near(colored[row, :, y, x], wanted, f"{row}, {y}, {x}", atol=1e-4)
@@ -221,7 +236,12 @@ def test_colors_are_those_of_what_is_opaque(model, asked, tmp_path):
     faint = np.zeros((900, 900, 4), np.uint8)
     faint[0, 0] = faint[-1, -1] = 1
     (usual,), found = asked("sdedit").pictures, {}
-    for name, pixels in {"whole": half[:, :30], "half": half, "faint": faint, "nothing": faint * 0}.items():
+    for name, pixels in {
+        "whole": half[:, :30],
+        "half": half,
+        "faint": faint,
+        "nothing": faint * 0,
+    }.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
         spec = usual._replace(path=tmp_path / f"{name}.png")
         found[name] = load_pictures(asked("sdedit").picture_adapter, [spec], model)
@@ -238,17 +258,26 @@ def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
     assert len(previews) == 4
     assert set(finished.result.attention["picture of left"].parts) == {"early", "middle", "late"}
     name = "picture of left"
-    for shares in (finished.result.attention[name].after, *(event.attention[name] for event in previews)):
+    for shares in (
+        finished.result.attention[name].after,
+        *(event.attention[name] for event in previews),
+    ):
         assert shares.shape[0] == FRAMES
         assert 0 <= shares.min() < shares.max() <= 1
         # The region drifts from the left half to the middle; the rightmost cells never see the picture.
         assert shares[..., -1].max() == 0 < shares[..., 0].max()
-    whole, _ = ran(replace(without(asked("sdedit")), picture=asked("sdedit").regions[0].picture), model)
+    whole, _ = ran(
+        replace(without(asked("sdedit")), picture=asked("sdedit").regions[0].picture), model
+    )
     assert whole.result.attention["picture"].after.min() > 0.01
     (said,) = finished.report["pictures"]
     assert (said["region"], said["file"], said["scale"]) == ("left", "toy.png", 1.2)
     (other,) = whole.report["pictures"]
-    assert (other["region"], other["scale"], other["fingerprint"]) == (None, 0.8, said["fingerprint"])
+    assert (other["region"], other["scale"], other["fingerprint"]) == (
+        None,
+        0.8,
+        said["fingerprint"],
+    )
 
 
 @pytest.fixture
@@ -292,7 +321,9 @@ def test_pictures_act_beside_all_else(model, asked, beside):
 
 def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):
     """Masks move with the frames of each window; a kept window is not that of another picture or scale."""
-    long = replace(requested("sdedit", frames=5), params=BASES["sdedit"] | {"window": 3, "cuts": "none"})
+    long = replace(
+        requested("sdedit", frames=5), params=BASES["sdedit"] | {"window": 3, "cuts": "none"}
+    )
     seeing = replace(
         long,
         picture_adapter=asked("sdedit").picture_adapter,
@@ -307,14 +338,19 @@ def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):
         again = decoded(replace(seeing, regions=(replace(region, **other_one),)), model)
         assert not np.array_equal(again, first)
     whole = replace(seeing, params=seeing.params | {"window": 5})
-    assert np.abs(decoded(whole, model).astype(int) - first).max() <= 1  # each frame alone, with its own mask
+    assert (
+        np.abs(decoded(whole, model).astype(int) - first).max() <= 1
+    )  # each frame alone, with its own mask
 
 
 def test_several_edits_see_the_same_pictures(model, asked):
     one = asked("sdedit")
     both = ran(replace(one, more_prompts=(one.prompt,)), model)[0].result
     near(
-        *(torch.from_numpy(x[:].astype(float)) for x in (both.uncomposited, both.others[0].uncomposited)),
+        *(
+            torch.from_numpy(x[:].astype(float))
+            for x in (both.uncomposited, both.others[0].uncomposited)
+        ),
         atol=1,
     )
     assert not np.array_equal(both.others[0].uncomposited[:], decoded(without(one), model))
@@ -335,7 +371,10 @@ def test_a_project_and_a_command_carry_pictures(model, asked, adapter, tmp_path,
     request = replace(request, picture=request.regions[0].picture)
     save_project(request, tmp_path / "project")
     content = json.loads((tmp_path / "project" / "project.json").read_text())
-    assert (content["picture"], content["regions"][0]["picture"]) == ("picture_0.png", "picture_1.png")
+    assert (content["picture"], content["regions"][0]["picture"]) == (
+        "picture_0.png",
+        "picture_1.png",
+    )
     again = load_project(tmp_path / "project")
     assert (again.picture_adapter, again.picture_scale, again.regions[0].picture_scale) == (
         "adapter",
@@ -349,7 +388,12 @@ def test_a_project_and_a_command_carry_pictures(model, asked, adapter, tmp_path,
         load_project(tmp_path / "project")
     change(tmp_path / "project", picture="")
     arguments = ["run", tmp_path / "project", "-o", tmp_path / "out", "--model", model.id]
-    assert command(main)(*arguments, "--picture", f"cat={paths[0]}@0.7", "--picture-adapter", "adapter") == 0
+    assert (
+        command(main)(
+            *arguments, "--picture", f"cat={paths[0]}@0.7", "--picture-adapter", "adapter"
+        )
+        == 0
+    )
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [(one["region"], one["scale"]) for one in report["pictures"]] == [("cat", 0.7)]
     assert list((tmp_path / "out" / "attention").glob("picture*cat*.mp4"))
@@ -370,12 +414,20 @@ def test_memory_is_told_with_what_sees_pictures(model, asked):
 @pytest.mark.parametrize(
     ("change", "field", "said"),
     [
-        ({"picture_adapter": ""}, "regions.left.picture", "needs a picture adapter, but none is chosen"),
+        (
+            {"picture_adapter": ""},
+            "regions.left.picture",
+            "needs a picture adapter, but none is chosen",
+        ),
         ({"picture": "nowhere.png"}, "regions.left.picture", "'nowhere.png' does not exist"),
         ({"picture_scale": 1.6}, "regions.left.picture_scale", "from 0 to 1.5, or null, got 1.6"),
         ({"picture_adapter": "x.bin"}, "picture_adapter", "is a pickle.*Use 'x.safetensors'"),
         ({"picture_adapter": "a/ip-adapter-faceid_sd15.bin"}, "picture_adapter", "InsightFace"),
-        ({"params": {"picture_blocks": "style"}}, "params.picture_blocks", "has no blocks of style"),
+        (
+            {"params": {"picture_blocks": "style"}},
+            "params.picture_blocks",
+            "has no blocks of style",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(model, asked, change, field, said):

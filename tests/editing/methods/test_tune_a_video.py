@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import write_control_net
+from made_models import write_control_net
 from tuning_runs import FRAMES, counted, learned, request, same
 from wiring import BASES, UNETS, check_formulas, drive, requested
 
 from regrain.editing import Adapter, ModelError, RequestError, edit, save_adapter, tune
-from regrain.editing.models.tuned import tuned
+from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import Finished, Losses, Progress, Stage, Tuned
 
@@ -34,7 +34,9 @@ def edited(model, asked):
 
 
 @pytest.mark.parametrize("method", UNETS)
-def test_tuned_models_follow_the_formulas_in_every_call(small, adapter, tmp_path, monkeypatch, method):
+def test_tuned_models_follow_the_formulas_in_every_call(
+    small, adapter, tmp_path, monkeypatch, method
+):
     brought, predict = [], small.predict
 
     def spy(x, step, text, change, **named):
@@ -50,7 +52,11 @@ def test_tuned_models_follow_the_formulas_in_every_call(small, adapter, tmp_path
         one, other = ([(c.stage, c.step, len(c.x)) for c in each.calls] for each in (run, plain))
         assert one == other
     assert len(brought) == len(run.calls)
-    queries = {n.removesuffix(".to_q.weight"): w for n, w in adapter.weights.items() if "attn_temp" not in n}
+    queries = {
+        n.removesuffix(".to_q.weight"): w
+        for n, w in adapter.weights.items()
+        if "attn_temp" not in n
+    }
     for change in brought:
         assert same(dict(change.queries), queries)
         assert len(change.patches) >= 1
@@ -61,7 +67,9 @@ def test_tuned_models_follow_the_formulas_in_every_call(small, adapter, tmp_path
 def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method):
     adapter = learned(small, requested("tune_a_video"), tune_steps=0)
     models = {"plain": small, "tuned": tuned(small, adapter)}
-    runs = [drive(models[name], requested(method), tmp_path / name, **BASES[method]) for name in models]
+    runs = [
+        drive(models[name], requested(method), tmp_path / name, **BASES[method]) for name in models
+    ]
     one, other = ([x.clone() for x in run.decoded] for run in runs)
     assert all(torch.equal(*both) for both in zip(one, other, strict=True))
     assert np.array_equal(*(np.asarray(run.result.frames) for run in runs))
@@ -71,7 +79,11 @@ def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method
 def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, method):
     name = next(iter(adapter.weights))
     other = Adapter(adapter.facts, {**adapter.weights, name: adapter.weights[name] + 0.1})
-    asked = requested(method) if method != "tune_a_video" else replace(requested(method), adapter="given")
+    asked = (
+        requested(method)
+        if method != "tune_a_video"
+        else replace(requested(method), adapter="given")
+    )
 
     def inverted(weights):
         run = drive(tuned(small, weights), asked, tmp_path, **BASES[method])
@@ -85,7 +97,9 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
         assert len(drive(small, asked, tmp_path, **BASES[method]).of("inverting")) == first
 
 
-def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(small, adapter, tmp_path, monkeypatch):
+def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
+    small, adapter, tmp_path, monkeypatch
+):
     net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     view, asked = tuned(small, adapter), replace(requested("tune_a_video"), adapter="given")
@@ -109,10 +123,14 @@ def test_other_frame_counts_start_from_noise(small, tmp_path):
         result = edited(small, asked).result
         assert np.asarray(result.frames).shape == (frames, 16, 16, 3)
         assert np.array_equal(result.frames, edited(small, asked).result.frames)
-        assert not np.array_equal(result.frames, edited(small, replace(asked, seed=1)).result.frames)
+        assert not np.array_equal(
+            result.frames, edited(small, replace(asked, seed=1)).result.frames
+        )
     for method in ("tune_a_video", "vid2vid_zero"):
         asked = request(5, adapter=str(path), method=method, params=given)
-        with pytest.raises(ModelError, match=r"^adapter: It was tuned on 3 frames, but the clip has 5"):
+        with pytest.raises(
+            ModelError, match=r"^adapter: It was tuned on 3 frames, but the clip has 5"
+        ):
             list(edit(asked, small))
 
 
@@ -123,10 +141,14 @@ def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
     whole = events[-1]
     made = [event for event in events if isinstance(event, Tuned)][-1]
     stages = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]
-    assert [e.name for e in events if isinstance(e, Stage)] == stages == list(whole.report["seconds"])
+    assert (
+        [e.name for e in events if isinstance(e, Stage)] == stages == list(whole.report["seconds"])
+    )
     done = [e for e in events if isinstance(e, Progress)]
     units = dict(zip(stages[1:], (2, 2, 2, FRAMES, 1), strict=True))
-    assert [e.stage for e in done] == [stage for stage, count in units.items() for _ in range(count)]
+    assert [e.stage for e in done] == [
+        stage for stage, count in units.items() for _ in range(count)
+    ]
     assert all(e.seconds_left is not None for e in done)
     save_adapter(made.adapter, path := tmp_path / "clip.safetensors")
     # The adapter's own settings count, not those of the request.
@@ -146,7 +168,9 @@ def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
 
 def test_the_report_warns_of_another_clip(small, tmp_path):
     save_adapter(learned(small, request(size=24), tune_steps=0), tmp_path / "clip.safetensors")
-    asked = request(adapter=str(tmp_path / "clip.safetensors"), params={"steps": 1, "preview_every": 0})
+    asked = request(
+        adapter=str(tmp_path / "clip.safetensors"), params={"steps": 1, "preview_every": 0}
+    )
     (warning,) = edited(small, asked).report["warnings"]
     assert warning == "The adapter was tuned on another clip or other frames of it."
 

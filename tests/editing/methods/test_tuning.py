@@ -75,25 +75,33 @@ def test_steps_are_those_of_the_formulas(small_double, monkeypatch, prediction, 
         alpha = float(model.schedule.alphas_cumprod[step.t])
         clean = plan.latents
         with torch.enable_grad():
-            output = unet(alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, torch.tensor(step.t), words).sample
+            output = unet(
+                alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, torch.tensor(step.t), words
+            ).sample
             error = (output - reference.target(prediction, clean, noise, alpha)).square().mean()
             gradients = dict(zip(own, torch.autograd.grad(error, list(own.values())), strict=True))
         loss, found = plan.gradients(learner)
         assert loss == pytest.approx(float(error), rel=1e-6)
         for name, gradient in gradients.items():
             assert gradient.abs().max() > 0, name
-            torch.testing.assert_close(found[name].double(), gradient, rtol=1e-4, atol=1e-6 * steep, msg=name)
+            torch.testing.assert_close(
+                found[name].double(), gradient, rtol=1e-4, atol=1e-6 * steep, msg=name
+            )
         assert (sum(float(g.square().sum()) for g in gradients.values()) > 1) == (steep > 1)
         learner.descend(loss, found)
         weights = adamw.step(own, reference.clipped(gradients))
         for name, weight in weights.items():
-            torch.testing.assert_close(learner.weights[name].double(), weight, rtol=1e-5, atol=1e-6, msg=name)
+            torch.testing.assert_close(
+                learner.weights[name].double(), weight, rtol=1e-5, atol=1e-6, msg=name
+            )
     assert learner.steps == 2
 
 
 def test_levels_and_noise_are_drawn_evenly_from_the_seed_and_the_number_of_the_step(small):
     latents = torch.zeros(FRAMES, 4, 8, 8)
-    steps, noises = zip(*(drawn(small.schedule, latents, 0, index) for index in range(400)), strict=True)
+    steps, noises = zip(
+        *(drawn(small.schedule, latents, 0, index) for index in range(400)), strict=True
+    )
     levels = torch.tensor([float(step.t) for step in steps])
     assert levels.min() < 20
     assert levels.max() > 979
@@ -101,7 +109,9 @@ def test_levels_and_noise_are_drawn_evenly_from_the_seed_and_the_number_of_the_s
     noise = torch.stack(noises)
     assert noise.mean() == pytest.approx(0, abs=0.01)
     assert noise.std() == pytest.approx(1, abs=0.01)
-    assert torch.unique(noise[:, :, 0, 0, 0]).numel() == 400 * FRAMES  # no two frames or steps share theirs
+    assert (
+        torch.unique(noise[:, :, 0, 0, 0]).numel() == 400 * FRAMES
+    )  # no two frames or steps share theirs
     again, same_noise = drawn(small.schedule, latents, 0, 7)
     assert (again, torch.equal(same_noise, noise[7])) == (steps[7], True)
     other, other_noise = drawn(small.schedule, latents, 1, 7)
@@ -164,7 +174,9 @@ def test_source_prompt_and_clip_matter_and_the_edit_does_not(small):
     assert same(usual.weights, learned(small, asked).weights)
 
 
-def test_events_tell_steps_losses_versions_and_previews_which_change_nothing(small, tmp_path, monkeypatch):
+def test_events_tell_steps_losses_versions_and_previews_which_change_nothing(
+    small, tmp_path, monkeypatch
+):
     events = list(tuning(small, tune_steps=5, keep_every=2, tune_preview_every=2))
     step, shown = [Progress, Losses], [Tuned, Preview]
     assert [type(e) for e in events] == [Preview, *2 * (step * 2 + shown), *step, Tuned]
@@ -174,7 +186,11 @@ def test_events_tell_steps_losses_versions_and_previews_which_change_nothing(sma
     assert [len(losses) for losses in curve] == [1, 2, 3, 4, 5]
     versions = [e for e in events if isinstance(e, Tuned)]
     assert [e.adapter.facts.steps for e in versions] == [2, 4, 5]
-    assert [e.losses.tolist() for e in versions] == [curve[1].tolist(), curve[3].tolist(), curve[4].tolist()]
+    assert [e.losses.tolist() for e in versions] == [
+        curve[1].tolist(),
+        curve[3].tolist(),
+        curve[4].tolist(),
+    ]
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "other"))
     assert same(versions[0].adapter.weights, learned(small, tune_steps=2).weights)
     assert not same(versions[0].adapter.weights, versions[1].adapter.weights)
@@ -190,7 +206,10 @@ def preview(model, asked, **given):
 
 def test_a_preview_is_drawn_by_the_tuned_weights_from_one_noise(small):
     """With the prompt and its guidance; without weights that changed, the same picture again."""
-    runs = (tuning(small, tune_steps=2, tune_preview_every=1, learning_rate=rate) for rate in (1e-12, 0.01))
+    runs = (
+        tuning(small, tune_steps=2, tune_preview_every=1, learning_rate=rate)
+        for rate in (1e-12, 0.01)
+    )
     still, moved = ([event.frames for event in run if isinstance(event, Preview)] for run in runs)
     assert len(still) == len(moved) == 3
     assert (still[0] == moved[0]).all()
@@ -216,7 +235,10 @@ def test_tunings_in_two_threads_do_not_see_each_other(small, tmp_path, monkeypat
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "threads"))
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda each: learned(small, **each), given)
-    assert [same(one.weights, weights) for one, weights in zip(found, alone, strict=True)] == [True, True]
+    assert [same(one.weights, weights) for one, weights in zip(found, alone, strict=True)] == [
+        True,
+        True,
+    ]
 
 
 def test_recomputed_activations_give_the_same_gradients(small, monkeypatch):
@@ -228,7 +250,9 @@ def test_recomputed_activations_give_the_same_gradients(small, monkeypatch):
     monkeypatch.setattr(small, "predict", noted)
     sizes = []
     for fits in (True, False):
-        monkeypatch.setattr(small, "activations_fit", lambda *size, fits=fits: sizes.append(size) or fits)
+        monkeypatch.setattr(
+            small, "activations_fit", lambda *size, fits=fits: sizes.append(size) or fits
+        )
         loss, gradients = plan.gradients(learner)
         if fits:
             kept = loss, gradients

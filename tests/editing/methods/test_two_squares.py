@@ -47,7 +47,9 @@ def right(model, swap, **given):
         edited = edited.permute(0, 2, 3, 1).numpy()
         for label, colour in zip((1, 2), wanted, strict=True):
             mean = edited[labels == label].mean(0)
-            found.append(min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum()) == colour)
+            found.append(
+                min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum()) == colour
+            )
         outside.append(np.abs(edited - frames)[labels == 0].max())
     return np.mean(found), max(outside)
 

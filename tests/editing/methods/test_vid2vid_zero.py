@@ -11,7 +11,7 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.errors import RequestError
 from regrain.editing.methods import vid2vid_zero
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.load import load_backbone
+from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe import inversion
@@ -27,7 +27,9 @@ def noise(seed=0):
 
 
 def test_an_unknown_layer_is_named_with_the_nearest(tiny):
-    with pytest.raises(RequestError, match=r"^params.dense_layers: 'up_blocks.0' .* Did you mean 'up_blocks"):
+    with pytest.raises(
+        RequestError, match=r"^params.dense_layers: 'up_blocks.0' .* Did you mean 'up_blocks"
+    ):
         vid2vid_zero.dense_sites(tiny.sites, ("mid_block", "up_blocks.0"))
 
 
@@ -82,14 +84,18 @@ def test_learning_stops_when_near_enough():
         asked.append(1)
         return text
 
-    text, loss = inversion._descend(reach, torch.full((1, 1, 1), 2e-3), torch.zeros(1, 1, 1), 9, 1e-3, 1e-6)
+    text, loss = inversion._descend(
+        reach, torch.full((1, 1, 1), 2e-3), torch.zeros(1, 1, 1), 9, 1e-3, 1e-6
+    )
     assert (len(asked), loss) == (3, pytest.approx(0, abs=1e-6))
     assert abs(float(text)) < 1e-3
 
 
 def gradient(tiny, text, **how):
     vectors = text.vectors.clone().requires_grad_(True)
-    x0, eps = tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], text.with_vectors(vectors), **how)
+    x0, eps = tiny.predict(
+        noise(), tiny.schedule.sampling(STEPS)[1], text.with_vectors(vectors), **how
+    )
     return torch.autograd.grad((x0 + eps).square().sum(), vectors)[0]
 
 
@@ -166,10 +172,14 @@ def test_learning_with_a_model_in_bfloat16(tiny_folder):
 
 def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(small, monkeypatch):
     asked, learned, original = requested("vid2vid_zero"), [], vid2vid_zero.null_text
-    monkeypatch.setattr(vid2vid_zero, "null_text", lambda *a, **k: learned.append(1) or original(*a, **k))
+    monkeypatch.setattr(
+        vid2vid_zero, "null_text", lambda *a, **k: learned.append(1) or original(*a, **k)
+    )
     base = BASES["vid2vid_zero"] | {"inversion": "null_text", "inner_steps": 1, "steps": 2}
     others = [{"guidance_scale": 3.0}, {"learning_rate": 0.02}, {"inner_steps": 2}]
-    others += [{"learn_with": "sampling"} | more for more in ({}, {"keys": "own"}, {"dense_layers": ""})]
+    others += [
+        {"learn_with": "sampling"} | more for more in ({}, {"keys": "own"}, {"dense_layers": ""})
+    ]
 
     @torch.no_grad()
     def invert(asked, given):

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
+from regrain.editing import (
+    ArrayClip,
+    EditRequest,
+    Finished,
+    Region,
+    edit,
+    load_backbone,
+    load_project,
+)
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import across_frames
@@ -54,9 +62,13 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def ask_for(labels, *prompts, source="a cat and a dog on the grass", size=SIZE, **given):
     """A request with noise for a clip; region i + 1 is to become prompts[i]."""
     rng = np.random.default_rng(0)
-    clip = ArrayClip(rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), fps=Fraction(8))
+    clip = ArrayClip(
+        rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), fps=Fraction(8)
+    )
     names = ("a cat", "a dog", "the grass")
-    regions = tuple(Region(f"region {i}", i + 1, text, names[i], margin=0) for i, text in enumerate(prompts))
+    regions = tuple(
+        Region(f"region {i}", i + 1, text, names[i], margin=0) for i, text in enumerate(prompts)
+    )
     return EditRequest(clip, labels, regions, source_prompt=source, **given)
 
 
@@ -75,7 +87,9 @@ def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), step=N
     """The attention that a run has in a step, or in the first one if its xi were `amount`."""
     grid = Grid(len(request.clip), *grid)
     layout, _ = videograin.lay_out(tiny, request, grid)
-    params = VideoGrainParams(**given | {"track_levels": 0} | ({} if step else {"schedule_power": 1}))
+    params = VideoGrainParams(
+        **given | {"track_levels": 0} | ({} if step else {"schedule_power": 1})
+    )
     model = videograin.VideoGrainModel(tiny, working_clip(tiny, request), request, params)
     heat = AttentionRecorder(HeatScope.choose(grid, tiny.sites))
     modulation = videograin.Modulation(layout, params, model.seen, heat, model.tracks)
@@ -127,7 +141,10 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
             q, k = random(2, 2, 1, side * side, 8, seed=side)
             text = random(2, 1, 77, 8)
             plain = attention(q, k, k), attention(q, text, text)
-            ours = [attend(q, x, x, layer(kind, 64 // side)) for kind, x in (("self", k), ("cross", text))]
+            ours = [
+                attend(q, x, x, layer(kind, 64 // side))
+                for kind, x in (("self", k), ("cross", text))
+            ]
             changed[side * side] = [not torch.equal(a, b) for a, b in zip(ours, plain, strict=True)]
         for index, kind in enumerate(("self", "cross")):
             of = [changed[tokens[site.name]][index] for site in sites if site.kind == kind]
@@ -236,7 +253,9 @@ def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
     assert composed.text == f"{prompt}, man"
     assert spans(tiny.embed([composed.text]), *composed.spans[1]) == (11,)
     assert missing_phrases("", prompt, [Region("left", 1, prompt="man")]) == {1: "man"}
-    request = ask_for(two_boxes(1) % 2, "man", prompt=prompt, params={"steps": 1, "preview_every": 0})
+    request = ask_for(
+        two_boxes(1) % 2, "man", prompt=prompt, params={"steps": 1, "preview_every": 0}
+    )
     (finished,) = (event for event in edit(request, tiny) if isinstance(event, Finished))
     (warning,) = finished.report["warnings"]
     assert "'region 0': 'man' does not match whole words of the prompt" in warning
@@ -248,7 +267,11 @@ def test_08_repeated_words_plurals_and_punctuation(tiny):
     regions += [Region("c", 3, "", "cat")]
     composed = compose("A cat, a cat (and cats); the cat!", "", regions)
     assert composed.text == "a panda, two foxes (and cats); the cat!"
-    assert [composed.text[slice(*composed.spans[i])] for i in (1, 2, 3)] == ["a panda", "two foxes", "cat"]
+    assert [composed.text[slice(*composed.spans[i])] for i in (1, 2, 3)] == [
+        "a panda",
+        "two foxes",
+        "cat",
+    ]
     found = [spans(tiny.embed([composed.text]), *composed.spans[i]) for i in (1, 2, 3)]
     assert found[0] == (1, 2)
     assert len(set().union(*found)) == sum(map(len, found))
@@ -269,7 +292,10 @@ def test_12_what_is_blended_outside_is_not_what_the_regions_begin_with(tiny):
 @pytest.fixture(scope="module")
 def trained():
     """The built-in model and the first example: layout, texts, latents, noise, and the modulated steps."""
-    model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "01_two_animals")
+    model, request = (
+        load_backbone("storybook"),
+        load_project(ASSETS / "examples" / "01_two_animals"),
+    )
     frames = resize(request.clip.read(0, 4), (model.size, model.size))
     clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
     request = EditRequest(clip, request.labels[:4], request.regions, request.source_prompt)
@@ -299,10 +325,15 @@ def masses(known, amount=1.0, **given):
         return attend(q, k, v, site)
 
     model.predict(x, step, text["cond"], Intervention(watch))
-    maps, finest = heat.maps(layout.columns), AttentionLayer("x", "cross", "", min(heat.scope.strides))
+    maps, finest = (
+        heat.maps(layout.columns),
+        AttentionLayer("x", "cross", "", min(heat.scope.strides)),
+    )
     labels = layout.codes(finest).view(len(x), *heat.scope.size).numpy()
     after = [(maps[name].after, labels == i) for i, name in enumerate(layout.names, 1)]
-    inside, outside = (np.mean([x[place == side].mean() for x, place in after]) for side in (True, False))
+    inside, outside = (
+        np.mean([x[place == side].mean() for x, place in after]) for side in (True, False)
+    )
     return inside, outside, float(np.mean(own))
 
 
@@ -319,7 +350,10 @@ def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
         contrast = [inside / outside for inside, outside, _ in cross]
         assert contrast == sorted(contrast)
         assert contrast[2] > 2 * contrast[0]
-        within = [cross[0][2], *(masses(known, cross_strength=0.0, self_strength=s)[2] for s in (0.3, 1.0))]
+        within = [
+            cross[0][2],
+            *(masses(known, cross_strength=0.0, self_strength=s)[2] for s in (0.3, 1.0)),
+        ]
         assert within == sorted(within)
         assert within[2] > within[0] + 0.02
     faded = [masses((*rest, steps[3]), amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
@@ -333,7 +367,10 @@ def test_17_memory_of_sixteen_frames_is_near_plain_attentions():
     labels = torch.arange(16 * 1024, device="cuda")[None] % 4
     a = torch.full((1, 16 * 1024), 0.3, device="cuda")
     peaks = []
-    for run in (lambda: attention(q, k, v), lambda: modulated_attention(q, k, v, labels, labels, a)):
+    for run in (
+        lambda: attention(q, k, v),
+        lambda: modulated_attention(q, k, v, labels, labels, a),
+    ):
         run()
         torch.cuda.reset_peak_memory_stats()
         run()
@@ -398,7 +435,9 @@ def test_never_all_steps_are_taken_again():
 
 @pytest.mark.parametrize("pixel", ["3,0,0", "0,64,0", "0,0,64"])
 def test_a_pixel_beside_the_clip_is_refused_before_any_work(tiny, pixel):
-    with pytest.raises(RequestError, match=r"^params.heat_pixel: .* from 0 to 2 and a pixel inside 64 x 64"):
+    with pytest.raises(
+        RequestError, match=r"^params.heat_pixel: .* from 0 to 2 and a pixel inside 64 x 64"
+    ):
         next(edit(replace(two_animals(), params={"heat_pixel": pixel}), tiny))
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_control_net, write_small_model, write_wan
+from made_models import write_control_net, write_small_model, write_wan
 from wiring import BASES, Call, Run, check, check_formulas, drive, near, requested
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.load import load_backbone
+from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS
 
 
@@ -203,10 +203,30 @@ LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in t
 # Held in methods/test_pictures.py.
 LATER |= {"picture_from", "picture_until", "picture_blocks", "picture_colors"}
 # Tested by hand below, being refused before any work, or of one value.
-ELSEWHERE = {"videograin": {"flow"}, "sdedit": {"preset"}, "fresco": {"flow"}, "flow_regions": {"span"}}
+ELSEWHERE = {
+    "videograin": {"flow"},
+    "sdedit": {"preset"},
+    "fresco": {"flow"},
+    "flow_regions": {"span"},
+}
 # What names places or words of a model is tried on both families of UNets, the rest on one.
-OF_FAMILY = {"preset", "levels", "keys_levels", "track_levels", "heat_grids", "dense_layers", "control"}
-OF_FAMILY |= {"freeu", "inject_until", "joint_norm", "guidance_half", "self_strength", "cross_strength"}
+OF_FAMILY = {
+    "preset",
+    "levels",
+    "keys_levels",
+    "track_levels",
+    "heat_grids",
+    "dense_layers",
+    "control",
+}
+OF_FAMILY |= {
+    "freeu",
+    "inject_until",
+    "joint_norm",
+    "guidance_half",
+    "self_strength",
+    "cross_strength",
+}
 OF_FAMILY |= {"cross_until", "emphasis_words", "alignment", "pivot", "learn_with", "optimise_until"}
 OF_FAMILY |= {"cross_frame", "tune_steps"}
 CASES = [
@@ -229,7 +249,9 @@ def folders(tmp_path_factory):
             if family == "wan":
                 model = load_backbone(str(write_wan(folder / "wan")))
             else:
-                model = load_backbone(str(write_small_model(folder / "small", sdxl=family == "sdxl")))
+                model = load_backbone(
+                    str(write_small_model(folder / "small", sdxl=family == "sdxl"))
+                )
                 write_control_net(folder / "net", model.unet, 0.05, (8, 8))
             made[family] = (folder, model, {})
         return made[family]
@@ -322,9 +344,15 @@ def test_several_prompts_without_masks_follow_the_formulas(model, tmp_path, meth
     """The words alone edit the whole frame; fresh noise is in all of it. Maps are those of the first."""
     alone = requested(method, masks=False)
     beside = AREAS if method == "fatezero" else {}
-    beside = beside | {"variation": 0.4} if "variation" in METHODS[method].Params.model_fields else {}
+    beside = (
+        beside | {"variation": 0.4} if "variation" in METHODS[method].Params.model_fields else {}
+    )
     runs = (replace(alone, more_prompts=(REFINED,)), alone)
     several, one = (drive(model, request, tmp_path, **(BASES[method] | beside)) for request in runs)
     check(several)
     for name, maps in one.result.attention.items():
-        near(torch.from_numpy(several.result.attention[name].after), torch.from_numpy(maps.after), name)
+        near(
+            torch.from_numpy(several.result.attention[name].after),
+            torch.from_numpy(maps.after),
+            name,
+        )

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.flow import FlowSchedule
-from regrain.editing.models.video.layers import attending, install
-from regrain.editing.models.video.text import TOKEN_LIMIT, PromptReader
-from regrain.editing.models.video.wan import Wan
+from regrain.editing.models.wan.layers import attending, install
+from regrain.editing.models.wan.model import Wan
+from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
 FRAMES, SIDE, SQUARE = 2, 12, 4
@@ -32,9 +32,15 @@ STEPS, BATCH, RATE, SHIFT, DROPPED, SAVED = 3000, 64, 1.5e-3, 3.0, 0.15, 100
 
 def scene(fresh: np.random.Generator, left: str, right: str) -> tuple[np.ndarray, np.ndarray]:
     """Frames [FRAMES, SIDE, SIDE, 3] of -1, 0 and 1, and labels: 1 the left square, 2 the right one."""
-    frames, labels = np.zeros((FRAMES, SIDE, SIDE, 3), np.float32), np.zeros((FRAMES, SIDE, SIDE), np.uint8)
+    frames, labels = (
+        np.zeros((FRAMES, SIDE, SIDE, 3), np.float32),
+        np.zeros((FRAMES, SIDE, SIDE), np.uint8),
+    )
     for label, colour in ((1, left), (2, right)):
-        y, x = fresh.integers(1, SIDE - SQUARE), fresh.integers(0, 3) + (0 if label == 1 else SIDE // 2)
+        y, x = (
+            fresh.integers(1, SIDE - SQUARE),
+            fresh.integers(0, 3) + (0 if label == 1 else SIDE // 2),
+        )
         moves = fresh.integers(-1, 2)
         for t in range(FRAMES):
             place = (t, slice(y + t * moves, y + t * moves + SQUARE), slice(x, x + SQUARE))
@@ -52,8 +58,21 @@ def networks() -> nn.ModuleDict:
     from transformers import UMT5Config, UMT5EncoderModel
 
     sizes = {"num_attention_heads": 4, "attention_head_dim": 24, "num_layers": 4, "ffn_dim": 224}
-    sizes |= {"in_channels": 3, "out_channels": 3, "text_dim": 48, "freq_dim": 32, "rope_max_seq_len": 32}
-    text = {"d_model": 48, "d_kv": 12, "d_ff": 64, "num_layers": 1, "num_heads": 4, "dropout_rate": 0.0}
+    sizes |= {
+        "in_channels": 3,
+        "out_channels": 3,
+        "text_dim": 48,
+        "freq_dim": 32,
+        "rope_max_seq_len": 32,
+    }
+    text = {
+        "d_model": 48,
+        "d_kv": 12,
+        "d_ff": 64,
+        "num_layers": 1,
+        "num_heads": 4,
+        "dropout_rate": 0.0,
+    }
     encoder = UMT5EncoderModel(UMT5Config(**text, vocab_size=len(WORDS)))
     return nn.ModuleDict({"transformer": WanTransformer3DModel(**sizes), "text_encoder": encoder})
 
@@ -64,8 +83,13 @@ class Words:
     def __call__(self, prompts: list[str], max_length: int, **_: object) -> SimpleNamespace:
         found = SimpleNamespace(input_ids=[], attention_mask=[], offset_mapping=[])
         for prompt in prompts:
-            words, ends = prompt.split(), np.cumsum([len(word) + 1 for word in prompt.split()], dtype=int) - 1
-            places = [(int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)]
+            words, ends = (
+                prompt.split(),
+                np.cumsum([len(word) + 1 for word in prompt.split()], dtype=int) - 1,
+            )
+            places = [
+                (int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)
+            ]
             ids, pads = [*map(WORDS.index, words), 0], max_length - len(words) - 1
             found.input_ids.append(ids + [0] * pads)
             found.attention_mask.append([1] * len(ids) + [0] * pads)
@@ -76,7 +100,9 @@ class Words:
 class Pixels(nn.Module):
     """An autoencoder that does nothing."""
 
-    config = SimpleNamespace(temperal_downsample=(), patch_size=None, latents_mean=[0.0], latents_std=[1.0])
+    config = SimpleNamespace(
+        temperal_downsample=(), patch_size=None, latents_mean=[0.0], latents_std=[1.0]
+    )
 
     def encode(self, x: Tensor) -> SimpleNamespace:
         return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: x))
@@ -124,7 +150,9 @@ def loss_of(parts: nn.ModuleDict, fresh: np.random.Generator) -> Tensor:
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: object) -> Tensor:
         across = site.kind == "cross"
-        return F.scaled_dot_product_attention(q, k, v, bias.expand(q.shape[2], -1) if across else None)
+        return F.scaled_dot_product_attention(
+            q, k, v, bias.expand(q.shape[2], -1) if across else None
+        )
 
     u = torch.from_numpy(fresh.random(BATCH)).float()
     sigma = (SHIFT * u / (1 + (SHIFT - 1) * u)).clamp(0.002, 1)

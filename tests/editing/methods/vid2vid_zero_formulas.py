@@ -48,9 +48,13 @@ def check(run: Run) -> None:
         rows = Branches(run, call, x, rebuilt, learned)
         check_attention(run, call, rows)
         halves = zip(rows.unconds, rows.edits, strict=True)
-        x = torch.cat([guided(*(answers(call, row) for row in both), scale, step) for both in halves])
+        x = torch.cat(
+            [guided(*(answers(call, row) for row in both), scale, step) for both in halves]
+        )
         if rows.source is not None:
-            rebuilt = guided(answers(call, rows.source_uncond), answers(call, rows.source), scale, step)
+            rebuilt = guided(
+                answers(call, rows.source_uncond), answers(call, rows.source), scale, step
+            )
         if inside is not None:
             known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
             area = inside.repeat(len(targets), 1, 1, 1)
@@ -64,8 +68,12 @@ def check(run: Run) -> None:
 def check_inversion(run: Run, calls: list[Call]) -> list[Tensor]:
     """Each frame on its own, told the level it goes to, with the source prompt where that guides back."""
     params = run.params
-    empty = params.inversion == "plain" or (params.inversion == "null_text" and params.pivot == "empty")
-    return check_inverting(run, calls, "" if empty else run.request.source_prompt, "fatezero", "own")
+    empty = params.inversion == "plain" or (
+        params.inversion == "null_text" and params.pivot == "empty"
+    )
+    return check_inverting(
+        run, calls, "" if empty else run.request.source_prompt, "fatezero", "own"
+    )
 
 
 def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[int, Tensor]:
@@ -74,7 +82,9 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
     if params.inversion != "null_text":
         assert not calls
         return {}
-    source, text = (model.embed([p]).vectors for p in (run.request.source_prompt, run.request.negatives))
+    source, text = (
+        model.embed([p]).vectors for p in (run.request.source_prompt, run.request.negatives)
+    )
     x, learned, left = latents[-1], {}, list(calls)
     for step in model.schedule.sampling(params.steps):
         here = [call for call in left if call.step == step]
@@ -97,7 +107,12 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
         if params.learn_with == "plain" and not params.joint_norm:
             slope = gradient(run, cond, text, goal)
             steep = slope.abs() > 1e-3 * slope.abs().max()
-            near(moved[steep], (-rate * slope / (slope.abs() + 1e-8))[steep], "learned text", atol=rate / 50)
+            near(
+                moved[steep],
+                (-rate * slope / (slope.abs() + 1e-8))[steep],
+                "learned text",
+                atol=rate / 50,
+            )
         text = last.text(0)[None]
         learned[step.index] = text
         x = guided(answers(last, 0), answers(cond, 0), params.guidance_scale, step)
@@ -109,7 +124,9 @@ def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
     step, text = cond.step, text.clone().requires_grad_(True)
     with torch.enable_grad():
         empty = run.model.embed([run.request.negatives]).with_vectors(text)
-        eps = run.model.unet(cond.x, torch.tensor(step.t), **run.model.read_by(cond.x, empty)).sample
+        eps = run.model.unet(
+            cond.x, torch.tensor(step.t), **run.model.read_by(cond.x, empty)
+        ).sample
         x0 = (cond.x - step.noise * eps) / step.signal
         error = guided((x0, eps), answers(cond, 0), run.params.guidance_scale, step) - goal
         return torch.autograd.grad(error.square().mean(), text)[0][0]
@@ -118,7 +135,9 @@ def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
 class Branches:
     """Which rows of a call are whose, known by their texts and latents."""
 
-    def __init__(self, run: Run, call: Call, x: Tensor, rebuilt: Tensor, learned: dict[int, Tensor]) -> None:
+    def __init__(
+        self, run: Run, call: Call, x: Tensor, rebuilt: Tensor, learned: dict[int, Tensor]
+    ) -> None:
         params, model = run.params, run.model
         targets, step = run.request.targets, call.step
         texts = model.embed([run.request.source_prompt, *targets]).vectors.split(1)

@@ -66,7 +66,9 @@ def check(run: Run) -> None:
     check_pixel(run, edits)
 
 
-def check_editing(run: Run, edits: list[Call], latents: list[Tensor], kept: dict[int, Call]) -> Tensor:
+def check_editing(
+    run: Run, edits: list[Call], latents: list[Tensor], kept: dict[int, Call]
+) -> Tensor:
     """Every step of the edit; the latents it ends with."""
     params, request = run.params, run.request
     steps = run.model.schedule.sampling(params.steps)
@@ -138,10 +140,15 @@ def tracks_of(run: Run) -> dict[int, Tensor]:
     frames = run.request.clip.read(0, FRAMES)
     if "tracks" in run.kept:
         return run.kept["tracks"]
-    there, back = estimate_flow(frames[:-1], frames[1:], "dis"), estimate_flow(frames[1:], frames[:-1], "dis")
+    there, back = (
+        estimate_flow(frames[:-1], frames[1:], "dis"),
+        estimate_flow(frames[1:], frames[:-1], "dis"),
+    )
     hidden = occlusion(there, back)
     levels = [one for one in GRIDS.items() if one[0] <= finest(run)][: run.params.track_levels]
-    run.kept["tracks"] = {tokens: trajectories(there, hidden, grid).flatten(1) for tokens, grid in levels}
+    run.kept["tracks"] = {
+        tokens: trajectories(there, hidden, grid).flatten(1) for tokens, grid in levels
+    }
     return run.kept["tracks"]
 
 
@@ -171,7 +178,9 @@ def codes(run: Run, tokens: int) -> Tensor:
         return run.kept[tokens]
     labels, (height, width) = np.asarray(run.request.labels), GRIDS[tokens]
     high, wide = labels.shape[1] // height, labels.shape[2] // width
-    cells = labels.reshape(FRAMES, height, high, width, wide).swapaxes(2, 3).reshape(FRAMES, tokens, -1)
+    cells = (
+        labels.reshape(FRAMES, height, high, width, wide).swapaxes(2, 3).reshape(FRAMES, tokens, -1)
+    )
     counts = np.stack([(cells == label).sum(-1) for label in (0, 1, 2)])
     found = 2 - counts[::-1].argmax(0)
     assert all({1, 2} <= set(frame.tolist()) for frame in found)
@@ -185,7 +194,9 @@ def fade(run: Run, step: Step) -> float:
     return ((step.t - 1) / 1000) ** run.params.schedule_power
 
 
-def strengths(run: Run, step: Step, own: Tensor, keys: Tensor, weights: Tensor, over: int = 1) -> Tensor:
+def strengths(
+    run: Run, step: Step, own: Tensor, keys: Tensor, weights: Tensor, over: int = 1
+) -> Tensor:
     """a = xi w (1 - S), with S the share of the keys that are of the query's own region."""
     params = run.params
     if params.levels == "coarse" and own.shape[1] == finest(run):
@@ -244,7 +255,9 @@ def refusal(run: Run, layer: Layer) -> Tensor:
 
 def check_attention(run: Run, call: Call, source: Call | None) -> None:
     """Modulated in the halves that are, along the tracks in both; queries and keys of the source injected."""
-    halves = {"both": (UNCOND, COND), "cond": (COND,), "uncond": (UNCOND,)}[run.params.guidance_half]
+    halves = {"both": (UNCOND, COND), "cond": (COND,), "uncond": (UNCOND,)}[
+        run.params.guidance_half
+    ]
     check_cross(run, call)
     injected = 0
     originals = {one.site.name: one for one in source.layers} if source else {}
@@ -292,7 +305,9 @@ def check_free_u(run: Run) -> None:
             mean = before[:, :below].mean(1, keepdim=True)
             low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
             gain = 1 + (factors[index] - 1) * (mean - low) / (high - low)
-            near(after[:, : below // 2], before[:, : below // 2] * gain, "strong features", atol=1e-4)
+            near(
+                after[:, : below // 2], before[:, : below // 2] * gain, "strong features", atol=1e-4
+            )
             near(after[:, below // 2 : below], before[:, below // 2 : below], "other features")
             if run.params.freeu == "full":
                 assert differs(after[:, below:], before[:, below:])
@@ -339,7 +354,12 @@ def check_heat(run: Run, edits: list[Call]) -> None:
             before, after = softmax(cond.q, cond.k), cross_maps(run, step, cond)
             free = params.levels == "coarse" and layer.tokens == finest(run)
             modulated = fade(run, step) > 0 and not free and params.cross_strength > 0
-            maps = torch.stack([before, after]).mean(2).transpose(-1, -2).unflatten(-1, GRIDS[layer.tokens])
+            maps = (
+                torch.stack([before, after])
+                .mean(2)
+                .transpose(-1, -2)
+                .unflatten(-1, GRIDS[layer.tokens])
+            )
             maps = interpolate(maps.flatten(0, 1), size, mode="bilinear", align_corners=False)
             found[modulated].append(maps.unflatten(0, (2, -1)))
     mean = torch.stack(found[True] or found[False]).mean(0)
@@ -351,7 +371,11 @@ def check_heat(run: Run, edits: list[Call]) -> None:
 def check_maps(run: Run, name: str, expected: Tensor) -> None:
     """Before and after modulation."""
     for kind, one in zip(("before", "after"), expected, strict=True):
-        near(torch.from_numpy(getattr(run.result.attention[name], kind)), one, f"heat {kind} of {name}")
+        near(
+            torch.from_numpy(getattr(run.result.attention[name], kind)),
+            one,
+            f"heat {kind} of {name}",
+        )
 
 
 def check_pixel(run: Run, edits: list[Call]) -> None:

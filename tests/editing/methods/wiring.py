@@ -56,7 +56,9 @@ BASES: dict[str, dict[str, object]] = {
 
 def clip(frames: int = FRAMES) -> ArrayClip:
     """Blobs that drift to the right, two pixels a frame."""
-    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT // 4, WIDTH // 4 + 3, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (HEIGHT // 4, WIDTH // 4 + 3, 3), dtype=np.uint8
+    )
     wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
     moved = [wide[:, 8 - 2 * t : 8 - 2 * t + WIDTH] for t in range(frames)]
     return ArrayClip(np.stack(moved), fps=Fraction(8))
@@ -71,7 +73,9 @@ def labels(frames: int = FRAMES) -> np.ndarray:
     return found
 
 
-def requested(method: str, prompt: str = "", masks: bool = True, frames: int = FRAMES) -> EditRequest:
+def requested(
+    method: str, prompt: str = "", masks: bool = True, frames: int = FRAMES
+) -> EditRequest:
     """Two regions if they are bound to their words; else one, by words and, if wanted, by its mask."""
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
     if issubclass(METHODS[method].Params, ModulatedParams):
@@ -244,7 +248,9 @@ def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: 
     def noting(self: Any, x: Tensor, t: Tensor, **named: Any) -> Any:
         answer = forward(self, x, t, **named)
         text, hint = named["encoder_hidden_states"], named["controlnet_cond"]
-        seen.append({"stage": stage[0], "x": x, "text": text, "hint": hint, "answer": answer} | named)
+        seen.append(
+            {"stage": stage[0], "x": x, "text": text, "hint": hint, "answer": answer} | named
+        )
         return answer
 
     patch.setattr(ControlNetModel, "forward", noting)
@@ -255,7 +261,9 @@ def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: 
 
 def near(found: Tensor, expected: Tensor, what: object = "", atol: float = 2e-5) -> None:
     found, expected = found.float(), expected.float()
-    torch.testing.assert_close(found, expected, atol=atol, rtol=1e-4, msg=lambda text: f"{what}: {text}")
+    torch.testing.assert_close(
+        found, expected, atol=atol, rtol=1e-4, msg=lambda text: f"{what}: {text}"
+    )
 
 
 def differs(one: Tensor, other: Tensor) -> bool:
@@ -306,7 +314,9 @@ def finest(run: Run) -> int:
 def mass(call: Call, rows: slice) -> Tensor:
     """Attention of every token on the finest grid, over its layers and heads: [frames, h, w, tokens]."""
     most = max(one.tokens for one in call.layers)
-    layers = [one.rows(rows) for one in call.layers if one.site.kind == "cross" and one.tokens == most]
+    layers = [
+        one.rows(rows) for one in call.layers if one.site.kind == "cross" and one.tokens == most
+    ]
     maps = torch.stack([softmax(one.q, one.k).mean(1) for one in layers])
     return maps.mean(0).unflatten(1, GRIDS[most])
 
@@ -330,7 +340,9 @@ def check_unguided(run: Run, calls: Sequence[Call], prompt: str, frames: Any) ->
         check_plain(call, frames)
 
 
-def check_inverting(run: Run, calls: list[Call], prompt: str, convention: str, frames: Any) -> list[Tensor]:
+def check_inverting(
+    run: Run, calls: list[Call], prompt: str, convention: str, frames: Any
+) -> list[Tensor]:
     """The clip, unguided, up to noise; the latents from clean to noise."""
     check_unguided(run, calls, prompt, frames)
     clean = run.model.encode(run.request.clip.read(0, FRAMES))
@@ -352,7 +364,9 @@ def blended_area(run: Run) -> Tensor | None:
     return any_in(run.request.edited_mask, GRIDS[FINEST]) if blends else None
 
 
-def check_edits(run: Run, calls: list[Call], x: Tensor, known: Callable[[Step], Tensor], frames: str) -> None:
+def check_edits(
+    run: Run, calls: list[Call], x: Tensor, known: Callable[[Step], Tensor], frames: str
+) -> None:
     """Every edit from the same latents, without and with its prompt; `known` gives what is outside."""
     params, request, inside = run.params, run.request, blended_area(run)
     uncond, *texts = run.model.embed([request.negatives, *request.targets]).vectors.split(1)
@@ -365,7 +379,9 @@ def check_edits(run: Run, calls: list[Call], x: Tensor, known: Callable[[Step], 
             near(call.x[call.branch(edits + i)], xs[i], "x, with it")
             assert has_text(call, i, uncond)
             assert has_text(call, edits + i, texts[i])
-            xs[i] = guided(answers(call, i), answers(call, edits + i), params.guidance_scale, call.step)
+            xs[i] = guided(
+                answers(call, i), answers(call, edits + i), params.guidance_scale, call.step
+            )
             if inside is not None:
                 xs[i] = inside * xs[i] + (1 - inside) * known(call.step)
     assert len(run.decoded) == edits
@@ -422,7 +438,9 @@ def check_norm(run: Run) -> None:
 def check_pixels(run: Run) -> None:
     """Inside the mask the edit, next to it a fade as wide as `feather`, outside the source."""
     mask, feather = np.asarray(run.request.edited_mask), run.params.feather
-    source, alone, frames = (np.asarray(getattr(run.result, n)) for n in ("source", "uncomposited", "frames"))
+    source, alone, frames = (
+        np.asarray(getattr(run.result, n)) for n in ("source", "uncomposited", "frames")
+    )
     assert np.array_equal(alone, run.model.decode(run.decoded[0])[: len(alone)])
     ys, xs = np.mgrid[: mask.shape[1], : mask.shape[2]]
     for frame in range(len(mask)):
@@ -430,7 +448,9 @@ def check_pixels(run: Run) -> None:
         away = np.hypot(ys[..., None] - inside[:, 0], xs[..., None] - inside[:, 1]).min(-1)
         weight = (1 - away / max(feather, 1e-6)).clip(0, 1)[..., None]
         mixed = weight * alone[frame] + (1 - weight) * source[frame]
-        straight = (away % 1 == 0) & (away < 3) | (away >= feather)  # others are measured approximately
+        straight = (away % 1 == 0) & (away < 3) | (
+            away >= feather
+        )  # others are measured approximately
         assert np.abs(frames[frame] - mixed)[straight].max() <= 0.51
         outside = (away > 0) & (away >= feather)
         assert np.array_equal(frames[frame][outside], source[frame][outside])

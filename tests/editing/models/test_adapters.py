@@ -15,8 +15,14 @@ from tuning_runs import FRAMES, clip, learned, request, same
 from regrain.editing import ArrayClip, edit, load_adapter, save_adapter
 from regrain.editing.errors import ModelError, RequestError, ResourceError
 from regrain.editing.models import adapters
-from regrain.editing.models.adapters import Adapter, check_fits, check_frames, find_adapter, read_facts
-from regrain.editing.models.load import load_backbone
+from regrain.editing.models.adapters import (
+    Adapter,
+    check_fits,
+    check_frames,
+    find_adapter,
+    read_facts,
+)
+from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.pipeline.runner import use_adapter
 from regrain.editing.request.runnable import adapter_facts, check_runnable
 
@@ -60,7 +66,9 @@ def test_the_facts_say_what_was_tuned_how(small, adapter):
     facts = adapter.facts.model_dump()
     assert facts.pop("sketch") == small.sketch
     cells = clip().read(0, FRAMES).reshape(FRAMES, 4, 4, 4, 4, 3).mean((2, 4, 5))
-    assert facts.pop("clip") == pytest.approx(cells[[0, 1, 1, 2]].flatten(), abs=0.01)  # of four frames
+    assert facts.pop("clip") == pytest.approx(
+        cells[[0, 1, 1, 2]].flatten(), abs=0.01
+    )  # of four frames
     tuned = {"words": "a cat on the grass", "steps": 1, "learning_rate": 1e-3, "seed": 0}
     tuned |= {"joint_norm": True, "positions": False, "rank": 2}
     of = {"version": 1, "name": "", "model": small.id, "frames": FRAMES, "width": 16, "height": 16}
@@ -138,7 +146,10 @@ def test_a_model_with_a_lora_is_another(small, small_folder, adapter, tmp_path, 
     name = f"{small.sites[2].name}.{part}"
     rows, columns = small.unet.get_parameter(f"{name}.weight").shape
     fresh = torch.Generator().manual_seed(0)
-    halves = {"A": torch.randn(2, columns, generator=fresh), "B": torch.randn(rows, 2, generator=fresh)}
+    halves = {
+        "A": torch.randn(2, columns, generator=fresh),
+        "B": torch.randn(rows, 2, generator=fresh),
+    }
     tensors = {f"unet.{name}.lora_{half}.weight": weight for half, weight in halves.items()}
     save_file(tensors, tmp_path / "look.safetensors")
     added = load_backbone(str(small_folder), (f"{tmp_path / 'look.safetensors'}@0.5",))
@@ -158,7 +169,9 @@ def test_weights_of_another_network_are_refused(small, adapter):
     bad = weights[name].clone()
     fewer, other = {key: weights[key] for key in rest}, {**weights, "other": torch.ones(1)}
     of_rank = Adapter(facts.model_copy(update={"rank": 1}), weights)
-    others = [Adapter(facts, found) for found in (fewer, other, {**weights, name: weights[name][:1]})]
+    others = [
+        Adapter(facts, found) for found in (fewer, other, {**weights, name: weights[name][:1]})
+    ]
     for one in (of_rank, *others):
         refused("not on these weights", check_fits, one, small, SIZE)
     for value in (float("nan"), float("inf")):
@@ -188,7 +201,15 @@ def test_they_are_found_by_name_or_path_and_listed(file, tmp_path, monkeypatch):
     assert adapters.local_adapters() == ["a", "b"]
     assert find_adapter("a") == find_adapter("a.safetensors") == models / "a.safetensors"
     assert find_adapter(str(file)) == file
-    for name in ("c", "lora/a", str(tmp_path), "x" * 5000, "x" * 300 + ".safetensors", "a\0.safetensors", ""):
+    for name in (
+        "c",
+        "lora/a",
+        str(tmp_path),
+        "x" * 5000,
+        "x" * 300 + ".safetensors",
+        "a\0.safetensors",
+        "",
+    ):
         refused("was not found", find_adapter, name)
 
 
@@ -209,7 +230,9 @@ def test_another_clip_is_a_warning(small, file):
     assert view.fingerprint == load_adapter(file).digest(small.fingerprint)
     _, (warning,) = use_adapter(small, replace(request(adapter=str(file)), clip=still(16, 16)))
     assert warning == "The adapter was tuned on another clip or other frames of it."
-    refused("tuned at 16 x 16 pixels", use_adapter, small, replace(request(adapter=str(file)), size=64))
+    refused(
+        "tuned at 16 x 16 pixels", use_adapter, small, replace(request(adapter=str(file)), size=64)
+    )
 
 
 def test_a_full_disk_leaves_nothing_half_written(adapter, file, tmp_path, monkeypatch):

@@ -52,12 +52,19 @@ def sequential_pair(backward, appeared, here, there):
 
 
 def texture(height=72, width=96, seed=0):
-    coarse = np.random.default_rng(seed).integers(40, 216, (height // 4, width // 4, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(seed).integers(
+        40, 216, (height // 4, width // 4, 3), dtype=np.uint8
+    )
     return np.kron(coarse, np.ones((4, 4, 1), np.uint8))
 
 
 def constant(dx, dy, pairs=1, height=16, width=24):
-    flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(pairs, 2, height, width).clone()
+    flow = (
+        torch.tensor([float(dx), float(dy)])
+        .view(1, 2, 1, 1)
+        .expand(pairs, 2, height, width)
+        .clone()
+    )
     nowhere = torch.zeros(pairs, height, width, dtype=torch.bool)
     return Motion(flow, -flow, nowhere, nowhere.clone())
 
@@ -101,7 +108,10 @@ def test_a_moving_square_hides_and_shows_what_it_passes(known_flow, monkeypatch)
 
 def test_a_shift_is_consistent_inside_and_leads_to_the_other_frame(known_flow):
     large = texture(96, 128)
-    a, b = large[8:80, 8:104], large[6:78, 5:101]  # what is at (x, y) in a is at (x + 3, y + 2) in b
+    a, b = (
+        large[8:80, 8:104],
+        large[6:78, 5:101],
+    )  # what is at (x, y) in a is at (x + 3, y + 2) in b
     there = constant(3, 2, 1, 72, 96).forward
     known_flow(there, -there)
     motion = find_motion(a[None].copy(), b[None].copy())
@@ -114,7 +124,9 @@ def test_a_shift_is_consistent_inside_and_leads_to_the_other_frame(known_flow):
 
 
 @pytest.mark.parametrize(("off", "occluded"), [(0.8, False), (1.2, True)])
-def test_flows_must_cancel_up_to_half_a_pixel_and_a_share_of_their_lengths(known_flow, off, occluded):
+def test_flows_must_cancel_up_to_half_a_pixel_and_a_share_of_their_lengths(
+    known_flow, off, occluded
+):
     grey = np.full((1, 8, 120, 3), 100, np.uint8)
     forward = constant(20, 0, 1, 8, 120).forward
     # Both directions allow 0.01 x (20 + 20 +- off) + 0.5 = about 0.9 pixels.
@@ -126,7 +138,9 @@ def test_pixels_of_another_colour_are_occluded(known_flow):
     known_flow(*[constant(0, 0, 1, 8, 8).forward] * 2)
     for value, occluded in ((163, False), (164, True)):
         motion = find_motion(*(np.full((1, 8, 8, 3), grey, np.uint8) for grey in (100, value)))
-        assert {*motion.hidden.flatten().tolist(), *motion.appeared.flatten().tolist()} == {occluded}
+        assert {*motion.hidden.flatten().tolist(), *motion.appeared.flatten().tolist()} == {
+            occluded
+        }
 
 
 def test_around_leads_from_each_frame_to_the_next_and_back_to_the_first():
@@ -149,7 +163,9 @@ def test_a_coarser_grid_has_shorter_flow_and_keeps_every_occlusion():
     small = motion.at((4, 6))
     assert small.forward.shape == (2, 2, 4, 6)
     assert small.forward[1].unique().tolist() == [-2, 1]
-    assert small.forward[0, 0, 0, 0] == (1 + 2 + 3 + 6) / 4 / 4  # the four pixels in the middle of the cell
+    assert (
+        small.forward[0, 0, 0, 0] == (1 + 2 + 3 + 6) / 4 / 4
+    )  # the four pixels in the middle of the cell
     assert small.hidden.nonzero().tolist() == [[1, 1, 2]]
     assert not small.appeared.any()
     assert motion.at((16, 24)) is motion
@@ -183,7 +199,9 @@ def test_tracks_join_what_the_maps_link_and_begin_anew_where_a_link_is_broken():
 
 def test_newly_seen_reads_the_middle_of_each_cell():
     motion = constant(0, 0, 1)
-    motion.appeared[0, 1, 5:7] = motion.appeared[0, 2, 5] = True  # 3 of the 4 in the middle of cell (0, 1)
+    motion.appeared[0, 1, 5:7] = motion.appeared[0, 2, 5] = (
+        True  # 3 of the 4 in the middle of cell (0, 1)
+    )
     motion.appeared[0, 8:10, 0:4] = True  # 2 of the 4 in the middle of cell (2, 0): no majority
     motion.appeared[0, 12, 12:16] = True  # none in the middle
     seen = newly_seen(motion, (4, 6))
@@ -194,7 +212,9 @@ def test_newly_seen_reads_the_middle_of_each_cell():
 
 def test_background_follows_the_motion_from_frame_to_frame():
     x, ones = torch.randn(4, 2, 16, 24), torch.ones(4, 1, 16, 24)
-    assert torch.equal(smooth_background(x, constant(1.3, 0.4, 4), ones * 0), x)  # no background at all
+    assert torch.equal(
+        smooth_background(x, constant(1.3, 0.4, 4), ones * 0), x
+    )  # no background at all
     assert torch.equal(smooth_background(x[:1], constant(0, 0), ones[:1]), x[:1])
     still = smooth_background(x, constant(0, 0, 4), ones)
     assert torch.allclose(still, x[:1].expand(4, -1, -1, -1), atol=1e-5)
@@ -212,7 +232,10 @@ def test_background_follows_the_motion_from_frame_to_frame():
 def test_background_is_kept_apart_from_what_is_hidden_or_not_background():
     x, motion = torch.randn(2, 1, 16, 24), constant(0, 0, 2)
     background = torch.ones(2, 1, 16, 24)
-    background[1, :, :, :5], background[0, :, :, 19:] = 0, 0  # of the frame, and of where it takes it from
+    background[1, :, :, :5], background[0, :, :, 19:] = (
+        0,
+        0,
+    )  # of the frame, and of where it takes it from
     motion.appeared[0, 8, 12] = True
     motion.hidden[1] = True
     expected = torch.zeros(16, 24, dtype=torch.bool)

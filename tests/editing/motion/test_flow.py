@@ -14,12 +14,22 @@ from regrain.editing.motion.flow import (
 
 
 def constant(dx, dy, frames=1, height=12, width=16):
-    return torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(frames, 2, height, width).clone()
+    return (
+        torch.tensor([float(dx), float(dy)])
+        .view(1, 2, 1, 1)
+        .expand(frames, 2, height, width)
+        .clone()
+    )
 
 
 def texture(height=96, width=128, seed=0):
     shape = (height // 4 + 8, width // 4 + 8, 3)
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    return (
+        np.random.default_rng(seed)
+        .integers(0, 256, shape, dtype=np.uint8)
+        .repeat(4, 0)
+        .repeat(4, 1)
+    )
 
 
 def test_warp_shifts_bilinearly_and_clamps_to_the_border_or_fades_to_zero():
@@ -36,7 +46,9 @@ def test_warp_shifts_bilinearly_and_clamps_to_the_border_or_fades_to_zero():
 
 def test_warp_keeps_the_type_and_one_pixel_grids_and_refuses_what_does_not_fit():
     assert warp(torch.rand(1, 2, 12, 16).half(), constant(1, 0)).dtype == torch.float16
-    assert torch.equal(warp(torch.ones(1, 1, 1, 1), constant(0, 0, 1, 1, 1)), torch.ones(1, 1, 1, 1))
+    assert torch.equal(
+        warp(torch.ones(1, 1, 1, 1), constant(0, 0, 1, 1, 1)), torch.ones(1, 1, 1, 1)
+    )
     for shape in ((2, 3, 12, 16), (1, 3, 12, 15)):
         # TypeError where annotations are checked, as in these tests.
         with pytest.raises((ValueError, TypeError)):
@@ -124,7 +136,10 @@ def test_trajectories_equal_following_cell_by_cell(grid):
 def test_a_clip_is_followed_on_its_finest_grids():
     still = np.repeat(texture(64, 96)[None, :64, :96], 3, 0)
     found = follow(still, [(8, 12), (4, 6)])
-    assert {size: tuple(ids.shape) for size, ids in found.items()} == {(8, 12): (3, 96), (4, 6): (3, 24)}
+    assert {size: tuple(ids.shape) for size, ids in found.items()} == {
+        (8, 12): (3, 96),
+        (4, 6): (3, 24),
+    }
     assert torch.equal(found[8, 12], torch.arange(96).expand(3, 96))
     assert follow(still[:1], [(8, 12)]) == follow(still, []) == {}
 

@@ -14,7 +14,9 @@ def decibels(a, b):
 
 def filled(edited, keys, source, labels=None):
     read = None if labels is None else (lambda a, b: labels[a:b])
-    return np.stack([*fill_between(edited[[*keys]], keys, lambda a, b: source[a:b], "dis", labels=read)])
+    return np.stack(
+        [*fill_between(edited[[*keys]], keys, lambda a, b: source[a:b], "dis", labels=read)]
+    )
 
 
 def test_key_frames_stay_as_they_are_and_every_frame_is_there():
@@ -30,7 +32,9 @@ def test_only_one_span_of_the_source_is_read_at_a_time_and_none_between_neighbou
     source, read = render_frames(sample_scene(3, 6), 32), []
 
     def fill(*keys):
-        return fill_between(source[[*keys]], keys, lambda a, b: read.append((a, b)) or source[a:b], "dis")
+        return fill_between(
+            source[[*keys]], keys, lambda a, b: read.append((a, b)) or source[a:b], "dis"
+        )
 
     assert np.array_equal(np.stack([*fill(0, 1)]), source[:2])
     assert np.array_equal(next(fill(0)), source[0])
@@ -52,7 +56,9 @@ def test_frames_between_are_nearer_to_the_truth_than_copies_of_key_frames(seed):
     out = filled(true, keys, source)
     nearest = [min(keys, key=lambda key: abs(key - i)) for i in range(9)]
     between = [1, 2, 3, 5, 6, 7]
-    assert decibels(out[between], true[between]) > decibels(true[nearest][between], true[between]) + 4
+    assert (
+        decibels(out[between], true[between]) > decibels(true[nearest][between], true[between]) + 4
+    )
 
 
 def test_the_edit_fades_from_one_key_frame_to_the_next():
@@ -89,7 +95,9 @@ def test_pixels_of_a_region_come_from_that_region():
     _, labels = moving_square()
     source = np.full((*labels.shape, 3), 100, np.uint8)
     edited = np.where(labels[..., None] == 1, np.uint8((200, 40, 40)), np.uint8((40, 40, 200)))
-    right, wrong = (filled(edited, (0, 4), source, known)[2].astype(int) for known in (labels, None))
+    right, wrong = (
+        filled(edited, (0, 4), source, known)[2].astype(int) for known in (labels, None)
+    )
     off = [(np.abs(frame - edited[2]).max(-1) > 20).mean() for frame in (right, wrong)]
     assert off[0] < 0.5 * off[1]
 

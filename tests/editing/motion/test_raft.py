@@ -80,7 +80,12 @@ def test_without_weights_flow_is_dis_and_raft_is_refused_in_a_line(shelf):
 
 
 def test_a_large_network_comes_before_a_small_one_and_other_files_are_passed_over(shelf):
-    for name in ("raft_small.safetensors", "raft_small_C_T_V2-01064c6d.pth", "raft.onnx", "notes.txt"):
+    for name in (
+        "raft_small.safetensors",
+        "raft_small_C_T_V2-01064c6d.pth",
+        "raft.onnx",
+        "notes.txt",
+    ):
         (shelf / name).touch()
     assert raft.find_raft() == shelf / "raft_small.safetensors"
     (shelf / "raft_large_C_T_SKHT_V2-ff5fadd5.pth").touch()
@@ -90,7 +95,9 @@ def test_a_large_network_comes_before_a_small_one_and_other_files_are_passed_ove
 def test_only_pickles_that_torchvision_published_and_weights_of_raft_are_opened(network, shelf):
     path = shelf / "raft_small_C_T_V2-01064c6d.pth"
     torch.save(network.state_dict(), path)
-    with pytest.raises(ModelError, match=r"^flow: 'raft_small_.*' is not one of torchvision's checkpoints"):
+    with pytest.raises(
+        ModelError, match=r"^flow: 'raft_small_.*' is not one of torchvision's checkpoints"
+    ):
         raft.load_raft(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     published = [SimpleNamespace(url=f"https://example.org/raft_small_C_T_V2-{digest[:8]}.pth")]
@@ -101,5 +108,7 @@ def test_only_pickles_that_torchvision_published_and_weights_of_raft_are_opened(
     save_file(network.state_dict(), shelf / "raft_large.safetensors")
     (shelf / "raft_small.safetensors").write_bytes(b"no safetensors")
     for name in ("raft_large", "raft_small"):
-        with pytest.raises(ModelError, match=f"^flow: '{name}.safetensors' has no weights of {name}."):
+        with pytest.raises(
+            ModelError, match=f"^flow: '{name}.safetensors' has no weights of {name}."
+        ):
             raft.load_raft(shelf / f"{name}.safetensors")

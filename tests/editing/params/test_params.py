@@ -42,7 +42,9 @@ def test_text_and_json_are_the_same_value_and_written_as_text(kind, text, plain,
     adapter = TypeAdapter(kind)
     assert adapter.validate_python(text) == adapter.validate_python(plain) == value
     assert adapter.validate_python(value) == value
-    assert adapter.validate_python(json.loads(json.dumps(value))) == value  # as a project file keeps it
+    assert (
+        adapter.validate_python(json.loads(json.dumps(value))) == value
+    )  # as a project file keeps it
     assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == text
 
 
@@ -86,7 +88,9 @@ def test_the_schema_and_reports_keep_the_texts(method):
     assert {"steps", "guidance_scale", "preset"} <= set(method.Params.model_fields)
     assert all(field.title and field.description for field in method.Params.model_fields.values())
     defaults = method.Params()
-    described = schema()["properties"]["params"]["anyOf"][list(METHODS).index(method.name)]["properties"]
+    described = schema()["properties"]["params"]["anyOf"][list(METHODS).index(method.name)][
+        "properties"
+    ]
     for name, field in method.Params.model_fields.items():
         if is_text(field):
             assert described[name]["type"] == "string"
@@ -105,7 +109,10 @@ def test_the_schema_and_reports_keep_the_texts(method):
 def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, feather):
     given = {"steps": 7, "heat_grids": [1, 2]} | given
     params, resolved = resolve_params("videograin", given, {"steps": 20, "blend": False})
-    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}  # text, of what was given as JSON
+    assert resolved["heat_grids"] == {
+        "value": "1, 2",
+        "source": "given",
+    }  # text, of what was given as JSON
     assert (params.steps, params.blend, params.feather) == (7, blend["value"], 2.0)
     assert resolved["steps"] == {"value": 7, "source": "given"}
     assert resolved["blend"] == blend
@@ -122,12 +129,21 @@ def test_a_bad_recommendation_is_the_models_fault_and_an_unknown_method_lists_th
 
 TAKEN = METHODS["fresco"]
 MINE = replace(METHODS["sdedit"], name="mine", title="Mine")
-POINTS = {"gone": "nowhere:x", "other": "math:pi", "twice": f"{__name__}:TAKEN", "mine": f"{__name__}:MINE"}
+POINTS = {
+    "gone": "nowhere:x",
+    "other": "math:pi",
+    "twice": f"{__name__}:TAKEN",
+    "mine": f"{__name__}:MINE",
+}
 
 
-def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(monkeypatch, caplog):
+def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(
+    monkeypatch, caplog
+):
     points = [EntryPoint(name, value, "regrain.methods") for name, value in POINTS.items()]
-    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [p for p in points if p.group == group]
+    )
     methods = dict(METHODS)
     add_methods(methods)
     assert methods == METHODS | {"mine": MINE}
@@ -140,6 +156,8 @@ def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_u
 
 
 def test_only_methods_that_invert_say_what_an_inversion_takes():
-    said = {name: method.Params.model_fields["steps"].description for name, method in METHODS.items()}
+    said = {
+        name: method.Params.model_fields["steps"].description for name, method in METHODS.items()
+    }
     inverting = {name for name, text in said.items() if "inversion" in text}
     assert inverting == {name for name, method in METHODS.items() if "inversion" in method.needs}

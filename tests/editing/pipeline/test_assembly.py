@@ -46,7 +46,12 @@ def labels(frames=FRAMES):
 
 
 def request(method="videograin", frames=FRAMES, masks=None, **changes):
-    given = {"source_prompt": "a horse on the beach", "seed": 7, "method": method, "regions": (HORSE,)}
+    given = {
+        "source_prompt": "a horse on the beach",
+        "seed": 7,
+        "method": method,
+        "regions": (HORSE,),
+    }
     given |= {"clip": ArrayClip(moving(frames), fps=Fraction(24))}
     return EditRequest(labels=labels(frames) if masks is None else masks, **(given | changes))
 
@@ -87,7 +92,9 @@ def pieces_of(model, asked, given):
 
 
 def test_frames_that_are_edited_alone_do_not_notice_windows(small):
-    whole, parts = (run(small, request("sdedit"), params("sdedit", window=size)) for size in (FRAMES, 3))
+    whole, parts = (
+        run(small, request("sdedit"), params("sdedit", window=size)) for size in (FRAMES, 3)
+    )
     off = np.asarray(whole.uncomposited).astype(int) - np.asarray(parts.uncomposited)
     assert np.abs(off).max() <= 1
 
@@ -114,17 +121,23 @@ def test_a_window_holds_at_least_its_anchors_and_a_frame():
             params("videograin", window=size)
 
 
-def test_the_first_window_is_edited_like_a_clip_that_ends_there_and_a_pixel_is_shown_where_it_is(small):
+def test_the_first_window_is_edited_like_a_clip_that_ends_there_and_a_pixel_is_shown_where_it_is(
+    small,
+):
     whole = run(small, request(), params("videograin", heat_pixel="5,20,20"))
     maps = whole.attention["frame 5 at 20,20"].after
     assert len(maps) == FRAMES
-    assert (maps.max((1, 2)) > 0).tolist() == [False] * 4 + [True] * 2 + [False] * 2  # 0 in other windows
+    assert (maps.max((1, 2)) > 0).tolist() == [False] * 4 + [True] * 2 + [
+        False
+    ] * 2  # 0 in other windows
     assert (whole.attention["horse"].after.max((1, 2)) > 0).all()
     alone = run(small, request(frames=4), params("videograin"))
     assert np.array_equal(whole.frames[:4], alone.frames)
 
 
-def test_a_window_without_regions_is_the_source_and_the_others_are_steadied_on_their_own(tiny, monkeypatch):
+def test_a_window_without_regions_is_the_source_and_the_others_are_steadied_on_their_own(
+    tiny, monkeypatch
+):
     masks = labels()
     masks[:4] = 0
     result, pieces = pieces_of(tiny, request(masks=masks), params("videograin"))
@@ -162,7 +175,9 @@ def test_a_region_may_be_in_some_windows_alone(small):
 
 def test_each_shot_is_edited_like_a_clip(small):
     shots = [moving(5, 1), moving(4, 2)]
-    asked = request(masks=np.concatenate([labels(5), labels(4)]), clip=ArrayClip(np.concatenate(shots)))
+    asked = request(
+        masks=np.concatenate([labels(5), labels(4)]), clip=ArrayClip(np.concatenate(shots))
+    )
     result = run(small, asked, params("videograin", window=8, cuts="5"))
     assert result.plan.cuts == (5,)
     for start, shot in ((0, shots[0]), (5, shots[1])):
@@ -187,7 +202,9 @@ def test_cuts_are_found_and_said(small):
 
 def test_frames_outside_the_clip_are_refused_before_the_model_is_loaded():
     for name, frames, said in (("cuts", "4, 9", "Choose .* 1 to 7"), ("keyframes", "0, 9", "")):
-        with pytest.raises(RequestError, match=rf"params.{name}: Frame 9 is outside the clip. {said}"):
+        with pytest.raises(
+            RequestError, match=rf"params.{name}: Frame 9 is outside the clip. {said}"
+        ):
             next(edit(request(params={name: frames}, model="owner/nothing")))
 
 
@@ -212,7 +229,10 @@ def keyed(keyframes, size=32, method="fatezero", **given):
         keys = list(window.keys)
         maps = np.array(keys, np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
         shown = torch.from_numpy(255 - moving()[keys]).movedim(-1, 1).float()
-        heat, words = RegionAttention(maps, maps + 10), WordAttention({"horse": maps}, {"dog": maps})
+        heat, words = (
+            RegionAttention(maps, maps + 10),
+            WordAttention({"horse": maps}, {"dog": maps}),
+        )
         seen = {"reconstruction": shown, "words": words, "step_areas": {0: maps > 3}}
         draft = WindowResult((shown,), {"horse": heat}, control=moving()[keys], **seen)
         list(assembly.add(window, draft))
@@ -276,7 +296,9 @@ def test_every_method_has_key_frames(fitting, method):
 def test_a_region_in_no_key_frame_is_refused(small):
     masks = labels()
     masks[[0, 7]] = 0
-    with pytest.raises(RequestError, match=r"params.keyframes: Region 'horse' .* Add a frame that shows it"):
+    with pytest.raises(
+        RequestError, match=r"params.keyframes: Region 'horse' .* Add a frame that shows it"
+    ):
         run(small, request(masks=masks), params("videograin", keyframes="0, 7"))
 
 
@@ -301,11 +323,18 @@ def check_long(method, result, events, pieces):
     frames = np.asarray(result.frames)
     assert frames.shape == (9, SIZE, SIZE, 3)
     assert (frames != moving(9))[labels(9) == 1].mean() > 0.5
-    assert np.array_equal(frames[:, 50:, :5], moving(9)[:, 50:, :5])  # away from the mask and its feather
+    assert np.array_equal(
+        frames[:, 50:, :5], moving(9)[:, 50:, :5]
+    )  # away from the mask and its feather
     begun = [event for event in events if isinstance(event, WindowStarted)]
     anchors = METHODS[method].anchors
     if anchors:
-        assert [piece.numbers for piece in pieces] == [(0, 1, 2, 3), (0, 3, 4, 5), (0, 5, 6), (0, 6, 7, 8)]
+        assert [piece.numbers for piece in pieces] == [
+            (0, 1, 2, 3),
+            (0, 3, 4, 5),
+            (0, 5, 6),
+            (0, 6, 7, 8),
+        ]
         assert [piece.breaks for piece in pieces] == [(), (1,), (1,), (1,)]
     sizes = [4, 4, 3, 4] if anchors else [4, 4, 1]
     assert [event.work for event in begun] == sizes
@@ -367,7 +396,9 @@ def test_another_request_is_edited_anew_and_what_comes_after_the_latents_is_not(
 
 def test_all_of_a_draft_is_kept(small, monkeypatch):
     asked = request("fatezero", more_prompts=("a cat on the beach",))
-    given = params("fatezero", reconstruct=True, use_masks=False, blend_latents="always", blend_self=True)
+    given = params(
+        "fatezero", reconstruct=True, use_masks=False, blend_latents="always", blend_self=True
+    )
     first = run(small, asked, given)
     calls = calls_of(small, monkeypatch)
     again = run(small, asked, given)
@@ -379,7 +410,9 @@ def test_all_of_a_draft_is_kept(small, monkeypatch):
         for name, maps in getattr(first.words, side).items():
             assert np.array_equal(maps, getattr(again.words, side)[name])
     assert first.step_areas.keys() == again.step_areas.keys()
-    assert all(np.array_equal(area, again.step_areas[step]) for step, area in first.step_areas.items())
+    assert all(
+        np.array_equal(area, again.step_areas[step]) for step, area in first.step_areas.items()
+    )
 
 
 # --- The end of a run
@@ -395,7 +428,9 @@ def test_decoding_by_window_changes_no_bit(tiny):
     working, generator = working_clip(tiny, asked), torch.Generator().manual_seed(0)
     assert np.array_equal(working.frames, resize(frames, tiny.fit(48, 40, 64)))
     cells = np.asarray(asked.edited_mask).reshape(count, 5, 8, 6, 8).any((2, 4))
-    assert np.array_equal(working.edited((5, 6))[:, 0].numpy(), cells)  # those that are touched at all
+    assert np.array_equal(
+        working.edited((5, 6))[:, 0].numpy(), cells
+    )  # those that are touched at all
     first, back = (torch.randn(count, 4, *working.grid.size, generator=generator) for _ in range(2))
     given = check_params("fatezero", {"reconstruct": True})
     plan = make_plan((), given.keyframes, frames_of(asked.clip), count)

@@ -5,9 +5,17 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import write_small_model
+from made_models import write_small_model
 
-from regrain.editing import Adapter, ArrayClip, EditRequest, ModelError, Tuned, load_backbone, save_adapter
+from regrain.editing import (
+    Adapter,
+    ArrayClip,
+    EditRequest,
+    ModelError,
+    Tuned,
+    load_backbone,
+    save_adapter,
+)
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import estimate, runner
 from regrain.editing.pipeline.estimate import check_known, counted, estimate_tuning
@@ -21,7 +29,9 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def request_(small_folder):
     frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
     clip = ArrayClip(frames, Fraction(8))
-    return EditRequest(clip, None, (), "a cat", "a fox", method="tune_a_video", model=str(small_folder))
+    return EditRequest(
+        clip, None, (), "a cat", "a fox", method="tune_a_video", model=str(small_folder)
+    )
 
 
 @pytest.fixture
@@ -41,17 +51,21 @@ def one_second(monkeypatch):
 def tune(request, steps):
     """The result of a tuning of so many steps."""
     given = {"tune_steps": steps, "tune_preview_every": 0}
-    return [e for e in runner.tune(replace(request, params=given)) if isinstance(e, Tuned)][-1].adapter
+    return [e for e in runner.tune(replace(request, params=given)) if isinstance(e, Tuned)][
+        -1
+    ].adapter
 
 
 def test_before_the_model_is_loaded_only_the_steps_are_known(request_, monkeypatch):
-    monkeypatch.setattr("regrain.editing.models.load._loaded", {})
+    monkeypatch.setattr("regrain.editing.models.loading.load._loaded", {})
     assert estimate_tuning(request_, PARAMS) == estimate.Estimate(4)
 
 
 def test_seconds_are_passes_of_a_frame(request_, one_second):
     backbone = load_backbone(request_.model)
-    assert estimate_tuning(request_, PARAMS, measure=False).seconds is None  # while the model is busy
+    assert (
+        estimate_tuning(request_, PARAMS, measure=False).seconds is None
+    )  # while the model is busy
     assert one_second == []
     found = estimate_tuning(request_, PARAMS)
     # 4 steps, and previews at 0, 2 and 4 of 8 steps with both halves; 3 frames, a second each.
@@ -70,11 +84,15 @@ def test_memory_is_counted_from_the_files_as_by_the_model(request_, tmp_path, sd
     more = {"more_prompts": tuple("bcdefgh"), "clip": ArrayClip(np.zeros((8, 16, 16, 3), np.uint8))}
     asked = replace(request_, model=str(model), method="fatezero", size=64, **more)
     backbone = load_backbone(str(model))
-    numbers = {name: sum(p.numel() for p in part.parameters()) for name, part in backbone.parts.items()}
+    numbers = {
+        name: sum(p.numel() for p in part.parameters()) for name, part in backbone.parts.items()
+    }
     whole = 4 * sum(numbers.values())
     fewer = {"params": {"window": 3}}
     for changes, frames, rows in (({}, 8, 18), (fewer, 3, 18), ({"more_prompts": ()}, 8, 4)):
-        most = max(call_bytes(rows * frames, 32 * 32, *backbone._finest), min(frames, 4) * 64 * 64 * 4096)
+        most = max(
+            call_bytes(rows * frames, 32 * 32, *backbone._finest), min(frames, 4) * 64 * 64 * 4096
+        )
         assert counted(replace(asked, **changes), 4) == (64, whole + most)
     most = max(call_bytes(18 * 8, 32 * 32, backbone._finest[0], 2), 4 * 64 * 64 * 4096)
     assert counted(asked, 2) == (64, whole // 2 + 2 * numbers["vae"] + most)

@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
 
 from regrain.editing import ArrayClip, EditRequest, EditResult, Region, RegionAttention
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of, windows
@@ -54,14 +57,23 @@ def test_only_the_pixels_asked_for_count(pair):
 
 
 def moving(step, frames=4, size=128):
-    large = np.random.default_rng(1).integers(0, 256, (60, 60, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
-    return np.stack([large[20 : 20 + size, 20 + step * i : 20 + step * i + size] for i in range(frames)])
+    large = (
+        np.random.default_rng(1)
+        .integers(0, 256, (60, 60, 3), dtype=np.uint8)
+        .repeat(4, 0)
+        .repeat(4, 1)
+    )
+    return np.stack(
+        [large[20 : 20 + size, 20 + step * i : 20 + step * i + size] for i in range(frames)]
+    )
 
 
 def test_warp_error_asks_whether_the_edit_moves_as_the_source_does():
     source = moving(3)
     follows = warp_error(source, 255 - source)
-    flickers = warp_error(source, (255 - source) // np.array([1, 2, 1, 2], np.uint8)[:, None, None, None])
+    flickers = warp_error(
+        source, (255 - source) // np.array([1, 2, 1, 2], np.uint8)[:, None, None, None]
+    )
     stands = warp_error(source, np.repeat(source[:1], 4, 0))
     assert follows < 0.05
     assert flickers > 3 * follows
@@ -81,14 +93,23 @@ def test_measure_reports_every_key(pair):
     after[:, :, :3] = 0.75
     attention = {"left": RegionAttention(before, after)}
     composited = np.where(request.edited_mask[..., None], noisy, source)
-    metrics = measure(EditResult(composited, noisy, source, request.edited_mask, attention), request)
+    metrics = measure(
+        EditResult(composited, noisy, source, request.edited_mask, attention), request
+    )
     assert metrics["outside_psnr"] == BEST_PSNR
-    assert metrics["outside_psnr_uncomposited"] == pytest.approx(psnr(source, noisy, ~request.edited_mask))
+    assert metrics["outside_psnr_uncomposited"] == pytest.approx(
+        psnr(source, noisy, ~request.edited_mask)
+    )
     assert metrics["outside_psnr_uncomposited"] < 40
     assert 0.9 < metrics["outside_ssim"] <= 1
     assert 0 < metrics["warp_error"] < 1
     assert metrics["attention"] == {
-        "left": {"inside_before": 0.25, "inside_after": 0.75, "outside_before": 0.25, "outside_after": 0.0}
+        "left": {
+            "inside_before": 0.25,
+            "inside_after": 0.75,
+            "outside_before": 0.25,
+            "outside_after": 0.0,
+        }
     }
 
 
@@ -98,8 +119,12 @@ def test_a_mask_that_cuts_a_cell_counts_by_its_share():
     labels[:, :, :3] = 1  # three quarters of the left cells, none of the right
     heat = np.zeros((1, 2, 2), np.float32)
     heat[:, :, 0] = 1
-    request = EditRequest(clip=ArrayClip(source), labels=labels, regions=(Region("a", 1, "b", margin=0),))
-    result = EditResult(source, source, source, request.edited_mask, {"a": RegionAttention(heat, heat)})
+    request = EditRequest(
+        clip=ArrayClip(source), labels=labels, regions=(Region("a", 1, "b", margin=0),)
+    )
+    result = EditResult(
+        source, source, source, request.edited_mask, {"a": RegionAttention(heat, heat)}
+    )
     attention = measure(result, request)["attention"]["a"]
     assert attention["inside_after"] == pytest.approx(1)
     assert attention["outside_after"] == pytest.approx(0.25 / 1.25)
@@ -135,7 +160,9 @@ def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, mon
             assert other["attention"][name] == pytest.approx(means, abs=1e-9)
     outside = ~request.edited_mask
     squares = np.square(result.source.astype(float) - result.frames)[outside]
-    assert found[0]["outside_psnr"] == pytest.approx(10 * np.log10(255**2 / squares.mean()), abs=1e-9)
+    assert found[0]["outside_psnr"] == pytest.approx(
+        10 * np.log10(255**2 / squares.mean()), abs=1e-9
+    )
     areas = (request.areas == 1).astype(np.float32)
     share = [cv2.resize(area, (6, 4), interpolation=cv2.INTER_AREA) for area in areas]
     expected = np.average(result.attention["left"].after, weights=1 - np.stack(share))

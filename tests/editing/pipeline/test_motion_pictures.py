@@ -26,7 +26,10 @@ def test_a_pan_has_the_colour_that_the_wheel_has_on_that_side():
     assert drawn.reach == pytest.approx(6, abs=1)
     side = drawn.wheel.shape[0]
     assert drawn.wheel.shape == (side, side, 3)
-    right, left = drawn.wheel[side // 2, round(side * 0.97)], drawn.wheel[side // 2, round(side * 0.03)]
+    right, left = (
+        drawn.wheel[side // 2, round(side * 0.97)],
+        drawn.wheel[side // 2, round(side * 0.03)],
+    )
     middle = np.median(drawn.flow[40:120, 40:160].reshape(-1, 3), axis=0)
     assert np.abs(middle - right).max() < 40
     assert np.abs(middle - left).max() > 100

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from regrain.editing import ArrayClip, EditRequest, EditResult, OtherEdit, Region, RegionAttention, open_clip
+from regrain.editing import (
+    ArrayClip,
+    EditRequest,
+    EditResult,
+    OtherEdit,
+    Region,
+    RegionAttention,
+    open_clip,
+)
 from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.pipeline import outputs
@@ -38,7 +46,11 @@ def result(request_):
 
 def tree(folder):
     """The content of every file."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def seen(path, frames=1):
@@ -47,15 +59,25 @@ def seen(path, frames=1):
 
 def test_everything_is_written(tmp_path, request_, result):
     report = {"seconds": np.float32(0.5), "fps": Fraction(3, 2), "warnings": []}
-    write_outputs(replace(result, control=result.source), request_, report, tmp_path / "a" / "out", gif=True)
+    write_outputs(
+        replace(result, control=result.source), request_, report, tmp_path / "a" / "out", gif=True
+    )
     out = tmp_path / "a" / "out"
     names = "comparison.mp4 control.mp4 edited.gif edited.mp4 masks.mp4 report.json"
     maps = ["attention/the_cat_after.mp4", "attention/the_cat_before.mp4"]
     assert sorted(tree(out)) == [*maps, *names.split()]
     assert [*(tmp_path / "a").iterdir()] == [out]
-    assert json.loads((out / "report.json").read_text()) == {"seconds": 0.5, "fps": "3/2", "warnings": []}
+    assert json.loads((out / "report.json").read_text()) == {
+        "seconds": 0.5,
+        "fps": "3/2",
+        "warnings": [],
+    }
     edited = open_clip(out / "edited.mp4")
-    assert (edited.size, edited.fps, len(edited)) == ((WIDTH, HEIGHT), Fraction(24000, 1001), FRAMES)
+    assert (edited.size, edited.fps, len(edited)) == (
+        (WIDTH, HEIGHT),
+        Fraction(24000, 1001),
+        FRAMES,
+    )
     assert np.abs(edited.read(0, FRAMES).astype(int) - result.frames).max() <= 2
     with Image.open(out / "edited.gif") as gif:
         assert gif.n_frames == FRAMES
@@ -71,7 +93,10 @@ def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result
     for picture, washed in zip(clip.read(0, 2).astype(int), (0, 1), strict=True):
         for column in range(4):
             halves = picture[:, column * WIDTH :][:, :WIDTH]
-            sides = [halves[15, 8], halves[15, 38]]  # yellow where the edit is let through, else grey
+            sides = [
+                halves[15, 8],
+                halves[15, 38],
+            ]  # yellow where the edit is let through, else grey
             assert sides[washed][0] - sides[washed][2] > 30 > np.ptp(sides[1 - washed]) + 10
 
 
@@ -175,7 +200,9 @@ def test_a_gif_shows_what_pillows_own_writer_would(tmp_path):
     for name in ("ours", "pillow"):
         with Image.open(tmp_path / f"{name}.gif") as gif:
             pictures = ImageSequence.all_frames(gif)
-            shown.append((gif.info["loop"], [(f.convert("RGB"), f.info["duration"]) for f in pictures]))
+            shown.append(
+                (gif.info["loop"], [(f.convert("RGB"), f.info["duration"]) for f in pictures])
+            )
     (loop, ours), (expected_loop, expected) = shown
     assert (loop, len(ours)) == (expected_loop, 4)
     for (frame, duration), (want, lasts) in zip(ours, expected, strict=True):
@@ -187,7 +214,11 @@ def test_a_gif_shows_what_pillows_own_writer_would(tmp_path):
 def test_a_gif_lasts_as_long_as_its_clip(tmp_path, fps, shown):
     """Players take a hundredth of a second for a tenth, so no frame lasts one."""
     count = {30: 60, 60: 60, 100: 100}[fps]
-    write_gif(tmp_path / "a.gif", (np.full((4, 6, 3), 2 * n, np.uint8) for n in range(count)), Fraction(fps))
+    write_gif(
+        tmp_path / "a.gif",
+        (np.full((4, 6, 3), 2 * n, np.uint8) for n in range(count)),
+        Fraction(fps),
+    )
     with Image.open(tmp_path / "a.gif") as gif:
         lasting = [frame.info["duration"] for frame in ImageSequence.all_frames(gif)]
     assert len(lasting) == shown

@@ -13,7 +13,9 @@ from regrain.editing.pipeline.runner import StageTimer
 from regrain.editing.recipe.events import Finished, Preview, Progress, Stage, WindowStarted
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-KEYS = "version comment versions date request prompt_used params seconds peak_memory metrics warnings"
+KEYS = (
+    "version comment versions date request prompt_used params seconds peak_memory metrics warnings"
+)
 
 
 def request(**changes) -> EditRequest:
@@ -66,7 +68,9 @@ def test_measuring_can_be_skipped(small):
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(tiny_dc):
     (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
     assert "are meaningless" in warning
-    report = list(edit(request(drawn=True, params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[-1].report
+    report = list(edit(request(drawn=True, params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[
+        -1
+    ].report
     assert report["warnings"] == []
     # What the user gives outweighs what the model recommends.
     assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
@@ -75,7 +79,10 @@ def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that
 
 
 def test_an_unknown_word_is_named_with_the_nearest(tiny_dc):
-    tigre, wombat = ("becomes", "a tigre", '"tigre".*tiger'), ("source_prompt", "a wombat", '"wombat"')
+    tigre, wombat = (
+        ("becomes", "a tigre", '"tigre".*tiger'),
+        ("source_prompt", "a wombat", '"wombat"'),
+    )
     for given, words, said in (tigre, wombat):
         with pytest.raises(PromptError, match=said):
             list(edit(request(**{given: words}), tiny_dc))

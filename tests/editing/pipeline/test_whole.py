@@ -42,11 +42,15 @@ def _inverts(monkeypatch):
         result = events.EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {})
         yield events.Finished(result, {"version": 1, "warnings": []})
 
-    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
+    monkeypatch.setitem(
+        sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit)
+    )
 
 
 @pytest.mark.usefixtures("_inverts")
-def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copied(tmp_path, source):
+def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copied(
+    tmp_path, source
+):
     options = ["--start", 3, "--frames", 4, "--source-prompt", "a", "--prompt", "b"]
     assert call("new", source, "-o", tmp_path / "p", *options) == 0
     assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--gif", "--whole") == 0
@@ -58,7 +62,12 @@ def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copi
     before, after = np.abs(sound[0, : RATE * 28 // 100]), np.abs(sound[0, RATE * 32 // 100 :])
     assert before.max() < 0.05 < 0.4 < after.max()
     with Image.open(tmp_path / "out" / "edited.gif") as gif:
-        assert [frame.info["duration"] for frame in ImageSequence.Iterator(gif)] == [40, 260, 40, 40]
+        assert [frame.info["duration"] for frame in ImageSequence.Iterator(gif)] == [
+            40,
+            260,
+            40,
+            40,
+        ]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["whole"] == {"file": "whole.mp4", "start": 3, "stop": 7, "frames": 10}
     clip, whole = open_clip(source), open_clip(tmp_path / "out" / "whole.mp4")
@@ -93,7 +102,9 @@ def test_a_folder_of_images_may_be_whole(tmp_path):
     assert np.abs(levels - [*range(20, 180, 20), 255 - 180, 255 - 200]).max() < 3
 
 
-def test_what_cannot_be_whole_is_refused_before_the_engine_is_loaded(tmp_path, source, capsys, monkeypatch):
+def test_what_cannot_be_whole_is_refused_before_the_engine_is_loaded(
+    tmp_path, source, capsys, monkeypatch
+):
     no_file = "^--whole: 'array' is not a file. Use a video file or a folder of images.$"
     with pytest.raises(RequestError, match=no_file):
         check_whole(ArrayClip(flat(LEVELS)))

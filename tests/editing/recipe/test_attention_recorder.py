@@ -3,13 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SCHEDULER
+from made_models import SCHEDULER
 
 from regrain.editing.attention.frames import across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import RequestError
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat, scaled
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    HeatScope,
+    PixelHeat,
+    scaled,
+)
 
 GRID = Grid(3, 8, 8)
 
@@ -47,7 +52,9 @@ def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
     # None is small enough: the coarsest.
     assert HeatScope.choose(Grid(3, 256, 256), sites(1, 2, 4)).size == (64, 64)
     # Grids the model does not have are refused.
-    with pytest.raises(RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"):
+    with pytest.raises(
+        RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"
+    ):
         HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
 
 

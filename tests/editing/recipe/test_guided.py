@@ -32,7 +32,9 @@ def same_numbers():
 
 def made(motion=None, frames=None, **given):
     frames = np.zeros((FRAMES, 32, 48, 3), np.uint8) if frames is None else frames
-    return GuidedAttention(frames, motion or around(frames, "dis"), GRID, SITES, FrescoParams(**given), None)
+    return GuidedAttention(
+        frames, motion or around(frames, "dis"), GRID, SITES, FrescoParams(**given), None
+    )
 
 
 def qkv(tokens=24):
@@ -51,7 +53,9 @@ def test_other_layers_are_plain():
 def test_equal_frames_without_motion_stay_equal():
     frame = torch.randn(3, 2, 1, 2, 24, 8).expand(3, 2, FRAMES, 2, 24, 8).flatten(1, 2)
     q, k, v = frame.unbind()
-    out = made().attend(STEP, BOTH, {GUIDED.name: (q, k)})(q, k, v, GUIDED).unflatten(0, (2, FRAMES))
+    out = (
+        made().attend(STEP, BOTH, {GUIDED.name: (q, k)})(q, k, v, GUIDED).unflatten(0, (2, FRAMES))
+    )
     torch.testing.assert_close(out, out[:, :1].expand_as(out))
 
 
@@ -70,7 +74,10 @@ def test_what_appears_in_a_frame_is_seen_by_all():
 
 def test_tokens_are_linked_by_the_middle_of_their_cells():
     appeared, flow = torch.zeros(FRAMES, 32, 48, dtype=torch.bool), torch.zeros(FRAMES, 2, 32, 48)
-    appeared[0, 0, 0], appeared[1, 3:5, 11:13] = True, True  # the corner of cell 0, the middle of cell 1
+    appeared[0, 0, 0], appeared[1, 3:5, 11:13] = (
+        True,
+        True,
+    )  # the corner of cell 0, the middle of cell 1
     flow[0, 0, 16:24, 24:32] = -8  # cell 15 leads to where 14 was, which 14 does, too
     frames = np.zeros((FRAMES, 32, 48, 3), np.uint8)
     frames[1:, 16:24, 16:24], frames[1:, 19:21, 19:21], frames[1:, 19:21, 27:29] = 200, 0, 100
@@ -82,7 +89,15 @@ def test_tokens_are_linked_by_the_middle_of_their_cells():
     motion = Motion(torch.zeros_like(flow), flow, torch.zeros_like(appeared), appeared)
     given = OFF | {"temporal_until": 1.0, "temporal_sharpness": 0.7}
     found = made(motion, frames, **given).attend(STEP, BOTH, None)(q, k, v, GUIDED)
-    whole = [x.unflatten(0, (2, FRAMES)).transpose(1, 2).flatten(2, 3) for x in (q, k, attention(q, k, v))]
+    whole = [
+        x.unflatten(0, (2, FRAMES)).transpose(1, 2).flatten(2, 3)
+        for x in (q, k, attention(q, k, v))
+    ]
     logits = (0.7 * whole[0] @ whole[1].mT / 8**0.5).masked_fill(~same, -torch.inf)
-    expected = (torch.softmax(logits, -1) @ whole[2]).unflatten(2, (FRAMES, 24)).transpose(1, 2).flatten(0, 1)
+    expected = (
+        (torch.softmax(logits, -1) @ whole[2])
+        .unflatten(2, (FRAMES, 24))
+        .transpose(1, 2)
+        .flatten(0, 1)
+    )
     torch.testing.assert_close(found, expected)

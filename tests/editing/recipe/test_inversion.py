@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import SCHEDULER
+from made_models import SCHEDULER
 
 from regrain.editing.diffusion.schedule import Schedule, advance
 from regrain.editing.recipe.inversion import ddim_walk
@@ -67,7 +67,9 @@ def test_noise_that_depends_on_the_level_alone_is_undone_exactly(convention):
     clean = data()
     steps, back = SCHEDULE.inversion(20, convention), SCHEDULE.sampling(20)
     between = {step.signal_next: i for i, step in enumerate(steps)}
-    noises = torch.randn(20, *clean.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    noises = torch.randn(
+        20, *clean.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
 
     def frozen(x, step, eps):
         return (x - step.noise * eps) / step.signal, eps

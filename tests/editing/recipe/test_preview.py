@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from conftest import SCHEDULER
+from made_models import SCHEDULER
 
 from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Schedule
@@ -23,7 +23,10 @@ def previewed(piece, every, steps):
     working = ResizedClip(frames, Grid(len(piece), 4, 4), None, piece, tuple(range(len(piece))))
     previews = Previews(latents, working, every)
     places = lambda shown: {"n": np.float32(shown)[:, None, None]}  # noqa: E731
-    return [list(previews(step, latents, places)) for step in Schedule.from_config(SCHEDULER).sampling(steps)]
+    return [
+        list(previews(step, latents, places))
+        for step in Schedule.from_config(SCHEDULER).sampling(steps)
+    ]
 
 
 def test_previews_come_every_few_steps_and_show_eight_frames():

@@ -77,14 +77,18 @@ def test_request_is_frozen_and_holds_what_was_given():
 
 
 UNFIT = [("shape", LABELS[:1]), ("shape", LABELS[:, :3]), ("need masks", None)]
-UNFIT += [(said, np.where(LABELS == 2, np.uint8(n), LABELS)) for said, n in (("label 9", 9), ("'r2'", 0))]
+UNFIT += [
+    (said, np.where(LABELS == 2, np.uint8(n), LABELS)) for said, n in (("label 9", 9), ("'r2'", 0))
+]
 
 
 @pytest.mark.parametrize(("message", "labels"), UNFIT)
 def test_labels_that_do_not_fit_are_refused(message, labels):
     with pytest.raises(MaskError, match=message):
         make(labels=labels)
-    with pytest.raises((MaskError, TypeError)):  # TypeError where annotations are checked, as in these tests
+    with pytest.raises(
+        (MaskError, TypeError)
+    ):  # TypeError where annotations are checked, as in these tests
         make(labels=LABELS.astype(np.int64))
 
 
@@ -148,7 +152,11 @@ def test_several_prompts_are_several_edits():
 
 TWO = {"more_prompts": ("a dog",)}
 BAD_WORDS = {
-    "more_prompts": [{"more_prompts": (" ",)}, {"more_prompts": ("a",) * 8}, TWO | {"method": "videograin"}],
+    "more_prompts": [
+        {"more_prompts": (" ",)},
+        {"more_prompts": ("a",) * 8},
+        TWO | {"method": "videograin"},
+    ],
     "source_prompt": [{"source_prompt": " "}],
     "prompt": [{"prompt": ""}],
 }
@@ -178,7 +186,12 @@ def test_a_region_that_says_nothing_of_its_margin_has_room():
     labels[0, 20:40, 20:40], labels[0, 20:40, 60:80] = 1, 2
     request = make(clip=clip, labels=labels, regions=(region(1, "a fox"), region(2)))
     rows, columns = (np.flatnonzero((request.areas[0] == 1).any(axis)) for axis in (1, 0))
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 43, 16, 43)  # 64 / 16 on all sides
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (
+        16,
+        43,
+        16,
+        43,
+    )  # 64 / 16 on all sides
     assert np.array_equal(request.areas == 2, labels == 2)  # it is not edited
 
 

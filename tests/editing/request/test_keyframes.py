@@ -37,7 +37,10 @@ def test_first_and_last_frame_are_key_frames(written, count, keys):
 def test_a_frame_outside_the_clip_is_refused():
     with pytest.raises(RequestError) as caught:
         choose_keyframes(KeyChoice(frames=(3, 9, 12)), frames(9))
-    assert str(caught.value) == "params.keyframes: Frame 9 is outside the clip. Choose frames from 0 to 8."
+    assert (
+        str(caught.value)
+        == "params.keyframes: Frame 9 is outside the clip. Choose frames from 0 to 8."
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,9 @@ OF_8 = {16: [8, 5, 3], 23: [8, 6, 6, 3], 17: [8, 6, 3], 9: [6, 3], 8: [8], 1: [1
 SMALLER = [(2, 3, [2]), (5, 3, [3, 1, 1]), (7, 4, [4, 1, 2])]
 
 
-@pytest.mark.parametrize(("keys", "size", "new"), [*((keys, 8, new) for keys, new in OF_8.items()), *SMALLER])
+@pytest.mark.parametrize(
+    ("keys", "size", "new"), [*((keys, 8, new) for keys, new in OF_8.items()), *SMALLER]
+)
 def test_batches_bring_as_many_new_key_frames_as_measured(keys, size, new):
     found = batches(range(keys), size)
     assert [len(batch) - 2 * (index > 0) for index, batch in enumerate(found)] == new

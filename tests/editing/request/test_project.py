@@ -73,7 +73,15 @@ REFUSED = {
     "clip.stride": [0],
     "clip.frames": [5, 3.5, True],
     "clip.size": [10],
-    "clip.path": [*OUTSIDE, "missing.mp4", "", "https://host/a.mp4", "file:clip.mp4", FILE, "clip.mp4\0"],
+    "clip.path": [
+        *OUTSIDE,
+        "missing.mp4",
+        "",
+        "https://host/a.mp4",
+        "file:clip.mp4",
+        FILE,
+        "clip.mp4\0",
+    ],
     "masks": ["../masks", "clip.mp4", None],
     "regions.0.strength": [1.5, "1"],
     "regions.0.colour": ["#112233"],
@@ -114,7 +122,10 @@ def test_what_is_no_project_is_refused(folder, text):
 def test_infinity_written_as_a_number_and_a_folder_without_a_project_are_refused(folder, tmp_path):
     text = (folder / FILE).read_text().replace('"steps": 5', '"guidance_scale": 1e999')
     (folder / FILE).write_text(text)
-    for path, said in ((folder, "^params.guidance_scale: "), (tmp_path, "^project: .* has no project.json")):
+    for path, said in (
+        (folder, "^params.guidance_scale: "),
+        (tmp_path, "^project: .* has no project.json"),
+    ):
         with pytest.raises(RequestError, match=said):
             load_project(path)
 
@@ -139,7 +150,9 @@ def test_masks_of_the_wrong_count_are_refused(folder, count):
     (folder / "masks" / "00002.png").unlink()
     if count == 4:
         write_labels(halves(4), folder / "masks", {})
-    with pytest.raises(RequestError, match=rf"^masks: .* has {count} masks, but the clip uses 3 frames"):
+    with pytest.raises(
+        RequestError, match=rf"^masks: .* has {count} masks, but the clip uses 3 frames"
+    ):
         load_project(folder)
 
 
@@ -168,7 +181,9 @@ def test_saved_is_loaded_again(folder, tmp_path):
 
 def test_frames_in_memory_are_saved_without_loss(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
-    request = EditRequest(clip=ArrayClip(frames, Fraction(25, 2)), labels=None, regions=(), size=128)
+    request = EditRequest(
+        clip=ArrayClip(frames, Fraction(25, 2)), labels=None, regions=(), size=128
+    )
     save_project(request, tmp_path / "p")
     again = load_project(tmp_path / "p")
     assert (again.clip.read(0, 3) == frames).all()

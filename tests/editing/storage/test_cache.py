@@ -46,7 +46,9 @@ def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(folder, m
         (False, "safetensors.safe_open", False, True),
     ],
 )
-def test_damaged_entries_go_and_what_is_refused_stays(folder, monkeypatch, broken, refused, read, kept):
+def test_damaged_entries_go_and_what_is_refused_stays(
+    folder, monkeypatch, broken, refused, read, kept
+):
     cache.store(KEY, {"latents": torch.ones(2)})
     (entry,) = folder.glob("*.safetensors")
     if broken:
@@ -61,11 +63,18 @@ def test_damaged_entries_go_and_what_is_refused_stays(folder, monkeypatch, broke
 def test_the_least_recently_used_go_first(folder):
     for i in range(3):
         cache.store(KEY | {"steps": i}, {"latents": torch.zeros(1000)})
-        for age, path in enumerate(sorted(folder.glob("*.safetensors"), key=lambda p: -p.stat().st_mtime)):
+        for age, path in enumerate(
+            sorted(folder.glob("*.safetensors"), key=lambda p: -p.stat().st_mtime)
+        ):
             os.utime(path, (1e9 - age, 1e9 - age))
     cache.load(KEY | {"steps": 0})
     cache.store(KEY | {"steps": 3}, {"latents": torch.zeros(1000)}, cap=9000)
-    assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [True, False, False, True]
+    assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_small_entries_outlive_large_ones(folder):
@@ -88,7 +97,9 @@ def test_what_is_kept_says_how_far_its_stage_is():
         return {"latents": torch.zeros(2)}
 
     def progress(key):
-        events = cached({"kind": key}, make, Progress("inverting", 5, 10, None), torch.device("cpu"))
+        events = cached(
+            {"kind": key}, make, Progress("inverting", 5, 10, None), torch.device("cpu")
+        )
         return [event.done for event in events]
 
     assert progress("a") == [5]

@@ -38,7 +38,9 @@ def kill(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def test_a_living_process_keeps_its_folder_and_what_a_killed_one_left_goes_with_the_next_run(tmp_path):
+def test_a_living_process_keeps_its_folder_and_what_a_killed_one_left_goes_with_the_next_run(
+    tmp_path,
+):
     child = begin(tmp_path / "out")
     try:
         remove_stale(tmp_path / "out")

@@ -11,8 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from regrain.editing.errors import ResourceError
-from regrain.editing.models.sdxl import StableDiffusionXL
-from regrain.editing.models.stable_diffusion import StableDiffusion
+from regrain.editing.models.unet.sdxl import StableDiffusionXL
+from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 from regrain.editing.storage import memory
 from regrain.editing.storage.local_models import ASSETS
 
@@ -28,13 +28,18 @@ def test_the_autoencoder_takes_fewer_frames_and_weights_are_halved_only_where_th
 
 
 def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
-    cuda, sd15 = torch.device("cuda"), {"unet": 1720 << 20, "vae": 320 << 20, "text_encoder": 240 << 20}
+    cuda, sd15 = (
+        torch.device("cuda"),
+        {"unet": 1720 << 20, "vae": 320 << 20, "text_encoder": 240 << 20},
+    )
     both = 2 * sum(sd15.values())
     assert not memory.takes_turns(cuda, sd15, both)
     assert memory.takes_turns(cuda, sd15, both - 1)
     assert memory.takes_turns(cuda, sd15, sd15["unet"])
     assert not memory.takes_turns(torch.device("cpu"), sd15, 1)
-    with pytest.raises(ResourceError, match=r"^model: Its unet needs 1.7 GiB, but cuda has 1.6 GiB free. "):
+    with pytest.raises(
+        ResourceError, match=r"^model: Its unet needs 1.7 GiB, but cuda has 1.6 GiB free. "
+    ):
         memory.takes_turns(cuda, sd15, 1640 << 20)
     # Both halves of guidance fit into eight times their widest tensor.
     wide = 2 * 16 * 4096 * 320 * 8 * 2  # float16, the gated layer of the finest level
@@ -42,7 +47,9 @@ def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
     assert not memory.halves_fit(16, 4096, 320, 2, 8 * wide - 1)
 
 
-@pytest.mark.parametrize(("version", "kind"), [("sd1", StableDiffusion), ("sdxl", StableDiffusionXL)])
+@pytest.mark.parametrize(
+    ("version", "kind"), [("sd1", StableDiffusion), ("sdxl", StableDiffusionXL)]
+)
 def test_what_calls_are_said_to_take_holds_for_published_sizes(version, kind):
     """Bytes alive at once, and kept for a backward pass; of published UNets, without weights or computing."""
     from diffusers import UNet2DConditionModel
@@ -59,13 +66,20 @@ def test_what_calls_are_said_to_take_holds_for_published_sizes(version, kind):
             unet(torch.zeros(2, 4, 64, 64), 5, text, added_cond_kwargs=told)
         own = {parameter.untyped_storage()._cdata for parameter in unet.parameters()}
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-            answer = unet(torch.zeros(2, 4, 64, 64, requires_grad=True), 5, text, added_cond_kwargs=told)
+            answer = unet(
+                torch.zeros(2, 4, 64, 64, requires_grad=True), 5, text, added_cond_kwargs=told
+            )
         saved = sum(count for key, count in kept.items() if key not in own)
         assert answer.sample.requires_grad
-        wide, least = unet.config.block_out_channels[version == "sdxl"], 1 if version == "sd1" else 4
+        wide, least = (
+            unet.config.block_out_channels[version == "sdxl"],
+            1 if version == "sd1" else 4,
+        )
     rule = memory.call_bytes(2, 64 * 64, wide // least, 4)
     assert 0.8 * rule < alive.peak < rule
-    assert 0.75 < saved / (2 * 64 * 64 * wide // least * 4 * kind._KEPT) < 0.85  # tuning keeps a tenth more
+    assert (
+        0.75 < saved / (2 * 64 * 64 * wide // least * 4 * kind._KEPT) < 0.85
+    )  # tuning keeps a tenth more
 
 
 class Alive(TorchDispatchMode):
@@ -79,7 +93,10 @@ class Alive(TorchDispatchMode):
     def __torch_dispatch__(self, function, _, args=(), kwargs=None):
         found = function(*args, **(kwargs or {}))
         for tensor in found if isinstance(found, tuple | list) else [found]:
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.known:
+            if (
+                isinstance(tensor, torch.Tensor)
+                and tensor.untyped_storage()._cdata not in self.known
+            ):
                 storage = tensor.untyped_storage()
                 self.known.add(storage._cdata)
                 self.now += storage.nbytes()
@@ -113,7 +130,9 @@ def test_the_peak_of_a_cpu_is_that_of_the_process():
 
 def test_the_peak_is_of_the_runs_own_device_and_counted_from_its_reset(monkeypatch):
     peaks = {"cuda:0": 5, "cuda:1": 7}
-    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device="cuda:0": peaks[str(device)])
+    monkeypatch.setattr(
+        "torch.cuda.max_memory_allocated", lambda device="cuda:0": peaks[str(device)]
+    )
     forget = lambda device="cuda:0": peaks.update({str(device): 0})  # noqa: E731
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", forget)
     second = torch.device("cuda:1")
@@ -174,5 +193,7 @@ c.fflush(None)
 @pytest.mark.parametrize(("script", "least", "most"), [(RETURNED, 1001, 1 << 20), (SHARED, 1, 2)])
 def test_what_threads_have_freed_is_returned_and_arenas_are_shared(script, least, most):
     """In a process of its own: pieces too small to be mapped, freed but for the last of each thread."""
-    run = subprocess.run([sys.executable, "-c", THREADS + script], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", THREADS + script], capture_output=True, text=True, check=True
+    )
     assert least <= (run.stdout.count("<heap nr=") or int(run.stdout)) <= most

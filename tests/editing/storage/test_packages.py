@@ -5,7 +5,7 @@ import pytest
 from regrain.editing.cli.commands import call
 from regrain.editing.cli.doctor import examine
 from regrain.editing.errors import ModelError
-from regrain.editing.models import load
+from regrain.editing.models.loading import load
 from regrain.editing.storage import packages
 
 
@@ -13,7 +13,9 @@ from regrain.editing.storage import packages
 def old_diffusers(monkeypatch):
     """An installation whose diffusers is too old."""
     version = packages.version
-    monkeypatch.setattr(packages, "version", lambda name: "0.31.0" if name == "diffusers" else version(name))
+    monkeypatch.setattr(
+        packages, "version", lambda name: "0.31.0" if name == "diffusers" else version(name)
+    )
 
 
 OLD = "diffusers 0.31.0 is installed, >=0.40 is needed."

@@ -65,7 +65,10 @@ def test_colours_of_a_mask_video_are_found(labels, tmp_path):
     found = find_colors(open_clip(tmp_path / "c.mp4"), known)
     assert sorted(found) == [4, 5]
     back = read_masks(tmp_path / "c.mp4", {})
-    assert all(abs(int(mask[0].sum()) - n) <= 12 for mask, n in zip(back.values(), (120, 120), strict=False))
+    assert all(
+        abs(int(mask[0].sum()) - n) <= 12
+        for mask, n in zip(back.values(), (120, 120), strict=False)
+    )
     assert len(back) == 2
     write_mask_video(labels * 0, tmp_path / "b.mp4", Fraction(8), known)
     assert find_colors(open_clip(tmp_path / "b.mp4"), known) == {}
@@ -75,7 +78,10 @@ def test_the_command_writes_the_pair_of_the_used_frames(clip, labels, tmp_path, 
     write_labels(labels[::2], tmp_path / "masks", {})
     given = [clip, tmp_path / "masks", "-o", tmp_path / "out", "--stride", 2, "--label", 1]
     assert call("pair", *given) == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["src_mask.mp4", "src_video.mp4"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "src_mask.mp4",
+        "src_video.mp4",
+    ]
     mask = open_clip(tmp_path / "out" / "src_mask.mp4").read(0, 2)[..., 0] > 127
     assert (mask == (labels[::2] == 1)).all()
     assert call("pair", *given) == 2  # over what is there

@@ -55,7 +55,9 @@ def test_stopping_leaves_nothing(online, tmp_path):
     online.hold.clear()
     steps = fetch()
     for step in steps:
-        if step.total != SUGGESTED.size and any("model.safetensors" in path for path in online.asked):
+        if step.total != SUGGESTED.size and any(
+            "model.safetensors" in path for path in online.asked
+        ):
             break
     steps.close()  # type: ignore[attr-defined]
     online.hold.set()
@@ -65,7 +67,11 @@ def test_stopping_leaves_nothing(online, tmp_path):
     assert list((tmp_path / "models").iterdir()) == []
 
 
-FAULTS = {404: "The hub refused", 401: "The hub refused", 500: "hub"}  # status, or what else is wrong
+FAULTS = {
+    404: "The hub refused",
+    401: "The hub refused",
+    500: "hub",
+}  # status, or what else is wrong
 FAULTS |= {"away": "The hub cannot be reached. Check the connection"}
 FAULTS |= {"no weights": "cannot be used .*no .safetensors weights"}
 
@@ -86,7 +92,9 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing(online, fault, said, tmp
 def test_a_folder_that_cannot_be_written_is_said(online, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "file" / "models"))
-    with pytest.raises(ModelError, match=r"models: REGRAIN_MODELS cannot be written \(.*Not a directory"):
+    with pytest.raises(
+        ModelError, match=r"models: REGRAIN_MODELS cannot be written \(.*Not a directory"
+    ):
         list(fetch())
     assert online.asked == []
 
@@ -103,5 +111,7 @@ def test_where_nothing_may_be_fetched(online, monkeypatch):
     code = "from regrain.masks.models.fetch import why_not; print(why_not())"
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "REGRAIN_MODELS": "x"}
     root = Path(__file__).parents[3]
-    said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root, env=environment)
+    said = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, cwd=root, env=environment
+    )
     assert "HF_HUB_OFFLINE" in said

@@ -48,7 +48,9 @@ def direct(shelf):
     """Networks and processors of transformers, loaded without our code: for pictures and for video."""
 
     def load(name, kind):
-        return tuple(getattr(t, kind + part).from_pretrained(shelf / name) for part in ("Model", "Processor"))
+        return tuple(
+            getattr(t, kind + part).from_pretrained(shelf / name) for part in ("Model", "Processor")
+        )
 
     model3, _ = video3 = load(SAM3, "Sam3TrackerVideo")
     # Sam3TrackerModel.from_pretrained leaves out most of what is published (transformers 5.23).
@@ -70,7 +72,9 @@ def ask(network, multimask, points=None, box=None, mask=None):
     sizes = inputs.pop("original_sizes")
     if mask is not None:
         grid = model.prompt_encoder.mask_input_size
-        small = torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None].float(), grid, mode="area")
+        small = torch.nn.functional.interpolate(
+            torch.from_numpy(mask)[None, None].float(), grid, mode="area"
+        )
         inputs["input_masks"] = torch.where(small > 0.5, 8.0, -8.0)
     with torch.no_grad():
         answer = model(**inputs, multimask_output=multimask)
@@ -126,7 +130,9 @@ def follow(network, keys, reverse, first):
     model, processor = network
     session = processor.init_video_session(video=CLIP.read(0, COUNT), dtype=torch.float32)
     for frame, given in keys.items():
-        processor.add_inputs_to_inference_session(session, frame, list(given), input_masks=[*given.values()])
+        processor.add_inputs_to_inference_session(
+            session, frame, list(given), input_masks=[*given.values()]
+        )
         model(session, frame_idx=frame)
     found = {}
     for out in model.propagate_in_video_iterator(session, start_frame_idx=first, reverse=reverse):
@@ -139,7 +145,9 @@ def follow(network, keys, reverse, first):
 def test_two_regions_are_followed_both_ways_as_transformers_does(name, direct):
     keys = {4: {1: LEFT, 2: RIGHT | LEFT}}  # one over the other: each keeps what the network says
     forwards, backwards = (follow(direct[name][1], keys, reverse, 4) for reverse in (False, True))
-    found = {frame: (labels, sure) for frame, labels, sure in masks.propagate(CLIP, keys, tracker=name)}
+    found = {
+        frame: (labels, sure) for frame, labels, sure in masks.propagate(CLIP, keys, tracker=name)
+    }
     assert list(found) == [*range(4, COUNT), *range(3, -1, -1)]
     changed = 0
     for frame, seen in (forwards | backwards).items():
@@ -165,7 +173,13 @@ def test_corrections_stay_as_they_were_given(direct):
     assert (found[10] == RIGHT).all()
     for frame in (1, 9, 11, 19):
         assert (found[frame] == expected[frame][1]).all()
-    assert [*labels_by_frame({6: {1: LEFT}}, start=4, stop=9)] == [6, 7, 8, 5, 4]  # the stretch alone
+    assert [*labels_by_frame({6: {1: LEFT}}, start=4, stop=9)] == [
+        6,
+        7,
+        8,
+        5,
+        4,
+    ]  # the stretch alone
 
 
 def tracked(keys, stop):
@@ -211,7 +225,9 @@ def test_a_long_clip_is_read_in_windows_and_forgotten(monkeypatch):
 
 
 def test_words_find_things_as_transformers_does(shelf):
-    model, processor = (kind.from_pretrained(shelf / SAM3) for kind in (t.Sam3Model, t.Sam3Processor))
+    model, processor = (
+        kind.from_pretrained(shelf / SAM3) for kind in (t.Sam3Model, t.Sam3Processor)
+    )
     checkpoint = checkpoints.find(SAM3)
     inputs = processor(images=IMAGE, text="a dog", return_tensors="pt")
     with torch.no_grad():
@@ -285,7 +301,10 @@ def cut(folder, end):
 
 BROKEN = {
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), NO_WEIGHTS),
-    "a pickle": (lambda folder: (folder / WEIGHTS).rename(folder / "pytorch_model.bin"), NO_WEIGHTS),
+    "a pickle": (
+        lambda folder: (folder / WEIGHTS).rename(folder / "pytorch_model.bin"),
+        NO_WEIGHTS,
+    ),
     "cut off": (lambda folder: cut(folder, 5000), "is damaged"),
     "half": (lambda folder: cut(folder, -50000), "is damaged"),
     "no processor": (lambda folder: (folder / "processor_config.json").unlink(), NO_PROCESSOR),
@@ -307,7 +326,9 @@ def test_a_broken_folder_is_one_line(how, shelf, tmp_path, monkeypatch):
     assert str(error.value).endswith("again.")
 
 
-@pytest.mark.parametrize(("model_type", "use"), [("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")])
+@pytest.mark.parametrize(
+    ("model_type", "use"), [("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")]
+)
 def test_what_a_checkpoint_is_not_made_for_is_said(model_type, use, shelf, tmp_path, monkeypatch):
     shutil.copytree(shelf / SAM2, tmp_path / "mine")
     change_config(tmp_path / "mine", model_type=model_type)
@@ -319,7 +340,9 @@ def test_what_a_checkpoint_is_not_made_for_is_said(model_type, use, shelf, tmp_p
 def test_the_size_is_read_from_the_header(shelf):
     header = (shelf / SAM2 / "model.safetensors").read_bytes()
     entries = json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])
-    total = sum(int(np.prod(entry["shape"])) for key, entry in entries.items() if key != "__metadata__")
+    total = sum(
+        int(np.prod(entry["shape"])) for key, entry in entries.items() if key != "__metadata__"
+    )
     checkpoint = checkpoints.find(SAM2)
     assert (checkpoint.parameters, checkpoint.side) == (total, 128)
 
@@ -328,7 +351,9 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     monkeypatch.setattr(cost, "_measured", {})
     monkeypatch.setattr(cost, "_power", lambda: 2.0)
     monkeypatch.setattr(cost, "is_loaded", lambda _: True)
-    published = checkpoints.Checkpoint(SAM2, Path(SAM2), checkpoints.KINDS["sam2_video"], 1024, 38_962_498)
+    published = checkpoints.Checkpoint(
+        SAM2, Path(SAM2), checkpoints.KINDS["sam2_video"], 1024, 38_962_498
+    )
     guess = cost.cost(published)
     assert not guess.measured
     assert 2 < guess.first < 5  # two cores need about 3 s for what one does in 5.7
@@ -347,10 +372,19 @@ def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
     assert main(["finders"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in listed] == ["sam", "cuts", "flow", SAM2, SAM3]
-    assert listed[3].startswith(f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2")
+    assert listed[3].startswith(
+        f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2"
+    )
     assert listed[3].endswith("to follow a frame.")
     write_lossless(tmp_path / "clip.mkv", CLIP)
-    asked = ["track", str(tmp_path / "clip.mkv"), "--click", "1:2,30,20", "-o", str(tmp_path / "out")]
+    asked = [
+        "track",
+        str(tmp_path / "clip.mkv"),
+        "--click",
+        "1:2,30,20",
+        "-o",
+        str(tmp_path / "out"),
+    ]
     assert main([*asked, "--finder", SAM2, "--tracker", SAM2, "--frames", "5"]) == 0
     image = CLIP.read(2, 3)[0]
     first = masks.segment(image, [(30, 20)], [1], method=SAM2)

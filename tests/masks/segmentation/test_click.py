@@ -33,8 +33,12 @@ class Circles:
 
     def predict(self, points, labels, box, mask_input, multimask_output):
         self.asked.append((points, labels, box, mask_input))
-        center = box.reshape(2, 2).mean(0) if points is None else points[labels == labels.max()].mean(0)
-        masks = np.stack([disc(*center, radius) for radius in ((10, 5, 2) if multimask_output else (8,))])
+        center = (
+            box.reshape(2, 2).mean(0) if points is None else points[labels == labels.max()].mean(0)
+        )
+        masks = np.stack(
+            [disc(*center, radius) for radius in ((10, 5, 2) if multimask_output else (8,))]
+        )
         return masks, np.linspace(0.9, 0.8, len(masks)), None
 
 
@@ -69,7 +73,9 @@ def test_published_models_do_not_order_their_masks(circles, monkeypatch):
     circles.image_encoder.img_size = 1024
     masks = np.stack([disc(50, 40, radius) for radius in (2, 5, 10)])
     for quality, radius in (((0.9, 0.9, 0.85), 10), ((0.9, 0.9, 0.5), 5)):
-        monkeypatch.setattr(Circles, "predict", lambda *_, q=quality, **__: (masks, np.array(q), None))
+        monkeypatch.setattr(
+            Circles, "predict", lambda *_, q=quality, **__: (masks, np.array(q), None)
+        )
         assert (click.segment(IMAGE, [(50, 40)], [1]) == disc(50, 40, radius)).all()
 
 
@@ -85,7 +91,10 @@ def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
 
 
 def test_strokes_are_asked_as_clicks(circles):
-    strokes = [BrushStroke(((20, 20), (30, 20), (40, 20)), 2), BrushStroke(((80, 80),), 2, erase=True)]
+    strokes = [
+        BrushStroke(((20, 20), (30, 20), (40, 20)), 2),
+        BrushStroke(((80, 80),), 2, erase=True),
+    ]
     click.segment(IMAGE, [], [], strokes=strokes)
     points, labels = Circles.asked[-1][:2]
     assert labels.tolist() == [1, 1, 1, 0]
@@ -155,7 +164,9 @@ def test_a_published_checkpoint_is_known_by_its_content(tmp_path, monkeypatch):
     torch.save(build_tiny_sam().state_dict(), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setitem(sam.PUBLISHED, digest, ("vit_b", "sam_vit_b_01ec64.pth"))
-    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", lambda: build_tiny_sam().eval())
+    monkeypatch.setitem(
+        segment_anything.sam_model_registry, "vit_b", lambda: build_tiny_sam().eval()
+    )
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert click.segment(IMAGE, [(5, 5)], [1], model="renamed.pth").shape == (90, 120)
 

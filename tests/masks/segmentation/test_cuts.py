@@ -67,7 +67,9 @@ def test_one_click_finds_what_moves():
     seen = ask(clip, click, [1])
     assert iou(seen, discs[MIDDLE]) > 0.75
     image = clip.read(MIDDLE, MIDDLE + 1)[0]
-    assert iou(segment(image, click, [1], method="cuts"), discs[MIDDLE]) < 0.6  # nothing else tells it
+    assert (
+        iou(segment(image, click, [1], method="cuts"), discs[MIDDLE]) < 0.6
+    )  # nothing else tells it
 
 
 @pytest.mark.parametrize("frame", [0, MIDDLE, COUNT - 1])
@@ -137,12 +139,19 @@ def test_of_a_click_a_network_is_asked_again_where_its_answer_leads():
 
 def test_in_a_box_the_answer_that_most_are_like_is_taken():
     scene = Scene(np.full((40, 60, 3), 90, np.uint8))
-    seeds = cuts.seeds_of(scene.shape, np.zeros((0, 2)), np.zeros(0, int), box=np.array([2.0, 2, 57, 37]))
+    seeds = cuts.seeds_of(
+        scene.shape, np.zeros((0, 2)), np.zeros(0, int), box=np.array([2.0, 2, 57, 37])
+    )
     left, right = (np.full(scene.shape, -9, np.float32) for _ in range(2))
     left[5:35, 5:25] = right[5:35, 35:55] = 9
     for first, others in ((left, right), (right, left)):
         answers = iter([first, first, *4 * [others]])  # of the box, then of five points
-        assert iou(cuts.begin(scene, seeds, ask=lambda _, given=answers: next(given)) > 0.5, others > 0) > 0.9
+        assert (
+            iou(
+                cuts.begin(scene, seeds, ask=lambda _, given=answers: next(given)) > 0.5, others > 0
+            )
+            > 0.9
+        )
     nothing = np.full(scene.shape, -9, np.float32)
     assert cuts.begin(scene, seeds, ask=lambda points: nothing).shape == scene.shape
 
@@ -221,7 +230,9 @@ def test_the_motion_of_a_frame_is_computed_once(monkeypatch):
     clip, discs = BRIGHT
     image = 255 - clip.read(2, 3)[0]  # seen by no other test
     computed, flow = [], cut_motion.flow_between
-    monkeypatch.setattr(cut_motion, "flow_between", lambda *given: computed.append(1) or flow(*given))
+    monkeypatch.setattr(
+        cut_motion, "flow_between", lambda *given: computed.append(1) or flow(*given)
+    )
     scene = scene_of(image, clip, 2)
     assert len(scene.flows) == 3  # one and three frames on, one back; there are no three before it
     assert len(computed) == 5
@@ -243,7 +254,9 @@ def test_a_cut_without_edges_follows_the_evidence_and_smooths_with_them():
     right, down = np.zeros((12, 14), np.float32), np.zeros((11, 15), np.float32)
     assert ((divide(evidence, right, down, start) > 0.5) == (evidence > 0)).all()
     evidence += 0.5
-    assert (divide(evidence, right + 9, down + 9, start, 400) > 0.5).all()  # one piece: the sum decides
+    assert (
+        divide(evidence, right + 9, down + 9, start, 400) > 0.5
+    ).all()  # one piece: the sum decides
 
 
 def test_ways_are_as_short_as_they_can_be():

@@ -27,7 +27,11 @@ def test_other_regions_begin_where_they_are_known():
     assert one.frames == range(0, 21)
     assert list(one.keys) == [0, 10, 20]
     assert list(one.keys[0]) == [1]  # the clip begins there: nothing is cut
-    assert {label: mask.any() for label, mask in one.keys[20].items()} == {1: True, 2: True, 3: False}
+    assert {label: mask.any() for label, mask in one.keys[20].items()} == {
+        1: True,
+        2: True,
+        3: False,
+    }
     assert list(one.keys[20]) == [1, 2, 3]
 
 

@@ -95,8 +95,12 @@ def test_flow_counts_less_where_it_disagrees_and_nothing_where_colours_do():
 
 def test_after_a_cut_a_mask_is_not_believed():
     clip, truth = drifting((40, 1), colors=RED)
-    other = np.stack([texture(70 + t, ((0, 0, 60), (90, 90, 250)))[:HEIGHT, :WIDTH] for t in range(4)])
-    found = followed(ArrayClip(np.concatenate([clip.read(0, 6), other]), Fraction(8)), {0: truth[0]})
+    other = np.stack(
+        [texture(70 + t, ((0, 0, 60), (90, 90, 250)))[:HEIGHT, :WIDTH] for t in range(4)]
+    )
+    found = followed(
+        ArrayClip(np.concatenate([clip.read(0, 6), other]), Fraction(8)), {0: truth[0]}
+    )
     assert found[5][1].regions[1] > 0.9
     assert found[9][1].regions[1] < 0.5
 

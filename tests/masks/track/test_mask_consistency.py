@@ -62,7 +62,10 @@ def test_a_mask_that_swelled_jumped_or_split_is_doubted_until_it_comes_back(scen
 
 def test_doubt_is_not_loss(scene):
     frames, truth = scene
-    assert min(opinions(frames, np.where(np.arange(FRAMES)[:, None, None] > 4, 1 - truth, truth))) > LOST
+    assert (
+        min(opinions(frames, np.where(np.arange(FRAMES)[:, None, None] > 4, 1 - truth, truth)))
+        > LOST
+    )
 
 
 def test_the_tracker_listens_to_it(scene):

@@ -32,7 +32,9 @@ def walk():
 
 def circles(drawn, error=1.5):
     """A stand-in for SAM: knows the truth of each frame, but blurs its edges by `error` pixels."""
-    truth = {frame.tobytes(): labels for frame, labels in zip(drawn.frames, drawn.labels, strict=True)}
+    truth = {
+        frame.tobytes(): labels for frame, labels in zip(drawn.frames, drawn.labels, strict=True)
+    }
 
     def refine(image, mask, others):
         labels = truth[image.tobytes()]
@@ -56,7 +58,9 @@ def labels_of(clip, keys, refine=None, **options):
 def scores(drawn, found):
     assert sorted(found) == list(range(len(drawn.frames)))
     actors = range(1, drawn.labels.max() + 1)
-    return np.array([[iou(found[f] == a, drawn.labels[f] == a) for a in actors] for f in sorted(found)])
+    return np.array(
+        [[iou(found[f] == a, drawn.labels[f] == a) for a in actors] for f in sorted(found)]
+    )
 
 
 def followed(drawn, keys, refine=None):
@@ -76,7 +80,9 @@ def test_actors_are_followed_without_weights(walk):
     assert scores(walk, followed(walk, [0], "colors")).mean() >= 0.85
 
 
-@pytest.mark.parametrize(("seed", "seen"), [(0, False), (4, False), (0, True), (1, True), (2, True)])
+@pytest.mark.parametrize(
+    ("seed", "seen"), [(0, False), (4, False), (0, True), (1, True), (2, True)]
+)
 def test_actors_who_cross_are_followed(seed, seen):
     """Also grey on grey, and what comes out from behind; a SAM finds again what was hidden."""
     drawn, found = crossed(seed, seen)
@@ -92,7 +98,9 @@ def test_of_two_who_always_touch_one_may_change_its_shape():
     ground, skin = rng.integers(60, 120, (96, 160, 3)), rng.integers(160, 250, (96, 160, 3))
     wall = x >= 110
     discs = [(np.hypot((x - 110) / (1 + 0.06 * t), y - 48) < 30) & ~wall for t in range(16)]
-    frames = np.stack([np.where(d[..., None], skin, np.where(wall[..., None], 20, ground)) for d in discs])
+    frames = np.stack(
+        [np.where(d[..., None], skin, np.where(wall[..., None], 20, ground)) for d in discs]
+    )
     keys = {0: np.where(wall, 2, discs[0]).astype(np.uint8)}
     last = {f: labels for f, labels, _ in propagate(ArrayClip(frames.astype(np.uint8)), keys)}[15]
     assert iou(last == 1, discs[15]) > 0.85

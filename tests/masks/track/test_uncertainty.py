@@ -14,7 +14,10 @@ def test_stretches_of_a_region():
     spans = ("doubtful", 3, 4, False), ("lost", 5, 8, False), ("lost", 10, 11, True)
     assert doubts(dict(enumerate(scores)), 12) == [UncertainSpan(*span) for span in spans]
     # Frames that are not neighbours are no stretch.
-    assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2}, 40)] == [(3, 4), (9, 9)]
+    assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2}, 40)] == [
+        (3, 4),
+        (9, 9),
+    ]
 
 
 def test_words():

@@ -12,20 +12,20 @@ import pytest
 from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage, WindowStarted
 from regrain.masks.draw import BrushStroke
-from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunForm, RunHandlers
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.results.jobs import Jobs, RunJob, Saved
-from regrain.ui.results.variants import Variant
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.state import MAX_UNDO
+from regrain.ui.views.catalogue import Catalogue
+from regrain.ui.views.jobs import Jobs, RunJob, Saved
+from regrain.ui.views.variants import Variant
 
 REQUEST = SimpleNamespace(session_hash="page")
 _NAMES = "canvas download history live losses player progress queue result run stop"
@@ -41,7 +41,9 @@ def handlers(open_clip, visits_of, tmp_path):
     follower = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
     shared = (catalogue, visits, media, PARTS)
-    masks = MaskHandlers(*shared, Masking(visits, lambda *_: None), follower, ClipFiles(visits, media))
+    masks = MaskHandlers(
+        *shared, Masking(visits, lambda *_: None), follower, ClipFiles(visits, media)
+    )
     return masks, RunHandlers(*shared, jobs, follower)
 
 
@@ -198,11 +200,18 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
     assert (shown["field"], shown["alarm"]) == ("The clip shows", True)
     session.source_prompt = "a big cat and a rabbit on the grass, on the left"
     frames, width, height = len(session.opened.frames), *session.state.size
-    labels = (np.arange(width) * 4 // width)[None, None].repeat(height, 1).repeat(frames, 0).astype(np.uint8)
+    labels = (
+        (np.arange(width) * 4 // width)[None, None]
+        .repeat(height, 1)
+        .repeat(frames, 0)
+        .astype(np.uint8)
+    )
     found = SimpleNamespace(labels=labels, names=("rabbit", "grass", "big"), fit=(2.0, 1.3, 0.9))
     follower = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter([found]))
     (*_, shown) = follower.discover(session, session.rev, "storybook")
-    assert shown["note"].startswith("Found: rabbit, thing 1. Not found: cat, grass. The masks are rough")
+    assert shown["note"].startswith(
+        "Found: rabbit, thing 1. Not found: cat, grass. The masks are rough"
+    )
     assert [region.source for region in session.state.regions.values()] == ["rabbit", ""]
 
 

@@ -6,15 +6,19 @@ import huggingface_hub
 import pytest
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.loading import hub
+from regrain.editing.models.files import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import FieldValues
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
-from regrain.ui.results.model_views import addons_view, hub_view
+from regrain.ui.views.model_views import addons_view, hub_view
 
-FILES = {"unet/diffusion_pytorch_model.safetensors": 3_000_000_000, "unet/config.json": 500, "unet/x.bin": 9}
+FILES = {
+    "unet/diffusion_pytorch_model.safetensors": 3_000_000_000,
+    "unet/config.json": 500,
+    "unet/x.bin": 9,
+}
 
 
 def info(files):
@@ -37,7 +41,9 @@ def test_a_listing_counts_what_would_be_fetched(listed):
     found = hub.describe("owner/name")
     assert (found.size, found.licence) == (3_000_000_500, "mit")
     assert "unet/x.bin" not in found.files
-    listed(FILES | {f"text_encoder_2/model.{end}": 40 for end in ("safetensors", "fp16.safetensors")})
+    listed(
+        FILES | {f"text_encoder_2/model.{end}": 40 for end in ("safetensors", "fp16.safetensors")}
+    )
     assert hub.describe("owner/xl").size == found.size + 40
     listed({"unet/diffusion_pytorch_model.bin": 9})
     with pytest.raises(ModelError, match="has no UNet in safetensors, and no transformer"):
@@ -71,7 +77,9 @@ def test_loras_have_weights():
 
 
 def test_a_motion_adapter_is_told_from_lora_files():
-    known = SimpleNamespace(motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"], model=str)
+    known = SimpleNamespace(
+        motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"], model=str
+    )
     known.seeing = {"m": "pictures/ip"}.get
     handlers = ModelHandlers(known, None, None, None, hub)
     base = SimpleNamespace(loras=("a",), motion="own@1", picture_adapter="")
@@ -83,14 +91,20 @@ def test_a_motion_adapter_is_told_from_lora_files():
         (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5", "pictures/ip"),
         (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
-        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (loras, motion, seeing)
+        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (
+            loras,
+            motion,
+            seeing,
+        )
 
 
 @pytest.mark.parametrize(
     ("kind", "family"), [("motions", hub.MOTION), ("pictures", f"{hub.PICTURES} for SDXL")]
 )
 def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkeypatch):
-    catalogue = SimpleNamespace(loras=[], **{"motions": [], "pictures": []} | {kind: ["motion/lcm"]})
+    catalogue = SimpleNamespace(
+        loras=[], **{"motions": [], "pictures": []} | {kind: ["motion/lcm"]}
+    )
     catalogue.add = lambda kind, id: getattr(catalogue, kind).append(id)
     monkeypatch.setattr(ModelHandlers, "session", lambda self, request: None)
     monkeypatch.setattr(ModelHandlers, "cards", lambda self, session, model: {"cards": model})
@@ -103,7 +117,9 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
     handlers = ModelHandlers(catalogue, None, None, parts, there)
     asked = SimpleNamespace(_data={"id": "owner/moves"}), SimpleNamespace(session_hash="page")
     (*_, last) = handlers.fetch(["loras/ink@1", "motion/lcm@0.5"], "storybook", *asked)
-    assert last.get("cards") == (None if kind == "motions" else "storybook")  # which ask for pictures
+    assert last.get("cards") == (
+        None if kind == "motions" else "storybook"
+    )  # which ask for pictures
     assert last["added"] == ["loras/ink@1", "owner/moves@1"]
     assert last["addons"][kind] == ["motion/lcm", "owner/moves"]
     assert last["hub"]["state"] == "done"
@@ -115,7 +131,9 @@ def test_a_better_quality_does_more(method):
     usual = params().model_dump()
     counts = [params.scaled(usual, name) for name in QUALITIES]
     assert counts[1] == {name: usual[name] for name in params.SCALED}
-    assert all(low[name] < mid[name] < high[name] for low, mid, high in [counts] for name in params.SCALED)
+    assert all(
+        low[name] < mid[name] < high[name] for low, mid, high in [counts] for name in params.SCALED
+    )
     for changed in counts:
         params.model_validate(changed)
 

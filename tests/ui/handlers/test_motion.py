@@ -18,7 +18,9 @@ ASKED = {"id": "", "have": 0, "nonce": 7, "frame": 0}
 @pytest.fixture
 def visits(visits_of, tmp_path):
     frames = np.zeros((3, 40, 60, 3), np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None]
-    return visits_of(prepare("", "clip", EditRequest(ArrayClip(frames), None, ()), tmp_path / "clip"))
+    return visits_of(
+        prepare("", "clip", EditRequest(ArrayClip(frames), None, ()), tmp_path / "clip")
+    )
 
 
 def drawn(cut=False):
@@ -48,10 +50,16 @@ def test_a_frame_and_the_next_are_drawn(visits):
 
 @pytest.mark.parametrize(
     ("frame", "said"),
-    [(2, "The last frame has no next one."), (3, "Frame: 3 is outside"), (None, "Frame: None is outside")],
+    [
+        (2, "The last frame has no next one."),
+        (3, "Frame: 3 is outside"),
+        (None, "Frame: None is outside"),
+    ],
 )
 def test_where_there_is_no_pair_it_says_so(visits, frame, said):
-    shown = Motions(visits, lambda *_: pytest.fail("it was drawn")).look("page", ASKED | {"frame": frame})
+    shown = Motions(visits, lambda *_: pytest.fail("it was drawn")).look(
+        "page", ASKED | {"frame": frame}
+    )
     assert shown["note"].startswith(said)
     assert "pictures" not in shown
 

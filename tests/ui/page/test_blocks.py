@@ -14,7 +14,11 @@ from regrain.ui.page.blocks import Page
 @cache
 def page_of(kind: type[Blocks]) -> tuple[Blocks, tuple]:
     with kind() as page:
-        parts = gr.HTML("", elem_id="words"), gr.Number(0, elem_id="count"), gr.Button("Run", elem_id="run")
+        parts = (
+            gr.HTML("", elem_id="words"),
+            gr.Number(0, elem_id="count"),
+            gr.Button("Run", elem_id="run"),
+        )
         page.load(lambda: None, None, [*parts])
     return page, parts
 

@@ -13,10 +13,17 @@ from regrain.editing.recipe.events import EditResult, Finished, OtherEdit, Previ
 from regrain.ui.page import safety
 
 # Names of weights as published, in CompVis/stable-diffusion-safety-checker and in models' folders.
-PUBLISHED = {"concept_embeds", "concept_embeds_weights", "special_care_embeds", "special_care_embeds_weights"}
+PUBLISHED = {
+    "concept_embeds",
+    "concept_embeds_weights",
+    "special_care_embeds",
+    "special_care_embeds_weights",
+}
 VISION = """embeddings.class_embedding embeddings.patch_embedding.weight embeddings.position_embedding.weight
  encoder.layers.0.self_attn.q_proj.weight pre_layrnorm.weight post_layernorm.weight"""
-PUBLISHED |= {f"vision_model.vision_model.{name}" for name in VISION.split()} | {"visual_projection.weight"}
+PUBLISHED |= {f"vision_model.vision_model.{name}" for name in VISION.split()} | {
+    "visual_projection.weight"
+}
 
 
 def write_checker(folder, threshold, without=()):
@@ -25,7 +32,12 @@ def write_checker(folder, threshold, without=()):
     from safetensors.torch import load_file, save_file
     from transformers import CLIPConfig
 
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     vision |= {"image_size": 32, "patch_size": 8}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -75,7 +87,12 @@ def kinds_of(model):
 def test_what_passes_is_shown_and_nothing_before(models):
     write_checker(models / "real" / "safety_checker", 1.0)
     assert kinds_of("real") == [Progress, Finished]
-    assert kinds_of("storybook") == [Progress, Preview, Ready, Finished]  # the built-in one is not checked
+    assert kinds_of("storybook") == [
+        Progress,
+        Preview,
+        Ready,
+        Finished,
+    ]  # the built-in one is not checked
 
 
 def test_what_does_not_pass_is_withheld(models):
@@ -112,7 +129,8 @@ def test_squares_cover_wide_and_high_frames():
 
 
 @pytest.mark.parametrize(
-    ("space", "chosen", "on"), [("", "", False), ("o/n", "", True), ("o/n", "0", False), ("", "1", True)]
+    ("space", "chosen", "on"),
+    [("", "", False), ("o/n", "", True), ("o/n", "0", False), ("", "1", True)],
 )
 def test_it_is_on_on_a_space(monkeypatch, space, chosen, on):
     for name, value in (("SPACE_ID", space), ("REGRAIN_SAFETY", chosen)):

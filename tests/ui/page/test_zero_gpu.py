@@ -28,7 +28,9 @@ class Spaces:
     def GPU(self, duration):  # noqa: N802
         def decorate(work):
             def call(*arguments, **named):
-                self.durations.append(duration(*arguments, **named) if callable(duration) else duration)
+                self.durations.append(
+                    duration(*arguments, **named) if callable(duration) else duration
+                )
                 arguments, named = pickle.loads(pickle.dumps((arguments, named)))
                 made = work(*arguments, **named)
                 if not hasattr(made, "__next__"):
@@ -60,7 +62,9 @@ def edit(asked):
     yield Ready(lazy(frames[:2]))
     mask = lazy(asked.edited_mask[:])
     others = (OtherEdit("a dog", lazy(frames), frames),)
-    yield Finished(EditResult(lazy(frames), frames, lazy(frames), mask, {}, others=others), {"version": 1})
+    yield Finished(
+        EditResult(lazy(frames), frames, lazy(frames), mask, {}, others=others), {"version": 1}
+    )
 
 
 def lent(spaces):
@@ -98,7 +102,9 @@ def test_seconds_follow_the_cost():
     short, long = request(params={"steps": 10}), request(params={"steps": 20})
     assert frame_passes(long) == 2 * frame_passes(short) == 20 * 4 * 4
     assert frame_passes(request(params={"steps": 10, "redraw": 0.5})) == (10 * 4 + 5 * 3) * 4
-    assert frame_passes(request(method="sdedit", params={"steps": 10, "strength": 0.5})) == 5 * 2 * 4
+    assert (
+        frame_passes(request(method="sdedit", params={"steps": 10, "strength": 0.5})) == 5 * 2 * 4
+    )
     seen = request(params={"steps": 10, "control": "canny=storybook/canny"})
     assert frame_passes(seen) == 1.5 * frame_passes(short)
     tuned = request(method="tune_a_video", params={"steps": 10, "tune_steps": 100})

@@ -7,9 +7,9 @@ from fake_app import tuned_model
 
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.adapters import load_adapter, read_facts, save_adapter
-from regrain.ui.results import model_views
 from regrain.ui.server.media import Media
 from regrain.ui.session import adapters
+from regrain.ui.views import model_views
 
 
 def adapter(steps=200, **facts):
@@ -57,7 +57,9 @@ def test_another_name_is_in_the_file_too(shelf, media):
     assert read_facts(shelf.path).name == "My cat/../../x"
     assert shelf.chosen.file_name == "My_cat_x.safetensors"
     assert list(media.root.glob("pages/*/*/My_cat_x.safetensors"))
-    assert not list(media.root.glob(f"pages/*/*/{entry.file_name}"))  # the copy of the old name is gone
+    assert not list(
+        media.root.glob(f"pages/*/*/{entry.file_name}")
+    )  # the copy of the old name is gone
     shelf.rename(key, "100 steps", media, "page")
     assert names(shelf) == ["100 steps (2)", "100 steps"]
     with pytest.raises(RequestError, match="empty"):
@@ -112,7 +114,9 @@ def test_a_projects_adapter_comes_and_goes_with_it(shelf, media, tmp_path):
     assert shelf.chosen is None
 
 
-def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(shelf, media, tmp_path, monkeypatch):
+def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(
+    shelf, media, tmp_path, monkeypatch
+):
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     save_adapter(adapter(), tmp_path / "walk.safetensors")
     (tmp_path / "other.safetensors").write_bytes(b"x")
@@ -124,6 +128,9 @@ def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(shelf, medi
     entries = [{"key": key, "name": "walk", "own": False}]
     assert shown["groups"] == [{"title": "On this server", "entries": entries}]
     assert shown["none"] == "None"
-    assert model_views.tuned_models(shelf, server, "tune_a_video")["none"] == "None: tune on this clip first"
+    assert (
+        model_views.tuned_models(shelf, server, "tune_a_video")["none"]
+        == "None: tune on this clip first"
+    )
     with pytest.raises(RequestError):
         shelf.rename(key, "mine", media, "page")

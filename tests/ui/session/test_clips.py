@@ -36,7 +36,9 @@ def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(tmp_path):
     assert opened.source.stat().st_size > 500
 
 
-def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_said(tmp_path, monkeypatch):
+def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_said(
+    tmp_path, monkeypatch
+):
     write_video(tmp_path / "a.mp4", frames(120), Fraction(24))
     opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
     assert (len(opened.frames), opened.request.clip.fps, opened.total) == (USUAL_FRAMES, 8, 120)
@@ -49,9 +51,14 @@ def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_sai
         open_upload(tmp_path / "a.mp4", tmp_path / "none", 120, 1, 5)
     monkeypatch.setattr(clips, "MAX_FRAMES", 40)
     most, note = open_upload(tmp_path / "a.mp4", tmp_path / "most", 0, 1, 50)
-    assert (len(most.frames), note) == (40, "The page takes at most 40 frames. It uses the first of these.")
+    assert (len(most.frames), note) == (
+        40,
+        "The page takes at most 40 frames. It uses the first of these.",
+    )
     monkeypatch.setattr(clips, "MAX_STORED", 10 * 3 * 32 * 48)
-    with pytest.raises(ClipError, match="12 frames of 48x32 .* Choose at most 10, or use the command line"):
+    with pytest.raises(
+        ClipError, match="12 frames of 48x32 .* Choose at most 10, or use the command line"
+    ):
         open_upload(tmp_path / "a.mp4", tmp_path / "full", 0, 1, 12)
 
 
@@ -71,7 +78,9 @@ def test_other_files_are_refused(tmp_path, name):
 
 
 def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_path, monkeypatch):
-    request = EditRequest(ArrayClip(frames(33)), np.ones((33, 32, 48), np.uint8), (Region("all", 1),))
+    request = EditRequest(
+        ArrayClip(frames(33)), np.ones((33, 32, 48), np.uint8), (Region("all", 1),)
+    )
     archive = pack_project(request, None, tmp_path)
     monkeypatch.setattr(clips, "MAX_FRAMES", 32)
     reader = "regrain.editing.request.project.read_labels"
@@ -85,7 +94,9 @@ def test_a_packed_project_comes_back_and_says_where_it_comes_from(tmp_path, insi
     labels = np.ones((3, 32, 48), np.uint8)
     labels[:, :, 20:] = 0
     regions = (Region("left", 1, "a fox", "a cat"),)
-    archive = pack_project(EditRequest(ArrayClip(frames(3)), labels, regions, "a cat"), None, tmp_path)
+    archive = pack_project(
+        EditRequest(ArrayClip(frames(3)), labels, regions, "a cat"), None, tmp_path
+    )
     with zipfile.ZipFile(archive) as packed, zipfile.ZipFile(tmp_path / "p.zip", "w") as again:
         assert packed.comment == b"Made with Regrain"
         for name in packed.namelist():

@@ -9,19 +9,30 @@ import pytest
 
 from regrain.editing import ArrayClip, EditRequest, Region, RequestError
 from regrain.ui.handlers.history_handlers import _take
-from regrain.ui.results.jobs import RunJob
-from regrain.ui.results.metric_summary import FLICKERS, FOUND, KEPT, LOST, NEAR, STEADY, facts, figures
-from regrain.ui.results.result_views import download_name, stem_of
-from regrain.ui.results.variants import plan
 from regrain.ui.server.media import Media
 from regrain.ui.session.history import MAX_RUNS, Choices, History, PastRun, compare
 from regrain.ui.session.session import Session
+from regrain.ui.views.jobs import RunJob
+from regrain.ui.views.metric_summary import (
+    FLICKERS,
+    FOUND,
+    KEPT,
+    LOST,
+    NEAR,
+    STEADY,
+    facts,
+    figures,
+)
+from regrain.ui.views.result_views import download_name, stem_of
+from regrain.ui.views.variants import plan
 
 
 def asking(*regions, method="videograin"):
     labels = np.ones((1, 8, 8), np.uint8) if regions else None
     clip = ArrayClip(np.zeros((1, 8, 8, 3), np.uint8), Fraction(8))
-    return EditRequest(clip, labels, regions, method=method, prompt="" if regions else "a fox", seed=7)
+    return EditRequest(
+        clip, labels, regions, method=method, prompt="" if regions else "a fox", seed=7
+    )
 
 
 CAT = Region("cat", 1, "a fox")
@@ -30,7 +41,15 @@ CAT = Region("cat", 1, "a fox")
 def run(number, folder=None):
     request = asking(CAT)
     return PastRun(
-        str(number), folder, "clip", "clip.mp4", "VideoGrain", "", "", "", Choices.of(request, "", "")
+        str(number),
+        folder,
+        "clip",
+        "clip.mp4",
+        "VideoGrain",
+        "",
+        "",
+        "",
+        Choices.of(request, "", ""),
     )
 
 
@@ -63,7 +82,10 @@ def test_two_clips_are_told_apart_and_the_shorter_is_said(tmp_path):
 def test_words_of_another_clip_go_to_regions_of_the_same_name_or_that_is_said(open_clip):
     region = Region("cat", 1, "", "")
     session = Session(open_clip(regions=(region,), boxes={1: (slice(4), slice(4))}))
-    for name, said in (("cat", "Its words and settings"), ("dog", "no region here is called 'dog'")):
+    for name, said in (
+        ("cat", "Its words and settings"),
+        ("dog", "no region here is called 'dog'"),
+    ):
         asked = replace(asking(CAT), regions=(replace(CAT, name=name, prompt=f"a {name}"),))
         assert said in _take(session, Choices.of(asked, "another", ""))
         assert session.state.regions[1].prompt == "a cat"
@@ -85,7 +107,9 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
 
 def test_variants_have_seeds_of_their_own():
     request = asking(CAT)
-    made = plan(RunJob(request, "page"), {"count": 4}, {"variation": 0.4}, Choices.of(request, "", ""))
+    made = plan(
+        RunJob(request, "page"), {"count": 4}, {"variation": 0.4}, Choices.of(request, "", "")
+    )
     seeds = [(one.job.request.seed, one.choices.seed, one.number) for one in made]
     assert seeds == [(7, 7, 1), (8, 8, 2), (9, 9, 3), (10, 10, 4)]
     for strange in ({"count": 5}, {"count": "2"}, None, 3):
@@ -97,7 +121,10 @@ def test_variants_have_seeds_of_their_own():
 
 
 def test_downloads_begin_with_what_they_are_of():
-    names = [download_name("x", name) for name in ("edited.mp4", "edited_2.mp4", "edited.gif", "report.json")]
+    names = [
+        download_name("x", name)
+        for name in ("edited.mp4", "edited_2.mp4", "edited.gif", "report.json")
+    ]
     assert names == ["x.mp4", "x_2.mp4", "x.gif", "x_report.json"]
     request = SimpleNamespace(method="sdedit", seed=3)
     for attempt, stem in (("", "dog-sdedit-seed3"), ("A try", "dog-sdedit-try-seed3")):
@@ -117,7 +144,11 @@ def steadiness(error, source):
 
 
 def attended(inside, outside):
-    return {"attention": {"cat": {"inside_before": 0.1, "inside_after": inside, "outside_after": outside}}}
+    return {
+        "attention": {
+            "cat": {"inside_before": 0.1, "inside_after": inside, "outside_after": outside}
+        }
+    }
 
 
 @pytest.mark.parametrize(

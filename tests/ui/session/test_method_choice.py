@@ -13,11 +13,11 @@ from regrain.editing import Region
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.runnable import check_runnable
-from regrain.ui.forms import settings
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request, composed
 from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
+from regrain.ui.views import settings
 
 
 class WholeParams(MethodParams):
@@ -34,7 +34,9 @@ def whole(monkeypatch):
 
     def add(*needs):
         known = METHODS["videograin"]
-        record = replace(known, name="whole", title="Whole", Params=WholeParams, needs=frozenset(needs))
+        record = replace(
+            known, name="whole", title="Whole", Params=WholeParams, needs=frozenset(needs)
+        )
         monkeypatch.setitem(METHODS, "whole", record)
         return "whole"
 
@@ -81,7 +83,12 @@ def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
     session.describe({"prompt": "a cat runs at night"})
     assert composed(session)[0].text == "a cat runs at night"
     asked = build_request(session, {}, "whole", "storybook", 7)
-    assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
+    assert (asked.regions, asked.labels, asked.prompt, asked.seed) == (
+        (),
+        None,
+        "a cat runs at night",
+        7,
+    )
     check_runnable(asked)
 
 
@@ -113,7 +120,9 @@ def test_each_line_is_an_edit_of_its_own(session):
 
 
 def test_the_lines_of_a_project_are_shown(session, tmp_path):
-    request = replace(session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
+    request = replace(
+        session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",)
+    )
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
     assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)
@@ -121,12 +130,16 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
 
 def all_fields(usual, shown):
     """The fields as they follow each other on the page."""
-    first = [settings.make_some(usual, shown, names) for names in (settings.AT_HAND, settings.FIRST)]
+    first = [
+        settings.make_some(usual, shown, names) for names in (settings.AT_HAND, settings.FIRST)
+    ]
     return first[0] | first[1] | settings.make_fields(usual, shown)
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
-    usual = {name: settings.values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")}
+    usual = {
+        name: settings.values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")
+    }
     of = {name: lambda given, name=name: settings.values(name, tmp_path, given) for name in usual}
     with gr.Blocks():
         controls = all_fields(usual, "videograin")
@@ -135,7 +148,12 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     shown = [control.value for control in controls.all]
     assert controls.given("whole", shown, of["whole"], {}) == {}
     names = [*controls.fields["whole"]]
-    for name, value in {"steps": 7.0, "style": "ink", "span": "[0.1, 0.5]", "spot": "[3, 4]"}.items():
+    for name, value in {
+        "steps": 7.0,
+        "style": "ink",
+        "span": "[0.1, 0.5]",
+        "spot": "[3, 4]",
+    }.items():
         shown[names.index(name)] = value
     chosen = {"preview_every": 2, "steps": 7, "style": "ink", "span": (0.1, 0.5), "spot": (3, 4)}
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
@@ -163,17 +181,27 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
         assert of(given) == of(project), project
         shown[names.index("steps")] = 11
         assert of(controls.given("fatezero", shown, of, project)) == of(project) | {"steps": 11}
-    chosen = [of({"preset": "released"})[name] for name in names]  # as the page shows it once it is chosen
+    chosen = [
+        of({"preset": "released"})[name] for name in names
+    ]  # as the page shows it once it is chosen
     assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
-    paper = [of({"preset": "paper"})[name] for name in names]  # and back: not what the model recommends
+    paper = [
+        of({"preset": "paper"})[name] for name in names
+    ]  # and back: not what the model recommends
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
 
 
 def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
     small = [settings.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
     assert small == [0.05, 0.001, 0.01, 0.05, 0.05]
-    assert [settings.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [0.5, 0.5, 0.05]
-    usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")}
+    assert [settings.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [
+        0.5,
+        0.5,
+        0.05,
+    ]
+    usual = {
+        name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")
+    }
     with gr.Blocks():
         fields = all_fields(usual, "sdedit")
     slider = fields.fields["vid2vid_zero"]["learning_rate"]
@@ -201,8 +229,12 @@ def test_every_parameter_has_one_title_and_one_field(method):
     assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
 
 
-def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow_the_method(tmp_path):
-    usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")}
+def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow_the_method(
+    tmp_path,
+):
+    usual = {
+        name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")
+    }
     with gr.Blocks():
         both = all_fields(usual, "videograin")
     of_pictures = [f"picture_{end}" for end in ("from", "until", "blocks", "colors")]
@@ -222,7 +254,9 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
     shown[both.all.index(both.shared["keyframes"])] = "every 4"
     shown[both.all.index(both.shared["cuts"])] = "24, 60"
     for method in both.fields:
-        given = both.given(method, shown, lambda given, m=method: settings.values(m, tmp_path, given), {})
+        given = both.given(
+            method, shown, lambda given, m=method: settings.values(m, tmp_path, given), {}
+        )
         assert given == {"keyframes": "every 4", "cuts": "24, 60"}
     shown = [column.visible for column in both.show("fresco").values()]
     names = [name for name, _ in both.columns]

@@ -8,10 +8,10 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from regrain.editing.media.images import read_picture
-from regrain.ui.forms import views
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.session import region_pictures
 from regrain.ui.session.build_request import Added, build_request
+from regrain.ui.views import views
 
 
 def disc(image, points, labels, method=""):
@@ -76,7 +76,10 @@ def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
     assert asked.picture_adapter == "pictures/ip"
     act(how="remove")
     session.describe({"regions": [{"label": label, "prompt": "a fox"}]})
-    assert build_request(session, {}, "fresco", "storybook", added=added, masked=False).picture_adapter == ""
+    assert (
+        build_request(session, {}, "fresco", "storybook", added=added, masked=False).picture_adapter
+        == ""
+    )
 
 
 @pytest.mark.parametrize(

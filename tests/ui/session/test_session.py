@@ -10,7 +10,6 @@ import pytest
 from regrain.editing.errors import RequestError
 from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, brush, pack, unpack
-from regrain.ui.forms import views
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session import mask_edits, mask_models
@@ -19,6 +18,7 @@ from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
 from regrain.ui.session.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
+from regrain.ui.views import views
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 6, 40, 60
 DOT = BrushStroke(((50.0, 20.0),), 2, False)
@@ -139,7 +139,10 @@ def test_points_strokes_undo_and_redo(session):
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
     click(session, label, 2, 10.0, inside=False)
     mask = session.state.mask(label, 2)
-    assert (mask[20, 45], mask[20, 15]) == (True, False)  # strokes stay when another point finds it anew
+    assert (mask[20, 45], mask[20, 15]) == (
+        True,
+        False,
+    )  # strokes stay when another point finds it anew
     for _ in range(3):
         session.undo()
     expected = np.broadcast_to(np.arange(WIDTH) < 20, (HEIGHT, WIDTH))
@@ -250,11 +253,16 @@ def test_what_stands_first_covers(masked):
     [
         ([("a", "", None)], "^regions: No regions yet"),
         ([("a", "a fox", None)], r"^regions\.a\.mask: The region has no mask"),
-        ([("a", "", 30), ("b", "", 30)], r"^regions\.b\.mask: Regions above it cover it completely"),
+        (
+            [("a", "", 30), ("b", "", 30)],
+            r"^regions\.b\.mask: Regions above it cover it completely",
+        ),
         ([("a", "", 30), ("A", "", 20)], r"^regions\.A\.name: 'A' is used twice"),
     ],
 )
-def test_regions_that_are_not_there_cannot_be_seen_or_have_one_name_are_refused(session, regions, said):
+def test_regions_that_are_not_there_cannot_be_seen_or_have_one_name_are_refused(
+    session, regions, said
+):
     cards = []
     for name, prompt, column in regions:
         label = clicked(session, *([(0, column)] if column else []))
@@ -347,7 +355,9 @@ def test_nothing_is_handed_out_under_the_lock(visits, tracking):
 
     def is_free():
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(lambda: opened.lock.acquire(timeout=60) and not opened.lock.release()).result()
+            return pool.submit(
+                lambda: opened.lock.acquire(timeout=60) and not opened.lock.release()
+            ).result()
 
     for _ in range(2):  # at first there is nothing to track
         for _ in tracking.track("page", {"id": opened.id, "have": opened.rev}):
@@ -355,7 +365,9 @@ def test_nothing_is_handed_out_under_the_lock(visits, tracking):
         clicked(opened, (0, 20.0))
 
 
-def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it_was(visits, masked, act):
+def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it_was(
+    visits, masked, act
+):
     session = visits.get("page")
     session.open(masked, "")
     for label in (1, 2):
@@ -409,7 +421,11 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session,
         for frame in range(FRAMES):
             session.set_tracked(label, frame, session.state.mask(label, 2), 0.9)
     request = built(session)
-    assert np.bincount(request.labels[0].ravel()).tolist() == [20 * HEIGHT, 20 * HEIGHT, 20 * HEIGHT]
+    assert np.bincount(request.labels[0].ravel()).tolist() == [
+        20 * HEIGHT,
+        20 * HEIGHT,
+        20 * HEIGHT,
+    ]
     archive = files.save(session, request, whole_masks(session.state, request), "page")
 
     opened, _ = open_upload(archive, tmp_path / "again")
@@ -462,7 +478,9 @@ def square(session, label, frame):
     return rows.min(), rows.max(), columns.min(), columns.max()
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))]
+)
 def test_a_mask_grows_and_shrinks_by_pixels_and_can_be_undone(masked, kind, expected):
     session = Session(masked)
     mask_edits.reshape(session, 1, [0], Reshape(kind, 2))
@@ -537,7 +555,9 @@ def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(session, op
     assert session.state.mask(label, 3).sum() == 30 * HEIGHT
     assert (session.source_prompt, session.state.regions[label].prompt) == ("a cat", "a fox")
     assert (session.method, session.state.shape, session.rev) == ("sdedit", shape(6), 0)
-    assert session.state.to_track(only_untracked=True) == [label], "a run follows it to the new frames"
+    assert session.state.to_track(only_untracked=True) == [label], (
+        "a run follows it to the new frames"
+    )
     for _ in range(2):  # the rest of the frame, the click on what is frame 3 now
         session.undo()
     assert (lanes(), session.can) == ({str(label): "c     "}, {"undo": True, "redo": True})

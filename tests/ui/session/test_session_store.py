@@ -39,7 +39,9 @@ def wait(monkeypatch):
 @pytest.fixture
 def store(open_clip, visits_of, now, monkeypatch):
     """Makes a store that forgets a page half a second after it has gone."""
-    monkeypatch.setattr(session_store.gc, "collect", lambda: None)  # slow beside the models of other tests
+    monkeypatch.setattr(
+        session_store.gc, "collect", lambda: None
+    )  # slow beside the models of other tests
     return lambda grace=0.5, **how: visits_of(open_clip(), clock=lambda: now[0], grace=grace, **how)
 
 
@@ -64,7 +66,9 @@ def test_a_page_that_lost_its_connection_may_come_back(store, now, wait):
     visits.leave("page", "again")
     now[0] += 0.4
     assert visits.away("page") == pytest.approx(0.4)
-    visits.keep("page")  # gradio goes on with what a closed page had asked, which does not bring it back
+    visits.keep(
+        "page"
+    )  # gradio goes on with what a closed page had asked, which does not bring it back
     assert is_forgotten(visits, wait)  # though nothing was heard of it later
     assert first.stop.is_set()
 

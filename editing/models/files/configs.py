@@ -1,0 +1,142 @@
+"""The JSON files of a model's folder, read through types: a stranger's numbers must not fill memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import ModelError, from_validation, shorten
+
+_MAX_BYTES = 8_000_000  # a vocabulary has about one
+_Width = Annotated[int, Field(ge=1, le=16_384)]
+WAN_SIZE = 480  # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
+_Few = Annotated[int, Field(ge=1, le=128)]
+
+
+class _Config(BaseModel):
+    """What is checked of a file; its other keys pass."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class SchedulerConfig(_Config):
+    """scheduler_config.json; the defaults are those of diffusers' DDIM scheduler."""
+
+    num_train_timesteps: int = Field(1000, ge=2, le=100_000)
+    beta_start: float = Field(0.0001, gt=0, lt=1)
+    beta_end: float = Field(0.02, gt=0, lt=1)
+    beta_schedule: str = Field("linear", max_length=100)
+    trained_betas: list[float] | None = Field(None, min_length=2, max_length=100_000)
+    timestep_spacing: str = Field("leading", max_length=100)
+    prediction_type: str = Field("epsilon", max_length=100)
+    steps_offset: int = Field(0, ge=0, le=1000)
+    set_alpha_to_one: bool = True
+    rescale_betas_zero_snr: bool = False
+
+
+class UNetConfig(_Config):
+    """unet/config.json."""
+
+    in_channels: _Width = 4
+    out_channels: _Width = 4
+    sample_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    block_out_channels: list[_Width] = Field([320, 640, 1280, 1280], min_length=1, max_length=8)
+    layers_per_block: _Few | list[_Few] = 2
+    transformer_layers_per_block: _Few | list[_Few] = 1
+    cross_attention_dim: _Width | list[_Width] = 1280
+    attention_head_dim: Annotated[int, Field(ge=1, le=1024)] | list[_Width] = 8
+    down_block_types: list[str] | None = Field(None, max_length=8)
+    up_block_types: list[str] | None = Field(None, max_length=8)
+    addition_embed_type: str | None = Field(None, max_length=100)
+    addition_time_embed_dim: _Width | None = None
+    projection_class_embeddings_input_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
+
+
+class TransformerConfig(_Config):
+    """transformer/config.json, of Wan."""
+
+    in_channels: _Width = 16
+    out_channels: _Width | None = 16
+    num_layers: _Few = 40
+    num_attention_heads: _Few = 40
+    attention_head_dim: Annotated[int, Field(ge=6, le=1024)] = 128
+    ffn_dim: Annotated[int, Field(ge=1, le=65_536)] = 13_824
+    text_dim: _Width = 4096
+    patch_size: list[Annotated[int, Field(ge=1, le=16)]] = Field(
+        [1, 2, 2], min_length=3, max_length=3
+    )
+    sample_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+
+class AutoencoderConfig(_Config):
+    """vae/config.json."""
+
+    class_name: Literal["AutoencoderKL", "AutoencoderDC"] | str = Field(
+        "AutoencoderKL", alias="_class_name"
+    )
+    in_channels: _Few = 3
+    latent_channels: _Few = 4
+    scaling_factor: float = Field(0.18215, gt=0, le=1000)
+    layers_per_block: _Few | list[_Few] = 2
+    block_out_channels: list[_Width] | None = Field(None, min_length=1, max_length=8)
+
+
+class TextEncoderConfig(_Config):
+    """text_encoder/config.json."""
+
+    hidden_size: _Width = 512
+    intermediate_size: Annotated[int, Field(ge=1, le=65_536)] = 2048
+    num_hidden_layers: _Few = 12
+    num_attention_heads: _Few = 8
+    max_position_embeddings: Annotated[int, Field(ge=4, le=4096)] = 77
+    projection_dim: _Width = 512
+    vocab_size: Annotated[int, Field(ge=4, le=1_000_000)] = 49_408
+
+
+_TYPES: dict[str, type[_Config]] = {
+    "scheduler": SchedulerConfig,
+    "unet": UNetConfig,
+    "transformer": TransformerConfig,
+    "vae": AutoencoderConfig,
+    "text_encoder": TextEncoderConfig,
+    "text_encoder_2": TextEncoderConfig,
+}
+
+
+def read_config(path: Path, id: str) -> dict[str, Any]:
+    """Read a JSON file of a model's folder, checked by the part it is in.
+
+    Raises:
+        ModelError: It cannot be read, is not an object, or has a value that no such model has.
+    """
+    place = f"{path.parent.name}/{path.name}"
+    content = read_json(path, f"{shorten(id)}: {place}")
+    if not isinstance(content, dict):
+        raise ModelError(
+            "model", f"{shorten(id)}: {place} is not a JSON object. Download it again."
+        )
+    if known := _TYPES.get(path.parent.name):
+        try:
+            known.model_validate(content)
+        except ValidationError as error:
+            wrong = from_validation(error, known)
+            reason = f"{shorten(id)}: {place}, {wrong.field}: {wrong.message}"
+            raise ModelError("model", f"{reason} Use another model.") from None
+    return content
+
+
+def read_json(path: Path, title: str) -> Any:
+    """Read a JSON file of at most 8 MB.
+
+    Raises:
+        ModelError: It cannot be read; the message names it by its title.
+    """
+    check_regular(path, "model", ModelError)
+    with boundary("model", f"{title} cannot be read. Download it again.", ModelError):
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("too large")
+        return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,119 @@
+"""Where a model is: its id, name or path, found without loading anything."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
+
+# The model, the control network and the motion adapter that ship with the code.
+BUILT_IN_IDS = ("storybook", "storybook/canny", "storybook/motion")
+_MAX_LORA = 4.0
+MAX_TEXT = 1000  # characters of a model's id
+_WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_UNET = "unet/config.json"
+PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
+
+
+@dataclass(frozen=True)
+class ModelLocation:
+    """The location of a model: a diffusers folder, a .safetensors file, or a repository on the hub."""
+
+    kind: Literal["folder", "file", "hub"]
+    location: str
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """A LoRA or a motion adapter (hub id, name in $REGRAIN_MODELS, folder or file) and its weight."""
+
+    model: str
+    weight: float = 1.0
+
+
+class PictureSpec(NamedTuple):
+    """A picture that a request names: for the region of a label, or for the whole frame (0)."""
+
+    name: str
+    label: int
+    path: Path
+    scale: float | None
+    field: str  # what errors are about
+
+
+def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> LoraSpec:
+    """Read `FILE@WEIGHT`; the weight, from `least` to 4, may be left out. Errors are about `field`.
+
+    Raises:
+        ModelError: The text has another form, or the weight is out of range.
+    """
+    file, at, weight = (part.strip() for part in text.partition("@"))
+    known = re.fullmatch(_WEIGHT, weight, re.ASCII) if at else True
+    if (
+        not file
+        or len(text) > MAX_TEXT
+        or not known
+        or not least <= float(weight or 1) <= _MAX_LORA
+    ):
+        expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
+        raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
+    return LoraSpec(file, float(weight or 1))
+
+
+@contextmanager
+def about(field: str) -> Iterator[None]:
+    """Let errors about a model be about the field that names it."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(field, error.message) from error
+
+
+def find(id: str, config: str = _UNET) -> ModelLocation:
+    """Find a model by id without loading it; takes at most a tenth of a second.
+
+    Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS (".safetensors" may be left
+    out); a path; a hub id "owner/name". A folder must contain `config`.
+
+    Raises:
+        ModelError: The id is unknown, or the file could run code when opened.
+    """
+    if len(id) > MAX_TEXT or not id.isprintable():
+        raise ModelError(
+            "model", f"{shorten(id)} was not found. Use storybook, a hub id or a path."
+        )
+    if id in BUILT_IN_IDS:
+        return _check(ASSETS / id, id, config)
+    if Path(id).suffix.lower() in PICKLES:
+        reason = f"{shorten(id)} is a pickle and could run code when opened"
+        raise ModelError("model", f"{reason}. Use its .safetensors version.")
+    if path := find_local(id, ".safetensors"):
+        return _check(path, id, config)
+    if id and os.path.exists(id):  # unlike Path.exists, does not raise
+        return _check(Path(id), id, config)
+    if _HUB_ID.fullmatch(id):
+        return ModelLocation("hub", id)
+    where = f"owner/name, a name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file"
+    raise ModelError("model", f"{shorten(id)} was not found. Use storybook, a hub id like {where}.")
+
+
+def _check(path: Path, id: str, config: str) -> ModelLocation:
+    if path.is_file():
+        if path.suffix.lower() == ".safetensors":
+            return ModelLocation("file", str(path.resolve()))
+        reason = f"{shorten(id)} is not a .safetensors file"
+        raise ModelError("model", f"{reason}. Use one, or a diffusers folder.")
+    # Other families of models have no UNet; `family_of` tells what they are.
+    names = (config, "model_index.json") if config == _UNET else (config,)
+    if any((path / name).is_file() for name in names):
+        return ModelLocation("folder", str(path.resolve()))
+    reason = f"{shorten(id)} has no {config}"
+    raise ModelError("model", f"{reason}. Use a diffusers folder or a .safetensors file.")

@@ -1,0 +1,111 @@
+"""Motion adapters: folders in diffusers' format, hub ids, and single files with the authors' names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.folder import obtain, opened
+from regrain.editing.models.files.hub import PART_FILES
+from regrain.editing.models.files.location import about
+
+FIELD = "motion"
+_WIDTHS = (320, 640, 1280, 1280)
+# The authors' names and those of diffusers.
+_RENAMED = (
+    (r"^module\.", ""),
+    (r"\.temporal_transformer\.", "."),
+    (r"\.attention_blocks\.0\.", ".attn1."),
+    (r"\.attention_blocks\.1\.", ".attn2."),
+    (r"\.norms\.0\.", ".norm1."),
+    (r"\.norms\.1\.", ".norm2."),
+    (r"\.ff_norm\.", ".norm3."),
+)
+_POSITIONS = re.compile(r"\.(pos_encoder|pos_embed)\.pe$")
+_MODULE = re.compile(
+    r"((?:down_blocks|up_blocks)\.\d+\.motion_modules\.\d+|mid_block\.motion_modules\.\d+)\.(.+)"
+)
+
+
+class MotionFile:
+    """An adapter as it is in a file, not yet sorted by a model's modules.
+
+    Attributes:
+        modules: Weights by module of the adapter, such as "down_blocks.0.motion_modules.1".
+        positions: Frames at most.
+        heads: Of attention, per level of the UNet from the finest, or one number for all.
+        groups: Groups of its normalisation.
+        betas: `beta_schedule` of the model it was trained on; None is the model's own.
+    """
+
+    def __init__(self, id: str) -> None:
+        """Read an adapter.
+
+        Raises:
+            ModelError: It is missing, damaged, a pickle, or of another kind.
+        """
+        path, config = _locate(id)
+        tensors = _read(path, id)
+        if any(name.startswith("conv_in.") for name in tensors) or config.get("conv_in_channels"):
+            raise _other_kind(id, "takes a picture as input, as PIA does")
+        self.id, self.modules, lengths = id, {}, []
+        for name, tensor in tensors.items():
+            if _POSITIONS.search(name):
+                lengths.append(tensor.shape[-2])
+            elif match := _MODULE.fullmatch(name):
+                self.modules.setdefault(match[1], {})[match[2]] = tensor
+            else:
+                raise _other_kind(id, f"has {shorten(name)}")
+        if not self.modules:
+            raise _other_kind(id, "has no motion modules")
+        with boundary(
+            FIELD, f"The numbers of {shorten(id)} cannot be read. Download it again.", ModelError
+        ):
+            self.positions = int(min(lengths, default=config.get("motion_max_seq_length", 32)))
+            self.heads: int | Sequence[int] = config.get("motion_num_attention_heads", 8)
+            self.groups = int(config.get("motion_norm_num_groups", 32))
+        # All published ones for Stable Diffusion 1.5 were trained with linear betas, which no file says.
+        usual = "linear" if self.width("down_blocks.0.motion_modules.0") == _WIDTHS[0] else None
+        self.betas: str | None = config.get("beta_schedule", usual)
+
+    def width(self, module: str) -> int:
+        """Channels of the place that a module follows; 0 without the module."""
+        norm = self.modules.get(module, {}).get("norm.weight")
+        return 0 if norm is None else len(norm)
+
+
+def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
+    """The file with the weights, and the config beside it, if there is one."""
+    with about(FIELD):
+        folder = obtain(id, "config.json", PART_FILES)
+        if folder.is_file():
+            return folder, {}
+        config = read_config(folder / "config.json", id)
+    if (kind := config.get("_class_name", "MotionAdapter")) != "MotionAdapter":
+        raise ModelError(FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter.")
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
+        hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
+        raise ModelError(FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them.")
+    return found[0], config
+
+
+def _read(path: Path, id: str) -> dict[str, Tensor]:
+    with opened(path, FIELD, id) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    for old, new in _RENAMED:
+        tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _other_kind(id: str, reason: str) -> ModelError:
+    return ModelError(
+        FIELD, f"{shorten(id)} {reason}. Use a motion adapter of AnimateDiff or AnimateLCM."
+    )

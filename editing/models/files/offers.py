@@ -1,0 +1,104 @@
+"""What a model offers to methods, from its configuration alone: no weights, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.configs import read_json
+from regrain.editing.storage.safetensors_files import check_head
+
+if TYPE_CHECKING:
+    from regrain.editing.models.files.location import ModelLocation
+
+STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
+"""What `StableDiffusion` offers: keys of `editing.params.registry.OFFERS`."""
+
+WAN = frozenset({"flow"})
+"""What `Wan` offers."""
+
+_CONFIGS = (
+    *("model_index.json", "unet/config.json", "scheduler/scheduler_config.json"),
+    "transformer/config.json",
+)
+_WAN = ("WanTransformer3DModel", "WanVACETransformer3DModel")
+
+
+class Family(NamedTuple):
+    """A kind of model, as shown to users, and what its backbone offers; nothing if it is not supported."""
+
+    title: str
+    offers: frozenset[str]
+
+
+def family_of(source: ModelLocation) -> Family | None:
+    """Find the kind of a model; None if its configuration is not on this machine or cannot be read."""
+    if source.kind == "file":
+        return _of_file(Path(source.location))
+    if source.kind == "folder":
+        return family_of_configs(*(_read(Path(source.location, name)) for name in _CONFIGS))
+    from huggingface_hub import try_to_load_from_cache
+
+    places = [try_to_load_from_cache(source.location, name) for name in _CONFIGS]
+    configs = [_read(Path(place)) if isinstance(place, str) else {} for place in places]
+    return family_of_configs(*configs)
+
+
+def family_of_configs(
+    index: Mapping, unet: Mapping, scheduler: Mapping, transformer: Mapping | None = None
+) -> Family | None:
+    """The kind of a model by its index, and the configuration of its parts; all may be empty."""
+    if transformer and transformer.get("_class_name") in _WAN:
+        return _wan(index, transformer)
+    if not unet:
+        return Family(str(index["_class_name"]), frozenset()) if "_class_name" in index else None
+    if (channels := unet.get("in_channels", 4)) != unet.get("out_channels", 4):
+        return Family(f"a model with {channels} input channels", frozenset())
+    if (added := unet.get("addition_embed_type")) is None:
+        return Family("Stable Diffusion", STABLE_DIFFUSION)
+    if added != "text_time":
+        return Family(f"a model with embeddings of {shorten(added)}", frozenset())
+    if index.get("text_encoder", [""])[0] is None:
+        return Family("the refiner of SDXL", frozenset())
+    if (
+        scheduler.get("timestep_spacing") == "trailing"
+    ):  # a few steps without guidance cannot be inverted
+        return Family("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"})
+    return Family("SDXL", STABLE_DIFFUSION)
+
+
+def _wan(index: Mapping, transformer: Mapping) -> Family:
+    """Wan 2.1 from text; others read a first frame, or have a second transformer or coarser latents."""
+    if (index.get("transformer_2") or [None])[0] or index.get("expand_timesteps"):
+        return Family("Wan 2.2", frozenset())
+    if (channels := transformer.get("in_channels", 16)) != (
+        transformer.get("out_channels") or channels
+    ):
+        return Family(f"Wan with {channels} input channels", frozenset())
+    return Family("Wan 2.1", WAN)
+
+
+def _of_file(path: Path) -> Family:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        check_head(path, "model")
+        with safe_open(path, framework="np") as file:
+            names = [*file.keys()]
+    except (ModelError, SafetensorError, OSError):
+        names = []  # loading it says what is wrong
+    prefix = "conditioner.embedders."
+    embedders = {name.split(".")[2] for name in names if name.startswith(prefix)}
+    if embedders == {"0"}:
+        return Family("the refiner of SDXL", frozenset())
+    return Family("SDXL" if embedders else "Stable Diffusion", STABLE_DIFFUSION)
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = read_json(path, path.name)
+    except ModelError:
+        return {}
+    return content if isinstance(content, dict) else {}

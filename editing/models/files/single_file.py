@@ -1,0 +1,219 @@
+"""One .safetensors file in the original Stable Diffusion layout, read offline.
+
+The architecture comes from `assets/checkpoints` and widths from the tensors, so narrow and pruned checkpoints
+load too.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.folder import ModelParts, opened
+from regrain.editing.models.files.reader import read_merges, read_vocabulary
+from regrain.editing.storage.local_models import ASSETS
+
+CHECKPOINTS = ASSETS / "checkpoints"
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+_CLIP, _OPENCLIP = "transformer.text_model.", "model."
+# Of each version, its text encoders.
+TEXT = {
+    "sd1": {"text_encoder": f"cond_stage_model.{_CLIP}"},
+    "sd2": {"text_encoder": f"cond_stage_model.{_OPENCLIP}"},
+    "sdxl": {
+        "text_encoder": f"conditioner.embedders.0.{_CLIP}",
+        "text_encoder_2": f"conditioner.embedders.1.{_OPENCLIP}",
+    },
+}
+TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
+HEAD = 64  # width of a head wherever a checkpoint does not fix their number
+EPS_CORRELATION = 0.5
+MAX_TOKENS = 77
+
+
+def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
+    """Read one checkpoint file.
+
+    Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention 1024 wide). Most files do
+    not say what the network predicts. It is taken from, in this order: the metadata
+    (`modelspec.prediction_type`), an empty tensor named `v_pred`, and for 2.x the network itself
+    (`guess_prediction`). SDXL works at 1024 pixels, 2.x with v-prediction at 768, all others at 512.
+
+    Raises:
+        ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x or XL.
+    """
+    name = shorten(path.name)
+    with opened(path, "model", path.name) as file:
+        metadata = file.metadata() or {}
+        checkpoint = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    version = _version(checkpoint, name)
+    # Some weights are missing, or have shapes that no such model has.
+    incomplete = f"{name} is not a complete {TITLES[version]} checkpoint. Use another."
+    with boundary("model", incomplete, ModelError):
+        unet, vae = _unet(checkpoint, version), _vae(checkpoint, version)
+        encoders = {part: _text_encoder(checkpoint, version, part) for part in TEXT[version]}
+    for part, kept_as in (
+        (unet, dtype),
+        (vae, torch.float32),
+        *((one, dtype) for one in encoders.values()),
+    ):
+        part.to(kept_as).eval()
+
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    pad = "!" if version == "sd2" else "<|endoftext|>"
+    tokenizer = CLIPTokenizer(
+        vocab=read_vocabulary(), merges=read_merges(), pad_token=pad, model_max_length=MAX_TOKENS
+    )
+    scheduler = _config(version, "scheduler", "scheduler_config.json")
+    stated = metadata.get("modelspec.prediction_type", "").lower()
+    if stated.startswith("v") or "v_pred" in checkpoint:
+        scheduler["prediction_type"] = "v_prediction"
+    elif version == "sd2" and not stated.startswith("eps"):
+        ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
+        text = encoders["text_encoder"](ids).last_hidden_state
+        scheduler["prediction_type"] = guess_prediction(unet, text)
+    if version == "sd2" and scheduler["prediction_type"] == "v_prediction":
+        unet.register_to_config(sample_size=96)
+    return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
+
+
+def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
+    """Recognise the version by its text encoders; other or incomplete files raise ModelError."""
+    if any(key.startswith("conditioner.embedders.") for key in checkpoint):
+        version = "sdxl"
+    else:
+        version = "sd2" if _tokens("sd2", "text_encoder") in checkpoint else "sd1"
+    if f"conditioner.embedders.0.{_OPENCLIP}token_embedding.weight" in checkpoint:
+        raise ModelError("model", f"{name} is the refiner of SDXL. Use its base model.")
+    needed = {
+        "UNet": f"{UNET}input_blocks.0.0.weight",
+        "autoencoder": f"{VAE}encoder.conv_in.weight",
+        **{part.replace("_", " "): _tokens(version, part) for part in TEXT[version]},
+    }
+    for part, key in needed.items():
+        if key not in checkpoint:
+            advice = "Use a complete Stable Diffusion checkpoint."
+            raise ModelError("model", f"{name} has no {part} ({key}). {advice}")
+    return version
+
+
+def _tokens(version: str, part: str) -> str:
+    """The key of a text encoder's table of tokens."""
+    prefix = TEXT[version][part]
+    return f"{prefix}{'embeddings.' if prefix.endswith(_CLIP) else ''}token_embedding.weight"
+
+
+def _count(checkpoint: Mapping[str, Tensor], prefix: str) -> int:
+    """How many numbered parts there are below a prefix."""
+    return len(
+        {key.removeprefix(prefix).split(".")[0] for key in checkpoint if key.startswith(prefix)}
+    )
+
+
+@torch.no_grad()
+def guess_prediction(unet: Callable, text: Tensor) -> str:
+    """Find out what a network predicts from its output at the noisiest level, on almost pure noise.
+
+    A network for eps returns nearly that noise (correlation close to 1). One for v returns minus the image
+    that it expects, which does not resemble the noise. `text` is the encoded empty prompt, [1, L, d].
+    """
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    answer = unet(noise.to(text), 999, text).sample.float()
+    correlation = torch.corrcoef(torch.stack([answer.flatten(), noise.flatten()]))[0, 1].item()
+    return "epsilon" if correlation > EPS_CORRELATION else "v_prediction"
+
+
+def _config(version: str, part: str, name: str = "config.json") -> dict:
+    return json.loads((CHECKPOINTS / version / part / name).read_text(encoding="utf-8"))
+
+
+def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    config = _config(version, "unet")
+    levels, kinds = range(len(config["block_out_channels"])), config["down_block_types"]
+    first = [f"{UNET}input_blocks.{1 + (config['layers_per_block'] + 1) * i}." for i in levels]
+    widths = [len(checkpoint[f"{first[i]}0.out_layers.3.weight"]) for i in levels]
+    own = (
+        {}
+        if version == "sd1"
+        else {"attention_head_dim": [max(1, width // HEAD) for width in widths]}
+    )
+    blocks = [f"{at}1.transformer_blocks." for at in first]
+    attentive = next(
+        at for at, kind in zip(blocks, kinds, strict=True) if kind.startswith("CrossAttn")
+    )
+    text = checkpoint[f"{attentive}0.attn2.to_k.weight"]
+    if version == "sdxl":
+        told = checkpoint[f"{UNET}label_emb.0.0.weight"].shape[1]
+        pooled = checkpoint[f"{TEXT[version]['text_encoder_2']}text_projection"].shape[1]
+        own |= {
+            "projection_class_embeddings_input_dim": told,
+            "addition_time_embed_dim": (told - pooled) // 6,
+            "transformer_layers_per_block": [max(1, _count(checkpoint, at)) for at in blocks],
+        }
+    own |= {"block_out_channels": widths, "cross_attention_dim": text.shape[1]}
+    own["in_channels"] = checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1]
+    return _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
+
+
+def _vae(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    widths = [len(checkpoint[f"{VAE}encoder.down.{i}.block.0.conv2.weight"]) for i in range(4)]
+    return _part(AutoencoderKL, checkpoint, version, "vae", block_out_channels=widths)
+
+
+def _part(
+    kind: Any, checkpoint: Mapping[str, Tensor], version: str, part: str, **own: object
+) -> nn.Module:
+    place = {"config": str(CHECKPOINTS / version), "subfolder": part, "local_files_only": True}
+    return kind.from_single_file(dict(checkpoint), **place, **own)
+
+
+def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> nn.Module:
+    from accelerate import init_empty_weights
+    from diffusers.loaders.single_file_utils import (
+        convert_ldm_clip_checkpoint,
+        convert_open_clip_checkpoint,
+    )
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+    prefix = TEXT[version][part]
+    is_openclip = prefix.endswith(f".{_OPENCLIP}")
+    blocks, inner = (
+        ("transformer.resblocks.", "mlp.c_fc") if is_openclip else ("encoder.layers.", "mlp.fc1")
+    )
+    layers = prefix + blocks
+    depth = _count(checkpoint, layers)
+    vocabulary, width = checkpoint[_tokens(version, part)].shape
+    config = _config(version, part) | {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_attention_heads": max(1, width // HEAD),
+        "num_hidden_layers": min(depth, 23)
+        if version == "sd2"
+        else depth,  # 2.x reads the last but one
+        "intermediate_size": len(checkpoint[f"{layers}0.{inner}.weight"]),
+    }
+    kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
+    if kind is CLIPTextModelWithProjection:
+        config["projection_dim"] = checkpoint[f"{prefix}text_projection"].shape[1]
+    with init_empty_weights():
+        model = kind(CLIPTextConfig(**config))
+    if is_openclip:
+        weights = convert_open_clip_checkpoint(model, checkpoint, prefix=prefix)
+    else:
+        weights = convert_ldm_clip_checkpoint(checkpoint)
+    if not hasattr(model, "text_model"):  # transformers 5 has one module less
+        weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
+    expected = model.state_dict()
+    model.load_state_dict({key: weights[key] for key in weights if key in expected}, assign=True)
+    return model

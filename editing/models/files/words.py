@@ -1,0 +1,140 @@
+"""The vocabulary of a small model. Loads no torch, so that unknown words are refused before loading it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from regrain.editing.errors import ModelError, PromptError, shorten
+from regrain.editing.models.files.configs import read_json
+
+_NEAR = 3  # known words that are named beside an unknown one
+_ALIKE = 0.7  # how far they must be spelt alike, 0..1
+
+
+class Unknown(NamedTuple):
+    """A word that a model does not know, lower case, and the nearest it knows, best first."""
+
+    word: str
+    near: tuple[str, ...]
+
+
+def read_words(folder: Path) -> frozenset[str] | None:
+    """Read the words that a model folder lists in words.json, lower case; None without that file.
+
+    Raises:
+        ModelError: See `read_groups`.
+    """
+    groups = read_groups(folder)
+    if groups is None:
+        return None
+    return frozenset(
+        word for phrases in groups.values() for phrase in phrases for word in _split(phrase)
+    )
+
+
+def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
+    """Read what words.json lists, by group: words and phrases to insert; None without that file.
+
+    The file is a JSON object of lists by title, or one list, which has the title "Words".
+
+    Raises:
+        ModelError: The file is neither.
+    """
+    path = folder / "words.json"
+    if not os.path.lexists(path):
+        return None
+    read = read_json(path, path.name)
+    groups = read if isinstance(read, dict) else {"Words": read}
+    lists = [*groups.values()]
+    if not all(
+        isinstance(phrases, list) and all(isinstance(p, str) for p in phrases) for phrases in lists
+    ):
+        raise ModelError(
+            "model", f"{path.name} is not a JSON list of words. Download the model again."
+        )
+    return {title: tuple(phrase.lower() for phrase in phrases) for title, phrases in groups.items()}
+
+
+def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
+    """The words of a text that are not in `words`, each once, ignoring case and punctuation.
+
+    `words` are lower case; None knows every word.
+    """
+    if words is None:
+        return []
+    missing = [word for word in dict.fromkeys(_split(text)) if word not in words]
+    return [Unknown(word, _misspelt(word, words)) for word in missing]
+
+
+def _misspelt(word: str, words: Iterable[str]) -> tuple[str, ...]:
+    """The known words that somebody may have meant to write; of "man", that is not "an"."""
+    alike = sorted(known for known in words if known[0] == word[0])
+    return tuple(get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE))
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") -> None:
+    """Check that all words of a text are in `words`, ignoring case and punctuation.
+
+    Raises:
+        PromptError: One is not; names the first such word and the nearest known ones.
+    """
+    for word, near in unknown_words(words, text)[:1]:
+        known = sorted(words or ())
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Use {', '.join(known[:8])} ..."
+        raise PromptError(
+            field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}'
+        )
+
+
+def tokenise(
+    tokenizer: Any,
+    prompts: Sequence[str],
+    fields: Sequence[str],
+    words: frozenset[str] | None,
+    limit: int,
+    marks: int = 2,
+) -> Any:
+    """Tokens of prompts, padded to the limit, by a tokenizer of transformers, which types none.
+
+    Raises:
+        PromptError: See `check_words` and `check_length`; the field is that of `fields`.
+    """
+    for prompt, name in zip(prompts, fields, strict=True):
+        check_words(words, prompt, name)
+    tokens = tokenizer(
+        [*prompts], padding="max_length", max_length=limit, return_offsets_mapping=True
+    )
+    for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
+        check_length(prompt, name, offsets, limit, marks)
+    return tokens
+
+
+def check_length(
+    prompt: str, field: str, offsets: Sequence[tuple[int, int]], limit: int, marks: int = 2
+) -> None:
+    """Check that the tokens of a prompt fit.
+
+    Args:
+        prompt, field: The text, and the field to name in the error.
+        offsets: The characters [start, stop) of each token, start and end token included.
+        limit: Most tokens, those included.
+        marks: How many such tokens there are.
+    Raises:
+        PromptError: They do not; names the first word that does not fit.
+    """
+    if len(offsets) <= limit:
+        return
+    start = offsets[limit - 1][0]  # the end token needs the last place
+    word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
+    count = f"The prompt has {len(offsets) - marks} tokens, but at most {limit - marks} fit"
+    first = f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit"
+    raise PromptError(field, f"{count}. Shorten it; {first}.")

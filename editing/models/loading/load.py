@@ -1,0 +1,88 @@
+"""Load a model by its id, or return the loaded one.
+
+Importing this module loads no torch; `load_backbone` does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from regrain.editing.errors import ModelError
+from regrain.editing.models.adapters import local_adapters
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.files.location import ModelLocation, find
+from regrain.editing.storage.local_models import local_entries
+from regrain.editing.storage.packages import problems
+
+if TYPE_CHECKING:
+    import torch
+
+KEPT_IN_MEMORY = 2
+_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
+_loading = threading.Lock()
+
+
+def on_shelf() -> list[str]:
+    """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a whole model."""
+    adapters = local_adapters()
+    return [
+        entry.name
+        for entry in local_entries()
+        if any((entry / part / "config.json").is_file() for part in ("unet", "transformer"))
+        or (
+            entry.suffix.lower() == ".safetensors"
+            and not entry.name.startswith("raft_")
+            and entry.stem not in adapters
+        )
+    ]
+
+
+def load_backbone(
+    id: str,
+    loras: Sequence[str] = (),
+    *,
+    device: "str | torch.device | None" = None,
+    dtype: "torch.dtype | None" = None,
+) -> Backbone:
+    """Load a model, or return the loaded one; the last two stay loaded and are shared by all callers.
+
+    Args:
+        id: See `find`.
+        loras: Files to add, `FILE@WEIGHT`; part of the model's identity. See `lora.add_loras`.
+        device: Default: the first CUDA device, else the CPU.
+        dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
+    Raises:
+        ModelError: The id is unknown, weights are missing or unsafe, the architecture is not Stable Diffusion
+            1.x, 2.x or XL, or Wan 2.1, the hub cannot be reached, the repository is gated, or a LoRA does
+            not fit.
+    """
+    source = find(id)
+    key = _key(source, loras, device, dtype)
+    with _loading:
+        if key not in _loaded:
+            from regrain.editing.models.loading.build import load
+
+            while len(_loaded) >= KEPT_IN_MEMORY:
+                _loaded.popitem(last=False)
+            try:
+                _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
+            except ModelError as error:  # what looks like a damaged file may be an older library
+                raise ModelError(error.field, " ".join((error.message, *problems()))) from error
+        _loaded.move_to_end(key)
+        return _loaded[key]
+
+
+def loaded_backbone(id: str, loras: Sequence[str] = ()) -> Backbone | None:
+    """The model that `load_backbone` would return without loading anything; None if it is not in memory.
+
+    Raises:
+        ModelError: The id is unknown.
+    """
+    return _loaded.get(_key(find(id), loras, None, None))
+
+
+def _key(source: ModelLocation, loras: Sequence[str], device: object, dtype: object) -> tuple:
+    return source, tuple(loras), str(device), str(dtype)

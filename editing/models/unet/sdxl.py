@@ -1,0 +1,68 @@
+"""Stable Diffusion XL: two text encoders side by side, and pooled text and sizes with every call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.unet.stable_diffusion import StableDiffusion
+
+
+@dataclass(eq=False, repr=False)
+class StableDiffusionXL(StableDiffusion):
+    """A loaded SDXL model.
+
+    Attributes:
+        text_encoder_2: Reads the same tokens; its vectors stand beside those of `text_encoder`, and its
+            projection of the end mark is the pooled text.
+        padding_2: Number of the token that it is padded with.
+        empty_is_zero: Whether the empty prompt is zeros, as the model was trained
+            (`force_zeros_for_empty_prompt` of its pipeline).
+    Source: Podell et al., arXiv:2307.01952, Sec. 2.1 and 2.2.
+    """
+
+    text_encoder_2: nn.Module = field(kw_only=True)
+    padding_2: int = field(default=0, kw_only=True)
+    empty_is_zero: bool = field(default=True, kw_only=True)
+    _KEPT: ClassVar[int] = 1700  # 1483 counted
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """See `StableDiffusion`."""
+        return super().parts | {"text_encoder_2": self.text_encoder_2}
+
+    def _encode(
+        self, prompts: Sequence[str], tokens: Any
+    ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
+        """The last but one layer of both encoders, without its norm; the pooled text of the second."""
+        rows = torch.tensor(tokens.input_ids, device=self.device)
+        unread = torch.tensor(tokens.attention_mask, device=self.device) == 0
+        with self._turn(self.text_encoder):
+            first = self.text_encoder(rows, output_hidden_states=True).hidden_states[-2]
+        with self._turn(self.text_encoder_2):
+            second = self.text_encoder_2(
+                rows.masked_fill(unread, self.padding_2), output_hidden_states=True
+            )
+        vectors = torch.cat([first, second.hidden_states[-2]], -1).float()
+        pooled = second.text_embeds.float()
+        if self.empty_is_zero:
+            empty = [number for number, prompt in enumerate(prompts) if not prompt]
+            vectors[empty], pooled[empty] = 0, 0
+        return vectors, pooled
+
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+        """See `StableDiffusion`. The clip is told to be whole and as large as it is worked on."""
+        if text.pooled is None:
+            raise ValueError("text has no pooled vectors; encode it with this model")
+        height, width = (side * self.factor for side in x.shape[-2:])
+        pooled = text.pooled.to(x).repeat_interleave(len(x) // len(text), dim=0)
+        sizes = torch.tensor([[height, width, 0, 0, height, width]]).to(x).expand(len(x), -1)
+        return super().read_by(x, text) | {
+            "added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}
+        }

@@ -1,0 +1,170 @@
+"""What Tune-A-Video adds to a UNet for images, for one call: attention over time, and tuned projections.
+
+After the feed-forward layer of every transformer block, each place of the picture attends to itself in all
+frames (Wu et al. 2022, arXiv:2212.11565, Sec. 4.1). FateZero's variant also follows every convolution with a
+small one over time. Both add nothing until they are tuned: their last layers are zero.
+
+The weights are a mapping by name, as in Tune-A-Video's checkpoints; they travel with a call and are never put
+on the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regrain.editing.attention.backends import attention
+from regrain.editing.models.intervention import Intervention, Patch, hooked
+
+Weights = Mapping[str, Tensor]
+_QUERIES = (".attn1.to_q.weight", ".attn2.to_q.weight")
+_ATTENTION = ".attn_temp."
+_CONVOLUTION = ".conv_temporal."
+_REACH = 3  # frames that a convolution over time sees
+
+
+def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tuned weights: query projections and attention over time in every block.
+
+    Args:
+        unet: The network; may be on the meta device.
+        rank: Most channels inside a convolution over time; 0 has none.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, module in unet.named_modules():
+        if hasattr(module, "attn1") and hasattr(module, "attn2"):
+            queries = {query: tuple(module.get_parameter(query[1:]).shape) for query in _QUERIES}
+            wide = queries[_QUERIES[0]][1]
+            shapes |= {f"{name}{query}": shape for query, shape in queries.items()}
+            shapes |= {f"{name}{_ATTENTION}to_{part}.weight": (wide, wide) for part in "qkv"}
+            shapes |= {f"{name}{_ATTENTION}to_out.0.weight": (wide, wide)}
+            shapes |= {f"{name}{_ATTENTION}to_out.0.bias": (wide,)}
+        elif rank and isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
+            wide = int(module.out_channels)
+            inner = min(rank, wide // 2)
+            shapes |= {f"{name}{_CONVOLUTION}down.weight": (inner, wide, _REACH)}
+            shapes |= {f"{name}{_CONVOLUTION}up.weight": (wide, inner, _REACH)}
+    return shapes
+
+
+def untuned(unet: nn.Module, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
+    """The `tunable_shapes` before the first step, float32 on the CPU; they make the image model's network.
+
+    The last layers are zero, their biases too. Tune-A-Video's code leaves the bias of attention over time
+    random, so that its untuned network is not quite the image model.
+    """
+    weights = {}
+    for name, shape in tunable_shapes(unet, rank).items():
+        if name.endswith(_QUERIES):
+            weight = unet.get_parameter(name).detach().float().cpu().clone()
+        elif name.endswith(("to_out.0.weight", "to_out.0.bias", "up.weight")):
+            weight = torch.zeros(shape)
+        else:  # as torch.nn.Linear and Conv1d begin
+            bound = torch.tensor(shape[1:]).prod() ** -0.5
+            weight = (torch.rand(shape, generator=fresh) * 2 - 1) * bound
+        weights[name] = weight
+    return weights
+
+
+def with_weights(
+    change: Intervention, weights: Weights, frames: int, positions: bool
+) -> Intervention:
+    """Extend a change of a call by tuned weights.
+
+    Args:
+        weights: See `tunable_shapes`. Gradients flow to those that require them.
+        frames: Frames per branch; rows are (branch frame).
+        positions: Whether attention over time is told the order of the frames.
+    """
+    tuned = [(name, weight) for name, weight in weights.items() if name.endswith(_QUERIES)]
+    queries = {name.removesuffix(".to_q.weight"): weight for name, weight in tuned}
+    return replace(
+        change, queries=queries, patches=(*change.patches, in_time(weights, frames, positions))
+    )
+
+
+def in_time(weights: Weights, frames: int, positions: bool) -> Patch:
+    """Let transformer blocks and convolutions with `weights` for it look over time; see `with_weights`."""
+    blocks, convolutions = _grouped(weights, _ATTENTION), _grouped(weights, _CONVOLUTION)
+
+    def after_block(own: Weights, block: nn.Module, _: object, x: Tensor) -> Tensor:
+        return x + attend_in_time(x, own, frames, block.attn1.heads, positions)
+
+    def after_convolution(own: Weights, _: nn.Module, __: object, x: Tensor) -> Tensor:
+        return x + convolve_in_time(x, own, frames)
+
+    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        for places, after in ((blocks, after_block), (convolutions, after_convolution)):
+            for name, own in places.items():
+                yield model.get_submodule(name).register_forward_hook(partial(after, own))
+
+    return lambda model: hooked(register(model))
+
+
+def attend_in_time(
+    x: Float[Tensor, "rows tokens channels"],
+    weights: Weights,
+    frames: int,
+    heads: int,
+    positions: bool,
+) -> Float[Tensor, "rows tokens channels"]:
+    """Attention of each place to itself in all frames of its branch.
+
+    Args:
+        x: Rows (branch frame).
+        weights: to_q, to_k, to_v, to_out.0 (with bias).
+        frames, heads: Frames per branch, number of heads.
+        positions: Add sinusoidal positions of the frames; without, their order makes no difference.
+    Source: Tune-A-Video, arXiv:2212.11565, Sec. 4.1; positions are those of arXiv:1706.03762, Sec. 3.5.
+    """
+    weights = {name: weight.to(x.dtype) for name, weight in weights.items()}
+    places = rearrange(x, "(branch frame) n c -> (branch n) frame c", frame=frames)
+    places = F.layer_norm(places, places.shape[-1:])
+    if positions:
+        places = places + sinusoids(frames, places.shape[-1]).to(places)
+    q, k, v = (
+        rearrange(F.linear(places, weights[f"to_{part}.weight"]), "b f (h d) -> b h f d", h=heads)
+        for part in "qkv"
+    )
+    out = rearrange(attention(q, k, v), "b h f d -> b f (h d)")
+    out = F.linear(out, weights["to_out.0.weight"], weights["to_out.0.bias"])
+    return rearrange(out, "(branch n) frame c -> (branch frame) n c", n=x.shape[1])
+
+
+def convolve_in_time(
+    x: Float[Tensor, "rows channels h w"], weights: Weights, frames: int
+) -> Float[Tensor, "rows channels h w"]:
+    """Two convolutions over the frames of a branch, first to few channels, then back.
+
+    Source: FateZero as released (its "lora" of convolutions over time).
+    """
+    h, w = x.shape[-2:]
+    places = rearrange(x, "(branch frame) c h w -> (branch h w) c frame", frame=frames)
+    for part in ("down", "up"):
+        places = F.conv1d(places, weights[f"{part}.weight"].to(x.dtype), padding=_REACH // 2)
+    return rearrange(places, "(branch h w) c frame -> (branch frame) c h w", h=h, w=w)
+
+
+def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
+    """Sinusoidal positions: sines in the first half of the channels, cosines in the second."""
+    half = channels // 2
+    rates = 10_000 ** (-torch.arange(half) / half)
+    angles = torch.arange(frames)[:, None] * rates
+    return F.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, channels - 2 * half))
+
+
+def _grouped(weights: Weights, part: str) -> dict[str, dict[str, Tensor]]:
+    """The weights of one kind of layer: by module they follow, then by name inside it."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, weight in weights.items():
+        module, _, own = name.partition(part)
+        if own:
+            groups.setdefault(module, {})[own] = weight
+    return groups

@@ -1,0 +1,66 @@
+"""A model with an adapter: the same weights, shared with everyone, and what each call adds to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import Tensor
+
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import PLAIN, Intervention
+from regrain.editing.models.unet.temporal import with_weights
+
+if TYPE_CHECKING:
+    from regrain.editing.diffusion.schedule import Step
+    from regrain.editing.diffusion.text import PromptEmbedding
+    from regrain.editing.models.adapters import Adapter
+
+
+def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
+    """A view of a model whose every call uses an adapter, known to fit; the model itself does not change."""
+    return cast("Backbone", _Tuned(backbone, adapter))
+
+
+class View:
+    """A model seen through another: what a subclass does not define is the model's."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
+        for name in {*Backbone.__annotations__, *vars(Backbone)} - {"fingerprint"}:
+            if not name.startswith("_") and not hasattr(type(self), name):
+                setattr(self, name, getattr(backbone, name))
+        self._backbone = backbone
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_backbone"], name)
+
+    def extend(self, change: Intervention, frames: int) -> Intervention:
+        """What each call adds to a change, for so many frames per branch."""
+        return change
+
+    def predict(
+        self,
+        x: Tensor,
+        step: Step,
+        text: PromptEmbedding,
+        change: Intervention = PLAIN,
+        *,
+        recompute: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict (x0, eps) with what the view adds."""
+        change = self.extend(change, len(x) // len(text))  # a text per branch
+        return self._backbone.predict(x, step, text, change, recompute=recompute)
+
+
+class _Tuned(View):
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        super().__init__(backbone)
+        self._facts = adapter.facts
+        self._weights = {
+            n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()
+        }
+        self.fingerprint = adapter.digest(backbone.fingerprint)
+
+    def extend(self, change: Intervention, frames: int) -> Intervention:
+        """See `View.extend`."""
+        return with_weights(change, self._weights, frames, self._facts.positions)

@@ -1,0 +1,193 @@
+"""Wan 2.1 (arXiv:2503.20314): a transformer over the latents of a whole clip, which predicts a velocity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.diffusion.schedule import Prediction, Step, split
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.files.configs import WAN_SIZE
+from regrain.editing.models.files.offers import WAN
+from regrain.editing.models.turns import TurnTaking, diverged
+from regrain.editing.models.wan.layers import attending, install
+from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
+from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
+
+
+@dataclass(eq=False, repr=False)
+class Wan(TurnTaking):
+    """A loaded model. All callers share its weights, so it keeps no state of a run.
+
+    A latent stands for four frames, the first for one alone. A clip that does not fit is encoded with its
+    last frame repeated; `decode` returns those frames, too. Attributes are those of `StableDiffusion`.
+    """
+
+    id: str
+    transformer: nn.Module
+    vae: nn.Module
+    reader: PromptReader
+    schedule: Any  # a `FlowSchedule`; methods that ask more of one are refused by what they need
+    device: torch.device
+    dtype: torch.dtype
+    sample_size: int | None = None
+    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    takes_turns: bool = False
+
+    prediction: ClassVar[Prediction] = "flow"
+    token_limit: ClassVar[int] = TOKEN_LIMIT
+    offers: ClassVar[frozenset[str]] = WAN
+    sketch: ClassVar[tuple[float, ...]] = ()  # no adapter is tuned on it
+
+    def __post_init__(self) -> None:
+        self._settle(self.reader.identity)
+        self.sites: tuple[AttentionLayer, ...] = install(self.transformer)
+        stages = self.vae.config.temperal_downsample
+        self.factor: int = 2 ** len(stages) * (self.vae.config.patch_size or 1)
+        self.frames_per_latent: int = 2 ** sum(stages)
+        self.coarsest: int = self.transformer.config.patch_size[-1]
+        self.multiple: int = self.factor * self.coarsest
+        self.size: int = self.sample_size * self.factor if self.sample_size else WAN_SIZE
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What has weights and stays, by its folder; the text encoder comes and goes."""
+        return {"transformer": self.transformer, "vae": self.vae}
+
+    @property
+    def words(self) -> frozenset[str] | None:
+        """The words it was trained on; None if it takes any."""
+        return self.reader.words
+
+    def grid(self, frames: int, height: int, width: int) -> Grid:
+        """The grid of the latents of a clip of this working size in pixels."""
+        time = 1 + -(-(frames - 1) // self.frames_per_latent)
+        return Grid(time, height // self.factor, width // self.factor)
+
+    @torch.no_grad()
+    def encode(
+        self, frames: UInt8[np.ndarray, "frames height width 3"]
+    ) -> Float[Tensor, "time c gh gw"]:
+        """Encode a clip to the mean of the posterior, scaled to about unit deviation."""
+        lacking = (1 - len(frames)) % self.frames_per_latent
+        padded = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
+        with self._decoder(len(frames), frames.shape[1:3]):
+            pixels = (
+                torch.from_numpy(padded).to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5
+                - 1
+            )
+            mean = self.vae.encode(pixels.contiguous()).latent_dist.mode()
+        middle, spread = self._scale()
+        # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
+        return ((mean - middle) / spread)[0].transpose(0, 1).contiguous()
+
+    @torch.no_grad()
+    def decode(
+        self, latents: Float[Tensor, "time c gh gw"]
+    ) -> UInt8[np.ndarray, "frames height width 3"]:
+        """Decode latents to RGB frames, those of the padding among them."""
+        middle, spread = self._scale()
+        x = latents.float().to(self.device).transpose(0, 1)[None] * spread + middle
+        size = tuple(side * self.factor for side in latents.shape[-2:])
+        with self._decoder(1 + (len(latents) - 1) * self.frames_per_latent, size):
+            pixels = self.vae.decode(x).sample[0]
+        return ((pixels + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 3, 0).cpu().numpy()
+
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel of the autoencoder's latents."""
+        given = (self.vae.config.latents_mean, self.vae.config.latents_std)
+        middle, spread = (
+            torch.tensor(one, device=self.device).view(1, -1, 1, 1, 1) for one in given
+        )
+        return middle, spread
+
+    @contextmanager
+    def _decoder(self, frames: int, size: tuple[int, ...]) -> Iterator[None]:
+        """The autoencoder's turn, in tiles if memory is short. It keeps frames of a call on itself: one call
+        at a time."""
+        height, width = size
+        whole = frames_at_once(height, width, self._free(self.vae))
+        with self._turn(self.vae, frames, (height, width)), ExitStack() as after:
+            if not whole:
+                self.vae.enable_tiling()
+                after.callback(self.vae.disable_tiling)
+            yield
+
+    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> PromptEmbedding:
+        """Encode prompts, padded to the token limit; `fields` and errors as in `check_prompts`."""
+        return self.reader.embed(prompts, fields, self.device)
+
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
+        """See `StableDiffusion`."""
+        return self.reader.check(prompts, fields)
+
+    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+        """None: no adapter fits."""
+        return {}
+
+    def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def activations_fit(self, frames: int, height: int, width: int) -> bool:
+        """It is not tuned."""
+        return False
+
+    def activation_bytes(self, frames: int, height: int, width: int) -> int:
+        """It is not tuned."""
+        return 0
+
+    def halves_fit(self, frames: int, height: int, width: int) -> bool:
+        """A clip a call."""
+        return False
+
+    def window_frames(self, rows: int, height: int, width: int) -> int:
+        """How many frames of a long clip are decoded together; height and width in latents."""
+        pixels = height * width * self.factor**2
+        return max(LEAST_WINDOW, clip_frames(pixels, self._free(self.vae)))
+
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+        """What the network reads beside `x`."""
+        return {"encoder_hidden_states": text.vectors.to(x)}
+
+    @torch.no_grad()
+    def predict(
+        self,
+        x: Float[Tensor, "rows c gh gw"],
+        step: Step,
+        text: PromptEmbedding,
+        change: Any = None,
+        *,
+        recompute: bool = False,
+    ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
+        """Predict (x0, eps) from noisy latents; errors are those of `StableDiffusion.predict`.
+
+        Args:
+            x: Rows (clip time), at the level where `step` starts.
+            text: One prompt per clip.
+            change: An `Intervention` of nothing but `attend`; a ValueError otherwise.
+            recompute: Of no use here.
+        """
+        if len(x) % len(text):
+            raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
+        if change is not None and (change.patches or change.control or change.queries):
+            raise ValueError("change: a video model takes nothing but attend")
+        time = len(x) // len(text)
+        rows = x.unflatten(0, (-1, time)).transpose(1, 2).to(self.device, self.dtype)
+        t = torch.full((len(text),), float(step.t), device=self.device)
+        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+        frames = 1 + (time - 1) * self.frames_per_latent
+        with self._turn(self.transformer, frames, size), attending(change and change.attend):
+            (output,) = self.transformer(rows, t, **self.read_by(rows, text), return_dict=False)
+            if not output.isfinite().all():
+                raise diverged("latents", step)
+        velocity = output.to(x).transpose(1, 2).flatten(0, 1)
+        return split(velocity, x, step.signal, step.noise, self.prediction)

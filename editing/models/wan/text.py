@@ -1,0 +1,61 @@
+"""Prompts of a Wan model: umT5's vectors, kept on disk, so that its large encoder is loaded once a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.files.words import tokenise
+from regrain.editing.storage import cache
+
+TOKEN_LIMIT = 512  # Wan was trained on prompts padded to so many, and nothing masks the padding
+
+
+@dataclass(frozen=True, eq=False)
+class PromptReader:
+    """Reads prompts.
+
+    Attributes:
+        load: Loads the encoder; it is released once the prompts at hand are encoded.
+        identity: Identifies the encoder's weights, by the sizes and dates of its files.
+        words: The words a small model knows; None for any.
+    """
+
+    tokenizer: Any  # of transformers, which types none
+    load: Callable[[], nn.Module]
+    identity: str
+    words: frozenset[str] | None
+
+    def check(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
+        """Tokenise prompts; errors as `check_prompts` of a backbone."""
+        return tokenise(self.tokenizer, prompts, fields, self.words, TOKEN_LIMIT, marks=1)
+
+    @torch.no_grad()
+    def embed(
+        self, prompts: Sequence[str], fields: Sequence[str] | None, device: torch.device
+    ) -> PromptEmbedding:
+        """Encode prompts, padded with zeros."""
+        tokens = self.check(prompts, ["prompt"] * len(prompts) if fields is None else fields)
+        lengths = tuple(map(sum, tokens.attention_mask))
+        rows = [ids[:length] for ids, length in zip(tokens.input_ids, lengths, strict=True)]
+        encoder, vectors = None, []
+        for ids in rows:
+            key = {"kind": "text", "model": self.identity, "device": device.type, "ids": ids}
+            kept = cache.load(key)
+            if kept is None:
+                encoder = encoder or self.load().to(device)
+                one = encoder(torch.tensor([ids], device=device)).last_hidden_state[0].float().cpu()
+                kept = {"vectors": one.contiguous()}
+                cache.store(key, kept)
+            vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - len(ids))))
+        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
+        ids = tuple(map(tuple, tokens.input_ids))
+        return PromptEmbedding(
+            tuple(prompts), torch.stack(vectors).to(device), lengths, offsets, ids
+        )

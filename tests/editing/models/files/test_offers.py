@@ -1,0 +1,134 @@
+"""What a model offers is told from its configuration, and compared with what a method needs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from regrain.editing import ArrayClip, EditRequest, Region, edit
+from regrain.editing.errors import ModelError
+from regrain.editing.models.files.location import ModelLocation, find
+from regrain.editing.models.files.offers import STABLE_DIFFUSION, WAN, family_of
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.params.registry import METHODS, OFFERS, SUPPORTED, check_needs
+
+
+def request(model, method="videograin", **params) -> EditRequest:
+    clip, labels = ArrayClip(np.zeros((2, 64, 64, 3), np.uint8)), np.zeros((2, 64, 64), np.uint8)
+    labels[:, 16:48, 16:48] = 1
+    thing = Region("thing", 1, prompt="a fox", source="a cat")
+    return EditRequest(
+        clip, labels, (thing,), "a cat", method=method, model=str(model), params=params
+    )
+
+
+def folder(path: Path, unet=None, index=None, scheduler=None) -> Path:
+    """A model's folder without weights."""
+    given = {"unet/config": unet, "model_index": index, "scheduler/scheduler_config": scheduler}
+    for name, content in given.items():
+        if content:
+            (path / f"{name}.json").parent.mkdir(parents=True, exist_ok=True)
+            (path / f"{name}.json").write_text(json.dumps(content))
+    return path
+
+
+def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
+    family = family_of(find(str(tiny_folder)))
+    assert family == ("Stable Diffusion", STABLE_DIFFUSION)
+    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS) - WAN
+    assert family_of(find("storybook")) == family
+
+
+XL, REFINER = (
+    {"addition_embed_type": "text_time"},
+    {"_class_name": "x", "text_encoder": [None, None]},
+)
+TURBO = (XL, None, {"timestep_spacing": "trailing"})
+
+
+@pytest.mark.parametrize(
+    ("title", "offers", "configs"),
+    [
+        ("SDXL", STABLE_DIFFUSION, (XL,)),
+        ("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"}, TURBO),
+        ("the refiner of SDXL", frozenset(), (XL, REFINER)),
+        ("a model with embeddings of 'image'", frozenset(), ({"addition_embed_type": "image"},)),
+        ("a model with 9 input channels", frozenset(), ({"in_channels": 9, "out_channels": 4},)),
+        ("WanPipeline", frozenset(), (None, {"_class_name": "WanPipeline"})),
+    ],
+)
+def test_a_folder_is_told_by_its_configurations(tmp_path, title, offers, configs):
+    assert family_of(find(str(folder(tmp_path / "model", *configs)))) == (title, offers)
+
+
+def test_a_file_is_told_by_its_keys(tmp_path):
+    refiner, xl = ["0.model.token_embedding.weight"], ["0.x", "1.x"]
+    for keys, title in ((refiner, "the refiner of SDXL"), (xl, "SDXL"), ((), "Stable Diffusion")):
+        tensors = {f"conditioner.embedders.{key}": torch.zeros(1) for key in keys} | {
+            "x": torch.zeros(1)
+        }
+        save_file(tensors, path := tmp_path / "a.safetensors")
+        offers = frozenset() if keys is refiner else STABLE_DIFFUSION
+        assert family_of(find(str(path))) == (title, offers)
+        with pytest.raises(ModelError, match=title if keys is refiner else "has no UNet"):
+            load_backbone(str(path))
+
+
+def test_what_is_not_here_is_not_guessed(tmp_path):
+    assert family_of(ModelLocation("hub", "nobody/no-such-model")) is None
+    broken = folder(tmp_path / "broken", {"x": 1})
+    (broken / "unet" / "config.json").write_text("{")
+    assert family_of(ModelLocation("folder", str(broken))) is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, tmp_path):
+    path = folder(tmp_path / "model", XL, REFINER)
+    said = rf"^model: .* is the refiner of SDXL, which is not supported. Use {SUPPORTED}.$"
+    with pytest.raises(ModelError, match=said):
+        next(edit(request(path, method)))
+
+
+def test_a_model_without_what_the_method_needs_is_refused():
+    needs = r"^model: videograin needs noise levels .* and a UNet .*, which 'flow' does not have. Use another"
+    with pytest.raises(ModelError, match=needs):
+        check_needs("videograin", {}, {"control"}, "flow")
+    for method in METHODS:
+        fits, other = STABLE_DIFFUSION, WAN
+        if "image_unet" not in METHODS[method].needs:
+            fits, other = other, fits
+        check_needs(method, {}, fits, "tiny")
+        with pytest.raises(
+            ModelError, match=rf"^model: {method} needs .*, which 'tiny' does not have"
+        ):
+            check_needs(method, {}, other, "tiny")
+
+
+def test_a_parameter_that_asks_too_much_is_refused_by_its_name():
+    for name, given, rest in (("control", "canny=storybook/canny", ""), ("inject_until", 0.1, 0.0)):
+        offers = STABLE_DIFFUSION - {METHODS["videograin"].Params.NEEDS[name]}
+        with pytest.raises(
+            ModelError, match=rf"^params.{name}: 'plain' does not have .*. Remove it or use"
+        ):
+            check_needs("videograin", {name: given}, offers, "plain")
+        check_needs("videograin", {name: rest}, offers, "plain")
+
+
+def test_control_for_a_loaded_model_that_takes_none_is_refused_before_the_recipe_begins(
+    tiny, monkeypatch
+):
+    monkeypatch.setattr(tiny, "offers", tiny.offers - {"control"})
+    events = edit(request("tiny", steps=2, control="canny=storybook/canny"), tiny)
+    assert next(events).name == "loading"
+    with pytest.raises(ModelError, match=r"^params.control: .* does not have control networks"):
+        next(events)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_needs_are_words_that_are_known(method):
+    assert method.needs <= {"regions", "masks", "source_prompt", "seed", *OFFERS}
+    assert set(method.Params.NEEDS) <= set(method.Params.model_fields)
+    assert set(method.Params.NEEDS.values()) <= set(OFFERS)

@@ -1,0 +1,271 @@
+"""Pictures beside diffusers' own IP-Adapter."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.image_processor import IPAdapterMaskProcessor
+from made_models import write_sdxl
+from made_pictures import write_encoder, write_picture, write_picture_adapter
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from test_sdxl import pipeline_of
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+from regrain.editing.attention.batch import Batch
+from regrain.editing.diffusion.schedule import advance
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.images import shown
+from regrain.editing.models.files import folder as folder_module
+from regrain.editing.models.files.location import PictureSpec
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.pictures.adapter import load_pictures
+from regrain.editing.models.pictures.picture_file import PictureFile
+from regrain.editing.params.sdedit import SDEditParams
+from regrain.editing.recipe import looking
+from regrain.editing.recipe.looking import Looking
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+
+SCALES = (0.7, 1.2)
+PROMPT = "a cat and a dog"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["sd", "sdxl"])
+def backbone(request, tmp_path_factory, tiny_folder):
+    folder = tiny_folder
+    if request.param:
+        folder = write_sdxl(tmp_path_factory.mktemp("sdxl"))
+    return load_backbone(str(folder))
+
+
+@pytest.fixture(scope="module", params=["plain", "plus", "full"])
+def adapter(request, tmp_path_factory, backbone):
+    folder = write_encoder(tmp_path_factory.mktemp(request.param))
+    return write_picture_adapter(folder / "adapter.safetensors", backbone.unet, request.param)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory, backbone):
+    """One frame with two regions, each with its picture; edges inside cells."""
+    folder = tmp_path_factory.mktemp("pictures")
+    labels = np.zeros((1, 64, 64), np.uint8)
+    labels[:, 3:40, 5:30], labels[:, 20:61, 33:64] = 1, 2
+    frames = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    regions = []
+    for i, (name, scale) in enumerate(zip(("a fox", "a bear"), SCALES, strict=True)):
+        picture = str(write_picture(folder / f"{i}.png", i))
+        regions.append(Region(name, i + 1, name, margin=0, picture=picture, picture_scale=scale))
+    return EditRequest(
+        ArrayClip(frames, 8), labels, tuple(regions), method="sdedit", model=backbone.id
+    )
+
+
+def pipeline(backbone, adapter):
+    """Diffusers' pipeline of the same weights, with the adapter."""
+    encoder = CLIPVisionModelWithProjection.from_pretrained(adapter.parent / "image_encoder")
+    processor = CLIPImageProcessor(size=28, crop_size=28)
+    pipe = pipeline_of(Path(backbone.id), image_encoder=encoder, feature_extractor=processor)
+    pipe.load_ip_adapter(
+        str(adapter.parent), subfolder="", weight_name=adapter.name, image_encoder_folder=None,
+        local_files_only=True,
+    )  # fmt: skip
+    pipe.set_ip_adapter_scale([list(SCALES)])
+    return pipe
+
+
+def theirs(request):
+    """Diffusers' rule for masks, in place of ours."""
+    areas = [np.asarray(request.labels[0]) == region.label for region in request.regions]
+    masks = [Image.fromarray(255 * area.astype(np.uint8)) for area in areas]
+    masks = [IPAdapterMaskProcessor().preprocess(masks, height=64, width=64).movedim(1, 0)]
+
+    def cover(label, size):
+        tokens = size[0] * size[1]
+        return IPAdapterMaskProcessor.downsample(masks[0][:, label - 1], 1, tokens, 1)[..., 0]
+
+    return masks, cover
+
+
+def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(
+    backbone, adapter, asked, monkeypatch
+):
+    masks, cover = theirs(asked)
+    monkeypatch.setattr(looking, "covered", lambda _: cover)
+    pictures = load_pictures(str(adapter), list(asked.pictures), backbone)
+    view = Looking(backbone, pictures, asked, SDEditParams())
+    pipe = pipeline(backbone, adapter)
+    images = [[Image.open(r.picture) for r in asked.regions]]
+    embeds = pipe.prepare_ip_adapter_image_embeds(images, None, torch.device("cpu"), 1, True)
+    tokens = pipe.unet.encoder_hid_proj([embeds[0]])[0]
+    for half in (0, 1):
+        found = torch.stack([seen.tokens[half == 0][0] for seen in pictures.seen])
+        assert (found - tokens[half]).abs().max() < 1e-5 * tokens.abs().max()
+
+    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    how = {"guidance_scale": 3.0, "output_type": "latent", "height": 64, "width": 64}
+    how |= {"cross_attention_kwargs": {"ip_adapter_masks": masks}, "negative_prompt": "ugly"}
+    for steps in (1, 4):
+        how |= {"num_inference_steps": steps, "latents": x.clone()}
+        wanted = pipe(PROMPT, ip_adapter_image_embeds=embeds, **how).images
+        now = sampled(view, x, steps)
+        assert (now - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    assert (now - sampled(backbone, x, 4)).abs().max() > 1e-2
+
+
+def sampled(model, x, steps):
+    uncond, cond = model.embed(["ugly", PROMPT])
+    batch = Batch.of(1, edits=1)
+    for step in model.schedule.sampling(steps):
+        answer = model.predict(
+            torch.cat([x, x]), step, batch.texts({"uncond": uncond, "cond": cond})
+        )
+        x = advance(*batch.guide(answer, 3.0), step)
+    return x
+
+
+def spec(folder, seed=0, size=(28, 28)):
+    """One picture that is asked for."""
+    return PictureSpec("", 0, write_picture(folder / f"{seed}.png", seed, size), None, "picture")
+
+
+def test_the_reader_of_the_built_in_model_needs_no_encoder(tiny, tmp_path):
+    path = write_picture_adapter(
+        tmp_path / "drawn.safetensors", tiny.unet, "drawn", {"scale": "0.9"}
+    )
+    one, other = load_pictures(str(path), [spec(tmp_path, i, (40, 20)) for i in (0, 1)], tiny).seen
+    assert (one.scale, one.tokens[0].shape) == (0.9, (1, 6, tiny.unet.config.cross_attention_dim))
+    assert torch.equal(one.tokens[1], other.tokens[1])
+    assert (
+        (one.tokens[0] - other.tokens[0]).abs().max()
+        > 1e-3
+        < (one.tokens[0] - one.tokens[1]).abs().max()
+    )
+
+
+def narrow(tensors):
+    return {
+        name: x[:, :8].contiguous() if "ip_adapter" in name else x for name, x in tensors.items()
+    }
+
+
+def wider(tensors):
+    return tensors | {"image_proj.proj.weight": torch.zeros(4 * 32, 1024)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t | {"image_proj.proj.0.weight": torch.zeros(2)}, "needs faces found by InsightFace"),
+        (lambda t: t | {"image_proj.perceiver_resampler.proj_in.weight": torch.zeros(2)}, "InsightFace"),
+        (lambda t: {"lora_A.weight": torch.zeros(2)}, "is not a picture adapter"),
+        (lambda t: t | {"1.to_k_lora.down.weight": torch.zeros(2)}, "has '1.to_k_lora.down.weight'"),
+        (lambda t: {k: v for k, v in t.items() if ".3.to_v" not in k}, "does not fit .*ip_adapter.3.to_v_ip"),
+        (lambda t: t | {"ip_adapter.99.to_k_ip.weight": torch.zeros(2, 32)}, "does not fit .*99"),
+        (narrow, "text of 8 numbers, the model 32"),
+        (wider, "that gives 1024 numbers, but the one there gives 24"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_one_line(tiny, tmp_path, change, said):
+    path = write_encoder(tmp_path) / "adapter.safetensors"
+    save_file(change(load_file(write_picture_adapter(path, tiny.unet, "plain"))), path)
+    with pytest.raises(ModelError, match=said) as caught:
+        load_pictures(str(path), [spec(tmp_path)], tiny)
+    assert caught.value.field == "picture_adapter"
+
+
+def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatch):
+    """The encoder may stand beside the weights, or in the folder beside theirs."""
+    shelf = tmp_path / "shelf"
+    write_encoder(shelf / "models")
+    for folder in ("models", "sdxl_models"):
+        (shelf / folder).mkdir(exist_ok=True)
+        write_picture_adapter(shelf / folder / "ip-adapter_sd15.safetensors", tiny.unet, "plain")
+    monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
+    for id in ("models", "sdxl_models", "models/ip-adapter_sd15", str(shelf / "models")):
+        assert PictureFile(id).encoder == shelf / "models" / "image_encoder", id
+    monkeypatch.delenv("REGRAIN_MODELS")
+    fetched = []
+    download = lambda id, names, _: fetched.append((id, *names)) or str(shelf)  # noqa: E731
+    monkeypatch.setattr(folder_module, "download", download)
+    for id in ("h94/IP-Adapter", "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"):
+        assert PictureFile(id).encoder == shelf / "models" / "image_encoder"
+    assert fetched == 2 * [
+        ("h94/IP-Adapter", "models/ip-adapter_sd15.safetensors"),
+        ("h94/IP-Adapter", "*image_encoder/config.json"),
+    ]  # fmt: skip
+    write_picture_adapter(shelf / "models" / "two.safetensors", tiny.unet, "plain")
+    with pytest.raises(ModelError, match="has several: .*Name one, as FOLDER/FILE"):
+        PictureFile(str(shelf / "models"))
+
+
+def test_style_and_layout_are_blocks_of_sdxl(backbone, tmp_path):
+    path = write_encoder(tmp_path) / "adapter.safetensors"
+    given = (
+        str(write_picture_adapter(path, backbone.unet, "plain")),
+        [spec(tmp_path)],
+        backbone,
+        "style",
+    )
+    if not backbone.unet.config.addition_embed_type:
+        with pytest.raises(
+            ModelError, match="^params.picture_blocks: .* has no blocks of style. Choose all"
+        ):
+            load_pictures(*given)
+        return
+    pictures = load_pictures(*given)
+    found = {blocks: pictures.acting(blocks) for blocks in ("all", "style", "layout")}
+    assert {name.split(".transformer")[0] for name in found["style"]} == {
+        "up_blocks.0.attentions.1"
+    }
+    assert {name.split(".transformer")[0] for name in found["layout"]} == {
+        "down_blocks.2.attentions.1"
+    }
+    assert found["all"] == {site.name for site in backbone.sites if site.kind == "cross"}
+
+
+def test_a_video_transformer_sees_no_pictures(wan):
+    with pytest.raises(
+        ModelError, match="^picture_adapter: .* cannot see pictures. Use a Stable Diffusion"
+    ):
+        load_pictures("any", [], wan)
+
+
+GREY = (128, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "seen"),
+    [
+        ("RGBA", (255, 0, 0, 0), GREY), ("RGBA", (255, 0, 0, 255), (255, 0, 0)),
+        ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
+        ("I;16", 0x8080, GREY), ("L", 128, GREY), ("P", 0, (0, 0, 0)),
+    ],
+)  # fmt: skip
+def test_pictures_of_every_mode_are_shown_whole_in_a_grey_square(tmp_path, mode, colour, seen):
+    path = tmp_path / f"a.{'tif' if mode in ('CMYK', 'I;16') else 'png'}"
+    Image.new(mode, (40, 20), colour).save(path)
+    found = shown(path, 20, "picture")
+    assert np.abs(found[10, 10].astype(int) - seen).max() <= 1
+    assert (found[0] == 128).all()  # above a wide picture
+
+
+def test_pictures_are_upright_and_animated_ones_are_still(tmp_path):
+    image, notes = Image.new("RGB", (40, 20)), []
+    image.paste((255, 255, 255), (0, 0, 20, 20))
+    exif = image.getexif()
+    exif[0x0112] = 6  # turned to the right
+    image.save(tmp_path / "a.png", exif=exif)
+    found = shown(tmp_path / "a.png", 20, "picture")
+    assert (found[5, 10, 0], found[15, 10, 0]) == (255, 0)
+    image.save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (40, 20), "red")])
+    assert shown(tmp_path / "a.gif", 40, "picture", notes.append)[20, 10].min() > 250
+    assert notes == ["'a.gif' is animated; its first frame is used."]
+    (tmp_path / "b.png").write_bytes(b"x" * 99)
+    Image.new("1", (10000, 6000)).save(tmp_path / "c.png")
+    for name, said in (("b.png", "is not a readable image"), ("c.png", "10000 x 6000 pixels")):
+        with pytest.raises(RequestError, match=f"^regions.cat.picture: .*{said}"):
+            shown(tmp_path / name, 20, "regions.cat.picture")

@@ -1,0 +1,161 @@
+"""Control maps without a model, and control networks in diffusers' format with random weights."""
+
+import json
+from contextlib import contextmanager
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from made_models import write_control_net
+from running import finish
+
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.files.location import find
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.build import load
+from regrain.editing.models.unet.control_maps import CONTROL_MAPS, canny, gray_depth
+from regrain.editing.models.unet.control_net import ControlNets, load_control_net
+from regrain.editing.params.registry import check_params
+from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.params.written import ControlSpec, read_control
+from regrain.editing.pipeline.assembly import edit_clip
+
+
+def test_specs_are_read():
+    canny, depth = ControlSpec("canny", "owner/name", 0.7), ControlSpec("depth", "my folder", 1.0)
+    written = "canny=owner/name@0.7, depth = my folder ,pose=x@0"
+    assert read_control(written) == (canny, depth, ControlSpec("pose", "x", 0.0))
+    assert read_control("") == ()
+
+
+@pytest.mark.parametrize("text", ["canny", "edges=owner/name", "canny=a@2.5", "canny=@1"])
+def test_what_cannot_be_read_is_refused_by_field(text):
+    with pytest.raises(RequestError, match="^params.control: Expected .*, got "):
+        check_params("videograin", {"control": text})
+
+
+def test_canny_draws_the_outline():
+    frames = np.zeros((2, 64, 64, 3), np.uint8)
+    frames[:, 16:48, 16:48] = 255
+    edges = canny(frames)
+    assert edges.shape == frames.shape
+    assert edges[0, 32, 14:18].any()
+    assert not edges[0, 24:40, 24:40].any()
+    assert CONTROL_MAPS["canny"] is canny
+
+
+def test_depth_has_one_scale_for_the_whole_clip():
+    near = np.linspace(0, 1, 100).reshape(1, 10, 10)
+    clip = np.concatenate([near, near / 2])
+    grey = gray_depth(clip)
+    assert grey[0].max() == 255
+    assert (
+        abs(int(grey[1].max()) - 128) < 8
+    )  # the same half depth, half as bright: no scale of its own
+    assert (np.diff(grey[0, ..., 0].astype(int).ravel()) >= 0).all()  # near is white
+
+
+@pytest.mark.parametrize("kind", ["depth", "pose"])
+def test_a_detector_that_is_not_here_is_one_line(kind):
+    with pytest.raises(
+        ModelError, match=f"^params.control: {kind} needs .*. Install them, or use canny"
+    ):
+        CONTROL_MAPS[kind](np.zeros((1, 64, 64, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def net_folder(tmp_path_factory, tiny):
+    """A ControlNet for the tiny model."""
+    return write_control_net(tmp_path_factory.mktemp("nets") / "canny", tiny.unet, 0.1)
+
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+
+
+def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
+    x = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    step, text = tiny.schedule.sampling(50)[5], tiny.embed(["", "a cat"])
+    specs = read_control(f"canny={net_folder}@0.7, canny={net_folder}@0.5")
+    nets = ControlNets(specs, FRAMES, tiny)
+    down, middle = nets.reading(text)(x, torch.tensor(step.t))
+    hint = torch.from_numpy(canny(FRAMES)).movedim(-1, 1).float() / 255
+    vectors, net = text.vectors.repeat_interleave(2, 0), load_control_net(str(net_folder), tiny)[0]
+    rows = hint.repeat(2, 1, 1, 1)
+    expected = net(x, step.t, vectors, rows, conditioning_scale=1.2, return_dict=False)
+    for ours, theirs in zip([*down, middle], [*expected[0], expected[1]], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert nets.maps.shape == (2, 64, 128, 3)
+    plain = tiny.predict(x, step, text)[1]
+    assert not torch.allclose(
+        tiny.predict(x, step, text, Intervention(control=nets.reading(text)))[1], plain
+    )
+    silent = ControlNets(read_control(f"canny={net_folder}@0"), FRAMES, tiny)
+    assert torch.equal(
+        tiny.predict(x, step, text, Intervention(control=silent.reading(text)))[1], plain
+    )
+    assert ControlNets((), FRAMES, tiny).reading(text) is None
+
+
+OTHERS = {
+    "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
+    "is a UNet2DConditionModel. Use a ControlNetModel": {"_class_name": "UNet2DConditionModel"},
+}
+
+
+@pytest.mark.parametrize(("message", "change"), OTHERS.items())
+def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message):
+    config = json.loads((net_folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ModelError, match=f"^params.control: .*{message}"):
+        load_control_net(str(tmp_path), tiny)
+
+
+def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
+    (tmp_path / "config.json").write_text((net_folder / "config.json").read_text())
+    (tmp_path / "diffusion_pytorch_model.bin").write_bytes(b"x")
+    known = {str(tmp_path): "only pickles", "a.ckpt": "pickle", str(tmp_path / "no"): "not found"}
+    for id, message in known.items():
+        with pytest.raises(ModelError, match=f"params.control: .*{message}"):
+            load_control_net(id, tiny)
+
+
+def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_folder, own_cache):
+    labels = np.zeros((2, 64, 64), np.uint8)
+    labels[:, 16:48, 16:48] = 1
+    regions = (Region("cat", 1, prompt="a fox", source="a cat", margin=0),)
+    request = EditRequest(ArrayClip(FRAMES, fps=Fraction(8)), labels, regions, "a cat")
+
+    def edited(**given):
+        return finish(edit_clip(tiny, request, VideoGrainParams(steps=2, preview_every=0, **given)))
+
+    with_control, without = edited(control=f"canny={net_folder}"), edited()
+    assert np.array_equal(with_control.control, canny(FRAMES))
+    assert without.control is None
+    assert not np.array_equal(with_control.uncomposited, without.uncomposited)
+
+
+def test_backbones_that_share_a_network_patch_it_one_at_a_time(
+    tiny, tiny_folder, net_folder, monkeypatch
+):
+    """Each backbone has a lock of its own, the network they share has another, held while it is patched."""
+    other = load(find(str(tiny_folder)), str(tiny_folder))
+    (net, lock), (same, same_lock) = (
+        load_control_net(str(net_folder), model) for model in (tiny, other)
+    )
+    assert net is same
+    assert lock is same_lock
+    held = []
+
+    @contextmanager
+    def patch(model):
+        held.append((model is net, lock.locked()))
+        yield
+
+    specs = read_control(f"canny={net_folder}")
+    text = tiny.embed(["a cat"])
+    x = torch.zeros(2, 4, 8, 8)
+    ControlNets(specs, FRAMES, other, (patch,)).reading(text)(x, torch.tensor(1))
+    assert held == [(True, True)]
+    assert not lock.locked()

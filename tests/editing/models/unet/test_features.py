@@ -1,0 +1,105 @@
+"""Changes for one forward: against their formulas, and gone afterwards."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from regrain.editing.models import intervention as room
+from regrain.editing.models.intervention import FREEU, PLAIN, Intervention, freeu, hooked
+from regrain.editing.models.unet.features import Features, injecting, recording
+
+FRAMES = 2
+
+
+@pytest.fixture
+def latents():
+    return torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def ask(tiny):
+    given = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
+
+    def answer(x, *patches, change=None):
+        return tiny.predict(x, *given, change or Intervention(patches=patches))[1]
+
+    return answer
+
+
+ATTEND = Intervention(lambda q, k, v, site: scaled_dot_product_attention(q, k, v))
+
+
+def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
+    latents = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen, norm = [], tiny.unet.get_submodule("up_blocks.0.resnets.0.norm1")
+    with hooked([norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))]):
+        ask(latents)
+        ask(latents, freeu(FREEU["released"]))
+    before, adapted = seen
+    x = before[:, :64]
+    mean = x.mean(1, keepdim=True)
+    low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
+    gain = 1 + 0.2 * (mean - low) / (high - low)
+    torch.testing.assert_close(adapted[:, :32], x[:, :32] * gain)
+    assert torch.equal(adapted[:, 32:], before[:, 32:])
+
+
+def test_freeu_of_ones_changes_nothing_and_the_full_one_does(ask, latents):
+    assert torch.equal(ask(latents, freeu([(1.0, 1.0)] * 4)), ask(latents))
+    assert not torch.allclose(ask(latents, freeu(FREEU["full"])), ask(latents), atol=1e-4)
+
+
+def test_low_frequencies_are_the_mean_and_the_slowest_waves():
+    constant, fast = torch.full((1, 1, 8, 8), 3.0), torch.ones(1, 1, 8, 8)
+    fast[..., ::2] = -1
+    torch.testing.assert_close(room.scale_low_frequencies(constant, 0.5), constant / 2)
+    torch.testing.assert_close(room.scale_low_frequencies(fast, 0.5), fast)
+
+
+def test_features_of_the_same_forward_give_the_same_answer(tiny, ask, latents):
+    features = Features()
+    answer = ask(latents, change=recording(features, ATTEND))
+    assert set(features.residuals) == {
+        f"up_blocks.{b}.resnets.{i}" for b, i in ((1, 0), (1, 1), (2, 0))
+    }
+    places = ((1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0))
+    layers = {f"up_blocks.{b}.attentions.{i}.transformer_blocks.0.attn1" for b, i in places}
+    assert set(features.attention) == layers
+    assert torch.equal(ask(latents, change=injecting(features, ATTEND)), answer)
+    assert torch.equal(ask(latents, change=ATTEND), answer)
+
+
+def test_one_branchs_features_replace_those_of_all(tiny, latents):
+    """Injected into two branches: what the layers give is the recorded, whatever comes in."""
+    step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
+    features, name = Features(), "up_blocks.2.resnets.0"
+    tiny.predict(latents[:FRAMES], step, text[:1], recording(features, PLAIN))
+    change = injecting(features, PLAIN)
+    seen = []
+
+    def spy(unet):  # entered last, so its hook sees what the others left
+        conv = unet.get_submodule(f"{name}.conv2")
+        return hooked([conv.register_forward_hook(lambda _, __, output: seen.append(output))])
+
+    tiny.predict(latents.flip(0), step, text, replace(change, patches=(*change.patches, spy)))
+    expected = features.residuals[name]
+    assert torch.equal(seen[0], torch.cat([expected, expected]))
+    assert features.bytes < 1 << 20
+
+
+def test_nothing_stays(tiny, ask, latents):
+    before = ask(latents)
+    features = Features()
+    both = (room.joint_norm(FRAMES), freeu(FREEU["full"]))
+    ask(latents, change=recording(features, Intervention(patches=both)))
+
+    def fails(q, k, v, site):
+        raise KeyError(site.name)
+
+    with pytest.raises(KeyError):
+        ask(latents, change=recording(features, Intervention(fails, both)))
+    tables = ("_forward_hooks", "_forward_pre_hooks")
+    assert not any(getattr(module, table) for module in tiny.unet.modules() for table in tables)
+    assert torch.equal(ask(latents), before)

@@ -1,0 +1,253 @@
+"""Motion modules beside diffusers' own, which normalise each frame alone, as in the authors' code."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from made_motion import write_adapter
+from safetensors.torch import load_file, save_file
+from test_stable_diffusion import rewrite
+
+from regrain.editing.diffusion.schedule import advance
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.files.motion import MotionFile
+from regrain.editing.models.intervention import Intervention, hooked
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.unet import motion_modules
+from regrain.editing.models.unet.motion_modules import between_frames, load_motion, moving
+
+FRAMES = 3
+NORM = "motion_modules.0.norm.weight"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_folder):
+    return load_backbone(str(tiny_folder))
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["with a middle", "without"])
+def folder(request, tmp_path_factory, backbone):
+    path = tmp_path_factory.mktemp("motion")
+    write_adapter(path, backbone.unet, middle=request.param)
+    return path
+
+
+def rows(backbone):
+    """Latents of two branches, and their texts."""
+    x = torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    return x, backbone.embed(["a cat", "a dog runs"])
+
+
+def configured(folder, target, **said):
+    """A copy of an adapter with other values in its configuration."""
+    shutil.copytree(folder, target)
+    rewrite(target / "config.json", **said)
+    return str(target)
+
+
+def authors_norm(network):
+    """Diffusers' modules without their norm over all frames."""
+
+    def frame_by_frame(norm, video):
+        return torch.stack([norm(frame) for frame in video.unbind(2)], 2)
+
+    for module in network.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            module.norm.forward = partial(frame_by_frame, module.norm.forward)
+    return network.eval()
+
+
+def test_a_call_equals_diffusers(folder, backbone, monkeypatch):
+    monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
+    adapter = MotionAdapter.from_pretrained(folder)
+    theirs = authors_norm(
+        UNetMotionModel.from_unet2d(load_backbone(str(backbone.id)).unet, adapter)
+    )
+    x, text = rows(backbone)
+    motion = load_motion(str(folder), backbone)
+    patch = between_frames(motion.modules, motion.heads, FRAMES)
+    vectors = text.vectors.repeat_interleave(FRAMES, 0)
+    video = x.unflatten(0, (2, FRAMES)).movedim(1, 2)
+    wanted = theirs(video, 401, vectors).sample.movedim(2, 1).flatten(0, 1)
+    with patch(backbone.unet):
+        found = backbone.unet(x, 401, vectors).sample
+    assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max().clamp(min=1)
+    plain = backbone.unet(x, 401, vectors).sample  # nothing stays
+    assert (found - plain).abs().max() > 1e-3
+
+
+def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
+    """The schedule is the adapter's, where it says one."""
+    linear = configured(
+        folder, tmp_path / "linear", _class_name="MotionAdapter", beta_schedule="linear"
+    )
+    moved = moving(backbone, load_motion(linear, backbone))
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1,
+    )  # fmt: skip
+    parts = (
+        backbone.vae,
+        backbone.text_encoder,
+        backbone.tokenizer,
+        load_backbone(str(backbone.id)).unet,
+    )
+    pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    authors_norm(pipe.unet)
+    # Large enough for groups of more than two numbers, whose norm would be a sign.
+    x = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
+    how = {
+        "num_inference_steps": 4,
+        "guidance_scale": 3.0,
+        "output_type": "latent",
+        "num_frames": FRAMES,
+    }
+    wanted = pipe("a cat", latents=video.clone(), height=128, width=128, **how).frames.movedim(
+        2, 1
+    )[0]
+    text = backbone.embed(["", "a cat"])
+    for step in moved.schedule.sampling(4):
+        x0, eps = moved.predict(torch.cat([x, x]), step, text)
+        (x0, x1), (e0, e1) = x0.chunk(2), eps.chunk(2)
+        x = advance(x0 + 3 * (x1 - x0), e0 + 3 * (e1 - e0), step)
+    assert (x - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def test_scale_weighs_and_zero_is_the_model(folder, backbone):
+    motion, (x, text) = load_motion(str(folder), backbone), rows(backbone)
+    step = backbone.schedule.sampling(4)[1]
+    assert moving(backbone, motion, 0.0) is backbone
+    half, whole = moving(backbone, motion, 0.5), moving(backbone, motion)
+    doubled = replace(
+        motion, modules={n: {k: 2 * w for k, w in own.items()} for n, own in motion.modules.items()}
+    )
+    views = (backbone, half, whole, moving(backbone, doubled))
+    assert len({view.fingerprint for view in views}) == 4
+    answers = [view.predict(x, step, text)[1] for view in (backbone, half, whole)]
+    assert (answers[0] - answers[1]).abs().max() > 1e-4 < (answers[1] - answers[2]).abs().max()
+    assert torch.equal(backbone.predict(x, step, text)[1], answers[0])
+    assert whole.size == backbone.size
+    assert whole.fit(64, 64) == backbone.fit(64, 64)
+
+
+def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
+    levels = [2 << level for level in range(len(backbone.unet.config.block_out_channels))]
+    said = {"motion_num_attention_heads": levels, "motion_norm_num_groups": 16}
+    motion = load_motion(configured(folder, tmp_path / "own", **said), backbone)
+    assert motion.groups == 16
+    first, last = motion.heads["down_blocks.0.attentions.0"], motion.heads["up_blocks.0.resnets.0"]
+    assert (first, last) == (levels[0], levels[-1])
+    (x, text), usual, calls = rows(backbone), load_motion(str(folder), backbone), []
+    for groups in (16, 32):
+        (patch,) = (
+            moving(backbone, replace(usual, groups=groups)).extend(Intervention(), FRAMES).patches
+        )
+        with patch(backbone.unet):
+            calls.append(backbone.unet(x, 401, text.vectors.repeat_interleave(FRAMES, 0)).sample)
+    assert not torch.equal(*calls)
+
+
+def test_files_as_wide_as_stable_diffusion_were_trained_on_linear_betas(tmp_path):
+    for width, betas in ((320, "linear"), (32, None)):
+        save_file({f"down_blocks.0.{NORM}": torch.zeros(width)}, tmp_path / "mm.safetensors")
+        assert MotionFile(str(tmp_path / "mm.safetensors")).betas == betas
+
+
+def test_what_else_alters_a_call_stays(folder, backbone):
+    seen, (x, text) = [], rows(backbone)
+    patch = lambda model: hooked([model.conv_out.register_forward_hook(lambda *_: seen.append(1))])  # noqa: E731
+    step, moved = (
+        backbone.schedule.sampling(4)[1],
+        moving(backbone, load_motion(str(folder), backbone)),
+    )
+    moved.predict(x, step, text, Intervention(patches=(patch,)))
+    assert seen == [1]
+
+
+def test_more_frames_than_positions_are_refused(tmp_path, backbone):
+    write_adapter(tmp_path, backbone.unet, positions=2)
+    moved = moving(backbone, load_motion(str(tmp_path), backbone))
+    assert moved.window_frames(2, 8, 8) == 2
+    x, text = rows(backbone)
+    with pytest.raises(
+        RequestError, match="3 frames are edited together, but the adapter has 2 positions"
+    ):
+        moved.predict(x, backbone.schedule.sampling(4)[0], text)
+
+
+def authors(tensors):
+    """The names that the authors' files have."""
+    named = {}
+    for name, tensor in tensors.items():
+        for number in (0, 1):
+            name = name.replace(f".attn{number + 1}.", f".attention_blocks.{number}.")
+            name = name.replace(f".norm{number + 1}.", f".norms.{number}.")
+        name = name.replace(".norm3.", ".ff_norm.")
+        head, module, rest = name.partition(".motion_modules.")
+        number, _, rest = rest.partition(".")
+        named[f"{head}{module}{number}.temporal_transformer.{rest}"] = tensor
+    block = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0"
+    return named | {f"{block}.pos_encoder.pe": torch.zeros(1, 24, 32)}
+
+
+def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_path):
+    tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
+    save_file(authors(tensors), tmp_path / "mm.safetensors")
+    one, other = (
+        load_motion(str(path), backbone) for path in (folder, tmp_path / "mm.safetensors")
+    )
+    assert one.modules.keys() == other.modules.keys()
+    assert one.fingerprint == other.fingerprint
+    assert (one.positions, other.positions) == (32, 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t | {"conv_in.weight": torch.zeros(1)}, "takes a picture as input, as PIA does"),
+        (lambda t: {k: v for k, v in t.items() if "up_blocks.1." not in k}, "does not fit.*up_blocks.1."),
+        (lambda t: t | {f"down_blocks.7.{NORM}": torch.zeros(32)}, "does not fit.*blocks.7"),
+        (lambda t: t | {f"down_blocks.0.{NORM}": torch.zeros(64)}, "64 channels, the model 32"),
+        (lambda t: {k: v for k, v in t.items() if "0.attn1.to_q" not in k}, "does not fit.*be computed"),
+        (lambda t: {"lora_A.weight": torch.zeros(2)}, "has 'lora_A.weight'"),
+        (lambda t: {}, "has no motion modules"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_one_line(folder, backbone, tmp_path, change, said):
+    other = shutil.copytree(folder, tmp_path / "other")
+    path = other / "diffusion_pytorch_model.safetensors"
+    save_file(change(load_file(path)), path)
+    with pytest.raises(ModelError, match=f"^motion: .*{said}"):
+        load_motion(str(other), backbone)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("motion_num_attention_heads", [2], "does not fit.*cannot be computed"),
+        ("motion_num_attention_heads", "many", "does not fit.*cannot be computed"),
+        ("motion_norm_num_groups", 7, "does not fit.*cannot be computed"),
+        ("motion_norm_num_groups", "many", "numbers of .* cannot be read"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused_in_one_line(
+    folder, backbone, tmp_path, key, value, said
+):
+    with pytest.raises(ModelError, match=f"^motion: .*{said}"):
+        load_motion(configured(folder, tmp_path / "own", **{key: value}), backbone)
+
+
+def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path):
+    for name in ("mm.ckpt", "mm.safetensors"):
+        (tmp_path / name).write_bytes(b"x" * 99)
+    unread = {"mm.ckpt": "is a pickle", "mm.safetensors": "is damaged", "nowhere": "was not found"}
+    for name, said in unread.items():
+        with pytest.raises(ModelError, match=f"^motion: .*{said}"):
+            load_motion(str(tmp_path / name), backbone)

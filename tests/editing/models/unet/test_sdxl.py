@@ -1,0 +1,272 @@
+"""Stable Diffusion XL on narrow random weights, beside diffusers' own pipeline."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from made_models import write_control_net, write_sdxl
+from safetensors.torch import load_file, save_file
+from test_stable_diffusion import (
+    assert_same,
+    load_file_of,
+    original_layout,
+    refusal,
+    rewrite,
+    unet_key,
+)
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from regrain.editing.cli.doctor import examine
+from regrain.editing.diffusion.schedule import advance
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.unet.control_net import ControlNets
+from regrain.editing.params.written import ControlSpec
+
+PROMPTS = ["a cat on a mat", "", "a red fox"]
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_sdxl(tmp_path_factory.mktemp("models") / "sdxl")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_backbone(str(folder))
+
+
+def pipeline_of(folder, **more):
+    """Diffusers' own, of the parts in a folder."""
+    kinds = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "scheduler": DDIMScheduler}
+    kinds |= {"text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
+    kind, second = (
+        StableDiffusionPipeline,
+        {"safety_checker": None, "requires_safety_checker": False},
+    )
+    if (folder / "text_encoder_2").is_dir():
+        kinds |= {"text_encoder_2": CLIPTextModelWithProjection, "tokenizer_2": CLIPTokenizer}
+        kind, second = StableDiffusionXLPipeline, {"add_watermarker": False}
+    parts = {part: kind.from_pretrained(folder / part) for part, kind in kinds.items()}
+    pipe = kind(**parts, **second, **more)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder):
+    return pipeline_of(folder)
+
+
+@pytest.fixture
+def latents():
+    return torch.randn(3, 4, 8, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_vectors_and_pooled_text_are_the_pipelines(model, pipeline):
+    text = model.embed(PROMPTS)
+    for row, prompt in enumerate(PROMPTS):
+        negative = prompt or None
+        _, vectors, _, pooled = pipeline.encode_prompt(
+            "a", negative_prompt=negative, do_classifier_free_guidance=True, num_images_per_prompt=1
+        )
+        torch.testing.assert_close(text.vectors[row : row + 1], vectors)
+        torch.testing.assert_close(text.pooled[row : row + 1], pooled)
+    assert text.vectors[1].abs().max() == 0 < text.vectors[0].abs().min()
+    assert text[2].pooled.equal(text.pooled[2:])
+
+
+def test_padding_and_an_empty_prompt_are_as_the_folder_says(
+    folder, tmp_path, pipeline, monkeypatch
+):
+    copy = shutil.copytree(folder, tmp_path / "other")
+    (copy / "model_index.json").write_text('{"force_zeros_for_empty_prompt": false}')
+    other = type(pipeline.tokenizer_2).from_pretrained(folder / "tokenizer_2", pad_token="a")
+    other.save_pretrained(copy / "tokenizer_2")
+    monkeypatch.setattr(pipeline, "tokenizer_2", other)
+    text = load_backbone(str(copy)).embed([""])
+    vectors, _, pooled, _ = pipeline.encode_prompt("", do_classifier_free_guidance=False)
+    torch.testing.assert_close((text.vectors, text.pooled), (vectors, pooled))
+
+
+def test_a_call_and_a_sampled_picture_are_the_pipelines(model, pipeline, latents):
+    text = model.embed(PROMPTS)
+    step = model.schedule.sampling(4)[1]
+    sizes = torch.tensor([[64, 128, 0, 0, 64, 128]] * 3)
+    added = {"text_embeds": text.pooled, "time_ids": sizes}
+    eps = pipeline.unet(latents, step.t, text.vectors, added_cond_kwargs=added).sample
+    torch.testing.assert_close(model.predict(latents, step, text)[1], eps)
+    start = latents[:1]
+    picture = pipeline(
+        PROMPTS[0], height=64, width=128, latents=start.clone(), guidance_scale=5.0, num_inference_steps=4,
+        output_type="latent",
+    ).images  # fmt: skip
+    x, both = start, model.embed(["", PROMPTS[0]])
+    for step in model.schedule.sampling(4):
+        x0, eps = model.predict(x.repeat(2, 1, 1, 1), step, both)
+        eps = eps[:1] + 5.0 * (eps[1:] - eps[:1])
+        x0 = (x - step.noise * eps) / step.signal
+        x = advance(x0, eps, step)
+    torch.testing.assert_close(x, picture, atol=1e-4, rtol=1e-4)
+
+
+def test_rows_of_frames_read_the_text_of_their_branch(model, latents):
+    text = model.embed(PROMPTS[:2])
+    step = model.schedule.sampling(4)[0]
+    both = model.predict(latents.repeat(2, 1, 1, 1), step, text)[1]
+    alone = [model.predict(latents, step, text[row])[1] for row in range(2)]
+    torch.testing.assert_close(both, torch.cat(alone))
+    with pytest.raises(ValueError, match="pooled"):
+        model.predict(latents, step, PromptEmbedding(("",), text.vectors[:1], (2,), ((),), ((),)))
+
+
+def test_facts(model):
+    assert (model.size, model.multiple, model.coarsest) == (64, 32, 4)
+    finest = {site.block for site in model.sites if site.finest}
+    assert finest == {"down_blocks.1", "up_blocks.1"}
+    assert {site.stride[1] for site in model.sites} == {2, 4}
+    assert model.decode(model.encode(np.zeros((1, 64, 64, 3), np.uint8))).shape == (1, 64, 64, 3)
+
+
+def test_all_weights_count_in_the_fingerprint(folder, model, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "other")
+    path = copy / "text_encoder_2" / "model.safetensors"
+    weights = load_file(path)
+    weights["text_projection.weight"] += 1
+    save_file(weights, path, {"format": "pt"})
+    assert load_backbone(str(copy)).fingerprint != model.fingerprint
+
+
+def test_a_single_file_equals_its_folder(model, tmp_path, latents):
+    read = load_file_of(original_layout(model, "sdxl"), tmp_path / "xl.safetensors")
+    assert_same(read, model, model.parts)
+    assert (read.size, read.prediction) == (1024, "epsilon")
+    step = model.schedule.sampling(4)[0]
+    answers = [one.predict(latents, step, one.embed(PROMPTS))[1] for one in (read, model)]
+    torch.testing.assert_close(*answers)
+
+
+def widen(folder):
+    """Another width of the pooled text than the UNet takes."""
+    path = folder / "text_encoder_2" / "model.safetensors"
+    weights = {k: v.repeat(2, 1) if "projection" in k else v for k, v in load_file(path).items()}
+    save_file(weights, path, {"format": "pt"})
+    rewrite(folder / "text_encoder_2" / "config.json", projection_dim=48)
+
+
+DAMAGES = {
+    "has no folder text_encoder_2/": lambda f: shutil.rmtree(f / "text_encoder_2"),
+    "has no folder tokenizer_2/": lambda f: shutil.rmtree(f / "tokenizer_2"),
+    "tokenizer_2/ cannot be loaded": lambda f: (f / "tokenizer_2" / "tokenizer.json").write_text(
+        "x"
+    ),
+    "vocab_size": lambda f: rewrite(f / "text_encoder_2" / "config.json", vocab_size=0),
+    "do not fit together": widen,
+}
+
+
+@pytest.mark.parametrize("message", DAMAGES)
+def test_damaged_folders_are_one_line(folder, tmp_path, message):
+    copy = shutil.copytree(folder, tmp_path / "other")
+    DAMAGES[message](copy)
+    assert message in refusal(copy)
+
+
+def test_doctor_names_the_family_and_what_fits(folder, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder.parent))
+    shown = dict(examine())
+    assert "sdxl (SDXL)" in shown["models"]
+    assert shown["SDXL at 1024 px"].endswith("(estimate)")
+
+
+LAYERS = {
+    "unet": [
+        "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
+        "down_blocks.0.downsamplers.0.conv",
+        "down_blocks.2.resnets.1.conv2",
+        "mid_block.attentions.0.transformer_blocks.1.attn2.to_k",
+        "mid_block.resnets.1.time_emb_proj",
+        "up_blocks.0.attentions.2.proj_in",
+        "up_blocks.1.upsamplers.0.conv",
+        "up_blocks.2.resnets.0.conv1",
+    ],
+    "text_encoder": ["text_model.encoder.layers.0.self_attn.q_proj"],
+    "text_encoder_2": ["text_model.encoder.layers.2.mlp.fc1"],
+}
+KOHYA = {"unet": "unet", "text_encoder": "te1", "text_encoder_2": "te2"}
+
+
+# What peft's configuration of each part says, as diffusers writes it into the file; rank 2.
+PEFT = {
+    "unet.r": 2,
+    "unet.lora_alpha": 1,
+    "unet.alpha_pattern": {"down_blocks.2.resnets.1.conv2": 6},
+}
+PEFT |= {
+    "text_encoder.lora_alpha": 4,
+    "text_encoder_2.lora_alpha": 4,
+    "text_encoder_2.use_rslora": True,
+}
+SCALES = {
+    "unet": lambda name: 3 if name in PEFT["unet.alpha_pattern"] else 0.5,
+    "text_encoder": lambda _: 2,
+    "text_encoder_2": lambda _: 4 / 2**0.5,
+}
+
+
+@pytest.mark.parametrize("spelling", ["diffusers", "peft", "kohya"])
+def test_loras_of_all_spellings_change_the_same_weights(folder, model, tmp_path, spelling):
+    fresh, tensors, expected = torch.Generator().manual_seed(0), {}, {}
+    for part, names in LAYERS.items():
+        for name in names:
+            outer = getattr(model, part)
+            inside = name if hasattr(outer, "text_model") else name.removeprefix("text_model.")
+            weight = outer.get_submodule(inside).weight
+            down = torch.randn(2, *weight.shape[1:], generator=fresh)
+            up = torch.randn(len(weight), 2, *[1] * (weight.ndim - 2), generator=fresh)
+            stem, ends = f"{part}.{name}.lora", ("_A", "_B")
+            if spelling == "kohya":
+                known = unet_key(f"{name}.").removesuffix(".") if part == "unet" else name
+                stem, ends = f"lora_{KOHYA[part]}_{known.replace('.', '_')}.lora", ("_down", "_up")
+            elif spelling == "diffusers":
+                stem, ends = stem + ("" if part == "unet" else "_linear_layer"), (".down", ".up")
+            tensors |= {f"{stem}{end}.weight": x for end, x in zip(ends, (down, up), strict=True)}
+            delta = (up.flatten(1) @ down.flatten(1)).view_as(weight)
+            scale = SCALES[part](name) if spelling == "peft" else 1
+            expected[part, inside] = weight + 0.5 * scale * delta
+    facts = {"lora_adapter_metadata": json.dumps(PEFT)} if spelling == "peft" else None
+    save_file(tensors, tmp_path / "lora.safetensors", facts)
+    changed = load_backbone(str(folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
+    for (part, name), weight in expected.items():
+        torch.testing.assert_close(
+            getattr(changed, part).get_parameter(f"{name}.weight").data, weight
+        )
+
+
+def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latents):
+    place = write_control_net(tmp_path / "net", model.unet, 0.02)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 128, 3), dtype=np.uint8)
+    nets = ControlNets([ControlSpec(kind="canny", model=str(place), weight=0.7)], frames, model)
+    text, step = model.embed(PROMPTS), model.schedule.sampling(4)[1]
+    ours = model.predict(latents, step, text, Intervention(control=nets.reading(text)))[1]
+    net = ControlNetModel.from_pretrained(place)
+    hint = torch.from_numpy(nets.maps).movedim(-1, 1).float() / 255
+    added = {"text_embeds": text.pooled, "time_ids": torch.tensor([[64, 128, 0, 0, 64, 128]] * 3)}
+    told = {"added_cond_kwargs": added, "return_dict": False}
+    down, middle = net(latents, step.t, text.vectors, hint, conditioning_scale=0.7, **told)
+    told |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+    (theirs,) = model.unet(latents, step.t, text.vectors, **told)
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.allclose(ours, model.predict(latents, step, text)[1], atol=1e-3)

@@ -1,0 +1,729 @@
+"""Loading, refusing, predicting: on tiny random models, offline."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from huggingface_hub import errors
+from huggingface_hub.utils import filter_repo_objects
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from regrain.editing.attention.layers import LayerProcessor
+from regrain.editing.diffusion.schedule import add_noise, advance
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from regrain.editing.models.files.location import find
+from regrain.editing.models.files.single_file import CHECKPOINTS, guess_prediction
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.build import load
+from regrain.editing.models.loading.load import load_backbone, on_shelf
+
+HERE = "cpu:0"
+
+
+@pytest.fixture
+def latents():
+    return torch.randn(4, 4, 8, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).integers(0, 256, (5, 64, 128, 3), dtype=np.uint8)
+
+
+def test_facts(tiny, tiny_folder, tiny_dc):
+    assert tiny.id == str(tiny_folder)
+    assert (tiny.size, tiny.multiple, tiny.token_limit) == (64, 64, 77)
+    assert (tiny.prediction, tiny.dtype, tiny.device.type) == ("epsilon", torch.float32, "cpu")
+    assert (tiny.words, tiny.defaults, len(tiny.sites)) == (None, {}, 32)
+    assert tiny.grid(8, 512, 896) == (8, 64, 112)
+    assert tiny_dc.words == {"a", "and", "cat", "fox", "on", "red", "tiger", "the", "left"}
+    assert tiny_dc.defaults == {"videograin": {"steps": 20}}
+
+
+def test_fit_keeps_the_aspect(tiny):
+    assert [tiny.fit(*clip, None) for clip in ((64, 64), (30, 3000))] == [(64, 64), (64, 6400)]
+    assert [tiny.fit(*clip, 512) for clip in ((640, 360), (360, 640))] == [(896, 512), (512, 896)]
+    assert (tiny.fit(1920, 1080, 300), tiny.fit(500, 500, 1)) == ((512, 320), (64, 64))
+
+
+def test_encode_is_the_scaled_mean_and_decode_goes_back(tiny, tiny_dc, frames):
+    pixels = torch.from_numpy(frames).movedim(-1, 1) / 127.5 - 1
+    with torch.no_grad():
+        kl, dc = tiny.vae.encode(pixels).latent_dist.mean, tiny_dc.vae.encode(pixels).latent
+    for model, channels, expected in ((tiny, 4, kl * 0.18215), (tiny_dc, 16, dc * 0.5)):
+        latents = model.encode(frames)
+        assert latents.shape == (5, channels, *model.grid(5, 64, 128)[1:])
+        assert latents.dtype == torch.float32
+        torch.testing.assert_close(latents, expected, atol=1e-5, rtol=1e-4)
+        decoded = model.decode(latents)
+        assert (decoded.shape, decoded.dtype) == (frames.shape, np.uint8)
+
+
+def test_too_long_a_prompt_names_the_first_word_that_does_not_fit(tiny):
+    fits = " ".join(["cat"] * 75)
+    assert tiny.embed([fits]).lengths == (77,)
+    many = "The prompt has 76 tokens, but at most 75 fit."
+    place = rf"'tiger' \(character {len(fits) + 2}\) is the first"
+    with pytest.raises(PromptError, match=f"prompt: {many} .* {place}"):
+        tiny.embed(["", f"{fits} tiger"])
+    with pytest.raises(PromptError, match="'Shiba-Inu,' .* is the first word"):
+        tiny.embed([" ".join(["cat"] * 73) + "  Shiba-Inu, too"])
+
+
+def test_words_are_matched_without_case_and_punctuation_and_unknown_ones_named(tiny_dc):
+    assert tiny_dc.embed(["", "A red Tiger, and (on the left) a fox!"]).lengths == (2, 15)
+    known = 'prompt: Unknown word "tigre"; this model knows 9 words. Did you mean tiger'
+    with pytest.raises(PromptError, match=known):
+        tiny_dc.embed(["a cat", "a red Tigre."])
+    with pytest.raises(PromptError, match='Unknown word "zzz"; .* Use a, and, cat'):
+        tiny_dc.embed(["zzz"])
+
+
+# --- predict
+
+
+def test_predict_equals_the_network_with_a_text_per_branch_or_per_row(tiny, latents):
+    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["", "a cat"])
+    x0, eps = tiny.predict(latents, step, text)
+    with torch.no_grad():
+        expected = tiny.unet(latents, step.t, text.vectors.repeat_interleave(2, 0)).sample
+    assert torch.equal(eps, expected)
+    torch.testing.assert_close(add_noise(x0, eps, step), latents, atol=1e-5, rtol=1e-5)
+    assert all(map(torch.equal, (x0, eps), tiny.predict(latents, step, text[[0, 0, 1, 1]])))
+    with pytest.raises(ValueError, match="do not divide"):
+        tiny.predict(latents[:3], step, text)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monkeypatch):
+    """A network that knows the clean latents, asked in each way, at sampling and at inversion steps."""
+    clean, schedule, told = latents / 2, tiny.schedule, {}
+
+    class Network(torch.nn.Module):
+        def forward(self, x, t, encoder_hidden_states, **_):
+            signal, noise = schedule.level(int(t))
+            eps = told["eps"] = (x - signal * clean) / noise
+            v = signal * eps - noise * clean
+            return ({"epsilon": eps, "sample": clean, "v_prediction": v}[prediction],)
+
+    monkeypatch.setattr(tiny, "unet", Network())
+    monkeypatch.setattr(tiny, "prediction", prediction)
+    text = PromptEmbedding(("",), torch.zeros(1, 77, 32), (2,), (((0, 0),) * 77,), ((0,) * 77,))
+    for step in (*schedule.sampling(5), *schedule.inversion(5), *schedule.inversion(5, "fatezero")):
+        x = add_noise(clean, latents.flip(0), step)
+        x0, eps = tiny.predict(x, step, text)
+        torch.testing.assert_close(eps, told["eps"], atol=2e-4, rtol=2e-4)
+        torch.testing.assert_close(
+            x0, (x - step.noise * told["eps"]) / step.signal, atol=2e-3, rtol=2e-3
+        )
+
+
+def assert_untouched(model, folder):
+    """Nothing that a call could leave on a model is there, and its weights are the stored ones."""
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    for name, module in model.unet.named_modules():
+        assert not any(getattr(module, table) for table in tables), name
+        assert "forward" not in vars(module), name
+    for processor in model.unet.attn_processors.values():
+        assert isinstance(processor, LayerProcessor)
+        assert [*vars(processor)] == ["site"]
+    stored = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    parameters = dict(model.unet.named_parameters())
+    assert stored.keys() == parameters.keys()
+    assert all(torch.equal(stored[name], value) for name, value in parameters.items())
+    assert not any(value.requires_grad for value in parameters.values())
+
+
+def test_changes_last_one_call(small, small_folder, latents):
+    step, text = small.schedule.sampling(50)[0], small.embed(["a cat"])
+    plain, _ = small.predict(latents, step, text)
+    order = []
+
+    def patch(name):
+        @contextmanager
+        def enter(unet):
+            handle = unet.mid_block.register_forward_hook(lambda module, inputs, output: output * 0)
+            order.append(name)
+            try:
+                yield
+            finally:
+                handle.remove()
+
+        return enter
+
+    def failing(q, k, v, site):
+        raise KeyError(site.name)
+
+    same = Intervention(lambda q, k, v, site: scaled_dot_product_attention(q, k, v))
+    assert torch.equal(small.predict(latents, step, text, same)[0], plain)
+    changed, _ = small.predict(
+        latents, step, text, Intervention(patches=(patch("first"), patch("second")))
+    )
+    assert order == ["first", "second"]
+    assert not torch.equal(changed, plain)
+    with pytest.raises(KeyError):
+        small.predict(latents, step, text, Intervention(failing, (patch("third"),)))
+    assert_untouched(small, small_folder)
+    assert torch.equal(small.predict(latents, step, text)[0], plain)  # and the lock is free
+
+
+def test_divergence_names_the_step_and_the_layer_it_began_in(small, small_folder, latents):
+    bad = "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
+
+    def attend(q, k, v, site):
+        return scaled_dot_product_attention(q, k, v) * (torch.nan if site.name == bad else 1)
+
+    infinite = latents * torch.inf
+    for x, change, layer in (
+        (infinite, Intervention(), "conv_in"),
+        (latents, Intervention(attend), bad),
+    ):
+        with pytest.raises(DivergedError, match=r"step 3 of 50 \(t = 941\)") as caught:
+            small.predict(x, small.schedule.sampling(50)[2], small.embed([""]), change)
+        assert caught.value.field.startswith(layer)
+    assert_untouched(small, small_folder)
+
+
+@pytest.mark.parametrize(
+    ("shape", "texts", "message"),
+    [
+        ((4, 8, 16), 2, "2 frames of 128 x 64 pixels. Use 1 frame.$"),
+        (
+            (2, 16, 24),
+            1,
+            "size: .* 2 frames of 192 x 128 pixels. Lower size to 64, or use 1 frame.$",
+        ),
+        ((1, 8, 8), 1, "model: .* Use a smaller model or a larger machine"),
+        ((12, 16, 16), 1, "clip.frames: .* 12 frames .* Use 6 frames, or lower size to 64"),
+    ],
+)
+def test_memory_is_reported(tiny, shape, texts, message):
+    def attend(q, k, v, site):
+        raise torch.OutOfMemoryError
+
+    rows, height, width = shape
+    step, text = tiny.schedule.sampling(50)[2], tiny.embed(["", "a cat"][:texts])
+    with pytest.raises(ResourceError, match=message):
+        tiny.predict(torch.zeros(rows, 4, height, width), step, text, Intervention(attend))
+
+
+def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
+    latents = tiny.encode(frames)
+    calls = []
+    encode = tiny.vae.encode
+    noted = lambda x: calls.append((len(x), tiny.vae.use_tiling)) or encode(x)  # noqa: E731
+    monkeypatch.setattr(tiny.vae, "encode", noted)
+    two = [(2, False), (2, False), (1, False)]
+    cases = {1 << 40: [(4, False), (1, False)], 2 * 4096 * 64 * 128 * 2: two, 1: [(1, True)] * 5}
+    for free, expected in cases.items():
+        calls.clear()
+        monkeypatch.setattr(
+            "regrain.editing.models.turns.free_memory", lambda device, free=free: free
+        )
+        torch.testing.assert_close(
+            tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4
+        )
+        assert calls == expected
+    assert not tiny.vae.use_tiling
+
+
+def test_parts_in_turns_are_moved_only_when_needed(
+    small_folder, small, latents, frames, monkeypatch
+):
+    model = load(find(str(small_folder)), str(small_folder))
+    model.takes_turns = True
+    moves = []
+    for name in ("unet", "vae", "text_encoder"):
+        part = getattr(model, name)
+        note = lambda device, name=name, part=part: moves.append((name, str(device))) or part  # noqa: E731
+        monkeypatch.setattr(part, "to", note)
+    # A device of another name, to tell it from the parts' home; all is computed on the CPU.
+    model.device = torch.device("cpu", 0)
+    step = model.schedule.sampling(50)[0]
+    text = model.embed(["", "a cat"])
+    clip = model.encode(frames)
+    model.halves_fit(5, 8, 16)
+    first = model.predict(latents, step, text)
+    model.predict(latents, step, text)
+    model.decode(clip)
+    there_and_back = [
+        (name, at) for name in ("text_encoder", "vae", "unet") for at in (HERE, "cpu")
+    ]
+    assert moves == [*there_and_back, ("vae", HERE)]
+    assert torch.equal(first[0], small.predict(latents, step, text)[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_in_turns_the_result_is_the_same_and_the_device_holds_one_part(
+    tiny_folder, latents, monkeypatch
+):
+    answers = []
+    for turns in (False, True):
+        monkeypatch.setattr(
+            "regrain.editing.models.loading.build.takes_turns", lambda *_, turns=turns: turns
+        )
+        model = load(find(str(tiny_folder)), str(tiny_folder), device="cuda", dtype=torch.float32)
+        text = model.embed(["", "a cat"])
+        answers.append(model.predict(latents, model.schedule.sampling(50)[0], text)[0])
+    assert torch.equal(*answers)
+    assert {p.device.type for p in model.unet.parameters()} == {"cuda"}
+    assert {p.device.type for p in model.text_encoder.parameters()} == {"cpu"}
+
+
+# --- folders and ids
+
+
+def test_weights_stored_in_half_are_read_as_float(tmp_path, tiny_dc_folder, tiny_dc):
+    folder = shutil.copytree(tiny_dc_folder, tmp_path / "half")
+    for path in folder.rglob("*.safetensors"):
+        save_file(
+            {name: value.half() for name, value in load_file(path).items()}, path, {"format": "pt"}
+        )
+    model = load_backbone(str(folder))
+    for part in ("unet", "vae", "text_encoder"):
+        ours, theirs = getattr(model, part).state_dict(), getattr(tiny_dc, part).state_dict()
+        for name, value in ours.items():
+            assert value.dtype == theirs[name].dtype
+            assert torch.equal(value, theirs[name].half().to(theirs[name].dtype))
+
+
+def test_shards_are_read(tmp_path, small_folder, small):
+    folder = shutil.copytree(small_folder, tmp_path / "shards")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    small.unet.save_pretrained(folder / "unet", max_shard_size="20KB")
+    assert (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").exists()
+    assert_same(load_backbone(str(folder)), small)
+
+
+def test_a_model_is_loaded_once(tiny_folder, monkeypatch):
+    assert load_backbone(str(tiny_folder)) is load_backbone(str(tiny_folder))
+    monkeypatch.setenv("REGRAIN_MODELS", str(tiny_folder.parent))
+    assert load_backbone(tiny_folder.name) is load_backbone(str(tiny_folder))
+
+
+def test_only_models_are_offered_from_the_shelf(tiny_folder, wan_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    (tmp_path / "mine").symlink_to(tiny_folder)
+    (tmp_path / "video").symlink_to(wan_folder)
+    (tmp_path / "empty").mkdir()
+    for name in ("one.safetensors", "raft_large.safetensors", "sam_vit_b_01ec64.pth", "notes.txt"):
+        (tmp_path / name).touch()
+    assert on_shelf() == ["mine", "one.safetensors", "video"]
+    monkeypatch.delenv("REGRAIN_MODELS")
+    assert on_shelf() == []
+
+
+def test_names_stay_in_the_shelf(tmp_path, monkeypatch):
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "secret.safetensors").touch()
+    (tmp_path / "shelf" / "mine.safetensors").touch()
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "shelf"))
+    assert find("mine") == find("mine.safetensors")
+    assert find("mine").kind == "file"
+    hub = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert (find(hub).kind, find(hub).location) == ("hub", hub)
+    assert find("storybook/canny", "config.json").kind == "folder"
+    assert (
+        find("storybook/other").kind == "hub"
+    )  # what lies beside the built-in models is not reached
+    for id in ("../secret", "storybook/../../secret"):
+        with pytest.raises(ModelError):
+            find(id)
+
+
+def refusal(id):
+    """The one line with which a model is refused."""
+    with pytest.raises(ModelError) as caught:
+        load_backbone(str(id))
+    assert caught.value.field == "model"
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    "id", ["", "nonsense", "/no/folder", "no/such/folder", "no.safetensors", "x" * 5000]
+)
+def test_unknown_ids_are_refused(id):
+    assert "was not found. Use storybook, a hub id" in refusal(id)
+
+
+@pytest.mark.parametrize("name", ["v1-5.ckpt", "model.pt", "pytorch_model.bin"])
+def test_pickles_are_refused_before_they_are_looked_for(tmp_path, name):
+    assert "is a pickle and could run code when opened. Use its .safetensors" in refusal(
+        tmp_path / name
+    )
+    (tmp_path / name).write_bytes(b"\x80\x04.")
+    assert "is a pickle" in refusal(tmp_path / name)
+
+
+UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def config(file, **changes):
+    """A damage: other values in a configuration."""
+    return lambda folder: rewrite(folder / file, **changes)
+
+
+def lacking(file, name):
+    """A damage: a weight less."""
+
+    def damage(folder):
+        weights = load_file(folder / file)
+        del weights[name]
+        save_file(weights, folder / file, {"format": "pt"})
+
+    return damage
+
+
+SCHEDULE = "scheduler/scheduler_config.json"
+
+
+DAMAGES = {
+    "no .safetensors weights in vae/, only pickles": lambda f: (f / VAE).rename(
+        f / "vae" / "weights.bin"
+    ),
+    "has no unet/config.json": lambda f: (f / "unet" / "config.json").unlink(),
+    "has no folder text_encoder/": lambda f: shutil.rmtree(f / "text_encoder"),
+    "unet/ lacks 1 weights, such as conv_out.weight": lacking(UNET, "conv_out.weight"),
+    "is damaged or not a .safetensors file": lambda f: (f / UNET).write_bytes(
+        b"not a safetensors file"
+    ),
+    "unknown beta_schedule 'sigmoid'": config(SCHEDULE, beta_schedule="sigmoid"),
+    "predicts 'flow_prediction', which is unknown": config(
+        SCHEDULE, prediction_type="flow_prediction"
+    ),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGES)
+def test_damaged_folders_are_refused(tmp_path, small_folder, message):
+    folder = shutil.copytree(small_folder, tmp_path / "model")
+    DAMAGES[message](folder)
+    assert message in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("GatedRepoError", "is gated. Accept its terms"),
+        ("RepositoryNotFoundError", "missing from the hub"),
+    ],
+)
+def test_hub_refusals_are_one_line(monkeypatch, tmp_path, error, message):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert "'nobody/nothing' is not downloaded" in refusal("nobody/nothing")  # offline
+
+    def refuse(*_, **__):
+        kind = getattr(errors, error)
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    assert message in refusal("nobody/nothing")
+
+
+def test_a_hub_download_is_read_as_a_folder_of_safetensors(monkeypatch, small_folder, small):
+    asked = {}
+
+    def download(id, allow_patterns, **_):
+        asked[id] = allow_patterns
+        return str(small_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert_same(load_backbone("someone/something"), small)
+    weights = "unet/diffusion_pytorch_model"
+    refused = {
+        "v1-5-pruned.ckpt",
+        "v1-5-pruned-emaonly.safetensors",
+        "text_encoder/pytorch_model.bin",
+    }
+    refused |= {"safety_checker/model.safetensors", f"{weights}.bin"}
+    refused |= {f"{weights}.{kind}.safetensors" for kind in ("fp16", "non_ema")}
+    wanted = {f"{weights}.safetensors", f"{weights}-00001-of-00002.safetensors", "unet/config.json"}
+    wanted |= {"model_index.json", "scheduler/scheduler_config.json", "tokenizer/merges.txt"}
+    wanted |= {"text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"}
+    taken = filter_repo_objects([*wanted, *refused], allow_patterns=asked["someone/something"])
+    assert set(taken) == wanted
+
+
+# --- single files
+
+
+def original_layout(model, version="sd1"):
+    """Rename the weights of a diffusers model to the layout of the original checkpoints."""
+    out, names = (
+        {},
+        NAMES | ({"up_blocks.0.upsamplers.0": "output_blocks.2.2"} if version == "sdxl" else {}),
+    )
+    for key, value in model.unet.state_dict().items():
+        out["model.diffusion_model." + unet_key(key, names)] = value
+    for key, value in model.vae.state_dict().items():
+        name = vae_key(key)
+        is_attention_weight = ".attn_1." in name and value.ndim == 2
+        out["first_stage_model." + name] = value[:, :, None, None] if is_attention_weight else value
+    place = "conditioner.embedders.0" if version == "sdxl" else "cond_stage_model"
+    if version == "sd2":
+        out |= openclip(model.text_encoder, f"{place}.model.")
+    else:
+        clip = model.text_encoder.state_dict().items()
+        out |= {
+            f"{place}.transformer.text_model.{key.removeprefix('text_model.')}": x
+            for key, x in clip
+        }
+    if version == "sdxl":
+        out |= openclip(model.text_encoder_2, "conditioner.embedders.1.model.")
+    return {key: value.contiguous().clone() for key, value in out.items()}
+
+
+RESNET = {
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
+    "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection",
+}  # fmt: skip
+PARTS = tuple(enumerate(("resnets", "attentions")))
+# Blocks of 3 in the encoder (two layers, one downsampler) and in the decoder (three layers).
+NAMES = {
+    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
+    "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
+    "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
+    "mid_block.resnets.1": "middle_block.2",
+    **{f"down_blocks.{b}.{part}.{i}": f"input_blocks.{3 * b + i + 1}.{n}"
+       for b in range(4) for i in range(2) for n, part in PARTS},
+    **{f"down_blocks.{b}.downsamplers.0.conv": f"input_blocks.{3 * b + 3}.0.op" for b in range(4)},
+    **{f"up_blocks.{b}.{part}.{i}": f"output_blocks.{3 * b + i}.{n}"
+       for b in range(4) for i in range(3) for n, part in PARTS},
+    **{f"up_blocks.{b}.upsamplers.0": f"output_blocks.{3 * b + 2}.{2 if b else 1}" for b in range(4)},
+}  # fmt: skip
+
+
+def unet_key(key, names=NAMES):
+    ours = next(name for name in names if key.startswith(f"{name}."))
+    rest = key.removeprefix(ours)
+    for part, theirs in RESNET.items() if ".resnets." in ours else ():
+        rest = rest.replace(part, theirs)
+    return names[ours] + rest
+
+
+def vae_key(key):
+    for ours, theirs in {
+        "mid_block.resnets.0": "mid.block_1", "mid_block.resnets.1": "mid.block_2",
+        "mid_block.attentions.0": "mid.attn_1", "group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v",
+        "to_out.0": "proj_out", "conv_norm_out": "norm_out", "conv_shortcut": "nin_shortcut",
+        "downsamplers.0": "downsample", "upsamplers.0": "upsample", "resnets": "block", "down_blocks": "down",
+    }.items():  # fmt: skip
+        key = key.replace(ours, theirs)
+    for ours in range(4):
+        if f"up_blocks.{ours}." in key:
+            return key.replace(f"up_blocks.{ours}.", f"up.{3 - ours}.")
+    return key
+
+
+def openclip(encoder, place):
+    """OpenCLIP keeps q, k and v in one matrix."""
+    text = {key.removeprefix("text_model."): value for key, value in encoder.state_dict().items()}
+    out = {}
+    for key, value in text.items():
+        for ours, theirs in {
+            "embeddings.token_embedding": "token_embedding",
+            "embeddings.position_embedding.weight": "positional_embedding",
+            "final_layer_norm": "ln_final", "encoder.layers": "transformer.resblocks", "layer_norm1": "ln_1",
+            "layer_norm2": "ln_2", "self_attn": "attn", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+        }.items():  # fmt: skip
+            key = key.replace(ours, theirs)
+        if ".k_proj." in key or ".v_proj." in key:
+            continue
+        if ".q_proj." in key:
+            source = next(name for name in text if text[name] is value)
+            stacked = torch.cat(
+                [text[source.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
+            )
+            key, value = key.replace("q_proj.", "in_proj_"), stacked
+        if key == "text_projection.weight":
+            key, value = "text_projection", value.T
+        out[place + key] = value
+    return out
+
+
+def assert_same(model, expected, parts=("unet", "vae", "text_encoder")):
+    for part in parts:
+        ours, theirs = getattr(model, part).state_dict(), getattr(expected, part).state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+def run(model, steps=2):
+    """Two steps from fixed noise."""
+    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    text = model.embed(["a cat"])
+    for step in model.schedule.sampling(steps):
+        x = advance(*model.predict(x, step, text), step)
+    return x
+
+
+def load_file_of(weights, path, metadata=None):
+    """A backbone of weights stored in one file."""
+    save_file(weights, path, metadata)
+    return load_backbone(str(path))
+
+
+def test_a_single_file_equals_its_folder(tmp_path, tiny):
+    model = load_file_of(original_layout(tiny), tmp_path / "tiny.safetensors")
+    assert_same(model, tiny)
+    assert model.prediction == "epsilon"
+    assert (model.size, model.token_limit) == (512, 77)
+    assert torch.equal(run(model), run(tiny))
+
+
+def test_a_single_file_in_half_precision_is_read_as_float(tmp_path, tiny):
+    halves = {key: value.half() for key, value in original_layout(tiny).items()}
+    model = load_file_of(halves, tmp_path / "half.safetensors")
+    for part in (model.unet, model.vae, model.text_encoder):
+        assert {value.dtype for value in part.parameters()} == {torch.float32}
+    torch.testing.assert_close(run(model), run(tiny), atol=0.05, rtol=0.05)
+
+
+@pytest.fixture(scope="module")
+def second(tiny):
+    """A narrow Stable Diffusion 2.x: OpenCLIP text encoder, linear projections, cross-attention 1024 wide."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        sizes = {
+            "block_out_channels": (32, 64, 64, 64),
+            "attention_head_dim": (1,) * 4,
+            "sample_size": 64,
+        }
+        unet = UNet2DConditionModel(**sizes, cross_attention_dim=1024, use_linear_projection=True)
+        sizes = {"hidden_size": 1024, "intermediate_size": 64, "vocab_size": 49408}
+        layers = {"num_hidden_layers": 1, "num_attention_heads": 16, "hidden_act": "gelu"}
+        text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, **layers))
+    return SimpleNamespace(unet=unet.eval(), vae=tiny.vae, text_encoder=text_encoder.eval())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "prediction", "size"),
+    [
+        ({"modelspec.prediction_type": "epsilon"}, "epsilon", 512),
+        (None, "v_prediction", 768),  # asked: a random network does not answer its input
+    ],
+)
+def test_second_version_single_file(tmp_path, second, metadata, prediction, size):
+    model = load_file_of(original_layout(second, "sd2"), tmp_path / "second.safetensors", metadata)
+    assert_same(model, second)
+    assert (model.prediction, model.size) == (prediction, size)
+    assert model.unet.config.cross_attention_dim == 1024
+    assert model.tokenizer.pad_token_id == 0
+    assert run(model).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "marker"),
+    [({"modelspec.prediction_type": "v"}, {}), (None, {"v_pred": torch.zeros(0)})],
+    ids=("metadata", "marker"),
+)
+def test_what_a_file_says_it_predicts_is_believed(tmp_path, tiny, metadata, marker):
+    model = load_file_of(original_layout(tiny) | marker, tmp_path / "v.safetensors", metadata)
+    assert (model.prediction, model.size) == ("v_prediction", 512)
+
+
+def test_guess_prediction(tiny):
+    """The best answers to almost pure noise for Gaussian latents, in both forms."""
+    signal, noise = tiny.schedule.level(999)
+
+    def network(form):
+        def answer(x, t, text):
+            x0 = signal * x / (signal**2 + noise**2)
+            eps = (x - signal * x0) / noise
+            return SimpleNamespace(sample=eps if form == "epsilon" else signal * eps - noise * x0)
+
+        return answer
+
+    for form in ("epsilon", "v_prediction"):
+        assert guess_prediction(network(form), torch.zeros(1, 77, 32)) == form
+
+
+def without(ending):
+    return lambda weights: {key: value for key, value in weights.items() if ending not in key}
+
+
+INCOMPLETE = "is not a complete Stable Diffusion 1.x checkpoint"
+FIRST, LAST = (f"model.diffusion_model.{name}.weight" for name in ("input_blocks.0.0", "out.2"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: {"conditioner.embedders.0.x": torch.zeros(1)}, "has no UNet"),
+        (lambda _: {"lora_unet_down": torch.zeros(1)}, "has no UNet"),
+        (without("first_stage_model."), "has no autoencoder"),
+        (without("time_embed.2.bias"), INCOMPLETE),
+        (without("layers.1.mlp.fc2.bias"), INCOMPLETE),
+        (lambda weights: weights | {FIRST: torch.zeros(32, 9, 3, 3)}, "9 input channels"),
+        (lambda weights: weights | {LAST: torch.zeros(4, 16, 3, 3)}, INCOMPLETE),
+    ],
+)
+def test_other_single_files_are_refused(tmp_path, tiny, change, message):
+    save_file(change(original_layout(tiny)), tmp_path / "other.safetensors")
+    assert message in refusal(tmp_path / "other.safetensors")
+    (tmp_path / "other.safetensors").write_text("hello, this is not a checkpoint")
+    assert "damaged" in refusal(tmp_path / "other.safetensors")
+
+
+def test_shipped_configurations_are_the_real_sizes():
+    """On the meta device: parameter counts and heads of Stable Diffusion 1.5, 2.x and SDXL base 1.0."""
+    counts = {
+        "sd1": [859_520_964, 83_653_863, 123_060_480],
+        "sd2": [865_910_724, 83_653_863, 340_387_840],
+    }
+    counts["sdxl"] = [2_567_463_684, 83_653_863, 123_060_480, 694_659_840]
+    build = {"unet": UNet2DConditionModel.from_config, "vae": AutoencoderKL.from_config}
+    build["text_encoder"] = lambda config: CLIPTextModel(CLIPTextConfig(**config))
+    build["text_encoder_2"] = lambda config: CLIPTextModelWithProjection(CLIPTextConfig(**config))
+    for version, expected in counts.items():
+        files = [CHECKPOINTS / version / part / "config.json" for part in build]
+        with torch.device("meta"):
+            made = zip(build.values(), files[: len(expected)], strict=False)
+            parts = [make(json.loads(file.read_text())) for make, file in made]
+        assert [sum(p.numel() for p in part.parameters()) for part in parts] == expected
+        heads = parts[0].down_blocks[2].attentions[0].transformer_blocks[0].attn1.heads
+        assert heads == (8 if version == "sd1" else 20)
+
+
+@pytest.mark.slow
+def test_finding_needs_no_torch_and_loading_no_xformers(tiny_folder):
+    code = f"""
+import sys
+from regrain.editing.models.loading.load import find, load_backbone
+find({str(tiny_folder)!r})
+assert "torch" not in sys.modules
+load_backbone({str(tiny_folder)!r}, device="cpu")
+import torch
+assert torch.cuda.is_available() or not any(name.split(".")[0] == "xformers" for name in sys.modules)
+assert "diffusers.pipelines.stable_diffusion" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=1200)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_half_precision_on_a_gpu_stays_near_the_cpu(tiny, tiny_folder, latents):
+    model = load_backbone(str(tiny_folder), device="cuda")
+    assert model.dtype == torch.float16
+    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"])
+    x0, eps = model.predict(latents.cuda(), step, text)
+    assert x0.dtype == eps.dtype == torch.float32
+    torch.testing.assert_close(
+        eps.cpu(), tiny.predict(latents, step, text)[1], atol=2e-2, rtol=2e-2
+    )

@@ -1,0 +1,230 @@
+"""Tuned weights and layers over time: their number, their start, what they mix, and how they travel."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import tuning_reference as reference
+from tuning_runs import FRAMES, WORDS, learned
+
+from regrain.editing.methods.tuning import sparse_causal
+from regrain.editing.models.adapters import Adapter
+from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.unet import temporal
+from regrain.editing.models.unet.temporal import attend_in_time, tunable_shapes, with_weights
+from regrain.editing.models.unet.tuned import tuned
+
+ASSETS = Path(__file__).parents[4] / "assets"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+def unet_of(model):
+    """The network of a model that ships, without weights."""
+    from diffusers import UNet2DConditionModel
+
+    config = json.loads((ASSETS / model / "unet" / "config.json").read_text())
+    with torch.device("meta"):
+        return UNet2DConditionModel.from_config(config)
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def noisy(rows, size=8, seed=0):
+    return drawn(rows, 4, size, size, seed=seed)
+
+
+def bytes_of(shapes):
+    return 4 * sum(torch.Size(shape).numel() for shape in shapes.values())
+
+
+def test_stable_diffusion_has_74_354_880_tuned_parameters_in_112_tensors():
+    """TV2; one of the built-in model is small."""
+    assert bytes_of(tunable_shapes(unet_of("storybook"))) < 5_000_000
+    unet = unet_of("checkpoints/sd1")
+    shapes = tunable_shapes(unet)
+    assert len(shapes) == 112
+    assert bytes_of(shapes) == 4 * 74_354_880 < 300_000_000
+    kept = shapes.keys() & dict(unet.named_parameters())
+    assert len(kept) == 32
+    assert all(name.endswith((".attn1.to_q.weight", ".attn2.to_q.weight")) for name in kept)
+    block = "down_blocks.0.attentions.0.transformer_blocks.0.attn_temp."
+    square = dict.fromkeys(
+        ("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight"), (320, 320)
+    )
+    own = {
+        name.removeprefix(block): shape for name, shape in shapes.items() if name.startswith(block)
+    }
+    assert own == square | {"to_out.0.bias": (320,)}
+
+
+def test_convolutions_over_time_follow_every_convolution_over_places():
+    unet = unet_of("checkpoints/sd1")
+    plain, shapes = tunable_shapes(unet), tunable_shapes(unet, rank=160)
+    wide = {name for name, m in unet.named_modules() if getattr(m, "kernel_size", None) == (3, 3)}
+    added = shapes.keys() - plain.keys()
+    assert added == {
+        f"{name}.conv_temporal.{part}.weight" for name in wide for part in ("down", "up")
+    }
+    assert shapes["conv_in.conv_temporal.down.weight"] == (160, 320, 3)
+    assert shapes["conv_in.conv_temporal.up.weight"] == (320, 160, 3)
+    assert shapes["conv_out.conv_temporal.down.weight"] == (2, 4, 3)
+    assert tunable_shapes(unet, rank=7)["mid_block.resnets.0.conv1.conv_temporal.up.weight"] == (
+        1280,
+        7,
+        3,
+    )
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+@pytest.mark.parametrize("positions", [False, True])
+def test_untuned_it_is_the_image_model(small, rank, positions):
+    """TV1, bit for bit: with sparse-causal attention and statistics of all frames, but nothing over time."""
+    weights = small.untuned(rank, torch.Generator().manual_seed(0))
+    step, text = small.schedule.sampling(3)[1], small.embed([WORDS, "a fox"])
+    for patches in ((), (joint_norm(FRAMES),)):
+        change = Intervention(sparse_causal(FRAMES), patches)
+        usual = small.predict(noisy(2 * FRAMES), step, text, change)
+        found = small.predict(
+            noisy(2 * FRAMES), step, text, with_weights(change, weights, FRAMES, positions)
+        )
+        assert all(torch.equal(*both) for both in zip(usual, found, strict=True))
+
+
+def test_untuned_weights_are_the_models_queries_and_random_inner_layers(small):
+    weights = small.untuned(3, torch.Generator().manual_seed(0))
+    assert {name: tuple(weight.shape) for name, weight in weights.items()} == small.tunable_shapes(
+        3
+    )
+    again, other = (small.untuned(3, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    for name, weight in weights.items():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, again[name])
+        if name.endswith("to_q.weight") and ".attn_temp." not in name:
+            assert torch.equal(weight, small.unet.get_parameter(name))
+            assert weight.data_ptr() != small.unet.get_parameter(name).data_ptr()
+        elif name.endswith(("to_out.0.weight", "to_out.0.bias", "up.weight")):
+            assert not weight.any()
+        else:
+            assert not torch.equal(weight, other[name])
+            bound = weight[0].numel() ** -0.5
+            assert weight.abs().max() <= bound
+            assert weight.abs().max() > 0.8 * bound or weight.numel() < 20
+            assert weight.min() < 0 < weight.max()
+
+
+def temporal_weights(channels, seed=0):
+    parts = {
+        f"to_{part}.weight": drawn(channels, channels, seed=seed + i)
+        for i, part in enumerate("qkv")
+    }
+    out = {
+        "to_out.0.weight": drawn(channels, channels, seed=7),
+        "to_out.0.bias": drawn(channels, seed=8),
+    }
+    return parts | out
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_attention_over_time_is_the_formula(positions):
+    x, weights = drawn(2 * 4, 6, 8) * 3 + 1, temporal_weights(8)
+    found = attend_in_time(x, weights, 4, 2, positions)
+    expected = torch.cat([reference.in_time(part, weights, 2, positions) for part in x.split(4)])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    half = attend_in_time(x.bfloat16(), weights, 4, 2, positions)
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - expected).abs().max() < 0.2 * expected.abs().max()
+
+
+def test_attention_over_time_moves_with_the_frames_and_stays_at_its_place():
+    """TV5."""
+    x, weights, order = drawn(4, 6, 8), temporal_weights(8), torch.tensor([2, 0, 3, 1])
+    before = attend_in_time(x, weights, 4, 2, False)
+    torch.testing.assert_close(attend_in_time(x[order], weights, 4, 2, False), before[order])
+    told = [attend_in_time(x[o], weights, 4, 2, True) for o in (torch.arange(4), order)]
+    assert (told[1] - told[0][order]).abs().max() > 0.01  # positions tell the order
+    moved = x.clone()
+    moved[1, 4, 0] += 1
+    changed = (attend_in_time(moved, weights, 4, 2, False) != before).any(-1)
+    assert changed[:, 4].all()
+    assert changed.sum() == 4
+
+
+@pytest.mark.parametrize("channels", [8, 7])
+def test_every_frame_has_its_own_position(channels):
+    found = temporal.sinusoids(5, channels)
+    assert found.shape == (5, channels)
+    assert found[0].tolist() == [0.0] * (channels // 2) + [1.0] * (channels // 2) + [0.0] * (
+        channels % 2
+    )
+    assert found[3, 0] == pytest.approx(0.14112, abs=1e-5)  # sin 3
+    assert torch.cdist(found, found).add(torch.eye(5) * 9).min() > 0.5
+
+
+@pytest.mark.parametrize("given", [{"rank": 0, "positions": False}, {"rank": 3, "positions": True}])
+def test_a_call_with_weights_is_the_network_written_out(small_double, given):
+    """Each weight in the place that its name says, for the rows of two branches."""
+    model, step = small_double, small_double.schedule.sampling(3)[1]
+    fresh = torch.Generator().manual_seed(1)
+    weights = model.untuned(given["rank"], fresh)
+    weights = {
+        n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double() for n, x in weights.items()
+    }
+    x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
+    joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
+    change = with_weights(joint, weights, FRAMES, given["positions"])
+    _, eps = model.predict(x, step, text, change)
+    unet = reference.network(model.unet, weights, True, given["positions"])
+    words, told = text.vectors.double().split(1), torch.tensor(step.t)
+    halves = zip(x.split(FRAMES), words, strict=True)
+    expected = [unet(rows, told, vectors.expand(FRAMES, -1, -1)).sample for rows, vectors in halves]
+    torch.testing.assert_close(eps, torch.cat(expected), atol=1e-7, rtol=1e-6)
+    for name in [*weights][::9]:
+        other = {**weights, name: weights[name] + 0.1}
+        moved = model.predict(x, step, text, with_weights(change, other, FRAMES, False))[1]
+        assert not torch.equal(moved, eps), name
+
+
+def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(small):
+    adapter = learned(small, tune_steps=1, learning_rate=0.01, positions=True)
+    view, step = tuned(small, adapter), small.schedule.sampling(3)[1]
+    text, change = small.embed([WORDS]), Intervention(sparse_causal(FRAMES))
+    given = noisy(FRAMES), step, text
+    plain = small.predict(*given, change)
+    for changes in ((change,), ()):  # and with any attention
+        changed = with_weights(
+            *changes or (Intervention(),), adapter.weights, FRAMES, positions=True
+        )
+        expected = small.predict(*given, changed)
+        for found in (
+            view.predict(*given, *changes),
+            view.predict(*given, *changes, recompute=True),
+        ):
+            assert all(map(torch.equal, found, expected))
+            assert not torch.equal(found[1], plain[1])
+    assert all(map(torch.equal, plain, small.predict(*given, change)))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules())
+    assert (view.id, view.schedule, view.sites) == (small.id, small.schedule, small.sites)
+
+
+def test_a_view_passes_recomputation_on(small, monkeypatch):
+    asked, view = [], tuned(small, learned(small, tune_steps=0))
+    answer = small.predict
+    monkeypatch.setattr(
+        small, "predict", lambda *a, **named: asked.append(named) or answer(*a, **named)
+    )
+    view.predict(noisy(FRAMES), small.schedule.at(5), small.embed([""]), recompute=True)
+    assert asked == [{"recompute": True}]
+
+
+def test_the_fingerprint_of_a_view_tells_models_and_weights_apart(small):
+    adapter = learned(small, tune_steps=0)
+    name = next(iter(adapter.weights))
+    moved = Adapter(adapter.facts, {**adapter.weights, name: adapter.weights[name] + 1e-6})
+    told = Adapter(adapter.facts.model_copy(update={"positions": True}), adapter.weights)
+    found = [tuned(small, one).fingerprint for one in (adapter, moved, told)]
+    assert len({small.fingerprint, *found}) == 4
+    assert tuned(small, adapter).fingerprint == found[0]
+    assert found[0] == adapter.digest(small.fingerprint) != adapter.digest("another model")

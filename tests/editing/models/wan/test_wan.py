@@ -1,0 +1,317 @@
+"""Wan: its layers against the library's own, its time axis, its prompts, and what is refused."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_stable_diffusion import config, lacking, rewrite
+
+from regrain.editing.attention.layers import Grid, plain
+from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.files.location import find
+from regrain.editing.models.files.lora import add_loras
+from regrain.editing.models.files.offers import WAN, family_of
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.wan import layers
+
+STEP = 7  # of 25
+CONFIG, WEIGHTS = "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+def step_of(model):
+    return model.schedule.sampling(25)[STEP]
+
+
+def frames_of(count, height=16, width=24):
+    return np.random.default_rng(count).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def latents():
+    return torch.randn(6, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+
+
+def stock(folder, model, latents, text):
+    """(x0, eps) by diffusers' own transformer with its own processors."""
+    from diffusers import WanTransformer3DModel
+
+    network, step = (
+        WanTransformer3DModel.from_pretrained(folder / "transformer").eval(),
+        step_of(model),
+    )
+    for part in (*network.parameters(), *network.buffers()):
+        part.data = part.data.clone()  # kernels round differently at unaligned addresses
+    rows = latents.unflatten(0, (len(text), -1)).transpose(1, 2)
+    (v,) = network(rows, torch.full((len(text),), float(step.t)), text.vectors, return_dict=False)
+    v = v.transpose(1, 2).flatten(0, 1)
+    return latents - step.noise * v, latents + step.signal * v
+
+
+def test_a_call_is_the_librarys_bit_for_bit(wan, wan_folder, latents):
+    text = wan.embed(["a cat on the grass", "a fox"])
+    expected = stock(wan_folder, wan, latents, text)
+    seen = []
+
+    def attend(q, k, v, site):
+        seen.append((site.name, site.kind, q.shape[2], k.shape[2]))
+        return plain(q, k, v, site)
+
+    for change in (Intervention(), Intervention(attend)):
+        found = wan.predict(latents, step_of(wan), text, change)
+        assert all(map(torch.equal, found, expected))
+    # 3 latents of 2 x 3 tokens; all 512 tokens of a prompt.
+    sizes = {"attn1": ("self", 18, 18), "attn2": ("cross", 18, 512)}
+    assert seen == [(f"blocks.{b}.{name}", *sizes[name]) for b in (0, 1) for name in sizes]
+    assert [site.name for site in wan.sites] == [name for name, *_ in seen]
+    assert isinstance(wan, Backbone)
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (0, 1, 2), (1, 0, 1), (2, 1, 0)])
+def test_tokens_are_in_the_order_of_time_rows_and_columns(wan, latents, place):
+    text, seen = wan.embed(["a cat"]), []
+
+    def attend(q, k, v, site):
+        seen.append(q)
+        return plain(q, k, v, site)
+
+    t, y, x = place
+    changed = latents[:3].clone()
+    changed[t, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2] += 1  # one token
+    for given in (latents[:3], changed):
+        wan.predict(given, step_of(wan), text, Intervention(attend))
+    before, after = (
+        seen[0],
+        seen[len(seen) // 2],
+    )  # of the first layer, where no token has seen another
+    (token,) = (before != after).any(-1).any(1)[0].nonzero().flatten().tolist()
+    assert token == (t * 2 + y) * 3 + x
+
+
+def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
+    """Its further blocks are left out; its scheduler says how far steps are shifted."""
+    folder = shutil.copytree(wan_folder, tmp_path / "vace")
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
+    weights = load_file(folder / WEIGHTS)
+    save_file(weights | {"vace_blocks.0.proj_in.bias": torch.zeros(2)}, folder / WEIGHTS)
+    rewrite(folder / CONFIG, _class_name="WanVACETransformer3DModel")
+    for place in (wan_folder, folder):
+        assert family_of(find(str(place))) == ("Wan 2.1", WAN)
+    found, text = load_backbone(str(folder)), wan.embed(["a cat"])
+    assert (wan.schedule.shift, found.schedule.shift) == (3.0, 5.0)
+    for one, other in zip(
+        *(m.predict(latents, step_of(wan), text) for m in (found, wan)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_what_computes_attention_is_gone_after_a_call(wan, latents):
+    text = wan.embed(["a cat"])
+    usual = wan.predict(latents, step_of(wan), text)[0]
+
+    def failing(*_):
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        wan.predict(latents, step_of(wan), text, Intervention(failing))
+    assert layers._attend.get() is plain
+    assert torch.equal(wan.predict(latents, step_of(wan), text)[0], usual)
+
+    def scaled(by):
+        attend = lambda q, k, v, site: by * plain(q, k, v, site)  # noqa: E731
+        return wan.predict(latents, step_of(wan), text, Intervention(attend))[0]
+
+    assert_same_at_once(scaled, (0.5, 1.0, 2.0))
+    with pytest.raises(ValueError, match="takes nothing but attend"):
+        wan.predict(latents, step_of(wan), text, Intervention(patches=(lambda _: nullcontext(),)))
+    with pytest.raises(ValueError, match="do not divide"):
+        wan.predict(latents[:5], step_of(wan), wan.embed(["a cat", "a dog"]))
+    with pytest.raises(DivergedError, match=r"NaN or Inf in step 8 of 25"):
+        wan.predict(latents * torch.nan, step_of(wan), text)
+
+
+@pytest.mark.parametrize(("count", "time"), [(1, 1), (2, 2), (5, 2), (6, 3), (16, 5), (17, 5)])
+def test_a_clip_is_padded_with_its_last_frame(wan, count, time):
+    frames = frames_of(count)
+    found = wan.encode(frames)
+    assert wan.grid(*frames.shape[:3]) == Grid(time, 4, 6) == (*found.shape[:1], *found.shape[2:])
+    whole = np.concatenate([frames, np.repeat(frames[-1:], 4 * time - 3 - count, 0)])
+    assert torch.equal(found, wan.encode(whole))
+    assert wan.decode(found).shape == whole.shape
+
+
+def test_a_latent_stands_for_four_frames_and_the_first_for_one(wan):
+    frames = frames_of(9)
+    latents = wan.encode(frames)
+    for frame, latent in {0: 0, 1: 1, 4: 1, 5: 2}.items():
+        changed = frames.copy()
+        changed[frame] = 255 - changed[frame]
+        off = (wan.encode(changed) - latents).abs().amax((1, 2, 3)) > 1e-4
+        assert int(off.float().argmax()) == latent
+    moved = latents.clone()
+    moved[2] += 1
+    off = (wan.decode(moved) != wan.decode(latents)).any((1, 2, 3))
+    assert int(off.argmax()) == 5
+
+
+def assert_same_at_once(call, given):
+    """Several threads answer as one."""
+    alone = [*map(call, given)]
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(5):
+            assert all(map(torch.equal, pool.map(call, given), alone))
+
+
+def test_the_autoencoder_takes_one_call_at_a_time(wan):
+    assert_same_at_once(wan.encode, [frames_of(count) for count in (5, 9, 6)])
+
+
+def test_latents_are_scaled_as_the_library_does(wan):
+    frames = frames_of(5)
+    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    mean = wan.vae.encode(pixels).latent_dist.mean[0].transpose(0, 1)
+    middle, spread = (
+        torch.tensor(getattr(wan.vae.config, f"latents_{n}")) for n in ("mean", "std")
+    )
+    found = wan.encode(frames)
+    torch.testing.assert_close(found, (mean - middle[:, None, None]) / spread[:, None, None])
+    decoded = wan.vae.decode(mean.transpose(0, 1)[None]).sample[0].permute(1, 2, 3, 0)
+    assert np.abs(((decoded + 1) * 127.5).clamp(0, 255).numpy() - wan.decode(found)).max() <= 0.51
+
+
+def test_little_memory_lets_the_autoencoder_work_in_tiles(wan, monkeypatch):
+    tiled, encode = [], wan.vae.encode
+    monkeypatch.setattr(wan.vae, "encode", lambda x: tiled.append(wan.vae.use_tiling) or encode(x))
+    for free in (1 << 40, 1):
+        monkeypatch.setattr("regrain.editing.models.turns.free_memory", lambda _, free=free: free)
+        wan.encode(frames_of(5))
+        assert wan.window_frames(1, 4, 6) == (max(8, int(free / 2 / (16 * 24 * 36))))
+    assert tiled == [False, True]
+    assert not wan.vae.use_tiling
+
+
+def test_out_of_memory_says_what_to_lower(wan, monkeypatch, latents):
+    def full(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(wan.transformer, "forward", full)
+    with pytest.raises(
+        ResourceError, match=r"^clip.frames: Out of memory with 21 frames of 24 x 16 pixels"
+    ):
+        wan.predict(latents, step_of(wan), wan.embed(["a cat"]))
+
+
+# --- Prompts
+
+
+def test_prompts_are_encoded_once_and_the_encoder_goes(wan_folder, own_cache, monkeypatch):
+    from transformers import UMT5EncoderModel
+
+    model, loads = load_backbone(str(wan_folder)), []
+    reader = replace(model.reader, load=lambda load=model.reader.load: loads.append(1) or load())
+    monkeypatch.setattr(model, "reader", reader)
+    prompts = ["a cat on the grass", "", "ugly"]
+    first = model.embed(prompts)
+    again = model.embed(prompts[:2])
+    assert len(loads) == 1
+    assert torch.equal(first.vectors[:2], again.vectors)
+    assert first.lengths == (6, 1, 2)
+    assert first.offsets[0][:6] == ((0, 1), (2, 5), (6, 8), (9, 12), (13, 18), (0, 0))
+    encoder = UMT5EncoderModel.from_pretrained(wan_folder / "text_encoder").eval()
+    tokens = model.reader.tokenizer(
+        prompts, padding="max_length", max_length=512, return_tensors="pt"
+    )
+    expected = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+    expected = expected * tokens.attention_mask[..., None]  # as the library pads anew, with zeros
+    torch.testing.assert_close(first.vectors, expected, atol=1e-5, rtol=1e-4)
+    assert set(model.parts) == {"transformer", "vae"}
+
+
+def test_a_prompt_too_long_is_refused_by_its_first_word_too_many(wan):
+    with pytest.raises(
+        PromptError, match=r"^regions.cat.prompt: The prompt has 600 tokens, but at most 511"
+    ):
+        wan.check_prompts(["cat " * 600], ["regions.cat.prompt"])
+
+
+# --- What is refused, and what is listed
+
+
+REFUSED = {
+    "has no folder text_encoder/": lambda f: shutil.rmtree(f / "text_encoder"),
+    "is Wan 2.2, which is not supported": config(
+        "model_index.json", transformer_2=["diffusers", "Wan"]
+    ),
+    "is Wan with 36 input channels": config(CONFIG, in_channels=36),
+    "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
+    "do not fit together": config("text_encoder/config.json", d_model=48),
+    "num_layers: .* Use another model": config(CONFIG, num_layers=2_000_000),
+    "tokenizer/ cannot be loaded": lambda f: (f / "tokenizer" / "tokenizer.json").write_text("["),
+    "lacks 1 weights, such as proj_out.bias": lacking(WEIGHTS, "proj_out.bias"),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_other_folders_are_refused(wan_folder, tmp_path, said):
+    folder = shutil.copytree(wan_folder, tmp_path / "copy")
+    REFUSED[said](folder)
+    with pytest.raises(ModelError, match=said):
+        load_backbone(str(folder))
+
+
+# --- LoRA
+
+ORIGINAL = {
+    "blocks.1.attn1.to_q": "blocks.1.self_attn.q",
+    "blocks.0.attn2.to_out.0": "blocks.0.cross_attn.o",
+    "blocks.1.ffn.net.0.proj": "blocks.1.ffn.0",
+    "blocks.0.ffn.net.2": "blocks.0.ffn.2",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_proj": "time_projection.1",
+    "proj_out": "head.head",
+}
+SPELLINGS = {  # of a layer, and of both factors
+    "diffusers": (lambda name: f"transformer.{name}", ("A", "B")),
+    "original": (lambda name: f"diffusion_model.{ORIGINAL[name]}", ("A", "B")),
+    "kohya": (lambda name: f"lora_unet_{ORIGINAL[name].replace('.', '_')}", ("down", "up")),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
+    fresh, weights, expected = torch.Generator().manual_seed(1), {}, {}
+    spelt, ends = SPELLINGS[spelling]
+    for name in ORIGINAL:
+        weight = wan.transformer.get_parameter(f"{name}.weight")
+        down, up = (
+            torch.randn(*s, generator=fresh) for s in ((2, weight.shape[1]), (len(weight), 2))
+        )
+        weights |= {
+            f"{spelt(name)}.lora_{end}.weight": x for end, x in zip(ends, (down, up), strict=True)
+        }
+        expected[name] = weight + 0.5 * up @ down
+    save_file(weights, tmp_path / "lora.safetensors")
+    model = load_backbone(str(wan_folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
+    for name, weight in expected.items():
+        torch.testing.assert_close(model.transformer.get_parameter(f"{name}.weight"), weight)
+    untouched = (
+        one.transformer.get_parameter("blocks.0.attn1.to_k.weight") for one in (model, wan)
+    )
+    assert torch.equal(*untouched)
+    assert model.fingerprint != wan.fingerprint
+
+
+def test_a_lora_of_another_family_is_refused(wan, tmp_path):
+    key = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    halves = {f"{key}.lora_A.weight": torch.zeros(2, 4), f"{key}.lora_B.weight": torch.zeros(4, 2)}
+    save_file(halves, tmp_path / "lora.safetensors")
+    with pytest.raises(ModelError, match=r"^loras: .*does not fit: the model has no layer"):
+        add_loras([str(tmp_path / "lora.safetensors")], {"transformer": wan.transformer})

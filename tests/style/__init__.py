@@ -1,0 +1,1 @@
+"""Checks of how the code is written, which `make lint` runs."""

@@ -1,0 +1,282 @@
+"""What the page shows: JSON only, and true to what happened."""
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+from PIL import Image
+
+from regrain.editing import Region, RegionAttention, WordAttention, save_project
+from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.pictures import heat, tint
+from regrain.editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
+from regrain.ui.session.examples import load_examples
+from regrain.ui.session.session import Session
+from regrain.ui.views import attention_views, result_views, run_views, views
+
+EDITING, TUNING, TUNE = (
+    Progress("editing", 5, 20, 12.0),
+    Progress("tuning", 130, 200, 60.0),
+    "tune_a_video",
+)
+WINDOW_1, WINDOW_2 = WindowStarted(1, 3, 32, 96), WindowStarted(2, 3, 32, 64)
+NOTHING, GOES_ON = "Nothing was saved.", "kept; Run goes on from there."
+
+
+@pytest.fixture
+def opened(open_clip):
+    boxes = {1: (slice(4, 20), slice(4, 20)), 2: (slice(8, 24), slice(26, 44))}
+    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
+    return open_clip("clip", (5, 32, 48), regions, boxes, source_prompt="a cat and a dog")
+
+
+@pytest.fixture
+def example(opened, tmp_path):
+    save_project(opened.request, tmp_path / "projects" / "01_two_things")
+    (tmp_path / "projects" / "02_broken").mkdir()
+    (tmp_path / "projects" / "02_broken" / "project.json").write_text("{")
+    (example,) = load_examples(tmp_path / "projects", tmp_path / "media").values()
+    return example
+
+
+def outcome_of(count=9, attention=None, **more):
+    """A result of black frames, everything edited."""
+    frames = np.zeros((count, 32, 48, 3), np.uint8)
+    return EditResult(
+        frames, frames, frames, np.ones((count, 32, 48), bool), attention or {}, **more
+    )
+
+
+def told(*events, method="videograin", adapter=""):
+    """What the page shows once a run has told these."""
+    progress = run_views.RunProgress(method, adapter)
+    return [progress.take(event) for event in events][-1]
+
+
+def shares(shown):
+    return [stage["share"] for stage in shown["stages"]]
+
+
+def test_every_view_is_json(example):
+    request, session = example.request, Session(example.opened)
+    spot = np.random.default_rng(0).random((5, 4, 6), np.float32)
+    words, areas = (
+        WordAttention({"cat": spot}, {"fox": spot, "dog": spot}),
+        {2: spot > 0.5, 3: spot > 0.6},
+    )
+    attention = {"left": RegionAttention(spot, spot)}
+    outcome = outcome_of(5, attention=attention, words=words, step_areas=areas)
+    metrics = {
+        "outside_psnr": None,
+        "outside_psnr_uncomposited": 20.5,
+        "warp_error": None,
+        "attention": {},
+    }
+    report = {
+        "metrics": metrics,
+        "warnings": ["careful"],
+        "seconds": {"loading": 1.0, "editing": 28.0},
+    }
+    done = run_views.done(report, 19.0)
+    assert done["text"] == "Done in 48 s"  # with its tracking
+    shown = [
+        views.gallery({"01": example}, None),
+        views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
+        views.canvas(session),
+        views.lost("gone"),
+        views.cards(session),
+        views.prompts(session),
+        run_views.tracking("left", 3, 5),
+        run_views.waiting("videograin"),
+        told(Stage("editing")),
+        told(Progress("inverting", 3, 20, 4.2)),
+        told(WindowStarted(1, 3, 32, 96), Progress("editing", 3, 20, 4.2)),
+        views.begun_player(example.opened, "x.mp4", 3),
+        run_views.stopped(run_views.waiting("videograin")),
+        run_views.failed("regions.left.prompt", "wrong"),
+        done,
+        attention_views.live(Preview(outcome.frames, (0, 1, 2, 3, 4), {"left": spot}), request),
+        result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
+    ]
+    orjson.dumps(shown)
+
+
+def test_prompt_pieces_make_up_the_prompt(opened):
+    (parts,) = views.prompts(Session(opened))["prompts"]
+    assert (
+        "".join(part["text"] for part in parts)
+        == opened.request.composed.text
+        == "a panda and a dog"
+    )
+    regions = [(part["text"], part["label"]) for part in parts if "label" in part]
+    assert regions == [("a panda", 1), ("a dog", 2)]
+
+
+def test_every_edit_has_its_prompt(opened):
+    asked = replace(
+        opened.request, prompt="a fox", regions=(), labels=None, more_prompts=("an owl",)
+    )
+    shown = views.edits(asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"})
+    assert shown == [{"prompt": "a fox", "path": "/1"}, {"prompt": "an owl", "path": "/2"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "guided"), [("videograin", True), ("fresco", True), ("sdedit", False)]
+)
+def test_attention_is_said_to_be_guided_where_masks_guide_it(opened, method, guided):
+    spot = np.ones((9, 4, 6), np.float32)
+    outcome = outcome_of(attention={"left": RegionAttention(spot, spot)})
+    shown = result_views.result(outcome, {}, replace(opened.request, method=method), {})
+    assert (shown["attention"]["captions"][1] == "guided by the masks") is guided
+
+
+def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
+    spot = np.zeros((9, 4, 6), np.float32)
+    spot[:, 2:, 3:] = 0.3
+    words, areas = WordAttention({"cat": spot}, {"fox": spot}), dict.fromkeys(range(20), spot > 0.1)
+    outcome = outcome_of(
+        attention={"fox": RegionAttention(spot, spot)}, words=words, step_areas=areas
+    )
+    shown = result_views.result(outcome, {}, replace(opened.request, method="fatezero"), {})
+    assert shown["attention"]["heading"] == "Attention on the new words"
+    assert shown["words"]["indices"] == [1, 4, 6, 9]
+    assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [("fox", 4)]
+    steps = shown["areas"]["steps"]
+    assert (len(steps), steps[0]["step"], steps[-1]["step"]) == (8, 1, 20)
+    with Image.open(
+        io.BytesIO(base64.b64decode(steps[0]["frames"][0].partition(",")[2]))
+    ) as picture:
+        small = np.asarray(picture).astype(int).sum(-1)
+    height, width = small.shape
+    assert small[: height // 2 - 3].max() < 60 < small[height * 3 // 4, width * 3 // 4]
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("more_prompts", "It should show"),
+        ("regions.left.prompt", "Left: Change to"),
+        ("params.keys", "Keys"),
+    ],
+)
+def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
+    assert run_views.failed(field, "wrong")["detail"] == said
+
+
+def test_progress_fills_the_stages_before():
+    shown = told(EDITING)
+    assert shares(shown) == [1, 1, 0.25, 0, 0, 0]
+    assert shown["detail"] == "step 5 of 20, about 12 s left"
+    shown = told(Progress("scanning", 30, 239, 2.0))  # before the method's stages
+    assert (shown["text"], shown["detail"]) == (
+        "Looking for cuts",
+        "frame 30 of 239, about 2 s left",
+    )
+    assert shares(shown) == [1, 0, 0, 0, 0, 0]
+    assert shown["stages"][1]["now"]
+
+
+def test_windows_have_a_bar_and_stages_start_over():
+    first = [WINDOW_1, Progress("inverting", 20, 20, 0.0), EDITING]
+    shown = told(*first)
+    assert shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
+    assert shown["windows"] == {"text": "0 of 3 windows done", "done": 0, "share": 0}
+    begun = told(*first, WINDOW_2)
+    assert shares(begun) == [1, 0, 0, 0, 0, 0]
+    assert begun["windows"]["share"] == pytest.approx(1 / 3, abs=1e-3)
+    # From here on the time is that of all windows; before, the stage is all that is known.
+    shown = told(*first, WINDOW_2, Progress("editing", 5, 20, 240.0))
+    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 4 min left"
+    after = told(*first, Progress("measuring", 3, 24, 2.0))
+    assert after["detail"] == "step 3 of 24, about 2 s left"
+    assert "windows" not in after
+    shown = told(WINDOW_1, Stage("decoding"), WINDOW_2, EDITING)  # one that was kept tells no time
+    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
+
+
+def test_the_stages_are_the_methods(monkeypatch):
+    record = replace(METHODS["videograin"], name="other", stages=("sculpting", "editing"))
+    monkeypatch.setitem(METHODS, "other", record)
+    shown = told(Stage("sculpting"), method="other")
+    stages = shown["stages"]
+    assert [stage["name"] for stage in stages] == [
+        "Load model",
+        "Sculpting",
+        "Edit",
+        "Measure",
+        "Save",
+    ]
+    assert [stage["now"] for stage in stages] == [False, True, False, False, False]
+    assert shown["text"] == "Sculpting"
+
+
+@pytest.mark.parametrize(("adapter", "tune"), [("", ["Tune"]), ("x.safetensors", [])])
+def test_with_a_tuned_model_nothing_is_tuned(adapter, tune):
+    names = [stage["name"] for stage in run_views.waiting(TUNE, adapter)["stages"]]
+    assert names == ["Load model", *tune, "Invert clip", "Edit", "Decode", "Measure", "Save"]
+
+
+@pytest.mark.parametrize(
+    ("events", "method", "adapter", "said"),
+    [
+        ([EDITING], "videograin", "", f"at step 5 of 20. {NOTHING}"),
+        ([WINDOW_1, EDITING], "videograin", "", f"in window 1 of 3. {NOTHING}"),
+        (
+            [WINDOW_2, EDITING],
+            "videograin",
+            "",
+            f"in window 2 of 3. Finished windows are {GOES_ON}",
+        ),
+        ([TUNING], TUNE, "", "after 130 of 200 tuning steps. Run goes on from there."),
+        ([EDITING], TUNE, "", f"at step 5 of 20. What was tuned is {GOES_ON}"),
+        ([EDITING], TUNE, "x", f"at step 5 of 20. {NOTHING}"),
+    ],
+)
+def test_stopped_says_where_and_what_is_kept(events, method, adapter, said):
+    shown = told(*events, method=method, adapter=adapter)
+    assert run_views.stopped(shown)["text"] == f"Stopped {said}"
+    for shown in (None, told(Stage("tuning"), method=TUNE)):
+        assert run_views.stopped(shown)["text"] == f"Stopped. {NOTHING}"
+
+
+def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_their_own(opened):
+    maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((30, 4, 4), np.float32))
+    frames = np.zeros((30, 8, 8, 3), np.uint8)
+    view = attention_views.live(Preview(frames, tuple(range(30)), maps), opened.request)
+    assert len(view["frames"]) == 8
+    assert (view["indices"][0], view["indices"][-1]) == (1, 30)
+    rows = view["heat"]
+    assert [(row["name"], len(row["frames"])) for row in rows] == [
+        ("left", 8),
+        ("snow", 8),
+        ("moon", 8),
+    ]
+    captions = ["Attention on “a panda”", "Attention of the pixel in snow"]
+    assert [row["caption"] for row in rows[:2]] == captions
+    assert rows[0]["color"] == opened.request.regions[0].color
+    assert len({row["color"] for row in rows} | {r.color for r in opened.request.regions}) == 4
+
+
+@pytest.mark.parametrize(("psnr", "said"), [(100.0, "outside"), (44.2, "but for the edge")])
+def test_only_equal_pixels_are_called_unchanged(opened, psnr, said):
+    report = {"metrics": {"outside_psnr": psnr}}
+    facts = result_views.result(outcome_of(), report, opened.request, {})["facts"]
+    assert facts[0]["value"] == f"Unchanged {said}"
+
+
+def test_tint_leaves_the_background(opened):
+    frame, labels = opened.request.clip.read(0, 1)[0], opened.request.labels[0]
+    tinted = tint(frame, labels, {1: "#ff0000"})
+    assert (tinted[labels != 1] == frame[labels != 1]).all()
+    assert (tinted[labels == 1][:, 0] > tinted[labels == 1][:, 1]).all()
+
+
+def test_heat_is_brightest_where_the_map_is_even_for_dark_colours():
+    frame = np.full((32, 32, 3), 200, np.uint8)
+    values = np.zeros((8, 8), np.float32)
+    values[2:5, 2:5] = 1
+    shown = heat(frame, values, "#0b2a8c").mean(-1)
+    assert shown[14, 14] > shown[28, 28] + 60

@@ -1,0 +1,145 @@
+"""One run for a page: a request in, events and files out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import write_video
+from regrain.editing.models.adapters import Adapter
+from regrain.editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
+from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.runnable import check_runnable
+from regrain.ui.server.media import Media
+from regrain.ui.session.clip_files import pack_project
+from regrain.ui.session.clips import ClipSession
+from regrain.ui.views.catalogue import Catalogue
+from regrain.ui.views.costs import Edit
+
+# Of what a run writes.
+_SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
+MAX_WHOLE = 3000  # frames of a clip that an edit is put back into; a minute or so of writing
+_GROWTH = 1.5  # by which the first frames must grow to be written anew: in all, each is written about twice
+_BEGUN_SIDE = 640  # longest side of their video
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The last item of a run."""
+
+    finished: Finished  # the result and its report
+    files: Mapping[str, str]  # what was written, by its usual name
+    folder: Path  # where it is
+    # The source video, which stays when the page opens another clip; None if none was opened
+    source: Path | None = None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A video of the first frames of an edit that goes on, and how many they are."""
+
+    path: str
+    frames: int
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """What is to be run."""
+
+    request: EditRequest  # checked when the job is run
+    page: str  # whose folder its files go to
+    opened: ClipSession | None = (
+        None  # the clip the page shows, whose source video is written first
+    )
+    # Whole masks by label where they overlap, for the project; see `whole_masks`
+    whole: dict[int, LazyFrames] | None = None
+    keep: Callable[[Adapter], object] | None = None  # called with every version of a tuning
+    kept: Collection[Path] = ()  # folders of earlier runs of the page that stay
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Runs jobs and keeps what they made."""
+
+    edit: Edit  # runs a request
+    catalogue: Catalogue  # what may be chosen
+    media: Media  # where files go
+
+    def run(self, job: RunJob) -> Iterator[Event | Begun | Saved]:
+        """Edit, then write the files of a result.
+
+        Of a long clip, the frames that are finished first are written while the others are edited. An
+        EditingError says that the request asks for what is not offered, or that the edit failed.
+        """
+        request = job.request
+        check_runnable(request)
+        self.catalogue.check(request)
+        folder = self.media.new_run(job.page, job.kept)
+        if job.opened:
+            job.opened.ensure_source()
+        finished, begun = None, _FirstFrames(folder, request)
+        with closing(self.edit(request)) as events:  # type: ignore[type-var]
+            for event in events:
+                finished = event if isinstance(event, Finished) else None
+                if isinstance(event, Tuned) and job.keep:
+                    job.keep(event.adapter)
+                if not isinstance(event, Ready):
+                    yield event
+                elif shown := begun.write(event.frames):
+                    yield shown
+        if finished is None:
+            raise RuntimeError("the run ended without a result")
+        yield Stage("saving")
+        out = folder / "out"
+        whole = stretch_of(job.opened) if job.opened else None
+        report = write_outputs(finished.result, request, finished.report, out, whole=whole or False)
+        finished = replace(finished, report=dict(report))
+        archive = pack_project(request, job.whole, folder)
+        made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
+        source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+        yield Saved(finished, made | {archive.name: str(archive)}, folder, source)
+
+
+def name_again(file: Path, path: Path) -> Path:
+    """Give a file a second name, which stays when the first goes; copies it where the disk cannot do that."""
+    try:
+        os.link(file, path)
+    except OSError:
+        shutil.copyfile(file, path)
+    return path
+
+
+def stretch_of(opened: ClipSession) -> VideoClip | None:
+    """The stretch of one's own file that is edited, if the edit can be put back into the file."""
+    used = len(opened.request.clip)
+    if opened.file is None or opened.stride != 1 or not used < opened.total <= MAX_WHOLE:
+        return None
+    return VideoClip(opened.file, opened.start, 1, used)
+
+
+class _FirstFrames:
+    """Writes the finished frames of a run to be looked at, anew when they have grown enough."""
+
+    def __init__(self, folder: Path, request: EditRequest) -> None:
+        self._folder, self._request = folder, request
+        self._written, self._paths = 0, []
+
+    def write(self, frames: LazyFrames) -> Begun | None:
+        """Write a video of these frames; None if they have hardly grown."""
+        count = len(frames)
+        if count < self._written * _GROWTH:
+            return None
+        path, clip = self._folder / f"begun_{count}.mp4", self._request.clip
+        timing = {"times": clip.times[:count], "duration": clip.times[count]} if clip.times else {}
+        write_video(path, shrunk(frames, _BEGUN_SIDE), clip.fps, **timing)
+        for old in self._paths[:-1]:  # the last one may still be playing
+            old.unlink(missing_ok=True)
+        self._written, self._paths = count, [*self._paths[-1:], path]
+        return Begun(str(path), count)

@@ -1,0 +1,282 @@
+"""Fields for a method's parameters, made from their one declaration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin
+
+import gradio as gr
+from annotated_types import Ge, Le
+from gradio.components import Component
+from pydantic.fields import FieldInfo
+
+from regrain.editing.params.registry import METHODS, resolve_params
+from regrain.editing.params.written import is_text
+from regrain.ui.views.components import view
+
+# Where a slider ends; what is allowed beyond is for project files and the command line.
+_REACH = {"steps": 100, "guidance_scale": 15, "window": 64}
+_REACH |= dict.fromkeys(("tune_steps", "keep_every", "tune_preview_every"), 1000)
+_MAX_SLIDER = 10_000  # larger ranges are typed into
+AT_HAND = ("strength",)  # shown beside Run, without opening the settings
+_LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
+_OF_CLIP = ("keyframes", "cuts")
+_OF_PICTURES = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
+SHARED = (*_OF_CLIP, *_OF_PICTURES)  # one field for all methods
+FIRST = ("tune_steps", "steps", "guidance_scale")  # that the settings begin with
+_HINTS = {
+    "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
+    "cuts": "auto, none, or frames from 1 like 24, 60",
+}
+# What the page says of a field in place of its description.
+_INFO = {
+    "keyframes": "Frames to edit: all, every N, auto, or a list. The others follow the motion of the clip, "
+    "which is faster. Marks below the film strip show them.",
+    "cuts": "Where shots begin: auto looks for cuts, none takes the clip as one shot, or a list. Each shot "
+    "is edited on its own. Marks below the film strip show them.",
+    "window": "Frames that are edited together. A longer clip is edited in windows of this size, which share "
+    "frames. 0 takes 32, or fewer if memory is short.",
+    "frames_at_once": "Frames that are edited together. A longer clip is edited in batches of this size, "
+    "which share frames. Memory grows with it.",
+}
+_HELPERS = (
+    "heat_pixel",
+    "control",
+)  # texts that a script below the field, of this name, helps to write
+_NOTHING: Any = object()
+_HIDDEN = ("preview_every",)
+_STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
+Usual = Mapping[str, Mapping[str, Any]]  # by method, the parameters of a run with nothing given
+
+
+def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict[str, Any]:
+    """Parameters as a run would use them on the model of a folder; an EditingError if one given is wrong."""
+    path = model_folder / "defaults.json"
+    recommended = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return resolve_params(method, given, recommended.get(method, {}))[0].model_dump()
+
+
+@dataclass(frozen=True)
+class ParameterFields:
+    """Input fields of all methods, of which one's are shown."""
+
+    columns: Sequence[tuple[str, gr.Column]]  # what is shown and hidden as a whole, with its method
+    # By method and parameter; those of `SHARED` are the same for all methods
+    fields: Mapping[str, Mapping[str, Component]]
+    helpers: Sequence[
+        tuple[str, gr.HTML]
+    ] = ()  # what helps to write a text, with the name of its parameter
+
+    def __or__(self, others: ParameterFields) -> ParameterFields:
+        """These and the fields of the same methods in other places of the page."""
+        methods = dict.fromkeys((*self.fields, *others.fields))
+        fields = {
+            name: {**self.fields.get(name, {}), **others.fields.get(name, {})} for name in methods
+        }
+        helpers = (*self.helpers, *others.helpers)
+        return ParameterFields((*self.columns, *others.columns), fields, helpers)
+
+    @property
+    def all(self) -> list[Component]:
+        """Every field once, in the order in which `given` expects their values."""
+        controls = (control for controls in self.fields.values() for control in controls.values())
+        return list({id(control): control for control in controls}.values())
+
+    @property
+    def shared(self) -> dict[str, Component]:
+        """The fields of `SHARED`."""
+        fields = next(iter(self.fields.values()), {})
+        return {name: fields[name] for name in SHARED if name in fields}
+
+    def own(self, method: str) -> dict[str, Component]:
+        """The fields of one method alone."""
+        return {
+            name: control for name, control in self.fields[method].items() if name not in SHARED
+        }
+
+    def show(self, method: str) -> dict[Any, Any]:
+        """Updates that show one method's."""
+        return {column: gr.Column(visible=name == method) for name, column in self.columns}
+
+    def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Updates that set one method's own fields."""
+        return _filled(self.own(method), values)
+
+    def fill_shared(self, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Updates that set what all methods share."""
+        return _filled(self.shared, values)
+
+    def given(
+        self,
+        method: str,
+        values: Sequence[Any],
+        usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        project: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Parameters of a method whose fields are not where a run with nothing given has them.
+
+        Args:
+            values: Of all fields; a browser may send 20.0.
+            usual: From what is given, at most a preset, to what a run would use.
+            project: What the project says; counts where there is no field.
+        """
+        fields = METHODS[method].Params.model_fields
+        by_field = {id(control): value for control, value in zip(self.all, values, strict=True)}
+        shown = {name: by_field[id(control)] for name, control in self.fields[method].items()}
+        chosen = {name: _read(fields[name], value) for name, value in shown.items()}
+        kept = {name: value for name, value in project.items() if name not in chosen}
+        preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
+        if preset and "preset" not in project and preset["preset"] == usual({})["preset"]:
+            preset = {}  # nobody chose it: what the model recommends counts
+        base = usual(preset)
+        changed = {
+            name: value
+            for name, value in chosen.items()
+            if value != base.get(name, _NOTHING) and shown[name] != _as_text(base.get(name))
+        }
+        return kept | preset | changed
+
+
+def make_fields(
+    usual: Usual, shown: str, help: Mapping[str, Any] = MappingProxyType({})
+) -> ParameterFields:
+    """Make the other fields of every method, folded; see `make_some`.
+
+    `help` holds, by parameter, the value of the script that helps to write it.
+    """
+    fields, values = METHODS[shown].Params.model_fields, usual[shown]
+
+    def share(names: Sequence[str]) -> ParameterFields:
+        made = {name: _make_field(name, fields[name], values[name]) for name in names}
+        return ParameterFields((), dict.fromkeys(usual, made))
+
+    with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
+        clips = share(_OF_CLIP) | make_some(usual, shown, _LONG)
+    with gr.Accordion("Pictures", open=False, elem_id="of-pictures", elem_classes="rg-more"):
+        clips |= share(_OF_PICTURES)
+    with gr.Accordion("For experiments", open=False, elem_id="experiments", elem_classes="rg-more"):
+        return clips | _make_experiments(usual, shown, help)
+
+
+def _make_experiments(usual: Usual, shown: str, help: Mapping[str, Any]) -> ParameterFields:
+    helpers: list[tuple[str, gr.HTML]] = []
+    elsewhere = {*_HIDDEN, *AT_HAND, *_LONG, *SHARED, *FIRST}
+
+    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+        fields, groups = METHODS[method].Params.model_fields, METHODS[method].Params.GROUPS
+        names = [
+            name for name in fields if name not in elsewhere and len(_choices(fields[name])) != 1
+        ]
+        grouped = {name for group in groups.values() for name in group}
+        more, controls = [name for name in names if name not in grouped], {}
+        for title, group in {**groups, "More": more}.items():
+            with gr.Accordion(title, open=False, elem_classes="rg-more"):
+                for name in (name for name in group if name in names):
+                    controls[name] = _make_field(name, fields[name], values[name])
+                    helpers.extend([(name, view(name, help.get(name)))] if name in _HELPERS else [])
+        return controls
+
+    return replace(_make_columns(usual, shown, make), helpers=helpers)
+
+
+def _make_columns(
+    usual: Usual, shown: str, make: Callable[[str, Mapping[str, Any]], dict[str, Component]]
+) -> ParameterFields:
+    columns, fields = [], {}
+    for method, values in usual.items():
+        with gr.Column(visible=method == shown, min_width=0) as column:
+            fields[method] = make(method, values)
+        columns.append((method, column))
+    return ParameterFields(columns, fields)
+
+
+def make_some(usual: Usual, shown: str, names: Sequence[str]) -> ParameterFields:
+    """Make fields of these names for the methods that have them; must run inside a layout.
+
+    Those of the method `shown` are seen first.
+    """
+
+    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+        fields = METHODS[method].Params.model_fields
+        return {
+            name: _make_field(name, fields[name], values[name]) for name in names if name in fields
+        }
+
+    having = {
+        method: values for method, values in usual.items() if any(name in values for name in names)
+    }
+    return _make_columns(having, shown, make)
+
+
+def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
+    texts: dict[str, Any] = {"label": field.title or name.replace("_", " ").capitalize()}
+    texts |= {"info": _INFO.get(name, field.description), "elem_classes": f"rg-param-{name}"}
+    if field.annotation is bool:
+        return gr.Checkbox(value, **texts)
+    if choices := _choices(field):
+        return gr.Radio(list(choices), value=value, **texts)
+    if field.annotation not in (int, float):  # words, lists: as in a project file
+        return gr.Textbox(_as_text(value), placeholder=_HINTS.get(name), **texts)
+    low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
+    high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+    if low is None or high is None or high > _MAX_SLIDER:
+        return gr.Number(value, **texts)  # what is out of range is said by the checks
+    top = max(_REACH.get(name, high), value)
+    step = 1 if field.annotation is int else slider_step(high, value)
+    return gr.Slider(low, top, value=value, step=step, **texts)
+
+
+def slider_step(high: float, value: float) -> float:
+    """A slider's step: as coarse as its range allows where two of them or more make up its value."""
+    usual = [step for step in _STEPS if high > 1 or step <= 0.05]
+    fits = (
+        step
+        for step in usual
+        if round(abs(value) / step, 6) % 1 == 0 and not 0 < abs(value) < 2 * step
+    )
+    return next(fits, usual[-1])
+
+
+def _filled(fields: Mapping[str, Component], values: Mapping[str, Any]) -> dict[Any, Any]:
+    return {
+        control: _update(control, values[name])
+        for name, control in fields.items()
+        if name in values
+    }
+
+
+def _update(control: Component, value: Any) -> dict[str, Any]:
+    if isinstance(control, gr.Textbox):
+        return gr.update(value=_as_text(value))
+    if isinstance(control, gr.Slider):  # a value beyond its end would be refused with every event
+        return gr.update(value=value, maximum=max(control.maximum, value))
+    return gr.update(value=value)
+
+
+def _choices(field: FieldInfo) -> tuple[Any, ...]:
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def _read(field: FieldInfo, value: Any) -> Any:
+    """The value of a field as the parameter wants it; what cannot be read is left to the validation."""
+    if isinstance(value, float) and value.is_integer() and field.annotation is int:
+        return int(value)
+    if isinstance(value, str) and not is_text(field) and not _choices(field):
+        if not value.strip():
+            return None if field.default is None else ""
+        try:
+            read = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return tuple(read) if isinstance(read, list) else read
+    return value
+
+
+def _as_text(value: Any) -> str:
+    return (
+        value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)
+    )
