@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -63,6 +63,21 @@ class Batch(NamedTuple):
         """Apply guidance to two groups of a call's output (x0, eps)."""
         x0, eps = (guide(both[self.rows(uncond)], both[self.rows(cond)], scale) for both in answer)
         return x0, eps
+
+
+def guided_calls(frames: int, together: bool) -> tuple[Batch, ...]:
+    """Return the calls of a guided step of one edit: both halves together, or one after the other."""
+    both = ("uncond", "cond")
+    if together:
+        return (Batch(frames, both),)
+    return tuple(Batch(frames, (half,)) for half in both)
+
+
+def guide_calls(answers: Sequence[tuple[Tensor, Tensor]], scale: float) -> tuple[Tensor, Tensor]:
+    """Apply guidance to the outputs (x0, eps) of `guided_calls`."""
+    x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
+    batch = Batch(len(x0) // 2, ("uncond", "cond"))
+    return batch.guide((x0, eps), scale)
 
 
 def _group(branch: str) -> str:

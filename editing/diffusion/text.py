@@ -321,7 +321,7 @@ def refine_map(
 
 
 def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the pairs of positions in the best global alignment; of ties, in the one with the latest gaps."""
+    """Return the pairs of positions of the best global alignment; of ties, the one with the latest gaps."""
     score = _alignment_scores(a, b)
     i, j = len(a), len(b)
     pairs = []

@@ -19,6 +19,7 @@ from regrain.editing.attention.frames import Seen, labels_seen
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.maps import probabilities
 from regrain.editing.diffusion.schedule import Step
+from regrain.editing.diffusion.text import PromptEmbedding, find_words
 from regrain.editing.errors import RequestError
 
 # By default, maps come from layers of at most this many tokens per frame: the paper's 32 x 32.
@@ -29,12 +30,17 @@ PARTS = ("early", "middle", "late")
 """Thirds of the schedule, from pure noise, of which heat is also kept apart."""
 
 
+def word_columns(text: PromptEmbedding, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the tokens of some words of a prompt, by word."""
+    return {word: find_words(text, word) for word in words}
+
+
 class _Sums(NamedTuple):
-    """Mass added up before and after the change, over a number of layers and steps."""
+    """Mass before and after the change, added up over a number of layers and steps."""
 
     before: Tensor
     after: Tensor
-    count: int
+    terms: int
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class AttentionRecorder:
         """
         if self._step is None:
             raise ValueError("no attention was recorded in this step")
-        return self._step.after / self._step.count
+        return self._step.after / self._step.terms
 
     def before(self) -> Float[Tensor, "frames h w columns"]:
         """Return the mean attention before the change."""
@@ -200,13 +206,13 @@ def _maps_of(columns: Columns, parts: Collection[_Sums]) -> dict[str, RegionAtte
 def _means(parts: Collection[_Sums]) -> tuple[Tensor, Tensor]:
     """Return the means before and after the change, over several parts of a run."""
     total = reduce(_added, parts)
-    return total.before / total.count, total.after / total.count
+    return total.before / total.terms, total.after / total.terms
 
 
 def _added(sums: _Sums, more: _Sums) -> _Sums:
     before = sums.before + more.before
     after = sums.after + more.after
-    return _Sums(before, after, sums.count + more.count)
+    return _Sums(before, after, sums.terms + more.terms)
 
 
 def of_columns(

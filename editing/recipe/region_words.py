@@ -15,9 +15,14 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import clip_labels, modulated_attention
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, spans, telling_words
+from regrain.editing.diffusion.text import PromptEmbedding, spans, telling_words
 from regrain.editing.errors import PromptError
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    Columns,
+    HeatScope,
+    word_columns,
+)
 from regrain.editing.recipe.layout import coded, size_term, strengths
 
 if TYPE_CHECKING:
@@ -117,7 +122,7 @@ class RegionText:
 
     def telling(self) -> Columns:
         """Return the tokens of every word but articles and prepositions."""
-        return {word: find_words(self.text, word) for word in telling_words(self.text.prompts[0])}
+        return word_columns(self.text, telling_words(self.text.prompts[0]))
 
 
 class WordAttending:
