@@ -124,14 +124,17 @@ def fuse_cross(
     if seen is None and not any(exchanges.values()):
         return out
     read = [name for name in (*exchanges, "source") if name in batch.branches]
-    rows = {name: batch.rows(name) for name in read}
-    maps = {name: probabilities(q[at], k[at]) for name, at in rows.items()}
+    maps = {}
+    for name in read:
+        rows = batch.rows(name)
+        maps[name] = probabilities(q[rows], k[rows])
     for name, exchange in exchanges.items():
         own = maps[name]
         final = own
         if exchange is not None:
+            rows = batch.rows(name)
             final = exchange(maps["source"], own)
-            out[rows[name]] = (final @ v[rows[name]].to(final)).to(out)
+            out[rows] = (final @ v[rows].to(final)).to(out)
         if seen is not None:
             seen(name, own, final)
     return out

@@ -57,18 +57,24 @@ def attend_to_words(
     Returns:
         The output; and the attention to every word before and after, averaged over heads.
     """
+    _, heads, queries_in_all, dim = q.shape
+    scale = dim**-0.5
+    precise = torch.promote_types(q.dtype, torch.float32)
     count = len(binding.words)
     pads = k.shape[2] - count
-    k, v = (x[:, :, : count + min(pads, 1)] for x in (k, v))
-    precise = torch.promote_types(q.dtype, torch.float32)
-    scale = q.shape[-1] ** -0.5
+    kept = count + min(pads, 1)
     most = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    together = max(1, most // (q.shape[2] * k.shape[2]))
-    heads = (x[0].split(together) for x in (q, k, v))
-    before = q.new_zeros(q.shape[2], count, dtype=torch.float32)
+    together = max(1, most // (queries_in_all * kept))
+    parts = zip(
+        q[0].split(together),
+        k[0, :, :kept].split(together),
+        v[0, :, :kept].split(together),
+        strict=True,
+    )
+    before = q.new_zeros(queries_in_all, count, dtype=torch.float32)
     after = torch.zeros_like(before)
     out = []
-    for queries, keys, values in zip(*heads, strict=True):
+    for queries, keys, values in parts:
         scores = queries.to(precise) @ keys.to(precise).mT * scale
         changed = _bound(scores, binding)
         if pads > 1:
@@ -76,8 +82,8 @@ def attend_to_words(
         given = changed.softmax(-1)
         out.append((given @ values.to(given)).to(v))
         scores[..., count:] += math.log(max(pads, 1))
-        before += scores.softmax(-1)[..., :count].sum(0) / q.shape[1]
-        after += given[..., :count].sum(0) / q.shape[1]
+        before += scores.softmax(-1)[..., :count].sum(0) / heads
+        after += given[..., :count].sum(0) / heads
     return torch.cat(out)[None], before, after
 
 

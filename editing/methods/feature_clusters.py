@@ -285,10 +285,11 @@ def name_clusters(
         share[cluster] = -1
         share[:, noun] = -1
     for cluster, own in enumerate(kind):
-        named = [other for other in range(len(kind)) if kind[other] == own and names[other]]
-        if not names[cluster] and named:
-            names[cluster] = names[named[0]]
-            fit[cluster] = fit[named[0]]
+        same = (other for other in range(len(kind)) if kind[other] == own and names[other])
+        named = next(same, None)
+        if not names[cluster] and named is not None:
+            names[cluster] = names[named]
+            fit[cluster] = fit[named]
     return tuple(names), tuple(fit)
 
 

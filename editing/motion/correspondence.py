@@ -143,14 +143,21 @@ def find_cuts(frames: Frames, motion: Motion) -> tuple[int, ...]:
     for frame in range(1, len(frames)):
         pair = motion[frame - 1 : frame]
         device = pair.forward.device
-        a = planes(frames[frame - 1 : frame]).to(device)
-        b = planes(frames[frame : frame + 1]).to(device)
-        left = _mean_of((a - warp(b, pair.forward)).abs(), (b - warp(a, pair.backward)).abs())
-        contrast = _mean_of(_contrast(a), _contrast(b))
-        lost = _mean_of(pair.hidden.float(), pair.appeared.float())
-        if lost * left > _CUT * max(contrast, 1.0):
+        before = planes(frames[frame - 1 : frame]).to(device)
+        after = planes(frames[frame : frame + 1]).to(device)
+        if _is_cut(before, after, pair):
             cuts.append(frame)
     return tuple(cuts)
+
+
+def _is_cut(a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 h w"], motion: Motion) -> bool:
+    """Check if motion explains too little of two frames, by occlusion and by the colours that it misses."""
+    missed = (a - warp(b, motion.forward)).abs()
+    missed_back = (b - warp(a, motion.backward)).abs()
+    left = _mean_of(missed, missed_back)
+    contrast = _mean_of(_contrast(a), _contrast(b))
+    lost = _mean_of(motion.hidden.float(), motion.appeared.float())
+    return lost * left > _CUT * max(contrast, 1.0)
 
 
 def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:

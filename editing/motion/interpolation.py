@@ -167,12 +167,12 @@ class _Stretch:
             # Limbs of a new kind do not move like the source's, whose motion would tear them to specks.
             # An edit of the whole frame, a style, keeps its shapes and needs their exact motion.
             if labels is not None and not labels.all():
-                reshaped = key.reshaped(flow)[..., None]
-                flow = np.where(reshaped, _calmed(flow, _STEADIED), flow)
+                flow = np.where(key.reshaped(flow)[..., None], _calmed(flow, _STEADIED), flow)
             weight = near * np.exp2(-error / _HALVED) + _LEAST_WEIGHT
             mixed += weight[..., None] * key.moved(flow, goal)
             total += weight
-        return (mixed / total[..., None]).round().clip(0, 255).astype(np.uint8)
+        mean = mixed / total[..., None]
+        return mean.round().clip(0, 255).astype(np.uint8)
 
 
 def _best_flow(

@@ -59,15 +59,19 @@ def estimate_raft_flow(
     """
     height, width = frames.shape[1:3]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
-    size = (round(height * scale), round(width * scale))
+    large_height = round(height * scale)
+    large_width = round(width * scale)
+    large_size = (large_height, large_width)
+    shrinking = torch.tensor([width / large_width, height / large_height]).view(1, 2, 1, 1)
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    pixels_per_pixel = torch.tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
     flows = []
     # A pair at a time: correlations take (pixels / 64) squared numbers.
     for frame, target in zip(frames, targets, strict=True):
-        refined = network(_prepare(frame, size).to(device), _prepare(target, size).to(device))
-        flow = refined[-1].float().cpu()
-        flow = flow[..., : size[0], : size[1]] * pixels_per_pixel
+        large = _prepare(frame, large_size).to(device)
+        large_target = _prepare(target, large_size).to(device)
+        refined = network(large, large_target)
+        padded = refined[-1].float().cpu()
+        flow = padded[..., :large_height, :large_width] * shrinking
         flows.append(F.interpolate(flow, (height, width), mode="area"))
     return torch.cat(flows)
 

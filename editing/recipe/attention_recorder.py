@@ -266,7 +266,7 @@ class PixelHeat:
         """Add one layer of one half of guidance; q and k are in the layout of `across_frames`."""
         tokens = torch.arange(grid.time * grid.tokens, device=q.device)
         queries, keys = labels_seen(tokens.view(grid.time, grid.tokens), seen)
-        row, query = (int(i) for i in (queries == self._token(grid)).nonzero()[0])
+        row, query = (queries == self._token(grid)).nonzero()[0].tolist()
         own_q = q[row : row + 1, :, query : query + 1]
         own_k = k[row : row + 1]
         scale = q.shape[-1] ** -0.5  # also of the changed ones, which may be wider

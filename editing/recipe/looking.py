@@ -173,15 +173,15 @@ class Looking(View):
         """
         rows = len(x0) // len(halves)
         size = (x0.shape[2], x0.shape[3])
+        starts = [number * rows for number, half in enumerate(halves) if half in _GUIDED]
         out = x0.clone()
         for number, picture in enumerate(self._pictures.seen):
             palette = self._pictures.palette(number, self._backbone).to(x0)
             cover = self._cover(picture.asked.label, size).to(x0).view(rows, 1, *size)
             share = self._params.picture_colors * min(1.0, picture.scale) * cover
-            for at, half in enumerate(halves):
-                if half in _GUIDED:
-                    part = slice(at * rows, (at + 1) * rows)
-                    out[part] += share * toward(x0[part], palette, cover)
+            for start in starts:
+                part = slice(start, start + rows)
+                out[part] += share * toward(x0[part], palette, cover)
         return out
 
     def _attend(self, attend: AttentionFn, halves: Sequence[str], step: Step) -> AttentionFn:

@@ -22,7 +22,7 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import modulate, modulated_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, PixelHeat
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, Change, PixelHeat
 from regrain.editing.recipe.layout import Layout, size_term
 
 Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
@@ -126,11 +126,11 @@ class Modulation:
         term = size_term(codes, codes, len(weight))
         a = self.strength(codes, weight, term, site, xi)
         if self.heat.reads(site):
+            # With these values, attention gives its mass on the words of each region.
             own = layout.indicator.to(v.dtype).expand(*k.shape[:2], -1, -1)
-            before = attention(q, k, own)
-            after = modulated_attention(q, k, own, codes, words, a)
-            size = layout.grid.at(site).size
-            self.heat.add(before.mean(1), after.mean(1), size=size, changed=bool(a.any()))
+            before = attention(q, k, own).mean(1)
+            after = modulated_attention(q, k, own, codes, words, a).mean(1)
+            self.heat.add(before, after, size=layout.grid.at(site).size, changed=bool(a.any()))
         return modulated_attention(q, k, v, codes, words, a)
 
     def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -152,15 +152,10 @@ class Modulation:
         query_regions, key_regions = labels_seen(self.layout.codes(site), self.seen)
         codes, keys, a = self.apart(query_regions, key_regions, site, xi)
 
-        def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
-            rows = slice(row, row + 1)
-            one = slice(query, query + 1)
-            return modulate(q, k, codes[rows, one], keys[rows], a[rows, one])
-
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             if looks and self.pixel and self.pixel.heat.reads(site):
-                changes = bool(a.any())
-                self.pixel.add(q, k, grid.at(site), self.seen, change if changes else None)
+                change = _of_query(codes, keys, a) if bool(a.any()) else None
+                self.pixel.add(q, k, grid.at(site), self.seen, change)
             return modulated_attention(q, k, v, codes, keys, a)
 
         return across_frames(q, k, v, grid.time, self.seen, attend)
@@ -191,3 +186,14 @@ class Modulation:
         if self.params.uncovered == "repelled":  # what is no region has no size
             size_term = torch.where(codes == 0, 1.0, size_term)
         return xi * weight[codes] * (size_term if self.params.size_term else 1.0)
+
+
+def _of_query(codes: Tensor, keys: Tensor, a: Tensor) -> Change:
+    """Return the modulation of a single query, from the labels and strengths of a layer."""
+
+    def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
+        rows = slice(row, row + 1)
+        one = slice(query, query + 1)
+        return modulate(q, k, codes[rows, one], keys[rows], a[rows, one])
+
+    return change
