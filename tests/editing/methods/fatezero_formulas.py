@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from wiring import (
     FINEST,
-    FRAMES,
     GRIDS,
     Call,
     Layer,
@@ -56,7 +55,7 @@ def check(run: Run) -> None:
     inside = region_mask(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
     x = check_editing(run, latents, [mass(call, call.branch(0)) for call in inverting], x)
-    check_latents(run, x.split(FRAMES))
+    check_latents(run, x.split(run.frames))
     check_shown(run, inverting)
 
 
@@ -161,7 +160,7 @@ def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within
     if expected is None or region_mask(run) is not None:
         assert step.index not in run.result.step_areas
     else:
-        assert (run.result.step_areas[step.index] == (expected[:FRAMES, 0] > 0).numpy()).all()
+        assert (run.result.step_areas[step.index] == (expected[: run.frames, 0] > 0).numpy()).all()
 
 
 # --- Attention
@@ -185,14 +184,14 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
         if cross and is_taken(run, layer):
             for branch, target in zip(edits, run.request.targets, strict=True):
                 rows = call.branch(branch)
-                source, edit = (softmax(layer.q[r], layer.k[r]) for r in (slice(FRAMES), rows))
+                source, edit = (softmax(layer.q[r], layer.k[r]) for r in (slice(run.frames), rows))
                 expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)
     taking = (
         [*edits] if run.params.guidance_half == "cond" else [*range(first, first + count), *edits]
     )
     for layer in each(call.layers, "self"):
-        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer))
+        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer), run.frames)
         if within and is_taken(run, layer):
             for branch in taking:
                 area = areas[(branch - first) % count][layer.tokens]
@@ -207,11 +206,14 @@ def is_taken(run: Run, layer: Layer) -> bool:
 def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:
     """The source's attention on the edit's values; inside the area, if blended, the edit's own."""
     keys = keys_of(run, layer)
-    source = see(layer.q[:FRAMES], layer.k[:FRAMES], layer.v[rows], keys)
+    source = see(layer.q[: run.frames], layer.k[: run.frames], layer.v[rows], keys, run.frames)
     if not run.params.blend_self:
         return source
     inside = area.flatten(2)[..., None]
-    return inside * see(layer.q[rows], layer.k[rows], layer.v[rows], keys) + (1 - inside) * source
+    return (
+        inside * see(layer.q[rows], layer.k[rows], layer.v[rows], keys, run.frames)
+        + (1 - inside) * source
+    )
 
 
 def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from made_models import write_control_net, write_small_model, write_wan
-from wiring import BASES, Call, Run, check, check_formulas, drive, near, requested
+from wiring import BASES, FRAMES, Call, Run, check, check_formulas, drive, near, requested
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.load import load_backbone
@@ -48,6 +48,7 @@ class Row:
     beside: Mapping[str, object] = field(default_factory=dict)
     shown: Callable[[Run], Any] = latents_of
     prompt: str = ""
+    frames: int = FRAMES  # of the clip; with more than three, weights between key frames differ
 
 
 AREAS = {"use_masks": False, "blend_latents": "always", "blend_self": True, "blend_threshold": 0.8}
@@ -279,13 +280,14 @@ def run_of(model, folders, family, tmp_path_factory):
 
     def run_of(method: str, row: Row, given: Mapping[str, object]) -> Run:
         base = BASES[method] | row.beside
-        key = repr((method, sorted(base.items()), row.prompt))
+        key = repr((method, sorted(base.items()), row.prompt, row.frames))
         if given == {} and key in made:
             return made[key][0]
         # What a set-up learns shows in its events alone, so it is learned anew. Compared calls must be made.
         shares = given and not METHODS[method].setup and row.shown is not calls_of
         before, cache = made[key] if shares else (None, tmp_path_factory.mktemp("cache"))
-        run = drive(model, requested(method, row.prompt), cache, **(base | given))
+        asked = requested(method, row.prompt, frames=row.frames)
+        run = drive(model, asked, cache, **(base | given))
         run.calls[:0] = calls_cached(run, before) if before else []
         check(run)
         made.setdefault(key, (run, cache))
@@ -310,6 +312,16 @@ def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
     row = ROWS[method][name]
     one, other = (run_of(method, row, given) for given in ({}, {name: row.other}))
     assert row.shown(one) != row.shown(other), f"{name} = {row.other!r} changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [("wan" if "flow" in METHODS[method].needs else "sd", method) for method in ROWS],
+    indirect=["family"],
+)
+def test_formulas_hold_for_a_longer_clip(run_of, method):
+    """With three frames, "all but the ends" and "the middle" are the same frame."""
+    run_of(method, Row(None, frames=5), {})
 
 
 @pytest.mark.parametrize("method", METHODS)

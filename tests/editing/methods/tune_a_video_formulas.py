@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 from wiring import (
     FINEST,
-    FRAMES,
     GRIDS,
     Run,
     any_in,
@@ -20,7 +19,7 @@ from wiring import (
 def check(run: Run) -> None:
     """The tuning's calls by what they are given; every call of the edit by the formulas of the paper."""
     params, model = run.params, run.model
-    clean = model.encode(run.request.clip.read(0, FRAMES))
+    clean = model.encode(run.request.clip.read(0, run.frames))
     check_tuning(run, clean)
     source, x = start(run, clean)
     calls = run.of("editing")

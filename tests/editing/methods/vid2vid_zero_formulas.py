@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from wiring import (
     FINEST,
-    FRAMES,
     Call,
     Layer,
     Run,
@@ -59,7 +58,7 @@ def check(run: Run) -> None:
             known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
             area = inside.repeat(len(targets), 1, 1, 1)
             x = area * x + (1 - area) * known
-    check_latents(run, x.split(FRAMES))
+    check_latents(run, x.split(run.frames))
     assert (run.result.reconstruction is not None) == params.reconstruct
     if params.reconstruct:
         near(run.decoded[-1], rebuilt, "reconstruction")
@@ -155,7 +154,7 @@ class Branches:
                     return branch
             raise AssertionError(f"step {step.index} has no row of such a text and such latents")
 
-        parts = x.split(FRAMES)
+        parts = x.split(run.frames)
         self.edits = [take(text, part) for text, part in zip(texts[1:], parts, strict=True)]
         self.unconds = [take(unguided, part) for part in parts]
         self.source = take(texts[0], rebuilt) if needs_source(run, step) else None
@@ -214,4 +213,4 @@ def check_attention(run: Run, call: Call, rows: Branches) -> None:
         q, k = layer.q.clone(), layer.k.clone()
         for branch in rows.edits if is_within(run, call.step) else ():
             q[call.branch(branch)], k[call.branch(branch)] = q[source], k[source]
-        near(layer.out, see(q, k, layer.v, frames_of(run, layer)), layer.site.name)
+        near(layer.out, see(q, k, layer.v, frames_of(run, layer), run.frames), layer.site.name)

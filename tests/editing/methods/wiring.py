@@ -30,12 +30,13 @@ from regrain.editing.recipe.events import EditResult, Event, Preview, Stage, Tun
 FRAMES, HEIGHT, WIDTH = 3, 16, 24
 GRIDS = {96: (8, 12), 24: (4, 6), 6: (2, 3)}
 FINEST = 96  # that of the latents
-SEEN = {
-    "own": lambda frame: [frame],
-    "middle": lambda frame: [1],
-    "own_middle": lambda frame: [frame, 1],
-    "first_previous": lambda frame: [0, max(frame - 1, 0)],
-    "all": lambda frame: [0, 1, 2],
+# The frames that a frame sees, of so many.
+SEEN: dict[str, Callable[[int, int], list[int]]] = {
+    "own": lambda frame, count: [frame],
+    "middle": lambda frame, count: [count // 2],
+    "own_middle": lambda frame, count: [frame, count // 2],
+    "first_previous": lambda frame, count: [0, max(frame - 1, 0)],
+    "all": lambda frame, count: list(range(count)),
 }
 UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
 # A small edit by each method.
@@ -102,13 +103,15 @@ class Layer:
     k: Tensor
     v: Tensor
     out: Tensor
+    frames: int  # of a branch
 
     @property
     def tokens(self) -> int:
         return self.q.shape[2]
 
     def rows(self, rows: slice) -> "Layer":
-        return Layer(self.site, self.q[rows], self.k[rows], self.v[rows], self.out[rows])
+        parts = (part[rows] for part in (self.q, self.k, self.v, self.out))
+        return Layer(self.site, *parts, self.frames)
 
 
 @dataclass
@@ -121,6 +124,7 @@ class Call:
     vectors: Tensor
     recompute: bool
     learns: bool
+    frames: int  # of a branch
     layers: list[Layer] = field(default_factory=list)
     x0: Tensor = field(default_factory=lambda: torch.empty(0))
     eps: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -132,10 +136,10 @@ class Call:
 
     @property
     def branches(self) -> int:
-        return len(self.x) // FRAMES
+        return len(self.x) // self.frames
 
     def branch(self, index: int) -> slice:
-        return slice(index * FRAMES, (index + 1) * FRAMES)
+        return slice(index * self.frames, (index + 1) * self.frames)
 
     def text(self, branch: int) -> Tensor:
         """The text of a branch: [L, d]."""
@@ -158,6 +162,11 @@ class Run:
     versions: list[int]  # numbers of the steps after which a tuning showed what it had learned
     kept: dict[Any, Any] = field(default_factory=dict)  # of formulas that need much work
 
+    @property
+    def frames(self) -> int:
+        """Number of frames of the clip."""
+        return len(self.request.clip)
+
     def of(self, stage: str) -> list[Call]:
         return [call for call in self.calls if call.stage == stage]
 
@@ -166,19 +175,19 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
     """Run the request's method with these parameters, and note every call of the model."""
     params, _ = resolve_params(request.method, given, {})
     calls, previews, decoded, controls, versions, stage = [], {}, [], [], [], ["loading"]
-    predict, decode = model.predict, model.decode
+    predict, decode, frames = model.predict, model.decode, len(request.clip)
 
     def spy(x, step, text, change: Intervention = PLAIN, **named: Any) -> tuple[Tensor, Tensor]:
         given = (text.vectors, *change.queries.values())
         learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
         vectors, recompute = text.vectors.detach().clone(), bool(named.get("recompute"))
-        call = Call(stage[0], x.clone(), step, vectors, recompute, learns)
+        call = Call(stage[0], x.clone(), step, vectors, recompute, learns, frames)
         calls.append(call)
 
         def attending(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             seen = [x.detach().clone() for x in (q, k, v)]
             out = plain(q, k, v) if change.attend is None else change.attend(q, k, v, site)
-            call.layers.append(Layer(site, *seen, out.detach().clone()))
+            call.layers.append(Layer(site, *seen, out.detach().clone(), frames))
             return out
 
         with sensors(model.unet, call) if hasattr(model, "unet") else nullcontext():
@@ -282,15 +291,18 @@ def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return softmax(q, k) @ v
 
 
-def gathered(x: Tensor, frames: str) -> Tensor:
-    """Keys or values of the frames that each frame of a branch sees, one after the other."""
-    branches = x.unflatten(0, (-1, FRAMES))
-    seen = [torch.cat([branches[:, f] for f in SEEN[frames](frame)], 2) for frame in range(FRAMES)]
-    return torch.stack(seen, 1).flatten(0, 1)
+def gathered(x: Tensor, seen: str, count: int) -> Tensor:
+    """Keys or values of the frames that each of `count` frames of a branch sees, one after the other."""
+    branches = x.unflatten(0, (-1, count))
+    found = []
+    for frame in range(count):
+        parts = [branches[:, other] for other in SEEN[seen](frame, count)]
+        found.append(torch.cat(parts, 2))
+    return torch.stack(found, 1).flatten(0, 1)
 
 
-def see(q: Tensor, k: Tensor, v: Tensor, frames: str) -> Tensor:
-    return plain(q, gathered(k, frames), gathered(v, frames))
+def see(q: Tensor, k: Tensor, v: Tensor, seen: str, count: int) -> Tensor:
+    return plain(q, gathered(k, seen, count), gathered(v, seen, count))
 
 
 def any_in(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -345,7 +357,7 @@ def check_inverting(
 ) -> list[Tensor]:
     """The clip, unguided, up to noise; the latents from clean to noise."""
     check_unguided(run, calls, prompt, frames)
-    clean = run.model.encode(run.request.clip.read(0, FRAMES))
+    clean = run.model.encode(run.request.clip.read(0, run.frames))
     return walk(clean, calls, run.model.schedule.inversion(run.params.steps, convention))
 
 
@@ -355,7 +367,7 @@ def check_plain(call: Call, frames: str | Callable[[Layer], str] = "own") -> Non
         near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
     for layer in each(call.layers, "self"):
         seen = frames if isinstance(frames, str) else frames(layer)
-        near(layer.out, see(layer.q, layer.k, layer.v, seen), layer.site.name)
+        near(layer.out, see(layer.q, layer.k, layer.v, seen, call.frames), layer.site.name)
 
 
 def blended_area(run: Run) -> Tensor | None:
