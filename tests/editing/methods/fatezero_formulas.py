@@ -6,10 +6,15 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
+    COMMON_ROWS,
     FINEST,
     GRIDS,
+    REFINED,
+    SHORT,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     any_in,
@@ -31,6 +36,41 @@ from wiring import (
 from wiring import exchanged as exchanged_words
 
 from regrain.editing.diffusion.schedule import Step
+
+AREAS = {"use_masks": False, "blend_latents": "always", "blend_self": True, "blend_threshold": 0.8}
+FULL = {"cross_until": 1.0, "self_until": 1.0}
+CASE = Case(
+    base=SHORT | {"blend_from": 0.25, "blend_until": 0.75},
+    rows=COMMON_ROWS
+    | {
+        "preset": Row("released"),
+        "cross_until": Row(1.0),
+        "self_until": Row(1.0),
+        "cross_control": Row("refine", FULL),
+        "emphasis": Row(3.0, FULL),
+        "emphasis_words": Row("red=3, grass=2", FULL, prompt=REFINED),
+        "blend_self": Row(True),
+        "blend_latents": Row("never"),
+        "blend_from": Row(0.0),
+        "blend_until": Row(1.0),
+        "use_masks": Row(False, {"blend_latents": "always", "blend_self": True}),
+        "blend_threshold": Row(0.95, AREAS),
+        "blend_words": Row("grass", AREAS),
+        "edit_words": Row("grass", AREAS),
+        "keys": Row("first_previous"),
+        "keys_levels": Row("coarse"),
+        "levels": Row("all", AREAS | FULL),
+        "guidance_half": Row("both"),
+        "inversion_latents": Row("released", AREAS | FULL),
+        "alignment": Row("original", FULL, prompt=REFINED),
+        "joint_norm": Row(True),
+        "reconstruct": Row(True),
+        "variation": Row(0.4),
+    },
+    heat={"fox"},
+    more={"reconstruct": True, "joint_norm": True},
+)
+
 
 NEW = {"a fox on the grass": {"fox": [2]}, "a red fox on the grass": {"red": [2], "fox": [3]}}
 WORDS = {"cat": [2], "grass": [5]}  # of the source

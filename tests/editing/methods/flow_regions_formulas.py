@@ -6,7 +6,46 @@ import numpy as np
 import torch
 from torch import Tensor
 from videograin_formulas import check_maps
-from wiring import Call, Layer, Run, any_in, near, scores, softmax
+from wiring import (
+    BLENDED_ROWS,
+    MODULATED,
+    SHORT,
+    Call,
+    Case,
+    Layer,
+    Row,
+    Run,
+    any_in,
+    near,
+    scores,
+    softmax,
+)
+
+CASE = Case(
+    base=SHORT | MODULATED | {"strength": 1.0},
+    rows=BLENDED_ROWS
+    | {
+        "preset": Row("flowanchor"),
+        "strength": Row(0.5),
+        "source_guidance": Row(2.0),
+        "shift": Row(1.0),
+        "averages": Row(2),
+        "self_strength": Row(0.3),
+        "cross_strength": Row(0.4),
+        "modulate_until": Row(0.5),
+        "schedule_power": Row(5.0),
+        "size_term": Row(True),
+        "columns": Row(0.5),
+        "modulated": Row("target"),
+        "phrases": Row("alone"),
+        "padding": Row("pushed"),
+        "amplify": Row(True),
+    },
+    elsewhere={"span"},
+    shares={1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
+    heat={"left", "right"},
+)
+
 
 TIME, TOKENS = 2, (2, 3)  # latents of frame 0 and of up to four after it; tokens of 8 x 8 pixels
 # Token -> region, of "a panda and a fox on the grass" and of its source, which has as many words.
@@ -21,7 +60,11 @@ def check(run: Run) -> None:
     clean = run.model.encode(request.clip.read(0, run.frames))
     fresh = torch.Generator().manual_seed(request.seed)
     inside = any_in(request.edited_mask, clean.shape[2:])
-    gate = torch.stack([inside[part].amax(0) for part in parts(run)]) if params.blend else torch.ones(())
+    gate = (
+        torch.stack([inside[part].amax(0) for part in parts(run)])
+        if params.blend
+        else torch.ones(())
+    )
     steps = params.steps - int((1 - params.strength) * params.steps + 1e-9)
     sigmas = [
         params.shift * u / (1 + (params.shift - 1) * u) for u in np.linspace(1, 0, params.steps + 1)

@@ -21,8 +21,13 @@ from videograin_formulas import (
 from wiring import (
     FINEST,
     GRIDS,
+    MODULATED,
+    MODULATED_ROWS,
+    SHORT,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     any_in,
@@ -44,6 +49,41 @@ from regrain.editing.motion.correspondence import (
     track_ids,
 )
 from regrain.editing.params.videograin import VideoGrainParams
+
+SMOOTH = {"blend": False, "smooth_from": 0.5, "smooth_until": 1.0}
+CASE = Case(
+    base=SHORT
+    | MODULATED
+    | {"strength": 1.0, "optimise_rounds": 2, "spatial_steps": 2, "temporal_sharpness": 1.0},
+    rows=MODULATED_ROWS
+    | {
+        "size_term": Row(False),
+        "strength": Row(0.5),
+        "first_noise": Row("own"),
+        "step_noise": Row("shared"),
+        "optimise_until": Row(0.5),
+        "optimise_rounds": Row(1),
+        "learning_rate": Row(0.1),
+        "flow_weight": Row(0.0),
+        "similarity_weight": Row(0.0),
+        "flow_loss": Row("circular"),
+        "similarity_loss": Row("absolute"),
+        "restore_statistics": Row(False),
+        "details": Row("released"),
+        "cross_frame": Row("first"),
+        "spatial_steps": Row(1),
+        "temporal_until": Row(0.0),
+        "spatial_sharpness": Row(1.0),
+        "temporal_sharpness": Row(0.2),
+        "smooth_background": Row(False, SMOOTH),
+        "smooth_from": Row(0.75, SMOOTH),
+        "smooth_until": Row(0.75, SMOOTH),
+    },
+    elsewhere={"flow"},
+    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2},
+    heat={"left", "right"},
+)
+
 
 UNCOND, COND = 0, 1
 SHARED = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")

@@ -3,9 +3,15 @@
 from fractions import Fraction
 
 import torch
-from wiring import Run, check_edits
+from wiring import BLENDED_ROWS, SHORT, Case, Row, Run, check_edits
 
 from regrain.editing.diffusion.schedule import Step
+
+CASE = Case(
+    base=SHORT | {"strength": 1.0},
+    rows=BLENDED_ROWS | {"strength": Row(0.5)},
+    shares={1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
+)
 
 
 def check(run: Run) -> None:

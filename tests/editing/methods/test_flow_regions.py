@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cases import BASES
 from commands import command, last_error
 from running import finish, followed
-from wiring import BASES, requested
+from wiring import requested
 
 from regrain.editing import ArrayClip, EditRequest, edit, save_project
 from regrain.editing.__main__ import main

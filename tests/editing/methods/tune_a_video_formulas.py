@@ -3,16 +3,41 @@
 import torch
 from torch import Tensor
 from wiring import (
+    CONTROLLED_ROWS,
     FINEST,
     GRIDS,
+    SHORT,
+    Case,
+    Row,
     Run,
     any_in,
+    calls_of,
     check_edits,
     check_inverting,
     check_plain,
     has_text,
     near,
     varied,
+)
+
+TUNED = {"learning_rate": 1e-3, "tune_steps": 3}
+CASE = Case(
+    base=SHORT | {"tune_preview_every": 0, "tune_steps": 1},
+    rows=CONTROLLED_ROWS
+    | {
+        "preset": Row("fatezero"),
+        "tune_steps": Row(2),
+        "learning_rate": Row(1e-3),
+        "tune_seed": Row(1),
+        "joint_norm": Row(False),
+        "positions": Row(True, TUNED),
+        "temporal_rank": Row(2, TUNED),
+        "keep_every": Row(1, {"tune_steps": 2}, shown=lambda run: run.versions),
+        "tune_preview_every": Row(1, shown=calls_of),
+        "start": Row("noise"),
+        "variation": Row(0.4),
+    },
+    heat={"fox"},
 )
 
 

@@ -5,12 +5,18 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
+    BLENDED_ROWS,
     FINEST,
+    REFINED,
+    SHORT,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     blended_area,
+    calls_of,
     check_inverting,
     check_latents,
     check_plain,
@@ -28,6 +34,35 @@ from wiring import (
 )
 
 from regrain.editing.diffusion.schedule import Step
+
+NULL = {"inversion": "null_text", "learned_share": 1.0}
+CASE = Case(
+    base=SHORT | {"inner_steps": 2},
+    rows=BLENDED_ROWS
+    | {
+        "preset": Row("released"),
+        "guidance_scale": Row(2.0, NULL),
+        "inversion": Row("plain"),
+        "inner_steps": Row(1, NULL),
+        "learning_rate": Row(0.002, NULL),
+        "learned_share": Row(0.4, NULL),
+        "pivot": Row("source", NULL),
+        "learn_with": Row("sampling", NULL),
+        "recompute": Row(False, NULL, shown=calls_of),
+        "cross_control": Row("refine"),
+        "replace_until": Row(0.3),
+        "refine_until": Row(1.0, prompt=REFINED),
+        "self_until": Row(0.5),
+        "dense_layers": Row("up_blocks.1"),
+        "keys": Row("own"),
+        "alignment": Row("original", prompt=REFINED),
+        "joint_norm": Row(True),
+        "reconstruct": Row(False, {"replace_until": 0.3}),
+        "variation": Row(0.4),
+    },
+    heat={"fox"},
+    more={"inversion": "null_text", "joint_norm": True},
+)
 
 
 def check(run: Run) -> None:

@@ -8,9 +8,14 @@ from wiring import (
     FINEST,
     GRIDS,
     HEIGHT,
+    MODULATED,
+    MODULATED_ROWS,
+    SHORT,
     WIDTH,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     any_in,
@@ -20,6 +25,7 @@ from wiring import (
     gathered,
     guided,
     has_text,
+    heat_of,
     near,
     plain,
     scores,
@@ -32,6 +38,35 @@ from wiring import (
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.flow import estimate_flow, occlusion, trajectories
 from regrain.editing.motion.smoothing import steady
+
+CASE = Case(
+    base=SHORT | MODULATED | {"inject_until": 0.0},
+    rows=MODULATED_ROWS
+    | {
+        "size_term": Row(False, {"attention_span": "own_frame"}),
+        "guidance_half": Row("uncond"),
+        "levels": Row("coarse"),
+        "uncovered": Row("repelled", {"guidance_half": "both"}),
+        "size_over_frames": Row(True),
+        "attention_span": Row("sparse_causal"),
+        "track_levels": Row(2),
+        "joint_norm": Row(False),
+        "freeu": Row("full"),
+        "inject_until": Row(0.5),
+        "inversion": Row("released", {"inject_until": 1.0}),
+        "variation": Row(0.4),
+        "redraw": Row(0.5),
+        "blend_with": Row("noise"),
+        "heat_from": Row(0.5, shown=heat_of),
+        "heat_until": Row(0.5, shown=heat_of),
+        "heat_grids": Row("4", shown=heat_of),
+        "heat_pixel": Row("1,10,6", shown=heat_of),
+    },
+    elsewhere={"flow"},
+    heat={"left", "right", "frame 1 at 10,6"},
+    more={"inject_until": 0.5, "redraw": 0.5, "heat_pixel": "1,10,6"},
+)
+
 
 TOLD = {"paper": "paper", "released": "videograin"}
 SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}

@@ -4,7 +4,7 @@ Formulas are written out here, on whole matrices, and share no code with what th
 a step. `drive` is the only place that knows how `predict` is called.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -39,20 +39,9 @@ SEEN: dict[str, Callable[[int, int], list[int]]] = {
     "all": lambda frame, count: list(range(count)),
 }
 UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
-# A small edit by each method.
+# What small edits have in common.
 MODULATED = {"modulate_until": 1.0, "schedule_power": 1.0, "self_strength": 0.8}
 SHORT = {"steps": 4, "preview_every": 0}
-BASES: dict[str, dict[str, object]] = {
-    "videograin": SHORT | MODULATED | {"inject_until": 0.0},
-    "fatezero": SHORT | {"blend_from": 0.25, "blend_until": 0.75},
-    "vid2vid_zero": SHORT | {"inner_steps": 2},
-    "sdedit": SHORT | {"strength": 1.0},
-    "tune_a_video": SHORT | {"tune_preview_every": 0, "tune_steps": 1},
-    "fresco": SHORT
-    | MODULATED
-    | {"strength": 1.0, "optimise_rounds": 2, "spatial_steps": 2, "temporal_sharpness": 1.0},
-    "flow_regions": SHORT | MODULATED | {"strength": 1.0},
-}
 
 
 def clip(frames: int = FRAMES) -> ArrayClip:
@@ -502,3 +491,76 @@ def each(layers: Sequence[Layer], kind: str) -> Iterator[Layer]:
     found = [layer for layer in layers if layer.site.kind == kind]
     assert {layer.tokens for layer in found} in ({96, 24, 6}, {24, 6})  # Stable Diffusion, SDXL
     yield from found
+
+
+# --- Tables
+
+
+def latents_of(run: Run) -> list[Any]:
+    return [x.tolist() for x in run.decoded]
+
+
+def frames_of(run: Run) -> list[Any]:
+    return np.asarray(run.result.frames).tolist()
+
+
+def heat_of(run: Run) -> list[Any]:
+    return [maps.after.tolist() for maps in run.result.attention.values()]
+
+
+def steps_shown(run: Run) -> list[int]:
+    return list(run.previews)
+
+
+def calls_of(run: Run) -> list[Any]:
+    return [(call.stage, call.recompute, len(call.layers)) for call in run.calls]
+
+
+@dataclass
+class Row:
+    """Another value of a parameter, what is set beside it in both runs, and where the two must differ."""
+
+    other: object
+    beside: Mapping[str, object] = field(default_factory=dict)
+    shown: Callable[[Run], Any] = latents_of
+    prompt: str = ""
+    frames: int = FRAMES  # of the clip; with more than three, weights between key frames differ
+
+
+@dataclass(frozen=True)
+class Case:
+    """What tests need to know of a method, beside its formulas.
+
+    Attributes:
+        base: Parameters of a small edit.
+        rows: By parameter another value, which must change the run.
+        elsewhere: Parameters that other files test.
+        shares: Steps that are run of four, by `strength`.
+        heat: Names of the attention of a result.
+        more: Parameters of an edit in which there is more to do.
+    """
+
+    base: Mapping[str, object]
+    rows: Mapping[str, Row]
+    elsewhere: Set[str] = frozenset()
+    shares: Mapping[float, int] = field(default_factory=dict)
+    heat: Set[str] = frozenset()
+    more: Mapping[str, object] = field(default_factory=dict)
+
+
+REFINED = "a red fox on the grass"
+COMMON_ROWS = {
+    "steps": Row(3),
+    "guidance_scale": Row(2.0),
+    "feather": Row(0.0, shown=frames_of),
+    "preview_every": Row(2, shown=steps_shown),
+}
+BLENDED_ROWS = COMMON_ROWS | {"blend": Row(False)}
+CONTROLLED_ROWS = BLENDED_ROWS | {"control": Row("canny=net@0.5")}
+MODULATED_ROWS = CONTROLLED_ROWS | {
+    "preset": Row("released"),
+    "self_strength": Row(0.3),
+    "cross_strength": Row(0.4),
+    "modulate_until": Row(0.5),
+    "schedule_power": Row(5.0),
+}
