@@ -83,7 +83,7 @@ def write_video(
 
 
 def timing_of(clip: Clip) -> dict[str, Any]:
-    """Return when the frames of a clip are shown, as arguments of `write_video` and `write_gif`."""
+    """Return when the frames of a clip are shown, as arguments of `write_video`."""
     return {"times": clip.times, "duration": clip.duration}
 
 
