@@ -142,9 +142,7 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
             CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu")
         )
         second.save_pretrained(folder / "text_encoder_2")
-        CLIPTokenizer.from_pretrained(CLIP, pad_token="!").save_pretrained(
-            folder / "tokenizer_2"
-        )
+        CLIPTokenizer.from_pretrained(CLIP, pad_token="!").save_pretrained(folder / "tokenizer_2")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.folder import obtain, opened
-from regrain.editing.models.files.hub import PART_FILES
+from regrain.editing.models.files.download import PART_FILES, obtain
+from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import about
 
 FIELD = "motion"

@@ -12,7 +12,8 @@ import torch
 
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.folder import ModelParts, download, read_folder
+from regrain.editing.models.files.download import download
+from regrain.editing.models.files.folder import ModelParts, read_folder
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.files.offers import Family, family_of, family_of_configs

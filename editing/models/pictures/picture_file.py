@@ -13,8 +13,9 @@ from safetensors import safe_open
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.download import download
 from regrain.editing.models.files.location import MAX_TEXT, PICKLES, about
-from regrain.editing.models.files.picture_heads import ENCODER, FACES, FIELD, near, tell
+from regrain.editing.models.files.picture_heads import ENCODER, FACES, FIELD, near, read_head
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import check_head
@@ -33,7 +34,7 @@ class PictureFile:
     """An adapter as it is in a file.
 
     Attributes:
-        told: What its head tells, as the next three.
+        head: Facts of its head, as the next three.
         kind: plain, plus, full, or drawn: of the built-in model, with a reader of its own.
         width: Of what the encoder gives.
         cross: Width of the text that the model reads.
@@ -57,8 +58,8 @@ class PictureFile:
         with boundary(FIELD, self._damaged, ModelError), safe_open(self.path, "pt") as file:
             shapes = {n: tuple(file.get_slice(n).get_shape()) for n in file.keys()}  # noqa: SIM118  # no mapping
             facts = file.metadata() or {}
-        self.told = tell(id, shapes)
-        self.kind, self.width, self.cross = self.told
+        self.head = read_head(id, shapes)
+        self.kind, self.width, self.cross = self.head
         usual = {"plain": 0.8, "drawn": 1.0}.get(self.kind, 0.6)
         with boundary(FIELD, self._damaged, ModelError):
             self.scale = float(facts.get("scale", usual))
@@ -84,7 +85,7 @@ class PictureFile:
         there = [self.path.parent / ENCODER, *above.glob(f"*/{ENCODER}"), above / ENCODER]
         places = near(self.path, {place for place in there if (place / "config.json").is_file()})
         widths = {
-            at: read_config(at / "config.json", self.id).get(self.told.encodes) for at in places
+            at: read_config(at / "config.json", self.id).get(self.head.encodes) for at in places
         }
         fitting = next((place for place, width in widths.items() if width == self.width), None)
         if fitting is None:
@@ -156,7 +157,5 @@ def _only(folder: Path, id: str) -> Path:
 
 
 def _download(id: str, name: str, fetch: bool) -> str:
-    from regrain.editing.models.files.folder import download
-
     with about(FIELD):
         return download(id, (name,), fetch)

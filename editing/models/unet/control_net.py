@@ -16,8 +16,7 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError, ResourceError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.folder import obtain
-from regrain.editing.models.files.hub import PART_FILES
+from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
