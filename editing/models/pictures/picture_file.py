@@ -60,7 +60,8 @@ class PictureFile:
         self.path, self._repository = _locate(id, wide, fetch)
         check_head(self.path, FIELD)
         with self._opened() as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+            names = [*file.keys()]
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             facts = file.metadata() or {}
         self.head = read_head(id, shapes)
         self.kind, self.width, self.cross = self.head
@@ -71,7 +72,8 @@ class PictureFile:
     def read(self) -> dict[str, Tensor]:
         """Read all its weights."""
         with self._opened() as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            names = [*file.keys()]
+            return {name: file.get_tensor(name) for name in names}
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -150,13 +152,18 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     if not hub:
         where = f"a name in ${MODELS_VARIABLE}, a file, a folder, or OWNER/NAME/FILE of the hub"
         raise ModelError(FIELD, f"{shorten(id)} was not found. Use {where}.")
+    repository, file = hub.groups()
     usual = _USUAL_XL_FILE if wide == _WIDE else _USUAL_FILE
-    repository, wanted = hub[1], hub[2].lstrip("/") or usual
-    file = Path(_download(repository, wanted, fetch)) / wanted
+    return _from_hub(repository, file.lstrip("/") or usual, fetch), repository
+
+
+def _from_hub(repository: str, name: str, fetch: bool) -> Path:
+    folder = _download(repository, name, fetch)
+    file = Path(folder, name)
     if not file.is_file():
-        said = f"{shorten(repository)} has no {shorten(wanted)}"
+        said = f"{shorten(repository)} has no {shorten(name)}"
         raise ModelError(FIELD, f"{said}. Name a file of it, as OWNER/NAME/FILE.")
-    return file, repository
+    return file
 
 
 def _refuse_pickle(id: str) -> None:
