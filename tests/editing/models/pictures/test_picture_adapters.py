@@ -18,10 +18,10 @@ from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.images import shown
-from regrain.editing.models.files import folder as folder_module
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.adapter import load_pictures
+from regrain.editing.models.pictures import picture_file
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe import looking
@@ -192,7 +192,7 @@ def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatc
     monkeypatch.delenv("REGRAIN_MODELS")
     fetched = []
     download = lambda id, names, _: fetched.append((id, *names)) or str(shelf)  # noqa: E731
-    monkeypatch.setattr(folder_module, "download", download)
+    monkeypatch.setattr(picture_file, "download", download)
     for id in ("h94/IP-Adapter", "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"):
         assert PictureFile(id).encoder == shelf / "models" / "image_encoder"
     assert fetched == 2 * [
