@@ -109,7 +109,8 @@ def usual(
     """Return the default finder of those for which `can` holds.
 
     The built-in SAM knows things of the drawn world best. On real clips a published one is much better: the
-    smallest on a processor, where seconds count, and the largest on a graphics card. Cuts stand in for it.
+    smallest on a processor, where seconds count, and the largest on a graphics card. Where there is none,
+    cuts are the default.
     """
     able = [finder for finder in finders().values() if not finder.missing and can(finder)]
     if drawn:
@@ -149,7 +150,12 @@ def find_finder(name: str) -> MaskModel:
 
 
 def find_tracker(name: str) -> MaskModel:
-    """Return the tracker of a name, with a checkpoint unless it is `FLOW` or `CUTS`; errors as of `find_finder`."""
+    """Return the tracker of a name, with a checkpoint unless it is `FLOW` or `CUTS`.
+
+    Raises:
+        MaskError: There is none.
+        ModelError: Its folder is broken.
+    """
     return _find("tracker", name, lambda finder: finder.follows)
 
 
