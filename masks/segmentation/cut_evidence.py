@@ -10,7 +10,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from regrain.masks.segmentation.cut_tables import CELLS, Guide, Palette, Places, Soft, local_counts
 
@@ -171,21 +171,27 @@ _MOTION_LIKENESS = np.exp(-np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2
 
 def _motion_bins(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.ndarray, " pixels"]:
     """Bin each pixel's motion beyond that of the background, whose flow is quadratic in x and y."""
+    residual, spread = _residual(flow, outside)
+    compressed = np.arcsinh(residual / np.float32(spread + 0.15))  # 1 is about the noise
+    steps = (compressed.astype(np.float32) / _REACH + 1) / 2 * _STEPS
+    across, down = np.clip(steps, 0, _STEPS - 1).astype(np.int64)
+    return (across * _STEPS + down).ravel()
+
+
+def _residual(
+    flow: Float32[np.ndarray, "2 h w"], outside: Soft
+) -> tuple[Float[np.ndarray, "2 h w"], float]:
+    """Subtract the background's motion from a flow; return that and its median length outside."""
     height, width = outside.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)  # type: ignore[misc]
     basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
     stride = max(1, min(outside.shape) // 48)
-    fit, spread = _robust_fit(
-        basis[::stride, ::stride].reshape(-1, 6),
-        flow[:, ::stride, ::stride].reshape(2, -1).T,
-        outside[::stride, ::stride].ravel() + 1e-3,
-    )
+    rows = basis[::stride, ::stride].reshape(-1, 6)
+    goal = flow[:, ::stride, ::stride].reshape(2, -1).T
+    trust = outside[::stride, ::stride].ravel() + 1e-3
+    fit, spread = _robust_fit(rows, goal, trust)
     background = (basis.reshape(-1, 6) @ fit).T.reshape(2, height, width)
-    compressed = np.arcsinh((flow - background) / np.float32(spread + 0.15))  # 1 is about the noise
-    compressed = compressed.astype(np.float32)
-    steps = (compressed / _REACH + 1) / 2 * _STEPS
-    bins = np.clip(steps, 0, _STEPS - 1).astype(np.int64)
-    return (bins[0] * _STEPS + bins[1]).ravel()
+    return flow - background, spread
 
 
 def _robust_fit(

@@ -64,7 +64,7 @@ def divide(
 def distance(
     seeds: Bool[np.ndarray, "h w"], cost: Float32[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "h w"]:
-    """Return the cost of the cheapest way from any seed to each pixel; `cost` is that of a step of a pixel."""
+    """Return the cost of the cheapest way from any seed to each pixel; `cost` is that of a step."""
     far = np.where(seeds, np.float32(0), _FAR).astype(np.float32)
     for _ in range(_TURNS):
         before = far.copy()
