@@ -298,7 +298,7 @@ def _fit(scene: Scene, before: Mask, after: Mask) -> float:
 
 
 def _on_edges(slopes: Soft, mask: Mask, where: Mask | bool = True) -> float:
-    """Return the mean strength of edges along a mask's outline, 0..1; 1 without one, as a whole piece went."""
+    """Return the mean strength of edges along a mask's outline, 0..1; 1 if a whole piece went."""
     around = np.ones((3, 3), np.uint8)
     inner = cv2.erode(mask.astype(np.uint8), around, borderValue=1) > 0
     outline = mask & ~inner & where
