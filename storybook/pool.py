@@ -56,10 +56,8 @@ def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarra
     ids = surface_ids(scene, cast, size, frame)
     actor_of, part_of = owners(cast)
     label, part = actor_of[ids], part_of[ids]
-    kind_of = [0]
-    for actor in scene.actors:
-        kind_of.append(1 + KINDS.index(actor.kind))
-    kind = np.array(kind_of, np.uint8)[label]
+    kinds = [1 + KINDS.index(actor.kind) for actor in scene.actors]
+    kind = np.array([0, *kinds], np.uint8)[label]
 
     outline = -_depth(label == 0)
     middle = np.zeros((2, size, size), np.float32)
