@@ -17,7 +17,7 @@ from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import about
 
 FIELD = "motion"
-_WIDTHS = (320, 640, 1280, 1280)
+_WIDTH = 320  # channels of the finest level of published models
 # The authors' names and those of diffusers.
 _RENAMED = (
     (r"^module\.", ""),
@@ -62,12 +62,14 @@ class MotionFile:
             raise _other_kind(id, "has no motion modules")
         unreadable = f"The numbers of {shorten(id)} cannot be read. Download it again."
         with boundary(FIELD, unreadable, ModelError):
-            self.positions = int(min(lengths, default=config.get("motion_max_seq_length", 32)))
+            usual_length = config.get("motion_max_seq_length", 32)
+            self.positions = int(min(lengths, default=usual_length))
             self.heads: int | Sequence[int] = config.get("motion_num_attention_heads", 8)
             self.groups = int(config.get("motion_norm_num_groups", 32))
         # All published ones for Stable Diffusion 1.5 were trained with linear betas, which no file says.
-        usual = "linear" if self.width("down_blocks.0.motion_modules.0") == _WIDTHS[0] else None
-        self.betas: str | None = config.get("beta_schedule", usual)
+        is_published = self.width("down_blocks.0.motion_modules.0") == _WIDTH
+        usual_betas = "linear" if is_published else None
+        self.betas: str | None = config.get("beta_schedule", usual_betas)
 
     def width(self, module: str) -> int:
         """Return the channels of the place that a module follows; 0 without the module."""
