@@ -80,7 +80,7 @@ def _read_tokenizer(folder: Path, id: str) -> Any:
 
 
 def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
-    """Refuse a model one of whose parts is missing."""
+    """Refuse a model without one of these parts."""
     for part in parts:
         if not (folder / part).is_dir():
             said = f"{shorten(id)} has no folder {part}/"

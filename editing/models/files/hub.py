@@ -1,4 +1,4 @@
-"""Models on the hub: which there are, what one is, and fetching it to where `load_backbone` finds it."""
+"""Models on the hub: search, description, and fetching to where `load_backbone` finds them."""
 
 from __future__ import annotations
 

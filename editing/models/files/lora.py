@@ -88,19 +88,26 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
         changes, facts = _read(spec.model)
         for layer, change in changes.items():
             part, name = _locate(layer, parts)
+            title = f"{part}.{layer.name}"
             weight = weights.get(part, {}).get(name)
             if weight is None:
-                raise _misfit(spec, f"the model has no layer {part}.{layer.name}")
-            delta = _delta(change, *_scaling(facts, part, layer.name))
+                raise _misfit(spec, f"the model has no layer {title}")
+            alpha, by_root = _scaling(facts, part, layer.name)
+            delta = _delta(change, alpha, by_root)
             if delta is None:
                 where = f"{shorten(spec.model)}: layer {shorten(layer.name)}"
                 raise ModelError("loras", f"{where} is incomplete. Download it again.")
-            given = tuple(delta.shape)
-            needed = tuple(weight.flatten(1).shape)
-            if given != needed:
-                sizes = f"{given[0]} x {given[1]}, but {needed[0]} x {needed[1]} in the model"
-                raise _misfit(spec, f"{part}.{layer.name} is {sizes}")
+            _check_size(spec, title, delta, weight)
             weight += (spec.weight * delta).view_as(weight).to(weight)
+
+
+def _check_size(spec: LoraSpec, title: str, delta: Tensor, weight: Tensor) -> None:
+    """Refuse a change, [out, in * kernel], that is not as large as the weight of its layer."""
+    rows, columns = delta.shape
+    needed_rows, needed_columns = weight.flatten(1).shape
+    if (rows, columns) != (needed_rows, needed_columns):
+        sizes = f"{rows} x {columns}, but {needed_rows} x {needed_columns} in the model"
+        raise _misfit(spec, f"{title} is {sizes}")
 
 
 def _locate(layer: _Layer, parts: Mapping[str, nn.Module]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Heads of picture adapters: the kind of one by the names of its weights, and the place of its encoder."""
+"""Heads of picture adapters: their kind by the names of their weights, and their encoder's folder."""
 
 from __future__ import annotations
 

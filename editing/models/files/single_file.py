@@ -65,16 +65,16 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
 
     pad = "!" if version == "sd2" else "<|endoftext|>"
     tokenizer = CLIPTokenizer.from_pretrained(CLIP, pad_token=pad, local_files_only=True)
-    scheduler = _config(version, "scheduler", "scheduler_config.json")
-    stated = _stated_prediction(checkpoint, metadata)
-    if stated is None and version == "sd2":
+    prediction = _stated_prediction(checkpoint, metadata)
+    if prediction is None and version == "sd2":
         ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
         empty = encoders["text_encoder"](ids).last_hidden_state
-        stated = guess_prediction(unet, empty)
-    if stated is not None:
-        scheduler["prediction_type"] = stated
-    if version == "sd2" and stated == "v_prediction":
+        prediction = guess_prediction(unet, empty)
+    if version == "sd2" and prediction == "v_prediction":
         unet.register_to_config(sample_size=96)
+    scheduler = _config(version, "scheduler", "scheduler_config.json")
+    if prediction is not None:
+        scheduler["prediction_type"] = prediction
     return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
 
 

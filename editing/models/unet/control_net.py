@@ -72,12 +72,13 @@ class ControlNets:
         self.fingerprint: list[tuple[str, float, float]] = []
         drawn = []
         for spec in specs:
-            net, lock = load_control_net(spec.model, backbone)
+            module, lock = load_control_net(spec.model, backbone)
             maps = CONTROL_MAPS[spec.kind](frames)
             drawn.append(maps)
-            hint = torch.from_numpy(maps).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255
-            self._nets.append(_Net(net, lock, spec.weight, hint))
-            total = sum(float(weight.double().sum()) for weight in net.parameters())
+            hint = torch.from_numpy(maps).movedim(-1, 1)
+            hint = hint.to(backbone.device, backbone.dtype) / 255
+            self._nets.append(_Net(module, lock, spec.weight, hint))
+            total = sum(float(weight.double().sum()) for weight in module.parameters())
             self.fingerprint.append((spec.kind, spec.weight, total))
         self.maps = np.concatenate(drawn, 2) if drawn else None
 
