@@ -1,21 +1,19 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.words import read_words
-from regrain.editing.storage.safetensors_files import check_head, read_weights
+from regrain.editing.storage.safetensors_files import read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +112,3 @@ def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
         said = f"{shorten(id)}: defaults.json is not an object of objects"
         raise ModelError("model", f"{said}. Correct it.")
     return defaults
-
-
-@contextmanager
-def opened(path: Path, field: str, title: str) -> Iterator[Any]:
-    """Open a .safetensors file of a stranger; every failure is one line, which names it by its title.
-
-    Raises:
-        ModelError: It is missing or damaged, or the code inside the `with` fails.
-    """
-    check_head(path, field)
-    damaged = f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
-    with boundary(field, damaged, ModelError), safe_open(path, "pt") as file:
-        yield file

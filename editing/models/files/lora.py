@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.download import obtain
-from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
+from regrain.editing.models.files.tensors import opened
 
 FILE = "pytorch_lora_weights.safetensors"
 # Endings of tensor names after the layer that they change.
@@ -215,7 +215,7 @@ def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
         metadata = file.metadata() or {}
         facts = json.loads(metadata.get("lora_adapter_metadata", "{}"))
         for key in [*file.keys()]:
-            layer, role = _role(key, id)
+            layer, role = _role(key, id)  # before a large file that is no LoRA is read
             changes.setdefault(layer, {})[role] = file.get_tensor(key)
     if not changes:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")

@@ -13,8 +13,8 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import PART_FILES, obtain
-from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import about
+from regrain.editing.models.files.tensors import opened, read_tensors
 
 FIELD = "motion"
 _WIDTH = 320  # channels of the finest level of published models
@@ -96,8 +96,7 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
 
 def _read(path: Path, id: str) -> dict[str, Tensor]:
     with opened(path, FIELD, id) as file:
-        names = [*file.keys()]
-        tensors = {name: file.get_tensor(name) for name in names}
+        tensors = read_tensors(file)
     for old, new in _RENAMED:
         tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}
     return tensors

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.folder import ModelParts, opened
+from regrain.editing.models.files.folder import ModelParts
 from regrain.editing.models.files.reader import CLIP
+from regrain.editing.models.files.tensors import opened, read_tensors
 from regrain.editing.storage.local_models import ASSETS
 
 CHECKPOINTS = ASSETS / "checkpoints"
@@ -49,7 +50,7 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     name = shorten(path.name)
     with opened(path, "model", path.name) as file:
         metadata = file.metadata() or {}
-        checkpoint = {key: file.get_tensor(key) for key in [*file.keys()]}
+        checkpoint = read_tensors(file)
     version = _version(checkpoint, name)
     # Some weights are missing, or have shapes that no such model has.
     incomplete = f"{name} is not a complete {TITLES[version]} checkpoint. Use another."

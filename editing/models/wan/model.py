@@ -186,7 +186,8 @@ class Wan(TurnTaking):
             raise ValueError("change: a video model takes nothing but attend")
         attend = None if change is None else change.attend
         time = len(x) // clips
-        whole = x.unflatten(0, (clips, time)).transpose(1, 2).to(self.device, self.dtype)
+        whole = x.unflatten(0, (clips, time)).transpose(1, 2)
+        whole = whole.to(self.device, self.dtype)
         t = torch.full((clips,), float(step.t), device=self.device)
         frames = self._frames(time)
         with self._turn(self.transformer, frames, self._pixels(x)), attending(attend):
