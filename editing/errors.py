@@ -124,6 +124,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return (
             f"At most {context['max_length']} entries are allowed, got {context['actual_length']}."
         )
+    if kind == "string_too_long":
+        most = context["max_length"]
+        return f"{len(detail['input'])} characters are too many. Shorten it to {most}."
     if kind == "value_error":
         reason = str(context.get("error"))
         if not reason.startswith("expected "):
