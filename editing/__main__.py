@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, parse_settings, warn
+from regrain.editing.cli.changes import edit_options
+from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, warn
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import windows
@@ -23,7 +24,8 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.models.adapters import Adapter, check_adapter_path, check_name, save_adapter
 from regrain.editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
 from regrain.editing.recipe import events
-from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
+from regrain.editing.request.edit import MAX_SEED
+from regrain.editing.request.edit_request import EditRequest, override
 from regrain.editing.request.project import (
     FILE,
     check_project_path,
@@ -49,30 +51,11 @@ app = typer.Typer(
 
 # Options that several commands have.
 _Project = Annotated[Path, Argument(help="Project folder.")]
-_Method = Annotated[str | None, Option(help="Method instead of the project's.")]
-_Prompts = Annotated[
-    list[str] | None,
-    Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
-]
-_SET = "Parameter of the method; repeatable. `schema` lists them with their ranges."
-_Settings = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=_SET)]
-_ModelId = Annotated[str | None, Option(help="Model id, or path of a folder or .safetensors file.")]
-_LORA = "LoRA instead of the project's; repeatable."
-_Loras = Annotated[list[str] | None, Option(metavar="FILE@WEIGHT", help=_LORA)]
+_Changes = dict[str, Any]  # what replaces values of the project, see `edit_options`
 _Dtype = Annotated[
     str | None,
     Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
 ]
-_ADAPTER = "Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's."
-_MOTION = (
-    "Motion adapter (AnimateDiff) instead of the project's; the scale is 0 to 4, by default 1."
-)
-_PICTURE = (
-    "Picture of what a region becomes, or FILE@SCALE of the whole frame; the scale is 0 to 1.5."
-)
-_SEEING = (
-    "Picture adapter (IP-Adapter): a file, a folder, a name in $REGRAIN_MODELS, or of the hub."
-)
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -81,38 +64,18 @@ _SIZE = "Working size of the short side in pixels; the model's by default."
 
 
 @app.command()
+@edit_options("model", "loras", "adapter", ..., "method", "params", "seed", "prompts")
 def run(
     project: _Project,
     out: Annotated[Path, Option("--out", "-o", help="Folder for the results.")],
-    model: _ModelId = None,
-    lora: _Loras = None,
-    adapter: Annotated[str | None, Option(metavar="FILE", help=_ADAPTER)] = None,
-    motion: Annotated[str | None, Option(metavar="NAME@SCALE", help=_MOTION)] = None,
-    picture: Annotated[list[str] | None, Option(metavar="NAME=FILE@SCALE", help=_PICTURE)] = None,
-    picture_adapter: Annotated[str | None, Option(metavar="NAME", help=_SEEING)] = None,
-    method: _Method = None,
-    settings: _Settings = None,
-    seed: Annotated[int | None, Option(help="Seed instead of the project's.")] = None,
-    prompt: _Prompts = None,
+    changes: _Changes,
     gif: Annotated[bool, Option("--gif", help="Also write edited.gif.")] = False,
     whole: Annotated[bool, Option("--whole", help=_WHOLE)] = False,
     dtype: _Dtype = None,
 ) -> None:
     """Edit a project and write videos and a report."""
     check_out(out)
-    request, notes = override(
-        load_project(project),
-        method=method,
-        params=parse_settings(settings or []),
-        prompts=prompt or (),
-        model=model,
-        seed=seed,
-        loras=lora or None,
-        adapter=adapter,
-        motion=motion,
-        pictures=picture or (),
-        picture_adapter=picture_adapter,
-    )
+    request, notes = override(load_project(project), **changes)
     check_apart(out, *uses(project))
     check_runnable(request)
     if whole:
@@ -131,15 +94,10 @@ def run(
 
 
 @app.command()
-def check(
-    project: _Project,
-    method: _Method = None,
-    settings: _Settings = None,
-    prompt: _Prompts = None,
-) -> None:
+@edit_options("method", "params", "prompts")
+def check(project: _Project, changes: _Changes) -> None:
     """Check a project, all of its frames and masks among it, without a model."""
-    params = parse_settings(settings or [])
-    request, _ = override(load_project(project), method=method, params=params, prompts=prompt or ())
+    request, _ = override(load_project(project), **changes)
     check_runnable(request)
     clip = request.clip
     for start, stop in windows(len(clip)):
@@ -201,14 +159,13 @@ def batch(
 
 
 @app.command()
+@edit_options("model", "loras", "params")
 def tune(
     project: _Project,
     out: Annotated[
         Path, Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")
     ],
-    model: _ModelId = None,
-    lora: _Loras = None,
-    settings: _Settings = None,
+    changes: _Changes,
     name: Annotated[str | None, Option(help="Name shown in lists; default: the file's.")] = None,
     dtype: _Dtype = None,
 ) -> None:
@@ -216,13 +173,7 @@ def tune(
     check_adapter_path(out)
     check_writable(out.absolute().parent)
     check_name(*(("--out", out.stem) if name is None else ("--name", name)))
-    request, _ = override(
-        load_project(project),
-        method="tune_a_video",
-        params=parse_settings(settings or []),
-        model=model,
-        loras=lora or None,
-    )
+    request, _ = override(load_project(project), method="tune_a_video", **changes)
     check_source(request)
     from regrain.editing.pipeline.runner import tune as tune_model
 
@@ -284,6 +235,7 @@ def new(
 
 
 @app.command()
+@edit_options("model")
 def clusters(
     project: Annotated[Path, Argument(help="Project folder; its regions are ignored.")],
     out: Annotated[
@@ -292,7 +244,8 @@ def clusters(
     count: Annotated[int, Option(min=2, max=8, help="Number of clusters.")] = 3,
     steps: Annotated[int, Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
     seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Seed of the clustering.")] = 0,
-    model: _ModelId = None,
+    *,
+    changes: _Changes,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names them."""
     check_apart(out, project)
@@ -304,7 +257,8 @@ def clusters(
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.loading.load import load_backbone
 
-    backbone = load_backbone(model or request.model, request.loras)
+    model = changes.get("model") or request.model  # the new project keeps its own
+    backbone = load_backbone(model, request.loras)
     found = _follow(
         find_clusters(
             backbone, request.clip, request.source_prompt, count, steps, seed, request.size

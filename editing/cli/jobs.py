@@ -15,12 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.cli.changes import changes_model
 from regrain.editing.errors import EditingError, RequestError, from_validation, shorten
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest, override
+from regrain.editing.request.fields import Strict
 from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
@@ -33,22 +35,13 @@ _MAX_LINES, _MAX_LINE = 100_000, 100_000
 _MAX_STEM = 80
 
 
-class JobSpec(BaseModel):
-    """A line of a .jsonl file: a project, and what to replace in it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
+class _Job(Strict):
     project: str = Field(min_length=1, max_length=4000)
     name: str = Field("", max_length=_MAX_STEM)
-    method: str | None = None
-    params: dict[str, Any] = {}
-    prompts: list[str] = []
-    model: str | None = None
-    loras: list[str] | None = None
-    motion: str | None = None
-    pictures: list[str] = []
-    picture_adapter: str | None = None
-    seed: int | None = None
+
+
+JobSpec = changes_model("JobSpec", _Job)
+"""A line of a .jsonl file: a project, and what to replace in it."""
 
 
 @dataclass(frozen=True)
