@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from regrain.editing.errors import RequestError, from_validation, shorten
@@ -53,7 +52,9 @@ class Declared:
     """One field, with everything that is said of it.
 
     Attributes:
-        info: Default, limits and description, as pydantic's `FieldInfo`.
+        default: Its default; `...` if it must be given.
+        description: One sentence, for the JSON schema of project.json and for the API.
+        limits: Of its values, as pydantic's `Field` takes them.
         name: Name of the field.
         type: Its type in JSON: a list where the value is a tuple.
         kind: A "text" is typed by a person, and invisible characters are dropped. A "file" is a path, written
@@ -65,7 +66,9 @@ class Declared:
         omit_empty: Whether an empty value is left out of project.json and reports.
     """
 
-    info: Any
+    default: Any
+    description: str
+    limits: Mapping[str, Any]
     name: str = ""
     type: Any = None
     kind: Literal["", "text", "file", "weights"] = ""
@@ -83,10 +86,12 @@ class Declared:
     @property
     def longest(self) -> int | None:
         """Most characters of a text, or entries of a list."""
-        for limit in self.info.metadata:
-            if isinstance(limit, MaxLen):
-                return limit.max_length
-        return None
+        return self.limits.get("max_length")
+
+    @property
+    def info(self) -> Any:
+        """The field of a pydantic model."""
+        return Field(_as_json(self.default), description=self.description, **self.limits)
 
 
 def declare(
@@ -102,19 +107,18 @@ def declare(
     omit_empty: bool = False,
     **limits: Any,
 ) -> Any:
-    """Declare a field of a frozen dataclass; see `Declared` for all arguments but these.
+    """Declare a field of a frozen dataclass; see `Declared` for the other arguments.
 
     Args:
-        default: Its default; `...` if it must be given.
-        description: One sentence, for the JSON schema of project.json and for the API.
         span: Least and greatest number.
         limits: Further limits, as pydantic's `Field` takes them.
     """
     if span:
         limits |= {"ge": span[0], "le": span[1]}
-    info = Field(default, description=description, **limits)
     declared = Declared(
-        info,
+        default,
+        description,
+        limits,
         kind=kind,
         expected=expected,
         title=title,
