@@ -86,6 +86,11 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
             more.append(clean(f"more_prompts.{number}", prompt))
         self._set("more_prompts", tuple(more))
 
+    @property
+    def asked(self) -> Edit:
+        """The plain fields of the request: it without clip, masks and regions."""
+        return Edit(**{name: getattr(self, name) for name in declared(Edit)})
+
     @cached_property
     def composed(self) -> Composed:
         """The prompt a run uses; see `compose`."""

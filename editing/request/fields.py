@@ -193,11 +193,6 @@ def _as_json(value: object) -> object:
     return value
 
 
-def values_of(value: Any, owner: type) -> dict[str, Any]:
-    """Return the values of a dataclass's declared fields by name."""
-    return {name: getattr(value, name) for name in declared(owner)}
-
-
 def to_json(value: Any, owner: type) -> dict[str, Any]:
     """Return the declared fields of a value as project.json has them: files by name, no empty ones."""
     content = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from regrain.editing.errors import ClipError, MaskError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
+from regrain.editing.request.fields import from_json
 from regrain.editing.request.region import Region
 from regrain.ui.api.program_schema import Click, ClickedRegion, OfVideo
 from regrain.ui.handlers.mask_files import read_tracks
@@ -108,10 +109,12 @@ def click(
 
 
 def _region(asked: ClickedRegion, label: int) -> Region:
-    words = asked.model_dump(exclude={"name", "label", "clicks"})
-    if "picture" in words:
-        words["picture"] = str(words["picture"] or "")
-    return Region(asked.name or f"Region {label}", label, **words)
+    values = from_json(asked, Region)
+    values["name"] = asked.name or f"Region {label}"
+    values["label"] = label
+    if "picture" in values:
+        values["picture"] = str(values["picture"] or "")
+    return Region(**values)
 
 
 def _tracks(

@@ -15,7 +15,9 @@ from PIL import Image
 
 from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.fields import from_json
 from regrain.masks.models.finders import finders
 from regrain.ui.api.endpoints import Caller, inlined, offer
 from regrain.ui.api.program_clips import (
@@ -38,7 +40,7 @@ from regrain.ui.handlers.mask_files import write_tracks
 from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session.build_request import Added, build_request, masks_of
+from regrain.ui.session.build_request import build_request, masks_of
 from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
@@ -221,14 +223,17 @@ class Programs:
         return saved
 
     def _request(self, session: Session, asked: EditVideo) -> EditRequest:
-        """What is to be run; a prompt that is given counts for every method."""
-        session.method, session.source_prompt = asked.method, asked.source_prompt
-        session.negative_prompt = asked.negative_prompt
-        seeing = asked.picture_adapter or self.jobs.catalogue.seeing(asked.model)
-        added = Added(tuple(asked.loras), asked.motion, seeing)
-        request = build_request(session, asked.params, asked.method, asked.model, asked.seed, added)
-        whole = {"picture": str(asked.picture), "picture_adapter": seeing} if asked.picture else {}
-        return replace(request, prompt=asked.prompt, picture_scale=asked.picture_scale, **whole)
+        """Return what is to be run; a prompt that is given counts for every method."""
+        given = from_json(asked, Edit)
+        given["picture"] = str(given["picture"] or "")
+        given["picture_adapter"] = given["picture_adapter"] or self.jobs.catalogue.seeing(
+            given["model"]
+        )
+        edit = Edit(**given)
+        session.method = edit.method
+        session.source_prompt = edit.source_prompt
+        session.negative_prompt = edit.negative_prompt
+        return replace(build_request(session, edit), prompt=edit.prompt)
 
     @contextmanager
     def _call(self, turns: RunQueue, caller: Caller) -> Iterator[tuple[Ticket, str, Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +14,11 @@ import gradio as gr
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
-from regrain.ui.session.build_request import Added, build_request
-from regrain.ui.session.history import Choices
+from regrain.ui.session.build_request import build_request
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import run_views, settings, views
@@ -127,35 +127,44 @@ class Handlers:
         return session
 
     def given_params(self, session: Session, fields: FieldValues) -> dict[str, Any]:
-        """The parameters that a page gives; an EditingError if a model or a value is not allowed."""
-        model, method, base = (
-            self.catalogue.model(fields.model),
-            session.method,
-            session.opened.request,
-        )
+        """Return the parameters that a page gives; an EditingError if a model or a value is not allowed."""
+        model = self.catalogue.model(fields.model)
+        method, base = session.method, session.opened.request
         usual = partial(self.catalogue.values, method, model)
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields.parameters, usual, project)
 
-    def given_added(self, session: Session, fields: FieldValues) -> Added:
-        """What a page adds to the model; its project's until it has given any."""
-        given, base = fields.added, session.opened.request
+    def asked(self, session: Session, fields: FieldValues) -> Edit:
+        """Return what a page asks for: its fields, and what its project says where there is no field."""
         model = self.catalogue.model(fields.model)
-        usual = base.picture_adapter or self.catalogue.seeing(model)
+        return replace(
+            session.opened.request.asked,
+            method=session.method,
+            params=self.given_params(session, fields),
+            model=model,
+            seed=fields.seed,  # checked with the request
+            **self._added(session.opened.request.asked, model, fields.added),
+        )
+
+    def _added(self, project: Edit, model: str, given: object) -> dict[str, Any]:
+        """Return what a page adds to the model, by field of `Edit`; its project's until it has given any."""
+        usual = project.picture_adapter or self.catalogue.seeing(model)
         if not isinstance(given, list | tuple):
-            return Added(base.loras, moving(model, base.motion), usual)
-        own = (usual, *self.catalogue.pictures)
-        texts, known = [*map(str, given)], self.catalogue.motions
-        motions = [text for text in texts if text == base.motion or text.partition("@")[0] in known]
-        seeing = [text for text in texts if text.partition("@")[0] in own]
-        loras = tuple(text for text in texts if text not in (*motions, *seeing))
-        return Added(loras, "".join(motions[-1:]), "".join(seeing[-1:]).partition("@")[0] or usual)
+            return {"motion": moving(model, project.motion), "picture_adapter": usual}
+        loras, motion, seeing = [], "", usual
+        for text in map(str, given):
+            name = text.partition("@")[0]
+            if text == project.motion or name in self.catalogue.motions:
+                motion = text
+            elif name == usual or name in self.catalogue.pictures:
+                seeing = name
+            else:
+                loras.append(text)
+        return {"loras": tuple(loras), "motion": motion, "picture_adapter": seeing}
 
     def requested(self, session: Session, fields: FieldValues) -> EditRequest:
-        """What a page asks for now; raises as `build_request` does, too."""
-        model, params = self.catalogue.model(fields.model), self.given_params(session, fields)
-        added = self.given_added(session, fields)
-        return build_request(session, params, session.method, model, fields.seed, added)
+        """Return what would be run now; raises as `build_request` does, too."""
+        return build_request(session, self.asked(session, fields))
 
     def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
         """The cards and the composed prompt; of a chosen model also whether it looks at pictures."""
@@ -169,8 +178,8 @@ class Handlers:
         """The choice of a method, and its fields in place of another's."""
         return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
 
-    def settings(self, asked: EditRequest | Choices) -> dict[Any, Any]:
-        """Method, seed and what is added to the model, in their fields."""
+    def settings(self, asked: Edit) -> dict[Any, Any]:
+        """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
         seed = {self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))}
         return self.method(asked.method) | seed | self.added(added)

@@ -101,13 +101,9 @@ class CheckHandlers(Handlers):
         session, fields = self.described(request, words), FieldValues.of(values)
         with session.lock:
             try:
-                model = self.catalogue.model(fields.model)
-                params, added = (
-                    self.given_params(session, fields),
-                    self.given_added(session, fields),
-                )
-                reader = self.catalogue.reader(model)
-                return session, checks.check(session, reader, model, params, fields.seed, added)
+                asked = self.asked(session, fields)
+                reader = self.catalogue.reader(asked.model)
+                return session, checks.check(session, reader, asked)
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]
 

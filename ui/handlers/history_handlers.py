@@ -15,12 +15,16 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
+from regrain.editing.request.edit import Edit
+from regrain.editing.request.region import Region
 from regrain.ui.handlers.base import Handlers, event_data, explain
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
 from regrain.ui.views import views
 from regrain.ui.views.result_views import download_name
+
+_TAKEN = ("prompt", "source", "picture", "picture_scale")  # of a region, from an earlier run
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class HistoryHandlers(Handlers):
         """Fields of a method that was hidden take a value only once they are shown."""
         try:
             choices = self.session(request).history.used
-            return self._fields(choices) if choices else {self.parts.progress: gr.skip()}
+            return self._fields(choices.edit) if choices else {self.parts.progress: gr.skip()}
         except EditingError as error:
             return self.failed(error)
 
@@ -105,41 +109,44 @@ class HistoryHandlers(Handlers):
             return self.failed(error)
 
     def _form(self, session: Session, choices: Choices, model: object) -> dict[Any, Any]:
-        """Every field as it was when the run began."""
+        """Return every field as it was when the run began."""
+        shown = self.cards(session) | self.settings(choices.edit)
         # A field that has the value already is left alone: a change of model fills all others anew.
-        other = {} if model == choices.model else {self.parts.model: choices.model}
-        shown = other | self.cards(session) | self.settings(choices)
+        if model != choices.edit.model:
+            shown[self.parts.model] = choices.edit.model
         shown[self.parts.cards] |= {"anew": time.time()}
-        return shown | self._fields(choices)
+        return shown | self._fields(choices.edit)
 
-    def _fields(self, choices: Choices) -> dict[Any, Any]:
-        """The parameters of a run in the fields of its method; an EditingError if the model has gone."""
+    def _fields(self, edit: Edit) -> dict[Any, Any]:
+        """Return a run's parameters in the fields of its method; an EditingError if the model has gone."""
         controls = self.parts.controls
-        values = self.catalogue.values(choices.method, choices.model, choices.params)
-        return {**controls.fill(choices.method, values), **controls.fill_shared(values)}
+        values = self.catalogue.values(edit.method, edit.model, edit.params)
+        return {**controls.fill(edit.method, values), **controls.fill_shared(values)}
 
 
 def _take(session: Session, choices: Choices) -> str:
-    """Put the words of a run into a session, by label or, on another clip, by region's name; what to say."""
-    same = session.id == choices.clip
-    asked = {region.label if same else region.name: region for region in choices.regions}
+    """Put the words of a run into a session, and return what the page says of it.
+
+    They go to the regions of the same labels or, on another clip, of the same names.
+    """
+    same_clip = session.id == choices.clip
+    asked: dict[object, Region] = {}
+    for region in choices.regions:
+        asked[region.label if same_clip else region.name] = region
     regions = dict(session.state.regions)
     for label, region in session.state.regions.items():
-        if found := asked.get(label if same else region.name):
-            own = {
-                name: getattr(found, name)
-                for name in ("prompt", "source", "picture", "picture_scale")
-            }
+        found = asked.get(label if same_clip else region.name)
+        if found:
+            own = {name: getattr(found, name) for name in _TAKEN}
             regions[label] = replace(region, **own)
     session.state = replace(session.state, regions=regions)
-    session.method, session.prompt = choices.method, choices.prompt
-    if same or not session.source_prompt:
-        session.source_prompt = choices.source_prompt
-    names = {region.name for region in session.state.regions.values()}
-    lacking = [
-        shorten(region.name) for region in choices.regions if region.name not in names and not same
-    ]
-    if not lacking:
+    session.method = choices.edit.method
+    session.prompt = choices.prompt
+    if same_clip or not session.source_prompt:
+        session.source_prompt = choices.edit.source_prompt
+    names = {region.name for region in regions.values()}
+    lacking = [shorten(region.name) for region in choices.regions if region.name not in names]
+    if same_clip or not lacking:
         return "Its words and settings are in the form now."
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
 

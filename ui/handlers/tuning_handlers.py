@@ -13,6 +13,7 @@ import gradio as gr
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
 from regrain.ui.server.worker import free_turn
@@ -89,20 +90,18 @@ class TuningHandlers(Handlers):
         return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
 
     def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
-        """What a run would be given, but for its regions."""
-        base = session.opened.request
-        return EditRequest(
-            base.clip,
-            None,
-            (),
-            session.source_prompt,
-            method=session.method,
-            params=self.given_params(session, fields),
-            model=self.catalogue.model(fields.model),
-            size=base.size,
-            loras=self.given_added(session, fields).loras,
+        """Return what a run would be given, without its regions."""
+        given = self.asked(session, fields)
+        asked = Edit(
+            source_prompt=session.source_prompt,
+            method=given.method,
+            params=given.params,
+            model=given.model,
+            loras=given.loras,
             adapter=session.shelf.path,
+            size=given.size,
         )
+        return EditRequest(session.opened.request.clip, None, (), **vars(asked))
 
     def _estimated(self, asked: EditRequest) -> Estimate:
         """What its tuning takes; the model is timed only while nobody uses it."""
