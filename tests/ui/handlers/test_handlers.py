@@ -72,7 +72,8 @@ def turn(**more):
 def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
-    session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")))]
+    form = SimpleNamespace(choices=lambda request: None)
+    session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")), form)]
 
     def work(job):
         yield Stage("measuring", skipped.set)
