@@ -39,6 +39,7 @@ REGION = {
     "clicked": (1,),
     "picture": "toy.png",
     "picture_scale": 0.5,
+    "note": "Asked for by the director.",
 }
 
 

@@ -17,6 +17,7 @@ AUTO_MARGIN = 1 / 16
 there, and leaves room for ears that are not there yet."""
 MAX_NAME = 120  # characters
 MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
+MAX_NOTE = 1000  # characters
 MAX_FRAME = 10**7
 MAX_SCALE = 1.5  # of a picture
 TEXTS = ("source", "prompt", "negative")
@@ -104,6 +105,13 @@ class Region:
         programs="A picture of what it should become.",
     )
     picture_scale: float | None = declare_scale()
+    note: str = declare(
+        "",
+        "A note for people; no model reads it.",
+        kind="text",
+        omit_empty=True,
+        max_length=MAX_NOTE,
+    )
 
     def __post_init__(self) -> None:
         prefix = f"regions.{self.name}."

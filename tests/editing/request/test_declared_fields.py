@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from other_values import EDIT, REGION, make_request, with_region, write_files
 
-from regrain.editing import load_project, save_project
+from regrain.editing import RequestError, load_project, save_project
 from regrain.editing.cli.changes import REPLACED
 from regrain.editing.cli.jobs import JobSpec, read_jobs
 from regrain.editing.request.edit import Edit
@@ -64,6 +64,19 @@ def test_a_field_of_a_region_is_kept_in_the_project_and_written_to_the_report(tm
     assert again == REGION[field]
     (in_file,) = json.loads((tmp_path / "p" / FILE).read_text())["regions"]
     assert in_file[field] == reported[field] == json.loads(json.dumps(REGION[field]))
+
+
+def test_a_note_is_no_prompt_and_not_too_long():
+    request = with_region(prompt="a fox", note="not the\u200b red one")
+    assert request.regions[0].note == "not the red one"
+    assert "not the red one" not in {
+        request.negatives,
+        *request.targets,
+        *dict(request.texts()).values(),
+    }
+    assert "note" not in describe(with_region())["regions"][0]
+    with pytest.raises(RequestError, match=r"^regions.left.note: 1001 characters are too many."):
+        with_region(note="x" * 1001)
 
 
 def test_project_files_have_every_key():
