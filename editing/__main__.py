@@ -83,7 +83,8 @@ def run(
     from regrain.editing.pipeline.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype)))
-    report = {**finished.report, "warnings": [*finished.report.get("warnings", []), *notes]}
+    report = dict(finished.report)
+    report["warnings"] = [*report.get("warnings", []), *notes]
     write_outputs(finished.result, request, report, out, gif, whole)
     warn(report["warnings"])
     for other in report.get("others", ()):
@@ -172,7 +173,10 @@ def tune(
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
     check_adapter_path(out)
     check_writable(out.absolute().parent)
-    check_name(*(("--out", out.stem) if name is None else ("--name", name)))
+    if name is None:
+        check_name("--out", out.stem)
+    else:
+        check_name("--name", name)
     request, _ = override(load_project(project), method="tune_a_video", **changes)
     check_source(request)
     from regrain.editing.pipeline.runner import tune as tune_model
@@ -182,11 +186,12 @@ def tune(
     save_adapter(Adapter(facts, tuned.adapter.weights), out)
     if facts.steps:
         quarter = max(1, facts.steps // 4)
-        first, last = tuned.losses[:quarter].mean(), tuned.losses[-quarter:].mean()
-        typer.echo(
-            f"loss: {first:.4f} to {last:.4f} (means of the first and the last {quarter} steps)"
-        )
-    typer.echo(f"adapter: {out} ({out.stat().st_size / 1e6:.1f} MB, {facts.steps} steps)")
+        first = tuned.losses[:quarter].mean()
+        last = tuned.losses[-quarter:].mean()
+        which = f"means of the first and the last {quarter} steps"
+        typer.echo(f"loss: {first:.4f} to {last:.4f} ({which})")
+    size = out.stat().st_size / 1e6
+    typer.echo(f"adapter: {out} ({size:.1f} MB, {facts.steps} steps)")
 
 
 @app.command()
@@ -219,8 +224,8 @@ def new(
     labels = None
     if masks:
         labels = read_labels(masks, len(opened), opened.size, list(regions))
-        present = sorted(labels.present - set(regions))
-        regions |= {label: {"label": label, "name": f"region {label}"} for label in present}
+        for label in sorted(labels.present - set(regions)):
+            regions[label] = {"label": label, "name": f"region {label}"}
     request = EditRequest(
         clip=opened,
         labels=labels,
@@ -264,18 +269,15 @@ def clusters(
             backbone, request.clip, request.source_prompt, count, steps, seed, request.size
         )
     )
-    regions = tuple(
-        Region(name=name or f"cluster {label}", label=label, source=name)
-        for label, name in enumerate(found.names, 1)
-    )
-    clustered = replace(request, labels=found.labels, regions=regions, prompt="", params={})
+    regions = []
+    for label, name in enumerate(found.names, 1):
+        regions.append(Region(name=name or f"cluster {label}", label=label, source=name))
+    clustered = replace(request, labels=found.labels, regions=tuple(regions), prompt="", params={})
     save_project(clustered, out)
     write_clusters(found.pca, clustered, out)
     for region, fit in zip(regions, found.fit, strict=True):
-        typer.echo(
-            f"region {region.label}: {region.name}"
-            + (f" (fits {fit:.2f})" if region.source else "")
-        )
+        fits = f" (fits {fit:.2f})" if region.source else ""
+        typer.echo(f"region {region.label}: {region.name}{fits}")
     typer.echo(f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}")
 
 
@@ -294,20 +296,23 @@ def cache(
 
     kept = list(entries())
     kinds = sorted({entry.kind for entry in kept})
+    cleared = set(clear or ())
     for kind in clear or ():
         if kind not in (*kinds, "all"):
-            raise RequestError(
-                "--clear",
-                f"{shorten(kind)} is not in the cache. Choose from {', '.join(kinds)}, all.",
-            )
-    latest, wanted = time.time() - 86_400 * older, {*(clear or ())}
-    gone = [entry for entry in kept if wanted & {entry.kind, "all"} and entry.used <= latest]
+            choices = ", ".join([*kinds, "all"])
+            message = f"{shorten(kind)} is not in the cache. Choose from {choices}."
+            raise RequestError("--clear", message)
+    latest = time.time() - 86_400 * older
+    gone, left = [], []
+    for entry in kept:
+        is_wanted = "all" in cleared or entry.kind in cleared
+        (gone if is_wanted and entry.used <= latest else left).append(entry)
     for entry in gone:
         entry.path.unlink(missing_ok=True)
     for kind in kinds:
-        sizes = [entry.bytes for entry in kept if entry.kind == kind and entry not in gone]
+        sizes = [entry.bytes for entry in left if entry.kind == kind]
         typer.echo(f"{kind:12}{len(sizes):6} results {sum(sizes) / 1e6:10.1f} MB")
-    typer.echo(f"{cache_folder()}: {len(kept) - len(gone)} kept, {len(gone)} removed")
+    typer.echo(f"{cache_folder()}: {len(left)} kept, {len(gone)} removed")
 
 
 @app.command(name="schema")
@@ -332,13 +337,12 @@ def main(arguments: list[str] | None = None, name: str = "python -m editing") ->
 
 
 def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
-    """The model in a type that was given; None if none was."""
+    """Load the model in a type that was given; None if none was."""
     if dtype is None:
         return None
     if dtype not in _DTYPES:
-        raise RequestError(
-            "--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}."
-        )
+        message = f"Expected float32, float16 or bfloat16, got {shorten(dtype)}."
+        raise RequestError("--dtype", message)
     import torch
 
     from regrain.editing.models.loading.load import load_backbone
@@ -347,7 +351,7 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
 
 
 def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:
-    """Values of each region by label, in the order given."""
+    """Return the values of each region by label, in the order given."""
     result: dict[int, dict[str, Any]] = {}
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
@@ -356,7 +360,8 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
         result[label] = {"label": label, "name": name or f"region {label}", "prompt": prompt}
     for text in sources:
         label, _, phrase = _parse_region("--region-source", text)
-        result.setdefault(label, {"label": label, "name": f"region {label}"})["source"] = phrase
+        values = result.setdefault(label, {"label": label, "name": f"region {label}"})
+        values["source"] = phrase
     return result
 
 
@@ -381,10 +386,10 @@ def _follow(stream: Iterator[events.Event]) -> Any:
         nonlocal result
         result = (yield from stream) or result
 
-    stage, left = TextColumn("{task.description:10}"), TextColumn("{task.fields[left]}")
-    with Progress(
-        stage, BarColumn(), MofNCompleteColumn(), left, console=Console(stderr=True)
-    ) as bars:
+    stage = TextColumn("{task.description:10}")
+    left = TextColumn("{task.fields[left]}")
+    columns = (stage, BarColumn(), MofNCompleteColumn(), left)
+    with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
         for event in watched():
             if isinstance(event, events.Finished | events.Tuned):

@@ -1,4 +1,4 @@
-"""What replaces values of a project: options of commands, and keys of a line of a batch.
+"""Changes of a project's values: options of commands, and keys of a line of a batch.
 
 Both are made from the `Option` with which a field of `Edit` is declared, and go to `override` by its key.
 """
@@ -34,7 +34,10 @@ def edit_options(*keys: str | EllipsisType) -> Callable[[Callable[..., None]], C
     others = [key for key in REPLACED if key not in named]
     chosen: list[str] = []
     for key in keys:
-        chosen += [key] if isinstance(key, str) else others
+        if isinstance(key, str):
+            chosen.append(key)
+        else:
+            chosen += others
 
     def give(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)

@@ -17,7 +17,7 @@ MAX_LORAS = 8
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """What is asked of an edit. It is checked when it becomes part of an `EditRequest`."""
+    """All plain values of an edit. They are checked when they become part of an `EditRequest`."""
 
     source_prompt: str = declare(
         "", "What the clip shows.", kind="text", title="The clip shows", max_length=MAX_TEXT

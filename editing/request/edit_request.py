@@ -194,14 +194,8 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         require("size", self.size, holds, expected)
 
     def _check_regions(self) -> None:
-        for key in ("label", "name"):
-            # Names become file names, which some systems compare without case.
-            values = [str(getattr(region, key)).casefold() for region in self.regions]
-            for index, value in enumerate(values):
-                if value in values[:index]:
-                    shown = shorten(getattr(self.regions[index], key))
-                    message = f"{shown} is used twice. Give each region its own."
-                    raise RequestError(f"regions.{index}.{key}", message)
+        self._check_unique("label")
+        self._check_unique("name")
         last = len(self.clip) - 1
         for region in self.regions:
             for key in ("drawn", "clicked"):
@@ -209,6 +203,16 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
                 if beyond:
                     message = f"Frame {beyond[0]} is outside the clip. Choose from 0 to {last}."
                     raise RequestError(f"regions.{region.name}.{key}", message)
+
+    def _check_unique(self, key: str) -> None:
+        seen = set()
+        for index, region in enumerate(self.regions):
+            given = getattr(region, key)
+            value = str(given).casefold()  # names of files, which some systems compare without case
+            if value in seen:
+                message = f"{shorten(given)} is used twice. Give each region its own."
+                raise RequestError(f"regions.{index}.{key}", message)
+            seen.add(value)
 
     def _check_labels(self) -> None:
         labels = self.labels

@@ -30,7 +30,7 @@ class Strict(BaseModel):
 
 @dataclass(frozen=True)
 class Option:
-    """What replaces the value of a project, on the command line and in a line of a batch.
+    """An option of the command line, and a key of a line of a batch, that replace a project's value.
 
     Attributes:
         help: What `--help` says.

@@ -7,10 +7,10 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -254,40 +254,56 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_texts(content: object, place: str = "") -> None:
     """Refuse texts that cannot be written: half of a pair of characters, or a null."""
-    if isinstance(content, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in content):
-        message = "The text has characters that cannot be used. Type it again."
-        raise RequestError(place.strip(".") or FILE, message)
-    parts = dict(enumerate(content)) if isinstance(content, list) else content
-    for key, part in parts.items() if isinstance(parts, dict) else ():
-        _check_texts(key, place)
-        _check_texts(part, f"{place}.{key}")
+    if isinstance(content, str):
+        if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in content):
+            message = "The text has characters that cannot be used. Type it again."
+            raise RequestError(place.strip(".") or FILE, message)
+    elif isinstance(content, dict):
+        for key, part in content.items():
+            _check_texts(key, place)
+            _check_texts(part, f"{place}.{key}")
+    elif isinstance(content, list):
+        for number, part in enumerate(content):
+            _check_texts(part, f"{place}.{number}")
 
 
-def _check_names(asked: Project | EditRequest, control: object = "") -> None:
-    """A project may come from anyone, so it may name models but not paths on this machine."""
-    names, motion, seeing = (
-        "a hub id or a name in $REGRAIN_MODELS",
-        asked.motion,
-        asked.picture_adapter,
-    )
+class _Name(NamedTuple):
+    """A model that a project names: its field, what replaces that, the text and the name in it."""
+
+    field: str
+    option: str
+    text: str
+    name: str
+
+
+def _check_names(asked: Edit, control: object = "") -> None:
+    """Refuse paths on this machine: a project may come from anyone, and so may only name models."""
+    allowed = "a hub id or a name in $REGRAIN_MODELS"
     if not is_name(asked.model):
-        message = f"A project may name storybook, {names}, not {shorten(asked.model)}"
+        message = f"A project may name storybook, {allowed}, not {shorten(asked.model)}"
         raise RequestError("model", f"{message}. Use --model for a path.")
-    given = [("loras", "--lora", text, parse_lora(text).model) for text in asked.loras]
-    if motion:
-        given.append(("motion", "--motion", motion, parse_lora(motion, "motion", 0.0).model))
-    if seeing:  # of a hub's repository one file
-        parts = seeing.split("/")
-        name = "/".join(parts[:2]) if all(is_name(part) for part in parts) else seeing
-        given.append(("picture_adapter", "--picture-adapter", seeing, name))
+    for one in _names(asked, control):
+        if not is_name(one.name):
+            message = f"A project may name {allowed}, not {shorten(one.text)}"
+            raise ModelError(one.field, f"{message}. Use {one.option} for a path.")
+
+
+def _names(asked: Edit, control: object) -> Iterator[_Name]:
+    """Yield what a project names beside its model."""
+    for text in asked.loras:
+        yield _Name("loras", "--lora", text, parse_lora(text).model)
+    if asked.motion:
+        name = parse_lora(asked.motion, "motion", 0.0).model
+        yield _Name("motion", "--motion", asked.motion, name)
+    if asked.picture_adapter:
+        name = asked.picture_adapter
+        parts = name.split("/")
+        if all(is_name(part) for part in parts):
+            name = "/".join(parts[:2])  # without the file in a hub's repository
+        yield _Name("picture_adapter", "--picture-adapter", asked.picture_adapter, name)
     with suppress(ValueError):  # what cannot be read is refused later, with the parameters
-        given += [
-            ("params.control", "--set", spec.model, spec.model) for spec in read_control(control)
-        ]
-    for field, option, text, name in given:
-        if not is_name(name):
-            message = f"A project may name {names}, not {shorten(text)}"
-            raise ModelError(field, f"{message}. Use {option} for a path.")
+        for spec in read_control(control):
+            yield _Name("params.control", "--set", spec.model, spec.model)
 
 
 def _masks_path(folder: Path, project: Project) -> Path | None:
@@ -295,58 +311,60 @@ def _masks_path(folder: Path, project: Project) -> Path | None:
 
 
 def _read_adapter(folder: Path, given: str) -> str:
-    """The path of an adapter in the project folder, or the name of one in $REGRAIN_MODELS."""
+    """Return the path of an adapter in the project folder, or the name of one in $REGRAIN_MODELS."""
     if not given or (is_name(given) and not os.path.lexists(folder / given)):
         return given
     return str(_inside(folder, given, "adapter"))
 
 
 def _read_picture(folder: Path, given: str, field: str) -> str:
-    """The path of a picture in the project folder; empty without one."""
+    """Return the path of a picture in the project folder; empty without one."""
     return str(_inside(folder, given, field)) if given else ""
 
 
 def _save_pictures(request: EditRequest, content: dict[str, Any], folder: Path) -> None:
     """Copy the pictures of a request into its folder, and name them in the content of project.json."""
+    regions = {region["label"]: region for region in content["regions"]}
     for asked in request.pictures:
         read_picture(asked.path, asked.field)
         name = f"picture_{asked.label}{asked.path.suffix.lower()}"
         shutil.copyfile(asked.path, folder / name)
-        kept = next((r for r in content["regions"] if r["label"] == asked.label), content)
-        kept["picture"] = name
+        regions.get(asked.label, content)["picture"] = name
 
 
 def is_name(model: str) -> bool:
-    """Whether a text is the name of a model, local or on the hub, and not a path."""
-    return (
-        len(model) <= _MAX_NAME
-        and bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model))
-        and not {".", ".."} & set(model.split("/"))
-    )
+    """Tell whether a text is the name of a model, local or on the hub, and not a path."""
+    if len(model) > _MAX_NAME or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
+        return False
+    return not {".", ".."} & set(model.split("/"))
 
 
 def _inside(folder: Path, given: str, field: str) -> Path:
     """Resolve a path of project.json; neither it nor any link below it may lead out of the folder."""
-    is_absolute = (
-        PurePosixPath(given).is_absolute() or PureWindowsPath(given).drive or "://" in given
-    )
-    leads_up = ".." in re.split(r"[\\/]", given)
-    if not given.strip() or is_absolute or leads_up or "\0" in given or len(given) > _MAX_PATH:
-        raise RequestError(
-            field, f"Expected a relative path inside the project folder, got {shorten(given)}."
-        )
-    root, path = folder.resolve(), folder / given
+    if not _is_relative(given):
+        expected = "a relative path inside the project folder"
+        raise RequestError(field, f"Expected {expected}, got {shorten(given)}.")
+    root = folder.resolve()
+    path = folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
         raise RequestError(field, f"{shorten(given)} is missing from the project folder. Add it.")
-    with boundary(
-        field, f"{shorten(given)} cannot be opened. Copy the files into the project folder."
-    ):
+    closed = f"{shorten(given)} cannot be opened. Copy the files into the project folder."
+    with boundary(field, closed):
         entries = path.rglob("*") if path.is_dir() else ()
         for entry in (path, *entries):
             if not entry.resolve().is_relative_to(root):
                 reason = f"{shorten(entry.name)} leads out of the project folder"
                 raise RequestError(field, f"{reason}. Copy the file into it.")
     return path
+
+
+def _is_relative(path: str) -> bool:
+    """Tell whether a path, of any system, is relative and has no `..`."""
+    if not path.strip() or "\0" in path or len(path) > _MAX_PATH:
+        return False
+    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or "://" in path:
+        return False
+    return ".." not in re.split(r"[\\/]", path)
 
 
 def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.images import shown
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.loading.load import load_backbone
-from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.models.pictures import picture_file
+from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe import looking
