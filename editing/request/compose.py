@@ -54,7 +54,7 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
 def compose_negatives(
     negative_prompt: str, regions: Sequence[Region]
 ) -> tuple[str, dict[int, tuple[int, int]]]:
-    """Return the negative prompt and those of the regions, joined by commas, and by label where each stands."""
+    """Join the negative prompt and those of the regions by commas; and return by label where each stands."""
     text = negative_prompt
     spans = {}
     for region in regions:

@@ -1,4 +1,4 @@
-"""What programs may send: one declaration per endpoint gives validation, defaults and documents.
+"""Arguments that programs send: one declaration per endpoint gives validation, defaults and documents.
 
 Edits and regions have the fields that `editing.request.edit.Edit` and `region.Region` declare.
 """
@@ -33,7 +33,7 @@ A = TypeVar("A", bound=Arguments)
 
 
 def _arrived(value: object) -> Path:
-    """The path of a file that was uploaded; nothing else on this machine is opened for a stranger."""
+    """Return the path of an uploaded file; nothing else on this machine is opened for a stranger."""
     try:
         return uploaded(value)
     except EditingError:
@@ -43,7 +43,7 @@ def _arrived(value: object) -> Path:
 
 
 def _file(name: str) -> dict[str, Any]:
-    """A file as an example of what is sent."""
+    """Return a file as an example of what is sent."""
     return {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}}
 
 

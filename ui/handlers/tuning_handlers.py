@@ -1,4 +1,4 @@
-"""What happens on events about tuned models: chosen, renamed, downloaded, uploaded; what a run would tune."""
+"""Events about tuned models: chosen, renamed, downloaded, uploaded; what a run would tune."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class TuningHandlers(Handlers):
     estimate: Estimator | None = None
 
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """Another was picked."""
+        """Choose the one that was picked."""
         server = self.catalogue.adapters
         return self._act(request, lambda session: session.shelf.choose(_key(event), server))
 
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """One got another name."""
+        """Give one another name."""
         given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
         return self._act(request, lambda session: session.shelf.rename(*given))
 
     def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
-        """A file of the user's own."""
+        """Add a file of the user's own."""
 
         def add(session: Session) -> None:
             if not isinstance(file, str):
@@ -50,7 +50,7 @@ class TuningHandlers(Handlers):
         return self._act(request, add)
 
     def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """One is wanted as a file."""
+        """Download one as a file."""
 
         def find(session: Session) -> dict[Any, Any]:
             entry = session.shelf.own(_key(event))
@@ -59,15 +59,14 @@ class TuningHandlers(Handlers):
         return self._act(request, find)
 
     def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
-        """Whether the chosen one fits, and what the run would tune, after anything that changes it."""
+        """Say whether the chosen one fits, and what the run would tune, after anything that changes it."""
         try:
             session = self.session(request)
         except EditingError:
             return {self.parts.takes: None}
         problem, estimate = "", None
-        with suppress(
-            EditingError
-        ):  # said by the run; while things are chosen it would only disturb
+        # Errors are said by the run; while things are chosen they would only disturb.
+        with suppress(EditingError):
             asked = self._asked(session, FieldValues.of(fields))
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
@@ -82,7 +81,8 @@ class TuningHandlers(Handlers):
             session = self.session(request)
         except EditingError:
             return {self.parts.adapters: gr.skip()}
-        session.shelf.note, shown = "", None
+        session.shelf.note = ""
+        shown = None
         try:
             shown = act(session)
         except Exception as error:
@@ -104,7 +104,7 @@ class TuningHandlers(Handlers):
         return EditRequest(session.opened.request.clip, None, (), **vars(asked))
 
     def _estimated(self, asked: EditRequest) -> Estimate:
-        """What its tuning takes; the model is timed only while nobody uses it."""
+        """Estimate what its tuning takes; the model is timed only while nobody uses it."""
         usual = self.catalogue.values(asked.method, asked.model, asked.params)
         params: Any = METHODS[asked.method].Params.model_construct(**usual)  # checked already
         if self.estimate is None:
@@ -114,7 +114,7 @@ class TuningHandlers(Handlers):
 
 
 def _problem(asked: EditRequest, session: Session) -> str:
-    """Why the chosen model does not fit, as far as it is known; empty if it does."""
+    """Say why the chosen model does not fit, as far as it is known; empty if it does."""
     try:
         check_known(asked)
     except EditingError as error:
@@ -123,8 +123,8 @@ def _problem(asked: EditRequest, session: Session) -> str:
     tuned_on = chosen.facts.model if chosen and chosen.facts else asked.model
     if Path(tuned_on).stem == Path(asked.model).stem:
         return ""
-    models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}."
-    return f"{models} Use the first, or tune anew."
+    models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}"
+    return f"{models}. Use the first, or tune anew."
 
 
 def _key(event: gr.EventData) -> object:
