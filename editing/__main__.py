@@ -305,13 +305,16 @@ def cache(
     latest = time.time() - 86_400 * older
     gone, left = [], []
     for entry in kept:
-        is_wanted = "all" in cleared or entry.kind in cleared
-        (gone if is_wanted and entry.used <= latest else left).append(entry)
-    for entry in gone:
-        entry.path.unlink(missing_ok=True)
+        is_cleared = "all" in cleared or entry.kind in cleared
+        if is_cleared and entry.used <= latest:
+            entry.path.unlink(missing_ok=True)
+            gone.append(entry)
+        else:
+            left.append(entry)
     for kind in kinds:
         sizes = [entry.bytes for entry in left if entry.kind == kind]
-        typer.echo(f"{kind:12}{len(sizes):6} results {sum(sizes) / 1e6:10.1f} MB")
+        megabytes = sum(sizes) / 1e6
+        typer.echo(f"{kind:12}{len(sizes):6} results {megabytes:10.1f} MB")
     typer.echo(f"{cache_folder()}: {len(left)} kept, {len(gone)} removed")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -39,16 +39,21 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
         if exchange and prompts[label]:
             words = prompts[label]
         result += text[done:start]
-        spans[label] = (len(result), len(result) + len(words))
+        spans[label] = _next_span(result, words)
         result += words
         done = stop
     result += text[done:]
     for label, words in prompts.items():
         if words and label not in places:
             result = _with_separator(result)
-            spans[label] = (len(result), len(result) + len(words))
+            spans[label] = _next_span(result, words)
             result += words
     return Composed(result, spans)
+
+
+def _next_span(text: str, words: str) -> tuple[int, int]:
+    """Return where words stand that are appended to a text."""
+    return len(text), len(text) + len(words)
 
 
 def compose_negatives(
@@ -60,7 +65,7 @@ def compose_negatives(
     for region in regions:
         if region.negative:
             text += ", " if text else ""
-            spans[region.label] = (len(text), len(text) + len(region.negative))
+            spans[region.label] = _next_span(text, region.negative)
             text += region.negative
     return text, spans
 
@@ -91,17 +96,26 @@ def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
 def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:
     """Return the first free occurrence of each phrase, by label."""
     places: dict[int, tuple[int, int]] = {}
-    for label, phrase in sorted(phrases.items(), key=lambda item: -len(item[1].split())):
-        words = [re.escape(word) for word in phrase.split()]
-        if not words:
-            continue
-        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
-        for match in re.finditer(pattern, text, re.IGNORECASE):
-            taken = places.values()
-            if all(match.end() <= start or stop <= match.start() for start, stop in taken):
-                places[label] = match.span()
+    longest_first = sorted(phrases.items(), key=lambda item: -len(item[1].split()))
+    for label, phrase in longest_first:
+        for place in _occurrences(text, phrase):
+            if not any(_overlap(place, taken) for taken in places.values()):
+                places[label] = place
                 break
     return places
+
+
+def _occurrences(text: str, phrase: str) -> Iterator[tuple[int, int]]:
+    """Yield where a phrase stands in a text, as whole words of any case."""
+    words = [re.escape(word) for word in phrase.split()]
+    if words:
+        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
+        for match in re.finditer(pattern, text, re.IGNORECASE):
+            yield match.span()
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def _with_separator(text: str) -> str:

@@ -79,13 +79,19 @@ def make_plan(
     for number, (begin, end) in enumerate(shots):
         keys = _keys_of_shot(choice, frames, begin, end)
         if anchors:
-            first, *later = batches(keys, size)
-            windows.append(Window(first, (), number))
-            windows += [Window(group[ANCHORS:], group[:ANCHORS], number) for group in later]
+            windows += _anchored(keys, size, number)
         else:
             parts = spans(len(keys), size)
             windows += [Window(keys[start:stop], (), number) for start, stop in parts]
     return Plan(len(frames), tuple(cuts), tuple(windows))
+
+
+def _anchored(keys: tuple[int, ...], size: int, shot: int) -> Iterator[Window]:
+    """Yield the windows of a shot; all but the first begin with anchors."""
+    first, *later = batches(keys, size)
+    yield Window(first, (), shot)
+    for group in later:
+        yield Window(group[ANCHORS:], group[:ANCHORS], shot)
 
 
 def _keys_of_shot(

@@ -91,25 +91,25 @@ def click(
 
     Those on the object come first. An EditingError names `field`: one is outside the clip, or found nothing.
     """
-    width, height = file_size(session)
-    across, down = session.state.size[0] / width, session.state.size[1] / height
     count = len(session.opened.frames)
+    width, height = file_size(session)
     for number, one in enumerate(clicks):
-        frame = _frame(one)
-        if frame >= count:
-            message = f"{frame} is outside the clip. Choose from 0 to {count - 1}."
+        if _frame(one) >= count:
+            message = f"{_frame(one)} is outside the clip. Choose from 0 to {count - 1}."
             raise RequestError(f"{field}.{number}.frame", message)
         if not (0 <= one.x < width and 0 <= one.y < height):
             place = f"({one.x:g}, {one.y:g})"
             message = f"{place} is outside the frame of {width}x{height}. Move it."
             raise RequestError(f"{field}.{number}", message)
+    across = session.state.size[0] / width
+    down = session.state.size[1] / height
     for one in sorted(clicks, key=lambda one: not one.inside):
         at = (one.x * across, one.y * down)
         add_point(session, label, _frame(one), at, one.inside, segment)
     for one in clicks:
-        frame = _frame(one)
-        if not session.masked(label, frame):
-            raise MaskError(field, NOTHING if count == 1 else f"Frame {frame}: {NOTHING}")
+        if not session.masked(label, _frame(one)):
+            where = "" if count == 1 else f"Frame {_frame(one)}: "
+            raise MaskError(field, where + NOTHING)
 
 
 def _frame(click: Click) -> int:

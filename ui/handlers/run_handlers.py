@@ -1,4 +1,4 @@
-"""What happens when a page runs an edit: it waits for its turn, shows what the run tells, can be stopped."""
+"""Runs of a page: each waits for its turn, shows how it goes on, and can be stopped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial, singledispatchmethod
 from typing import Any
@@ -37,7 +37,7 @@ _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking i
 
 @dataclass(frozen=True)
 class RunForm:
-    """What the page said when Run was pressed."""
+    """The form of a page when Run was pressed."""
 
     session: Session  # a copy of the page's, as it was
     variants: object  # how many are wanted
@@ -47,7 +47,7 @@ class RunForm:
 
     @property
     def said(self) -> tuple[object, ...]:
-        """All of it but for the masks."""
+        """Its values without masks, by which a run is told from another."""
         return *self.session.asks(self.fields), self.variants, self.attempt
 
     def choices(self, request: EditRequest) -> Choices:
@@ -57,7 +57,7 @@ class RunForm:
 
 @dataclass(frozen=True)
 class RunHandlers(Handlers):
-    """What runs, shows and stops an edit."""
+    """Run, show and stop edits."""
 
     jobs: Jobs
     tracking: Tracking
@@ -66,7 +66,7 @@ class RunHandlers(Handlers):
     def begin(
         self, request: gr.Request, variants: object, words: Any, *fields: object
     ) -> dict[Any, Any]:
-        """Take a place in the queue; the page while it waits, or while the run before goes on."""
+        """Take a place in the queue, and show the page while it waits or the run before goes on."""
         page = page_of(request)
         try:
             session, form = self._form(request, variants, words, fields)
@@ -109,41 +109,36 @@ class RunHandlers(Handlers):
                 )
 
     def _refused(self, page: str, error: EditingError) -> dict[Any, Any]:
-        """An error beside Run, or in the list where a run shows how far it is."""
+        """Return an error beside Run, or in the list where a run shows how far it is."""
         session = self.visits.find(page)
         if session and session.going:
             return {self.parts.queue: self._queue(session, error.message)}
         return self.failed(error)
 
     def _queue(self, session: Session, note: str = "") -> views.View:
-        """The runs that wait for the one that goes on."""
-        jobs = [
-            {
-                "key": run.key,
-                "title": title_of(run.asked.session.method, run.asked.fields.seed),
-                "text": composed(run.asked.session)[0].text,
-            }
-            for run in session.going[1:]
-        ]
+        """Return the view of the runs that wait for the one that goes on."""
+        jobs = []
+        for run in session.going[1:]:
+            form: RunForm = run.asked
+            title = title_of(form.session.method, form.fields.seed)
+            jobs.append({"key": run.key, "title": title, "text": composed(form.session)[0].text})
         return {"jobs": jobs, "note": note, "time": time.time()}  # a note said again is another
 
     def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """A run that waits is to change places with the one `by` places after it, or else is not wanted."""
-        if (session := self.visits.find(page_of(request))) is None:
+        """Let a waiting run change places with the one `by` places after it, or else take it out."""
+        session = self.visits.find(page_of(request))
+        if session is None:
             return {self.parts.queue: gr.skip()}
         said = event_data(event)
         with session.lock:
             waiting = session.going[1:]
-            at = next((n for n, run in enumerate(waiting) if run.key == said.get("key")), None)
-            if at is not None and said.get("by") not in (-1, 1):
-                waiting[at].stop()
-                session.runs.remove(waiting[at])
-            elif at is not None and 0 <= at + said["by"] < len(waiting):
-                waiting[at].turn.swap(waiting[at + said["by"]].turn)
+            keys = [run.key for run in waiting]
+            if said.get("key") in keys:
+                _rearrange(session, waiting, keys.index(said["key"]), said.get("by"))
         return {self.parts.queue: self._queue(session)}
 
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """What the run shows that has just begun; nothing if it was refused, or waits for another."""
+        """Yield the view of the run that has just begun; nothing if it was refused, or waits for another."""
         run = self.visits.run_of(page_of(request))
         if run is None or run.watched:
             yield {self.parts.progress: gr.skip()}
@@ -152,13 +147,15 @@ class RunHandlers(Handlers):
             yield changes
 
     async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """What the page's last run shows, from its beginning, if there was one; then those that wait."""
-        page, progress = page_of(request), self.parts.progress
+        """Yield the view of the page's last run, if there was one, from its beginning; then of later ones."""
+        page = page_of(request)
+        progress = self.parts.progress
         yield {progress: gr.skip()}  # without a word, gradio would empty all that it may change
         last = None
         while (run := self.visits.run_of(page)) and run is not last:
             run.watched = True
-            if session := self.visits.find(page):
+            session = self.visits.find(page)
+            if session:
                 yield {self.parts.queue: self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
                 if last is not run and run.behind and progress in changes:
@@ -225,7 +222,7 @@ class RunHandlers(Handlers):
             last = shown
 
     def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
-        """The page after a run, however it ended: its own tracking may have been stopped with it."""
+        """Return the page after a run, however it ended: its own tracking may have been stopped with it."""
         run, shown = self.visits.run_of(page_of(request)), {}
         if run is None or run.over:  # else the next has begun meanwhile
             shown = self.buttons(False) | {self.parts.queue: None}
@@ -238,7 +235,7 @@ class RunHandlers(Handlers):
 
     def _complete(self, session: Session, form: RunForm) -> Iterator[Changes]:
         """Track the regions that were never followed to the end; a RequestError if that is stopped."""
-        asked, since = form.session, form.since
+        asked = form.session
         ignored = method_choice.uses(asked.method).regions == "ignored"
         if ignored or not asked.state.to_track(only_untracked=True):
             return
@@ -246,15 +243,11 @@ class RunHandlers(Handlers):
             yield {self.parts.progress: gr.skip()}
             time.sleep(_WAIT)
         with session.lock:
-            labels, identity = session.state.to_track(only_untracked=True), session.id
+            labels = session.state.to_track(only_untracked=True)
+            identity = session.id
         # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
-        with closing(self.tracking.follow(session, labels)) if labels else nullcontext([]) as steps:
-            for step in steps:
-                shown = look(session, identity, since) if step else None
-                if step and shown:
-                    yield {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
-                else:
-                    yield {self.parts.progress: gr.skip()}
+        if labels:
+            yield from self._track(session, labels, identity, form.since)
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
                 message = "Tracking was stopped before the end. Track them, then run."
@@ -262,9 +255,21 @@ class RunHandlers(Handlers):
             tracked = session.state.layers
         layers = {label: tracked.get(label, layer) for label, layer in asked.state.layers.items()}
         asked.state = replace(asked.state, layers=layers)
-        shown = look(session, identity, since)
+        shown = look(session, identity, form.since)
         if shown:
             yield {self.parts.canvas: shown}
+
+    def _track(
+        self, session: Session, labels: list[int], identity: str, since: int
+    ) -> Iterator[Changes]:
+        """Follow regions to the ends of the clip, and show their masks."""
+        with closing(self.tracking.follow(session, labels)) as steps:
+            for step in steps:
+                shown = look(session, identity, since) if step else None
+                if step and shown:
+                    yield {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
+                else:
+                    yield {self.parts.progress: gr.skip()}
 
     def _run(
         self, session: Session, identity: str, job: RunJob, run: RunThread
@@ -287,8 +292,20 @@ class RunHandlers(Handlers):
                 yield display.show(item)
 
 
+def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:
+    """Move a waiting run by one place, if `by` is -1 or 1, else take it out of the queue."""
+    run = waiting[at]
+    if by == 1 or by == -1:
+        other = at + by
+        if 0 <= other < len(waiting):
+            run.turn.swap(waiting[other].turn)
+    else:
+        run.stop()
+        session.runs.remove(run)
+
+
 class _Display:
-    """What a page shows of one run, event by event."""
+    """The view of one run, event by event."""
 
     def __init__(
         self, handlers: RunHandlers, session: Session, job: RunJob, run: RunThread
@@ -349,18 +366,20 @@ class _Display:
     @show.register
     def _(self, item: Saved) -> Changes:
         """Keep the result in the history, and show it."""
-        report, run = item.finished.report, self._run
+        report = item.finished.report
         if len(report.get("windows", ())) > 1:
             self._note_computed(0.0, left_again(report))
-        request, history = self._job.request, self._session.history
-        choices = run.asked.choices(request)
+        request = self._job.request
+        choices = self._run.asked.choices(request)
+        history = self._session.history
         media = self._handlers.media
         shown = remember(history, item, request, choices, self.opened, media)
+        done = run_views.done(report, self._run.tracking, self._run.skipped)
         return {
             self._parts.history: history.view(),
             self._parts.player: shown["player"],
             self._parts.result: shown["result"],
-            self._parts.progress: run_views.done(report, run.tracking, run.skipped),
+            self._parts.progress: done,
             self._parts.live: None,
         }
 

@@ -100,7 +100,7 @@ def _title(name: str) -> str:
 
 
 def _apart(now: str, then: str) -> tuple[str, str]:
-    """Return what differs between two texts: their words without those at beginning and end that are the same."""
+    """Return what differs between two texts: their words but for equal ones at both ends."""
     one, other = now.split(), then.split()
     start = len(commonprefix([one, other]))
     one, other = one[start:], other[start:]

@@ -20,7 +20,7 @@ _SHOWN = "shown.json"
 
 @dataclass(frozen=True)
 class Choices:
-    """What a run was asked, without frames and masks."""
+    """The request of a run, without frames and masks."""
 
     edit: Edit
     regions: tuple[Region, ...]

@@ -28,7 +28,7 @@ def uses(name: str) -> Uses:
     """Read from a method's record what it uses.
 
     Its needs have `regions`, or `masks` where they are optional; either of them, `inversion` or
-    `source_prompt` if it reads what the clip shows; and `seed` unless only a parameter `variation` draws noise.
+    `source_prompt` if it reads what the clip shows; `seed` unless only a parameter `variation` draws noise.
     """
     method = METHODS[name]
     needs = method.needs

@@ -50,12 +50,11 @@ class Catalogue:
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples, self._folder = examples, model_folder
         self.groups = read_groups(model_folder) or {}
-        local = _named_entries()
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
-        self.loras = sorted(_added(local, "loras", "*.safetensors"))
-        motions = _added(local, "motion", "*.safetensors") | _added(local, "motion", "*/")
-        self.motions = [BUILT_IN_MOTION, *sorted(motions)]
-        self.pictures = sorted(_added(local, "pictures", "*.safetensors"))
+        local = _named_entries()
+        self.loras = _added(local, "loras", "*.safetensors")
+        self.motions = [BUILT_IN_MOTION, *_added(local, "motion", "*.safetensors", "*/")]
+        self.pictures = _added(local, "pictures", "*.safetensors")
         if built_in().is_file():
             self.pictures.insert(0, BUILT_IN)
         networks = [entry.name for entry in local if (entry / "config.json").is_file()]
@@ -150,13 +149,14 @@ def _check_offered(field: str, name: str, known: list[str]) -> None:
         raise _not_found(field, name, known)
 
 
-def _added(local: list[Path], folder: str, pattern: str) -> set[str]:
+def _added(local: list[Path], folder: str, *patterns: str) -> list[str]:
     """Return the files of a kind in one folder of $REGRAIN_MODELS, as a project names them."""
     names = set()
     for entry in local:
         if entry.name == folder:
-            names |= {file.name.removesuffix(".safetensors") for file in entry.glob(pattern)}
-    return {f"{folder}/{name}" for name in names if is_name(name)}
+            for pattern in patterns:
+                names |= {file.name.removesuffix(".safetensors") for file in entry.glob(pattern)}
+    return sorted(f"{folder}/{name}" for name in names if is_name(name))
 
 
 def _text_width(adapter: str) -> int:

@@ -50,7 +50,6 @@ _INFO = {
     "which share frames. Memory grows with it.",
 }
 _HELPERS = ("heat_pixel", "control")  # texts that a script of this name helps to write
-_NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
 Usual = Mapping[str, Mapping[str, Any]]  # by method, the parameters of a run with nothing given
@@ -84,8 +83,11 @@ class ParameterFields:
     @property
     def all(self) -> list[Component]:
         """Every field once, in the order in which `given` expects their values."""
-        controls = (control for controls in self.fields.values() for control in controls.values())
-        return list({id(control): control for control in controls}.values())
+        once: dict[int, Component] = {}
+        for controls in self.fields.values():
+            for control in controls.values():
+                once.setdefault(id(control), control)
+        return list(once.values())
 
     @property
     def shared(self) -> dict[str, Component]:
@@ -125,21 +127,31 @@ class ParameterFields:
             usual: From what is given, at most a preset, to what a run would use.
             project: What the project says; counts where there is no field.
         """
-        by_control = {id(control): value for control, value in zip(self.all, values, strict=True)}
-        shown = {name: by_control[id(control)] for name, control in self.fields[method].items()}
+        shown = self._values(method, values)
         fields = METHODS[method].Params.model_fields
         chosen = {name: _read(fields[name], value) for name, value in shown.items()}
         kept = {name: value for name, value in project.items() if name not in chosen}
-        preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
-        if preset and "preset" not in project and preset["preset"] == usual({})["preset"]:
-            preset = {}  # nobody chose it: what the model recommends counts
+        preset = {}
+        if "preset" in chosen:
+            recommended = usual({})["preset"]
+            # Where nobody chose it, what the model recommends counts.
+            if "preset" in project or chosen["preset"] != recommended:
+                preset["preset"] = chosen["preset"]
         base = usual(preset)
         changed = {}
         for name, value in chosen.items():
-            was = base.get(name, _NOTHING)
-            if value != was and shown[name] != _as_text(base.get(name)):
+            is_usual = name in base and value == base[name]
+            looks_usual = shown[name] == _as_text(base.get(name))
+            if not is_usual and not looks_usual:
                 changed[name] = value
         return kept | preset | changed
+
+    def _values(self, method: str, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of one method's fields, of those of all fields."""
+        by_control = {}
+        for control, value in zip(self.all, values, strict=True):
+            by_control[id(control)] = value
+        return {name: by_control[id(control)] for name, control in self.fields[method].items()}
 
 
 def make_fields(

@@ -1,4 +1,4 @@
-"""What one press of Run makes: a try of a few frames, a whole run, or one of several seeds each."""
+"""Runs that one press of Run makes: a try of a few frames, a whole run, or one of several seeds each."""
 
 from __future__ import annotations
 
