@@ -149,6 +149,13 @@ def browser(chromium_there):
         browser.close()
 
 
+# Tests look into what the page's components share, which is a module's and nowhere on the window.
+SHARED = """document.addEventListener("DOMContentLoaded", async () => {
+  const link = document.querySelector("link[rel=modulepreload][href$='/shared/hub.js']");
+  if (link) window.regrain = (await import(link.href)).hub;
+});"""
+
+
 def _answer(dialog, faults):
     """Leaving is allowed; nothing else may ask."""
     if dialog.type == "beforeunload":
@@ -166,6 +173,7 @@ def _opening(browser):
     def open_page(server: Server, **options):
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
+        context.add_init_script(SHARED)
         page = context.new_page()
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -104,7 +104,7 @@ const listenToPage = ({ editor, surface, line, bars }, trigger) => {
     line.draw();
   });
   hub.on("written", (said) => {
-    Object.assign(hub.written, Object.fromEntries(said));
+    Object.assign(hub.written, said);
     line.draw();
   });
   hub.on("act", ({ act, ...data }) => editor.ask(act, data));

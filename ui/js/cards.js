@@ -1,5 +1,6 @@
 // One card per region. What is typed here is the truth; which regions there are, the server says.
 import { iconButton, make } from "./shared/dom.js";
+import { keepDraft } from "./shared/draft.js";
 import { hub } from "./shared/hub.js";
 import { coverage } from "./canvas/cells.js";
 import { makeCard } from "./cards/card.js";
@@ -19,15 +20,6 @@ const makeHead = (deck) => {
     rest = tool("rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
   const buttons = make("div", "rg-pick-loose", find, add);
   return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), buttons), add, rest };
-};
-
-// What is typed while the server cannot be reached is sent after the reload.
-const keepDraft = (text) => {
-  try {
-    sessionStorage.setItem("regrain-words", text);
-  } catch {
-    return; // the browser allows no storage
-  }
 };
 
 // What the page says now, and that it was said.

@@ -1,4 +1,5 @@
 import { icon, make, writeInto } from "./shared/dom.js";
+import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
 
 const KEPT = "regrain-dark",
@@ -11,10 +12,12 @@ const RESTARTED = 5_000; // milliseconds between questions whether the server is
 
 const isDark = () => document.body.classList.contains("dark");
 
+let listening = false;
+
 // Ctrl+Enter runs, wherever the cursor is.
 const listenOnce = () => {
-  if (window.regrainKeys) return;
-  window.regrainKeys = true;
+  if (listening) return;
+  listening = true;
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
@@ -55,7 +58,7 @@ const askBack = (value, trigger) => {
   sessionStorage.setItem(SERVER, server);
   const own = localStorage.getItem(OWN);
   if (own && own !== sessionStorage.getItem(PAGE)) trigger("offer", { page: own });
-  if (value.known || gone) trigger("back", { gone, typed: JSON.parse(window.regrainDraft ?? null) });
+  if (value.known || gone) trigger("back", { gone, typed: JSON.parse(draftBeforeReload) });
   else hub.restored = true;
 };
 

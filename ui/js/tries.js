@@ -6,10 +6,12 @@ const KINDS = {
   quick: ["Quick try", "Edit a few frames in a few steps"],
 };
 
+let watching = false;
+
 // Run itself, and keys that press it, make a whole run.
 const watchRun = () => {
-  if (window.regrainTries) return;
-  window.regrainTries = true;
+  if (watching) return;
+  watching = true;
   const choose = (event) => {
     const run = event.target.closest?.("#run");
     run?.classList.add("rg-asked"); // until the server has answered

@@ -57,7 +57,6 @@ window.requestAnimationFrame = (callback) => (SPINS.test(callback) ? 0 : nextFra
 
 // Where the browser allows no storage, a page is known by its connection alone.
 try {
-  window.regrainDraft = sessionStorage.getItem("regrain-words"); // of before the reload
   sendName(claim());
 } catch {
   console.info("This page cannot be restored after a reload: the browser allows no storage.");

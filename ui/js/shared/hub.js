@@ -1,5 +1,5 @@
 // What components tell each other within the page, and what they hear from Python.
-export const hub = (globalThis.regrain ??= {
+export const hub = {
   active: 0, // label of the selected region
   hidden: new Set(), // labels not shown
   method: null, // as selected: what it uses
@@ -19,7 +19,7 @@ export const hub = (globalThis.regrain ??= {
   tell(name, data) {
     for (const act of this.heard[name] ?? []) act(data);
   },
-});
+};
 
 export const apiUrl = (path) => window.gradio_config.root + window.gradio_config.api_prefix + path;
 
