@@ -1,3 +1,4 @@
+// @ts-check
 // One card per region. What is typed here is the truth; which regions there are, the server says.
 import { iconButton, make } from "./shared/dom.js";
 import { keepDraft } from "./shared/draft.js";
@@ -161,6 +162,7 @@ const showMasks = (deck, props) => {
       label === deck.rest ? REST : coverage(editor.lanes[label] ?? "", editor.clip.count);
 };
 
+/** @type {import("./types").Mount<"cards">} */
 export function mount(element, props, trigger, watch) {
   const column = make("div", "rg-cards"),
     empty = make("p", "rg-note", EMPTY),

@@ -1,3 +1,4 @@
+// @ts-check
 import { icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 import { makeExample } from "./gallery/cards.js";
@@ -13,6 +14,7 @@ const makeOwn = (onclick) => {
 };
 
 // Examples in one row, and a clip of one's own.
+/** @type {import("./types").Mount<"gallery">} */
 export function mount(element, props, trigger, watch) {
   const { node, fill, choose } = makeRow("Clips"),
     upload = makeUpload((file) => trigger("open", file)),

@@ -1,3 +1,4 @@
+// @ts-check
 import { icon, make, writeInto } from "./shared/dom.js";
 import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
@@ -89,6 +90,7 @@ const goOn = () => {
 };
 
 // The switch between light and dark.
+/** @type {import("./types").Mount<"header">} */
 export function mount(element, props, trigger, watch) {
   const button = element.querySelector("button");
   const turn = (dark) => {

@@ -1,3 +1,4 @@
+// @ts-check
 // A pixel to inspect, chosen by a click on the frame; the field above takes it as FRAME,X,Y.
 import { placeIn } from "./canvas/state.js";
 import { button, make, writeInto } from "./shared/dom.js";
@@ -6,6 +7,7 @@ import { fieldBeside, hub, showStage } from "./shared/hub.js";
 const PICK = "Choose in the frame";
 const WAIT = "Click a place in the frame, or press Escape";
 
+/** @type {import("./types").Mount<"heat_pixel">} */
 export function mount(element) {
   let stop = null;
   const pick = button("rg-tool", PICK, () => (stop ? end() : begin()));

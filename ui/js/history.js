@@ -1,3 +1,4 @@
+// @ts-check
 import { button, iconButton, make } from "./shared/dom.js";
 import { follow, showStage } from "./shared/hub.js";
 
@@ -49,6 +50,7 @@ const noteOf = (value, { a, b }) => {
 };
 
 // The results of this page, the newest first.
+/** @type {import("./types").Mount<"history">} */
 export function mount(element, props, trigger, watch) {
   const pairing = makePairing(trigger, () => draw());
   const show = (key) => {

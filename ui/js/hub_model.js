@@ -1,3 +1,4 @@
+// @ts-check
 // The dialog that chooses a real model: one of the folder for models, or one of the hub, which is fetched first.
 import { makeDialog } from "./shared/dialog.js";
 import { button, make, textField } from "./shared/dom.js";
@@ -12,6 +13,7 @@ const makeList = (title, models, name, act) => {
   return make("section", {}, make("h3", {}, title), make("ul", "rg-model-list", ...rows));
 };
 
+/** @type {import("./types").Mount<"hub_model">} */
 export function mount(element, props, trigger, watch) {
   const about = { placeholder: "words, or owner/name", ariaLabel: "Models of the hub" },
     field = textField({ id: "rg-hub-id", ...about }),

@@ -1,3 +1,4 @@
+// @ts-check
 import { badge, heatLegend } from "./shared/color.js";
 import { fillWith, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
@@ -13,6 +14,7 @@ const fillStrip = (row, pictures, numbers) => {
 };
 
 // Frames and attention while the run goes on.
+/** @type {import("./types").Mount<"live">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     hub.live = value;

@@ -1,3 +1,4 @@
+// @ts-check
 // How the loss of a tuning falls: single losses, their mean, and the same in words.
 import { make, makeSvg } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
@@ -70,6 +71,7 @@ const makeKey = () => {
   return make("span", { className: "rg-key", ariaHidden: true }, make("i"), dots, make("i"), line);
 };
 
+/** @type {import("./types").Mount<"losses">} */
 export function mount(element, props, trigger, watch) {
   const said = make("span"),
     svg = makeSvg("svg", { role: "img" }),

@@ -1,7 +1,9 @@
+// @ts-check
 import { fillSelect, icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
 // Which method, what it does, and what of the page it uses.
+/** @type {import("./types").Mount<"method">} */
 export function mount(element, props, trigger, watch) {
   const pick = make("select", { onchange: () => trigger("choose", { name: pick.value }) }),
     label = make("label", "rg-method-label", "Method", pick),

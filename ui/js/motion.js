@@ -1,3 +1,4 @@
+// @ts-check
 // What moves from the frame in view to the next, on demand.
 import { iconButton, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
@@ -13,6 +14,7 @@ const makeWheel = ({ wheel, reach }) => {
   return make("span", "rg-wheel", picture, make("span", {}, reach));
 };
 
+/** @type {import("./types").Mount<"motion">} */
 export function mount(element, props, trigger, watch) {
   const pictures = make("div", "rg-motion-pictures"),
     note = make("span", { role: "status" }),

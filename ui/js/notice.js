@@ -1,7 +1,9 @@
+// @ts-check
 // The model that is chosen is of no use for the clip: one line, and the way to another.
 import { button, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
+/** @type {import("./types").Mount<"notice">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     element.replaceChildren();

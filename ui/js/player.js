@@ -1,3 +1,4 @@
+// @ts-check
 import { isStacked, make, mayMove } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { addComparison } from "./player/compare.js";
@@ -32,6 +33,7 @@ const build = (value, mode) => {
 };
 
 // The source clip beside its edits.
+/** @type {import("./types").Mount<"player">} */
 export function mount(element, props, trigger, watch) {
   let player = null;
   hub.on("stage", (name) => {

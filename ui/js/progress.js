@@ -1,3 +1,4 @@
+// @ts-check
 import { fillWith, inOrder, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { clearWrong, markWrong } from "./shared/wrong.js";
@@ -41,6 +42,7 @@ const markFields = async (root, { asked, state, field, text }) => {
 };
 
 // How far the run is, and what went wrong.
+/** @type {import("./types").Mount<"progress">} */
 export function mount(element, props, trigger, watch) {
   const bars = make("div", { className: "rg-stages", ariaHidden: true }),
     windows = bar(),

@@ -1,3 +1,4 @@
+// @ts-check
 import { badge, isColor } from "./shared/color.js";
 import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
@@ -11,6 +12,7 @@ const wordsOf = ({ label, text, color, kept }) => {
 };
 
 // The composed prompt, each region's words on its colour.
+/** @type {import("./types").Mount<"prompt">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     const lines = (value?.prompts ?? []).map((parts) => make("p", "rg-prompt", ...parts.map(wordsOf)));

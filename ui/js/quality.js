@@ -1,3 +1,4 @@
+// @ts-check
 // Draft, Standard, Best: one of three, or none where the settings are somebody's own.
 import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
@@ -9,6 +10,7 @@ const makeChoice = ({ name, title, detail, hint }, chosen, onchange) => {
   return make("label", { className: "rg-quality", title: hint }, make("input", about), ...lines);
 };
 
+/** @type {import("./types").Mount<"quality">} */
 export function mount(element, props, trigger, watch) {
   const root = make("fieldset", "rg-qualities"),
     legend = make("legend", {}, "Quality"),

@@ -1,3 +1,4 @@
+// @ts-check
 import { iconButton, make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
@@ -18,6 +19,7 @@ const makeJob = ({ key, title, text }, at, { length }, trigger) => {
 };
 
 // Runs of this page that wait for the one before, the next first.
+/** @type {import("./types").Mount<"queue">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     document.querySelector("#run")?.classList.remove("rg-asked");

@@ -1,3 +1,4 @@
+// @ts-check
 import { makeInspector } from "./result/inspector.js";
 import { icon, iconButton, make } from "./shared/dom.js";
 import { fileUrl, follow, hub } from "./shared/hub.js";
@@ -92,6 +93,7 @@ const makeWanting = (trigger) => {
 };
 
 // What came out: files, answers and figures, attention.
+/** @type {import("./types").Mount<"result">} */
 export function mount(element, props, trigger, watch) {
   let shown = [],
     inspector = null;

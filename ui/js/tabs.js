@@ -1,3 +1,4 @@
+// @ts-check
 import { chooser, iconButton, make, pressOnly } from "./shared/dom.js";
 import { hub, showStage } from "./shared/hub.js";
 import { hundredths } from "./shared/numbers.js";
@@ -10,6 +11,7 @@ const factsOf = ({ count, fps, width, height }) =>
   `${count} ${count === 1 ? "frame" : "frames"} · ${hundredths(fps)} fps · ${width}×${height}`;
 
 // Masks or edit; and which clip this is.
+/** @type {import("./types").Mount<"tabs">} */
 export function mount(element) {
   const tabs = chooser("What is shown", TABS, showStage),
     facts = make("p", "rg-facts-line"),

@@ -1,3 +1,4 @@
+// @ts-check
 import { button, group, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
@@ -34,6 +35,7 @@ const start = (kind) => {
 };
 
 // Smaller runs beside Run, and what a whole one takes.
+/** @type {import("./types").Mount<"tries">} */
 export function mount(element, props, trigger, watch) {
   const cost = make("p", { className: "rg-estimate", role: "status" }),
     buttons = Object.entries(KINDS).map(([kind, [text, hint]]) =>

@@ -1,9 +1,11 @@
+// @ts-check
 import { chooser, make, pressOnly } from "./shared/dom.js";
 import { hub } from "./shared/hub.js";
 
 const COUNTS = [1, 2, 4].map((count) => [count, String(count)]);
 
 // How many seeds a press of Run tries, one after the other.
+/** @type {import("./types").Mount<"variants">} */
 export function mount(element, props) {
   const said = make("p", "rg-caption", "Each with another seed, one after the other"),
     counts = chooser("Variants", COUNTS, (count) => choose(count)),

@@ -1,3 +1,4 @@
+// @ts-check
 // What the model knows, in groups; a click puts a word where the cursor was in the field of words last used.
 import { button, make, writeInto } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
@@ -30,6 +31,7 @@ const makeGroup = ({ title, words }, last) => {
   return make("div", "rg-wordgroup", make("h3", {}, title), make("div", about, ...offers));
 };
 
+/** @type {import("./types").Mount<"vocabulary">} */
 export function mount(element, props, trigger, watch) {
   const last = { field: null, start: 0, stop: 0 };
   const remember = ({ target }) => {

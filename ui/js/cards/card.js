@@ -1,3 +1,4 @@
+// @ts-check
 import { badge, isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";

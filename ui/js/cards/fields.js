@@ -1,3 +1,4 @@
+// @ts-check
 // Fields of a region's card; `changed` is called on every letter.
 import { make, slider, textField } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";

@@ -1,3 +1,4 @@
+// @ts-check
 // A region's picture: chosen, dropped, pasted, or the frame that is shown; a click cuts the thing out of it.
 import { button, iconButton, make, slider } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";

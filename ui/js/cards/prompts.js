@@ -1,3 +1,4 @@
+// @ts-check
 // The words of the whole clip: what it shows, and for methods of the whole frame what it should show.
 import { make, textField } from "../shared/dom.js";
 import { underlined } from "./underline.js";

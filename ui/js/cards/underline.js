@@ -1,3 +1,4 @@
+// @ts-check
 // Words of a text field that the model does not know, underlined while they are typed.
 import { make } from "../shared/dom.js";
 

@@ -1,3 +1,4 @@
+// @ts-check
 // Below a field: a hint, and known words to click in place of unknown ones.
 import { button, inOrder, make, writeInto } from "../shared/dom.js";
 

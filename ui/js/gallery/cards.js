@@ -1,3 +1,4 @@
+// @ts-check
 // A card per example: before beside after, moving while it is pointed at or focused.
 import { make, mayMove } from "../shared/dom.js";
 import { fileUrl } from "../shared/hub.js";

@@ -1,3 +1,4 @@
+// @ts-check
 // One row of cards: scrolled by buttons, walked through by the arrow keys as one stop of the Tab key.
 import { iconButton, make, mayMove, takeKey } from "../shared/dom.js";
 import { clamp } from "../shared/numbers.js";

@@ -1,3 +1,4 @@
+// @ts-check
 // A file of one's own: chosen or dropped, sent with its progress, opened by the server.
 import { button, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";

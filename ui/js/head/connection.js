@@ -1,3 +1,4 @@
+// @ts-check
 // Names this tab to the server with every request, so that a reload or a lost connection finds its work again.
 // Runs before anything else of the page.
 const KEPT = "regrain-page",

@@ -1,3 +1,4 @@
+// @ts-check
 // How source and edits are compared: side by side, under a wipe, or one in place of the other.
 import { button, chooser, pressOnly, slider } from "../shared/dom.js";
 import { makePane } from "./videos.js";

@@ -1,3 +1,4 @@
+// @ts-check
 // The videos side by side: which are in view, play, pause, seek; all in step with the first.
 import { icon, iconButton, make, mayMove, slider } from "../shared/dom.js";
 import { fileUrl, hub } from "../shared/hub.js";

@@ -1,3 +1,4 @@
+// @ts-check
 // Attention laid over the clip: of a region or word, at the player's frame, in the steps that are chosen.
 import { badge, channels, heatLegend } from "../shared/color.js";
 import { chooser, make, pressOnly, slider } from "../shared/dom.js";

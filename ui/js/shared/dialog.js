@@ -1,3 +1,4 @@
+// @ts-check
 // Dialogs above the page, and questions before something is lost.
 import { button, make } from "./dom.js";
 

@@ -1,3 +1,4 @@
+// @ts-check
 import { apiUrl } from "./hub.js";
 
 // Send a file to the server; `tell` is told the share that is sent, its path there, or what failed.

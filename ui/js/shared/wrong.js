@@ -1,3 +1,4 @@
+// @ts-check
 // The field an error is about: marked, told why, brought into view and focused. Every component has a copy of this
 // module, so what is marked is kept in the document alone.
 import { inOrder, make, mayMove } from "./dom.js";
