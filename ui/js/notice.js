@@ -8,7 +8,8 @@ export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     element.replaceChildren();
     if (!value) return;
-    const use = value.offers && button("rg-link", "Use a real model", () => hub.tell("models"));
+    const open = () => hub.tell("models", undefined);
+    const use = value.offers && button("rg-link", "Use a real model", open);
     element.append(make("p", { className: "rg-notice", role: "status" }, value.text + " ", use));
   });
 }

@@ -1,8 +1,8 @@
 // @ts-check
+// What a run has to do first, and how long that takes.
 import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
-// What a run has to do first, and how long that takes.
 /** @type {import("./types").Mount<"takes">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {

@@ -606,6 +606,46 @@ export interface Told {
   wrote: void;
 }
 
+/** The cards together, and what they can do. */
+export interface Deck {
+  id: string | null;
+  have: number;
+  rest: number;
+  /** The value that was taken last, as JSON. */
+  taken: string | undefined;
+  anew?: number;
+  /** Whether all cards are to be made anew. */
+  fresh: boolean;
+  /** By label. */
+  cards: Map<number, Card>;
+  prompts: {
+    nodes: HTMLElement[];
+    last: HTMLElement;
+    settle(method: Method | null): void;
+    read(): Pick<CardsSaying, "source_prompt" | "prompt" | "negative_prompt">;
+    fill(words: Pick<CardsSaying, "source_prompt" | "prompt"> & { negative_prompt?: string }): void;
+  };
+  /** Say by the value what the page says now. */
+  keep(): void;
+  /** The same, and tell the server once nobody types any more. */
+  changed(): void;
+  act(act: ActName, label?: number, more?: ActData): void;
+  find(): void;
+  move(label: number, by: number): void;
+  arrange(): void;
+  take(value: CardsView | null): void;
+}
+
+export interface Card {
+  card: HTMLElement;
+  region: Region;
+  /** Show the region's picture as the server says it. */
+  show(picture: string | null | undefined): void;
+  draw(): void;
+  /** Say what the server answers. */
+  note(told: CanvasView): void;
+}
+
 export type Stage = "masks" | "edit";
 
 /** Texts of the fields that marks of the timeline write. */
@@ -719,6 +759,32 @@ export interface MarkRow {
   draw(): void;
   change(frames: number[]): void;
   toggleAt(frame: number): void;
+}
+
+/** The source clip beside its edits. */
+export interface Player {
+  value: PlayerView;
+  mode: "side" | "wipe" | "flip";
+  /** Which edit is compared. */
+  chosen: number;
+  rebuilt: (Pane & { on: boolean }) | null;
+  root: HTMLElement;
+  stage: HTMLElement;
+  source: Pane;
+  edits: Pane[];
+  /** The place of the first edit, until there is one. */
+  empty: HTMLElement | null;
+  play: HTMLButtonElement;
+  seek: HTMLInputElement;
+  count: HTMLElement;
+  /** Timer of the next look at the videos. */
+  due?: number;
+}
+
+export interface Pane {
+  box: HTMLElement;
+  node: HTMLVideoElement;
+  title: string;
 }
 
 /** What shows until the server has answered. */

@@ -87,7 +87,9 @@ def _module(scope: Message) -> Response:
     }
     if packed:
         headers["content-encoding"] = "gzip"
-    return Response(_packed(name) if packed else text, headers=headers, media_type="text/javascript")
+    return Response(
+        _packed(name) if packed else text, headers=headers, media_type="text/javascript"
+    )
 
 
 @cache
@@ -150,9 +152,9 @@ def with_head(page: str, address: str) -> str:
         for key, text in properties.items()
     )
     tags += f'<meta name="description" content="{html.escape(DESCRIPTION)}">\n'
-    tags += f"<script>(() => {{\n{scripts.first_script()}}})();</script>\n"
-    tags += "".join(
-        f'<link rel="modulepreload" href=".{scripts.ADDRESS}{name}">\n'
-        for name in scripts.first_modules()
-    )
-    return _FOREIGN.sub("", page).replace("</head>", f"{tags}</head>", 1)
+    for name in scripts.first_modules():
+        tags += f'<link rel="modulepreload" href=".{scripts.ADDRESS}{name}">\n'
+    # Modules run in the order in which the page names them, so this one comes before all of Gradio's.
+    first = f'<script type="module" src=".{scripts.ADDRESS}{scripts.FIRST}"></script>\n'
+    page = _FOREIGN.sub("", page)
+    return page.replace("<script", f"{first}<script", 1).replace("</head>", f"{tags}</head>", 1)

@@ -12,34 +12,27 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "js"
-# Runs before all others, so it is written into the page and imports nothing.
-FIRST = "head/connection.js"
+FIRST = "head/first.js"  # runs before Gradio's own
 # Components inside folds. Gradio makes them when a fold is opened, and so nobody waits for them at first.
 _IN_FOLDS = {"adapters", "addons", "control", "heat_pixel", "variants", "vocabulary"}
 _IMPORT = re.compile(r'^import [^;]*? from "(\.[^"]+)";', re.MULTILINE)
 
 
-def first_script() -> str:
-    """Return the script that the page begins with."""
-    return (FOLDER / FIRST).read_text(encoding="utf-8")
-
-
 def _read_modules() -> dict[str, str]:
     """Return the text of each module by its path below the folder."""
     paths = sorted(FOLDER.rglob("*.js"))
-    texts = {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
-    del texts[FIRST]
-    return texts
+    return {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
-def _version(texts: dict[str, str]) -> str:
+def version_of(texts: dict[str, str]) -> str:
+    """Return a name of what modules say, another for every other text."""
     said = json.dumps(texts).encode()
     return hashlib.sha256(said).hexdigest()[:12]
 
 
 MODULES = _read_modules()
 COMPONENTS = sorted(name.removesuffix(".js") for name in MODULES if "/" not in name)
-ADDRESS = f"/regrain/js/{_version(MODULES)}/"  # below the app's own
+ADDRESS = f"/regrain/js/{version_of(MODULES)}/"  # below the app's own
 
 
 def module_url(name: str) -> str:
@@ -72,6 +65,6 @@ def with_imports(name: str) -> list[str]:
 def first_modules() -> list[str]:
     """Return the modules that the page needs as it opens."""
     components = [f"{name}.js" for name in COMPONENTS if name not in _IN_FOLDS]
-    entries = ["shared/mounting.js", "shared/calls.js", *components]
+    entries = [FIRST, "shared/mounting.js", "shared/calls.js", *components]
     needed = dict.fromkeys(one for entry in entries for one in with_imports(entry))
     return [*needed]

@@ -14,7 +14,7 @@ import { ICONS } from "./icons.js";
 export const make = (tag, about = {}, ...children) => {
   const { data, ...properties } = typeof about === "string" ? { className: about } : about;
   const node = document.createElement(tag);
-  for (const child of children) if (child) node.append(typeof child === "number" ? String(child) : child);
+  for (const child of children) if (child) node.append(child instanceof Node ? child : String(child));
   Object.assign(node, properties);
   Object.assign(node.dataset, data);
   return node;
@@ -28,7 +28,7 @@ export const make = (tag, about = {}, ...children) => {
  */
 export const makeSvg = (tag, attributes, ...children) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
   node.append(...children);
   return node;
 };
@@ -139,6 +139,7 @@ export const group = (ariaLabel, ...buttons) =>
  * @param {(key: Key) => void} act
  */
 export const chooser = (title, entries, act) => {
+  /** @param {(typeof entries)[number]} entry */
   const makeChoice = ([key, content, hint]) => {
     const about = { className: "rg-tool", type: "button", onclick: () => act(key), data: { key } };
     const named = hint ? { title: hint, ariaLabel: hint } : {};
