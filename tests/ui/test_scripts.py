@@ -1,4 +1,4 @@
-"""The page's scripts: modules that import each other, of one version, with tests of their own that node runs."""
+"""The page's scripts: modules of one version that import each other, with tests of their own for node."""
 
 import gzip
 import re
@@ -102,7 +102,8 @@ def test_modules_are_only_read():
 def test_a_version_is_of_all_that_modules_say():
     texts = dict(scripts.MODULES)
     version = scripts.version_of(texts)
-    assert version == scripts.version_of(texts) and version in scripts.ADDRESS
+    assert version == scripts.version_of(texts)
+    assert version in scripts.ADDRESS
     assert scripts.version_of(texts | {"canvas.js": ""}) != version
 
 

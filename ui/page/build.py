@@ -24,7 +24,7 @@ from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
-from regrain.ui.page.blocks import Page
+from regrain.ui.page.gradio_insides import Page
 from regrain.ui.page.layout import Tools, lay_out
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.run_queue import RunQueue

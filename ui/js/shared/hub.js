@@ -39,7 +39,7 @@ export const fileUrl = (path) => {
 };
 
 /**
- * Draw now and whenever the server sends another value.
+ * Draw now and whenever the server sends another value; Gradio has "" where the server sends none.
  * @template View
  * @param {{ value: View }} props
  * @param {import("../types").Watch} watch
@@ -49,10 +49,11 @@ export const follow = (props, watch, draw) => {
   /** @type {string | undefined} */
   let shown;
   const update = () => {
-    const text = JSON.stringify(props.value ?? null);
+    const value = props.value === "" ? /** @type {View} */ (null) : props.value;
+    const text = JSON.stringify(value ?? null);
     if (text === shown) return;
     shown = text;
-    draw(props.value);
+    draw(value);
   };
   update();
   watch("value", update);
