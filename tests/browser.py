@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.app import SHARED
+
 ROOT = Path(__file__).parents[1]
 # Without windows it takes half the time. An empty name: as on a machine without any.
 KINDS = "chromium-headless-shell", "chromium", "chromium-browser"
@@ -147,13 +149,6 @@ def browser(chromium_there):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=how)
         yield browser
         browser.close()
-
-
-# Tests look into what the page's components share, which is a module's and nowhere on the window.
-SHARED = """document.addEventListener("DOMContentLoaded", async () => {
-  const link = document.querySelector("link[rel=modulepreload][href$='/shared/hub.js']");
-  if (link) window.regrain = (await import(link.href)).hub;
-});"""
 
 
 def _answer(dialog, faults):

@@ -205,7 +205,7 @@ class Handlers:
 def page_of(request: gr.Request) -> str:
     """The page's own name: what its tab calls itself, or else its connection.
 
-    A tab keeps its name through a reload (`js/head/connection.js`), while Gradio's session ends with it.
+    A tab keeps its name through a reload (`js/head/page_name.js`), while Gradio's session ends with it.
     """
     name = (getattr(request, "headers", None) or {}).get("x-regrain-page", "")
     return name if re.fullmatch(r"[A-Za-z0-9_-]{32}", name) else request.session_hash or ""
