@@ -85,7 +85,6 @@ const addPlaying = ({ editor, line }) => {
     editor.draw();
     line.draw();
     editor.refresh();
-    hub.tell("scrub");
   };
   editor.play = (on) => {
     clearInterval(editor.playing);
@@ -94,7 +93,6 @@ const addPlaying = ({ editor, line }) => {
     editor.playing = on && clip ? setInterval(next, 1000 / clip.fps) : 0;
     line.playing(Boolean(editor.playing));
     editor.draw();
-    hub.tell("scrub");
   };
 };
 

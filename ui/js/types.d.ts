@@ -58,7 +58,6 @@ export interface Events {
   };
   hub_model: { ask: { id: string }; fetch: { id: string }; use: { id: string }; stop: Nothing };
   method: { choose: { name: string } };
-  motion: { look: OfClip & { frame: number; nonce: number } };
   quality: { choose: { name: string } };
   /** Move a waiting run by so many places; by 0, remove it. */
   queue: { arrange: { key: string; by: number } };
@@ -183,7 +182,6 @@ export interface Views {
   live: LiveView | null;
   losses: LossesView | null;
   method: MethodView;
-  motion: MotionView | null;
   notice: { text: string; offers: boolean } | null;
   player: PlayerView | null;
   progress: ProgressView | null;
@@ -450,18 +448,6 @@ export interface Method {
   uses: { name: string; used: boolean }[];
 }
 
-export interface MotionView {
-  id: string;
-  frame: number;
-  nonce: number;
-  note: string;
-  alarm?: boolean;
-  aspect?: number;
-  wheel?: string;
-  reach?: string;
-  pictures?: { url: string; text: string }[];
-}
-
 export interface PlayerView {
   source: string;
   edits: { prompt: string; path: string }[];
@@ -597,7 +583,6 @@ export interface Told {
   open: void;
   regions: void;
   save: void;
-  scrub: void;
   stage: Stage;
   trim: Events["canvas"]["trim"];
   trimming: void;

@@ -33,7 +33,6 @@ EVENTS = {
     "history": ("show", "compare", "remove", "use"),
     "hub_model": ("ask", "fetch", "stop", "use"),
     "method": ("choose",),
-    "motion": ("look",),
     "quality": ("choose",),
     "queue": ("arrange",),
     "result": ("make",),
