@@ -38,6 +38,8 @@ from regrain.editing.request.edit_request import (
 )
 from regrain.editing.request.region import MAX_MARGIN, MAX_SCALE, Region
 from regrain.editing.storage.folders import check_writable, staged
+from regrain.editing.storage.local_models import find_project
+from regrain.editing.storage.packages import program
 
 FILE = "project.json"
 _ADAPTER = "adapter.safetensors"
@@ -293,11 +295,11 @@ _SHARED = {
 
 
 def _folder(path: str | Path) -> Path:
-    return Path(path).parent if Path(path).name == FILE else Path(path)
+    return Path(path).parent if Path(path).name == FILE else find_project(path)
 
 
 def _parse(file: Path) -> Project:
-    advice = "Choose a project folder, or make one with `python -m editing new`."
+    advice = f"Choose a project folder, or make one with `{program()} new`."
     missing = f"{shorten(file.parent.name)} has no {FILE}. {advice}"
     with boundary("project", missing):
         if not file.is_file():
