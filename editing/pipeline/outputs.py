@@ -23,7 +23,8 @@ from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
 from regrain.editing.pipeline.pictures import Frame, heat, tint, washed
 from regrain.editing.recipe.events import EditResult
-from regrain.editing.request.edit_request import MAX_PROMPTS, EditRequest
+from regrain.editing.request.edit import MAX_PROMPTS
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import check_writable, remove_stale, staged
 
 Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
