@@ -15,10 +15,11 @@ from regrain.editing.models.files.reader import Reader
 from regrain.editing.models.files.words import Unknown
 from regrain.editing.params.registry import check_params
 from regrain.editing.request.compose import compose, missing_phrases
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
-from regrain.ui.session.build_request import Added, build_request, length_errors, region_errors
+from regrain.ui.session.build_request import build_request, length_errors, region_errors
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
 from regrain.ui.views.views import View
@@ -48,30 +49,21 @@ class Diagnostic:
     kind: str = "wrong"
 
 
-def check(
-    session: Session,
-    reader: Reader,
-    model: str,
-    params: Mapping[str, object],
-    seed: object,
-    added: Added | None = None,
-) -> list[Diagnostic]:
-    """All that is wrong, and hints, in the order of the page; `seed` is as its field has it."""
+def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
+    """Return all that is wrong, and hints, in the order of the page; `asked` is as its fields have it."""
     found = [
         *(
             _remark(error, session, "missing" if error.field == "regions" else "wrong")
             for error in region_errors(session, session.method)
         ),
-        *_word_remarks(session, model, reader),
-        *_param_remarks(session.method, params),
+        *_word_remarks(session, asked.model, reader),
+        *_param_remarks(asked.method, asked.params),
         *_repeated(session),
         *_unbound(session),
     ]
     if not any(remark.kind == "wrong" for remark in found):
         try:  # the first thing that the request itself refuses
-            check_runnable(
-                build_request(session, params, session.method, model, seed, added, masked=False)
-            )
+            check_runnable(build_request(session, asked, masked=False))
         except EditingError as error:
             nothing = error.field in ("regions", "prompt", "source_prompt")
             found.append(_remark(error, session, "missing" if nothing else "wrong"))
@@ -113,7 +105,7 @@ def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
 def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
     """Texts with unknown words or too many tokens; then whole prompts that are too long only together."""
     try:
-        asked = build_request(session, {}, session.method, model, masked=False)
+        asked = build_request(session, Edit(method=session.method, model=model), masked=False)
     except EditingError:  # said with the regions
         return
     too_long = {error.field for error in length_errors(asked.regions)}
