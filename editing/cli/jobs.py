@@ -27,6 +27,7 @@ from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import check_writable, replacing
+from regrain.editing.storage.local_models import find_project
 
 log = logging.getLogger(__name__)
 STATUS = "batch.json"
@@ -134,7 +135,8 @@ def _named_apart(jobs: Iterable[EditJob]) -> list[EditJob]:
 
 def _find(source: str) -> list[EditJob]:
     with boundary("JOBS", f"{shorten(source)} cannot be read. Use a project folder."):
-        paths = [Path(source)] if os.path.isdir(source) else sorted(map(Path, glob.glob(source)))
+        folder = find_project(source)
+        paths = [folder] if os.path.isdir(folder) else sorted(map(Path, glob.glob(source)))
         folders = [path for path in paths if (path / FILE).is_file()]
     if not folders:
         said = f"{shorten(source)} has no project. Use a folder with {FILE}, a pattern, or a .jsonl file."

@@ -257,10 +257,9 @@ def _explaining(
     for name, maps in result.attention.items():
         color = colors.get(name, _WORD_COLOR)
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
-        before = _heated(result.source, maps.before, brightest, color)
-        after = _heated(result.source, maps.after, brightest, color)
-        yield f"attention/{stems[name]}_before.mp4", before
-        yield f"attention/{stems[name]}_after.mp4", after
+        for when, levels in (("before", maps.before), ("after", maps.after)):
+            frames = _heated(result.source, levels, brightest, color)
+            yield f"attention/{stems[name]}_{when}.mp4", frames
     if result.reconstruction is not None:
         yield "reconstruction.mp4", result.reconstruction
     if result.control is not None:

@@ -32,6 +32,8 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.fields import Strict, declared, from_json, model_of, to_json
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import check_writable, staged
+from regrain.editing.storage.local_models import find_project
+from regrain.editing.storage.packages import program
 
 FILE = "project.json"
 _ADAPTER = "adapter.safetensors"
@@ -211,11 +213,11 @@ def check_project_path(folder: Path) -> None:
 
 
 def _folder(path: str | Path) -> Path:
-    return Path(path).parent if Path(path).name == FILE else Path(path)
+    return Path(path).parent if Path(path).name == FILE else find_project(path)
 
 
 def _parse(file: Path) -> Project:
-    advice = "Choose a project folder, or make one with `python -m editing new`."
+    advice = f"Choose a project folder, or make one with `{program()} new`."
     missing = f"{shorten(file.parent.name)} has no {FILE}. {advice}"
     with boundary("project", missing):
         if not file.is_file():

@@ -216,7 +216,7 @@ class Handlers:
 def page_of(request: gr.Request) -> str:
     """Return the page's own name: what its tab calls itself, or else its connection.
 
-    A tab keeps its name through a reload (`js/head/connection.js`), while Gradio's session ends with it.
+    A tab keeps its name through a reload (`js/head/page_name.js`), while Gradio's session ends with it.
     """
     headers = getattr(request, "headers", None) or {}
     name = headers.get("x-regrain-page", "")

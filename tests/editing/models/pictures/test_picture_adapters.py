@@ -9,8 +9,8 @@ from diffusers.image_processor import IPAdapterMaskProcessor
 from made_models import write_sdxl
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
+from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
-from test_sdxl import pipeline_of
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from regrain.editing.attention.batch import Batch
