@@ -25,6 +25,7 @@ from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
 from regrain.ui.server.media import data_url
+from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
 from regrain.ui.views import views
 from regrain.ui.views.model_views import (
@@ -43,7 +44,7 @@ _NO_FOLDER = (
     f"For better masks on real clips: start with {MODELS_VARIABLE}=/your/folder, then fetch {_TITLE} here "
     f"({SUGGESTED.size / 1e6:.0f} MB)."
 )
-_fetching = threading.Lock()  # one at a time in the process, whoever asked
+_fetching = RunQueue()  # one at a time in the process, whoever asked
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,10 @@ class MaskModelHandlers(FetchHandlers):
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
         try:
-            with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
+            with (
+                _fetching.enter_first() as turn,
+                closing(in_thread(lambda: iter(self.fetch()), turn)) as steps,
+            ):
                 for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
                     busy = step and {

@@ -32,24 +32,28 @@ class Motions:
     """Draws the motion of a page's clip, a pair of frames at a time; see `motion_pictures`."""
 
     def __init__(self, visits: SessionStore, motion: Motion) -> None:
-        self.visits, self.motion = visits, motion
+        self.visits = visits
+        self.motion = motion
 
     def look(self, page: str, data: Data) -> views.View | None:
         """Draw the motion from a frame to the next; None for a clip that the page has left.
 
         Nothing of the page is locked meanwhile, so clicks and runs go on.
         """
-        given = {key: data.get(key) for key in ("id", "frame", "nonce")}
-        asked: views.View = {
-            key: one for key, one in given.items() if isinstance(one, str) or is_int(one)
-        }
+        asked: views.View = {}
+        for key in ("id", "frame", "nonce"):
+            value = data.get(key)
+            if isinstance(value, str) or is_int(value):
+                asked[key] = value
         try:
             with self.visits.held(page, data) as session:
-                frame, frames = frame_of(session, data), session.opened.frames
+                frame = frame_of(session, data)
+                frames = session.opened.frames
             if frame == len(frames) - 1:
                 return asked | {"note": _LAST}
-            drawn = self.motion(np.asarray(frames[frame]), np.asarray(frames[frame + 1]))
-            return asked | _shown(drawn, frame, session)
+            this = np.asarray(frames[frame])
+            following = np.asarray(frames[frame + 1])
+            return asked | _shown(self.motion(this, following), frame, session)
         except StaleEvent:
             return None
         except Exception as error:
@@ -58,18 +62,20 @@ class Motions:
 
 
 def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
-    """The canvas with the cuts of the clip that a page shows; None if the page has left it meanwhile.
+    """Return the canvas with the cuts of the clip that a page shows; None if the page has left it meanwhile.
 
     To look for them takes 10 to 15 ms a frame.
     """
     found = []
     try:
         with visits.held(page, data) as session:
-            identity, clip = session.id, session.opened.clip
+            identity = session.id
+            clip = session.opened.clip
         for number, is_cut in scan(clip):
             if session.id != identity or visits.has_left(page):
                 return None
-            found += [number] if is_cut else []
+            if is_cut:
+                found.append(number)
     except EditingError:
         return None  # the page has gone, or its clip; a run looks for cuts itself
     except OSError:
@@ -83,27 +89,39 @@ def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
 
 
 def _shown(drawn: MotionPictures, frame: int, session: Session) -> views.View:
-    this, following = frame + 1, frame + 2
-    url = lambda picture: data_url(picture, max(picture.shape), 90)  # noqa: E731
-    told = {
-        f"Motion from frame {this} to {following}": drawn.flow,
-        f"Frame {this}: {_percent(drawn.hidden_share)} is hidden in frame {following}": drawn.hidden,
-        f"Frame {following}: {_percent(drawn.appeared_share)} is new since frame {this}": drawn.appeared,
-    }
+    this, following = frame + 1, frame + 2  # as people count
+    hidden = _percent(drawn.hidden_share)
+    appeared = _percent(drawn.appeared_share)
+    width, height = session.state.size
     return {
-        "aspect": session.state.size[0] / session.state.size[1],
-        "wheel": url(drawn.wheel),
+        "aspect": width / height,
+        "wheel": _url(drawn.wheel),
         "reach": f"{drawn.reach:.0f} px",
-        "pictures": [{"url": url(picture), "text": text} for text, picture in told.items()],
+        "pictures": [
+            {
+                "url": _url(drawn.flow),
+                "text": f"Motion from frame {this} to {following}",
+            },
+            {
+                "url": _url(drawn.hidden),
+                "text": f"Frame {this}: {hidden} is hidden in frame {following}",
+            },
+            {
+                "url": _url(drawn.appeared),
+                "text": f"Frame {following}: {appeared} is new since frame {this}",
+            },
+        ],
         "note": _CUT if drawn.cut else _SIGNS,
     }
 
 
+def _url(picture: np.ndarray) -> str:
+    return data_url(picture, max(picture.shape), 90)
+
+
 def _percent(share: float) -> str:
-    return (
-        "nothing"
-        if share == 0
-        else "under 1 %"
-        if share < 0.01
-        else f"{share:.0%}".replace("%", " %")
-    )
+    if share == 0:
+        return "nothing"
+    if share < 0.01:
+        return "under 1 %"
+    return f"{100 * share:.0f} %"

@@ -262,7 +262,7 @@ class RunHandlers(Handlers):
         part = f"variant {variant.number} of {variant.total}" if variant.total > 1 else ""
         progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
         started = variant.number > 1 or run.behind
-        with closing(in_thread(lambda: self.jobs.run(job))) as items:
+        with closing(in_thread(lambda: self.jobs.run(job), run.turn)) as items:
             for item in items:
                 if session.id != identity:  # nobody waits for this one
                     return

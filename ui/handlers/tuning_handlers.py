@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
-from regrain.ui.server.worker import free_turn
+from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.session import Session
 from regrain.ui.views import model_views
 
@@ -27,6 +27,7 @@ class TuningHandlers(Handlers):
     """The list of tuned models, and the sentence beside Run; without `estimate`, only the steps are said."""
 
     estimate: Estimator | None = None
+    turns: RunQueue = field(default_factory=RunQueue)  # hands out the machine, which is timed
 
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Another was picked."""
@@ -110,7 +111,8 @@ class TuningHandlers(Handlers):
         params: Any = METHODS[asked.method].Params.model_construct(**usual)  # checked already
         if self.estimate is None:
             return Estimate(params.tune_steps)
-        with free_turn() as free:
+        with self.turns.enter_first() as turn:
+            free = turn.wait(0)  # a run that begins meanwhile waits until this is over
             return self.estimate(asked, params, free)
 
 

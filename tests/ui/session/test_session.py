@@ -387,8 +387,8 @@ def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it
         ({"act": "point", "at": [float("nan"), 2]}, "It needs two numbers"),
         ({"act": "stroke", "path": [], "radius": 3}, "It needs 1 to 4000 points"),
         ({"act": "stroke", "path": [[1, 1]], "radius": "x"}, "It needs 1 to 4000 points"),
-        ({"act": "unpoint", "at": [1, 1], "label": 77}, "Number 77 does not exist"),
-        ({"act": "clear", "label": 77}, "Number 77 does not exist"),
+        ({"act": "unpoint", "at": [1, 1], "label": 77}, "Region 77 does not exist"),
+        ({"act": "clear", "label": 77}, "Region 77 does not exist"),
         ({"act": "delete", "label": None}, "No region is selected"),
         ({"act": "__class__"}, ""),
         ({}, ""),
@@ -397,7 +397,7 @@ def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it
         ({"act": "reshape", "kind": "grow", "pixels": 0}, "1 to 64 pixels"),
         ({"act": "reshape", "kind": "grow", "pixels": "2"}, "1 to 64 pixels"),
         ({"act": "reshape", "kind": ["grow"], "pixels": 2}, "one of grow"),
-        ({"act": "reshape", "kind": "grow", "pixels": 2, "label": 7}, "Number 7 does not exist"),
+        ({"act": "reshape", "kind": "grow", "pixels": 2, "label": 7}, "Region 7 does not exist"),
     ],
 )
 def test_strange_events_do_nothing_and_say_why(visits, act, data, said):
