@@ -13,11 +13,11 @@ from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.costs import Costs, planned
 from regrain.ui.views.run_views import duration
-from regrain.ui.views.views import View
 
 _pressed = count(1)
 _HINTS = {

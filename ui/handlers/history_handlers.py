@@ -19,7 +19,7 @@ from regrain.ui.handlers.base import Handlers, event_data, explain
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
-from regrain.ui.views import views
+from regrain.ui.views import session_views as views
 from regrain.ui.views.result_views import download_name
 
 

@@ -30,7 +30,8 @@ from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.state import MAX_REGIONS
-from regrain.ui.views import views
+from regrain.ui.views import session_views
+from regrain.ui.views.wording import sentence
 
 _MOVIES = (*VIDEOS, ".mov", ".webm")
 ACCEPTED = [".zip", ".png", ".json", *_MOVIES]
@@ -58,7 +59,9 @@ class MaskFileHandlers(Handlers):
         finally:
             self.media.drop(folder)
         with session.lock:
-            return {self.parts.canvas: views.canvas(session, -1, note)} | self.cards(session)
+            return {self.parts.canvas: session_views.canvas(session, -1, note)} | self.cards(
+                session
+            )
 
     @changes(lambda p: [p.download, p.canvas])
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
@@ -113,9 +116,9 @@ class MaskFileHandlers(Handlers):
         try:
             session = self.session(request)
         except EditingError as missing:
-            return views.lost(missing.message)
+            return session_views.lost(missing.message)
         with session.lock:
-            return views.canvas(session, session.rev, views.sentence(error), True, session.shown)
+            return session_views.canvas(session, session.rev, sentence(error), True, session.shown)
 
 
 def read_tracks(

@@ -14,10 +14,11 @@ from regrain.ui.session import mask_edits, mask_models, region_pictures
 from regrain.ui.session.clip_files import uploaded
 from regrain.ui.session.layers import MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.session.state import MAX_UNDO
-from regrain.ui.views import views
+from regrain.ui.views import session_views
 
 MAX_RESHAPE = 64  # pixels
 _FAR = 10**9  # pixels; no clip is so large, and a whole number may be too large for a float
@@ -56,7 +57,7 @@ class Masking:
             "tracker": self._choose_tracker,
         }
 
-    def act(self, page: str, data: Data) -> tuple[views.View | None, Session | None]:
+    def act(self, page: str, data: Data) -> tuple[View | None, Session | None]:
         """Answer an event of the canvas.
 
         Returns:
@@ -68,9 +69,9 @@ class Masking:
         except StaleEvent:
             return None, None
         except EditingError as error:
-            return views.lost(error.message), None
+            return session_views.lost(error.message), None
 
-    def _answer(self, session: Session, data: Data) -> tuple[views.View, Session | None]:
+    def _answer(self, session: Session, data: Data) -> tuple[View, Session | None]:
         before = _of_cards(session)
         session.describe(data.get("cards"))  # typed, and not yet sent
         note, alarm = self._do(session, data)
@@ -81,7 +82,7 @@ class Masking:
         if act == "look":  # only to be given masks
             note = None  # the note before stays
         wanted = _wanted(session, data)
-        view = views.canvas(session, data["have"], note, alarm, session.shown, wanted)
+        view = session_views.canvas(session, data["have"], note, alarm, session.shown, wanted)
         if act in ("undo", "redo"):  # the page goes to where something changed
             changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
             if changed and session.shown not in changed:
@@ -273,7 +274,7 @@ def _wanted(session: Session, data: Data) -> list[int]:
     frames = data.get("wanted")
     if not isinstance(frames, list):
         return []
-    return [frame for frame in frames[: views.MAX_WHOLE] if _is_frame(session, frame)]
+    return [frame for frame in frames[: session_views.MAX_WHOLE] if _is_frame(session, frame)]
 
 
 def _is_frame(session: Session, value: object) -> TypeGuard[int]:

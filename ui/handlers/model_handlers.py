@@ -27,7 +27,7 @@ from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
 from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
-from regrain.ui.views import views
+from regrain.ui.views import session_views as views
 from regrain.ui.views.model_views import (
     Hub,
     control_view,
@@ -36,6 +36,7 @@ from regrain.ui.views.model_views import (
     listing_view,
     shelf_view,
 )
+from regrain.ui.views.wording import capital
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
 _turns = count()  # an answer like the one before is an answer, too
@@ -153,7 +154,7 @@ class ModelHandlers(FetchHandlers):
             return control_view(
                 self.catalogue.controls, explain(error, "a control map could not be made")
             )
-        title = f"{views.capital(kind)} of frame {frame + 1}"
+        title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(self.catalogue.controls, title, data_url(picture, _WIDE, _QUALITY))
 
     def _hub(self, state: str, text: str, **more: object) -> views.View | None:

@@ -14,9 +14,10 @@ from regrain.editing.request.region import is_int
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.handlers.masking import frame_of
 from regrain.ui.server.media import data_url
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.views import views
+from regrain.ui.views import session_views
 
 if TYPE_CHECKING:  # torch takes seconds
     from regrain.editing.pipeline.motion_pictures import MotionPictures
@@ -35,12 +36,12 @@ class Motions:
         self.visits = visits
         self.motion = motion
 
-    def look(self, page: str, data: Data) -> views.View | None:
+    def look(self, page: str, data: Data) -> View | None:
         """Draw the motion from a frame to the next; None for a clip that the page has left.
 
         Nothing of the page is locked meanwhile, so clicks and runs go on.
         """
-        asked: views.View = {}
+        asked: View = {}
         for key in ("id", "frame", "nonce"):
             value = data.get(key)
             if isinstance(value, str) or is_int(value):
@@ -61,7 +62,7 @@ class Motions:
             return asked | {"note": note, "alarm": True}
 
 
-def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
+def find_cuts(visits: SessionStore, page: str, data: Data) -> View | None:
     """Return the canvas with the cuts of the clip that a page shows; None if the page has left it meanwhile.
 
     To look for them takes 10 to 15 ms a frame.
@@ -85,10 +86,10 @@ def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
         if session.id != identity:
             return None
         session.found = tuple(found)
-        return views.canvas(session, data["have"], None)
+        return session_views.canvas(session, data["have"], None)
 
 
-def _shown(drawn: MotionPictures, frame: int, session: Session) -> views.View:
+def _shown(drawn: MotionPictures, frame: int, session: Session) -> View:
     this, following = frame + 1, frame + 2  # as people count
     hidden = _percent(drawn.hidden_share)
     appeared = _percent(drawn.appeared_share)

@@ -27,8 +27,9 @@ from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
-from regrain.ui.views import result_views, settings, views
+from regrain.ui.views import result_views, session_views, settings
 from regrain.ui.views.catalogue import BUILT_IN_MODEL, moving
+from regrain.ui.views.wording import sentence
 
 _NONSENSE = {"text": "Here the model draws nonsense.", "offers": True}
 _USELESS = {
@@ -76,7 +77,7 @@ class MaskHandlers(Handlers):
             return {self.parts.canvas: gr.skip()}
         except Exception as error:
             note = explain(error, "other frames could not be used", with_field=True)
-            return {self.parts.canvas: views.lost(note)}
+            return {self.parts.canvas: session_views.lost(note)}
         return self._shown(session, note) | self._shared(session)
 
     @changes(lambda p: [*p.method_shown, p.prompt, p.seed])
@@ -90,7 +91,7 @@ class MaskHandlers(Handlers):
         with session.lock:
             session.method = method
         shown = {
-            self.parts.prompt: views.prompts(session),
+            self.parts.prompt: session_views.prompts(session),
             self.parts.seed: gr.Number(**seed_field(method)),
         }
         return shown | self.method(method)
@@ -123,7 +124,7 @@ class MaskHandlers(Handlers):
             yield {self.parts.canvas: gr.skip()}
             return
         except EditingError as error:
-            yield {self.parts.canvas: views.lost(views.sentence(error))}
+            yield {self.parts.canvas: session_views.lost(sentence(error))}
             return
         for shown in self.tracking.discover(session, words["have"], chosen):  # type: ignore[index]
             yield {self.parts.canvas: shown or gr.skip()}
@@ -133,7 +134,7 @@ class MaskHandlers(Handlers):
     def describe(self, request: gr.Request, words: object) -> Any:
         """Show the composed prompt, while words are typed."""
         try:
-            return views.prompts(self.described(request, words))
+            return session_views.prompts(self.described(request, words))
         except EditingError:
             return gr.skip()  # said when it is run; while typing it would only disturb
 
@@ -188,7 +189,7 @@ class MaskHandlers(Handlers):
         motion = moving(model, opened.request.motion)
         asked = replace(opened.request, method=session.method, motion=motion)
         return {
-            self.parts.gallery: views.gallery(self.catalogue.examples, opened.name),
+            self.parts.gallery: session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),
             **self.settings(asked),
             **self._notice(session, model),
@@ -200,7 +201,7 @@ class MaskHandlers(Handlers):
         """Show the clip, its masks and words, and no run."""
         p = self.parts
         return {
-            p.canvas: views.canvas(session, -1, note),
+            p.canvas: session_views.canvas(session, -1, note),
             p.player: result_views.made_player(session.opened),
             p.result: result_views.made_result(session.opened),
             p.live: None,

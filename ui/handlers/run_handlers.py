@@ -25,7 +25,8 @@ from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Computed, Session, StaleEvent
-from regrain.ui.views import attention_views, model_views, run_views, views
+from regrain.ui.views import attention_views, model_views, run_views
+from regrain.ui.views import session_views as views
 from regrain.ui.views.costs import left_again
 from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
 from regrain.ui.views.variants import Variant, attempt, plan, remember, title_of

@@ -14,7 +14,7 @@ from regrain.editing.errors import EditingError, ResourceError
 from regrain.ui.handlers.base import event_data, page_of
 from regrain.ui.handlers.outputs import changes
 from regrain.ui.handlers.regions import MaskHandlers
-from regrain.ui.views import views
+from regrain.ui.views import session_views
 from regrain.ui.views.catalogue import BUILT_IN_MODEL
 
 _NOTE = "Your clip, masks and words are as you left them."
@@ -63,7 +63,7 @@ class SessionHandlers:
         session = self.masks.visits.find(page_of(request))
         if session is None or said.get("gone"):  # what the page sends again begins a new one
             # One of the two is on show.
-            return {p.canvas: views.lost(_GONE.message)} | self.masks.failed(_GONE)
+            return {p.canvas: session_views.lost(_GONE.message)} | self.masks.failed(_GONE)
         with suppress(EditingError):  # of another clip
             self.masks.described(request, said.get("typed"))
         model, *_ = session.fields or (BUILT_IN_MODEL,)

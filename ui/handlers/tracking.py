@@ -22,10 +22,11 @@ from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread, start_thread
 from regrain.ui.session.build_request import build_discovery
 from regrain.ui.session.mask_models import finder_by_words
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.session.state import MAX_REGIONS, State
-from regrain.ui.views import views
+from regrain.ui.views import session_views
 from regrain.ui.views.checks import things
 
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
@@ -76,7 +77,7 @@ class Tracking:
         self._turns = turns or RunQueue()
         self._trackers = RunQueue()
 
-    def track(self, page: str, data: Data) -> Iterator[views.View | None]:
+    def track(self, page: str, data: Data) -> Iterator[View | None]:
         """Follow the regions that were corrected through the clip; None while there is nothing new."""
         idle = None
         try:
@@ -89,11 +90,11 @@ class Tracking:
                 if not session.tracking:  # else watched again, after a reload
                     self._begin(session)
                 if not session.tracking:
-                    idle = views.canvas(session, since, _NO_KEY, frame=session.shown)
+                    idle = session_views.canvas(session, since, _NO_KEY, frame=session.shown)
         except StaleEvent:
             return
         except EditingError as error:
-            yield views.lost(error.message)
+            yield session_views.lost(error.message)
             return
         if idle:  # handed out without the lock: what comes back may come in another thread
             yield idle
@@ -178,7 +179,7 @@ class Tracking:
                 for tracked in frames:
                     yield part, tracked
 
-    def discover(self, session: Session, since: int, model: str) -> Iterator[views.View | None]:
+    def discover(self, session: Session, since: int, model: str) -> Iterator[View | None]:
         """Make a region of everything a model tells apart in the clip; None while there is nothing new."""
         with session.lock:
             if session.tracking or self._discover is None:
@@ -234,16 +235,16 @@ class Tracking:
 
 def look(
     session: Session, identity: str, since: int, note: str = "", alarm: bool = False
-) -> views.View | None:
-    """Return the canvas of a session while it still shows the clip of that identity; see `views.canvas`."""
+) -> View | None:
+    """Return the canvas of a session while it shows the clip of that identity; see `session_views.canvas`."""
     with session.lock:
         if session.id != identity:
             return None
         frame = session.followed[-1] if session.followed else session.shown
-        return views.canvas(session, since, note, alarm, frame)
+        return session_views.canvas(session, since, note, alarm, frame)
 
 
-def _watch(session: Session, identity: str, since: int) -> Iterator[views.View | None]:
+def _watch(session: Session, identity: str, since: int) -> Iterator[View | None]:
     """Yield the canvas of a session while regions are tracked, and at the end with a note."""
     shown = None
     while session.tracking and session.id == identity:

@@ -16,7 +16,7 @@ from gradio_client.utils import is_file_obj_with_meta
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
 from regrain.ui.handlers.base import BROKEN
-from regrain.ui.views.views import sentence
+from regrain.ui.views.wording import sentence
 
 log = logging.getLogger(__name__)
 _MALFORMED = "Page: It sent a value that fits no field. Reload it."

@@ -22,7 +22,7 @@ from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
-from regrain.ui.views import settings, views
+from regrain.ui.views import session_views, settings
 from regrain.ui.views.catalogue import BUILT_IN_MODEL, Catalogue
 from regrain.ui.views.components import view
 from regrain.ui.views.costs import Edit
@@ -49,7 +49,7 @@ class Tools:
 
 def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
     """All components, showing the session a new page begins with."""
-    gallery = views.gallery(catalogue.examples, next(iter(catalogue.examples), None))
+    gallery = session_views.gallery(catalogue.examples, next(iter(catalogue.examples), None))
     shown: dict[str, Any] = {"gallery": view("gallery", gallery, elem_id="examples")}
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
@@ -63,7 +63,7 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     files = {"file_count": "multiple", "file_types": MASK_FILES, "visible": "hidden"}
     shown = {
-        "canvas": view("canvas", views.canvas(start) if start else None, elem_id="canvas"),
+        "canvas": view("canvas", session_views.canvas(start) if start else None, elem_id="canvas"),
         "fetch": view("fetch", offer(), elem_id="fetch"),
         "mask_file": gr.UploadButton("Masks", elem_id="mask-file", **files),
         "motion": view("motion", elem_id="motion", visible=tools.motion is not None),
@@ -84,7 +84,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
-    cards = views.cards(start, catalogue.blind(BUILT_IN_MODEL)) if start else None
+    cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL)) if start else None
     files = {"file_types": [".safetensors"], "visible": "hidden"}
     shown: dict[str, Any] = {
         "notice": view("notice", elem_id="notice"),
@@ -104,7 +104,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     with gr.Column(elem_id="at-hand", min_width=0):
         at_hand = settings.make_some(usual, chosen, settings.AT_HAND)
     shown |= {
-        "prompt": view("prompt", views.prompts(start) if start else None, elem_id="prompt"),
+        "prompt": view("prompt", session_views.prompts(start) if start else None, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
     }
     settled = _add_settings(catalogue, usual, chosen, start)
