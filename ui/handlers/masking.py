@@ -12,7 +12,7 @@ from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.session import mask_edits, mask_models, region_pictures
 from regrain.ui.session.clip_files import uploaded
-from regrain.ui.session.layers import MaskLayer, Reshape
+from regrain.ui.session.layers import Box, MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
@@ -83,10 +83,8 @@ class Masking:
             note = None  # the note before stays
         wanted = _wanted(session, data)
         view = session_views.canvas(session, data["have"], note, alarm, session.shown, wanted)
-        if act in ("undo", "redo"):  # the page goes to where something changed
-            changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
-            if changed and session.shown not in changed:
-                view["go"] = min(changed)
+        if act in ("undo", "redo"):
+            view |= _go_to_change(session)
         cards_changed = before != _of_cards(session)
         return view, session if cards_changed else None
 
@@ -116,13 +114,7 @@ class Masking:
         return None if found else _NOTHING
 
     def _box(self, session: Session, data: Data) -> str | None:
-        x0, y0 = _place(session, data.get("from"))
-        x1, y1 = _place(session, data.get("to"))
-        left, right = min(x0, x1), max(x0, x1)
-        top, bottom = min(y0, y1), max(y0, y1)
-        if right - left < 1 or bottom - top < 1:
-            raise RequestError("box", "It is too small. Drag it around the object.")
-        box = (left, top, right, bottom)
+        box = _dragged_box(session, data)
         label = self._target(session, data)
         frame = frame_of(session, data)
         how = data.get("how")
@@ -133,17 +125,7 @@ class Masking:
         return None if found else _NOTHING_BOXED
 
     def _stroke(self, session: Session, data: Data) -> None:
-        path = data.get("path")
-        radius = data.get("radius")
-        if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
-            raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
-        radius = min(max(float(radius), 0.5), float(max(session.state.size)))
-        centres = []
-        for at in path:
-            x, y = _place(session, at)
-            # A browser counts from the corner of a pixel, the brush from its centre.
-            centres.append((x - 0.5, y - 0.5))
-        stroke = BrushStroke(tuple(centres), radius, bool(data.get("erase")))
+        stroke = _brush_stroke(session, data)
         label = self._target(session, data)
         mask_edits.add_edit(session, label, frame_of(session, data), stroke)
 
@@ -247,6 +229,31 @@ def _label(data: Data) -> int:
     return label
 
 
+def _dragged_box(session: Session, data: Data) -> Box:
+    x0, y0 = _place(session, data.get("from"))
+    x1, y1 = _place(session, data.get("to"))
+    left, right = min(x0, x1), max(x0, x1)
+    top, bottom = min(y0, y1), max(y0, y1)
+    if right - left < 1 or bottom - top < 1:
+        raise RequestError("box", "It is too small. Drag it around the object.")
+    return left, top, right, bottom
+
+
+def _brush_stroke(session: Session, data: Data) -> BrushStroke:
+    path = data.get("path")
+    radius = data.get("radius")
+    if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
+        raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
+    largest = float(max(session.state.size))
+    radius = min(max(float(radius), 0.5), largest)
+    centres = []
+    for at in path:
+        x, y = _place(session, at)
+        # A browser counts from the corner of a pixel, the brush from its centre.
+        centres.append((x - 0.5, y - 0.5))
+    return BrushStroke(tuple(centres), radius, bool(data.get("erase")))
+
+
 def frame_of(session: Session, data: Data) -> int:
     """Return the frame an event is about, from 0; a RequestError if the clip has no such frame."""
     frame: Any = data.get("frame")
@@ -262,6 +269,14 @@ def frame_shown(session: Session, data: Data) -> int:
     """Return the frame that a page shows, from 0; the first if it does not say."""
     frame: Any = data.get("frame")
     return frame if _is_frame(session, frame) else 0
+
+
+def _go_to_change(session: Session) -> View:
+    """Lead the page to the first frame that was changed last, unless it shows one of them."""
+    changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
+    if not changed or session.shown in changed:
+        return {}
+    return {"go": min(changed)}
 
 
 def _of_cards(session: Session) -> list[tuple[int, str]]:

@@ -125,19 +125,29 @@ def flags(checker: Any, frames: Iterator[Frame]) -> bool:
 def squares(frame: Frame, side: int) -> list[np.ndarray]:
     """Return squares that cover a frame, as CLIP reads them: float32 [3, side, side]."""
     height, width = frame.shape[:2]
-    short, long = min(height, width), max(height, width)
-    count = -(-long // short)
+    short = min(height, width)
     found = []
-    for number in range(count):
-        start = round(number * (long - short) / max(1, count - 1))
+    for start in _starts(max(height, width), short):
         stop = start + short
         cut = frame[:, start:stop] if width > height else frame[start:stop]
-        picture = Image.fromarray(np.ascontiguousarray(cut))
-        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
-        values = np.asarray(picture, np.float32) / 255
-        values = (values - _MEAN) / _DEVIATION
-        found.append(values.transpose(2, 0, 1).astype(np.float32))
+        found.append(_as_read(cut, side))
     return found
+
+
+def _starts(length: int, part: int) -> list[int]:
+    """Return where parts of a length begin that cover it, evenly spread."""
+    count = -(-length // part)
+    gaps = max(1, count - 1)
+    return [round(number * (length - part) / gaps) for number in range(count)]
+
+
+def _as_read(square: Frame, side: int) -> np.ndarray:
+    """Return a square as CLIP reads it: float32 [3, side, side]."""
+    picture = Image.fromarray(np.ascontiguousarray(square))
+    picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+    values = np.asarray(picture, np.float32) / 255
+    values = (values - _MEAN) / _DEVIATION
+    return values.transpose(2, 0, 1).astype(np.float32)
 
 
 def _check(event: Finished, checker: Any) -> None:

@@ -31,7 +31,7 @@ class Visitor:
 
     @property
     def gone(self) -> bool:
-        """Whether others come first."""
+        """True if it has been away for so long that others come first."""
         return self.away() > GONE
 
 
@@ -180,7 +180,7 @@ class Ticket:
 
     @property
     def gone(self) -> bool:
-        """Whether its visitor has gone, so that others come first."""
+        """True if its visitor has gone, so that others come first."""
         return self.visitor is not None and self.visitor.gone
 
     def wait(self, seconds: float) -> bool:

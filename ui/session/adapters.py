@@ -38,7 +38,7 @@ class Entry:
 
     @property
     def own(self) -> bool:
-        """Whether it belongs to the page, which may then rename and download it."""
+        """True if it belongs to the page, which may rename and download it."""
         return self.group != "On this server" and self.facts is not None
 
     @property

@@ -63,7 +63,7 @@ class ClipSession:
 
     @property
     def own(self) -> bool:
-        """Whether it is the user's own clip, not an example."""
+        """True for the user's own clip, not an example."""
         return not self.name
 
     @property
@@ -73,7 +73,7 @@ class ClipSession:
 
     @property
     def drawn(self) -> bool:
-        """Whether it is of the built-in model's world: an example, or a clip that says so."""
+        """True if it is of the built-in model's world: an example, or a clip that says so."""
         return not self.own or self.request.clip.comment == DRAWN
 
     @property

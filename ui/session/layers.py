@@ -51,12 +51,12 @@ class Key:
 
     @property
     def counts(self) -> bool:
-        """Whether it says what the mask is: points that found nothing do not."""
+        """True if it makes a mask, even an empty one: points that found nothing do not."""
         return self.found is not None or bool(self.edits)
 
     @property
     def clicked(self) -> bool:
-        """Whether it was found from clicks or a box, and nothing was drawn by hand."""
+        """True if it was found from clicks or a box, and nothing was drawn by hand."""
         return self.found is not None and not self.edits and bool(self.by)
 
 
@@ -75,8 +75,15 @@ class MaskLayer:
 
     @property
     def fresh(self) -> bool:
-        """Whether it was tracked since it was last corrected."""
+        """True if it was tracked since it was last corrected."""
         return not (self.corrected and self.drawn)
+
+    @property
+    def to_follow(self) -> list[int]:
+        """Frames to track from: the corrected ones, or all that are drawn if there is nothing to correct."""
+        if self.fresh or not self.track:
+            return self.drawn
+        return list(self.corrected)
 
     @property
     def drawn(self) -> list[int]:

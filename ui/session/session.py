@@ -314,12 +314,12 @@ class Session(ClipWork):
 
     @property
     def can(self) -> dict[str, bool]:
-        """Whether there is something to undo and to redo."""
+        """Tells whether there is something to undo and to redo."""
         return {"undo": bool(self._undo.past), "redo": bool(self._undo.future)}
 
     @property
     def cut(self) -> bool:
-        """Whether undo has come to its end, though more was done."""
+        """True if undo has come to its end, though more was done."""
         return self._undo.cut and not self._undo.past
 
     def _restore(self, state: State) -> None:

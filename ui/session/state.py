@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -208,16 +208,15 @@ class State:
             drawn = {frame: self.mask(label, frame) for frame in layer.drawn}
             for frame, mask in drawn.items():
                 keys.setdefault(frame, {})[label] = mask
-            if label not in labels:
-                continue
-            anew = layer.fresh or not layer.track
-            corrected[label] = layer.drawn if anew else layer.corrected
-            layers[label] = _to_be_tracked(layer, drawn, corrected[label], self.size)
+            if label in labels:
+                corrected[label] = layer.to_follow
+                layers[label] = _to_be_tracked(layer, drawn, self.size)
+        passes = plan(keys, corrected, self._masks_on, self.shape[0])
+        return replace(self, layers=layers), passes
 
-        def known(frame: int) -> dict[int, Mask]:
-            return {label: mask_on(self.layers[label], frame, self.size) for label in self.regions}
-
-        return replace(self, layers=layers), plan(keys, corrected, known, self.shape[0])
+    def _masks_on(self, frame: int) -> dict[int, Mask]:
+        """Return the masks of all regions on a frame, by label."""
+        return {label: self.mask(label, frame) for label in self.regions}
 
     def end_track(self, labels: Collection[int], finished: bool) -> State:
         """Return the state after tracking; unless it `finished`, its corrections are to be tracked again."""
@@ -292,10 +291,8 @@ def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskL
     return replace(moved, corrected=frozenset(moved.drawn), partial=True)
 
 
-def _to_be_tracked(
-    layer: MaskLayer, drawn: Mapping[int, Mask], followed: Iterable[int], size: tuple[int, int]
-) -> MaskLayer:
-    """Make the drawn frames of a layer part of its track, from which `followed` are to be tracked."""
+def _to_be_tracked(layer: MaskLayer, drawn: Mapping[int, Mask], size: tuple[int, int]) -> MaskLayer:
+    """Make the masks of a layer's drawn frames part of its track, from where they are to be followed."""
     keys = dict(layer.keys)
     track = dict(layer.track)
     score = dict(layer.score)
@@ -313,7 +310,7 @@ def _to_be_tracked(
         track=track,
         score=score,
         corrected=frozenset(),
-        followed=frozenset(followed),
+        followed=frozenset(layer.to_follow),
         partial=True,
     )
 
@@ -331,11 +328,9 @@ def _described(region: Region, entry: Mapping[str, Any]) -> Region:
     margin = entry.get("margin")
     if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
         given["margin"] = margin
-    strength = entry.get("strength")
-    if isinstance(strength, int | float) and 0 <= strength <= 1:
-        given["strength"] = float(strength)
-    scale = entry.get("picture_scale")
-    if isinstance(scale, int | float) and 0 <= scale <= MAX_SCALE:
-        given["picture_scale"] = float(scale)
+    for key, most in (("strength", 1), ("picture_scale", MAX_SCALE)):
+        value = entry.get(key)
+        if isinstance(value, int | float) and 0 <= value <= most:
+            given[key] = float(value)
     name = str(entry.get("name", region.name))[:MAX_NAME].strip()
     return replace(region, name=name or f"Region {region.label}", **given)

@@ -11,7 +11,7 @@ from PIL import Image
 from regrain.editing.attention.averages import PICTURE, RegionAttention
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.pictures import heat, washed
+from regrain.editing.pipeline.pictures import Frame, heat, washed
 from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region, default_color
@@ -124,17 +124,24 @@ def words(outcome: EditResult) -> View | None:
         return None
     picked = spread(len(outcome.source), _FEW)
     frames = {i: outcome.source[i] for i in picked}
-
-    def row(word: str, values: np.ndarray) -> View:
-        most = max(float(values.max()), _NOTHING)
-        looks = [heat(frame, values[i] / most, default_color(1)) for i, frame in frames.items()]
-        return {"word": word, "frames": [data_url(look, 96, 60) for look in looks]}
-
     return {
         "indices": [i + 1 for i in picked],
-        "source": [row(word, values) for word, values in outcome.words.source.items()],
-        "edit": [row(word, values) for word, values in outcome.words.edit.items()],
+        "source": _word_rows(outcome.words.source, frames),
+        "edit": _word_rows(outcome.words.edit, frames),
     }
+
+
+def _word_rows(maps: Mapping[str, np.ndarray], frames: Mapping[int, Frame]) -> list[View]:
+    """Show the attention on each word as heat over some frames."""
+    rows = []
+    for word, values in maps.items():
+        brightest = max(float(values.max()), _NOTHING)
+        shown = []
+        for i, frame in frames.items():
+            look = heat(frame, values[i] / brightest, default_color(1))
+            shown.append(data_url(look, 96, 60))
+        rows.append({"word": word, "frames": shown})
+    return rows
 
 
 def areas(outcome: EditResult) -> View | None:

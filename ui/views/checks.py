@@ -48,7 +48,7 @@ class Diagnostic:
 
     @property
     def hint(self) -> bool:
-        """Whether a run may begin all the same."""
+        """True if a run may begin all the same."""
         return self.kind == "hint"
 
 

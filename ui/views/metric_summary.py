@@ -95,11 +95,13 @@ def _changed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
         return capital(_how_much(value)), text, bool(hardly)
     changes = [f"{name}: {_how_much(value)}" for name, value in inside.items()]
     text = capital("; ".join(changes)) + "."
-    if not hardly:
-        return "Both regions" if len(inside) == 2 else f"All {len(inside)} regions", text, False
-    if len(hardly) == len(inside):
+    count = len(inside)
+    changed = count - len(hardly)
+    if changed == count:
+        return "Both regions" if count == 2 else f"All {count} regions", text, False
+    if not changed:
         return "Hardly anything", text, True
-    return f"{len(inside) - len(hardly)} of {len(inside)} regions", text, True
+    return f"{changed} of {count} regions", text, True
 
 
 def _how_much(psnr: float) -> str:

@@ -130,11 +130,12 @@ def tuned_models(
         shown = {"key": entry.key, "name": entry.name, "own": entry.own}
         groups.setdefault(entry.group, []).append(shown)
     chosen = shelf.chosen
+    tuning = tunes(method)
     return {
         "chosen": chosen.key if chosen else "",
-        "none": "None: tune on this clip first" if tunes(method) else "None",
+        "none": "None: tune on this clip first" if tuning else "None",
         "groups": [{"title": title, "entries": entries} for title, entries in groups.items()],
-        "detail": _facts(chosen, tunes(method)) if chosen else "",
+        "detail": _facts(chosen, tuning) if chosen else "",
         "problem": shelf.note or problem,
     }
 
@@ -185,9 +186,14 @@ def curve(losses: np.ndarray, total: int) -> View | None:
     return {
         "total": total,
         "text": f"Loss after {done} of {total} steps: {line[-1]:.2g}{begun}.",
-        "dots": [[i + 1, round(float(losses[i]), 5)] for i in spread(done, _DOTS)],
-        "line": [[i + 1, round(float(line[i]), 5)] for i in spread(done, _POINTS)],
+        "dots": _places(losses, _DOTS),
+        "line": _places(line, _POINTS),
     }
+
+
+def _places(values: np.ndarray, most: int) -> list[list[float]]:
+    """Return some of the values of a plot, each with the number of its step."""
+    return [[i + 1, round(float(values[i]), 5)] for i in spread(len(values), most)]
 
 
 def _trailing_mean(losses: np.ndarray, span: int) -> np.ndarray:

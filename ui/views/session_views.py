@@ -209,7 +209,7 @@ def _lane(session: Session, label: int) -> str:
 
 
 def _cell(session: Session, label: int, frame: int) -> str:
-    """Return drawn "k", drawn empty "e", clicked "c", tracked "0" to "9" (tenths of score), lost "-" or " "."""
+    """Return drawn "k", drawn empty "e", clicked "c", tracked "0" to "9" (tenths), lost "-" or " "."""
     layer = session.state.layers[label]
     key = layer.keys.get(frame)
     if key is None and frame not in layer.track:
