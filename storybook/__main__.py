@@ -21,8 +21,9 @@ from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 
 def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
-    """Labels grown by `pixels` on all sides, like a hand-painted mask; the nearest label wins."""
-    return grow_labels(labels, dict.fromkeys(range(1, int(labels.max()) + 1), pixels))
+    """Grow labels by `pixels` on all sides, like a hand-painted mask; the nearest label wins."""
+    numbers = range(1, int(labels.max()) + 1)
+    return grow_labels(labels, dict.fromkeys(numbers, pixels))
 
 
 def as_request(
@@ -32,7 +33,7 @@ def as_request(
     grow: int | None = None,
     clip: Path | None = None,
 ) -> EditRequest:
-    """The scene as an edit: one region per actor, its phrase as source.
+    """Return the scene as an edit: one region per actor, its phrase as source.
 
     Args:
         scene: The scene to draw.
@@ -42,33 +43,38 @@ def as_request(
         clip: Video file to write; the request then uses the frames in that file.
     """
     drawn = render(scene, size)
-    frames = ArrayClip(drawn.frames, fps=Fraction(FPS), comment=DRAWN)
-    if clip is not None:
+    if clip is None:
+        frames = ArrayClip(drawn.frames, fps=Fraction(FPS), comment=DRAWN)
+    else:
         write_video(clip, drawn.frames, Fraction(FPS), comment=DRAWN)
         frames = open_clip(clip)
     labels = drawn.labels
-    regions = [
-        Region(a.kind, i + 1, prompt=become.get(str(i), ""), source=a.phrase, margin=grow)
-        for i, a in enumerate(scene.actors)
-    ]
+    regions = []
+    for i, actor in enumerate(scene.actors):
+        prompt = become.get(str(i), "")
+        regions.append(Region(actor.kind, i + 1, prompt=prompt, source=actor.phrase, margin=grow))
     if "background" in become:  # leaves no free pixels for margins, so the masks themselves grow
         labels = grown(labels, grow or 0)
         rest = len(regions) + 1
         labels = np.where(labels == 0, rest, labels).astype(np.uint8)
-        regions.append(
-            Region("background", rest, prompt=become["background"], source=WHERE[scene.background])
-        )
+        place = WHERE[scene.background]
+        regions.append(Region("background", rest, prompt=become["background"], source=place))
     return EditRequest(frames, labels, tuple(regions), source_prompt=scene.caption)
 
 
 def by_words(
     request: EditRequest, prompts: list[str], method: str, preset: str | None
 ) -> EditRequest:
-    """The same clip edited by words alone, without regions."""
+    """Return the request as an edit by words alone, without regions."""
     return dataclasses.replace(
-        request, labels=None, regions=(), prompt=prompts[0], more_prompts=tuple(prompts[1:]), method=method,
+        request,
+        labels=None,
+        regions=(),
+        prompt=prompts[0],
+        more_prompts=tuple(prompts[1:]),
+        method=method,
         params={} if preset is None else {"preset": preset},
-    )  # fmt: skip
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,19 +111,34 @@ def main(argv: list[str] | None = None) -> int:
     clip.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args(argv)
     try:
-        become = {who: phrase for who, _, phrase in (item.partition("=") for item in args.become)}
-        scene = sample_scene(args.seed, args.frames, args.actors, plain=args.plain)
-        with tempfile.TemporaryDirectory() as folder:
-            request = as_request(scene, args.size, become, args.grow, Path(folder) / "clip.mp4")
-            if args.prompt:
-                request = by_words(request, args.prompt, args.method, args.preset)
-            save_project(request, args.out)
-        (args.out / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
+        scene = make_project(args)
     except (EditingError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     sys.stdout.write(f"{args.out}: {scene.caption}\n")
     return 0
+
+
+def make_project(args: argparse.Namespace) -> Scene:
+    """Write the project that the arguments of `clip` ask for; return its scene."""
+    become = {}
+    for item in args.become:
+        who, _, phrase = item.partition("=")
+        become[who] = phrase
+    scene = sample_scene(args.seed, args.frames, args.actors, plain=args.plain)
+    with tempfile.TemporaryDirectory() as folder:
+        request = as_request(scene, args.size, become, args.grow, Path(folder) / "clip.mp4")
+        if args.prompt:
+            request = by_words(request, args.prompt, args.method, args.preset)
+        save_project(request, args.out)
+    write_scene(scene, args.out)
+    return scene
+
+
+def write_scene(scene: Scene, project: Path) -> None:
+    """Write the facts of a scene into the project made from it."""
+    facts = json.dumps(dataclasses.asdict(scene), indent=2)
+    (project / "scene.json").write_text(facts + "\n")
 
 
 if __name__ == "__main__":

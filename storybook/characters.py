@@ -1,4 +1,4 @@
-"""Who walks through the drawn world: kinds, colours, things to wear, and how they move."""
+"""The actors of the drawn world: kinds, colours and things to wear."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ NATURAL: dict[str, Color] = {
     "fairy": (252, 142, 92),
     "astronaut": (236, 240, 246),
 }
-SKIN, HAIR, LIPS = (252, 214, 178), (112, 66, 40), (196, 62, 74)
-STEEL, GLOW = (92, 102, 118), (96, 236, 244)
+SKIN: Color = (252, 214, 178)
+HAIR: Color = (112, 66, 40)
+LIPS: Color = (196, 62, 74)
+STEEL: Color = (92, 102, 118)
+GLOW: Color = (96, 236, 244)
 
 Shapes = list[Primitive]
 
@@ -62,33 +65,36 @@ Shapes = list[Primitive]
 
 
 def _shape(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -> Primitive:
-    """An outlined shape; without a limb the head's hang on the head, all others on the trunk."""
-    return Primitive(points, color, part, limb or ("head" if part == HEAD else "trunk"))
+    """Return an outlined shape; by default parts of the head hang on the head, others on the trunk."""
+    if not limb:
+        limb = "head" if part == HEAD else "trunk"
+    return Primitive(points, color, part, limb)
 
 
 def _flat(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -> Primitive:
-    """The same without an outline."""
+    """Return a shape without an outline; arguments as for `_shape`."""
     return dataclasses.replace(_shape(points, color, part, limb), ink=False)
 
 
 def _solid(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -> Shapes:
-    """A shape with an outline, darker along its underside, with a lighter patch towards the light."""
-    middle, span = (points.min(0) + points.max(0)) / 2, np.ptp(points, axis=0)
+    """Return an outlined shape, its darker underside, and a lighter patch towards the light."""
+    middle = (points.min(0) + points.max(0)) / 2
+    width, height = np.ptp(points, axis=0)
+
     below = points[:, 1] > middle[1]
-    start = int(np.argmax(below & ~np.roll(below, 1)))  # here the outline enters the lower half
+    enters = below & ~np.roll(below, 1)  # where the outline enters the lower half
+    start = int(np.argmax(enters))
     edge = np.roll(points, -start, axis=0)[: int(below.sum())]
-    shadow = np.concatenate([edge, ((edge - middle) * (0.97, 0.52) + middle)[::-1]])
-    lean = 0.07 * float(span[0])
-    gleam = _flat(
-        (points - middle) * (0.66, 0.5) + middle - (lean, 0.16 * span[1]),
-        shade(color, 1.24),
-        part,
-        limb,
-    )
+    inner_edge = (edge - middle) * (0.97, 0.52) + middle
+    shadow = np.concatenate([edge, inner_edge[::-1]])
+
+    lean = 0.07 * float(width)
+    gleam = (points - middle) * (0.66, 0.5) + middle - (lean, 0.16 * height)
+    patch = _flat(gleam, shade(color, 1.24), part, limb)
     return [
         _shape(points, color, part, limb),
         _flat(shadow, shade(color, 0.83), part, limb),
-        dataclasses.replace(gleam, lean=lean),
+        dataclasses.replace(patch, lean=lean),
     ]
 
 
@@ -103,16 +109,23 @@ def _spots(
     n: int = 28,
 ) -> Shapes:
     """Two flat ellipses on the head, mirrored about `x`."""
-    return [_flat(ellipse(x + s * apart, y, rx, ry, s * turn, n), color) for s in (-1, 1)]
+    left = ellipse(x - apart, y, rx, ry, -turn, n)
+    right = ellipse(x + apart, y, rx, ry, turn, n)
+    return [_flat(left, color), _flat(right, color)]
 
 
 def _ears(outline: np.ndarray, color: Color, *patches: tuple[np.ndarray, Color]) -> Shapes:
-    """Two outlined ears with flat patches on them, given right of x = 0 and mirrored about the face."""
-    return [
-        dataclasses.replace(_shape(points * (s, 1) + (0.25, 0), tone), ink=points is outline)
-        for s in (-1, 1)
-        for points, tone in ((outline, color), *patches)
-    ]
+    """Return two outlined ears with flat patches, given right of x = 0 and mirrored about the face."""
+    shapes = []
+    for side in (-1, 1):
+        shapes.append(_shape(_on_face(outline, side), color))
+        shapes += [_flat(_on_face(points, side), tone) for points, tone in patches]
+    return shapes
+
+
+def _on_face(points: np.ndarray, side: int) -> np.ndarray:
+    """Move a shape given right of x = 0 to the middle of a beast's face, mirrored if `side` is -1."""
+    return points * (side, 1) + (0.25, 0)
 
 
 def _eyes(x: float, y: float, apart: float, r: float, iris: Color = WHITE) -> Shapes:
@@ -121,28 +134,28 @@ def _eyes(x: float, y: float, apart: float, r: float, iris: Color = WHITE) -> Sh
 
 def _eye(x: float, y: float, r: float, iris: Color = WHITE) -> Shapes:
     """White, pupil and highlight; an `iris` colour makes the pupil a slit."""
-    pupil = ellipse(x + 0.012, y + 0.004, r * (0.66 if iris == WHITE else 0.42), r * 0.95, n=14)
-    return [
-        _shape(ellipse(x, y, r, r * 1.25, n=18), iris),
-        _flat(pupil, INK),
-        _flat(ellipse(x - 0.006, y - 0.024, r * 0.3, n=8), WHITE),
-    ]
+    wide = 0.66 if iris == WHITE else 0.42
+    eyeball = ellipse(x, y, r, r * 1.25, n=18)
+    pupil = ellipse(x + 0.012, y + 0.004, r * wide, r * 0.95, n=14)
+    highlight = ellipse(x - 0.006, y - 0.024, r * 0.3, n=8)
+    return [_shape(eyeball, iris), _flat(pupil, INK), _flat(highlight, WHITE)]
 
 
 def _mouth(x: float, y: float, nose: Color, wide: float = 0.05) -> Shapes:
     """A nose at (x, y) and a smile below it."""
-    smile = tube("0,0.055 0.025,0.078 0.05,0.055", 0.009) * (wide / 0.05, 1)
+    half = tube("0,0.055 0.025,0.078 0.05,0.055", 0.009) * (wide / 0.05, 1)
+    tip = blob("-0.042,-0.02 0.042,-0.02 0.01,0.03 -0.01,0.03")
     return [
-        *[_flat(smile * (s, 1) + (x, y), INK) for s in (-1, 1)],
-        _flat(blob("-0.042,-0.02 0.042,-0.02 0.01,0.03 -0.01,0.03") + (x, y), nose),
+        _flat(half * (-1, 1) + (x, y), INK),
+        _flat(half * (1, 1) + (x, y), INK),
+        _flat(tip + (x, y), nose),
     ]
 
 
 def _leg(x: float, limb: str, color: Color, foot: Color, width: float) -> Shapes:
-    return [
-        _shape(capsule(x, -0.27, x, -0.06, width * 1.1, width * 0.9), color, LEGS, limb),
-        _shape(ellipse(x + 0.02, -0.042, width * 1.15, 0.044, n=18), foot, LEGS, limb),
-    ]
+    thigh = capsule(x, -0.27, x, -0.06, width * 1.1, width * 0.9)
+    paw = ellipse(x + 0.02, -0.042, width * 1.15, 0.044, n=18)
+    return [_shape(thigh, color, LEGS, limb), _shape(paw, foot, LEGS, limb)]
 
 
 def _beast(
@@ -160,10 +173,11 @@ def _beast(
     """A four-legged animal from the side: what is behind it, far legs, body, near legs, head."""
     legs = legs or color
     foot = foot or legs
+    far_legs, far_foot = shade(legs, 0.74), shade(foot, 0.74)
     return [
         *behind,
-        *_leg(-0.23, "leg0", shade(legs, 0.74), shade(foot, 0.74), width),
-        *_leg(0.15, "leg1", shade(legs, 0.74), shade(foot, 0.74), width),
+        *_leg(-0.23, "leg0", far_legs, far_foot, width),
+        *_leg(0.15, "leg1", far_legs, far_foot, width),
         *_solid(body, color, BODY),
         *coat,
         *_leg(-0.33, "leg2", legs, foot, width),
@@ -182,31 +196,35 @@ def _cat(main: Color) -> Shapes:
         "0.25,-0.86 0.43,-0.77 0.51,-0.59 0.38,-0.45 0.25,-0.425 0.12,-0.45 -0.01,-0.59 0.07,-0.77"
     )
     tail = "-0.4,-0.42 -0.55,-0.46 -0.61,-0.62 -0.53,-0.78 -0.6,-0.92"
-    whiskers = [(s, y, d) for s in (-1, 1) for y, d in ((-0.555, -0.03), (-0.525, 0.02))]
+    ear, inner_ear = (
+        path("0.05,-0.7 0.24,-1.0 0.27,-0.7"),
+        path("0.105,-0.74 0.222,-0.93 0.215,-0.74"),
+    )
+    stripes = [(-0.32, 0), (-0.22, 0.012), (-0.12, 0.015)]
+    whiskers = [(side, y, d) for side in (-1, 1) for y, d in ((-0.555, -0.03), (-0.525, 0.02))]
     return _beast(
         main,
         behind=[
             _shape(tube(tail, 0.052, 0.05, 0.042), main, BODY, "tail"),
             _flat(tube("-0.53,-0.78 -0.6,-0.92", 0.045, 0.034), dark, BODY, "tail"),
-            *_ears(
-                path("0.05,-0.7 0.24,-1.0 0.27,-0.7"),
-                main,
-                (path("0.105,-0.74 0.222,-0.93 0.215,-0.74"), ROSE),
-            ),
+            *_ears(ear, main, (inner_ear, ROSE)),
         ],
         body=blob(
             "-0.44,-0.4 -0.3,-0.53 -0.1,-0.53 0.16,-0.52 0.23,-0.36 0.1,-0.23 -0.2,-0.22 -0.4,-0.26"
         ),
         coat=[
             _flat(capsule(x, -0.525 - lift, x + 0.02, -0.41, 0.024, 0.008), dark, BODY)
-            for x, lift in ((-0.32, 0), (-0.22, 0.012), (-0.12, 0.015))
+            for x, lift in stripes
         ],
         head=head,
         face=[
             *[_flat(capsule(x, -0.825, x, -0.76, 0.017, 0.006), dark) for x in (0.19, 0.25, 0.31)],
             *[
-                _flat(capsule(0.25 + s * 0.13, y, 0.25 + s * 0.31, y + d, 0.008), shade(main, 0.45))
-                for s, y, d in whiskers
+                _flat(
+                    capsule(0.25 + side * 0.13, y, 0.25 + side * 0.31, y + d, 0.008),
+                    shade(main, 0.45),
+                )
+                for side, y, d in whiskers
             ],
             *_spots(0.25, 0.05, -0.53, 0.075, 0.058, shade(main, 1.65)),
             *_eyes(0.25, -0.655, 0.105, 0.06, (176, 226, 92)),
@@ -224,27 +242,22 @@ def _dog(main: Color) -> Shapes:
     )
     muzzle = blob("0.24,-0.66 0.42,-0.7 0.6,-0.67 0.645,-0.58 0.56,-0.49 0.38,-0.46 0.24,-0.5")
     ear = blob("0,-0.83 0.1,-0.8 0.1,-0.6 0.05,-0.4 -0.06,-0.36 -0.13,-0.46 -0.09,-0.68")
+    tongue = blob("0.43,-0.5 0.51,-0.5 0.52,-0.4 0.47,-0.36 0.42,-0.4")
+    saddle = blob("-0.38,-0.5 -0.26,-0.575 -0.1,-0.57 -0.08,-0.46 -0.22,-0.4 -0.36,-0.42")
+    tail = tube("-0.4,-0.46 -0.54,-0.56 -0.58,-0.74", 0.07, 0.055, 0.03)
     return _beast(
         main,
-        behind=[
-            _shape(
-                tube("-0.4,-0.46 -0.54,-0.56 -0.58,-0.74", 0.07, 0.055, 0.03), main, BODY, "tail"
-            )
-        ],
+        behind=[_shape(tail, main, BODY, "tail")],
         body=body,
         coat=[
-            _flat(
-                blob("-0.38,-0.5 -0.26,-0.575 -0.1,-0.57 -0.08,-0.46 -0.22,-0.4 -0.36,-0.42"),
-                dark,
-                BODY,
-            ),
+            _flat(saddle, dark, BODY),
             _flat(ellipse(0.12, -0.32, 0.1, 0.13), shade(main, 1.6), BODY),
         ],
         head=blob(
             "0.02,-0.82 0.16,-0.92 0.34,-0.9 0.46,-0.76 0.44,-0.55 0.25,-0.45 0.05,-0.5 -0.02,-0.66"
         ),
         face=[
-            _shape(blob("0.43,-0.5 0.51,-0.5 0.52,-0.4 0.47,-0.36 0.42,-0.4"), (240, 92, 112)),
+            _shape(tongue, (240, 92, 112)),
             *_solid(muzzle, pale),
             _flat(tube("0.4,-0.52 0.5,-0.52 0.6,-0.56", 0.01), INK),
             _flat(ellipse(0.6, -0.655, 0.062, 0.05), INK),
@@ -260,31 +273,30 @@ def _dog(main: Color) -> Shapes:
 
 
 def _fox(main: Color) -> Shapes:
-    tail = "-0.36,-0.36 -0.56,-0.38 -0.72,-0.54 -0.76,-0.76"
+    tail = tube("-0.36,-0.36 -0.56,-0.38 -0.72,-0.54 -0.76,-0.76", 0.05, 0.13, 0.145, 0.05)
+    tip = tube("-0.73,-0.6 -0.755,-0.7 -0.76,-0.77", 0.115, 0.08, 0.03)
+    ear = blob("0.05,-0.68 0.13,-0.92 0.26,-1.1 0.27,-0.92 0.29,-0.68")
+    inner_ear = path("0.12,-0.76 0.23,-0.98 0.225,-0.76")
+    ear_tip = path("0.203,-0.99 0.26,-1.1 0.287,-0.99")
+    chest = blob("0.02,-0.46 0.19,-0.46 0.2,-0.32 0.1,-0.2 0.02,-0.3")
     cheek = blob("0.01,-0.6 0.12,-0.62 0.3,-0.6 0.14,-0.47 0.01,-0.42")
     return _beast(
         main,
         behind=[
-            _shape(tube(tail, 0.05, 0.13, 0.145, 0.05), main, BODY, "tail"),
-            _flat(
-                tube("-0.73,-0.6 -0.755,-0.7 -0.76,-0.77", 0.115, 0.08, 0.03), WHITE, BODY, "tail"
-            ),
-            *_ears(
-                blob("0.05,-0.68 0.13,-0.92 0.26,-1.1 0.27,-0.92 0.29,-0.68"),
-                main,
-                (path("0.12,-0.76 0.23,-0.98 0.225,-0.76"), CREAM),
-                (path("0.203,-0.99 0.26,-1.1 0.287,-0.99"), SOOT),
-            ),
+            _shape(tail, main, BODY, "tail"),
+            _flat(tip, WHITE, BODY, "tail"),
+            *_ears(ear, main, (inner_ear, CREAM), (ear_tip, SOOT)),
         ],
         body=blob(
             "-0.44,-0.4 -0.3,-0.52 -0.05,-0.53 0.16,-0.54 0.22,-0.38 0.1,-0.22 -0.2,-0.23 -0.4,-0.27"
         ),
-        coat=[_flat(blob("0.02,-0.46 0.19,-0.46 0.2,-0.32 0.1,-0.2 0.02,-0.3"), WHITE, BODY)],
+        coat=[_flat(chest, WHITE, BODY)],
         head=blob(
             "0.25,-0.86 0.42,-0.78 0.57,-0.6 0.4,-0.49 0.25,-0.4 0.1,-0.49 -0.07,-0.6 0.08,-0.78"
         ),
         face=[
-            *[_flat(cheek * (s, 1) + (0.25, 0), WHITE) for s in (-1, 1)],
+            _flat(_on_face(cheek, -1), WHITE),
+            _flat(_on_face(cheek, 1), WHITE),
             *_eyes(0.25, -0.68, 0.1, 0.05),
             *_mouth(0.25, -0.54, INK, 0.045),
         ],
@@ -295,22 +307,16 @@ def _fox(main: Color) -> Shapes:
 
 
 def _panda(main: Color) -> Shapes:
+    shoulders = blob("0,-0.59 0.15,-0.6 0.24,-0.4 0.16,-0.19 -0.02,-0.18 -0.07,-0.38")
     return _beast(
         main,
         behind=[
             _shape(ellipse(-0.5, -0.36, 0.06), SOOT, BODY, "tail"),
-            *[
-                shape
-                for s in (-1, 1)
-                for shape in _solid(ellipse(0.24 + s * 0.21, -0.86, 0.105), SOOT)
-            ],
+            *_solid(ellipse(0.24 - 0.21, -0.86, 0.105), SOOT),
+            *_solid(ellipse(0.24 + 0.21, -0.86, 0.105), SOOT),
         ],
         body=ellipse(-0.14, -0.385, 0.385, 0.235),
-        coat=[
-            _flat(
-                blob("0,-0.59 0.15,-0.6 0.24,-0.4 0.16,-0.19 -0.02,-0.18 -0.07,-0.38"), SOOT, BODY
-            )
-        ],
+        coat=[_flat(shoulders, SOOT, BODY)],
         head=ellipse(0.24, -0.64, 0.3, 0.265),
         face=[
             *_spots(0.24, 0.12, -0.655, 0.088, 0.115, SOOT, 32),
@@ -326,9 +332,11 @@ def _panda(main: Color) -> Shapes:
 def _rabbit(main: Color) -> Shapes:
     pale = shade(main, 1.6)
     behind = [_shape(ellipse(-0.49, -0.3, 0.1), WHITE, BODY, "tail")]
-    for s in (-1, 1):
-        behind += _solid(ellipse(0.25 + s * 0.115, -0.98, 0.078, 0.26, s * 10), main)
-        behind.append(_flat(ellipse(0.25 + s * 0.115, -0.97, 0.04, 0.19, s * 10), ROSE))
+    for side in (-1, 1):
+        x = 0.25 + side * 0.115
+        ear = ellipse(x, -0.98, 0.078, 0.26, side * 10)
+        inner_ear = ellipse(x, -0.97, 0.04, 0.19, side * 10)
+        behind += [*_solid(ear, main), _flat(inner_ear, ROSE)]
     return _beast(
         main,
         behind=behind,
@@ -373,116 +381,175 @@ def _pig(main: Color) -> Shapes:
     )
 
 
-_SIDES = ((-1, "leg1", "arm1"), (1, "leg2", "arm2"))  # of who walks upright
+_SIDES = ((-1, "leg1", "arm1"), (1, "leg2", "arm2"))  # of actors that walk upright
 
 
 def _robot(main: Color) -> Shapes:
     steel = shade(main, 0.58)
-    parts = []
-    for s, leg, arm in _SIDES:
-        x = s * 0.14
-        parts += [
-            _shape(box(x - 0.06, -0.28, x + 0.06, -0.06, 0.02), steel, LEGS, leg),
-            _shape(box(x - 0.1, -0.1, x + 0.1, 0.0, 0.04), shade(steel, 0.75), LEGS, leg),
-            _shape(capsule(s * 0.28, -0.5, s * 0.37, -0.32, 0.05), steel, BODY, arm),
-            *_solid(ellipse(s * 0.38, -0.28, 0.075), main, BODY, arm),
+    shapes = []
+    for side, leg, arm in _SIDES:
+        x = side * 0.14
+        shin = box(x - 0.06, -0.28, x + 0.06, -0.06, 0.02)
+        foot = box(x - 0.1, -0.1, x + 0.1, 0.0, 0.04)
+        forearm = capsule(side * 0.28, -0.5, side * 0.37, -0.32, 0.05)
+        hand = ellipse(side * 0.38, -0.28, 0.075)
+        shapes += [
+            _shape(shin, steel, LEGS, leg),
+            _shape(foot, shade(steel, 0.75), LEGS, leg),
+            _shape(forearm, steel, BODY, arm),
+            *_solid(hand, main, BODY, arm),
         ]
-    parts += [
-        *_solid(box(-0.27, -0.58, 0.27, -0.19, 0.07), main, BODY),
-        _shape(ellipse(0, -0.385, 0.11), INK, BODY),
+    trunk = box(-0.27, -0.58, 0.27, -0.19, 0.07)
+    shapes += [
+        *_solid(trunk, main, BODY),
+        _shape(ellipse(0, -0.385, 0.11), INK, BODY),  # a lamp
         _flat(ellipse(0, -0.385, 0.08), GLOW, BODY),
         _flat(ellipse(-0.02, -0.41, 0.03), WHITE, BODY),
-        _shape(capsule(0, -0.94, 0, -1.04, 0.018), steel),
+    ]
+    return [*shapes, *_robot_head(main, steel)]
+
+
+def _robot_head(main: Color, steel: Color) -> Shapes:
+    antenna = capsule(0, -0.94, 0, -1.04, 0.018)
+    left_ear = box(-0.31 - 0.04, -0.84, -0.31 + 0.04, -0.68, 0.02)
+    right_ear = box(0.31 - 0.04, -0.84, 0.31 + 0.04, -0.68, 0.02)
+    head = box(-0.3, -0.96, 0.3, -0.59, 0.09)
+    visor = box(-0.23, -0.89, 0.23, -0.71, 0.07)
+    mouth = box(-0.14, -0.685, 0.14, -0.625, 0.025)
+    shapes = [
+        _shape(antenna, steel),
         *_solid(ellipse(0, -1.06, 0.06), (240, 66, 60)),
-        *[_shape(box(x - 0.04, -0.84, x + 0.04, -0.68, 0.02), steel) for x in (-0.31, 0.31)],
-        *_solid(box(-0.3, -0.96, 0.3, -0.59, 0.09), main),
-        _shape(box(-0.23, -0.89, 0.23, -0.71, 0.07), SOOT),
-        _shape(box(-0.14, -0.685, 0.14, -0.625, 0.025), shade(steel, 0.7)),
+        _shape(left_ear, steel),
+        _shape(right_ear, steel),
+        *_solid(head, main),
+        _shape(visor, SOOT),
+        _shape(mouth, shade(steel, 0.7)),
     ]
     for x in (-0.11, 0.11):
-        parts.append(_flat(ellipse(x, -0.8, 0.068), GLOW))
-        parts.append(_flat(ellipse(x - 0.018, -0.82, 0.024, n=10), WHITE))
-    return parts + [
-        _flat(box(x, -0.675, x + 0.036, -0.637, 0.005), WHITE) for x in (-0.1, -0.018, 0.064)
-    ]
+        eye = ellipse(x, -0.8, 0.068)
+        highlight = ellipse(x - 0.018, -0.82, 0.024, n=10)
+        shapes += [_flat(eye, GLOW), _flat(highlight, WHITE)]
+    for x in (-0.1, -0.018, 0.064):
+        tooth = box(x, -0.675, x + 0.036, -0.637, 0.005)
+        shapes.append(_flat(tooth, WHITE))
+    return shapes
 
 
 def _car(main: Color) -> Shapes:
-    glass, chrome, cabin = (190, 230, 248), (206, 212, 220), (HEAD, "trunk")
+    wheels = [*_wheel("wheel0", -0.38), *_wheel("wheel1", 0.38)]
+    return [*_cabin(main), *_hull(main), *wheels]
+
+
+def _cabin(main: Color) -> Shapes:
+    """The roof and its windows, which count as the car's head."""
+    glass: Color = (190, 230, 248)
     roof = blob("-0.46,-0.4 -0.36,-0.62 -0.24,-0.74 0.1,-0.74 0.24,-0.62 0.38,-0.4 0,-0.38")
+    rear_window = blob("-0.35,-0.45 -0.28,-0.6 -0.2,-0.67 -0.07,-0.67 -0.06,-0.45")
+    front_window = blob("0,-0.45 0,-0.67 0.09,-0.67 0.17,-0.6 0.27,-0.45")
+    rear_gleam = path("-0.24,-0.5 -0.17,-0.64 -0.12,-0.64 -0.19,-0.5")
+    front_gleam = path("0.05,-0.5 0.08,-0.62 0.11,-0.62 0.09,-0.5")
+    return [
+        *_solid(roof, main, HEAD, "trunk"),
+        _shape(rear_window, glass, HEAD, "trunk"),
+        _shape(front_window, glass, HEAD, "trunk"),
+        _flat(rear_gleam, WHITE, HEAD, "trunk"),
+        _flat(front_gleam, WHITE, HEAD, "trunk"),
+    ]
+
+
+def _hull(main: Color) -> Shapes:
+    chrome: Color = (206, 212, 220)
     hull = blob(
         "-0.62,-0.14 -0.66,-0.3 -0.58,-0.43 -0.3,-0.46 0.3,-0.46 0.58,-0.4 0.67,-0.26 0.62,-0.13 0,-0.12"
     )
-    parts = [
-        *_solid(roof, main, *cabin),
-        _shape(blob("-0.35,-0.45 -0.28,-0.6 -0.2,-0.67 -0.07,-0.67 -0.06,-0.45"), glass, *cabin),
-        _shape(blob("0,-0.45 0,-0.67 0.09,-0.67 0.17,-0.6 0.27,-0.45"), glass, *cabin),
-        _flat(path("-0.24,-0.5 -0.17,-0.64 -0.12,-0.64 -0.19,-0.5"), WHITE, *cabin),
-        _flat(path("0.05,-0.5 0.08,-0.62 0.11,-0.62 0.09,-0.5"), WHITE, *cabin),
+    headlight = ellipse(0.59, -0.31, 0.06, 0.07)
+    tail_light = box(-0.66, -0.37, -0.59, -0.27, 0.025)
+    front_bumper = capsule(0.6, -0.17, 0.68, -0.17, 0.035)
+    rear_bumper = capsule(-0.68, -0.17, -0.6, -0.17, 0.035)
+    handle = capsule(-0.14, -0.37, -0.06, -0.37, 0.017)
+    seam = capsule(-0.03, -0.43, -0.03, -0.2, 0.008)
+    return [
         *_solid(hull, main, BODY),
-        _shape(ellipse(0.59, -0.31, 0.06, 0.07), (255, 242, 160), BODY),
-        _shape(box(-0.66, -0.37, -0.59, -0.27, 0.025), (252, 110, 60), BODY),
-        _shape(capsule(0.6, -0.17, 0.68, -0.17, 0.035), chrome, BODY),
-        _shape(capsule(-0.68, -0.17, -0.6, -0.17, 0.035), chrome, BODY),
-        _flat(capsule(-0.14, -0.37, -0.06, -0.37, 0.017), INK, BODY),
-        _flat(capsule(-0.03, -0.43, -0.03, -0.2, 0.008), shade(main, 0.5), BODY),
+        _shape(headlight, (255, 242, 160), BODY),
+        _shape(tail_light, (252, 110, 60), BODY),
+        _shape(front_bumper, chrome, BODY),
+        _shape(rear_bumper, chrome, BODY),
+        _flat(handle, INK, BODY),
+        _flat(seam, shade(main, 0.5), BODY),
     ]
-    for limb, x in (("wheel0", -0.38), ("wheel1", 0.38)):
-        parts += [
-            _shape(ellipse(x, -0.15, 0.155), (44, 44, 52), LEGS, limb),
-            _flat(ellipse(x, -0.15, 0.088), (208, 212, 220), LEGS, limb),
-            _flat(capsule(x - 0.075, -0.15, x + 0.075, -0.15, 0.014), (116, 120, 132), LEGS, limb),
-            _flat(capsule(x, -0.225, x, -0.075, 0.014), (116, 120, 132), LEGS, limb),
-        ]
-    return parts
+
+
+def _wheel(limb: str, x: float) -> Shapes:
+    tyre = ellipse(x, -0.15, 0.155)
+    rim = ellipse(x, -0.15, 0.088)
+    level_spoke = capsule(x - 0.075, -0.15, x + 0.075, -0.15, 0.014)
+    upright_spoke = capsule(x, -0.225, x, -0.075, 0.014)
+    spokes: Color = (116, 120, 132)
+    return [
+        _shape(tyre, (44, 44, 52), LEGS, limb),
+        _flat(rim, (208, 212, 220), LEGS, limb),
+        _flat(level_spoke, spokes, LEGS, limb),
+        _flat(upright_spoke, spokes, LEGS, limb),
+    ]
 
 
 def _wings() -> Shapes:
     """Two lobes on each side, each with a lighter patch around its root."""
     low = blob("0.08,-0.42 0.34,-0.4 0.5,-0.26 0.42,-0.14 0.2,-0.22")
     top = blob("0.08,-0.46 0.26,-0.72 0.5,-0.86 0.62,-0.72 0.5,-0.48 0.24,-0.4")
-    out = []
-    for s in (-1, 1):
-        root = np.array([s * 0.1, -0.44])
-        for lobe in (low * (s, 1), top * (s, 1)):
-            out.append(_shape(lobe, (206, 238, 255), BODY))
-            out.append(_flat((lobe - root) * 0.62 + root + (s * 0.06, 0), WHITE, BODY))
-    return out
+    shapes = []
+    for side in (-1, 1):
+        root = np.array([side * 0.1, -0.44])
+        for lobe in (low * (side, 1), top * (side, 1)):
+            patch = (lobe - root) * 0.62 + root + (side * 0.06, 0)
+            shapes += [_shape(lobe, (206, 238, 255), BODY), _flat(patch, WHITE, BODY)]
+    return shapes
 
 
 def _fairy(main: Color) -> Shapes:
     """Dress, shoes and hair are painted; only the natural one has brown hair."""
     hair = HAIR if main == NATURAL["fairy"] else shade(main, 0.66)
+    trim = shade(main, 0.6)
+    bun = ellipse(0, -1.0, 0.1, 0.09)
     locks = blob("0,-1 0.22,-0.93 0.3,-0.74 0.25,-0.58 0,-0.54 -0.25,-0.58 -0.3,-0.74 -0.22,-0.93")
-    parts = [*_wings(), *_solid(ellipse(0, -1.0, 0.1, 0.09), hair), *_solid(locks, hair)]
-    shoe, sole = blob("-0.06,-0.1 0.05,-0.1 0.11,-0.03 0.08,0 -0.06,0"), shade(main, 0.6)
-    for s, leg, arm in _SIDES:
-        x = s * 0.105
-        parts += [
-            _shape(capsule(x, -0.27, x, -0.07, 0.05), SKIN, LEGS, leg),
-            _shape(shoe + (x, 0), sole, LEGS, leg),
-            _shape(capsule(s * 0.18, -0.5, s * 0.3, -0.35, 0.046), SKIN, BODY, arm),
-            _shape(ellipse(s * 0.18, -0.505, 0.085, 0.07), shade(main, 1.6), BODY, arm),
+    shapes = [*_wings(), *_solid(bun, hair), *_solid(locks, hair)]
+
+    shoe = blob("-0.06,-0.1 0.05,-0.1 0.11,-0.03 0.08,0 -0.06,0")
+    for side, leg, arm in _SIDES:
+        x = side * 0.105
+        shin = capsule(x, -0.27, x, -0.07, 0.05)
+        forearm = capsule(side * 0.18, -0.5, side * 0.3, -0.35, 0.046)
+        sleeve = ellipse(side * 0.18, -0.505, 0.085, 0.07)
+        shapes += [
+            _shape(shin, SKIN, LEGS, leg),
+            _shape(shoe + (x, 0), trim, LEGS, leg),
+            _shape(forearm, SKIN, BODY, arm),
+            _shape(sleeve, shade(main, 1.6), BODY, arm),
         ]
+
+    wand = capsule(0.3, -0.36, 0.42, -0.52, 0.014)
     dress = blob(
         "-0.12,-0.57 0.12,-0.57 0.17,-0.42 0.27,-0.3 0.32,-0.22 0.16,-0.25 0,-0.2 "
         "-0.16,-0.25 -0.32,-0.22 -0.27,-0.3 -0.17,-0.42"
     )
+    belt = blob("-0.16,-0.435 0,-0.42 0.16,-0.435 0.17,-0.39 0,-0.375 -0.17,-0.39")
+    face = ellipse(0.01, -0.735, 0.228, 0.195)
     fringe = blob(
         "-0.27,-0.7 -0.25,-0.86 -0.12,-0.97 0.1,-0.975 0.25,-0.87 "
         "0.28,-0.7 0.2,-0.81 0.06,-0.86 -0.08,-0.83 -0.19,-0.8"
     )
+    mouth = tube("-0.045,-0.633 0.015,-0.61 0.075,-0.633", 0.012)
     return [
-        *parts,
-        _shape(capsule(0.3, -0.36, 0.42, -0.52, 0.014), (150, 96, 50), BODY, "arm2"),
+        *shapes,
+        _shape(wand, (150, 96, 50), BODY, "arm2"),
         _shape(_star(0.44, -0.56, 0.085), (255, 220, 60), BODY, "arm2"),
         *_solid(dress, main, BODY),
-        _flat(blob("-0.16,-0.435 0,-0.42 0.16,-0.435 0.17,-0.39 0,-0.375 -0.17,-0.39"), sole, BODY),
-        _shape(ellipse(0.01, -0.735, 0.228, 0.195), SKIN),
+        _flat(belt, trim, BODY),
+        _shape(face, SKIN),
         *_solid(fringe, hair),
         *_spots(0.015, 0.145, -0.65, 0.046, 0.032, ROSE),
         *_eyes(0.015, -0.73, 0.092, 0.05),
-        _flat(tube("-0.045,-0.633 0.015,-0.61 0.075,-0.633", 0.012), LIPS),
+        _flat(mouth, LIPS),
     ]
 
 
@@ -493,39 +560,61 @@ def _star(x: float, y: float, r: float) -> np.ndarray:
 
 
 def _astronaut(main: Color) -> Shapes:
-    seam, trim = shade(main, 0.58), (244, 124, 44)
-    lamps: tuple[tuple[float, Color], ...] = (
-        (-0.07, (240, 70, 70)),
-        (0, (250, 214, 60)),
-        (0.07, GLOW),
-    )
+    seam = shade(main, 0.58)
+    trim: Color = (244, 124, 44)
+    oxygen = box(-0.3, -0.64, 0.3, -0.26, 0.06)
+    shapes = _solid(oxygen, STEEL, BODY)
+
     boot = blob("-0.1,-0.09 0.09,-0.09 0.125,-0.03 0.1,0 -0.1,0")
-    suit = blob("-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4")
-    hair = blob("-0.16,-0.76 -0.1,-0.87 0.02,-0.9 0.14,-0.87 0.2,-0.76 0.1,-0.81 -0.04,-0.82")
-    parts = _solid(box(-0.3, -0.64, 0.3, -0.26, 0.06), STEEL, BODY)
-    for s, leg, arm in _SIDES:
-        x = s * 0.135
-        parts += [
-            *_solid(capsule(x, -0.27, x, -0.1, 0.1, 0.092), main, LEGS, leg),
-            _flat(box(x - 0.094, -0.165, x + 0.094, -0.125, 0.01), trim, LEGS, leg),
+    for side, leg, arm in _SIDES:
+        x = side * 0.135
+        trousers = capsule(x, -0.27, x, -0.1, 0.1, 0.092)
+        stripe = box(x - 0.094, -0.165, x + 0.094, -0.125, 0.01)
+        sleeve = capsule(side * 0.24, -0.5, side * 0.38, -0.35, 0.085, 0.075)
+        glove = ellipse(side * 0.41, -0.315, 0.07)
+        shapes += [
+            *_solid(trousers, main, LEGS, leg),
+            _flat(stripe, trim, LEGS, leg),
             _shape(boot + (x, 0), seam, LEGS, leg),
-            *_solid(capsule(s * 0.24, -0.5, s * 0.38, -0.35, 0.085, 0.075), main, BODY, arm),
-            _shape(ellipse(s * 0.41, -0.315, 0.07), trim, BODY, arm),
+            *_solid(sleeve, main, BODY, arm),
+            _shape(glove, trim, BODY, arm),
         ]
+
+    suit = blob("-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4")
+    panel = box(-0.13, -0.47, 0.13, -0.3, 0.03)
+    slot = capsule(-0.07, -0.345, 0.07, -0.345, 0.018)
     return [
-        *parts,
+        *shapes,
         *_solid(suit, main, BODY),
-        _shape(box(-0.13, -0.47, 0.13, -0.3, 0.03), seam, BODY),
-        *[_flat(ellipse(x, -0.42, 0.03, n=12), lamp, BODY) for x, lamp in lamps],
-        _flat(capsule(-0.07, -0.345, 0.07, -0.345, 0.018), WHITE, BODY),
-        *_solid(ellipse(0, -0.76, 0.315, 0.275), main),
-        *[_shape(box(x - 0.04, -0.82, x + 0.04, -0.69, 0.03), trim) for x in (-0.315, 0.315)],
-        _shape(ellipse(0.02, -0.745, 0.245, 0.2), (58, 84, 128)),
-        _flat(ellipse(0.02, -0.715, 0.18, 0.155), SKIN),
+        _shape(panel, seam, BODY),
+        _flat(ellipse(-0.07, -0.42, 0.03, n=12), (240, 70, 70), BODY),
+        _flat(ellipse(0, -0.42, 0.03, n=12), (250, 214, 60), BODY),
+        _flat(ellipse(0.07, -0.42, 0.03, n=12), GLOW, BODY),
+        _flat(slot, WHITE, BODY),
+        *_helmet(main, trim),
+    ]
+
+
+def _helmet(main: Color, trim: Color) -> Shapes:
+    """The helmet with the astronaut's face behind its visor."""
+    helmet = ellipse(0, -0.76, 0.315, 0.275)
+    left_phone = box(-0.315 - 0.04, -0.82, -0.315 + 0.04, -0.69, 0.03)
+    right_phone = box(0.315 - 0.04, -0.82, 0.315 + 0.04, -0.69, 0.03)
+    visor = ellipse(0.02, -0.745, 0.245, 0.2)
+    face = ellipse(0.02, -0.715, 0.18, 0.155)
+    hair = blob("-0.16,-0.76 -0.1,-0.87 0.02,-0.9 0.14,-0.87 0.2,-0.76 0.1,-0.81 -0.04,-0.82")
+    mouth = tube("-0.035,-0.638 0.02,-0.618 0.075,-0.638", 0.012)
+    gleam = tube("-0.17,-0.75 -0.13,-0.85 -0.05,-0.9", 0.016)
+    return [
+        *_solid(helmet, main),
+        _shape(left_phone, trim),
+        _shape(right_phone, trim),
+        _shape(visor, (58, 84, 128)),
+        _flat(face, SKIN),
         _flat(hair, HAIR),
         *_eyes(0.02, -0.73, 0.078, 0.042),
-        _flat(tube("-0.035,-0.638 0.02,-0.618 0.075,-0.638", 0.012), LIPS),
-        _flat(tube("-0.17,-0.75 -0.13,-0.85 -0.05,-0.9", 0.016), WHITE),
+        _flat(mouth, LIPS),
+        _flat(gleam, WHITE),
     ]
 
 
@@ -562,114 +651,119 @@ UPRIGHT = ("robot", "fairy", "astronaut")
 
 
 def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
-    """The shapes behind the ears, and those in front of them."""
+    """Return the shapes behind the ears, and those in front of them."""
     x, y = fit.top
-    felt, ribbon, w = (50, 56, 124), (255, 196, 44), fit.half
+    w = fit.half
+    felt: Color = (50, 56, 124)
+    ribbon: Color = (255, 196, 44)
     crown = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02") * (w, 1) + (x, y)
-    band = _flat(box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01), ribbon, ACCESSORY, limb)
-    brim = _solid(
-        capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05), felt, ACCESSORY, limb
-    )
-    return [*_solid(crown, felt, ACCESSORY, limb), band], brim
+    band = box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01)
+    brim = capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05)
+    behind = [*_solid(crown, felt, ACCESSORY, limb), _flat(band, ribbon, ACCESSORY, limb)]
+    return behind, _solid(brim, felt, ACCESSORY, limb)
 
 
 def _sunglasses(fit: _Fit, limb: str) -> Shapes:
     x, y = fit.eyes
     w = fit.half
-    shapes = [
-        _shape(
-            capsule(x - w * 1.05, y - 0.05, x + w * 1.05, y - 0.05, 0.026), WHITE, ACCESSORY, limb
-        )
-    ]
-    for s in (-1, 1):
-        at = x + s * w * 0.5
+    bridge = capsule(x - w * 1.05, y - 0.05, x + w * 1.05, y - 0.05, 0.026)
+    shapes = [_shape(bridge, WHITE, ACCESSORY, limb)]
+    for side in (-1, 1):
+        at = x + side * w * 0.5
+        frame = box(at - w * 0.47, y - 0.1, at + w * 0.47, y + 0.115, 0.07)
+        lens = box(at - w * 0.36, y - 0.07, at + w * 0.36, y + 0.088, 0.05)
+        gleam = capsule(at - 0.055, y + 0.02, at - 0.005, y - 0.035, 0.016)
         shapes += [
-            _shape(
-                box(at - w * 0.47, y - 0.1, at + w * 0.47, y + 0.115, 0.07), WHITE, ACCESSORY, limb
-            ),
-            _flat(
-                box(at - w * 0.36, y - 0.07, at + w * 0.36, y + 0.088, 0.05),
-                (24, 24, 34),
-                ACCESSORY,
-                limb,
-            ),
-            _flat(
-                capsule(at - 0.055, y + 0.02, at - 0.005, y - 0.035, 0.016),
-                (150, 176, 214),
-                ACCESSORY,
-                limb,
-            ),
+            _shape(frame, WHITE, ACCESSORY, limb),
+            _flat(lens, (24, 24, 34), ACCESSORY, limb),
+            _flat(gleam, (150, 176, 214), ACCESSORY, limb),
         ]
     return shapes
 
 
 def _scarf(fit: _Fit) -> Shapes:
     x, y = fit.neck
-    wool = (16, 172, 164)
+    wool: Color = (16, 172, 164)
     tail = blob("0.02,0 0.16,-0.01 0.2,0.27 0.06,0.29") + fit.neck
-    return [
+    tail_stripe = path("0.047,0.15 0.178,0.13 0.187,0.19 0.054,0.21") + fit.neck
+    collar = tube("-0.235,-0.05 -0.04,0.01 0.235,-0.03", 0.075, 0.09, 0.075) + fit.neck
+    shapes = [
         *_solid(tail, wool, ACCESSORY),
-        _flat(path("0.047,0.15 0.178,0.13 0.187,0.19 0.054,0.21") + fit.neck, CREAM, ACCESSORY),
-        *_solid(
-            tube("-0.235,-0.05 -0.04,0.01 0.235,-0.03", 0.075, 0.09, 0.075) + fit.neck,
-            wool,
-            ACCESSORY,
-        ),
-        *[
-            _flat(capsule(x + d, y - 0.07, x + d * 1.15, y + 0.06, 0.026), CREAM, ACCESSORY)
-            for d in (-0.14, 0.02, 0.17)
-        ],
+        _flat(tail_stripe, CREAM, ACCESSORY),
+        *_solid(collar, wool, ACCESSORY),
     ]
+    for across in (-0.14, 0.02, 0.17):
+        stripe = capsule(x + across, y - 0.07, x + across * 1.15, y + 0.06, 0.026)
+        shapes.append(_flat(stripe, CREAM, ACCESSORY))
+    return shapes
 
 
 def _backpack(fit: _Fit) -> Shapes:
+    """A backpack seen from the side."""
     x, y = fit.back
     sack = blob("-0.2,0.04 -0.21,-0.22 -0.1,-0.33 0.1,-0.33 0.2,-0.22 0.19,0.04 0,0.07") + fit.back
+    flap = blob("-0.205,-0.16 -0.12,-0.34 0.12,-0.34 0.205,-0.16 0,-0.1") + fit.back
+    pocket = box(x - 0.12, y - 0.09, x + 0.12, y + 0.04, 0.03)
+    buckle = box(x - 0.035, y - 0.15, x + 0.035, y - 0.06, 0.01)
     return [
         *_solid(sack, CLOTH, ACCESSORY),
-        *_solid(
-            blob("-0.205,-0.16 -0.12,-0.34 0.12,-0.34 0.205,-0.16 0,-0.1") + fit.back,
-            FLAP,
-            ACCESSORY,
-        ),
-        _shape(box(x - 0.12, y - 0.09, x + 0.12, y + 0.04, 0.03), CREAM, ACCESSORY),
-        _shape(box(x - 0.035, y - 0.15, x + 0.035, y - 0.06, 0.01), CREAM, ACCESSORY),
+        *_solid(flap, FLAP, ACCESSORY),
+        _shape(pocket, CREAM, ACCESSORY),
+        _shape(buckle, CREAM, ACCESSORY),
     ]
 
 
 def _carried() -> tuple[Shapes, Shapes]:
     """A backpack seen from the front: the sack behind the figure, the straps over its shoulders."""
     sack = blob("-0.4,-0.17 -0.46,-0.42 -0.4,-0.66 0,-0.7 0.4,-0.66 0.46,-0.42 0.4,-0.17 0,-0.14")
-    straps = [tube("0.14,-0.58 0.18,-0.46 0.17,-0.28", 0.046) * (s, 1) for s in (-1, 1)]
-    return _solid(sack, CLOTH, ACCESSORY), [_shape(strap, FLAP, ACCESSORY) for strap in straps]
+    strap = tube("0.14,-0.58 0.18,-0.46 0.17,-0.28", 0.046)
+    left, right = strap * (-1, 1), strap * (1, 1)
+    straps = [_shape(left, FLAP, ACCESSORY), _shape(right, FLAP, ACCESSORY)]
+    return _solid(sack, CLOTH, ACCESSORY), straps
 
 
 def _wear(kind: str, body: Shapes, accessory: str) -> Shapes:
-    """The body with the accessory inserted between its shapes, where it is worn."""
-    fit, limb = _FITS.get(kind, _BEAST), "trunk" if kind == "car" else "head"
-    head = next(i for i, p in enumerate(body) if p.part == HEAD)
-    # Where the head of an animal begins that hides its neck; the ears are behind the body.
-    face = len(body) if kind in UPRIGHT or kind == "car" else _face(body)
-    if accessory == "hat":
-        crown, brim = _hat(fit, limb)
-        head = len(body) if kind in (*UPRIGHT, "car", "dog") else head
-        return [*body[:head], *crown, *body[head:], *brim]
+    """Insert an accessory between the shapes of a body, where it is worn."""
+    fit = _FITS.get(kind, _BEAST)
+    limb = "trunk" if kind == "car" else "head"
+    is_beast = kind != "car" and kind not in UPRIGHT
     if accessory == "sunglasses":
         return [*body, *_sunglasses(fit, limb)]
+    if accessory == "hat":
+        crown, brim = _hat(fit, limb)
+        # A dog's ears hang in front of its head, so its hat covers all of them.
+        ears = _first_of_head(body) if is_beast and kind != "dog" else len(body)
+        return [*_inserted(body, ears, crown), *brim]
+    # The head of a beast hides its neck.
+    face = _face(body) if is_beast else len(body)
     if accessory == "scarf":
-        return [*body[:face], *_scarf(fit), *body[face:]]
+        return _inserted(body, face, _scarf(fit))
     if kind in UPRIGHT:
         sack, straps = _carried()
-        trunk = max(i for i, p in enumerate(body) if p.part == BODY and p.limb == "trunk") + 1
-        return [*sack, *body[:trunk], *straps, *body[trunk:]]
+        return [*sack, *_inserted(body, _end_of_trunk(body), straps)]
     pack = _backpack(fit)
-    return [*pack, *body] if kind == "car" else [*body[:face], *pack, *body[face:]]
+    return [*pack, *body] if kind == "car" else _inserted(body, face, pack)
+
+
+def _inserted(body: Shapes, index: int, shapes: Shapes) -> Shapes:
+    return [*body[:index], *shapes, *body[index:]]
+
+
+def _first_of_head(body: Shapes, start: int = 0) -> int:
+    """Return the index of the first shape of the head from `start` on; at first, these are the ears."""
+    return next(i for i in range(start, len(body)) if body[i].part == HEAD)
 
 
 def _face(body: Shapes) -> int:
-    """Number of the first shape of the head in front of the legs."""
-    legs = max(i for i, p in enumerate(body) if p.part == LEGS)
-    return next(i for i, p in enumerate(body) if p.part == HEAD and i > legs)
+    """Return the index of the first shape of the head in front of the legs."""
+    legs = max(i for i, shape in enumerate(body) if shape.part == LEGS)
+    return _first_of_head(body, legs + 1)
+
+
+def _end_of_trunk(body: Shapes) -> int:
+    """Return the index after the last shape of the trunk."""
+    trunk = [i for i, shape in enumerate(body) if (shape.part, shape.limb) == (BODY, "trunk")]
+    return trunk[-1] + 1
 
 
 @lru_cache(maxsize=2048)
@@ -677,13 +771,23 @@ def character(
     kind: str, color: str | None, accessory: str | None, facing: int
 ) -> tuple[Primitive, ...]:
     """All primitives of an actor, back to front; the light stays on the left when the actor faces left."""
-    if color and color.startswith("#"):
-        body = BUILDERS[kind](tuple(bytes.fromhex(color[1:])))
-    else:
-        body = BUILDERS[kind](PAINTS[color] if color else NATURAL[kind])
-    shapes = _wear(kind, body, accessory) if accessory else body
-    if facing > 0:
-        return tuple(shapes)
-    return tuple(
-        dataclasses.replace(p, points=p.points + (2 * p.lean, 0)) if p.lean else p for p in shapes
-    )
+    shapes = BUILDERS[kind](_paint_of(kind, color))
+    if accessory:
+        shapes = _wear(kind, shapes, accessory)
+    if facing < 0:
+        shapes = [_lit_from_behind(shape) if shape.lean else shape for shape in shapes]
+    return tuple(shapes)
+
+
+def _paint_of(kind: str, color: str | None) -> Color:
+    if not color:
+        return NATURAL[kind]
+    if color.startswith("#"):
+        red, green, blue = bytes.fromhex(color[1:])
+        return (red, green, blue)
+    return PAINTS[color]
+
+
+def _lit_from_behind(patch: Primitive) -> Primitive:
+    """Move a lighter patch to the other side of its shape, for an actor that is mirrored."""
+    return dataclasses.replace(patch, points=patch.points + (2 * patch.lean, 0))

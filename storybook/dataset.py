@@ -26,21 +26,26 @@ SHARD = 2_000
 
 
 def training_scene(seed: int) -> Scene:
-    """40 % one actor, 50 % two, 10 % three."""
-    return sample_scene(seed, frames=8, actors=(1, 1, 1, 1, 2, 2, 2, 2, 2, 3)[seed % 10])
+    """Return the scene of a seed: 40 % have one actor, 50 % two, 10 % three."""
+    return sample_scene(seed, frames=8, actors=actors_of(seed))
+
+
+def actors_of(seed: int) -> int:
+    """Return the number of actors in the training scene of a seed."""
+    return (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)[seed % 10]
 
 
 def render_shard(first: int, count: int, size: int) -> np.ndarray:
-    """One random frame of each of `count` scenes: uint8 [count, size, size, 3]."""
-    scenes = [training_scene(first + i) for i in range(count)]
-    frames = [int(np.random.default_rng(scene.seed).integers(8)) for scene in scenes]
-    return np.stack(
-        [render_frames(s, size, (frame,))[0] for s, frame in zip(scenes, frames, strict=True)]
-    )
+    """Draw one random frame of each of `count` scenes: uint8 [count, size, size, 3]."""
+    pictures = []
+    for seed in range(first, first + count):
+        frame = int(np.random.default_rng(seed).integers(8))
+        pictures.append(render_frames(training_scene(seed), size, (frame,))[0])
+    return np.stack(pictures)
 
 
 def load(folder: Path) -> list[np.ndarray]:
-    """Shards as memory maps, in order."""
+    """Return the shards as memory maps, in order."""
     return [np.load(path, mmap_mode="r") for path in sorted(folder.glob("pictures_?????.npy"))]
 
 
@@ -50,7 +55,8 @@ def write_shard(shard: int, folder: Path, size: int) -> int:
     if not target.exists():
         cv2.setNumThreads(1)
         unfinished = target.with_suffix(".partial.npy")
-        np.save(unfinished, render_shard(FIRST_TRAINING_SEED + shard * SHARD, SHARD, size))
+        first = FIRST_TRAINING_SEED + shard * SHARD
+        np.save(unfinished, render_shard(first, SHARD, size))
         os.replace(unfinished, target)
     return shard
 
@@ -68,8 +74,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     args.out.mkdir(parents=True, exist_ok=True)
     shards = range(args.count // SHARD)
+    write = partial(write_shard, folder=args.out, size=args.size)
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
-        for shard in pool.map(partial(write_shard, folder=args.out, size=args.size), shards):
+        for shard in pool.map(write, shards):
             log.info("shard %d of %d", shard + 1, len(shards))
 
 

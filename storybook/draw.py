@@ -1,4 +1,4 @@
-"""How the drawn world is painted: polygons on limbs, so that the ground truth of every pixel is known.
+"""Polygons on limbs, from which the drawn world is painted.
 
 A character is a fixed list of `Primitive`s in its own space (origin between the feet, height 1, y down,
 facing right). Each primitive hangs on a limb; a limb's motion is one affine map per frame. So it is
@@ -19,13 +19,11 @@ Color = tuple[int, int, int]
 PARTS = ("background", "head", "body", "legs", "accessory")
 HEAD, BODY, LEGS, ACCESSORY = 1, 2, 3, 4
 SUBPIXEL_BITS = 4
-INK, CREAM, WHITE, ROSE, SOOT = (
-    (44, 36, 40),
-    (250, 240, 222),
-    (250, 250, 248),
-    (240, 140, 150),
-    (48, 46, 54),
-)
+INK: Color = (44, 36, 40)
+CREAM: Color = (250, 240, 222)
+WHITE: Color = (250, 250, 248)
+ROSE: Color = (240, 140, 150)
+SOOT: Color = (48, 46, 54)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,70 +54,69 @@ def ellipse(
     x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, n: int = 28
 ) -> np.ndarray:
     """Polygon of an ellipse around (x, y); `turn` in degrees."""
+    if ry is None:
+        ry = rx
     a = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    p = np.stack([rx * np.cos(a), (rx if ry is None else ry) * np.sin(a)], 1)
+    upright = np.stack([rx * np.cos(a), ry * np.sin(a)], 1)
     t = np.deg2rad(turn)
-    return p @ np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]]) + (x, y)
+    turned = np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
+    return upright @ turned + (x, y)
 
 
 def capsule(
     x0: float, y0: float, x1: float, y1: float, w0: float, w1: float | None = None
 ) -> np.ndarray:
     """Polygon of a rounded stroke from (x0, y0) to (x1, y1) with end radii `w0`, `w1`."""
-    w1 = w0 if w1 is None else w1
-    t = np.arctan2(y1 - y0, x1 - x0)
-    a, b = (
-        np.linspace(t + np.pi / 2, t + 1.5 * np.pi, 9),
-        np.linspace(t - np.pi / 2, t + np.pi / 2, 9),
-    )
-    return np.concatenate(
-        [
-            np.stack([x0 + w0 * np.cos(a), y0 + w0 * np.sin(a)], 1),
-            np.stack([x1 + w1 * np.cos(b), y1 + w1 * np.sin(b)], 1),
-        ]
-    )
+    if w1 is None:
+        w1 = w0
+    direction = np.arctan2(y1 - y0, x1 - x0)
+    left = direction + np.pi / 2
+    right = direction - np.pi / 2
+    start = _arc(x0, y0, w0, np.linspace(left, direction + 1.5 * np.pi, 9))
+    end = _arc(x1, y1, w1, np.linspace(right, left, 9))
+    return np.concatenate([start, end])
+
+
+def _arc(x: float, y: float, radius: float, angles: np.ndarray) -> np.ndarray:
+    """Return the points of a circle around (x, y) at some angles (radians): [n, 2]."""
+    return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)
 
 
 def box(x0: float, y0: float, x1: float, y1: float, r: float = 0.03) -> np.ndarray:
     """Polygon of a rectangle with rounded corners."""
+    left, right = x0 + r, x1 - r
+    top, bottom = y0 + r, y1 - r
     corners = [
-        (x1 - r, y1 - r, 0),
-        (x0 + r, y1 - r, 90),
-        (x0 + r, y0 + r, 180),
-        (x1 - r, y0 + r, 270),
+        (right, bottom, 0),
+        (left, bottom, 90),
+        (left, top, 180),
+        (right, top, 270),
     ]
-    a = np.linspace(0, 90, 5)
-    return np.concatenate(
-        [
-            np.stack([x + r * np.cos(np.deg2rad(a + d)), y + r * np.sin(np.deg2rad(a + d))], 1)
-            for x, y, d in corners
-        ]
-    )
+    quarter = np.linspace(0, 90, 5)
+    return np.concatenate([_arc(x, y, r, np.deg2rad(quarter + start)) for x, y, start in corners])
 
 
 def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
-    """A Catmull-Rom curve through the corners."""
-    p = (
-        np.pad(corners, ((1, 2), (0, 0)), mode="wrap")
-        if closed
-        else np.pad(corners, ((1, 1), (0, 0)), "edge")
-    )
+    """Return a Catmull-Rom curve through the corners."""
+    if closed:
+        p = np.pad(corners, ((1, 2), (0, 0)), mode="wrap")
+    else:
+        p = np.pad(corners, ((1, 1), (0, 0)), mode="edge")
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    curve = [
-        0.5
-        * (
-            2 * b
-            + (c - a) * t
-            + (2 * a - 5 * b + 4 * c - d) * t**2
-            + (3 * b - 3 * c + d - a) * t**3
-        )
-        for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True)
-    ]
-    return np.concatenate(curve if closed else [*curve, corners[-1:]])
+    curve = []
+    for i in range(len(p) - 3):
+        a, b, c, d = p[i : i + 4]
+        linear = (c - a) * t
+        square = (2 * a - 5 * b + 4 * c - d) * t**2
+        cubic = (3 * b - 3 * c + d - a) * t**3
+        curve.append(0.5 * (2 * b + linear + square + cubic))
+    if not closed:
+        curve.append(corners[-1:])
+    return np.concatenate(curve)
 
 
 def path(corners: str) -> np.ndarray:
-    """Polygon of corners written "x,y x,y ...", or rows of other numbers."""
+    """Return the corners written "x,y x,y ..." as [n, 2]; rows may also have more numbers."""
     return np.array([pair.split(",") for pair in corners.split()], float)
 
 

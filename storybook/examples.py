@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,16 +33,18 @@ from regrain.editing import (
     tune,
 )
 from regrain.editing.methods.feature_clusters import find_clusters
-from storybook.__main__ import as_request, by_words
+from regrain.editing.models.backbone import Backbone
+from storybook.__main__ import as_request, by_words, write_scene
 from storybook.draw import PARTS
 from storybook.train_pictures import portrait
 from storybook.world import WHERE, Scene, render, replace, sample_scene
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
-SIZE, FRAMES, ROOM = 128, 8, 8
-TUNING: dict[str, object] = {
-    "tune_preview_every": 0
-}  # of the shipped adapters, beside the recommended
+SIZE = 128  # pixels of a frame's side
+FRAMES = 8
+ROOM = 8  # pixels by which an edit may reach beyond its mask
+# Parameters of the shipped adapters, beside the recommended ones.
+TUNING: dict[str, object] = {"tune_preview_every": 0}
 _SHOWN = (0, 3, 5, 7)  # frames on a sheet
 Ask = Callable[[Scene, Path], EditRequest]
 """Makes the request for a scene whose frames are in a file."""
@@ -50,12 +52,12 @@ Ask = Callable[[Scene, Path], EditRequest]
 
 @dataclass(frozen=True)
 class Example:
-    """How to make a project from a scene.
+    """Recipe of a project: a scene and an edit.
 
     Attributes:
         seed: Of the scene.
         actors: Number of actors.
-        fits: Whether another scene would also do.
+        fits: Returns whether another scene would also do.
         ask: Makes its request.
         plain: Natural colours, no accessories, everyone walks, the camera is still.
     """
@@ -68,37 +70,49 @@ class Example:
 
 
 def scene_of(example: Example, seed: int) -> Scene:
-    """The scene of an example, or one that might replace it."""
+    """Return the scene of an example, or one that might replace it."""
     return sample_scene(seed, FRAMES, example.actors, plain=example.plain)
 
 
 def kinds(*names: str) -> Callable[[Scene], bool]:
     """Scenes of exactly these kinds, in this order, in view."""
-    return lambda scene: tuple(a.kind for a in scene.actors) == names and in_view(scene)
+
+    def fits(scene: Scene) -> bool:
+        return _kinds_of(scene) == names and in_view(scene)
+
+    return fits
 
 
 def any_of(*names: str, where: tuple[str, ...] = tuple(WHERE)) -> Callable[[Scene], bool]:
     """Scenes of some of these kinds, in some of these places, in view."""
-    return lambda scene: (
-        all(a.kind in names for a in scene.actors) and scene.background in where and in_view(scene)
-    )
+
+    def fits(scene: Scene) -> bool:
+        return {*_kinds_of(scene)} <= {*names} and scene.background in where and in_view(scene)
+
+    return fits
 
 
 def followed(*names: str) -> Callable[[Scene], bool]:
     """Scenes in which one of these kinds runs or jumps without accessories while the camera moves."""
-    return lambda scene: (
-        scene.pan != 0
-        and scene.style == "storybook"
-        and all(
-            a.kind in names and a.motion in ("run", "jump") and not a.accessory
-            for a in scene.actors
-        )
-        and in_view(scene)
-    )
+
+    def fits(scene: Scene) -> bool:
+        if scene.pan == 0 or scene.style != "storybook":
+            return False
+        for actor in scene.actors:
+            moves = actor.motion in ("run", "jump")
+            if actor.kind not in names or not moves or actor.accessory:
+                return False
+        return in_view(scene)
+
+    return fits
+
+
+def _kinds_of(scene: Scene) -> tuple[str, ...]:
+    return tuple(actor.kind for actor in scene.actors)
 
 
 def in_view(scene: Scene) -> bool:
-    """Whether hardly any actor leaves the picture."""
+    """Return whether hardly any actor leaves the picture."""
     labels = render(scene, 48).labels[2:6]
     return bool((labels[..., [0, -1]] > 0).mean() < 0.04)
 
@@ -107,71 +121,76 @@ def regions(**become: str) -> Ask:
     """Change actors (`a0`, `a1`) or the `background` to the given words; actors get a margin."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
-        wishes = {
-            key.removeprefix("a"): phrase for key, phrase in become.items() if key != "background"
-        }
+        wishes = {key.removeprefix("a"): phrase for key, phrase in become.items()}
         if "background" not in become:
             return as_request(scene, SIZE, wishes, ROOM, clip)
-        request = as_request(
-            scene, SIZE, wishes | {"background": become["background"]}, 6 if wishes else 0, clip
-        )
-        still = tuple(dataclasses.replace(region, margin=0) for region in request.regions)
-        return dataclasses.replace(
-            request, regions=still, params={} if wishes else {"inject_until": 0.1}
-        )
+        alone = len(become) == 1
+        request = as_request(scene, SIZE, wishes, 0 if alone else 6, clip)
+        exact = tuple(dataclasses.replace(region, margin=0) for region in request.regions)
+        params = {"inject_until": 0.1} if alone else {}
+        return dataclasses.replace(request, regions=exact, params=params)
 
     return ask
 
 
 def altered(ask: Ask, **changes: Any) -> Ask:
-    """The same request with other fields."""
-    return lambda scene, clip: dataclasses.replace(ask(scene, clip), **changes)
+    """Make the request of `ask` with other fields."""
+
+    def changed(scene: Scene, clip: Path) -> EditRequest:
+        return dataclasses.replace(ask(scene, clip), **changes)
+
+    return changed
 
 
 def pictured(ask: Ask, *looks: tuple[str, str]) -> Ask:
-    """The same edit, each actor to become like a picture of a kind in a colour that no word names."""
+    """Let each actor also become like a picture: of a kind in a colour that no word names."""
 
     def with_pictures(scene: Scene, clip: Path) -> EditRequest:
-        request, rng = ask(scene, clip), np.random.default_rng(scene.seed)
-        seen = []
-        for region, who, (kind, color) in zip(request.regions, scene.actors, looks, strict=True):
-            shown = dataclasses.replace(who, kind=kind, color=color, accessory=None)
+        request = ask(scene, clip)
+        rng = np.random.default_rng(scene.seed)
+        regions = []
+        for i, (kind, color) in enumerate(looks):
+            shown = dataclasses.replace(scene.actors[i], kind=kind, color=color, accessory=None)
             file = clip.parent / f"{kind}.png"
             Image.fromarray(portrait(shown, rng, SIZE, cut=True)).save(file)
-            seen.append(dataclasses.replace(region, picture=str(file)))
-        return dataclasses.replace(
-            request, regions=tuple(seen), picture_adapter="storybook/pictures"
-        )
+            region = dataclasses.replace(request.regions[i], picture=str(file))
+            regions.append(region)
+        adapter = "storybook/pictures"
+        return dataclasses.replace(request, regions=tuple(regions), picture_adapter=adapter)
 
     return with_pictures
 
 
 def words(method: str, params: dict[str, object], *changes: dict[str, str]) -> Ask:
-    """Edits by words alone: the captions of the scene as it would be after each change."""
+    """Edit by words alone: the captions of the scene as it would be after each change."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
-        truths = [replace(scene, None if "style" in change else 0, **change) for change in changes]
+        prompts = []
+        for change in changes:
+            actor = None if "style" in change else 0
+            truth = replace(scene, actor, **change)
+            prompts.append(truth.caption)
         request = as_request(scene, SIZE, {}, clip=clip)
-        asked = by_words(request, [truth.caption for truth in truths], method, None)
+        asked = by_words(request, prompts, method, None)
         return dataclasses.replace(asked, params=params)
 
     return ask
 
 
 def tuned(ask: Ask) -> Ask:
-    """The same edit with an adapter tuned on the clip, in half precision."""
+    """Make the request of `ask` with an adapter tuned on the clip, in half precision."""
 
     def with_adapter(scene: Scene, clip: Path) -> EditRequest:
         request = ask(scene, clip)
-        learnt = dataclasses.replace(request, method="tune_a_video", params=TUNING)
-        *_, last = tune(learnt, load_backbone("storybook"))
+        tuning = dataclasses.replace(request, method="tune_a_video", params=TUNING)
+        *_, last = tune(tuning, load_backbone("storybook"))
         assert isinstance(last, Tuned)
-        name = f"{scene.caption}, {last.adapter.facts.steps} steps"
-        facts = last.adapter.facts.model_copy(update={"name": name})
+        learnt = last.adapter
+        name = f"{scene.caption}, {learnt.facts.steps} steps"
+        facts = learnt.facts.model_copy(update={"name": name})
+        halves = {name: weight.half() for name, weight in learnt.weights.items()}
         path = clip.parent / "adapter.safetensors"
-        save_adapter(
-            Adapter(facts, {name: x.half() for name, x in last.adapter.weights.items()}), path
-        )
+        save_adapter(Adapter(facts, halves), path)
         return dataclasses.replace(request, adapter=str(path))
 
     return with_adapter
@@ -180,21 +199,21 @@ def tuned(ask: Ask) -> Ask:
 def one_region(
     request: EditRequest, mask: np.ndarray, name: str, source: str, prompt: str, margin: int
 ) -> EditRequest:
-    """The request with a single region."""
+    """Return the request with a single region."""
     region = Region(name, 1, prompt=prompt, source=source, margin=margin)
     return dataclasses.replace(request, regions=(region,), labels=mask.astype(np.uint8))
 
 
 def both(kind: str) -> Ask:
-    """Two actors form one region."""
+    """Turn both actors, as one region, into the same kind."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         request = as_request(scene, SIZE, {}, clip=clip)
         truth = replace(replace(scene, actor=0, kind=kind), actor=1, kind=kind)
-        source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
-        return one_region(
-            request, np.asarray(request.labels) > 0, "both animals", source, prompt, ROOM
-        )
+        source = " and ".join(actor.phrase for actor in scene.actors)
+        prompt = " and ".join(actor.phrase for actor in truth.actors)
+        mask = np.asarray(request.labels) > 0
+        return one_region(request, mask, "both animals", source, prompt, ROOM)
 
     return ask
 
@@ -203,9 +222,11 @@ def part(name: str, room: int, **look: str) -> Ask:
     """Change the look of one part of the first actor."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
-        request, drawn = as_request(scene, SIZE, {}, clip=clip), render(scene, SIZE)
+        request = as_request(scene, SIZE, {}, clip=clip)
+        drawn = render(scene, SIZE)
         mask = (drawn.labels == 1) & (drawn.parts == PARTS.index(name))
-        source, prompt = (s.actors[0].phrase for s in (scene, replace(scene, actor=0, **look)))
+        truth = replace(scene, actor=0, **look)
+        source, prompt = scene.actors[0].phrase, truth.actors[0].phrase
         return one_region(request, mask, name, source, prompt, room)
 
     return ask
@@ -215,7 +236,8 @@ def found(prompt: str) -> Ask:
     """Use as region the cluster that the model names after the actor."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
-        request, kind = as_request(scene, SIZE, {}, clip=clip), scene.actors[0].kind
+        request = as_request(scene, SIZE, {}, clip=clip)
+        kind = scene.actors[0].kind
         search = find_clusters(load_backbone("storybook"), request.clip, scene.caption, count=4)
         try:
             while True:
@@ -297,42 +319,43 @@ def make(name: str, folder: Path) -> None:
         asked = example.ask(scene, Path(scratch) / "clip.mp4")
         motion = "storybook/motion" if asked.method == "videograin" else ""
         save_project(dataclasses.replace(asked, motion=motion), folder)
-    (folder / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
+    write_scene(scene, folder)
 
 
 def candidates(name: str, first: int) -> Iterator[Scene]:
-    """Matching scenes, starting from a seed."""
-    example, seed = TABLE[name], first
-    while True:
-        if example.fits(scene := scene_of(example, seed)):
+    """Yield matching scenes, starting from a seed."""
+    example = TABLE[name]
+    for seed in itertools.count(first):
+        scene = scene_of(example, seed)
+        if example.fits(scene):
             yield scene
-        seed += 1
 
 
 def look(name: str, first: int, count: int) -> np.ndarray:
-    """Rows of the source's middle frame, frames of the edit, and the middle frames of further edits."""
-    rows, model = [], load_backbone("storybook")
-    for _, scene in zip(range(count), candidates(name, first), strict=False):
-        with tempfile.TemporaryDirectory() as scratch:
-            request = TABLE[name].ask(scene, Path(scratch) / "clip.mp4")
-            result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
-            middle = request.clip.read(FRAMES // 2, FRAMES // 2 + 1)[0]
-        pictures = [
-            middle,
-            *result.frames[list(_SHOWN)],
-            *(o.frames[FRAMES // 2] for o in result.others),
-        ]
-        row = cv2.resize(
-            np.concatenate(pictures, 1), None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC
-        )
-        rows.append(
-            cv2.putText(
-                row, str(scene.seed), (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 0, 0), 1
-            )
-        )
+    """Edit the next scenes that fit an example, and return a sheet with a row for each."""
+    model = load_backbone("storybook")
+    rows = []
+    for scene in itertools.islice(candidates(name, first), count):
+        rows.append(_row(TABLE[name], scene, model))
         sys.stdout.write(f"{scene.seed}: {scene.caption}\n")
         sys.stdout.flush()
     return np.concatenate(rows)
+
+
+def _row(example: Example, scene: Scene, model: Backbone) -> np.ndarray:
+    """Show the source's middle frame, frames of the edit, and the middle frames of further edits."""
+    middle = FRAMES // 2
+    with tempfile.TemporaryDirectory() as scratch:
+        request = example.ask(scene, Path(scratch) / "clip.mp4")
+        *_, last = edit(request, model)
+        assert isinstance(last, Finished)
+        source = request.clip.read(middle, middle + 1)[0]
+    edited = last.result.frames[list(_SHOWN)]
+    others = [other.frames[middle] for other in last.result.others]
+    row = np.concatenate([source, *edited, *others], 1)
+    large = cv2.resize(row, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    return cv2.putText(large, str(scene.seed), (4, 16), font, 0.5, (255, 0, 0), 1)
 
 
 def main() -> None:
@@ -349,9 +372,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.look:
-        Image.fromarray(look(args.look, args.first, args.count)).save(
-            args.out or f"{args.look}.png"
-        )
+        sheet = look(args.look, args.first, args.count)
+        Image.fromarray(sheet).save(args.out or f"{args.look}.png")
         return
     for name in args.only or TABLE:
         make(name, (args.out or EXAMPLES) / name)

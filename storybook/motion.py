@@ -10,12 +10,21 @@ from storybook.draw import rotation
 # Phase of a motion per frame, radians.
 TEMPO = {"walk": 0.8, "run": 1.25, "jump": np.pi / 4, "stand": 0.4}
 WHEEL = 0.155  # radius
+# Where limbs hang, in actor space.
 _HIPS = {
     "leg0": (-0.23, -0.28),
     "leg1": (0.15, -0.28),
     "leg2": (-0.33, -0.28),
     "leg3": (0.05, -0.28),
 }
+_UPRIGHT_JOINTS = {
+    "leg1": (-0.13, -0.28),
+    "leg2": (0.13, -0.28),
+    "arm1": (-0.22, -0.5),
+    "arm2": (0.22, -0.5),
+}
+Swing = dict[str, float]
+"""How far each of four legs has swung forward, degrees."""
 
 
 def _scaled(x: float, y: float) -> np.ndarray:
@@ -28,7 +37,7 @@ def _moved(x: float, y: float) -> np.ndarray:
 
 
 def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, np.ndarray]:
-    """3x3 map of every limb.
+    """Return the 3x3 map of every limb.
 
     Args:
         kind: Decides how many legs there are, and whether they are wheels.
@@ -36,53 +45,70 @@ def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, 
         phase: Of the motion's cycle, radians.
         turns: How far a wheel has rolled, radians.
     """
-    wave, upright = float(np.sin(phase)), kind in UPRIGHT
-    trunk, nod, wag = np.eye(3), 2.5 * np.sin(phase + 0.6), 9 * np.sin(phase + 1.2)
-    if motion == "walk":
-        trunk = _moved(0, -0.012 * abs(wave))
-        swing = dict.fromkeys(("leg0", "leg3"), 24 * wave) | dict.fromkeys(
-            ("leg1", "leg2"), -24 * wave
-        )
-    elif motion == "run":
-        trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, 9 if upright else 5 * wave)
-        late = float(np.sin(phase - 0.6))
-        swing = {"leg0": 42 * wave, "leg2": 42 * late, "leg1": -42 * wave, "leg3": -42 * late}
-        wag *= 2
-    elif motion == "jump":
-        trunk, swing = _leap(phase, upright)
-    else:
-        trunk, swing = _scaled(1 - 0.006 * wave, 1 + 0.012 * wave), dict.fromkeys(_HIPS, 0.0)
-        nod, wag = 2 * wave, 7 * wave
+    wave = float(np.sin(phase))
+    upright = kind in UPRIGHT
+    trunk, swing = _stride(motion, phase, wave, upright)
+    nod = 2 * wave if motion == "stand" else 2.5 * np.sin(phase + 0.6)
     if upright:
-        legs, arms = 0.8 * swing["leg0"], 0.7 * swing["leg0"]
-        if motion == "jump":
-            legs, arms = 0.5 * swing["leg0"], 2.6 * swing["leg0"]
-        hips = {
-            "leg1": (-0.13, -0.28),
-            "leg2": (0.13, -0.28),
-            "arm1": (-0.22, -0.5),
-            "arm2": (0.22, -0.5),
-        }
-        turn = {"leg1": legs, "leg2": -legs, "arm1": arms, "arm2": -arms}
-        poses, pivot = {limb: rotation(*hips[limb], turn[limb]) for limb in hips}, (0.0, -0.55)
+        poses = _upright_limbs(motion, swing)
+        neck = (0.0, -0.55)
     elif kind == "car":
-        if motion in ("walk", "run"):
-            shake = wave if motion == "run" else 0.0
-            trunk = _moved(0, -0.012 * abs(shake)) @ rotation(0, -0.15, 1.2 * shake)
+        trunk = _shaken(motion, wave, trunk)
         roll = np.rad2deg(turns)
         poses = {"wheel0": rotation(-0.38, -0.15, roll), "wheel1": rotation(0.38, -0.15, roll)}
-        pivot = (0.0, 0.0)
+        neck = (0.0, 0.0)
     else:
-        poses, pivot = {n: rotation(*_HIPS[n], a) for n, a in swing.items()}, (0.1, -0.5)
-    poses |= {
-        "trunk": np.eye(3),
-        "head": rotation(*pivot, nod),
-        "tail": rotation(-0.44, -0.42, wag),
-    }
+        poses = {leg: rotation(*_HIPS[leg], angle) for leg, angle in swing.items()}
+        neck = (0.1, -0.5)
+    poses["trunk"] = np.eye(3)
+    poses["head"] = rotation(*neck, nod)
+    poses["tail"] = rotation(-0.44, -0.42, _wag(motion, phase, wave))
     return {name: trunk @ pose for name, pose in poses.items()}
 
 
-def _leap(phase: float, upright: bool) -> tuple[np.ndarray, dict[str, float]]:
+def _stride(motion: str, phase: float, wave: float, upright: bool) -> tuple[np.ndarray, Swing]:
+    """Return the map of the trunk, and how far the legs have swung."""
+    if motion == "walk":
+        trunk = _moved(0, -0.012 * abs(wave))
+        forward, back = 24 * wave, -24 * wave
+        return trunk, {"leg0": forward, "leg3": forward, "leg1": back, "leg2": back}
+    if motion == "run":
+        tilt = 9 if upright else 5 * wave
+        trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, tilt)
+        late = float(np.sin(phase - 0.6))
+        return trunk, {"leg0": 42 * wave, "leg2": 42 * late, "leg1": -42 * wave, "leg3": -42 * late}
+    if motion == "jump":
+        return _leap(phase, upright)
+    breathing = _scaled(1 - 0.006 * wave, 1 + 0.012 * wave)
+    return breathing, dict.fromkeys(_HIPS, 0.0)
+
+
+def _wag(motion: str, phase: float, wave: float) -> float:
+    """Return how far the tail is turned, degrees."""
+    if motion == "stand":
+        return 7 * wave
+    wag = 9 * np.sin(phase + 1.2)
+    return 2 * wag if motion == "run" else wag
+
+
+def _upright_limbs(motion: str, swing: Swing) -> dict[str, np.ndarray]:
+    """Legs and arms that swing against each other."""
+    legs, arms = (0.5, 2.6) if motion == "jump" else (0.8, 0.7)
+    leg_angle = legs * swing["leg0"]
+    arm_angle = arms * swing["leg0"]
+    turn = {"leg1": leg_angle, "leg2": -leg_angle, "arm1": arm_angle, "arm2": -arm_angle}
+    return {limb: rotation(*joint, turn[limb]) for limb, joint in _UPRIGHT_JOINTS.items()}
+
+
+def _shaken(motion: str, wave: float, trunk: np.ndarray) -> np.ndarray:
+    """Return the map of a car's body: it shakes when it is fast, rolls evenly when it is slow."""
+    if motion not in ("walk", "run"):
+        return trunk
+    shake = wave if motion == "run" else 0.0
+    return _moved(0, -0.012 * abs(shake)) @ rotation(0, -0.15, 1.2 * shake)
+
+
+def _leap(phase: float, upright: bool) -> tuple[np.ndarray, Swing]:
     """A jump's arc: crouching for 0.2 of the cycle, then up and down again, legs stretched in the air."""
     at = phase / (2 * np.pi) % 1.0
     if at < 0.2:
@@ -98,5 +124,8 @@ def _leap(phase: float, upright: bool) -> tuple[np.ndarray, dict[str, float]]:
 
 
 def lift(motion: str, phase: float) -> float:
-    """How high above the ground a motion has brought its actor, in heights."""
-    return -float(_leap(phase, True)[0][1, 2]) if motion == "jump" else 0.0
+    """Return how high above the ground a motion has brought its actor, in heights."""
+    if motion != "jump":
+        return 0.0
+    trunk, _ = _leap(phase, True)
+    return -float(trunk[1, 2])

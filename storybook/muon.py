@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from storybook.training import DTYPE
+from storybook.training import DTYPE, worker, workers
 
 MOMENTUM = 0.95
 _AS_ADAM = 0.2  # root mean square of a step of size 1, about AdamW's
@@ -36,16 +36,14 @@ class Muon(torch.optim.AdamW):
     def __init__(
         self, model: nn.Module, rate: float, ends: Iterable[str], decay: float = 1e-2
     ) -> None:
-        learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        inner = [
-            p
-            for name, p in learnt.items()
-            if p.ndim >= 2
-            and min(p.flatten(1).shape) >= _MATRIX
-            and not any(end in name for end in ends)
-        ]
-        known = {id(p) for p in inner}
-        rest = [p for p in learnt.values() if id(p) not in known]
+        ends = tuple(ends)
+        inner: list[Tensor] = []
+        rest: list[Tensor] = []
+        for name, weight in model.named_parameters():
+            if not weight.requires_grad:
+                continue
+            is_end = any(end in name for end in ends)
+            (inner if _is_matrix(weight) and not is_end else rest).append(weight)
         super().__init__(rest, lr=rate, weight_decay=decay, betas=(0.9, 0.99), fused=True)
         self.add_param_group({"params": inner, "orthogonal": True})
 
@@ -63,37 +61,63 @@ class Muon(torch.optim.AdamW):
             p.mul_(1 - inner["lr"] * inner["weight_decay"]).sub_(turned, alpha=inner["lr"])
 
     def _turned(self, learnt: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-        """Weights and their steps, for a learning rate of 1."""
-        count, own = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-        owners = shares([p.numel() * min(p.flatten(1).shape) for p, _ in learnt], count)
-        steps = [torch.zeros_like(p) for p, _ in learnt]
-        for (p, grad), step, owner in zip(learnt, steps, owners, strict=True):
-            state = self.state[p]
-            state.setdefault("step", torch.zeros(())).add_(1)
-            momentum = state.setdefault("exp_avg", torch.zeros_like(p))
-            momentum.mul_(MOMENTUM).add_(grad)
-            if owner == own:
-                ahead = grad.add(momentum, alpha=MOMENTUM).flatten(1)
-                step.copy_(orthogonal(ahead).view_as(p)).mul_(_AS_ADAM * max(ahead.shape) ** 0.5)
-        if count > 1:
-            flat = torch.cat([step.flatten() for step in steps])
-            dist.all_reduce(flat)
-            parts = flat.split([step.numel() for step in steps])
-            steps = [part.view_as(step) for part, step in zip(parts, steps, strict=True)]
-        return [(p, step) for (p, _), step in zip(learnt, steps, strict=True)]
+        """Return weights and their steps, for a learning rate of 1; `learnt` are weights and gradients."""
+        weights = [weight for weight, _ in learnt]
+        costs = [weight.numel() * min(weight.flatten(1).shape) for weight in weights]
+        owners = shares(costs, workers())
+        steps = []
+        for (weight, grad), owner in zip(learnt, owners, strict=True):
+            momentum = self._momentum(weight, grad)
+            if owner == worker():
+                steps.append(_step(grad, momentum))
+            else:
+                steps.append(torch.zeros_like(weight))
+        if workers() > 1:
+            steps = _summed(steps)
+        return list(zip(weights, steps, strict=True))
+
+    def _momentum(self, weight: Tensor, grad: Tensor) -> Tensor:
+        """Count a step of a weight, and return its momentum with the gradient added."""
+        state = self.state[weight]
+        state.setdefault("step", torch.zeros(())).add_(1)
+        momentum = state.setdefault("exp_avg", torch.zeros_like(weight))
+        return momentum.mul_(MOMENTUM).add_(grad)
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    """Return whether a weight, flattened to two dimensions, is large enough for orthogonal steps."""
+    return weight.ndim >= 2 and min(weight.flatten(1).shape) >= _MATRIX
+
+
+def _step(grad: Tensor, momentum: Tensor) -> Tensor:
+    """Return the orthogonal step of a weight, as large as AdamW's."""
+    ahead = grad.add(momentum, alpha=MOMENTUM).flatten(1)
+    size = _AS_ADAM * max(ahead.shape) ** 0.5
+    return orthogonal(ahead).view_as(grad).mul_(size)
+
+
+def _summed(steps: list[Tensor]) -> list[Tensor]:
+    """Return the sum of each step over all workers; only one of them computed it, the others sent zeros."""
+    flat = torch.cat([step.flatten() for step in steps])
+    dist.all_reduce(flat)
+    parts = flat.split([step.numel() for step in steps])
+    return [part.view_as(step) for part, step in zip(parts, steps, strict=True)]
 
 
 def shares(costs: list[int], count: int) -> list[int]:
-    """One of `count` workers for each piece of work; all get about the same amount."""
-    owners, loads = [0] * len(costs), [0] * count
-    for piece in sorted(range(len(costs)), key=lambda i: -costs[i]):
-        owners[piece] = loads.index(min(loads))
-        loads[owners[piece]] += costs[piece]
+    """Return one of `count` workers for each piece of work; all get about the same amount."""
+    owners = [0] * len(costs)
+    loads = [0] * count
+    dearest_first = sorted(range(len(costs)), key=lambda piece: -costs[piece])
+    for piece in dearest_first:
+        idlest = loads.index(min(loads))
+        owners[piece] = idlest
+        loads[idlest] += costs[piece]
     return owners
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Roughly the nearest semi-orthogonal matrix: singular values between about 0.7 and 1.2.
+    """Return roughly the nearest semi-orthogonal matrix: singular values between about 0.7 and 1.2.
 
     Newton and Schulz's iteration with the quintic of Jordan et al., in `DTYPE`; float32 [m, n] both.
     """

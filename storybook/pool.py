@@ -33,7 +33,7 @@ _SIZE = 128
 
 
 class Truth(NamedTuple):
-    """What the drawn world knows of every cell of a latent.
+    """The drawn world's knowledge of every cell of a latent.
 
     Attributes:
         kind: int64 [n, 16, 16], 0 background, else 1 + index in `KINDS`.
@@ -51,53 +51,72 @@ class Truth(NamedTuple):
 
 
 def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarray]:
-    """The truth of one frame in small whole numbers, as shards keep it; see `read_truth`."""
+    """Return the truth of one frame in small whole numbers, as shards keep it; see `read_truth`."""
     cast = cast_of(scene)
     ids = surface_ids(scene, cast, size, frame)
-    label, part = (owner[ids] for owner in owners(cast))
-    kinds = np.array([0, *[1 + KINDS.index(actor.kind) for actor in scene.actors]], np.uint8)
-    cells = slice(CELL // 2, None, CELL)
-    outline = -cv2.distanceTransform((label == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    actor_of, part_of = owners(cast)
+    label, part = actor_of[ids], part_of[ids]
+    kinds = [1 + KINDS.index(actor.kind) for actor in scene.actors]
+    kind = np.array([0, *kinds], np.uint8)[label]
+
+    outline = -_depth(label == 0)
     middle = np.zeros((2, size, size), np.float32)
     y, x = np.mgrid[:size, :size]
-    for i in range(1, len(scene.actors) + 1):
-        own = label == i
+    for number in range(1, len(scene.actors) + 1):
+        own = label == number
         if own.any():
-            outline[own] = cv2.distanceTransform(own.astype(np.uint8), cv2.DIST_L2, 5)[own]
-            middle[:, own] = np.stack([x[own].mean() - x[own], y[own].mean() - y[own]]) / size
+            outline[own] = _depth(own)[own]
+            to_middle = [x[own].mean() - x[own], y[own].mean() - y[own]]
+            middle[:, own] = np.stack(to_middle) / size
+    outline = np.clip(outline / CELL, -FAR, FAR) * _OUTLINE_STEPS
+    middle = np.clip(middle, -1, 1) * _MIDDLE_STEPS
+
+    cells = slice(CELL // 2, None, CELL)
     return {
-        "kind": kinds[label][cells, cells],
+        "kind": kind[cells, cells],
         "part": part[cells, cells],
-        "outline": (np.clip(outline / CELL, -FAR, FAR) * 60)
-        .round()
-        .astype(np.int8)[None, cells, cells],
-        "middle": (np.clip(middle, -1, 1) * 120).round().astype(np.int8)[:, cells, cells],
+        "outline": outline.round().astype(np.int8)[None, cells, cells],
+        "middle": middle.round().astype(np.int8)[:, cells, cells],
     }
 
 
+# Whole numbers per cell, and per frame width, in which shards keep distances.
+_OUTLINE_STEPS = 60
+_MIDDLE_STEPS = 120
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """Return the distance of each pixel of a mask to its edge, float32."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+
+
 def read_truth(kept: dict[str, Tensor], rows: Tensor) -> Truth:
-    """The truth of some rows of what `truth_of` returned, stacked."""
+    """Return the truth of some rows of stacked results of `truth_of`."""
     return Truth(
         kept["kind"][rows].long(),
         kept["part"][rows].long(),
-        kept["outline"][rows].float() / 60,
-        kept["middle"][rows].float() / 120,
+        kept["outline"][rows].float() / _OUTLINE_STEPS,
+        kept["middle"][rows].float() / _MIDDLE_STEPS,
     )
 
 
+def stack(truths: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+    """Stack results of `truth_of`."""
+    return {key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]}
+
+
 def draw_shard(number: int, encode: Callable[[np.ndarray], Tensor]) -> dict[str, Tensor]:
-    """Latents and truth of the drawings of a shard."""
+    """Draw the latents and the truth of a shard."""
     pictures, truths = [], []
     for scene in scenes_of(number):
         frame = int(np.random.default_rng(scene.seed).integers(scene.frames))
         pictures.append(render_frames(scene, _SIZE, (frame,))[0])
         truths.append(truth_of(scene, frame))
-    stacked = {key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]}
-    return {"z": encode(np.stack(pictures)), **stacked}
+    return {"z": encode(np.stack(pictures)), **stack(truths)}
 
 
 def scenes_of(number: int) -> list[Scene]:
-    """The scenes of a shard."""
+    """Return the scenes of a shard."""
     first = dataset.FIRST_TRAINING_SEED + number * SHARD
     return [dataset.training_scene(seed) for seed in range(first, first + SHARD)]
 
@@ -106,10 +125,10 @@ class Pool:
     """The newest shards, kept in a folder.
 
     Args:
-        folder: Where.
-        encode: Raw latents, float16, of pictures.
-        tokens: Token ids of the captions of some scenes.
-        shards: How many.
+        folder: Folder of the shards.
+        encode: Returns raw latents, float16, of pictures.
+        tokens: Returns token ids of the captions of some scenes.
+        shards: Number of shards held at a time.
     """
 
     def __init__(
@@ -120,39 +139,51 @@ class Pool:
         shards: int = SHARDS,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._encode, self._tokens, self._shards = folder, encode, tokens, shards
+        self._folder = folder
+        self._encode = encode
+        self._tokens = tokens
+        self._shards = shards
         self._held: dict[int, dict[str, Tensor]] = {}
         self._rows: dict[str, Tensor] = {}
 
     def wanted(self, done: int) -> range:
-        """Numbers of the shards after `done` samples; two change at a time, one for each of two workers."""
+        """Return the shards wanted after `done` samples; two change at a time, one for each worker."""
         first = 2 * (done // (2 * USES * SHARD))
         return range(first, first + self._shards)
 
     def at(self, done: int) -> dict[str, Tensor]:
-        """Latents, truth and token ids after `done` samples; workers share out what has to be drawn."""
+        """Return latents, truth and token ids after `done` samples, after drawing what is missing.
+
+        Workers share out the shards that have to be drawn.
+        """
         wanted = self.wanted(done)
         missing = [number for number in wanted if number not in self._held]
         if not missing:
             return self._rows
         for number in missing[worker() :: workers()]:
-            if not self._path(number).exists():
-                partial = self._path(number).with_suffix(".partial")
-                save_file(draw_shard(number, self._encode), partial)
-                partial.replace(self._path(number))
-                log.info("drew shard %d", number)
+            self._draw(number)
         if workers() > 1:
             dist.barrier()
         for number in missing:
-            self._held[number] = load_file(self._path(number)) | self._tokens(scenes_of(number))
-        for number in [number for number in self._held if number not in wanted]:
-            del self._held[number]
-            self._path(number).unlink(missing_ok=True)
-        self._rows = {
-            key: torch.cat([self._held[number][key] for number in wanted])
-            for key in self._held[wanted[0]]
-        }
+            tokens = self._tokens(scenes_of(number))
+            self._held[number] = load_file(self._path(number)) | tokens
+        for number in [*self._held]:
+            if number not in wanted:
+                del self._held[number]
+                self._path(number).unlink(missing_ok=True)
+        shards = [self._held[number] for number in wanted]
+        self._rows = {key: torch.cat([shard[key] for shard in shards]) for key in shards[0]}
         return self._rows
+
+    def _draw(self, number: int) -> None:
+        """Draw a shard unless an earlier run has."""
+        path = self._path(number)
+        if path.exists():
+            return
+        partial = path.with_suffix(".partial")
+        save_file(draw_shard(number, self._encode), partial)
+        partial.replace(path)
+        log.info("drew shard %d", number)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"shard_{number:06d}.safetensors"

@@ -1,7 +1,7 @@
 """A head that reads from the UNet's middle what the drawn world knows of every place; it is not shipped.
 
-As REPA (Yu et al. 2024, arXiv:2410.06940) aligns features with those of another network, but with the truth:
-what a network knows of a picture early, it need not find out late.
+REPA (Yu et al. 2024, arXiv:2410.06940) aligns features with those of another network; here the truth takes
+that network's place. A UNet whose first layers know the picture leaves more to its last layers.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class ReadingHead(nn.Module):
         unet.up_blocks[0].register_forward_hook(lambda *call: self._features.append(call[-1]))
 
     def forward(self) -> tuple[Tensor, ...]:
-        """Logits of kinds and parts, outline and middle, of the UNet's last call; see `Truth`."""
+        """Return logits of kinds and parts, outline and middle, of the UNet's last call; see `Truth`."""
         features = self._features.pop()
         self._features.clear()
         return self.read(features.float()).split(_SIZES, dim=1)
 
 
 def reading_loss(answers: tuple[Tensor, ...], truth: Truth) -> Tensor:
-    """Mean of four losses, each of about the same size at first."""
+    """Return the mean of four losses, each of about the same size at first."""
     kind, part, outline, middle = answers
     inside = (truth.kind > 0)[:, None].float()
     offset = F.smooth_l1_loss(middle, truth.middle, beta=0.1, reduction="none") * inside
@@ -56,7 +56,8 @@ def reading_loss(answers: tuple[Tensor, ...], truth: Truth) -> Tensor:
 
 
 def accuracy(answers: tuple[Tensor, ...], truth: Truth) -> dict[str, float]:
-    """Share of the actors' cells whose kind and part are read right."""
+    """Return the share of the actors' cells whose kind and part are read right."""
+    kind, part, *_ = answers
     inside = truth.kind > 0
-    right = {"kind": answers[0].argmax(1) == truth.kind, "part": answers[1].argmax(1) == truth.part}
+    right = {"kind": kind.argmax(1) == truth.kind, "part": part.argmax(1) == truth.part}
     return {name: round(float(hit[inside].float().mean()), 4) for name, hit in right.items()}

@@ -24,48 +24,54 @@ from regrain.editing.storage.folders import staged
 from storybook.examples import EXAMPLES, TABLE
 
 CRF = 20  # about 13 kB an edit
+_WIDE = 488  # pixels of the README's picture
 _KEPT = ("prompt_used", "params", "seconds", "peak_memory", "metrics", "warnings")
 
 
 def make_result(project: Path) -> None:
-    """Run a project on the built-in model and write its edits, and what is told of them, into its folder.
+    """Run a project on the built-in model, and write its edits and their report into its folder.
 
     Raises:
         EditingError: The project cannot be read or run.
     """
     request = load_project(project)
-    events = edit(request, load_backbone("storybook"))
-    finished = next(event for event in events if isinstance(event, Finished))
-    result, clip = finished.result, request.clip
+    clip = request.clip
+    *_, finished = edit(request, load_backbone("storybook"))
+    assert isinstance(finished, Finished)
+    edits = [finished.result.frames]
+    edits += [other.frames for other in finished.result.others]
+    report = trimmed(finished.report)
+    report["project"] = digest(project)
     with staged(project / RESULT, replaces=(*EDITS, REPORT)) as folder:
-        edits = (result.frames, *(other.frames for other in result.others))
         for name, frames in zip(EDITS, edits, strict=False):
-            write_video(
-                folder / name, iter(frames), clip.fps, **timing_of(clip), tags=clip.tags, crf=CRF
-            )
-        report = trimmed(finished.report) | {"project": digest(project)}
+            timing = timing_of(clip)
+            write_video(folder / name, iter(frames), clip.fps, **timing, tags=clip.tags, crf=CRF)
         (folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
 def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page says of a result: of the parameters, only those that the method itself did not decide."""
-    kept = {key: report[key] for key in _KEPT if key in report}
-    params = {
-        name: entry for name, entry in report["params"].items() if entry["source"] != "method"
-    }
-    return {"date": report["date"], **kept, "params": params}
+    """Return the part of a report that the page shows, without parameters that the method itself decided."""
+    kept = {"date": report["date"]}
+    for key in _KEPT:
+        if key in report:
+            kept[key] = report[key]
+    params = report["params"]
+    kept["params"] = {name: params[name] for name in params if params[name]["source"] != "method"}
+    return kept
 
 
 def write_picture(project: Path, path: Path) -> None:
     """Write an animated WebP of a project's clip and its shipped edit, side by side; the README's picture."""
-    clip, edited = load_project(project).clip, open_clip(project / RESULT / EDITS[0])
-    source, edit = (each.read(0, len(each)) for each in (clip, edited))
-    gap = np.full_like(source[:, :, :4], 255)
+    clip = load_project(project).clip
+    edited = open_clip(project / RESULT / EDITS[0])
+    left = clip.read(0, len(clip))
+    right = edited.read(0, len(edited))
+    gap = np.full_like(left[:, :, :4], 255)
+    frames = np.concatenate([left, gap, right], 2)
+    height, width = frames.shape[1:3]
+    size = (_WIDE, _WIDE * height // width)
     first, *others = (
-        Image.fromarray(frame).resize(
-            (488, 488 * frame.shape[0] // frame.shape[1]), Image.Resampling.LANCZOS
-        )
-        for frame in np.concatenate([source, gap, edit], 2)
+        Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS) for frame in frames
     )
     milliseconds = round(1000 / clip.fps)
     first.save(

@@ -23,10 +23,12 @@ Stops = list[tuple[float, Color]]
 def _fill(img: np.ndarray, top: float, stops: Stops) -> None:
     """Blend colours from the height `top` down; heights are fractions of the frame."""
     n = img.shape[0]
-    at = [s for s, _ in stops]
-    y = np.arange(int(top * n), n) / n
-    column = np.stack([np.interp(y, at, [c[i] for _, c in stops]) for i in range(3)], 1)
-    img[int(top * n) :] = column.round().astype(np.uint8)[:, None]
+    first = int(top * n)
+    y = np.arange(first, n) / n
+    heights = [height for height, _ in stops]
+    channels = zip(*(color for _, color in stops), strict=True)
+    column = np.stack([np.interp(y, heights, values) for values in channels], 1)
+    img[first:] = column.round().astype(np.uint8)[:, None]
 
 
 def _width(img: np.ndarray) -> float:
@@ -34,14 +36,14 @@ def _width(img: np.ndarray) -> float:
 
 
 def _seen(img: np.ndarray, rng: np.random.Generator, low: float, high: float) -> float:
-    """A place between `low` and `high` of the frame when the camera is in the middle."""
+    """Draw a place between `low` and `high` of the frame when the camera is in the middle."""
     return float((_width(img) - 1) / 2 + rng.uniform(low, high))
 
 
 def _along(
     img: np.ndarray, rng: np.random.Generator, gap: float, jitter: float = 0.3
 ) -> np.ndarray:
-    """Places about `gap` apart, along the whole width."""
+    """Draw places about `gap` apart, along the whole width."""
     x = np.arange(-gap * rng.random(), _width(img) + gap, gap)
     return x + rng.uniform(-jitter, jitter, len(x)) * gap
 
@@ -49,9 +51,11 @@ def _along(
 def _scattered(
     img: np.ndarray, rng: np.random.Generator, count: int, top: float, bottom: float
 ) -> np.ndarray:
-    """About `count` places per frame width, as (x, y)."""
+    """Draw about `count` places per frame width: [n, 2], (x, y)."""
     count = round(count * _width(img))
-    return np.stack([rng.uniform(0, _width(img), count), rng.uniform(top, bottom, count)], 1)
+    x = rng.uniform(0, _width(img), count)
+    y = rng.uniform(top, bottom, count)
+    return np.stack([x, y], 1)
 
 
 def _shape(img: np.ndarray, points: np.ndarray, color: Color) -> None:
@@ -70,7 +74,9 @@ def _hills(
     x = np.linspace(0, wide, 40)
     a, b = rng.uniform(0, 6, 2)
     line = y - bump * (0.5 + 0.5 * np.sin(5 * rough * x + a) * np.cos(3 * rough * x + b))
-    _shape(img, np.concatenate([np.stack([x, line], 1), [[wide, 1], [0, 1]]]), color)
+    ridge = np.stack([x, line], 1)
+    bottom = [[wide, 1], [0, 1]]
+    _shape(img, np.concatenate([ridge, bottom]), color)
 
 
 def _dots(img: np.ndarray, at: np.ndarray, radius: float, color: Color) -> None:
@@ -81,23 +87,21 @@ def _dots(img: np.ndarray, at: np.ndarray, radius: float, color: Color) -> None:
 def _tufts(img: np.ndarray, rng: np.random.Generator, color: Color, count: int = 14) -> None:
     for x, y in _scattered(img, rng, count, HORIZON + 0.04, 0.98):
         h = 0.02 + 0.05 * (y - HORIZON)
-        _shape(
-            img,
-            poly(
-                (x - 0.014, y),
-                (x - 0.008, y - h),
-                (x, y - 0.4 * h),
-                (x + 0.006, y - h),
-                (x + 0.014, y),
-            ),
-            color,
+        blades = poly(
+            (x - 0.014, y),
+            (x - 0.008, y - h),
+            (x, y - 0.4 * h),
+            (x + 0.006, y - h),
+            (x + 0.014, y),
         )
+        _shape(img, blades, color)
 
 
 def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
     sky = img[int(y * img.shape[0]), 0].astype(float)
-    for grow, part in ((1.5, 0.3), (1.22, 0.55), (1.0, 1.0)):
-        red, green, blue = (part * np.array(color) + (1 - part) * sky).round().astype(int).tolist()
+    for grow, opacity in ((1.5, 0.3), (1.22, 0.55), (1.0, 1.0)):
+        mixed = opacity * np.array(color) + (1 - opacity) * sky
+        red, green, blue = mixed.round().astype(int).tolist()
         _shape(img, ellipse(x, y, r * grow), (red, green, blue))
 
 
@@ -105,26 +109,37 @@ def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color = WHITE) 
     puffs = path("-0.09,0.01,0.045 0,-0.02,0.065 0.09,0.01,0.05 0.03,0.02,0.05 -0.04,0.02,0.045")
     for shift, tone in ((0.012, shade(color, 0.9)), (0.0, color)):
         for dx, dy, r in puffs:
-            _shape(img, ellipse(x + dx * s, y + (dy + shift) * s, r * s, r * s * 0.75, n=16), tone)
+            puff = ellipse(x + dx * s, y + (dy + shift) * s, r * s, r * s * 0.75, n=16)
+            _shape(img, puff, tone)
+
+
+# A fir's tiers, lowest first: half the width, foot and tip in heights of the tree; how light they are.
+_TIERS = ((0.32, 0.15, 0.55, 1.0), (0.26, 0.4, 0.78, 1.08), (0.19, 0.63, 1.0, 1.16))
 
 
 def _fir(img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool = False) -> None:
-    _shape(
-        img,
-        poly((x - 0.02, y), (x + 0.02, y), (x + 0.02, y - 0.2 * h), (x - 0.02, y - 0.2 * h)),
-        (112, 76, 48),
-    )
-    for i, (w, a, b) in enumerate(((0.32, 0.15, 0.55), (0.26, 0.4, 0.78), (0.19, 0.63, 1.0))):
-        left, tip, right = (x - w * h, y - a * h), (x, y - b * h), (x + w * h, y - a * h)
-        _shape(img, poly(left, tip, right), shade(green, 1 + 0.08 * i))
-        _shape(img, poly((x + 0.05 * h, y - a * h), tip, right), shade(green, 0.84))
-        if snow:
-            low = y - (a + (b - a) * 0.5) * h
-            _shape(
-                img,
-                poly((x - w * h * 0.5, low), tip, (x + w * h * 0.5, low), (x, low - 0.06 * h)),
-                WHITE,
-            )
+    """Draw a fir whose foot is at (x, y), `h` high."""
+    left, right = x - 0.02, x + 0.02
+    top = y - 0.2 * h
+    trunk = poly((left, y), (right, y), (right, top), (left, top))
+    _shape(img, trunk, (112, 76, 48))
+    for half, low, high, light in _TIERS:
+        foot = y - low * h
+        tip = (x, y - high * h)
+        left_corner = (x - half * h, foot)
+        right_corner = (x + half * h, foot)
+        tier = poly(left_corner, tip, right_corner)
+        shadow = poly((x + 0.05 * h, foot), tip, right_corner)
+        _shape(img, tier, shade(green, light))
+        _shape(img, shadow, shade(green, 0.84))
+        if snow:  # on the upper half of each tier
+            middle = low + (high - low) * 0.5
+            edge = y - middle * h
+            reach = half * h * 0.5
+            left_edge = (x - reach, edge)
+            right_edge = (x + reach, edge)
+            notch = (x, edge - 0.06 * h)
+            _shape(img, poly(left_edge, tip, right_edge, notch), WHITE)
 
 
 # --- backgrounds --------------------------------------------------------------------------------------------
@@ -140,6 +155,9 @@ def _forest(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _tufts(img, rng, (140, 210, 98))
 
 
+_PETALS: tuple[Color, ...] = ((252, 226, 84), (252, 252, 252), (246, 130, 166))
+
+
 def _grass(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     for x in _along(img, rng, 0.45):
         _cloud(img, x, rng.uniform(0.1, 0.28), rng.uniform(0.8, 1.2))
@@ -148,43 +166,38 @@ def _grass(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _fill(img, HORIZON, [(HORIZON, (118, 196, 84)), (1, (74, 156, 62))])
     _tufts(img, rng, (158, 224, 112), 10)
     for x, y in _scattered(img, rng, 7, 0.67, 0.98):
-        petals: Color = ((252, 226, 84), (252, 252, 252), (246, 130, 166))[int(rng.integers(3))]
-        _dots(
-            img,
-            np.array([(x - 0.012, y), (x + 0.012, y), (x, y - 0.012), (x, y + 0.012)]),
-            0.009,
-            petals,
-        )
-        _dots(img, np.array([(x, y)]), 0.007, (250, 170, 40))
+        color = _PETALS[int(rng.integers(3))]
+        petals = poly((x - 0.012, y), (x + 0.012, y), (x, y - 0.012), (x, y + 0.012))
+        _dots(img, petals, 0.009, color)
+        _dots(img, poly((x, y)), 0.007, (250, 170, 40))
 
 
 def _beach(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
-    palm = _seen(img, rng, 0.12, 0.3) if rng.random() < 0.5 else _seen(img, rng, 0.7, 0.88)
+    on_the_left = rng.random() < 0.5
+    palm = _seen(img, rng, 0.12, 0.3) if on_the_left else _seen(img, rng, 0.7, 0.88)
     _sun(img, _seen(img, rng, 0.4, 0.6), 0.14, 0.07, (255, 232, 120))
     _fill(img, 0.44, [(0.44, (24, 116, 196)), (0.62, (92, 206, 222))])
     for x, y in _scattered(img, rng, 7, 0.47, 0.57):
         _shape(img, capsule(x, y, x + 0.09, y, 0.006), (226, 246, 252))
     _fill(img, 0.6, [(0.6, (252, 232, 180)), (1, (228, 190, 120))])
     _shape(img, capsule(-0.05, 0.605, wide + 0.05, 0.605, 0.013), WHITE)
-    lean = 0.05 if palm < wide / 2 else -0.05
+    _palm(img, palm, 0.05 if palm < wide / 2 else -0.05)
+    _dots(img, _scattered(img, rng, 10, 0.66, 0.98), 0.009, (206, 164, 98))
+
+
+def _palm(img: np.ndarray, x: float, lean: float) -> None:
+    """Draw a palm at x whose trunk bends so that its top is `lean` farther to the right."""
     for i in range(6):
         a, b = i / 6, (i + 1) / 6
-        _shape(
-            img,
-            capsule(
-                palm + lean * a * a,
-                0.68 - 0.42 * a,
-                palm + lean * b * b,
-                0.68 - 0.42 * b,
-                0.024 - 0.006 * a,
-            ),
-            (164, 114, 68),
-        )
+        lower = (x + lean * a * a, 0.68 - 0.42 * a)
+        upper = (x + lean * b * b, 0.68 - 0.42 * b)
+        _shape(img, capsule(*lower, *upper, 0.024 - 0.006 * a), (164, 114, 68))
     for turn in (-165, -125, -55, -15, 30, 150):
         t = np.deg2rad(turn)
-        leaf = ellipse(palm + lean + 0.1 * np.cos(t), 0.25 + 0.07 * np.sin(t), 0.115, 0.032, turn)
-        _shape(img, leaf, (46, 156, 82) if turn < -50 else (34, 128, 66))
-    _dots(img, _scattered(img, rng, 10, 0.66, 0.98), 0.009, (206, 164, 98))
+        leaf_x = x + lean + 0.1 * np.cos(t)
+        leaf_y = 0.25 + 0.07 * np.sin(t)
+        color = (46, 156, 82) if turn < -50 else (34, 128, 66)
+        _shape(img, ellipse(leaf_x, leaf_y, 0.115, 0.032, turn), color)
 
 
 def _snow(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
@@ -198,38 +211,42 @@ def _snow(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
 
 
 def _city(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
-    x, walls = (
-        -0.1 * rng.random(),
-        ((110, 128, 178), (172, 130, 146), (98, 112, 152), (190, 156, 136)),
-    )
+    x = -0.1 * rng.random()
     while x < wide:
-        w, h = rng.uniform(0.15, 0.21), rng.uniform(0.28, 0.54)
-        wall = walls[int(rng.integers(4))]
-        _shape(img, box(x, 0.64 - h, x + w - 0.012, 0.66, 0.004), wall)
-        _shape(img, box(x + 0.8 * w, 0.64 - h, x + w - 0.012, 0.66, 0.004), shade(wall, 0.8))
-        lit = rng.random((8, 3)) < 0.65
-        for row, wy in enumerate(np.arange(0.64 - h + 0.035, 0.58, 0.08)):
-            for column in range(3):
-                wx = x + 0.02 + column * 0.24 * w
-                pane = poly((wx, wy), (wx + 0.028, wy), (wx + 0.028, wy + 0.042), (wx, wy + 0.042))
-                _shape(img, pane, (255, 230, 144) if lit[row % 8, column] else shade(wall, 0.72))
+        w = rng.uniform(0.15, 0.21)
+        _house(img, rng, x, w)
         x += w
-    _fill(
-        img,
-        HORIZON,
-        [
-            (HORIZON, (184, 184, 190)),
-            (0.67, (176, 176, 184)),
-            (0.671, (108, 110, 122)),
-            (1, (72, 74, 86)),
-        ],
-    )
+    pavement: Stops = [(HORIZON, (184, 184, 190)), (0.67, (176, 176, 184))]
+    street: Stops = [(0.671, (108, 110, 122)), (1, (72, 74, 86))]
+    _fill(img, HORIZON, pavement + street)
     for x in np.arange(-0.2 * rng.random(), wide, 0.24):
-        _shape(
-            img,
-            poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)),
-            (244, 236, 204),
-        )
+        stripe = poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882))
+        _shape(img, stripe, (244, 236, 204))
+
+
+_WALLS: tuple[Color, ...] = ((110, 128, 178), (172, 130, 146), (98, 112, 152), (190, 156, 136))
+
+
+def _house(img: np.ndarray, rng: np.random.Generator, x: float, w: float) -> None:
+    """Draw a house, `w` wide, whose left side is at x, with two thirds of its windows lit."""
+    top = 0.64 - rng.uniform(0.28, 0.54)
+    wall = _WALLS[int(rng.integers(4))]
+    right = x + w - 0.012
+    front = box(x, top, right, 0.66, 0.004)
+    shadow = box(x + 0.8 * w, top, right, 0.66, 0.004)
+    _shape(img, front, wall)
+    _shape(img, shadow, shade(wall, 0.8))
+    dark = shade(wall, 0.72)
+    lit = rng.random((8, 3)) < 0.65
+    heights = np.arange(top + 0.035, 0.58, 0.08)
+    for row, y0 in enumerate(heights):
+        for column in range(3):
+            x0 = x + 0.02 + column * 0.24 * w
+            x1 = x0 + 0.028
+            y1 = y0 + 0.042
+            pane = poly((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+            color = (255, 230, 144) if lit[row % 8, column] else dark
+            _shape(img, pane, color)
 
 
 def _desert(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
@@ -238,19 +255,23 @@ def _desert(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _hills(img, rng, 0.65, 0.06, (216, 142, 78))
     for x in _along(img, rng, 0.42):
         h = rng.uniform(0.2, 0.3)
-        for tone, shift in (((62, 130, 72), 0.008), ((88, 160, 88), 0.0)):
-            c, left, right = x + shift, x - 0.062 + shift, x + 0.068 + shift
-            for seg in (
-                capsule(c, 0.66, c, 0.66 - h, 0.03),
-                capsule(c, 0.6, right, 0.58, 0.019),
-                capsule(right, 0.58, right, 0.5, 0.019),
-                capsule(c, 0.56, left, 0.54, 0.019),
-                capsule(left, 0.54, left, 0.47, 0.019),
-            ):
-                _shape(img, seg, tone)
+        _cactus(img, x, h, 0.008, (62, 130, 72))
+        _cactus(img, x, h, 0.0, (88, 160, 88))
     _fill(img, 0.65, [(0.65, (240, 180, 102)), (1, (208, 132, 66))])
     for x, y in _scattered(img, rng, 8, 0.7, 0.98):
         _shape(img, capsule(x, y, x + 0.12, y + 0.008, 0.006), (222, 152, 80))
+
+
+def _cactus(img: np.ndarray, x: float, h: float, shift: float, color: Color) -> None:
+    """Draw a trunk, `h` high, with an arm on each side, all of it `shift` to the right of x."""
+    middle = x + shift
+    left = x - 0.062 + shift
+    right = x + 0.068 + shift
+    _shape(img, capsule(middle, 0.66, middle, 0.66 - h, 0.03), color)
+    _shape(img, capsule(middle, 0.6, right, 0.58, 0.019), color)
+    _shape(img, capsule(right, 0.58, right, 0.5, 0.019), color)
+    _shape(img, capsule(middle, 0.56, left, 0.54, 0.019), color)
+    _shape(img, capsule(left, 0.54, left, 0.47, 0.019), color)
 
 
 def _night(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
@@ -269,23 +290,31 @@ def _night(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
 def _moon(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _dots(img, _scattered(img, rng, 34, 0.0, 0.55), 0.006, (255, 255, 250))
     x = _seen(img, rng, 0.25, 0.75)
-    _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
-    for dx, dy, rx, ry in path(
-        "-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05"
-    ):
-        _shape(img, ellipse(x + dx, 0.2 + dy, rx, ry, 20), (84, 186, 104))
-    _shape(img, capsule(x - 0.04, 0.12, x + 0.03, 0.125, 0.012), WHITE)
-    _shape(img, capsule(x - 0.01, 0.275, x + 0.04, 0.27, 0.012), WHITE)
+    _earth(img, x)
     _hills(img, rng, 0.62, 0.08, (128, 128, 138), 1.8)
     _fill(img, HORIZON, [(HORIZON, (190, 190, 198)), (1, (134, 134, 146))])
     for x, y in _scattered(img, rng, 7, 0.66, 0.97):
         r = rng.uniform(0.5, 1.0) * (0.03 + 0.14 * (y - HORIZON))
-        _shape(img, ellipse(x, y, r * 1.6, r * 0.6), (216, 216, 222))
-        _shape(img, ellipse(x + 0.1 * r, y + 0.1 * r, r * 1.4, r * 0.45), (112, 112, 124))
+        rim = ellipse(x, y, r * 1.6, r * 0.6)
+        hole = ellipse(x + 0.1 * r, y + 0.1 * r, r * 1.4, r * 0.45)
+        _shape(img, rim, (216, 216, 222))
+        _shape(img, hole, (112, 112, 124))
+
+
+def _earth(img: np.ndarray, x: float) -> None:
+    _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
+    continents = path("-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05")
+    for dx, dy, rx, ry in continents:
+        continent = ellipse(x + dx, 0.2 + dy, rx, ry, 20)
+        _shape(img, continent, (84, 186, 104))
+    upper_cloud = capsule(x - 0.04, 0.12, x + 0.03, 0.125, 0.012)
+    lower_cloud = capsule(x - 0.01, 0.275, x + 0.04, 0.27, 0.012)
+    _shape(img, upper_cloud, WHITE)
+    _shape(img, lower_cloud, WHITE)
 
 
 Painter = Callable[[np.ndarray, np.random.Generator, float], None]
-# The sky, and what paints all that is before it.
+# The colours of each sky, and the function that paints what stands before it.
 SCENERY: dict[str, tuple[Stops, Painter]] = {
     "forest": ([(0, (138, 208, 226)), (0.5, (212, 242, 228))], _forest),
     "grass": ([(0, (100, 178, 246)), (0.5, (216, 242, 254))], _grass),
@@ -311,15 +340,14 @@ def backdrop(name: str, n: int, rng: np.random.Generator, wide: float) -> np.nda
 
 
 def _noise(rng: np.random.Generator, n: int, cell: int) -> np.ndarray:
-    """A smooth field of deviation 1; the same for every frame."""
+    """Return a smooth field of deviation 1, float32 [n, n]."""
     m = max(n // cell, 2)
-    return cv2.resize(
-        rng.normal(size=(m, m)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC
-    )
+    coarse = rng.normal(size=(m, m)).astype(np.float32)
+    return cv2.resize(coarse, (n, n), interpolation=cv2.INTER_CUBIC)
 
 
 def _contours(gray: np.ndarray, width: float) -> np.ndarray:
-    """How dark each pixel is relative to its surroundings, 0 to 1: drawn lines."""
+    """Return how dark each pixel is relative to its surroundings, 0 to 1: drawn lines."""
     soft = cv2.GaussianBlur(gray, (0, 0), width)
     return ((soft - gray) / 48).clip(0, 1)
 

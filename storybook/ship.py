@@ -9,16 +9,44 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderDC, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
 from transformers import CLIPTextModel
 
 from storybook.train_autoencoder import SIZE
 from storybook.world import vocabulary_groups
 
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook"
+
+
+def frozen_unet() -> UNet2DConditionModel:
+    """Load the shipped UNet, to be used but not trained."""
+    unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32)
+    unet.requires_grad_(False)
+    # Written out: the fused kernel's backward pass is slow here.
+    unet.set_attn_processor(AttnProcessor())
+    return unet
+
+
+def frozen_text_encoder() -> CLIPTextModel:
+    """Load the shipped text encoder, to be used but not trained."""
+    text = CLIPTextModel.from_pretrained(ASSETS / "text_encoder", dtype=torch.float32)
+    return text.requires_grad_(False)
+
+
+def frozen_vae() -> AutoencoderDC:
+    """Load the shipped autoencoder, to be used but not trained."""
+    return AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
+
+
+def halves(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights in half precision, as they are shipped."""
+    return {name: weight.detach().half().contiguous() for name, weight in weights.items()}
 
 
 def ship_decoder(vae_run: Path, target: Path = ASSETS) -> None:
@@ -42,21 +70,20 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
     unet.save_pretrained(target / "unet", max_shard_size="9MB")
     text.save_pretrained(target / "text_encoder")
     vae.save_pretrained(target / "vae")
-    config = target / "vae" / "config.json"
     scale = json.loads((unet_run / "scale.json").read_text())["scaling_factor"]
-    config.write_text(
-        json.dumps(
-            json.loads(config.read_text()) | {"scaling_factor": scale, "sample_size": SIZE},
-            indent=2,
-        )
-    )
-    for path in target.glob("*/config.json"):  # do not ship the paths of the training machine
-        facts = json.loads(path.read_text())
-        facts.pop("_name_or_path", None)
-        path.write_text(json.dumps(facts, indent=2) + "\n")
+    _change_config(target / "vae" / "config.json", scaling_factor=scale, sample_size=SIZE)
+    for path in target.glob("*/config.json"):
+        _change_config(path)
     for name in ("tokenizer", "scheduler"):
         shutil.copytree(unet_run / name, target / name)
     (target / "words.json").write_text(json.dumps(vocabulary_groups(), indent=1) + "\n")
+
+
+def _change_config(path: Path, **facts: object) -> None:
+    """Add facts to a configuration, and leave out the path on the machine it was trained on."""
+    config = json.loads(path.read_text()) | facts
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -11,13 +12,14 @@ MAX_TOKENS = 40  # of a caption
 
 
 def byte_alphabet() -> list[str]:
-    """The printable stand-ins of the 256 bytes that byte-level BPE uses (Radford et al. 2019)."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    return [chr(b) for b in plain] + [chr(256 + i) for i in range(256 - len(plain))]
+    """Return the printable stand-ins of the 256 bytes that byte-level BPE uses (Radford et al. 2019)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = range(256, 512 - len(printable))
+    return [chr(number) for number in (*printable, *others)]
 
 
 def merges_for(words: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Merge rules that leave each word a single token.
+    """Return merge rules that leave each word a single token.
 
     Rules are added in order, so a later rule never changes how an earlier word is merged; a word already
     covered by earlier rules adds none.
@@ -25,39 +27,46 @@ def merges_for(words: tuple[str, ...]) -> list[tuple[str, str]]:
     rules: list[tuple[str, str]] = []
     for word in words:
         symbols = [*word[:-1], word[-1] + "</w>"]
-        while True:
-            pairs = [
-                (rules.index(p), i)
-                for i, p in enumerate(zip(symbols, symbols[1:], strict=False))
-                if p in rules
-            ]
-            if not pairs:
-                break
-            at = min(pairs)[1]
-            symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
+        _merge(symbols, rules)
         while len(symbols) > 1:
-            rules.append((symbols[0], symbols[1]))
-            symbols[:2] = [symbols[0] + symbols[1]]
+            first, second = symbols[:2]
+            rules.append((first, second))
+            symbols[:2] = [first + second]
     return rules
+
+
+def _merge(symbols: list[str], rules: list[tuple[str, str]]) -> None:
+    """Join neighbouring symbols as byte-pair encoding does: by the earliest rule, as long as one fits."""
+    while True:
+        pairs = list(itertools.pairwise(symbols))
+        fitting = [rule for rule in rules if rule in pairs]
+        if not fitting:
+            return
+        at = pairs.index(fitting[0])
+        symbols[at : at + 2] = ["".join(fitting[0])]
 
 
 def build(words: tuple[str, ...], folder: Path) -> CLIPTokenizer:
     """Write the tokenizer's files to `folder` and load it."""
     rules = merges_for(words)
+    start, end = "<|startoftext|>", "<|endoftext|>"
     alphabet = byte_alphabet()
-    tokens = dict.fromkeys(
-        [*alphabet, *[c + "</w>" for c in alphabet], *["".join(r) for r in rules]]
-    )
-    vocab = {t: i for i, t in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
+    tokens = [*alphabet, *(c + "</w>" for c in alphabet)]
+    tokens += ["".join(rule) for rule in rules]
+    tokens += [start, end]
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}  # two rules may agree
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
-    (folder / "merges.txt").write_text(
-        "#version: 0.2\n" + "\n".join(" ".join(r) for r in rules) + "\n"
-    )
-    end = "<|endoftext|>"
+    lines = ["#version: 0.2", *(" ".join(rule) for rule in rules)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
     config = {
-        "tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS, "do_lower_case": True,
-        "bos_token": "<|startoftext|>", "eos_token": end, "pad_token": end, "unk_token": end,
-    }  # fmt: skip
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": MAX_TOKENS,
+        "do_lower_case": True,
+        "bos_token": start,
+        "eos_token": end,
+        "pad_token": end,
+        "unk_token": end,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
     return CLIPTokenizer.from_pretrained(folder)

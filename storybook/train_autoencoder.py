@@ -10,6 +10,7 @@ with a fresh optimiser. `--decoder` trains only the decoder, so that the latents
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +36,23 @@ CONFIG = {
     "decoder_qkv_multiscales": ((), (), (), ()),
     "encoder_out_shortcut": False,
 }
-SIZE, BATCH = 128, 4
+SIZE = 128  # pixels of a picture's side
+BATCH = 4
 
 
 def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
-    """The batch that starts at sample `first`: float32 [BATCH, 3, SIZE, SIZE] in [-1, 1], half mirrored."""
+    """Return the batch that starts at sample `first`: [BATCH, 3, SIZE, SIZE], -1 to 1, half mirrored."""
     rng = np.random.default_rng([seed, first])
-    shards = rng.integers(len(maps), size=BATCH)
-    pictures = [maps[s][rng.integers(len(maps[s]))][:, :: rng.choice([-1, 1])] for s in shards]
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = []
+    for shard in rng.integers(len(maps), size=BATCH):
+        picture = maps[shard][rng.integers(len(maps[shard]))]
+        pictures.append(picture[:, :: rng.choice([-1, 1])])
+    return as_tensor(np.stack(pictures))
+
+
+def as_tensor(pictures: np.ndarray) -> Tensor:
+    """Return uint8 [n, h, w, 3] as float32 [n, 3, h, w], -1 to 1."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def picture_loss(out: Tensor, target: Tensor) -> Tensor:
@@ -56,7 +65,8 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
 def training_loss(model: AutoencoderDC, x: Tensor, noise: float, equivariance: float) -> Tensor:
     """Reconstruction from noised latents plus the scale-equivariance term on a quarter of the batch."""
     z = model.encoder(x)
-    noisy = z + noise * z.detach().std() * torch.randn_like(z) * torch.rand(len(z), 1, 1, 1)
+    deviation = noise * z.detach().std()
+    noisy = z + deviation * torch.randn_like(z) * torch.rand(len(z), 1, 1, 1)
     loss = picture_loss(model.decoder(noisy).float(), x)
     loss = loss + 1e-4 * z.float().square().mean()
     if not equivariance:
@@ -68,20 +78,29 @@ def training_loss(model: AutoencoderDC, x: Tensor, noise: float, equivariance: f
 
 @torch.no_grad()
 def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
-    """PSNR on held-out scenes, the latents' deviation, the correlation of neighbouring cells (1 = smooth)."""
-    frames = np.stack(
-        [render_frames(dataset.training_scene(s), SIZE, (3,))[0] for s in range(count)]
-    )
-    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """Measure a model on held-out scenes.
+
+    Returns:
+        PSNR of the round trip, deviation of the latents, and correlation of neighbouring cells (1 = smooth).
+    """
+    x = as_tensor(held_out_pictures(range(count)))
     z = model.encoder(x)
-    mse = ((model.decoder(z).clamp(-1, 1) - x) / 2).square().mean((1, 2, 3))
-    c = z - z.mean((0, 2, 3), keepdim=True)
-    smooth = (c[..., 1:] * c[..., :-1]).mean((0, 2, 3)) / c.square().mean((0, 2, 3))
+    error = (model.decoder(z).clamp(-1, 1) - x) / 2
+    mse = error.square().mean((1, 2, 3))
+    centered = z - z.mean((0, 2, 3), keepdim=True)
+    covariance = (centered[..., 1:] * centered[..., :-1]).mean((0, 2, 3))
+    smooth = covariance / centered.square().mean((0, 2, 3))
     return {
         "psnr": float((-10 * mse.log10()).mean()),
         "std": float(z.std()),
         "smooth": float(smooth.mean()),
     }
+
+
+def held_out_pictures(seeds: Iterable[int]) -> np.ndarray:
+    """Draw the fourth frame of some training scenes: uint8 [n, SIZE, SIZE, 3]."""
+    scenes = [dataset.training_scene(seed) for seed in seeds]
+    return np.stack([render_frames(scene, SIZE, (3,))[0] for scene in scenes])
 
 
 def main() -> None:
@@ -93,19 +112,14 @@ def main() -> None:
     parser.add_argument("--decoder", action="store_true", help="keep the encoder unchanged")
     args = parser.parse_args()
     begin(args)
-    model = (
-        AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32)
-        if args.init
-        else AutoencoderDC(**CONFIG)
-    )
+    if args.init:
+        model = AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32)
+    else:
+        model = AutoencoderDC(**CONFIG)
     model = model.to(memory_format=torch.channels_last)
     model.encoder.requires_grad_(not args.decoder)
-    optimiser = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=args.rate,
-        weight_decay=1e-3,
-        betas=(0.9, 0.99),
-    )
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learnt, lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99))
     run = Run(args.run, model, optimiser)
     torch.manual_seed(args.seed + worker())  # different noise for workers that started alike
     maps = dataset.load(args.data)
@@ -121,9 +135,8 @@ def main() -> None:
             if worker():
                 continue
             run.save()
-            copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(
-                args.run / "vae"
-            )
+            shipped = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+            shipped.save_pretrained(args.run / "vae")
             run.report(held_out(model))
 
 

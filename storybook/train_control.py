@@ -9,7 +9,6 @@ precision.
 
 from __future__ import annotations
 
-import json
 import logging
 from functools import partial
 from pathlib import Path
@@ -26,35 +25,60 @@ from transformers import CLIPTextModel
 from regrain.editing.models.unet.control_maps import canny
 from storybook import dataset
 from storybook.muon import Muon
-from storybook.ship import ASSETS
-from storybook.train_autoencoder import SIZE
-from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, noised, x0_error
-from storybook.training import Run, begin, mixed, options, worker, workers
-from storybook.world import render_frames
+from storybook.ship import ASSETS, frozen_text_encoder, frozen_unet, frozen_vae
+from storybook.train_autoencoder import held_out_pictures
+from storybook.train_unet import (
+    HELD_OUT,
+    PROBES,
+    SCHEDULE,
+    Captions,
+    embed,
+    encode,
+    noised,
+    x0_error,
+)
+from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
 
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "canny"
 # Names of input and output layers, which AdamW updates.
 ENDS = ("embedding", "conv_in", "controlnet")
 _EDGES = (16, 32, 64, 128)  # channels of the layers from 128 pixels to 16
+# Facts that it takes over from the UNet.
+_SHARED = (
+    "in_channels",
+    "down_block_types",
+    "block_out_channels",
+    "layers_per_block",
+    "cross_attention_dim",
+    "attention_head_dim",
+)
 
 
 def copied(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A new network: the UNet's encoder, with zero convolutions where it adds to the UNet."""
-    shared = ("in_channels", "down_block_types", "block_out_channels", "layers_per_block")
-    shared += ("cross_attention_dim", "attention_head_dim")
+    """Return a new network: the UNet's encoder, with zero convolutions where it adds to the UNet."""
     net = ControlNetModel(
-        **{name: unet.config[name] for name in shared},
+        **{name: unet.config[name] for name in _SHARED},
         mid_block_type="UNetMidBlock2D",
         conditioning_embedding_out_channels=_EDGES,
     )
-    own, known = net.state_dict(), unet.state_dict()
-    net.load_state_dict(own | {name: value for name, value in known.items() if name in own})
+    weights = net.state_dict()
+    for name, value in unet.state_dict().items():
+        if name in weights:
+            weights[name] = value
+    net.load_state_dict(weights)
     return net
 
 
+def begun(unet: UNet2DConditionModel, init: Path | None) -> ControlNetModel:
+    """Return the network at the start: a copy of the UNet's encoder, or the one in `init`."""
+    if init is None:
+        return copied(unet)
+    return ControlNetModel.from_pretrained(init, torch_dtype=torch.float32)
+
+
 def edges(pictures: np.ndarray) -> Tensor:
-    """Canny edges of uint8 [n, s, s, 3]: float32 [n, 3, s, s], 0 or 1."""
+    """Return Canny edges of uint8 [n, s, s, 3]: float32 [n, 3, s, s], 0 or 1."""
     return torch.from_numpy(canny(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
@@ -66,30 +90,33 @@ def predict(
     text: Tensor,
     hint: Tensor,
 ) -> Tensor:
-    """Predicted v: float32 [n, 16, 16, 16]."""
+    """Return predicted v: float32 [n, 16, 16, 16]."""
     with mixed():
         down, middle = net(x, t, text, hint, return_dict=False)
-        return unet(
-            x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
-        ).sample.float()
+        added = {
+            "down_block_additional_residuals": down,
+            "mid_block_additional_residual": middle,
+        }
+        return unet(x, t, text, **added).sample.float()
 
 
 def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
-    """Latents of every shard; each worker encodes its share of the missing ones."""
+    """Return the latents of every shard; each worker encodes its share of the missing ones."""
     cache.mkdir(parents=True, exist_ok=True)
-    shards = {
-        path: cache / (path.stem + ".safetensors")
-        for path in sorted(data.glob("pictures_?????.npy"))
-    }
-    for path, target in [*shards.items()][worker() :: workers()]:
-        if not target.exists():
-            partial = target.with_suffix(".partial")
-            save_file({"z": encode(vae, np.load(path, mmap_mode="r"))}, partial)
-            partial.replace(target)
-            log.info("encoded %s", path.stem)
+    shards = sorted(data.glob("pictures_?????.npy"))
+    targets = [cache / f"{shard.stem}.safetensors" for shard in shards]
+    for number in range(worker(), len(shards), workers()):
+        shard, target = shards[number], targets[number]
+        if target.exists():
+            continue
+        pictures = np.load(shard, mmap_mode="r")
+        partial = target.with_suffix(".partial")
+        save_file({"z": encode(vae, pictures)}, partial)
+        partial.replace(target)
+        log.info("encoded %s", shard.stem)
     if workers() > 1:
         dist.barrier()
-    return torch.cat([load_file(target)["z"] for target in shards.values()])
+    return torch.cat([load_file(target)["z"] for target in targets])
 
 
 class HeldOut:
@@ -98,29 +125,30 @@ class HeldOut:
     def __init__(
         self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float
     ) -> None:
-        scenes = [dataset.training_scene(s) for s in range(500, 564)]
-        pictures = np.stack([render_frames(s, SIZE, (3,))[0] for s in scenes])
+        scenes = [dataset.training_scene(seed) for seed in HELD_OUT]
+        pictures = held_out_pictures(HELD_OUT)
         self.latents = encode(vae, pictures).float() * scale
         self.hints = edges(pictures)
         with torch.no_grad():
-            self.text = embed(text, captions.ids([s.caption for s in scenes]))
+            self.text = embed(text, captions.ids([scene.caption for scene in scenes]))
             self.empty = embed(text, captions.empty).expand_as(self.text)
 
     @torch.no_grad()
     def probe(
         self, net: ControlNetModel, unet: UNet2DConditionModel, abar: Tensor
     ) -> dict[str, float]:
-        """Mean squared x0 error over the latents' variance."""
-        other, none = self.hints.roll(1, 0), torch.zeros_like(self.hints)
+        """Return mean squared x0 errors over the latents' variance."""
+        other = self.hints.roll(1, 0)
+        none = torch.zeros_like(self.hints)
         probes = [("edges", t, self.hints, self.text) for t in PROBES]
-        probes += [("others", 850, other, self.text), ("none", 850, none, self.text)]
-        probes += [("edges_alone", 850, self.hints, self.empty)]
-        return {
-            f"{name}{t}": x0_error(
-                partial(predict, net, unet, text=text, hint=hint), self.latents, t, abar
-            )
-            for name, t, hint, text in probes
-        }
+        probes.append(("others", 850, other, self.text))
+        probes.append(("none", 850, none, self.text))
+        probes.append(("edges_alone", 850, self.hints, self.empty))
+        errors = {}
+        for name, t, hint, text in probes:
+            predict_v = partial(predict, net, unet, text=text, hint=hint)
+            errors[f"{name}{t}"] = x0_error(predict_v, self.latents, t, abar)
+        return errors
 
 
 def main() -> None:
@@ -137,44 +165,32 @@ def main() -> None:
     )
     args = parser.parse_args()
     begin(args)
-    unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32)
-    # Written out: the fused kernel's backward pass is slow here.
-    unet.requires_grad_(False).set_attn_processor(AttnProcessor())
-    net = (
-        ControlNetModel.from_pretrained(args.init, torch_dtype=torch.float32)
-        if args.init
-        else copied(unet)
-    )
+    unet = frozen_unet()
+    net = begun(unet, args.init)
     net.set_attn_processor(AttnProcessor())
     run = Run(args.run, net, Muon(net, args.rate, ends=ENDS), ema=args.ema)
     if args.ship:
         with run.averaged():
             net.half().save_pretrained(TARGET)
         return
-    vae = AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
-    vae = vae.to(memory_format=torch.channels_last)
-    scale = json.loads((ASSETS / "vae" / "config.json").read_text())["scaling_factor"]
+    vae = frozen_vae().to(memory_format=torch.channels_last)
+    scale = vae.config.scaling_factor
     z = cached_latents(args.data, args.latents or args.run / "latents", vae)
     maps = dataset.load(args.data)
     captions = Captions(args.run / "tokenizer")
-    known = captions.of(
-        [dataset.training_scene(dataset.FIRST_TRAINING_SEED + i) for i in range(len(z))]
-    )
-    text = CLIPTextModel.from_pretrained(
-        ASSETS / "text_encoder", dtype=torch.float32
-    ).requires_grad_(False)
+    first = dataset.FIRST_TRAINING_SEED
+    scenes = [dataset.training_scene(seed) for seed in range(first, first + len(z))]
+    known = captions.of(scenes)
+    text = frozen_text_encoder()
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, text, scale)
 
     while run.done < args.samples:
-        rng = torch.Generator().manual_seed(
-            args.seed * 1_000_003 + run.done + worker() * args.batch
-        )
+        rng = batch_rng(args.seed, run.done, args.batch)
         run.pace(args.rate, args.samples, warm=2000)
         rows = torch.randint(len(z), (args.batch,), generator=rng)
-        pictures = np.stack(
-            [maps[int(row) // dataset.SHARD][int(row) % dataset.SHARD] for row in rows]
-        )
+        places = [divmod(row, dataset.SHARD) for row in rows.tolist()]
+        pictures = np.stack([maps[shard][place] for shard, place in places])
         x, t, v = noised(z[rows].float() * scale, abar, rng)
         words = embed(text, captions.draw(known, rows, rng))
         error = predict(net, unet, x, t, words, edges(pictures)) - v

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange, repeat
 from safetensors.torch import load_file, save_file
@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel
 
+from regrain.editing.models.intervention import Patch
 from regrain.editing.models.unet.motion_modules import between_frames, places
 from storybook import dataset
 from storybook.muon import Muon
-from storybook.ship import ASSETS
+from storybook.ship import ASSETS, frozen_text_encoder, frozen_unet, frozen_vae, halves
 from storybook.train_autoencoder import SIZE
-from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode
-from storybook.training import Run, begin, mixed, options, worker, workers
+from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, x0_error
+from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
 from storybook.world import Scene, render_frames, sample_scene
 
 log = logging.getLogger(__name__)
@@ -50,47 +51,57 @@ class Motion(nn.Module):
     def __init__(self, unet: UNet2DConditionModel, init: Path | None = None) -> None:
         super().__init__()
         self.after = places(unet)
-        levels = dict(enumerate(unet.config["block_out_channels"]))
-        levels |= {-1 - i: width for i, width in enumerate(reversed(levels.values()))}
-        heads = dict(zip(unet.config["block_out_channels"], HEADS, strict=True))
-        widths = {}
-        for name in self.after:
-            way, number = name.split(".")[:2]
-            widths[name] = (
-                levels[int(number) if way == "down_blocks" else -1 - int(number)]
-                if way != "mid_block"
-                else levels[-1]
-            )
-        self.heads = {place: heads[widths[name]] for name, place in self.after.items()}
-        for name, width in widths.items():
-            own = self
-            *way, last = name.split(".")
-            for part in way:
-                if not hasattr(own, part):
-                    own.add_module(part, nn.Module())
-                own = own.get_submodule(part)
-            count = heads[width]
-            module = AnimateDiffTransformer3D(
-                count, width // 2 // count, width, activation_fn="geglu"
-            )
-            nn.init.zeros_(module.proj_out.weight)
-            nn.init.zeros_(module.proj_out.bias)
-            own.add_module(last, module)
+        self.heads = {}
+        widths = unet.config["block_out_channels"]
+        for name, place in self.after.items():
+            level = _level(name, len(widths))
+            self.heads[place] = HEADS[level]
+            self._add(name, _module(widths[level], HEADS[level]))
         if init:
             self.load_state_dict(load_file(init / WEIGHTS))
 
-    def patch(self, frames: int):
-        """The change of a call with `frames` frames to a clip."""
-        weights = {
-            place: dict(self.get_submodule(name).named_parameters())
-            for name, place in self.after.items()
-        }
+    def _add(self, name: str, module: nn.Module) -> None:
+        """Add a submodule under a name with dots."""
+        owner: nn.Module = self
+        *way, last = name.split(".")
+        for part in way:
+            if not hasattr(owner, part):
+                owner.add_module(part, nn.Module())
+            owner = owner.get_submodule(part)
+        owner.add_module(last, module)
+
+    def patch(self, frames: int) -> Patch:
+        """Return the change of a call with `frames` frames to a clip."""
+        weights = {}
+        for name, place in self.after.items():
+            weights[place] = dict(self.get_submodule(name).named_parameters())
         return between_frames(weights, self.heads, frames)
 
 
+def _level(name: str, levels: int) -> int:
+    """Return the level of the UNet, 0 at the top, of a module such as "up_blocks.0.motion_modules.1"."""
+    part, number = name.split(".")[:2]
+    if part == "down_blocks":
+        return int(number)
+    if part == "up_blocks":
+        return levels - 1 - int(number)
+    return levels - 1
+
+
+def _module(width: int, heads: int) -> AnimateDiffTransformer3D:
+    """Return a new module that adds nothing."""
+    module = AnimateDiffTransformer3D(heads, width // 2 // heads, width, activation_fn="geglu")
+    nn.init.zeros_(module.proj_out.weight)
+    nn.init.zeros_(module.proj_out.bias)
+    return module
+
+
 def noise_like(clips: Tensor, kind: str, rng: torch.Generator) -> Tensor:
-    """Normal noise for [clips, frames, ...] that frames share: not at all, half of its variance, all, or less
-    the farther apart they are (0.9 to the power of the distance), as in inverted latents."""
+    """Draw normal noise for [clips, frames, ...] of a kind of `SHARED`.
+
+    Frames share none of it, half of its variance, all, or less the farther apart they are: 0.9 to the power
+    of their distance, as in inverted latents.
+    """
     own = torch.randn(clips.shape, generator=rng)
     if kind == "falling":
         for i in range(1, clips.shape[1]):
@@ -104,48 +115,55 @@ def noise_like(clips: Tensor, kind: str, rng: torch.Generator) -> Tensor:
 def predict(
     motion: Motion | None, unet: UNet2DConditionModel, clips: Tensor, t: Tensor, text: Tensor
 ) -> Tensor:
-    """Predicted v of latents [clips, frames, 16, 16, 16] at one level per clip; text [clips, tokens, d]."""
+    """Return predicted v of latents [clips, frames, 16, 16, 16] at one level per clip.
+
+    `text` is [clips, tokens, d]; without `motion`, frames do not see each other.
+    """
     frames = clips.shape[1]
-    rows = (rearrange(clips, "b f c h w -> (b f) c h w"), t.repeat_interleave(frames))
+    x = rearrange(clips, "b f c h w -> (b f) c h w")
+    levels = t.repeat_interleave(frames)
     words = repeat(text, "b n d -> (b f) n d", f=frames)
     with mixed():
         if motion is None:
-            v = unet(*rows, words).sample
+            v = unet(x, levels, words).sample
         else:
             with motion.patch(frames)(unet), sdpa_kernel(SDPBackend.MATH):
-                v = unet(*rows, words).sample
+                v = unet(x, levels, words).sample
     return rearrange(v.float(), "(b f) c h w -> b f c h w", f=frames)
 
 
 def scenes_of(shard: int, frames: int) -> list[Scene]:
-    """The scenes of a shard with this many frames."""
+    """Return the scenes of a shard with this many frames."""
     first = dataset.FIRST_TRAINING_SEED + shard * SHARD
-    return [
-        sample_scene(s, frames, (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)[s % 10])
-        for s in range(first, first + SHARD)
-    ]
+    seeds = range(first, first + SHARD)
+    return [sample_scene(seed, frames, dataset.actors_of(seed)) for seed in seeds]
 
 
 def cached_clips(folder: Path, shards: int, vae: AutoencoderDC) -> dict[int, Tensor]:
-    """Float16 [clips, frames, 16, 16, 16] by frames; each worker draws its share of what is missing."""
+    """Return latents, float16 [clips, frames, 16, 16, 16], by frames; workers draw what is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [frames for frames in LENGTHS if frames > 1]
+    lengths = [frames for frames in LENGTHS if frames > 1]
+    targets = [folder / f"clips_{shard:05d}.safetensors" for shard in range(shards)]
     for shard in range(worker(), shards, workers()):
-        target = folder / f"clips_{shard:05d}.safetensors"
-        if not target.exists():
-            clips = {
-                str(frames): torch.stack(
-                    [encode(vae, render_frames(s, SIZE)) for s in scenes_of(shard, frames)]
-                )
-                for frames in drawn
-            }
-            save_file(clips, partial := target.with_suffix(".partial"))
-            partial.replace(target)
-            log.info("drew shard %d of %d", shard + 1, shards)
+        target = targets[shard]
+        if target.exists():
+            continue
+        clips = {}
+        for frames in lengths:
+            clips[str(frames)] = encoded(scenes_of(shard, frames), vae)
+        partial = target.with_suffix(".partial")
+        save_file(clips, partial)
+        partial.replace(target)
+        log.info("drew shard %d of %d", shard + 1, shards)
     if workers() > 1:
         dist.barrier()
-    read = [load_file(folder / f"clips_{shard:05d}.safetensors") for shard in range(shards)]
-    return {frames: torch.cat([shard[str(frames)] for shard in read]) for frames in drawn}
+    read = [load_file(target) for target in targets]
+    return {frames: torch.cat([shard[str(frames)] for shard in read]) for frames in lengths}
+
+
+def encoded(scenes: Sequence[Scene], vae: AutoencoderDC) -> Tensor:
+    """Draw scenes of the same length, and return their latents: float16 [clips, frames, 16, 16, 16]."""
+    return torch.stack([encode(vae, render_frames(scene, SIZE)) for scene in scenes])
 
 
 class HeldOut:
@@ -154,34 +172,27 @@ class HeldOut:
     def __init__(
         self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float
     ) -> None:
-        scenes = [dataset.training_scene(s) for s in range(500, 516)]
-        self.clips = (
-            torch.stack([encode(vae, render_frames(s, SIZE)) for s in scenes]).float() * scale
-        )
+        scenes = [dataset.training_scene(seed) for seed in range(500, 516)]
+        self.clips = encoded(scenes, vae).float() * scale
         with torch.no_grad():
-            self.text = embed(text, captions.ids([s.caption for s in scenes]))
+            self.text = embed(text, captions.ids([scene.caption for scene in scenes]))
 
     @torch.no_grad()
     def probe(
         self, motion: Motion | None, unet: UNet2DConditionModel, abar: Tensor
     ) -> dict[str, float]:
-        """Mean squared x0 error over the latents' variance, by kind of noise and level."""
-        out = {}
+        """Return mean squared x0 errors over the latents' variance, by kind of noise and level."""
+
+        def predict_v(x: Tensor, levels: Tensor) -> Tensor:
+            parts = zip(x.split(4), levels.split(4), self.text.split(4), strict=True)
+            return torch.cat([predict(motion, unet, *part) for part in parts])
+
+        figures = {}
         for kind in SHARED:
             for t in PROBES[:4]:
                 noise = noise_like(self.clips, kind, torch.Generator().manual_seed(t))
-                a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
-                x = a * self.clips + s * noise
-                levels = torch.full((4,), t)
-                v = torch.cat(
-                    [
-                        predict(motion, unet, some, levels, words)
-                        for some, words in zip(x.split(4), self.text.split(4), strict=True)
-                    ]
-                )
-                error = ((a * x - s * v) - self.clips).square().mean()
-                out[f"{kind}{t}"] = round(float(error / self.clips.var()), 4)
-        return out
+                figures[f"{kind}{t}"] = x0_error(predict_v, self.clips, t, abar, noise)
+        return figures
 
 
 def training_loss(
@@ -193,22 +204,22 @@ def training_loss(
     abar: Tensor,
     rng: torch.Generator,
 ) -> Tensor:
-    """Weighted error of v for clips [clips, frames, 16, 16, 16], each at one random level."""
+    """Return the weighted error of v for clips [clips, frames, 16, 16, 16], each at one random level."""
     t = torch.randint(1000, (len(x0),), generator=rng)
     noise = noise_like(x0, kind, rng)
-    a, s = (level[t].sqrt()[:, None, None, None, None] for level in (abar, 1 - abar))
+    a = abar[t].sqrt()[:, None, None, None, None]
+    s = (1 - abar)[t].sqrt()[:, None, None, None, None]
     v = predict(motion, unet, a * x0 + s * noise, t, text)
-    error = (v - (a * noise - s * x0)).square().mean((1, 2, 3, 4))
-    return (5.0 / (abar[t] / (1 - abar[t]) + 5.0) * error).mean()
+    wanted = a * noise - s * x0
+    error = (v - wanted).square().mean((1, 2, 3, 4))
+    snr = abar[t] / (1 - abar[t])
+    return (5.0 / (snr + 5.0) * error).mean()
 
 
 def ship(motion: Motion, target: Path = TARGET) -> None:
     """Write a folder in diffusers' format, in half precision."""
     target.mkdir(parents=True, exist_ok=True)
-    weights = {
-        name: value.detach().half().contiguous() for name, value in motion.state_dict().items()
-    }
-    save_file(weights, target / WEIGHTS)
+    save_file(halves(motion.state_dict()), target / WEIGHTS)
     facts = {
         "_class_name": "MotionAdapter",
         "motion_max_seq_length": POSITIONS,
@@ -228,44 +239,41 @@ def main() -> None:
     )
     args = parser.parse_args()
     begin(args)
-    unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32)
-    # Written out: the fused kernel's backward pass is slow here.
-    unet.requires_grad_(False).set_attn_processor(AttnProcessor())
+    unet = frozen_unet()
     motion = Motion(unet, args.init)
     run = Run(args.run, motion, Muon(motion, args.rate, ends=()), ema=args.ema)
     if args.ship:
         with run.averaged():
             ship(motion)
         return
-    vae = AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
-    scale = json.loads((ASSETS / "vae" / "config.json").read_text())["scaling_factor"]
+    vae = frozen_vae()
+    scale = vae.config.scaling_factor
     clips = cached_clips(args.run / "clips", args.shards, vae)
     captions = Captions(args.run / "tokenizer")
-    known = {
-        frames: captions.of([s for shard in range(args.shards) for s in scenes_of(shard, frames)])
-        for frames in clips
-    }
-    text = CLIPTextModel.from_pretrained(
-        ASSETS / "text_encoder", dtype=torch.float32
-    ).requires_grad_(False)
+    known = {}
+    for frames in clips:
+        scenes = [scene for shard in range(args.shards) for scene in scenes_of(shard, frames)]
+        known[frames] = captions.of(scenes)
+    text = frozen_text_encoder()
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, text, scale)
     if not run.done and not worker():
         run.report(held.probe(None, unet, abar))
 
     while run.done < args.samples:
-        seed = args.seed * 1_000_003 + run.done
-        shape = np.random.default_rng(seed)  # of the batch, the same for every worker
-        frames = int(shape.choice([*LENGTHS], p=[*LENGTHS.values()]))
-        kind = str(shape.choice([*SHARED], p=[*SHARED.values()]))
-        rng = torch.Generator().manual_seed(seed + worker() * ROWS)
+        # Length and noise of the batch are the same for every worker.
+        common = np.random.default_rng(args.seed * 1_000_003 + run.done)
+        frames = int(common.choice([*LENGTHS], p=[*LENGTHS.values()]))
+        kind = str(common.choice([*SHARED], p=[*SHARED.values()]))
+        rng = batch_rng(args.seed, run.done, ROWS)
         run.pace(args.rate, args.samples, warm=4000)
         source = max(frames, 8)
         rows = torch.randint(len(clips[source]), (ROWS // frames,), generator=rng)
         first = int(torch.randint(source - frames + 1, (), generator=rng))
         x0 = clips[source][rows, first : first + frames].float() * scale
         words = embed(text, captions.draw(known[source], rows, rng))
-        run.step(training_loss(motion, unet, x0, words, kind, abar, rng), ROWS)
+        loss = training_loss(motion, unet, x0, words, kind, abar, rng)
+        run.step(loss, ROWS)
         if run.steps % args.report == 0 and not worker():
             with run.averaged():
                 run.report(held.probe(motion, unet, abar))

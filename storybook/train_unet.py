@@ -24,11 +24,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from storybook import dataset, tokenizer
 from storybook.muon import Muon
-from storybook.pool import Pool, Truth, read_truth, truth_of
+from storybook.pool import Pool, Truth, read_truth, stack, truth_of
 from storybook.reading_head import ReadingHead, accuracy, reading_loss
-from storybook.train_autoencoder import SIZE
-from storybook.training import Run, begin, mixed, options, worker, workers
-from storybook.world import Scene, render_frames, vocabulary
+from storybook.train_autoencoder import as_tensor, held_out_pictures
+from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
+from storybook.world import Scene, vocabulary
 
 UNET = {
     "sample_size": 16,
@@ -64,26 +64,25 @@ SCHEDULE = {
 DEVIATION = 0.4
 # Names of input and output layers, which AdamW updates.
 ENDS = ("embedding", "conv_in", "conv_out")
-PROBES = (100, 300, 500, 700, 850, 950)
+PROBES = (100, 300, 500, 700, 850, 950)  # levels of noise at which errors are reported
+HELD_OUT = range(500, 564)  # seeds of the scenes on which they are
 
 
 def wordings(scene: Scene) -> tuple[str, str]:
-    """The caption, and the actors alone."""
+    """Return the caption, and the actors alone."""
     return scene.caption, " and ".join(a.phrase for a in scene.actors)
 
 
 @torch.no_grad()
 def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
-    """Raw latents, float16 [n, 16, 16, 16], of uint8 [n, s, s, 3]."""
-    x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """Return raw latents, float16 [n, 16, 16, 16], of uint8 [n, s, s, 3]."""
+    x = as_tensor(np.array(pictures))
+    parts = []
     with mixed():
-        return (
-            torch.cat(
-                [vae.encoder(b.contiguous(memory_format=torch.channels_last)) for b in x.split(50)]
-            )
-            .half()
-            .contiguous()
-        )
+        for part in x.split(50):
+            part = part.contiguous(memory_format=torch.channels_last)
+            parts.append(vae.encoder(part))
+    return torch.cat(parts).half().contiguous()
 
 
 class Captions:
@@ -98,90 +97,113 @@ class Captions:
         self.empty = self.ids([""])
 
     def of(self, scenes: Sequence[Scene]) -> dict[str, Tensor]:
-        """The wordings of some scenes: "full" and "short", see `wordings`."""
+        """Return token ids of the wordings of some scenes: "full" and "short", see `wordings`."""
         full, short = zip(*map(wordings, scenes), strict=True)
         return {"full": self.ids(full), "short": self.ids(short)}
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """int64 [n, `tokenizer.MAX_TOKENS`]."""
-        most = {"padding": "max_length", "truncation": True, "max_length": tokenizer.MAX_TOKENS}
-        return self.tokenizer(list(texts), **most, return_tensors="pt").input_ids
+        return self.tokenizer(
+            list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=tokenizer.MAX_TOKENS,
+            return_tensors="pt",
+        ).input_ids
 
     def draw(self, known: Mapping[str, Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
-        """Of what `of` returned: 10 % empty, 15 % actors only, else the caption."""
+        """Draw wordings from a result of `of`: 10 % are empty, 15 % actors only, the others captions."""
         u = torch.rand(len(rows), 1, generator=rng)
-        short, full = known["short"][rows], known["full"][rows]
-        return torch.where(u < 0.1, self.empty, torch.where(u < 0.25, short, full))
+        worded = torch.where(u < 0.25, known["short"][rows], known["full"][rows])
+        return torch.where(u < 0.1, self.empty, worded)
 
 
 def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
-    """Text vectors [n, 32, d] with zero padding; otherwise its copies of the sentence outweigh the words."""
+    """Return text vectors [n, tokens, d] with zeros for padding, whose vectors would outweigh the words."""
     end = (ids == text.config.eos_token_id).long()
-    return text(ids).last_hidden_state * ((end.cumsum(1) - end) == 0)[..., None]
+    is_word = (end.cumsum(1) - end) == 0
+    return text(ids).last_hidden_state * is_word[..., None]
 
 
 class HeldOut:
     """Held-out scenes, and the error of the model with right, wrong and swapped words."""
 
     def __init__(self, vae: AutoencoderDC, captions: Captions, scale: float, abar: Tensor) -> None:
-        scenes = [dataset.training_scene(s) for s in range(500, 564)]
-        pictures = np.stack([render_frames(s, SIZE, (3,))[0] for s in scenes])
-        self.latents = encode(vae, pictures).float() * scale
+        scenes = [dataset.training_scene(seed) for seed in HELD_OUT]
+        self.latents = encode(vae, held_out_pictures(HELD_OUT)).float() * scale
         self.abar = abar
-        texts = [s.caption for s in scenes]
-        swapped = [" and ".join(reversed(wordings(s)[1].split(" and "))) for s in scenes]
-        truths = [truth_of(s, 3) for s in scenes]
-        kept = {key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]}
+        kept = stack([truth_of(scene, 3) for scene in scenes])
         self.truth = read_truth(kept, torch.arange(len(scenes)))
-        words = {"right": texts, "wrong": texts[1:] + texts[:1], "swapped": swapped}
-        self.ids = {name: captions.ids(given) for name, given in words.items()}
+        right = [scene.caption for scene in scenes]
+        wrong = right[1:] + right[:1]
+        swapped = [" and ".join(a.phrase for a in reversed(scene.actors)) for scene in scenes]
+        self.ids = {
+            "right": captions.ids(right),
+            "wrong": captions.ids(wrong),
+            "swapped": captions.ids(swapped),
+        }
 
     @torch.no_grad()
     def probe(
         self, unet: UNet2DConditionModel, text: CLIPTextModel, head: ReadingHead | None = None
     ) -> dict[str, float]:
-        """Mean squared x0 error over the latents' variance at fixed levels, and what the head reads right."""
-        out = {}
-        for name, t in [
-            *(("right", t) for t in PROBES),
-            ("wrong", 850),
-            ("wrong", 950),
-            ("swapped", 850),
-        ]:
-            predict_words = partial(predict, unet, text, self.ids[name])
-            out[f"{name}{t}"] = x0_error(predict_words, self.latents, t, self.abar)
+        """Return mean squared x0 errors over the latents' variance, and what shares the head reads right."""
+        figures = {}
+        probes = [("right", t) for t in PROBES]
+        probes += [("wrong", 850), ("wrong", 950), ("swapped", 850)]
+        for name, t in probes:
+            predict_v = partial(predict, unet, text, self.ids[name])
+            figures[f"{name}{t}"] = x0_error(predict_v, self.latents, t, self.abar)
             if head and name == "right" and t in (300, 700):
-                out |= {f"{key}{t}": share for key, share in accuracy(head(), self.truth).items()}
-        return out
+                for key, share in accuracy(head(), self.truth).items():
+                    figures[f"{key}{t}"] = share
+        return figures
 
 
 def predict(
     unet: UNet2DConditionModel, text: CLIPTextModel, ids: Tensor, x: Tensor, t: Tensor
 ) -> Tensor:
-    """Predicted v: float32 [n, 16, 16, 16]."""
+    """Return predicted v: float32 [n, 16, 16, 16]."""
     with mixed():
         return unet(x, t, embed(text, ids)).sample.float()
 
 
 def x0_error(
-    predict: Callable[[Tensor, Tensor], Tensor], x0: Tensor, t: int, abar: Tensor
+    predict: Callable[[Tensor, Tensor], Tensor],
+    x0: Tensor,
+    t: int,
+    abar: Tensor,
+    noise: Tensor | None = None,
 ) -> float:
-    """Mean squared error of x0 over its variance, from the v predicted at level `t` with fixed noise."""
-    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(t))
+    """Return the mean squared error of x0 over its variance, from the v predicted with fixed noise.
+
+    Args:
+        predict: Returns v of noisy latents at some levels.
+        x0: Latents [n, ...].
+        t: Level of the noise, 0 to 999.
+        abar: Cumulative products of the schedule, by level.
+        noise: As `x0`; None draws it, always the same for a level.
+    """
+    if noise is None:
+        noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(t))
     a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
     x = a * x0 + s * noise
     v = predict(x, torch.full((len(x),), t))
-    return round(float(((a * x - s * v) - x0).square().mean() / x0.var()), 4)
+    error = (a * x - s * v) - x0
+    return round(float(error.square().mean() / x0.var()), 4)
 
 
 def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """The models at the start: new, or from `init`, whose vocabulary may differ."""
-    special = {
-        f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")
-    }
-    text = CLIPTextModel(
-        CLIPTextConfig(vocab_size=len(words), zero_padding=True, **special, **TEXT)
+    """Return the models at the start: new, or from `init`, whose vocabulary may differ."""
+    config = CLIPTextConfig(
+        vocab_size=len(words),
+        zero_padding=True,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        **TEXT,
     )
+    text = CLIPTextModel(config)
     unet = UNet2DConditionModel(**UNET)
     if init:
         unet = UNet2DConditionModel.from_pretrained(init / "unet", torch_dtype=torch.float32)
@@ -196,28 +218,32 @@ def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel
 def carry_over(
     known: CLIPTextModel, known_words: CLIPTokenizer, text: CLIPTextModel, words: CLIPTokenizer
 ) -> None:
-    """Copy all that `known` has learnt into `text`; words and positions it does not have start at random."""
-    values, before = text.state_dict(), known.state_dict()
+    """Copy the weights of `known` into `text`; words and positions it does not have start at random."""
+    values, known_values = text.state_dict(), known.state_dict()
     for name, value in values.items():
+        before = known_values[name]
         if name.endswith("token_embedding.weight"):
-            ids, there = words.get_vocab(), known_words.get_vocab()
-            both = [word for word in ids if word in there]
-            value.normal_(0, float(before[name].std()))
-            value[[ids[word] for word in both]] = before[name][[there[word] for word in both]]
+            ids, known_ids = words.get_vocab(), known_words.get_vocab()
+            both = [word for word in ids if word in known_ids]
+            to = [ids[word] for word in both]
+            source = [known_ids[word] for word in both]
+            value.normal_(0, float(before.std()))
+            value[to] = before[source]
         elif name.endswith("position_embedding.weight"):
-            value.normal_(0, float(before[name].std()))
-            count = min(len(value), len(before[name]))
-            value[:count] = before[name][:count]
+            count = min(len(value), len(before))
+            value.normal_(0, float(before.std()))
+            value[:count] = before[:count]
         else:
-            value.copy_(before[name])
+            value.copy_(before)
     text.load_state_dict(values)
 
 
 def noised(x0: Tensor, abar: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents with noise of random levels, the levels, and v, the target."""
+    """Return latents with noise of random levels, the levels, and v, the target."""
     t = torch.randint(1000, (len(x0),), generator=rng)
     noise = torch.randn(x0.shape, generator=rng)
-    a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
+    a = abar[t].sqrt()[:, None, None, None]
+    s = (1 - abar[t]).sqrt()[:, None, None, None]
     return a * x0 + s * noise, t, a * noise - s * x0
 
 
@@ -230,7 +256,7 @@ def training_loss(
     rng: torch.Generator,
     reading: tuple[ReadingHead, Truth, float] | None = None,
 ) -> Tensor:
-    """Weighted error of v at random levels; `x0` float32 [n, 16, 16, 16], `ids` int64 [n, tokens].
+    """Return the weighted error of v at random levels; `x0` float32 [n, 16, 16, 16], `ids` int64 [n, tokens].
 
     `reading` adds the loss of a head that reads the truth, with its weight.
     """
@@ -262,15 +288,17 @@ def main() -> None:
     vae = AutoencoderDC.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
     captions = Captions(folder / "tokenizer")
     pool = Pool(args.run / "pool", partial(encode, vae), captions.of)
-    # Weights to start from know the latents at the scale that they ship with.
-    scale = (
-        vae.config.scaling_factor if args.init else DEVIATION / float(pool.at(0)["z"].float().std())
-    )
+    scale = vae.config.scaling_factor
+    if not args.init:  # weights to start from know the latents at the scale that they ship with
+        scale = DEVIATION / float(pool.at(0)["z"].float().std())
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, scale, abar)
     unet, text = begun(captions.tokenizer, args.init)
-    head = ReadingHead(unet) if args.head else None
-    model = nn.ModuleDict({"unet": unet, "text": text} | ({"head": head} if head else {}))
+    model = nn.ModuleDict({"unet": unet, "text": text})
+    head = None
+    if args.head:
+        head = ReadingHead(unet)
+        model["head"] = head
     run = Run(args.run, model, Muon(model, args.rate, ends=ENDS), ema=args.ema)
     DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
     (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
@@ -285,14 +313,14 @@ def main() -> None:
 
     while run.done < args.samples:
         known = pool.at(run.done)
-        rng = torch.Generator().manual_seed(
-            args.seed * 1_000_003 + run.done + worker() * args.batch
-        )
+        rng = batch_rng(args.seed, run.done, args.batch)
         run.pace(args.rate, args.samples, warm=4000)
         rows = torch.randint(len(known["z"]), (args.batch,), generator=rng)
-        x0, ids = known["z"][rows].float() * scale, captions.draw(known, rows, rng)
+        x0 = known["z"][rows].float() * scale
+        ids = captions.draw(known, rows, rng)
         reading = (head, read_truth(known, rows), args.head) if head else None
-        run.step(training_loss(unet, text, x0, ids, abar, rng, reading), args.batch)
+        loss = training_loss(unet, text, x0, ids, abar, rng, reading)
+        run.step(loss, args.batch)
         if run.steps % args.report == 0 and not worker():
             show()
             run.save()

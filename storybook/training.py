@@ -48,7 +48,7 @@ def workers() -> int:
 
 
 def options(about: str, *, samples: int, rate: float, ema: float = 0) -> argparse.ArgumentParser:
-    """The command line that all trainers share, with the defaults of one; `--ema` if it averages weights."""
+    """Return the command line of a trainer with its defaults; `--ema` if it averages weights."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of this training; resumed if present"
@@ -75,6 +75,11 @@ def begin(args: argparse.Namespace) -> None:
     args.run.mkdir(parents=True, exist_ok=True)
 
 
+def batch_rng(seed: int, done: int, batch: int) -> torch.Generator:
+    """Return a generator for this worker's next batch, after `done` samples."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + done + worker() * batch)
+
+
 class Run:
     """Weights, optimiser and averages of one training, saved in a folder from which it resumes.
 
@@ -88,10 +93,15 @@ class Run:
         self, folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ema: float = 0
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.model, self.optimiser, self.decay = folder, model, optimiser, ema
+        self.folder = folder
+        self.model = model
+        self.optimiser = optimiser
+        self.decay = ema
         self.learnt = {k: p for k, p in model.named_parameters() if p.requires_grad}
         self.ema = {k: p.detach().clone() for k, p in self.learnt.items()} if ema else {}
-        self.done, self._loss, self.steps = 0, 0.0, 0
+        self.done = 0
+        self.steps = 0
+        self._loss = 0.0
         self._state = folder / "state.safetensors"
         if self._state.exists():
             self._load()
@@ -114,26 +124,34 @@ class Run:
             self._share()
         nn.utils.clip_grad_norm_(list(self.learnt.values()), 1.0)
         self.optimiser.step()
-        self.done, self.steps = self.done + batch * workers(), self.steps + 1
-        self._loss = 0.99 * self._loss + 0.01 * loss.item() if self._loss else loss.item()
+        self.done += batch * workers()
+        self.steps += 1
+        now = loss.item()
+        self._loss = 0.99 * self._loss + 0.01 * now if self._loss else now
         if self.ema:
-            values = [p.data for p in self.learnt.values()]
-            # Young averages forget faster, or they would keep what was there before learning.
-            decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-            torch._foreach_lerp_(list(self.ema.values()), values, 1 - decay)
+            self._average()
+
+    def _average(self) -> None:
+        """Move the averages of the weights towards the weights."""
+        averages = list(self.ema.values())
+        weights = [weight.data for weight in self.learnt.values()]
+        # Young averages forget faster, or they would keep what was there before learning.
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(averages, weights, 1 - decay)
 
     def _share(self) -> None:
         """Replace this worker's gradients by the mean over all workers."""
-        learnt = [*self.learnt.values()]
-        # Not every batch uses every weight, and all workers must send the same tensors.
-        flat = torch.cat(
-            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learnt]
-        )
+        weights = [*self.learnt.values()]
+        grads = []
+        for weight in weights:
+            # Not every batch uses every weight, and all workers must send the same tensors.
+            grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            grads.append(grad.flatten())
+        flat = torch.cat(grads)
         dist.all_reduce(flat)
-        for p, mean in zip(
-            learnt, (flat / workers()).split([p.numel() for p in learnt]), strict=True
-        ):
-            p.grad = mean.view_as(p).clone()
+        means = (flat / workers()).split([weight.numel() for weight in weights])
+        for weight, mean in zip(weights, means, strict=True):
+            weight.grad = mean.view_as(weight).clone()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -148,8 +166,11 @@ class Run:
 
     def save(self) -> None:
         """Save everything needed to resume; never leaves a half-written file."""
-        tensors = {"w/" + k: v.detach().contiguous() for k, v in self.model.state_dict().items()}
-        tensors |= {"e/" + k: v for k, v in self.ema.items()} | {"done": torch.tensor(self.done)}
+        tensors = {"done": torch.tensor(self.done)}
+        for name, weight in self.model.state_dict().items():
+            tensors["w/" + name] = weight.detach().contiguous()
+        for name, average in self.ema.items():
+            tensors["e/" + name] = average
         for name, p in self.learnt.items():
             moments = self.optimiser.state.get(p, {})  # not every step uses every weight
             tensors["s/" + name] = moments.get("step", torch.zeros(())).clone()
@@ -162,11 +183,8 @@ class Run:
     def report(self, figures: dict[str, float]) -> None:
         """Add a point to the curve, in the log and in `curve.jsonl`."""
         rate = (self.done - self._first) / (time.time() - self._started)
-        line = {
-            "samples": self.done,
-            "loss": round(self._loss, 4),
-            "rate": round(rate, 1),
-        } | figures
+        line = {"samples": self.done, "loss": round(self._loss, 4), "rate": round(rate, 1)}
+        line |= figures
         log.info("%s", line)
         with (self.folder / "curve.jsonl").open("a") as f:
             f.write(json.dumps(line) + "\n")
@@ -177,6 +195,9 @@ class Run:
         self.done = int(saved["done"])
         self.ema = {name: saved["e/" + name] for name in self.ema}
         for name, p in self.learnt.items():
-            keys = {"step": "s/", "exp_avg": "m/", "exp_avg_sq": "v/"}
-            self.optimiser.state[p] = {key: saved[short + name] for key, short in keys.items()}
+            self.optimiser.state[p] = {
+                "step": saved["s/" + name],
+                "exp_avg": saved["m/" + name],
+                "exp_avg_sq": saved["v/" + name],
+            }
         self.steps = int(max(saved["s/" + name] for name in self.learnt))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ WHERE = {
     "moon": "on the moon",
 }
 _VERBS = {"walk": "walks", "run": "runs", "jump": "jumps", "stand": "stands"}
+_OFTEN = (0.42, 0.22, 0.18, 0.18)  # how often each of them
 # Frame widths in 8 frames.
 _TRAVEL = {"walk": (0.04, 0.11), "run": (0.13, 0.2), "jump": (0.02, 0.08), "stand": (0.0, 0.0)}
 _ARTICLES = ("a", "another", "a third")
@@ -86,16 +88,19 @@ _KEEP: Any = object()
 
 @dataclass(frozen=True)
 class Actor:
-    """Who moves where: a look (kind, color, accessory) and a motion that does not depend on it.
+    """A look (kind, color, accessory), and a motion that does not depend on it.
 
     Attributes:
         kind: One of `KINDS`.
         color: One of `COLORS`, None for the kind's natural colour, or one that no word names, #rrggbb.
         accessory: One of `ACCESSORIES`, or None.
         article: "a", or "another" / "a third" if an earlier actor is of the same kind.
-        x: Start of the feet, fraction of the width. y: Ground line, fraction of the height.
-        height: Of the actor, fraction of the frame. facing: 1 right, -1 left.
-        speed: Widths per frame along `facing`, over the ground. phase: Of the step cycle at frame 0, radians.
+        x: Start of the feet, fraction of the width.
+        y: Ground line, fraction of the height.
+        height: Of the actor, fraction of the frame.
+        facing: 1 right, -1 left.
+        speed: Widths per frame along `facing`, over the ground.
+        phase: Of the step cycle at frame 0, radians.
         motion: "walk", "run", "jump" or "stand".
     """
 
@@ -114,12 +119,15 @@ class Actor:
     @property
     def phrase(self) -> str:
         """The actor's own words, as they appear in the caption."""
-        named = None if self.color and self.color.startswith("#") else self.color
-        words = [named, self.kind, _WEARING[self.accessory] if self.accessory else None]
-        rest = " ".join(w for w in words if w)
-        return (
-            f"an {rest}" if self.article == "a" and rest[0] in "aeiou" else f"{self.article} {rest}"
-        )
+        words = [self.kind]
+        if self.color and not self.color.startswith("#"):
+            words.insert(0, self.color)
+        if self.accessory:
+            words.append(_WEARING[self.accessory])
+        rest = " ".join(words)
+        vowel = rest[0] in "aeiou"
+        article = "an" if self.article == "a" and vowel else self.article
+        return f"{article} {rest}"
 
 
 @dataclass(frozen=True)
@@ -141,25 +149,28 @@ class Scene:
     @property
     def caption(self) -> str:
         """English in the closed vocabulary; contains every actor's phrase once, in actor order."""
-        cast, where = self.actors, WHERE[self.background]
-        phrases, order = (
-            [a.phrase for a in cast],
-            np.argsort(np.argsort([a.x for a in cast], kind="stable")),
-        )
-        words = {"where": where}
-        for i, (actor, rank) in enumerate(zip(cast, order, strict=True)):
-            place = _PLACES[len(cast)][rank]
-            words |= {f"v{i}": _VERBS[actor.motion], f"at{i}": place}
-        words["all"] = cast[0].motion
-        if len(cast) == 2:
-            words["depth"] = "in front of" if cast[0].y > cast[1].y else "behind"
-        text = _TEMPLATES[len(cast)][self.template].format(*phrases, **words)
-        return text if self.style == "storybook" else f"{text} in {self.style}"
+        cast = self.actors
+        count = len(cast)
+        words = {"where": WHERE[self.background], "all": cast[0].motion}
+        for i, actor in enumerate(cast):
+            words[f"v{i}"] = _VERBS[actor.motion]
+        from_left = sorted(range(count), key=lambda i: cast[i].x)
+        for i, place in zip(from_left, _PLACES[count], strict=True):
+            words[f"at{i}"] = place
+        if count == 2:
+            in_front = cast[0].y > cast[1].y
+            words["depth"] = "in front of" if in_front else "behind"
+        template = _TEMPLATES[count][self.template]
+        text = template.format(*(actor.phrase for actor in cast), **words)
+        if self.style != "storybook":
+            text += f" in {self.style}"
+        return text
 
 
 def from_dict(facts: dict[str, Any]) -> Scene:
-    """The scene that `dataclasses.asdict` turned into `facts`."""
-    return Scene(**{**facts, "actors": tuple(Actor(**actor) for actor in facts["actors"])})
+    """Return the scene that `dataclasses.asdict` turned into `facts`."""
+    actors = tuple(Actor(**actor) for actor in facts["actors"])
+    return Scene(**(facts | {"actors": actors}))
 
 
 class Rendered(NamedTuple):
@@ -174,16 +185,17 @@ class Rendered(NamedTuple):
 
 def _named(actors: Sequence[Actor]) -> tuple[Actor, ...]:
     """Give every actor the article that keeps its phrase unique."""
-    seen: dict[str, int] = {}
-    out = []
+    named = []
+    seen = Counter[str]()
     for actor in actors:
-        out.append(dataclasses.replace(actor, article=_ARTICLES[seen.get(actor.kind, 0)]))
-        seen[actor.kind] = seen.get(actor.kind, 0) + 1
-    return tuple(out)
+        article = _ARTICLES[seen[actor.kind]]
+        named.append(dataclasses.replace(actor, article=article))
+        seen[actor.kind] += 1
+    return tuple(named)
 
 
 def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False) -> Scene:
-    """A random scene; the same arguments always give the same scene.
+    """Draw a random scene; the same arguments always give the same scene.
 
     Args:
         seed: Any non-negative integer.
@@ -196,74 +208,154 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
     if not 1 <= actors <= 3 or frames < 1:
         raise ValueError(f"actors must be 1 to 3 and frames at least 1, got {actors} and {frames}")
     rng = np.random.default_rng([seed, actors, 2])  # the second world; the first was smaller
-    pan = crossing = 0.0
-    if not plain:
-        pan = (
-            rng.uniform(0.06, 0.2 if actors < 3 else 0.1)
-            * rng.choice([-1, 1])
-            * (rng.random() < 0.2)
-        )
-        crossing = actors == 2 and not pan and rng.random() < 0.15
-    span, last = max(frames - 1, 7), frames - 1
+    pan, crossing = (0.0, False) if plain else _sample_event(rng, actors)
     looks = [_sample_look(rng, kind, plain) for kind in rng.permutation(KINDS)[:actors]]
-    slots = rng.permutation({1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[actors])
+    slots = rng.permutation(_SLOTS[actors])
+    behind = seed & 1  # of two who cross
     cast = []
     for i, (look, slot) in enumerate(zip(looks, slots, strict=True)):
-        does = "walk" if plain else str(rng.choice([*_VERBS], p=(0.42, 0.22, 0.18, 0.18)))
-        height, ground = _sample_stand(rng, actors, does)
-        facing, travel = (
-            int(rng.choice([-1, 1])),
-            rng.uniform(*_TRAVEL[does]) * (1 if actors < 3 else 0.7),
-        )
-        if pan:
-            facing = 1 if pan > 0 else -1
+        does = "walk" if plain else str(rng.choice([*_VERBS], p=_OFTEN))
+        way = _sample_way(rng, actors, does, pan)
         if crossing:
-            # The one behind is taller and higher up, so that the one in front never hides it.
-            does, travel = does if does in ("walk", "run") else "walk", rng.uniform(0.4, 0.55)
-            facing = 1 if slot < 0.5 else -1
-            height, ground = ((0.46, 0.75), (0.36, 0.94))[i ^ (seed & 1)]
-            height, ground = height + rng.uniform(0, 0.04), ground + rng.uniform(-0.02, 0.02)
-        drift, middle = (facing * travel - pan) * last / span, 0.5 if crossing else slot
-        x = middle + rng.uniform(-0.04, 0.04) - drift / 2
-        place = (float(x), float(ground), float(height), facing, float(travel / span))
-        cast.append(Actor(*look, "a", *place, float(rng.uniform(0, 2 * np.pi)), does))
-    style = "storybook" if plain or rng.random() < 0.78 else str(rng.choice(STYLES[1:]))
+            way = _sample_crossing(rng, does, slot, i == behind)
+            slot = 0.5
+        actor = _sample_actor(rng, look, way, slot, pan, frames)
+        cast.append(actor)
+
+    style = "storybook"
+    if not plain and rng.random() >= 0.78:
+        style = str(rng.choice(STYLES[1:]))
     background = str(rng.choice(BACKGROUNDS))
-    template = next((i for i, t in enumerate(_TEMPLATES[actors]) if "{all}" in t), 0)
-    if not plain:
-        template = _sample_template(rng, cast, bool(crossing))
-    return Scene(seed, frames, _named(cast), background, style, template, float(pan / span))
+    template = _plain_template(actors) if plain else _sample_template(rng, cast, crossing)
+    pan_per_frame = pan / _span(frames)
+    return Scene(seed, frames, _named(cast), background, style, template, pan_per_frame)
 
 
-def _sample_look(
-    rng: np.random.Generator, kind: str, plain: bool
-) -> tuple[str, str | None, str | None]:
-    color = str(rng.choice(COLORS)) if rng.random() < 0.45 and not plain else None
-    accessory = str(rng.choice(ACCESSORIES)) if rng.random() < 0.33 and not plain else None
+# Where actors stand, fractions of the width.
+_SLOTS = {1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}
+
+
+def _span(frames: int) -> int:
+    """Return the number of steps over which a camera or an actor moves by the sampled amount."""
+    return max(frames - 1, 7)
+
+
+def _sample_event(rng: np.random.Generator, actors: int) -> tuple[float, bool]:
+    """Return how far the camera moves, in frame widths, and whether two actors cross each other."""
+    most = 0.2 if actors < 3 else 0.1
+    pan = rng.uniform(0.06, most) * rng.choice([-1, 1])
+    pan *= rng.random() < 0.2  # mostly, the camera stands still
+    crossing = actors == 2 and not pan and rng.random() < 0.15
+    return float(pan), bool(crossing)
+
+
+class _Way(NamedTuple):
+    """How an actor moves: fields as in `Actor`, but `travel` is in frame widths over the clip."""
+
+    motion: str
+    y: float
+    height: float
+    facing: int
+    travel: float
+
+
+def _sample_way(rng: np.random.Generator, actors: int, does: str, pan: float) -> _Way:
+    """Draw the way of an actor, who goes where the camera goes."""
+    height, ground = _sample_stand(rng, actors, does)
+    facing = int(rng.choice([-1, 1]))
+    travel = rng.uniform(*_TRAVEL[does])
+    if actors == 3:
+        travel *= 0.7
+    if pan:
+        facing = 1 if pan > 0 else -1
+    return _Way(does, ground, height, facing, travel)
+
+
+def _sample_crossing(rng: np.random.Generator, does: str, slot: float, tall: bool) -> _Way:
+    """Draw the way of one of two actors who cross each other in the middle.
+
+    The one behind is taller and higher up, so that the one in front never hides it.
+    """
+    if does not in ("walk", "run"):
+        does = "walk"
+    travel = rng.uniform(0.4, 0.55)
+    height, ground = (0.46, 0.75) if tall else (0.36, 0.94)
+    height += rng.uniform(0, 0.04)
+    ground += rng.uniform(-0.02, 0.02)
+    facing = 1 if slot < 0.5 else -1
+    return _Way(does, ground, height, facing, travel)
+
+
+_Look = tuple[str, str | None, str | None]  # kind, colour, accessory
+
+
+def _sample_actor(
+    rng: np.random.Generator, look: _Look, way: _Way, middle: float, pan: float, frames: int
+) -> Actor:
+    """Draw an actor who is near `middle` half-way through the clip."""
+    kind, color, accessory = look
+    span = _span(frames)
+    drift = (way.facing * way.travel - pan) * (frames - 1) / span
+    x = middle + rng.uniform(-0.04, 0.04) - drift / 2
+    return Actor(
+        kind,
+        color,
+        accessory,
+        article="a",
+        x=float(x),
+        y=float(way.y),
+        height=float(way.height),
+        facing=way.facing,
+        speed=float(way.travel / span),
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        motion=way.motion,
+    )
+
+
+def _sample_look(rng: np.random.Generator, kind: str, plain: bool) -> _Look:
+    color = accessory = None
+    if rng.random() < 0.45 and not plain:
+        color = str(rng.choice(COLORS))
+    if rng.random() < 0.33 and not plain:
+        accessory = str(rng.choice(ACCESSORIES))
     return str(kind), color, accessory
 
 
 def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[float, float]:
-    """Height and ground line; actors that jump are smaller and nearer, to stay in the picture."""
+    """Draw height and ground line; actors that jump are smaller and nearer, to stay in the picture."""
     low, high = {1: (0.46, 0.66), 2: (0.38, 0.50), 3: (0.29, 0.35)}[actors]
     if does == "jump":
         return rng.uniform(low, 0.6 * low + 0.4 * high), rng.uniform(0.88, 0.95)
     return rng.uniform(low, high), rng.uniform(0.80, 0.95)
 
 
+def _plain_template(actors: int) -> int:
+    """Return the number of the first caption that says what all do at once, 0 if there is none."""
+    for number, template in enumerate(_TEMPLATES[actors]):
+        if "{all}" in template:
+            return number
+    return 0
+
+
 def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool) -> int:
-    """A caption that is true in every frame; most captions say left and right if that is true."""
+    """Draw a caption that is true in every frame; most captions say left and right if that is true."""
     templates = _TEMPLATES[len(cast)]
-    placed = [i for i, t in enumerate(templates) if "{at" in t]
+    placed = [i for i, template in enumerate(templates) if "{at" in template]
+    if placed and not crossing and rng.random() < 0.65:
+        return int(rng.choice(placed))
     untrue = ["{at"]
     if abs(cast[0].y - cast[-1].y) < 0.05:
         untrue.append("{depth}")
     if cast[0].motion == "stand":
         untrue.append("past")
-    if len({actor.motion for actor in cast}) > 1 or len(cast) == 1:
+    motions = {actor.motion for actor in cast}
+    if len(cast) == 1 or len(motions) > 1:
         untrue.append("{all}")
-    other = [i for i, t in enumerate(templates) if not any(word in t for word in untrue)]
-    return int(rng.choice(placed if placed and not crossing and rng.random() < 0.65 else other))
+
+    def is_true(template: str) -> bool:
+        return not any(word in template for word in untrue)
+
+    return int(rng.choice([i for i, template in enumerate(templates) if is_true(template)]))
 
 
 def replace(
@@ -276,29 +368,19 @@ def replace(
     background: str = _KEEP,
     style: str = _KEEP,
 ) -> Scene:
-    """The same motion with another look: the true result of an edit.
+    """Return a scene of the same motion with another look: the true result of an edit.
 
     Arguments left out do not change; `color=None` means the kind's natural colour, `accessory=None` none.
 
     Raises:
         ValueError: A word the world does not know, or a look given without `actor`.
     """
-    look = {
-        k: v
-        for k, v in (("kind", kind), ("color", color), ("accessory", accessory))
-        if v is not _KEEP
-    }
-    place = {k: v for k, v in (("background", background), ("style", style)) if v is not _KEEP}
-    known: dict[str, tuple[str | None, ...]] = {
-        "kind": KINDS,
-        "color": (*COLORS, None),
-        "accessory": (*ACCESSORIES, None),
-        "background": BACKGROUNDS,
-        "style": STYLES,
-    }
+    look = _given(kind=kind, color=color, accessory=accessory)
+    place = _given(background=background, style=style)
     for name, value in (look | place).items():
-        if value not in known[name]:
-            raise ValueError(f"{name}: {value!r} is not one of {', '.join(map(str, known[name]))}")
+        if value not in _KNOWN[name]:
+            known = ", ".join(map(str, _KNOWN[name]))
+            raise ValueError(f"{name}: {value!r} is not one of {known}")
     cast = list(scene.actors)
     if look:
         if actor is None or not 0 <= actor < len(cast):
@@ -307,27 +389,42 @@ def replace(
     return dataclasses.replace(scene, actors=_named(cast), **place)
 
 
+_KNOWN: dict[str, tuple[str | None, ...]] = {
+    "kind": KINDS,
+    "color": (*COLORS, None),
+    "accessory": (*ACCESSORIES, None),
+    "background": BACKGROUNDS,
+    "style": STYLES,
+}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Return the arguments that were not left out."""
+    return {name: value for name, value in values.items() if value is not _KEEP}
+
+
 def cast_of(scene: Scene) -> list[Sequence[draw.Primitive]]:
-    """The primitives of every actor, back to front."""
+    """Return the primitives of every actor, back to front."""
     return [characters.character(a.kind, a.color, a.accessory, a.facing) for a in scene.actors]
 
 
 def _camera(scene: Scene, size: int, frame: int) -> float:
-    """How far the camera has moved to the right, in pixels, a multiple of 0.5."""
+    """Return how far the camera has moved to the right, in pixels, a multiple of 0.5."""
     reach = round(2 * size * _STRIP)
     return float(np.clip(round(2 * size * scene.pan * frame), -reach, reach)) / 2
 
 
 def center(scene: Scene, actor: Actor, size: int, frame: int) -> float:
-    """Where the actor's feet are, in pixels from the left."""
+    """Return where the actor's feet are, in pixels from the left."""
     return (actor.x + actor.facing * actor.speed * frame) * size - _camera(scene, size, frame)
 
 
 def _placements(
     scene: Scene, actor: Actor, primitives: Sequence[draw.Primitive], size: int, frame: int
 ) -> list[np.ndarray]:
-    """For each primitive the 3x3 map from actor space to pixels of `frame`."""
-    scale, x = actor.height * size, center(scene, actor, size, frame)
+    """Return for each primitive the 3x3 map from actor space to pixels of `frame`."""
+    scale = actor.height * size
+    x = center(scene, actor, size, frame)
     place = np.array([[actor.facing * scale, 0, x], [0, scale, actor.y * size], [0, 0, 1]])
     poses = motion.limb_poses(actor.kind, actor.motion, *_cycle(actor, frame))
     maps = {limb: place @ pose for limb, pose in poses.items()}
@@ -335,13 +432,14 @@ def _placements(
 
 
 def _cycle(actor: Actor, frame: int) -> tuple[float, float]:
-    """Phase of an actor's motion, and how far a wheel has rolled; radians."""
+    """Return the phase of an actor's motion, and how far a wheel has rolled; radians."""
     phase = actor.phase + frame * motion.TEMPO[actor.motion]
-    return phase, actor.speed * frame / (actor.height * motion.WHEEL)
+    rolled = actor.speed * frame / (actor.height * motion.WHEEL)
+    return phase, rolled
 
 
 def _back_to_front(scene: Scene) -> list[int]:
-    """Numbers of the actors; those lower in the picture are nearer, so they come last."""
+    """Return the numbers of the actors; those lower in the picture are nearer, so they come last."""
     return sorted(range(len(scene.actors)), key=lambda i: scene.actors[i].y)
 
 
@@ -363,24 +461,42 @@ def _shadow(canvas: np.ndarray, spot: np.ndarray) -> None:
 def _draw_frame(
     scene: Scene, cast: list[Sequence[draw.Primitive]], backdrop: np.ndarray, frame: int
 ) -> np.ndarray:
-    """The picture at twice the size, so that half pixels of camera motion become whole ones."""
+    """Draw the picture at twice the size, so that half pixels of camera motion become whole ones."""
     n = backdrop.shape[0]
-    start = round(2 * _camera(scene, n // 2, frame)) + (backdrop.shape[1] - n) * (scene.pan < 0)
+    start = round(2 * _camera(scene, n // 2, frame))
+    if scene.pan < 0:
+        start += backdrop.shape[1] - n
     canvas = backdrop[:, start : start + n].copy()
     for i in _back_to_front(scene):
         actor = scene.actors[i]
-        x = 2 * center(scene, actor, n // 2, frame) / n
-        # The same for every kind, so that exchanging an actor does not change the ground beside it.
-        wide = actor.height * (1 - 0.8 * motion.lift(actor.motion, _cycle(actor, frame)[0]))
-        spot = draw.ellipse(x, actor.y, 0.46 * wide, 0.05 * wide)
-        _shadow(canvas, spot * n)
-        for part, matrix in zip(
-            cast[i], _placements(scene, actor, cast[i], n // 2, frame), strict=True
-        ):
-            outline = draw.shade(part.color, 0.42) if part.ink else None
-            points = 2 * draw.transformed(part.points, matrix)
-            draw.paint(canvas, points, part.color, outline, _ink_width(actor, n))
+        _shadow(canvas, _shadow_of(scene, actor, n, frame) * n)
+        maps = _placements(scene, actor, cast[i], n // 2, frame)
+        _draw_actor(canvas, actor, cast[i], maps)
     return canvas
+
+
+def _draw_actor(
+    canvas: np.ndarray,
+    actor: Actor,
+    primitives: Sequence[draw.Primitive],
+    maps: Sequence[np.ndarray],
+) -> None:
+    width = _ink_width(actor, canvas.shape[0])
+    for part, matrix in zip(primitives, maps, strict=True):
+        outline = draw.shade(part.color, 0.42) if part.ink else None
+        points = 2 * draw.transformed(part.points, matrix)
+        draw.paint(canvas, points, part.color, outline, width)
+
+
+def _shadow_of(scene: Scene, actor: Actor, n: int, frame: int) -> np.ndarray:
+    """Return the outline of an actor's shadow, in frame widths.
+
+    It is the same for every kind, so that exchanging an actor does not change the ground beside it.
+    """
+    x = 2 * center(scene, actor, n // 2, frame) / n
+    phase, _ = _cycle(actor, frame)
+    wide = actor.height * (1 - 0.8 * motion.lift(actor.motion, phase))
+    return draw.ellipse(x, actor.y, 0.46 * wide, 0.05 * wide)
 
 
 def _backdrop(scene: Scene, size: int) -> np.ndarray:
@@ -390,18 +506,27 @@ def _backdrop(scene: Scene, size: int) -> np.ndarray:
 
 
 def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None) -> np.ndarray:
-    """Only the frames: uint8 [frames, size, size, 3], drawn at twice the size and averaged."""
-    cast, backdrop = cast_of(scene), _backdrop(scene, 2 * size)
+    """Draw frames alone: uint8 [frames, size, size, 3], at twice the size and averaged.
+
+    Args:
+        scene: The scene to draw.
+        size: Side of the frames in pixels.
+        frames: Numbers of the frames; None for all.
+    """
+    if frames is None:
+        frames = tuple(range(scene.frames))
+    cast = cast_of(scene)
+    backdrop = _backdrop(scene, 2 * size)
     finish_seed = int(np.random.default_rng([scene.seed, 99]).integers(2**31))
-    out = []
-    for frame in frames if frames is not None else range(scene.frames):
-        picture = cv2.resize(
-            _draw_frame(scene, cast, backdrop, frame), (size, size), interpolation=cv2.INTER_AREA
-        )
+    pictures = []
+    for frame in frames:
+        large = _draw_frame(scene, cast, backdrop, frame)
+        picture = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
         if scene.style != "storybook":
-            picture = scenery.FINISHES[scene.style](picture, np.random.default_rng(finish_seed))
-        out.append(picture)
-    return np.stack(out)
+            rng = np.random.default_rng(finish_seed)  # the same for every frame
+            picture = scenery.FINISHES[scene.style](picture, rng)
+        pictures.append(picture)
+    return np.stack(pictures)
 
 
 def surface_ids(
@@ -409,41 +534,50 @@ def surface_ids(
 ) -> np.ndarray:
     """int32 [size, size]: 0 background, else 1 + running number of the frontmost primitive."""
     ids = np.zeros((size, size), np.int32)
-    first = np.cumsum([0, *map(len, cast)])
+    before = np.cumsum([0, *map(len, cast)]).tolist()  # primitives of the actors before each
     for i in _back_to_front(scene):
         actor = scene.actors[i]
+        width = _ink_width(actor, size)
         maps = _placements(scene, actor, cast[i], size, frame)
-        for j, (part, matrix) in enumerate(zip(cast[i], maps, strict=True)):
+        parts = zip(cast[i], maps, strict=True)
+        for number, (part, matrix) in enumerate(parts, before[i] + 1):
             points = draw.transformed(part.points, matrix)
-            draw.paint_id(ids, points, int(first[i]) + j + 1, part.ink, _ink_width(actor, size))
+            draw.paint_id(ids, points, number, part.ink, width)
     return ids
 
 
 def owners(cast: list[Sequence[draw.Primitive]]) -> tuple[np.ndarray, np.ndarray]:
     """By surface id: 1 + number of the actor, and part; uint8 [primitives + 1] each, 0 background."""
-    pairs = [(0, 0), *[(i, p.part) for i, primitives in enumerate(cast, 1) for p in primitives]]
+    pairs = [(0, 0)]
+    for number, primitives in enumerate(cast, 1):
+        pairs += [(number, primitive.part) for primitive in primitives]
     actor_of, part_of = np.array(pairs, np.uint8).T
     return actor_of, part_of
 
 
 def _forward_flow(ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]) -> np.ndarray:
-    """Where each visible surface point goes: its primitive's next map after the inverse of this one."""
-    maps = np.stack([b @ np.linalg.inv(a) for a, b in zip(now, then, strict=True)])[ids]
+    """Return how far each visible surface point goes, float32 [2, h, w], (dx, dy).
+
+    It goes by its primitive's next map after the inverse of the present one.
+    """
+    changes = [after @ np.linalg.inv(before) for before, after in zip(now, then, strict=True)]
+    maps = np.stack(changes)[ids]
     y, x = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(np.float64)
-    moved = np.einsum("hwij,jhw->ihw", maps[..., :2, :], np.stack([x, y, np.ones_like(x)]))
+    points = np.stack([x, y, np.ones_like(x)])
+    moved = np.einsum("hwij,jhw->ihw", maps[..., :2, :], points)
     return (moved - np.stack([x, y])).astype(np.float32)
 
 
 def _maps(
     scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int
 ) -> list[np.ndarray]:
-    """The map of the ground, then of every primitive."""
+    """Return the map of the ground, then of every primitive."""
     ground = np.eye(3)
     ground[0, 2] = -_camera(scene, size, frame)
-    things = (
-        _placements(scene, a, c, size, frame) for a, c in zip(scene.actors, cast, strict=True)
-    )
-    return [ground, *(matrix for maps in things for matrix in maps)]
+    maps = [ground]
+    for actor, primitives in zip(scene.actors, cast, strict=True):
+        maps += _placements(scene, actor, primitives, size, frame)
+    return maps
 
 
 def render(scene: Scene, size: int = 256) -> Rendered:
@@ -459,45 +593,45 @@ def render(scene: Scene, size: int = 256) -> Rendered:
         depth: float32 [frames, size, size], 0 near .. 1 far.
     """
     cast = cast_of(scene)
+    ids = np.stack([surface_ids(scene, cast, size, frame) for frame in range(scene.frames)])
     actor_of, part_of = owners(cast)
-    ground = np.linspace(0, 1, size, dtype=np.float32)[:, None]
-    far = np.where(ground < 0.62, 1.0, 1.0 - (ground - 0.62) / 0.38).repeat(size, 1)
-    stand = np.array([0.0, *[1.0 - (a.y - 0.62) / 0.38 for a in scene.actors]], np.float32)
-    labels, parts, flow, depth = [], [], [], []
-    for t in range(scene.frames):
-        ids = surface_ids(scene, cast, size, t)
-        label = actor_of[ids]
-        labels.append(label)
-        parts.append(part_of[ids])
-        depth.append(np.where(label > 0, stand[label], far).astype(np.float32))
-        if t + 1 < scene.frames:
-            flow.append(_forward_flow(ids, *(_maps(scene, cast, size, u) for u in (t, t + 1))))
-    moved = np.stack(flow) if flow else np.zeros((0, 2, size, size), np.float32)
-    return Rendered(
-        render_frames(scene, size), np.stack(labels), np.stack(parts), moved, np.stack(depth)
-    )
+    labels, parts = actor_of[ids], part_of[ids]
+    maps = [_maps(scene, cast, size, frame) for frame in range(scene.frames)]
+    flow = np.zeros((scene.frames - 1, 2, size, size), np.float32)
+    for frame in range(scene.frames - 1):
+        flow[frame] = _forward_flow(ids[frame], maps[frame], maps[frame + 1])
+    frames = render_frames(scene, size)
+    return Rendered(frames, labels, parts, flow, _depth(scene, labels))
+
+
+def _depth(scene: Scene, labels: np.ndarray) -> np.ndarray:
+    """Depth of the ground, 1 above the horizon, and of each actor that of the ground it stands on."""
+    size = labels.shape[1]
+    y = np.linspace(0, 1, size, dtype=np.float32)[:, None]
+    ground = np.where(y < 0.62, 1.0, 1.0 - (y - 0.62) / 0.38).repeat(size, 1)
+    actors = [1.0 - (actor.y - 0.62) / 0.38 for actor in scene.actors]
+    by_label = np.array([0.0, *actors], np.float32)
+    return np.where(labels > 0, by_label[labels], ground).astype(np.float32)
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word a caption can hold, sorted."""
-    phrases = [
-        *_ARTICLES,
-        *COLORS,
-        *KINDS,
-        *(_WEARING[a] for a in ACCESSORIES),
-        *(WHERE[b] for b in BACKGROUNDS),
-        *STYLES[1:],
-        *("in", "an", "in front of", "behind"),
-        *_VERBS,
-        *_VERBS.values(),
-        *(place for places in _PLACES.values() for place in places),
-    ]
-    phrases += [re.sub(r"{\w+}", " ", t) for group in _TEMPLATES.values() for t in group]
-    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
+    """Return every word a caption can hold, sorted."""
+    phrases = [*_ARTICLES, *COLORS, *KINDS, *_WEARING.values(), *WHERE.values(), *STYLES[1:]]
+    phrases += ["in", "an", "in front of", "behind"]
+    phrases += [*_VERBS, *_VERBS.values()]
+    for places in _PLACES.values():
+        phrases += places
+    for templates in _TEMPLATES.values():
+        phrases += [re.sub(r"{\w+}", " ", template) for template in templates]
+    return tuple(sorted(_words(phrases)))
+
+
+def _words(phrases: Iterable[str]) -> set[str]:
+    return {word for phrase in phrases for word in phrase.split()}
 
 
 def vocabulary_groups() -> dict[str, tuple[str, ...]]:
-    """The vocabulary by what it is for: words and phrases as captions use them, each word at least once."""
+    """Return the vocabulary by use: words and phrases as captions have them, each word at least once."""
     groups = {
         "Kinds": KINDS,
         "Colours": COLORS,
@@ -506,5 +640,6 @@ def vocabulary_groups() -> dict[str, tuple[str, ...]]:
         "Places": tuple(WHERE[background] for background in BACKGROUNDS),
         "Styles": STYLES[1:],
     }
-    named = {word for phrases in groups.values() for phrase in phrases for word in phrase.split()}
-    return groups | {"Other words": tuple(word for word in vocabulary() if word not in named)}
+    named = _words(phrase for phrases in groups.values() for phrase in phrases)
+    others = tuple(word for word in vocabulary() if word not in named)
+    return groups | {"Other words": others}

@@ -20,8 +20,8 @@ from regrain.ui.handlers.base import (
     page_of,
     seed_field,
 )
+from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
-from regrain.ui.handlers.motion import find_cuts
 from regrain.ui.handlers.outputs import changes
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session.build_request import whole_masks

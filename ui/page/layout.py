@@ -15,7 +15,6 @@ from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.model_handlers import offer
-from regrain.ui.handlers.motion import Motion
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
 from regrain.ui.session import method_choice
@@ -40,7 +39,6 @@ class Tools:
     discover: Discover | None = None  # see `Tracking`; None where it is not offered
     remark: str | None = None  # tells users who answers clicks; None where SAM does
     estimate: Estimator | None = None  # see `TuningHandlers`
-    motion: Motion | None = None  # see `Motions`; None where it cannot be shown
     hub: Hub = hugging_face  # the source of models
 
 
@@ -73,7 +71,6 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
             file_types=MASK_FILES,
             visible="hidden",
         ),
-        "motion": view("motion", elem_id="motion", visible=tools.motion is not None),
     }
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
