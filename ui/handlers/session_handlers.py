@@ -69,7 +69,7 @@ class SessionHandlers:
         model, *_ = session.fields or (BUILT_IN_MODEL,)
         with session.lock:
             shown = self.masks.opened(session, _NOTE, model)
-            shown[p.cards] |= {"anew": time.time()}
+        shown[p.cards] |= {"anew": time.time()}
         shown[p.history] = session.history.view()
         if session.going:  # else left alone: Run may have been pressed meanwhile
             shown |= self.masks.buttons(True)

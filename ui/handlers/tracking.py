@@ -158,13 +158,15 @@ class Tracking:
         if len(labels) > 1:
             name = f"{len(labels)} regions"
         total = sum(len(part.frames) for part in passes)
-        yield Followed(name, 0, total)
+        done = 0
+        yield Followed(name, done, total)
         began = time.monotonic()
-        for done, (part, tracked) in enumerate(self._tracked(clip, passes, tracker), 1):
-            frame = tracked[0]
+        for part, tracked in self._tracked(clip, passes, tracker):
+            frame, found, confidence = tracked
             wanted = {label: areas[label] for label in part.labels_at(frame)}
-            if not _take_frame(session, wanted, stop, *tracked):
+            if not _take_frame(session, wanted, stop, frame, found, confidence):
                 return
+            done += 1
             spent = time.monotonic() - began
             left = spent / done * (total - done)
             session.followed = done, total, round(left, 1), frame

@@ -66,11 +66,13 @@ def cut_out(
     image = np.ascontiguousarray(pixels[..., :3])
     alpha = pixels[..., 3]
     points = np.array([point], np.float32)
-    mask = np.asarray(segment(image, points, np.array([1]), method=session.finder), bool)
+    inside = np.array([1])
+    mask = np.asarray(segment(image, points, inside, method=session.finder), bool)
     mask &= alpha > 0
     if not mask.any():
         return False
-    cut = np.dstack([image, np.where(mask, alpha, 0)]).astype(np.uint8)
+    remaining = np.where(mask, alpha, 0)
+    cut = np.dstack([image, remaining]).astype(np.uint8)
     thing = Image.fromarray(cut).crop(_square_around(mask))
     _keep(session, label, np.asarray(thing), folder)
     return True

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
+from regrain.editing.request.region import Region
 from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
@@ -363,12 +364,18 @@ def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
     for region in request.regions:
         masks = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
         track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
-        keys = {}
-        for frame in region.drawn:
-            if frame in track:
-                keys[frame] = Key(found=track[frame])
-        for frame in region.clicked:
-            if frame in track:
-                keys[frame] = Key(found=track[frame], by=CLICKS)
+        keys = _project_keys(region, track)
         layers[region.label] = MaskLayer(keys, track, dict.fromkeys(track, 1.0))
     return layers
+
+
+def _project_keys(region: Region, track: Mapping[int, bytes]) -> dict[int, Key]:
+    """Return the frames of a track whose masks a person drew, or clicked."""
+    keys = {}
+    for frame in region.drawn:
+        if frame in track:
+            keys[frame] = Key(found=track[frame])
+    for frame in region.clicked:
+        if frame in track:
+            keys[frame] = Key(found=track[frame], by=CLICKS)
+    return keys

@@ -200,19 +200,23 @@ class State:
         Returns:
             The state from which on undo brings their old tracks back, and the passes of the tracker.
         """
-        layers = dict(self.layers)
+        drawn = {label: self._drawn(label) for label in self.regions}
         keys: dict[int, dict[int, Mask]] = {}
-        corrected: dict[int, Collection[int]] = {}
-        for label in self.regions:
-            layer = layers[label]
-            drawn = {frame: self.mask(label, frame) for frame in layer.drawn}
-            for frame, mask in drawn.items():
+        for label, masks in drawn.items():
+            for frame, mask in masks.items():
                 keys.setdefault(frame, {})[label] = mask
+        layers = dict(self.layers)
+        corrected = {}
+        for label in self.regions:
             if label in labels:
-                corrected[label] = layer.to_follow
-                layers[label] = _to_be_tracked(layer, drawn, self.size)
+                corrected[label] = layers[label].to_follow
+                layers[label] = _to_be_tracked(layers[label], drawn[label], self.size)
         passes = plan(keys, corrected, self._masks_on, self.shape[0])
         return replace(self, layers=layers), passes
+
+    def _drawn(self, label: int) -> dict[int, Mask]:
+        """Return the masks of a region that a person has made, by frame."""
+        return {frame: self.mask(label, frame) for frame in self.layers[label].drawn}
 
     def _masks_on(self, frame: int) -> dict[int, Mask]:
         """Return the masks of all regions on a frame, by label."""

@@ -55,23 +55,19 @@ def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
 
 def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
     """List the figures behind the words."""
-    rows: list[View] = []
-
-    def add(name: str, value: str) -> None:
-        rows.append({"name": name, "value": value})
-
+    rows: dict[str, str] = {}
     for name, value in _inside(metrics, request).items():
-        add(f"Change of {name}", _decibels(value))
+        rows[f"Change of {name}"] = _decibels(value)
     for key, name, write in _FIGURES:
-        if metrics.get(key) is not None:
-            add(name, write(metrics[key]))
+        value = metrics.get(key)
+        if value is not None:
+            rows[name] = write(value)
     for name, entry in metrics.get("attention", {}).items():
         before = entry.get("inside_before")
         after = entry.get("inside_after")
         if before is not None and after is not None:
-            value = f"{100 * before:.0f} %, guided {100 * after:.0f} %"
-            add(f"Attention inside {name}", value)
-    return rows
+            rows[f"Attention inside {name}"] = f"{100 * before:.0f} %, guided {100 * after:.0f} %"
+    return [{"name": name, "value": value} for name, value in rows.items()]
 
 
 def _inside(metrics: Mapping[str, Any], request: EditRequest) -> dict[str, float]:

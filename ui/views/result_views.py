@@ -74,16 +74,21 @@ def made_player(opened: ClipSession) -> View | None:
         return None
     if opened.made is None:
         return player(opened)
-    request = opened.request
-    settings = [METHODS[request.method].title, "the built-in model"]
-    steps = opened.made.report.get("params", {}).get("steps", {}).get("value")
-    if steps:
-        settings.append(f"{steps} steps")
-    settings.append(f"seed {request.seed}")
-    note = f"This result was made earlier with this example’s settings: {', '.join(settings)}."
-    pairs = zip(request.targets, opened.made.edits, strict=True)
+    pairs = zip(opened.request.targets, opened.made.edits, strict=True)
     shown = player(opened, [{"prompt": prompt, "path": path} for prompt, path in pairs])
+    settings = _settings(opened.request, opened.made.report)
+    note = f"This result was made earlier with this example’s settings: {settings}."
     return shown | {"caption": "Edited earlier", "note": f"{note} Press Run to make it again."}
+
+
+def _settings(request: EditRequest, report: Mapping[str, Any]) -> str:
+    """Say by which settings a result of an example was made."""
+    parts = [METHODS[request.method].title, "the built-in model"]
+    steps = report.get("params", {}).get("steps", {}).get("value")
+    if steps:
+        parts.append(f"{steps} steps")
+    parts.append(f"seed {request.seed}")
+    return ", ".join(parts)
 
 
 def stem_of(opened: ClipSession, request: EditRequest) -> str:

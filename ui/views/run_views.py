@@ -99,11 +99,10 @@ class RunProgress:
 
     def _detail(self, progress: Progress) -> str:
         """Say which variant, window and step it is, and how long the rest takes."""
-        parts = []
-        if self._part:
-            parts.append(self._part)
-        if self._window:
-            parts.append(f"window {self._window.number} of {self._window.total}")
+        parts = [self._part] if self._part else []
+        window = self._window
+        if window:
+            parts.append(f"window {window.number} of {window.total}")
         if progress.total > 1:
             unit = "frame" if progress.stage in _BY_FRAME else "step"
             parts.append(f"{unit} {progress.done} of {progress.total}")
