@@ -13,6 +13,7 @@ from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
@@ -55,6 +56,7 @@ class CheckHandlers(Handlers):
 
     costs: Costs  # what earlier runs took
 
+    @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries])
     def look(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
         """All that is said while they change; nothing of what is only missing."""
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
@@ -72,6 +74,7 @@ class CheckHandlers(Handlers):
             shown |= {self.parts.progress: None}
         return shown
 
+    @outputs(lambda p: [p.progress, p.checks])
     def permit(self, request: gr.Request, words: object, *fields: object) -> Iterator[Any]:
         """Let a run begin, or say beside Run and at the field why it cannot.
 
@@ -139,6 +142,7 @@ class CheckHandlers(Handlers):
             p.tries: self.costs.view(asked, again, left) if "steps" in now else None,
         }
 
+    @outputs(lambda p: p.controls.counts)
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""
         name = str(event_data(event).get("name"))

@@ -16,7 +16,8 @@ from regrain.editing.media.lazy_frames import frames_of
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
-from regrain.ui.handlers.base import Handlers, event_data, explain
+from regrain.ui.handlers.base import Components, Handlers, event_data, explain
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
@@ -24,10 +25,15 @@ from regrain.ui.views import session_views as views
 from regrain.ui.views.result_views import download_name
 
 
+def _shows_a_run(p: Components) -> list[Any]:
+    return [p.history, p.player, p.result, p.progress]
+
+
 @dataclass(frozen=True)
 class HistoryHandlers(Handlers):
     """The runs of a page."""
 
+    @outputs(_shows_a_run)
     def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """An earlier run was picked."""
 
@@ -39,6 +45,7 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, show)
 
+    @outputs(_shows_a_run)
     def compare(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Two were picked to be compared."""
 
@@ -50,6 +57,7 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, show)
 
+    @outputs(_shows_a_run)
     def remove(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One is not wanted any more; if it was shown, the clip alone is."""
 
@@ -63,6 +71,9 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, remove)
 
+    @outputs(
+        lambda p: [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
+    )
     def use(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """The settings and words of one are wanted in the form."""
 
@@ -76,6 +87,7 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, use)
 
+    @outputs(lambda p: [p.progress, *p.controls.all])
     def fill(self, request: gr.Request) -> dict[Any, Any]:
         """Fields of a method that was hidden take a value only once they are shown."""
         try:
@@ -84,6 +96,7 @@ class HistoryHandlers(Handlers):
         except EditingError as error:
             return self.failed(error)
 
+    @outputs(lambda p: [p.download])
     def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """A file is wanted that is made only now."""
         wanted = _of(event, "name")

@@ -24,7 +24,7 @@ from regrain.masks.draw import pack
 from regrain.masks.io.files import PAIR_MASK, VIDEOS, Masks, colors_of, write_masks, write_pair
 from regrain.masks.io.video import find_colors, read_mask_video
 from regrain.ui.handlers.base import Handlers, event_data, page_of
-from regrain.ui.handlers.outputs import changes
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
@@ -48,7 +48,7 @@ FORMS = {
 class MaskFileHandlers(Handlers):
     """Imports and exports the masks of a page."""
 
-    @changes(lambda p: [p.canvas, p.cards, p.prompt])
+    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def load(self, request: gr.Request, files: list[str] | None) -> dict[Any, Any]:
         """Import masks that were uploaded: one file, or a PNG file per frame."""
         folder = self.media.new_clip(page_of(request))
@@ -63,7 +63,7 @@ class MaskFileHandlers(Handlers):
                 session
             )
 
-    @changes(lambda p: [p.download, p.canvas])
+    @outputs(lambda p: [p.download, p.canvas])
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Export masks as a file; `form` is one of `FORMS`."""
         try:

@@ -24,6 +24,7 @@ from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
@@ -66,6 +67,7 @@ class ModelHandlers(FetchHandlers):
 
     hub: Hub  # where models come from
 
+    @outputs(lambda p: [p.hub])
     def ask(self, event: gr.EventData) -> Any:
         """What there is: models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
         words = str(event_data(event).get("id", "")).strip()
@@ -79,6 +81,7 @@ class ModelHandlers(FetchHandlers):
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
 
+    @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
     def fetch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Iterator[Any]:
@@ -117,6 +120,7 @@ class ModelHandlers(FetchHandlers):
         else:
             yield self._choose(id, "Fetched and chosen.")
 
+    @outputs(lambda p: [p.hub, p.model])
     def use(self, event: gr.EventData) -> Any:
         """Choose a model of $REGRAIN_MODELS, which may have been put there since the page was started."""
         name = str(event_data(event).get("id", ""))
@@ -136,6 +140,7 @@ class ModelHandlers(FetchHandlers):
         done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 
+    @outputs(lambda p: [p.added])
     def add(self, event: gr.EventData) -> list[str]:
         """LoRA files and adapters with their weights, as a request has them."""
         given = event_data(event).get("added")
@@ -178,6 +183,7 @@ class MaskModelHandlers(FetchHandlers):
 
     fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
 
+    @outputs(lambda p: [p.fetch, p.canvas])
     def start(self, request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Fetch it; the canvas offers it as soon as it is here."""
         page = page_of(request)

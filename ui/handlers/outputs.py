@@ -9,14 +9,14 @@ from regrain.ui.handlers.base import Components
 
 Outputs = Callable[[Components], list[Any]]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-_NAME = "changed_components"
+_NAME = "declared_outputs"
 
 
-def changes(outputs: Outputs) -> Callable[[Handler], Handler]:
-    """Declare the components that a handler may change: `@changes(lambda p: [p.canvas, p.cards])`."""
+def outputs(choose: Outputs) -> Callable[[Handler], Handler]:
+    """Declare the components that a handler may change: `@outputs(lambda p: [p.canvas, p.cards])`."""
 
     def declare(handler: Handler) -> Handler:
-        setattr(handler, _NAME, outputs)
+        setattr(handler, _NAME, choose)
         return handler
 
     return declare

@@ -22,7 +22,7 @@ from regrain.ui.handlers.base import (
 )
 from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
-from regrain.ui.handlers.outputs import changes
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
@@ -50,14 +50,14 @@ class MaskHandlers(Handlers):
     tracking: Tracking
     files: ClipFiles
 
-    @changes(_all_of_a_clip)
+    @outputs(_all_of_a_clip)
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
         session = self.files.begin(page_of(request), example.opened)
         return self.opened(session, "", model)
 
-    @changes(_all_of_a_clip)
+    @outputs(_all_of_a_clip)
     def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Open a clip of the user's own that was uploaded."""
         try:
@@ -67,7 +67,7 @@ class MaskHandlers(Handlers):
             return {self.parts.gallery: {"failed": failed, "time": time.time()}}
         return self.opened(session, note, model)
 
-    @changes(_all_of_a_clip)
+    @outputs(_all_of_a_clip)
     def trim(self, event: gr.EventData, request: gr.Request, words: object) -> dict[Any, Any]:
         """Use another part of the clip; words, settings and masks of frames that are still used stay."""
         try:
@@ -80,7 +80,7 @@ class MaskHandlers(Handlers):
             return {self.parts.canvas: session_views.lost(note)}
         return self._shown(session, note) | self._shared(session)
 
-    @changes(lambda p: [*p.method_shown, p.prompt, p.seed])
+    @outputs(lambda p: [*p.method_shown, p.prompt, p.seed])
     def switch(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Change to another method."""
         try:
@@ -96,25 +96,25 @@ class MaskHandlers(Handlers):
         }
         return shown | self.method(method)
 
-    @changes(lambda p: [p.canvas, p.cards, p.prompt])
+    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Answer one thing done on the canvas or the cards: a click, a stroke, a region, undo."""
         shown, session = self.masking.act(page_of(request), event_data(event))
         changes = {self.parts.canvas: shown or gr.skip()}
         return changes | self.cards(session) if session else changes
 
-    @changes(lambda p: [p.canvas])
+    @outputs(lambda p: [p.canvas])
     def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         """Yield masks, frame by frame, while regions are followed through the clip."""
         for shown in self.tracking.track(page_of(request), event_data(event)):
             yield shown or gr.skip()
 
-    @changes(lambda p: [p.canvas])
+    @outputs(lambda p: [p.canvas])
     def scan(self, event: gr.EventData, request: gr.Request) -> Any:
         """Look for cuts, once the clip can be seen."""
         return find_cuts(self.visits, page_of(request), event_data(event)) or gr.skip()
 
-    @changes(lambda p: [p.canvas, p.cards, p.prompt])
+    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def discover(self, request: gr.Request, words: object, model: object) -> Iterator[Any]:
         """Make regions of what is found by the words alone."""
         try:
@@ -130,7 +130,7 @@ class MaskHandlers(Handlers):
             yield {self.parts.canvas: shown or gr.skip()}
         yield self.cards(session)
 
-    @changes(lambda p: [p.prompt])
+    @outputs(lambda p: [p.prompt])
     def describe(self, request: gr.Request, words: object) -> Any:
         """Show the composed prompt, while words are typed."""
         try:
@@ -138,7 +138,7 @@ class MaskHandlers(Handlers):
         except EditingError:
             return gr.skip()  # said when it is run; while typing it would only disturb
 
-    @changes(lambda p: [p.download, p.progress])
+    @outputs(lambda p: [p.download, p.progress])
     def save(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
         """Save the project as an archive."""
         try:
@@ -153,7 +153,7 @@ class MaskHandlers(Handlers):
             return self.failed(error)
         return self.download(saved, "project.zip")
 
-    @changes(lambda p: [*p.model_shown, p.cards, p.prompt, p.added, p.addons, *p.controls.all])
+    @outputs(lambda p: [*p.model_shown, p.cards, p.prompt, p.added, p.addons, *p.controls.all])
     def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
         """Show a model's recommendations, and whether it can edit this clip; another's motion is off."""
         names = [str(name) for name in added] if isinstance(added, list) else []
@@ -172,7 +172,7 @@ class MaskHandlers(Handlers):
     def choose_preset(self, method: str) -> Callable[[object, object], dict[Any, Any]]:
         """Return the handler that shows the values a preset of a method sets."""
 
-        @changes(lambda p: [*p.controls.own(method).values(), p.progress])
+        @outputs(lambda p: [*p.controls.own(method).values(), p.progress])
         def choose(preset: object, model: object) -> dict[Any, Any]:
             try:
                 known = self.catalogue.model(model)

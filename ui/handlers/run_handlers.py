@@ -15,7 +15,16 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
-from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, event_data, page_of
+from regrain.ui.handlers.base import (
+    BROKEN,
+    Components,
+    FieldValues,
+    Handlers,
+    address_of,
+    event_data,
+    page_of,
+)
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.runs import Changes, RunThread, watch
@@ -51,6 +60,11 @@ class RunForm:
         return *self.session.asks(self.fields), self.variants, self.attempt
 
 
+def _shows_the_run(p: Components) -> list[Any]:
+    clip = [p.canvas, p.player, p.history, p.live, p.result, p.losses]
+    return [*clip, p.progress, p.queue, p.adapters]
+
+
 @dataclass(frozen=True)
 class RunHandlers(Handlers):
     """What runs, shows and stops an edit."""
@@ -59,6 +73,7 @@ class RunHandlers(Handlers):
     tracking: Tracking
     turns: RunQueue = field(default_factory=RunQueue)
 
+    @outputs(lambda p: [p.run, p.stop, p.queue, p.progress, p.live, p.result, p.losses])
     def begin(
         self, request: gr.Request, variants: object, words: Any, *fields: object
     ) -> dict[Any, Any]:
@@ -115,6 +130,7 @@ class RunHandlers(Handlers):
         ]
         return {"jobs": jobs, "note": note, "time": time.time()}  # a note said again is another
 
+    @outputs(lambda p: [p.queue])
     def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """A run that waits is to change places with the one `by` places after it, or else is not wanted."""
         if (session := self.visits.find(page_of(request))) is None:
@@ -130,6 +146,7 @@ class RunHandlers(Handlers):
                 waiting[at].turn.swap(waiting[at + said["by"]].turn)
         return {self.parts.queue: self._queue(session)}
 
+    @outputs(_shows_the_run)
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
         """What the run shows that has just begun; nothing if it was refused, or waits for another."""
         run = self.visits.run_of(page_of(request))
@@ -139,6 +156,7 @@ class RunHandlers(Handlers):
         async for changes in self.watch_again(request):
             yield changes
 
+    @outputs(_shows_the_run)
     async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
         """What the page's last run shows, from its beginning, if there was one; then those that wait."""
         page, progress = page_of(request), self.parts.progress
@@ -155,6 +173,7 @@ class RunHandlers(Handlers):
                 yield changes
             last = run
 
+    @outputs(lambda p: [p.progress])
     def stop(self, request: gr.Request) -> dict[Any, Any]:
         """End the page's run, or take it out of the queue."""
         run, progress = self.visits.run_of(page_of(request)), self.parts.progress
@@ -213,6 +232,7 @@ class RunHandlers(Handlers):
             yield {self.parts.progress: gr.skip() if shown == last else shown}
             last = shown
 
+    @outputs(lambda p: [p.run, p.stop, p.queue, p.canvas])
     def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
         """The page after a run, however it ended: its own tracking may have been stopped with it."""
         run, shown = self.visits.run_of(page_of(request)), {}

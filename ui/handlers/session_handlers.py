@@ -12,7 +12,7 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError, ResourceError
 from regrain.ui.handlers.base import event_data, page_of
-from regrain.ui.handlers.outputs import changes
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.views import session_views
 from regrain.ui.views.catalogue import BUILT_IN_MODEL
@@ -55,7 +55,7 @@ class SessionHandlers:
             return {self.head: {"known": False, "offer": session.opened.title}}
         return {self.head: gr.skip()}
 
-    @changes(lambda p: [*p.session, *p.fields, p.history, p.run, p.stop])
+    @outputs(lambda p: [*p.session, *p.fields, p.history, p.run, p.stop])
     def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Show all that a page had before it was reloaded, and what was typed there last."""
         p = self.masks.parts
@@ -75,7 +75,7 @@ class SessionHandlers:
             shown |= self.masks.buttons(True)
         return shown
 
-    @changes(lambda p: [p.progress, *p.fields])
+    @outputs(lambda p: [p.progress, *p.fields])
     def refill(self, request: gr.Request) -> dict[Any, Any]:
         """Fill the fields as before a reload, once they are shown: one that appears forgets its value."""
         session = self.masks.visits.find(page_of(request))

@@ -15,6 +15,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.session import Session
 from regrain.ui.views import model_views
@@ -29,16 +30,19 @@ class TuningHandlers(Handlers):
     estimate: Estimator | None = None
     turns: RunQueue = field(default_factory=RunQueue)  # hands out the machine, which is timed
 
+    @outputs(lambda p: [p.adapters])
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Another was picked."""
         server = self.catalogue.adapters
         return self._act(request, lambda session: session.shelf.choose(_key(event), server))
 
+    @outputs(lambda p: [p.adapters])
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One got another name."""
         given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
         return self._act(request, lambda session: session.shelf.rename(*given))
 
+    @outputs(lambda p: [p.adapters])
     def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
         """A file of the user's own."""
 
@@ -49,6 +53,7 @@ class TuningHandlers(Handlers):
 
         return self._act(request, add)
 
+    @outputs(lambda p: [p.adapters, p.download])
     def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One is wanted as a file."""
 
@@ -58,6 +63,7 @@ class TuningHandlers(Handlers):
 
         return self._act(request, find)
 
+    @outputs(lambda p: [p.adapters, p.takes])
     def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
         """Whether the chosen one fits, and what the run would tune, after anything that changes it."""
         try:

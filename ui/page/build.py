@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
@@ -92,7 +91,7 @@ def build(
         changes += _wire_models(ModelHandlers(*shared, tools.hub))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
-        changes.append(parts.quality.choose(checking.choose, parts.model, _counts(parts), **QUIET))
+        changes.append(_listen(parts, parts.quality.choose, checking.choose, parts.model, **QUIET))
         _wire_tuning(tuning, changes)
         _wire_checks(checking, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
@@ -171,16 +170,16 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
     """Connect the hub, LoRA files and control networks; returns the events that may change a request."""
     p = models.parts
-    p.hub.ask(models.ask, None, p.hub, concurrency_limit=4, **QUIET)
-    fetched = [p.hub, p.model, p.added, p.addons, p.cards, p.prompt]
+    on = partial(_listen, p)
+    on(p.hub.ask, models.ask, concurrency_limit=4, **QUIET)
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
             helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
     return [
-        p.hub.fetch(models.fetch, [p.added, p.model], fetched, concurrency_limit=1, **QUIET),
-        p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
-        p.addons.choose(models.add, None, p.added, **QUIET),
+        on(p.hub.fetch, models.fetch, [p.added, p.model], concurrency_limit=1, **QUIET),
+        on(p.hub.use, models.use, **QUIET),
+        on(p.addons.choose, models.add, **QUIET),
     ]
 
 
@@ -190,7 +189,7 @@ def _wire_mask_files(files: MaskFileHandlers, fetching: MaskModelHandlers) -> No
     on = partial(_listen, p)
     on(p.mask_file.upload, files.load, p.mask_file, **QUIET, concurrency_limit=2)
     on(p.canvas.export, files.save, **QUIET, concurrency_limit=2)
-    p.fetch.fetch(fetching.start, None, [p.fetch, p.canvas], **FREE)
+    on(p.fetch.fetch, fetching.start, **FREE)
     p.fetch.stop(fetching.stop, None, None, **QUIET, queue=False)
 
 
@@ -199,59 +198,38 @@ def _wire_runs(
 ) -> list[Dependency]:
     """Connect Run and Stop; returns the events at the ends of runs."""
     p = runs.parts
+    on = partial(_listen, p)
     given = [p.cards, *p.fields]
-    permitted = p.run.click(checking.permit, given, [p.progress, p.checks], **FREE)
-    waiting = [p.run, p.stop, p.queue, p.progress, p.live, p.result, p.losses]
-    began = permitted.success(runs.begin, [p.variants, *given], waiting, **FREE)
-    shown = [
-        p.canvas,
-        p.player,
-        p.history,
-        p.live,
-        p.result,
-        p.losses,
-        p.progress,
-        p.queue,
-        p.adapters,
-    ]
-    ready = (runs.ready, p.cards, [p.run, p.stop, p.queue, p.canvas])
-    began.failure(*ready, **FREE)
+    permitted = on(p.run.click, checking.permit, given, **FREE)
+    began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
+    on(began.failure, runs.ready, p.cards, **FREE)
     ended = []
-    for listen, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
+    for event, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
         # Not skipped while the watching of a run that was stopped comes to its end.
-        watched = listen(handler, None, shown, **MANY)
-        ended.append(watched.then(*ready, **FREE))
-        watched.failure(*ready, **FREE)
-    p.stop.click(runs.stop, None, p.progress, **FREE)
-    p.queue.arrange(runs.arrange, None, p.queue, **MANY)
+        watched = on(event, handler, **MANY)
+        ended.append(on(watched.then, runs.ready, p.cards, **FREE))
+        on(watched.failure, runs.ready, p.cards, **FREE)
+    on(p.stop.click, runs.stop, **FREE)
+    on(p.queue.arrange, runs.arrange, **MANY)
     return ended
 
 
 def _wire_history(history: HistoryHandlers) -> Dependency:
     """Connect the list of earlier runs; returns the event that may change what a run would tune."""
     p = history.parts
-    shown = [p.history, p.player, p.result, p.progress]
-    p.history.show(history.show, None, shown, **QUIET)
-    p.history.compare(history.compare, None, shown, **QUIET)
-    p.history.remove(history.remove, None, shown, **QUIET)
-    p.result.make(history.make, None, p.download, **MANY | {"concurrency_limit": 2})
-    form = [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
-    used = p.history.use(history.use, p.model, form, **QUIET)
-    return used.then(history.fill, None, [p.progress, *p.controls.all], **QUIET)
-
-
-def _counts(p: Components) -> list[Component]:
-    """List the fields of the counts that a quality sets, of all methods."""
-    counts = []
-    for fields in p.controls.fields.values():
-        counts += [fields[name] for name in ("steps", "tune_steps") if name in fields]
-    return counts
+    on = partial(_listen, p)
+    on(p.history.show, history.show, **QUIET)
+    on(p.history.compare, history.compare, **QUIET)
+    on(p.history.remove, history.remove, **QUIET)
+    on(p.result.make, history.make, **MANY | {"concurrency_limit": 2})
+    used = on(p.history.use, history.use, p.model, **QUIET)
+    return on(used.then, history.fill, **QUIET)
 
 
 def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
     """After every change and while somebody types, say what is wrong, which quality it is, what it takes."""
     p = checking.parts
-    counts = {id(field) for field in _counts(p)}
+    counts = {id(field) for field in p.controls.counts}
     heard = [
         field
         for field in p.controls.all
@@ -264,19 +242,19 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
-    given = [p.cards, *p.fields]
-    shown = [p.checks, p.progress, p.quality, p.tries]
-    p.checks.look(checking.look, given, shown, trigger_mode="always_last", queue=False, **QUIET)
+    how: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **QUIET}
+    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
     """Connect the list of tuned models, whose events join the changes; after every change, look at it."""
     p = tuning.parts
-    p.adapters.export(tuning.export, None, [p.adapters, p.download], **QUIET)
+    on = partial(_listen, p)
+    on(p.adapters.export, tuning.export, **QUIET)
     changes += [
-        p.adapters.choose(tuning.choose, None, p.adapters, **QUIET),
-        p.adapters.rename(tuning.rename, None, p.adapters, **QUIET),
-        p.adapter_file.upload(tuning.upload, p.adapter_file, p.adapters, **QUIET),
+        on(p.adapters.choose, tuning.choose, **QUIET),
+        on(p.adapters.rename, tuning.rename, **QUIET),
+        on(p.adapter_file.upload, tuning.upload, p.adapter_file, **QUIET),
     ]
     listeners: list[Any] = [change.then for change in changes]
     for name, method in METHODS.items():
@@ -286,7 +264,7 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
         parameters = ("tune_steps", "start", *method.Params.GROUPS["Tuning"])
         listeners += [fields[parameter].input for parameter in parameters]  # type: ignore[attr-defined]
     for listen in listeners:
-        listen(tuning.look, p.fields, [p.adapters, p.takes], **FREE)
+        on(listen, tuning.look, p.fields, **FREE)
 
 
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:
