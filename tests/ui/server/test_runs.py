@@ -1,5 +1,6 @@
 """A run of a page in its thread: it knows who asked for it, and gives its turn back at its end."""
 
+import threading
 import time
 from contextlib import closing
 from contextvars import ContextVar
@@ -44,13 +45,12 @@ def test_a_run_and_the_work_it_hands_on_see_the_context_of_who_asked(turns):
 
 def test_a_page_is_done_with_its_run_at_once_and_the_next_begins_after_the_last_step(turns):
     first, second = RunThread(turns.enter(Visitor("a", ""))), turns.enter(Visitor("b", ""))
-    last_step = []
+    inside, release = threading.Event(), threading.Event()
 
     def work():
-        while not last_step:
-            time.sleep(0.01)
-            yield "busy"
-        wait_until(lambda: "over" in last_step)
+        yield "busy"
+        inside.set()
+        release.wait(60)
         yield "over"
 
     def steps():
@@ -60,10 +60,9 @@ def test_a_page_is_done_with_its_run_at_once_and_the_next_begins_after_the_last_
                 yield {"run": item}
 
     first.begin(steps())
-    wait_until(lambda: first.shows("run"))
-    last_step.append("begun")
+    assert inside.wait(60)
     first.stop({"run": "stopped"})
     assert (first.over, first.shows("run")) == (True, "stopped")
     assert not second.wait(0.1)
-    last_step.append("over")
+    release.set()
     assert second.wait(60)
