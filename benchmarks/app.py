@@ -34,6 +34,11 @@ GOALS = {
     "preview_ms": 100.0,
     "own_clicks": 3,
 }
+# Puts what the page's components share, which is a module's, on the window, to be looked at.
+SHARED = """document.addEventListener("DOMContentLoaded", async () => {
+  const link = document.querySelector("link[rel=modulepreload][href$='/shared/hub.js']");
+  if (link) window.regrain = (await import(link.href)).hub;
+});"""
 VIEWPORT = {"width": 1280, "height": 900}
 _PLAYS = "(v => v?.readyState >= 2 && !v.paused)(document.querySelector('video.edited'))"
 _PRESSED = """name => new Promise((done) => {
@@ -170,6 +175,7 @@ def measure_own(browser: Any, url: str, folder: Path, steps: int | None) -> dict
     write_video(folder / "own.mp4", film.frames, Fraction(8))
     editor, clicks = "document.querySelector('.rg-editor').editor", 0
     page = browser.new_page(viewport=VIEWPORT)
+    page.add_init_script(SHARED)
     page.set_default_timeout(120_000)
     page.goto(url)
     page.wait_for_function(_PLAYS)
@@ -283,6 +289,7 @@ def main() -> None:
         try:
             browser = playwright.chromium.launch(**chromium())
             page = browser.new_page(viewport=VIEWPORT)
+            page.add_init_script(SHARED)
             page.set_default_timeout(120_000)
             openings = [measure_opening(browser, url) for _ in range(args.openings)]
             figures = {"page_up_s": seconds, "first_result_s": statistics.median(openings)}

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from benchmarks.app import VIEWPORT
+from benchmarks.app import SHARED, VIEWPORT
 
 _EXAMPLES = ("01_two_animals", "02_one_animal", "03_animals_and_place")
 _WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
@@ -146,6 +146,7 @@ class Session:
         self.tally.claim(self.mark, self.mark)
         # Videos that play in 20 windows at once would leave the app nothing of a small machine.
         context = await self._browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
+        await context.add_init_script(SHARED)
         self.page = await context.new_page()
         self.page.set_default_timeout(_PATIENCE * 1000)
         self.page.on("pageerror", lambda error: self.tally.errors.update([f"page: {error}"]))

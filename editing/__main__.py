@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, parse_settings, warn
+from regrain.editing.cli.changes import edit_options
+from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, warn
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import windows
@@ -23,7 +24,8 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.models.adapters import Adapter, check_adapter_path, check_name, save_adapter
 from regrain.editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
 from regrain.editing.recipe import events
-from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
+from regrain.editing.request.edit import MAX_SEED
+from regrain.editing.request.edit_request import EditRequest, override
 from regrain.editing.request.project import (
     FILE,
     check_project_path,
@@ -49,30 +51,11 @@ app = typer.Typer(
 
 # Options that several commands have.
 _Project = Annotated[Path, Argument(help="Project folder.")]
-_Method = Annotated[str | None, Option(help="Method instead of the project's.")]
-_Prompts = Annotated[
-    list[str] | None,
-    Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
-]
-_SET = "Parameter of the method; repeatable. `schema` lists them with their ranges."
-_Settings = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=_SET)]
-_ModelId = Annotated[str | None, Option(help="Model id, or path of a folder or .safetensors file.")]
-_LORA = "LoRA instead of the project's; repeatable."
-_Loras = Annotated[list[str] | None, Option(metavar="FILE@WEIGHT", help=_LORA)]
+_Changes = dict[str, Any]  # what replaces values of the project, see `edit_options`
 _Dtype = Annotated[
     str | None,
     Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
 ]
-_ADAPTER = "Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's."
-_MOTION = (
-    "Motion adapter (AnimateDiff) instead of the project's; the scale is 0 to 4, by default 1."
-)
-_PICTURE = (
-    "Picture of what a region becomes, or FILE@SCALE of the whole frame; the scale is 0 to 1.5."
-)
-_SEEING = (
-    "Picture adapter (IP-Adapter): a file, a folder, a name in $REGRAIN_MODELS, or of the hub."
-)
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -81,38 +64,18 @@ _SIZE = "Working size of the short side in pixels; the model's by default."
 
 
 @app.command()
+@edit_options("model", "loras", "adapter", ..., "method", "params", "seed", "prompts")
 def run(
     project: _Project,
     out: Annotated[Path, Option("--out", "-o", help="Folder for the results.")],
-    model: _ModelId = None,
-    lora: _Loras = None,
-    adapter: Annotated[str | None, Option(metavar="FILE", help=_ADAPTER)] = None,
-    motion: Annotated[str | None, Option(metavar="NAME@SCALE", help=_MOTION)] = None,
-    picture: Annotated[list[str] | None, Option(metavar="NAME=FILE@SCALE", help=_PICTURE)] = None,
-    picture_adapter: Annotated[str | None, Option(metavar="NAME", help=_SEEING)] = None,
-    method: _Method = None,
-    settings: _Settings = None,
-    seed: Annotated[int | None, Option(help="Seed instead of the project's.")] = None,
-    prompt: _Prompts = None,
+    changes: _Changes,
     gif: Annotated[bool, Option("--gif", help="Also write edited.gif.")] = False,
     whole: Annotated[bool, Option("--whole", help=_WHOLE)] = False,
     dtype: _Dtype = None,
 ) -> None:
     """Edit a project and write videos and a report."""
     check_out(out)
-    request, notes = override(
-        load_project(project),
-        method=method,
-        params=parse_settings(settings or []),
-        prompts=prompt or (),
-        model=model,
-        seed=seed,
-        loras=lora or None,
-        adapter=adapter,
-        motion=motion,
-        pictures=picture or (),
-        picture_adapter=picture_adapter,
-    )
+    request, notes = override(load_project(project), **changes)
     check_apart(out, *uses(project))
     check_runnable(request)
     if whole:
@@ -120,7 +83,8 @@ def run(
     from regrain.editing.pipeline.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype)))
-    report = {**finished.report, "warnings": [*finished.report.get("warnings", []), *notes]}
+    report = dict(finished.report)
+    report["warnings"] = [*report.get("warnings", []), *notes]
     write_outputs(finished.result, request, report, out, gif, whole)
     warn(report["warnings"])
     for other in report.get("others", ()):
@@ -131,15 +95,10 @@ def run(
 
 
 @app.command()
-def check(
-    project: _Project,
-    method: _Method = None,
-    settings: _Settings = None,
-    prompt: _Prompts = None,
-) -> None:
+@edit_options("method", "params", "prompts")
+def check(project: _Project, changes: _Changes) -> None:
     """Check a project, all of its frames and masks among it, without a model."""
-    params = parse_settings(settings or [])
-    request, _ = override(load_project(project), method=method, params=params, prompts=prompt or ())
+    request, _ = override(load_project(project), **changes)
     check_runnable(request)
     clip = request.clip
     for start, stop in windows(len(clip)):
@@ -201,28 +160,24 @@ def batch(
 
 
 @app.command()
+@edit_options("model", "loras", "params")
 def tune(
     project: _Project,
     out: Annotated[
         Path, Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")
     ],
-    model: _ModelId = None,
-    lora: _Loras = None,
-    settings: _Settings = None,
+    changes: _Changes,
     name: Annotated[str | None, Option(help="Name shown in lists; default: the file's.")] = None,
     dtype: _Dtype = None,
 ) -> None:
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
     check_adapter_path(out)
     check_writable(out.absolute().parent)
-    check_name(*(("--out", out.stem) if name is None else ("--name", name)))
-    request, _ = override(
-        load_project(project),
-        method="tune_a_video",
-        params=parse_settings(settings or []),
-        model=model,
-        loras=lora or None,
-    )
+    if name is None:
+        check_name("--out", out.stem)
+    else:
+        check_name("--name", name)
+    request, _ = override(load_project(project), method="tune_a_video", **changes)
     check_source(request)
     from regrain.editing.pipeline.runner import tune as tune_model
 
@@ -231,11 +186,12 @@ def tune(
     save_adapter(Adapter(facts, tuned.adapter.weights), out)
     if facts.steps:
         quarter = max(1, facts.steps // 4)
-        first, last = tuned.losses[:quarter].mean(), tuned.losses[-quarter:].mean()
-        typer.echo(
-            f"loss: {first:.4f} to {last:.4f} (means of the first and the last {quarter} steps)"
-        )
-    typer.echo(f"adapter: {out} ({out.stat().st_size / 1e6:.1f} MB, {facts.steps} steps)")
+        first = tuned.losses[:quarter].mean()
+        last = tuned.losses[-quarter:].mean()
+        which = f"means of the first and the last {quarter} steps"
+        typer.echo(f"loss: {first:.4f} to {last:.4f} ({which})")
+    size = out.stat().st_size / 1e6
+    typer.echo(f"adapter: {out} ({size:.1f} MB, {facts.steps} steps)")
 
 
 @app.command()
@@ -268,8 +224,8 @@ def new(
     labels = None
     if masks:
         labels = read_labels(masks, len(opened), opened.size, list(regions))
-        present = sorted(labels.present - set(regions))
-        regions |= {label: {"label": label, "name": f"region {label}"} for label in present}
+        for label in sorted(labels.present - set(regions)):
+            regions[label] = {"label": label, "name": f"region {label}"}
     request = EditRequest(
         clip=opened,
         labels=labels,
@@ -284,6 +240,7 @@ def new(
 
 
 @app.command()
+@edit_options("model")
 def clusters(
     project: Annotated[Path, Argument(help="Project folder; its regions are ignored.")],
     out: Annotated[
@@ -292,7 +249,8 @@ def clusters(
     count: Annotated[int, Option(min=2, max=8, help="Number of clusters.")] = 3,
     steps: Annotated[int, Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
     seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Seed of the clustering.")] = 0,
-    model: _ModelId = None,
+    *,
+    changes: _Changes,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names them."""
     check_apart(out, project)
@@ -304,24 +262,22 @@ def clusters(
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.loading.load import load_backbone
 
-    backbone = load_backbone(model or request.model, request.loras)
+    model = changes.get("model") or request.model  # the new project keeps its own
+    backbone = load_backbone(model, request.loras)
     found = _follow(
         find_clusters(
             backbone, request.clip, request.source_prompt, count, steps, seed, request.size
         )
     )
-    regions = tuple(
-        Region(name=name or f"cluster {label}", label=label, source=name)
-        for label, name in enumerate(found.names, 1)
-    )
-    clustered = replace(request, labels=found.labels, regions=regions, prompt="", params={})
+    regions = []
+    for label, name in enumerate(found.names, 1):
+        regions.append(Region(name=name or f"cluster {label}", label=label, source=name))
+    clustered = replace(request, labels=found.labels, regions=tuple(regions), prompt="", params={})
     save_project(clustered, out)
     write_clusters(found.pca, clustered, out)
     for region, fit in zip(regions, found.fit, strict=True):
-        typer.echo(
-            f"region {region.label}: {region.name}"
-            + (f" (fits {fit:.2f})" if region.source else "")
-        )
+        fits = f" (fits {fit:.2f})" if region.source else ""
+        typer.echo(f"region {region.label}: {region.name}{fits}")
     typer.echo(f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}")
 
 
@@ -340,20 +296,26 @@ def cache(
 
     kept = list(entries())
     kinds = sorted({entry.kind for entry in kept})
+    cleared = set(clear or ())
     for kind in clear or ():
         if kind not in (*kinds, "all"):
-            raise RequestError(
-                "--clear",
-                f"{shorten(kind)} is not in the cache. Choose from {', '.join(kinds)}, all.",
-            )
-    latest, wanted = time.time() - 86_400 * older, {*(clear or ())}
-    gone = [entry for entry in kept if wanted & {entry.kind, "all"} and entry.used <= latest]
-    for entry in gone:
-        entry.path.unlink(missing_ok=True)
+            choices = ", ".join([*kinds, "all"])
+            message = f"{shorten(kind)} is not in the cache. Choose from {choices}."
+            raise RequestError("--clear", message)
+    latest = time.time() - 86_400 * older
+    gone, left = [], []
+    for entry in kept:
+        is_cleared = "all" in cleared or entry.kind in cleared
+        if is_cleared and entry.used <= latest:
+            entry.path.unlink(missing_ok=True)
+            gone.append(entry)
+        else:
+            left.append(entry)
     for kind in kinds:
-        sizes = [entry.bytes for entry in kept if entry.kind == kind and entry not in gone]
-        typer.echo(f"{kind:12}{len(sizes):6} results {sum(sizes) / 1e6:10.1f} MB")
-    typer.echo(f"{cache_folder()}: {len(kept) - len(gone)} kept, {len(gone)} removed")
+        sizes = [entry.bytes for entry in left if entry.kind == kind]
+        megabytes = sum(sizes) / 1e6
+        typer.echo(f"{kind:12}{len(sizes):6} results {megabytes:10.1f} MB")
+    typer.echo(f"{cache_folder()}: {len(left)} kept, {len(gone)} removed")
 
 
 @app.command(name="schema")
@@ -378,13 +340,12 @@ def main(arguments: list[str] | None = None, name: str = "python -m editing") ->
 
 
 def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
-    """The model in a type that was given; None if none was."""
+    """Load the model in a type that was given; None if none was."""
     if dtype is None:
         return None
     if dtype not in _DTYPES:
-        raise RequestError(
-            "--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}."
-        )
+        message = f"Expected float32, float16 or bfloat16, got {shorten(dtype)}."
+        raise RequestError("--dtype", message)
     import torch
 
     from regrain.editing.models.loading.load import load_backbone
@@ -393,7 +354,7 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
 
 
 def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:
-    """Values of each region by label, in the order given."""
+    """Return the values of each region by label, in the order given."""
     result: dict[int, dict[str, Any]] = {}
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
@@ -402,7 +363,8 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
         result[label] = {"label": label, "name": name or f"region {label}", "prompt": prompt}
     for text in sources:
         label, _, phrase = _parse_region("--region-source", text)
-        result.setdefault(label, {"label": label, "name": f"region {label}"})["source"] = phrase
+        values = result.setdefault(label, {"label": label, "name": f"region {label}"})
+        values["source"] = phrase
     return result
 
 
@@ -427,10 +389,10 @@ def _follow(stream: Iterator[events.Event]) -> Any:
         nonlocal result
         result = (yield from stream) or result
 
-    stage, left = TextColumn("{task.description:10}"), TextColumn("{task.fields[left]}")
-    with Progress(
-        stage, BarColumn(), MofNCompleteColumn(), left, console=Console(stderr=True)
-    ) as bars:
+    stage = TextColumn("{task.description:10}")
+    left = TextColumn("{task.fields[left]}")
+    columns = (stage, BarColumn(), MofNCompleteColumn(), left)
+    with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
         for event in watched():
             if isinstance(event, events.Finished | events.Tuned):

@@ -132,6 +132,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "too_long":
         most, got = context["max_length"], context["actual_length"]
         return f"At most {most} entries are allowed, got {got}."
+    if kind == "string_too_long":
+        most = context["max_length"]
+        return f"{len(detail['input'])} characters are too many. Shorten it to {most}."
     if kind == "value_error":
         reason = str(context.get("error"))
         if not reason.startswith("expected "):

@@ -1,6 +1,6 @@
 """Edit a video region by region, each region with its own words.
 
-Offers all that `regrain.editing` and `regrain.masks` offer, and what a program of one's own needs besides.
+Offers the public names of `regrain.editing` and `regrain.masks`, and others that programs need.
 Names are loaded when first used: importing this package loads no torch.
 """
 
@@ -53,7 +53,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    packages = (import_module(f"regrain.{package}") for package in ("editing", "masks"))
-    return sorted(
-        {*_HOME, "attention", *(name for package in packages for name in package.__all__)}
-    )
+    names = {*_HOME, "attention"}
+    for package in ("editing", "masks"):
+        names.update(import_module(f"regrain.{package}").__all__)
+    return sorted(names)

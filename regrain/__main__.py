@@ -1,4 +1,4 @@
-"""The installed command: `regrain edit | masks | app`."""
+"""The installed command: `regrain edit | masks | cache | app`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 from regrain import __version__
 
-_USAGE = """usage: regrain edit COMMAND ...   edit projects, as `python -m editing`
-       regrain masks COMMAND ...  make masks, as `python -m masks`
+_USAGE = """usage: regrain edit COMMAND ...   edit projects
+       regrain masks COMMAND ...  make masks
        regrain cache              show or clear what is kept of earlier runs
        regrain app                start the page on 127.0.0.1:7860
        regrain --version
@@ -17,16 +17,17 @@ Each has --help.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command, importing only what it needs; for arguments and exit code see `cli.commands.call`."""
-    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    given = sys.argv[1:] if arguments is None else arguments
+    command, *rest = given or ["--help"]
     match command:
-        case "edit" | "cache":
+        case "edit":
             from regrain.editing.__main__ import main as edit
 
-            return (
-                edit(rest, "regrain edit")
-                if command == "edit"
-                else edit([command, *rest], "regrain")
-            )
+            return edit(rest, "regrain edit")
+        case "cache":
+            from regrain.editing.__main__ import main as edit
+
+            return edit(["cache", *rest], "regrain")
         case "masks":
             from regrain.masks.__main__ import main as masks
 

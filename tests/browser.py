@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.app import SHARED
+
 ROOT = Path(__file__).parents[1]
 # Without windows it takes half the time. An empty name: as on a machine without any.
 KINDS = "chromium-headless-shell", "chromium", "chromium-browser"
@@ -166,6 +168,7 @@ def _opening(browser):
     def open_page(server: Server, **options):
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
+        context.add_init_script(SHARED)
         page = context.new_page()
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))

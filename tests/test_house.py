@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import browser
 import pytest
 import yaml
+from rooms import FOR_MASKS, NEVER, OURS, PATHS, ROOMS, module_names
 
 from regrain.editing.params.registry import METHODS
 
@@ -125,58 +126,6 @@ def test_messages_are_sentences():
         assert not translated.search(text), (name, text)
 
 
-# Rooms of each package, bottom first; a room may import those before it, and the package's root any of them.
-# The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
-ROOMS = {
-    "editing": (
-        *("storage", "media", "params", "motion", "diffusion", "attention"),
-        *(
-            "models.files",
-            "models",
-            "models.unet",
-            "models.wan",
-            "models.pictures",
-            "models.loading",
-        ),
-        *("request", "recipe", "methods", "pipeline", "cli"),
-    ),
-    "masks": ("models", "io", "segmentation", "track"),
-    "ui": ("server", "session", "views", "handlers", "api", "page"),
-}
-# What masks may use of editing; what each package may never import.
-FOR_MASKS = (
-    "editing.storage",
-    "editing.media",
-    "editing.motion",
-    "editing.errors",
-    "editing.boundary",
-    "editing.cli.commands",
-    "editing.recipe.events",
-)
-NEVER = {
-    "editing": ("masks", "ui", "app", "gradio", "storybook"),
-    "masks": ("ui", "app", "gradio", "storybook"),
-    "ui": ("app", "storybook", "editing.__main__", "masks.__main__"),
-    "storybook": ("app", "ui", "gradio"),
-}
-OURS = tuple(ROOMS)
-
-
-def module_paths() -> dict[str, Path]:
-    """File of each module of the packages, by its name without `regrain.`."""
-    paths = {}
-    for package in NEVER:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return paths
-
-
-def module_names() -> list[str]:
-    """Names of the modules of the three packages, without `regrain.`."""
-    return [name for name in PATHS if name.split(".")[0] in ROOMS]
-
-
 def imported(path: Path) -> Iterator[str]:
     """Everything imported at any depth of the code, for types alone, too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -197,7 +146,6 @@ def is_within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-PATHS = module_paths()
 IMPORTS = {name: sorted(set(imported(path))) for name, path in PATHS.items()}
 
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from test_house import OURS, module_names
+from rooms import OURS, module_names
 
 ROOT = Path(__file__).parents[1]
 

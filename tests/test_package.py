@@ -48,7 +48,7 @@ def installed(tmp_path_factory) -> Path:
         (folder / "elsewhere" / name / "__init__.py").write_text("1 / 0")
     (folder / "elsewhere" / "app.py").write_text("1 / 0")
     for program in (ROOT / "docs" / "library").glob("*.py"):
-        assert len(program.read_text().splitlines()) <= 40
+        assert len(program.read_text().splitlines()) <= 50
         shutil.copy(program, folder / "elsewhere")
     return venv
 
@@ -82,7 +82,7 @@ def example(installed) -> Path:
 
 
 def test_the_command_edits_from_any_folder(installed, example):
-    ran = regrain(installed, "edit", "run", example, "-o", "out", "--set", "steps=1")
+    ran = regrain(installed, "edit", "run", example.name, "-o", "out", "--set", "steps=1")
     assert ran.returncode == 0, ran.stderr
     assert (installed.parent / "elsewhere" / "out" / "edited.mp4").stat().st_size > 1000
     options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
@@ -173,7 +173,10 @@ def test_one_name_with_every_file_and_the_versions_of_python(installed):
     assert "ray" in metadata.get_all("Provides-Extra", [])
     told = metadata["Description"].strip()
     assert told.startswith("# Regrain\n")
-    assert re.findall(r"\]\((?!https:)", told) == []  # there, files of the repository are nowhere
+    # There, files and commands of the repository are nowhere.
+    assert re.findall(r"\]\((?!https:)", told) == []
+    assert re.findall(r"assets/|make run|make demo|python -m editing", told) == []
+    assert "regrain edit run 01_two_animals" in told
 
 
 def test_wrong_commands_are_one_line(installed):
@@ -183,6 +186,8 @@ def test_wrong_commands_are_one_line(installed):
         "error: COMMAND: Expected edit, masks or app, got 'edti'.\n",
     )
     assert "usage: regrain edit" in regrain(installed).stdout
+    ran = regrain(installed, "edit", "run", "elsewhere", "-o", "out")
+    assert "or make one with `regrain edit new`." in ran.stderr
     command = [installed / "bin" / "regrain", "--version"]
     assert subprocess.check_output(command, env=environment()) == b"regrain 0.2.0\n"
 

@@ -2,7 +2,7 @@
 
 PyTorch's `scaled_dot_product_attention` does most of it; on a GPU its memory-efficient kernel also takes keys
 wider than values. xformers 0.0.35 runs PyTorch's own kernels (`cutlassF-pt`, `fa2F-pt`) and adds one thing:
-sequences of unequal length in one call. That is what it is used for. Nothing is timed at run time.
+sequences of unequal length in one call, for which it is used. Nothing is timed at run time.
 """
 
 from __future__ import annotations
@@ -107,6 +107,6 @@ def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:
-    """Describe what computes attention on a device."""
+    """Name the libraries that compute attention on a device."""
     runs = "xformers" if uses_xformers(device, dtype) else "PyTorch, by length"
     return f"PyTorch scaled_dot_product_attention; along tracks {runs}"

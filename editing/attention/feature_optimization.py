@@ -172,7 +172,7 @@ def similarity_slope(x: Places, reference: Places, distance: Distance) -> Places
     """
     unit, length = _on_sphere(x)
     slope = unit_slope(unit, reference, distance)
-    # Nothing depends on the length, so only what is along the sphere counts.
+    # Nothing depends on the length, so only the part of the slope along the sphere counts.
     along = torch.linalg.vecdot(slope, unit)[..., None]
     return slope.addcmul_(unit, along, value=-1).div_(length)
 

@@ -1,8 +1,8 @@
 """The attention layers of a model, and the one hook into them.
 
-Each layer gets a stateless `LayerProcessor` when the model is loaded. What it computes is passed with each
-call: `unet(..., cross_attention_kwargs={"attend": fn})`, and so are tuned query projections. Nothing stays on
-the model afterwards.
+Each layer gets a stateless `LayerProcessor` when the model is loaded. Its attention function is passed with
+each call, `unet(..., cross_attention_kwargs={"attend": fn})`, and so are tuned query projections. Nothing
+stays on the model afterwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the command lines share: options, parsing of settings, exit codes, warnings and error lines."""
+"""Parts that the command lines share: options, parsing of settings, exit codes, warnings and error lines."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from regrain.editing.storage.packages import problems
 # Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
 _UsageError: Any = typer.BadParameter.__mro__[2]
 _STOPPED = 130
-_LONGEST = 180  # characters of what is said of wrong arguments
-# How the library that checks arguments speaks, and how we do.
+_LONGEST = 180  # characters of an error about arguments
+# Phrases of the library that checks arguments, and ours.
 _PHRASES = (
     (r"^Invalid value for [^:]{1,100}: (?=Input should be )", ""),
     (r"Input should be a valid integer\b.*", "Expected a whole number"),
@@ -57,23 +57,17 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     except EditingError as error:
         said = str(error)
     except _UsageError as error:
-        said = _explain(error)
+        said = _explain_usage(error)
     except OSError as error:
-        named = isinstance(error.filename, str | bytes)
-        name = shorten(Path(os.fsdecode(error.filename)).name if named else "a file")
-        reason = error.strerror or "unknown reason"
-        said = str(
-            EditingError("file", f"{name} cannot be used: {reason}. Use another file or folder.")
-        )
+        said = _explain_failed_file(error)
     except ImportError as error:
         log.debug("a broken installation", exc_info=True)
-        said = next(problems(), f"{error.name or 'A library'} cannot be imported.")
-        said = f"installation: {said} Run `pip install --upgrade regrain`."
+        problem = next(problems(), f"{error.name or 'A library'} cannot be imported.")
+        said = f"installation: {problem} Run `pip install --upgrade regrain`."
     except MemoryError:
         log.debug("out of memory", exc_info=True)
-        said = (
-            "memory: It is full. Close other programs, or lower the size or the number of frames."
-        )
+        advice = "Close other programs, or lower the size or the number of frames."
+        said = f"memory: It is full. {advice}"
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return _STOPPED
@@ -91,21 +85,32 @@ def parse_settings(settings: Sequence[str]) -> dict[str, object]:
     """Parse settings `KEY=VALUE`, the value JSON or else text; others are a RequestError about `--set`."""
     result: dict[str, object] = {}
     for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key.strip():
+        name, equals, value = setting.partition("=")
+        key = name.strip()
+        if not equals or not key:
             raise RequestError("--set", f"Invalid setting {shorten(setting)}: expected KEY=VALUE.")
         try:
-            result[key.strip()] = json.loads(value)
+            result[key] = json.loads(value)
         except (ValueError, RecursionError):
-            result[key.strip()] = value
+            result[key] = value
     return result
 
 
-def _explain(error: Any) -> str:
+def _explain_usage(error: Any) -> str:
     parameter = getattr(error, "param", None)
     names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
     field = next(name for name in names if name)
     said = " ".join(error.format_message().split()).rstrip(".")
     for phrase, plain in _PHRASES:
         said = re.sub(phrase, plain, said)
-    return str(EditingError(str(field), f"{textwrap.shorten(said, _LONGEST)}. See --help."))
+    short = textwrap.shorten(said, _LONGEST)
+    return str(EditingError(str(field), f"{short}. See --help."))
+
+
+def _explain_failed_file(error: OSError) -> str:
+    name = "a file"
+    if isinstance(error.filename, str | bytes):
+        name = Path(os.fsdecode(error.filename)).name
+    reason = error.strerror or "unknown reason"
+    said = f"{shorten(name)} cannot be used: {reason}. Use another file or folder."
+    return str(EditingError("file", said))

@@ -21,7 +21,8 @@ def examine() -> Iterator[tuple[str, str]]:
 
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     yield "Python", f"{platform.python_version()}, {machine}"
-    yield from ((need.name, _state(need)) for need in needed())
+    for need in needed():
+        yield need.name, _state(need)
     on_gpu = torch.cuda.is_available()
     advice = "; `pip install regrain[xformers]` makes half precision faster" if on_gpu else ""
     yield "xformers", installed("xformers") or f"not installed{advice}"
@@ -31,16 +32,16 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", describe(device, weights_dtype(device, 0, free))
     raft = find_raft()
-    yield (
-        "optical flow",
-        f"RAFT ({raft.name})" if raft else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS",
-    )
-    yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
+    flow = f"RAFT ({raft.name})" if raft else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
+    yield "optical flow", flow
+    models = list(_models())
+    yield "models", ", ".join(models) if models else "none; storybook, which ships, is missing"
     for model in NEEDS:
         yield f"{model.family} at {model.side} px", f"{model.fits()} (estimate)"
 
 
 def _state(need: Requirement) -> str:
+    """Say which version of a package is installed, and which is needed if it does not fit."""
     found = installed(need.name)
     if found is None:
         return f"not installed; {need.specifier} is needed"
@@ -62,8 +63,7 @@ def _models() -> Iterator[str]:
         family = family_of(find(name))
         yield f"{name} ({family.title})" if family else name
     try:
-        yield from sorted(
-            repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"
-        )
+        kept = scan_cache_dir().repos
     except CacheNotFound:
         return
+    yield from sorted(repo.repo_id for repo in kept if repo.repo_type == "model")

@@ -15,16 +15,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.cli.changes import changes_model
 from regrain.editing.errors import EditingError, RequestError, from_validation, shorten
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest, override
+from regrain.editing.request.fields import Strict
 from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import check_writable, replacing
+from regrain.editing.storage.local_models import find_project
 
 log = logging.getLogger(__name__)
 STATUS = "batch.json"
@@ -33,22 +36,13 @@ _MAX_LINES, _MAX_LINE = 100_000, 100_000
 _MAX_STEM = 80
 
 
-class JobSpec(BaseModel):
-    """A line of a .jsonl file: a project, and what to replace in it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
+class _Job(Strict):
     project: str = Field(min_length=1, max_length=4000)
     name: str = Field("", max_length=_MAX_STEM)
-    method: str | None = None
-    params: dict[str, Any] = {}
-    prompts: list[str] = []
-    model: str | None = None
-    loras: list[str] | None = None
-    motion: str | None = None
-    pictures: list[str] = []
-    picture_adapter: str | None = None
-    seed: int | None = None
+
+
+JobSpec = changes_model("JobSpec", _Job)
+"""A line of a .jsonl file: a project, and what to replace in it."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +57,16 @@ class EditJob:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self) -> tuple[EditRequest, list[str]]:
-        """The request, and notes for the report."""
+        """Return the request, and notes for the report."""
         request, notes = override(load_project(self.project), **self.changes)
         check_runnable(request)
         return request, notes
 
     def mark(self) -> dict[str, str]:
-        """What the result depends on: the name, and SHA-256 of the project's files and of the changes."""
+        """Return the name, and the SHA-256 of all that the result depends on: project files and changes."""
         found = hashlib.sha256(json.dumps(dict(self.changes), sort_keys=True).encode())
-        for file in sorted(path for path in self.project.rglob("*") if path.is_file()):
+        files = sorted(path for path in self.project.rglob("*") if path.is_file())
+        for file in files:
             found.update(str(file.relative_to(self.project)).encode(errors="surrogateescape"))
             with file.open("rb") as content:
                 found.update(hashlib.file_digest(content, "sha256").digest())
@@ -80,7 +75,7 @@ class EditJob:
 
 @dataclass(frozen=True)
 class Task:
-    """What one worker does at a time: a whole job, or one shot of it.
+    """A piece of work for one worker: a whole job, or one shot of it.
 
     Attributes:
         shot: Number of the shot, from 0, whose windows are edited and kept in the cache; None for the whole
@@ -94,13 +89,13 @@ class Task:
 
     @property
     def title(self) -> str:
-        """How it is named to a person."""
+        """Its name in messages."""
         return self.job.name if self.shot is None else f"{self.job.name}, shot {self.shot + 1}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended: `error` is empty if it was done."""
+    """The end of a task; `error` is empty if it was done."""
 
     task: Task
     error: str = ""
@@ -117,24 +112,31 @@ def read_jobs(sources: Iterable[str]) -> list[EditJob]:
     jobs: list[EditJob] = []
     for source in sources:
         jobs += _read_lines(Path(source)) if source.endswith(".jsonl") else _find(source)
+    if not jobs:
+        advice = "Give project folders, a pattern, or a .jsonl file"
+        raise RequestError("JOBS", f"No jobs given. {advice}.")
+    return _named_apart(jobs)
+
+
+def _named_apart(jobs: Iterable[EditJob]) -> list[EditJob]:
+    """Give jobs names that differ also where case does not count."""
     taken: set[str] = set()
     named = []
     for job in jobs:
-        name, number = job.name, 2
+        name = job.name
+        number = 2
         while name.casefold() in taken:
-            name, number = f"{job.name}_{number}", number + 1
+            name = f"{job.name}_{number}"
+            number += 1
         taken.add(name.casefold())
         named.append(replace(job, name=name))
-    if not named:
-        raise RequestError(
-            "JOBS", "No jobs given. Give project folders, a pattern, or a .jsonl file."
-        )
     return named
 
 
 def _find(source: str) -> list[EditJob]:
     with boundary("JOBS", f"{shorten(source)} cannot be read. Use a project folder."):
-        paths = [Path(source)] if os.path.isdir(source) else sorted(map(Path, glob.glob(source)))
+        folder = find_project(source)
+        paths = [folder] if os.path.isdir(folder) else sorted(map(Path, glob.glob(source)))
         folders = [path for path in paths if (path / FILE).is_file()]
     if not folders:
         said = f"{shorten(source)} has no project. Use a folder with {FILE}, a pattern, or a .jsonl file."
@@ -144,18 +146,16 @@ def _find(source: str) -> list[EditJob]:
 
 def _read_lines(file: Path) -> list[EditJob]:
     check_regular(file, "JOBS")
-    unreadable = (
-        f"{shorten(file.name)} cannot be read. Use a UTF-8 file with one JSON object per line."
-    )
+    name = shorten(file.name)
+    unreadable = f"{name} cannot be read. Use a UTF-8 file with one JSON object per line."
     with boundary("JOBS", unreadable), file.open(encoding="utf-8-sig") as lines:
         texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
     if len(texts) > _MAX_LINES:
-        raise RequestError(
-            "JOBS", f"{shorten(file.name)} has more than {_MAX_LINES} lines. Split it."
-        )
-    return [
-        _read_line(text, f"{file.name}, line {n}", file.parent) for n, text in enumerate(texts, 1)
-    ]
+        raise RequestError("JOBS", f"{name} has more than {_MAX_LINES} lines. Split it.")
+    jobs = []
+    for number, text in enumerate(texts, 1):
+        jobs.append(_read_line(text, f"{file.name}, line {number}", file.parent))
+    return jobs
 
 
 def _read_line(text: str, place: str, folder: Path) -> EditJob:
@@ -174,18 +174,18 @@ def _read_line(text: str, place: str, folder: Path) -> EditJob:
         project = (folder / line.project).resolve()
         if not (project / FILE).is_file():
             raise RequestError(place, missing)
-    changes = line.model_dump(exclude={"project", "name"}, exclude_defaults=True)
+    changes = line.model_dump(exclude=set(_Job.model_fields), exclude_defaults=True)
     return EditJob(_stem(line.name or project.name), project, changes)
 
 
 def _stem(name: str) -> str:
-    """A name that any system takes for a folder."""
+    """Return a name that any system takes for a folder."""
     kept = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name).strip(" .")
     return kept[:_MAX_STEM] or "job"
 
 
 def split(jobs: Iterable[EditJob]) -> list[Task]:
-    """The tasks of jobs whose clips are cut into shots: one for each shot, then the job."""
+    """Return the tasks of jobs whose clips are cut into shots: one for each shot, then the job."""
     tasks: list[Task] = []
     for job in jobs:
         request, _ = job.request()
@@ -206,7 +206,7 @@ def _count_shots(request: EditRequest) -> int:
 
 
 def is_done(job: EditJob, out: Path) -> bool:
-    """Whether a job's results are there, of this project and these values."""
+    """Tell whether a job's results are there, of this project and these values."""
     report = out / job.name / "report.json"
     if not report.is_file():
         return False
@@ -218,7 +218,7 @@ def is_done(job: EditJob, out: Path) -> bool:
 
 
 def work(task: Task, out: Path) -> Outcome:
-    """Do a task, unless it is done; everything that a user can cause is said in the outcome."""
+    """Do a task, unless it is done; the outcome says what went wrong."""
     try:
         if task.shot is None:
             if not is_done(task.job, out):
@@ -281,7 +281,7 @@ def check_batch(out: Path) -> None:
 
 
 class Status:
-    """How far a batch is, kept in batch.json beside the results."""
+    """The states of a batch's jobs, kept in batch.json beside the results."""
 
     def __init__(self, jobs: Sequence[EditJob], out: Path) -> None:
         self._out, self._states = out, {job.name: {"state": "waiting"} for job in jobs}
@@ -290,7 +290,7 @@ class Status:
         self._write()
 
     def take(self, outcome: Outcome) -> None:
-        """Note how a task ended."""
+        """Note the outcome of a task."""
         if outcome.error:
             self._states[outcome.task.job.name] = {"state": "failed", "error": outcome.error}
         elif outcome.task.shot is None:

@@ -1,4 +1,4 @@
-"""Tasks of a batch on a Ray cluster: one warm model per worker; tasks of workers that die are done again.
+"""Run tasks of a batch on a Ray cluster, with a warm model per worker; again where a worker dies.
 
 All nodes see the project folders, the folder of the results and, for split clips, $REGRAIN_CACHE under the
 same paths, as on a network file system.
@@ -39,7 +39,7 @@ class Cluster:
     """Runs tasks on the nodes of a cluster.
 
     Args:
-        address: Of the cluster, `auto` for the one of this machine, or `local` to start one.
+        address: Address of the cluster; `auto` for the one of this machine, `local` to start one.
         out: Folder of the results.
         cpus: CPUs a worker needs.
         gpus: GPUs a worker needs; by default one, or 0 where the cluster has none.
@@ -49,38 +49,42 @@ class Cluster:
     out: Path
     cpus: float = 1
     gpus: float | None = None
-    _idle: list[Any] = field(default_factory=list)
-    _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)
-    _deaths: Counter[tuple[str, int | None]] = field(default_factory=Counter)
+    _idle: list[Any] = field(default_factory=list)  # workers
+    _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)  # worker and task by handle
+    _deaths: Counter[tuple[str, int | None]] = field(default_factory=Counter)  # by job and shot
     _waiting: list[Task] = field(default_factory=list)
-    _done: set[tuple[str, int | None]] = field(default_factory=set)
-    _failed: set[str] = field(default_factory=set)
+    _done: set[tuple[str, int | None]] = field(default_factory=set)  # job and shot
+    _failed: set[str] = field(default_factory=set)  # jobs
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Run tasks, those of one job in their order; yields how each ended, as they end.
+        """Run tasks, those of one job in their order, and yield their outcomes as they end.
 
         Raises:
             RequestError: Ray is not installed, or the cluster cannot be reached.
             ResourceError: No node has room for a worker.
         """
         ray = _connected(self.address)
-        self._waiting, self._done, self._failed = list(tasks), set(), set()
+        self._waiting = list(tasks)
+        self._done = set()
+        self._failed = set()
         while self._waiting or self._busy:
             self._start(ray)
             if not self._busy:
                 continue
             ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=5)
             for handle in ready:
-                if (outcome := self._end(ray, handle)) is None:
+                outcome = self._end(ray, handle)
+                if outcome is None:
                     continue
+                task = outcome.task
                 if outcome.error:
-                    self._failed.add(outcome.task.job.name)
+                    self._failed.add(task.job.name)
                 else:
-                    self._done.add((outcome.task.job.name, outcome.task.shot))
+                    self._done.add((task.job.name, task.shot))
                 yield outcome
 
     def _end(self, ray: Any, handle: Any) -> Outcome | None:
-        """How a task ended; None if its worker died and it waits for another try."""
+        """Return the outcome of a task; None if its worker died and it waits for another try."""
         worker, task = self._busy.pop(handle)
         try:
             outcome = ray.get(handle)
@@ -90,31 +94,36 @@ class Cluster:
             if self._deaths[name] < _TRIES:
                 self._waiting.insert(0, task)
                 return None
-            return Outcome(
-                task, f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__})."
-            )
+            reason = f"Its worker died {_TRIES} times ({type(error).__name__})."
+            return Outcome(task, f"{task.title}: {reason}")
         self._idle.append(worker)
         return outcome
 
     def _start(self, ray: Any) -> None:
         """Give every idle worker a task that may begin; drop tasks of jobs that failed."""
         self._waiting = [task for task in self._waiting if task.job.name not in self._failed]
-        ready = [
-            t for t in self._waiting if all((t.job.name, shot) in self._done for shot in t.after)
-        ]
+        ready = [task for task in self._waiting if self._may_begin(task)]
         room = self._room(ray)
         if ready and not self._busy and not self._idle and room < 1:
             raise ResourceError("--ray", "No node has room for a worker. Lower --cpus or --gpus.")
         for task in ready:
-            if not self._idle and room < 1:
-                return
-            if not self._idle:
+            if self._idle:
+                worker = self._idle.pop()
+            elif room >= 1:
+                worker = self._make_worker(ray)
                 room -= 1
-                options = {"num_cpus": self.cpus, "num_gpus": self._gpus(ray)}
-                self._idle.append(ray.remote(Worker).options(**options).remote(self.out.resolve()))
-            worker = self._idle.pop()
+            else:
+                return
             self._waiting.remove(task)
-            self._busy[worker.work.remote(task)] = worker, task
+            handle = worker.work.remote(task)
+            self._busy[handle] = worker, task
+
+    def _may_begin(self, task: Task) -> bool:
+        return all((task.job.name, shot) in self._done for shot in task.after)
+
+    def _make_worker(self, ray: Any) -> Any:
+        actor = ray.remote(Worker).options(num_cpus=self.cpus, num_gpus=self._gpus(ray))
+        return actor.remote(self.out.resolve())
 
     def _gpus(self, ray: Any) -> float:
         if self.gpus is not None:
@@ -122,15 +131,17 @@ class Cluster:
         return 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
 
     def _room(self, ray: Any) -> int:
-        """How many more workers the living nodes have room for."""
-        gpus, room = self._gpus(ray), 0
+        """Return how many more workers the living nodes have room for."""
+        gpus = self._gpus(ray)
+        room = 0
         for node in ray.nodes():
-            if node["Alive"]:
-                total = node["Resources"]
-                fits = [total.get("CPU", 0) // self.cpus] + (
-                    [total.get("GPU", 0) // gpus] if gpus else []
-                )
-                room += int(min(fits))
+            if not node["Alive"]:
+                continue
+            total = node["Resources"]
+            fitting = total.get("CPU", 0) // self.cpus
+            if gpus:
+                fitting = min(fitting, total.get("GPU", 0) // gpus)
+            room += int(fitting)
         return room - len(self._busy) - len(self._idle)
 
 
@@ -140,28 +151,29 @@ def _connected(address: str) -> Any:
     except ImportError:
         said = "Ray is not installed. Run `pip install regrain[ray]`."
         raise RequestError("--ray", said) from None
-    said = (
-        f"The cluster at {shorten(address)} cannot be reached. Start one with `ray start --head`."
-    )
-    if not ray.is_initialized():
-        _check_reachable(address, said)
-        variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        try:
-            ray.init(
-                None if address == "local" else address,
-                runtime_env={"env_vars": variables},
-                log_to_driver=False,
-                include_dashboard=False if address == "local" else None,
-            )
-        except Exception:
-            raise RequestError("--ray", said) from None
+    if ray.is_initialized():
+        return ray
+    unreachable = f"The cluster at {shorten(address)} cannot be reached."
+    said = f"{unreachable} Start one with `ray start --head`."
+    _check_reachable(address, said)
+    variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    is_local = address == "local"
+    try:
+        ray.init(
+            None if is_local else address,
+            runtime_env={"env_vars": variables},
+            log_to_driver=False,
+            include_dashboard=False if is_local else None,
+        )
+    except Exception:  # Ray raises many kinds
+        raise RequestError("--ray", said) from None
     return ray
 
 
 def _check_reachable(address: str, said: str) -> None:
     """Refuse an address at which nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
     if address in ("auto", "local"):
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     with boundary("--ray", said), socket.create_connection((host, int(port)), _SECONDS):
         pass

@@ -82,7 +82,7 @@ def find_clusters(
     """Cluster a clip by the model's features during inversion; yields events, returns the clusters.
 
     Args:
-        source_prompt: What the clip shows; names are taken from it.
+        source_prompt: Describes the clip; names are taken from it.
         count: Number of clusters.
         steps: Steps of the inversion; features come from its first half.
         seed: Seed of k-means.
@@ -163,7 +163,7 @@ class _Recorder:
             own = self._indicator.to(q).expand(*k.shape[:2], -1, -1)
             self._heat.add(attention(q, k, own).mean(1), size=size)
         elif site.block.startswith("up"):
-            # Heads side by side; keys describe what a token is.
+            # Heads side by side. Keys tell objects apart.
             keys = k.transpose(1, 2).flatten(2).float()
             unit = F.normalize(keys - keys.mean((0, 1)), dim=-1)
             known = self._features.get(site.name, 0)

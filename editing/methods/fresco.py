@@ -1,10 +1,9 @@
 """FRESCO: redraws a clip so that frames agree where the clip's own frames do.
 
 Yang et al. 2024, arXiv:2403.12962. A batch of key frames is noised part of the way and denoised with the
-prompt (SDEdit, ancestral sampling). What enters the blocks of the decoder is optimised to follow
-the optical flow and to be as self-similar as in the source; the decoder's self-attention is guided by the
-source, by what frames share, and by the motion. With regions that have words, VideoGrain's modulation binds
-them.
+prompt (SDEdit, ancestral sampling). Inputs of the decoder's blocks are optimised to follow the optical flow
+and to be as self-similar as in the source; the decoder's self-attention is guided by the source, by content
+that frames share, and by the motion. With regions that have words, VideoGrain's modulation binds them.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import MODELS_VARIABLE, find_local, local_entries
+from regrain.editing.storage.packages import program
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def find_adapter(name: str) -> Path:
     is_file = os.path.isfile(path)  # unlike Path.is_file, does not raise
     if is_file and path.suffix == ".safetensors":
         return path
-    made = "a .safetensors file made by `python -m editing tune`"
+    made = f"a .safetensors file made by `{program()} tune`"
     where = f"{made}, or its name in ${MODELS_VARIABLE}"
     raise ModelError("adapter", f"{shorten(name)} was not found. Give {where}.")
 
@@ -269,5 +270,5 @@ def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
 
 
 def _not_an_adapter(path: str | Path) -> ModelError:
-    advice = "Make one with `python -m editing tune`."
+    advice = f"Make one with `{program()} tune`."
     return ModelError("adapter", f"{shorten(Path(path).name)} is not an adapter. {advice}")

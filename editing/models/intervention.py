@@ -145,15 +145,19 @@ def _strengthened(
     features, *more = inputs
     x, skipped = features.split([below, features.shape[1] - below], 1)
     if b != 1:
-        mean = x.mean(1, keepdim=True)
-        low = mean.amin((2, 3), keepdim=True)
-        high = mean.amax((2, 3), keepdim=True)
-        gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
         half = below // 2
-        x = torch.cat([x[:, :half] * gain, x[:, half:]], 1)
+        x = torch.cat([x[:, :half] * _gain(x, b), x[:, half:]], 1)
     if s != 1:
         skipped = scale_low_frequencies(skipped, s)
     return torch.cat([x, skipped], 1), *more
+
+
+def _gain(x: Float[Tensor, "rows c h w"], b: float) -> Float[Tensor, "rows 1 h w"]:
+    """Return FreeU's factor on backbone features: 1 where their mean is least, `b` where it is most."""
+    mean = x.mean(1, keepdim=True)
+    low = mean.amin((2, 3), keepdim=True)
+    high = mean.amax((2, 3), keepdim=True)
+    return 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
 
 
 def scale_low_frequencies(

@@ -9,7 +9,8 @@ from contextlib import contextmanager, nullcontext
 from functools import cached_property
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import DivergedError, ResourceError
@@ -34,6 +35,7 @@ class TurnTaking:
     device: torch.device
     dtype: torch.dtype
     takes_turns: bool
+    factor: int
     multiple: int
     size: int
 
@@ -70,6 +72,11 @@ class TurnTaking:
         columns = max(1, round(width * scale / self.multiple))
         rows = max(1, round(height * scale / self.multiple))
         return columns * self.multiple, rows * self.multiple
+
+    def _pixels(self, latents: Float[Tensor, "*rows gh gw"]) -> tuple[int, int]:
+        """Return height and width in pixels of the frames that latents stand for."""
+        rows, columns = latents.shape[-2:]
+        return rows * self.factor, columns * self.factor
 
     def _free(self, part: nn.Module) -> int:
         """Return the free memory in bytes while it is the turn of this part."""

@@ -1,4 +1,4 @@
-"""Where things move: optical flow and what follows it.
+"""Motion of a clip: optical flow, tracks, correspondence, and frames moved along it.
 
 Imports `media` and below.
 """

@@ -94,7 +94,7 @@ def warp(
     Args:
         x: Any channels, any range, any dtype, which the result has.
         flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x + dx].
-        outside: What lies outside `x`: its border, repeated, or zero.
+        outside: Values outside `x`: its border, repeated, or zero.
 
     Raises:
         ValueError: `flow` and `x` differ in frames or grid.

@@ -1,9 +1,9 @@
-"""What can be said before a run, loading nothing: how long it takes, what fits, how much memory."""
+"""Estimates before a run, which load nothing: its time, its memory, and whether an adapter fits."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -42,28 +42,28 @@ if TYPE_CHECKING:
     from regrain.editing.params.tune_a_video import TuneAVideoParams
     from regrain.editing.request.edit_request import EditRequest
 
-_STEP = 3.3  # passes that a tuning step takes, forward and backward
-_CONTROLLED = 1.5  # times as much where a control network looks at each frame, too: half a UNet
-_RECOMPUTED = 1.0  # one more where activations are recomputed
-# Operations of one pass, by weight and latent cell, counted without attention between frames: 0.29 of the
-# built-in model, 0.18 of Stable Diffusion 1.5. Of decoding and measuring, by pixel of the clip.
-_PER_WEIGHT, _PER_PIXEL = 0.2, 25_000
+_STEP = 3.3  # passes of a tuning step, forward and backward
+_RECOMPUTED = 1.0  # passes more where activations are recomputed
 _PREVIEW_PASSES = 2 * 8  # both halves of guidance, at as many steps as a preview has
+_CONTROLLED = 1.5  # times the passes where a control network, half a UNet, looks at each frame, too
+# Operations of one pass by weight and latent cell, without attention between frames: 0.29 of the built-in
+# model, 0.18 of Stable Diffusion 1.5.
+_PER_WEIGHT = 0.2
+_PER_PIXEL = 25_000  # operations of decoding and measuring by pixel of the clip
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
-_QUICK, _TRIES = (
-    1.0,
-    2,
-)  # seconds; a clip that takes less is timed whole, since the first call is slow
+# A clip whose call takes less seconds is timed whole, and again, since the first call is slow.
+_QUICK = 1.0
+_TRIES = 2
 
 _seconds: dict[tuple[object, ...], float] = {}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a tuning takes.
+    """An estimate of a tuning.
 
     Attributes:
-        steps: Steps to take; those that are cached are not among them.
+        steps: Steps to take, without those that are cached.
         taken: Steps that are cached.
         seconds: Until the tuning is done; None if unknown.
         memory: Bytes beside the model's weights; None if unknown.
@@ -78,10 +78,15 @@ class Estimate:
 def estimate_tuning(
     request: EditRequest, params: TuneAVideoParams, measure: bool = True
 ) -> Estimate:
-    """Estimate what the tuning of a run takes; only its steps are known before the model is loaded.
+    """Estimate the tuning of a run; only its steps are known before the model is loaded.
 
-    Of the request, clip, size, source prompt, model and LoRAs count. If it may `measure`, the model is timed,
-    which takes it one call; else only known times count. An unknown model is a ModelError.
+    Args:
+        request: Its clip, size, source prompt, model and LoRAs count.
+        params: Parameters of the tuning.
+        measure: Whether the model may be timed, which takes a call of it; else only known times count.
+
+    Raises:
+        ModelError: The model is unknown.
     """
     backbone = loaded_backbone(request.model, request.loras)
     if backbone is None:
@@ -94,43 +99,43 @@ def estimate_tuning(
     if not steps:
         return Estimate(0, taken, 0.0, 0)
     frames, height, width = working.grid
-    kept = backbone.activations_fit(frames, height, width)
+    fits = backbone.activations_fit(frames, height, width)
+    per_step = _STEP if fits else _STEP + _RECOMPUTED
+    passes = steps * per_step + _previews(taken, params) * _PREVIEW_PASSES
     one = _seconds_per_pass(backbone, working.frames, measure)
-    passes = (
-        steps * (_STEP if kept else _STEP + _RECOMPUTED)
-        + _previews(taken, params) * _PREVIEW_PASSES
-    )
-    state = _STATE_BYTES * sum(map(prod, backbone.tunable_shapes(params.temporal_rank).values()))
-    return Estimate(
-        steps,
-        taken,
-        None if one is None else one * passes,
-        state + backbone.activation_bytes(frames, height, width) if kept else None,
-    )
+    seconds = None if one is None else one * passes
+    memory = None
+    if fits:
+        shapes = backbone.tunable_shapes(params.temporal_rank).values()
+        state = _STATE_BYTES * sum(prod(shape) for shape in shapes)
+        memory = state + backbone.activation_bytes(frames, height, width)
+    return Estimate(steps, taken, seconds, memory)
 
 
 def frame_passes(request: EditRequest, tuned: bool = False) -> float:
-    """How often a run passes a frame through the model, as far as that is known without model and cache.
+    """Estimate how often a run passes a frame through the model, as far as model and cache do not decide it.
 
     `tuned` leaves the tuning out, if there is one.
     """
-    method, params = find_method(request.method), check_params(request.method, request.params)
-    inverts = "inversion" in method.needs
-    branches = (1 if inverts else 0) + 2 * len(
-        request.targets
-    )  # source; each edit with and without words
+    method = find_method(request.method)
+    params = check_params(request.method, request.params)
+    inversion = 1 if "inversion" in method.needs else 0
+    source = inversion  # runs along
+    branches = source + 2 * len(request.targets)  # each edit with and without words
     # Where an edit begins in the middle of the schedule, only `strength` of it is run.
-    passes = params.steps * getattr(params, "strength", 1.0) * (branches + (1 if inverts else 0))
+    strength = getattr(params, "strength", 1.0)
+    passes = params.steps * strength * (branches + inversion)
     passes += getattr(params, "steps_again", 0) * branches
     passes *= 2 * getattr(params, "averages", 0.5)  # of each noise, the source and the edit
-    passes *= _CONTROLLED if getattr(params, "control", ()) else 1.0
-    if method.setup and not (tuned or request.adapter):
+    if getattr(params, "control", ()):
+        passes *= _CONTROLLED
+    if method.setup and not tuned and not request.adapter:
         passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
     return float(passes * _edited(params.keyframes, len(request.clip)))
 
 
 def _edited(choice: KeyChoice, frames: int) -> int:
-    """How many frames are key frames; about as many where they are chosen by how much changes."""
+    """Return how many frames are key frames, or roughly where they are chosen by how much changes."""
     if choice.frames:
         return len({0, *choice.frames, frames - 1})
     apart = choice.every or (choice.least + choice.most) / 2
@@ -138,94 +143,157 @@ def _edited(choice: KeyChoice, frames: int) -> int:
 
 
 def work(request: EditRequest) -> float | None:
-    """Operations of a run without tuning, roughly: what two runs take on a machine is in their proportion.
+    """Estimate the operations of a run without tuning: two runs on a machine take time in their proportion.
 
-    Every parameter of the request counts as it is. None if the model's files are not here; an EditingError if
-    they cannot be read, or a parameter is wrong.
+    Every parameter of the request counts as it is.
+
+    Returns:
+        The number of operations; None if the model's files are not here.
+
+    Raises:
+        EditingError: The files cannot be read, or a parameter is wrong.
     """
-    if (sizes := _sizes(request)) is None:
+    sizes = _sizes(request)
+    if sizes is None:
         return None
     width, height = request.clip.size
-    one = _PER_WEIGHT * sizes.numbers * sizes.pixels // sizes.factor**2
-    return frame_passes(request, tuned=True) * one + _PER_PIXEL * len(request.clip) * width * height
+    pass_of_frame = _PER_WEIGHT * sizes.numbers * sizes.pixels // sizes.factor**2
+    passes = frame_passes(request, tuned=True) * pass_of_frame
+    return passes + _PER_PIXEL * len(request.clip) * width * height
 
 
 def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
-    """Short side at which a run edits, and bytes of its weights and its largest call.
+    """Count the bytes of a run by the rules of `editing.storage.memory`, from the model's files.
 
-    Counted by the rules of `editing.storage.memory` from the model's files, with numbers of `itemsize` bytes
-    in UNet and text encoders, 0 for what this machine takes; neither tuning nor what else a method keeps.
-    None and errors as for `work`.
+    Neither tuning counts, nor what a method keeps besides.
+
+    Args:
+        request: The request.
+        itemsize: Bytes of a number in UNet and text encoders; 0 for this machine's choice.
+
+    Returns:
+        The short side at which the run edits in pixels, and the bytes of its weights and its largest call.
+        None, and errors, as for `work`.
     """
-    if (sizes := _sizes(request)) is None:
+    sizes = _sizes(request)
+    if sizes is None:
         return None
-    method, params = find_method(request.method), check_params(request.method, request.params)
-    window = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0) or MOST_WINDOW
-    frames = min(len(request.clip), window)
-    rows = 2 + 2 * len(request.targets) if method.several else 2
+    frames, rows = _largest_call(request, sizes)
     itemsize = itemsize or _itemsize(sizes.numbers)
-    whole = itemsize * sizes.numbers + (4 - itemsize) * count_weights(sizes.weights / "vae")
-    rows = frames * rows if sizes.frames_per_latent == 1 else 1 + frames // sizes.frames_per_latent
-    call = call_bytes(rows, sizes.pixels // sizes.factor**2, sizes.channels, itemsize)
-    kept, read = 0, 0  # of what sees pictures: an encoder is gone before the first call
+    in_float32 = count_weights(sizes.weights / "vae")
+    weights = itemsize * sizes.numbers + (4 - itemsize) * in_float32
+    adapter = encoder = 0  # numbers in what sees pictures
     if any(request.pictures):
+        file = PictureFile(request.picture_adapter, sizes.cross, fetch=False)
         try:
-            kept, read = PictureFile(request.picture_adapter, sizes.cross, fetch=False).weights()
+            adapter, encoder = file.weights()
         except ModelError:
             return None
-    most = max(call, autoencoder_bytes(min(frames, FRAMES_AT_ONCE), sizes.pixels), itemsize * read)
-    return sizes.side, whole + itemsize * kept + most
+    calls = (
+        call_bytes(rows, sizes.pixels // sizes.factor**2, sizes.channels, itemsize),
+        autoencoder_bytes(min(frames, FRAMES_AT_ONCE), sizes.pixels),
+        itemsize * encoder,  # which is gone before the first call
+    )
+    return sizes.side, weights + itemsize * adapter + max(calls)
+
+
+def _largest_call(request: EditRequest, sizes: _Sizes) -> tuple[int, int]:
+    """Return the frames that are edited together, and the rows of the model's call with them."""
+    method = find_method(request.method)
+    params = check_params(request.method, request.params)
+    window = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0) or MOST_WINDOW
+    frames = min(len(request.clip), window)
+    if sizes.frames_per_latent > 1:
+        return frames, 1 + frames // sizes.frames_per_latent
+    edits = len(request.targets)
+    rows = 2 + 2 * edits if method.several else 2
+    return frames, frames * rows
 
 
 class _Sizes(NamedTuple):
-    """Of a model and of the frames it works on; `clip` is the (width, height) of these in their file."""
+    """Sizes of a model and of the frames it works on.
+
+    Attributes:
+        clip: (width, height) of the frames in their file.
+        weights: The model's files.
+        numbers: Numbers in them.
+        factor: Pixels of a latent cell's side.
+        channels: Channels as in `call_bytes`.
+        side: Pixels of the short side at which the model works.
+        cross: Numbers of a token of the text.
+        frames_per_latent: Frames of a latent of a video model, else 1.
+    """
 
     clip: tuple[int, int]
-    weights: Path  # its files
-    numbers: int  # in them
-    factor: int  # pixels of a latent cell's side
-    channels: int  # as in `halves_fit`
-    side: int  # pixels of the short side
-    cross: int = 0  # numbers of a token of the text
+    weights: Path
+    numbers: int
+    factor: int
+    channels: int
+    side: int
+    cross: int = 0
     frames_per_latent: int = 1
 
     @property
     def pixels(self) -> int:
-        """Of a frame."""
+        """Pixels of a frame at which the model works."""
         return self.side**2 * max(self.clip) // min(self.clip)
 
 
 def _sizes(request: EditRequest) -> _Sizes | None:
-    source, clip = find(request.model), request.clip.size
-    place = configurations(source)
-    if place is None:
+    source = find(request.model)
+    folder = configurations(source)
+    if folder is None:
         return None
-    weights = place if source.kind == "hub" else Path(source.location)
-    vae = read_config(place / "vae" / "config.json", request.model)
-    transformer = place / "transformer" / "config.json"
-    if transformer.is_file():  # Wan; its text encoder leaves before the rest works
-        wan = TransformerConfig.model_validate(read_config(transformer, request.model))
-        stages = vae.get("temperal_downsample", (False, True, True))
-        factor = 2 ** len(stages)
-        side = request.size or (wan.sample_size * factor if wan.sample_size else WAN_SIZE)
-        channels = max(
-            1, wan.num_attention_heads * wan.attention_head_dim // wan.patch_size[-1] ** 2
-        )
-        numbers = sum(count_weights(weights / part) for part in ("transformer", "vae"))
-        return _Sizes(
-            clip, weights, numbers, factor, channels, side, frames_per_latent=2 ** sum(stages)
-        )
-    unet = read_config(place / "unet" / "config.json", request.model)
-    known = UNetConfig.model_validate(unet)
-    kinds = known.down_block_types or ["CrossAttnDownBlock2D"]
-    level = next((level for level, kind in enumerate(kinds) if "Attn" in kind), 0)
-    factor = 2 ** (len(vae.get("block_out_channels") or vae["encoder_block_out_channels"]) - 1)
-    channels = max(1, known.block_out_channels[level] // 4**level)
-    side, cross = (
-        request.size or (known.sample_size or 0) * factor,
-        int(unet.get("cross_attention_dim") or 0),
+    weights = folder if source.kind == "hub" else Path(source.location)
+    if (folder / "transformer" / "config.json").is_file():
+        return _sizes_of_wan(request, folder, weights)
+    return _sizes_of_unet(request, folder, weights)
+
+
+def _sizes_of_wan(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
+    vae = read_config(folder / "vae" / "config.json", request.model)
+    given = read_config(folder / "transformer" / "config.json", request.model)
+    config = TransformerConfig.model_validate(given)
+    stages = vae.get("temperal_downsample", (False, True, True))
+    factor = 2 ** len(stages)
+    usual = config.sample_size * factor if config.sample_size else WAN_SIZE
+    width = config.num_attention_heads * config.attention_head_dim
+    # The text encoder leaves before the rest works.
+    numbers = count_weights(weights / "transformer") + count_weights(weights / "vae")
+    return _Sizes(
+        clip=request.clip.size,
+        weights=weights,
+        numbers=numbers,
+        factor=factor,
+        channels=max(1, width // config.patch_size[-1] ** 2),
+        side=request.size or usual,
+        frames_per_latent=2 ** sum(stages),
     )
-    return _Sizes(clip, weights, count_weights(weights), factor, channels, side, cross)
+
+
+def _sizes_of_unet(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
+    vae = read_config(folder / "vae" / "config.json", request.model)
+    given = read_config(folder / "unet" / "config.json", request.model)
+    config = UNetConfig.model_validate(given)
+    stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+    factor = 2 ** (len(stages) - 1)
+    level = _finest_with_attention(config.down_block_types or ["CrossAttnDownBlock2D"])
+    return _Sizes(
+        clip=request.clip.size,
+        weights=weights,
+        numbers=count_weights(weights),
+        factor=factor,
+        channels=max(1, config.block_out_channels[level] // 4**level),
+        side=request.size or (config.sample_size or 0) * factor,
+        cross=int(given.get("cross_attention_dim") or 0),
+    )
+
+
+def _finest_with_attention(kinds: Sequence[str]) -> int:
+    for level, kind in enumerate(kinds):
+        if "Attn" in kind:
+            return level
+    return 0
 
 
 def _itemsize(numbers: int) -> int:
@@ -236,22 +304,27 @@ def _itemsize(numbers: int) -> int:
 
 
 def configurations(source: ModelLocation) -> Path | None:
-    """A folder with the configurations of a model; of a single file, those of its family."""
+    """Return a folder with the configurations of a model; of a single file, those of its family."""
     if source.kind == "hub":
         from huggingface_hub import try_to_load_from_cache
 
-        names = (f"{part}/config.json" for part in ("unet", "transformer"))
-        found = (try_to_load_from_cache(source.location, name) for name in names)
-        return next((Path(name).parents[1] for name in found if isinstance(name, str)), None)
+        for part in ("unet", "transformer"):
+            found = try_to_load_from_cache(source.location, f"{part}/config.json")
+            if isinstance(found, str):
+                return Path(found).parents[1]
+        return None
     if source.kind == "folder":
         return Path(source.location)
     family = family_of(source)
-    return ASSETS / "checkpoints" / ("sdxl" if family and family.title == "SDXL" else "sd1")
+    is_sdxl = family is not None and family.title == "SDXL"
+    return ASSETS / "checkpoints" / ("sdxl" if is_sdxl else "sd1")
 
 
 def check_known(request: EditRequest) -> None:
-    """Refuse an adapter by a ModelError if it is missing or, as far as its header says, does not fit the clip
-    or, if that is in memory, the model, which is not loaded for it.
+    """Check an adapter as far as possible without loading a model.
+
+    Raises:
+        ModelError: It is missing, or does not fit the clip or, if that is in memory, the model.
     """
     facts = adapter_facts(request)
     backbone = loaded_backbone(request.model, request.loras)
@@ -260,12 +333,15 @@ def check_known(request: EditRequest) -> None:
 
 
 def _previews(taken: int, params: TuneAVideoParams) -> int:
+    """Count the previews of a tuning from the step `taken` on."""
     every = params.tune_preview_every
-    return sum(step % every == 0 for step in range(taken, params.tune_steps + 1)) if every else 0
+    if every == 0:
+        return 0
+    return sum(step % every == 0 for step in range(taken, params.tune_steps + 1))
 
 
 def _seconds_per_pass(backbone: Backbone, frames: np.ndarray, measure: bool) -> float | None:
-    """Seconds of a bare call of the model for a clip, timed once per model and size.
+    """Return the seconds of a bare call of the model for a clip, timed once per model and size.
 
     A single frame is timed, so that this takes long nowhere; only where that is quick, all of them.
     """
@@ -283,7 +359,8 @@ def _bare_call(backbone: Backbone, frames: np.ndarray) -> Callable[[], Any]:
     import torch
 
     with torch.no_grad():
-        x, text = backbone.encode(frames), backbone.embed([""])
+        x = backbone.encode(frames)
+        text = backbone.embed([""])
     step = backbone.schedule.sampling(1)[0]
 
     def call() -> None:

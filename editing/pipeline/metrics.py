@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from itertools import product
 
 import cv2
 import numpy as np
@@ -42,41 +41,44 @@ def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, N
         inside_psnr_by_region, and attention: per region inside_before, inside_after, outside_before,
         outside_after (0..1). None if there is nothing to measure: no pixel outside, or only one frame.
     """
-    squares, similar, squares_uncomposited, warping = Mean(), Mean(), Mean(), _Warping()
-    inside, changes = Mean(), {region.name: Mean() for region in request.edited}
-    seen = {
-        r.name: _Inside(result.attention[r.name])
-        for r in request.regions
-        if r.name in result.attention
-    }
+    outside_squares = Mean()
+    outside_similarity = Mean()
+    uncomposited_squares = Mean()
+    inside_squares = Mean()
+    by_region = {region.name: Mean() for region in request.edited}
+    warping = _Warping()
+    attention: dict[str, _AttentionShares] = {}
+    for region in request.regions:
+        if region.name in result.attention:
+            attention[region.name] = _AttentionShares(result.attention[region.name])
     labels = {region.name: region.label for region in request.regions}
     parts = list(windows(len(result.source)))
     for number, (start, stop) in enumerate(parts, 1):
-        source, frames, uncomposited = (
-            x[start:stop] for x in (result.source, result.frames, result.uncomposited)
-        )
-        edited = result.edited_mask[start:stop]
-        outside = ~edited
-        _add_squares(squares, source, frames, outside)
-        _add_similarity(similar, source, frames, outside)
-        _add_squares(squares_uncomposited, source, uncomposited, outside)
-        _add_squares(inside, source, frames, edited)
+        source = result.source[start:stop]
+        frames = result.frames[start:stop]
+        uncomposited = result.uncomposited[start:stop]
+        inside = result.edited_mask[start:stop]
+        outside = ~inside
+        _add_squares(outside_squares, source, frames, outside)
+        _add_similarity(outside_similarity, source, frames, outside)
+        _add_squares(uncomposited_squares, source, uncomposited, outside)
+        _add_squares(inside_squares, source, frames, inside)
         warping.add(source, frames)
         areas = request.areas.read(start, stop) if labels else None
-        for name, change in changes.items():
-            _add_squares(change, source, frames, areas == labels[name])
-        for name, maps in seen.items():
-            maps.add(start, areas == labels[name])
+        for name, squares in by_region.items():
+            _add_squares(squares, source, frames, areas == labels[name])
+        for name, shares in attention.items():
+            shares.add(start, areas == labels[name])
         yield Progress("measuring", number, len(parts), None)
     return {
-        "outside_psnr": _decibels(squares),
-        "outside_ssim": similar.value,
-        "outside_psnr_uncomposited": _decibels(squares_uncomposited),
+        "outside_psnr": _decibels(outside_squares),
+        "outside_ssim": outside_similarity.value,
+        "outside_psnr_uncomposited": _decibels(uncomposited_squares),
         "warp_error": warping.mean.value,
         "warp_error_source": warping.own.value,
-        "inside_psnr": _decibels(inside),
-        "inside_psnr_by_region": {name: _decibels(change) for name, change in changes.items()},
-        "attention": {name: maps.values() for name, maps in seen.items()},
+        "inside_psnr": _decibels(inside_squares),
+        "inside_psnr_by_region": {name: _decibels(mean) for name, mean in by_region.items()},
+        "attention": {name: shares.values() for name, shares in attention.items()},
     }
 
 
@@ -84,11 +86,13 @@ class Mean:
     """A running mean; None while it is empty."""
 
     def __init__(self) -> None:
-        self.total, self.weight = 0.0, 0.0
+        self.total = 0.0
+        self.weight = 0.0
 
     def add(self, total: float, weight: float | int) -> None:
         """Add a weighted sum of values, and the sum of the weights."""
-        self.total, self.weight = self.total + total, self.weight + weight
+        self.total += total
+        self.weight += weight
 
     @property
     def value(self) -> float | None:
@@ -113,7 +117,7 @@ def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
 def _mean_of(add: Callable[..., None], a: Frames, b: Frames, where: Masks) -> Mean:
     mean = Mean()
     for start, stop in windows(len(a)):
-        add(mean, *(x[start:stop] for x in (a, b, where)))
+        add(mean, a[start:stop], b[start:stop], where[start:stop])
     return mean
 
 
@@ -135,19 +139,25 @@ class _Warping:
     """`warp_error` of an edit and of the source itself, window after window."""
 
     def __init__(self) -> None:
-        self.mean, self.own, self._last = Mean(), Mean(), None
+        self.mean = Mean()
+        self.own = Mean()
+        self._last: tuple[np.ndarray, np.ndarray] | None = None  # frame and edit
 
     def add(self, source: Frames, edited: Frames) -> None:
         """Add frames that follow those added before."""
-        for pair in zip(source, edited, strict=True):
+        for frame, edit in zip(source, edited, strict=True):
             if self._last:
-                here, there = (frames[0][None] for frames in (self._last, pair))
-                # Everywhere the same, so that figures of different machines compare.
-                forward, backward = estimate_both(here, there, "dis")
-                visible = ~occlusion(forward, backward)[0]
-                for mean, now, after in zip((self.own, self.mean), self._last, pair, strict=True):
-                    mean.add(*_warped_difference(now, after, forward, visible))
-            self._last = pair
+                self._compare(*self._last, frame, edit)
+            self._last = frame, edit
+
+    def _compare(
+        self, frame: np.ndarray, edit: np.ndarray, next_frame: np.ndarray, next_edit: np.ndarray
+    ) -> None:
+        # Always DIS, so that figures of different machines compare.
+        forward, backward = estimate_both(frame[None], next_frame[None], "dis")
+        visible = ~occlusion(forward, backward)[0]
+        self.own.add(*_warped_difference(frame, next_frame, forward, visible))
+        self.mean.add(*_warped_difference(edit, next_edit, forward, visible))
 
 
 def _warped_difference(
@@ -156,29 +166,32 @@ def _warped_difference(
     flow: Float[torch.Tensor, "1 2 h w"],
     visible: Bool[torch.Tensor, "h w"],
 ) -> tuple[float, int]:
-    """Sum and number of the differences `warp_error` is the mean of, for a frame and the one that follows."""
-    now, after = _to_tensor(frame[None]), _to_tensor(following[None])
+    """Return sum and number of the differences whose mean is `warp_error`, of a frame and the next one."""
+    now = _to_tensor(frame[None])
+    after = _to_tensor(following[None])
     difference = (warp(after, flow) - now).abs().mean(1)[0]
     return float(difference[visible].sum()), int(visible.sum())
 
 
 def _add_squares(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
-    for x, y, w in zip(a, b, where, strict=True):
-        mean.add(float(np.square(x[w].astype(np.float64) - y[w]).sum()), 3 * int(w.sum()))
+    for x, y, inside in zip(a, b, where, strict=True):
+        difference = x[inside].astype(np.float64) - y[inside]
+        mean.add(float(np.square(difference).sum()), 3 * int(inside.sum()))
 
 
 def _decibels(squares: Mean) -> float | None:
     if squares.value is None:
         return None
-    return (
-        min(BEST_PSNR, 10 * float(np.log10(255**2 / squares.value))) if squares.value else BEST_PSNR
-    )
+    if squares.value == 0:
+        return BEST_PSNR
+    return min(BEST_PSNR, 10 * float(np.log10(255**2 / squares.value)))
 
 
 def _add_similarity(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
-    for x, y, w in zip(a, b, where, strict=True):
-        if w.any():
-            mean.add(float(_ssim_map(x, y)[w].sum()), 3 * int(w.sum()))
+    for x, y, inside in zip(a, b, where, strict=True):
+        if inside.any():
+            similarity = _ssim_map(x, y)[inside]
+            mean.add(float(similarity.sum()), 3 * int(inside.sum()))
 
 
 def _to_tensor(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[torch.Tensor, "frames 3 h w"]:
@@ -191,32 +204,50 @@ def _ssim_map(
     def blur(x: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(x, (11, 11), 1.5)
 
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    mean_x, mean_y = blur(x), blur(y)
-    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    x = a.astype(np.float64)
+    y = b.astype(np.float64)
+    mean_x = blur(x)
+    mean_y = blur(y)
+    var_x = blur(x * x) - mean_x**2
+    var_y = blur(y * y) - mean_y**2
     covariance = blur(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
-        (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
-    )
+    c1 = (0.01 * 255) ** 2
+    c2 = (0.03 * 255) ** 2
+    numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    denominator = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    return numerator / denominator
 
 
-class _Inside:
-    """How much attention to a region's words lies inside and outside its area, before and after."""
+class _AttentionShares:
+    """Mean attention to a region's words inside and outside its area, before and after the edit."""
 
     def __init__(self, maps: RegionAttention) -> None:
-        self._maps = maps
-        self._means = {key: Mean() for key in product(("inside", "outside"), ("before", "after"))}
+        self._before = maps.before
+        self._after = maps.after
+        self._means = {
+            "inside_before": Mean(),
+            "inside_after": Mean(),
+            "outside_before": Mean(),
+            "outside_after": Mean(),
+        }
 
     def add(self, start: int, area: Bool[np.ndarray, "frames h w"]) -> None:
         """Add the area in the frames from `start` on; a cell of the grid counts by the share it covers."""
-        grid = self._maps.before.shape[2], self._maps.before.shape[1]
+        _, height, width = self._before.shape
         for index, frame in enumerate(area, start):
-            share = cv2.resize(frame.astype(np.float32), grid, interpolation=cv2.INTER_AREA)
-            for (place, when), mean in self._means.items():
-                weights = share if place == "inside" else 1 - share
-                values = getattr(self._maps, when)[index] * weights
-                mean.add(float(values.sum(dtype=np.float64)), float(weights.sum(dtype=np.float64)))
+            inside = frame.astype(np.float32)
+            inside = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
+            outside = 1 - inside
+            self._add("inside_before", self._before[index], inside)
+            self._add("inside_after", self._after[index], inside)
+            self._add("outside_before", self._before[index], outside)
+            self._add("outside_after", self._after[index], outside)
+
+    def _add(self, name: str, attention: np.ndarray, weights: np.ndarray) -> None:
+        weighted = attention * weights
+        total = float(weighted.sum(dtype=np.float64))
+        weight = float(weights.sum(dtype=np.float64))
+        self._means[name].add(total, weight)
 
     def values(self) -> dict[str, float | None]:
-        return {f"{place}_{when}": mean.value for (place, when), mean in self._means.items()}
+        return {name: mean.value for name, mean in self._means.items()}

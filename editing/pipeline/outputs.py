@@ -23,7 +23,8 @@ from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
 from regrain.editing.pipeline.pictures import Frame, heat, tint, washed
 from regrain.editing.recipe.events import EditResult
-from regrain.editing.request.edit_request import MAX_PROMPTS, EditRequest
+from regrain.editing.request.edit import MAX_PROMPTS
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import check_writable, remove_stale, staged
 
 Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
@@ -256,10 +257,9 @@ def _explaining(
     for name, maps in result.attention.items():
         color = colors.get(name, _WORD_COLOR)
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
-        before = _heated(result.source, maps.before, brightest, color)
-        after = _heated(result.source, maps.after, brightest, color)
-        yield f"attention/{stems[name]}_before.mp4", before
-        yield f"attention/{stems[name]}_after.mp4", after
+        for when, levels in (("before", maps.before), ("after", maps.after)):
+            frames = _heated(result.source, levels, brightest, color)
+            yield f"attention/{stems[name]}_{when}.mp4", frames
     if result.reconstruction is not None:
         yield "reconstruction.mp4", result.reconstruction
     if result.control is not None:

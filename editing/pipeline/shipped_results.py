@@ -20,11 +20,11 @@ RESULT, REPORT = "result", "report.json"
 
 @dataclass(frozen=True)
 class ShippedResult:
-    """What an earlier run of a project made.
+    """The result of an earlier run of a project.
 
     Attributes:
         files: Paths by name: the edits, one per prompt, and the report.
-        report: What is told of the run: its prompt, parameters, seconds and metrics.
+        report: The report of the run: its prompt, parameters, seconds and metrics.
     """
 
     files: Mapping[str, str]
@@ -37,25 +37,26 @@ class ShippedResult:
 
 
 def digest(project: Path) -> str:
-    """What tells a project from another version of it: SHA-256 of its project.json."""
+    """Return the SHA-256 of a project.json, which differs between versions of a project."""
     return hashlib.sha256((project / FILE).read_bytes()).hexdigest()
 
 
 def read_made(project: Path, media: Path) -> ShippedResult | None:
-    """The result shipped in a project's folder, copied to where it can be served.
+    """Read the result shipped in a project's folder, and copy its files to a folder that is served.
 
     Returns:
-        None where there is none, or one of another version of the project.
+        The result; None where there is none, or one of another version of the project.
     """
-    folder = project / RESULT
-    if not (folder / REPORT).is_file():
+    shipped = project / RESULT
+    if not (shipped / REPORT).is_file():
         return None
-    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    text = (shipped / REPORT).read_text(encoding="utf-8")
+    report = json.loads(text)
     if report.get("project") != digest(project):
         log.warning("the result of %s is of another version of it: make it again", project.name)
         return None
-    shutil.copytree(folder, media / RESULT, dirs_exist_ok=True)
-    files = {
-        name: str(media / RESULT / name) for name in (*EDITS, REPORT) if (folder / name).is_file()
-    }
+    served = media / RESULT
+    shutil.copytree(shipped, served, dirs_exist_ok=True)
+    names = [name for name in (*EDITS, REPORT) if (shipped / name).is_file()]
+    files = {name: str(served / name) for name in names}
     return ShippedResult(files, report)

@@ -142,7 +142,7 @@ class AttentionRecorder:
         Args:
             before, after: Attention before the change and, unless there is none, after it.
             size: Height and width of the layer's grid; default: that of the scope.
-            changed: Whether this layer is changed in this step.
+            changed: True if this layer is changed in this step.
         """
         size = size or self.scope.size
         one = on_grid(before.float(), size, self.scope.size)

@@ -1,4 +1,4 @@
-"""FRESCO's self-attention: guided by the source, by what frames share, and by the motion of the clip.
+"""FRESCO's self-attention: guided by the source, by content that frames share, and by the motion of the clip.
 
 Yang et al. 2024, arXiv:2403.12962, Sec. 3.3. It works in the last two blocks of the decoder; with regions
 that have words, VideoGrain's modulation works in all layers and binds regions in these, too.

@@ -183,7 +183,7 @@ class Modulation:
         """Compute lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in layers left out."""
         if self.params.levels == "coarse" and site.finest:
             return torch.zeros_like(codes, dtype=torch.float32)
-        if self.params.uncovered == "repelled":  # what is no region has no size
+        if self.params.uncovered == "repelled":  # pixels of no region have no size
             size_term = torch.where(codes == 0, 1.0, size_term)
         return xi * weight[codes] * (size_term if self.params.size_term else 1.0)
 

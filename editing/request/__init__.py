@@ -1,4 +1,4 @@
-"""What a run is asked for: regions, prompts, key frames, projects; checked without a model.
+"""Requests of edits: regions, prompts, key frames, projects; checked without a model.
 
 Imports `models` and below.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,63 +31,91 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     text = source_prompt if exchange else prompt
     places = _find_places(text, _sought(exchange, regions))
     spans: dict[int, tuple[int, int] | None] = {region.label: None for region in regions}
-    result, done = "", 0
-    by_label = {region.label: region for region in regions}
+    prompts = {region.label: region.prompt.strip() for region in regions}
+    result = ""
+    done = 0  # characters of the text
     for label, (start, stop) in sorted(places.items(), key=lambda item: item[1]):
-        words = (exchange and by_label[label].prompt.strip()) or text[start:stop]
+        words = text[start:stop]
+        if exchange and prompts[label]:
+            words = prompts[label]
         result += text[done:start]
-        spans[label] = (len(result), len(result) + len(words))
-        result, done = result + words, stop
+        spans[label] = _next_span(result, words)
+        result += words
+        done = stop
     result += text[done:]
-    for region in regions:
-        words = region.prompt.strip()
-        if words and region.label not in places:
+    for label, words in prompts.items():
+        if words and label not in places:
             result = _with_separator(result)
-            spans[region.label] = (len(result), len(result) + len(words))
+            spans[label] = _next_span(result, words)
             result += words
     return Composed(result, spans)
+
+
+def _next_span(text: str, words: str) -> tuple[int, int]:
+    """Return where words stand that are appended to a text."""
+    return len(text), len(text) + len(words)
 
 
 def compose_negatives(
     negative_prompt: str, regions: Sequence[Region]
 ) -> tuple[str, dict[int, tuple[int, int]]]:
-    """The negative prompt and those of the regions, joined by commas; and by label where a region's is."""
-    text, spans = negative_prompt, {}
-    for region in filter(lambda region: region.negative, regions):
-        text += ", " if text else ""
-        spans[region.label] = (len(text), len(text) + len(region.negative))
-        text += region.negative
+    """Join the negative prompt and those of the regions by commas; and return by label where each stands."""
+    text = negative_prompt
+    spans = {}
+    for region in regions:
+        if region.negative:
+            text += ", " if text else ""
+            spans[region.label] = _next_span(text, region.negative)
+            text += region.negative
     return text, spans
 
 
 def missing_phrases(source_prompt: str, prompt: str, regions: Sequence[Region]) -> dict[int, str]:
-    """The phrases, by label, that `compose` does not find, so that it appends the region's words."""
+    """Return the phrases, by label, that `compose` does not find, so that it appends the region's words."""
     exchange = not prompt.strip()
-    text, sought = source_prompt if exchange else prompt, _sought(exchange, regions)
+    text = source_prompt if exchange else prompt
+    if not text.strip():
+        return {}
+    sought = _sought(exchange, regions)
     places = _find_places(text, sought)
-    asked = [region.label for region in regions if region.prompt.strip() and text.strip()]
-    return {
-        label: sought[label] for label in asked if sought[label].strip() and label not in places
-    }
+    missing = {}
+    for region in regions:
+        phrase = sought[region.label]
+        if region.prompt.strip() and phrase.strip() and region.label not in places:
+            missing[region.label] = phrase
+    return missing
 
 
 def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
-    return {r.label: r.source if exchange else r.prompt.strip() or r.source for r in regions}
+    """Return by label the phrase of each region that is to be found in the text."""
+    if exchange:
+        return {region.label: region.source for region in regions}
+    return {region.label: region.prompt.strip() or region.source for region in regions}
 
 
 def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:
-    """First free occurrence of each phrase, by label."""
+    """Return the first free occurrence of each phrase, by label."""
     places: dict[int, tuple[int, int]] = {}
-    for label, phrase in sorted(phrases.items(), key=lambda item: -len(item[1].split())):
-        words = [re.escape(word) for word in phrase.split()]
-        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
-        for match in re.finditer(pattern, text, re.IGNORECASE) if words else ():
-            if all(
-                match.end() <= start or stop <= match.start() for start, stop in places.values()
-            ):
-                places[label] = match.span()
+    longest_first = sorted(phrases.items(), key=lambda item: -len(item[1].split()))
+    for label, phrase in longest_first:
+        for place in _occurrences(text, phrase):
+            if not any(_overlap(place, taken) for taken in places.values()):
+                places[label] = place
                 break
     return places
+
+
+def _occurrences(text: str, phrase: str) -> Iterator[tuple[int, int]]:
+    """Yield where a phrase stands in a text, as whole words of any case."""
+    words = [re.escape(word) for word in phrase.split()]
+    if words:
+        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
+        for match in re.finditer(pattern, text, re.IGNORECASE):
+            yield match.span()
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def _with_separator(text: str) -> str:

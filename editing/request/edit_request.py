@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,99 +19,77 @@ from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
 from regrain.editing.models.files.location import PictureSpec, parse_lora
 from regrain.editing.params.registry import check_params
 from regrain.editing.request.compose import Composed, compose, compose_negatives
+from regrain.editing.request.edit import MAX_SIZE, MIN_SIZE, Edit
+from regrain.editing.request.fields import check_declared, declared
 from regrain.editing.request.region import (
     MAX_SCALE,
     TEXTS,
     Region,
-    check_picture,
     clean,
+    cleaned,
     is_whole,
     require,
 )
 
-MAX_SEED = 2**63 - 1
-MIN_SIZE, MAX_SIZE = 64, 4096
-_LARGE, _MOST_TIMES = (
-    512,
-    8,
-)  # a working size above this is at most so many times the clip's short side
-MAX_PROMPTS = 8
-MAX_LORAS = 8
+# A working size above the first is at most so many times the clip's short side.
+_LARGE, _MOST_TIMES = 512, 8
+_PICTURE = re.compile(r"(?:([^=]+)=)?([^@]+?)(?:@(\d{0,3}\.?\d{1,20}))?", re.ASCII)  # of `override`
 
 
 @dataclass(frozen=True, eq=False)
-class EditRequest:
-    """One edit, complete, and checked as far as possible without the model.
+class Material:
+    """A clip and its regions.
 
     Attributes:
         clip: The frames.
         labels: Region of each source pixel, 0 = background, as an array or a source read by window; kept as
             `Labels`. None without regions.
         regions: In list order, labels and names unique.
-        source_prompt: What the clip shows.
-        prompt: What it should show; if empty, it is composed from the regions.
-        negative_prompt: What it should not show.
-        method: A key of `editing.params.registry.METHODS`.
-        params: The given parameters only; the rest is decided when the run starts.
-        model: Id of the backbone.
-        seed: 0..2**63 - 1.
-        size: Working size of the short side, 64..4096 pixels; above 512, at most 8 times that of the clip.
-            None takes the model's.
-        more_prompts: Prompts of further edits of the same clip in the same run.
-        loras: LoRA files added to the backbone's weights, `FILE@WEIGHT`.
-        adapter: An adapter tuned on the clip, a path or a name in $REGRAIN_MODELS; see `models.adapters`.
-        picture: A picture of what the whole frame should become, the path of a file.
-        picture_scale: How much it counts, as a region's.
-        picture_adapter: What lets the model see pictures; see `models.pictures`.
-        motion: A motion adapter, `NAME@SCALE`, the scale 0..4; see `models.motion_modules`.
+    """
+
+    clip: Clip
+    labels: UInt8[np.ndarray | LazyFrames, "frames height width"] | FrameSource | None
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class EditRequest(Edit, Material):  # the fields of `Material` come first
+    """One edit, complete, and checked as far as possible without the model.
 
     Raises:
         MaskError: Labels have the wrong shape or a value without a region, or a region has no pixel.
         RequestError: Another value is not allowed.
     """
 
-    clip: Clip
-    labels: UInt8[np.ndarray | LazyFrames, "frames height width"] | FrameSource | None
-    regions: tuple[Region, ...]
-    source_prompt: str = ""
-    prompt: str = ""
-    negative_prompt: str = ""
-    method: str = "videograin"
-    params: Mapping[str, object] = field(default_factory=dict)
-    model: str = "storybook"
-    seed: int = 0
-    size: int | None = None
-    more_prompts: tuple[str, ...] = ()
-    loras: tuple[str, ...] = ()
-    adapter: str = ""
-    motion: str = ""
-    picture: str = ""
-    picture_scale: float | None = None
-    picture_adapter: str = ""
-
     def __post_init__(self) -> None:
-        for key in ("source_prompt", "prompt", "negative_prompt"):
-            self._set(key, clean(key, getattr(self, key)))
+        self._clean_texts()
         self._set("regions", tuple(self.regions))
-        for region in self.regions:
-            for key in TEXTS:
-                clean(f"regions.{region.name}.{key}", getattr(region, key))
-        more = tuple(
-            clean(f"more_prompts.{i}", prompt) for i, prompt in enumerate(self.more_prompts)
-        )
-        self._set("more_prompts", more)
         self._set("loras", tuple(self.loras))
         self._check_values()
         self._set("params", dict(self.params))
         self._check_regions()
-        if self.labels is not None:
-            self._set(
-                "labels", self.labels if isinstance(self.labels, Labels) else Labels(self.labels)
-            )
+        if self.labels is not None and not isinstance(self.labels, Labels):
+            self._set("labels", Labels(self.labels))
         self._check_labels()
 
     def _set(self, key: str, value: object) -> None:
         object.__setattr__(self, key, value)
+
+    def _clean_texts(self) -> None:
+        for key, text in cleaned(self, Edit).items():
+            self._set(key, text)
+        for region in self.regions:
+            for key in TEXTS:
+                clean(f"regions.{region.name}.{key}", getattr(region, key))
+        more = []
+        for number, prompt in enumerate(self.more_prompts):
+            more.append(clean(f"more_prompts.{number}", prompt))
+        self._set("more_prompts", tuple(more))
+
+    @property
+    def asked(self) -> Edit:
+        """The plain fields of the request: it without clip, masks and regions."""
+        return Edit(**{name: getattr(self, name) for name in declared(Edit)})
 
     @cached_property
     def composed(self) -> Composed:
@@ -131,9 +108,10 @@ class EditRequest:
         return compose_negatives(self.negative_prompt, self.regions)[0]
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Every field with a prompt, and its text."""
-        for key in ("source_prompt", "prompt", "negative_prompt"):
-            yield key, getattr(self, key)
+        """Yield every field with a prompt, and its text."""
+        yield "source_prompt", self.source_prompt
+        yield "prompt", self.prompt
+        yield "negative_prompt", self.negative_prompt
         for prompt in self.more_prompts:
             yield "more_prompts", prompt
         for region in self.regions:
@@ -153,27 +131,28 @@ class EditRequest:
         for region in self.regions:
             if region.picture:
                 field = f"regions.{region.name}.picture"
-                yield PictureSpec(
-                    region.name, region.label, Path(region.picture), region.picture_scale, field
-                )
+                path = Path(region.picture)
+                yield PictureSpec(region.name, region.label, path, region.picture_scale, field)
 
     @property
     def areas(self) -> UInt8[LazyFrames, "frames height width"]:
         """`labels` with every edited region grown by its margin: where each edit may reach."""
-        size, labels = self.clip.size[::-1], cast(Labels | None, self.labels)
-        margins = {region.label: region.effective_margin(size) for region in self.edited}
+        width, height = self.clip.size
+        labels = cast(Labels | None, self.labels)
+        margins = {region.label: region.effective_margin(self.clip.size) for region in self.edited}
 
         def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
             if labels is None:
-                return np.zeros((stop - start, *size), np.uint8)
+                return np.zeros((stop - start, height, width), np.uint8)
             return grow_labels(labels.read(start, stop), margins)
 
-        return LazyFrames((len(self.clip), *size), np.uint8, read)
+        return LazyFrames((len(self.clip), height, width), np.uint8, read)
 
     @property
     def edited_mask(self) -> Bool[LazyFrames, "frames height width"]:
         """The union of the edited regions' areas, True inside; the whole frame if no region is edited."""
-        areas, edited = self.areas, [region.label for region in self.edited]
+        areas = self.areas
+        edited = [region.label for region in self.edited]
 
         def read(start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
             if not edited:
@@ -185,55 +164,59 @@ class EditRequest:
     @property
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:
         """How much of the edit is shown inside its area, 0..1; None where no edited region is feathered."""
-        areas, edited = self.areas, [region.label for region in self.edited]
+        areas = self.areas
+        edited = [region.label for region in self.edited]
         feathers = {region.label: region.feather for region in self.edited if region.feather}
+        if not feathers:
+            return None
 
         def read(start: int, stop: int) -> Float32[np.ndarray, "frames height width"]:
             return fade_inwards(areas.read(start, stop), feathers, edited)
 
-        return LazyFrames(areas.shape, np.float32, read) if feathers else None
+        return LazyFrames(areas.shape, np.float32, read)
 
     def _check_values(self) -> None:
-        in_range = len(self.more_prompts) < MAX_PROMPTS and all(
-            text.strip() for text in self.more_prompts
-        )
-        most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
-        sizes = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
-        has_size = self.size is None or is_whole(self.size, MIN_SIZE, most)
-        for key, holds, expected in (
-            ("more_prompts", in_range, f"at most {MAX_PROMPTS - 1} prompts, none of them empty"),
-            ("loras", len(self.loras) <= MAX_LORAS, f"at most {MAX_LORAS} files"),
-            ("model", self.model.strip() != "", "the id of a model"),
-            ("seed", is_whole(self.seed, 0, MAX_SEED), f"a whole number from 0 to {MAX_SEED}"),
-            ("size", has_size, sizes),
-            ("adapter", isinstance(self.adapter, str), "a path or a name"),
-            ("motion", isinstance(self.motion, str), "NAME@SCALE"),
-            ("picture_adapter", isinstance(self.picture_adapter, str), "a path or a name"),
+        self._check_size()
+        for key, holds in (
+            ("more_prompts", all(text.strip() for text in self.more_prompts)),
+            ("model", self.model.strip() != ""),
         ):
-            require(key, getattr(self, key), holds, expected)
-        check_picture("", self.picture, self.picture_scale)
+            require(key, getattr(self, key), holds, declared(Edit)[key].expected)
+        check_declared(self, Edit)
         if self.motion:
             parse_lora(self.motion, "motion", 0.0)
         check_params(self.method, self.params)
 
+    def _check_size(self) -> None:
+        most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
+        holds = self.size is None or is_whole(self.size, MIN_SIZE, most)
+        expected = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
+        require("size", self.size, holds, expected)
+
     def _check_regions(self) -> None:
-        for key in ("label", "name"):
-            # Names become file names, which some systems compare without case.
-            values = [str(getattr(region, key)).casefold() for region in self.regions]
-            for index, value in enumerate(values):
-                if value in values[:index]:
-                    shown = shorten(getattr(self.regions[index], key))
-                    message = f"{shown} is used twice. Give each region its own."
-                    raise RequestError(f"regions.{index}.{key}", message)
-        for region, key in product(self.regions, ("drawn", "clicked")):
-            if beyond := [frame for frame in getattr(region, key) if frame >= len(self.clip)]:
-                message = (
-                    f"Frame {beyond[0]} is outside the clip. Choose from 0 to {len(self.clip) - 1}."
-                )
-                raise RequestError(f"regions.{region.name}.{key}", message)
+        self._check_unique("label")
+        self._check_unique("name")
+        last = len(self.clip) - 1
+        for region in self.regions:
+            for key in ("drawn", "clicked"):
+                beyond = [frame for frame in getattr(region, key) if frame > last]
+                if beyond:
+                    message = f"Frame {beyond[0]} is outside the clip. Choose from 0 to {last}."
+                    raise RequestError(f"regions.{region.name}.{key}", message)
+
+    def _check_unique(self, key: str) -> None:
+        seen = set()
+        for index, region in enumerate(self.regions):
+            given = getattr(region, key)
+            value = str(given).casefold()  # names of files, which some systems compare without case
+            if value in seen:
+                message = f"{shorten(given)} is used twice. Give each region its own."
+                raise RequestError(f"regions.{index}.{key}", message)
+            seen.add(value)
 
     def _check_labels(self) -> None:
-        labels, (width, height) = self.labels, self.clip.size
+        labels = self.labels
+        width, height = self.clip.size
         if not isinstance(labels, Labels):
             if self.regions:
                 raise MaskError("masks", "Regions need masks. Add masks or remove the regions.")
@@ -242,12 +225,12 @@ class EditRequest:
         if labels.shape != expected:
             raise MaskError("masks", f"Expected labels of shape {expected}, got {labels.shape}.")
         known = {region.label: region for region in self.regions}
-        if unlisted := sorted(labels.present - set(known)):
-            advice = "Add a region or erase the label."
-            raise MaskError(
-                "masks", f"No region has label {unlisted[0]}, but the masks do. {advice}"
-            )
-        if empty := sorted(set(known) - labels.present):
+        unlisted = sorted(labels.present - set(known))
+        if unlisted:
+            reason = f"No region has label {unlisted[0]}, but the masks do"
+            raise MaskError("masks", f"{reason}. Add a region or erase the label.")
+        empty = sorted(set(known) - labels.present)
+        if empty:
             region = f"Region {known[empty[0]].name!r} (label {empty[0]})"
             raise MaskError("masks", f"{region} is empty in every frame. Draw it.")
 
@@ -279,30 +262,33 @@ def override(
                 f"--method {method} dropped the project's params for {request.method}: {dropped}."
             )
         request = replace(request, method=method, params={})
-    values = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
-    given = {key: value for key, value in values.items() if value is not None}
-    if prompts:
-        given |= {"prompt": prompts[0], "more_prompts": tuple(prompts[1:])}
     for text in pictures:
         request = _pictured(request, text)
-    return replace(request, params={**request.params, **(params or {})}, **given), notes
+    changes: dict[str, Any] = {"params": {**request.params, **(params or {})}}
+    for key, value in values.items():
+        if value is not None:
+            changes[key] = tuple(value) if isinstance(value, list) else value
+    if prompts:
+        changes["prompt"] = prompts[0]
+        changes["more_prompts"] = tuple(prompts[1:])
+    return replace(request, **changes), notes
 
 
 def _pictured(request: EditRequest, text: str) -> EditRequest:
-    """The request with a picture, written as in `override`."""
-    match = re.fullmatch(r"(?:([^=]+)=)?([^@]+?)(?:@(\d{0,3}\.?\d{1,20}))?", text.strip(), re.ASCII)
-    expected = f"NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to {MAX_SCALE}"
-    require("--picture", text, match is not None, expected)
-    name, file, scale = cast(re.Match[str], match).groups()
+    """Return the request with a picture, written as in `override`."""
+    match = _PICTURE.fullmatch(text.strip())
+    if match is None:
+        expected = f"NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to {MAX_SCALE}"
+        raise RequestError("--picture", f"Expected {expected}, got {shorten(text)}.")
+    name, file, scale = match.groups()
     picture = {"picture": file, "picture_scale": None if scale is None else float(scale)}
     if name is None:
         return replace(request, **picture)
     names = [region.name for region in request.regions]
     if name not in names:
-        raise RequestError(
-            "--picture", f"No region is named {shorten(name)}. {suggest(name, names)}"
-        )
-    regions = tuple(replace(r, **picture) if r.name == name else r for r in request.regions)
-    return replace(request, regions=regions)
+        advice = suggest(name, names)
+        raise RequestError("--picture", f"No region is named {shorten(name)}. {advice}")
+    regions = list(request.regions)
+    place = names.index(name)
+    regions[place] = replace(regions[place], **picture)
+    return replace(request, regions=tuple(regions))

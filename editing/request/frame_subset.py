@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,25 +36,29 @@ class FrameSubset:
 
 
 def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
-    """The same request for some frames of its clip. Regions that none of them shows stay in it."""
+    """Return the request for some frames of its clip. Regions that none of them shows stay in it."""
     if len(numbers) == len(request.clip):
         return request
-    whole, labels = request.labels, None
-    if isinstance(whole, Labels):
-        shape, read = (len(numbers), *whole.shape[1:]), whole.read
-        some = LazyFrames(shape, np.uint8, lambda start, stop: read_some(read, numbers[start:stop]))
-        labels = Labels(some, whole.present)  # which regions there are is known; nothing is read
+    labels = None
+    if isinstance(request.labels, Labels):
+        labels = _pick_labels(request.labels, numbers)
     # Which masks a person drew is said of the frames of the whole clip.
     regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
     return replace(request, clip=FrameSubset(request.clip, numbers), labels=labels, regions=regions)
+
+
+def _pick_labels(whole: Labels, numbers: Sequence[int]) -> Labels:
+    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+        return read_some(whole.read, numbers[start:stop])
+
+    some = LazyFrames((len(numbers), *whole.shape[1:]), np.uint8, read)
+    return Labels(some, whole.present)  # which regions there are is known; nothing is read
 
 
 def read_some(read: Callable[[int, int], np.ndarray], numbers: Sequence[int]) -> np.ndarray:
     """Read frames by their numbers, neighbours at once."""
     if not numbers:
         return read(0, 0)
-    starts = [i for i, number in enumerate(numbers) if not i or number != numbers[i - 1] + 1]
-    stops = [*starts[1:], len(numbers)]
-    return np.concatenate(
-        [read(numbers[a], numbers[b - 1] + 1) for a, b in zip(starts, stops, strict=True)]
-    )
+    breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    runs = pairwise([0, *breaks, len(numbers)])
+    return np.concatenate([read(numbers[start], numbers[stop - 1] + 1) for start, stop in runs])

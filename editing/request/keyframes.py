@@ -35,11 +35,10 @@ def choose_keyframes(
 
 def check_inside(field: str, frames: Sequence[int], count: int, first: int = 0) -> None:
     """Refuse frames, which are from `first` on, outside a clip of so many by a RequestError."""
-    if beyond := [frame for frame in frames if frame >= count]:
-        message = (
-            f"Frame {beyond[0]} is outside the clip. Choose frames from {first} to {count - 1}."
-        )
-        raise RequestError(field, message)
+    beyond = [frame for frame in frames if frame >= count]
+    if beyond:
+        advice = f"Choose frames from {first} to {count - 1}."
+        raise RequestError(field, f"Frame {beyond[0]} is outside the clip. {advice}")
 
 
 def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple[int, ...]:
@@ -53,7 +52,8 @@ def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple
     last = len(changes) - 1
     keys = sorted({0, last})
     left = changes.astype(np.float64)
-    left[:least] = left[max(len(left) - least, 0) :] = -np.inf
+    left[:least] = -np.inf
+    left[max(len(left) - least, 0) :] = -np.inf
     while max((b - a for a, b in pairwise(keys)), default=0) > most and left.max() > -np.inf:
         frame = int(left.argmax())
         keys = sorted([*keys, frame])
@@ -65,10 +65,12 @@ def _changes(frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]) -> Float[np
     """Mean squared difference of every frame to the one before, blurred, for colours from -1 to 1."""
     import cv2  # slow to import, and seldom needed
 
-    out, before = np.zeros(len(frames)), None
+    out = np.zeros(len(frames))
+    before = None
     for index, frame in enumerate(frames):
         blurred = cv2.GaussianBlur(frame.astype(np.float32) / 127.5, (9, 9), 0)
-        out[index] = 0 if before is None else np.square(blurred - before).mean()
+        if before is not None:
+            out[index] = np.square(blurred - before).mean()
         before = blurred
     return out
 

@@ -1,4 +1,4 @@
-"""What of a clip is edited, and in which order: shots, their key frames, and windows of key frames."""
+"""The order in which a clip is edited: shots, their key frames, and windows of key frames."""
 
 from __future__ import annotations
 
@@ -75,34 +75,54 @@ def make_plan(
         anchors: Frames of the windows before that a window needs: 2 or 0.
     """
     windows: list[Window] = []
-    for number, (start, stop) in enumerate(pairwise((0, *cuts, len(frames)))):
-        chosen = tuple(frame - start for frame in choice.frames if start <= frame < stop)
-        own = choice._replace(frames=chosen or (0,)) if choice.frames else choice
-        shot = LazyFrames(
-            (stop - start, *frames.shape[1:]),
-            np.uint8,
-            lambda a, b, at=start: frames.read(at + a, at + b),
-        )
-        keys = tuple(start + key for key in choose_keyframes(own, shot))
+    shots = pairwise((0, *cuts, len(frames)))
+    for number, (begin, end) in enumerate(shots):
+        keys = _keys_of_shot(choice, frames, begin, end)
         if anchors:
-            first, *later = batches(keys, size)
-            windows += [Window(first, (), number)]
-            windows += [Window(group[ANCHORS:], group[:ANCHORS], number) for group in later]
+            windows += _anchored(keys, size, number)
         else:
-            windows += [Window(keys[slice(*span)], (), number) for span in spans(len(keys), size)]
+            parts = spans(len(keys), size)
+            windows += [Window(keys[start:stop], (), number) for start, stop in parts]
     return Plan(len(frames), tuple(cuts), tuple(windows))
 
 
+def _anchored(keys: tuple[int, ...], size: int, shot: int) -> Iterator[Window]:
+    """Yield the windows of a shot; all but the first begin with anchors."""
+    first, *later = batches(keys, size)
+    yield Window(first, (), shot)
+    for group in later:
+        yield Window(group[ANCHORS:], group[:ANCHORS], shot)
+
+
+def _keys_of_shot(
+    choice: KeyChoice, frames: UInt8[LazyFrames, "frames h w 3"], start: int, stop: int
+) -> tuple[int, ...]:
+    """Return the key frames of the shot from `start` to before `stop`, as numbers of the clip."""
+    if choice.frames:
+        chosen = tuple(frame - start for frame in choice.frames if start <= frame < stop)
+        choice = choice._replace(frames=chosen or (0,))
+
+    def read(first: int, last: int) -> UInt8[np.ndarray, "frames h w 3"]:
+        return frames.read(start + first, start + last)
+
+    shot = LazyFrames((stop - start, *frames.shape[1:]), np.uint8, read)
+    return tuple(start + key for key in choose_keyframes(choice, shot))
+
+
 def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
-    """Look for cuts: each frame from 1 on, and whether a shot, of at least 4 frames, begins with it."""
+    """Look for cuts: yield each frame from 1 on, and whether a shot, of at least 4 frames, begins with it."""
     from regrain.editing.motion.correspondence import scan_cuts  # torch is slow to import
 
     scale = min(1.0, SCANNED / max(clip.size))
-    size = tuple(max(1, round(side * scale)) for side in clip.size)
-    last, frames, before = 0, len(clip), resize(clip.read(0, 1), size)
+    width, height = (max(1, round(side * scale)) for side in clip.size)
+    frames = len(clip)
+    last = 0  # first frame of the present shot
+    before = resize(clip.read(0, 1), (width, height))
     for number in range(1, frames):
-        frame = resize(clip.read(number, number + 1), size)
+        frame = resize(clip.read(number, number + 1), (width, height))
         possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
-        cut = possible and bool(scan_cuts(np.concatenate([before, frame])))
-        last, before = number if cut else last, frame
-        yield number, cut
+        is_cut = possible and bool(scan_cuts(np.concatenate([before, frame])))
+        if is_cut:
+            last = number
+        before = frame
+        yield number, is_cut

@@ -2,107 +2,142 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from regrain.editing.errors import RequestError, shorten
+from regrain.editing.request.fields import check_declared, declare, declared
 
 # Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
 PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#ffd6ee", "#0d3b22")
 MAX_MARGIN = 1024
 AUTO_MARGIN = 1 / 16
-"""Margin of a region that says nothing, in shares of the clip's shorter side: it covers the softened edge of
-what is there, and leaves room for ears that are not there yet."""
+"""Default margin of a region, in shares of the clip's shorter side: it covers the softened edge of what is
+there, and leaves room for ears that are not there yet."""
 MAX_NAME = 120  # characters
 MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
+MAX_NOTE = 1000  # characters
 MAX_FRAME = 10**7
 MAX_SCALE = 1.5  # of a picture
-TEXTS = ("source", "prompt", "negative")  # of a region
+TEXTS = ("source", "prompt", "negative")
+"""Prompts of a region; their length is checked by the request, since a page holds what is being typed."""
 
 
 def default_color(label: int) -> str:
-    """The default colour of a label, "#rrggbb"."""
+    """Return the default colour of a label, "#rrggbb"."""
     return PALETTE[(label - 1) % len(PALETTE)]
+
+
+def declare_scale(**more: Any) -> Any:
+    """Declare how much a picture counts."""
+    return declare(
+        None,
+        "How much the picture counts; by default what suits the adapter.",
+        (0, MAX_SCALE),
+        expected=f"a number from 0 to {MAX_SCALE}, or null",
+        **more,
+    )
 
 
 @dataclass(frozen=True)
 class Region:
     """One object in the clip and what it should become.
 
-    Attributes:
-        name: Unique in the request; names its files and its row in the report.
-        label: Its value in label arrays, 1..255.
-        prompt: What it should become; empty keeps the source, unless there is a picture.
-        source: What it is now, in words of the source prompt.
-        color: "#rrggbb"; empty takes one from the palette.
-        strength: How strongly its attention is modulated, 0..1.
-        picture: A picture of what it should become, the path of a file; beside the prompt or in its place.
-        picture_scale: How much the picture counts, 0..1.5; None is what suits the picture adapter.
-        negative: What it should not become; in VideoGrain and FRESCO read inside the region alone, else
-            everywhere.
-        margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
-            another region. None is `AUTO_MARGIN` of the clip's shorter side. Without a prompt there is no
-            edit and no margin.
-        feather: Over how many pixels of the clip its edit fades out inside the edge of its area, 0..1024; the
-            fade outside, a parameter of the run, comes on top.
-        drawn: Used frames, from 0, with a mask drawn by hand; kept for the page, a run ignores it.
-        clicked: Used frames, from 0, with a mask found from clicks; kept likewise. Other masks were tracked.
-
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
     """
 
-    name: str
-    label: int
-    prompt: str = ""
-    source: str = ""
-    color: str = ""
-    strength: float = 1.0
-    negative: str = ""
-    margin: int | None = None
-    feather: int = 0
-    drawn: tuple[int, ...] = ()
-    clicked: tuple[int, ...] = ()
-    picture: str = ""
-    picture_scale: float | None = None
+    name: str = declare(
+        ...,
+        "Unique; names its files and its row in the report.",
+        kind="text",
+        expected="a name",
+        min_length=1,
+        max_length=MAX_NAME,
+    )
+    label: int = declare(..., "Its value in the masks; unique.", (1, 255))
+    # Beside a picture or in its place.
+    prompt: str = declare(
+        "", "What it should become; empty keeps the source.", kind="text", title="Change to"
+    )
+    source: str = declare(
+        "", "What it is now, in words of the source prompt.", kind="text", title="Now"
+    )
+    color: str = declare("", "#rrggbb; from a palette by default.", pattern=r"^(#[0-9a-fA-F]{6})?$")
+    strength: float = declare(1.0, "How strongly its attention is modulated.", (0, 1))
+    # VideoGrain and FRESCO read it inside the region alone, the other methods everywhere.
+    negative: str = declare("", "What it should not become.", kind="text", title="Avoid")
+    # In pixels of the clip, and never into another region. Without a prompt there is no edit and no margin.
+    margin: int | None = declare(
+        None,
+        "Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
+        (0, MAX_MARGIN),
+        expected=f"a whole number of pixels from 0 to {MAX_MARGIN}, or null",
+    )
+    # In pixels of the clip. The fade outside, a parameter of the run, comes on top.
+    feather: int = declare(
+        0,
+        "Pixels over which its edit fades out inside its edge.",
+        (0, MAX_MARGIN),
+        expected=f"a whole number of pixels from 0 to {MAX_MARGIN}",
+    )
+    # Numbers from 0 of used frames, kept for the page; a run ignores them.
+    drawn: tuple[int, ...] = declare(
+        (),
+        "Used frames with a mask drawn by hand.",
+        expected="frame numbers from 0 on",
+        programs=False,
+    )
+    clicked: tuple[int, ...] = declare(
+        (),
+        "Used frames with a mask found from clicks; the other masks were tracked.",
+        expected="frame numbers from 0 on",
+        programs=False,
+    )
+    # The path of a file.
+    picture: str = declare(
+        "",
+        "A picture of what it should become, inside the project folder.",
+        kind="file",
+        expected="the path of a picture",
+        title="Picture",
+        programs="A picture of what it should become.",
+    )
+    picture_scale: float | None = declare_scale()
+    note: str = declare(
+        "",
+        "A note for people; no model reads it.",
+        kind="text",
+        omit_empty=True,
+        max_length=MAX_NOTE,
+    )
 
     def __post_init__(self) -> None:
-        for key, limit in (("name", MAX_NAME), *((text, None) for text in TEXTS)):
-            object.__setattr__(
-                self, key, clean(f"regions.{self.name}.{key}", getattr(self, key), limit)
-            )
-        pixels = f"a whole number of pixels from 0 to {MAX_MARGIN}"
-        in_range = self.margin is None or is_whole(self.margin, 0, MAX_MARGIN)
-        self._require("name", self.name.strip() != "", "a name")
-        self._require("label", is_whole(self.label, 1, 255), "a whole number from 1 to 255")
-        is_fraction = _is_number(self.strength) and 0 <= self.strength <= 1
-        self._require("strength", is_fraction, "a number from 0 to 1")
-        self._require("margin", in_range, f"{pixels}, or null")
-        check_picture(f"regions.{self.name}.", self.picture, self.picture_scale)
-        self._require("feather", is_whole(self.feather, 0, MAX_MARGIN), pixels)
+        prefix = f"regions.{self.name}."
+        for key, text in cleaned(self, Region, prefix).items():
+            object.__setattr__(self, key, text)
+        require(f"{prefix}name", self.name, self.name.strip() != "", "a name")
+        check_declared(self, Region, prefix)
         for key in ("drawn", "clicked"):
-            are_frames = all(is_whole(frame, 0, MAX_FRAME - 1) for frame in getattr(self, key))
-            self._require(key, are_frames, "frame numbers from 0 on")
+            frames = getattr(self, key)
+            are_frames = all(0 <= frame < MAX_FRAME for frame in frames)
+            require(f"{prefix}{key}", frames, are_frames, declared(Region)[key].expected)
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
-        is_color = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None
-        self._require("color", is_color, "a colour as #rrggbb")
 
     def effective_margin(self, size: tuple[int, int]) -> int:
-        """The margin, in pixels, that it has in a clip of a size (width, height)."""
+        """Return the margin, in pixels, that it has in a clip of a size (width, height)."""
         return round(AUTO_MARGIN * min(size)) if self.margin is None else self.margin
 
-    def _require(self, key: str, holds: bool, expected: str) -> None:
-        require(f"regions.{self.name}.{key}", getattr(self, key), holds, expected)
 
-
-def check_picture(prefix: str, picture: object, scale: object) -> None:
-    """Refuse a picture that is no path, or a scale out of range; the fields begin with `prefix`."""
-    holds = scale is None or (_is_number(scale) and 0 <= scale <= MAX_SCALE)
-    require(f"{prefix}picture", picture, isinstance(picture, str), "the path of a picture")
-    require(f"{prefix}picture_scale", scale, holds, f"a number from 0 to {MAX_SCALE}, or null")
+def cleaned(value: Any, owner: type, prefix: str = "") -> dict[str, str]:
+    """Return the texts that a person typed, of a value with the fields declared by `owner`, cleaned."""
+    texts = {}
+    for one in declared(owner).values():
+        if one.kind == "text":
+            texts[one.name] = clean(f"{prefix}{one.name}", getattr(value, one.name), one.longest)
+    return texts
 
 
 def require(field: str, value: object, holds: bool, expected: str) -> None:
@@ -112,24 +147,22 @@ def require(field: str, value: object, holds: bool, expected: str) -> None:
 
 
 def is_whole(value: object, least: int, most: int) -> bool:
-    """Whether a value is a whole number in a range, which True is not."""
+    """Tell whether a value is a whole number in a range, which True is not."""
     return is_int(value) and least <= value <= most
 
 
 def is_int(value: object) -> TypeGuard[int]:
-    """Whether a value is a whole number, which True is not; of 64 bits, as most readers of JSON take them."""
+    """Tell whether a value is a whole number of 64 bits, as readers of JSON take them; True is none."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:
-    """A text that a person typed, without what cannot be seen, such as control and zero-width characters.
+    """Return a text that a person typed without control, zero-width and other invisible characters.
 
-    Letters come back in Unicode's composed form (NFC). What is no text, or has more characters than `limit`
-    unless that is None, is a RequestError.
+    Letters come back in Unicode's composed form (NFC).
+
+    Raises:
+        RequestError: It is no text, or has more characters than `limit`, if that is given.
     """
     if not isinstance(text, str):
         raise RequestError(field, f"Expected text, got {shorten(text)}.")
@@ -141,7 +174,8 @@ def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:
 
 
 def _seen(character: str) -> str:
-    """The character; a space for a tab or the like; nothing for what cannot be seen."""
+    """Return the character, a space for a tab or the like, or nothing if it is invisible."""
     if character.isspace():
         return character if character == "\n" else " "
-    return "" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
+    is_invisible = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn")
+    return "" if is_invisible else character

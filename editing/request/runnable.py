@@ -1,4 +1,4 @@
-"""Whether a request can run: its prompts, its frames, and the adapter that it names."""
+"""Checks that a request can run: its prompts, its frames, and the adapter that it names."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ def check_runnable(request: EditRequest) -> None:
     if "regions" in method.needs and not request.edited:
         reason = f"No region has a prompt, but {request.method} edits regions"
         raise RequestError("regions", f"{reason}. Give one a prompt.")
-    for asked in request.pictures:
-        read_picture(asked.path, asked.field)
-        if not request.picture_adapter:
-            message = "A picture needs a picture adapter, but none is chosen. Choose one in picture_adapter."
-            raise RequestError(asked.field, message)
+    _check_pictures(request)
     if not request.edited and not request.prompt.strip() and not request.picture:
         reason = "No prompt is set, for the clip or any region"
         raise RequestError("prompt", f"{reason}. Say what it should become.")
+
+
+def _check_pictures(request: EditRequest) -> None:
+    for asked in request.pictures:
+        read_picture(asked.path, asked.field)
+        if not request.picture_adapter:
+            reason = "A picture needs a picture adapter, but none is chosen"
+            raise RequestError(asked.field, f"{reason}. Choose one in picture_adapter.")
 
 
 def check_source(request: EditRequest) -> None:
@@ -47,7 +51,7 @@ def check_source(request: EditRequest) -> None:
 
 
 def adapter_facts(request: EditRequest) -> AdapterFacts | None:
-    """What the adapter belongs to, by its file; None without one. What does not fit is a ModelError."""
+    """Return what the file of the adapter says of it, None without one; a ModelError if it does not fit."""
     if not request.adapter:
         return None
     facts = read_facts(find_adapter(request.adapter))

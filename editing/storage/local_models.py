@@ -1,4 +1,4 @@
-"""Where models are on this machine: the shipped ones, and $REGRAIN_MODELS. Only this module reads that."""
+"""Shipped models and examples, and local models in $REGRAIN_MODELS. Only this module reads that."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from pathlib import Path
 MODELS_VARIABLE = "REGRAIN_MODELS"
 # Shipped files: a folder of the repository, a part of the package once installed.
 ASSETS = Path(__file__).parents[2] / "assets"
+
+
+def find_project(path: str | Path) -> Path:
+    """Return a project folder as given or, for the bare name of an example where no such file is, its own."""
+    path = Path(path)
+    is_bare = path.name == str(path) and not os.path.lexists(path)
+    example = ASSETS / "examples" / path
+    if is_bare and os.path.isdir(example):
+        return example
+    return path
 
 
 def models_folder() -> Path | None:

@@ -20,6 +20,11 @@ _OPENCV = (
 )
 
 
+def program() -> str:
+    """Return the command that edits: `regrain edit` of an installed package, else `python -m editing`."""
+    return "python -m editing" if _PROJECT.is_file() else "regrain edit"
+
+
 def needed() -> list[Requirement]:
     """List the packages that Regrain needs, with their ranges, by the metadata of checkout or wheel."""
     if _PROJECT.is_file():

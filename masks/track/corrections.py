@@ -71,16 +71,27 @@ def plan(
         own[label] = changed_by(own_keys, frames, count)
     passes = []
     for frames in _merged(chain.from_iterable(own.values())):
-        stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
-        for cut in {frames[0], frames[-1]} - {0, count - 1}:
-            given = stated.get(cut, {})
-            there = {n: mask for n, mask in known(cut).items() if n in given or mask.any()}
-            stated[cut] = there | given
+        cuts = {frames[0], frames[-1]} - {0, count - 1}
         regions = {}
         for label, parts in own.items():
             regions[label] = [part for part in parts if part[0] in frames]
-        passes.append(Pass(frames, stated, regions))
+        passes.append(Pass(frames, _stated(frames, cuts, keys, known), regions))
     return passes
+
+
+def _stated(
+    frames: range,
+    cuts: Collection[int],
+    keys: Mapping[int, Mapping[int, Mask]],
+    known: Callable[[int], Mapping[int, Mask]],
+) -> dict[int, dict[int, Mask]]:
+    """Return the key frames of a stretch, and its ends `cuts` with the known masks of other regions."""
+    stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
+    for cut in cuts:
+        given = stated.get(cut, {})
+        there = {n: mask for n, mask in known(cut).items() if n in given or mask.any()}
+        stated[cut] = there | given
+    return stated
 
 
 def _merged(parts: Iterable[range]) -> list[range]:

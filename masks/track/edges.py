@@ -59,8 +59,7 @@ def tighten(
     trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[distance > reach] = cv2.GC_FGD
     trimap[(distance < -reach) | others] = cv2.GC_BGD
-    y, x = np.nonzero(distance > -reach - 2)
-    window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    window = _window(distance > -reach - 2)
     picture = np.ascontiguousarray(image[window])
     part = np.ascontiguousarray(trimap[window])
     outside, inside = colors.outside.copy(), colors.inside.copy()  # grabCut writes into them
@@ -68,6 +67,12 @@ def tighten(
     out = np.zeros_like(mask)
     out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
     return out
+
+
+def _window(mask: Mask) -> tuple[slice, slice]:
+    """Return the rows and columns that a mask covers."""
+    y, x = np.nonzero(mask)
+    return slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1)
 
 
 def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:

@@ -99,10 +99,11 @@ def correct(
         By corrected label and changed frame, how sure the mask is.
     """
     keys = {frame: _masks_at(before, frame) for frame in right}
-    corrected: dict[int, list[int]] = {}
     for frame, masks in given.items():
         others = {n: mask for n, mask in keys.get(frame, {}).items() if n not in masks}
         keys[frame] = masks | others
+    corrected: dict[int, list[int]] = {}
+    for frame, masks in given.items():
         for label in masks:
             corrected.setdefault(label, []).append(frame)
     colors = colors_of(before.present | corrected.keys())

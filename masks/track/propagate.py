@@ -153,9 +153,7 @@ def _both_ways(
     follow: Callable[..., Iterator[_Followed]],
 ) -> Iterator[tuple[int, dict[int, Seen]]]:
     """Track from the first key frame on, and from the last one back, on frames that may be shrunk."""
-    width, height = clip.size
-    scale = min(1.0, SHORT_SIDE / min(width, height))
-    size = (round(width * scale), round(height * scale))
+    size = _working_size(clip)
     small: dict[int, dict[int, Mask]] = {}
     for frame, masks in stated.items():
         small[frame] = {label: _scaled(mask, size) for label, mask in masks.items()}
@@ -175,6 +173,12 @@ def _both_ways(
     yield from backwards
 
 
+def _working_size(clip: Clip) -> tuple[int, int]:
+    width, height = clip.size
+    scale = min(1.0, SHORT_SIDE / min(width, height))
+    return round(width * scale), round(height * scale)
+
+
 def _blend(
     frame: int, stated: dict[int, dict[int, Mask]], earlier: dict[int, Seen], later: dict[int, Seen]
 ) -> dict[int, Seen]:
@@ -187,15 +191,13 @@ def _blend(
         one, other = earlier[label], later[label]
         weight = (after + 1e-6) * (one.sure + 0.05)
         other_weight = (before + 1e-6) * (other.sure + 0.05)
-        total = weight + other_weight
+        weights = np.array([weight, other_weight])
+        weights /= weights.sum()
         # What one direction has lost must not outvote the other.
         reach = np.float32(0.1 * max(one.mask.shape))
         distance = signed_distance(one.mask).clip(-reach, reach)
         other_distance = signed_distance(other.mask).clip(-reach, reach)
-        mean = (
-            np.float64(weight / total) * distance
-            + np.float64(other_weight / total) * other_distance
-        )
+        mean = weights[0] * distance + weights[1] * other_distance
         blended[label] = Seen(mean > 0, max(one.sure, other.sure))
     return blended
 

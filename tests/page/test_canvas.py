@@ -14,7 +14,6 @@ from browser import (
     fill_number,
     fill_until,
     overflow,
-    pixel_of,
     plays,
     press,
     prompt,
@@ -25,6 +24,23 @@ from browser import (
     wait,
     wait_for_result,
 )
+from canvas import (
+    LEFT,
+    RIGHT,
+    click,
+    describe,
+    mask,
+    mask_disc,
+    noise,
+    paint,
+    pixel,
+    press_until,
+    spot,
+    start_empty,
+    state,
+    until,
+    write_film,
+)
 
 from regrain.editing import load_project
 from regrain.editing.media.writing import write_video
@@ -32,73 +48,6 @@ from regrain.masks.draw import deepest
 
 pytestmark = pytest.mark.browser
 STEPS = "6"  # not what the built-in model recommends, and long enough for two previews to be seen
-LEFT, RIGHT, SIDE = (
-    (70, 120),
-    (180, 150),
-    256,
-)  # middles of the discs on frame 1; they walk 4 pixels a frame
-
-
-def state(page):
-    """What the canvas knows, and what it still waits for."""
-    return page.evaluate(
-        """(() => { const e = document.querySelector('.rg-editor').editor; const area = (entry) =>
-        entry.runs.split(' ').reduce((sum, n, i) => sum + (i % 2 ? Number(n) : 0), 0);
-        return { rev: e.rev, frame: e.frame + 1, tool: e.tool, waiting: e.pending.length, labels: e.labels,
-          loaded: e.loaded, count: e.clip.count, stale: e.stale, points: e.masks.map((frame) =>
-            Object.fromEntries(Object.entries(frame ?? {}).map(([n, entry]) => [n, entry.points.length]))),
-          area: e.masks.map((frame) => Object.fromEntries(Object.entries(frame ?? {}).map(([n, entry]) =>
-            [n, area(entry)]))), score: e.masks.map((frame) => frame?.['1']?.score ?? null) }; })()"""
-    )
-
-
-def until(page, test, what, seconds=60):
-    wait(lambda: test(state(page)), seconds, what)
-    return state(page)
-
-
-def press_until(page, key, test, what, seconds=60):
-    page.keyboard.press(key)
-    return until(page, test, what, seconds)
-
-
-def mask_disc(page):
-    """A click on the left disc; the area of its mask."""
-    click(page, LEFT)
-    return until(page, lambda s: s["area"][0].get("1"), "the left disc is masked")["area"][0]["1"]
-
-
-def spot(page, at, side=SIDE):
-    box = page.locator(".rg-canvas-stage canvas").bounding_box()
-    return box["x"] + (at[0] + 0.5) / side * box["width"], box["y"] + (at[1] + 0.5) / side * box[
-        "height"
-    ]
-
-
-def click(page, at, side=SIDE, **options):
-    page.mouse.click(*spot(page, at, side), **options)
-
-
-def paint(page, *path):
-    drag(page, *(spot(page, at) for at in path))
-
-
-def pixel(page, at):
-    return pixel_of(page.locator(".rg-canvas-stage canvas"), *(place / SIDE for place in at))
-
-
-def start_empty(page):
-    """An example without its masks, as if it were one's own clip."""
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
-    page.click("#tabs >> text=Masks")  # an example may begin with its result
-    for left in (1, 0):
-        page.locator("[data-act=delete]").first.click()
-        until(page, lambda s, left=left: len(s["labels"]) == left, "a region is deleted")
-
-
-def describe(page, label, words, source):
-    page.fill(f".rg-card[data-label='{label}'] [data-key=prompt]", words)
-    page.fill(f".rg-card[data-label='{label}'] [data-key=source]", source)
 
 
 def test_what_a_new_user_does(server, open_page):
@@ -345,18 +294,6 @@ def test_scrubbing_waits_for_nobody(server, open_page):
     assert asked == []
 
 
-def noise(frames):
-    """A grey ground that no one has drawn."""
-    return np.random.default_rng(0).integers(90, 110, (frames, 96, 128, 3), dtype=np.uint8)
-
-
-def write_film(path, ground):
-    """A red box that rests on a ground."""
-    ground[:, 30:70, 40:90] = (220, 40, 40)
-    write_video(path, ground, Fraction(24))
-    return path
-
-
 LONG = """(() => { const e = document.querySelector('.rg-editor').editor; return {
   whole: Object.keys(e.bitmaps).length, small: Object.keys(e.thumbs).length, film: e.film.length,
   masks: Object.keys(e.masks).length, wanted: [...e.wanted], lane: e.lanes[1] ?? '',
@@ -508,14 +445,6 @@ def test_keys_move_a_cursor_and_click(page):
     page.wait_for_selector(".rg-help[open]")
     page.keyboard.press("Escape")
     page.wait_for_selector(".rg-help[open]", state="hidden")
-
-
-def mask(page, frame, label, size):
-    """The canvas's mask of a region as bool [size, size]."""
-    runs = page.evaluate(f"window.regrain.editor.masks[{frame}]?.[{label}]?.runs ?? ''")
-    lengths = [int(n) for n in runs.split()]
-    out = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    return np.pad(out, (0, size * size - len(out))).reshape(size, size)
 
 
 def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page):

@@ -2,9 +2,9 @@
 
 import pytest
 from browser import PHONE, ROOT, Server, overflow
+from canvas import noise, write_film
 from fake_hub import serve_hub
 from published_sam import write_sam2
-from test_canvas import noise, write_film
 
 pytestmark = pytest.mark.browser
 

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 from browser import drop, saved, wait
+from canvas import SIDE, mask, start_empty, state, until
 from PIL import Image
-from test_canvas import SIDE, mask, start_empty, state, until
 
 from regrain.editing.media.reading import open_clip
 

@@ -2,7 +2,7 @@
 
 import pytest
 from browser import wait
-from test_canvas import LEFT, SIDE, mask, paint, pixel, press_until, spot, start_empty, state, until
+from canvas import LEFT, SIDE, mask, paint, pixel, press_until, spot, start_empty, state, until
 
 pytestmark = pytest.mark.browser
 DISC = 42**2 * 3.14159

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from accessible import LOOKS, check
 from browser import PHONE, ROOT, Server, overflow, wait
 from PIL import Image
-from test_accessibility import LOOKS, check
 
 pytestmark = pytest.mark.browser
 DESK = {"viewport": {"width": 1280, "height": 900}}

@@ -14,15 +14,13 @@ import av
 import numpy as np
 import pytest
 from browser import ROOT, wait
+from clicked_regions import CLICKED, LEFT, RIGHT, WORDS
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from regrain.editing.media.reading import VideoClip
 
-LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}  # on the discs of the made-up example
-WORDS = [{"source": "a cat", "prompt": "a fox"}, {"source": "a dog", "prompt": "a panda"}]
-CLICKED = [{**words, "clicks": [click]} for words, click in zip(WORDS, (LEFT, RIGHT), strict=True)]
 ENDPOINTS = ["edit_video", "edit_example", "track", "segment", "list_methods", "list_models"]
 
 

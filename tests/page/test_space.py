@@ -12,9 +12,9 @@ from urllib.parse import urljoin
 import av
 import pytest
 from browser import ROOT, Server
+from clicked_regions import CLICKED, LEFT
 from gradio_client import Client, handle_file
 from proxy import Proxy
-from test_programs import CLICKED, LEFT
 
 PREFIX, USER = "/spaces/regrain", 1000
 # This interpreter may lie where the user cannot look; writing is not made easier.

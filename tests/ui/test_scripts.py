@@ -1,91 +1,123 @@
-"""The page's scripts: small functions, one scope per component, linted and tested by node where it is."""
+"""The page's scripts: modules of one version that import each other, with tests of their own for node."""
 
+import gzip
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import anyio
 import pytest
 
-from regrain.ui.views.components import bundle, modules
+from regrain.ui.page.head import PageHead, with_head
+from regrain.ui.views import scripts
+from regrain.ui.views.components import EVENTS, view
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "ui" / "js"
-MODULES = sorted(SCRIPTS.rglob("*.js"))
-ENTRIES = sorted(path.stem for path in SCRIPTS.glob("*.js"))
-MAX_LINES, MAX_WIDTH = 80, 120
-TOP = re.compile(r"^(?:export )?(?:const|let|function|class) \{?\s*(\w+)", re.MULTILINE)
+TYPES = (ROOT / "ui" / "js" / "types.d.ts").read_text()
 NODE = shutil.which("node")
-with_node = pytest.mark.skipif(not NODE, reason="node is not installed")
-ESLINT = ROOT / "node_modules" / ".bin" / "eslint"
 
 
-def blocks(text):
-    """Line numbers, from 0, at which whatever begins at the margin begins and ends."""
-    lines = text.splitlines()
-    starts = [
-        i
-        for i, line in enumerate(lines)
-        if re.match(r"(export |const |let |function |class )", line)
-    ]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        closed = next((i for i in range(start, end) if re.match(r"[})\]]|\S.*;$", lines[i])), end)
-        yield start, closed
+def fetch(path, method="GET", **headers):
+    """Ask the middleware, behind which nothing answers: status, headers and body."""
+    told = []
+
+    async def nothing(scope, receive, send):
+        raise AssertionError(f"{scope['path']} is not answered here")
+
+    async def receive():
+        return {"type": "http.request"}
+
+    async def send(message):
+        told.append(message)
+
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": method, "path": path, "headers": sent}
+    anyio.run(PageHead(nothing), scope, receive, send)
+    start, *parts = told
+    answered = {name.decode(): value.decode() for name, value in start["headers"]}
+    return start["status"], answered, b"".join(part.get("body", b"") for part in parts)
 
 
-def test_what_begins_at_the_margin_is_found_to_its_end():
-    text = (
-        "const a = 1;\n\nexport const f = () => {\n  g();\n};\n\nfunction h() {\n  return 1;\n}\n"
+def test_every_module_is_imported_and_every_import_is_there():
+    entries = [f"{name}.js" for name in scripts.COMPONENTS]
+    entries += [scripts.FIRST, "shared/mounting.js", "shared/calls.js"]
+    used = {module for entry in entries for module in scripts.with_imports(entry)}
+    assert used == {*scripts.MODULES}
+    assert {*scripts.first_modules()} < used
+    for name in scripts.COMPONENTS:
+        assert re.search(r"^export function mount\(", scripts.MODULES[f"{name}.js"], re.MULTILINE)
+
+
+def test_modules_come_before_what_imports_them():
+    order = scripts.first_modules()
+    for name in order:
+        assert all(order.index(one) <= order.index(name) for one in scripts.with_imports(name))
+
+
+def declared_events():
+    """The events of each component among the types."""
+    body = re.search(r"export interface Events \{\n(.*?)\n\}", TYPES, re.S)[1]
+    body = re.sub(r"/\*\*.*?\*/", "", body)
+    components = re.findall(r"^  (\w+): \{((?:[^{}]|\{[^{}]*\})*)\};", body, re.M)
+    return {
+        name: {*re.findall(r"(\w+):", re.sub(r"\{[^{}]*\}", "", text))} for name, text in components
+    }
+
+
+def test_events_are_those_that_the_types_declare():
+    assert {name: {*events} for name, events in EVENTS.items()} == declared_events()
+    for component, events in EVENTS.items():
+        told = view(component)
+        assert all(callable(getattr(told, event)) for event in events)
+
+
+def test_a_module_is_served_for_good_and_only_under_its_version():
+    address = f"{scripts.ADDRESS}canvas/state.js"
+    status, headers, body = fetch(address)
+    assert (status, body.decode()) == (200, scripts.MODULES["canvas/state.js"])
+    assert headers["content-type"] == "text/javascript; charset=utf-8"
+    assert headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert headers["x-content-type-options"] == "nosniff"
+    status, headers, packed = fetch(address, **{"accept-encoding": "br, gzip"})
+    assert (status, headers["content-encoding"], headers["vary"]) == (
+        200,
+        "gzip",
+        "accept-encoding",
     )
-    assert list(blocks(text)) == [(0, 0), (2, 4), (6, 8)]
+    assert gzip.decompress(packed) == body
+    assert int(headers["content-length"]) == len(packed) < len(body)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SCRIPTS)))
-def test_no_function_is_long(path):
-    """A function lies within what begins at the margin, so a limit to that is one to all of them."""
-    text = path.read_text()
-    sizes = {text.splitlines()[start]: end - start + 1 for start, end in blocks(text)}
-    assert {line: size for line, size in sizes.items() if size > MAX_LINES} == {}
-    if path.name != "icons.js":
-        assert [line for line in text.splitlines() if len(line) > MAX_WIDTH] == []
+@pytest.mark.parametrize("name", ["types.d.ts", "../page.css", "canvas", "", "canvas/../hub.js"])
+def test_nothing_but_modules_is_served(name):
+    assert fetch(scripts.ADDRESS + name)[0] == 404
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_modules_of_a_component_share_a_scope_without_collisions(entry):
-    names = [
-        name for path in modules(SCRIPTS / f"{entry}.js") for name in TOP.findall(path.read_text())
-    ]
-    assert sorted(names) == sorted(set(names))
-    assert "mount" in names
-    assert not re.search(r"^(import|export) ", bundle(entry), re.MULTILINE)
+def test_modules_are_only_read():
+    status, headers, _ = fetch(f"{scripts.ADDRESS}canvas.js", "POST")
+    assert (status, headers["allow"]) == (405, "GET, HEAD")
 
 
-def test_every_module_is_used():
-    entries = [*ENTRIES, "head/connection"]  # which runs before all components
-    used = {path for entry in entries for path in modules(SCRIPTS / f"{entry}.js")}
-    assert used == set(MODULES)
+def test_a_version_is_of_all_that_modules_say():
+    texts = dict(scripts.MODULES)
+    version = scripts.version_of(texts)
+    assert version == scripts.version_of(texts)
+    assert version in scripts.ADDRESS
+    assert scripts.version_of(texts | {"canvas.js": ""}) != version
 
 
-@with_node
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_node_can_read_what_a_component_carries(entry):
-    check = "new Function('element', 'props', 'trigger', 'watch', require('fs').readFileSync(0, 'utf8'))"
-    done = subprocess.run([NODE, "-e", check], input=bundle(entry), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_the_page_names_the_first_script_before_gradios_and_what_it_needs():
+    page = with_head("<head><script>gradio</script></head>", "http://here")
+    first = f'<script type="module" src=".{scripts.ADDRESS}{scripts.FIRST}">'
+    assert page.index(first) < page.index("gradio")
+    needed = re.findall(r'<link rel="modulepreload" href="\.([^"]+)">', page)
+    assert needed == [scripts.ADDRESS + name for name in scripts.first_modules()]
 
 
-@with_node
+@pytest.mark.skipif(not NODE, reason="node is not installed")
 def test_the_pure_parts_pass_nodes_own_tests():
     files = sorted(map(str, (ROOT / "tests" / "ui" / "js").glob("*.test.js")))
     done = subprocess.run([NODE, "--test", *files], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"^# pass (\d+)", done.stdout, re.MULTILINE)[1]) > 20
-
-
-@with_node
-@pytest.mark.skipif(not ESLINT.is_file(), reason="ESLint is not installed; `make lint` installs it")
-def test_the_linter_has_nothing_to_say():
-    done = subprocess.run(
-        [NODE, ESLINT, "ui", "tests/ui/js"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout

@@ -35,14 +35,14 @@ class Refused(gr.Error):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls an endpoint."""
+    """The caller of an endpoint."""
 
     session: str  # Gradio's name of the connection; empty where there is none
     address: str  # network address
 
     @classmethod
     def of(cls, request: gr.Request | None) -> Caller:
-        """The caller who sent a request; both are empty where nobody did."""
+        """Return the caller who sent a request; both are empty where nobody did."""
         return cls(getattr(request, "session_hash", None) or "", address_of(request))
 
 
@@ -55,10 +55,11 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
         work: Its docstring says what it does and returns; its return annotation is documented.
         queue: Whether calls wait in gradio's queue, as all that takes long should.
     """
-    schema, fields = inlined(arguments.model_json_schema()), arguments.model_fields
-    needed = [name for name, field in fields.items() if field.is_required()]
-    # Required ones first, then its own; each schema is complete in itself.
-    fields = {name: fields[name] for name in (*needed, *arguments.__annotations__, *fields)}
+    declared = arguments.model_fields
+    needed = [name for name, field in declared.items() if field.is_required()]
+    # Required ones first, then its own.
+    order = dict.fromkeys([*needed, *arguments.__annotations__, *declared])
+    fields = {name: declared[name] for name in order}
 
     def endpoint(*values: Any) -> Any:
         *given, request = values
@@ -72,20 +73,25 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
 
     _describe(endpoint, work, fields)
     made = api(endpoint, api_name=work.__name__, concurrency_limit=None, queue=queue)
-    root = get_blocks_context()
-    for component, name in zip(root.fns[made["id"]].inputs, fields, strict=True):  # type: ignore[union-attr]
-        part = schema["properties"][name]
-        component._api_info = part  # gradio knows no types but Python's
-        if "examples" in part:  # for the program that its page about the API lists
-            component.example_payload = lambda shown=part["examples"][0]: shown
+    root: Any = get_blocks_context()
+    properties = inlined(arguments.model_json_schema())["properties"]
+    for component, name in zip(root.fns[made["id"]].inputs, fields, strict=True):
+        _show_schema(component, properties[name])
+
+
+def _show_schema(component: Any, schema: Mapping[str, Any]) -> None:
+    """Give the component of an argument its JSON schema: gradio knows no types but Python's."""
+    component._api_info = schema
+    if "examples" in schema:  # for the program that gradio's page about the API lists
+        component.example_payload = lambda: schema["examples"][0]
 
 
 def _with_examples(name: str, told: Mapping[str, Any], *where: Any, **more: Any) -> dict[str, str]:
     """The programs on gradio's page about the API: examples, where a default alone would be refused."""
-    parts = [
-        part | {"parameter_has_default": "examples" not in part["type"]}
-        for part in told["parameters"]
-    ]
+    parts = []
+    for part in told["parameters"]:
+        has_example = "examples" in part["type"]
+        parts.append(part | {"parameter_has_default": not has_example})
     return _list_programs(name, {**told, "parameters": parts}, *where, **more)
 
 
@@ -93,7 +99,7 @@ routes.generate_code_snippets = _with_examples
 
 
 def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    """A JSON schema as gradio reads it: without references, titles that repeat names, and true or false.
+    """Return a JSON schema as gradio reads it: without references, titles, and true or false for a schema.
 
     `known` is what references lead to; of a whole schema, its own `$defs`.
     """
@@ -103,32 +109,33 @@ def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any
         return schema
     known = schema.get("$defs", known)
     if "$ref" in schema:
-        schema = known[schema["$ref"].rsplit("/", 1)[1]] | {
-            k: v for k, v in schema.items() if k != "$ref"
-        }
-    return {
-        key: {} if key == "additionalProperties" and part is True else inlined(part, known)
-        for key, part in schema.items()
-        if key != "$defs"
-        and not (key == "title" and isinstance(part, str))
-        and not (key == "additionalProperties" and part is False)
-    }
+        own = {key: part for key, part in schema.items() if key != "$ref"}
+        schema = known[schema["$ref"].rsplit("/", 1)[1]] | own
+    plain = {}
+    for key, part in schema.items():
+        is_title = key == "title" and isinstance(part, str)
+        if key == "$defs" or is_title:
+            continue
+        if key == "additionalProperties" and isinstance(part, bool):
+            if part:
+                plain[key] = {}
+        else:
+            plain[key] = inlined(part, known)
+    return plain
 
 
 def _describe(endpoint: Any, work: Callable[..., Any], fields: Mapping[str, FieldInfo]) -> None:
     """Give an endpoint the name, the signature and the docstring that gradio reads."""
-    defaults = {
-        n: inspect.Parameter.empty if f.is_required() else f.default for n, f in fields.items()
-    }
-    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [
-        inspect.Parameter(name, positional, default=default)
-        for name, default in (defaults | {"request": None}).items()
-    ]
+    parameters = []
+    for name, field in fields.items():
+        default = inspect.Parameter.empty if field.is_required() else field.default
+        parameters.append(_parameter(name, default))
+    parameters.append(_parameter("request", None))
     returned = get_type_hints(work)["return"]
     endpoint.__name__ = work.__name__
     endpoint.__signature__ = inspect.Signature(parameters, return_annotation=returned)
-    endpoint.__annotations__ = dict.fromkeys(fields, Any) | {
+    endpoint.__annotations__ = {
+        **dict.fromkeys(fields, Any),
         "request": gr.Request | None,
         "return": returned,
     }
@@ -136,3 +143,7 @@ def _describe(endpoint: Any, work: Callable[..., Any], fields: Mapping[str, Fiel
     listed = "\n".join(f"    {name}: {field.description}" for name, field in fields.items())
     # On one line: gradio puts commas between lines.
     endpoint.__doc__ = f"{summary}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"
+
+
+def _parameter(name: str, default: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)

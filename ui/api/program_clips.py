@@ -1,16 +1,17 @@
-"""A program's own video or picture as a session: opened, clicked, with masks from files."""
+"""Sessions on a program's own video or picture: opened, clicked, with masks from files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from regrain.editing.errors import ClipError, MaskError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
+from regrain.editing.request.fields import from_json
 from regrain.editing.request.region import Region
-from regrain.ui.api.program_schema import Click, ClickedRegion, OfVideo
+from regrain.ui.api.program_schema import Click, ClickedRegion, FrameClick, OfVideo
 from regrain.ui.handlers.mask_files import read_tracks
 from regrain.ui.session.clip_files import check_upload, place_for
 from regrain.ui.session.clips import open_picture, open_upload
@@ -27,7 +28,7 @@ NOTHING = "Nothing was found there. Click nearer to the middle of the object."
 def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, str]:
     """Open an uploaded video in a folder, as the page does; the upload stays.
 
-    The session, and a sentence about what was left out, maybe empty; raises as `open_frame` does.
+    Returns the session, and a sentence about what was left out, maybe empty; raises as `open_frame` does.
     """
     with _kept(asked.video, folder, "video") as kept:
         opened, note = open_upload(kept, folder, asked.start, asked.stride, asked.frames)
@@ -46,7 +47,7 @@ def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
 
 
 def file_size(session: Session) -> tuple[int, int]:
-    """(width, height) of the file that a session shows, which may be larger than what it works on."""
+    """Return (width, height) of the file that a session shows; the session may work on a smaller size."""
     file = session.opened.file
     return VideoClip(file).size if file else session.state.size
 
@@ -58,7 +59,7 @@ def add_regions(
     masks: Path | None = None,
     folder: Path | None = None,
 ) -> list[int]:
-    """Give a session its regions, the uppermost first; their labels.
+    """Give a session its regions, the uppermost first, and return their labels.
 
     Regions without clicks have their masks in an uploaded file, which is unpacked in `folder`.
 
@@ -67,19 +68,20 @@ def add_regions(
     """
     if finder:
         choose("finder", finder, click_models(session.fallback))
-    labels = [one.label or place for place, one in enumerate(asked, 1)]
-    regions = [_region(one, label) for one, label in zip(asked, labels, strict=True)]
+    regions: dict[int, Region] = {}
+    for place, one in enumerate(asked, 1):
+        region = _region(one, one.label or place)
+        if region.label in regions:
+            message = f"Label {region.label} is used twice. Give each region its own."
+            raise RequestError("regions", message)
+        regions[region.label] = region
     tracks = _tracks(session, masks, folder, regions) if masks and folder else {}
-    if twice := [label for label in labels if labels.count(label) > 1]:
-        raise RequestError("regions", f"Label {twice[0]} is used twice. Give each region its own.")
     layers = {}
-    for one, label in zip(asked, labels, strict=True):
-        track = tracks.get(label, {}) if not one.clicks else {}
+    for label, one in zip(regions, asked, strict=True):
+        track = {} if one.clicks else tracks.get(label, {})
         layers[label] = MaskLayer({}, track, dict.fromkeys(track, 1.0), by=finder)
-    session.commit(
-        replace(session.state, layers=layers, regions=dict(zip(labels, regions, strict=True)))
-    )
-    return labels
+    session.commit(replace(session.state, layers=layers, regions=regions))
+    return list(regions)
 
 
 def click(
@@ -89,51 +91,61 @@ def click(
 
     Those on the object come first. An EditingError names `field`: one is outside the clip, or found nothing.
     """
-    size, count = file_size(session), len(session.opened.frames)
-    scale = [shown / whole for shown, whole in zip(session.state.size, size, strict=True)]
-    frames = [getattr(one, "frame", 0) for one in clicks]
-    for number, (one, frame) in enumerate(zip(clicks, frames, strict=True)):
-        if frame >= count:
-            message = f"{frame} is outside the clip. Choose from 0 to {count - 1}."
+    count = len(session.opened.frames)
+    width, height = file_size(session)
+    for number, one in enumerate(clicks):
+        if _frame(one) >= count:
+            message = f"{_frame(one)} is outside the clip. Choose from 0 to {count - 1}."
             raise RequestError(f"{field}.{number}.frame", message)
-        if not (0 <= one.x < size[0] and 0 <= one.y < size[1]):
-            message = (
-                f"({one.x:g}, {one.y:g}) is outside the frame of {size[0]}x{size[1]}. Move it."
-            )
+        if not (0 <= one.x < width and 0 <= one.y < height):
+            place = f"({one.x:g}, {one.y:g})"
+            message = f"{place} is outside the frame of {width}x{height}. Move it."
             raise RequestError(f"{field}.{number}", message)
-    for frame, one in sorted(zip(frames, clicks, strict=True), key=lambda pair: not pair[1].inside):
-        add_point(session, label, frame, (one.x * scale[0], one.y * scale[1]), one.inside, segment)
-    if missed := [frame for frame in frames if not session.masked(label, frame)]:
-        raise MaskError(field, NOTHING if count == 1 else f"Frame {missed[0]}: {NOTHING}")
+    across = session.state.size[0] / width
+    down = session.state.size[1] / height
+    for one in sorted(clicks, key=lambda one: not one.inside):
+        at = (one.x * across, one.y * down)
+        add_point(session, label, _frame(one), at, one.inside, segment)
+    for one in clicks:
+        if not session.masked(label, _frame(one)):
+            where = "" if count == 1 else f"Frame {_frame(one)}: "
+            raise MaskError(field, where + NOTHING)
+
+
+def _frame(click: Click) -> int:
+    return click.frame if isinstance(click, FrameClick) else 0
 
 
 def _region(asked: ClickedRegion, label: int) -> Region:
-    words = asked.model_dump(exclude={"name", "label", "clicks"})
-    if "picture" in words:
-        words["picture"] = str(words["picture"] or "")
-    return Region(asked.name or f"Region {label}", label, **words)
+    values = from_json(asked, Region)
+    values["name"] = asked.name or f"Region {label}"
+    values["label"] = label
+    if "picture" in values:
+        values["picture"] = str(values["picture"] or "")
+    return Region(**values)
 
 
 def _tracks(
-    session: Session, masks: Path, folder: Path, regions: Sequence[Region]
+    session: Session, masks: Path, folder: Path, regions: Mapping[int, Region]
 ) -> dict[int, dict[int, bytes]]:
+    """Read masks by label and frame from an uploaded file."""
     inner = folder / "masks"
     inner.mkdir()
     kept = name_again(masks, place_for(masks, inner))
-    colors = {region.label: region.color for region in regions}
-    opened, size = session.opened, session.state.size
+    colors = {label: region.color for label, region in regions.items()}
+    opened = session.opened
+    size = session.state.size
     tracks, _ = read_tracks([kept], inner, opened.used, opened.total, size, colors)
-    if unlisted := sorted(tracks.keys() - colors.keys()):
-        message = (
-            f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label."
-        )
-        raise MaskError("masks", message)
+    unlisted = sorted(tracks.keys() - regions.keys())
+    if unlisted:
+        reason = f"No region has label {unlisted[0]}, but the masks do"
+        raise MaskError("masks", f"{reason}. Add a region or erase the label.")
     return tracks
 
 
 @contextmanager
 def _kept(file: Path, folder: Path, field: str) -> Iterator[Path]:
-    """An upload in a folder that stays as long as it is needed; errors about it name the argument."""
+    """Keep an upload in a folder; errors about it name the argument."""
     try:
         if file.suffix.lower() == ".zip":  # to pages, a project
             raise ClipError(

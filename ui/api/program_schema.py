@@ -1,21 +1,22 @@
-"""What programs may send: one declaration per endpoint gives validation, defaults and documents.
+"""Arguments that programs send: one declaration per endpoint gives validation, defaults and documents.
 
-Regions and words are those of project.json; see `editing.request.project`.
+Edits and regions have the fields that `editing.request.edit.Edit` and `region.Region` declare.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_origin
 
 from gradio import FileData
 from gradio_client.utils import python_type_to_json_schema
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
 from regrain.editing.errors import EditingError
 from regrain.editing.params.registry import METHODS
-from regrain.editing.request.project import Project, ProjectRegion
-from regrain.editing.request.region import MAX_FRAME
+from regrain.editing.request.edit import Edit
+from regrain.editing.request.fields import Declared, Strict, declared
+from regrain.editing.request.region import MAX_FRAME, Region
 from regrain.ui.session.clip_files import uploaded
 from regrain.ui.session.mask_edits import MAX_POINTS
 from regrain.ui.session.state import MAX_REGIONS
@@ -23,19 +24,16 @@ from regrain.ui.session.state import MAX_REGIONS
 _CLICKS = [{"x": 100, "y": 100}]  # an example
 _USUAL = "Empty takes the default; list_models lists all."
 
-# Fields as a project declares them: default, limits, description.
-_PROJECT: dict[str, Any] = Project.model_fields
-_REGION: dict[str, Any] = ProjectRegion.model_fields
 
-
-class Arguments(BaseModel):
+class Arguments(Strict):
     """Arguments of an endpoint, as JSON has them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+A = TypeVar("A", bound=Arguments)
 
 
 def _arrived(value: object) -> Path:
-    """The path of a file that was uploaded; nothing else on this machine is opened for a stranger."""
+    """Return the path of an uploaded file; nothing else on this machine is opened for a stranger."""
     try:
         return uploaded(value)
     except EditingError:
@@ -45,7 +43,7 @@ def _arrived(value: object) -> Path:
 
 
 def _file(name: str) -> dict[str, Any]:
-    """A file as an example of what is sent."""
+    """Return a file as an example of what is sent."""
     return {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}}
 
 
@@ -90,18 +88,32 @@ class ClickedRegion(Arguments):
     )
 
 
-class EditedRegion(ClickedRegion):
-    """An object to edit; the checks of its words are those of `editing.request.region.Region`."""
+def _offered(owner: type, base: type[A], **types: Any) -> type[A]:
+    """Make a model that adds to `base` what programs may give of a dataclass's declared fields.
 
-    source: str = _REGION["source"]
-    prompt: str = _REGION["prompt"]
-    negative: str = _REGION["negative"]
-    color: str = _REGION["color"]
-    strength: float = _REGION["strength"]
-    margin: int | None = _REGION["margin"]
-    feather: int = _REGION["feather"]
-    picture: MaybeUpload = Field(None, description="A picture of what it should become.")
-    picture_scale: float | None = _REGION["picture_scale"]
+    `types` are those of single fields; by default their own.
+    """
+    fields: dict[str, Any] = {}
+    for name, one in declared(owner).items():
+        if one.programs and name not in base.model_fields:
+            default = None if one.kind == "file" else one.info.default
+            description = one.programs if isinstance(one.programs, str) else one.description
+            info = Field(default, description=description, **one.limits)
+            fields[name] = (types.get(name, _type(one)), info)
+    return create_model(f"Offered{owner.__name__}", __base__=base, **fields)
+
+
+def _type(one: Declared) -> Any:
+    """Return the type of a field for programs: files are uploaded, and names of models are short."""
+    if one.kind == "file":
+        return MaybeUpload
+    if one.kind == "weights":
+        return list[Name] if get_origin(one.type) is list else Name
+    return one.type
+
+
+class EditedRegion(_offered(Region, ClickedRegion)):
+    """An object to edit; the checks of its words are those of `editing.request.region.Region`."""
 
 
 class OfVideo(Arguments):
@@ -121,7 +133,7 @@ class OfVideo(Arguments):
     tracker: Name = Field("", description=f"What follows masks through the video. {_USUAL}")
 
 
-class EditVideo(OfVideo):
+class EditVideo(OfVideo, _offered(Edit, Arguments, method=Method)):
     """Arguments of `edit_video`."""
 
     regions: list[EditedRegion] = Field(
@@ -135,22 +147,6 @@ class EditVideo(OfVideo):
         description="Masks of the used frames: a zip file of PNG files, COCO JSON or a mask video. Regions "
         "without clicks take theirs from it, by label.",
     )
-    source_prompt: str = _PROJECT["source_prompt"]
-    prompt: str = _PROJECT["prompt"]
-    negative_prompt: str = _PROJECT["negative_prompt"]
-    method: Method = _PROJECT["method"]
-    params: dict[str, Any] = Field(
-        {}, description="Parameters of the method, by name; see list_methods."
-    )
-    model: Name = Field("storybook", description="A name from list_models.")
-    loras: list[Name] = _PROJECT["loras"]
-    motion: Name = _PROJECT["motion"]
-    picture: MaybeUpload = Field(
-        None, description="A picture of what the whole frame should become."
-    )
-    picture_scale: float | None = _PROJECT["picture_scale"]
-    picture_adapter: Name = Field("", description="Sees pictures; a name from list_models.")
-    seed: int = _PROJECT["seed"]
 
 
 class TrackVideo(OfVideo):

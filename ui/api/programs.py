@@ -1,4 +1,4 @@
-"""What programs can have done: edits and masks of their own videos, within the limits of the page."""
+"""Edits and masks of programs' own videos, within the limits of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from PIL import Image
 
 from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.fields import from_json
 from regrain.masks.models.finders import finders
 from regrain.ui.api.endpoints import Caller, inlined, offer
 from regrain.ui.api.program_clips import (
@@ -38,7 +40,7 @@ from regrain.ui.handlers.mask_files import write_tracks
 from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session.build_request import Added, build_request, masks_of
+from regrain.ui.session.build_request import build_request, masks_of
 from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
@@ -51,7 +53,7 @@ _PATIENCE = 1.0  # seconds between looks at whose turn it is
 
 @dataclass(frozen=True)
 class Programs:
-    """Does what endpoints ask for."""
+    """The work of the endpoints."""
 
     jobs: Jobs  # runs edits
     turns: RunQueue  # whose run is next; pages wait there, too
@@ -80,10 +82,9 @@ class Programs:
             self._find(session, asked.regions, labels, turn)
             saved = self._run(RunJob(self._request(session, asked), page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
-        warnings = [*report.get("warnings", ()), *([note] if note else ())]
-        return FileData(path=saved.files["edited.mp4"]), without_paths(
-            {**report, "warnings": warnings}
-        )
+        if note:
+            report["warnings"] = [*report.get("warnings", ()), note]
+        return _answer(saved, report)
 
     def edit_example(self, asked: EditExample, caller: Caller) -> tuple[FileData, dict[str, Any]]:
         """Edit one of the example clips, each region with its own words.
@@ -92,12 +93,13 @@ class Programs:
             The edited video (mp4), and the report of the run.
         """
         chosen = self.jobs.catalogue.example(asked.example)
-        words, params = read_object("prompts", asked.prompts), read_object("params", asked.params)
+        words = read_object("prompts", asked.prompts)
+        params = read_object("params", asked.params)
         request = from_example(chosen, words, params)
         with self._call(self.turns, caller) as (turn, page, _):
             self._wait(turn, page)
             saved = self._run(RunJob(request, page), turn)
-        return FileData(path=saved.files["edited.mp4"]), without_paths(saved.finished.report)
+        return _answer(saved, saved.finished.report)
 
     def segment(self, asked: SegmentImage, caller: Caller) -> tuple[FileData, dict[str, Any]]:
         """Find the mask of one object in a picture, or in a frame of a video, from clicks or a box.
@@ -116,10 +118,12 @@ class Programs:
                 self._find_box(session, labels[0], asked.box)
             if asked.clicks:
                 click(session, labels[0], asked.clicks, "clicks", self.points)
-            mask = Image.fromarray(session.state.mask(labels[0], 0)).resize(file_size(session))
+            found = Image.fromarray(session.state.mask(labels[0], 0))
+            mask = found.resize(file_size(session))
             path = self.jobs.media.new_run(page) / "mask.png"
             mask.convert("L").save(path)
-            return FileData(path=str(path)), {"share": float(np.mean(mask)), "box": mask.getbbox()}
+            facts = {"share": float(np.mean(mask)), "box": mask.getbbox()}
+            return FileData(path=str(path)), facts
 
     def track(self, asked: TrackVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
         """Find objects of a video from clicks and follow them through it.
@@ -138,7 +142,9 @@ class Programs:
             write_tracks(masks_of(session), state.regions, session.opened.clip.fps, path)
             doubts = {state.regions[label].name: _doubts(state, label) for label in labels}
             facts: dict[str, Any] = {"regions": doubts, "frames": state.shape[0]}
-            return FileData(path=str(path)), facts | ({"note": note} if note else {})
+            if note:
+                facts["note"] = note
+            return FileData(path=str(path)), facts
 
     def list_methods(self, asked: Nothing, caller: Caller) -> list[dict[str, Any]]:
         """List the methods: what each needs, and its parameters as JSON schemas.
@@ -166,10 +172,8 @@ class Programs:
             Names: models, loras, motions (adapters), picture_adapters, controls; words, all that the built-in
             model knows, by kind; finders and trackers with what they are good for.
         """
-        catalogue, able = (
-            self.jobs.catalogue,
-            [one for one in finders().values() if not one.missing],
-        )
+        catalogue = self.jobs.catalogue
+        able = [one for one in finders().values() if not one.missing]
         return {
             "models": catalogue.models,
             "loras": catalogue.loras,
@@ -196,11 +200,11 @@ class Programs:
 
     def _find_box(self, session: Session, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
-            raise RequestError(
-                "box", "Expected left, top, right and bottom in pixels, in this order."
-            )
+            message = "Expected left, top, right and bottom in pixels, in this order."
+            raise RequestError("box", message)
         scale = session.state.size[0] / file_size(session)[0]
-        if not add_box(session, label, 0, tuple(side * scale for side in box), self.points):
+        scaled = tuple(side * scale for side in box)
+        if not add_box(session, label, 0, scaled, self.points):
             raise MaskError("box", NOTHING)
 
     def _wait(self, turn: Ticket, page: str) -> None:
@@ -209,7 +213,7 @@ class Programs:
             self.jobs.media.touch(page)
 
     def _run(self, job: RunJob, turn: Ticket) -> Saved:
-        """Run a job in the worker's thread while the program is there; its last item."""
+        """Run a job in the worker's thread while the program is there, and return its last item."""
         saved: Any = None
         with closing(in_thread(lambda: self.jobs.run(job), turn)) as items:
             for item in items:
@@ -221,21 +225,25 @@ class Programs:
         return saved
 
     def _request(self, session: Session, asked: EditVideo) -> EditRequest:
-        """What is to be run; a prompt that is given counts for every method."""
-        session.method, session.source_prompt = asked.method, asked.source_prompt
-        session.negative_prompt = asked.negative_prompt
-        seeing = asked.picture_adapter or self.jobs.catalogue.seeing(asked.model)
-        added = Added(tuple(asked.loras), asked.motion, seeing)
-        request = build_request(session, asked.params, asked.method, asked.model, asked.seed, added)
-        whole = {"picture": str(asked.picture), "picture_adapter": seeing} if asked.picture else {}
-        return replace(request, prompt=asked.prompt, picture_scale=asked.picture_scale, **whole)
+        """Return what is to be run; a prompt that is given counts for every method."""
+        given = from_json(asked, Edit)
+        given["picture"] = str(given["picture"] or "")
+        given["picture_adapter"] = given["picture_adapter"] or self.jobs.catalogue.seeing(
+            given["model"]
+        )
+        edit = Edit(**given)
+        session.method = edit.method
+        session.source_prompt = edit.source_prompt
+        session.negative_prompt = edit.negative_prompt
+        return replace(build_request(session, edit), prompt=edit.prompt)
 
     @contextmanager
     def _call(self, turns: RunQueue, caller: Caller) -> Iterator[tuple[Ticket, str, Path]]:
-        """A place in a queue, a name for results, kept for an hour, and a folder that goes at the end."""
+        """Hold a place in a queue, a name for results, kept for an hour, and a folder until the end."""
         turn = turns.enter(Visitor(f"programs at {caller.address}", caller.address, PER_PROGRAM))
         page = f"call {secrets.token_hex(16)}"  # its own, so that its files and those of others never meet
-        going, finished = (caller.session, turn), False
+        going = (caller.session, turn)
+        finished = False
         self.going.add(going)
         try:
             folder = self.jobs.media.new_clip(page)
@@ -249,7 +257,7 @@ class Programs:
             self.going.discard(going)
 
     def leave(self, session: str) -> None:
-        """A connection has ended: its calls end at their next step."""
+        """End the calls of a connection that has ended, at their next step."""
         for whose, turn in self.going.copy():  # others begin and end meanwhile
             if whose == session:
                 turn.stop()
@@ -267,12 +275,17 @@ def add_api(programs: Programs) -> None:
     offer(Nothing, programs.list_models, queue=False)
 
 
+def _answer(saved: Saved, report: Mapping[str, Any]) -> tuple[FileData, dict[str, Any]]:
+    return FileData(path=saved.files["edited.mp4"]), without_paths(report)
+
+
 def without_paths(report: Any) -> Any:
-    """A report for clients of gradio, which take every object with a `path` for a file to download."""
+    """Return a report for clients of gradio, which take every object with a `path` for a file to download."""
     if isinstance(report, Mapping):
-        return {
-            "file" if key == "path" else key: without_paths(value) for key, value in report.items()
-        }
+        plain = {}
+        for key, value in report.items():
+            plain["file" if key == "path" else key] = without_paths(value)
+        return plain
     if isinstance(report, list | tuple):
         return [without_paths(value) for value in report]
     return report
@@ -285,8 +298,8 @@ def _check(turn: Ticket) -> None:
 
 
 def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:
-    """Stretches of frames, first and last, on which a region was lost, and is doubtful."""
-    spans = uncertain(state, label)
-    return {
-        kind: [[d.first, d.last] for d in spans if d.kind == kind] for kind in ("lost", "doubtful")
-    }
+    """Return stretches of frames, first and last, on which a region was lost, and is doubtful."""
+    doubts: dict[str, list[list[int]]] = {"lost": [], "doubtful": []}
+    for span in uncertain(state, label):
+        doubts[span.kind].append([span.first, span.last])
+    return doubts

@@ -1,11 +1,11 @@
-"""What all handlers share: the components they change, the page and session of an event, what errors say."""
+"""Common parts of handlers: components they change, page and session of an event, texts of errors."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +14,11 @@ import gradio as gr
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
-from regrain.ui.session.build_request import Added, build_request
-from regrain.ui.session.history import Choices
+from regrain.ui.session.build_request import build_request
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import run_views, settings
@@ -77,24 +77,24 @@ class Components:
 
     @property
     def method_shown(self) -> list[Any]:
-        """What shows the choice of a method."""
+        """The components that show the choice of a method."""
         return [self.method, *(column for _, column in self.controls.columns)]
 
     @property
     def model_shown(self) -> list[Any]:
-        """What says how far the chosen model is of use for the clip."""
+        """The components that say how far the chosen model is of use for the clip."""
         return [self.notice, self.useless, self.words]
 
     @property
     def session(self) -> list[Any]:
-        """What shows a session, but for its fields."""
+        """The components that show a session, without its fields."""
         clip = [self.gallery, self.canvas, self.player, self.live, self.result, self.losses]
         words = [self.progress, self.cards, self.prompt, self.addons]
         return [*clip, *self.model_shown, *words, *self.method_shown]
 
 
 class FieldValues(NamedTuple):
-    """What the fields of a page say; each may be anything, as browsers send it."""
+    """The values of a page's fields; each may be anything, as browsers send it."""
 
     model: object
     added: object
@@ -103,13 +103,13 @@ class FieldValues(NamedTuple):
 
     @classmethod
     def of(cls, values: tuple[object, ...]) -> FieldValues:
-        """The values of `Components.fields`."""
+        """Take the values of `Components.fields`."""
         return cls(*values[:3], values[3:])
 
 
 @dataclass(frozen=True)
 class Handlers:
-    """What handlers work with."""
+    """The tools of all handlers."""
 
     catalogue: Catalogue  # what may be chosen
     visits: SessionStore  # the sessions of all open pages
@@ -117,49 +117,61 @@ class Handlers:
     parts: Components  # the components
 
     def session(self, request: gr.Request) -> Session:
-        """The session of the page that sent an event; see `SessionStore.get`."""
+        """Return the session of the page that sent an event; see `SessionStore.get`."""
         return self.visits.get(page_of(request))
 
     def described(self, request: gr.Request, words: Any) -> Session:
-        """The same, with what its cards say; raises as `Session.check` does."""
+        """Return the session of a page with the words of its cards; raises as `Session.check` does."""
         given = words if isinstance(words, dict) else {}
         with self.visits.held(page_of(request), given) as session:
             session.describe(given)
         return session
 
     def given_params(self, session: Session, fields: FieldValues) -> dict[str, Any]:
-        """The parameters that a page gives; an EditingError if a model or a value is not allowed."""
-        model, method, base = (
-            self.catalogue.model(fields.model),
-            session.method,
-            session.opened.request,
-        )
+        """Return the parameters that a page gives; an EditingError if a model or a value is not allowed."""
+        model = self.catalogue.model(fields.model)
+        method = session.method
+        base = session.opened.request
         usual = partial(self.catalogue.values, method, model)
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields.parameters, usual, project)
 
-    def given_added(self, session: Session, fields: FieldValues) -> Added:
-        """What a page adds to the model; its project's until it has given any."""
-        given, base = fields.added, session.opened.request
+    def asked(self, session: Session, fields: FieldValues) -> Edit:
+        """Return what a page asks for: its fields, and what its project says where there is no field."""
         model = self.catalogue.model(fields.model)
-        usual = base.picture_adapter or self.catalogue.seeing(model)
+        return replace(
+            session.opened.request.asked,
+            method=session.method,
+            params=self.given_params(session, fields),
+            model=model,
+            seed=fields.seed,  # checked with the request
+            **self._added(session.opened.request.asked, model, fields.added),
+        )
+
+    def _added(self, project: Edit, model: str, given: object) -> dict[str, Any]:
+        """Return what a page adds to the model, by field of `Edit`; its project's until it has given any."""
+        usual = project.picture_adapter or self.catalogue.seeing(model)
         if not isinstance(given, list | tuple):
-            return Added(base.loras, moving(model, base.motion), usual)
-        own = (usual, *self.catalogue.pictures)
-        texts, known = [*map(str, given)], self.catalogue.motions
-        motions = [text for text in texts if text == base.motion or text.partition("@")[0] in known]
-        seeing = [text for text in texts if text.partition("@")[0] in own]
-        loras = tuple(text for text in texts if text not in (*motions, *seeing))
-        return Added(loras, "".join(motions[-1:]), "".join(seeing[-1:]).partition("@")[0] or usual)
+            return {"motion": moving(model, project.motion), "picture_adapter": usual}
+        loras = []
+        motion = ""
+        seeing = usual
+        for text in map(str, given):
+            name = text.partition("@")[0]
+            if text == project.motion or name in self.catalogue.motions:
+                motion = text
+            elif name == usual or name in self.catalogue.pictures:
+                seeing = name
+            else:
+                loras.append(text)
+        return {"loras": tuple(loras), "motion": motion, "picture_adapter": seeing}
 
     def requested(self, session: Session, fields: FieldValues) -> EditRequest:
-        """What a page asks for now; raises as `build_request` does, too."""
-        model, params = self.catalogue.model(fields.model), self.given_params(session, fields)
-        added = self.given_added(session, fields)
-        return build_request(session, params, session.method, model, fields.seed, added)
+        """Return what would be run now; raises as `build_request` does, too."""
+        return build_request(session, self.asked(session, fields))
 
     def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
-        """The cards and the composed prompt; of a chosen model also whether it looks at pictures."""
+        """Return the cards and the composed prompt; of a chosen model also whether it looks at pictures."""
         blind = self.catalogue.blind(str(model)) if model in self.catalogue.models else None
         return {
             self.parts.cards: views.cards(session, blind),
@@ -167,27 +179,27 @@ class Handlers:
         }
 
     def method(self, method: str) -> dict[Any, Any]:
-        """The choice of a method, and its fields in place of another's."""
+        """Return the choice of a method, and its fields in place of another's."""
         return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
 
-    def settings(self, asked: EditRequest | Choices) -> dict[Any, Any]:
-        """Method, seed and what is added to the model, in their fields."""
+    def settings(self, asked: Edit) -> dict[Any, Any]:
+        """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
         seed = {self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))}
         return self.method(asked.method) | seed | self.added(added)
 
     def added(self, names: list[str]) -> dict[Any, Any]:
-        """What is added to the model, in its field."""
+        """Return the names of what is added to the model, in their field."""
         # The time: a page that has changed the list would take no notice of what it was sent before.
         shown = addons_view(self.catalogue, names) | {"time": time.time()}
         return {self.parts.added: names, self.parts.addons: shown}
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:
-        """The list of tuned models; see `model_views.tuned_models`."""
+        """Return the list of tuned models; see `model_views.tuned_models`."""
         return tuned_models(session.shelf, self.catalogue.adapters, session.method, problem)
 
     def buttons(self, running: bool) -> dict[Any, Any]:
-        """Run and Stop, while a run goes on or none."""
+        """Return Run and Stop, while a run goes on or none."""
         p = self.parts
         return {
             p.run: gr.Button("Add to queue" if running else "Run"),
@@ -195,42 +207,45 @@ class Handlers:
         }
 
     def failed(self, error: EditingError) -> dict[Any, Any]:
-        """An error beside Run."""
+        """Return an error beside Run."""
         return {self.parts.progress: run_views.failed(error.field, error.message)}
 
     def download(self, path: Path | str, name: str) -> dict[Any, Any]:
-        """A file for the browser to save; the time tells it from the same file wanted before."""
+        """Return a file for the browser to save; the time tells it from the same file wanted before."""
         return {self.parts.download: {"path": str(path), "name": name, "time": time.time()}}
 
 
 def page_of(request: gr.Request) -> str:
-    """The page's own name: what its tab calls itself, or else its connection.
+    """Return the page's own name: what its tab calls itself, or else its connection.
 
-    A tab keeps its name through a reload (`js/head/connection.js`), while Gradio's session ends with it.
+    A tab keeps its name through a reload (`js/head/page_name.js`), while Gradio's session ends with it.
     """
-    name = (getattr(request, "headers", None) or {}).get("x-regrain-page", "")
-    return name if re.fullmatch(r"[A-Za-z0-9_-]{32}", name) else request.session_hash or ""
+    headers = getattr(request, "headers", None) or {}
+    name = headers.get("x-regrain-page", "")
+    if re.fullmatch(r"[A-Za-z0-9_-]{32}", name):
+        return name
+    return request.session_hash or ""
 
 
 def event_data(event: gr.EventData) -> Data:
-    """What an event of the page says; nothing if it is not an object, as only others than the page send."""
+    """Return the data of an event; empty if they are no object, which the page itself never sends."""
     return event._data if isinstance(event._data, dict) else {}
 
 
 def address_of(request: gr.Request) -> str:
-    """The network address of a visitor; empty where it is not known."""
+    """Return the network address of a visitor; empty where it is not known."""
     client = getattr(request, "client", None)
     return str(getattr(client, "host", "") or "")
 
 
 def seed_field(method: str) -> dict[str, Any]:
-    """How the seed's field looks for a method."""
+    """Return how the seed's field looks for a method."""
     used = method_choice.uses(method).seed != "never"
     return {"info": method_choice.seed_words(method), "interactive": used}
 
 
 def explain(error: Exception, what: str, with_field: bool = False) -> str:
-    """What a page is told of an error; any that is no user's is logged as `what`."""
+    """Return the text of an error for a page; any that is no user's is logged as `what`."""
     if not isinstance(error, EditingError):
         log.error(what, exc_info=error)
         return BROKEN

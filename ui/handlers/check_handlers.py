@@ -1,4 +1,4 @@
-"""What is said of words and settings: what is wrong, which quality they are, what a run takes."""
+"""Remarks on words and settings: what is wrong, which quality they are, what a run takes."""
 
 from __future__ import annotations
 
@@ -34,31 +34,34 @@ def choices(
     now: Mapping[str, object],
     takes: Callable[[Mapping[str, int]], str],
 ) -> View:
-    """The qualities of a method, and which one the settings are `now`.
+    """Return the qualities of a method, and which one the settings are `now`.
 
     `usual` are the parameters of a run with nothing given, `takes` says how long one takes with some counts.
     """
-    shown, chosen, params = [], "", METHODS[method].Params
+    shown = []
+    chosen = ""
     for name in QUALITIES:
-        counts = params.scaled(usual, name)
-        if all(now.get(key) == value for key, value in counts.items()):
-            chosen = chosen or name
-        detail = ", ".join(filter(None, (f"{counts['steps']} steps", takes(counts))))
-        shown.append(
-            {"name": name, "title": name.capitalize(), "detail": detail, "hint": _HINTS[name]}
-        )
+        counts = METHODS[method].Params.scaled(usual, name)
+        if not chosen and all(now.get(key) == value for key, value in counts.items()):
+            chosen = name
+        detail = f"{counts['steps']} steps"
+        time = takes(counts)
+        if time:
+            detail += f", {time}"
+        hint = _HINTS[name]
+        shown.append({"name": name, "title": name.capitalize(), "detail": detail, "hint": hint})
     return {"chosen": chosen, "qualities": shown}
 
 
 @dataclass(frozen=True)
 class CheckHandlers(Handlers):
-    """What is wrong, said at the fields; Draft, Standard or Best, and what a run takes."""
+    """Errors at the fields; Draft, Standard or Best, and the time that a run takes."""
 
     costs: Costs  # what earlier runs took
 
     @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries])
     def look(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
-        """All that is said while they change; nothing of what is only missing."""
+        """Return all remarks while they change; none on what is only missing."""
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
     def _remarks(
@@ -104,47 +107,47 @@ class CheckHandlers(Handlers):
         session, fields = self.described(request, words), FieldValues.of(values)
         with session.lock:
             try:
-                model = self.catalogue.model(fields.model)
-                params, added = (
-                    self.given_params(session, fields),
-                    self.given_added(session, fields),
-                )
-                reader = self.catalogue.reader(model)
-                return session, checks.check(session, reader, model, params, fields.seed, added)
+                asked = self.asked(session, fields)
+                reader = self.catalogue.reader(asked.model)
+                return session, checks.check(session, reader, asked)
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]
 
     def weigh(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
-        """Which quality the settings are and what a run takes, after anything that changes them."""
-        p, given = self.parts, FieldValues.of(fields)
+        """Return which quality the settings are and what a run takes, after anything that changes them."""
+        quality, tries = self.parts.quality, self.parts.tries
+        given = FieldValues.of(fields)
         try:
             session = self.session(request)
-            model, method = self.catalogue.model(given.model), session.method
+            model = self.catalogue.model(given.model)
+            method = session.method
             now = self.catalogue.values(method, model, self.given_params(session, given))
             usual = self.catalogue.values(method, model, {})
             asked = planned(session, model, now)
         except EditingError:
-            return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
+            return {quality: gr.skip(), tries: None}  # the checks say what is wrong
 
-        asks = session.asks(given), session.state.layers
-        known = session.computed_of(*asks)
-        again, left = (known.seconds, known.left or 1.0) if known else (0.0, 1.0)
+        known = session.computed_of(session.asks(given), session.state.layers)
+        again, left = 0.0, 1.0
+        if known:
+            again = known.seconds
+            left = known.left or 1.0
 
         def takes(counts: Mapping[str, int]) -> str:
             same = now == {**now, **counts}
             if again and same:
                 return f"about {duration(again)}"
-            return self.costs.told(replace(asked, params={**now, **counts}), left if same else 1.0)
+            scaled = replace(asked, params={**now, **counts})
+            return self.costs.told(scaled, left if same else 1.0)
 
-        shown = choices(method, usual, now, takes)
         return {
-            p.quality: shown,
-            p.tries: self.costs.view(asked, again, left) if "steps" in now else None,
+            quality: choices(method, usual, now, takes),
+            tries: self.costs.view(asked, again, left) if "steps" in now else None,
         }
 
     @outputs(lambda p: p.controls.counts)
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
-        """One was picked: its counts go into the settings."""
+        """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
         if name not in QUALITIES:
             return gr.skip()

@@ -1,4 +1,4 @@
-"""What happens on events about earlier runs: shown again, compared, used again, removed, taken away."""
+"""Events about earlier runs: shown again, compared, used again, removed, downloaded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from regrain.editing.media.lazy_frames import frames_of
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
+from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.base import Components, Handlers, event_data, explain
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.clip_files import MADE_WITH
@@ -23,6 +24,8 @@ from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views as views
 from regrain.ui.views.result_views import download_name
+
+_TAKEN = ("prompt", "source", "picture", "picture_scale")  # of a region, from an earlier run
 
 
 def _shows_a_run(p: Components) -> list[Any]:
@@ -35,7 +38,7 @@ class HistoryHandlers(Handlers):
 
     @outputs(_shows_a_run)
     def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """An earlier run was picked."""
+        """Show an earlier run that was picked."""
 
         def show(session: Session) -> dict[Any, Any]:
             run = session.history.get(_of(event, "key"))
@@ -47,7 +50,7 @@ class HistoryHandlers(Handlers):
 
     @outputs(_shows_a_run)
     def compare(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """Two were picked to be compared."""
+        """Compare two that were picked."""
 
         def show(session: Session) -> dict[Any, Any]:
             first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
@@ -59,7 +62,7 @@ class HistoryHandlers(Handlers):
 
     @outputs(_shows_a_run)
     def remove(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """One is not wanted any more; if it was shown, the clip alone is."""
+        """Remove one; if it was shown, show the clip alone."""
 
         def remove(session: Session) -> dict[Any, Any]:
             history = session.history
@@ -75,7 +78,7 @@ class HistoryHandlers(Handlers):
         lambda p: [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
     )
     def use(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
-        """The settings and words of one are wanted in the form."""
+        """Put the settings and words of one into the form."""
 
         def use(session: Session) -> dict[Any, Any]:
             choices = session.history.used = session.history.get(_of(event, "key")).choices
@@ -89,16 +92,16 @@ class HistoryHandlers(Handlers):
 
     @outputs(lambda p: [p.progress, *p.controls.all])
     def fill(self, request: gr.Request) -> dict[Any, Any]:
-        """Fields of a method that was hidden take a value only once they are shown."""
+        """Fill the fields of a method that was hidden, which take a value only once they are shown."""
         try:
             choices = self.session(request).history.used
-            return self._fields(choices) if choices else {self.parts.progress: gr.skip()}
+            return self._fields(choices.edit) if choices else {self.parts.progress: gr.skip()}
         except EditingError as error:
             return self.failed(error)
 
     @outputs(lambda p: [p.download])
     def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """A file is wanted that is made only now."""
+        """Make a file that is made only when wanted."""
         wanted = _of(event, "name")
         try:
             run = self.session(request).history.get(_of(event, "key"))
@@ -119,41 +122,42 @@ class HistoryHandlers(Handlers):
             return self.failed(error)
 
     def _form(self, session: Session, choices: Choices, model: object) -> dict[Any, Any]:
-        """Every field as it was when the run began."""
+        """Return every field as it was when the run began."""
+        shown = self.cards(session) | self.settings(choices.edit)
         # A field that has the value already is left alone: a change of model fills all others anew.
-        other = {} if model == choices.model else {self.parts.model: choices.model}
-        shown = other | self.cards(session) | self.settings(choices)
+        if model != choices.edit.model:
+            shown[self.parts.model] = choices.edit.model
         shown[self.parts.cards] |= {"anew": time.time()}
-        return shown | self._fields(choices)
+        return shown | self._fields(choices.edit)
 
-    def _fields(self, choices: Choices) -> dict[Any, Any]:
-        """The parameters of a run in the fields of its method; an EditingError if the model has gone."""
+    def _fields(self, edit: Edit) -> dict[Any, Any]:
+        """Return a run's parameters in the fields of its method; an EditingError if the model has gone."""
         controls = self.parts.controls
-        values = self.catalogue.values(choices.method, choices.model, choices.params)
-        return {**controls.fill(choices.method, values), **controls.fill_shared(values)}
+        values = self.catalogue.values(edit.method, edit.model, edit.params)
+        return {**controls.fill(edit.method, values), **controls.fill_shared(values)}
 
 
 def _take(session: Session, choices: Choices) -> str:
-    """Put the words of a run into a session, by label or, on another clip, by region's name; what to say."""
-    same = session.id == choices.clip
-    asked = {region.label if same else region.name: region for region in choices.regions}
+    """Put the words of a run into a session, and return what the page says of it.
+
+    They go to the regions of the same labels or, on another clip, of the same names.
+    """
+    same_clip = session.id == choices.clip
     regions = dict(session.state.regions)
-    for label, region in session.state.regions.items():
-        if found := asked.get(label if same else region.name):
-            own = {
-                name: getattr(found, name)
-                for name in ("prompt", "source", "picture", "picture_scale")
-            }
-            regions[label] = replace(region, **own)
+    for label, region in regions.items():
+        for asked in choices.regions:
+            is_same = asked.label == label if same_clip else asked.name == region.name
+            if is_same:
+                own = {name: getattr(asked, name) for name in _TAKEN}
+                regions[label] = replace(region, **own)
     session.state = replace(session.state, regions=regions)
-    session.method, session.prompt = choices.method, choices.prompt
-    if same or not session.source_prompt:
-        session.source_prompt = choices.source_prompt
-    names = {region.name for region in session.state.regions.values()}
-    lacking = [
-        shorten(region.name) for region in choices.regions if region.name not in names and not same
-    ]
-    if not lacking:
+    session.method = choices.edit.method
+    session.prompt = choices.prompt
+    if same_clip or not session.source_prompt:
+        session.source_prompt = choices.edit.source_prompt
+    names = {region.name for region in regions.values()}
+    lacking = [shorten(asked.name) for asked in choices.regions if asked.name not in names]
+    if same_clip or not lacking:
         return "Its words and settings are in the form now."
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
 
@@ -163,32 +167,30 @@ def _of(event: gr.EventData, key: str) -> Any:
 
 
 def make_gif(run: PastRun) -> Path:
-    """An animated picture of a run's first edit, made once; a RequestError if its files are gone."""
-    path, video = (
-        run.folder / download_name(run.stem, "edited.gif"),
-        run.folder / "out" / "edited.mp4",
-    )
+    """Make an animated picture of a run's first edit, once; a RequestError if its files are gone."""
+    path = run.folder / download_name(run.stem, "edited.gif")
+    video = run.folder / "out" / "edited.mp4"
     if not path.is_file():
         if not video.is_file():
             raise gone()
-        clip, part = VideoClip(video), path.with_suffix(".part")
+        clip = VideoClip(video)
+        part = path.with_suffix(".part")
         write_edited_gif(part, frames_of(clip), clip.fps, **timing_of(clip))
         part.replace(path)
     return path
 
 
 def pack_masks(run: PastRun) -> Path:
-    """The masks of a run as indexed PNGs in a zip file, as its project has them; raises likewise."""
-    path, project = run.folder / download_name(run.stem, "masks.zip"), run.folder / "project.zip"
+    """Pack the masks of a run's project into a zip file, once; a RequestError if its files are gone."""
+    path = run.folder / download_name(run.stem, "masks.zip")
+    project = run.folder / "project.zip"
     if not path.is_file():
         if not project.is_file():
             raise gone()
         with zipfile.ZipFile(project) as source, zipfile.ZipFile(path, "w") as target:
-            names = sorted(
-                n for n in source.namelist() if n.startswith("masks/") and n.endswith(".png")
-            )
-            for name in names:
-                target.writestr(name, source.read(name))
+            for name in sorted(source.namelist()):
+                if name.startswith("masks/") and name.endswith(".png"):
+                    target.writestr(name, source.read(name))
             target.comment = MADE_WITH
     return path
 

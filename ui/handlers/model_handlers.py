@@ -51,7 +51,7 @@ _fetching = RunQueue()  # one at a time in the process, whoever asked
 
 @dataclass(frozen=True)
 class FetchHandlers(Handlers):
-    """What pages fetch, and may stop."""
+    """Downloads that pages begin, and may stop."""
 
     _stopped: dict[str, threading.Event] = field(default_factory=dict, kw_only=True)
 
@@ -69,7 +69,7 @@ class ModelHandlers(FetchHandlers):
 
     @outputs(lambda p: [p.hub])
     def ask(self, event: gr.EventData) -> Any:
-        """What there is: models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
+        """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
         words = str(event_data(event).get("id", "")).strip()
         shelf = shelf_view([name for name in on_shelf() if is_name(name)])
         try:
@@ -86,24 +86,21 @@ class ModelHandlers(FetchHandlers):
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Iterator[Any]:
         """Fetch a model, a motion or a picture adapter, with progress; then it is chosen, or added."""
-        id, page = str(event_data(event).get("id", "")).strip(), page_of(request)
-        stop, text = threading.Event(), ""
-        self._stopped[page] = stop
+        id = str(event_data(event).get("id", "")).strip()
+        page = page_of(request)
+        stop = self._stopped[page] = threading.Event()
+        text = ""
         try:
             listing = self.hub.describe(id)
             with closing(self.hub.fetch(listing)) as steps:  # type: ignore[type-var]
                 for done, total in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
                     text = f"{gigabytes(done)} of {gigabytes(total)}"
-                    yield {
-                        self.parts.hub: self._hub(
-                            "fetching", text, id=id, share=done / max(total, 1)
-                        )
-                    }
+                    share = done / max(total, 1)
+                    yield {self.parts.hub: self._hub("fetching", text, id=id, share=share)}
         except Exception as error:
-            yield {
-                self.parts.hub: self._hub("error", explain(error, "a model could not be fetched"))
-            }
+            said = explain(error, "a model could not be fetched")
+            yield {self.parts.hub: self._hub("error", said)}
             return
         finally:
             self._stopped.pop(page, None)
@@ -142,25 +139,26 @@ class ModelHandlers(FetchHandlers):
 
     @outputs(lambda p: [p.added])
     def add(self, event: gr.EventData) -> list[str]:
-        """LoRA files and adapters with their weights, as a request has them."""
+        """Return LoRA files and adapters with their weights, as a request has them."""
         given = event_data(event).get("added")
-        entries = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
-        return [f"{one.get('name')}@{one.get('weight')}" for one in entries]
+        if not isinstance(given, list):
+            return []
+        return [f"{one.get('name')}@{one.get('weight')}" for one in given if isinstance(one, dict)]
 
     def see_control(self, event: gr.EventData, request: gr.Request) -> Any:
-        """What a control network would see of a frame."""
-        kind, frame = str(event_data(event).get("kind")), event_data(event).get("frame")
+        """Show a frame as a control network would see it."""
+        said = event_data(event)
+        kind, frame = str(said.get("kind")), said.get("frame")
+        controls = self.catalogue.controls
         try:
             frames = self.session(request).opened.frames
             if kind not in KINDS or not isinstance(frame, int) or not 0 <= frame < len(frames):
                 return gr.skip()
             picture = CONTROL_MAPS[kind](frames[frame : frame + 1])[0]
         except Exception as error:
-            return control_view(
-                self.catalogue.controls, explain(error, "a control map could not be made")
-            )
+            return control_view(controls, explain(error, "a control map could not be made"))
         title = f"{capital(kind)} of frame {frame + 1}"
-        return control_view(self.catalogue.controls, title, data_url(picture, _WIDE, _QUALITY))
+        return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
 
     def _hub(self, state: str, text: str, **more: object) -> views.View | None:
         view = hub_view(self.hub)
@@ -168,7 +166,7 @@ class ModelHandlers(FetchHandlers):
 
 
 def offer() -> views.View | None:
-    """What a page says of the SAM it could fetch; None where it is here, and where nothing can be fetched."""
+    """Return the offer of the SAM that can be fetched; None if it is here, or nothing can be fetched."""
     shown = {"state": "offer", "title": _TITLE, "size": SUGGESTED.size, "note": ""}
     if os.environ.get("SPACE_ID") or SUGGESTED.name in finders():
         return None
@@ -195,13 +193,7 @@ class MaskModelHandlers(FetchHandlers):
             ):
                 for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
-                    busy = step and {
-                        "state": "busy",
-                        "title": _TITLE,
-                        "done": step.done,
-                        "total": step.total,
-                    }
-                    yield {self.parts.fetch: busy or gr.skip()}
+                    yield {self.parts.fetch: _busy(step) if step else gr.skip()}
             shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
         except Exception as error:
             note = explain(error, "a model could not be fetched")
@@ -214,14 +206,19 @@ class MaskModelHandlers(FetchHandlers):
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
         shown: dict[Any, Any] = {self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}}
-        if session := self.visits.find(page):
+        session = self.visits.find(page)
+        if session:
             with session.lock:
                 shown[self.parts.canvas] = views.canvas(session, session.rev, None)
         return shown
 
 
+def _busy(step: Fetched) -> views.View:
+    return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
+
+
 def _by_hand() -> str:
-    """How a model comes here without the hub."""
+    """Say how a model comes here without the hub."""
     place = f"into ${MODELS_VARIABLE}"  # whose path is nobody's business
     if models_folder() is None:
         place = f"into a folder, and start with {MODELS_VARIABLE}=/that/folder"

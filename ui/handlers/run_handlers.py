@@ -1,4 +1,4 @@
-"""What happens when a page runs an edit: it waits for its turn, shows what the run tells, can be stopped."""
+"""Runs of a page: each waits for its turn, shows how it goes on, and can be stopped."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, singledispatchmethod
 from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
+from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import (
     BROKEN,
     Components,
@@ -38,7 +39,7 @@ from regrain.ui.views import attention_views, model_views, run_views
 from regrain.ui.views import session_views as views
 from regrain.ui.views.costs import left_again
 from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
-from regrain.ui.views.variants import Variant, attempt, plan, remember, title_of
+from regrain.ui.views.variants import attempt, plan, remember, title_of
 
 log = logging.getLogger(__name__)
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over
@@ -46,18 +47,22 @@ _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking i
 
 @dataclass(frozen=True)
 class RunForm:
-    """What the page said when Run was pressed."""
+    """The form of a page when Run was pressed."""
 
     session: Session  # a copy of the page's, as it was
     variants: object  # how many are wanted
     attempt: object  # what to try, in place of the whole run
     since: int  # the revision of masks that the page has
-    fields: FieldValues  # model, LoRA files, seed, parameters
+    fields: FieldValues
 
     @property
     def said(self) -> tuple[object, ...]:
-        """All of it but for the masks."""
+        """Its values without masks, by which a run is told from another."""
         return *self.session.asks(self.fields), self.variants, self.attempt
+
+    def choices(self, request: EditRequest) -> Choices:
+        """Return what the history keeps of a run that was made of it."""
+        return Choices.of(request, self.session.id, self.session.prompt)
 
 
 def _shows_the_run(p: Components) -> list[Any]:
@@ -67,7 +72,7 @@ def _shows_the_run(p: Components) -> list[Any]:
 
 @dataclass(frozen=True)
 class RunHandlers(Handlers):
-    """What runs, shows and stops an edit."""
+    """Run, show and stop edits."""
 
     jobs: Jobs
     tracking: Tracking
@@ -77,16 +82,13 @@ class RunHandlers(Handlers):
     def begin(
         self, request: gr.Request, variants: object, words: Any, *fields: object
     ) -> dict[Any, Any]:
-        """Take a place in the queue; the page while it waits, or while the run before goes on."""
-        page, given = page_of(request), FieldValues.of(fields)
+        """Take a place in the queue, and show the page while it waits or the run before goes on."""
+        page = page_of(request)
         try:
-            session = self.described(request, words)
-            self.catalogue.model(given.model)
-            form = RunForm(copy.copy(session), variants, words.get("attempt"), words["have"], given)
+            session, form = self._form(request, variants, words, fields)
             self._check_new(session, form)
-            turn = self.turns.enter(
-                Visitor(page, address_of(request), away=lambda: self.visits.away(page))
-            )
+            visitor = Visitor(page, address_of(request), away=lambda: self.visits.away(page))
+            turn = self.turns.enter(visitor)
         except StaleEvent:
             return {self.parts.progress: gr.skip()}
         except EditingError as error:
@@ -94,13 +96,24 @@ class RunHandlers(Handlers):
         with session.lock:
             before = session.going
             run = RunThread(turn, form, behind=bool(before))
-            session.runs, session.fields = [*before, run], fields
+            session.runs = [*before, run]
+            session.fields = fields
         run.begin(self.work(session, page, run))
         shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
         if not before:
             shown[self.parts.progress] = run_views.waiting(session.method, session.shelf.path)
             shown |= dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses))
         return shown
+
+    def _form(
+        self, request: gr.Request, variants: object, words: Any, fields: tuple[object, ...]
+    ) -> tuple[Session, RunForm]:
+        """Return the session, and what its page says; an EditingError if the model is not offered."""
+        given = FieldValues.of(fields)
+        session = self.described(request, words)
+        self.catalogue.model(given.model)
+        as_it_is = copy.copy(session)
+        return session, RunForm(as_it_is, variants, words.get("attempt"), words["have"], given)
 
     def _check_new(self, session: Session, form: RunForm) -> None:
         """Refuse what is under way already, as after a double click; masks may be tracked meanwhile."""
@@ -112,43 +125,38 @@ class RunHandlers(Handlers):
                 )
 
     def _refused(self, page: str, error: EditingError) -> dict[Any, Any]:
-        """An error beside Run, or in the list where a run shows how far it is."""
+        """Return an error beside Run, or in the list where a run shows how far it is."""
         session = self.visits.find(page)
         if session and session.going:
             return {self.parts.queue: self._queue(session, error.message)}
         return self.failed(error)
 
     def _queue(self, session: Session, note: str = "") -> views.View:
-        """The runs that wait for the one that goes on."""
-        jobs = [
-            {
-                "key": run.key,
-                "title": title_of(run.asked.session.method, run.asked.fields.seed),
-                "text": composed(run.asked.session)[0].text,
-            }
-            for run in session.going[1:]
-        ]
+        """Return the view of the runs that wait for the one that goes on."""
+        jobs = []
+        for run in session.going[1:]:
+            form: RunForm = run.asked
+            title = title_of(form.session.method, form.fields.seed)
+            jobs.append({"key": run.key, "title": title, "text": composed(form.session)[0].text})
         return {"jobs": jobs, "note": note, "time": time.time()}  # a note said again is another
 
     @outputs(lambda p: [p.queue])
     def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """A run that waits is to change places with the one `by` places after it, or else is not wanted."""
-        if (session := self.visits.find(page_of(request))) is None:
+        """Let a waiting run change places with the one `by` places after it, or else take it out."""
+        session = self.visits.find(page_of(request))
+        if session is None:
             return {self.parts.queue: gr.skip()}
         said = event_data(event)
         with session.lock:
             waiting = session.going[1:]
-            at = next((n for n, run in enumerate(waiting) if run.key == said.get("key")), None)
-            if at is not None and said.get("by") not in (-1, 1):
-                waiting[at].stop()
-                session.runs.remove(waiting[at])
-            elif at is not None and 0 <= at + said["by"] < len(waiting):
-                waiting[at].turn.swap(waiting[at + said["by"]].turn)
+            keys = [run.key for run in waiting]
+            if said.get("key") in keys:
+                _rearrange(session, waiting, keys.index(said["key"]), said.get("by"))
         return {self.parts.queue: self._queue(session)}
 
     @outputs(_shows_the_run)
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """What the run shows that has just begun; nothing if it was refused, or waits for another."""
+        """Yield the view of the run that has just begun; nothing if it was refused, or waits for another."""
         run = self.visits.run_of(page_of(request))
         if run is None or run.watched:
             yield {self.parts.progress: gr.skip()}
@@ -158,13 +166,15 @@ class RunHandlers(Handlers):
 
     @outputs(_shows_the_run)
     async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """What the page's last run shows, from its beginning, if there was one; then those that wait."""
-        page, progress = page_of(request), self.parts.progress
+        """Yield the view of the page's last run, if there was one, from its beginning; then of later ones."""
+        page = page_of(request)
+        progress = self.parts.progress
         yield {progress: gr.skip()}  # without a word, gradio would empty all that it may change
         last = None
         while (run := self.visits.run_of(page)) and run is not last:
             run.watched = True
-            if session := self.visits.find(page):
+            session = self.visits.find(page)
+            if session:
                 yield {self.parts.queue: self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
                 if last is not run and run.behind and progress in changes:
@@ -188,41 +198,40 @@ class RunHandlers(Handlers):
         return stopped
 
     def work(self, session: Session, page: str, run: RunThread) -> Generator[Changes, None, None]:
-        """A run from first to last; what is not yet tracked is tracked before."""
-        form, refused, variants = run.asked, None, []
+        """Run what a page asked for from first to last; what is not yet tracked is tracked before."""
+        form: RunForm = run.asked
         try:
+            refused = None
+            jobs: list[RunJob] = []
+            began = time.monotonic()
             try:
-                began = time.monotonic()
                 yield from self._complete(session, form)
                 run.tracking = time.monotonic() - began
-                variants = self._plan(session, page, form)
+                jobs = self._plan(session, page, form)
             except EditingError as error:
-                refused = (
-                    error  # said when the turn comes: until then the page may show another run
-                )
+                refused = error  # until the turn comes, the page may show another run
             yield from self._wait(form.session, run)
             if refused:
                 raise refused
-            for variant in variants:
+            for job in jobs:
                 if session.id == form.session.id and not run.skipped:
-                    yield from self._run(session, form.session.id, variant, run)
+                    yield from self._run(session, form.session.id, job, run)
         except EditingError as error:
             yield self.failed(error) | {self.parts.live: None}
         except Exception:
             log.exception("a run failed")
             yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
 
-    def _plan(self, session: Session, page: str, form: RunForm) -> list[Variant]:
-        """The runs that were asked for; an EditingError if there can be none."""
+    def _plan(self, session: Session, page: str, form: RunForm) -> list[RunJob]:
+        """Return the runs that were asked for; an EditingError if there can be none."""
         asked = form.session
         request = with_cuts(self.requested(asked, form.fields), asked)
         request, opened = attempt(form.attempt, request, asked.opened)
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.shelf.keep, media=self.media, page=page)
         values = self.catalogue.values(request.method, request.model, request.params)
-        choices = Choices.of(request, asked.id, asked.prompt)
         wanted = None if opened.attempt else form.variants
-        return plan(RunJob(request, page, opened, whole, keep), wanted, values, choices)
+        return plan(RunJob(request, page, opened, whole, keep), wanted, values)
 
     def _wait(self, asked: Session, run: RunThread) -> Iterator[Changes]:
         """Say how many runs come before this one, until its turn."""
@@ -234,7 +243,7 @@ class RunHandlers(Handlers):
 
     @outputs(lambda p: [p.run, p.stop, p.queue, p.canvas])
     def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
-        """The page after a run, however it ended: its own tracking may have been stopped with it."""
+        """Return the page after a run, however it ended: its own tracking may have been stopped with it."""
         run, shown = self.visits.run_of(page_of(request)), {}
         if run is None or run.over:  # else the next has begun meanwhile
             shown = self.buttons(False) | {self.parts.queue: None}
@@ -247,7 +256,7 @@ class RunHandlers(Handlers):
 
     def _complete(self, session: Session, form: RunForm) -> Iterator[Changes]:
         """Track the regions that were never followed to the end; a RequestError if that is stopped."""
-        asked, since = form.session, form.since
+        asked = form.session
         ignored = method_choice.uses(asked.method).regions == "ignored"
         if ignored or not asked.state.to_track(only_untracked=True):
             return
@@ -255,34 +264,41 @@ class RunHandlers(Handlers):
             yield {self.parts.progress: gr.skip()}
             time.sleep(_WAIT)
         with session.lock:
-            labels, identity = session.state.to_track(only_untracked=True), session.id
+            labels = session.state.to_track(only_untracked=True)
+            identity = session.id
         # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
-        with closing(self.tracking.follow(session, labels)) if labels else nullcontext([]) as steps:
-            for step in steps:
-                if step and (shown := look(session, identity, since)):
-                    yield {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
-                else:
-                    yield {self.parts.progress: gr.skip()}
+        if labels:
+            yield from self._track(session, labels, identity, form.since)
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
-                raise RequestError(
-                    "regions", "Tracking was stopped before the end. Track them, then run."
-                )
+                message = "Tracking was stopped before the end. Track them, then run."
+                raise RequestError("regions", message)
             tracked = session.state.layers
         layers = {label: tracked.get(label, layer) for label, layer in asked.state.layers.items()}
         asked.state = replace(asked.state, layers=layers)
-        if shown := look(session, identity, since):
+        shown = look(session, identity, form.since)
+        if shown:
             yield {self.parts.canvas: shown}
 
+    def _track(
+        self, session: Session, labels: list[int], identity: str, since: int
+    ) -> Iterator[Changes]:
+        """Follow regions to the ends of the clip, and show their masks."""
+        with closing(self.tracking.follow(session, labels)) as steps:
+            for step in steps:
+                shown = look(session, identity, since) if step else None
+                if step and shown:
+                    yield {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
+                else:
+                    yield {self.parts.progress: gr.skip()}
+
     def _run(
-        self, session: Session, identity: str, variant: Variant, run: RunThread
+        self, session: Session, identity: str, job: RunJob, run: RunThread
     ) -> Iterator[Changes]:
         """Run a job and show its events, unless the page opens another clip meanwhile."""
-        job = replace(variant.job, kept=session.history.folders)
-        opened, losses = job.opened or session.opened, model_views.LossCurve()
-        part = f"variant {variant.number} of {variant.total}" if variant.total > 1 else ""
-        progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
-        started = variant.number > 1 or run.behind
+        job = replace(job, kept=session.history.folders)
+        display = _Display(self, session, job, run)
+        started = job.number > 1 or run.behind
         with closing(in_thread(lambda: self.jobs.run(job), run.turn)) as items:
             for item in items:
                 if session.id != identity:  # nobody waits for this one
@@ -291,52 +307,110 @@ class RunHandlers(Handlers):
                     yield {self.parts.progress: run_views.given_up(), self.parts.live: None}
                     return
                 run.turn.follow(item)
-                if isinstance(item, Stage) and item.name != "saving":
-                    run.skip = item.skip
                 if item is not None and not started:
                     started = True
-                    yield {self.parts.player: views.player(opened)}
-                match item:
-                    case Progress() | Losses() | Tuned() if shown := losses.take(item):
-                        yield {self.parts.losses: shown}
-                    case Stage() | Progress() | WindowStarted():
-                        yield {self.parts.progress: progress.take(item)}
-                    case Preview():
-                        yield {self.parts.live: attention_views.live(item, job.request)}
-                    case Begun(path, frames):
-                        yield {self.parts.player: views.begun_player(opened, path, frames)}
-                    case Saved():
-                        yield self._keep(item, session, variant, opened, run)
-                    case _:
-                        yield {self.parts.progress: gr.skip()}
-                if isinstance(item, WindowStarted) and item.number > 1:
-                    self._note(session, variant, run.asked, progress.left)
-                if isinstance(item, Tuned):
-                    yield {self.parts.adapters: self.tuned_models(session)}
+                    yield {self.parts.player: views.player(display.opened)}
+                yield display.show(item)
 
-    @staticmethod
-    def _note(
-        session: Session, variant: Variant, form: RunForm, left: float, seconds: float = 0.0
+
+def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:
+    """Move a waiting run by one place, if `by` is -1 or 1, else take it out of the queue."""
+    run = waiting[at]
+    if by == 1 or by == -1:
+        other = at + by
+        if 0 <= other < len(waiting):
+            run.turn.swap(waiting[other].turn)
+    else:
+        run.stop()
+        session.runs.remove(run)
+
+
+class _Display:
+    """The view of one run, event by event."""
+
+    def __init__(
+        self, handlers: RunHandlers, session: Session, job: RunJob, run: RunThread
     ) -> None:
-        """The cache has a run but for a share of its frames; the same again takes so many seconds."""
-        asked = form.session
-        if variant.number == 1 and not form.attempt:
-            session.note_computed(
-                Computed(asked.asks(form.fields), asked.state.layers, left, seconds)
-            )
+        self._handlers, self._parts = handlers, handlers.parts
+        self._session, self._job, self._run = session, job, run
+        self.opened: ClipSession = job.opened or session.opened
+        part = f"variant {job.number} of {job.total}" if job.total > 1 else ""
+        self._progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
+        self._losses = model_views.LossCurve()
 
-    def _keep(
-        self, saved: Saved, session: Session, variant: Variant, opened: ClipSession, run: RunThread
-    ) -> Changes:
-        """A result, shown and kept in the history."""
-        report, form = saved.finished.report, run.asked
+    @singledispatchmethod
+    def show(self, item: object) -> Changes:
+        """Return what changes on the page with an item of the run."""
+        return {self._parts.progress: gr.skip()}
+
+    @show.register
+    def _(self, item: Stage) -> Changes:
+        if item.name != "saving":
+            self._run.skip = item.skip
+        return {self._parts.progress: self._progress.take(item)}
+
+    @show.register
+    def _(self, item: WindowStarted) -> Changes:
+        shown = {self._parts.progress: self._progress.take(item)}
+        if item.number > 1:
+            self._note_computed(self._progress.left)
+        return shown
+
+    @show.register
+    def _(self, item: Progress) -> Changes:
+        losses = self._losses.take(item)
+        if losses:
+            return {self._parts.losses: losses}
+        return {self._parts.progress: self._progress.take(item)}
+
+    @show.register
+    def _(self, item: Losses) -> Changes:
+        losses = self._losses.take(item)
+        return {self._parts.losses: losses} if losses else {self._parts.progress: gr.skip()}
+
+    @show.register
+    def _(self, item: Tuned) -> Changes:
+        shown: Changes = {self._parts.adapters: self._handlers.tuned_models(self._session)}
+        losses = self._losses.take(item)
+        if losses:
+            shown[self._parts.losses] = losses
+        return shown
+
+    @show.register
+    def _(self, item: Preview) -> Changes:
+        return {self._parts.live: attention_views.live(item, self._job.request)}
+
+    @show.register
+    def _(self, item: Begun) -> Changes:
+        return {self._parts.player: views.begun_player(self.opened, item.path, item.frames)}
+
+    @show.register
+    def _(self, item: Saved) -> Changes:
+        """Keep the result in the history, and show it."""
+        report = item.finished.report
         if len(report.get("windows", ())) > 1:
-            self._note(session, variant, form, 0.0, left_again(report))
-        shown = remember(session.history, saved, variant, opened, self.media)
+            self._note_computed(0.0, left_again(report))
+        request = self._job.request
+        choices = self._run.asked.choices(request)
+        history = self._session.history
+        media = self._handlers.media
+        shown = remember(history, item, request, choices, self.opened, media)
+        done = run_views.done(report, self._run.tracking, self._run.skipped)
         return {
-            self.parts.history: session.history.view(),
-            self.parts.player: shown["player"],
-            self.parts.result: shown["result"],
-            self.parts.progress: run_views.done(report, run.tracking, run.skipped),
-            self.parts.live: None,
+            self._parts.history: history.view(),
+            self._parts.player: shown["player"],
+            self._parts.result: shown["result"],
+            self._parts.progress: done,
+            self._parts.live: None,
         }
+
+    def _note_computed(self, left: float, seconds: float = 0.0) -> None:
+        """Note that the cache has the run but for a share of its frames.
+
+        `seconds` are those of the run, once it lacks none.
+        """
+        form: RunForm = self._run.asked
+        if self._job.number == 1 and not form.attempt:
+            asks = form.session.asks(form.fields)
+            computed = Computed(asks, form.session.state.layers, left, seconds)
+            self._session.note_computed(computed)

@@ -1,4 +1,4 @@
-"""What happens on events about tuned models: chosen, renamed, downloaded, uploaded; what a run would tune."""
+"""Events about tuned models: chosen, renamed, downloaded, uploaded; what a run would tune."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import gradio as gr
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
@@ -32,19 +33,19 @@ class TuningHandlers(Handlers):
 
     @outputs(lambda p: [p.adapters])
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """Another was picked."""
+        """Choose the one that was picked."""
         server = self.catalogue.adapters
         return self._act(request, lambda session: session.shelf.choose(_key(event), server))
 
     @outputs(lambda p: [p.adapters])
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """One got another name."""
+        """Give one another name."""
         given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
         return self._act(request, lambda session: session.shelf.rename(*given))
 
     @outputs(lambda p: [p.adapters])
     def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
-        """A file of the user's own."""
+        """Add a file of the user's own."""
 
         def add(session: Session) -> None:
             if not isinstance(file, str):
@@ -55,7 +56,7 @@ class TuningHandlers(Handlers):
 
     @outputs(lambda p: [p.adapters, p.download])
     def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """One is wanted as a file."""
+        """Download one as a file."""
 
         def find(session: Session) -> dict[Any, Any]:
             entry = session.shelf.own(_key(event))
@@ -65,15 +66,14 @@ class TuningHandlers(Handlers):
 
     @outputs(lambda p: [p.adapters, p.takes])
     def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
-        """Whether the chosen one fits, and what the run would tune, after anything that changes it."""
+        """Say whether the chosen one fits, and what the run would tune, after anything that changes it."""
         try:
             session = self.session(request)
         except EditingError:
             return {self.parts.takes: None}
         problem, estimate = "", None
-        with suppress(
-            EditingError
-        ):  # said by the run; while things are chosen it would only disturb
+        # Errors are said by the run; while things are chosen they would only disturb.
+        with suppress(EditingError):
             asked = self._asked(session, FieldValues.of(fields))
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
@@ -88,7 +88,8 @@ class TuningHandlers(Handlers):
             session = self.session(request)
         except EditingError:
             return {self.parts.adapters: gr.skip()}
-        session.shelf.note, shown = "", None
+        session.shelf.note = ""
+        shown = None
         try:
             shown = act(session)
         except Exception as error:
@@ -96,23 +97,21 @@ class TuningHandlers(Handlers):
         return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
 
     def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
-        """What a run would be given, but for its regions."""
-        base = session.opened.request
-        return EditRequest(
-            base.clip,
-            None,
-            (),
-            session.source_prompt,
-            method=session.method,
-            params=self.given_params(session, fields),
-            model=self.catalogue.model(fields.model),
-            size=base.size,
-            loras=self.given_added(session, fields).loras,
+        """Return what a run would be given, without its regions."""
+        given = self.asked(session, fields)
+        asked = Edit(
+            source_prompt=session.source_prompt,
+            method=given.method,
+            params=given.params,
+            model=given.model,
+            loras=given.loras,
             adapter=session.shelf.path,
+            size=given.size,
         )
+        return EditRequest(session.opened.request.clip, None, (), **vars(asked))
 
     def _estimated(self, asked: EditRequest) -> Estimate:
-        """What its tuning takes; the model is timed only while nobody uses it."""
+        """Estimate what its tuning takes; the model is timed only while nobody uses it."""
         usual = self.catalogue.values(asked.method, asked.model, asked.params)
         params: Any = METHODS[asked.method].Params.model_construct(**usual)  # checked already
         if self.estimate is None:
@@ -123,7 +122,7 @@ class TuningHandlers(Handlers):
 
 
 def _problem(asked: EditRequest, session: Session) -> str:
-    """Why the chosen model does not fit, as far as it is known; empty if it does."""
+    """Say why the chosen model does not fit, as far as it is known; empty if it does."""
     try:
         check_known(asked)
     except EditingError as error:
@@ -132,8 +131,8 @@ def _problem(asked: EditRequest, session: Session) -> str:
     tuned_on = chosen.facts.model if chosen and chosen.facts else asked.model
     if Path(tuned_on).stem == Path(asked.model).stem:
         return ""
-    models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}."
-    return f"{models} Use the first, or tune anew."
+    models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}"
+    return f"{models}. Use the first, or tune anew."
 
 
 def _key(event: gr.EventData) -> object:

@@ -1,12 +1,22 @@
+// @ts-check
+// Weights tuned on a clip that every method may use: chosen, renamed, downloaded, added.
 import { iconButton, make, textField } from "./shared/dom.js";
 import { follow, openFile } from "./shared/hub.js";
 
 const ADD = "Add a tuned model from a .safetensors file";
 
-const groupOf = ({ title, entries }) =>
-  make("optgroup", { label: title }, ...entries.map(({ key, name }) => new Option(name, key)));
+const makeGroup = ({ title, entries }) => {
+  const options = entries.map(({ key, name }) => new Option(name, key));
+  return make("optgroup", { label: title }, ...options);
+};
 
-// The name is typed in the place of the list; Enter or leaving the field keeps it, Escape does not.
+/**
+ * Let the chosen model be renamed in the place of the list; Enter or leaving the field keeps the name, Escape does not.
+ * @param {HTMLSelectElement} pick
+ * @param {HTMLInputElement} name
+ * @param {HTMLButtonElement} rename
+ * @param {import("./types").Trigger<"adapters">} trigger
+ */
 const addRenaming = (pick, name, rename, trigger) => {
   let key = "";
   const end = (keep) => {
@@ -34,30 +44,36 @@ const addRenaming = (pick, name, rename, trigger) => {
   name.addEventListener("blur", () => end(true));
 };
 
-// Weights tuned on a clip that every method may use: chosen, renamed, downloaded, added.
+/** @type {import("./types").Mount<"adapters">} */
 export function mount(element, props, trigger, watch) {
-  const send = (act) => () => trigger(act, { key: pick.value });
-  const pick = make("select", { id: "rg-models-pick", onchange: send("choose") }),
-    name = textField({ maxLength: 60, hidden: true, ariaLabel: "Name of the tuned model" }),
-    rename = iconButton("rg-tool", "pen", "Rename this tuned model"),
-    save = iconButton("rg-tool", "save", "Download this tuned model", send("export")),
-    more = { ariaLabel: ADD },
-    add = iconButton("rg-tool", "open", ADD, () => openFile(null, "adapter-file"), "Add file", more),
-    detail = make("p"),
-    problem = make("p", { className: "rg-alarm", role: "status" }),
-    label = make("label", { htmlFor: pick.id }, "Tuned model"),
-    row = make("div", "rg-models-row", label, pick, name, rename, save, add);
+  const pick = make("select", {
+    id: "rg-models-pick",
+    onchange: () => trigger("choose", { key: pick.value }),
+  });
+  const name = textField({ maxLength: 60, hidden: true, ariaLabel: "Name of the tuned model" });
+  const rename = iconButton("rg-tool", "pen", "Rename this tuned model");
+  const exportChosen = () => trigger("export", { key: pick.value });
+  const save = iconButton("rg-tool", "save", "Download this tuned model", exportChosen);
+  const chooseFile = () => openFile(null, "adapter-file");
+  const add = iconButton("rg-tool", "open", ADD, chooseFile, "Add file", { ariaLabel: ADD });
+  const [addWords] = add.getElementsByTagName("span");
+  const detail = make("p");
+  const problem = make("p", { className: "rg-alarm", role: "status" });
+  const label = make("label", { htmlFor: pick.id }, "Tuned model");
+  const row = make("div", "rg-models-row", label, pick, name, rename, save, add);
   element.replaceChildren(make("div", "rg-models", row, detail, problem));
   addRenaming(pick, name, rename, trigger);
   follow(props, watch, (value) => {
     const list = JSON.stringify([value.none, value.groups]); // made anew only when it changes: it may be open
     if (pick.dataset.list !== list)
-      pick.replaceChildren(new Option(value.none, ""), ...value.groups.map(groupOf));
+      pick.replaceChildren(new Option(value.none, ""), ...value.groups.map(makeGroup));
     pick.dataset.list = list;
     pick.value = value.chosen;
-    const chosen = value.groups.flatMap(({ entries }) => entries).find(({ key }) => key === value.chosen);
-    rename.hidden = save.hidden = !chosen?.own;
-    add.lastChild.hidden = !rename.hidden; // room for the other two
+    const entries = value.groups.flatMap((group) => group.entries);
+    const chosen = entries.find(({ key }) => key === value.chosen);
+    rename.hidden = !chosen?.own;
+    save.hidden = !chosen?.own;
+    addWords.hidden = !rename.hidden; // room for the other two
     detail.textContent = value.detail;
     problem.textContent = value.problem;
   });

@@ -1,3 +1,4 @@
+// @ts-check
 // The frame with its masks, and everything around it.
 import { icon, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
@@ -15,43 +16,55 @@ import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
 import { makeTrim } from "./canvas/trim.js";
 
+/** @typedef {import("./types").Editor} Editor */
+/** @typedef {import("./types").CanvasView} CanvasView */
+/** @typedef {import("./types").Trigger<"canvas">} Trigger */
+/** @typedef {ReturnType<typeof lay>} Parts */
+
 // Frames of a clip in which cuts are sought: of examples, which are short and of one shot, only long ones.
-const LEAST_SCANNED = 8,
-  SCANNED = 24;
+const LEAST_SCANNED = 8;
+const LEAST_SCANNED_OF_EXAMPLE = 24;
 const SCAN_AFTER = 600; // milliseconds
+const BRUSH = 1 / 28; // of the longer side of a clip
 
 const makeDrop = () => {
-  const about = { className: "rg-drop", type: "button", onclick: () => hub.tell("open") },
-    title = make("strong", {}, "Drop a clip here, or choose one");
+  const about = { className: "rg-drop", type: "button", onclick: () => hub.tell("open") };
+  const title = make("strong", {}, "Drop a clip here, or choose one");
   const hint = make("span", {}, "mp4, mov, webm, gif, or a project saved as zip");
   return make("button", about, icon("open"), title, hint);
 };
 
+/**
+ * Lay out the editor, and give it what its parts can do.
+ * @param {Editor} editor
+ * @param {Trigger} trigger
+ */
 const lay = (editor, trigger) => {
-  const surface = makeSurface(editor),
-    heard = make("p", { className: "rg-heard", ariaLive: "polite" }),
-    note = makeNote(editor),
-    chip = make("span", { className: "rg-chip", hidden: true }, "Finding the mask");
+  const surface = makeSurface(editor);
+  const heard = make("p", { className: "rg-heard", ariaLive: "polite" });
+  const note = makeNote(editor);
+  const chip = make("span", { className: "rg-chip", hidden: true }, "Finding the mask");
   editor.ask = makeAsk(editor, trigger);
   editor.track = makeTrack(editor, trigger);
   editor.look = makeLook(editor);
-  const toolbar = makeToolbar(editor, surface, heard),
-    finders = makeFinders(editor),
-    files = makeMaskFiles(editor, trigger),
-    maskTools = makeMaskTools(editor, files.node),
-    line = makeTimeline(editor),
-    help = makeHelp();
-  const below = make("div", "rg-below", note, finders.node),
-    parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node],
-    root = make("div", "rg-editor", makeTrim(), ...parts, heard, help, files.dialog);
+  const toolbar = makeToolbar(editor, surface, heard);
+  const finders = makeFinders(editor);
+  const files = makeMaskFiles(editor, trigger);
+  const maskTools = makeMaskTools(editor, files.node);
+  const line = makeTimeline(editor);
+  const help = makeHelp();
+  const below = make("div", "rg-below", note, finders.node);
+  const parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node];
+  const root = make("div", "rg-editor", makeTrim(), ...parts, heard, help, files.dialog);
   surface.node.append(chip);
-  root.editor = editor;
+  Object.assign(root, { editor }); // for tests
   editor.refresh = () => {
+    const asking = editor.pending.length > 0;
     toolbar.refresh();
     finders.refresh();
     maskTools.refresh();
-    chip.hidden = !editor.pending.length && !(editor.tracking > 0);
-    chip.textContent = editor.pending.length ? "Finding the mask" : progressOf(editor.followed);
+    chip.hidden = !asking && !(editor.tracking > 0);
+    chip.textContent = asking ? "Finding the mask" : progressOf(editor.followed);
     root.dataset.tracking = String(Boolean(editor.tracking));
   };
   const showHelp = () => help.showModal();
@@ -62,6 +75,7 @@ const lay = (editor, trigger) => {
   return { editor, root, surface, line, bars: [toolbar.node, maskTools.node] };
 };
 
+/** @param {Parts} parts */
 const addPlaying = ({ editor, line }) => {
   editor.go = (frame) => {
     if (!editor.clip) return;
@@ -71,19 +85,22 @@ const addPlaying = ({ editor, line }) => {
     editor.draw();
     line.draw();
     editor.refresh();
-    hub.tell("scrub");
   };
   editor.play = (on) => {
     clearInterval(editor.playing);
-    const next = () => editor.go((editor.frame + 1) % editor.clip.count);
-    editor.playing = on && editor.clip ? setInterval(next, 1000 / editor.clip.fps) : 0;
+    const { clip } = editor;
+    const next = () => clip && editor.go((editor.frame + 1) % clip.count);
+    editor.playing = on && clip ? setInterval(next, 1000 / clip.fps) : 0;
     line.playing(Boolean(editor.playing));
     editor.draw();
-    hub.tell("scrub");
   };
 };
 
-// What others in the page say.
+/**
+ * Do what other components say.
+ * @param {Parts} parts
+ * @param {Trigger} trigger
+ */
 const listenToPage = ({ editor, surface, line, bars }, trigger) => {
   const redraw = () => {
     surface.forget();
@@ -104,7 +121,7 @@ const listenToPage = ({ editor, surface, line, bars }, trigger) => {
     line.draw();
   });
   hub.on("written", (said) => {
-    Object.assign(hub.written, Object.fromEntries(said));
+    Object.assign(hub.written, said);
     line.draw();
   });
   hub.on("act", ({ act, ...data }) => editor.ask(act, data));
@@ -120,24 +137,31 @@ const listenToPage = ({ editor, surface, line, bars }, trigger) => {
   });
 };
 
-// Ask for the cuts of the clip that is open, once it can be worked on.
-const askForCuts = (editor, trigger) => {
-  const { id, clip, found } = editor;
-  editor.scanning = found === null && clip.count >= LEAST_SCANNED && (clip.own || clip.count >= SCANNED);
+/**
+ * Ask for the cuts of the clip that is open, once it can be worked on.
+ * @param {Editor} editor
+ * @param {import("./types").Clip} clip
+ * @param {Trigger} trigger
+ */
+const askForCuts = (editor, clip, trigger) => {
+  const { id, found } = editor;
+  const least = clip.own ? LEAST_SCANNED : LEAST_SCANNED_OF_EXAMPLE;
+  editor.scanning = found === null && clip.count >= least;
   if (!editor.scanning) return;
   setTimeout(() => {
     if (editor.id === id) trigger("scan", { id, have: editor.rev });
   }, SCAN_AFTER);
 };
 
+/** @param {Parts} parts @param {CanvasView} view */
 const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
   editor.play(false);
   for (const bitmap of [...editor.bitmaps, ...editor.thumbs]) bitmap?.close();
   Object.assign(editor, { id, clip, ...newContent() });
   hub.hidden.clear();
   surface.forget();
-  editor.resize(Math.max(clip.width, clip.height) / 28);
-  editor.load = makeLoader(editor, (frame) => {
+  editor.resize(Math.max(clip.width, clip.height) * BRUSH);
+  editor.load = makeLoader(editor, clip, (frame) => {
     if (frame === editor.frame) editor.draw();
     line.film();
   });
@@ -148,6 +172,7 @@ const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
   showStage(clip.made && !tracking ? "edit" : "masks");
 };
 
+/** @param {Editor} editor @param {string} note */
 const showLost = (editor, note) => {
   Object.assign(editor, { pending: [], held: [], adding: 0, tracking: 0 });
   editor.say(note, true);
@@ -156,10 +181,42 @@ const showLost = (editor, note) => {
   hub.tell("lost");
 };
 
+// Bring what was opened into view, with all that stands around it; a clip of one's own where columns are stacked.
+const bringIntoView = ({ surface }, clip) => {
+  requestAnimationFrame(() => {
+    surface.fit();
+    const tabs = document.querySelector("#tabs");
+    if (clip.own && isStacked()) tabs?.scrollIntoView({ block: "start" });
+  });
+};
+
+/** @param {Parts} parts @param {CanvasView} value */
+const redrawMasks = ({ editor, surface }, value) => {
+  const same = JSON.stringify(value.feathers) === JSON.stringify(editor.painted);
+  editor.painted = value.feathers;
+  surface.forget(same ? Object.keys(value.changes) : undefined);
+};
+
+/**
+ * Say what the view says: below the frame, at a field, or by going to a frame.
+ * @param {Editor} editor
+ * @param {CanvasView} value
+ */
+const sayAndGo = (editor, value) => {
+  if (value.note !== null) {
+    editor.say(value.note, value.alarm);
+    hub.tell("noted", value);
+  }
+  if (value.field) hub.tell("wrong", value);
+  if (value.go !== undefined) editor.go(value.go);
+  goAlong(editor);
+};
+
+/** @param {Parts} parts @param {CanvasView} value @param {Trigger} trigger */
 const showView = (parts, value, trigger) => {
-  const { editor, surface, line } = parts,
-    fresh = value.id !== editor.id,
-    before = editor.labels;
+  const { editor, line } = parts;
+  const fresh = value.id !== editor.id;
+  const before = editor.labels;
   if (fresh) openClip(parts, value);
   if (!accept(editor, value)) {
     release(editor, value, before.length);
@@ -168,45 +225,36 @@ const showView = (parts, value, trigger) => {
     return;
   }
   if (fresh) {
-    askForCuts(editor, trigger);
+    askForCuts(editor, value.clip, trigger);
     if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, again: true });
-    // With all that stands around it; a clip of one's own is brought into view where columns are stacked.
-    requestAnimationFrame(() => {
-      surface.fit();
-      if (editor.clip.own && isStacked()) document.querySelector("#tabs").scrollIntoView({ block: "start" });
-    });
+    bringIntoView(parts, value.clip);
   }
   editor.looking = 0;
   editor.look();
-  const same = JSON.stringify(value.feathers) === JSON.stringify(editor.painted);
-  editor.painted = value.feathers;
-  surface.forget(same ? Object.keys(value.changes) : undefined);
+  redrawMasks(parts, value);
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
   release(editor, value, before.length);
-  if (value.note !== null) {
-    editor.say(value.note, value.alarm);
-    hub.tell("noted", value);
-  }
-  if (value.field) hub.tell("wrong", value);
-  if (value.go !== undefined) editor.go(value.go);
-  goAlong(editor);
+  sayAndGo(editor, value);
   editor.refresh();
   line.draw();
   hub.tell("masks");
 };
 
+/** @type {import("./types").Mount<"canvas">} */
 export function mount(element, props, trigger, watch) {
-  const editor = (hub.editor = newEditor()),
-    parts = lay(editor, trigger),
-    drop = makeDrop();
+  const editor = newEditor();
+  hub.editor = editor;
+  const parts = lay(editor, trigger);
+  const drop = makeDrop();
   element.replaceChildren(drop, parts.root);
   addPlaying(parts);
   listenToPage(parts, trigger);
   follow(props, watch, (value) => {
     parts.root.hidden = !value && !editor.clip;
     drop.hidden = !parts.root.hidden;
-    if (value?.gone) showLost(editor, value.note);
-    else if (value) showView(parts, value, trigger);
+    if (!value) return;
+    if (value.gone) showLost(editor, value.note);
+    else showView(parts, value, trigger);
   });
 }

@@ -1,45 +1,71 @@
+// @ts-check
 // One card per region. What is typed here is the truth; which regions there are, the server says.
 import { iconButton, make } from "./shared/dom.js";
+import { keepDraft } from "./shared/draft.js";
 import { hub } from "./shared/hub.js";
 import { coverage } from "./canvas/cells.js";
 import { makeCard } from "./cards/card.js";
 import { makePrompts } from "./cards/prompts.js";
+
+/** @typedef {import("./types").Deck} Deck */
+/** @typedef {import("./types").Region} Region */
+/** @typedef {import("./types").CardsView} CardsView */
 
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
 const FIND = "Find the objects named in “The clip shows”, without a click";
 const ORDER = "Upper regions cover lower ones.";
 const EMPTY = "No regions yet. Click a thing in the frame.";
 const REST = "Everything that no other region covers, such as the background";
-const OF_REGION = "label name color source prompt negative margin strength picture_scale".split(" ");
+/** @type {(keyof import("./types").RegionWords)[]} */
+const OF_REGION = [
+  "label",
+  "name",
+  "color",
+  "source",
+  "prompt",
+  "negative",
+  "margin",
+  "strength",
+  "picture_scale",
+];
 
+/** @param {Deck} deck */
 const makeHead = (deck) => {
   const tool = (id, picture, hint, act, text) => iconButton("rg-tool", picture, hint, act, text, { id });
-  const find = tool("rg-find", "find", FIND, () => deck.find(), "Find"),
-    add = tool("rg-add", "plus", "New region (N)", () => deck.act("add"), "New region"),
-    rest = tool("rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
-  const buttons = make("div", "rg-pick-loose", find, add);
-  return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), buttons), add, rest };
+  const find = tool("rg-find", "find", FIND, () => deck.find(), "Find");
+  const add = tool("rg-add", "plus", "New region (N)", () => deck.act("add"), "New region");
+  const rest = tool("rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
+  const title = make("h2", {}, "Regions");
+  const head = make("div", "rg-cards-head", title, make("div", "rg-pick-loose", find, add));
+  return { head, add, rest };
 };
 
-// What is typed while the server cannot be reached is sent after the reload.
-const keepDraft = (text) => {
-  try {
-    sessionStorage.setItem("regrain-words", text);
-  } catch {
-    return; // the browser allows no storage
-  }
+/**
+ * Return what a person says of a region.
+ * @param {Region} region
+ * @returns {import("./types").RegionWords}
+ */
+const wordsOf = (region) => {
+  const words = OF_REGION.map((key) => [key, region[key]]);
+  return Object.fromEntries(words);
 };
 
-// What the page says now, and that it was said.
+/**
+ * Give the cards ways to say what they hold.
+ * @param {Deck} deck
+ * @param {{ value: CardsView | null }} props
+ * @param {import("./types").Trigger<"cards">} trigger
+ */
 const addSaying = (deck, props, trigger) => {
   let timer = 0;
-  const read = () => {
-    const regions = hub.regions.map((region) =>
-      Object.fromEntries(OF_REGION.map((key) => [key, region[key]])),
-    );
-    const attempt = hub.attempt ?? ""; // whether a run is only a try
-    return { id: deck.id, have: deck.have, attempt, ...deck.prompts.read(), regions };
-  };
+  /** @returns {import("./types").CardsSaying} */
+  const read = () => ({
+    id: deck.id,
+    have: deck.have,
+    attempt: hub.attempt,
+    ...deck.prompts.read(),
+    regions: hub.regions.map(wordsOf),
+  });
   // The run reads this value, so it follows every letter; the prompt below only every pause.
   deck.keep = () => {
     deck.take(props.value); // the server's newest word, should it not have been heard yet
@@ -60,33 +86,61 @@ const addSaying = (deck, props, trigger) => {
     trigger("discover", {});
   };
   deck.move = (label, by) => {
-    const from = hub.regions.findIndex((region) => region.label === label),
-      to = from + by;
+    const from = hub.regions.findIndex((region) => region.label === label);
+    const to = from + by;
     if (to < 0 || to >= hub.regions.length) return;
-    hub.regions.splice(to, 0, ...hub.regions.splice(from, 1));
+    const [moved] = hub.regions.splice(from, 1);
+    hub.regions.splice(to, 0, moved);
     deck.arrange();
     hub.tell("regions");
     deck.changed();
   };
 };
 
+/** @param {Deck} deck */
 const markActive = ({ cards }) => {
   for (const [label, { card }] of cards) card.classList.toggle("rg-active", label === hub.active);
 };
 
+/**
+ * Number the fields of a card by its place, and bind their labels to them.
+ * @param {HTMLElement} card
+ * @param {number} place
+ */
+const numberFields = (card, place) => {
+  for (const key of ["prompt", "source"]) {
+    const input = card.querySelector(`[data-key=${key}]`);
+    const label = input?.closest(".rg-field")?.querySelector("label");
+    if (!input || !label) continue;
+    input.id = `rg-${key}-${place}`;
+    label.htmlFor = input.id;
+  }
+};
+
+/** @param {HTMLElement} card @param {"up" | "down"} side @param {boolean} able */
+const setMovable = (card, side, able) => {
+  card.querySelector(`[data-move=${side}]`)?.toggleAttribute("disabled", !able);
+};
+
+/**
+ * Give the cards a way to stand in the order of the regions.
+ * @param {Deck} deck
+ * @param {HTMLElement} column
+ * @param {HTMLElement} empty shown without regions
+ * @param {HTMLElement} order shown with several
+ */
 const addArranging = (deck, column, empty, order) => {
   deck.arrange = () => {
+    const last = hub.regions.length - 1;
     hub.regions.forEach((region, i) => {
-      const { card } = deck.cards.get(region.label);
+      const card = deck.cards.get(region.label)?.card;
+      if (!card) return;
+      const there = column.children[i] ?? null;
       // Moving a card would take the cursor out of its field.
-      if (column.children[i] !== card) column.insertBefore(card, column.children[i] ?? null);
-      for (const key of ["prompt", "source"]) {
-        const input = card.querySelector(`[data-key=${key}]`);
-        input.id = `rg-${key}-${i}`;
-        input.closest(".rg-field").querySelector("label").htmlFor = input.id;
-      }
-      card.querySelector("[data-move=up]").disabled = i === 0;
-      card.querySelector("[data-move=down]").disabled = i === hub.regions.length - 1;
+      if (there !== card) column.insertBefore(card, there);
+      numberFields(card, i);
+      setMovable(card, "up", i > 0);
+      setMovable(card, "down", i < last);
     });
     empty.hidden = hub.regions.length > 0;
     order.hidden = hub.regions.length < 2;
@@ -94,60 +148,95 @@ const addArranging = (deck, column, empty, order) => {
   };
 };
 
-// Which regions there are; known cards keep what was typed, newer than what the server echoes.
+/**
+ * Take which regions there are; known cards keep what was typed, newer than what the server echoes.
+ * @param {Deck} deck
+ * @param {Region[]} regions
+ */
 const takeRegions = (deck, regions) => {
-  const labels = regions.map((region) => region.label);
-  for (const { label, picture } of regions) deck.cards.get(label)?.show(picture);
-  const same = labels.join() === hub.regions.map((region) => region.label).join();
-  if (!deck.fresh && same && labels.every((label) => deck.cards.has(label))) return;
-  for (const label of [...deck.cards.keys()]) {
+  const { cards } = deck;
+  const labels = regions.map(({ label }) => label);
+  for (const { label, picture } of regions) cards.get(label)?.show(picture);
+  const shown = hub.regions.map(({ label }) => label);
+  const isSame = labels.join() === shown.join() && labels.every((label) => cards.has(label));
+  if (isSame && !deck.fresh) return;
+  for (const [label, { card }] of [...cards]) {
     if (labels.includes(label)) continue;
-    deck.cards.get(label).card.remove();
-    deck.cards.delete(label);
+    card.remove();
+    cards.delete(label);
   }
-  for (const region of regions)
-    if (!deck.cards.has(region.label)) deck.cards.set(region.label, makeCard({ ...region }, deck));
-  hub.regions = labels.map((label) => deck.cards.get(label).region);
+  hub.regions = regions.map((region) => {
+    const made = cards.get(region.label) ?? makeCard({ ...region }, deck);
+    cards.set(region.label, made);
+    return made.region;
+  });
   deck.arrange();
   hub.tell("regions");
   hub.tell("masks");
   deck.keep();
 };
 
+/** @param {CardsView["blind"]} blind */
+const takeBlind = (blind) => {
+  if (!blind || JSON.stringify(blind) === JSON.stringify(hub.blind)) return;
+  hub.blind = blind;
+  hub.tell("regions");
+};
+
+/**
+ * Give the cards a way to take what the server says.
+ * @param {Deck} deck
+ * @param {HTMLElement} root
+ * @param {HTMLElement} column
+ * @param {{ add: HTMLButtonElement, rest: HTMLButtonElement }} buttons
+ */
 const addTaking = (deck, root, column, { add, rest }) => {
+  /** @param {CardsView} value */
+  const showButtons = (value) => {
+    add.disabled = Boolean(value.full);
+    rest.disabled = add.disabled;
+    rest.hidden = Boolean(value.rest);
+  };
+  // The words of an earlier run, or of before a reload, replace what was typed.
+  /** @param {CardsView} value */
+  const beginAnew = (value) => {
+    deck.cards.clear();
+    column.replaceChildren();
+    deck.prompts.fill(value);
+    deck.id = value.id;
+    deck.have = value.have;
+  };
   deck.take = (value) => {
     const text = JSON.stringify(value ?? null);
     if (text === deck.taken) return;
     deck.taken = text;
     root.hidden = !value;
     if (!value) return;
-    if (value.blind && JSON.stringify(value.blind) !== JSON.stringify(hub.blind)) {
-      hub.blind = value.blind;
-      hub.tell("regions");
-    }
-    add.disabled = Boolean(value.full);
-    deck.rest = hub.rest = value.rest ?? 0;
-    rest.hidden = Boolean(deck.rest);
-    rest.disabled = add.disabled;
-    // The words of an earlier run, or of before a reload, replace what was typed.
-    const anew = deck.id !== value.id || (value.anew && value.anew !== deck.anew);
+    takeBlind(value.blind);
+    deck.rest = value.rest ?? 0;
+    hub.rest = deck.rest;
+    showButtons(value);
+    const replaced = Boolean(value.anew) && value.anew !== deck.anew;
+    const anew = deck.id !== value.id || replaced;
     deck.anew = value.anew ?? deck.anew;
     deck.fresh = anew || !deck.cards.size;
-    if (anew) {
-      deck.cards.clear();
-      column.replaceChildren();
-      deck.prompts.fill(value);
-      Object.assign(deck, { id: value.id, have: value.have });
-    }
+    if (anew) beginAnew(value);
     takeRegions(deck, value.regions);
   };
 };
 
+/**
+ * Show what the chosen method uses of the cards.
+ * @param {Deck} deck
+ * @param {HTMLElement} root
+ * @param {HTMLElement} unused says that regions are not used
+ * @param {HTMLElement[]} parts that are about regions
+ */
 const settle = (deck, root, unused, parts) => {
-  const method = hub.method,
-    ignored = method?.regions === "ignored";
+  const { method } = hub;
+  const ignored = method?.regions === "ignored";
   deck.prompts.settle(method);
-  root.classList.toggle("rg-unbound", Boolean(method) && !method.binds);
+  root.classList.toggle("rg-unbound", method?.binds === false);
   for (const part of parts) {
     part.inert = ignored;
     part.classList.toggle("rg-off", ignored);
@@ -157,27 +246,32 @@ const settle = (deck, root, unused, parts) => {
   unused.textContent = ignored ? method.title + " " + said : "";
 };
 
+/** @param {Deck} deck @param {{ value: CardsView | null }} props */
 const showMasks = (deck, props) => {
-  const editor = hub.editor;
+  const { editor } = hub;
   if (!editor?.clip || editor.id !== deck.id) return;
   if (editor.rev !== deck.have) {
     deck.have = editor.rev;
     if (props.value) deck.keep();
   }
-  for (const [label, { card }] of deck.cards)
-    card.querySelector(".rg-covered").textContent =
-      label === deck.rest ? REST : coverage(editor.lanes[label] ?? "", editor.clip.count);
+  for (const [label, { card }] of deck.cards) {
+    const covered = coverage(editor.lanes[label] ?? "", editor.clip.count);
+    const said = card.querySelector(".rg-covered");
+    if (said) said.textContent = label === deck.rest ? REST : covered;
+  }
 };
 
+/** @type {import("./types").Mount<"cards">} */
 export function mount(element, props, trigger, watch) {
-  const column = make("div", "rg-cards"),
-    empty = make("p", "rg-note", EMPTY),
-    order = make("p", "rg-caption", ORDER),
-    unused = make("p", "rg-note");
-  const deck = { id: null, have: 0, rest: 0, taken: undefined, fresh: false, cards: new Map() };
-  deck.prompts = makePrompts(() => deck.changed());
-  const { head, ...buttons } = makeHead(deck),
-    parts = [head, column, order, empty, buttons.rest];
+  const column = make("div", "rg-cards");
+  const empty = make("p", "rg-note", EMPTY);
+  const order = make("p", "rg-caption", ORDER);
+  const unused = make("p", "rg-note");
+  const prompts = makePrompts(() => deck.changed());
+  const known = { id: null, have: 0, rest: 0, taken: undefined, fresh: false, cards: new Map(), prompts };
+  const deck = /** @type {Deck} */ (/** @type {unknown} */ (known)); // what follows adds the rest
+  const { head, ...buttons } = makeHead(deck);
+  const parts = [head, column, order, empty, buttons.rest];
   const root = make("div", "rg-cards-box", ...deck.prompts.nodes, head, unused, ...parts.slice(1));
   root.append(deck.prompts.last);
   addSaying(deck, props, trigger);

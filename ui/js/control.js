@@ -1,90 +1,124 @@
+// @ts-check
 // Control networks as rows of kind, model and weight; the field above takes them as text, KIND=MODEL@WEIGHT separated
 // by commas.
 import { button, iconButton, make, weightSlider, writeInto } from "./shared/dom.js";
 import { fieldBeside, follow, hub } from "./shared/hub.js";
 
-// What is not written like that is left out.
+/** @typedef {{ kind: string, model: string, weight: number }} Network */
+
+const NETWORK = /^(\w+)\s*=\s*([^@]+?)\s*(?:@\s*(\d*\.?\d+))?$/;
+const LOOK_AT_FIELD = 500; // milliseconds between looks
+
+/**
+ * Read networks from the text of the field; what is not written like one is left out.
+ * @param {string} text
+ * @returns {Network[]}
+ */
 export const readRows = (text) =>
-  text
-    .split(",")
-    .map((part) => part.trim().match(/^(\w+)\s*=\s*([^@]+?)\s*(?:@\s*(\d*\.?\d+))?$/))
-    .filter(Boolean)
-    .map(([, kind, model, weight]) => ({ kind, model, weight: Number(weight ?? 1) }));
+  text.split(",").flatMap((part) => {
+    const found = NETWORK.exec(part.trim());
+    if (!found) return [];
+    const [, kind, model, weight] = found;
+    return [{ kind, model, weight: Number(weight ?? 1) }];
+  });
 
-export const writeRows = (rows) =>
-  rows.map(({ kind, model, weight }) => `${kind}=${model}` + (weight === 1 ? "" : `@${weight}`)).join(", ");
-
-const select = (names, chosen, ariaLabel, changed) => {
-  const all = names.includes(chosen) ? names : [...names, chosen],
-    onchange = ({ target }) => changed(target.value);
-  return make("select", { value: chosen, ariaLabel, onchange }, ...all.map((name) => new Option(name, name)));
+/** @param {Network} network */
+const writeRow = ({ kind, model, weight }) => {
+  const scale = weight === 1 ? "" : `@${weight}`;
+  return `${kind}=${model}${scale}`;
 };
 
-const makeRow = (row, deck) => {
-  const set = (key) => (value) => {
-    row[key] = value;
-    deck.write();
-  };
-  return make(
-    "div",
-    "rg-addon",
-    select(deck.kinds, row.kind, "Kind of control network", set("kind")),
-    select(deck.models, row.model, "Control network", set("model")),
-    ...weightSlider("Weight of the control network", row.weight, set("weight")),
-    iconButton("rg-mini", "eye", "Show what it sees of this frame", () => deck.look(row.kind)),
-    iconButton("rg-mini", "bin", "Remove this control network", () => {
-      deck.rows.splice(deck.rows.indexOf(row), 1);
-      deck.write();
-      deck.draw();
-    }),
+/** @param {Network[]} rows */
+export const writeRows = (rows) => rows.map(writeRow).join(", ");
+
+/**
+ * @param {string[]} names
+ * @param {string} chosen
+ * @param {string} ariaLabel
+ * @param {(name: string) => void} changed
+ */
+const makeSelect = (names, chosen, ariaLabel, changed) => {
+  const all = names.includes(chosen) ? names : [...names, chosen];
+  const options = all.map((name) => new Option(name, name));
+  const select = make(
+    "select",
+    { value: chosen, ariaLabel, onchange: () => changed(select.value) },
+    ...options,
   );
+  return select;
 };
 
 const makePreview = () => {
-  const picture = make("img"),
-    caption = make("figcaption", "rg-note"),
-    figure = make("figure", { className: "rg-control-map", role: "status" }, picture, caption);
+  const picture = make("img");
+  const caption = make("figcaption", "rg-note");
+  const node = make("figure", { className: "rg-control-map", role: "status" }, picture, caption);
+  /** @param {import("./types").ControlView | null} value */
   const show = (value) => {
-    figure.hidden = !value?.text;
+    node.hidden = !value?.text;
     picture.hidden = !value?.picture;
     if (value?.picture) picture.src = value.picture;
     picture.alt = value?.picture ? value.text : "";
     caption.textContent = value?.text ?? "";
   };
-  return { figure, show };
+  return { node, show };
 };
 
+/** @type {import("./types").Mount<"control">} */
 export function mount(element, props, trigger, watch) {
-  const list = make("div", "rg-addons"),
-    preview = makePreview(),
-    deck = { rows: [], kinds: [], models: [], text: "" };
-  deck.field = () => fieldBeside(element, "control");
-  deck.look = (kind) => trigger("look", { kind, id: hub.editor?.id, frame: hub.editor?.frame ?? 0 });
-  deck.draw = () => list.replaceChildren(...deck.rows.map((row) => makeRow(row, deck)));
-  deck.write = () => {
-    deck.text = writeRows(deck.rows);
-    writeInto(deck.field(), deck.text);
+  const list = make("div", "rg-addons");
+  const preview = makePreview();
+  const field = () => fieldBeside(element, "control");
+  /** @type {Network[]} */
+  let rows = [];
+  let text = "";
+  const write = () => {
+    text = writeRows(rows);
+    writeInto(field(), text);
   };
+  const change = () => {
+    write();
+    draw();
+  };
+  const look = (kind) => trigger("look", { kind, id: hub.editor?.id, frame: hub.editor?.frame ?? 0 });
+  /** @param {Network} row */
+  const makeRow = (row) => {
+    const set = (key) => (value) => {
+      row[key] = value;
+      write();
+    };
+    const remove = () => {
+      rows = rows.filter((one) => one !== row);
+      change();
+    };
+    return make(
+      "div",
+      "rg-addon",
+      makeSelect(props.value?.kinds ?? [], row.kind, "Kind of control network", set("kind")),
+      makeSelect(props.value?.models ?? [], row.model, "Control network", set("model")),
+      ...weightSlider("Weight of the control network", row.weight, set("weight")),
+      iconButton("rg-mini", "eye", "Show what it sees of this frame", () => look(row.kind)),
+      iconButton("rg-mini", "bin", "Remove this control network", remove),
+    );
+  };
+  const draw = () => list.replaceChildren(...rows.map(makeRow));
   const add = button("rg-tool", "Add control network", () => {
-    deck.rows.push({ kind: deck.kinds[0], model: deck.models[0], weight: 0.7 });
-    deck.write();
-    deck.draw();
+    const { kinds = [], models = [] } = props.value ?? {};
+    rows = [...rows, { kind: kinds[0], model: models[0], weight: 0.7 }];
+    change();
   });
-  element.replaceChildren(list, add, preview.figure);
+  element.replaceChildren(list, add, preview.node);
   follow(props, watch, (value) => {
-    deck.kinds = value?.kinds ?? [];
-    deck.models = value?.models ?? [];
     preview.show(value);
-    deck.draw();
+    draw();
   });
   // What was typed into the field, or came with a project, is shown in rows.
   const read = () => {
-    const field = deck.field();
-    if (!field || field.value === deck.text) return;
-    deck.text = field.value;
-    deck.rows = readRows(field.value);
-    deck.draw();
+    const typed = field()?.value;
+    if (typed === undefined || typed === text) return;
+    text = typed;
+    rows = readRows(typed);
+    draw();
   };
-  const timer = setInterval(() => (list.isConnected ? read() : clearInterval(timer)), 500);
+  const timer = setInterval(() => (list.isConnected ? read() : clearInterval(timer)), LOOK_AT_FIELD);
   read();
 }

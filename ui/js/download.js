@@ -1,7 +1,9 @@
+// @ts-check
+// What was saved or made goes to the browser's downloads.
 import { make } from "./shared/dom.js";
 import { fileUrl, follow, hub } from "./shared/hub.js";
 
-// What was saved or made goes to the browser's downloads.
+/** @type {import("./types").Mount<"download">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     if (!value) return;

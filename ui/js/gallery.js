@@ -1,3 +1,5 @@
+// @ts-check
+// Examples in one row, and a clip of one's own.
 import { icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 import { makeExample } from "./gallery/cards.js";
@@ -6,20 +8,23 @@ import { makeUpload } from "./gallery/upload.js";
 
 const HINT = "A video of up to 100 MB, or a project saved here as a zip file";
 
+/** @param {() => void} onclick */
 const makeOwn = (onclick) => {
-  const about = { className: "rg-own", type: "button", id: "open", title: HINT, onclick },
-    words = [make("strong", {}, "Your own clip"), make("span", "rg-change", "Choose or drop a file")];
+  const about = { className: "rg-own", type: "button", id: "open", title: HINT, onclick };
+  const words = [make("strong", {}, "Your own clip"), make("span", "rg-change", "Choose or drop a file")];
   return make("button", about, icon("open"), ...words);
 };
 
-// Examples in one row, and a clip of one's own.
+/** @type {import("./types").Mount<"gallery">} */
 export function mount(element, props, trigger, watch) {
-  const { node, fill, choose } = makeRow("Clips"),
-    upload = makeUpload((file) => trigger("open", file)),
-    own = makeOwn(upload.choose);
+  const { node, fill, choose } = makeRow("Clips");
+  const upload = makeUpload((file) => trigger("open", file));
+  const own = makeOwn(upload.choose);
+  /** @param {import("./types").Clip | null} clip */
   const mark = (clip) => {
-    own.ariaPressed = Boolean(clip?.own);
-    node.classList.toggle("rg-folded", Boolean(clip?.own)); // to a line of names
+    const isOwn = Boolean(clip?.own);
+    own.ariaPressed = String(isOwn);
+    node.classList.toggle("rg-folded", isOwn); // to a line of names
   };
   element.replaceChildren(node, ...upload.nodes);
   hub.on("clip", mark);
@@ -31,9 +36,15 @@ export function mount(element, props, trigger, watch) {
   };
   let shown = "";
   follow(props, watch, ({ items, chosen, failed }) => {
-    if (failed) return upload.failed(failed);
+    if (failed) {
+      upload.failed(failed);
+      return;
+    }
     const names = JSON.stringify(items.map(({ name }) => name));
-    if (names === shown) return choose(chosen); // the card that was pressed keeps the focus
+    if (names === shown) {
+      choose(chosen); // the card that was pressed keeps the focus
+      return;
+    }
     shown = names;
     fill([own, ...items.map((item) => makeExample(item, chosen, () => pick(item.name)))]);
   });

@@ -1,61 +1,93 @@
+// @ts-check
+// The switch between light and dark, and what is done for the page as a whole: keys, and work that outlives a reload.
 import { icon, make, writeInto } from "./shared/dom.js";
+import { keepName, keptName } from "./head/page_name.js";
+import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
 
-const KEPT = "regrain-dark",
-  PAGE = "regrain-page", // see head/connection.js
-  OWN = "regrain-own", // the page of this browser that last had a clip of one's own
-  SERVER = "regrain-server";
+// Under which the browser keeps things.
+const DARK = "regrain-dark";
+const OWN = "regrain-own"; // the page of this browser that last had a clip of one's own
+const SERVER = "regrain-server";
 const PAUSE = 400; // milliseconds
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
 const RESTARTED = 5_000; // milliseconds between questions whether the server is another one
 
 const isDark = () => document.body.classList.contains("dark");
 
+let listening = false;
+
 // Ctrl+Enter runs, wherever the cursor is.
 const listenOnce = () => {
-  if (window.regrainKeys) return;
-  window.regrainKeys = true;
+  if (listening) return;
+  listening = true;
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
     if (document.querySelector("dialog[open]")) return; // a question is open
-    document.querySelector("#run")?.click();
+    /** @type {HTMLButtonElement | null} */
+    const run = document.querySelector("#run");
+    run?.click();
   });
   keepNumbers();
+};
+
+/**
+ * Return the number of a slider, if the event is about one.
+ * @param {Event} event
+ */
+const numberOfSlider = ({ target }) => {
+  if (!(target instanceof HTMLInputElement) || target.type !== "number") return null;
+  const hasSlider = target.closest(".block")?.querySelector("input[type=range]");
+  return hasSlider ? target : null;
 };
 
 // The number of a slider that was emptied comes back: Gradio would take the least that is allowed.
 const keepNumbers = () => {
   let before = "";
-  const isSlider = ({ target }) =>
-    target.type === "number" && target.closest(".block")?.querySelector("input[type=range]");
   document.addEventListener("focusin", (event) => {
-    if (isSlider(event)) before = event.target.value;
+    before = numberOfSlider(event)?.value ?? before;
   });
-  const leave = (event) => event.target.value === "" && isSlider(event) && writeInto(event.target, before);
+  const leave = (event) => {
+    const number = numberOfSlider(event);
+    if (number?.value === "") writeInto(number, before);
+  };
   document.addEventListener("blur", leave, true);
 };
 
-// Tell the server what the fields of the settings say, so that a reload finds them again.
+/** @typedef {import("./types").Trigger<"header">} Trigger */
+
+/**
+ * Tell the server what the fields of the settings say, so that a reload finds them again.
+ * @param {Trigger} trigger
+ */
 const keepFields = (trigger) => {
   let timer = 0;
   const keep = (event) => {
-    if (!hub.restored || !event.target.closest?.("#settings, #at-hand")) return;
+    const isSetting = event.target instanceof Element && event.target.closest("#settings, #at-hand");
+    if (!hub.restored || !isSetting) return;
     clearTimeout(timer);
     timer = setTimeout(() => trigger("keep", {}), PAUSE);
   };
-  for (const name of ["input", "change"]) document.addEventListener(name, keep);
+  document.addEventListener("input", keep);
+  document.addEventListener("change", keep);
 };
 
-// Ask for what this page had before a reload, with the words typed there last, or be told that it is gone.
+/**
+ * Ask for what this page had before a reload, with the words typed there last, or be told that it is gone.
+ * @param {{ known: boolean } | null} value
+ * @param {Trigger} trigger
+ */
 const askBack = (value, trigger) => {
   if (!value || hub.restored) return;
-  const server = String(window.gradio_config.app_id), // another one after a restart
-    gone = ![null, server].includes(sessionStorage.getItem(SERVER));
+  const server = String(window.gradio_config.app_id); // another one after a restart
+  const before = sessionStorage.getItem(SERVER);
+  const gone = before !== null && before !== server;
   sessionStorage.setItem(SERVER, server);
   const own = localStorage.getItem(OWN);
-  if (own && own !== sessionStorage.getItem(PAGE)) trigger("offer", { page: own });
-  if (value.known || gone) trigger("back", { gone, typed: JSON.parse(window.regrainDraft ?? null) });
+  if (own && own !== keptName()) trigger("offer", { page: own });
+  const typed = JSON.parse(draftBeforeReload ?? "null");
+  if (value.known || gone) trigger("back", { gone, typed });
   else hub.restored = true;
 };
 
@@ -69,36 +101,45 @@ const reloadAfterRestart = async () => {
 // Ask before work of one's own is left, unless the server has lost it; and know it again in another tab.
 const keepOwn = () => {
   window.addEventListener("beforeunload", (event) => {
-    if (!hub.lost && (hub.clip?.own || hub.editor?.undo)) event.preventDefault();
+    const hasWork = hub.clip?.own || hub.editor?.undo;
+    if (hasWork && !hub.lost) event.preventDefault();
   });
   hub.on("clip", ({ own }) => {
-    const page = sessionStorage.getItem(PAGE);
-    if (own) localStorage.setItem(OWN, page);
+    const page = keptName();
+    if (own && page) localStorage.setItem(OWN, page);
     else if (localStorage.getItem(OWN) === page) localStorage.removeItem(OWN);
   });
 };
 
 // Take the other page's name, and with it all that it had.
 const goOn = () => {
-  sessionStorage.setItem(PAGE, localStorage.getItem(OWN));
+  const page = localStorage.getItem(OWN);
+  if (page) keepName(page);
   hub.lost = true; // nothing here is missed
   location.reload();
 };
 
-// The switch between light and dark.
-export function mount(element, props, trigger, watch) {
-  const button = element.querySelector("button");
+/** @param {HTMLElement} element that holds the switch between light and dark */
+const addSwitch = (element) => {
+  const [button] = element.getElementsByTagName("button");
+  /** @param {boolean} dark */
   const turn = (dark) => {
     document.body.classList.toggle("dark", dark);
-    button.replaceChildren(icon("sun"), make("span", {}, isDark() ? "Light" : "Dark"));
-    button.ariaLabel = isDark() ? "Switch to light" : "Switch to dark";
+    const other = dark ? "Light" : "Dark";
+    button.replaceChildren(icon("sun"), make("span", {}, other));
+    button.ariaLabel = `Switch to ${other.toLowerCase()}`;
   };
   button.addEventListener("click", () => {
-    turn();
-    sessionStorage.setItem(KEPT, isDark());
+    turn(!isDark());
+    sessionStorage.setItem(DARK, String(isDark()));
   });
-  const kept = sessionStorage.getItem(KEPT);
+  const kept = sessionStorage.getItem(DARK);
   turn(kept ? kept === "true" : isDark());
+};
+
+/** @type {import("./types").Mount<"header">} */
+export function mount(element, props, trigger, watch) {
+  addSwitch(element);
   listenOnce();
   keepFields(trigger);
   setInterval(() => trigger("here", {}), HERE);

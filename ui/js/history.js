@@ -1,12 +1,26 @@
+// @ts-check
+// The results of this page, the newest first; two of them can be compared.
 import { button, iconButton, make } from "./shared/dom.js";
 import { follow, showStage } from "./shared/hub.js";
 
 const PICK = "Press A on one result and B on another to compare them.";
+/** @typedef {import("./types").PastRun} PastRun */
+/** @typedef {import("./types").HistoryView} HistoryView */
+/** @typedef {import("./types").Trigger<"history">} Trigger */
+/** @typedef {import("./types").Pair} Pair */
+
+/** @param {"a" | "b"} letter */
 const other = (letter) => (letter === "a" ? "b" : "a");
 
-// Which two are compared; the second choice of a letter moves it, pressing it again takes it back.
+/**
+ * Keep which two are compared; the second choice of a letter moves it, pressing it again takes it back.
+ * @param {Trigger} trigger
+ * @param {() => void} changed
+ */
 const makePairing = (trigger, changed) => {
+  /** @type {Pair} */
   const pair = { a: null, b: null };
+  /** @param {"a" | "b"} letter @param {string} key */
   const pick = (letter, key) => {
     pair[letter] = pair[letter] === key ? null : key;
     if (pair[other(letter)] === key) pair[other(letter)] = null;
@@ -16,39 +30,51 @@ const makePairing = (trigger, changed) => {
   return { pair, pick };
 };
 
+/** @param {PastRun} run @param {boolean} ariaPressed @param {() => void} onclick */
 const makePicture = (run, ariaPressed, onclick) => {
-  const ariaLabel = `Show ${run.title}: ${run.text}`,
-    about = { className: "rg-run-picture", type: "button", title: run.text, ariaLabel, ariaPressed, onclick },
-    line = (part) => make("span", { className: "rg-run-" + part, dir: "auto" }, run[part]),
-    picture = make("img", { src: run.picture, alt: "" });
-  return make("button", about, picture, ...["title", "text", "facts"].map(line));
+  const { title, text, facts } = run;
+  const ariaLabel = `Show ${title}: ${text}`;
+  const about = { className: "rg-run-picture", type: "button", title: text, ariaLabel, ariaPressed, onclick };
+  const makeLine = (part, words) => make("span", { className: "rg-run-" + part, dir: "auto" }, words);
+  return make(
+    "button",
+    about,
+    make("img", { src: run.picture, alt: "" }),
+    makeLine("title", title),
+    makeLine("text", text),
+    makeLine("facts", facts),
+  );
 };
 
+/** @param {PastRun} run @param {ReturnType<typeof makePairing>} pairing */
 const makeLetters = (run, { pair, pick }) => {
-  const letters = ["a", "b"].map((letter) => {
-    const name = letter.toUpperCase(),
-      ariaLabel = `Compare as ${name}: ${run.title}`;
+  /** @param {"a" | "b"} letter */
+  const makeLetter = (letter) => {
+    const name = letter.toUpperCase();
+    const ariaLabel = `Compare as ${name}: ${run.title}`;
     const about = { ariaLabel, ariaPressed: pair[letter] === run.key };
     return button("rg-tool", name, () => pick(letter, run.key), ariaLabel, about);
-  });
-  return make("div", "rg-letters", ...letters);
+  };
+  return make("div", "rg-letters", makeLetter("a"), makeLetter("b"));
 };
 
+/** @param {PastRun} run @param {Trigger} trigger */
 const makeBar = ({ key }, trigger) => {
-  const send = (act) => () => trigger(act, { key }),
-    hint = "Put its words and settings into the form",
-    use = button("rg-tool", "Use these settings", send("use"), hint),
-    remove = iconButton("rg-tool", "bin", "Remove this result and its files", send("remove"), "Remove");
+  const hint = "Put its words and settings into the form";
+  const use = button("rg-tool", "Use these settings", () => trigger("use", { key }), hint);
+  const removeRun = () => trigger("remove", { key });
+  const remove = iconButton("rg-tool", "bin", "Remove this result and its files", removeRun, "Remove");
   return make("div", "rg-history-bar", use, remove);
 };
 
+/** @param {HistoryView} value @param {Pair} pair */
 const noteOf = (value, { a, b }) => {
   if (a && b) return "A and B play above. Choose a picture to see one result with its figures.";
   if (a || b) return `Now press ${a ? "B" : "A"} on another result.`;
   return value.note || (value.runs.length > 1 ? PICK : "");
 };
 
-// The results of this page, the newest first.
+/** @type {import("./types").Mount<"history">} */
 export function mount(element, props, trigger, watch) {
   const pairing = makePairing(trigger, () => draw());
   const show = (key) => {
@@ -60,19 +86,35 @@ export function mount(element, props, trigger, watch) {
     const picture = makePicture(run, shown.includes(run.key), () => show(run.key));
     return make("li", {}, picture, runs.length > 1 && makeLetters(run, pairing));
   };
+  // What has the focus is made anew, and is known again by its name.
+  const focusedName = () => {
+    const active = document.activeElement;
+    return active?.closest("#history") ? active.ariaLabel : null;
+  };
+  const focus = (name) => {
+    /** @type {HTMLElement | null} */
+    const node = element.querySelector(`[aria-label="${CSS.escape(name)}"]`);
+    node?.focus();
+  };
   const draw = () => {
-    const value = props.value;
-    if (!value || !value.runs.length) return element.replaceChildren();
-    const { pair } = pairing,
-      focused = document.activeElement?.closest?.("#history") && document.activeElement.ariaLabel;
-    for (const letter of ["a", "b"])
-      if (!value.runs.some(({ key }) => key === pair[letter])) pair[letter] = null;
+    const { value } = props;
+    if (!value || !value.runs.length) {
+      element.replaceChildren();
+      return;
+    }
+    const { runs, shown } = value;
+    const { pair } = pairing;
+    const isThere = (wanted) => runs.some(({ key }) => key === wanted);
+    if (!isThere(pair.a)) pair.a = null;
+    if (!isThere(pair.b)) pair.b = null;
+    const focused = focusedName();
     const about = { className: "rg-runs", ariaLabel: "Results of this page, the newest first" };
-    const alone = value.shown.length === 1 && value.runs.find(({ key }) => key === value.shown[0]);
-    const list = make("ul", about, ...value.runs.map((run) => makeItem(run, value))),
-      note = make("p", { className: "rg-note", role: "status" }, noteOf(value, pair));
-    element.replaceChildren(make("div", "rg-history", list, alone && makeBar(alone, trigger), note));
-    if (focused) element.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
+    const list = make("ul", about, ...runs.map((run) => makeItem(run, value)));
+    const alone = shown.length === 1 && runs.find(({ key }) => key === shown[0]);
+    const bar = alone && makeBar(alone, trigger);
+    const note = make("p", { className: "rg-note", role: "status" }, noteOf(value, pair));
+    element.replaceChildren(make("div", "rg-history", list, bar, note));
+    if (focused) focus(focused);
   };
   follow(props, watch, (value) => {
     if (value && value.shown.length === 1) Object.assign(pairing.pair, { a: null, b: null });

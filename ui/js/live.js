@@ -1,37 +1,56 @@
+// @ts-check
+// Frames and attention while the run goes on.
 import { badge, heatLegend } from "./shared/color.js";
 import { fillWith, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
-// Pictures of some frames in a row; `numbers` are those of the frames, null for none shown.
+const makeShown = () => make("figure", {}, make("img"), make("figcaption"));
+
+/**
+ * Show pictures of some frames in a row.
+ * @param {HTMLElement} row
+ * @param {string[]} pictures
+ * @param {number[] | null} numbers of the frames; null for none shown
+ */
 const fillStrip = (row, pictures, numbers) => {
-  const create = () => make("figure", {}, make("img"), make("figcaption"));
-  fillWith(row, pictures, create, ({ children: [image, caption] }, picture, i) => {
+  fillWith(row, pictures, makeShown, (figure, picture, i) => {
+    const [image] = figure.getElementsByTagName("img");
+    const [caption] = figure.getElementsByTagName("figcaption");
     image.src = picture;
-    image.alt = numbers ? "frame " + numbers[i] : "";
-    caption.textContent = numbers ? numbers[i] : "";
+    image.alt = numbers ? `frame ${numbers[i]}` : "";
+    caption.textContent = numbers ? String(numbers[i]) : "";
   });
 };
 
-// Frames and attention while the run goes on.
+const makeRow = () => ({ name: make("div", "rg-row-name"), strip: make("div", "rg-strip") });
+
+/** @type {import("./types").Mount<"live">} */
 export function mount(element, props, trigger, watch) {
+  const root = make("div", "rg-live");
+  /** @type {ReturnType<typeof makeRow>[]} */
+  let rows = [];
+  /** @param {number} count */
+  const makeRows = (count) => {
+    rows = Array.from({ length: count }, makeRow);
+    root.replaceChildren(...rows.flatMap(({ name, strip }) => [name, strip]));
+    root.dataset.rows = String(count);
+  };
   follow(props, watch, (value) => {
     hub.live = value;
-    if (!value) return element.replaceChildren();
-    const count = value.heat.length + 1;
-    let root = element.querySelector(".rg-live");
-    if (root?.dataset.rows !== String(count)) {
-      root = make("div", { className: "rg-live", data: { rows: count } });
-      for (let i = 0; i < count; i++) root.append(make("div", "rg-row-name"), make("div", "rg-strip"));
-      element.replaceChildren(root);
+    if (!value) {
+      element.replaceChildren();
+      return;
     }
-    const rows = root.querySelectorAll(".rg-strip"),
-      names = root.querySelectorAll(".rg-row-name");
-    root.style.setProperty("--count", value.frames.length);
-    names[0].replaceChildren(make("span", {}, "Live preview"));
-    fillStrip(rows[0], value.frames, value.indices);
-    value.heat.forEach(({ label, color, caption, frames }, i) => {
-      names[i + 1].replaceChildren(badge(label, color), make("span", {}, caption), heatLegend(color));
-      fillStrip(rows[i + 1], frames, null);
+    const count = value.heat.length + 1;
+    if (rows.length !== count) makeRows(count);
+    if (!root.isConnected) element.replaceChildren(root);
+    const [frames, ...maps] = rows;
+    root.style.setProperty("--count", String(value.frames.length));
+    frames.name.replaceChildren(make("span", {}, "Live preview"));
+    fillStrip(frames.strip, value.frames, value.indices);
+    value.heat.forEach(({ label, color, caption, frames: pictures }, i) => {
+      maps[i].name.replaceChildren(badge(label, color), make("span", {}, caption), heatLegend(color));
+      fillStrip(maps[i].strip, pictures, null);
     });
   });
 }

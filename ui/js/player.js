@@ -1,28 +1,43 @@
+// @ts-check
+// The source clip beside its edits.
 import { isStacked, make, mayMove } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { addComparison } from "./player/compare.js";
 import { arrange, keepUp, makeControls, makeEmptyPane, makePane, setPlaying } from "./player/videos.js";
 
+/** @typedef {import("./types").Player} Player */
+/** @typedef {import("./types").PlayerView} PlayerView */
+
+/** @param {PlayerView} value @param {Player["mode"]} mode @returns {Player} */
 const makePlayer = (value, mode) => {
+  const { width, height } = value;
   const several = value.edits.length > 1;
   const [first, second] = value.names ?? ["Source", "Edited"]; // two edits may be compared
   const source = makePane("source", first, value.source);
   const alone = value.unfinished ?? value.caption ?? second;
   const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : alone, path));
-  edits.forEach(({ box }) => box.classList.add("rg-edited"));
-  const empty = edits.length ? null : makeEmptyPane(),
-    stage = make("div", "rg-stage", source.box, ...edits.map(({ box }) => box), empty),
-    style = `--aspect: ${value.width} / ${value.height}; --ratio: ${value.width / value.height}`,
-    root = make("div", { className: "rg-player", style });
-  return { value, mode: empty ? "side" : mode, chosen: 0, rebuilt: null, root, stage, source, edits, empty };
+  const boxes = edits.map(({ box }) => box);
+  for (const box of boxes) box.classList.add("rg-edited");
+  const empty = edits.length ? null : makeEmptyPane();
+  const stage = make("div", "rg-stage", source.box, ...boxes, empty);
+  const style = `--aspect: ${width} / ${height}; --ratio: ${width / height}`;
+  const root = make("div", { className: "rg-player", style });
+  const shown = { root, stage, source, edits, empty };
+  const controls = makeControls(() => player, value.frames);
+  const player = { value, mode: empty ? "side" : mode, chosen: 0, rebuilt: null, ...shown, ...controls };
+  return player;
 };
 
-// Unless less motion is wanted; a single frame stays as it is.
+/**
+ * Tell whether a player plays by itself: unless less motion is wanted, or there is a single frame.
+ * @param {Player} player
+ */
 const moves = ({ value }) => mayMove() && value.frames > 1;
 
+/** @param {PlayerView} value @param {Player["mode"]} mode */
 const build = (value, mode) => {
-  const player = makePlayer(value, mode),
-    bar = makeControls(player);
+  const player = makePlayer(value, mode);
+  const bar = make("div", "rg-bar", player.play, player.seek, player.count);
   if (player.empty) arrange(player);
   else addComparison(player, bar, () => arrange(player));
   setPlaying(player, moves(player));
@@ -31,8 +46,9 @@ const build = (value, mode) => {
   return player;
 };
 
-// The source clip beside its edits.
+/** @type {import("./types").Mount<"player">} */
 export function mount(element, props, trigger, watch) {
+  /** @type {Player | null} */
   let player = null;
   hub.on("stage", (name) => {
     if (name === "edit" && player && moves(player)) setPlaying(player, true);
@@ -47,9 +63,10 @@ export function mount(element, props, trigger, watch) {
     player = build(value, player?.mode ?? "side");
     element.replaceChildren(player.root);
     keepUp(player);
-    if (player.empty || value.unfinished || hub.editor?.tracking > 0) return; // whoever looks at the masks stays there
+    const tracks = (hub.editor?.tracking ?? 0) > 0;
+    if (player.empty || value.unfinished || tracks) return; // whoever looks at the masks stays there
     showStage("edit");
-    if (!value.note && isStacked())
-      player.root.scrollIntoView({ behavior: mayMove() ? "smooth" : "auto", block: "center" });
+    const behavior = mayMove() ? "smooth" : "auto";
+    if (!value.note && isStacked()) player.root.scrollIntoView({ behavior, block: "center" });
   });
 }

@@ -1,68 +1,97 @@
-import { fillWith, inOrder, make } from "./shared/dom.js";
+// @ts-check
+// How far the run is, and what went wrong.
+import { childrenOf, fillWith, inOrder, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { clearWrong, markWrong } from "./shared/wrong.js";
 
-const bar = () => make("div", "rg-step", make("i"), make("span"));
+/** @typedef {import("./types").ProgressView} ProgressView */
 
+const makeBar = () => make("div", "rg-step", make("i"), make("span"));
+
+/** @param {HTMLElement} bar @param {number} share @param {string} text */
+const fillBar = (bar, share, text) => {
+  const [strip, words] = childrenOf(bar);
+  strip.style.setProperty("--share", String(share));
+  words.textContent = text;
+};
+
+/** @param {HTMLElement} bars @param {ProgressView["stages"]} stages */
 const drawStages = (bars, stages) => {
   bars.hidden = !stages.length;
-  fillWith(bars, stages, bar, (box, stage) => {
-    box.classList.toggle("rg-now", stage.now);
-    box.classList.toggle("rg-long", stage.long);
-    box.firstChild.style.setProperty("--share", stage.share);
-    box.lastChild.textContent = stage.name;
+  fillWith(bars, stages, makeBar, (bar, stage) => {
+    bar.classList.toggle("rg-now", stage.now);
+    bar.classList.toggle("rg-long", stage.long);
+    fillBar(bar, stage.share, stage.name);
   });
 };
 
-// The windows of a long clip, if it has several.
-const drawWindows = (node, windows) => {
-  node.hidden = !windows;
-  if (!windows) return;
-  node.firstChild.style.setProperty("--share", windows.share);
-  node.lastChild.textContent = windows.text;
+/**
+ * Show the windows of a long clip, if it has several.
+ * @param {HTMLElement} bar
+ * @param {ProgressView["windows"]} windows
+ */
+const drawWindows = (bar, windows) => {
+  bar.hidden = !windows;
+  if (windows) fillBar(bar, windows.share, windows.text);
 };
 
+/** @param {HTMLElement} line @param {ProgressView} value */
 const drawLine = (line, value) => {
   const failed = value.state === "error";
   line.role = failed ? "alert" : "status";
-  const text = make("strong", { dir: "auto" }, inOrder(value.text)),
-    detail = make("span", "rg-detail", value.detail);
+  const text = make("strong", { dir: "auto" }, inOrder(value.text));
+  const detail = make("span", "rg-detail", value.detail);
   line.replaceChildren(...(failed ? [detail, text] : [text, detail]));
 };
 
-// A new run begins without marks; an error marks its field, and goes away with what is written there.
+/**
+ * Begin a new run without marks, and mark the field of an error, which goes away with what is written there.
+ * @param {HTMLElement} root
+ * @param {ProgressView} value
+ */
 const markFields = async (root, { asked, state, field, text }) => {
   if (asked) clearWrong();
   delete root.dataset.marked;
-  const node = state === "error" && field && (await markWrong(field, text));
+  if (state !== "error" || !field) return;
+  const node = await markWrong(field, text);
   if (!node) return;
+  const hide = () => {
+    root.hidden = true;
+  };
   root.dataset.marked = "true"; // on a small screen it is said there alone
-  node.addEventListener("input", () => (root.hidden = true), { once: true });
+  node.addEventListener("input", hide, { once: true });
 };
 
-// How far the run is, and what went wrong.
+/** @type {import("./types").Mount<"progress">} */
 export function mount(element, props, trigger, watch) {
-  const bars = make("div", { className: "rg-stages", ariaHidden: true }),
-    windows = bar(),
-    line = make("div", "rg-line"),
-    root = make("div", "rg-progress", windows, bars, line);
+  const bars = make("div", { className: "rg-stages", ariaHidden: true });
+  const windows = makeBar();
+  const line = make("div", "rg-line");
+  const root = make("div", "rg-progress", windows, bars, line);
   windows.classList.add("rg-windows");
-  windows.ariaHidden = true;
+  windows.ariaHidden = "true";
   element.replaceChildren(root);
-  hub.on("wrong", ({ field, note }) => markWrong(field, note)); // said elsewhere
-  let begun = false,
-    stopped = false;
+  // What is said elsewhere is marked at its field, too.
+  hub.on("wrong", ({ field, note }) => {
+    if (field) markWrong(field, note ?? "");
+  });
+  let begun = false;
+  let stopped = false;
   follow(props, watch, (value) => {
     document.querySelector("#run")?.classList.remove("rg-asked");
     // What a stopped run still had to say can arrive after the notice that it was stopped.
-    if (stopped && value && value.state === "running" && !value.asked) return;
+    const runs = value?.state === "running" && !value.asked;
+    if (stopped && runs) return;
     stopped = value?.state === "stopped";
     root.hidden = !value;
-    root.dataset.state = value ? value.state : "";
-    if (!value) return line.replaceChildren();
-    const now = value.state === "running" && !value.asked && value.stages.length > 0;
-    if (now && !begun) showStage("edit");
-    begun = now;
+    root.dataset.state = value?.state ?? "";
+    if (!value) {
+      line.replaceChildren();
+      return;
+    }
+    const hasBegun = runs && value.stages.length > 0;
+    if (hasBegun && !begun) showStage("edit");
+    begun = hasBegun;
     markFields(root, value);
     drawStages(bars, value.stages);
     drawWindows(windows, value.windows);

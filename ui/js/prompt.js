@@ -1,19 +1,23 @@
+// @ts-check
+// The composed prompt, each region's words on its colour.
 import { badge, isColor } from "./shared/color.js";
 import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
-const wordsOf = ({ label, text, color, kept }) => {
+/** @param {import("./types").Words} piece */
+const makeWords = ({ label, text, color, kept }) => {
   if (!label) return text;
   const about = kept ? { className: "rg-words rg-kept", title: "Stays as it is" } : "rg-words";
   const words = make("span", about, badge(label, color), make("span", {}, text));
-  if (isColor(color)) words.style.setProperty("--region", color);
+  if (color && isColor(color)) words.style.setProperty("--region", color);
   return words;
 };
 
-// The composed prompt, each region's words on its colour.
+/** @type {import("./types").Mount<"prompt">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
-    const lines = (value?.prompts ?? []).map((parts) => make("p", "rg-prompt", ...parts.map(wordsOf)));
+    const prompts = value?.prompts ?? [];
+    const lines = prompts.map((pieces) => make("p", "rg-prompt", ...pieces.map(makeWords)));
     const title = lines.length > 1 ? "Prompts of this run, one per edit" : "Prompt of this run";
     element.replaceChildren(make("p", "rg-caption", title), ...lines);
     element.hidden = !lines.length;

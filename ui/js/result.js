@@ -1,7 +1,15 @@
+// @ts-check
+// What came out: files, answers and figures, attention.
 import { makeInspector } from "./result/inspector.js";
 import { icon, iconButton, make } from "./shared/dom.js";
 import { fileUrl, follow, hub } from "./shared/hub.js";
 import { nearest } from "./shared/numbers.js";
+
+/** @typedef {import("./types").ResultView} ResultView */
+/**
+ * Has a picture show the frame nearest to the player's of those it has.
+ * @typedef {(picture: HTMLImageElement, sources: string[], indices: number[]) => void} Follows
+ */
 
 const FILES = {
   "edited.mp4": ["Download video", "edited.mp4"],
@@ -13,25 +21,38 @@ const FILES = {
   "masks.zip": ["Masks", "The masks as indexed PNG files in a zip file; packed when you press this"],
 };
 
+/**
+ * Return what a file is called on the page, and a hint.
+ * @param {string} name
+ * @returns {string[]}
+ */
 const describeFile = (name) => {
-  const number = /^edited_(\d+)\.mp4$/.exec(name)?.[1];
-  return number ? ["Video " + number, name] : (FILES[name] ?? [name, name]);
+  const [, number] = /^edited_(\d+)\.mp4$/.exec(name) ?? [];
+  if (number) return [`Video ${number}`, name];
+  return FILES[name] ?? [name, name];
 };
 
+/** @param {ResultView["files"][number]} file */
 const linkTo = ({ name, path, saves }) => {
-  const [text, title] = describeFile(name),
-    about = { className: "rg-tool", href: fileUrl(path), download: saves, title, data: { file: name } };
+  const [text, title] = describeFile(name);
+  const about = { className: "rg-tool", href: fileUrl(path), download: saves, title, data: { file: name } };
   return make("a", about, icon("save"), make("span", {}, text));
 };
 
+/**
+ * @param {ResultView} value
+ * @param {(name: string, button: HTMLButtonElement) => void} wants asks for a file that is yet to be made
+ */
 const makeFiles = (value, wants) => {
-  const made = value.makes.map((name) => {
+  const makeButton = (name) => {
     const [text, hint] = FILES[name];
-    return iconButton("rg-tool", "save", hint, ({ currentTarget }) => wants(name, currentTarget), text);
-  });
-  return make("div", "rg-files", ...value.files.map(linkTo), ...made);
+    const node = iconButton("rg-tool", "save", hint, () => wants(name, node), text);
+    return node;
+  };
+  return make("div", "rg-files", ...value.files.map(linkTo), ...value.makes.map(makeButton));
 };
 
+/** @param {ResultView["facts"]} facts */
 const makeFacts = (facts) => {
   const boxes = facts.map(({ name, value, text, doubt }) => {
     const lines = [make("dt", {}, name), make("dd", "rg-value", value), make("dd", {}, text)];
@@ -40,47 +61,63 @@ const makeFacts = (facts) => {
   return make("dl", "rg-facts", ...boxes);
 };
 
+/** @param {ResultView["figures"]} figures */
 const makeFigures = (figures) => {
   const lines = figures.flatMap(({ name, value }) => [make("dt", {}, name), make("dd", {}, value)]);
   return make("details", "rg-figures", make("summary", {}, "Figures"), make("dl", {}, ...lines));
 };
 
-// Small pictures in a row, each with a word below.
+/**
+ * Make a row of small pictures, each with a word below.
+ * @param {{ text: string, frames: string[] }[]} entries
+ * @param {number[]} indices
+ * @param {Follows} follows
+ */
 const smallPictures = (entries, indices, follows, about = {}) => {
-  const items = entries.map(([text, pictures]) => {
+  const items = entries.map(({ text, frames }) => {
     const picture = make("img", { alt: "" });
-    follows(picture, pictures, indices);
+    follows(picture, frames, indices);
     return make("li", {}, picture, make("span", {}, text));
   });
   return make("ul", { className: "rg-words-row", ...about }, ...items);
 };
 
+/** @param {ResultView["words"]} words @param {Follows} follows */
 const makeWords = (words, follows) => {
   if (!words) return [];
-  const rows = Object.entries({ Source: words.source, Edit: words.edit }).flatMap(([ariaLabel, entries]) => {
-    const pairs = entries.map(({ word, frames }) => [word, frames]);
-    const row = smallPictures(pairs, words.indices, follows, { ariaLabel });
+  /** @param {string} ariaLabel @param {import("./types").WordMaps[]} maps */
+  const makeRow = (ariaLabel, maps) => {
+    const entries = maps.map(({ word, frames }) => ({ text: word, frames }));
+    const row = smallPictures(entries, words.indices, follows, { ariaLabel });
     return [make("span", "rg-row-name", ariaLabel), row];
-  });
+  };
+  const rows = [...makeRow("Source", words.source), ...makeRow("Edit", words.edit)];
   const title = make("h2", {}, "Attention on each word, before the edit changes it");
   return [title, make("div", "rg-word-rows", ...rows)];
 };
 
+/** @param {ResultView["areas"]} areas @param {Follows} follows */
 const makeAreas = (areas, follows) => {
   if (!areas) return [];
-  const pairs = areas.steps.map(({ step, frames }) => ["step " + step, frames]);
-  return [make("h2", {}, "Edited area at each step"), smallPictures(pairs, areas.indices, follows)];
+  const entries = areas.steps.map(({ step, frames }) => ({ text: `step ${step}`, frames }));
+  return [make("h2", {}, "Edited area at each step"), smallPictures(entries, areas.indices, follows)];
 };
 
-// Files that are made when they are wanted: one at a time, and what went wrong is said.
+/**
+ * Ask for files that are made when they are wanted: one at a time, and what went wrong is said.
+ * @param {import("./types").Trigger<"result">} trigger
+ */
 const makeWanting = (trigger) => {
+  /** @type {HTMLButtonElement | null} */
   let busy = null;
   const said = make("p", { className: "rg-note", role: "status" });
-  const wants = (key) => (name, one) => {
+  /** @param {string} key @param {string} name @param {HTMLButtonElement} button */
+  const want = (key, name, button) => {
     if (busy) return;
-    busy = one;
-    one.ariaBusy = true;
-    said.textContent = `Making the ${name.split(".")[1] === "gif" ? "GIF" : "zip file"}…`;
+    const kind = name.endsWith(".gif") ? "GIF" : "zip file";
+    busy = button;
+    button.ariaBusy = "true";
+    said.textContent = `Making the ${kind}…`;
     trigger("make", { key, name });
   };
   hub.on("made", ({ failed }) => {
@@ -88,13 +125,15 @@ const makeWanting = (trigger) => {
     busy = null;
     said.textContent = failed ?? "";
   });
-  return { wants, said };
+  return { want, said };
 };
 
-// What came out: files, answers and figures, attention.
+/** @type {import("./types").Mount<"result">} */
 export function mount(element, props, trigger, watch) {
-  let shown = [],
-    inspector = null;
+  /** @type {Parameters<Follows>[]} */
+  let shown = [];
+  /** @type {ReturnType<typeof makeInspector>} */
+  let inspector = null;
   const wanting = makeWanting(trigger);
   // Pictures follow the player: each shows the frame nearest to the player's of those it has.
   const turn = (frame) => {
@@ -104,7 +143,10 @@ export function mount(element, props, trigger, watch) {
     }
     inspector?.turn(frame);
   };
-  const follows = (...picture) => shown.push(picture);
+  /** @type {Follows} */
+  const follows = (...picture) => {
+    shown.push(picture);
+  };
   hub.on("frame", turn);
   follow(props, watch, (value) => {
     shown = [];
@@ -114,7 +156,7 @@ export function mount(element, props, trigger, watch) {
     const root = make(
       "div",
       "rg-result",
-      makeFiles(value, wanting.wants(value.key)),
+      makeFiles(value, (name, button) => wanting.want(value.key, name, button)),
       wanting.said,
       value.whole && make("p", "rg-note", value.whole),
       makeFacts(value.facts),

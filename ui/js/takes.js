@@ -1,7 +1,9 @@
+// @ts-check
+// What a run has to do first, and how long that takes.
 import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
-// What a run has to do first, and how long that takes.
+/** @type {import("./types").Mount<"takes">} */
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     element.replaceChildren(...(value ? [make("p", "rg-takes", value.text)] : []));

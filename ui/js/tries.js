@@ -1,3 +1,5 @@
+// @ts-check
+// Smaller runs beside Run, and what a whole one takes.
 import { button, group, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
@@ -6,12 +8,14 @@ const KINDS = {
   quick: ["Quick try", "Edit a few frames in a few steps"],
 };
 
+let watching = false;
+
 // Run itself, and keys that press it, make a whole run.
 const watchRun = () => {
-  if (window.regrainTries) return;
-  window.regrainTries = true;
+  if (watching) return;
+  watching = true;
   const choose = (event) => {
-    const run = event.target.closest?.("#run");
+    const run = event.target instanceof Element ? event.target.closest("#run") : null;
     run?.classList.add("rg-asked"); // until the server has answered
     if (!run || hub.trying) return;
     hub.attempt = "";
@@ -20,8 +24,12 @@ const watchRun = () => {
   document.addEventListener("click", choose, true);
 };
 
-// Press Run for less than the whole: the cards carry which, since the run reads them.
+/**
+ * Press Run for less than the whole: the cards carry which, since the run reads them.
+ * @param {string} kind
+ */
 const start = (kind) => {
+  /** @type {HTMLButtonElement | null} */
   const run = document.querySelector("#run");
   if (!run || run.disabled) return;
   hub.attempt = kind;
@@ -31,12 +39,12 @@ const start = (kind) => {
   hub.trying = false;
 };
 
-// Smaller runs beside Run, and what a whole one takes.
+/** @type {import("./types").Mount<"tries">} */
 export function mount(element, props, trigger, watch) {
-  const cost = make("p", { className: "rg-estimate", role: "status" }),
-    buttons = Object.entries(KINDS).map(([kind, [text, hint]]) =>
-      button("rg-tool", text, () => start(kind), hint),
-    );
+  const cost = make("p", { className: "rg-estimate", role: "status" });
+  const buttons = Object.entries(KINDS).map(([kind, [text, hint]]) =>
+    button("rg-tool", text, () => start(kind), hint),
+  );
   element.replaceChildren(make("div", "rg-tries", group("Tries", ...buttons), cost));
   watchRun();
   follow(props, watch, (value) => {

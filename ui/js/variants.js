@@ -1,13 +1,20 @@
+// @ts-check
+// How many seeds a press of Run tries, one after the other.
 import { chooser, make, pressOnly } from "./shared/dom.js";
 import { hub } from "./shared/hub.js";
 
-const COUNTS = [1, 2, 4].map((count) => [count, String(count)]);
+/** @type {[number, string][]} */
+const COUNTS = [
+  [1, "1"],
+  [2, "2"],
+  [4, "4"],
+];
 
-// How many seeds a press of Run tries, one after the other.
+/** @type {import("./types").Mount<"variants">} */
 export function mount(element, props) {
-  const said = make("p", "rg-caption", "Each with another seed, one after the other"),
-    counts = chooser("Variants", COUNTS, (count) => choose(count)),
-    root = make("div", "rg-variants", make("span", "rg-caption", "Variants"), counts, said);
+  const said = make("p", "rg-caption", "Each with another seed, one after the other");
+  const counts = chooser("Variants", COUNTS, (count) => choose(count));
+  const root = make("div", "rg-variants", make("span", "rg-caption", "Variants"), counts, said);
   const choose = (count) => {
     props.value = { count };
     pressOnly(counts, count);
@@ -15,8 +22,9 @@ export function mount(element, props) {
   };
   element.replaceChildren(root);
   choose(1);
+  /** @param {import("./types").Method} method */
   const fit = (method) => {
-    root.hidden = !method?.uses.some(({ name, used }) => name === "seed" && used);
+    root.hidden = !method.uses.some(({ name, used }) => name === "seed" && used);
     if (root.hidden) choose(1);
   };
   hub.on("method", fit);

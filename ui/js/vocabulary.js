@@ -1,41 +1,62 @@
+// @ts-check
 // What the model knows, in groups; a click puts a word where the cursor was in the field of words last used.
 import { button, make, writeInto } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 const TAKES = "#cards :is(input[type=text], textarea):not(.rg-name)";
 
-// Put words in place of the selection, `start` to `stop`, with spaces around them; the cursor comes after them.
+/** @typedef {HTMLInputElement | HTMLTextAreaElement} Field */
+/** @typedef {{ field: Field | null, start: number, stop: number }} Selection in the field that was used last */
+
+/**
+ * Put words in place of a selection, with spaces around them; the cursor comes after them.
+ * @param {string} text
+ * @param {number} start
+ * @param {number} stop
+ * @param {string} words
+ */
 export const insertAt = (text, start, stop, words) => {
-  const before = text.slice(0, start),
-    after = text.slice(stop);
-  const left = before && !/\s$/.test(before) ? " " : "",
-    right = after && !/^[\s,.;:!?]/.test(after) ? " " : "";
-  const cursor = (before + left + words + right).length;
-  return { value: before + left + words + right + after, cursor };
+  const before = text.slice(0, start);
+  const after = text.slice(stop);
+  const left = before && !/\s$/.test(before) ? " " : "";
+  const right = after && !/^[\s,.;:!?]/.test(after) ? " " : "";
+  const written = before + left + words + right;
+  return { value: written + after, cursor: written.length };
 };
 
+/** @param {Selection} last @param {string} text */
 const insert = (last, text) => {
-  const field = last.field?.isConnected ? last.field : document.querySelector("#cards [data-key=prompt]");
+  /** @type {Field | null} */
+  const first = document.querySelector("#cards [data-key=prompt]");
+  const field = last.field?.isConnected ? last.field : first;
   if (!field) return;
-  const at = field === last.field ? last : { start: field.value.length, stop: field.value.length };
-  const { value, cursor } = insertAt(field.value, at.start, at.stop, text);
+  const end = field.value.length;
+  const { start, stop } = field === last.field ? last : { start: end, stop: end };
+  const { value, cursor } = insertAt(field.value, start, stop, text);
   writeInto(field, value);
   field.focus({ preventScroll: true });
   field.setSelectionRange(cursor, cursor);
 };
 
+/** @param {{ title: string, words: string[] }} group @param {Selection} last */
 const makeGroup = ({ title, words }, last) => {
-  const offers = words.map((word) => button("rg-offer", word, () => insert(last, word))),
-    about = { className: "rg-wordlist", role: "group", ariaLabel: title };
+  const offers = words.map((word) => button("rg-offer", word, () => insert(last, word)));
+  const about = { className: "rg-wordlist", role: "group", ariaLabel: title };
   return make("div", "rg-wordgroup", make("h3", {}, title), make("div", about, ...offers));
 };
 
+/** @type {import("./types").Mount<"vocabulary">} */
 export function mount(element, props, trigger, watch) {
+  /** @type {Selection} */
   const last = { field: null, start: 0, stop: 0 };
-  const remember = ({ target }) => {
+  /** @param {FocusEvent} event */
+  const remember = (event) => {
     if (!document.contains(element)) document.removeEventListener("focusout", remember);
-    else if (target.matches?.(TAKES))
-      Object.assign(last, { field: target, start: target.selectionStart, stop: target.selectionEnd });
+    const field = /** @type {Field} */ (event.target);
+    if (!field.matches?.(TAKES)) return;
+    last.field = field;
+    last.start = field.selectionStart ?? 0;
+    last.stop = field.selectionEnd ?? 0;
   };
   document.addEventListener("focusout", remember);
   follow(props, watch, (value) => {

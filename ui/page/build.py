@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
-from regrain.ui.page.blocks import Page
+from regrain.ui.page.gradio_insides import Page
 from regrain.ui.page.layout import Tools, lay_out
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.run_queue import RunQueue
@@ -39,6 +38,7 @@ from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.components import HEADER, view
 from regrain.ui.views.costs import Costs
 from regrain.ui.views.jobs import Jobs
+from regrain.ui.views.scripts import calling
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the age at which it goes.
 _UNUSED = (600, int(MAX_AGE))
@@ -52,8 +52,8 @@ QUIET: dict[str, Any] = {
 FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
 # Scripts of the browser alone.
-_RESTORED = "() => { window.regrain.restored = true; }"
-_ASK_TO_LOOK = "() => window.regrain.tell('look')"
+_RESTORED = calling("shared/calls.js", "noteRestored")
+_ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
 
 
 def build(
@@ -270,11 +270,8 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:
     """Tie the marks below the film strip to the fields they write, both ways, within the browser."""
     fields = p.controls.shared
-    names = json.dumps([*fields])
-    tell = (
-        f"(...texts) => window.regrain?.tell('written', {names}.map((name, i) => [name, texts[i]]))"
-    )
-    read = f"() => {names}.map((name) => window.regrain.written[name])"
+    tell = calling("shared/calls.js", "takeWritten", [*fields])
+    read = calling("shared/calls.js", "readWritten", [*fields])
     # A field that is not shown tells nothing of its changes, hence the listeners to what fills it.
     listeners: list[Any] = [page.load, *(change.then for change in changes)]
     listeners += [field.change for field in fields.values()]  # type: ignore[attr-defined]

@@ -7,15 +7,16 @@ import html
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from regrain.ui.views.components import bundle
+from regrain.ui.views import scripts
 
 log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
@@ -39,21 +40,10 @@ class PageHead:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        asked = (scope["type"], scope.get("method"), scope.get("path"))
-        if asked == (
-            "http",
-            "HEAD",
-            "/",
-        ):  # gradio's own, at its start: a busy machine is not given up
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body"})
+        if own := _own_answer(scope):
+            await own(scope, receive, send)
             return
-        if asked in (("http", "GET", SHARE_IMAGE), ("http", "HEAD", SHARE_IMAGE)):
-            await FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})(
-                scope, receive, send
-            )
-            return
-        if asked == ("http", "GET", "/"):
+        if _is_asked(scope, "/", "GET"):
             send = _rewriting(scope, send)
         try:
             await self._app(scope, receive, send)
@@ -65,10 +55,56 @@ class PageHead:
             await send({"type": "http.response.body", "body": b""})
 
 
+def _is_asked(scope: Message, path: str, *methods: str) -> bool:
+    asked = scope["type"] == "http" and scope["path"] == path
+    return asked and scope["method"] in methods
+
+
+def _own_answer(scope: Message) -> Response | None:
+    """Return what is served here instead of by Gradio, if the request is for that."""
+    if _is_asked(scope, "/", "HEAD"):  # Gradio's own, at its start: a busy machine is not given up
+        return Response()
+    if _is_asked(scope, SHARE_IMAGE, "GET", "HEAD"):
+        return FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})
+    if scope["type"] == "http" and scope["path"].startswith(scripts.ADDRESS):
+        return _module(scope)
+    return None
+
+
+def _module(scope: Message) -> Response:
+    """Return a module of the page's scripts, which a browser keeps for good: its address has its version."""
+    name = scope["path"].removeprefix(scripts.ADDRESS)
+    if name not in scripts.MODULES:
+        return PlainTextResponse("Not found", 404)
+    if scope["method"] not in ("GET", "HEAD"):
+        return PlainTextResponse("Method not allowed", 405, {"allow": "GET, HEAD"})
+    packed = _takes_gzip(scope)
+    text = scripts.MODULES[name].encode()
+    headers = {
+        "cache-control": "public, max-age=31536000, immutable",
+        "vary": "accept-encoding",
+        "x-content-type-options": "nosniff",
+    }
+    if packed:
+        headers["content-encoding"] = "gzip"
+    return Response(
+        _packed(name) if packed else text, headers=headers, media_type="text/javascript"
+    )
+
+
+@cache
+def _packed(name: str) -> bytes:
+    return gzip.compress(scripts.MODULES[name].encode(), 9, mtime=0)
+
+
+def _takes_gzip(scope: Message) -> bool:
+    return "gzip" in Headers(scope=scope).get("accept-encoding", "")
+
+
 def _rewriting(scope: Message, send: Send) -> Send:
     """Gather the page, change its head, then send it, packed if the browser can unpack it."""
     start: Message = {}
-    packed = "gzip" in Headers(scope=scope).get("accept-encoding", "")
+    packed = _takes_gzip(scope)
     parts: list[bytes] = []
 
     async def gather(message: Message) -> None:
@@ -116,5 +152,9 @@ def with_head(page: str, address: str) -> str:
         for key, text in properties.items()
     )
     tags += f'<meta name="description" content="{html.escape(DESCRIPTION)}">\n'
-    script = f"<script>(() => {{\n{bundle('head/connection')}}})();</script>\n"
-    return _FOREIGN.sub("", page).replace("</head>", f"{tags}{script}</head>", 1)
+    for name in scripts.first_modules():
+        tags += f'<link rel="modulepreload" href=".{scripts.ADDRESS}{name}">\n'
+    # Modules run in the order in which the page names them, so this one comes before all of Gradio's.
+    first = f'<script type="module" src=".{scripts.ADDRESS}{scripts.FIRST}"></script>\n'
+    page = _FOREIGN.sub("", page)
+    return page.replace("<script", f"{first}<script", 1).replace("</head>", f"{tags}</head>", 1)

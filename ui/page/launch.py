@@ -28,6 +28,7 @@ from regrain.editing.storage.local_models import ASSETS  # noqa: E402
 from regrain.editing.storage.memory import share_arenas  # noqa: E402
 from regrain.ui.page import safety, zero_gpu  # noqa: E402
 from regrain.ui.page.build import build  # noqa: E402
+from regrain.ui.page.gradio_insides import poll_calmly  # noqa: E402
 from regrain.ui.page.head import PageHead  # noqa: E402
 from regrain.ui.page.layout import Tools  # noqa: E402
 from regrain.ui.server.media import Media  # noqa: E402
@@ -36,7 +37,6 @@ from regrain.ui.views.components import STYLE, theme  # noqa: E402
 
 MAX_EVENTS = 1000  # that wait for a thread; each is short
 MAX_THREADS = 256  # pages that watch a run hold one event each
-PAUSE = 0.01  # seconds between looks for new events; Gradio's own 0.001 takes 6 % of a core from idle pages
 
 
 def _call(module: str, name: str, /, *given, **how):
@@ -79,7 +79,7 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
         # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
         page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
-        page._queue.sleep_when_free = PAUSE
+        poll_calmly(page)
         page.launch(
             theme=theme(),
             css=STYLE,

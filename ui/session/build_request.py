@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from regrain.editing.media.labels import Labels, flatten
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import write_cuts
 from regrain.editing.request.compose import Composed, compose
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.masks.io.files import overlap
@@ -25,66 +25,61 @@ MAX_TEXT = 1000  # characters of a text of a region
 
 
 def composed(session: Session) -> tuple[Composed, ...]:
-    """The prompts a run would use, one per edit."""
-    regions = (
-        () if uses(session.method).regions == "ignored" else tuple(session.state.regions.values())
-    )
+    """Return the prompts a run would use, one per edit."""
+    regions: tuple[Region, ...] = ()
+    if uses(session.method).regions != "ignored":
+        regions = tuple(session.state.regions.values())
     prompts = own_prompts(session, session.method)
-    return tuple(compose(session.source_prompt, own, regions) for own in prompts)
+    return tuple(compose(session.source_prompt, prompt, regions) for prompt in prompts)
 
 
-class Added(NamedTuple):
-    """What is added to a model: LoRA files, a motion and a picture adapter, as in `EditRequest`."""
+def build_request(session: Session, asked: Edit, masked: bool = True) -> EditRequest:
+    """Return what a run would be given now.
 
-    loras: tuple[str, ...]
-    motion: str
-    picture_adapter: str = ""
-
-
-def build_request(
-    session: Session,
-    params: Mapping[str, object],
-    method: str,
-    model: str,
-    seed: object = 0,
-    added: Added | None = None,
-    masked: bool = True,
-) -> EditRequest:
-    """What a run would be given now; `seed` is as its field has it.
-
-    If regions need not be `masked`, no mask is read, and the request is only for checks.
+    Args:
+        session: Its words, regions, masks and tuned model are taken.
+        asked: Everything else.
+        masked: Whether regions need masks. If not, no mask is read, and the request is only for checks.
 
     Raises:
         RequestError: See `region_errors`; a bad parameter.
     """
-    regions = _regions(session, method)
-    if masked and (error := next(region_errors(session, method), None)):
-        raise error
-    prompt, *more = own_prompts(session, method)
-    layers = session.state.layers
+    regions = _regions(session, asked.method)
+    if masked:
+        for error in region_errors(session, asked.method):
+            raise error
+    prompt, *more = own_prompts(session, asked.method)
+    sees = asked.picture != "" or any(region.picture for region in regions)
+    own = {
+        "source_prompt": session.source_prompt,
+        "prompt": prompt,
+        "more_prompts": tuple(more),
+        "negative_prompt": session.negative_prompt,
+        "picture_adapter": asked.picture_adapter if sees else "",
+        "adapter": session.shelf.path,
+    }
+    return EditRequest(
+        session.opened.request.clip,
+        _flatten(session.state, regions, masked) if regions else None,
+        tuple(_requested(region, session.state.layers[region.label]) for region in regions),
+        **vars(asked) | own,
+    )
+
+
+def _requested(region: Region, layer: MaskLayer) -> Region:
+    """Return a region with the frames whose masks a person has made, by hand and by clicks."""
+    clicked = frozenset(layer.clicked)
+    drawn = frozenset(layer.drawn) - clicked
     return replace(
-        session.opened.request,
-        regions=tuple(
-            replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions
-        ),
-        labels=_flatten(session.state, regions, masked) if regions else None,
-        source_prompt=session.source_prompt,
-        prompt=prompt,
-        negative_prompt=session.negative_prompt,
-        more_prompts=tuple(more),
-        method=method,
-        params=dict(params),
-        model=model,
-        loras=added.loras if added else (),
-        motion=added.motion if added else "",
-        picture_adapter=added.picture_adapter if added and any(r.picture for r in regions) else "",
-        adapter=session.shelf.path,
-        seed=seed,  # type: ignore[arg-type]  # checked there
+        region,
+        prompt=region.prompt.strip(),
+        drawn=tuple(sorted(drawn)),
+        clicked=tuple(sorted(clicked)),
     )
 
 
 def build_discovery(session: Session, model: str) -> EditRequest:
-    """The clip and its words, for whoever looks for objects in it.
+    """Return the clip and its words, for a search for objects in it.
 
     Raises:
         RequestError: Nobody said what the clip shows, or no more regions are allowed.
@@ -98,65 +93,73 @@ def build_discovery(session: Session, model: str) -> EditRequest:
 
 
 def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | None:
-    """Whole masks of a request's regions by label, bool [frames, height, width]; None: none overlap."""
+    """Return whole masks of a request's regions by label, bool [frames, height, width], if some overlap."""
     whole = {region.label: state.masks(region.label) for region in request.regions}
     return whole if overlap(whole) else None
 
 
 def masks_of(session: Session) -> dict[int, LazyFrames]:
-    """By label, the masks of all regions that have one, the uppermost first; read by window."""
+    """Return the masks of all regions that have one by label, the uppermost first; read by window."""
     state = session.state
     return {label: state.masks(label) for label in state.regions if _has_mask(session, label)}
 
 
 def with_cuts(request: EditRequest, session: Session) -> EditRequest:
-    """The request with the cuts that were found in the clip, unless it has its own or there are none."""
+    """Return the request with the cuts that were found in the clip, unless it has its own."""
     if not session.found or "cuts" in request.params:
         return request
     return replace(request, params={**request.params, "cuts": write_cuts(session.found)})
 
 
-def _made(layer: MaskLayer) -> dict[str, tuple[int, ...]]:
-    """The frames of a region whose masks a person has made, by hand and by clicks."""
-    clicked = frozenset(layer.clicked)
-    return {"drawn": tuple(sorted({*layer.drawn} - clicked)), "clicked": tuple(sorted(clicked))}
-
-
 def own_prompts(session: Session, method: str) -> tuple[str, ...]:
-    """What was typed for the whole frame, a line per edit; a project's own speaks of its own words.
+    """Return what was typed for the whole frame, a line per edit, as a method takes it.
 
     An empty first line stands for the prompt composed from the regions, where there are any with words.
+    Where a method needs regions, only the project's prompt counts, and only while its words are unchanged.
     """
-    if uses(method).regions != "needed":
-        first, *more = (line.strip() for line in session.prompt.split("\n"))
-        more = [line for line in more if line]
-        words = any(
-            region.prompt.strip() or region.picture for region in session.state.regions.values()
-        )
-        composes = words and uses(method).regions == "taken"
-        return tuple(more) if more and not (first or composes) else (first, *more)
+    regions = uses(method).regions
+    if regions == "needed":
+        return (_prompt_of_project(session),)
+    first, *more = (line.strip() for line in session.prompt.split("\n"))
+    more = [line for line in more if line]
+    known = session.state.regions.values()
+    composes = regions == "taken" and any(one.prompt.strip() or one.picture for one in known)
+    if more and not first and not composes:
+        return tuple(more)
+    return (first, *more)
+
+
+def _prompt_of_project(session: Session) -> str:
+    """Return the project's prompt while its words are unchanged, else nothing."""
     base = session.opened.request
-    words = lambda regions: [(r.label, r.source, r.prompt.strip()) for r in regions]  # noqa: E731
-    same = words(base.regions) == words(session.state.regions.values())
-    return (base.prompt if same and session.source_prompt == base.source_prompt else "",)
+    same_words = _words(base.regions) == _words(session.state.regions.values())
+    return base.prompt if same_words and session.source_prompt == base.source_prompt else ""
+
+
+def _words(regions: Iterable[Region]) -> list[tuple[int, str, str]]:
+    return [(region.label, region.source, region.prompt.strip()) for region in regions]
 
 
 def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
-    """Each text of a region that is too long for any model."""
+    """Yield an error for each text of a region that is too long for any model."""
     for region in regions:
         for key in ("prompt", "source", "negative"):
-            if (count := len(getattr(region, key))) > MAX_TEXT:
-                message = (
-                    f"{count} characters are {count - MAX_TEXT} too many. Shorten it to {MAX_TEXT}."
-                )
+            count = len(getattr(region, key))
+            if count > MAX_TEXT:
+                too_many = f"{count} characters are {count - MAX_TEXT} too many"
+                message = f"{too_many}. Shorten it to {MAX_TEXT}."
                 yield RequestError(f"regions.{region.name}.{key}", message)
 
 
 def region_errors(session: Session, method: str) -> Iterator[RequestError]:
-    """What keeps a method from using the regions: none, two of one name, one without a mask, a long text."""
-    regions, names = _regions(session, method), set()
+    """Yield what keeps a method from using the regions.
+
+    There are none, two have one name, one has no mask, or a text is too long.
+    """
+    regions = _regions(session, method)
     if not regions and uses(method).regions == "needed":
         yield RequestError("regions", "No regions yet. Click a thing in the frame.")
+    names = set()
     for region in regions:
         if region.name.casefold() in names:
             message = f"{shorten(region.name)} is used twice. Give each region its own."
@@ -169,7 +172,7 @@ def region_errors(session: Session, method: str) -> Iterator[RequestError]:
 
 
 def _regions(session: Session, method: str) -> list[Region]:
-    """The regions a method gets: those with words or a mask."""
+    """Return the regions a method gets: those with words or a mask."""
     if uses(method).regions == "ignored":
         return []
     known = session.state.regions.values()
@@ -177,10 +180,16 @@ def _regions(session: Session, method: str) -> list[Region]:
 
 
 def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
-    """Labels, uint8 [frames, height, width], read by window: the earlier regions cover the later."""
-    masks = {region.label: state.masks(region.label) for region in regions}
-    read = lambda start, stop: flatten({n: mask.read(start, stop) for n, mask in masks.items()})  # noqa: E731
-    labels = Labels(LazyFrames(state.shape, np.uint8, read), None if read_masks else masks.keys())
+    """Return labels, uint8 [frames, height, width], read by window: earlier regions cover later ones."""
+    masks: Mapping[int, LazyFrames] = {
+        region.label: state.masks(region.label) for region in regions
+    }
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return flatten({label: mask.read(start, stop) for label, mask in masks.items()})
+
+    present = None if read_masks else masks.keys()
+    labels = Labels(LazyFrames(state.shape, np.uint8, read), present)
     for region in regions:
         if region.label not in labels.present:
             message = "Regions above it cover it completely. Move it up or erase part of theirs."

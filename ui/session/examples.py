@@ -7,10 +7,12 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
 
 from regrain.editing.errors import EditingError, RequestError, shorten, suggest
 from regrain.editing.media.reading import VideoClip
@@ -30,30 +32,29 @@ class Example:
     """A project folder, ready to be shown."""
 
     opened: ClipSession  # its frames and what it asks for
-    thumbnail: (
-        str  # data URL of the middle frame; its regions in their colours where no result is shipped
-    )
-    after: str = ""  # data URL of the same frame of the result that is; else empty
+    # Data URL of the middle frame, with its regions in their colours where no result is shipped
+    thumbnail: str
+    after: str = ""  # data URL of the same frame of the shipped result; else empty
 
     @property
     def request(self) -> EditRequest:
-        """What the project asks for."""
+        """The request of the project."""
         return self.opened.request
 
     @property
     def change(self) -> str:
-        """What becomes of what, in few words: `cat → fox, rabbit → panda`, or `in pencil`."""
-        request = self.request
-        pairs = [
-            (region.source or region.name, region.prompt)
-            for region in request.regions
-            if region.prompt
-        ]
-        if pairs:
-            apart = [(*_apart(now, then), _bare(now)) for now, then in pairs]
-            return ", ".join(f"{before or whole} → {after}" for before, after, whole in apart)
-        apart = [_apart(request.source_prompt, target) for target in request.targets]
-        before, after = apart[0][0], " / ".join(after for _, after in apart)
+        """A summary of the edit in few words: `cat → fox, rabbit → panda`, or `in pencil`."""
+        changes = []
+        for region in self.request.regions:
+            if region.prompt:
+                now = region.source or region.name
+                before, after = _apart(now, region.prompt)
+                changes.append(f"{before or _bare(now)} → {after}")
+        if changes:
+            return ", ".join(changes)
+        apart = [_apart(self.request.source_prompt, target) for target in self.request.targets]
+        before = apart[0][0]
+        after = " / ".join(after for _, after in apart)
         return f"{before} → {after}" if before else after
 
 
@@ -78,24 +79,28 @@ def _prepare(project: Path, media: Path) -> Example:
     made = read_made(project, media)
     opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
-    picture, middle = partial(data_url, side=200, quality=84), len(opened.frames) // 2
+    middle = len(opened.frames) // 2
     frame = opened.frames[middle]
     if made:
         edited = VideoClip(Path(made.edits[0])).read(middle, middle + 1)[0]
-        return Example(opened, picture(frame), picture(edited))
+        return Example(opened, _picture(frame), _picture(edited))
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
         frame = tint(frame, request.labels[middle], colors)
-    return Example(opened, picture(frame))
+    return Example(opened, _picture(frame))
+
+
+def _picture(frame: UInt8[np.ndarray, "height width 3"]) -> str:
+    return data_url(frame, side=200, quality=84)
 
 
 def _title(name: str) -> str:
-    """`01_two_animals` is shown as `Two animals`."""
+    """Return how a name is shown: `01_two_animals` as `Two animals`."""
     return name.lstrip("0123456789").strip("_- ").replace("_", " ").capitalize() or name
 
 
 def _apart(now: str, then: str) -> tuple[str, str]:
-    """What differs between two texts: of each, the words that the other has neither before nor after them."""
+    """Return what differs between two texts: their words but for equal ones at both ends."""
     one, other = now.split(), then.split()
     start = len(commonprefix([one, other]))
     one, other = one[start:], other[start:]
@@ -104,14 +109,14 @@ def _apart(now: str, then: str) -> tuple[str, str]:
 
 
 def _bare(text: str) -> str:
-    """Without an article in front."""
+    """Return a text without an article in front."""
     return re.sub(r"^(an?|the)( |$)", "", text)
 
 
 def from_example(
     example: Example, prompts: Mapping[str, object], params: Mapping[str, object]
 ) -> EditRequest:
-    """An example with other words for some of its regions.
+    """Return an example with other words for some of its regions.
 
     Raises:
         RequestError: A region it does not have, or words that cannot be taken.
@@ -120,30 +125,33 @@ def from_example(
     known = [region.name for region in base.regions]
     for name, text in prompts.items():
         if name not in known:
-            raise RequestError(
-                "prompts", f"Region {name[:60]!r} was not found. {suggest(name, known)}"
-            )
+            message = f"Region {name[:60]!r} was not found. {suggest(name, known)}"
+            raise RequestError("prompts", message)
         if not isinstance(text, str):
             raise RequestError(f"regions.{name}.prompt", f"Expected text, got {shorten(text)}.")
-    regions = tuple(
-        replace(region, prompt=str(prompts.get(region.name, region.prompt)).strip())
-        for region in base.regions
-    )
+    regions = []
+    for region in base.regions:
+        prompt = str(prompts.get(region.name, region.prompt)).strip()
+        regions.append(replace(region, prompt=prompt))
     for error in length_errors(regions):
         raise error
-    # The project's own prompt speaks of the project's own region prompts.
-    prompt = base.prompt if regions == base.regions else ""
-    return replace(base, regions=regions, prompt=prompt, params={**base.params, **params})
+    # The project's own prompt counts only while its regions' prompts are unchanged.
+    same = tuple(regions) == base.regions
+    return replace(
+        base,
+        regions=tuple(regions),
+        prompt=base.prompt if same else "",
+        params={**base.params, **params},
+    )
 
 
 def read_object(field: str, text: str) -> dict[str, Any]:
-    """A JSON object in a text; a RequestError if it is none."""
+    """Read a JSON object in a text; a RequestError if it is none."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RequestError(
-            field, f"The text is not JSON ({error}). Use an object such as {{}}."
-        ) from None
+        message = f"The text is not JSON ({error}). Use an object such as {{}}."
+        raise RequestError(field, message) from None
     if not isinstance(value, dict):
         raise RequestError(field, f"Expected an object of names and values, got {shorten(value)}.")
     return value

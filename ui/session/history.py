@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from regrain.editing.errors import RequestError
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.ui.session.method_choice import View
@@ -20,29 +20,17 @@ _SHOWN = "shown.json"
 
 @dataclass(frozen=True)
 class Choices:
-    """What a run was asked, but for clip and masks."""
+    """The request of a run, without frames and masks."""
 
-    clip: str  # identity of the clip in the session
-    method: str
-    params: Mapping[str, Any]
-    model: str
-    loras: tuple[str, ...]
-    motion: str
-    picture_adapter: str
-    adapter: str
-    seed: int
-    source_prompt: str
-    prompt: str  # as typed for the whole frame, a line per edit; the rest as in `EditRequest`
+    edit: Edit
     regions: tuple[Region, ...]
+    clip: str  # identity of the clip in the session
+    prompt: str  # as typed for the whole frame, a line per edit
 
     @classmethod
     def of(cls, request: EditRequest, clip: str, prompt: str) -> Choices:
-        """Those of a request; `clip` and `prompt` are the session's `id` and `prompt`."""
-        names = [
-            field.name for field in fields(cls) if field.name not in ("clip", "params", "prompt")
-        ]
-        same = {name: getattr(request, name) for name in names}
-        return cls(clip=clip, prompt=prompt, params=dict(request.params), **same)
+        """Return those of a request; `clip` and `prompt` are the session's `id` and `prompt`."""
+        return cls(request.asked, request.regions, clip, prompt)
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ class PastRun:
         (self.folder / _SHOWN).write_text(json.dumps(shown), encoding="utf-8")
 
     def read(self) -> dict[str, View]:
-        """What `write` kept; a RequestError if its files are gone."""
+        """Return what `write` kept; a RequestError if its files are gone."""
         try:
             return json.loads((self.folder / _SHOWN).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -88,25 +76,25 @@ class History:
 
     @property
     def folders(self) -> frozenset[Path]:
-        """Of all runs."""
+        """The folders of all runs."""
         return frozenset(run.folder for run in self.runs)
 
     def add(self, run: PastRun) -> tuple[PastRun, ...]:
-        """Add a run and show it; those that are too many, whose files may go."""
+        """Add a run, show it, and return the runs that are too many, whose files may go."""
         with self._lock:
             runs = (run, *self.runs)
             self.runs, self.shown = runs[:MAX_RUNS], (run.key,)
         return runs[MAX_RUNS:]
 
     def get(self, key: object) -> PastRun:
-        """The run of a key; a RequestError if it is not there any more."""
+        """Return the run of a key; a RequestError if it is not there any more."""
         for run in self.runs:
             if run.key == key:
                 return run
         raise gone()
 
     def remove(self, key: object) -> PastRun:
-        """Take a run out, whose files may go; raises as `get` does."""
+        """Take a run out and return it, as its files may go; raises as `get` does."""
         run = self.get(key)
         with self._lock:
             self.runs = tuple(other for other in self.runs if other is not run)
@@ -115,30 +103,41 @@ class History:
         return run
 
     def view(self, note: str = "") -> View:
-        """What the page shows of it, with a note."""
-        parts = ("key", "title", "facts", "text", "picture")
-        runs = [{part: getattr(run, part) for part in parts} for run in self.runs]
+        """Return what the page shows of it, with a note."""
+        runs = [
+            {
+                "key": run.key,
+                "title": run.title,
+                "facts": run.facts,
+                "text": run.text,
+                "picture": run.picture,
+            }
+            for run in self.runs
+        ]
         return {"shown": list(self.shown), "runs": runs, "note": note}
 
 
 def gone() -> RequestError:
-    """A run that is wanted is not there any more."""
+    """Make the error about a run that is not there any more."""
     return RequestError("history", "This run has been removed. Choose another, or run it again.")
 
 
 def compare(first: PastRun, second: PastRun) -> View:
-    """Two edits in the player, in place of source and edit; raises as `PastRun.read` does."""
-    one, other = first.read()["player"], second.read()["player"]
+    """Return the player with two edits in place of source and edit; raises as `PastRun.read` does."""
+    one = first.read()["player"]
+    other = second.read()["player"]
     names = [f"A: {first.title}", f"B: {second.title}"]
     if first.clip != second.clip:
         names = [f"{names[0]}, {first.clip}", f"{names[1]}, {second.clip}"]
     frames = min(one["frames"], other["frames"])
-    shorter = f"The first {frames} frames play: one of the two has no more."
+    note = ""
+    if one["frames"] != other["frames"]:
+        note = f"The first {frames} frames play: one of the two has no more."
     return one | {
         "source": one["edits"][0]["path"],
         "edits": [{"prompt": "", "path": other["edits"][0]["path"]}],
         "reconstruction": None,
         "frames": frames,
         "names": names,
-        "note": "" if one["frames"] == other["frames"] else shorter,
+        "note": note,
     }

@@ -1,4 +1,4 @@
-"""The choice of a method, and what each makes of what the page offers, read from its record alone."""
+"""The choice of a method, and the inputs that each uses, read from its record alone."""
 
 from __future__ import annotations
 
@@ -13,44 +13,55 @@ View = dict[str, Any]
 
 @dataclass(frozen=True)
 class Uses:
-    """What a method does with what a person can give."""
+    """The inputs that a method uses."""
 
     # Whether it needs them, takes them where there are any, or ignores them
     regions: Literal["needed", "taken", "ignored"]
-    source_prompt: (
-        bool  # whether it reads what the clip shows, if only to compose prompts from the regions
-    )
+    # Whether it reads what the clip shows, if only to compose prompts from the regions
+    source_prompt: bool
     # Whether the seed acts always, only with `variation` above 0, or never
     seed: Literal["always", "variation", "never"]
     several: bool  # whether it takes several prompts and makes as many edits
 
 
 def uses(name: str) -> Uses:
-    """Read a method's record: `regions` among its needs, or `masks` where they are optional; either of them,
-    `inversion` or `source_prompt`; `seed`, or a parameter `variation`; `several`."""
+    """Read from a method's record what it uses.
+
+    Its needs have `regions`, or `masks` where they are optional; either of them, `inversion` or
+    `source_prompt` if it reads what the clip shows; `seed` unless only a parameter `variation` draws noise.
+    """
     method = METHODS[name]
     needs = method.needs
-    varies = "variation" in method.Params.model_fields
+    regions = seed = None
+    if "regions" in needs:
+        regions = "needed"
+    elif "masks" in needs:
+        regions = "taken"
+    if "seed" in needs:
+        seed = "always"
+    elif "variation" in method.Params.model_fields:
+        seed = "variation"
     return Uses(
-        regions="needed" if "regions" in needs else "taken" if "masks" in needs else "ignored",
+        regions=regions or "ignored",
         source_prompt=bool(needs & {"regions", "masks", "inversion", "source_prompt"}),
-        seed="always" if "seed" in needs else "variation" if varies else "never",
+        seed=seed or "never",
         several=method.several,
     )
 
 
 def choice(chosen: str) -> View:
-    """The methods, what each does and uses, and which one is chosen."""
+    """Return the methods, what each does and uses, and which one is chosen."""
     return {"chosen": chosen, "methods": [_described(method) for method in METHODS.values()]}
 
 
 def seed_words(name: str) -> str:
-    """What the seed does."""
-    return {
+    """Say what the seed does."""
+    words = {
         "always": "Each seed gives another result.",
         "variation": "One result per words; set Variation for others.",
         "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
-    }[uses(name).seed]
+    }
+    return words[uses(name).seed]
 
 
 _SAY = {
@@ -62,11 +73,14 @@ _SAY = {
 
 def _described(method: Method) -> View:
     does = uses(method.name)
+    say = _SAY[does.regions]
+    if "flow" in method.needs:
+        say += " Needs the video model Wan 2.1."
     return {
         "name": method.name,
         "title": method.title,
         "paper": method.paper,
-        "say": _SAY[does.regions] + " Needs the video model Wan 2.1." * ("flow" in method.needs),
+        "say": say,
         "regions": does.regions,
         "source_prompt": does.source_prompt,
         "several": does.several,

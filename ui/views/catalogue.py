@@ -1,4 +1,4 @@
-"""What a page may choose: examples, methods, models, LoRA files. Nothing else is opened for a stranger."""
+"""The choices of a page: examples, models, LoRA files, adapters. Nothing else is opened for a stranger."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ from regrain.ui.views import settings
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
 _BUILT_IN_CONTROL = "storybook/canny"
+# Where files of a field belong, of which there may be none.
 _FOLDERS = {
     "loras": "$REGRAIN_MODELS/loras",
     "picture_adapter": "$REGRAIN_MODELS/pictures",
-}  # may be empty
+}
 
 
 def moving(model: object, asked: str) -> str:
-    """A motion adapter that was asked for, unless it is the built-in model's and the model is another."""
-    own = asked.partition("@")[0] == BUILT_IN_MOTION
-    return "" if own and model != BUILT_IN_MODEL else asked
+    """Return the motion adapter that was asked for; not the built-in one with another model."""
+    is_own = asked.partition("@")[0] == BUILT_IN_MOTION
+    return "" if is_own and model != BUILT_IN_MODEL else asked
 
 
 class Catalogue:
-    """What can be chosen, and checks of what a browser sent.
+    """The names of everything that can be chosen, and checks of what a browser sent.
 
     `examples` are in the order shown; `model_folder` holds the built-in model's recommendations and words.
     """
@@ -49,20 +50,20 @@ class Catalogue:
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples, self._folder = examples, model_folder
         self.groups = read_groups(model_folder) or {}
-        shelf = _shelf()
         self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
-        self.loras = _added(shelf, "loras", "*.safetensors")
-        motions = {*_added(shelf, "motion", "*.safetensors"), *_added(shelf, "motion", "*/")}
-        self.motions = [BUILT_IN_MOTION, *sorted(motions)]
-        own = [BUILT_IN] if built_in().is_file() else []
-        self.pictures = [*own, *_added(shelf, "pictures", "*.safetensors")]
-        networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
+        local = _named_entries()
+        self.loras = _added(local, "loras", "*.safetensors")
+        self.motions = [BUILT_IN_MOTION, *_added(local, "motion", "*.safetensors", "*/")]
+        self.pictures = _added(local, "pictures", "*.safetensors")
+        if built_in().is_file():
+            self.pictures.insert(0, BUILT_IN)
+        networks = [entry.name for entry in local if (entry / "config.json").is_file()]
         self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
 
     @property
     def model_choices(self) -> list[tuple[str, str]]:
-        """The models as they are called on the page, with their ids."""
+        """The models as the page calls them, with their ids."""
         return [(BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models]
 
     def example(self, name: object) -> Example:
@@ -84,38 +85,42 @@ class Catalogue:
             setattr(self, kind, [*known, id])
 
     def reader(self, model: str) -> Reader:
-        """How a model that is offered reads prompts; a ModelError if its files cannot be read."""
+        """Return how an offered model reads prompts; a ModelError if its files cannot be read."""
         built_in = ModelLocation("folder", str(self._folder))
         return open_reader(built_in if model == BUILT_IN_MODEL else find(model))
 
     def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
-        """Every parameter as a run of a model would have it; an EditingError if one given is wrong."""
+        """Return every parameter as a run of a model would have it; an EditingError if one is wrong."""
         folder = self._folder if model == BUILT_IN_MODEL else (models_folder() or Path()) / model
         return settings.values(method, folder, given)
 
     def seeing(self, model: str) -> str:
-        """The first picture adapter that fits a model, else the first; empty without any."""
-        return next(iter([*self._fitting(self._wide(model)), *self.pictures]), "")
+        """Return the first picture adapter that fits a model, else the first; empty without any."""
+        fitting = self._fitting(self._wide(model))
+        return next(iter([*fitting, *self.pictures]), "")
 
     def blind(self, model: str) -> dict[str, str]:
-        """What to say where a model sees no pictures, and what to ask the hub; raises as `reader` does."""
-        if self._fitting(wide := self._wide(model)):
+        """Return what to say where a model sees no pictures, and what to ask the hub; empty if it does.
+
+        Raises as `reader` does.
+        """
+        wide = self._wide(model)
+        if self._fitting(wide):
             return {}
         if wide is None or wide in SEEING:
             return {"text": "No picture adapter for this model is here.", "ask": PUBLISHED}
-        return {
-            "text": "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can.",
-            "ask": "",
-        }
+        text = "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can."
+        return {"text": text, "ask": ""}
 
     def _wide(self, model: str) -> int | None:
-        """How wide the text of a model is that looks at pictures; 0 of others, None where it is not known."""
+        """Return how wide the text of a model is that looks at pictures; 0 of others, None if not known."""
         place = self._folder if model == BUILT_IN_MODEL else configurations(find(model))
-        if place is None or not (place / "unet" / "config.json").is_file():
-            return 0 if place and (place / "transformer").is_dir() else None
-        return int(
-            read_config(place / "unet" / "config.json", model).get("cross_attention_dim") or 0
-        )
+        if place is None:
+            return None
+        unet = place / "unet" / "config.json"
+        if unet.is_file():
+            return int(read_config(unet, model).get("cross_attention_dim") or 0)
+        return 0 if (place / "transformer").is_dir() else None
 
     def _fitting(self, wide: int | None) -> list[str]:
         if wide is None:  # then it is not the built-in model
@@ -123,31 +128,39 @@ class Catalogue:
         return [name for name in self.pictures if _text_width(name) == wide]
 
     def check(self, request: EditRequest) -> None:
-        """A RequestError if weights beside the model are not offered: a project may name any."""
+        """Refuse weights beside the model that are not offered: a project may name any.
+
+        Raises:
+            RequestError: It names some.
+        """
         for text in request.loras:
-            if (name := parse_lora(text).model) not in self.loras:
-                raise _not_found("loras", name, self.loras)
-        if (
-            request.motion
-            and (name := parse_lora(request.motion, "motion", 0.0).model) not in self.motions
-        ):
-            raise _not_found("motion", name, self.motions)
-        if (name := request.picture_adapter) and name not in self.pictures:
-            raise _not_found("picture_adapter", name, self.pictures)
+            _check_offered("loras", parse_lora(text).model, self.loras)
+        if request.motion:
+            name = parse_lora(request.motion, "motion", 0.0).model
+            _check_offered("motion", name, self.motions)
+        if request.picture_adapter:
+            _check_offered("picture_adapter", request.picture_adapter, self.pictures)
         for spec in read_control(request.params.get("control")):
-            if spec.model not in self.controls:
-                raise _not_found("params.control", spec.model, self.controls)
+            _check_offered("params.control", spec.model, self.controls)
 
 
-def _added(shelf: list[Path], folder: str, pattern: str) -> list[str]:
-    """What one folder of $REGRAIN_MODELS holds of a kind, as a project names it."""
-    files = [file for entry in shelf if entry.name == folder for file in entry.glob(pattern)]
-    names = [file.name.removesuffix(".safetensors") for file in files]
+def _check_offered(field: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        raise _not_found(field, name, known)
+
+
+def _added(local: list[Path], folder: str, *patterns: str) -> list[str]:
+    """Return the files of a kind in one folder of $REGRAIN_MODELS, as a project names them."""
+    names = set()
+    for entry in local:
+        if entry.name == folder:
+            for pattern in patterns:
+                names |= {file.name.removesuffix(".safetensors") for file in entry.glob(pattern)}
     return sorted(f"{folder}/{name}" for name in names if is_name(name))
 
 
 def _text_width(adapter: str) -> int:
-    """How wide the text is of models that a picture adapter fits; 0 if it cannot be read."""
+    """Return how wide the text is of models that a picture adapter fits; 0 if it cannot be read."""
     try:
         return PictureFile(adapter, fetch=False).cross
     except EditingError:
@@ -155,18 +168,19 @@ def _text_width(adapter: str) -> int:
 
 
 def _not_found(field: str, name: object, known: list[str]) -> RequestError:
+    shown = f"{str(name)[:60]!r} was not found"
     if not known and field in _FOLDERS:
-        return RequestError(
-            field, f"{str(name)[:60]!r} was not found. Put it into {_FOLDERS[field]}."
-        )
-    return RequestError(field, f"{str(name)[:60]!r} was not found. {suggest(str(name), known)}")
+        return RequestError(field, f"{shown}. Put it into {_FOLDERS[field]}.")
+    return RequestError(field, f"{shown}. {suggest(str(name), known)}")
 
 
-def _shelf() -> list[Path]:
-    """What the folder $REGRAIN_MODELS holds, as far as a project file could name it."""
-    entries = local_entries()
-    for name in (entry.name for entry in entries if not is_name(entry.name)):
-        log.warning(
-            "%r is left out: a model's name may hold letters, digits, '.', '_' and '-'", name
-        )
-    return [entry for entry in entries if is_name(entry.name)]
+def _named_entries() -> list[Path]:
+    """Return the entries of $REGRAIN_MODELS that a project file could name."""
+    entries = []
+    for entry in local_entries():
+        if is_name(entry.name):
+            entries.append(entry)
+        else:
+            allowed = "letters, digits, '.', '_' and '-'"
+            log.warning("%r is left out: a model's name may hold %s", entry.name, allowed)
+    return entries

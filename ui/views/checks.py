@@ -15,10 +15,11 @@ from regrain.editing.models.files.reader import Reader
 from regrain.editing.models.files.words import Unknown
 from regrain.editing.params.registry import check_params
 from regrain.editing.request.compose import compose, missing_phrases
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
-from regrain.ui.session.build_request import Added, build_request, length_errors, region_errors
+from regrain.ui.session.build_request import build_request, length_errors, region_errors
 from regrain.ui.session.method_choice import View, uses
 from regrain.ui.session.session import Session
 
@@ -52,26 +53,18 @@ class Diagnostic:
         return self.kind == "hint"
 
 
-def check(
-    session: Session,
-    reader: Reader,
-    model: str,
-    params: Mapping[str, object],
-    seed: object,
-    added: Added | None = None,
-) -> list[Diagnostic]:
-    """List the faults, and hints, in the order of the page; `seed` is as its field has it."""
+def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
+    """List the faults, and hints, in the order of the page; `asked` is as its fields have it."""
     found = [
         *_region_remarks(session),
-        *_word_remarks(session, model, reader),
-        *_param_remarks(session.method, params),
+        *_word_remarks(session, asked.model, reader),
+        *_param_remarks(asked.method, asked.params),
         *_repeated(session),
         *_unbound(session),
     ]
     if not any(remark.kind == "wrong" for remark in found):
         try:  # the first thing that the request itself refuses
-            asked = build_request(session, params, session.method, model, seed, added, masked=False)
-            check_runnable(asked)
+            check_runnable(build_request(session, asked, masked=False))
         except EditingError as error:
             nothing = error.field in ("regions", "prompt", "source_prompt")
             found.append(_remark(error, session, "missing" if nothing else "wrong"))
@@ -122,7 +115,7 @@ def _region_remarks(session: Session) -> Iterator[Diagnostic]:
 def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
     """Yield texts with unknown words or too many tokens; or else whole prompts that are too long together."""
     try:
-        asked = build_request(session, {}, session.method, model, masked=False)
+        asked = build_request(session, Edit(method=session.method, model=model), masked=False)
     except EditingError:  # said with the regions
         return
     too_long = {error.field for error in length_errors(asked.regions)}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.themes import Base
 
+from regrain.ui.views.scripts import module_url
+
 _HERE = Path(__file__).parents[1]
-_IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.MULTILINE)
 
 
 def _read(name: str) -> str:
@@ -19,39 +19,50 @@ def _read(name: str) -> str:
 
 STYLE = _read("page.css") + _read("canvas.css") + _read("results.css")
 HEADER = _read("header.html")  # name of the page, and the switch between light and dark
-
-
-def modules(entry: Path) -> list[Path]:
-    """A script and all it imports, each once and after what it imports itself."""
-    found: list[Path] = []
-    for name in _IMPORT.findall(entry.read_text(encoding="utf-8")):
-        found += [path for path in modules((entry.parent / name).resolve()) if path not in found]
-    return [*found, entry]
-
-
-def bundle(script: str) -> str:
-    """A script of the folder `js` and all it imports as one piece of code, which a component can carry.
-
-    Names at the top of the modules share one scope, so no two modules of a bundle may have the same.
-    """
-    texts = (path.read_text(encoding="utf-8") for path in modules(_HERE / "js" / f"{script}.js"))
-    return "\n".join(
-        re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE) for text in texts
-    )
+# What each component tells the server; `ui/js/types.d.ts` says with which data.
+EVENTS = {
+    "adapters": ("choose", "rename", "export"),
+    "addons": ("choose",),
+    "canvas": ("act", "scan", "track", "trim", "written", "save", "export"),
+    "cards": ("prompts", "discover"),
+    "checks": ("look",),
+    "control": ("look",),
+    "fetch": ("fetch", "stop"),
+    "gallery": ("pick", "open"),
+    "header": ("here", "offer", "keep", "back"),
+    "history": ("show", "compare", "remove", "use"),
+    "hub_model": ("ask", "fetch", "stop", "use"),
+    "method": ("choose",),
+    "quality": ("choose",),
+    "queue": ("arrange",),
+    "result": ("make",),
+}
 
 
 def view(script: str, value: Any = None, template: str = "<div></div>", **options: Any) -> gr.HTML:
-    """Make a component drawn by the function `mount` of a script from a value; None shows nothing.
+    """Make a component drawn from a value by the module `ui/js/SCRIPT.js`; None shows nothing.
 
-    Its template is constant: what a person wrote never becomes markup. No subclass of gr.HTML: gradio would
-    write a stub file beside this one.
+    Its template is constant, so that what a person wrote never becomes markup. It is no subclass of gr.HTML,
+    for which Gradio would write a stub file beside this one.
     """
     return gr.HTML(
         value,
         html_template=template,
-        js_on_load=f"{bundle(script)}\nmount(element, props, trigger, watch);",
+        js_on_load=_mounting(script),
         apply_default_css=False,
         **options,
+    )
+
+
+def _mounting(script: str) -> str:
+    """Return the code that imports a component's module and has it draw.
+
+    Gradio offers an event as a method of the component if the code has its name in quotes.
+    """
+    events = " ".join(f'"{event}"' for event in EVENTS.get(script, ()))
+    return (
+        f"import({module_url('shared/mounting.js')})\n"
+        f'  .then(({{ mount }}) => mount("{script}.js", element, props, trigger, watch)); // {events}'
     )
 
 

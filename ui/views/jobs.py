@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,17 +51,26 @@ class Begun:
 
 @dataclass(frozen=True)
 class RunJob:
-    """What is to be run."""
+    """One run: a request, checked when the job is run, and what becomes of its results.
 
-    request: EditRequest  # checked when the job is run
-    page: str  # whose folder its files go to
-    opened: ClipSession | None = (
-        None  # the clip the page shows, whose source video is written first
-    )
-    # Whole masks by label where they overlap, for the project; see `whole_masks`
+    Attributes:
+        page: The page whose folder its files go to.
+        opened: The clip the page shows, whose source video is written first; None for programs.
+        whole: Whole masks by label where they overlap, for the project; see `whole_masks`.
+        keep: Called with every version of a tuning.
+        kept: Folders of earlier runs of the page that stay.
+        number: Which variant it is, from 1, of those that one press of Run makes.
+        total: How many they are.
+    """
+
+    request: EditRequest
+    page: str
+    opened: ClipSession | None = None
     whole: dict[int, LazyFrames] | None = None
-    keep: Callable[[Adapter], object] | None = None  # called with every version of a tuning
-    kept: Collection[Path] = ()  # folders of earlier runs of the page that stay
+    keep: Callable[[Adapter], object] | None = None
+    kept: Collection[Path] = ()
+    number: int = 1
+    total: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,37 +87,49 @@ class Jobs:
         Of a long clip, the frames that are finished first are written while the others are edited. An
         EditingError says that the request asks for what is not offered, or that the edit failed.
         """
-        request = job.request
-        check_runnable(request)
-        self.catalogue.check(request)
+        check_runnable(job.request)
+        self.catalogue.check(job.request)
         folder = self.media.new_run(job.page, job.kept)
         if job.opened:
             job.opened.ensure_source()
-        finished, begun = None, _FirstFrames(folder, request)
-        with closing(self.edit(request)) as events:  # type: ignore[type-var]
+        finished = yield from self._edit(job, folder)
+        yield Stage("saving")
+        yield _save(job, finished, folder)
+
+    def _edit(self, job: RunJob, folder: Path) -> Generator[Event | Begun, None, Finished]:
+        finished = None
+        begun = _FirstFrames(folder, job.request)
+        with closing(self.edit(job.request)) as events:  # type: ignore[type-var]
             for event in events:
                 finished = event if isinstance(event, Finished) else None
                 if isinstance(event, Tuned) and job.keep:
                     job.keep(event.adapter)
-                if not isinstance(event, Ready):
+                if isinstance(event, Ready):
+                    shown = begun.write(event.frames)
+                    if shown:
+                        yield shown
+                else:
                     yield event
-                elif shown := begun.write(event.frames):
-                    yield shown
         if finished is None:
             raise RuntimeError("the run ended without a result")
-        yield Stage("saving")
-        out = folder / "out"
-        whole = stretch_of(job.opened) if job.opened else None
-        report = write_outputs(finished.result, request, finished.report, out, whole=whole or False)
-        finished = replace(finished, report=dict(report))
-        archive = pack_project(request, job.whole, folder)
-        made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
-        source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
-        yield Saved(finished, made | {archive.name: str(archive)}, folder, source)
+        return finished
+
+
+def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
+    """Write the files of a result into a folder."""
+    request = job.request
+    out = folder / "out"
+    whole = stretch_of(job.opened) if job.opened else None
+    report = write_outputs(finished.result, request, finished.report, out, whole=whole or False)
+    archive = pack_project(request, job.whole, folder)
+    files = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
+    files[archive.name] = str(archive)
+    source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+    return Saved(replace(finished, report=dict(report)), files, folder, source)
 
 
 def name_again(file: Path, path: Path) -> Path:
-    """Give a file a second name, which stays when the first goes; copies it where the disk cannot do that."""
+    """Give a file a second name, which stays when the first goes, or copy it where that is impossible."""
     try:
         os.link(file, path)
     except OSError:
@@ -117,7 +138,7 @@ def name_again(file: Path, path: Path) -> Path:
 
 
 def stretch_of(opened: ClipSession) -> VideoClip | None:
-    """The stretch of one's own file that is edited, if the edit can be put back into the file."""
+    """Return the stretch of one's own file that is edited, if the edit can be put back into the file."""
     used = len(opened.request.clip)
     if opened.file is None or opened.stride != 1 or not used < opened.total <= MAX_WHOLE:
         return None
@@ -129,17 +150,22 @@ class _FirstFrames:
 
     def __init__(self, folder: Path, request: EditRequest) -> None:
         self._folder, self._request = folder, request
-        self._written, self._paths = 0, []
+        self._written = 0
+        self._paths: list[Path] = []
 
     def write(self, frames: LazyFrames) -> Begun | None:
         """Write a video of these frames; None if they have hardly grown."""
         count = len(frames)
         if count < self._written * _GROWTH:
             return None
-        path, clip = self._folder / f"begun_{count}.mp4", self._request.clip
-        timing = {"times": clip.times[:count], "duration": clip.times[count]} if clip.times else {}
+        path = self._folder / f"begun_{count}.mp4"
+        clip = self._request.clip
+        timing = {}
+        if clip.times:
+            timing = {"times": clip.times[:count], "duration": clip.times[count]}
         write_video(path, shrunk(frames, _BEGUN_SIDE), clip.fps, **timing)
         for old in self._paths[:-1]:  # the last one may still be playing
             old.unlink(missing_ok=True)
-        self._written, self._paths = count, [*self._paths[-1:], path]
+        self._written = count
+        self._paths = [*self._paths[-1:], path]
         return Begun(str(path), count)

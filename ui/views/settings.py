@@ -19,8 +19,14 @@ from regrain.editing.params.written import is_text
 from regrain.ui.views.components import view
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
-_REACH = {"steps": 100, "guidance_scale": 15, "window": 64}
-_REACH |= dict.fromkeys(("tune_steps", "keep_every", "tune_preview_every"), 1000)
+_REACH = {
+    "steps": 100,
+    "guidance_scale": 15,
+    "window": 64,
+    "tune_steps": 1000,
+    "keep_every": 1000,
+    "tune_preview_every": 1000,
+}
 _MAX_SLIDER = 10_000  # larger ranges are typed into
 AT_HAND = ("strength",)  # shown beside Run, without opening the settings
 _LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
@@ -43,18 +49,14 @@ _INFO = {
     "frames_at_once": "Frames that are edited together. A longer clip is edited in batches of this size, "
     "which share frames. Memory grows with it.",
 }
-_HELPERS = (
-    "heat_pixel",
-    "control",
-)  # texts that a script below the field, of this name, helps to write
-_NOTHING: Any = object()
+_HELPERS = ("heat_pixel", "control")  # texts that a script of this name helps to write
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
 Usual = Mapping[str, Mapping[str, Any]]  # by method, the parameters of a run with nothing given
 
 
 def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict[str, Any]:
-    """Parameters as a run would use them on the model of a folder; an EditingError if one given is wrong."""
+    """Return parameters as a run would use them on a folder's model; an EditingError if one is wrong."""
     path = model_folder / "defaults.json"
     recommended = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return resolve_params(method, given, recommended.get(method, {}))[0].model_dump()
@@ -67,24 +69,25 @@ class ParameterFields:
     columns: Sequence[tuple[str, gr.Column]]  # what is shown and hidden as a whole, with its method
     # By method and parameter; those of `SHARED` are the same for all methods
     fields: Mapping[str, Mapping[str, Component]]
-    helpers: Sequence[
-        tuple[str, gr.HTML]
-    ] = ()  # what helps to write a text, with the name of its parameter
+    # What helps to write a text, with the name of its parameter
+    helpers: Sequence[tuple[str, gr.HTML]] = ()
 
     def __or__(self, others: ParameterFields) -> ParameterFields:
-        """These and the fields of the same methods in other places of the page."""
-        methods = dict.fromkeys((*self.fields, *others.fields))
-        fields = {
-            name: {**self.fields.get(name, {}), **others.fields.get(name, {})} for name in methods
-        }
+        """Return these and the fields of the same methods in other places of the page."""
+        fields = {}
+        for method in dict.fromkeys((*self.fields, *others.fields)):
+            fields[method] = {**self.fields.get(method, {}), **others.fields.get(method, {})}
         helpers = (*self.helpers, *others.helpers)
         return ParameterFields((*self.columns, *others.columns), fields, helpers)
 
     @property
     def all(self) -> list[Component]:
         """Every field once, in the order in which `given` expects their values."""
-        controls = (control for controls in self.fields.values() for control in controls.values())
-        return list({id(control): control for control in controls}.values())
+        once: dict[int, Component] = {}
+        for controls in self.fields.values():
+            for control in controls.values():
+                once.setdefault(id(control), control)
+        return list(once.values())
 
     @property
     def shared(self) -> dict[str, Component]:
@@ -101,21 +104,21 @@ class ParameterFields:
         return found
 
     def own(self, method: str) -> dict[str, Component]:
-        """The fields of one method alone."""
+        """Return the fields of one method alone."""
         return {
             name: control for name, control in self.fields[method].items() if name not in SHARED
         }
 
     def show(self, method: str) -> dict[Any, Any]:
-        """Updates that show one method's."""
+        """Return updates that show one method's."""
         return {column: gr.Column(visible=name == method) for name, column in self.columns}
 
     def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
-        """Updates that set one method's own fields."""
+        """Return updates that set one method's own fields."""
         return _filled(self.own(method), values)
 
     def fill_shared(self, values: Mapping[str, Any]) -> dict[Any, Any]:
-        """Updates that set what all methods share."""
+        """Return updates that set what all methods share."""
         return _filled(self.shared, values)
 
     def given(
@@ -125,28 +128,38 @@ class ParameterFields:
         usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         project: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Parameters of a method whose fields are not where a run with nothing given has them.
+        """Return the parameters of a method whose fields differ from those of a run with nothing given.
 
         Args:
             values: Of all fields; a browser may send 20.0.
             usual: From what is given, at most a preset, to what a run would use.
             project: What the project says; counts where there is no field.
         """
+        shown = self._values(method, values)
         fields = METHODS[method].Params.model_fields
-        by_field = {id(control): value for control, value in zip(self.all, values, strict=True)}
-        shown = {name: by_field[id(control)] for name, control in self.fields[method].items()}
         chosen = {name: _read(fields[name], value) for name, value in shown.items()}
         kept = {name: value for name, value in project.items() if name not in chosen}
-        preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
-        if preset and "preset" not in project and preset["preset"] == usual({})["preset"]:
-            preset = {}  # nobody chose it: what the model recommends counts
+        preset = {}
+        if "preset" in chosen:
+            recommended = usual({})["preset"]
+            # Where nobody chose it, what the model recommends counts.
+            if "preset" in project or chosen["preset"] != recommended:
+                preset["preset"] = chosen["preset"]
         base = usual(preset)
-        changed = {
-            name: value
-            for name, value in chosen.items()
-            if value != base.get(name, _NOTHING) and shown[name] != _as_text(base.get(name))
-        }
+        changed = {}
+        for name, value in chosen.items():
+            is_usual = name in base and value == base[name]
+            looks_usual = shown[name] == _as_text(base.get(name))
+            if not is_usual and not looks_usual:
+                changed[name] = value
         return kept | preset | changed
+
+    def _values(self, method: str, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of one method's fields, of those of all fields."""
+        by_control = {}
+        for control, value in zip(self.all, values, strict=True):
+            by_control[id(control)] = value
+        return {name: by_control[id(control)] for name, control in self.fields[method].items()}
 
 
 def make_fields(
@@ -172,23 +185,36 @@ def make_fields(
 
 def _make_experiments(usual: Usual, shown: str, help: Mapping[str, Any]) -> ParameterFields:
     helpers: list[tuple[str, gr.HTML]] = []
-    elsewhere = {*_HIDDEN, *AT_HAND, *_LONG, *SHARED, *FIRST}
 
     def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
-        fields, groups = METHODS[method].Params.model_fields, METHODS[method].Params.GROUPS
-        names = [
-            name for name in fields if name not in elsewhere and len(_choices(fields[name])) != 1
-        ]
-        grouped = {name for group in groups.values() for name in group}
-        more, controls = [name for name in names if name not in grouped], {}
-        for title, group in {**groups, "More": more}.items():
+        fields = METHODS[method].Params.model_fields
+        controls = {}
+        for title, names in _experiments(method).items():
             with gr.Accordion(title, open=False, elem_classes="rg-more"):
-                for name in (name for name in group if name in names):
+                for name in names:
                     controls[name] = _make_field(name, fields[name], values[name])
-                    helpers.extend([(name, view(name, help.get(name)))] if name in _HELPERS else [])
+                    if name in _HELPERS:
+                        helpers.append((name, view(name, help.get(name))))
         return controls
 
     return replace(_make_columns(usual, shown, make), helpers=helpers)
+
+
+def _experiments(method: str) -> dict[str, list[str]]:
+    """Return the parameters of a method that have no other place on the page, by group."""
+    params = METHODS[method].Params
+    elsewhere = {*_HIDDEN, *AT_HAND, *_LONG, *SHARED, *FIRST}
+    names = []
+    for name, field in params.model_fields.items():
+        has_choice = len(_choices(field)) != 1
+        if name not in elsewhere and has_choice:
+            names.append(name)
+    groups = {}
+    for title, group in params.GROUPS.items():
+        groups[title] = [name for name in group if name in names]
+    grouped = {name for group in params.GROUPS.values() for name in group}
+    groups["More"] = [name for name in names if name not in grouped]
+    return groups
 
 
 def _make_columns(
@@ -215,22 +241,25 @@ def make_some(usual: Usual, shown: str, names: Sequence[str]) -> ParameterFields
         }
 
     having = {
-        method: values for method, values in usual.items() if any(name in values for name in names)
+        method: values for method, values in usual.items() if not values.keys().isdisjoint(names)
     }
     return _make_columns(having, shown, make)
 
 
 def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
-    texts: dict[str, Any] = {"label": field.title or name.replace("_", " ").capitalize()}
-    texts |= {"info": _INFO.get(name, field.description), "elem_classes": f"rg-param-{name}"}
+    texts: dict[str, Any] = {
+        "label": field.title or name.replace("_", " ").capitalize(),
+        "info": _INFO.get(name, field.description),
+        "elem_classes": f"rg-param-{name}",
+    }
     if field.annotation is bool:
         return gr.Checkbox(value, **texts)
-    if choices := _choices(field):
+    choices = _choices(field)
+    if choices:
         return gr.Radio(list(choices), value=value, **texts)
     if field.annotation not in (int, float):  # words, lists: as in a project file
         return gr.Textbox(_as_text(value), placeholder=_HINTS.get(name), **texts)
-    low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
-    high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+    low, high = _limits(field)
     if low is None or high is None or high > _MAX_SLIDER:
         return gr.Number(value, **texts)  # what is out of range is said by the checks
     top = max(_REACH.get(name, high), value)
@@ -238,15 +267,25 @@ def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
     return gr.Slider(low, top, value=value, step=step, **texts)
 
 
+def _limits(field: FieldInfo) -> tuple[Any, Any]:
+    """Return the least and the greatest value; None where there is no such limit."""
+    low = high = None
+    for limit in field.metadata:
+        if isinstance(limit, Ge):
+            low = limit.ge
+        elif isinstance(limit, Le):
+            high = limit.le
+    return low, high
+
+
 def slider_step(high: float, value: float) -> float:
-    """A slider's step: as coarse as its range allows where two of them or more make up its value."""
-    usual = [step for step in _STEPS if high > 1 or step <= 0.05]
-    fits = (
-        step
-        for step in usual
-        if round(abs(value) / step, 6) % 1 == 0 and not 0 < abs(value) < 2 * step
-    )
-    return next(fits, usual[-1])
+    """Return a slider's step: as coarse as its range allows where two of them or more make up its value."""
+    steps = [step for step in _STEPS if high > 1 or step <= 0.05]
+    for step in steps:
+        is_multiple = round(abs(value) / step, 6) % 1 == 0
+        if is_multiple and not 0 < abs(value) < 2 * step:
+            return step
+    return steps[-1]
 
 
 def _filled(fields: Mapping[str, Component], values: Mapping[str, Any]) -> dict[Any, Any]:
@@ -270,7 +309,7 @@ def _choices(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _read(field: FieldInfo, value: Any) -> Any:
-    """The value of a field as the parameter wants it; what cannot be read is left to the validation."""
+    """Return the value of a field as the parameter wants it; what cannot be read is left to the checks."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
     if isinstance(value, str) and not is_text(field) and not _choices(field):
@@ -285,6 +324,6 @@ def _read(field: FieldInfo, value: Any) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    return (
-        value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)
-    )
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, default=str)

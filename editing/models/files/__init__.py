@@ -1,4 +1,4 @@
-"""Files of models, read and checked: locations, configurations, folders, single files, LoRA, vocabularies.
+"""Files of models, found, fetched, read and checked: folders, single files, LoRA, vocabularies.
 
 Imports rooms below `models`.
 """

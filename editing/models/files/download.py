@@ -1,4 +1,4 @@
-"""Files of models that are loaded from the hub: which are needed, their download, and its errors."""
+"""Downloads for loading a model by its hub id: the files that are needed, and errors of the hub."""
 
 from __future__ import annotations
 

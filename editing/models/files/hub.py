@@ -1,4 +1,4 @@
-"""Models on the hub: which there are, what one is, and fetching it to where `load_backbone` finds it."""
+"""Models on the hub: search, description, and fetching to where `load_backbone` finds them."""
 
 from __future__ import annotations
 
@@ -125,15 +125,16 @@ def _list_whole(id: str, info: Any) -> Listing:
         raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
 
     sizes = list_files(info)
-    if sizes.keys() >= set(PART_FILES) and _config(id).get("_class_name") == "MotionAdapter":
-        return _listing(id, info, {name: sizes[name] for name in PART_FILES}, MOTION)
+    is_part = sizes.keys() >= set(PART_FILES)
+    if is_part and _config(id).get("_class_name") == "MotionAdapter":
+        return _listing(id, info, PART_FILES, MOTION)
 
     names = [name for name in sorted(sizes) if _matches(name, PIPELINE_FILES)]
-    if not any(name.startswith(NETWORKS) and name.endswith(".safetensors") for name in names):
+    weights = [name for name in names if name.endswith(".safetensors")]
+    if not any(name.startswith(NETWORKS) for name in weights):
         said = f"{id!r} has no UNet in safetensors, and no transformer"
         raise ModelError("model", f"{said}. Choose a model for diffusers.")
-    wanted = {name: sizes[name] for name in names}
-    return _listing(id, info, wanted, _FAMILIES.get(pipeline, ""))
+    return _listing(id, info, names, _FAMILIES.get(pipeline, ""))
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -155,8 +156,9 @@ def _list_picture_adapter(id: str, file: str, info: Any) -> Listing:
             said = f"{shorten(named)} has no {ENCODER}/ beside it that gives {head.width} numbers"
             raise ModelError("model", f"{said} in safetensors. Choose another.")
         files += encoder
-    family = f"{PICTURES} for {SEEING[head.cross]}" if head.cross in SEEING else PICTURES
-    return _listing(named, info, {name: sizes[name] for name in files}, family)
+    model = SEEING.get(head.cross)
+    family = f"{PICTURES} for {model}" if model else PICTURES
+    return _listing(named, info, files, family)
 
 
 def _read_remote_head(id: str, file: str, named: str) -> Head:
@@ -190,8 +192,10 @@ def _tags(info: Any) -> dict[str, str]:
     return dict(tag.split(":", 1) for tag in info.tags or () if ":" in tag)
 
 
-def _listing(id: str, info: Any, files: Mapping[str, int], family: str) -> Listing:
+def _listing(id: str, info: Any, names: Iterable[str], family: str) -> Listing:
     licence = (info.card_data or {}).get("license") or _tags(info).get("license", "")
+    sizes = list_files(info)
+    files = {name: sizes[name] for name in names}
     return Listing(id, str(licence), files, family, bool(info.gated))
 
 

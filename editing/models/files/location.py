@@ -1,4 +1,4 @@
-"""Where a model is: its id, name or path, found without loading anything."""
+"""Locations of models by id, name or path, found without loading anything."""
 
 from __future__ import annotations
 

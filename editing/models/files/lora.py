@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.download import obtain
-from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
+from regrain.editing.models.files.tensors import opened
 
 FILE = "pytorch_lora_weights.safetensors"
 # Endings of tensor names after the layer that they change.
@@ -60,6 +62,16 @@ _WAN = {
 }
 
 
+class _Layer(NamedTuple):
+    """A layer that a file changes, as the file names it."""
+
+    part: str  # unet, transformer, text_encoder or text_encoder_2
+    name: str
+
+
+_Changes = dict[_Layer, dict[str, Tensor]]  # by role: down, up, alpha
+
+
 @torch.no_grad()
 def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     """Add LoRA files to the weights of a model that is not shared yet.
@@ -70,30 +82,45 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     Raises:
         ModelError: A file is missing, is not a LoRA, or was made for another kind or size of model.
     """
-    layers = {name: _layers(part) for name, part in parts.items()}
-    for spec in map(parse_lora, specs):
+    weights = {name: _weights(part) for name, part in parts.items()}
+    for text in specs:
+        spec = parse_lora(text)
         changes, facts = _read(spec.model)
-        for (part, name), change in changes.items():
-            known = name.replace(".", "_")
-            if "transformer" in parts:
-                part, known = "transformer" if part == "unet" else part, _of_wan(known)
-            elif part == "unet":
-                per_level = parts["unet"].config.layers_per_block  # for all levels, or each
-                known = _in_diffusers(
-                    known, per_level if isinstance(per_level, int) else max(per_level)
-                )
-            weight = layers.get(part, {}).get(known)
+        for layer, change in changes.items():
+            part, name = _locate(layer, parts)
+            title = f"{part}.{layer.name}"
+            weight = weights.get(part, {}).get(name)
             if weight is None:
-                raise _misfit(spec, f"the model has no layer {part}.{name}")
-            delta = _delta(change, *_scaling(facts, part, name))
+                raise _misfit(spec, f"the model has no layer {title}")
+            alpha, by_root = _scaling(facts, part, layer.name)
+            delta = _delta(change, alpha, by_root)
             if delta is None:
-                where = f"{shorten(spec.model)}: layer {shorten(name)}"
+                where = f"{shorten(spec.model)}: layer {shorten(layer.name)}"
                 raise ModelError("loras", f"{where} is incomplete. Download it again.")
-            given, needed = tuple(delta.shape), tuple(weight.flatten(1).shape)
-            if given != needed:
-                sizes = f"{given[0]} x {given[1]}, but {needed[0]} x {needed[1]} in the model"
-                raise _misfit(spec, f"{part}.{name} is {sizes}")
+            _check_size(spec, title, delta, weight)
             weight += (spec.weight * delta).view_as(weight).to(weight)
+
+
+def _check_size(spec: LoraSpec, title: str, delta: Tensor, weight: Tensor) -> None:
+    """Refuse a change, [out, in * kernel], that is not as large as the weight of its layer."""
+    rows, columns = delta.shape
+    needed_rows, needed_columns = weight.flatten(1).shape
+    if (rows, columns) != (needed_rows, needed_columns):
+        sizes = f"{rows} x {columns}, but {needed_rows} x {needed_columns} in the model"
+        raise _misfit(spec, f"{title} is {sizes}")
+
+
+def _locate(layer: _Layer, parts: Mapping[str, nn.Module]) -> tuple[str, str]:
+    """Return part and name of a layer in the model, with underscores as `_weights` has them."""
+    name = layer.name.replace(".", "_")
+    if "transformer" in parts:  # which kohya's trainers name unet
+        part = "transformer" if layer.part == "unet" else layer.part
+        return part, _of_wan(name)
+    if layer.part == "unet":
+        per_level = parts["unet"].config.layers_per_block  # for all levels, or each
+        most = per_level if isinstance(per_level, int) else max(per_level)
+        return "unet", _in_diffusers(name, most)
+    return layer.part, name
 
 
 def _misfit(spec: LoraSpec, reason: str) -> ModelError:
@@ -102,98 +129,119 @@ def _misfit(spec: LoraSpec, reason: str) -> ModelError:
 
 
 def _scaling(facts: Mapping[str, object], part: str, name: str) -> tuple[object, bool]:
-    """The alpha of a layer by peft's configuration, and whether the root of its rank divides it."""
-    pattern, alpha = facts.get(f"{part}.alpha_pattern"), facts.get(f"{part}.lora_alpha")
-    for end, value in pattern.items() if isinstance(pattern, dict) else ():
-        if f".{name}".endswith(f".{end}"):
-            alpha = value
+    """Return the alpha of a layer by peft's configuration, and whether the root of its rank divides it."""
+    alpha = facts.get(f"{part}.lora_alpha")
+    pattern = facts.get(f"{part}.alpha_pattern")
+    if isinstance(pattern, dict):
+        for end, value in pattern.items():
+            if f".{name}".endswith(f".{end}"):
+                alpha = value
     return alpha, facts.get(f"{part}.use_rslora") is True
 
 
 def _delta(change: Mapping[str, Tensor], alpha: object, by_root: bool) -> Tensor | None:
-    """The change at weight 1, [out, in * kernel]; None if a factor is missing or they do not match."""
-    if not {"up", "down"} <= set(change) or change.get("alpha", torch.ones(())).numel() != 1:
+    """Compute the change at weight 1, [out, in * kernel]; None if factors are missing or do not match."""
+    if "up" not in change or "down" not in change:
         return None
-    factors = [change[role] for role in ("up", "down")]
-    if not all(x.is_floating_point() and 2 <= x.ndim <= 4 and x.numel() for x in factors):
+    factors = (change["up"], change["down"])
+    if not all(_is_factor(factor) for factor in factors):
         return None
     up, down = (factor.float().flatten(1) for factor in factors)
     if "alpha" in change:
+        if change["alpha"].numel() != 1:
+            return None
         alpha = change["alpha"].item()
-    scale = alpha / len(down) ** (0.5 if by_root else 1) if isinstance(alpha, int | float) else 1.0
-    if up.shape[1] != len(down):
+    rank = len(down)
+    if up.shape[1] != rank:
         return None
+    scale = 1.0
+    if isinstance(alpha, int | float):
+        scale = alpha / rank ** (0.5 if by_root else 1)
     delta = scale * (up @ down)
     return delta if bool(delta.isfinite().all()) else None
 
 
+def _is_factor(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and 2 <= tensor.ndim <= 4 and tensor.numel() > 0
+
+
 def _in_diffusers(name: str, per_level: int) -> str:
-    """The name in diffusers' layout of a UNet's layer that may be named as in the original one."""
-    if not (match := _ORIGINAL.fullmatch(name)):
+    """Return the name in diffusers' layout of a UNet's layer that may be named as in the original one."""
+    original = _ORIGINAL.fullmatch(name)
+    if not original:
         return name
-    way, number, place, rest = match[1], int(match[2]), int(match[3] or 0), match[4]
+    way, number, place, rest = original.groups()
+    number = int(number)
     inner = _RESNET.get(rest, rest)
     if way == "middle":
-        return f"mid_block_{'attentions_0' if number == 1 else f'resnets_{number // 2}'}_{inner}"
-    level, layer = divmod(number - (way == "input"), per_level + 1)
-    block = f"{'down' if way == 'input' else 'up'}_blocks_{level}"
-    if way == "input" and layer == per_level:
-        return f"{block}_downsamplers_0_{inner}"
-    if rest == "conv":
-        return f"{block}_upsamplers_0_conv"
-    return f"{block}_{('resnets', 'attentions')[min(place, 1)]}_{layer}_{inner}"
+        part = "attentions_0" if number == 1 else f"resnets_{number // 2}"
+        return f"mid_block_{part}_{inner}"
+    kind = "attentions" if int(place or 0) > 0 else "resnets"
+    if way == "output":
+        level, layer = divmod(number, per_level + 1)
+        if rest == "conv":
+            return f"up_blocks_{level}_upsamplers_0_conv"
+        return f"up_blocks_{level}_{kind}_{layer}_{inner}"
+    level, layer = divmod(number - 1, per_level + 1)  # the first is conv_in
+    if layer == per_level:
+        return f"down_blocks_{level}_downsamplers_0_{inner}"
+    return f"down_blocks_{level}_{kind}_{layer}_{inner}"
 
 
 def _of_wan(name: str) -> str:
-    """The name in diffusers' layout of a layer of Wan that may be named as in the original one."""
+    """Return the name in diffusers' layout of a layer of Wan that may be named as in the original one."""
     for original, ours in _WAN.items():
         name = re.sub(rf"(^|_){original}$", rf"\1{ours}", name)
     return name
 
 
-def _layers(model: nn.Module) -> dict[str, Tensor]:
-    """Weights by layer, dots as underscores; those of a text encoder with and without its outer name."""
-    layers = [
-        (name, part)
-        for name, part in model.named_modules()
-        if isinstance(part, nn.Linear | nn.Conv2d)
-    ]
-    weights = {name.replace(".", "_"): layer.weight for name, layer in layers}
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return weights by layer, dots as underscores, with and without the outer name of a text encoder."""
+    weights = {
+        name.replace(".", "_"): module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
     outer = "text_model_"
     inner = {name.removeprefix(outer): weight for name, weight in weights.items()}
     return weights | inner | {outer + name: weight for name, weight in inner.items()}
 
 
-def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[str, object]]:
-    """The changes in a file by part and layer, and its metadata."""
-    with about("loras"):
-        place = obtain(id, FILE, (FILE,))
-    changes: dict[tuple[str, str], dict[str, Tensor]] = {}
-    path = place if place.is_file() else place / FILE
-    if not path.is_file():
-        advice = "Name a .safetensors file or another repository."
-        raise ModelError("loras", f"{shorten(id)} has no {FILE}. {advice}")
+def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
+    """Read the changes in a file, and its metadata."""
+    path = _find(id)
+    changes: _Changes = {}
     with opened(path, "loras", id) as file:
-        facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
-        for key in file.keys():  # noqa: SIM118  # it is no mapping
-            part, name, role = _role(key, id)
-            changes.setdefault((part, name), {})[role] = file.get_tensor(key)
+        metadata = file.metadata() or {}
+        facts = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        for key in [*file.keys()]:
+            layer, role = _role(key, id)  # before a large file that is no LoRA is read
+            changes.setdefault(layer, {})[role] = file.get_tensor(key)
     if not changes:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
     return changes, facts if isinstance(facts, dict) else {}
 
 
-def _role(key: str, id: str) -> tuple[str, str, str]:
-    """Part, layer and role of a tensor."""
+def _find(id: str) -> Path:
+    with about("loras"):
+        place = obtain(id, FILE, (FILE,))
+    path = place if place.is_file() else place / FILE
+    if not path.is_file():
+        advice = "Name a .safetensors file or another repository."
+        raise ModelError("loras", f"{shorten(id)} has no {FILE}. {advice}")
+    return path
+
+
+def _role(key: str, id: str) -> tuple[_Layer, str]:
+    """Return the layer that a tensor is of, and its role."""
     known = key.replace(".processor.to_out_lora.", ".to_out.0.lora.")
     known = re.sub(r"\.processor\.(to_[a-z]+)_lora\.", r".\1.lora.", known)
     for end, role in _ENDS.items():
-        if not (match := re.fullmatch(f"(.+?){end}", known)):
-            continue
+        match = re.fullmatch(f"(.+?){end}", known)
+        name = match[1] if match else ""
         for prefix, part in _PREFIXES.items():
-            if match[1].startswith(prefix):
-                return part, match[1].removeprefix(prefix), role
+            if name.startswith(prefix):
+                return _Layer(part, name.removeprefix(prefix)), role
     said = f"{shorten(id)} is not a plain LoRA: it has {shorten(key)}"
-    raise ModelError(
-        "loras", f"{said}. Use another; kinds such as LoHa and DoRA are not supported."
-    )
+    advice = "Use another; kinds such as LoHa and DoRA are not supported."
+    raise ModelError("loras", f"{said}. {advice}")

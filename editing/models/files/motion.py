@@ -13,11 +13,11 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import PART_FILES, obtain
-from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import about
+from regrain.editing.models.files.tensors import opened, read_tensors
 
 FIELD = "motion"
-_WIDTHS = (320, 640, 1280, 1280)
+_WIDTH = 320  # channels of the finest level of published models
 # The authors' names and those of diffusers.
 _RENAMED = (
     (r"^module\.", ""),
@@ -62,12 +62,14 @@ class MotionFile:
             raise _other_kind(id, "has no motion modules")
         unreadable = f"The numbers of {shorten(id)} cannot be read. Download it again."
         with boundary(FIELD, unreadable, ModelError):
-            self.positions = int(min(lengths, default=config.get("motion_max_seq_length", 32)))
+            usual_length = config.get("motion_max_seq_length", 32)
+            self.positions = int(min(lengths, default=usual_length))
             self.heads: int | Sequence[int] = config.get("motion_num_attention_heads", 8)
             self.groups = int(config.get("motion_norm_num_groups", 32))
         # All published ones for Stable Diffusion 1.5 were trained with linear betas, which no file says.
-        usual = "linear" if self.width("down_blocks.0.motion_modules.0") == _WIDTHS[0] else None
-        self.betas: str | None = config.get("beta_schedule", usual)
+        is_published = self.width("down_blocks.0.motion_modules.0") == _WIDTH
+        usual_betas = "linear" if is_published else None
+        self.betas: str | None = config.get("beta_schedule", usual_betas)
 
     def width(self, module: str) -> int:
         """Return the channels of the place that a module follows; 0 without the module."""
@@ -94,8 +96,7 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
 
 def _read(path: Path, id: str) -> dict[str, Tensor]:
     with opened(path, FIELD, id) as file:
-        names = [*file.keys()]
-        tensors = {name: file.get_tensor(name) for name in names}
+        tensors = read_tensors(file)
     for old, new in _RENAMED:
         tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}
     return tensors

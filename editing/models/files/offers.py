@@ -85,7 +85,10 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
 
 
 def _wan(index: Mapping, transformer: Mapping) -> Family:
-    """Tell Wan 2.1 from Wan 2.2, with a second transformer or coarser latents, and from image to video."""
+    """Recognise Wan 2.1 from text.
+
+    Wan 2.2 has a second transformer or coarser latents; models from pictures have more input channels.
+    """
     library, *_ = index.get("transformer_2") or [None]
     if library or index.get("expand_timesteps"):
         return _unsupported("Wan 2.2")

@@ -1,4 +1,4 @@
-"""Heads of picture adapters: the kind of one by the names of its weights, and the place of its encoder."""
+"""Heads of picture adapters: their kind by the names of their weights, and their encoder's folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ FACES = "needs faces found by InsightFace, whose models are for research alone"
 Kind = Literal["plain", "plus", "full", "drawn"]
 _OWN = "image_proj."  # of the weights that make tokens of a picture
 _KEYS_AND_VALUES = re.compile(r"ip_adapter\.\d+\.to_[kv]_ip\.weight")
-# Of each kind, a weight that only it has, and one whose last side is as wide as the encoder.
-_KINDS: dict[Kind, tuple[str, str]] = {
-    "plain": ("proj.weight", "proj.weight"),
-    "drawn": ("reader.0.weight", "proj_in.weight"),
-    "plus": ("latents", "proj_in.weight"),
-    "full": ("proj.3.weight", "proj.0.weight"),
+# Of each kind, a weight that the kinds after it do not have.
+_TOLD_BY: dict[Kind, str] = {
+    "plain": "proj.weight",
+    "drawn": "reader.0.weight",
+    "plus": "latents",
+    "full": "proj.3.weight",
+}
+# And the weight whose last side is as wide as the encoder.
+_AS_WIDE: dict[Kind, str] = {
+    "plain": "proj.weight",
+    "drawn": "proj_in.weight",
+    "plus": "proj_in.weight",
+    "full": "proj.0.weight",
 }
 
 _Place = TypeVar("_Place", bound=PurePath)
@@ -49,21 +56,29 @@ def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
         ModelError: It is none, or of a kind that is not supported.
     """
     own = {name.removeprefix(_OWN): shapes[name] for name in shapes if name.startswith(_OWN)}
-    of_face = "perceiver_resampler.proj_in.weight" in own
-    of_face |= "norm.weight" in own and "proj.0.weight" in own
-    if of_face:
+    if "perceiver_resampler.proj_in.weight" in own or own.keys() >= {
+        "norm.weight",
+        "proj.0.weight",
+    }:
         raise ModelError(FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter.")
-
-    kinds = [kind for kind, (told_by, _) in _KINDS.items() if told_by in own]
+    kind = _kind_of(own)
     read = [name for name in shapes if _KEYS_AND_VALUES.fullmatch(name)]
-    if not kinds or not read or _KINDS[kinds[0]][1] not in own:
+    if kind is None or not read:
         raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
+    for name in shapes:
+        if not name.startswith(_OWN) and name not in read:
+            raise ModelError(FIELD, f"{shorten(id)} has {shorten(name)}. Use a plain IP-Adapter.")
+    *_, width = own[_AS_WIDE[kind]]
+    *_, cross = shapes[read[0]]
+    return Head(kind, width, cross)
 
-    extra = [name for name in shapes if not name.startswith(_OWN) and name not in read]
-    if extra:
-        raise ModelError(FIELD, f"{shorten(id)} has {shorten(extra[0])}. Use a plain IP-Adapter.")
-    as_wide = _KINDS[kinds[0]][1]
-    return Head(kinds[0], own[as_wide][-1], shapes[read[0]][-1])
+
+def _kind_of(own: Mapping[str, tuple[int, ...]]) -> Kind | None:
+    """Find the kind by the names of the weights that make tokens; None if it is not complete."""
+    for kind, key in _TOLD_BY.items():
+        if key in own:
+            return kind if _AS_WIDE[kind] in own else None
+    return None
 
 
 def near(weights: PurePath, encoders: Iterable[_Place]) -> list[_Place]:

@@ -1,4 +1,4 @@
-"""How a model reads prompts, known without loading it: its words and its tokens. Loads no torch."""
+"""The words and the tokens of a model's prompts, known without loading it. Loads no torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _USUAL = 77  # most tokens of a prompt
 
 @dataclass(frozen=True)
 class Reader:
-    """How a model reads prompts.
+    """A model's reading of prompts.
 
     Attributes:
         words: All it knows, lower case; None if it takes any.

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.folder import ModelParts, opened
+from regrain.editing.models.files.folder import ModelParts
 from regrain.editing.models.files.reader import CLIP
+from regrain.editing.models.files.tensors import opened, read_tensors
 from regrain.editing.storage.local_models import ASSETS
 
 CHECKPOINTS = ASSETS / "checkpoints"
@@ -49,50 +50,59 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     name = shorten(path.name)
     with opened(path, "model", path.name) as file:
         metadata = file.metadata() or {}
-        checkpoint = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+        checkpoint = read_tensors(file)
     version = _version(checkpoint, name)
     # Some weights are missing, or have shapes that no such model has.
     incomplete = f"{name} is not a complete {TITLES[version]} checkpoint. Use another."
     with boundary("model", incomplete, ModelError):
-        unet, vae = _unet(checkpoint, version), _vae(checkpoint, version)
+        unet = _unet(checkpoint, version)
+        vae = _vae(checkpoint, version)
         encoders = {part: _text_encoder(checkpoint, version, part) for part in TEXT[version]}
-    for part, kept_as in (
-        (unet, dtype),
-        (vae, torch.float32),
-        *((one, dtype) for one in encoders.values()),
-    ):
-        part.to(kept_as).eval()
+    vae.to(torch.float32).eval()
+    for part in (unet, *encoders.values()):
+        part.to(dtype).eval()
 
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     pad = "!" if version == "sd2" else "<|endoftext|>"
     tokenizer = CLIPTokenizer.from_pretrained(CLIP, pad_token=pad, local_files_only=True)
+    prediction = _stated_prediction(checkpoint, metadata)
+    if prediction is None and version == "sd2":
+        ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
+        empty = encoders["text_encoder"](ids).last_hidden_state
+        prediction = guess_prediction(unet, empty)
+    if version == "sd2" and prediction == "v_prediction":
+        unet.register_to_config(sample_size=96)
     scheduler = _config(version, "scheduler", "scheduler_config.json")
+    if prediction is not None:
+        scheduler["prediction_type"] = prediction
+    return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
+
+
+def _stated_prediction(checkpoint: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str | None:
+    """Return the output of the network as the file states it; None if it does not."""
     stated = metadata.get("modelspec.prediction_type", "").lower()
     if stated.startswith("v") or "v_pred" in checkpoint:
-        scheduler["prediction_type"] = "v_prediction"
-    elif version == "sd2" and not stated.startswith("eps"):
-        ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
-        text = encoders["text_encoder"](ids).last_hidden_state
-        scheduler["prediction_type"] = guess_prediction(unet, text)
-    if version == "sd2" and scheduler["prediction_type"] == "v_prediction":
-        unet.register_to_config(sample_size=96)
-    return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
+        return "v_prediction"
+    return "epsilon" if stated.startswith("eps") else None
 
 
 def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
     """Recognise the version by its text encoders; other or incomplete files raise ModelError."""
     if any(key.startswith("conditioner.embedders.") for key in checkpoint):
         version = "sdxl"
+    elif _token_table("sd2", "text_encoder") in checkpoint:
+        version = "sd2"
     else:
-        version = "sd2" if _tokens("sd2", "text_encoder") in checkpoint else "sd1"
+        version = "sd1"
     if f"conditioner.embedders.0.{_OPENCLIP}token_embedding.weight" in checkpoint:
         raise ModelError("model", f"{name} is the refiner of SDXL. Use its base model.")
     needed = {
         "UNet": f"{UNET}input_blocks.0.0.weight",
         "autoencoder": f"{VAE}encoder.conv_in.weight",
-        **{part.replace("_", " "): _tokens(version, part) for part in TEXT[version]},
     }
+    for part in TEXT[version]:
+        needed[part.replace("_", " ")] = _token_table(version, part)
     for part, key in needed.items():
         if key not in checkpoint:
             advice = "Use a complete Stable Diffusion checkpoint."
@@ -100,17 +110,18 @@ def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
     return version
 
 
-def _tokens(version: str, part: str) -> str:
-    """The key of a text encoder's table of tokens."""
+def _token_table(version: str, part: str) -> str:
+    """Return the key of a text encoder's table of tokens."""
     prefix = TEXT[version][part]
-    return f"{prefix}{'embeddings.' if prefix.endswith(_CLIP) else ''}token_embedding.weight"
+    if prefix.endswith(_CLIP):
+        prefix += "embeddings."
+    return f"{prefix}token_embedding.weight"
 
 
 def _count(checkpoint: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered parts there are below a prefix."""
-    return len(
-        {key.removeprefix(prefix).split(".")[0] for key in checkpoint if key.startswith(prefix)}
-    )
+    """Count the numbered parts below a prefix."""
+    inner = [key.removeprefix(prefix) for key in checkpoint if key.startswith(prefix)]
+    return len({key.split(".")[0] for key in inner})
 
 
 @torch.no_grad()
@@ -134,36 +145,40 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     config = _config(version, "unet")
-    levels, kinds = range(len(config["block_out_channels"])), config["down_block_types"]
-    first = [f"{UNET}input_blocks.{1 + (config['layers_per_block'] + 1) * i}." for i in levels]
-    widths = [len(checkpoint[f"{first[i]}0.out_layers.3.weight"]) for i in levels]
-    own = (
-        {}
-        if version == "sd1"
-        else {"attention_head_dim": [max(1, width // HEAD) for width in widths]}
-    )
-    blocks = [f"{at}1.transformer_blocks." for at in first]
-    attentive = next(
-        at for at, kind in zip(blocks, kinds, strict=True) if kind.startswith("CrossAttn")
-    )
-    text = checkpoint[f"{attentive}0.attn2.to_k.weight"]
+    levels = range(len(config["block_out_channels"]))
+    blocks_per_level = config["layers_per_block"] + 1  # with the one that halves the sides
+    starts = [f"{UNET}input_blocks.{1 + blocks_per_level * level}." for level in levels]
+    widths = [len(checkpoint[f"{start}0.out_layers.3.weight"]) for start in starts]
+    attention = f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    own: dict[str, object] = {
+        "in_channels": checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1],
+        "block_out_channels": widths,
+        "cross_attention_dim": checkpoint[attention].shape[1],
+    }
+    if version != "sd1":
+        own["attention_head_dim"] = [max(1, width // HEAD) for width in widths]
     if version == "sdxl":
-        told = checkpoint[f"{UNET}label_emb.0.0.weight"].shape[1]
-        pooled = checkpoint[f"{TEXT[version]['text_encoder_2']}text_projection"].shape[1]
-        own |= {
-            "projection_class_embeddings_input_dim": told,
-            "addition_time_embed_dim": (told - pooled) // 6,
-            "transformer_layers_per_block": [max(1, _count(checkpoint, at)) for at in blocks],
-        }
-    own |= {"block_out_channels": widths, "cross_attention_dim": text.shape[1]}
-    own["in_channels"] = checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1]
+        depths = [_count(checkpoint, f"{start}1.transformer_blocks.") for start in starts]
+        own["transformer_layers_per_block"] = [max(1, depth) for depth in depths]
+        own |= _added_widths(checkpoint)
     return _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
+
+
+def _added_widths(checkpoint: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the widths of SDXL's input beside the text: pooled text, and six sizes."""
+    both = checkpoint[f"{UNET}label_emb.0.0.weight"].shape[1]
+    pooled = checkpoint[f"{TEXT['sdxl']['text_encoder_2']}text_projection"].shape[1]
+    return {
+        "projection_class_embeddings_input_dim": both,
+        "addition_time_embed_dim": (both - pooled) // 6,
+    }
 
 
 def _vae(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    widths = [len(checkpoint[f"{VAE}encoder.down.{i}.block.0.conv2.weight"]) for i in range(4)]
+    keys = [f"{VAE}encoder.down.{level}.block.0.conv2.weight" for level in range(4)]
+    widths = [len(checkpoint[key]) for key in keys]
     return _part(AutoencoderKL, checkpoint, version, "vae", block_out_channels=widths)
 
 
@@ -185,23 +200,24 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> 
 
     prefix = TEXT[version][part]
     is_openclip = prefix.endswith(f".{_OPENCLIP}")
-    blocks, inner = (
-        ("transformer.resblocks.", "mlp.c_fc") if is_openclip else ("encoder.layers.", "mlp.fc1")
-    )
-    layers = prefix + blocks
+    if is_openclip:
+        layers, wide = f"{prefix}transformer.resblocks.", "mlp.c_fc"
+    else:
+        layers, wide = f"{prefix}encoder.layers.", "mlp.fc1"
+    vocabulary, width = checkpoint[_token_table(version, part)].shape
     depth = _count(checkpoint, layers)
-    vocabulary, width = checkpoint[_tokens(version, part)].shape
+    if version == "sd2":
+        depth = min(depth, 23)  # 2.x reads the last but one
     config = _config(version, part) | {
         "vocab_size": vocabulary,
         "hidden_size": width,
         "num_attention_heads": max(1, width // HEAD),
-        "num_hidden_layers": min(depth, 23)
-        if version == "sd2"
-        else depth,  # 2.x reads the last but one
-        "intermediate_size": len(checkpoint[f"{layers}0.{inner}.weight"]),
+        "num_hidden_layers": depth,
+        "intermediate_size": len(checkpoint[f"{layers}0.{wide}.weight"]),
     }
-    kind = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
-    if kind is CLIPTextModelWithProjection:
+    kind = CLIPTextModel
+    if part == "text_encoder_2":
+        kind = CLIPTextModelWithProjection
         config["projection_dim"] = checkpoint[f"{prefix}text_projection"].shape[1]
     with init_empty_weights():
         model = kind(CLIPTextConfig(**config))
@@ -212,5 +228,6 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> 
     if not hasattr(model, "text_model"):  # transformers 5 has one module less
         weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
     expected = model.state_dict()
-    model.load_state_dict({key: weights[key] for key in weights if key in expected}, assign=True)
+    known = {key: value for key, value in weights.items() if key in expected}
+    model.load_state_dict(known, assign=True)
     return model

@@ -119,6 +119,23 @@ def tokenise(
     return tokens
 
 
+class TokenFacts(NamedTuple):
+    """Tokens of prompts, as `PromptEmbedding` has them."""
+
+    lengths: tuple[int, ...]
+    offsets: tuple[tuple[tuple[int, int], ...], ...]
+    ids: tuple[tuple[int, ...], ...]
+
+
+def token_facts(tokens: Any) -> TokenFacts:
+    """Return lengths, offsets and ids of the tokens of `tokenise`."""
+    return TokenFacts(
+        tuple(sum(row) for row in tokens.attention_mask),
+        tuple(tuple(tuple(pair) for pair in row) for row in tokens.offset_mapping),
+        tuple(tuple(row) for row in tokens.input_ids),
+    )
+
+
 def check_length(
     prompt: str, field: str, offsets: Sequence[tuple[int, int]], limit: int, marks: int = 2
 ) -> None:

@@ -126,28 +126,33 @@ def _prepare_libraries() -> None:
 
 
 def _check_architecture(parts: ModelParts, id: str) -> None:
-    """Refuse other families of models, and parts whose latents, vectors of words or tokens differ."""
-    unet = parts.unet.config
-    vae = parts.vae.config
-    text = parts.text_encoder.config
-    _check_family(family_of_configs({}, unet, parts.scheduler), id)
+    """Refuse other families of models, unknown predictions, and parts that do not fit together."""
+    _check_family(family_of_configs({}, parts.unet.config, parts.scheduler), id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         reason = f"{shorten(id)} predicts {shorten(prediction)}, which is unknown"
         advice = "Use a model that predicts epsilon, v_prediction or sample."
         raise ModelError("model", f"{reason}. {advice}")
-    reads = len(parts.tokenizer) <= text.vocab_size and parts.tokenizer.model_max_length > 2
+    if not _fit_together(parts):
+        said = f"The parts of {shorten(id)} do not fit together"
+        raise ModelError("model", f"{said}. Download it again.")
+
+
+def _fit_together(parts: ModelParts) -> bool:
+    """Tell whether the parts agree on latents, vectors of words, and tokens."""
+    unet = parts.unet.config
+    text = parts.text_encoder.config
+    tokens = len(parts.tokenizer)
+    reads = tokens <= text.vocab_size and parts.tokenizer.model_max_length > 2
     width = text.hidden_size
     if parts.text_encoder_2 is not None:
         second = parts.text_encoder_2.config
         width += second.hidden_size
-        reads &= second.vocab_size >= len(parts.tokenizer)
+        reads &= second.vocab_size >= tokens
         reads &= second.max_position_embeddings >= text.max_position_embeddings
         pooled_and_sizes = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
         reads &= pooled_and_sizes == unet.projection_class_embeddings_input_dim
     given = unet.cross_attention_dim
     widths = {*given} if isinstance(given, list | tuple) else {given}
-    fits = vae.latent_channels == unet.in_channels and widths == {width}
-    if not fits or not reads:
-        said = f"The parts of {shorten(id)} do not fit together"
-        raise ModelError("model", f"{said}. Download it again.")
+    decodes = parts.vae.config.latent_channels == unet.in_channels
+    return bool(decodes and reads and widths == {width})

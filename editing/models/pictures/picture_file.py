@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from safetensors import safe_open
-
-from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import download
 from regrain.editing.models.files.location import MAX_TEXT, PICKLES, about
 from regrain.editing.models.files.picture_heads import ENCODER, FACES, FIELD, near, read_head
+from regrain.editing.models.files.tensors import opened, read_tensors
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
-from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,31 +54,19 @@ class PictureFile:
         self.id = id
         self._fetch = fetch
         self.path, self._repository = _locate(id, wide, fetch)
-        check_head(self.path, FIELD)
-        with self._opened() as file:
+        with opened(self.path, FIELD, id) as file:
             names = [*file.keys()]
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             facts = file.metadata() or {}
-        self.head = read_head(id, shapes)
-        self.kind, self.width, self.cross = self.head
-        usual = _USUAL_SCALES.get(self.kind, 0.6)
-        with self._reading():
+            self.head = read_head(id, shapes)
+            usual = _USUAL_SCALES.get(self.head.kind, 0.6)
             self.scale = float(facts.get("scale", usual))
+        self.kind, self.width, self.cross = self.head
 
     def read(self) -> dict[str, Tensor]:
         """Read all its weights."""
-        with self._opened() as file:
-            names = [*file.keys()]
-            return {name: file.get_tensor(name) for name in names}
-
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        with self._reading(), safe_open(self.path, "pt") as file:
-            yield file
-
-    def _reading(self) -> AbstractContextManager:
-        said = f"{shorten(self.id)} is damaged or not a .safetensors file. Download it again."
-        return boundary(FIELD, said, ModelError)
+        with opened(self.path, FIELD, self.id) as file:
+            return read_tensors(file)
 
     @cached_property
     def encoder(self) -> Path | None:

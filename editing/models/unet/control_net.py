@@ -72,13 +72,13 @@ class ControlNets:
         self.fingerprint: list[tuple[str, float, float]] = []
         drawn = []
         for spec in specs:
-            net, lock = load_control_net(spec.model, backbone)
+            module, lock = load_control_net(spec.model, backbone)
             maps = CONTROL_MAPS[spec.kind](frames)
             drawn.append(maps)
-            hint = torch.from_numpy(maps).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255
-            self._nets.append(_Net(net, lock, spec.weight, hint))
-            total = sum(float(weight.double().sum()) for weight in net.parameters())
-            self.fingerprint.append((spec.kind, spec.weight, total))
+            hint = torch.from_numpy(maps).movedim(-1, 1)
+            hint = hint.to(backbone.device, backbone.dtype) / 255
+            self._nets.append(_Net(module, lock, spec.weight, hint))
+            self.fingerprint.append((spec.kind, spec.weight, _total(module)))
         self.maps = np.concatenate(drawn, 2) if drawn else None
 
     def reading(self, text: PromptEmbedding) -> ControlFn | None:
@@ -97,6 +97,11 @@ class ControlNets:
             return down, middle
 
         return control
+
+
+def _total(module: nn.Module) -> float:
+    """Add all weights up, by which networks are told apart."""
+    return sum(float(weight.double().sum()) for weight in module.parameters())
 
 
 def _added(sums: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:

@@ -72,7 +72,10 @@ def injecting(features: Features, change: Intervention) -> Intervention:
 
     def inject(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.name in features.attention:
-            q, k = (_repeated(x, len(q)) for x in features.attention[site.name])
+            source_q, source_k = features.attention[site.name]
+            rows = len(q)
+            q = _repeated(source_q, rows)
+            k = _repeated(source_k, rows)
         return attend(q, k, v, site)
 
     def replaced(x: Tensor, _: nn.Module, __: object, output: Tensor) -> Tensor:

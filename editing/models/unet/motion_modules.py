@@ -100,15 +100,16 @@ def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
     """Check that a module can be computed at its place, and return its heads of attention."""
     channels = backbone.unet.config.block_out_channels
     level = _level(name, len(channels))
-    width = int(channels[level])
-    if file.width(name) != width:
-        said = f"{name} has {file.width(name)} channels, the model {width}"
-        raise _misfit(file, backbone, said)
-    cannot = _misfit(file, backbone, f"{name} cannot be computed")
-    with boundary(FIELD, cannot.message, ModelError):
+    needed = int(channels[level])
+    given = file.width(name)
+    if given != needed:
+        raise _misfit(file, backbone, f"{name} has {given} channels, the model {needed}")
+    wrong = _misfit(file, backbone, f"{name} cannot be computed")
+    with boundary(FIELD, wrong.message, ModelError):
         heads = file.heads if isinstance(file.heads, int) else file.heads[level]
         trial = {key: weight.float() for key, weight in file.modules[name].items()}
-        seen_in_time(torch.zeros(1, width, 2, 2), trial, heads, 1, file.groups)
+        picture = torch.zeros(1, needed, 2, 2)
+        seen_in_time(picture, trial, heads, frames=1, groups=file.groups)
     return heads
 
 

@@ -56,10 +56,10 @@ class StableDiffusionXL(StableDiffusion):
         return vectors, pooled
 
     def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
-        """See `StableDiffusion`. The clip is told to be whole and as large as it is worked on."""
+        """See `StableDiffusion`. The sizes say: not cropped, and as large as its working size."""
         if text.pooled is None:
             raise ValueError("text has no pooled vectors; encode it with this model")
-        height, width = (side * self.factor for side in x.shape[-2:])
+        height, width = self._pixels(x)
         rows = len(x)
         pooled = text.pooled.to(x).repeat_interleave(rows // len(text), dim=0)
         # Original size, crop from the top left, target size.

@@ -16,7 +16,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
-from regrain.editing.models.files.words import tokenise
+from regrain.editing.models.files.words import token_facts, tokenise
 from regrain.editing.models.intervention import PLAIN, Intervention, checkpointed, hooked, patched
 from regrain.editing.models.turns import TurnTaking, diverged
 from regrain.editing.models.unet.temporal import tunable_shapes, untuned
@@ -59,23 +59,32 @@ class StableDiffusion(TurnTaking):
     words: frozenset[str] | None = None
     takes_turns: bool = False
 
+    # Read from the parts.
+    sites: tuple[AttentionLayer, ...] = field(init=False)
+    offers: frozenset[str] = field(init=False)
+    factor: int = field(init=False)
+    coarsest: int = field(init=False)
+    multiple: int = field(init=False)
+    size: int = field(init=False)
+    token_limit: int = field(init=False)
+
     frames_per_latent: ClassVar[int] = 1
     # Tensors as wide as `_finest`, kept for a backward pass: 392 counted.
     _KEPT: ClassVar[int] = 450
 
     def __post_init__(self) -> None:
         self._settle(self.prediction)
-        vae = self.vae.config
+        self.sites = install(self.unet)
+        self.offers = STABLE_DIFFUSION
         unet = self.unet.config
-        channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+        vae = self.vae.config
+        levels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+        self.factor = 2 ** (len(levels) - 1)  # pixels per latent
+        self.coarsest = 2 ** (len(unet.block_out_channels) - 1)
+        self.multiple = self.factor * self.coarsest
+        self.size = unet.sample_size * self.factor
         positions = self.text_encoder.config.max_position_embeddings
-        self.sites: tuple[AttentionLayer, ...] = install(self.unet)
-        self.factor: int = 2 ** (len(channels) - 1)  # pixels per latent
-        self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
-        self.multiple: int = self.factor * self.coarsest
-        self.size: int = unet.sample_size * self.factor
-        self.token_limit: int = min(self.tokenizer.model_max_length, positions)
-        self.offers: frozenset[str] = STABLE_DIFFUSION
+        self.token_limit = min(self.tokenizer.model_max_length, positions)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -157,7 +166,7 @@ class StableDiffusion(TurnTaking):
         self, latents: Float[Tensor, "frames c gh gw"]
     ) -> UInt8[np.ndarray, "frames height width 3"]:
         """Decode latents to RGB frames."""
-        height, width = (side * self.factor for side in latents.shape[-2:])
+        height, width = self._pixels(latents)
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
         scaled = latents.float() / self.vae.config.scaling_factor
         frames = []
@@ -175,9 +184,7 @@ class StableDiffusion(TurnTaking):
             fields = ["prompt"] * len(prompts)
         tokens = self.check_prompts(prompts, fields)
         vectors, pooled = self._encode(prompts, tokens)
-        lengths = tuple(sum(row) for row in tokens.attention_mask)
-        offsets = tuple(tuple(tuple(pair) for pair in row) for row in tokens.offset_mapping)
-        ids = tuple(tuple(row) for row in tokens.input_ids)
+        lengths, offsets, ids = token_facts(tokens)
         return PromptEmbedding(tuple(prompts), vectors, lengths, offsets, ids, pooled)
 
     def _encode(
@@ -228,7 +235,7 @@ class StableDiffusion(TurnTaking):
         if len(x) % len(text):
             raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
         frames = len(x) // len(text)
-        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+        size = self._pixels(x)
 
         @contextmanager
         def changed() -> Iterator[None]:

@@ -31,7 +31,7 @@ _REACH = 3  # frames that a convolution over time sees
 
 
 def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tuned weights: query projections and attention over time in every block.
+    """Return names and shapes of the tuned weights: queries and attention over time in every block.
 
     Args:
         unet: The network; may be on the meta device.

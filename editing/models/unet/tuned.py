@@ -22,7 +22,7 @@ def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
 
 
 class View:
-    """A model seen through another; all attributes that a subclass does not define are the model's."""
+    """A model seen through another; attributes that a subclass does not define are the model's."""
 
     def __init__(self, backbone: Backbone) -> None:
         # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.

@@ -52,8 +52,9 @@ class VideoLayerProcessor:
         if rotary_emb is not None:
             q = _rotated(q, *rotary_emb)
             k = _rotated(k, *rotary_emb)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         attend = _attend.get()
-        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.site)
+        out = attend(q, k, v, self.site)
         out = out.transpose(1, 2).flatten(2).type_as(q)
         linear, dropout = attn.to_out
         return dropout(linear(out))

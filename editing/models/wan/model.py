@@ -95,8 +95,7 @@ class Wan(TurnTaking):
         """Decode latents to RGB frames, those of the padding among them."""
         middle, spread = self._scale()
         x = latents.float().to(self.device).transpose(0, 1)[None] * spread + middle
-        size = tuple(side * self.factor for side in latents.shape[-2:])
-        with self._decoder(self._frames(len(latents)), size):
+        with self._decoder(self._frames(len(latents)), self._pixels(latents)):
             pixels = self.vae.decode(x).sample[0]
         colors = ((pixels + 1) * 127.5).round().clamp(0, 255).byte()
         return colors.permute(1, 2, 3, 0).cpu().numpy()
@@ -187,12 +186,13 @@ class Wan(TurnTaking):
             raise ValueError("change: a video model takes nothing but attend")
         attend = None if change is None else change.attend
         time = len(x) // clips
-        rows = x.unflatten(0, (-1, time)).transpose(1, 2).to(self.device, self.dtype)
+        whole = x.unflatten(0, (clips, time)).transpose(1, 2)
+        whole = whole.to(self.device, self.dtype)
         t = torch.full((clips,), float(step.t), device=self.device)
-        height, width = (side * self.factor for side in x.shape[-2:])
-        with self._turn(self.transformer, self._frames(time), (height, width)), attending(attend):
-            given = self.read_by(rows, text)
-            (output,) = self.transformer(rows, t, **given, return_dict=False)
+        frames = self._frames(time)
+        with self._turn(self.transformer, frames, self._pixels(x)), attending(attend):
+            given = self.read_by(whole, text)
+            (output,) = self.transformer(whole, t, **given, return_dict=False)
             if not output.isfinite().all():
                 raise diverged("latents", step)
         velocity = output.to(x).transpose(1, 2).flatten(0, 1)

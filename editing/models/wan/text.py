@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.models.files.words import tokenise
+from regrain.editing.models.files.words import token_facts, tokenise
 from regrain.editing.storage import cache
 
 TOKEN_LIMIT = 512  # Wan was trained on prompts padded to so many, and nothing masks the padding
@@ -45,22 +45,20 @@ class PromptReader:
         if fields is None:
             fields = ["prompt"] * len(prompts)
         tokens = self.check(prompts, fields)
-        lengths = tuple(sum(row) for row in tokens.attention_mask)
+        lengths, offsets, ids = token_facts(tokens)
         encoder = None
         vectors = []
-        for ids, length in zip(tokens.input_ids, lengths, strict=True):
-            ids = ids[:length]
-            key = {"kind": "text", "model": self.identity, "device": device.type, "ids": ids}
+        for row, length in zip(tokens.input_ids, lengths, strict=True):
+            own = row[:length]  # without padding
+            key = {"kind": "text", "model": self.identity, "device": device.type, "ids": own}
             kept = cache.load(key)
             if kept is None:
                 encoder = encoder or self.load().to(device)
-                kept = {"vectors": _encoded(encoder, ids, device)}
+                kept = {"vectors": _encoded(encoder, own, device)}
                 cache.store(key, kept)
             vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - length)))
-        offsets = tuple(tuple(tuple(pair) for pair in row) for row in tokens.offset_mapping)
-        ids = tuple(tuple(row) for row in tokens.input_ids)
-        rows = torch.stack(vectors).to(device)
-        return PromptEmbedding(tuple(prompts), rows, lengths, offsets, ids)
+        padded = torch.stack(vectors).to(device)
+        return PromptEmbedding(tuple(prompts), padded, lengths, offsets, ids)
 
 
 def _encoded(

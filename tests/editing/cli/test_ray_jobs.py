@@ -6,7 +6,7 @@ import os
 from collections import Counter
 
 import pytest
-from test_resumable_jobs import write_project
+from made_projects import write_project
 
 from regrain.editing.__main__ import main
 from regrain.editing.cli.jobs import EditJob, Status, Task, split

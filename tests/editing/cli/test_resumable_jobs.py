@@ -5,37 +5,16 @@ import json
 import os
 import signal
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_projects import PARAMS, write_project
 from tables import rows
 
-from regrain.editing import ArrayClip, EditRequest, RequestError, load_project, save_project
+from regrain.editing import RequestError, load_project, save_project
 from regrain.editing.__main__ import main
 from regrain.editing.cli.jobs import EditJob, Task, _count_shots, is_done, read_jobs, split, work
 from regrain.editing.storage import cache
-from storybook.world import render_frames, sample_scene
-
-PARAMS = {"steps": 1, "strength": 0.5, "preview_every": 0}
-
-
-def write_project(folder: Path, shots: int = 1, **values) -> Path:
-    """A project of drawn shots of five frames each."""
-    frames = np.concatenate(
-        [render_frames(sample_scene(3 + 5 * shot, 5), 64) for shot in range(shots)]
-    )
-    clip = ArrayClip(frames, Fraction(8))
-    given = {
-        "method": "sdedit",
-        "params": PARAMS,
-        "prompt": "a pig on the grass",
-        "size": 64,
-        **values,
-    }
-    save_project(EditRequest(clip, None, (), **given), folder)
-    return folder
 
 
 @pytest.fixture

@@ -36,26 +36,9 @@ from regrain.editing.params.registry import METHODS
 LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in test_assembly.py
 # Held in methods/test_pictures.py.
 LATER |= {"picture_from", "picture_until", "picture_blocks", "picture_colors"}
-# What names places or words of a model is tried on both families of UNets, the rest on one.
-OF_FAMILY = {
-    "preset",
-    "levels",
-    "keys_levels",
-    "track_levels",
-    "heat_grids",
-    "dense_layers",
-    "control",
-}
-OF_FAMILY |= {
-    "freeu",
-    "inject_until",
-    "joint_norm",
-    "guidance_half",
-    "self_strength",
-    "cross_strength",
-}
-OF_FAMILY |= {"cross_until", "emphasis_words", "alignment", "pivot", "learn_with", "optimise_until"}
-OF_FAMILY |= {"cross_frame", "tune_steps"}
+# Tried on both families of UNets, since it names layers of a model or changes its text; the rest on one.
+OF_FAMILY = {"preset", "control", "levels", "keys_levels", "track_levels", "heat_grids"}
+OF_FAMILY |= {"dense_layers", "freeu", "learn_with", "tune_steps"}
 TRIED = [
     (family, method, name)
     for method in CASES
@@ -86,9 +69,10 @@ def folders(tmp_path_factory):
     return folder_of
 
 
-@pytest.fixture(params=["sd", "sdxl"])
+@pytest.fixture
 def family(request):
-    return request.param
+    """The kind of model: "sd", unless a test is parametrized with it."""
+    return getattr(request, "param", "sd")
 
 
 @pytest.fixture

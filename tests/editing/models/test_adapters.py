@@ -23,7 +23,7 @@ from regrain.editing.models.adapters import (
     read_facts,
 )
 from regrain.editing.models.loading.load import load_backbone
-from regrain.editing.pipeline.runner import use_adapter
+from regrain.editing.pipeline.preparation import use_adapter
 from regrain.editing.request.runnable import adapter_facts, check_runnable
 
 SIZE = (16, 16)

@@ -8,8 +8,7 @@ import pytest
 from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.errors import PromptError
 from regrain.editing.media.clip import DRAWN
-from regrain.editing.pipeline import runner
-from regrain.editing.pipeline.runner import StageTimer
+from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.recipe.events import Finished, Preview, Progress, Stage, WindowStarted
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -31,8 +30,15 @@ def request(**changes) -> EditRequest:
 
 def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatch):
     asked = []  # of the memory of this run's own device
-    monkeypatch.setattr(runner, "reset_peak", lambda device: asked.append(("reset", device)))
-    monkeypatch.setattr(runner, "peak_memory", lambda device: asked.append(("peak", device)) or 7)
+
+    def peak(device):
+        asked.append(("peak", device))
+        return 7
+
+    room = "regrain.editing.pipeline"
+    monkeypatch.setattr(f"{room}.clocks.peak_memory", peak)
+    monkeypatch.setattr(f"{room}.report.peak_memory", peak)
+    monkeypatch.setattr(f"{room}.preparation.reset_peak", lambda on: asked.append(("reset", on)))
     events = list(edit(request(), small))
     assert asked[0] == ("reset", small.device)
     assert set(asked[1:]) == {("peak", small.device)}
@@ -102,43 +108,43 @@ class Ticks:
 
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr("regrain.editing.pipeline.runner.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("regrain.editing.pipeline.clocks.time.perf_counter", lambda: self.now)
 
     def left(self, clock, seconds, done, total):
         self.now += seconds
-        return clock.left("editing", done, total)
+        return clock.left(Progress("editing", done, total, None))
 
 
 def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), StageTimer()
-    clock.enter("loading")
+    ticks, clock = Ticks(monkeypatch), RunClock()
+    clock.stages.enter("loading")
     ticks.now += 50
-    clock.enter("inverting")
+    clock.stages.enter("inverting")
     assert ticks.left(clock, 2, 1, 4) == pytest.approx(6)
     assert ticks.left(clock, 4, 2, 4) == pytest.approx(6)
     assert ticks.left(clock, 0, 3, 4) == pytest.approx(2)
 
 
 def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), StageTimer()
-    clock.enter("inverting")
+    ticks, clock = Ticks(monkeypatch), RunClock()
+    clock.stages.enter("inverting")
     for done in (1, 2):
         ticks.left(clock, 10, done, 2)
     assert ticks.left(clock, 1, 1, 5) == pytest.approx(4)  # quicker units, and more of them
     assert ticks.left(clock, 1, 2, 5) == pytest.approx(3)
     # What was kept takes no time: it tells nothing of the units that follow.
-    clock.enter("inverting")
+    clock.stages.enter("inverting")
     assert ticks.left(clock, 0.1, 10, 20) is None
     assert ticks.left(clock, 3, 11, 20) == pytest.approx(27)
     assert ticks.left(clock, 5, 12, 20) == pytest.approx(32)
 
 
 def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), StageTimer()
+    ticks, clock = Ticks(monkeypatch), RunClock()
 
     def begin(number, work, left):
-        clock.enter("editing")
-        clock.begin(WindowStarted(number, 4, work, left))
+        clock.stages.enter("editing")
+        clock.windows.begin(WindowStarted(number, 4, work, left))
 
     begin(1, 8, 32)
     assert ticks.left(clock, 5, 1, 4) == pytest.approx(15)  # of the stage: no window is known
@@ -152,11 +158,11 @@ def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
 
 
 def test_windows_that_were_kept_tell_nothing(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), StageTimer()
-    clock.begin(WindowStarted(1, 3, 8, 24))
-    clock.begin(WindowStarted(2, 3, 8, 16))
-    clock.enter("editing")
+    ticks, clock = Ticks(monkeypatch), RunClock()
+    clock.windows.begin(WindowStarted(1, 3, 8, 24))
+    clock.windows.begin(WindowStarted(2, 3, 8, 16))
+    clock.stages.enter("editing")
     assert ticks.left(clock, 5, 1, 2) == pytest.approx(5)
     ticks.left(clock, 5, 2, 2)
-    clock.begin(WindowStarted(3, 3, 8, 8))
+    clock.windows.begin(WindowStarted(3, 3, 8, 8))
     assert ticks.left(clock, 2, 1, 2) == pytest.approx(8)

@@ -8,9 +8,11 @@ import pytest
 from tables import rows
 
 from regrain.editing import ArrayClip, EditingError, EditRequest, Region, RequestError, open_clip
+from regrain.editing.cli.jobs import read_jobs
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.request.project import FILE, Project, load_project, save_project, schema
+from regrain.editing.storage.local_models import ASSETS
 
 PROJECT = {
     "version": 1,
@@ -128,6 +130,20 @@ def test_infinity_written_as_a_number_and_a_folder_without_a_project_are_refused
     ):
         with pytest.raises(RequestError, match=said):
             load_project(path)
+
+
+def test_the_name_of_an_example_stands_for_it_where_there_is_no_such_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example = ASSETS / "examples" / "01_two_animals"
+    assert load_project("01_two_animals").clip.path == example / "clip.mp4"
+    (job,) = read_jobs(["01_two_animals"])
+    assert job.project == example.resolve()
+    for path in ("./examples/01_two_animals", "01_two_animal"):
+        with pytest.raises(RequestError, match="has no project.json"):
+            load_project(path)
+    (tmp_path / "01_two_animals").mkdir()
+    with pytest.raises(RequestError, match="or make one with `python -m editing new`"):
+        load_project("01_two_animals")
 
 
 @pytest.mark.parametrize("link", ["clip.mp4", "masks", "masks/00001.png"])

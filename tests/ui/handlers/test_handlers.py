@@ -25,7 +25,6 @@ from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.state import MAX_UNDO
 from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.jobs import Jobs, RunJob, Saved
-from regrain.ui.views.variants import Variant
 
 REQUEST = SimpleNamespace(session_hash="page")
 _NAMES = "canvas download history live losses player progress queue result run stop"
@@ -75,7 +74,8 @@ def turn(**more):
 def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
-    session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")))]
+    form = SimpleNamespace(choices=lambda request: None)
+    session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")), form)]
 
     def work(job):
         yield Stage("measuring", skipped.set)
@@ -84,9 +84,9 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
         yield Saved(SimpleNamespace(report={}), {}, job, None)
 
     monkeypatch.setattr(run_handlers, "remember", lambda *_: {"player": None, "result": None})
-    variant = SimpleNamespace(job=JOB, number=2, total=2)
+    job = replace(JOB, number=2, total=2)
     runs = replace(runs, jobs=SimpleNamespace(run=work))
-    steps = runs._run(session, session.id, variant, run)
+    steps = runs._run(session, session.id, job, run)
     while not run.skip:
         next(steps)
     assert runs.stop(REQUEST) == {"progress": gr.skip()}
@@ -101,8 +101,8 @@ def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(handlers):
 
     def left(*events, number=1):
         asked = replace(runs, jobs=SimpleNamespace(run=lambda job: iter(events)))
-        variant = SimpleNamespace(job=JOB, number=number, total=2)
-        list(asked._run(session, session.id, variant, RunThread(turn(), form)))
+        job = replace(JOB, number=number, total=2)
+        list(asked._run(session, session.id, job, RunThread(turn(), form)))
         known = session.computed_of(session.asks(None), session.state.layers)
         return known and known.left
 
@@ -243,8 +243,8 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
     begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0)
     runs = replace(runs, jobs=SimpleNamespace(run=lambda job: iter([Stage("editing")] * 5)))
     turn = runs.turns.enter(*asked)
-    run, variant = RunThread(turn), Variant(RunJob(session.opened.request, "page"), None, 1, 1)
-    shown = runs._run(session, session.id, variant, run)
+    run, job = RunThread(turn), RunJob(session.opened.request, "page")
+    shown = runs._run(session, session.id, job, run)
     assert turn.wait(0)
     assert next(shown)
     visits.leave("page")

@@ -9,6 +9,7 @@ from regrain.editing.errors import ModelError
 from regrain.editing.models.files import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.base import FieldValues
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
@@ -76,14 +77,15 @@ def test_loras_have_weights():
     assert handlers.add(SimpleNamespace(_data={"added": "x"})) == []
 
 
-def test_a_motion_adapter_is_told_from_lora_files():
+def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     known = SimpleNamespace(
         motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"], model=str
     )
     known.seeing = {"m": "pictures/ip"}.get
     handlers = ModelHandlers(known, None, None, None, hub)
-    base = SimpleNamespace(loras=("a",), motion="own@1", picture_adapter="")
-    session = SimpleNamespace(opened=SimpleNamespace(request=base))
+    base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1"))
+    session = SimpleNamespace(opened=SimpleNamespace(request=base), method="sdedit")
+    monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given, loras, motion, seeing in (
         (None, ("a",), "own@1", "pictures/ip"),
         ([], (), "", "pictures/ip"),
@@ -91,11 +93,8 @@ def test_a_motion_adapter_is_told_from_lora_files():
         (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5", "pictures/ip"),
         (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
-        assert handlers.given_added(session, FieldValues("m", given, 0, ())) == (
-            loras,
-            motion,
-            seeing,
-        )
+        asked = handlers.asked(session, FieldValues("m", given, 0, ()))
+        assert (asked.loras, asked.motion, asked.picture_adapter) == (loras, motion, seeing)
 
 
 @pytest.mark.parametrize(

@@ -107,17 +107,14 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
 
 def test_variants_have_seeds_of_their_own():
     request = asking(CAT)
-    made = plan(
-        RunJob(request, "page"), {"count": 4}, {"variation": 0.4}, Choices.of(request, "", "")
-    )
-    seeds = [(one.job.request.seed, one.choices.seed, one.number) for one in made]
-    assert seeds == [(7, 7, 1), (8, 8, 2), (9, 9, 3), (10, 10, 4)]
+    made = plan(RunJob(request, "page"), {"count": 4}, {"variation": 0.4})
+    assert [(one.request.seed, one.number) for one in made] == [(7, 1), (8, 2), (9, 3), (10, 4)]
     for strange in ({"count": 5}, {"count": "2"}, None, 3):
-        assert len(plan(RunJob(request, "page"), strange, {}, Choices.of(request, "", ""))) == 1
+        assert len(plan(RunJob(request, "page"), strange, {})) == 1
     with pytest.raises(RequestError, match="^variants: .*Set Variation above 0"):
-        plan(RunJob(request, "page"), {"count": 2}, {"variation": 0}, Choices.of(request, "", ""))
+        plan(RunJob(request, "page"), {"count": 2}, {"variation": 0})
     again = {"variation": 0, "redraw": 0.4}  # which draws noise, too
-    assert len(plan(RunJob(request, "page"), {"count": 2}, again, Choices.of(request, "", ""))) == 2
+    assert len(plan(RunJob(request, "page"), {"count": 2}, again)) == 2
 
 
 def test_downloads_begin_with_what_they_are_of():

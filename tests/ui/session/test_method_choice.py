@@ -12,6 +12,7 @@ from pydantic import Field
 from regrain.editing import Region
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request, composed
@@ -82,7 +83,7 @@ def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
     session.method = whole("inversion")
     session.describe({"prompt": "a cat runs at night"})
     assert composed(session)[0].text == "a cat runs at night"
-    asked = build_request(session, {}, "whole", "storybook", 7)
+    asked = build_request(session, Edit(method="whole", seed=7))
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == (
         (),
         None,
@@ -95,28 +96,28 @@ def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
 def test_a_method_that_takes_regions_may_do_without(session, whole):
     session.method = whole("masks")
     assert composed(session)[0].text == "a panda runs"
-    assert build_request(session, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
+    assert build_request(session, Edit(method="whole")).edited_mask.sum() == 3 * 15 * 15
     session.describe({"prompt": "an owl flies"})
     assert composed(session)[0].text == "an owl flies, a panda"
     session.commit(session.state.delete(1))
-    assert build_request(session, {}, "whole", "storybook").labels is None
+    assert build_request(session, Edit(method="whole")).labels is None
 
 
 def test_each_line_is_an_edit_of_its_own(session):
     session.method = "fatezero"
     assert method_choice.uses("fatezero").several
     session.describe({"prompt": "an owl runs\n\n  a red owl runs "})
-    asked = build_request(session, {}, "fatezero", "storybook")
+    asked = build_request(session, Edit(method="fatezero"))
     assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
     assert tuple(one.text for one in composed(session)) == asked.targets
     # An empty first line stands for what the regions say; without their words it is nothing.
     session.describe({"prompt": "\na red owl runs"})
-    asked = build_request(session, {}, "fatezero", "storybook")
+    asked = build_request(session, Edit(method="fatezero"))
     assert asked.targets == ("a panda runs", "a red owl runs, a panda")
     session.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
-    assert build_request(session, {}, "fatezero", "storybook").targets == ("a red owl runs",)
+    assert build_request(session, Edit(method="fatezero")).targets == ("a red owl runs",)
     # A method of regions makes one edit, of theirs.
-    assert build_request(session, {}, "videograin", "storybook").more_prompts == ()
+    assert build_request(session, Edit()).more_prompts == ()
 
 
 def test_the_lines_of_a_project_are_shown(session, tmp_path):
@@ -125,7 +126,7 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
     )
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
-    assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)
+    assert build_request(again, Edit(method="fatezero")).more_prompts == ("a fox",)
 
 
 def all_fields(usual, shown):

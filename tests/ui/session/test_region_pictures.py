@@ -8,9 +8,10 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from regrain.editing.media.images import read_picture
+from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.session import region_pictures
-from regrain.ui.session.build_request import Added, build_request
+from regrain.ui.session.build_request import build_request
 from regrain.ui.views import session_views
 
 
@@ -70,16 +71,13 @@ def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
     session, label = act.session, act.session.label
     act(how="file", path=toy)
     session.describe({"regions": [{"label": label, "picture_scale": 0.35}]})
-    added = Added((), "", "pictures/ip")
-    asked = build_request(session, {}, "fresco", "storybook", added=added, masked=False)
+    edit = Edit(method="fresco", picture_adapter="pictures/ip")
+    asked = build_request(session, edit, masked=False)
     assert [(p.label, p.scale) for p in asked.pictures] == [(label, 0.35)]
     assert asked.picture_adapter == "pictures/ip"
     act(how="remove")
     session.describe({"regions": [{"label": label, "prompt": "a fox"}]})
-    assert (
-        build_request(session, {}, "fresco", "storybook", added=added, masked=False).picture_adapter
-        == ""
-    )
+    assert build_request(session, edit, masked=False).picture_adapter == ""
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from regrain.editing.errors import RequestError
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, brush, pack, unpack
 from regrain.ui.handlers.masking import Masking
@@ -62,7 +63,7 @@ def clicked(session, *places):
 
 
 def built(session, **params):
-    return build_request(session, params, "videograin", "storybook")
+    return build_request(session, Edit(params=params))
 
 
 def tracked(state, label):

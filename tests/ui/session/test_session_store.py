@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 from gradio.routes import App
 
-from regrain.ui.page.blocks import Page
+from regrain.ui.page.gradio_insides import Page
 from regrain.ui.server.media import MAX_AGE
 from regrain.ui.session import session_store
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore

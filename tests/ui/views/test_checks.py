@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from regrain.editing.models.files.reader import CLIP, Reader
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.session.build_request import MAX_TEXT, build_request
@@ -28,7 +29,7 @@ def describe(session, label, **words):
 
 
 def look(session, reader=READER, seed=0, **params):
-    return checks.check(session, reader, "storybook", params, seed)
+    return checks.check(session, reader, Edit(method=session.method, params=params, seed=seed))
 
 
 def said(remarks):
@@ -37,7 +38,7 @@ def said(remarks):
 
 def test_nothing_is_said_of_what_can_be_run(session):
     assert look(session) == []
-    check_runnable(build_request(session, {}, "videograin", "storybook"))
+    check_runnable(build_request(session, Edit()))
 
 
 def test_every_unknown_word_is_named_at_its_field_with_the_nearest(session):
@@ -159,7 +160,7 @@ def test_the_rest_of_the_frame_is_what_no_other_region_covers(session):
     assert session.add_rest() == label
     describe(session, label, prompt="on the grass", source="jump")
     assert look(session) == []
-    asked = build_request(session, {}, "videograin", "storybook")
+    asked = build_request(session, Edit())
     labels = np.asarray(asked.labels[0:2])
     assert (labels[:, 8:16] == label).all()
     assert (labels[:, :8] == 1).all()

@@ -1,11 +1,27 @@
+// @ts-check
 // Points, strokes, numbers and cursors on the canvas, in pixels of the clip; `unit` is one of the screen in those.
 import { inkOn, isColor } from "../shared/color.js";
 
+/** @typedef {CanvasRenderingContext2D} Context */
+/** @typedef {import("../types").Place} Place */
+
+const WHOLE_TURN = 2 * Math.PI;
+
+/**
+ * @param {Context} context
+ * @param {Place} at
+ * @param {boolean} inside whether it belongs to the region: a plus, otherwise a minus
+ * @param {string} color
+ * @param {number} unit
+ * @param {boolean} strong
+ */
 export const drawPoint = (context, [x, y], inside, color, unit, strong) => {
-  const r = 7 * unit,
-    disc = new Path2D(),
-    sign = new Path2D(`M${x - r / 2} ${y}h${r}` + (inside ? `M${x} ${y - r / 2}v${r}` : ""));
-  disc.arc(x, y, r, 0, 7);
+  const r = 7 * unit;
+  const disc = new Path2D();
+  disc.arc(x, y, r, 0, WHOLE_TURN);
+  const minus = `M${x - r / 2} ${y}h${r}`;
+  const upright = `M${x} ${y - r / 2}v${r}`;
+  const sign = new Path2D(inside ? minus + upright : minus);
   context.globalAlpha = strong ? 1 : 0.55;
   context.fillStyle = inside ? "#fff" : "#111";
   context.fill(disc);
@@ -18,9 +34,16 @@ export const drawPoint = (context, [x, y], inside, color, unit, strong) => {
   context.globalAlpha = 1;
 };
 
+/**
+ * @param {Context} context
+ * @param {{ label: number, color: string }} region
+ * @param {number} x
+ * @param {number} top
+ * @param {number} unit
+ */
 export const drawNumber = (context, { label, color }, x, top, unit) => {
-  const r = 9 * unit,
-    y = Math.max(top, r + unit);
+  const r = 9 * unit;
+  const y = Math.max(top, r + unit);
   context.globalAlpha = 0.92;
   context.beginPath();
   context.roundRect(x - r, y - r, 2 * r, 2 * r, 5 * unit);
@@ -37,6 +60,11 @@ export const drawNumber = (context, { label, color }, x, top, unit) => {
   context.globalAlpha = 1;
 };
 
+/**
+ * @param {Context} context
+ * @param {{ path: Place[], radius: number, erase: boolean }} stroke
+ * @param {string} color
+ */
 export const drawStroke = (context, { path, radius, erase }, color) => {
   context.globalAlpha = 0.55;
   context.strokeStyle = erase ? "#fff" : color;
@@ -45,6 +73,12 @@ export const drawStroke = (context, { path, radius, erase }, color) => {
   context.globalAlpha = 1;
 };
 
+/**
+ * @param {Context} context
+ * @param {number[]} box [x, y, width, height]
+ * @param {string} color
+ * @param {number} unit
+ */
 export const drawBox = (context, [x, y, width, height], color, unit) => {
   context.lineWidth = 3 * unit;
   context.strokeStyle = "rgba(0,0,0,.7)";
@@ -56,12 +90,18 @@ export const drawBox = (context, [x, y, width, height], color, unit) => {
   context.setLineDash([]);
 };
 
+/**
+ * @param {Context} context
+ * @param {Place} at
+ * @param {number} radius
+ * @param {number} unit
+ */
 export const drawRing = (context, [x, y], radius, unit) => {
   for (const [color, wide] of Object.entries({ "#000": 3, "#fff": 1.5 })) {
     context.strokeStyle = color;
     context.lineWidth = wide * unit;
     context.beginPath();
-    context.arc(x, y, radius, 0, 7);
+    context.arc(x, y, radius, 0, WHOLE_TURN);
     context.stroke();
   }
 };

@@ -1,25 +1,42 @@
+// @ts-check
 // Who finds masks, for the selected region, and who follows them; what that costs before it is used.
-import { button, fillSelect, group, make } from "../shared/dom.js";
+import { button, childrenOf, fillSelect, group, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { finderOf } from "./state.js";
 
+/** @typedef {import("../types").Editor} Editor */
+/** @typedef {import("../types").Mask} Mask */
+
+/** @param {Editor} editor */
 const makeTrackers = (editor) => {
-  const onchange = ({ target }) => editor.ask("tracker", { by: target.value }),
-    select = make("select", { className: "rg-pixels", onchange }),
-    node = make("label", "rg-trackers", "Follow with", select);
+  const onchange = () => editor.ask("tracker", { by: select.value });
+  const select = make("select", { className: "rg-pixels", onchange });
+  const node = make("label", "rg-trackers", "Follow with", select);
+  /** @param {import("../types").Who} who */
   const refresh = ({ trackers, tracker }) => {
     node.hidden = trackers.length < 2;
+    /** @type {[string, string][]} */
     const offered = trackers.map(({ name, title }) => [name, title]);
     fillSelect(select, offered, tracker);
   };
   return { node, refresh };
 };
 
+/**
+ * Say where a mask comes from.
+ * @param {Mask | undefined} mask
+ */
+const originOf = (mask) => {
+  if (mask?.by) return "Found by " + mask.by;
+  return mask?.key ? "Drawn by hand" : "";
+};
+
+/** @param {Editor} editor */
 export const makeFinders = (editor) => {
-  const who = make("span", "rg-who"),
-    pick = group("How masks of the selected region are found"),
-    trackers = makeTrackers(editor),
-    node = make("div", "rg-finders", who, pick, trackers.node);
+  const who = make("span", "rg-who");
+  const pick = group("How masks of the selected region are found");
+  const trackers = makeTrackers(editor);
+  const node = make("div", "rg-finders", who, pick, trackers.node);
   const makeChoice = ({ name, title, hint }) => {
     const ask = () => editor.ask("find", { by: name });
     return button("rg-tool rg-small", title, ask, `${hint} (C)`, { data: { finder: name } });
@@ -29,19 +46,19 @@ export const makeFinders = (editor) => {
   const cost = make("p", "rg-cost");
   const refresh = () => {
     if (!editor.who) return;
-    const { choices } = editor.who,
-      entry = editor.masks[editor.frame]?.[hub.active],
-      finder = finderOf(editor, hub.active);
+    const { choices } = editor.who;
+    const mask = editor.masks[editor.frame]?.[hub.active];
+    const finder = finderOf(editor, hub.active);
     pick.hidden = choices.length < 2;
     if (JSON.stringify(choices) !== shown) {
       shown = JSON.stringify(choices);
       pick.replaceChildren(...choices.map(makeChoice));
     }
-    for (const one of pick.children) one.ariaPressed = one.dataset.finder === finder;
+    for (const one of childrenOf(pick)) one.ariaPressed = String(one.dataset.finder === finder);
     trackers.refresh(editor.who);
-    who.textContent = entry?.by ? "Found by " + entry.by : entry?.key ? "Drawn by hand" : "";
+    who.textContent = originOf(mask);
     const chosen = choices.find(({ name }) => name === finder);
-    cost.textContent = chosen?.cost && !entry?.by ? `${chosen.title} takes ${chosen.cost}.` : "";
+    cost.textContent = chosen?.cost && !mask?.by ? `${chosen.title} takes ${chosen.cost}.` : "";
   };
   return { node, cost, refresh };
 };

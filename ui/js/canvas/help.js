@@ -1,3 +1,5 @@
+// @ts-check
+// The list of the canvas's keys.
 import { makeDialog } from "../shared/dialog.js";
 import { make } from "../shared/dom.js";
 
@@ -37,13 +39,17 @@ const KEYS = {
   ],
 };
 
+const makeLine = ([text, does]) => {
+  const keys = text.split(" | ").map((key) => make("kbd", {}, key));
+  return [make("dt", {}, ...keys), make("dd", {}, does)];
+};
+
+const makeList = ([name, keys]) => {
+  const lines = keys.flatMap(makeLine);
+  return make("section", {}, make("h3", {}, name), make("dl", {}, ...lines));
+};
+
 export const makeHelp = () => {
-  const lists = Object.entries(KEYS).map(([name, keys]) => {
-    const lines = keys.flatMap(([text, does]) => [
-      make("dt", {}, ...text.split(" | ").map((key) => make("kbd", {}, key))),
-      make("dd", {}, does),
-    ]);
-    return make("section", {}, make("h3", {}, name), make("dl", {}, ...lines));
-  });
+  const lists = Object.entries(KEYS).map(makeList);
   return makeDialog("rg-help", "Keyboard shortcuts", make("div", "rg-help-lists", ...lists));
 };

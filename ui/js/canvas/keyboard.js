@@ -1,18 +1,29 @@
+// @ts-check
 // Keys of the canvas; those that are written into a field stay there.
 import { hub } from "../shared/hub.js";
 import { clickAt, sendBox, sendStroke, strokeFrom } from "./pointer.js";
 import { finderOf, isBrush, moveCursor } from "./state.js";
 
+/** @typedef {import("../types").Editor} Editor */
+
 const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], dialog[open]";
 const LEAP = 10; // frames
 const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 
+/** @param {Editor} editor */
 const nextFinder = (editor) => {
-  const names = (editor.who?.choices ?? []).map(({ name }) => name);
-  const next = names[(names.indexOf(finderOf(editor, hub.active)) + 1) % names.length];
+  const choices = editor.who?.choices ?? [];
+  const names = choices.map(({ name }) => name);
+  const at = names.indexOf(finderOf(editor, hub.active) ?? "");
+  const next = names[(at + 1) % names.length];
   if (names.length > 1) editor.ask("find", { by: next });
 };
 
+/**
+ * @param {Editor} editor
+ * @param {() => void} showHelp
+ * @returns {Record<string, () => void>}
+ */
 const keysOf = (editor, showHelp) => {
   const step = (by) => () => editor.go(editor.frame + by);
   return {
@@ -52,54 +63,97 @@ const keysOf = (editor, showHelp) => {
     },
     "?": showHelp,
     escape: () => {
-      editor.stroke = editor.box = editor.cursor = null;
+      editor.stroke = null;
+      editor.box = null;
+      editor.cursor = null;
       editor.choose("add");
     },
   };
 };
 
-// The first use of the box puts a corner down, the second the one across.
-const useBox = (editor) => {
-  const { box, cursor } = editor;
+/**
+ * Put a corner of a box down at first use, at the second the one across.
+ * @param {Editor} editor
+ * @param {import("../types").Place} cursor
+ */
+const useBox = (editor, cursor) => {
+  const { box } = editor;
   editor.box = box ? null : { from: cursor, to: cursor, how: "find", held: true };
   if (box) sendBox(editor, { ...box, to: cursor });
   editor.draw();
 };
 
-const useTool = (editor) => {
+/**
+ * Use the tool at the cursor.
+ * @param {Editor} editor
+ * @param {import("../types").Place} cursor
+ */
+const useTool = (editor, cursor) => {
   if (editor.tracking > 0) editor.track();
-  else if (editor.tool === "box") useBox(editor);
-  else if (!isBrush(editor.tool)) clickAt(editor, editor.cursor, false);
-  else sendStroke(editor, strokeFrom(editor, editor.cursor, editor.tool === "erase"));
+  else if (editor.tool === "box") useBox(editor, cursor);
+  else if (!isBrush(editor.tool)) clickAt(editor, cursor, false);
+  else sendStroke(editor, strokeFrom(editor, cursor, editor.tool === "erase"));
 };
 
-// What a key does here; null for nothing.
-const actOf = (editor, canvas, keys, event, key) => {
-  const { target, shiftKey } = event;
-  if (shiftKey && SIDES[key])
-    return () => {
-      editor.cursor = moveCursor(editor, SIDES[key]);
-      editor.draw();
-    };
-  if (key === "enter" && editor.cursor && target === canvas) return () => useTool(editor);
-  if ((key === " " || key === "enter") && target.closest("button, a, summary")) return null;
+/** @param {Editor} editor @param {number[]} side */
+const goWithCursor = (editor, side) => {
+  editor.cursor = moveCursor(editor, side);
+  editor.draw();
+};
+
+/**
+ * Return what a key does here, if anything.
+ * @param {Editor} editor
+ * @param {HTMLCanvasElement} canvas
+ * @param {Record<string, () => void>} keys
+ * @param {KeyboardEvent} event
+ */
+const actOf = (editor, canvas, keys, event) => {
+  const key = event.key.toLowerCase();
+  const target = /** @type {HTMLInputElement} */ (event.target);
+  const { cursor } = editor;
+  const presses = key === " " || key === "enter";
+  if (event.shiftKey && SIDES[key]) return () => goWithCursor(editor, SIDES[key]);
+  if (key === "enter" && cursor && event.target === canvas) return () => useTool(editor, cursor);
+  if (presses && target.closest("button, a, summary")) return null;
   if (editor.labels.includes(Number(key))) return () => hub.tell("choose", Number(key));
-  return target.type === "range" && key.startsWith("arrow") ? null : keys[key];
+  if (target.type === "range" && key.startsWith("arrow")) return null;
+  return keys[key];
 };
 
+/**
+ * Return the act that Ctrl with a key is, if it is one.
+ * @param {Editor} editor
+ * @param {KeyboardEvent} event
+ */
+const commandOf = (editor, event) => {
+  const key = event.key.toLowerCase();
+  if (key !== "z" && key !== "y") return null;
+  const redoes = event.shiftKey || key === "y";
+  return () => editor.ask(redoes ? "redo" : "undo");
+};
+
+/**
+ * @param {Editor} editor
+ * @param {HTMLElement} root
+ * @param {HTMLCanvasElement} canvas
+ * @param {() => void} showHelp
+ */
 export const listenToKeys = (editor, root, canvas, showHelp) => {
   const keys = keysOf(editor, showHelp);
+  /** @param {KeyboardEvent} event */
   const press = (event) => {
-    if (!root.isConnected) return document.removeEventListener("keydown", press);
-    const key = event.key.toLowerCase(),
-      typed = event.getModifierState("AltGraph"), // some keyboards have [ and ] there
-      commands = !typed && (event.ctrlKey || event.metaKey);
-    if (event.target.closest(FIELDS) || document.body.dataset.stage === "edit") return;
-    let act = null;
-    if (commands && "zy".includes(key))
-      act = () => editor.ask(event.shiftKey || key === "y" ? "redo" : "undo");
-    else if (!commands && (typed || !event.altKey) && editor.clip)
-      act = actOf(editor, canvas, keys, event, key);
+    if (!root.isConnected) {
+      document.removeEventListener("keydown", press);
+      return;
+    }
+    const target = /** @type {Element} */ (event.target);
+    if (target.closest(FIELDS) || document.body.dataset.stage === "edit") return;
+    const typed = event.getModifierState("AltGraph"); // some keyboards have [ and ] there
+    const commands = !typed && (event.ctrlKey || event.metaKey);
+    const usable = editor.clip && (typed || !event.altKey);
+    const actHere = () => (usable ? actOf(editor, canvas, keys, event) : null);
+    const act = commands ? commandOf(editor, event) : actHere();
     if (!act) return;
     event.preventDefault();
     act();

@@ -1,6 +1,7 @@
+// @ts-check
 // One lane per region: where its mask is, how sure the tracker is, which frames were drawn.
 import { badge, isColor } from "../shared/color.js";
-import { fillWith, make } from "../shared/dom.js";
+import { childrenOf, fillWith, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { cellKind, cellsOf, countMasked, strength } from "./cells.js";
 
@@ -17,27 +18,40 @@ export const makeLegend = () => {
   return make("p", "rg-legend", ...signs);
 };
 
+/**
+ * @param {HTMLElement} row
+ * @param {import("../types").Region} region
+ * @param {string} lane what it is on each frame
+ * @param {number} total frames of the clip
+ */
 const drawLane = (row, region, lane, total) => {
-  const [name, cells, covered] = row.children;
-  row.dataset.label = region.label;
+  const [name, cells, covered] = childrenOf(row);
+  row.dataset.label = String(region.label);
   row.classList.toggle("rg-active", region.label === hub.active);
   if (isColor(region.color)) row.style.setProperty("--region", region.color);
   name.replaceChildren(badge(region.label, region.color), make("span", {}, region.name));
+  /** @param {HTMLElement} node @param {[cell: string, frames: number]} part */
   const draw = (node, [cell, frames]) => {
     node.className = "rg-cell " + cellKind(cell);
-    node.style.setProperty("--sure", strength(cell));
-    node.style.flexGrow = frames;
+    node.style.setProperty("--sure", String(strength(cell)));
+    node.style.flexGrow = String(frames);
   };
   fillWith(cells, cellsOf(lane), () => make("i"), draw);
   covered.textContent = countMasked(lane) + " / " + total;
 };
 
-export const drawLanes = (rows, { lanes, clip }) => {
+/**
+ * @param {HTMLElement} rows
+ * @param {Record<string, string>} lanes by label
+ * @param {number} total frames of the clip
+ */
+export const drawLanes = (rows, lanes, total) => {
   const create = () => {
     const parts = [make("div", "rg-lane-name"), make("div", "rg-cells"), make("span", "rg-count")];
     return make("div", "rg-time-row rg-lane", ...parts);
   };
   fillWith(rows, hub.regions, create, (row, region) => {
-    drawLane(row, region, lanes[region.label] ?? " ".repeat(clip.count), clip.count);
+    const lane = lanes[region.label] ?? " ".repeat(total);
+    drawLane(row, region, lane, total);
   });
 };

@@ -1,8 +1,12 @@
+// @ts-check
 // Key frames and cuts below the film strip; the mark of a cut is where a shot begins.
 import { fillWith, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { neighbourKey, readCuts, readKeys, sayCuts, shotEnds, writeCuts, writeKeys } from "./mark_lists.js";
 import { makeMarkRow } from "./mark_row.js";
+
+/** @typedef {import("../types").Editor} Editor */
+/** @typedef {import("../types").MarkKind} MarkKind */
 
 const SEVERAL = 24; // frames of a clip that may have several shots, so that the row is shown
 const SAY_CUTS = {
@@ -13,23 +17,30 @@ const SAY_CUTS = {
   wrong: () => "The cuts under Long clips cannot be read",
 };
 
+/** @type {MarkKind["read"]} */
 const readCutMarks = (editor) => {
   if (!editor.clip) return null;
-  const { count } = editor.clip,
-    said = readCuts(hub.written.cuts, count, editor.found),
-    marked = said.frames.length && said.kind !== "beyond";
+  const { count } = editor.clip;
+  const said = readCuts(hub.written.cuts, count, editor.found);
+  const marked = said.frames.length > 0 && said.kind !== "beyond";
+  const unsaid = !said.frames.length && ["auto", "found"].includes(said.kind);
   return {
     ...said,
-    hidden: count < SEVERAL && !said.frames.length && ["auto", "found"].includes(said.kind),
+    hidden: unsaid && count < SEVERAL,
     quiet: marked ? "" : SAY_CUTS[said.kind](editor),
     total: (cuts) => cuts + 1 + " shots",
     loose: (frame) => frame > 0,
   };
 };
 
-// The first frames of the shots but the first, as far as they are known.
-const cutsOf = (editor) => readCuts(hub.written.cuts, editor.clip.count, editor.found).frames;
+/**
+ * Return the first frames of the shots but the first, as far as they are known.
+ * @param {Editor} editor
+ * @param {number} count frames of the clip
+ */
+const cutsOf = (editor, count) => readCuts(hub.written.cuts, count, editor.found).frames;
 
+/** @type {MarkKind} */
 const CUT_MARKS = {
   field: "cuts",
   read: readCutMarks,
@@ -47,18 +58,23 @@ const CUT_MARKS = {
   hintOfFixed: "",
 };
 
-// The row, the shots in words, and a line through the whole timeline for each cut.
+/**
+ * Make the row of cuts, the shots in words, and a line through the whole timeline for each cut.
+ * @param {Editor} editor
+ * @param {HTMLElement} field for the lines
+ */
 export const makeCutMarks = (editor, field) => {
-  const words = make("p", { className: "rg-cut-words", role: "status" }),
-    lines = make("div", "rg-cut-lines");
+  const words = make("p", { className: "rg-cut-words", role: "status" });
+  const lines = make("div", "rg-cut-lines");
   const row = makeMarkRow(editor, CUT_MARKS, () => {
-    const draw = (line, cut) => line.style.setProperty("--mark", cut / editor.clip.count);
+    const count = editor.clip?.count ?? 1;
+    const draw = (line, cut) => line.style.setProperty("--mark", cut / count);
     fillWith(lines, row.shown, () => make("i"), draw);
     words.textContent = row.shown.length ? sayCuts(row.shown) : "";
   });
   field.append(lines);
   editor.toggleCut = () => row.toggleAt(editor.frame);
-  return Object.assign(row, { words });
+  return { row, words };
 };
 
 const SAY_KEYS = {
@@ -68,12 +84,13 @@ const SAY_KEYS = {
   wrong: () => "The key frames under Long clips cannot be read",
 };
 
+/** @type {MarkKind["read"]} */
 const readKeyMarks = (editor) => {
   if (!editor.clip) return null;
-  const { count } = editor.clip,
-    cuts = cutsOf(editor),
-    said = readKeys(hub.written.keyframes, count, cuts),
-    fixed = new Set(shotEnds(count, cuts));
+  const { count } = editor.clip;
+  const cuts = cutsOf(editor, count);
+  const said = readKeys(hub.written.keyframes, count, cuts);
+  const fixed = new Set(shotEnds(count, cuts));
   return {
     ...said,
     quiet: SAY_KEYS[said.kind]?.(count) ?? "",
@@ -82,10 +99,17 @@ const readKeyMarks = (editor) => {
   };
 };
 
+/** @type {MarkKind["write"]} */
+const writeKeyMarks = (editor, frames) => {
+  const count = editor.clip?.count ?? 0;
+  return writeKeys(frames, count, cutsOf(editor, count));
+};
+
+/** @type {MarkKind} */
 const KEY_MARKS = {
   field: "keyframes",
   read: readKeyMarks,
-  write: (editor, frames) => writeKeys(frames, editor.clip.count, cutsOf(editor)),
+  write: writeKeyMarks,
   row: "rg-keys",
   mark: "rg-key-mark",
   middle: 0.5,
@@ -99,15 +123,21 @@ const KEY_MARKS = {
   hintOfFixed: "The first and the last frame of a shot are always key frames",
 };
 
+/**
+ * @param {Editor} editor
+ * @param {() => void} changed is called when other frames are marked
+ */
 export const makeKeyMarks = (editor, changed) => {
   const row = makeMarkRow(editor, KEY_MARKS, changed);
   editor.toggleKey = () => row.toggleAt(editor.frame);
   editor.goToKey = (side) => {
-    const keys = readKeyMarks(editor),
-      held = row.track.contains(document.activeElement);
+    const keys = readKeyMarks(editor);
+    const held = row.track.contains(document.activeElement);
     if (!keys) return;
     editor.go(neighbourKey(keys.frames, editor.frame, side));
-    if (held) row.track.querySelector("[tabindex='0']")?.focus();
+    /** @type {HTMLElement | null} */
+    const mark = row.track.querySelector("[tabindex='0']");
+    if (held) mark?.focus();
   };
   return row;
 };

@@ -1,7 +1,9 @@
+// @ts-check
 // Masks of the open clip, in from files and out to files.
 import { makeDialog } from "../shared/dialog.js";
 import { iconButton, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
+import { isMasked } from "./cells.js";
 
 const FORMS = {
   png: ["PNG files", "One indexed picture per frame, as a zip file. Exact."],
@@ -13,27 +15,38 @@ const FORMS = {
 const IMPORT =
   "PNG files (one per frame, or a zip), COCO JSON, or a mask video of this clip. Each mask becomes a region.";
 
+/**
+ * @param {import("../types").Editor} editor
+ * @param {import("../types").Trigger<"canvas">} trigger
+ */
 export const makeMaskFiles = (editor, trigger) => {
   const save = (form) => {
     editor.say("Writing the masks.");
     trigger("export", { form, id: editor.id, have: editor.rev });
   };
-  const makeRow = (act, [form, [title, text]]) => {
+  const makeRow = (form, title, text, act) => {
     const onclick = () => {
       dialog.close();
-      act(form);
+      act();
     };
     const about = { className: "rg-mask-file", type: "button", onclick, data: { form } };
     return make("button", about, make("strong", {}, title), make("span", {}, text));
   };
-  const take = makeRow(() => openFile(null, "mask-file"), ["import", ["Choose files", IMPORT]]),
-    rows = Object.entries(FORMS).map((form) => makeRow(save, form)),
-    out = make("div", "rg-mask-forms", ...rows),
-    [imports, exports] = ["Import", "Export"].map((title) => make("h3", {}, title)),
-    dialog = makeDialog("rg-help rg-mask-files", "Mask files", imports, take, exports, out);
+  const take = makeRow("import", "Choose files", IMPORT, () => openFile(null, "mask-file"));
+  const rows = Object.entries(FORMS).map(([form, [title, text]]) =>
+    makeRow(form, title, text, () => save(form)),
+  );
+  const dialog = makeDialog(
+    "rg-help rg-mask-files",
+    "Mask files",
+    make("h3", {}, "Import"),
+    take,
+    make("h3", {}, "Export"),
+    make("div", "rg-mask-forms", ...rows),
+  );
+  const hasMask = ({ label }) => [...(editor.lanes[label] ?? "")].some(isMasked);
   const show = () => {
-    const some = hub.regions.some(({ label }) => /[^ e-]/.test(editor.lanes[label] ?? ""));
-    for (const row of rows) row.disabled = !some;
+    for (const row of rows) row.disabled = !hub.regions.some(hasMask);
     dialog.showModal();
   };
   const hint = "Import masks of this clip from files, or export them (M)";

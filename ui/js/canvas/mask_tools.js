@@ -1,8 +1,12 @@
+// @ts-check
 // Tools for a whole mask of the selected region: grow, shrink, fill holes, remove specks, invert, feather.
 import { button, fillSelect, group, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { isMasked } from "./cells.js";
 
+/** @typedef {import("../types").Editor} Editor */
+
+/** @type {Record<string, [text: string, picture: keyof typeof import("../shared/icons.js").ICONS, hint: string]>} */
 const RESHAPES = {
   shrink: ["Shrink", "shrink", "Shrink the mask (-)"],
   grow: ["Grow", "grow", "Grow the mask (+)"],
@@ -15,44 +19,56 @@ const FEATHERS = [0, 1, 2, 4, 8, 16, 32];
 const FEATHER_HINT =
   "Feather: pixels inside the edge over which the edit fades into the source, on all frames (G)";
 
-// How softly the region's edit ends; the server keeps it with the region.
+/**
+ * Make the choice of how softly the region's edit ends; the server keeps it with the region.
+ * @param {Editor} editor
+ */
 const makeFeather = (editor) => {
-  const onchange = () => send(Number(choice.value)),
-    choice = make("select", { className: "rg-pixels", ariaLabel: FEATHER_HINT, onchange }),
-    node = make("label", { className: "rg-feather", title: FEATHER_HINT }, "Feather", choice);
+  const onchange = () => send(Number(choice.value));
+  const choice = make("select", { className: "rg-pixels", ariaLabel: FEATHER_HINT, onchange });
+  const node = make("label", { className: "rg-feather", title: FEATHER_HINT }, "Feather", choice);
   const own = () => editor.feathers?.[hub.active] ?? 0;
   const send = (pixels) => editor.ask("feather", { pixels });
   editor.featherNext = () => send(FEATHERS.find((pixels) => pixels > own()) ?? 0);
   const refresh = () => {
-    const all = [...new Set([...FEATHERS, own()])].map((count) => [count, count ? count + " px" : "off"]);
-    fillSelect(choice, all, own());
+    const counts = [...new Set([...FEATHERS, own()])];
+    /** @type {[number, string][]} */
+    const offered = counts.map((count) => [count, count ? count + " px" : "off"]);
+    fillSelect(choice, offered, own());
     choice.disabled = !(hub.active in (editor.feathers ?? {}));
   };
   return { node, refresh };
 };
 
+/**
+ * Make the choice of the frames that are changed.
+ * @param {() => void} refresh
+ */
 const makeScope = (refresh) => {
-  const scope = { all: false };
-  const choose = (all) => () => {
-    scope.all = all;
-    one.ariaPressed = !all;
-    every.ariaPressed = all;
+  let all = false;
+  const show = () => {
+    one.ariaPressed = String(!all);
+    every.ariaPressed = String(all);
+  };
+  const choose = (wanted) => () => {
+    all = wanted;
+    show();
     refresh();
   };
-  const one = button("rg-tool rg-small", "This frame", choose(false), "Change the mask on this frame"),
-    every = button("rg-tool rg-small", "All frames", choose(true), "Change the masks on all frames");
-  one.ariaPressed = true;
-  every.ariaPressed = false;
-  scope.node = group("Frames the mask tools change", one, every);
-  return scope;
+  const one = button("rg-tool rg-small", "This frame", choose(false), "Change the mask on this frame");
+  const every = button("rg-tool rg-small", "All frames", choose(true), "Change the masks on all frames");
+  const node = group("Frames the mask tools change", one, every);
+  show();
+  return { node, isAll: () => all };
 };
 
+/** @param {Editor} editor @param {HTMLElement} files */
 export const makeMaskTools = (editor, files) => {
-  const title = "Pixels to grow or shrink by",
-    about = { className: "rg-pixels", value: 2, title, ariaLabel: title },
-    pixels = make("select", about, ...PIXELS.map((count) => new Option(count + " px", count)));
+  const title = "Pixels to grow or shrink by";
+  const options = PIXELS.map((count) => new Option(count + " px", String(count)));
+  const pixels = make("select", { className: "rg-pixels", value: 2, title, ariaLabel: title }, ...options);
   editor.reshape = (kind) => {
-    editor.ask("reshape", { kind, pixels: Number(pixels.value), all: scope.all });
+    editor.ask("reshape", { kind, pixels: Number(pixels.value), all: scope.isAll() });
   };
   const tools = Object.entries(RESHAPES).map(([reshape, [text, picture, hint]]) => {
     const act = () => editor.reshape(reshape);
@@ -60,13 +76,14 @@ export const makeMaskTools = (editor, files) => {
   });
   const refresh = () => {
     const lane = editor.lanes[hub.active] ?? "";
-    const usable = scope.all ? [...lane].some(isMasked) : isMasked(lane[editor.frame] ?? " ");
+    const here = lane[editor.frame] ?? " ";
+    const usable = scope.isAll() ? [...lane].some(isMasked) : isMasked(here);
     for (const one of [...tools, pixels]) one.disabled = !usable;
     feather.refresh();
   };
-  const scope = makeScope(refresh),
-    feather = makeFeather(editor),
-    [shrink, grow, ...rest] = tools;
+  const scope = makeScope(refresh);
+  const feather = makeFeather(editor);
+  const [shrink, grow, ...rest] = tools;
   const node = make(
     "div",
     { className: "rg-mask-tools", role: "group", ariaLabel: "Mask tools" },

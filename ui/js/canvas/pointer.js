@@ -1,17 +1,36 @@
+// @ts-check
+// Clicks, boxes and strokes by mouse, pen or finger.
 import { hub } from "../shared/hub.js";
 import { boxOf, extend, isBrush, placeIn, pointAt } from "./state.js";
+
+/** @typedef {import("../types").Editor} Editor */
+/** @typedef {import("../types").Place} Place */
 
 const STILL = 8; // pixels of the screen within which a press is a click
 const SMALLEST = 6; // pixels of the screen: the shorter side of a box
 
-// Use the pointing tool at a place; `other` swaps adding and removing.
+/**
+ * Use the pointing tool at a place.
+ * @param {Editor} editor
+ * @param {Place} at
+ * @param {boolean} other swaps adding and removing
+ */
 export const clickAt = (editor, at, other) => {
   const known = pointAt(editor, at, hub.active);
-  if (known) return editor.ask("unpoint", { at: known });
+  if (known) {
+    editor.ask("unpoint", { at: known });
+    return;
+  }
   const inside = (editor.tool === "remove") === other;
   editor.ask("point", { at, inside }, { point: [...at, Number(inside)] });
 };
 
+/**
+ * @param {Editor} editor
+ * @param {Place} at
+ * @param {boolean} erase
+ * @returns {import("../types").Stroke}
+ */
 export const strokeFrom = (editor, at, erase) => ({
   path: [at],
   radius: editor.radius,
@@ -20,62 +39,102 @@ export const strokeFrom = (editor, at, erase) => ({
   label: hub.active,
 });
 
+/** @param {Editor} editor @param {import("../types").Stroke} stroke */
 export const sendStroke = (editor, stroke) => {
   const { path, radius, erase } = stroke;
   editor.ask("stroke", { path, radius, erase }, stroke);
 };
 
-// What a box does: find what is in it, or take or cut out all of it.
-const howOf = (event) => (event.button === 2 || event.altKey ? "erase" : event.shiftKey ? "add" : "find");
+/**
+ * Tell whether a press means the opposite of the tool.
+ * @param {PointerEvent} event
+ */
+const isOther = (event) => event.button === 2 || event.altKey;
 
+/**
+ * Return what a box does: find what is in it, or take or cut out all of it.
+ * @param {PointerEvent} event
+ */
+const howOf = (event) => {
+  if (isOther(event)) return "erase";
+  return event.shiftKey ? "add" : "find";
+};
+
+/** @param {Editor} editor @param {import("../types").Box} box */
 export const sendBox = (editor, { from, to, how }) => {
   if (boxOf(from, to).size < SMALLEST / editor.scale) return;
   editor.ask("box", { from, to, how }, { box: { from, to } });
 };
 
+/** @param {Editor} editor @param {HTMLCanvasElement} canvas */
 export const watchPointer = (editor, canvas) => {
+  /** @type {{ x: number, y: number } | null} */
   let down = null;
-  const place = (event) => placeIn(canvas.getBoundingClientRect(), editor.clip, event.clientX, event.clientY);
+  /** @param {MouseEvent} event */
+  const placeOf = ({ clientX, clientY }) => {
+    const clip = editor.clip ?? { width: 1, height: 1 };
+    return placeIn(canvas.getBoundingClientRect(), clip, clientX, clientY);
+  };
+  /** @param {PointerEvent} event */
   const begin = (event) => {
     if (!editor.clip || event.button === 1) return;
-    if (editor.tracking > 0) return editor.track(); // stop here
+    if (editor.tracking > 0) {
+      editor.track(); // stop here
+      return;
+    }
     editor.play(false);
     editor.cursor = null;
-    down = [event.clientX, event.clientY];
-    if (editor.tool === "box") editor.box = { from: place(event), to: place(event), how: howOf(event) };
-    else if (!isBrush(editor.tool)) return;
-    canvas.setPointerCapture(event.pointerId);
-    if (editor.box) return;
-    const erase = (editor.tool === "erase") !== (event.button === 2 || event.altKey);
-    editor.stroke = strokeFrom(editor, place(event), erase);
-    editor.draw();
+    down = { x: event.clientX, y: event.clientY };
+    const at = placeOf(event);
+    if (editor.tool === "box") {
+      canvas.setPointerCapture(event.pointerId);
+      editor.box = { from: at, to: at, how: howOf(event) };
+    } else if (isBrush(editor.tool)) {
+      canvas.setPointerCapture(event.pointerId);
+      const erase = (editor.tool === "erase") !== isOther(event);
+      editor.stroke = strokeFrom(editor, at, erase);
+      editor.draw();
+    }
   };
+  /** @param {PointerEvent} event */
   const move = (event) => {
     if (!editor.clip) return;
-    editor.hover = event.pointerType === "touch" ? null : place(event);
-    if (editor.box && down) editor.box.to = place(event);
-    if (editor.stroke)
-      for (const part of event.getCoalescedEvents?.() ?? [event]) extend(editor.stroke.path, place(part));
+    const { box, stroke } = editor;
+    const at = placeOf(event);
+    editor.hover = event.pointerType === "touch" ? null : at;
+    if (box && down) box.to = at;
+    const parts = event.getCoalescedEvents?.() ?? [event];
+    if (stroke) parts.forEach((part) => extend(stroke.path, placeOf(part)));
     editor.draw();
   };
+  /** @param {PointerEvent} event */
   const end = (event) => {
     if (!editor.clip || !down) return;
-    const still = Math.hypot(event.clientX - down[0], event.clientY - down[1]) < STILL;
+    const { box, stroke } = editor;
+    const still = Math.hypot(event.clientX - down.x, event.clientY - down.y) < STILL;
     down = null;
-    if (editor.box) {
-      sendBox(editor, editor.box);
+    if (box) {
+      sendBox(editor, box);
       editor.box = null;
       editor.draw();
-    } else if (editor.stroke) {
-      sendStroke(editor, editor.stroke);
+    } else if (stroke) {
+      sendStroke(editor, stroke);
       editor.stroke = null;
-    } else if (still) clickAt(editor, place(event), event.button === 2 || event.altKey);
+    } else if (still) {
+      clickAt(editor, placeOf(event), isOther(event));
+    }
   };
-  const leave = (parts) => () => {
-    if (parts.includes("stroke")) down = editor.stroke = editor.box = null;
-    else editor.hover = null;
+  const giveUp = () => {
+    down = null;
+    editor.stroke = null;
+    editor.box = null;
     editor.draw();
   };
+  const leave = () => {
+    editor.hover = null;
+    editor.draw();
+  };
+  /** @param {WheelEvent} event */
   const resize = (event) => {
     if (!event.shiftKey) return;
     event.preventDefault();
@@ -85,7 +144,7 @@ export const watchPointer = (editor, canvas) => {
   canvas.addEventListener("pointerdown", begin);
   canvas.addEventListener("pointermove", move);
   canvas.addEventListener("pointerup", end);
-  canvas.addEventListener("pointercancel", leave("stroke"));
-  canvas.addEventListener("pointerleave", leave("hover"));
+  canvas.addEventListener("pointercancel", giveUp);
+  canvas.addEventListener("pointerleave", leave);
   canvas.addEventListener("wheel", resize, { passive: false });
 };

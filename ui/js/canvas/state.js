@@ -1,11 +1,17 @@
+// @ts-check
 // What the canvas knows. The server's masks are the truth; points and strokes show at once and wait for it.
 // Nothing here touches the document.
 import { clamp, hundredths } from "../shared/numbers.js";
 
 const MAX_PATH = 4000; // places in a stroke
 const APART = 0.7; // pixels of the clip between two of them
+const CURSOR_STEP = 4; // pixels of the screen
+const REACH = 9; // pixels of the screen around a point that a click takes back
 
-// Of a clip that has just been opened.
+/** @typedef {import("../types").Editor} Editor */
+/** @typedef {import("../types").Place} Place */
+
+// What is known of a clip that has just been opened.
 export const newContent = () => ({
   rev: -1,
   frame: 0, // from 0
@@ -26,7 +32,8 @@ export const newContent = () => ({
   scanning: false, // whether the server looks for them
 });
 
-export const newEditor = () => ({
+// Its parts give it what it can do; see `types.d.ts`.
+const newState = () => ({
   ...newContent(),
   id: null,
   clip: null,
@@ -46,68 +53,120 @@ export const newEditor = () => ({
   scale: 1, // pixels of the screen in one of the clip
 });
 
+export const newEditor = () => /** @type {Editor} */ (/** @type {unknown} */ (newState()));
+
+/** @param {string} tool */
 export const isBrush = (tool) => tool === "brush" || tool === "erase";
 
-// Whether a tool is drawn with, and so takes a finger's drag for itself.
+/**
+ * Tell whether a tool is drawn with, and so takes a finger's drag for itself.
+ * @param {string} tool
+ */
 export const isDrawn = (tool) => isBrush(tool) || tool === "box";
 
+/**
+ * @param {Editor} editor
+ * @param {number} frame
+ */
 export const frameOf = (editor, frame) => clamp(frame, 0, (editor.clip?.count ?? 1) - 1);
 
-// Where in the clip a place of the screen is; `box` is the canvas's on the screen.
+/**
+ * Return where in the clip a place of the screen is.
+ * @param {{ left: number, top: number, width: number, height: number }} box of the canvas on the screen
+ * @param {{ width: number, height: number }} clip
+ * @param {number} x
+ * @param {number} y
+ * @returns {Place}
+ */
 export const placeIn = (box, clip, x, y) => [
   hundredths(clamp(((x - box.left) / box.width) * clip.width, 0, clip.width - 0.01)),
   hundredths(clamp(((y - box.top) / box.height) * clip.height, 0, clip.height - 0.01)),
 ];
 
-// The cursor after a step to a side, [-1, 0] being left; it begins in the middle.
-export const moveCursor = (editor, side) => {
-  const sizes = [editor.clip.width, editor.clip.height],
-    step = 4 / editor.scale;
-  const from = editor.cursor ?? sizes.map((size) => size / 2);
+/**
+ * Return the cursor after a step; it begins in the middle.
+ * @param {{ clip: { width: number, height: number } | null, scale: number, cursor: Place | null }} editor
+ * @param {number[]} side where to, [-1, 0] being left
+ * @returns {Place}
+ */
+export const moveCursor = ({ clip, scale, cursor }, side) => {
+  const sizes = clip ? [clip.width, clip.height] : [1, 1];
+  const step = CURSOR_STEP / scale;
+  const from = cursor ?? sizes.map((size) => size / 2);
   return from.map((value, i) => hundredths(clamp(value + side[i] * step, 0, sizes[i] - 1)));
 };
 
-// A box between two corners: [x, y, width, height], and its shorter side.
+/**
+ * Return the box between two corners as [x, y, width, height], and its shorter side.
+ * @param {Place} from
+ * @param {Place} to
+ */
 export const boxOf = (from, to) => {
-  const [width, height] = [Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])];
-  return {
-    box: [Math.min(from[0], to[0]), Math.min(from[1], to[1]), width, height],
-    size: Math.min(width, height),
-  };
+  const x = Math.min(from[0], to[0]);
+  const y = Math.min(from[1], to[1]);
+  const width = Math.abs(to[0] - from[0]);
+  const height = Math.abs(to[1] - from[1]);
+  return { box: [x, y, width, height], size: Math.min(width, height) };
 };
 
+/** @param {Place} a @param {Place} b */
+const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+
+/**
+ * Lengthen a stroke to a place, unless that is too near or the stroke too long.
+ * @param {Place[]} path
+ * @param {Place} at
+ */
 export const extend = (path, at) => {
   const last = path[path.length - 1];
-  if (Math.hypot(at[0] - last[0], at[1] - last[1]) >= APART && path.length < MAX_PATH) path.push(at);
+  if (distance(at, last) >= APART && path.length < MAX_PATH) path.push(at);
 };
 
-// Points on this frame, [x, y, belongs to it, label]: those the server knows, then those it has yet to hear of.
+/**
+ * Return the points on this frame, [x, y, belongs to it, label]: those the server knows, then those it has yet to
+ * hear of.
+ * @param {Pick<Editor, "masks" | "pending" | "frame">} editor
+ * @returns {number[][]}
+ */
 export const pointsHere = ({ masks, pending, frame }) => {
-  const kept = Object.entries(masks[frame] ?? {}).flatMap(([label, entry]) =>
-    entry.points.map((point) => [...point, Number(label)]),
+  /** @param {number[]} point */
+  const placeOf = (point) => point[0] + "," + point[1];
+  const kept = Object.entries(masks[frame] ?? {}).flatMap(([label, { points }]) =>
+    points.map((point) => [...point, Number(label)]),
   );
-  const known = new Set(kept.map(([x, y]) => x + "," + y));
-  const waiting = pending.filter(
-    ({ point, frame: at }) => point && at === frame && !known.has(point[0] + "," + point[1]),
-  );
-  return [...kept, ...waiting.map(({ point, label }) => [...point, label])];
+  const known = new Set(kept.map(placeOf));
+  const waiting = pending.flatMap(({ point, frame: at, label }) => {
+    const isNew = point && at === frame && !known.has(placeOf(point));
+    return isNew ? [[...point, label]] : [];
+  });
+  return [...kept, ...waiting];
 };
 
-// The point of a region that a click takes back; null for none in reach.
+/**
+ * Return the point of a region that a click takes back; null for none in reach.
+ * @param {Pick<Editor, "masks" | "pending" | "frame" | "scale">} editor
+ * @param {Place} at
+ * @param {number} label
+ */
 export const pointAt = (editor, at, label) => {
-  const reach = 9 / editor.scale;
-  const hit = pointsHere(editor).find(
-    ([x, y, , owner]) => owner === label && Math.hypot(x - at[0], y - at[1]) < reach,
-  );
+  const reach = REACH / editor.scale;
+  const hit = pointsHere(editor).find((point) => point[3] === label && distance(point, at) < reach);
   return hit ? hit.slice(0, 2) : null;
 };
 
+/**
+ * @param {Pick<Editor, "finders" | "who">} editor
+ * @param {number} label
+ */
 export const finderOf = ({ finders, who }, label) => finders?.[label] ?? who?.usual;
 
-// Take what the server says of the clip that is open; false if something newer is known already.
+/**
+ * Take what the server says of the clip that is open; return false if something newer is known already.
+ * @param {Editor} editor
+ * @param {import("../types").CanvasView} value
+ */
 export const accept = (editor, value) => {
-  const seen = new Set(value.acknowledged);
-  editor.pending = editor.pending.filter((wait) => !seen.has(wait.nonce));
+  editor.pending = editor.pending.filter(({ nonce }) => !value.acknowledged.includes(nonce));
   if (value.found) Object.assign(editor, { found: value.found, scanning: false });
   if (value.rev < editor.rev) return false;
   for (const [frame, entries] of Object.entries(value.changes)) {
@@ -118,12 +177,18 @@ export const accept = (editor, value) => {
   for (const [frame, changed] of Object.entries(value.wanting ?? {}))
     if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
   const { rev, tracking, followed, stale, labels, undo, redo, finders, who, lanes, feathers } = value;
-  editor.followed = followed;
-  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, who, lanes, feathers });
+  Object.assign(editor, { rev, tracking, followed, stale, labels });
+  Object.assign(editor, { undo, redo, finders, who, lanes, feathers });
   return true;
 };
 
-// Which region is selected once the labels have changed: a new one, or else the same as before, or the first.
+/**
+ * Return which region is selected once the labels have changed: a new one, or else the same as before, or the first.
+ * @param {number[]} before
+ * @param {number[]} labels
+ * @param {number} active
+ * @param {boolean} fresh whether another clip was opened
+ */
 export const selection = (before, labels, active, fresh) => {
   const added = labels.find((label) => !before.includes(label));
   if (!fresh && added !== undefined) return added;
@@ -131,22 +196,42 @@ export const selection = (before, labels, active, fresh) => {
 };
 
 const LONG_WAIT = 5; // seconds from which time left is said
+const MINUTES = 90; // seconds from which it is said in minutes
 
-// How far tracking is: "Tracking frame 12 of 96, 20 s left".
+/**
+ * Say how far tracking is: "Tracking frame 12 of 96, 20 s left".
+ * @param {import("../types").Followed | null | undefined} followed
+ */
 export const progressOf = (followed) => {
   if (!followed) return "Tracking";
   const [done, total, left] = followed;
-  const said = left >= 90 ? `${Math.round(left / 60)} min left` : `${Math.round(left)} s left`;
-  return `Tracking frame ${done} of ${total}` + (left >= LONG_WAIT ? ", " + said : "");
+  const said = `Tracking frame ${done} of ${total}`;
+  if (left < LONG_WAIT) return said;
+  const rest = left >= MINUTES ? `${Math.round(left / 60)} min` : `${Math.round(left)} s`;
+  return `${said}, ${rest} left`;
 };
 
+/**
+ * Say what a tool does.
+ * @param {import("../types").Tool} tool
+ * @param {string} name of the region
+ * @param {boolean} touch whether fingers do it
+ */
 export const hintFor = (tool, name, touch) => {
   const click = touch ? "Tap" : "Click";
-  return {
-    add: `${click} an object to add it to ${name}.${touch ? "" : " Right-click to remove."}`,
+  const does = {
+    add: `${click} an object to add it to ${name}.`,
     remove: `${click} what does not belong to ${name}.`,
-    brush: `Paint onto ${name}.${touch ? "" : " Hold Alt to erase."}`,
+    brush: `Paint onto ${name}.`,
     erase: `Erase from ${name}.`,
-    box: `Draw a box around an object for ${name}.${touch ? "" : " Shift takes all of it, Alt cuts it out."}`,
-  }[tool];
+    box: `Draw a box around an object for ${name}.`,
+  };
+  const withKeys = {
+    add: " Right-click to remove.",
+    remove: "",
+    brush: " Hold Alt to erase.",
+    erase: "",
+    box: " Shift takes all of it, Alt cuts it out.",
+  };
+  return does[tool] + (touch ? "" : withKeys[tool]);
 };

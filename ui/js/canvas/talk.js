@@ -1,21 +1,28 @@
+// @ts-check
 // What the canvas asks of the server, and what it says below the frame.
 import { inOrder, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { masksToAsk } from "./nearby.js";
 import { hintFor } from "./state.js";
 
+/** @typedef {import("../types").Editor} Editor */
+/** @typedef {import("../types").CanvasView} CanvasView */
+/** @typedef {import("../types").Trigger<"canvas">} Trigger */
+
 const PATIENCE = 2000; // milliseconds until masks are asked for again
 const MARKS = ["point", "stroke", "box"]; // what goes to the selected region
 
+/** @param {Editor} editor */
 export const makeNote = (editor) => {
-  const node = make("p", { className: "rg-say", role: "status", dir: "auto" }),
-    touch = matchMedia("(pointer: coarse)");
+  const node = make("p", { className: "rg-say", role: "status", dir: "auto" });
+  const touch = matchMedia("(pointer: coarse)");
   let noted = false;
   const hint = () => {
-    if (editor.tracking > 0)
-      return (touch.matches ? "Tap" : "Click") + " the frame to stop there and correct it.";
+    const click = touch.matches ? "Tap" : "Click";
+    if (editor.tracking > 0) return `${click} the frame to stop there and correct it.`;
     const region = hub.regions.find((one) => one.label === hub.active);
-    return hintFor(editor.tool, region ? "“" + region.name + "”" : "a new region", touch.matches);
+    const name = region ? `“${region.name}”` : "a new region";
+    return hintFor(editor.tool, name, touch.matches);
   };
   // Without a text, what a click does now.
   editor.say = (text, alarm = false) => {
@@ -29,16 +36,27 @@ export const makeNote = (editor) => {
   return node;
 };
 
-// `wait` is what shows until the server has answered.
+/**
+ * Return what sends an act to the server.
+ * @param {Editor} editor
+ * @param {Trigger} trigger
+ * @returns {Editor["ask"]}
+ */
 export const makeAsk = (editor, trigger) => {
   let nonce = 0;
   return (act, data = {}, wait = null) => {
-    if (editor.id === null) return editor.say("Open a clip first.", true);
-    if (editor.adding && MARKS.includes(act)) return editor.held.push([act, data, wait]);
+    if (editor.id === null) {
+      editor.say("Open a clip first.", true);
+      return;
+    }
+    if (editor.adding && MARKS.includes(act)) {
+      editor.held.push([act, data, wait]);
+      return;
+    }
     nonce += 1;
     if (act === "add") editor.adding = nonce;
-    const { id, rev: have, frame } = editor,
-      label = hub.active;
+    const { id, rev: have, frame } = editor;
+    const label = hub.active;
     if (wait) editor.pending.push({ nonce, frame, label, ...wait });
     trigger("act", { act, id, have, nonce, frame, label, ...data });
     editor.refresh();
@@ -46,7 +64,13 @@ export const makeAsk = (editor, trigger) => {
   };
 };
 
-// A click right after the wish for a new region is meant for that one: it waits for it, or goes if there is none.
+/**
+ * Send what was meant for a new region, once there is one. A click right after the wish for it waits here, and is left
+ * out if there is none.
+ * @param {Editor} editor
+ * @param {CanvasView} view
+ * @param {number} count regions before it
+ */
 export const release = (editor, { acknowledged }, count) => {
   if (!editor.adding || !acknowledged.includes(editor.adding)) return;
   const held = editor.held.splice(0);
@@ -54,7 +78,10 @@ export const release = (editor, { acknowledged }, count) => {
   if (editor.labels.length > count) for (const what of held) editor.ask(...what);
 };
 
-// Ask for masks that are about to be shown and not here, one question at a time.
+/**
+ * Return what asks for masks that are about to be shown and not here, one question at a time.
+ * @param {Editor} editor
+ */
 export const makeLook = (editor) => () => {
   const frames = masksToAsk(editor);
   if (!frames.length || Date.now() - editor.looking < PATIENCE) return;
@@ -62,6 +89,7 @@ export const makeLook = (editor) => () => {
   editor.ask("look", { wanted: frames });
 };
 
+/** @param {Editor} editor @param {Trigger} trigger */
 export const makeTrack = (editor, trigger) => () => {
   if (editor.tracking) {
     editor.led = null;
@@ -75,10 +103,13 @@ export const makeTrack = (editor, trigger) => () => {
   }
 };
 
-// Show the frame that was tracked last, unless somebody goes elsewhere meanwhile; at the end, where it began.
+/**
+ * Show the frame that was tracked last, unless somebody goes elsewhere meanwhile; at the end, where it began.
+ * @param {Editor} editor
+ */
 export const goAlong = (editor) => {
   const { tracking, followed, frame, led } = editor;
-  editor.stopping &&= Boolean(tracking);
+  if (!tracking) editor.stopping = false;
   if (editor.stopping) return;
   if (tracking > 0 && followed && (!led || led.at === frame)) {
     editor.led = { from: led?.from ?? frame, at: followed[3] };

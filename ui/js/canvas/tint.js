@@ -1,23 +1,39 @@
+// @ts-check
 // One frame's masks as a picture over the frame.
 import { channels } from "../shared/color.js";
 import { hub } from "../shared/hub.js";
 import { crowns, decodeRuns, silhouettePixels, stackLabels, tintPixels } from "./outline.js";
 
-const TURNS = 32;
+/** @typedef {import("../types").Region} Region */
 
-const pictureOf = (pixels, width, height) => {
+const TURNS = 32; // around a silhouette
+const FAINT = 0.2;
+
+/** @param {number} width @param {number} height */
+const newPicture = (width, height) => {
   const picture = new OffscreenCanvas(width, height);
-  picture.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
-  return picture;
+  const context = picture.getContext("2d");
+  if (!context) throw new Error("The browser paints no canvas.");
+  return { picture, context };
 };
 
-// How far an edit may reach beyond its mask: the silhouette moved all around, less all masks, faintly.
+/** @param {Uint8ClampedArray<ArrayBuffer>} pixels @param {number} width @param {number} height */
+const pictureOf = (pixels, width, height) => {
+  const made = newPicture(width, height);
+  made.context.putImageData(new ImageData(pixels, width, height), 0, 0);
+  return made;
+};
+
+/**
+ * Draw how far an edit may reach beyond its mask: the silhouette moved all around, less all masks, faintly.
+ * @param {OffscreenCanvas} own silhouette of the region
+ * @param {OffscreenCanvas} all silhouettes
+ * @param {number} margin pixels
+ */
 const marginPicture = (own, all, margin) => {
-  const { width, height } = own,
-    wide = new OffscreenCanvas(width, height),
-    faint = new OffscreenCanvas(width, height);
-  const context = wide.getContext("2d"),
-    result = faint.getContext("2d");
+  const { width, height } = own;
+  const { picture: wide, context } = newPicture(width, height);
+  const { picture: faint, context: result } = newPicture(width, height);
   for (let i = 0; i < TURNS; i++) {
     const angle = (2 * Math.PI * i) / TURNS;
     for (const far of [margin, margin / 2])
@@ -25,40 +41,53 @@ const marginPicture = (own, all, margin) => {
   }
   context.globalCompositeOperation = "destination-out";
   context.drawImage(all, 0, 0);
-  result.globalAlpha = 0.2;
+  result.globalAlpha = FAINT;
   result.drawImage(wide, 0, 0);
   return faint;
 };
 
-const addMargins = (picture, top, shown) => {
-  const { width, height } = picture,
-    context = picture.getContext("2d");
+/**
+ * @param {ReturnType<typeof newPicture>} tint
+ * @param {Uint8Array} top label of each pixel
+ * @param {Region[]} shown
+ */
+const addMargins = ({ picture: { width, height }, context }, top, shown) => {
   const wide = shown.filter((region) => region.margin && region.prompt.trim());
   if (!wide.length) return;
-  const all = pictureOf(silhouettePixels(top, null, [0, 0, 0]), width, height);
+  const { picture: all } = pictureOf(silhouettePixels(top, null, [0, 0, 0]), width, height);
   context.globalCompositeOperation = "destination-over";
   for (const { label, color, margin } of wide) {
-    const own = pictureOf(silhouettePixels(top, label, channels(color)), width, height);
+    const { picture: own } = pictureOf(silhouettePixels(top, label, channels(color)), width, height);
     context.drawImage(marginPicture(own, all, margin), 0, 0);
   }
 };
 
-// A picture, and [region, x, y] for the number of each region: on top of its mask, out of the way of clicks.
+/**
+ * Paint the masks of a frame.
+ * @param {import("../types").Editor} editor
+ * @param {number} frame
+ * @returns {{ picture: OffscreenCanvas | null, numbers: [region: Region, x: number, y: number][] }} the picture, and where
+ *   the number of each region is: on top of its mask, out of the way of clicks
+ */
 export const paintTint = (editor, frame) => {
-  const { width, height } = editor.clip,
-    masks = editor.masks[frame] ?? {};
+  const { width, height } = editor.clip ?? { width: 1, height: 1 };
+  const size = width * height;
+  const masks = editor.masks[frame] ?? {};
   const shown = hub.regions.filter(({ label }) => !hub.hidden.has(label) && masks[label]?.runs);
   if (!shown.length) return { picture: null, numbers: [] };
   // Not kept: a grid has a byte per pixel, and a long clip many.
-  const layers = shown.map(({ label }) => ({ label, grid: decodeRuns(masks[label].runs, width * height) }));
-  const top = stackLabels(layers, width * height);
+  const layers = shown.map(({ label }) => ({ label, grid: decodeRuns(masks[label].runs, size) }));
+  const top = stackLabels(layers, size);
   const colors = Object.fromEntries(shown.map(({ label, color }) => [label, channels(color)]));
   const pixels = tintPixels(top, width, height, colors, hub.active, editor.feathers);
-  const picture = pictureOf(pixels, width, height);
-  addMargins(picture, top, shown);
+  const tint = pictureOf(pixels, width, height);
+  addMargins(tint, top, shown);
   const places = crowns(top, width);
-  const numbers = shown
-    .filter(({ label }) => places[label])
-    .map((region) => [region, ...places[region.label]]);
-  return { picture, numbers };
+  /** @type {[Region, number, number][]} */
+  const numbers = [];
+  for (const region of shown) {
+    const place = places[region.label];
+    if (place) numbers.push([region, place[0], place[1]]);
+  }
+  return { picture: tint.picture, numbers };
 };

@@ -1,47 +1,66 @@
+// @ts-check
 // Tools, undo and tracking above the frame; the size of the brush in it.
 import { group, iconButton, make, slider } from "../shared/dom.js";
 import { clamp } from "../shared/numbers.js";
 import { isBrush, isDrawn } from "./state.js";
 
-const TOOLS = {
-  add: ["Add", "Click what belongs to the region (V)", "Add points"],
-  remove: ["Remove", "Click what does not belong to the region (X, or right-click)", "Remove points"],
-  box: ["Box", "Draw a box around the object (R); with Shift all of it is taken", "Box"],
-  brush: ["Brush", "Brush (B)", "Brush"],
-  erase: ["Erase", "Eraser (E)", "Eraser"],
-};
+/** @typedef {import("../types").Editor} Editor */
+/** @typedef {import("../types").Tool} Tool */
 
+/** @type {[tool: Tool, text: string, hint: string, said: string][]} */
+const TOOLS = [
+  ["add", "Add", "Click what belongs to the region (V)", "Add points"],
+  ["remove", "Remove", "Click what does not belong to the region (X, or right-click)", "Remove points"],
+  ["box", "Box", "Draw a box around the object (R); with Shift all of it is taken", "Box"],
+  ["brush", "Brush", "Brush (B)", "Brush"],
+  ["erase", "Erase", "Eraser (E)", "Eraser"],
+];
+
+/**
+ * @param {Editor} editor
+ * @param {HTMLCanvasElement} canvas
+ * @param {HTMLElement} sizes
+ * @param {HTMLElement} heard
+ */
 const makeTools = (editor, canvas, sizes, heard) => {
-  const buttons = Object.entries(TOOLS).map(([tool, [text, hint]]) => {
+  const buttons = TOOLS.map(([tool, text, hint]) => {
     const choose = () => editor.choose(tool);
     return iconButton("rg-tool", tool, hint, choose, text, { data: { tool } });
   });
   editor.choose = (name) => {
+    const [, , , said] = TOOLS.find(([tool]) => tool === name) ?? TOOLS[0];
     editor.tool = name;
-    for (const one of buttons) one.ariaPressed = one.dataset.tool === name;
+    for (const one of buttons) one.ariaPressed = String(one.dataset.tool === name);
     sizes.hidden = !isBrush(name);
     editor.box = null;
     canvas.style.touchAction = isDrawn(name) ? "none" : "pan-x pan-y";
     canvas.style.cursor = isBrush(name) ? "none" : "crosshair";
-    heard.textContent = TOOLS[name][2];
+    heard.textContent = said;
     editor.say("");
     editor.draw();
   };
   return group("Tools", ...buttons);
 };
 
+/** @param {Editor} editor */
 const makeSizes = (editor) => {
-  const oninput = ({ target }) => editor.resize(Number(target.value)),
-    size = slider(1, 100, 1, 12, { ariaLabel: "Brush size", oninput }),
-    text = make("span", {}, "12");
+  const oninput = () => editor.resize(Number(size.value));
+  const size = slider(1, 100, 1, 12, { ariaLabel: "Brush size", oninput });
+  const text = make("span", {}, "12");
   editor.resize = (radius) => {
     editor.radius = clamp(Math.round(radius), 1, 100);
-    size.value = text.textContent = editor.radius;
+    size.value = String(editor.radius);
+    text.textContent = String(editor.radius);
     editor.draw();
   };
   return make("label", "rg-size", size, text);
 };
 
+/**
+ * @param {Editor} editor
+ * @param {{ node: HTMLElement, canvas: HTMLCanvasElement }} surface
+ * @param {HTMLElement} heard says which tool it is
+ */
 export const makeToolbar = (editor, surface, heard) => {
   const sizes = makeSizes(editor);
   surface.node.append(sizes);
@@ -49,13 +68,14 @@ export const makeToolbar = (editor, surface, heard) => {
   const redo = iconButton("rg-tool", "redo", "Redo (Ctrl+Shift+Z)", () => editor.ask("redo"), "Redo");
   const hint = "Follow the regions through the clip (T)";
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
-  const tools = makeTools(editor, surface.canvas, sizes, heard),
-    node = make("div", "rg-toolbar", tools, group("History", undo, redo), track);
+  const [trackWords] = track.getElementsByTagName("span");
+  const tools = makeTools(editor, surface.canvas, sizes, heard);
+  const node = make("div", "rg-toolbar", tools, group("History", undo, redo), track);
   const refresh = () => {
     const busy = Boolean(editor.tracking);
     undo.disabled = !editor.undo;
     redo.disabled = !editor.redo;
-    track.lastChild.textContent = busy ? "Cancel" : "Track";
+    trackWords.textContent = busy ? "Cancel" : "Track";
     track.classList.toggle("rg-due", !busy && editor.stale.length > 0);
     track.dataset.busy = String(busy);
   };

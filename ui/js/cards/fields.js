@@ -1,43 +1,66 @@
+// @ts-check
 // Fields of a region's card; `changed` is called on every letter.
 import { make, slider, textField } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { fromMargin, toMargin } from "../shared/numbers.js";
 import { underlined } from "./underline.js";
 
+/** @typedef {import("../types").Region} Region */
+
 const MARGIN = "How far beyond its mask the edit may reach; give room if the new object is larger";
 const STRENGTH = "How strongly the region is bound to its own words; lower lets the rest of the prompt in";
 
-// One text of a region. What is too long is said, never cut.
+/**
+ * Make the field of one text of a region. What is too long is said, never cut.
+ * @param {Region} region
+ * @param {"source" | "prompt" | "negative"} key
+ * @param {string} title
+ * @param {string} placeholder
+ * @param {() => void} changed
+ */
 export const makeText = (region, key, title, placeholder, changed) => {
   const id = `rg-${key}-label-${region.label}`;
-  const about = { value: region[key], id, placeholder, ariaLabel: `${region.name}: ${title}`, data: { key } };
-  const oninput = ({ target }) => {
-    const had = Boolean(region.prompt.trim());
-    region[key] = target.value;
-    if (had !== Boolean(region.prompt.trim())) hub.tell("regions"); // its margin shows or goes
+  const ariaLabel = `${region.name}: ${title}`;
+  const isChanged = () => Boolean(region.prompt.trim());
+  const oninput = () => {
+    const before = isChanged();
+    region[key] = input.value;
+    if (before !== isChanged()) hub.tell("regions"); // its margin shows or goes
     changed();
   };
+  const input = textField({ value: region[key], id, placeholder, ariaLabel, data: { key }, oninput });
   const label = make("label", { htmlFor: id }, title);
-  return make("div", "rg-field", label, underlined(textField({ ...about, oninput })));
+  return { node: make("div", "rg-field", label, underlined(input)), input };
 };
 
-// What it should become; while that is empty, the field says that the thing stays.
+/**
+ * Make the field of what it should become; while that is empty, the field says that the thing stays.
+ * @param {Region} region
+ * @param {HTMLInputElement} source
+ * @param {() => void} changed
+ */
 export const makeChange = (region, source, changed) => {
-  const row = makeText(region, "prompt", "Change to", "", changed),
-    input = row.querySelector("input");
+  const { node, input } = makeText(region, "prompt", "Change to", "", changed);
   const say = () => {
     const words = region.source.trim();
     input.placeholder = words ? `stays ${words}` : "leave empty to keep it";
   };
   source.addEventListener("input", say);
   say();
-  return row;
+  return node;
 };
 
-// A slider with its value in words; `take` is called with its place, `say` says the value.
+/**
+ * Make a row of a slider and its value in words.
+ * @param {string} title
+ * @param {string} hint
+ * @param {HTMLInputElement} input
+ * @param {(place: number) => void} take is called with the slider's place
+ * @param {() => string} say says the value
+ */
 export const makeSlider = (title, hint, input, take, say) => {
-  const said = make("span", {}, say()),
-    label = make("label", { htmlFor: input.id }, title);
+  const said = make("span", {}, say());
+  const label = make("label", { htmlFor: input.id }, title);
   input.addEventListener("input", () => {
     take(Number(input.value));
     said.textContent = say();
@@ -45,6 +68,7 @@ export const makeSlider = (title, hint, input, take, say) => {
   return make("div", { className: "rg-room", title: hint }, label, input, said);
 };
 
+/** @param {Region} region @param {() => void} changed */
 export const makeStrength = (region, changed) => {
   const about = { id: "rg-strength-" + region.label, ariaLabel: `${region.name}: strength` };
   const take = (strength) => {
@@ -57,11 +81,12 @@ export const makeStrength = (region, changed) => {
   return row;
 };
 
+/** @param {Region} region @param {() => void} changed */
 export const makeMargin = (region, changed) => {
   const say = () => (region.margin ? `${region.margin} px around the mask` : "none");
-  const ariaLabel = `${region.name}: margin around its mask, in pixels`,
-    about = { id: "rg-margin-" + region.label, ariaLabel, ariaValueText: say() },
-    input = slider(0, 20, 1, fromMargin(region.margin), about);
+  const ariaLabel = `${region.name}: margin around its mask, in pixels`;
+  const about = { id: "rg-margin-" + region.label, ariaLabel, ariaValueText: say() };
+  const input = slider(0, 20, 1, fromMargin(region.margin), about);
   const take = (place) => {
     region.margin = toMargin(place);
     input.ariaValueText = say();
@@ -71,12 +96,14 @@ export const makeMargin = (region, changed) => {
   return makeSlider("Margin", MARGIN, input, take, say);
 };
 
+/** @param {Region} region @param {() => void} changed */
 export const makeName = (region, changed) => {
-  const oninput = ({ target }) => {
-    region.name = target.value;
+  const oninput = () => {
+    region.name = name.value;
     hub.tell("regions");
     changed();
   };
   const about = { className: "rg-name", maxLength: 40, value: region.name, oninput };
-  return textField({ ...about, ariaLabel: "Name of region " + region.label });
+  const name = textField({ ...about, ariaLabel: "Name of region " + region.label });
+  return name;
 };

@@ -1,26 +1,45 @@
+// @ts-check
 // A region's picture: chosen, dropped, pasted, or the frame that is shown; a click cuts the thing out of it.
-import { button, iconButton, make, slider } from "../shared/dom.js";
+import { button, contextOf, iconButton, make, slider } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { post } from "../shared/post.js";
 import { makeSlider } from "./fields.js";
+
+/** @typedef {import("../types").Region} Region */
+/** @typedef {import("../types").Deck} Deck */
 
 const SCALE = "How much the picture counts beside the words; 0 ignores it";
 const CUT = "What the model sees. Click the thing in it to cut it out";
 const FRAME = "The frame that is shown, of the clip or of an edit";
 
-// The frame on the stage, of the clip or of an edit, as a file; null while there is none.
-const frameShown = async () => {
-  const edit = document.body.dataset.stage === "edit",
-    video = edit && document.querySelector(".rg-edited:not([hidden]) video"),
-    source = video || hub.editor?.bitmaps?.[hub.editor.frame];
-  if (!source) return null;
-  const { videoWidth: width = source.width, videoHeight: height = source.height } = source,
-    canvas = make("canvas", { width, height });
-  canvas.getContext("2d").drawImage(source, 0, 0);
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
-  return new File([blob], "frame.png", { type: blob.type });
+const USUAL_SCALE = 0.7;
+
+/**
+ * Return the picture on the stage, of the clip or of an edit, and its size.
+ * @returns {{ picture: CanvasImageSource, width: number, height: number } | null}
+ */
+const pictureShown = () => {
+  /** @type {HTMLVideoElement | null} */
+  const video = document.querySelector(".rg-edited:not([hidden]) video");
+  if (video && document.body.dataset.stage === "edit")
+    return { picture: video, width: video.videoWidth, height: video.videoHeight };
+  const frame = hub.editor?.bitmaps[hub.editor.frame];
+  return frame ? { picture: frame, width: frame.width, height: frame.height } : null;
 };
 
+/** @returns {Promise<File | null>} */
+const frameShown = async () => {
+  const shown = pictureShown();
+  if (!shown) return null;
+  const { picture, width, height } = shown;
+  const canvas = make("canvas", { width, height });
+  contextOf(canvas).drawImage(picture, 0, 0);
+  const type = "image/png";
+  const blob = await new Promise((done) => canvas.toBlob(done, type));
+  return new File([blob], "frame.png", { type });
+};
+
+/** @param {Region} region @param {() => void} changed */
 const makeScale = (region, changed) => {
   const about = { id: "rg-scale-" + region.label, ariaLabel: `${region.name}: how much its picture counts` };
   const take = (scale) => {
@@ -28,10 +47,13 @@ const makeScale = (region, changed) => {
     changed();
   };
   const say = () => region.picture_scale?.toFixed(2).replace(/0$/, "") ?? "usual";
-  return makeSlider("Counts", SCALE, slider(0, 1.5, 0.05, region.picture_scale ?? 0.7, about), take, say);
+  const place = slider(0, 1.5, 0.05, region.picture_scale ?? USUAL_SCALE, about);
+  return makeSlider("Counts", SCALE, place, take, say);
 };
 
+/** @param {HTMLElement} card @param {(file: File) => void} send */
 const addTakingFiles = (card, send) => {
+  /** @param {FileList | undefined} files @param {Event} event */
   const take = (files, event) => {
     const file = [...(files ?? [])].find(({ type }) => type.startsWith("image/"));
     if (!file) return;
@@ -42,6 +64,17 @@ const addTakingFiles = (card, send) => {
   card.addEventListener("drop", (event) => take(event.dataTransfer?.files, event));
 };
 
+/** @param {(file: File) => void} send */
+const makeFileField = (send) => {
+  const field = make("input", { type: "file", accept: "image/*", hidden: true });
+  field.onchange = () => {
+    if (field.files?.length) send(field.files[0]);
+    field.value = "";
+  };
+  return field;
+};
+
+/** @param {Region} region @param {HTMLElement} card @param {Deck} deck */
 export const makePicture = (region, card, { act, changed }) => {
   const said = make("span", { className: "rg-note", role: "status" });
   let asking = false; // its answer is said here, too
@@ -49,62 +82,76 @@ export const makePicture = (region, card, { act, changed }) => {
     asking = true;
     act("picture", region.label, { how, ...more });
   };
+  /** @type {File | null} */
   let waiting = null; // a file that comes before what looks at it
+  /** @param {File} file */
   const send = (file) => {
     waiting = hub.blind.text ? file : null;
-    if (waiting) return draw();
+    if (waiting) {
+      draw();
+      return;
+    }
     said.textContent = "Sending the picture.";
-    const failed = (words) => (said.textContent = words);
-    post(file, { share: () => null, sent: (path) => ask("file", { path }), failed });
+    post(file, {
+      share: () => {},
+      sent: (path) => ask("file", { path }),
+      failed: (words) => {
+        said.textContent = words;
+      },
+    });
   };
-  const field = make("input", { type: "file", accept: "image/*", hidden: true });
-  field.onchange = () => {
-    if (field.files.length) send(field.files[0]);
-    field.value = "";
-  };
-  const cut = ({ target, clientX, clientY }) => {
-    const { left, top, width, height } = target.getBoundingClientRect();
+  const field = makeFileField(send);
+  const cut = ({ clientX, clientY }) => {
+    const { left, top, width, height } = picture.getBoundingClientRect();
     ask("cut", { at: [(clientX - left) / width, (clientY - top) / height] });
   };
   const sendFrame = async () => send((await frameShown()) ?? new File([], ""));
-  const picture = make("img", { alt: "Picture of " + region.name, title: CUT, onclick: cut }),
-    choose = button("rg-tool rg-small", "Choose", () => field.click(), "Or drop or paste a picture here"),
-    frame = button("rg-tool rg-small", "This frame", sendFrame, FRAME),
-    others = make("span", "rg-picture-others"),
-    lack = make("span"),
-    get = button("rg-link", "Get one", () => hub.tell("models", hub.blind.ask)),
-    bin = iconButton("rg-mini", "bin", "Remove the picture", () => ask("remove")),
-    buttons = make("div", "rg-picture-buttons", choose, frame, others, bin, said),
-    scale = makeScale(region, changed),
-    title = make("span", "rg-picture-title", "Picture"),
-    without = make("p", "rg-note", lack, " ", get),
-    side = make("div", "rg-picture-side", buttons, scale),
-    node = make("div", "rg-picture", title, without, picture, side, field);
-  const draw = () => {
-    const blind = hub.blind.text;
-    node.hidden = Boolean(blind) && !hub.blind.ask && !region.picture && !waiting; // nothing can be had
-    node.classList.toggle("rg-idle", !region.picture && !waiting); // seen under "More"
+  const small = (text, onclick, hint) => button("rg-tool rg-small", text, onclick, hint);
+  const picture = make("img", { alt: "Picture of " + region.name, title: CUT, onclick: cut });
+  const choose = small("Choose", () => field.click(), "Or drop or paste a picture here");
+  const frame = small("This frame", sendFrame, FRAME);
+  const others = make("span", "rg-picture-others");
+  const lack = make("span");
+  const get = button("rg-link", "Get one", () => hub.tell("models", hub.blind.ask));
+  const bin = iconButton("rg-mini", "bin", "Remove the picture", () => ask("remove"));
+  const buttons = make("div", "rg-picture-buttons", choose, frame, others, bin, said);
+  const scale = makeScale(region, changed);
+  const title = make("span", "rg-picture-title", "Picture");
+  const without = make("p", "rg-note", lack, " ", get);
+  const side = make("div", "rg-picture-side", buttons, scale);
+  const node = make("div", "rg-picture", title, without, picture, side, field);
+  const offerSame = ({ name, label }) =>
+    small("As " + name, () => ask("same", { other: label }), "The picture of " + name);
+  // What looks at pictures is there, or can be had, or not.
+  const drawUse = () => {
+    const blind = Boolean(hub.blind.text);
+    const useful = Boolean(hub.blind.ask || region.picture || waiting);
+    node.hidden = blind && !useful;
     without.hidden = !blind;
-    lack.textContent = blind ?? "";
+    lack.textContent = hub.blind.text ?? "";
     get.hidden = !document.querySelector(".rg-real-model");
-    choose.hidden = frame.hidden = Boolean(blind);
-    picture.hidden = scale.hidden = bin.hidden = !region.picture;
-    if (waiting && !blind) send(waiting);
+    choose.hidden = blind;
+    frame.hidden = blind;
+    others.hidden = blind;
+  };
+  const draw = () => {
+    drawUse();
+    node.classList.toggle("rg-idle", !region.picture && !waiting); // seen under "More"
+    for (const part of [picture, scale, bin]) part.hidden = !region.picture;
+    if (waiting && !hub.blind.text) send(waiting);
     if (region.picture && picture.src !== region.picture) picture.src = region.picture;
     const ready = hub.regions.filter(({ picture: has }) => has && has !== region.picture);
-    const same = ({ name, label }) =>
-      button("rg-tool rg-small", "As " + name, () => ask("same", { other: label }), "The picture of " + name);
-    others.hidden = Boolean(blind);
-    others.replaceChildren(...ready.map(same));
+    others.replaceChildren(...ready.map(offerSame));
   };
   addTakingFiles(card, send);
   draw();
-  // What the server says of it.
+  /** @param {string | null | undefined} has what the server says */
   const show = (has) => {
     if (has === undefined || has === region.picture) return;
     region.picture = has;
     hub.tell("regions");
   };
+  /** @param {import("../types").CanvasView} told */
   const note = ({ note: words, alarm }) => {
     said.textContent = asking ? words : "";
     said.classList.toggle("rg-alarm", asking && Boolean(alarm));

@@ -1,18 +1,24 @@
+// @ts-check
 // The words of the whole clip: what it shows, and for methods of the whole frame what it should show.
 import { make, textField } from "../shared/dom.js";
 import { underlined } from "./underline.js";
 
 const HINT = "One prompt per line. Each line is an edit of its own; all are made in one run.";
 
+/** @param {string} title @param {HTMLInputElement | HTMLTextAreaElement} input */
 const labelled = (title, input) => make("label", "rg-shows", title, underlined(input));
 
+/**
+ * @param {() => void} changed
+ * @returns {import("../types").Deck["prompts"]}
+ */
 export const makePrompts = (changed) => {
-  const source = textField({ id: "rg-source", placeholder: "a short description (optional)" }),
-    avoid = textField({ id: "rg-avoid", placeholder: "what the edit should not show (optional)" }),
-    whole = make("textarea", { id: "rg-whole", rows: 1, autocomplete: "off", spellcheck: false }),
-    hint = make("span", { className: "rg-caption", id: "rg-whole-hint" }, HINT);
-  const shows = labelled("The clip shows", source),
-    becomes = labelled("It should show", whole);
+  const source = textField({ id: "rg-source", placeholder: "a short description (optional)" });
+  const avoid = textField({ id: "rg-avoid", placeholder: "what the edit should not show (optional)" });
+  const whole = make("textarea", { id: "rg-whole", rows: 1, autocomplete: "off", spellcheck: false });
+  const hint = make("span", { className: "rg-caption", id: "rg-whole-hint" }, HINT);
+  const shows = labelled("The clip shows", source);
+  const becomes = labelled("It should show", whole);
   whole.placeholder = "a description of the edited clip";
   whole.setAttribute("aria-describedby", hint.id);
   // As high as its lines; nothing is known of them while it is hidden.
@@ -20,15 +26,16 @@ export const makePrompts = (changed) => {
     whole.style.height = "";
     if (whole.scrollHeight) whole.style.height = whole.scrollHeight + 2 + "px";
   };
-  source.oninput = avoid.oninput = changed;
+  source.oninput = changed;
+  avoid.oninput = changed;
   whole.oninput = () => {
     grow();
     changed();
   };
   const settle = (method) => {
-    const unread = Boolean(method) && !method.source_prompt;
+    const unread = method?.source_prompt === false;
     becomes.hidden = !method || method.regions === "needed";
-    hint.hidden = becomes.hidden || !method.several;
+    hint.hidden = becomes.hidden || !method?.several;
     shows.classList.toggle("rg-off", unread);
     source.disabled = unread;
     grow();

@@ -1,9 +1,14 @@
+// @ts-check
 // Words of a text field that the model does not know, underlined while they are typed.
 import { make } from "../shared/dom.js";
 
 const WORD = /[\p{L}\p{N}_]+/gu;
 
-// The text in pieces; `known` is false for words to underline.
+/**
+ * Divide a text into pieces, of which those that are not known are underlined.
+ * @param {string} text
+ * @param {string[]} unknown words in small letters
+ */
 export const pieces = (text, unknown) => {
   const found = [];
   let at = 0;
@@ -17,21 +22,27 @@ export const pieces = (text, unknown) => {
   return found;
 };
 
-// A copy of the text lies behind the field, unseen but for its underlines.
+/**
+ * Lay a copy of the text behind a field, unseen but for its underlines.
+ * @param {HTMLInputElement | HTMLTextAreaElement} input
+ */
 export const underlined = (input) => {
   const copy = make("span", { className: "rg-copy", ariaHidden: true });
+  /** @type {string[]} */
   let unknown = [];
+  const makePiece = ({ text, known }) => make(known ? "span" : "u", "", text);
   const draw = () => {
-    const parts = pieces(input.value, unknown).map(({ text, known }) => make(known ? "span" : "u", "", text));
+    const parts = pieces(input.value, unknown).map(makePiece);
     copy.style.fontSize = getComputedStyle(input).fontSize;
     copy.replaceChildren(...(unknown.length ? parts : []));
     copy.scrollLeft = input.scrollLeft;
     copy.scrollTop = input.scrollTop;
   };
-  input.addEventListener("unknown", ({ detail }) => {
-    unknown = detail;
+  input.addEventListener("unknown", (event) => {
+    unknown = /** @type {CustomEvent<string[]>} */ (event).detail;
     draw();
   });
-  for (const kind of ["input", "scroll"]) input.addEventListener(kind, draw);
+  input.addEventListener("input", draw);
+  input.addEventListener("scroll", draw);
   return make("span", "rg-underlined", input, copy);
 };

@@ -1,31 +1,48 @@
+// @ts-check
 // One row of cards: scrolled by buttons, walked through by the arrow keys as one stop of the Tab key.
-import { iconButton, make, mayMove, takeKey } from "../shared/dom.js";
+import { childrenOf, iconButton, make, mayMove, takeKey } from "../shared/dom.js";
 import { clamp } from "../shared/numbers.js";
 
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
-const cardsOf = (row) => [...row.children];
-
-const rove = (row, card) => {
-  for (const one of cardsOf(row)) one.tabIndex = one === card ? 0 : -1;
-};
-
 const FIRST = 6; // cards that are shown before somebody looks for more
+const NEAR = 8; // pixels from an end of the row that count as there
 
-const showAll = (row) => {
-  for (const card of cardsOf(row)) card.hidden = false;
+/**
+ * Make one card the stop of the Tab key.
+ * @param {HTMLElement} row
+ * @param {HTMLElement | null} card
+ */
+const rove = (row, card) => {
+  for (const one of childrenOf(row)) one.tabIndex = one === card ? 0 : -1;
 };
 
+/** @param {HTMLElement} row */
+const showAll = (row) => {
+  for (const card of childrenOf(row)) card.hidden = false;
+};
+
+/** @param {Event} event @returns {HTMLElement | null} */
+const cardOf = ({ target }) => /** @type {Element} */ (target).closest(".rg-gallery > *");
+
+/** @param {HTMLElement} row @param {KeyboardEvent} event */
 const walk = (row, event) => {
   const by = takeKey(event, KEYS);
-  if (!by) return;
+  const card = cardOf(event);
+  if (!by || !card) return;
   showAll(row);
-  const cards = cardsOf(row),
-    to = cards.indexOf(event.target.closest(".rg-gallery > *")) + by;
+  const cards = childrenOf(row);
+  const to = cards.indexOf(card) + by;
   cards[clamp(to, 0, cards.length - 1)].focus();
 };
 
-// Not a stop of the Tab key: the arrow keys go there.
+/**
+ * Make a button that scrolls. It is no stop of the Tab key: the arrow keys go there.
+ * @param {HTMLElement} row
+ * @param {"back" | "next"} name
+ * @param {string} hint
+ * @param {number} by
+ */
 const makeScroller = (row, name, hint, by) => {
   const scroll = () => {
     showAll(row);
@@ -34,30 +51,41 @@ const makeScroller = (row, name, hint, by) => {
   return iconButton("rg-tool rg-scroller rg-" + name, name, hint, scroll, "", { tabIndex: -1 });
 };
 
+/** @param {string} ariaLabel */
 export const makeRow = (ariaLabel) => {
-  const row = make("div", { className: "rg-gallery", role: "group", ariaLabel }),
-    back = makeScroller(row, "back", "Previous examples", -1),
-    next = makeScroller(row, "next", "More examples", 1),
-    node = make("div", "rg-examples", row, back, next);
+  const row = make("div", { className: "rg-gallery", role: "group", ariaLabel });
+  const back = makeScroller(row, "back", "Previous examples", -1);
+  const next = makeScroller(row, "next", "More examples", 1);
+  const node = make("div", "rg-examples", row, back, next);
   const refresh = () => {
-    const left = row.scrollWidth - row.clientWidth - row.scrollLeft;
-    back.hidden = row.scrollLeft < 8;
-    next.hidden = left < 8 && !row.lastChild?.hidden;
-    node.dataset.more = [row.scrollLeft >= 8 && "before", left >= 8 && "after"].filter(Boolean).join(" ");
+    const before = row.scrollLeft >= NEAR;
+    const after = row.scrollWidth - row.clientWidth - row.scrollLeft >= NEAR;
+    const hasHidden = Boolean(childrenOf(row).at(-1)?.hidden);
+    const sides = [];
+    if (before) sides.push("before");
+    if (after) sides.push("after");
+    back.hidden = !before;
+    next.hidden = !after && !hasHidden;
+    node.dataset.more = sides.join(" ");
   };
   row.addEventListener("scroll", refresh, { passive: true });
   row.addEventListener("scroll", () => showAll(row), { passive: true });
   row.addEventListener("keydown", (event) => walk(row, event));
-  row.addEventListener("focusin", ({ target }) => rove(row, target.closest(".rg-gallery > *")));
+  row.addEventListener("focusin", (event) => rove(row, cardOf(event)));
   new ResizeObserver(refresh).observe(row);
+  /** @param {HTMLElement[]} cards */
   const fill = (cards) => {
-    cards.forEach((card, i) => (card.hidden = i >= FIRST));
+    cards.forEach((card, i) => {
+      card.hidden = i >= FIRST;
+    });
     row.replaceChildren(...cards);
     rove(row, cards.find((card) => card.ariaPressed === "true") ?? cards[0]);
     refresh();
   };
+  /** @param {string | null} name */
   const choose = (name) => {
-    for (const card of cardsOf(row)) if (card.dataset.name) card.ariaPressed = card.dataset.name === name;
+    const named = childrenOf(row).filter((card) => card.dataset.name);
+    for (const card of named) card.ariaPressed = String(card.dataset.name === name);
   };
   return { node, fill, choose };
 };

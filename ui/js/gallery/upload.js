@@ -1,31 +1,42 @@
+// @ts-check
 // A file of one's own: chosen or dropped, sent with its progress, opened by the server.
 import { button, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
 import { post } from "../shared/post.js";
 import { makeQuestion } from "../shared/dialog.js";
 
-const CLIP_MB = 100,
-  PROJECT_MB = 400;
+const CLIP_MB = 100;
+const PROJECT_MB = 400;
 const CONSENT =
   "Open only clips you may edit, and none of real people without their consent. " +
   "Your files are removed when you close the page.";
 const ACCEPTED = ".mp4,.mov,.m4v,.webm,.mkv,.avi,.gif,.mpg,.mpeg,.ts,.zip";
 
+/**
+ * Say that a file is too large; "" for one that is not.
+ * @param {File} file
+ */
 const tooLarge = ({ name, size }) => {
   const most = /\.zip$/i.test(name) ? PROJECT_MB : CLIP_MB;
-  return size > most * 1e6 ? `It has ${Math.ceil(size / 1e6)} MB, but at most ${most} MB are allowed.` : "";
+  if (size <= most * 1e6) return "";
+  return `It has ${Math.ceil(size / 1e6)} MB, but at most ${most} MB are allowed.`;
 };
 
+/**
+ * Make the line below the row.
+ * @param {() => void} onclick cancels what is sent
+ */
 const makeLine = (onclick) => {
   const goOn = button("rg-tool rg-small", "Go on");
-  const text = make("p", { role: "status" }),
-    bar = make("i", { ariaHidden: true }),
-    cancel = button("rg-tool rg-small", "Cancel", onclick),
-    node = make("div", "rg-upload", text, bar, cancel, goOn);
+  const text = make("p", { role: "status" });
+  const bar = make("i", { ariaHidden: true });
+  const cancel = button("rg-tool rg-small", "Cancel", onclick);
+  const node = make("div", "rg-upload", text, bar, cancel, goOn);
+  /** @param {"idle" | "sending" | "opening" | "failed" | "offer"} state @param {string} words */
   const show = (state, words, share = 0) => {
     node.dataset.state = state;
     text.textContent = words;
-    bar.style.setProperty("--share", share);
+    bar.style.setProperty("--share", String(share));
     bar.hidden = !["sending", "opening"].includes(state);
     cancel.hidden = state !== "sending";
     goOn.hidden = state !== "offer";
@@ -38,56 +49,95 @@ const makeLine = (onclick) => {
   return { node, show };
 };
 
+/**
+ * Ask before a clip of one's own is replaced.
+ * @param {ReturnType<typeof makeQuestion>} question
+ * @param {string} name
+ */
 const mayReplace = async (question, name) => {
-  const { clip } = hub,
-    loss = "Its masks and words will be lost; Save keeps them in a file.";
-  return !clip?.own || question.ask(`Open “${name}” in place of “${clip.title}”? ${loss}`);
+  const { clip } = hub;
+  if (!clip?.own) return true;
+  const loss = "Its masks and words will be lost; Save keeps them in a file.";
+  return question.ask(`Open “${name}” in place of “${clip.title}”? ${loss}`);
 };
 
-// Whether a zip file holds a project: the names of what it holds stand at its end.
-const isProject = async (file) => (await file.slice(-65536).text()).includes("project.json");
+const END_OF_ZIP = 65536; // bytes, in which the names of what it holds stand
 
+/** @param {File} file */
+const isProject = async (file) => {
+  const end = await file.slice(-END_OF_ZIP).text();
+  return end.includes("project.json");
+};
+
+/** @param {FileList} files */
 const areMasks = async (files) => {
   if (!hub.clip) return false;
   if ([...files].every(({ name }) => /\.(png|json)$/i.test(name))) return true;
   return files.length === 1 && /\.zip$/i.test(files[0].name) && !(await isProject(files[0]));
 };
 
+/**
+ * Take files that are dropped anywhere on the page.
+ * @param {HTMLElement} root
+ * @param {(file: File, ...others: File[]) => void} take
+ */
 const addDropping = (root, take) => {
-  let over = 0;
-  const show = (on) => document.body.classList.toggle("rg-dropping", on);
+  let over = 0; // elements that are dragged over, one within the other
+  /** @param {DragEvent} event */
   const fits = ({ dataTransfer }) => root.isConnected && dataTransfer?.types.includes("Files");
-  document.addEventListener("dragenter", (event) => fits(event) && show((over += 1) > 0));
-  document.addEventListener("dragleave", (event) => fits(event) && show((over = Math.max(0, over - 1)) > 0));
-  document.addEventListener("dragover", (event) => fits(event) && event.preventDefault());
+  const setOver = (count) => {
+    over = count;
+    document.body.classList.toggle("rg-dropping", over > 0);
+  };
+  document.addEventListener("dragenter", (event) => {
+    if (fits(event)) setOver(over + 1);
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (fits(event)) setOver(Math.max(0, over - 1));
+  });
+  document.addEventListener("dragover", (event) => {
+    if (fits(event)) event.preventDefault();
+  });
   document.addEventListener("drop", async (event) => {
     if (!fits(event)) return;
-    show(Boolean((over = 0)));
+    setOver(0);
     if (event.defaultPrevented) return; // a card has taken it
     event.preventDefault();
-    const { files } = event.dataTransfer;
-    if (!files.length) return;
+    const files = event.dataTransfer?.files;
+    if (!files?.length) return;
     if (/\.safetensors$/i.test(files[0].name)) openFile(files, "adapter-file");
     else if (await areMasks(files)) openFile(files, "mask-file");
-    else take(...files);
+    else take(files[0], ...[...files].slice(1));
   });
 };
 
-// The field for files, the line below the row, and what happens to a file; `open` tells the server of it.
+/**
+ * Make the field for files and the line below the row, and say what happens to a file.
+ * @param {(file: { path: string, name: string }) => void} open tells the server of it
+ */
 export const makeUpload = (open) => {
-  const field = make("input", { type: "file", id: "upload", accept: ACCEPTED, hidden: true }),
-    line = makeLine(() => request?.abort()),
-    question = makeQuestion("Replace the clip?", "Open the new one", "Keep this one");
-  let request = null,
-    left = "";
+  const field = make("input", { type: "file", id: "upload", accept: ACCEPTED, hidden: true });
+  const line = makeLine(() => request?.abort());
+  const question = makeQuestion("Replace the clip?", "Open the new one", "Keep this one");
+  /** @type {XMLHttpRequest | null} */
+  let request = null;
+  let left = ""; // names of files that were left out
+  /** @param {string} words */
   const failed = (words) => line.show(words ? "failed" : "idle", words || CONSENT);
+  /** @param {File} file */
   const send = (file) => {
     const size = tooLarge(file);
-    if (size) return failed(`“${file.name}” cannot be opened. ${size}`);
+    if (size) {
+      failed(`“${file.name}” cannot be opened. ${size}`);
+      return;
+    }
     request?.abort();
     line.show("sending", `Uploading “${file.name}”`);
     request = post(file, {
-      share: (share) => line.show("sending", `Uploading “${file.name}”: ${Math.round(100 * share)} %`, share),
+      share: (share) => {
+        const percent = Math.round(100 * share);
+        line.show("sending", `Uploading “${file.name}”: ${percent} %`, share);
+      },
       sent: (path) => {
         line.show("opening", `Opening “${file.name}”`, 1);
         open({ path, name: file.name });
@@ -95,20 +145,22 @@ export const makeUpload = (open) => {
       failed,
     });
   };
+  /** @param {File} file @param {...File} others */
   const take = async (file, ...others) => {
     if (!(await mayReplace(question, file.name))) return;
     left = others.map(({ name }) => `“${name}”`).join(", ");
     send(file);
   };
   field.onchange = () => {
-    if (field.files.length) take(field.files[0]);
+    if (field.files?.length) take(field.files[0]);
     field.value = "";
   };
   addDropping(line.node, take);
-  for (const event of ["clip", "lost"])
-    hub.on(event, () => {
-      line.show("idle", left ? `${left} was left out: the page edits one clip at a time.` : CONSENT);
-      left = "";
-    });
+  const rest = () => {
+    line.show("idle", left ? `${left} was left out: the page edits one clip at a time.` : CONSENT);
+    left = "";
+  };
+  hub.on("clip", rest);
+  hub.on("lost", rest);
   return { nodes: [field, line.node, question.node], choose: () => field.click(), failed };
 };

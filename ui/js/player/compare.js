@@ -1,10 +1,21 @@
+// @ts-check
 // How source and edits are compared: side by side, under a wipe, or one in place of the other.
 import { button, chooser, pressOnly, slider } from "../shared/dom.js";
 import { makePane } from "./videos.js";
 
-const WAYS = Object.entries({ side: "Side by side", wipe: "Wipe", flip: "Flip" });
+/** @typedef {import("../types").Player} Player */
 
-// Over the picture: its edge is dragged there.
+/** @type {[Player["mode"], string][]} */
+const WAYS = [
+  ["side", "Side by side"],
+  ["wipe", "Wipe"],
+  ["flip", "Flip"],
+];
+
+/**
+ * Make the slider that lies over the picture, whose edge is dragged there.
+ * @param {HTMLElement} stage
+ */
 const makeWipe = (stage) => {
   const oninput = () => stage.style.setProperty("--cut", wipe.value + "%");
   const about = { className: "rg-wipe", ariaLabel: "Boundary between source and edit", oninput };
@@ -13,44 +24,68 @@ const makeWipe = (stage) => {
   return wipe;
 };
 
-const makeRebuilt = (player, changed) => {
+/** @param {Player} player @param {string} path @param {() => void} changed */
+const makeRebuilt = (player, path, changed) => {
+  const addPane = () => {
+    const pane = makePane("reconstruction", "Reconstruction", path);
+    player.source.box.after(pane.box);
+    return { ...pane, on: false };
+  };
   const turn = () => {
-    if (!player.rebuilt) {
-      player.rebuilt = makePane("reconstruction", "Reconstruction", player.value.reconstruction);
-      player.source.box.after(player.rebuilt.box);
-    }
+    player.rebuilt ??= addPane();
     player.rebuilt.on = !player.rebuilt.on;
     changed();
   };
   return button("rg-tool", "Reconstruction", turn, "The source rebuilt from its inversion, without an edit");
 };
 
-// Add the controls to a player that has edits; `arrange` shows what is chosen.
+/**
+ * Show the first video, in place of the edit, while the stage is held.
+ * @param {Player} player
+ * @param {() => boolean} isFlipping whether one video is shown in place of the other
+ */
+const watchHolding = ({ stage, root }, isFlipping) => {
+  const hold = (on) => root.toggleAttribute("data-held", on);
+  stage.addEventListener("pointerdown", () => hold(isFlipping()));
+  for (const kind of ["pointerup", "pointerleave", "pointercancel"])
+    stage.addEventListener(kind, () => hold(false));
+};
+
+/**
+ * Add the controls to a player that has edits.
+ * @param {Player} player
+ * @param {HTMLElement} bar
+ * @param {() => void} arrange shows what is chosen
+ */
 export const addComparison = (player, bar, arrange) => {
   const { value, stage, edits } = player;
-  const choose = (key) => (kind) => {
-    player[key] = kind;
+  const isFlipping = () => player.mode === "flip";
+  const ways = chooser("How to compare", WAYS, (mode) => {
+    player.mode = mode;
     changed();
-  };
+  });
+  /** @type {[number, string, string][]} */
   const numbered = value.edits.map(({ prompt }, i) => [i, String(i + 1), `Edit ${i + 1}: ${prompt}`]);
-  const ways = chooser("How to compare", WAYS, choose("mode"));
-  const which = chooser("Edit to compare", numbered, choose("chosen"));
+  const which = chooser("Edit to compare", numbered, (number) => {
+    player.chosen = number;
+    changed();
+  });
   const hold = `; hold to see ${value.names ? "A" : "the source"}`;
   const changed = () => {
     pressOnly(ways, player.mode);
     pressOnly(which, player.chosen);
-    rebuilt.ariaPressed = Boolean(player.rebuilt?.on);
+    if (rebuilt) rebuilt.ariaPressed = String(Boolean(player.rebuilt?.on));
     which.hidden = edits.length < 2 || player.mode === "side";
-    for (const { box, title } of edits)
-      box.lastChild.textContent = player.mode === "flip" ? title + hold : title;
+    for (const { box, title } of edits) {
+      const [caption] = box.getElementsByTagName("figcaption");
+      caption.textContent = isFlipping() ? title + hold : title;
+    }
     arrange();
   };
-  const rebuilt = makeRebuilt(player, changed);
+  const rebuilt = value.reconstruction && makeRebuilt(player, value.reconstruction, changed);
   stage.append(makeWipe(stage));
-  for (const kind of ["pointerdown", "pointerup", "pointerleave", "pointercancel"])
-    stage.addEventListener(kind, () => {
-      player.root.toggleAttribute("data-held", kind === "pointerdown" && player.mode === "flip");
-    });
-  bar.append(ways, which, ...(value.reconstruction ? [rebuilt] : []));
+  watchHolding(player, isFlipping);
+  bar.append(ways, which);
+  if (rebuilt) bar.append(rebuilt);
   changed();
 };

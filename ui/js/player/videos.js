@@ -1,21 +1,30 @@
+// @ts-check
 // The videos side by side: which are in view, play, pause, seek; all in step with the first.
 import { icon, iconButton, make, mayMove, slider } from "../shared/dom.js";
 import { fileUrl, hub } from "../shared/hub.js";
 import { loopGap, nearest } from "../shared/numbers.js";
 
+/** @typedef {import("../types").Player} Player */
+/** @typedef {import("../types").Pane} Pane */
+
 const APART = 0.05; // seconds that two videos may differ
 const RESTING = 100; // milliseconds between looks while nothing plays
 
-// Two at a time to compare, or all of them.
+/**
+ * Return two panes at a time to compare, or all of them.
+ * @param {Pick<Player, "mode" | "chosen" | "source" | "rebuilt" | "edits">} player
+ * @returns {Pane[]}
+ */
 export const inView = ({ mode, chosen, source, rebuilt, edits }) => {
-  const first = rebuilt?.on ? rebuilt : source;
-  if (mode !== "side") return [first, edits[chosen]];
-  return [source, ...(rebuilt?.on ? [rebuilt] : []), ...edits];
+  const shown = rebuilt?.on ? rebuilt : null;
+  if (mode !== "side") return [shown ?? source, edits[chosen]];
+  return shown ? [source, shown, ...edits] : [source, ...edits];
 };
 
+/** @param {string} className @param {string} title @param {string} path @returns {Pane} */
 export const makePane = (className, title, path) => {
-  const plays = { muted: true, loop: true, playsInline: true, autoplay: mayMove(), preload: "auto" },
-    node = make("video", { className, ariaLabel: title, ...plays, src: fileUrl(path) });
+  const plays = { muted: true, loop: true, playsInline: true, autoplay: mayMove(), preload: "auto" };
+  const node = make("video", { className, ariaLabel: title, ...plays, src: fileUrl(path) });
   node.setAttribute("muted", "");
   const box = make("figure", { className: "rg-pane", title }, node, make("figcaption", {}, title));
   return { box, node, title };
@@ -23,65 +32,87 @@ export const makePane = (className, title, path) => {
 
 // The place of the first edit, empty until there is one.
 export const makeEmptyPane = () => {
-  const picture = make("img", { className: "rg-coming", hidden: true, alt: "Live preview" }),
-    waits = make("p", {}, "The edit appears here");
+  const picture = make("img", { className: "rg-coming", hidden: true, alt: "Live preview" });
+  const waits = make("p", {}, "The edit appears here");
   return make("figure", "rg-pane rg-empty", waits, picture, make("figcaption"));
 };
 
-// While a run goes on, the empty place shows the preview of the frame that is nearest to the source's.
+/**
+ * Show in the empty place, while a run goes on, the preview of the frame that is nearest to the source's.
+ * @param {HTMLElement} box
+ * @param {number} frame
+ */
 const showPreview = (box, frame) => {
-  const live = hub.live,
-    picture = box.querySelector("img");
+  const { live } = hub;
+  const [picture] = box.getElementsByTagName("img");
+  const [caption] = box.getElementsByTagName("figcaption");
   if (picture.hidden !== !live) {
     picture.hidden = !live;
-    box.lastChild.textContent = live ? "Preview" : "";
+    caption.textContent = live ? "Preview" : "";
   }
   if (!live) return;
   const source = live.frames[nearest(live.indices, frame)];
   if (picture.src !== source) picture.src = source;
 };
 
+const ignore = () => {}; // a video that may not play, or was taken away meanwhile
+
+/** @param {Player} player @param {boolean} on */
 export const setPlaying = (player, on) => {
   const text = on ? "Pause" : "Play";
   player.play.replaceChildren(icon(on ? "pause" : "play"));
-  player.play.ariaLabel = player.play.title = text;
+  player.play.ariaLabel = text;
+  player.play.title = text;
   for (const { node } of inView(player)) {
-    if (on) node.play().catch(() => {});
+    if (on) node.play().catch(ignore);
     else node.pause();
   }
 };
 
-// `frame` from 1.
+/** @param {Player} player @param {number} frame from 1 */
 const setFrame = (player, frame) => {
-  player.seek.value = frame;
-  player.count.textContent = frame + " / " + player.value.frames;
+  player.seek.value = String(frame);
+  player.count.textContent = `${frame} / ${player.value.frames}`;
   hub.tell("frame", frame);
 };
 
-export const makeControls = (player) => {
-  const { frames, fps } = player.value;
+/**
+ * Make what plays, seeks and says the frame.
+ * @param {() => Player} getPlayer which has these
+ * @param {number} frames
+ */
+export const makeControls = (getPlayer, frames) => {
   const oninput = () => {
+    const player = getPlayer();
+    const frame = Number(seek.value);
     setPlaying(player, false);
-    for (const { node } of inView(player)) node.currentTime = (player.seek.value - 0.5) / fps;
-    setFrame(player, Number(player.seek.value));
+    for (const { node } of inView(player)) node.currentTime = (frame - 0.5) / player.value.fps;
+    setFrame(player, frame);
   };
-  player.play = iconButton("rg-tool", "pause", "Pause", () => {
+  const turn = () => {
+    const player = getPlayer();
     setPlaying(player, inView(player)[0].node.paused);
-  });
-  player.seek = slider(1, frames, 1, 1, { className: "rg-seek", ariaLabel: "Frame of the players", oninput });
-  player.count = make("span", "rg-count", "1 / " + frames);
-  return make("div", "rg-bar", player.play, player.seek, player.count);
+  };
+  const play = iconButton("rg-tool", "pause", "Pause", turn);
+  const seek = slider(1, frames, 1, 1, { className: "rg-seek", ariaLabel: "Frame of the players", oninput });
+  const count = make("span", "rg-count", `1 / ${frames}`);
+  return { play, seek, count };
 };
 
-// Show what is in view, all at the time of what played before.
+/**
+ * Show what is in view, all at the time of what played before.
+ * @param {Player} player
+ */
 export const arrange = (player) => {
-  const here = inView(player),
-    all = [player.source, player.rebuilt, ...player.edits].filter(Boolean);
+  const here = inView(player);
+  const { source, rebuilt, edits } = player;
+  const all = rebuilt ? [source, rebuilt, ...edits] : [source, ...edits];
   const lead = all.find(({ node }) => !node.paused) ?? here[0];
-  const time = lead.node.currentTime,
-    runs = !lead.node.paused;
+  const time = lead.node.currentTime;
+  const runs = !lead.node.paused;
+  const panes = player.empty ? here.length + 1 : here.length;
   player.root.dataset.mode = player.mode;
-  player.root.dataset.panes = here.length + (player.edits.length ? 0 : 1);
+  player.root.dataset.panes = String(panes);
   for (const one of all) {
     one.box.hidden = !here.includes(one);
     if (one.box.hidden) one.node.pause();
@@ -90,33 +121,39 @@ export const arrange = (player) => {
   setPlaying(player, runs);
 };
 
-// Four times a frame or more: the others follow the first video, the slider its frame.
+/**
+ * Have the others follow the first video, and the slider its frame.
+ * @param {Player} player
+ */
 const keepInStep = (player) => {
-  const { frames, fps } = player.value;
+  const { frames, fps, unfinished, names, caption } = player.value;
   const [lead, ...others] = inView(player).map(({ node }) => node);
   if (lead.paused || lead.seeking) return;
+  const length = frames / fps;
   // Only the first frames are there of an edit that goes on, or of a try; of two edits, one may be shorter.
-  const shorter = player.value.unfinished || player.value.names || player.value.caption === "Try";
-  if (shorter && lead.currentTime >= frames / fps) lead.currentTime = 0;
+  const shorter = unfinished || names || caption === "Try";
+  if (shorter && lead.currentTime >= length) lead.currentTime = 0;
   for (const node of others) {
-    const gap = loopGap(node.currentTime, lead.currentTime, frames / fps);
-    if (gap > APART && !node.seeking && node.readyState > 1) node.currentTime = lead.currentTime;
-    if (node.paused) node.play().catch(() => {});
+    const gap = loopGap(node.currentTime, lead.currentTime, length);
+    const usable = !node.seeking && node.readyState > 1;
+    if (usable && gap > APART) node.currentTime = lead.currentTime;
+    if (node.paused) node.play().catch(ignore);
   }
   const frame = Math.min(frames, Math.floor(lead.currentTime * fps + 0.01) + 1);
   if (Number(player.seek.value) !== frame) setFrame(player, frame);
 };
 
-// As long as the player is in the page.
+/**
+ * Go on as long as the player is in the page, four times a frame or more.
+ * @param {Player} player
+ */
 export const keepUp = (player) => {
   const { root, empty, seek } = player;
   if (!root.isConnected) return;
   if (empty) showPreview(empty, Number(seek.value));
   keepInStep(player);
   const resting = inView(player)[0].node.paused;
+  const quarter = 1000 / player.value.fps / 4; // of a frame, in milliseconds
   // No animation frames: each would have the browser go over the whole page.
-  player.due = setTimeout(
-    () => keepUp(player),
-    resting ? RESTING : Math.min(RESTING, 250 / player.value.fps),
-  );
+  player.due = setTimeout(() => keepUp(player), resting ? RESTING : Math.min(RESTING, quarter));
 };

@@ -1,58 +1,95 @@
-// What components tell each other within the page, and what they hear from Python.
-export const hub = (globalThis.regrain ??= {
-  active: 0, // label of the selected region
-  hidden: new Set(), // labels not shown
-  method: null, // as selected: what it uses
-  written: { keyframes: "all", cuts: "auto" }, // what the fields say that marks of the timeline write
-  live: null, // preview of the run
-  regions: [], // as the cards say, the uppermost first
-  blind: {}, // why the model looks at no pictures, and what to ask the hub for; empty if it does
-  rest: 0, // label of the region of all that no other covers
-  editor: null, // state of the canvas
-  clip: null, // what is open
-  lost: false, // whether the server is away, or no longer has what this page had
-  restored: false, // whether the fields say what they said before a reload
-  heard: {},
-  on(name, act) {
-    (this.heard[name] ??= []).push(act);
-  },
-  tell(name, data) {
-    for (const act of this.heard[name] ?? []) act(data);
-  },
-});
+// @ts-check
+// What the components of the page share and tell each other, and what they hear from the server.
 
+/** @type {Map<string, Function[]>} */
+const listeners = new Map();
+
+/** @type {import("../types").Hub} */
+export const hub = {
+  active: 0,
+  hidden: new Set(),
+  method: null,
+  written: { keyframes: "all", cuts: "auto" },
+  live: null,
+  regions: [],
+  blind: {},
+  rest: 0,
+  editor: null,
+  clip: null,
+  lost: false,
+  restored: false,
+  attempt: "",
+  trying: false,
+  on(name, act) {
+    const known = listeners.get(name) ?? [];
+    listeners.set(name, [...known, act]);
+  },
+  tell(name, ...data) {
+    for (const act of listeners.get(name) ?? []) act(...data);
+  },
+};
+
+/** @param {string} path */
 export const apiUrl = (path) => window.gradio_config.root + window.gradio_config.api_prefix + path;
 
-export const fileUrl = (path) => apiUrl("/file=" + path.split("/").map(encodeURIComponent).join("/"));
+/** @param {string} path of a file on the server */
+export const fileUrl = (path) => {
+  const parts = path.split("/").map(encodeURIComponent);
+  return apiUrl("/file=" + parts.join("/"));
+};
 
-// Draw now and whenever Python sends another value.
+/**
+ * Draw now and whenever the server sends another value; Gradio has "" where the server sends none.
+ * @template View
+ * @param {{ value: View }} props
+ * @param {import("../types").Watch} watch
+ * @param {(value: View) => void} draw
+ */
 export const follow = (props, watch, draw) => {
+  /** @type {string | undefined} */
   let shown;
   const update = () => {
-    const text = JSON.stringify(props.value ?? null);
+    const value = props.value === "" ? /** @type {View} */ (null) : props.value;
+    const text = JSON.stringify(value ?? null);
     if (text === shown) return;
     shown = text;
-    draw(props.value);
+    draw(value);
   };
   update();
   watch("value", update);
 };
 
-// Show the masks or the edit; both stay as they are.
+/**
+ * Show the masks or the edit; both stay as they are.
+ * @param {import("../types").Stage} name
+ */
 export const showStage = (name) => {
   document.body.dataset.stage = name;
   hub.tell("stage", name);
 };
 
-// Gradio's own button keeps the file; the one on the page only looks better.
+/**
+ * Hand files to Gradio's own upload button, which a better looking one on the page stands for.
+ * @param {FileList | null} files null lets a person choose
+ * @param {string} id of the button
+ */
 export const openFile = (files, id) => {
-  const field = document.querySelector("#" + id)?.parentElement.querySelector(":scope > input[type=file]");
+  const box = document.querySelector("#" + id)?.parentElement;
+  /** @type {HTMLInputElement | null | undefined} */
+  const field = box?.querySelector(":scope > input[type=file]");
   if (!field) return;
   if (!files) return field.click();
   field.files = files;
   field.dispatchEvent(new Event("change", { bubbles: true }));
 };
 
-// The field of a parameter beside which a script stands; each method has fields of its own.
-export const fieldBeside = (element, name) =>
-  element.closest(".rg-more")?.querySelector(`.rg-param-${CSS.escape(name)} :is(textarea, input)`) ?? null;
+/**
+ * Return the field of a parameter beside which a component stands; each method has fields of its own.
+ * @param {HTMLElement} element
+ * @param {string} name
+ * @returns {HTMLInputElement | HTMLTextAreaElement | null}
+ */
+export const fieldBeside = (element, name) => {
+  const group = element.closest(".rg-more");
+  return group?.querySelector(`.rg-param-${CSS.escape(name)} :is(textarea, input)`) ?? null;
+};

@@ -1,3 +1,4 @@
+// @ts-check
 // Paths of 24 x 24 icons. Drawn here: letters and emoji look different, or are missing, elsewhere.
 export const ICONS = {
   add: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18M12 8v8M8 12h8",

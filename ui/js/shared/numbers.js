@@ -1,3 +1,4 @@
+// @ts-check
 // Small sums; nothing here touches the document.
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

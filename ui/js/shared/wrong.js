@@ -1,5 +1,5 @@
-// The field an error is about: marked, told why, brought into view and focused. Every component has a copy of this
-// module, so what is marked is kept in the document alone.
+// @ts-check
+// The field an error is about: marked, told why, brought into view and focused. What is marked is kept in the document.
 import { inOrder, make, mayMove } from "./dom.js";
 import { hub, showStage } from "./hub.js";
 
@@ -21,70 +21,108 @@ const FOLDED = ["params", "loras", "motion", "seed", "adapter"];
 const CLOSED = ":is(.rg-fold, .rg-more) > button.label-wrap:not(.open)";
 const INPUTS = "textarea, select, input:not([type=range])";
 
+/** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement | HTMLElement} Field */
+
+/** @param {Element | null | undefined} node */
 const isShown = (node) => Boolean(node?.getClientRects().length);
 
+/**
+ * @param {ParentNode} parent
+ * @param {string} selector
+ * @returns {HTMLInputElement | null}
+ */
+const find = (parent, selector) => parent.querySelector(selector);
+
+/** @param {string} name of the region @param {string} key */
 const inCard = (name, key) => {
-  const region = hub.regions.find((one) => one.name === name),
-    card = region && document.querySelector(`.rg-card[data-label="${Number(region.label)}"]`);
-  if (!card || key === "mask") return document.querySelector(CANVAS);
-  return card.querySelector(`[data-key="${CSS.escape(key)}"]`) ?? card.querySelector(".rg-name");
+  const region = hub.regions.find((one) => one.name === name);
+  const card = region && find(document, `.rg-card[data-label="${Number(region.label)}"]`);
+  if (!card || key === "mask") return find(document, CANVAS);
+  return find(card, `[data-key="${CSS.escape(key)}"]`) ?? find(card, ".rg-name");
 };
 
-// Every method has fields of its own; one's are shown, maybe folded away.
+/**
+ * Return the field of a parameter. Every method has fields of its own; one's are shown, maybe folded away.
+ * @param {string} name
+ */
 const inSettings = (name) => {
   const all = [...document.querySelectorAll(".rg-param-" + CSS.escape(name))];
   const shown = all.find(isShown) ?? all.find((one) => !one.closest(".hide, .hidden"));
-  return shown?.querySelector(INPUTS) ?? null;
+  return shown ? find(shown, INPUTS) : null;
 };
 
-// The element of a field as Python names it: `regions.left.prompt`, `params.steps`, `source_prompt`; maybe null.
+/**
+ * Return the element of a field, if the page has it.
+ * @param {string} field as the server names it: `regions.left.prompt`, `params.steps`, `source_prompt`
+ */
 export const fieldOf = (field) => {
   const [first, ...rest] = field.split(".");
-  if (first === "regions" && rest.length > 1) return inCard(rest.slice(0, -1).join("."), rest.at(-1));
+  if (first === "regions" && rest.length > 1) {
+    const name = rest.slice(0, -1).join(".");
+    return inCard(name, rest[rest.length - 1]);
+  }
   if (first === "params") return inSettings(rest[0] ?? "");
-  return document.querySelector(FIELDS[field] ?? FIELDS[first] ?? "#rg-nowhere");
+  const selector = FIELDS[field] ?? FIELDS[first];
+  return selector ? find(document, selector) : null;
 };
 
-// What was said goes as soon as something is written there.
+/**
+ * Take back what was said at a field.
+ * @param {HTMLElement} node
+ */
 const clearNode = (node) => {
+  const { wrong = "", described } = node.dataset;
   node.removeAttribute("aria-invalid");
   node.classList.remove("rg-is-wrong");
-  document.getElementById(node.dataset.wrong)?.remove();
-  if (node.getAttribute("aria-describedby") === node.dataset.wrong)
-    if (node.dataset.described) node.setAttribute("aria-describedby", node.dataset.described);
+  document.getElementById(wrong)?.remove();
+  if (node.getAttribute("aria-describedby") === wrong) {
+    if (described) node.setAttribute("aria-describedby", described);
     else node.removeAttribute("aria-describedby");
+  }
   delete node.dataset.wrong;
 };
 
-// Without a field, everything that is marked.
+/** @param {string} [field] everything that is marked without */
 export const clearWrong = (field) => {
+  /** @type {Iterable<HTMLElement | null>} */
   const nodes = field ? [fieldOf(field)] : document.querySelectorAll("[data-wrong]");
   for (const node of nodes) if (node?.dataset.wrong) clearNode(node);
 };
 
 const nextPaint = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 
-// Folds are empty until they are opened: open them one by one until the field is there.
+/**
+ * Open folds one by one until the field is there: they are empty until they are opened.
+ * @param {string} field
+ */
 const unfoldTo = async (field) => {
-  const tried = new Set(),
-    next = (head) => !tried.has(head) && isShown(head);
+  /** @type {Set<Element>} */
+  const tried = new Set();
   while (!isShown(fieldOf(field))) {
-    const head = [...document.querySelectorAll(CLOSED)].find(next);
+    /** @type {HTMLElement[]} */
+    const closed = Array.from(document.querySelectorAll(CLOSED));
+    const head = closed.find((one) => !tried.has(one) && isShown(one));
     if (!head) break;
     tried.add(head);
     head.click();
     await nextPaint();
-    const inner = head.parentElement.querySelector(CLOSED);
-    if (!inner && !isShown(fieldOf(field))) head.click();
+    const hasMore = head.parentElement?.querySelector(CLOSED);
+    if (!hasMore && !isShown(fieldOf(field))) head.click();
   }
   return fieldOf(field);
 };
 
+let marks = 0;
+
+/** @param {HTMLElement} node @param {string} message */
 const mark = (node, message) => {
   if (node.dataset.wrong) clearNode(node);
-  // The canvas has a line of its own.
-  if (!node.matches("input, select, textarea")) return hub.editor?.say(message, true);
-  const id = `rg-wrong-${1 + document.querySelectorAll("[data-wrong]").length}-${Date.now().toString(36)}`;
+  if (!node.matches("input, select, textarea")) {
+    hub.editor?.say(message, true); // the canvas has a line of its own
+    return;
+  }
+  marks += 1;
+  const id = `rg-wrong-${marks}`;
   // Not into a label: the message would become part of the field's name.
   const row = node.closest(".rg-field, .rg-shows, .block") ?? node;
   row.after(make("p", { className: "rg-wrong", id, dir: "auto" }, inOrder(message)));
@@ -96,14 +134,19 @@ const mark = (node, message) => {
   node.addEventListener("input", () => clearNode(node), { once: true });
 };
 
+/** @param {HTMLElement} node */
 const bringIntoView = (node) => {
   if (!isShown(node)) showStage("masks");
   node.scrollIntoView({ block: "center", behavior: mayMove() ? "smooth" : "auto" });
   node.focus({ preventScroll: true });
 };
 
-// Mark a field, by the name Python gives it, where the page has it.
-// `focus`: go there, as when Run was pressed; false while somebody types elsewhere. Returns the field, if there is one.
+/**
+ * Mark a field where the page has it, and return it.
+ * @param {string} field as the server names it
+ * @param {string} message
+ * @param {boolean} [focus] whether to go there, as when Run was pressed; false while somebody types elsewhere
+ */
 export const markWrong = async (field, message, focus = true) => {
   const folded = FOLDED.includes(field.split(".")[0]);
   const node = focus && folded ? await unfoldTo(field) : fieldOf(field);

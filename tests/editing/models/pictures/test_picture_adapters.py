@@ -9,8 +9,8 @@ from diffusers.image_processor import IPAdapterMaskProcessor
 from made_models import write_sdxl
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
+from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
-from test_sdxl import pipeline_of
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from regrain.editing.attention.batch import Batch
@@ -20,8 +20,8 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.images import shown
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.loading.load import load_backbone
-from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.models.pictures import picture_file
+from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe import looking

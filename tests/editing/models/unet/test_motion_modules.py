@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 import torch
+from damaged_models import rewrite
 from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from made_motion import write_adapter
 from safetensors.torch import load_file, save_file
-from test_stable_diffusion import rewrite
 
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError

@@ -6,25 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from damaged_models import refusal, rewrite
 from diffusers import (
-    AutoencoderKL,
     ControlNetModel,
-    DDIMScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
 )
 from made_models import write_control_net, write_sdxl
+from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
-from test_stable_diffusion import (
-    assert_same,
-    load_file_of,
-    original_layout,
-    refusal,
-    rewrite,
-    unet_key,
-)
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from single_files import assert_same, load_file_of, original_layout, unet_key
 
 from regrain.editing.cli.doctor import examine
 from regrain.editing.diffusion.schedule import advance
@@ -46,23 +35,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(folder):
     return load_backbone(str(folder))
-
-
-def pipeline_of(folder, **more):
-    """Diffusers' own, of the parts in a folder."""
-    kinds = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "scheduler": DDIMScheduler}
-    kinds |= {"text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
-    kind, second = (
-        StableDiffusionPipeline,
-        {"safety_checker": None, "requires_safety_checker": False},
-    )
-    if (folder / "text_encoder_2").is_dir():
-        kinds |= {"text_encoder_2": CLIPTextModelWithProjection, "tokenizer_2": CLIPTokenizer}
-        kind, second = StableDiffusionXLPipeline, {"add_watermarker": False}
-    parts = {part: kind.from_pretrained(folder / part) for part, kind in kinds.items()}
-    pipe = kind(**parts, **second, **more)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 @pytest.fixture(scope="module")

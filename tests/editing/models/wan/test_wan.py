@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from damaged_models import config, lacking, rewrite
 from safetensors.torch import load_file, save_file
-from test_stable_diffusion import config, lacking, rewrite
 
 from regrain.editing.attention.layers import Grid, plain
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError

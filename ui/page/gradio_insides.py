@@ -1,4 +1,9 @@
-"""The page as gradio's blocks, which answer a malformed event with one line of the page's own."""
+"""What hangs on how Gradio works inside, for which it offers no official way, in one place.
+
+`INSIDES` says each of them, as seen on `SEEN_ON`. A test of the same name fails once one no longer holds, so
+that an upgrade of Gradio tells which. Those of the browser are in `ui/js/head/gradio_insides.js`; what the
+style sheets and `ui/js` know of Gradio's elements is in `ELEMENTS`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +24,48 @@ from regrain.ui.handlers.base import BROKEN
 from regrain.ui.views.wording import sentence
 
 log = logging.getLogger(__name__)
+SEEN_ON = "6.31.0"
+INSIDES = {
+    "preprocess_data": "A value that a component cannot hold raises there, whatever the error.",
+    "postprocess_data": "Makes every component anew that an answer names, also one it leaves as it is.",
+    "process_api": "All errors of an event pass through it, before they become a trace.",
+    "state_holder": "Keeps copies of components for 10,000 sessions, of sessions that have ended, too.",
+    "mcp_server_obj": "Set once the page is served; its `postprocess_output_data` writes objects as Python.",
+    "sleep_when_free": "The queue looks for new events a thousand times a second, also of idle pages.",
+    "html_events": "gr.HTML has an event for each name that stands in quotes in its script.",
+    "html_empty": "In the browser, the value of a gr.HTML that has none is an empty text.",
+    "head_request": "At its start it asks itself for HEAD /, and gives a busy machine up.",
+    "own_tags": "The page has Open Graph tags that name Gradio.",
+    "unknown_session": "The events of an unknown session end in a RuntimeError, once they have begun.",
+    "client_fetch": "The browser's client sends everything by `window.fetch`.",
+    "spinner": "Once the page is there, its first spinner goes on asking for animation frames.",
+    "window_config": "`window.gradio_config` has `root`, `api_prefix` and `app_id`.",
+    "elements": "Its elements have the classes in `ELEMENTS`.",
+}
+# Selectors of Gradio's elements, by what they are to the page.
+ELEMENTS = {
+    "the page": ".gradio-container .contain",
+    "a component of the page's own": ".html-container",
+    "a column": ".rg-columns > .column",
+    "a fold's head, closed": ".rg-fold > button.label-wrap:not(.open) > .icon",
+    "a group of fields": ".rg-choices .form",
+    "a field": ".rg-fold .block",
+    "a slider's number": ".block .tab-like-container input[type=number]",
+    "a slider's way back": ".block .reset-button",
+    "a list": "#model .container .wrap .wrap-inner input[role=combobox]",
+    "a list's name": "#model [data-testid=block-info]",
+    "the file of an upload button": "input[type=file] ~ #mask-file, :has(> input[type=file]) > #mask-file",
+    "the foot": "footer button",
+}
+POLL = 0.01  # seconds between looks for new events; Gradio's own 0.001 takes 6 % of a core from idle pages
+
 _MALFORMED = "Page: It sent a value that fits no field. Reload it."
 _UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check them, and call again."
+
+
+def poll_calmly(page: gr.Blocks) -> None:
+    """Have the queue of a page look for new events less often; see `POLL`."""
+    page._queue.sleep_when_free = POLL
 
 
 class Page(gr.Blocks):

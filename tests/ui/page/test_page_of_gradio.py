@@ -8,7 +8,7 @@ import pytest
 from gradio.blocks import Blocks
 from gradio.state_holder import SessionState
 
-from regrain.ui.page.blocks import Page
+from regrain.ui.page.gradio_insides import Page
 
 
 @cache

@@ -1,0 +1,36 @@
+"""Tensors of .safetensors files of strangers. Loads torch only with the first file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.storage.safetensors_files import check_head
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def opened(path: Path, field: str, title: str) -> Iterator[Any]:
+    """Open a file; every failure is one line, which names the file by its title.
+
+    Raises:
+        ModelError: It is missing or damaged, or the code inside the `with` fails.
+    """
+    from safetensors import safe_open
+
+    check_head(path, field)
+    damaged = f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
+    with boundary(field, damaged, ModelError), safe_open(path, "pt") as file:
+        yield file
+
+
+def read_tensors(file: Any) -> dict[str, Tensor]:
+    """Read all tensors of an opened file, by name."""
+    names = [*file.keys()]
+    return {name: file.get_tensor(name) for name in names}

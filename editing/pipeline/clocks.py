@@ -1,0 +1,133 @@
+"""Clocks of a run: the seconds of each stage, and estimates of the seconds that are left."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from regrain.editing.recipe.events import Event, Progress, Stage, WindowStarted
+from regrain.editing.storage.memory import peak_memory
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+class StageClock:
+    """Measures the seconds of each stage, and estimates the rest of the current one.
+
+    Attributes:
+        device: Device whose memory is logged; None before the model is loaded.
+        seconds: Seconds of each stage that has ended.
+    """
+
+    def __init__(self) -> None:
+        self.device: torch.device | None = None
+        self.seconds: dict[str, float] = {}
+        self._stage = ""
+        self._since = 0.0
+        # The last progress, and when its unit ended.
+        self._done = 0
+        self._total = 0
+        self._ended = 0.0
+        # Units before the present count, and when it began.
+        self._first = 0
+        self._begun = 0.0
+
+    def enter(self, stage: str) -> None:
+        """End the current stage and begin another; "" begins none."""
+        now = time.perf_counter()
+        if self._stage:
+            spent = now - self._since
+            before = self.seconds.get(self._stage, 0.0)
+            self.seconds[self._stage] = round(before + spent, 3)
+            log.info("%s took %.1f s%s", self._stage, spent, self._peak())
+        self._stage = stage
+        self._since = now
+        self._ended = now
+        self._done = 0
+        self._total = 0
+
+    def _peak(self) -> str:
+        if self.device is None:
+            return ""
+        return f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
+
+    def left(self, done: int, total: int) -> float | None:
+        """Estimate the seconds until the stage ends, when so many of its units are done, of so many in total.
+
+        They follow from the units so far, counted anew when the stage starts over; None after a jump, which
+        took no time per unit.
+        """
+        now = time.perf_counter()
+        continues = total == self._total and done == self._done + 1
+        if not continues:
+            if done == 1:
+                self._first = 0
+                self._begun = self._ended
+            else:
+                self._first = done
+                self._begun = now
+        self._done = done
+        self._total = total
+        self._ended = now
+        units = done - self._first
+        if units == 0:
+            return None
+        return (now - self._begun) / units * (total - done)
+
+
+class WindowClock:
+    """Estimates the rest of a clip in several windows by those that were edited before."""
+
+    def __init__(self) -> None:
+        self._window: WindowStarted | None = None
+        self._began = 0.0  # when the present window began
+        self._edits = False  # whether it is edited, not taken from the cache
+        # Seconds and work of the windows that were edited.
+        self._seconds = 0.0
+        self._work = 0
+
+    def begin(self, window: WindowStarted | None) -> None:
+        """End the current window and begin another, or none."""
+        now = time.perf_counter()
+        if self._window and self._edits:
+            self._seconds += now - self._began
+            self._work += self._window.work
+        self._window = window
+        self._began = now
+        self._edits = False
+
+    def left(self, stage: str) -> float | None:
+        """Estimate the seconds until all windows are edited, when a unit of `stage` is done, or None."""
+        if stage == "editing":
+            self._edits = True
+        if self._window is None or self._work == 0:
+            return None
+        now = time.perf_counter()
+        spent = now - self._began
+        return max(0.0, self._seconds / self._work * self._window.left - spent)
+
+
+class RunClock:
+    """The clocks of a run, which follow its events."""
+
+    def __init__(self) -> None:
+        self.stages = StageClock()
+        self.windows = WindowClock()
+
+    def follow(self, event: Event) -> None:
+        """Take notice of a stage or a window that begins."""
+        if isinstance(event, Stage):
+            self.stages.enter(event.name)
+        elif isinstance(event, WindowStarted):
+            self.windows.begin(event)
+
+    def left(self, event: Progress) -> float | None:
+        """Estimate the seconds left: of all windows, or of the stage as long as that is not known."""
+        of_windows = self.windows.left(event.stage)
+        if of_windows is not None:
+            return of_windows
+        return self.stages.left(event.done, event.total)

@@ -1,0 +1,148 @@
+"""Prepare a run: check what can be checked without the model, load it, and decide the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.adapters import (
+    AdapterFacts,
+    check_fits,
+    find_adapter,
+    is_of_clip,
+    load_adapter,
+)
+from regrain.editing.models.files.location import find, parse_lora
+from regrain.editing.params.registry import OFFERS, Resolved, check_needs, resolve_params
+from regrain.editing.pipeline.clocks import StageClock
+from regrain.editing.recipe.events import Event, Stage
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.runnable import adapter_facts
+from regrain.editing.storage.memory import reset_peak
+
+if TYPE_CHECKING:
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.models.pictures.adapter import Pictures
+
+
+class PreparedRun(NamedTuple):
+    """A model, ready for a run of a request.
+
+    Attributes:
+        backbone: The model, with the adapters of the request.
+        params: The parameters of its method.
+        resolved: Value and source of each of them.
+        adapter: Facts about its tuned adapter; None without one.
+        pictures: Its pictures as the model sees them; None without any.
+        warnings: What a user should know about adapter and pictures.
+    """
+
+    backbone: Backbone
+    params: Any
+    resolved: Resolved
+    adapter: AdapterFacts | None
+    pictures: Pictures | None
+    warnings: Sequence[str]
+
+
+def prepare(
+    request: EditRequest, backbone: Backbone | None, clock: StageClock
+) -> Generator[Event, None, PreparedRun]:
+    """Load the model of a request, unless one is given, and decide the parameters; yields the stage.
+
+    Raises:
+        EditingError: The model is missing, or does not fit the request.
+    """
+    adapter = adapter_facts(request)
+    if backbone is None:
+        _check_model(request)
+    _check_words(request, backbone)
+    clock.enter("loading")
+    yield Stage("loading")
+    if backbone is None:
+        from regrain.editing.models.loading.load import load_backbone
+
+        backbone = load_backbone(request.model, request.loras)
+    _check_addons(request, backbone.offers, backbone.id)
+    if request.motion:
+        backbone = _with_motion(backbone, request.motion)
+    clock.device = backbone.device
+    reset_peak(backbone.device)
+    recommended = backbone.defaults.get(request.method, {})
+    params, resolved = resolve_params(request.method, request.params, recommended)
+    check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
+    fields, texts = zip(*request.texts(), strict=True)
+    backbone.check_prompts(texts, fields)
+    pictures = _load_pictures(request, backbone, params.picture_blocks)
+    warnings: list[str] = []
+    if adapter:
+        backbone, warnings = use_adapter(backbone, request)
+    if pictures:
+        warnings += pictures.warnings
+    return PreparedRun(backbone, params, resolved, adapter, pictures, warnings)
+
+
+def _with_motion(backbone: Backbone, text: str) -> Backbone:
+    """Return a view of a model with a motion adapter, `NAME@SCALE`."""
+    from regrain.editing.models.unet.motion_modules import load_motion, moving
+
+    motion = parse_lora(text, "motion", 0.0)
+    return moving(backbone, load_motion(motion.model, backbone), motion.weight)
+
+
+def _load_pictures(request: EditRequest, backbone: Backbone, blocks: str) -> Pictures | None:
+    asked = list(request.pictures)
+    if not asked:
+        return None
+    from regrain.editing.models.pictures.adapter import load_pictures
+
+    return load_pictures(request.picture_adapter, asked, backbone, blocks)
+
+
+def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
+    """Return a view of a model with the adapter of a request, and warnings; ModelError if it does not fit."""
+    from regrain.editing.methods.tuning import learned_clip
+    from regrain.editing.models.unet.tuned import tuned
+
+    adapter = load_adapter(find_adapter(request.adapter))
+    check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
+    warnings = []
+    frames = learned_clip(backbone, request).frames
+    if not is_of_clip(adapter.facts, frames):
+        warnings.append("The adapter was tuned on another clip or other frames of it.")
+    return tuned(backbone, adapter), warnings
+
+
+def _check_model(request: EditRequest) -> None:
+    """Refuse a model that the method cannot use before loading it, if its configuration is present."""
+    from regrain.editing.models.files.offers import family_of
+
+    family = family_of(find(request.model))
+    if family:
+        check_needs(request.method, request.params, family.offers, request.model, family.title)
+        _check_addons(request, family.offers, request.model)
+
+
+def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> None:
+    """Refuse adapters for image models where the model is none."""
+    if "image_unet" in offers:
+        return
+    for field, adapter in (("motion", request.motion), ("adapter", request.adapter)):
+        if adapter:
+            said = f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does not have"
+            raise ModelError(field, f"{said}. Remove it or use another model.")
+
+
+def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
+    """Refuse words that a small model does not know before loading it, and name their field."""
+    from regrain.editing.models.files.words import check_words, read_words
+
+    if backbone is None:
+        location = find(request.model).location
+        words = read_words(Path(location))
+    else:
+        words = backbone.words
+    for field, text in request.texts():
+        check_words(words, text, field)

@@ -1,0 +1,37 @@
+"""Damages to folders of models, and the line with which a damaged one is refused."""
+
+import json
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from regrain.editing.errors import ModelError
+from regrain.editing.models.loading.load import load_backbone
+
+
+def refusal(id):
+    """The one line with which a model is refused."""
+    with pytest.raises(ModelError) as caught:
+        load_backbone(str(id))
+    assert caught.value.field == "model"
+    return caught.value.message
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def config(file, **changes):
+    """A damage: other values in a configuration."""
+    return lambda folder: rewrite(folder / file, **changes)
+
+
+def lacking(file, name):
+    """A damage: a weight less."""
+
+    def damage(folder):
+        weights = load_file(folder / file)
+        del weights[name]
+        save_file(weights, folder / file, {"format": "pt"})
+
+    return damage

@@ -1,0 +1,148 @@
+"""Every field of an edit and of a region, declared once, is where it is offered."""
+
+import json
+from pathlib import Path
+
+import pytest
+from other_values import EDIT, REGION, make_request, with_region, write_files
+
+from regrain.editing import RequestError, load_project, save_project
+from regrain.editing.cli.changes import REPLACED
+from regrain.editing.cli.jobs import JobSpec, read_jobs
+from regrain.editing.request.edit import Edit
+from regrain.editing.request.edit_request import override
+from regrain.editing.request.fields import declared
+from regrain.editing.request.project import FILE, Project, describe
+from regrain.editing.request.region import Region
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path, monkeypatch):
+    """The files that the values name are here, and models in their folder."""
+    write_files(tmp_path)
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_field_has_another_value():
+    assert list(EDIT) == list(declared(Edit))
+    assert list(REGION) == list(declared(Region))
+    for owner, values in ((Edit, EDIT), (Region, REGION)):
+        assert all(values[name] != one.default for name, one in declared(owner).items())
+
+
+@pytest.mark.parametrize("field", EDIT)
+def test_a_field_of_an_edit_is_kept_in_the_project_and_written_to_the_report(tmp_path, field):
+    request = make_request(**{field: EDIT[field]})
+    assert getattr(request.asked, field) == EDIT[field]
+    save_project(request, tmp_path / "p")
+    again = getattr(load_project(tmp_path / "p"), field)
+    in_file = json.loads((tmp_path / "p" / FILE).read_text())
+    reported = json.loads(json.dumps(describe(request)))
+    if field == "size":
+        in_file, reported = in_file["clip"], reported["clip"]
+    if declared(Edit)[field].kind == "file":  # copied into the folder
+        original = "mine.safetensors" if field == "adapter" else "toy.png"
+        assert Path(again).read_bytes() == (tmp_path / original).read_bytes()
+        assert reported[field] == EDIT[field]
+        return
+    assert again == EDIT[field]
+    assert in_file[field] == reported[field] == json.loads(json.dumps(EDIT[field]))
+
+
+@pytest.mark.parametrize("field", REGION)
+def test_a_field_of_a_region_is_kept_in_the_project_and_written_to_the_report(tmp_path, field):
+    request = with_region(**{field: REGION[field]})
+    assert getattr(request.regions[0], field) == REGION[field]
+    save_project(request, tmp_path / "p")
+    again = getattr(load_project(tmp_path / "p").regions[0], field)
+    (reported,) = json.loads(json.dumps(describe(request)))["regions"]
+    if field == "picture":
+        assert Path(again).read_bytes() == (tmp_path / "toy.png").read_bytes()
+        assert reported[field] == "toy.png"
+        return
+    assert again == REGION[field]
+    (in_file,) = json.loads((tmp_path / "p" / FILE).read_text())["regions"]
+    assert in_file[field] == reported[field] == json.loads(json.dumps(REGION[field]))
+
+
+def test_a_note_is_no_prompt_and_not_too_long():
+    request = with_region(prompt="a fox", note="not the\u200b red one")
+    assert request.regions[0].note == "not the red one"
+    assert "not the red one" not in {
+        request.negatives,
+        *request.targets,
+        *dict(request.texts()).values(),
+    }
+    assert "note" not in describe(with_region())["regions"][0]
+    with pytest.raises(RequestError, match=r"^regions.left.note: 1001 characters are too many."):
+        with_region(note="x" * 1001)
+
+
+def test_project_files_have_every_key():
+    keys = {*EDIT, "version", "clip", "regions", "masks"} - {"size"}
+    assert set(Project.model_fields) == keys
+    region = Project.model_json_schema()["$defs"]["ProjectRegion"]
+    assert set(region["properties"]) == set(REGION)
+    assert all(one["description"] for one in region["properties"].values())
+
+
+# What replaces a field, and what the request then has.
+CHANGES = {
+    "prompts": (["a fox", "a dog"], {"prompt": "a fox", "more_prompts": ("a dog",)}),
+    "method": ("sdedit", {"method": "sdedit"}),
+    "params": ({"steps": 3}, {"params": {"steps": 3}}),
+    "model": ("owner/name", {"model": "owner/name"}),
+    "loras": (["loras/ink@0.5"], {"loras": ("loras/ink@0.5",)}),
+    "motion": ("motion/lcm@0.5", {"motion": "motion/lcm@0.5"}),
+    "pictures": (["toy.png@0.5"], {"picture": "toy.png", "picture_scale": 0.5}),
+    "picture_adapter": ("pictures/plus", {"picture_adapter": "pictures/plus"}),
+    "adapter": ("mine", {"adapter": "mine"}),
+    "seed": (7, {"seed": 7}),
+}
+
+
+def test_everything_that_can_be_replaced_is_tried():
+    assert list(CHANGES) == list(REPLACED)
+    assert set(JobSpec.model_fields) == {"project", "name", *REPLACED}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_line_of_a_batch_replaces_a_value(tmp_path, key):
+    value, expected = CHANGES[key]
+    save_project(make_request(prompt="a cat"), tmp_path / "p")
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({"project": "p", key: value}))
+    (job,) = read_jobs(["jobs.jsonl"])
+    assert job.changes == {key: value}
+    request, _ = override(load_project(job.project), **job.changes)
+    assert {name: getattr(request, name) for name in expected} == expected
+
+
+OPTIONS = {
+    "prompts": "--prompt",
+    "params": "--set",
+    "loras": "--lora",
+    "pictures": "--picture",
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_an_option_of_the_command_line_replaces_a_value(tmp_path, monkeypatch, key):
+    from regrain.editing import __main__ as command
+
+    asked = []
+
+    def note(request):
+        asked.append(request)
+        raise SystemExit
+
+    monkeypatch.setattr(command, "check_runnable", note)
+    save_project(make_request(prompt="a cat"), tmp_path / "p")
+    value, expected = CHANGES[key]
+    values = [f"{name}={one}" for name, one in value.items()] if key == "params" else value
+    arguments = ["run", "p", "-o", "out"]
+    for one in values if isinstance(values, list) else [values]:
+        arguments += [OPTIONS.get(key, f"--{key.replace('_', '-')}"), str(one)]
+    with pytest.raises(SystemExit):
+        command.main(arguments)
+    assert {name: getattr(asked[0], name) for name in expected} == expected

@@ -1,0 +1,101 @@
+"""What `ui/page/gradio_insides.py` says of Gradio still holds in a real Chromium, each under its name."""
+
+import urllib.request
+
+import pytest
+from browser import unfold
+
+from regrain.ui.page.gradio_insides import ELEMENTS
+from regrain.ui.views import scripts
+
+pytestmark = pytest.mark.browser
+COUNTING = """const next = window.requestAnimationFrame.bind(window); window.asked = [];
+  window.requestAnimationFrame = (callback) => { asked.push(String(callback)); return next(callback); };"""
+FOLLOWED = """async () => {
+  const { follow } = await import(document.querySelector("link[href$='/shared/hub.js']").href);
+  let told;
+  follow({ value: "" }, () => {}, (value) => { told = value; });
+  return JSON.stringify(told); }"""
+ASKED = "() => new Promise((done) => { asked.length = 0; setTimeout(() => done(asked), 1000); })"
+
+
+def changed(page, module, old, new):
+    """Have the browser get a module with another text in place of one."""
+    text = scripts.MODULES[module]
+    assert text.count(old) == 1
+    headers = {"content-type": "text/javascript"}
+    body = text.replace(old, new)
+    page.context.route(f"**/{module}", lambda route: route.fulfill(body=body, headers=headers))
+
+
+@pytest.fixture
+def opened(server, open_page):
+    page = open_page(server)
+    unfold(page, "#settings")
+    return page
+
+
+def test_client_fetch(opened):
+    names = []
+    joins = "/gradio_api/queue/join"
+    opened.on(
+        "request", lambda request: names.append(request.headers) if joins in request.url else None
+    )
+    opened.select_option(".rg-method select", index=1)
+    opened.wait_for_timeout(2000)
+    assert names
+    assert len({headers.get("x-regrain-page") for headers in names} - {None}) == 1
+
+
+def test_spinner(server, browser, open_page):
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script(COUNTING)
+    changed(
+        page,
+        "head/gradio_insides.js",
+        "const SPINS = /",
+        "const SPINS = /no such script|^$/; const NOT = /",
+    )
+    page.goto(server.url)
+    page.wait_for_selector(".rg-card")
+    page.wait_for_timeout(2000)
+    asked = page.evaluate(ASKED)
+    context.close()
+    assert sum("performance.now()" in callback for callback in asked) > 10
+
+
+def test_window_config(opened):
+    config = opened.evaluate("window.gradio_config")
+    assert config["root"].startswith("http")
+    assert config["api_prefix"] == "/gradio_api"
+    assert opened.evaluate(
+        "fetch(gradio_config.root + gradio_config.api_prefix + '/app_id').then(r => r.json())"
+    ) == {"app_id": config["app_id"]}
+
+
+def test_html_empty(opened):
+    config = opened.evaluate("window.gradio_config.components")
+    live = next(one for one in config if one["props"].get("elem_id") == "live")
+    assert live["props"].get("value") is None
+    assert opened.evaluate(FOLLOWED) == "null"
+
+
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_elements(opened, element):
+    opened.wait_for_selector(ELEMENTS[element], state="attached", timeout=60_000)
+
+
+def test_head_request(server):
+    request = urllib.request.Request(f"{server.url}/", method="HEAD")
+    with urllib.request.urlopen(request) as answer:
+        assert (answer.status, answer.read()) == (200, b"")
+
+
+def test_unknown_session(server):
+    before = server.output.read_text().count("Traceback")
+    with urllib.request.urlopen(
+        f"{server.url}/gradio_api/queue/data?session_hash=nobody"
+    ) as answer:
+        assert b'"session_not_found":true' in answer.read()
+    assert server.output.read_text().count("Traceback") == before  # which Gradio would end with

@@ -1,0 +1,108 @@
+"""What `ui/page/gradio_insides.py` says of Gradio still holds, as far as no browser is needed.
+
+Each test has the name of an entry. One that fails says that a new Gradio works otherwise: what the entry was
+for may have become needless, or no longer works.
+"""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import anyio
+import gradio as gr
+import pytest
+from gradio.blocks import Blocks
+from gradio.exceptions import ComponentProcessingError
+from gradio.mcp import GradioMCPServer
+from gradio.routes import App
+from gradio.state_holder import SessionState, StateHolder
+
+from regrain.ui.page.gradio_insides import INSIDES, Page, poll_calmly
+from regrain.ui.views.components import view
+
+TESTS = [
+    Path(__file__),
+    Path(__file__).parents[2] / "page" / "test_gradio_in_browser.py",
+]
+
+
+@pytest.fixture
+def page():
+    with Blocks() as page:
+        number = gr.Number(0, precision=0)
+        number.change(lambda value: value, number, number)
+    return page
+
+
+def test_each_has_a_test():
+    named = {
+        name for path in TESTS for name in re.findall(r"^def test_(\w+)\(", path.read_text(), re.M)
+    }
+    assert {*INSIDES} <= named
+
+
+def test_preprocess_data(page):
+    async def give(value):
+        return await page.preprocess_data(page.fns[0], [value], None)
+
+    assert anyio.run(give, 2) == [2]
+    with pytest.raises(ComponentProcessingError):
+        anyio.run(give, "no number")
+
+
+def test_postprocess_data(page):
+    (number,) = page.fns[0].outputs
+    state = SessionState(page)
+    with page:
+        number.input(lambda: None, None, [number, gr.Button()])
+    fn = [*page.fns.values()][-1]
+    anyio.run(page.postprocess_data, fn, {number: gr.skip()}, state)
+    assert state.blocks_config.blocks[number._id] is not number
+
+
+def test_process_api(page):
+    async def call():
+        return await page.process_api(page.fns[0], ["no number"])
+
+    with pytest.raises(ComponentProcessingError):
+        anyio.run(call)
+
+
+def test_state_holder(page):
+    app = App.create_app(page)
+    assert isinstance(app.state_holder, StateHolder)
+    holder = page.state_holder
+    holder["session"]
+    assert "session" in holder.session_data
+    assert "session" in holder.time_last_used
+    assert holder.capacity >= 1000
+
+
+def test_mcp_server_obj():
+    pytest.importorskip("mcp")
+    with Page() as page:
+        gr.api(lambda: {"a": 1}, api_name="tell")
+    assert page.mcp_server_obj is None
+    text = SimpleNamespace(TextContent=SimpleNamespace)
+    server = SimpleNamespace(types=text, get_svg=lambda output: None)
+    (told,) = GradioMCPServer.postprocess_output_data(server, [{"a": True}], "")
+    assert told.text == str({"a": True})  # JSON has true
+
+
+def test_sleep_when_free(page):
+    page.queue()
+    usual = page._queue.sleep_when_free
+    poll_calmly(page)
+    assert usual < page._queue.sleep_when_free
+
+
+def test_html_events():
+    told = view("canvas")
+    assert callable(told.track)
+    with pytest.raises(AttributeError):
+        _ = told.nothing
+
+
+def test_own_tags():
+    template = Path(gr.__file__).parent / "templates" / "frontend" / "index.html"
+    assert 'property="og:title" content="Gradio"' in template.read_text()

@@ -1,0 +1,807 @@
+// What the page and the server tell each other, and what the page's components share. Nothing here is served.
+
+// ---------------------------------------------------------------- Components
+
+/** Draws a component; Gradio gives each its element, its value and the ways to send and to be told. */
+export type Mount<Name extends keyof Views> = (
+  element: HTMLElement,
+  props: { value: Views[Name] },
+  trigger: Trigger<Name>,
+  watch: Watch,
+) => void;
+
+/** Sends an event of a component to the server. */
+export type Trigger<Name> = Name extends keyof Events
+  ? <Event extends keyof Events[Name]>(event: Event, data: Events[Name][Event]) => void
+  : (event: never) => void;
+
+/** Calls back whenever the server has changed a property. */
+export type Watch = (property: "value", changed: () => void) => void;
+
+type Nothing = Record<string, never>;
+
+// ---------------------------------------------------------------- What the server is told
+
+/** The events of each component, and their data. */
+export interface Events {
+  adapters: { choose: { key: string }; export: { key: string }; rename: { key: string; name: string } };
+  addons: { choose: { added: Weighted[] } };
+  canvas: {
+    act: Act;
+    scan: OfClip;
+    track: OfClip & { frame?: number; again?: true };
+    trim: { start: number; stride: number; frames: number };
+    export: OfClip & { form: "png" | "coco" | "mkv" | "mp4" | "pair" };
+    save: Nothing;
+    written: Nothing;
+  };
+  cards: { prompts: Nothing; discover: Nothing };
+  checks: { look: Nothing };
+  control: { look: { kind: string; id: string | null | undefined; frame: number } };
+  fetch: { fetch: Nothing; stop: Nothing };
+  gallery: { pick: { name: string }; open: { path: string; name: string } };
+  header: {
+    /** A sign of life. */
+    here: Nothing;
+    /** Say what the page of this name holds, to go on with it here. */
+    offer: { page: string };
+    /** Remember what the fields of the settings say. */
+    keep: Nothing;
+    /** Bring back what this page had. */
+    back: { gone: boolean; typed: CardsSaying | null };
+  };
+  history: {
+    show: { key: string };
+    compare: Pair;
+    remove: { key: string };
+    use: { key: string };
+  };
+  hub_model: { ask: { id: string }; fetch: { id: string }; use: { id: string }; stop: Nothing };
+  method: { choose: { name: string } };
+  quality: { choose: { name: string } };
+  /** Move a waiting run by so many places; by 0, remove it. */
+  queue: { arrange: { key: string; by: number } };
+  result: { make: { key: string; name: string } };
+}
+
+/** The clip that the page has open, and the revision of the masks it knows. */
+export interface OfClip {
+  id: string | null;
+  have: number;
+}
+
+/** One act on the masks or the regions; see `ui/handlers/masking.py`. */
+export interface Act extends OfClip {
+  act: ActName;
+  /** Number by which the answer acknowledges it. */
+  nonce: number;
+  frame: number;
+  label: number;
+  at?: Place;
+  inside?: boolean;
+  path?: Place[] | string;
+  radius?: number;
+  erase?: boolean;
+  from?: Place;
+  to?: Place;
+  how?: string;
+  kind?: string;
+  pixels?: number;
+  all?: boolean;
+  by?: string;
+  other?: number;
+  wanted?: number[];
+  cards?: CardsSaying;
+}
+
+export type ActName =
+  | "add"
+  | "box"
+  | "clear"
+  | "delete"
+  | "feather"
+  | "find"
+  | "look"
+  | "picture"
+  | "point"
+  | "redo"
+  | "reshape"
+  | "rest"
+  | "stop"
+  | "stroke"
+  | "tracker"
+  | "undo"
+  | "unpoint";
+
+/** The further data of an act. */
+export type ActData = Partial<Omit<Act, "act" | "nonce">>;
+
+/** In pixels of the clip, [x, y]. */
+export type Place = number[];
+
+export interface Weighted {
+  name: string;
+  weight: number | null;
+}
+
+export interface Pair {
+  a: string | null;
+  b: string | null;
+}
+
+/** What the cards say; also the value that a run reads. */
+export interface CardsSaying {
+  id: string | null;
+  have: number;
+  /** Which try a run is, "first" or "quick"; "" for a whole run. */
+  attempt: string;
+  source_prompt: string;
+  prompt: string;
+  negative_prompt: string;
+  regions: RegionWords[];
+}
+
+/** What a person says of a region. */
+export interface RegionWords {
+  label: number;
+  name: string;
+  color: string;
+  source: string;
+  prompt: string;
+  negative: string;
+  /** Pixels around its mask. */
+  margin: number;
+  /** 0 to 1. */
+  strength: number;
+  /** None where the region has no picture. */
+  picture_scale?: number | null;
+}
+
+export interface Region extends RegionWords {
+  /** A data URL. */
+  picture?: string | null;
+}
+
+// ---------------------------------------------------------------- What the server sends
+
+/** The value of each component, which it draws. */
+export interface Views {
+  adapters: AdaptersView;
+  addons: AddonsView | null;
+  canvas: CanvasView | CanvasGone | null;
+  cards: CardsView | null;
+  checks: ChecksView | null;
+  control: ControlView | null;
+  download: DownloadView | null;
+  fetch: FetchView | null;
+  gallery: GalleryView;
+  header: { known: boolean; offer?: string } | null;
+  heat_pixel: null;
+  history: HistoryView | null;
+  hub_model: HubView | null;
+  live: LiveView | null;
+  losses: LossesView | null;
+  method: MethodView;
+  notice: { text: string; offers: boolean } | null;
+  player: PlayerView | null;
+  progress: ProgressView | null;
+  prompt: { prompts: Words[][] } | null;
+  quality: QualityView | null;
+  queue: { jobs: Job[]; note: string } | null;
+  result: ResultView | null;
+  tabs: null;
+  takes: { text: string } | null;
+  tries: { text: string } | null;
+  variants: { count: number };
+  vocabulary: { note: string; groups: { title: string; words: string[] }[] } | null;
+}
+
+/** Weights tuned on a clip. */
+export interface AdaptersView {
+  chosen: string;
+  /** What is said where none is chosen. */
+  none: string;
+  groups: { title: string; entries: { key: string; name: string; own: boolean }[] }[];
+  detail: string;
+  problem: string;
+}
+
+export interface AddonsView {
+  loras: string[];
+  motions: string[];
+  pictures: string[];
+  chosen: Weighted[];
+}
+
+/** A page whose clip is not there any more. */
+export interface CanvasGone {
+  gone: true;
+  note: string;
+  alarm: true;
+}
+
+export interface CanvasView {
+  gone?: undefined;
+  id: string;
+  rev: number;
+  clip: Clip;
+  /** Masks by frame and label. */
+  changes: Record<string, MasksOfFrame>;
+  /** By frame, the revision of masks that have changed and are not among the changes. */
+  wanting: Record<string, number>;
+  /** By label, what a region is on each frame; see `canvas/cells.js`. */
+  lanes: Record<string, string>;
+  labels: number[];
+  /** By label, which model finds its masks. */
+  finders: Record<string, string>;
+  who: Who;
+  /** Pixels by label. */
+  feathers: Record<string, number>;
+  /** Labels to be tracked. */
+  stale: number[];
+  /** The number of the tracking under way; 0 for none. */
+  tracking: number;
+  followed: Followed | null;
+  /** First frames of shots; null while nobody has looked. */
+  found: number[] | null;
+  /** Nonces of acts that are answered. */
+  acknowledged: number[];
+  /** Null leaves what is said. */
+  note: string | null;
+  alarm: boolean;
+  /** The field that the note is about. */
+  field?: string;
+  /** The frame to go to. */
+  go?: number;
+  undo: boolean;
+  redo: boolean;
+}
+
+/** How far tracking is: frames done and in all, seconds left, the frame that was tracked last. */
+export type Followed = [done: number, total: number, left: number, frame: number];
+
+export interface Clip {
+  title: string;
+  /** Whether a visitor brought it. */
+  own: boolean;
+  /** Whether it is a drawing, as the built-in model makes them. */
+  drawn: boolean;
+  /** Of the file that frames were taken of: their number in all, the first, and every how manyth. */
+  total: number;
+  start: number;
+  stride: number;
+  folder: string;
+  count: number;
+  width: number;
+  height: number;
+  fps: number;
+  most: number;
+  strip: string;
+  made: boolean;
+}
+
+export type MasksOfFrame = Record<string, Mask>;
+
+export interface Mask {
+  /** Lengths of runs, outside first; see `canvas/outline.js`. */
+  runs: string;
+  /** [x, y, whether it belongs to the region]. */
+  points: number[][];
+  key: boolean;
+  /** Title of the model that found it. */
+  by: string;
+  score: number;
+}
+
+/** Who finds masks, and who follows them. */
+export interface Who {
+  choices: Finder[];
+  trackers: Omit<Finder, "hint">[];
+  tracker: string;
+  usual: string;
+}
+
+export interface Finder {
+  name: string;
+  title: string;
+  cost: string;
+  hint: string;
+}
+
+export interface CardsView extends Omit<CardsSaying, "attempt"> {
+  regions: Region[];
+  /** Label of the region of all that no other covers; 0 for none. */
+  rest: number;
+  blind?: Blind | null;
+  full: boolean;
+  /** Another number each time that the words replace what was typed. */
+  anew?: number;
+}
+
+/** Why the model looks at no pictures, and what to ask the hub for; empty if it does. */
+export interface Blind {
+  text?: string;
+  ask?: string;
+}
+
+export interface ChecksView {
+  /** The number of the press of Run that found it; 0 for none. */
+  pressed: number;
+  focus: string;
+  remarks: Remark[];
+}
+
+export interface Remark {
+  field: string;
+  text: string;
+  hint: boolean;
+  offers: string[];
+  words: UnknownWord[];
+}
+
+export interface UnknownWord {
+  word: string;
+  near: string[];
+}
+
+export interface ControlView {
+  kinds: string[];
+  models: string[];
+  text: string;
+  picture: string;
+}
+
+/** A file to be saved, or why it could not be made. */
+export interface DownloadView {
+  path?: string;
+  name?: string;
+  failed?: string;
+}
+
+export interface FetchView {
+  state: "offer" | "busy" | "failed" | "done";
+  title: string;
+  note: string;
+  size?: number;
+  done?: number;
+  total?: number;
+}
+
+export interface GalleryView {
+  chosen: string | null;
+  items: Example[];
+  /** Why a file cannot be opened. */
+  failed?: string;
+}
+
+export interface Example {
+  name: string;
+  title: string;
+  picture: string;
+  after: string;
+  videos: string[];
+  change: string;
+  hint: string;
+}
+
+export interface HistoryView {
+  runs: PastRun[];
+  /** Keys of those that are shown. */
+  shown: string[];
+  note?: string;
+}
+
+export interface PastRun {
+  key: string;
+  title: string;
+  text: string;
+  facts: string;
+  picture: string;
+}
+
+export interface HubView {
+  state: "idle" | "fetching" | "error" | "done";
+  id: string;
+  text: string;
+  /** Whether only models that are already here may be used. */
+  fixed: boolean;
+  share?: number;
+  shelf?: Listing[];
+  hits?: Listing[];
+}
+
+export interface Listing {
+  id: string;
+  facts: string;
+}
+
+/** Pictures while a run goes on, of some frames. */
+export interface LiveView {
+  frames: string[];
+  /** Their numbers, from 1. */
+  indices: number[];
+  heat: { name: string; label: number; color: string; caption: string; frames: string[] }[];
+}
+
+export interface LossesView {
+  total: number;
+  text: string;
+  /** [step, loss]. */
+  dots: number[][];
+  line: number[][];
+}
+
+export interface MethodView {
+  chosen: string;
+  methods: Method[];
+}
+
+export interface Method {
+  name: string;
+  title: string;
+  paper: string;
+  say: string;
+  regions: "needed" | "taken" | "ignored";
+  source_prompt: boolean;
+  several: boolean;
+  binds: boolean;
+  uses: { name: string; used: boolean }[];
+}
+
+export interface PlayerView {
+  source: string;
+  edits: { prompt: string; path: string }[];
+  reconstruction: string | null;
+  width: number;
+  height: number;
+  frames: number;
+  fps: number;
+  /** What the two videos are called where two edits are compared. */
+  names: [string, string] | null;
+  unfinished?: string;
+  caption?: string;
+  note?: string;
+}
+
+export interface ProgressView {
+  state: "running" | "stopped" | "error" | "done";
+  text: string;
+  detail: string;
+  stages: { name: string; share: number; now: boolean; long: boolean }[];
+  windows?: { text: string; done: number; share: number };
+  asked?: true;
+  field?: string;
+}
+
+/** A piece of the composed prompt; those of a region carry its label. */
+export interface Words {
+  text: string;
+  label?: number;
+  color?: string;
+  kept?: boolean;
+}
+
+export interface QualityView {
+  chosen: string;
+  qualities: { name: string; title: string; detail: string; hint: string }[];
+}
+
+export interface Job {
+  key: string;
+  title: string;
+  text: string;
+}
+
+export interface ResultView {
+  key: string;
+  facts: { name: string; value: string; text: string; doubt?: boolean }[];
+  figures: { name: string; value: string }[];
+  attention: AttentionView | null;
+  words: { indices: number[]; source: WordMaps[]; edit: WordMaps[] } | null;
+  areas: { indices: number[]; steps: { step: number; frames: string[] }[] } | null;
+  warnings: string[];
+  whole: string;
+  files: { name: string; path: string; saves: string }[];
+  makes: string[];
+}
+
+export interface WordMaps {
+  word: string;
+  frames: string[];
+}
+
+export interface AttentionView {
+  heading: string;
+  captions: string[];
+  indices: number[];
+  maps: AttentionMap[];
+}
+
+export interface AttentionMap {
+  name: string;
+  caption: string;
+  color: string;
+  label: number;
+  parts: string[];
+  /** A column per frame, and two rows per part: before and after. */
+  sheet: string;
+  text: string;
+}
+
+// ---------------------------------------------------------------- What components share and tell each other
+
+/** What all components of the page share. */
+export interface Hub {
+  /** Label of the selected region. */
+  active: number;
+  /** Labels not shown. */
+  hidden: Set<number>;
+  /** As selected. */
+  method: Method | null;
+  /** What the fields say that marks of the timeline write. */
+  written: Written;
+  /** Preview of the run. */
+  live: LiveView | null;
+  /** As the cards say, the uppermost first. */
+  regions: Region[];
+  blind: Blind;
+  /** Label of the region of all that no other covers. */
+  rest: number;
+  /** State of the canvas, once it is there. */
+  editor: Editor | null;
+  /** What is open. */
+  clip: Clip | null;
+  /** Whether the server is away, or no longer has what this page had. */
+  lost: boolean;
+  /** Whether the fields say what they said before a reload. */
+  restored: boolean;
+  /** Which try the next run is, "first" or "quick"; "" for a whole run. */
+  attempt: string;
+  /** Whether a button of a try is pressing Run. */
+  trying: boolean;
+  on<Name extends keyof Told>(name: Name, act: (data: Told[Name]) => void): void;
+  tell<Name extends keyof Told>(name: Name, ...data: Told[Name] extends void ? [] : [Told[Name]]): void;
+}
+
+/** Data by the name of what is told. */
+export interface Told {
+  act: { act: ActName; label: number; cards: CardsSaying } & Partial<Act>;
+  add: void;
+  attempt: void;
+  choose: number;
+  clip: Clip;
+  frame: number;
+  help: void;
+  look: void;
+  lost: void;
+  made: DownloadView;
+  masks: void;
+  method: Method;
+  models: string | undefined;
+  noted: CanvasView;
+  offer: { title: string; goOn: () => void };
+  open: void;
+  regions: void;
+  save: void;
+  stage: Stage;
+  trim: Events["canvas"]["trim"];
+  trimming: void;
+  written: Partial<Written>;
+  wrong: CanvasView;
+  wrote: void;
+}
+
+/** The cards together, and what they can do. */
+export interface Deck {
+  id: string | null;
+  have: number;
+  rest: number;
+  /** The value that was taken last, as JSON. */
+  taken: string | undefined;
+  anew?: number;
+  /** Whether all cards are to be made anew. */
+  fresh: boolean;
+  /** By label. */
+  cards: Map<number, Card>;
+  prompts: {
+    nodes: HTMLElement[];
+    last: HTMLElement;
+    settle(method: Method | null): void;
+    read(): Pick<CardsSaying, "source_prompt" | "prompt" | "negative_prompt">;
+    fill(words: Pick<CardsSaying, "source_prompt" | "prompt"> & { negative_prompt?: string }): void;
+  };
+  /** Say by the value what the page says now. */
+  keep(): void;
+  /** The same, and tell the server once nobody types any more. */
+  changed(): void;
+  act(act: ActName, label?: number, more?: ActData): void;
+  find(): void;
+  move(label: number, by: number): void;
+  arrange(): void;
+  take(value: CardsView | null): void;
+}
+
+export interface Card {
+  card: HTMLElement;
+  region: Region;
+  /** Show the region's picture as the server says it. */
+  show(picture: string | null | undefined): void;
+  draw(): void;
+  /** Say what the server answers. */
+  note(told: CanvasView): void;
+}
+
+export type Stage = "masks" | "edit";
+
+/** Texts of the fields that marks of the timeline write. */
+export type Written = Record<"keyframes" | "cuts", string>;
+
+/** What the canvas knows; the comments are in `canvas/state.js`. */
+export interface Editor extends Pick<
+  CanvasView,
+  "rev" | "labels" | "lanes" | "found" | "stale" | "tracking"
+> {
+  id: string | null;
+  clip: Clip | null;
+  frame: number;
+  masks: (MasksOfFrame | undefined)[];
+  revs: number[];
+  wanted: Set<number>;
+  bitmaps: (ImageBitmap | null | undefined)[];
+  thumbs: (ImageBitmap | null | undefined)[];
+  film: number[];
+  loaded: number;
+  looking: number;
+  pending: Waiting[];
+  adding: number;
+  held: Parameters<Editor["ask"]>[];
+  scanning: boolean;
+  tool: Tool;
+  radius: number;
+  who: Who | null;
+  led: { from: number; at: number } | null;
+  stroke: Stroke | null;
+  box: Box | null;
+  hover: Place | null;
+  cursor: Place | null;
+  playing: number;
+  hide: boolean;
+  scale: number;
+  stopping?: boolean;
+  undo?: boolean;
+  redo?: boolean;
+  finders?: Record<string, string>;
+  feathers?: Record<string, number>;
+  painted?: Record<string, number>;
+  followed?: Followed | null;
+  load(): void;
+  ask(act: ActName, data?: ActData, wait?: Partial<Waiting> | null): void;
+  choose(tool: Tool): void;
+  draw(): void;
+  featherNext(): void;
+  go(frame: number): void;
+  goToKey(side: number): void;
+  hintAnew(): void;
+  look(): void;
+  play(on: boolean): void;
+  refresh(): void;
+  reshape(kind: string): void;
+  resize(radius: number): void;
+  say(text: string, alarm?: boolean): void;
+  showFiles(): void;
+  toggleCut(): void;
+  toggleKey(): void;
+  track(): void;
+}
+
+export type Tool = "add" | "remove" | "box" | "brush" | "erase";
+
+/** A kind of marks below the film strip: what the field says, how it is written, what marks look like and are called. */
+export interface MarkKind {
+  field: keyof Written;
+  /** Null where there is no clip. */
+  read(editor: Editor): MarksRead | null;
+  write(editor: Editor, frames: number[]): string;
+  row: string;
+  mark: string;
+  /** 0.5 for marks of frames, 0 for those of their beginnings. */
+  middle: number;
+  /** The last frame that may be marked, from 1. */
+  last(count: number): number;
+  where: string;
+  name: string;
+  title: string;
+  icon: "cut" | "key";
+  hint: string;
+  hintOfMark: string;
+  hintOfFixed: string;
+}
+
+export interface MarksRead {
+  kind: string;
+  frames: number[];
+  /** Said in place of marks; "" where marks are shown. */
+  quiet: string;
+  hidden?: boolean;
+  total(marked: number): string;
+  /** Whether a frame's mark may be changed. */
+  loose(frame: number): boolean;
+}
+
+/** A row of marks. */
+export interface MarkRow {
+  node: HTMLElement;
+  track: HTMLElement;
+  marks: HTMLElement;
+  quiet: HTMLElement;
+  count: HTMLElement;
+  toggle: HTMLButtonElement;
+  kind: MarkKind;
+  /** Frames whose marks are shown. */
+  shown: number[];
+  /** A mark that is being dragged, the frames before and now. */
+  moving: { from: number; frames: number[]; before: number[] } | null;
+  draw(): void;
+  change(frames: number[]): void;
+  toggleAt(frame: number): void;
+}
+
+/** The source clip beside its edits. */
+export interface Player {
+  value: PlayerView;
+  mode: "side" | "wipe" | "flip";
+  /** Which edit is compared. */
+  chosen: number;
+  rebuilt: (Pane & { on: boolean }) | null;
+  root: HTMLElement;
+  stage: HTMLElement;
+  source: Pane;
+  edits: Pane[];
+  /** The place of the first edit, until there is one. */
+  empty: HTMLElement | null;
+  play: HTMLButtonElement;
+  seek: HTMLInputElement;
+  count: HTMLElement;
+  /** Timer of the next look at the videos. */
+  due?: number;
+}
+
+export interface Pane {
+  box: HTMLElement;
+  node: HTMLVideoElement;
+  title: string;
+}
+
+/** What shows until the server has answered. */
+export interface Waiting {
+  nonce: number;
+  frame: number;
+  label: number;
+  point?: number[];
+  path?: Place[];
+  radius?: number;
+  erase?: boolean;
+  box?: { from: Place; to: Place };
+}
+
+export interface Stroke {
+  path: Place[];
+  radius: number;
+  erase: boolean;
+  frame: number;
+  label: number;
+}
+
+export interface Box {
+  from: Place;
+  to: Place;
+  how: string;
+  /** Whether keys draw it: its other corner is the cursor. */
+  held?: boolean;
+}
+
+declare global {
+  interface Window {
+    gradio_config: { root: string; api_prefix: string; app_id: number };
+  }
+}

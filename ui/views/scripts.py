@@ -1,0 +1,70 @@
+"""The page's scripts: ES modules below `ui/js`, which browsers import from one address.
+
+The address holds a version made of what all modules say, so that a browser never mixes those of two
+versions and may keep each for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "js"
+FIRST = "head/first.js"  # runs before Gradio's own
+# Components inside folds. Gradio makes them when a fold is opened, and so nobody waits for them at first.
+_IN_FOLDS = {"adapters", "addons", "control", "heat_pixel", "variants", "vocabulary"}
+_IMPORT = re.compile(r'^import [^;]*? from "(\.[^"]+)";', re.MULTILINE)
+
+
+def _read_modules() -> dict[str, str]:
+    """Return the text of each module by its path below the folder."""
+    paths = sorted(FOLDER.rglob("*.js"))
+    return {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
+def version_of(texts: dict[str, str]) -> str:
+    """Return a name of what modules say, another for every other text."""
+    said = json.dumps(texts).encode()
+    return hashlib.sha256(said).hexdigest()[:12]
+
+
+MODULES = _read_modules()
+COMPONENTS = sorted(name.removesuffix(".js") for name in MODULES if "/" not in name)
+ADDRESS = f"/regrain/js/{version_of(MODULES)}/"  # below the app's own
+
+
+def module_url(name: str) -> str:
+    """Return an expression of JavaScript for the address of a module, which Gradio's configuration begins."""
+    return f'window.gradio_config.root + "{ADDRESS}{name}"'
+
+
+def calling(name: str, function: str, *first: object) -> str:
+    """Return a function of JavaScript that calls one that a module exports.
+
+    Args:
+        name: Path of the module below `ui/js`.
+        function: Name of what it exports.
+        first: Arguments that go before those the caller gives.
+    """
+    given = "".join(f"{json.dumps(argument)}, " for argument in first)
+    return f"async (...given) => (await import({module_url(name)})).{function}({given}...given)"
+
+
+def with_imports(name: str) -> list[str]:
+    """Return a module after all that it imports, itself or through others, each once."""
+    found: list[str] = []
+    folder = (FOLDER / name).parent
+    for relative in _IMPORT.findall(MODULES[name]):
+        imported = (folder / relative).resolve().relative_to(FOLDER.resolve()).as_posix()
+        found += [one for one in with_imports(imported) if one not in found]
+    return [*found, name]
+
+
+def first_modules() -> list[str]:
+    """Return the modules that the page needs as it opens."""
+    components = [f"{name}.js" for name in COMPONENTS if name not in _IN_FOLDS]
+    entries = [FIRST, "shared/mounting.js", "shared/calls.js", *components]
+    needed = dict.fromkeys(one for entry in entries for one in with_imports(entry))
+    return [*needed]
