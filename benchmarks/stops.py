@@ -14,15 +14,18 @@ import os
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from regrain.editing import EditRequest, edit, load_backbone
+from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
 from storybook.__main__ import as_request
 from storybook.world import sample_scene
 
 FRAMES, SIZE, STEPS = 4, 64, 4
+_turns = RunQueue()
 _WARM = 5  # stops before the first count: libraries keep what they load once
 
 
@@ -56,15 +59,13 @@ def make_request(seed: int) -> EditRequest:
 
 def stop_after(events: int, seed: int) -> bool:
     """Begin a run and stop it after so many events; whether it ended before."""
-    run = in_thread(lambda: edit(make_request(seed)), pulse=0.05)
-    try:
+    turn = _turns.enter_first()
+    with turn, closing(in_thread(lambda: edit(make_request(seed)), turn, pulse=0.05)) as run:
         for event in run:
             events -= event is not None
             if events <= 0:
                 return False
         return True
-    finally:
-        run.close()
 
 
 def stop_often(stops: int) -> tuple[Left, Left]:

@@ -215,7 +215,7 @@ class Programs:
     def _run(self, job: RunJob, turn: Ticket) -> Saved:
         """Run a job in the worker's thread while the program is there, and return its last item."""
         saved: Any = None
-        with closing(in_thread(lambda: self.jobs.run(job))) as items:
+        with closing(in_thread(lambda: self.jobs.run(job), turn)) as items:
             for item in items:
                 _check(turn)
                 self.jobs.media.touch(job.page)

@@ -1,4 +1,4 @@
-"""What happens when something on the page is pressed.
+"""Handlers: each takes an event of the page and returns the components it changes.
 
-Imports `results` and below.
+Imports `views` and below.
 """

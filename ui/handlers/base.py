@@ -21,9 +21,11 @@ from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.views import run_views, settings, views
+from regrain.ui.views import run_views, settings
+from regrain.ui.views import session_views as views
 from regrain.ui.views.catalogue import Catalogue, moving
 from regrain.ui.views.model_views import addons_view, tuned_models
+from regrain.ui.views.wording import sentence
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]
@@ -247,4 +249,4 @@ def explain(error: Exception, what: str, with_field: bool = False) -> str:
     if not isinstance(error, EditingError):
         log.error(what, exc_info=error)
         return BROKEN
-    return views.sentence(error) if with_field else error.message
+    return sentence(error) if with_field else error.message

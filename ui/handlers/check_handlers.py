@@ -13,11 +13,12 @@ from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data
+from regrain.ui.handlers.outputs import outputs
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.costs import Costs, planned
 from regrain.ui.views.run_views import duration
-from regrain.ui.views.views import View
 
 _pressed = count(1)
 _HINTS = {
@@ -58,6 +59,7 @@ class CheckHandlers(Handlers):
 
     costs: Costs  # what earlier runs took
 
+    @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries])
     def look(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
         """Return all remarks while they change; none on what is only missing."""
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
@@ -75,6 +77,7 @@ class CheckHandlers(Handlers):
             shown |= {self.parts.progress: None}
         return shown
 
+    @outputs(lambda p: [p.progress, p.checks])
     def permit(self, request: gr.Request, words: object, *fields: object) -> Iterator[Any]:
         """Let a run begin, or say beside Run and at the field why it cannot.
 
@@ -142,6 +145,7 @@ class CheckHandlers(Handlers):
             tries: self.costs.view(asked, again, left) if "steps" in now else None,
         }
 
+    @outputs(lambda p: p.controls.counts)
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))

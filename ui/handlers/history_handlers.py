@@ -17,11 +17,12 @@ from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
 from regrain.editing.request.edit import Edit
-from regrain.ui.handlers.base import Handlers, event_data, explain
+from regrain.ui.handlers.base import Components, Handlers, event_data, explain
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
-from regrain.ui.views import views
+from regrain.ui.views import session_views as views
 from regrain.ui.views.result_views import download_name
 
 # What regions take over from those of an earlier run, and what only on the same clip, in whose pixels it is.
@@ -29,10 +30,15 @@ _TAKEN = ("prompt", "source", "negative", "strength", "picture", "picture_scale"
 _OF_CLIP = ("margin", "feather")
 
 
+def _shows_a_run(p: Components) -> list[Any]:
+    return [p.history, p.player, p.result, p.progress]
+
+
 @dataclass(frozen=True)
 class HistoryHandlers(Handlers):
     """The runs of a page."""
 
+    @outputs(_shows_a_run)
     def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Show an earlier run that was picked."""
 
@@ -44,6 +50,7 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, show)
 
+    @outputs(_shows_a_run)
     def compare(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Compare two that were picked."""
 
@@ -55,6 +62,7 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, show)
 
+    @outputs(_shows_a_run)
     def remove(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Remove one; if it was shown, show the clip alone."""
 
@@ -68,6 +76,9 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, remove)
 
+    @outputs(
+        lambda p: [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
+    )
     def use(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Put the settings and words of one into the form."""
 
@@ -81,6 +92,7 @@ class HistoryHandlers(Handlers):
 
         return self._act(request, use)
 
+    @outputs(lambda p: [p.progress, *p.controls.all])
     def fill(self, request: gr.Request) -> dict[Any, Any]:
         """Fill the fields of a method that was hidden, which take a value only once they are shown."""
         try:
@@ -89,6 +101,7 @@ class HistoryHandlers(Handlers):
         except EditingError as error:
             return self.failed(error)
 
+    @outputs(lambda p: [p.download])
     def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Make a file that is made only when wanted."""
         wanted = _of(event, "name")

@@ -24,12 +24,14 @@ from regrain.masks.draw import pack
 from regrain.masks.io.files import PAIR_MASK, VIDEOS, Masks, colors_of, write_masks, write_pair
 from regrain.masks.io.video import find_colors, read_mask_video
 from regrain.ui.handlers.base import Handlers, event_data, page_of
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.state import MAX_REGIONS
-from regrain.ui.views import views
+from regrain.ui.views import session_views
+from regrain.ui.views.wording import sentence
 
 _MOVIES = (*VIDEOS, ".mov", ".webm")
 ACCEPTED = [".zip", ".png", ".json", *_MOVIES]
@@ -46,8 +48,9 @@ FORMS = {
 class MaskFileHandlers(Handlers):
     """Imports and exports the masks of a page."""
 
+    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def load(self, request: gr.Request, files: list[str] | None) -> dict[Any, Any]:
-        """Masks were uploaded: one file, or a PNG file per frame."""
+        """Import masks that were uploaded: one file, or a PNG file per frame."""
         folder = self.media.new_clip(page_of(request))
         try:
             session, note = self._load(self.session(request), files or [], folder)
@@ -56,10 +59,13 @@ class MaskFileHandlers(Handlers):
         finally:
             self.media.drop(folder)
         with session.lock:
-            return {self.parts.canvas: views.canvas(session, -1, note)} | self.cards(session)
+            return {self.parts.canvas: session_views.canvas(session, -1, note)} | self.cards(
+                session
+            )
 
+    @outputs(lambda p: [p.download, p.canvas])
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """They are wanted as a file; `form` is one of `FORMS`."""
+        """Export masks as a file; `form` is one of `FORMS`."""
         try:
             path = self._save(page_of(request), event_data(event))
         except EditingError as error:
@@ -68,9 +74,10 @@ class MaskFileHandlers(Handlers):
 
     def _load(self, session: Session, files: Sequence[str], folder: Path) -> tuple[Session, str]:
         with session.lock:
-            identity, state = session.id, session.state
+            identity = session.id
+            opened = session.opened
+            state = session.state
         colors = {label: region.color for label, region in state.regions.items()}
-        opened = session.opened
         tracks, called = read_tracks(files, folder, opened.used, opened.total, state.size, colors)
         with session.lock:
             if session.id != identity:
@@ -79,7 +86,9 @@ class MaskFileHandlers(Handlers):
 
     def _save(self, page: str, data: Mapping[str, Any]) -> Path:
         with self.visits.held(page, data) as session:
-            masks, regions, opened = masks_of(session), session.state.regions, session.opened
+            masks = masks_of(session)
+            regions = session.state.regions
+            opened = session.opened
         form = str(data.get("form"))
         if form not in FORMS:
             raise RequestError(
@@ -96,9 +105,9 @@ class MaskFileHandlers(Handlers):
             packed(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
         else:
             write_tracks(masks, regions, opened.clip.fps, out)
-        old, session.exported = session.exported, folder
-        if old:
-            self.media.drop(old)
+        if session.exported:
+            self.media.drop(session.exported)
+        session.exported = folder
         return out
 
     def _refused(self, request: gr.Request, error: EditingError) -> Any:
@@ -107,9 +116,9 @@ class MaskFileHandlers(Handlers):
         try:
             session = self.session(request)
         except EditingError as missing:
-            return views.lost(missing.message)
+            return session_views.lost(missing.message)
         with session.lock:
-            return views.canvas(session, session.rev, views.sentence(error), True, session.shown)
+            return session_views.canvas(session, session.rev, sentence(error), True, session.shown)
 
 
 def read_tracks(
@@ -126,35 +135,52 @@ def read_tracks(
         files: Move into the folder.
         folder: Where they are unpacked.
         used: Frames of the file that the clip has.
-        total: How many the file has; of a picture for each of these, those of the frames in use are taken.
+        total: Frames of the file; of a picture for each of these, those of the frames in use are taken.
         size: Its (width, height).
         colors: "#rrggbb" of labels that a video may show.
 
     Returns:
-        By label, packed masks by frame; and what labels are called, if the file says so.
+        By label, packed masks by frame; and names by label, if the file has any.
 
     Raises:
         EditingError: They cannot be read, or are not masks of this clip.
     """
     path = _put(files, folder)
-    for inner in [path, *path.glob("*/")] if path.is_dir() else ():
-        pictures = sorted(inner.glob("*.png"), key=lambda file: natural(file.name))
-        if len(pictures) == total:
-            for index in {*range(total)} - {*used}:
-                pictures[index].unlink()
-    masks = _read(path, len(used), size, colors)
-    called = (
-        names(facts) if path.suffix == ".json" and is_data_set(facts := load_json(path)) else {}
-    )
-    tracks = {n: {f: pack(m) for f, m in enumerate(mask) if m.any()} for n, mask in masks.items()}
-    return {label: track for label, track in tracks.items() if track}, called
+    if path.is_dir():
+        for inner in [path, *path.glob("*/")]:
+            _remove_unused(inner, used, total)
+    tracks = {}
+    for label, masks in _read(path, len(used), size, colors).items():
+        track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
+        if track:
+            tracks[label] = track
+    return tracks, _names_in(path)
+
+
+def _remove_unused(folder: Path, used: range, total: int) -> None:
+    """Remove pictures of frames that the clip does not use, if there is one for each frame of its file."""
+    pictures = sorted(folder.glob("*.png"), key=lambda file: natural(file.name))
+    if len(pictures) != total:
+        return
+    for index, picture in enumerate(pictures):
+        if index not in used:
+            picture.unlink()
+
+
+def _names_in(path: Path) -> Mapping[int, str]:
+    """Return the names of labels in a COCO file; none in others."""
+    if path.suffix != ".json":
+        return {}
+    facts = load_json(path)
+    return names(facts) if is_data_set(facts) else {}
 
 
 def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out: Path) -> None:
     """Write masks as a zip file of indexed PNG files, or in the form of another ending; see `write_masks`."""
-    colors = {n: regions[n].color.lower() for n in masks}
-    colors = colors if len({*colors.values()}) == len(colors) else colors_of(masks)
-    called = {n: regions[n].name for n in masks}
+    colors = {label: regions[label].color.lower() for label in masks}
+    if len(set(colors.values())) < len(colors):
+        colors = colors_of(masks)
+    called = {label: regions[label].name for label in masks}
     if out.suffix == ".zip":
         packed(out, lambda inner: write_masks(masks, inner, colors, fps, called))
     else:
@@ -164,6 +190,7 @@ def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out
 def _take(
     session: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]
 ) -> str:
+    """Make regions of masks that were read; returns a note. A MaskError if there are none, or too many."""
     if not tracks:
         raise MaskError(
             "masks", "They are empty in every frame. Choose masks with at least one object."
@@ -173,24 +200,28 @@ def _take(
         message = f"The file has {len(tracks)}, but only {free} more regions are allowed."
         raise MaskError("masks", f"{message} Delete some or use fewer.")
     labels = sorted(tracks)  # the lower covers the higher
-    named = [called.get(label, "") for label in labels]
-    wished = [name if not name.isdigit() else "" for name in named]
-    made = session.add_masks(wished, [tracks[n] for n in labels], [""] * len(labels), 1.0)
+    wished = []
+    for label in labels:
+        name = called.get(label, "")
+        wished.append("" if name.isdigit() else name)
+    sources = [""] * len(labels)
+    made = session.add_masks(wished, [tracks[label] for label in labels], sources, 1.0)
     return f"Imported masks of {', '.join(made)}. Say what each should become."
 
 
 def _put(files: Sequence[str | Path], folder: Path) -> Path:
-    """Move uploads into a folder; the file or the folder that holds the masks."""
+    """Move uploads into a folder; returns the file or the folder that holds the masks."""
+    target = folder / "masks"
     paths = [Path(file) for file in files]
     if len(paths) == 1 and paths[0].suffix.lower() == ".zip":
-        return _unzipped(paths[0], folder / "masks")
+        return _unzipped(paths[0], target)
     pictures = bool(paths) and all(path.suffix.lower() == ".png" for path in paths)
     if len(paths) != 1 and not pictures:
         raise MaskError("masks", "Choose one file, or a PNG file for each frame.")
-    (folder / "masks").mkdir()
+    target.mkdir()
     for path in paths:
-        shutil.move(path, folder / "masks" / path.name)
-    return folder / "masks" if pictures else folder / "masks" / paths[0].name
+        shutil.move(path, target / path.name)
+    return target if pictures else target / paths[0].name
 
 
 def _unzipped(file: Path, target: Path) -> Path:
@@ -204,34 +235,39 @@ def _unzipped(file: Path, target: Path) -> Path:
 
 
 def _inner(folder: Path) -> Path:
-    """The file or folder of masks in a folder, however deep (`Annotations/480p/car/`)."""
+    """Return the file or folder of masks in a folder, however deep (`Annotations/480p/car/`)."""
     entries = [
         entry for entry in folder.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."
     ]
-    if len(entries) == 1 and entries[0].is_dir() and not entries[0].name.isdigit():
-        return _inner(entries[0])
+    only = entries[0] if len(entries) == 1 else None
+    if only and only.is_dir() and not only.name.isdigit():
+        return _inner(only)
     if (folder / FILE).is_file():  # a project
         folder = folder / "masks"
     if (folder / PAIR_MASK).is_file():
         return folder / PAIR_MASK
-    return entries[0] if len(entries) == 1 and entries[0].is_file() else folder
+    return only if only and only.is_file() else folder
 
 
 def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:
-    if path.suffix.lower() not in _MOVIES:
-        masks = open_regions(path, frames, size)
+    if path.suffix.lower() in _MOVIES:
+        masks = _read_movie(path, frames, size, colors)
     else:
-        video = open_clip(path)
-        check_extent(path.name, (len(video), video.size), (frames, size))
-        known = dict(
-            enumerate(dict.fromkeys([*colors.values(), *colors_of(range(1, 9)).values()]), 1)
-        )
-        shown = find_colors(video, known)
-        if not shown:
-            message = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
-            raise MaskError("masks", message)
-        masks = split(read_mask_video(path, frames, size, shown))
+        masks = open_regions(path, frames, size)
     if len(masks) > MAX_REGIONS:
         message = f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer."
         raise MaskError("masks", message)
     return masks
+
+
+def _read_movie(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:
+    """Read masks of a video in which each object has a colour: its region's, or a usual one."""
+    video = open_clip(path)
+    check_extent(path.name, (len(video), video.size), (frames, size))
+    usual = colors_of(range(1, 9))
+    known = dict.fromkeys([*colors.values(), *usual.values()])
+    shown = find_colors(video, dict(enumerate(known, 1)))
+    if not shown:
+        message = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
+        raise MaskError("masks", message)
+    return split(read_mask_video(path, frames, size, shown))

@@ -1,4 +1,4 @@
-"""What the canvas and the cards ask for: points, strokes, mask tools, regions, undo."""
+"""Events of the canvas and the cards: points, strokes, mask tools, regions, undo."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.session import mask_edits, mask_models, region_pictures
 from regrain.ui.session.clip_files import uploaded
-from regrain.ui.session.layers import MaskLayer, Reshape
+from regrain.ui.session.layers import Box, MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.session.state import MAX_UNDO
-from regrain.ui.views import views
+from regrain.ui.views import session_views
 
 MAX_RESHAPE = 64  # pixels
 _FAR = 10**9  # pixels; no clip is so large, and a whole number may be too large for a float
@@ -35,7 +36,8 @@ class Masking:
     """Events of the canvas in, views out; `segment` turns points into a mask."""
 
     def __init__(self, visits: SessionStore, segment: Segment) -> None:
-        self.visits, self.segment = visits, segment
+        self.visits = visits
+        self.segment = segment
         self._acts: dict[str, Callable[[Session, Data], str | None]] = {
             "point": self._point,
             "unpoint": self._point,
@@ -45,7 +47,7 @@ class Masking:
             "feather": self._feather,
             "undo": self._undo,
             "redo": self._undo,
-            "stop": lambda session, data: session.stop.set(),
+            "stop": self._stop,
             "add": self._add,
             "rest": self._add_rest,
             "delete": self._delete,
@@ -55,8 +57,8 @@ class Masking:
             "tracker": self._choose_tracker,
         }
 
-    def act(self, page: str, data: Data) -> tuple[views.View | None, Session | None]:
-        """Do what a canvas event asks for.
+    def act(self, page: str, data: Data) -> tuple[View | None, Session | None]:
+        """Answer an event of the canvas.
 
         Returns:
             The canvas, None where it stays as it is; and the session if the cards must change too.
@@ -67,73 +69,69 @@ class Masking:
         except StaleEvent:
             return None, None
         except EditingError as error:
-            return views.lost(error.message), None
+            return session_views.lost(error.message), None
 
-    def _answer(self, session: Session, data: Data) -> tuple[views.View, Session | None]:
-        before = self._of_cards(session)
+    def _answer(self, session: Session, data: Data) -> tuple[View, Session | None]:
+        before = _of_cards(session)
         session.describe(data.get("cards"))  # typed, and not yet sent
         note, alarm = self._do(session, data)
+        act = data.get("act")
         if is_int(data.get("nonce")):
             session.acknowledged.append(data["nonce"])
         session.shown = frame_shown(session, data)
-        if data.get("act") == "look":  # only to be given masks
+        if act == "look":  # only to be given masks
             note = None  # the note before stays
         wanted = _wanted(session, data)
-        view = views.canvas(session, data["have"], note, alarm, session.shown, wanted)
-        if data.get("act") in ("undo", "redo"):  # the page goes to where something changed
-            changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
-            view |= {} if session.shown in changed or not changed else {"go": min(changed)}
-        return view, session if before != self._of_cards(session) else None
-
-    def _of_cards(self, session: Session) -> list[tuple[int, str]]:
-        """What the server alone changes of the cards."""
-        return [(label, region.picture) for label, region in session.state.regions.items()]
+        view = session_views.canvas(session, data["have"], note, alarm, session.shown, wanted)
+        if act in ("undo", "redo"):
+            view |= _go_to_change(session)
+        cards_changed = before != _of_cards(session)
+        return view, session if cards_changed else None
 
     def _do(self, session: Session, data: Data) -> tuple[str | None, bool]:
+        """Do what an event asks for; returns a note, and whether it is about something that went wrong."""
+        act = self._acts.get(str(data.get("act")))
+        if act is None:
+            return "", False
         try:
-            act = self._acts.get(str(data.get("act")))
-            note = act(session, data) if act else None
+            note = act(session, data)
         except Exception as error:
             return explain(error, "an event of the canvas failed", with_field=True), True
         return note or "", note in (_NOTHING, _NOTHING_BOXED)
 
+    def _stop(self, session: Session, data: Data) -> None:
+        session.stop.set()
+
     def _point(self, session: Session, data: Data) -> str | None:
-        frame, at = frame_of(session, data), _place(session, data.get("at"))
+        frame = frame_of(session, data)
+        at = _place(session, data.get("at"))
         if data["act"] == "unpoint":
             found = mask_edits.remove_point(session, _label(data), frame, at, self.segment)
         else:
-            label, inside = self._target(session, data), bool(data.get("inside"))
+            label = self._target(session, data)
+            inside = bool(data.get("inside"))
             found = mask_edits.add_point(session, label, frame, at, inside, self.segment)
         return None if found else _NOTHING
 
     def _box(self, session: Session, data: Data) -> str | None:
-        (x0, y0), (x1, y1) = (_place(session, data.get(end)) for end in ("from", "to"))
-        box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-        if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-            raise RequestError("box", "It is too small. Drag it around the object.")
-        label, frame, how = self._target(session, data), frame_of(session, data), data.get("how")
+        box = _dragged_box(session, data)
+        label = self._target(session, data)
+        frame = frame_of(session, data)
+        how = data.get("how")
         if how in ("add", "erase"):
             mask_edits.add_edit(session, label, frame, Rectangle(box, erase=how == "erase"))
             return None
-        return (
-            None if mask_edits.add_box(session, label, frame, box, self.segment) else _NOTHING_BOXED
-        )
+        found = mask_edits.add_box(session, label, frame, box, self.segment)
+        return None if found else _NOTHING_BOXED
 
     def _stroke(self, session: Session, data: Data) -> None:
-        path, radius = data.get("path"), data.get("radius")
-        if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
-            raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
-        radius = min(max(float(radius), 0.5), float(max(session.state.size)))
-        # A browser counts from the corner of a pixel, the brush from its centre.
-        places = [_place(session, at) for at in path]
-        stroke = BrushStroke(
-            tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase"))
-        )
+        stroke = _brush_stroke(session, data)
         label = self._target(session, data)
         mask_edits.add_edit(session, label, frame_of(session, data), stroke)
 
     def _reshape(self, session: Session, data: Data) -> None:
-        kind, pixels = data.get("kind"), data.get("pixels")
+        kind = data.get("kind")
+        pixels = data.get("pixels")
         if kind not in _KINDS or not is_int(pixels) or not 1 <= pixels <= MAX_RESHAPE:
             allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
             raise RequestError("mask tool", allowed)
@@ -148,30 +146,33 @@ class Masking:
         session.commit(session.state.change_region(_label(data), feather=pixels))
 
     def _picture(self, session: Session, data: Data) -> str | None:
-        label, how = _label(data), data.get("how")
+        label = _label(data)
         session.state.layer(label)
+        how = data.get("how")
         if how == "cut":
             at = _pair(data.get("at"))
             found = region_pictures.cut_out(session, label, at, self._folder(data), self.segment)
-            return (
-                "Cut out; undo brings the whole picture back." if found else region_pictures.NOTHING
-            )
+            if not found:
+                return region_pictures.NOTHING
+            return "Cut out; undo brings the whole picture back."
         if how == "same":
             region_pictures.share(session, label, _label({"label": data.get("other")}))
-        elif how == "remove":
+            return None
+        if how == "remove":
             region_pictures.remove(session, label)
-        else:
-            note = region_pictures.take(session, label, uploaded(data), self._folder(data))
-            return note or "Click the thing in the picture to cut it out."
-        return None
+            return None
+        note = region_pictures.take(session, label, uploaded(data), self._folder(data))
+        return note or "Click the thing in the picture to cut it out."
 
     def _folder(self, data: Data) -> Path:
-        """A folder of the page that stays as long as the page, since undo brings pictures back."""
+        """Make a folder that stays as long as the page, since undo brings pictures back."""
         return self.visits.media.new_clip(str(data["page"]))
 
     def _find_by(self, session: Session, data: Data) -> None:
-        finder, frame = str(data.get("by")), frame_of(session, data)
-        mask_edits.find_by(session, self._target(session, data), frame, finder, self.segment)
+        finder = str(data.get("by"))
+        frame = frame_of(session, data)
+        label = self._target(session, data)
+        mask_edits.find_by(session, label, frame, finder, self.segment)
 
     def _add(self, session: Session, data: Data) -> str:
         session.add_region()
@@ -182,25 +183,29 @@ class Masking:
         return "The rest of the frame is a region now. Say what it should become."
 
     def _target(self, session: Session, data: Data) -> int:
-        """The region an event is for; the first click of all makes one, and those that follow fast use it.
+        """Return the region an event is for; the first click of all makes one, and fast later ones use it.
 
-        The rest of the frame cannot be drawn: what is drawn while it is selected is a region without words.
+        The rest of the frame cannot be drawn: while it is selected, a region without words is drawn.
         """
-        regions, rest = session.state.regions, session.state.rest
+        regions = session.state.regions
+        rest = session.state.rest
         own = [label for label in regions if label != rest]
         if not own:
             return session.add_region()
         label = _label(data) or own[0]
         if label != rest:
             return label
-        return (
-            next((free for free in own if not regions[free].prompt.strip()), 0)
-            or session.add_region()
-        )
+        for other in own:
+            if not regions[other].prompt.strip():
+                return other
+        return session.add_region()
 
     def _undo(self, session: Session, data: Data) -> str:
         session.stop.set()
-        (session.redo if data["act"] == "redo" else session.undo)()
+        if data["act"] == "redo":
+            session.redo()
+        else:
+            session.undo()
         return f"Undo ends here: it keeps the last {MAX_UNDO} steps." if session.cut else ""
 
     def _delete(self, session: Session, data: Data) -> None:
@@ -212,7 +217,8 @@ class Masking:
 
     def _choose_tracker(self, session: Session, data: Data) -> str:
         chosen = mask_models.choose("tracker", data.get("by"), mask_models.trackers())
-        session.tracker, cost = chosen.name, chosen.cost()
+        session.tracker = chosen.name
+        cost = chosen.cost()
         return f"{chosen.title} takes {cost}." if cost else ""
 
 
@@ -223,8 +229,33 @@ def _label(data: Data) -> int:
     return label
 
 
+def _dragged_box(session: Session, data: Data) -> Box:
+    x0, y0 = _place(session, data.get("from"))
+    x1, y1 = _place(session, data.get("to"))
+    left, right = min(x0, x1), max(x0, x1)
+    top, bottom = min(y0, y1), max(y0, y1)
+    if right - left < 1 or bottom - top < 1:
+        raise RequestError("box", "It is too small. Drag it around the object.")
+    return left, top, right, bottom
+
+
+def _brush_stroke(session: Session, data: Data) -> BrushStroke:
+    path = data.get("path")
+    radius = data.get("radius")
+    if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
+        raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
+    largest = float(max(session.state.size))
+    radius = min(max(float(radius), 0.5), largest)
+    centres = []
+    for at in path:
+        x, y = _place(session, at)
+        # A browser counts from the corner of a pixel, the brush from its centre.
+        centres.append((x - 0.5, y - 0.5))
+    return BrushStroke(tuple(centres), radius, bool(data.get("erase")))
+
+
 def frame_of(session: Session, data: Data) -> int:
-    """The frame an event is about, from 0; a RequestError if the clip has no such frame."""
+    """Return the frame an event is about, from 0; a RequestError if the clip has no such frame."""
     frame: Any = data.get("frame")
     if not _is_frame(session, frame):
         most = session.state.shape[0] - 1
@@ -235,15 +266,30 @@ def frame_of(session: Session, data: Data) -> int:
 
 
 def frame_shown(session: Session, data: Data) -> int:
-    """The frame that a page shows, from 0; the first if it does not say."""
-    return data["frame"] if _is_frame(session, data.get("frame")) else 0
+    """Return the frame that a page shows, from 0; the first if it does not say."""
+    frame: Any = data.get("frame")
+    return frame if _is_frame(session, frame) else 0
+
+
+def _go_to_change(session: Session) -> View:
+    """Lead the page to the first frame that was changed last, unless it shows one of them."""
+    changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
+    if not changed or session.shown in changed:
+        return {}
+    return {"go": min(changed)}
+
+
+def _of_cards(session: Session) -> list[tuple[int, str]]:
+    """Return the part of the cards that the server alone changes: labels and pictures, in their order."""
+    return [(label, region.picture) for label, region in session.state.regions.items()]
 
 
 def _wanted(session: Session, data: Data) -> list[int]:
-    """Frames whose masks a page lacks."""
+    """List the frames whose masks a page lacks."""
     frames = data.get("wanted")
-    frames = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
-    return [frame for frame in frames if _is_frame(session, frame)]
+    if not isinstance(frames, list):
+        return []
+    return [frame for frame in frames[: session_views.MAX_WHOLE] if _is_frame(session, frame)]
 
 
 def _is_frame(session: Session, value: object) -> TypeGuard[int]:
@@ -251,16 +297,23 @@ def _is_frame(session: Session, value: object) -> TypeGuard[int]:
 
 
 def _pair(at: object) -> tuple[float, float]:
-    if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
-        raise RequestError("point", "It needs two numbers, x and y.")
-    return at[0], at[1]
+    if isinstance(at, list) and len(at) == 2:
+        x, y = at
+        if _is_number(x) and _is_number(y):
+            return x, y
+    raise RequestError("point", "It needs two numbers, x and y.")
 
 
 def _place(session: Session, at: object) -> tuple[float, float]:
-    """A place (x, y) in pixels of the clip from the frame's corner, at most just outside the frame."""
-    (x, y), (width, height) = _pair(at), session.state.size
-    return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
+    """Return a place (x, y) in pixels of the clip from the frame's corner, within the frame."""
+    x, y = _pair(at)
+    width, height = session.state.size
+    x = min(max(x, 0.0), width - 1e-3)
+    y = min(max(y, 0.0), height - 1e-3)
+    return round(x, 2), round(y, 2)
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < _FAR

@@ -24,9 +24,11 @@ from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.media import data_url
+from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
-from regrain.ui.views import views
+from regrain.ui.views import session_views as views
 from regrain.ui.views.model_views import (
     Hub,
     control_view,
@@ -35,6 +37,7 @@ from regrain.ui.views.model_views import (
     listing_view,
     shelf_view,
 )
+from regrain.ui.views.wording import capital
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
 _turns = count()  # an answer like the one before is an answer, too
@@ -43,7 +46,7 @@ _NO_FOLDER = (
     f"For better masks on real clips: start with {MODELS_VARIABLE}=/your/folder, then fetch {_TITLE} here "
     f"({SUGGESTED.size / 1e6:.0f} MB)."
 )
-_fetching = threading.Lock()  # one at a time in the process, whoever asked
+_fetching = RunQueue()  # one at a time in the process, whoever asked
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class ModelHandlers(FetchHandlers):
 
     hub: Hub  # where models come from
 
+    @outputs(lambda p: [p.hub])
     def ask(self, event: gr.EventData) -> Any:
         """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
         words = str(event_data(event).get("id", "")).strip()
@@ -77,6 +81,7 @@ class ModelHandlers(FetchHandlers):
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
 
+    @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
     def fetch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Iterator[Any]:
@@ -112,6 +117,7 @@ class ModelHandlers(FetchHandlers):
         else:
             yield self._choose(id, "Fetched and chosen.")
 
+    @outputs(lambda p: [p.hub, p.model])
     def use(self, event: gr.EventData) -> Any:
         """Choose a model of $REGRAIN_MODELS, which may have been put there since the page was started."""
         name = str(event_data(event).get("id", ""))
@@ -131,6 +137,7 @@ class ModelHandlers(FetchHandlers):
         done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 
+    @outputs(lambda p: [p.added])
     def add(self, event: gr.EventData) -> list[str]:
         """Return LoRA files and adapters with their weights, as a request has them."""
         given = event_data(event).get("added")
@@ -150,7 +157,7 @@ class ModelHandlers(FetchHandlers):
             picture = CONTROL_MAPS[kind](frames[frame : frame + 1])[0]
         except Exception as error:
             return control_view(controls, explain(error, "a control map could not be made"))
-        title = f"{views.capital(kind)} of frame {frame + 1}"
+        title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
 
     def _hub(self, state: str, text: str, **more: object) -> views.View | None:
@@ -174,12 +181,16 @@ class MaskModelHandlers(FetchHandlers):
 
     fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
 
+    @outputs(lambda p: [p.fetch, p.canvas])
     def start(self, request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Fetch it; the canvas offers it as soon as it is here."""
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
         try:
-            with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
+            with (
+                _fetching.enter_first() as turn,
+                closing(in_thread(lambda: iter(self.fetch()), turn)) as steps,
+            ):
                 for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
                     yield {self.parts.fetch: _busy(step) if step else gr.skip()}

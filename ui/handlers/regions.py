@@ -11,15 +11,25 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError
 from regrain.editing.params.registry import METHODS, find_method
-from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of, seed_field
+from regrain.ui.handlers.base import (
+    Components,
+    FieldValues,
+    Handlers,
+    event_data,
+    explain,
+    page_of,
+    seed_field,
+)
 from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
-from regrain.ui.views import result_views, settings, views
+from regrain.ui.views import result_views, session_views, settings
 from regrain.ui.views.catalogue import BUILT_IN_MODEL, moving
+from regrain.ui.views.wording import sentence
 
 _NONSENSE = {"text": "Here the model draws nonsense.", "offers": True}
 _USELESS = {
@@ -28,21 +38,28 @@ _USELESS = {
 }
 
 
+def _all_of_a_clip(p: Components) -> list[Any]:
+    return [*p.session, p.added, p.seed, *p.controls.all]
+
+
 @dataclass(frozen=True)
 class MaskHandlers(Handlers):
-    """Clips, masks, words."""
+    """Events of clips, masks and words."""
 
     masking: Masking
     tracking: Tracking
     files: ClipFiles
 
+    @outputs(_all_of_a_clip)
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
-        """An example was picked."""
-        example = self.catalogue.example(event_data(event).get("name")).opened
-        return self.opened(self.files.begin(page_of(request), example), "", model)
+        """Open the example that was picked."""
+        example = self.catalogue.example(event_data(event).get("name"))
+        session = self.files.begin(page_of(request), example.opened)
+        return self.opened(session, "", model)
 
+    @outputs(_all_of_a_clip)
     def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
-        """A clip of the user's own was uploaded."""
+        """Open a clip of the user's own that was uploaded."""
         try:
             session, note = self.files.upload(page_of(request), uploaded(event_data(event)))
         except Exception as error:
@@ -50,8 +67,9 @@ class MaskHandlers(Handlers):
             return {self.parts.gallery: {"failed": failed, "time": time.time()}}
         return self.opened(session, note, model)
 
+    @outputs(_all_of_a_clip)
     def trim(self, event: gr.EventData, request: gr.Request, words: object) -> dict[Any, Any]:
-        """Its range was changed; words, settings and masks of frames that are still used stay."""
+        """Use another part of the clip; words, settings and masks of frames that are still used stay."""
         try:
             self.described(request, words)
             session, note = self.files.trim(page_of(request), event_data(event))
@@ -59,11 +77,12 @@ class MaskHandlers(Handlers):
             return {self.parts.canvas: gr.skip()}
         except Exception as error:
             note = explain(error, "other frames could not be used", with_field=True)
-            return {self.parts.canvas: views.lost(note)}
+            return {self.parts.canvas: session_views.lost(note)}
         return self._shown(session, note) | self._shared(session)
 
+    @outputs(lambda p: [*p.method_shown, p.prompt, p.seed])
     def switch(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """Another method was chosen."""
+        """Change to another method."""
         try:
             method = find_method(str(event_data(event).get("name"))).name
             session = self.session(request)
@@ -71,29 +90,33 @@ class MaskHandlers(Handlers):
             return {self.parts.method: gr.skip()}
         with session.lock:
             session.method = method
-        seed = gr.Number(**seed_field(method))
-        return {
-            self.parts.prompt: views.prompts(session),
-            self.parts.seed: seed,
-            **self.method(method),
+        shown = {
+            self.parts.prompt: session_views.prompts(session),
+            self.parts.seed: gr.Number(**seed_field(method)),
         }
+        return shown | self.method(method)
 
+    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """One thing done on the canvas or the cards: a click, a stroke, a region, undo."""
+        """Answer one thing done on the canvas or the cards: a click, a stroke, a region, undo."""
         shown, session = self.masking.act(page_of(request), event_data(event))
-        return {self.parts.canvas: shown or gr.skip()} | (self.cards(session) if session else {})
+        changes = {self.parts.canvas: shown or gr.skip()}
+        return changes | self.cards(session) if session else changes
 
+    @outputs(lambda p: [p.canvas])
     def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
-        """Masks, frame by frame, while they follow through the clip."""
+        """Yield masks, frame by frame, while regions are followed through the clip."""
         for shown in self.tracking.track(page_of(request), event_data(event)):
             yield shown or gr.skip()
 
+    @outputs(lambda p: [p.canvas])
     def scan(self, event: gr.EventData, request: gr.Request) -> Any:
-        """Cuts, once the clip can be seen."""
+        """Look for cuts, once the clip can be seen."""
         return find_cuts(self.visits, page_of(request), event_data(event)) or gr.skip()
 
+    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def discover(self, request: gr.Request, words: object, model: object) -> Iterator[Any]:
-        """Regions found by the words alone."""
+        """Make regions of what is found by the words alone."""
         try:
             session = self.described(request, words)
             chosen = self.catalogue.model(model)
@@ -101,21 +124,23 @@ class MaskHandlers(Handlers):
             yield {self.parts.canvas: gr.skip()}
             return
         except EditingError as error:
-            yield {self.parts.canvas: views.lost(views.sentence(error))}
+            yield {self.parts.canvas: session_views.lost(sentence(error))}
             return
         for shown in self.tracking.discover(session, words["have"], chosen):  # type: ignore[index]
             yield {self.parts.canvas: shown or gr.skip()}
         yield self.cards(session)
 
+    @outputs(lambda p: [p.prompt])
     def describe(self, request: gr.Request, words: object) -> Any:
-        """The composed prompt, while words are typed."""
+        """Show the composed prompt, while words are typed."""
         try:
-            return views.prompts(self.described(request, words))
+            return session_views.prompts(self.described(request, words))
         except EditingError:
             return gr.skip()  # said when it is run; while typing it would only disturb
 
+    @outputs(lambda p: [p.download, p.progress])
     def save(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
-        """The project as an archive."""
+        """Save the project as an archive."""
         try:
             session = self.described(request, words)
             with session.lock:
@@ -128,28 +153,30 @@ class MaskHandlers(Handlers):
             return self.failed(error)
         return self.download(saved, "project.zip")
 
+    @outputs(lambda p: [*p.model_shown, p.cards, p.prompt, p.added, p.addons, *p.controls.all])
     def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
-        """Its recommendations, and whether it can edit this clip at all; another's motion is off."""
-        kept = (
-            [one for one in map(str, added) if moving(model, one)]
-            if isinstance(added, list)
-            else []
-        )
+        """Show a model's recommendations, and whether it can edit this clip; another's motion is off."""
+        names = [str(name) for name in added] if isinstance(added, list) else []
+        kept = [name for name in names if moving(model, name)]
         try:
             session = self.session(request)
-            told = self._notice(session, model) | self._filled(session, model) | self.added(kept)
-            return told | self.cards(session, model)
+            return {
+                **self._notice(session, model),
+                **self._filled(session, model),
+                **self.added(kept),
+                **self.cards(session, model),
+            }
         except EditingError:
             return {self.parts.notice: gr.skip()}
 
     def choose_preset(self, method: str) -> Callable[[object, object], dict[Any, Any]]:
-        """The handler that shows what a preset of a method sets."""
+        """Return the handler that shows the values a preset of a method sets."""
 
+        @outputs(lambda p: [*p.controls.own(method).values(), p.progress])
         def choose(preset: object, model: object) -> dict[Any, Any]:
             try:
-                values = self.catalogue.values(
-                    method, self.catalogue.model(model), {"preset": preset}
-                )
+                known = self.catalogue.model(model)
+                values = self.catalogue.values(method, known, {"preset": preset})
             except EditingError as error:
                 return self.failed(error)
             return self.parts.controls.fill(method, values)
@@ -157,52 +184,56 @@ class MaskHandlers(Handlers):
         return choose
 
     def opened(self, session: Session, note: str, model: object) -> dict[Any, Any]:
-        """All that shows a session from its beginning."""
+        """Show a session from its beginning."""
         opened = session.opened
         motion = moving(model, opened.request.motion)
+        asked = replace(opened.request, method=session.method, motion=motion)
         return {
-            self.parts.gallery: views.gallery(self.catalogue.examples, opened.name),
+            self.parts.gallery: session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),
-            **self.settings(replace(opened.request, method=session.method, motion=motion)),
+            **self.settings(asked),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),
         }
 
     def _shown(self, session: Session, note: str, model: object = None) -> dict[Any, Any]:
-        """The clip, its masks and words, and no run."""
-        p, opened = self.parts, session.opened
+        """Show the clip, its masks and words, and no run."""
+        p = self.parts
         return {
-            p.canvas: views.canvas(session, -1, note),
-            p.player: result_views.made_player(opened),
-            p.result: result_views.made_result(opened),
-            **dict.fromkeys((p.live, p.losses, p.progress)),
+            p.canvas: session_views.canvas(session, -1, note),
+            p.player: result_views.made_player(session.opened),
+            p.result: result_views.made_result(session.opened),
+            p.live: None,
+            p.losses: None,
+            p.progress: None,
             **self.cards(session, model),
         }
 
     def _notice(self, session: Session, model: object) -> dict[Any, Any]:
-        p, built_in = self.parts, model == BUILT_IN_MODEL
-        said = _USELESS if built_in and not session.opened.drawn else None
+        """Say how far a model is of use for the clip."""
+        p = self.parts
+        built_in = model == BUILT_IN_MODEL
+        useless = built_in and not session.opened.drawn
         return {
-            p.notice: said,
-            p.useless: said and _NONSENSE,
+            p.notice: _USELESS if useless else None,
+            p.useless: _NONSENSE if useless else None,
             p.words: gr.Accordion(visible=built_in),
         }
 
     def _filled(self, session: Session, model: object) -> dict[Any, Any]:
-        """All controls as the model and the project have them."""
+        """Fill all controls as the model and the project have them."""
         base = session.opened.request
         chosen = str(model) if model in self.catalogue.models else BUILT_IN_MODEL
         updates: dict[Any, Any] = {}
         for method in METHODS:
             given = base.params if method == base.method else {}
-            updates |= self.parts.controls.fill(
-                method, self.catalogue.values(method, chosen, given)
-            )
+            values = self.catalogue.values(method, chosen, given)
+            updates |= self.parts.controls.fill(method, values)
         return updates
 
     def _shared(self, session: Session) -> dict[Any, Any]:
-        """What all methods share, as the project has it."""
+        """Fill the fields that all methods share as the project has them."""
         request = session.opened.request
         given = {name: value for name, value in request.params.items() if name in settings.SHARED}
         values = self.catalogue.values(request.method, BUILT_IN_MODEL, given)

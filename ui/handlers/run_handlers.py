@@ -16,7 +16,16 @@ import gradio as gr
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.base import BROKEN, FieldValues, Handlers, address_of, event_data, page_of
+from regrain.ui.handlers.base import (
+    BROKEN,
+    Components,
+    FieldValues,
+    Handlers,
+    address_of,
+    event_data,
+    page_of,
+)
+from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.runs import Changes, RunThread, watch
@@ -26,7 +35,8 @@ from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Computed, Session, StaleEvent
-from regrain.ui.views import attention_views, model_views, run_views, views
+from regrain.ui.views import attention_views, model_views, run_views
+from regrain.ui.views import session_views as views
 from regrain.ui.views.costs import left_again
 from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
 from regrain.ui.views.variants import attempt, plan, remember, title_of
@@ -55,6 +65,11 @@ class RunForm:
         return Choices.of(request, self.session.id, self.session.prompt)
 
 
+def _shows_the_run(p: Components) -> list[Any]:
+    clip = [p.canvas, p.player, p.history, p.live, p.result, p.losses]
+    return [*clip, p.progress, p.queue, p.adapters]
+
+
 @dataclass(frozen=True)
 class RunHandlers(Handlers):
     """Run, show and stop edits."""
@@ -63,6 +78,7 @@ class RunHandlers(Handlers):
     tracking: Tracking
     turns: RunQueue = field(default_factory=RunQueue)
 
+    @outputs(lambda p: [p.run, p.stop, p.queue, p.progress, p.live, p.result, p.losses])
     def begin(
         self, request: gr.Request, variants: object, words: Any, *fields: object
     ) -> dict[Any, Any]:
@@ -124,6 +140,7 @@ class RunHandlers(Handlers):
             jobs.append({"key": run.key, "title": title, "text": composed(form.session)[0].text})
         return {"jobs": jobs, "note": note, "time": time.time()}  # a note said again is another
 
+    @outputs(lambda p: [p.queue])
     def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Let a waiting run change places with the one `by` places after it, or else take it out."""
         session = self.visits.find(page_of(request))
@@ -137,6 +154,7 @@ class RunHandlers(Handlers):
                 _rearrange(session, waiting, keys.index(said["key"]), said.get("by"))
         return {self.parts.queue: self._queue(session)}
 
+    @outputs(_shows_the_run)
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
         """Yield the view of the run that has just begun; nothing if it was refused, or waits for another."""
         run = self.visits.run_of(page_of(request))
@@ -146,6 +164,7 @@ class RunHandlers(Handlers):
         async for changes in self.watch_again(request):
             yield changes
 
+    @outputs(_shows_the_run)
     async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
         """Yield the view of the page's last run, if there was one, from its beginning; then of later ones."""
         page = page_of(request)
@@ -164,6 +183,7 @@ class RunHandlers(Handlers):
                 yield changes
             last = run
 
+    @outputs(lambda p: [p.progress])
     def stop(self, request: gr.Request) -> dict[Any, Any]:
         """End the page's run, or take it out of the queue."""
         run, progress = self.visits.run_of(page_of(request)), self.parts.progress
@@ -221,6 +241,7 @@ class RunHandlers(Handlers):
             yield {self.parts.progress: gr.skip() if shown == last else shown}
             last = shown
 
+    @outputs(lambda p: [p.run, p.stop, p.queue, p.canvas])
     def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
         """Return the page after a run, however it ended: its own tracking may have been stopped with it."""
         run, shown = self.visits.run_of(page_of(request)), {}
@@ -278,7 +299,7 @@ class RunHandlers(Handlers):
         job = replace(job, kept=session.history.folders)
         display = _Display(self, session, job, run)
         started = job.number > 1 or run.behind
-        with closing(in_thread(lambda: self.jobs.run(job))) as items:
+        with closing(in_thread(lambda: self.jobs.run(job), run.turn)) as items:
             for item in items:
                 if session.id != identity:  # nobody waits for this one
                     return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
-from regrain.ui.server.worker import free_turn
+from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.session import Session
 from regrain.ui.views import model_views
 
@@ -28,17 +29,21 @@ class TuningHandlers(Handlers):
     """The list of tuned models, and the sentence beside Run; without `estimate`, only the steps are said."""
 
     estimate: Estimator | None = None
+    turns: RunQueue = field(default_factory=RunQueue)  # hands out the machine, which is timed
 
+    @outputs(lambda p: [p.adapters])
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Choose the one that was picked."""
         server = self.catalogue.adapters
         return self._act(request, lambda session: session.shelf.choose(_key(event), server))
 
+    @outputs(lambda p: [p.adapters])
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Give one another name."""
         given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
         return self._act(request, lambda session: session.shelf.rename(*given))
 
+    @outputs(lambda p: [p.adapters])
     def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
         """Add a file of the user's own."""
 
@@ -49,6 +54,7 @@ class TuningHandlers(Handlers):
 
         return self._act(request, add)
 
+    @outputs(lambda p: [p.adapters, p.download])
     def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Download one as a file."""
 
@@ -58,6 +64,7 @@ class TuningHandlers(Handlers):
 
         return self._act(request, find)
 
+    @outputs(lambda p: [p.adapters, p.takes])
     def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
         """Say whether the chosen one fits, and what the run would tune, after anything that changes it."""
         try:
@@ -109,7 +116,8 @@ class TuningHandlers(Handlers):
         params: Any = METHODS[asked.method].Params.model_construct(**usual)  # checked already
         if self.estimate is None:
             return Estimate(params.tune_steps)
-        with free_turn() as free:
+        with self.turns.enter_first() as turn:
+            free = turn.wait(0)  # a run that begins meanwhile waits until this is over
             return self.estimate(asked, params, free)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.api.programs import Programs, add_api
 from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
@@ -18,6 +19,7 @@ from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
+from regrain.ui.handlers.outputs import outputs_of
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
@@ -40,8 +42,8 @@ from regrain.ui.views.scripts import calling
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the age at which it goes.
 _UNUSED = (600, int(MAX_AGE))
-# How events are listened to: all are private, since the endpoints for programs are others. FREE ones never
-# wait for each other; of MANY none is dropped while the one before is answered.
+# How events are listened to: all are private, since the endpoints for programs are others. FREE: events never
+# wait for each other. MANY: events queue and are never dropped.
 QUIET: dict[str, Any] = {
     "show_progress": "hidden",
     "show_progress_on": [],
@@ -49,7 +51,7 @@ QUIET: dict[str, Any] = {
 }
 FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
-# What the browser does by itself.
+# Scripts of the browser alone.
 _RESTORED = calling("shared/calls.js", "noteRestored")
 _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
 
@@ -59,37 +61,38 @@ def build(
 ) -> gr.Blocks:
     """Make the page; `media` is the one folder that may be served."""
     catalogue = Catalogue(examples, model_folder)
-    first = next(iter(examples.values()), None)
+    first = next((example.opened for example in examples.values()), None)
     finder = "cuts" if tools.remark else "sam"
-    start = Session(first.opened, finder) if first else None
-    made = ((e.request, e.opened.made.report) for e in examples.values() if e.opened.made)
+    start = Session(first, finder) if first else None
     with Page(
         title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
     ) as page:
         head = view("header", template=HEADER)
         parts = lay_out(catalogue, start, tools)
-        visits = SessionStore(
-            first.opened if first else None, media, finder, ended=page.drop_session
-        )
-        tracking, turns, costs = (
-            Tracking(visits, tools.propagate, tools.discover),
-            RunQueue(),
-            Costs(made),
-        )
+        visits = SessionStore(first, media, finder, ended=page.drop_session)
+        turns = RunQueue()
+        tracking = Tracking(visits, tools.propagate, tools.discover, turns)
+        costs = Costs(_runs_made_for(examples))
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         add_api(programs)  # before events of pages, some of which have the names of endpoints
+
         shared = (catalogue, visits, media, parts)
-        masks = MaskHandlers(
-            *shared, Masking(visits, tools.segment), tracking, ClipFiles(visits, media)
-        )
+        masking = Masking(visits, tools.segment)
+        masks = MaskHandlers(*shared, masking, tracking, ClipFiles(visits, media))
         checking = CheckHandlers(*shared, costs)
-        restored = _wire_session(page, head, SessionHandlers(head, masks, checking.weigh))
-        changes = [restored, *_wire_masks(masks), *_wire_models(ModelHandlers(*shared, tools.hub))]
-        changes += _wire_runs(RunHandlers(*shared, jobs, tracking, turns), checking, restored)
+        runs = RunHandlers(*shared, jobs, tracking, turns)
+        tuning = TuningHandlers(*shared, tools.estimate, turns)
+        sessions = SessionHandlers(head, masks, checking.weigh)
+
+        restored = _wire_session(page, head, sessions)
+        changes = [restored]
+        changes += _wire_masks(masks)
+        changes += _wire_models(ModelHandlers(*shared, tools.hub))
+        changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
-        changes.append(parts.quality.choose(checking.choose, parts.model, _counts(parts), **QUIET))
-        _wire_tuning(TuningHandlers(*shared, tools.estimate), changes)
+        changes.append(_listen(parts, parts.quality.choose, checking.choose, parts.model, **QUIET))
+        _wire_tuning(tuning, changes)
         _wire_checks(checking, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
         _wire_marks(page, parts, changes)
@@ -97,22 +100,43 @@ def build(
     return page
 
 
-def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Dependency:
-    """Connect what brings back what a page had; returns the event that does.
+def _runs_made_for(
+    examples: Mapping[str, Example],
+) -> list[tuple[EditRequest, Mapping[str, Any]]]:
+    """List the runs, with their reports, whose results ship with the examples."""
+    return [
+        (example.request, example.opened.made.report)
+        for example in examples.values()
+        if example.opened.made
+    ]
 
-    Most pages are new. What brings one back writes to all its components, which takes a browser half a
-    second, so it waits until the server has said that there is something.
+
+def _listen(
+    parts: Components,
+    event: Callable[..., Dependency],
+    handler: Callable[..., Any],
+    given: Any = None,
+    **how: Any,
+) -> Dependency:
+    """Call a handler on an event, with the values of `given`; it declares which components it changes."""
+    return event(handler, given, outputs_of(handler, parts), **how)
+
+
+def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Dependency:
+    """Connect the events that bring back a page's work; returns the one that does.
+
+    Most pages are new. Bringing one back writes to all its components, which takes a browser half a second,
+    so it waits until the server has said that there is something.
     """
     p = sessions.masks.parts
+    on = partial(_listen, p)
     page.load(sessions.arrive, None, [head, p.quality, p.tries], **FREE)
     head.here(sessions.here, None, None, **MANY)
     head.offer(sessions.offer, None, head, **QUIET)
     head.keep(sessions.keep, p.fields, None, **MANY)
-    restored = head.back(
-        sessions.restore, None, [*p.session, *p.fields, p.history, p.run, p.stop], **FREE
-    )
-    filled = restored.then(sessions.refill, None, [p.progress, *p.fields], **FREE)
-    # Until then the fields hold what a new page has, or what the browser filled in on its way back.
+    restored = on(head.back, sessions.restore, **FREE)
+    filled = on(restored.then, sessions.refill, **FREE)
+    # Until then the fields hold the values of a new page, or those the browser filled in on its way back.
     filled.then(None, None, None, js=_RESTORED, **QUIET)
     return restored
 
@@ -120,141 +144,127 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
 def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a run would tune."""
     p = masks.parts
-    switched = [*p.method_shown, p.prompt, p.seed]
-    opened = [*p.session, p.added, p.seed, *p.controls.all]
-    of_model = [*p.model_shown, p.cards, p.prompt, p.added, p.addons, *p.controls.all]
+    on = partial(_listen, p)
+    few = {"concurrency_limit": 2}
     changes = [
-        p.gallery.pick(masks.choose, p.model, opened, **MANY),
-        p.gallery.open(masks.load, p.model, opened, **QUIET, concurrency_limit=2),
-        p.canvas.trim(masks.trim, p.cards, opened, **QUIET, concurrency_limit=2),
-        p.cards.prompts(masks.describe, p.cards, p.prompt, **MANY),
-        p.method.choose(masks.switch, None, switched, **QUIET),
-        p.model.change(masks.choose_model, [p.model, p.added], of_model, **QUIET),  # type: ignore[attr-defined]
+        on(p.gallery.pick, masks.choose, p.model, **MANY),
+        on(p.gallery.open, masks.load, p.model, **QUIET, **few),
+        on(p.canvas.trim, masks.trim, p.cards, **QUIET, **few),
+        on(p.cards.prompts, masks.describe, p.cards, **MANY),
+        on(p.method.choose, masks.switch, **QUIET),
+        on(p.model.change, masks.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
     ]
-    p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **MANY)
-    p.canvas.scan(masks.scan, None, p.canvas, **MANY | {"concurrency_limit": 1})
-    p.canvas.track(masks.track, None, p.canvas, **MANY)
-    p.cards.discover(masks.discover, [p.cards, p.model], [p.canvas, p.cards, p.prompt], **MANY)
-    p.canvas.save(masks.save, [p.cards, *p.fields], [p.download, p.progress], **QUIET)
+    on(p.canvas.act, masks.act, **MANY)
+    on(p.canvas.scan, masks.scan, **MANY | {"concurrency_limit": 1})
+    on(p.canvas.track, masks.track, **MANY)
+    on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
+    on(p.canvas.save, masks.save, [p.cards, *p.fields], **QUIET)
     for method in p.controls.fields:
-        fields = p.controls.own(method)
-        if preset := fields.get("preset"):
-            shown = [*fields.values(), p.progress]
-            changes.append(
-                preset.input(masks.choose_preset(method), [preset, p.model], shown, **QUIET)
-            )  # type: ignore[attr-defined]
+        preset = p.controls.own(method).get("preset")
+        if preset:
+            chosen: Any = preset.input  # type: ignore[attr-defined]
+            changes.append(on(chosen, masks.choose_preset(method), [preset, p.model], **QUIET))
     return changes
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
-    """Connect the hub, LoRA files and control networks; returns what changes what a run would be given."""
+    """Connect the hub, LoRA files and control networks; returns the events that may change a request."""
     p = models.parts
-    p.hub.ask(models.ask, None, p.hub, concurrency_limit=4, **QUIET)
-    fetched = [p.hub, p.model, p.added, p.addons, p.cards, p.prompt]
+    on = partial(_listen, p)
+    on(p.hub.ask, models.ask, concurrency_limit=4, **QUIET)
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
             helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
     return [
-        p.hub.fetch(models.fetch, [p.added, p.model], fetched, concurrency_limit=1, **QUIET),
-        p.hub.use(models.use, None, [p.hub, p.model], **QUIET),
-        p.addons.choose(models.add, None, p.added, **QUIET),
+        on(p.hub.fetch, models.fetch, [p.added, p.model], concurrency_limit=1, **QUIET),
+        on(p.hub.use, models.use, **QUIET),
+        on(p.addons.choose, models.add, **QUIET),
     ]
 
 
 def _wire_mask_files(files: MaskFileHandlers, fetching: MaskModelHandlers) -> None:
     """Connect the import and the export of masks, and the button that fetches a published SAM."""
     p = files.parts
-    changed = [p.canvas, p.cards, p.prompt]
-    p.mask_file.upload(files.load, p.mask_file, changed, **QUIET, concurrency_limit=2)
-    p.canvas.export(files.save, None, [p.download, p.canvas], **QUIET, concurrency_limit=2)
-    p.fetch.fetch(fetching.start, None, [p.fetch, p.canvas], **FREE)
+    on = partial(_listen, p)
+    on(p.mask_file.upload, files.load, p.mask_file, **QUIET, concurrency_limit=2)
+    on(p.canvas.export, files.save, **QUIET, concurrency_limit=2)
+    on(p.fetch.fetch, fetching.start, **FREE)
     p.fetch.stop(fetching.stop, None, None, **QUIET, queue=False)
 
 
 def _wire_runs(
     runs: RunHandlers, checking: CheckHandlers, restored: Dependency
 ) -> list[Dependency]:
-    """Connect Run and Stop; returns the ends of a run."""
+    """Connect Run and Stop; returns the events at the ends of runs."""
     p = runs.parts
+    on = partial(_listen, p)
     given = [p.cards, *p.fields]
-    permitted = p.run.click(checking.permit, given, [p.progress, p.checks], **FREE)
-    waiting = [p.run, p.stop, p.queue, p.progress, p.live, p.result, p.losses]
-    began = permitted.success(runs.begin, [p.variants, *given], waiting, **FREE)
-    shown = [
-        p.canvas,
-        p.player,
-        p.history,
-        p.live,
-        p.result,
-        p.losses,
-        p.progress,
-        p.queue,
-        p.adapters,
-    ]
-    ready = (runs.ready, p.cards, [p.run, p.stop, p.queue, p.canvas])
-    began.failure(*ready, **FREE)
+    permitted = on(p.run.click, checking.permit, given, **FREE)
+    began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
+    on(began.failure, runs.ready, p.cards, **FREE)
     ended = []
-    for listen, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
+    for event, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
         # Not skipped while the watching of a run that was stopped comes to its end.
-        watched = listen(handler, None, shown, **MANY)
-        ended.append(watched.then(*ready, **FREE))
-        watched.failure(*ready, **FREE)
-    p.stop.click(runs.stop, None, p.progress, **FREE)
-    p.queue.arrange(runs.arrange, None, p.queue, **MANY)
+        watched = on(event, handler, **MANY)
+        ended.append(on(watched.then, runs.ready, p.cards, **FREE))
+        on(watched.failure, runs.ready, p.cards, **FREE)
+    on(p.stop.click, runs.stop, **FREE)
+    on(p.queue.arrange, runs.arrange, **MANY)
     return ended
 
 
 def _wire_history(history: HistoryHandlers) -> Dependency:
-    """Connect the list of earlier runs; returns what changes what a run would tune."""
+    """Connect the list of earlier runs; returns the event that may change what a run would tune."""
     p = history.parts
-    shown = [p.history, p.player, p.result, p.progress]
-    p.history.show(history.show, None, shown, **QUIET)
-    p.history.compare(history.compare, None, shown, **QUIET)
-    p.history.remove(history.remove, None, shown, **QUIET)
-    p.result.make(history.make, None, p.download, **MANY | {"concurrency_limit": 2})
-    form = [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
-    used = p.history.use(history.use, p.model, form, **QUIET)
-    return used.then(history.fill, None, [p.progress, *p.controls.all], **QUIET)
-
-
-def _counts(p: Components) -> list[Component]:
-    """The fields of the counts that a quality sets, of all methods."""
-    fields = p.controls.fields.values()
-    return [own[name] for own in fields for name in ("steps", "tune_steps") if name in own]
+    on = partial(_listen, p)
+    on(p.history.show, history.show, **QUIET)
+    on(p.history.compare, history.compare, **QUIET)
+    on(p.history.remove, history.remove, **QUIET)
+    on(p.result.make, history.make, **MANY | {"concurrency_limit": 2})
+    used = on(p.history.use, history.use, p.model, **QUIET)
+    return on(used.then, history.fill, **QUIET)
 
 
 def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
     """After every change and while somebody types, say what is wrong, which quality it is, what it takes."""
     p = checking.parts
-    counts = {*map(id, _counts(p))}
-    heard = (f for f in p.controls.all if id(f) in counts or isinstance(f, gr.Textbox | gr.Number))
-    typed = [field.change for field in heard]  # type: ignore[attr-defined]
-    # All that changes asks for the one event that looks. Of several looks at once, each with what the page
-    # said at its time, an older one may answer last; of one event the next waits for the answer.
+    counts = {id(field) for field in p.controls.counts}
+    heard = [
+        field
+        for field in p.controls.all
+        if id(field) in counts or isinstance(field, gr.Textbox | gr.Number)
+    ]
+    typed: list[Any] = [field.change for field in heard]  # type: ignore[attr-defined]
+    # Every change asks for the one event that looks. Of several looks at once, each with the page's values at
+    # its time, an older one may answer last; of one event the next waits for the answer.
     ask: dict[str, Any] = {"fn": None, "js": _ASK_TO_LOOK, **QUIET, "trigger_mode": "multiple"}
     gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
-    said, shown = [p.cards, *p.fields], [p.checks, p.progress, p.quality, p.tries]
-    p.checks.look(checking.look, said, shown, trigger_mode="always_last", queue=False, **QUIET)
+    how: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **QUIET}
+    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
     """Connect the list of tuned models, whose events join the changes; after every change, look at it."""
     p = tuning.parts
-    p.adapters.export(tuning.export, None, [p.adapters, p.download], **QUIET)
+    on = partial(_listen, p)
+    on(p.adapters.export, tuning.export, **QUIET)
     changes += [
-        p.adapters.choose(tuning.choose, None, p.adapters, **QUIET),
-        p.adapters.rename(tuning.rename, None, p.adapters, **QUIET),
-        p.adapter_file.upload(tuning.upload, p.adapter_file, p.adapters, **QUIET),
+        on(p.adapters.choose, tuning.choose, **QUIET),
+        on(p.adapters.rename, tuning.rename, **QUIET),
+        on(p.adapter_file.upload, tuning.upload, p.adapter_file, **QUIET),
     ]
     listeners: list[Any] = [change.then for change in changes]
-    for method in filter(model_views.tunes, METHODS):
-        names = ("tune_steps", "start", *METHODS[method].Params.GROUPS["Tuning"])
-        listeners += [p.controls.fields[method][name].input for name in names]  # type: ignore[attr-defined]
+    for name, method in METHODS.items():
+        if not model_views.tunes(name):
+            continue
+        fields = p.controls.fields[name]
+        parameters = ("tune_steps", "start", *method.Params.GROUPS["Tuning"])
+        listeners += [fields[parameter].input for parameter in parameters]  # type: ignore[attr-defined]
     for listen in listeners:
-        listen(tuning.look, p.fields, [p.adapters, p.takes], **FREE)
+        on(listen, tuning.look, p.fields, **FREE)
 
 
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:

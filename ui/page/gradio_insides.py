@@ -21,7 +21,7 @@ from gradio_client.utils import is_file_obj_with_meta
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
 from regrain.ui.handlers.base import BROKEN
-from regrain.ui.views.views import sentence
+from regrain.ui.views.wording import sentence
 
 log = logging.getLogger(__name__)
 SEEN_ON = "6.31.0"
@@ -69,7 +69,7 @@ def poll_calmly(page: gr.Blocks) -> None:
 
 
 class Page(gr.Blocks):
-    """Blocks whose events never end in a trace of gradio's, and whose answers cost what they change."""
+    """Gradio's blocks; never shows a traceback, and re-renders only what an answer changed."""
 
     def drop_session(self, session: str) -> None:
         """Free gradio's copies of all components for a session; it would keep those of 10,000 sessions."""
@@ -89,7 +89,7 @@ class Page(gr.Blocks):
         self.__dict__["mcp_server_obj"] = server
 
     async def preprocess_data(self, block_fn: BlockFunction, *args: Any, **kwargs: Any) -> Any:
-        """As in gradio; values that a component cannot hold are refused in one line."""
+        """Preprocess as gradio does; values that a component cannot hold are refused in one line."""
         try:
             return await super().preprocess_data(block_fn, *args, **kwargs)
         except Exception as error:
@@ -100,25 +100,24 @@ class Page(gr.Blocks):
     async def postprocess_data(
         self, block_fn: BlockFunction, predictions: Any, state: Any
     ) -> list[Any]:
-        """As in gradio, which would make every component anew that an answer leaves as it is."""
-        if (
-            not isinstance(predictions, dict)
-            or not predictions
-            or not {*predictions} <= {*block_fn.outputs}
-        ):
+        """Postprocess as gradio does, which would also make every component anew that stays as it is."""
+        by_component = isinstance(predictions, dict) and bool(predictions)
+        if not by_component or not set(predictions) <= set(block_fn.outputs):
             return await super().postprocess_data(block_fn, predictions, state)
-        told = {block: value for block, value in predictions.items() if value != gr.skip()}
-        values, some = [*told.values()], copy.copy(block_fn)
-        some.outputs = [*told]
-        if told:  # of one component, a value alone
-            answers = await super().postprocess_data(
-                some, values if values[1:] else values[0], state
-            )
-            told = dict(zip(told, answers, strict=True))
-        return [told.get(block, gr.skip()) for block in block_fn.outputs]
+        changed = {block: value for block, value in predictions.items() if value != gr.skip()}
+        answers: dict[Any, Any] = {}
+        if changed:
+            part = copy.copy(block_fn)
+            part.outputs = list(changed)
+            values: Any = list(changed.values())
+            if len(values) == 1:  # gradio takes the value of a single component without a list
+                values = values[0]
+            answered = await super().postprocess_data(part, values, state)
+            answers = dict(zip(changed, answered, strict=True))
+        return [answers.get(block, gr.skip()) for block in block_fn.outputs]
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
-        """As in gradio; a fault is logged here and said in one line."""
+        """Process an event as gradio does; a fault is logged here and said in one line."""
         try:
             return await super().process_api(*args, **kwargs)
         except gr.Error as error:
@@ -133,5 +132,6 @@ class Page(gr.Blocks):
 
 
 def _as_json(tell: Callable[[list[Any], str], Any], answers: list[Any], root: str) -> Any:
-    """What a tool of MCP tells: `tell` would write objects as Python does."""
-    return tell([one if is_file_obj_with_meta(one) else json.dumps(one) for one in answers], root)
+    """Let `tell` write the answers of an MCP tool as JSON; by itself it writes objects as Python does."""
+    texts = [one if is_file_obj_with_meta(one) else json.dumps(one) for one in answers]
+    return tell(texts, root)

@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-# All that visitors bring and get. It goes with the process or, if that is killed, at the next start.
+# Holds the visitors' files. It goes with the process or, if that is killed, at the next start.
 FOLDER = Path(tempfile.gettempdir()).resolve() / f"regrain-{secrets.token_hex(8)}"
 # Read by gradio when it is imported: uploads are there, too, and nothing is reported to anyone.
 os.environ["GRADIO_TEMP_DIR"] = str(FOLDER / "uploads")

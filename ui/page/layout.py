@@ -21,7 +21,7 @@ from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
-from regrain.ui.views import settings, views
+from regrain.ui.views import session_views, settings
 from regrain.ui.views.catalogue import BUILT_IN_MODEL, Catalogue
 from regrain.ui.views.components import view
 from regrain.ui.views.costs import Edit
@@ -36,18 +36,15 @@ class Tools:
     edit: Edit  # runs a request
     segment: Segment  # as `masks.segment`; fast when called again for the same frame
     propagate: Propagate  # see `Tracking`
-    discover: Discover | None = (
-        None  # see `Tracking`; None where nothing can be found without masks
-    )
-    # What a user should know about how clicks are answered; None where SAM answers them
-    remark: str | None = None
+    discover: Discover | None = None  # see `Tracking`; None where it is not offered
+    remark: str | None = None  # tells users who answers clicks; None where SAM does
     estimate: Estimator | None = None  # see `TuningHandlers`
-    hub: Hub = hugging_face  # where models come from
+    hub: Hub = hugging_face  # the source of models
 
 
 def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
-    """All components, showing the session a new page begins with."""
-    gallery = views.gallery(catalogue.examples, next(iter(catalogue.examples), None))
+    """Make all components, showing the session a new page begins with."""
+    gallery = session_views.gallery(catalogue.examples, next(iter(catalogue.examples), None))
     shown: dict[str, Any] = {"gallery": view("gallery", gallery, elem_id="examples")}
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
@@ -58,106 +55,133 @@ def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Compon
 
 
 def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
+    canvas, player, result = None, None, None
+    if start:
+        canvas = session_views.canvas(start)
+        player = made_player(start.opened)
+        result = made_result(start.opened)
     view("tabs", elem_id="tabs")
-    files = {"file_count": "multiple", "file_types": MASK_FILES, "visible": "hidden"}
-    shown = {
-        "canvas": view("canvas", views.canvas(start) if start else None, elem_id="canvas"),
+    shown: dict[str, Any] = {
+        "canvas": view("canvas", canvas, elem_id="canvas"),
         "fetch": view("fetch", offer(), elem_id="fetch"),
-        "mask_file": gr.UploadButton("Masks", elem_id="mask-file", **files),
+        "mask_file": gr.UploadButton(
+            "Masks",
+            elem_id="mask-file",
+            file_count="multiple",
+            file_types=MASK_FILES,
+            visible="hidden",
+        ),
     }
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
-    return shown | {
-        "player": view("player", made_player(start.opened) if start else None, elem_id="player"),
-        "history": view("history", elem_id="history"),
-        "live": view("live", elem_id="live"),
-        "result": view("result", made_result(start.opened) if start else None, elem_id="result"),
-        "losses": view("losses", elem_id="losses"),
-    }
+    shown["player"] = view("player", player, elem_id="player")
+    shown["history"] = view("history", elem_id="history")
+    shown["live"] = view("live", elem_id="live")
+    shown["result"] = view("result", result, elem_id="result")
+    shown["losses"] = view("losses", elem_id="losses")
+    return shown
 
 
 def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict[str, Any]:
-    chosen = start.method if start else next(iter(METHODS))
-    given = {chosen: start.opened.request.params} if start else {}
-    usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
-    quality = choices(chosen, usual[chosen], usual[chosen], lambda counts: "")
-    cards = views.cards(start, catalogue.blind(BUILT_IN_MODEL)) if start else None
-    files = {"file_types": [".safetensors"], "visible": "hidden"}
+    method = start.method if start else next(iter(METHODS))
+    usual = _usual(catalogue, start)
+    cards, prompts = None, None
+    if start:
+        cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL))
+        prompts = session_views.prompts(start)
     shown: dict[str, Any] = {
         "notice": view("notice", elem_id="notice"),
         "cards": view("cards", cards, elem_id="cards"),
     }
     with gr.Row(elem_classes="rg-choices"):
-        models = {"choices": catalogue.model_choices, "value": BUILT_IN_MODEL}
-        shown |= {
-            "method": view("method", method_choice.choice(chosen), elem_id="method"),
-            "model": gr.Dropdown(**models, label="Model", elem_id="model"),
-            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
-        }
-    shown |= {
-        "adapter_file": gr.UploadButton("Add", elem_id="adapter-file", **files),
-        "quality": view("quality", quality, elem_id="quality"),
-    }
+        shown["method"] = view("method", method_choice.choice(method), elem_id="method")
+        shown["model"] = gr.Dropdown(
+            choices=catalogue.model_choices, value=BUILT_IN_MODEL, label="Model", elem_id="model"
+        )
+        shown["hub"] = view("hub_model", hub_view(hub), elem_id="hub")
+    shown["adapter_file"] = gr.UploadButton(
+        "Add", elem_id="adapter-file", file_types=[".safetensors"], visible="hidden"
+    )
+    quality = choices(method, usual[method], usual[method], lambda counts: "")
+    shown["quality"] = view("quality", quality, elem_id="quality")
     with gr.Column(elem_id="at-hand", min_width=0):
-        at_hand = settings.make_some(usual, chosen, settings.AT_HAND)
-    shown |= {
-        "prompt": view("prompt", views.prompts(start) if start else None, elem_id="prompt"),
-        "checks": view("checks", elem_id="checks"),
-    }
-    settled = _add_settings(catalogue, usual, chosen, start)
-    shown |= settled | {"controls": at_hand | settled["controls"]}
+        at_hand = settings.make_some(usual, method, settings.AT_HAND)
+    shown["prompt"] = view("prompt", prompts, elem_id="prompt")
+    shown["checks"] = view("checks", elem_id="checks")
+    shown |= _add_settings(catalogue, usual, method, start)
+    shown["controls"] = at_hand | shown["controls"]
     shown["words"] = _add_words(catalogue.groups)
     # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
-        with gr.Row():
-            shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
-            shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
-        shown["useless"] = view("notice", elem_id="useless")
-        shown |= {
-            name: view(name, elem_id=name) for name in ("tries", "takes", "progress", "queue")
+        shown |= _add_run()
+    return shown
+
+
+def _usual(catalogue: Catalogue, start: Session | None) -> settings.Usual:
+    """Return the parameters of each method on a new page: its project's, or the model's usual ones."""
+    usual = {}
+    for method in METHODS:
+        given = start.opened.request.params if start and start.method == method else {}
+        usual[method] = catalogue.values(method, BUILT_IN_MODEL, given)
+    return usual
+
+
+def _add_run() -> dict[str, Any]:
+    with gr.Row():
+        shown: dict[str, Any] = {
+            "run": gr.Button("Run", elem_id="run", variant="primary", scale=3),
+            "stop": gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90),
         }
+    shown["useless"] = view("notice", elem_id="useless")
+    for name in ("tries", "takes", "progress", "queue"):
+        shown[name] = view(name, elem_id=name)
     return shown
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: settings.Usual, chosen: str, start: Session | None
+    catalogue: Catalogue, usual: settings.Usual, method: str, start: Session | None
 ) -> dict[str, Any]:
-    asked = start.opened.request if start else None
-    added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])] if asked else []
-    seed = asked.seed if asked else 0
-    help, shelf = (
-        {"control": control_view(catalogue.controls)},
-        start.shelf if start else AdapterList(),
-    )
+    added: list[str] = []
+    seed = 0
+    shelf = AdapterList()
+    if start:
+        asked = start.opened.request
+        added += asked.loras
+        added += [name for name in (asked.motion, asked.picture_adapter) if name]
+        seed = asked.seed
+        shelf = start.shelf
+    adapters = tuned_models(shelf, catalogue.adapters, method)
+    help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-        shown = {
+        shown: dict[str, Any] = {
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
-            "adapters": view(
-                "adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"
-            ),
-            "controls": settings.make_some(usual, chosen, settings.FIRST),
-            "seed": gr.Number(seed, label="Seed", elem_id="seed", **seed_field(chosen)),
-            "variants": view("variants", {"count": 1}, elem_id="variants"),
+            "adapters": view("adapters", adapters, elem_id="adapters"),
         }
-        return shown | {"controls": shown["controls"] | settings.make_fields(usual, chosen, help)}
+        first = settings.make_some(usual, method, settings.FIRST)
+        shown["seed"] = gr.Number(seed, label="Seed", elem_id="seed", **seed_field(method))
+        shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
+        shown["controls"] = first | settings.make_fields(usual, method, help)
+    return shown
 
 
 def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:
-    count = len(
-        {word for phrases in groups.values() for phrase in phrases for word in phrase.split()}
-    )
+    known = set[str]()
+    for phrases in groups.values():
+        for phrase in phrases:
+            known.update(phrase.split())
+    vocabulary = f"{len(known)} words" if known else "the words of its own small world"
     note = (
         "The built-in model is small and draws a picture-book world. It knows only "
-        f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
-        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted two "
-        "minutes after you close it, or after an hour without use. Cached inversions stay on the server."
+        f"{vocabulary} and rejects all others. Real footage needs a real checkpoint; see the README. "
+        "Files of this page are deleted two minutes after you close it, or after an hour without use. "
+        "Cached inversions stay on the server."
     )
     value = {
         "note": note,
         "groups": [{"title": title, "words": [*words]} for title, words in groups.items()],
     }
-    title, how = "What the built-in model knows", {"open": False, "elem_classes": "rg-fold"}
-    with gr.Accordion(title, elem_id="words", **how) as words:
+    title = "What the built-in model knows"
+    with gr.Accordion(title, open=False, elem_id="words", elem_classes="rg-fold") as words:
         view("vocabulary", value)
     return words

@@ -1,4 +1,4 @@
-"""The filter of a public page: what real checkpoints make is shown only if it passes.
+"""The filter of a public page: results of real checkpoints are shown only if they pass.
 
 Published as `StableDiffusionSafetyChecker`: a CLIP vision model with embeddings of concepts. The built-in
 model draws a picture-book world and is not checked.
@@ -26,12 +26,11 @@ from regrain.ui.views.catalogue import BUILT_IN_MODEL
 from regrain.ui.views.costs import Edit
 
 FOLDER = "safety_checker"
-_EVERY = 4  # of the frames, every so manyth is looked at, and the last
-_BATCH = 8
-_MEAN, _DEVIATION = (
-    (0.48145466, 0.4578275, 0.40821073),
-    (0.26862954, 0.26130258, 0.27577711),
-)  # CLIP's
+_EVERY = 4  # every fourth frame is looked at, and the last
+_BATCH = 8  # pictures
+# CLIP's normalization
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 _WITHHELD = "The safety filter withheld it. Change the words, or use another clip."
 _ALONE = "Only the built-in model runs here, since the safety checker"
 _MISSING = f"{_ALONE} was not found. Put it into $REGRAIN_MODELS/{FOLDER}."
@@ -39,12 +38,13 @@ _BROKEN = f"{_ALONE} cannot be loaded. Use its safetensors file."
 
 
 def wanted() -> bool:
-    """Whether results are checked: on a Hugging Face Space, or as $REGRAIN_SAFETY says, 1 or 0."""
-    return os.environ.get("REGRAIN_SAFETY", "1" if os.environ.get("SPACE_ID") else "0") != "0"
+    """Return whether results are checked: on a Hugging Face Space, or as $REGRAIN_SAFETY says, 1 or 0."""
+    usual = "1" if os.environ.get("SPACE_ID") else "0"
+    return os.environ.get("REGRAIN_SAFETY", usual) != "0"
 
 
 def guarded(edit: Edit) -> Edit:
-    """An editor that withholds what does not pass, by a RequestError, and shows nothing of an edit before.
+    """Make an editor withhold results that do not pass, by a RequestError, and show nothing before.
 
     Real checkpoints are refused where no checker can be loaded; see `find_checker` and `load_checker`.
     """
@@ -65,19 +65,28 @@ def guarded(edit: Edit) -> Edit:
 
 
 def find_checker(model: str) -> Path:
-    """The folder of the checker: the model's own, the shared one, or any other model's; else a ModelError."""
-    own, shared = find_local(model), find_local(FOLDER)
-    places = [own and own / FOLDER, shared, *(entry / FOLDER for entry in local_entries())]
-    if found := next(
-        (place for place in places if place and (place / "config.json").is_file()), None
-    ):
-        return found
+    """Return the folder of the checker: the model's own, the shared one, or any other model's.
+
+    Raises:
+        ModelError: There is none.
+    """
+    own = find_local(model)
+    shared = find_local(FOLDER)
+    places = []
+    if own:
+        places.append(own / FOLDER)
+    if shared:
+        places.append(shared)
+    places += [entry / FOLDER for entry in local_entries()]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
     raise ModelError("model", _MISSING)
 
 
 @lru_cache(maxsize=1)
 def load_checker(folder: Path) -> Any:
-    """The checker in a folder, on the device that edits; a ModelError if it cannot be loaded."""
+    """Load the checker in a folder, on the device that edits; a ModelError if it cannot be loaded."""
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
@@ -91,15 +100,14 @@ def load_checker(folder: Path) -> Any:
         checker, loading = load(folder, **how)
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
-    if (
-        loading["missing_keys"] or loading["mismatched_keys"]
-    ):  # random weights would pass everything
+    # Random weights would pass everything.
+    if loading["missing_keys"] or loading["mismatched_keys"]:
         raise ModelError("model", _BROKEN)
     return checker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def flags(checker: Any, frames: Iterator[Frame]) -> bool:
-    """Whether any of these frames does not pass."""
+    """Return whether any of these frames does not pass."""
     import torch
 
     side = checker.config.vision_config.image_size
@@ -107,35 +115,50 @@ def flags(checker: Any, frames: Iterator[Frame]) -> bool:
     every = (square for frame in frames for square in squares(frame, side))
     while batch := list(islice(every, _BATCH)):
         pixels = torch.from_numpy(np.stack(batch)).to(device)
-        # The images themselves would be blacked out; none are given.
-        if any(checker(clip_input=pixels, images=np.zeros((len(batch), 1)))[1]):
+        nothing = np.zeros((len(batch), 1))  # the images themselves would be blacked out
+        _, flagged = checker(clip_input=pixels, images=nothing)
+        if any(flagged):
             return True
     return False
 
 
 def squares(frame: Frame, side: int) -> list[np.ndarray]:
-    """Squares that cover a frame, as CLIP reads them: float32 [3, side, side]."""
+    """Return squares that cover a frame, as CLIP reads them: float32 [3, side, side]."""
     height, width = frame.shape[:2]
-    short, long = min(height, width), max(height, width)
-    count = -(-long // short)
+    short = min(height, width)
     found = []
-    for number in range(count):
-        start = round(number * (long - short) / max(1, count - 1))
-        cut = frame[:, start : start + short] if width > height else frame[start : start + short]
-        picture = Image.fromarray(np.ascontiguousarray(cut)).resize(
-            (side, side), Image.Resampling.BICUBIC
-        )
-        values = (np.asarray(picture, np.float32) / 255 - _MEAN) / _DEVIATION
-        found.append(values.transpose(2, 0, 1).astype(np.float32))
+    for start in _starts(max(height, width), short):
+        stop = start + short
+        cut = frame[:, start:stop] if width > height else frame[start:stop]
+        found.append(_as_read(cut, side))
     return found
+
+
+def _starts(length: int, part: int) -> list[int]:
+    """Return where parts of a length begin that cover it, evenly spread."""
+    count = -(-length // part)
+    gaps = max(1, count - 1)
+    return [round(number * (length - part) / gaps) for number in range(count)]
+
+
+def _as_read(square: Frame, side: int) -> np.ndarray:
+    """Return a square as CLIP reads it: float32 [3, side, side]."""
+    picture = Image.fromarray(np.ascontiguousarray(square))
+    picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+    values = np.asarray(picture, np.float32) / 255
+    values = (values - _MEAN) / _DEVIATION
+    return values.transpose(2, 0, 1).astype(np.float32)
 
 
 def _check(event: Finished, checker: Any) -> None:
     """Raise RequestError if an edit of a result, or its reconstruction, does not pass."""
     result = event.result
-    edits = [result.frames, result.uncomposited, *(other.frames for other in result.others)]
-    edits += [result.reconstruction] if result.reconstruction is not None else []
+    edits = [result.frames, result.uncomposited]
+    edits += [other.frames for other in result.others]
+    if result.reconstruction is not None:
+        edits.append(result.reconstruction)
     for frames in edits:
-        looked = dict.fromkeys([*range(0, len(frames), _EVERY), len(frames) - 1])
+        last = len(frames) - 1
+        looked = dict.fromkeys([*range(0, len(frames), _EVERY), last])
         if flags(checker, (np.asarray(frames[index]) for index in looked)):
             raise RequestError("result", _WITHHELD)

@@ -1,12 +1,13 @@
 """ZeroGPU: on such a Space, a GPU is lent for the seconds of one call, which runs in a process of its own.
 
-What goes there and what comes back is pickled, so frames travel as arrays. Elsewhere the package `spaces` is
-missing, and nothing here is used.
+Arguments and results are pickled, so frames travel as arrays. A Space with ZeroGPU has the package `spaces`
+and says so in $SPACES_ZERO_GPU, while others may have the package alone; elsewhere nothing here is used.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
@@ -24,70 +25,102 @@ from regrain.masks.models.finders import CUTS
 if TYPE_CHECKING:
     from regrain.ui.page.layout import Tools
 
-# Assumed, not measured: on the GPUs that are lent, half precision, 512 x 512 pixels.
-_LOADING, _SECONDS_PER_PASS = 20.0, 0.04
-_MOST = 300  # seconds that are asked for
-_CLICK, _TRACKED = 15, 0.3  # seconds for a mask, and per frame that is tracked
+# Seconds; assumed, not measured: on the GPUs that are lent, half precision, 512 x 512 pixels.
+_LOADING = 20.0
+_SECONDS_PER_PASS = 0.04
 _PIXELS = 512 * 512
+_CLICK = 15  # for a mask
+_TRACKED = 0.3  # per frame that is tracked
+_MOST = 300  # that are asked for
 
 
 def package() -> ModuleType | None:
-    """The package `spaces`, if this is a place that has it; must be imported before torch."""
-    return importlib.import_module("spaces") if importlib.util.find_spec("spaces") else None
+    """Import the package `spaces` on a Space with ZeroGPU, before torch; returns None elsewhere."""
+    on = os.environ.get("SPACES_ZERO_GPU", "").casefold() in ("1", "t", "true")
+    return importlib.import_module("spaces") if on else None
 
 
 def lent(tools: Tools, spaces: Any) -> Tools:
-    """Tools whose heavy work is done where the package `spaces` lends a GPU."""
-    seconds = lambda request, how: run_seconds(request)  # noqa: E731
-    edit = spaces.GPU(duration=seconds)(partial(_portably, tools.edit))
+    """Return tools whose heavy work is done where the package `spaces` lends a GPU."""
+    by_request = spaces.GPU(duration=_seconds_of_call)
+    edit = by_request(partial(_portably, tools.edit))
     segment = spaces.GPU(duration=_CLICK)(tools.segment)
     propagate = spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
-    discover = tools.discover and spaces.GPU(duration=seconds)(partial(_portably, tools.discover))
+    discover = None
+    if tools.discover:
+        discover = partial(_send, by_request(partial(_portably, tools.discover)))
     return replace(
         tools,
-        edit=lambda request: edit(portable(request), {}),
-        # Cuts need no GPU, and the clip they look at would have to travel.
-        segment=lambda *at, **how: (tools.segment if how.get("method") == CUTS else segment)(
-            *at, **how
-        ),
-        propagate=lambda clip, keys, start, stop, **how: propagate(
-            held_clip(clip), keys, start, stop, how
-        ),
-        discover=discover and (lambda request, **how: discover(portable(request), how)),
+        edit=partial(_send, edit),
+        segment=partial(_segment, tools.segment, segment),
+        propagate=partial(_send_clip, propagate),
+        discover=discover,
     )
 
 
+def _send(work: Any, request: EditRequest, **how: Any) -> Iterator[Any]:
+    """Call work on a lent GPU with a request."""
+    return work(portable(request), how)
+
+
+def _send_clip(work: Any, clip: Clip, keys: Any, start: int, stop: int, **how: Any) -> Any:
+    """Call work on a lent GPU with a clip and its key frames."""
+    return work(held_clip(clip), keys, start, stop, how)
+
+
+def _segment(here: Any, there: Any, *points: Any, **how: Any) -> Any:
+    """Find a mask on a lent GPU, or here by cuts: these need no GPU, and their clip would have to travel."""
+    return (here if how.get("method") == CUTS else there)(*points, **how)
+
+
 def run_seconds(request: EditRequest) -> int:
-    """Seconds of GPU that a run asks for: what it takes by its steps, frames and size, and some to load."""
+    """Return the seconds of GPU that a run asks for, by its steps, frames and size, and some to load."""
     width, height = request.clip.size
     share = min(1.0, width * height / _PIXELS)
-    return min(_MOST, round(_LOADING + frame_passes(request) * share * _SECONDS_PER_PASS))
+    seconds = _LOADING + frame_passes(request) * share * _SECONDS_PER_PASS
+    return min(_MOST, round(seconds))
 
 
 def portable(value: Any) -> Any:
-    """A request or an event that can be pickled: frames in memory, whatever they were read from."""
+    """Return a request or an event that can be pickled: frames in memory, whatever they were read from."""
     if isinstance(value, EditRequest):
         labels = None if value.labels is None else np.asarray(value.labels)
         return replace(value, clip=held_clip(value.clip), labels=labels)
     if isinstance(value, LazyFrames):
         return LazyFrames(value.shape, value.dtype, partial(_part, np.asarray(value)))
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
-        changed = {name: new for name, part in parts.items() if (new := portable(part)) is not part}
-        return replace(value, **changed) if changed else value
-    if isinstance(value, tuple) and any(
-        isinstance(part, LazyFrames) or is_dataclass(part) for part in value
-    ):
+        return _portable_fields(value)
+    if isinstance(value, tuple) and any(_may_hold_frames(part) for part in value):
         return tuple(portable(part) for part in value)
     return value
 
 
+def _may_hold_frames(part: object) -> bool:
+    return isinstance(part, LazyFrames) or is_dataclass(part)
+
+
+def _portable_fields(value: Any) -> Any:
+    """Return a dataclass with portable fields; itself if they are so already."""
+    changed = {}
+    for field in fields(value):
+        if field.init:
+            part = getattr(value, field.name)
+            new = portable(part)
+            if new is not part:
+                changed[field.name] = new
+    return replace(value, **changed) if changed else value
+
+
 def held_clip(clip: Clip) -> ArrayClip:
-    """A clip in memory."""
+    """Return a clip in memory."""
     frames = np.asarray(frames_of(clip))
     return ArrayClip(
         frames, clip.fps, clip.name, clip.comment, times=clip.times, duration=clip.duration
     )
+
+
+def _seconds_of_call(request: EditRequest, how: Mapping[str, Any]) -> int:
+    return run_seconds(request)
 
 
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -105,4 +138,5 @@ def _propagated(
 
 
 def _tracking_seconds(clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]) -> int:
-    return min(_MOST, round(_LOADING + (stop - start) * _TRACKED))
+    seconds = _LOADING + (stop - start) * _TRACKED
+    return min(_MOST, round(seconds))

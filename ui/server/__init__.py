@@ -1,1 +1,1 @@
-"""What all visitors share: the queue of runs, workers, media files; knows no session."""
+"""Shared by all visitors: the queue of runs, threads that work, media files; knows no session."""

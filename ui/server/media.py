@@ -36,20 +36,21 @@ class Media:
             folder.mkdir(parents=True, exist_ok=True)
 
     def new_run(self, page: str, keep: Collection[Path] = ()) -> Path:
-        """Make an empty folder for one run of a page; what earlier runs left goes, but for those to keep."""
+        """Make an empty folder for one run of a page; earlier ones go, but for the last and those to keep."""
         self.sweep()
         folder = self._folder(page)
         if folder.is_dir():
-            # The one before is still on the screen until this run has made something.
-            runs = [e for e in folder.iterdir() if not e.name.startswith(_CLIP) and e not in keep]
-            for old in sorted(runs, key=lambda entry: entry.stat().st_mtime)[:-1]:
-                shutil.rmtree(old, ignore_errors=True)
+            runs = [entry for entry in folder.iterdir() if not entry.name.startswith(_CLIP)]
+            gone = [run for run in runs if run not in keep]
+            gone.sort(key=lambda run: run.stat().st_mtime)
+            for run in gone[:-1]:  # the last is on the screen until this one shows something
+                shutil.rmtree(run, ignore_errors=True)
         run = folder / secrets.token_hex(8)
         run.mkdir(parents=True)
         return run
 
     def new_clip(self, page: str) -> Path:
-        """Make an empty folder for what a page has opened; it stays until `drop` or `forget`."""
+        """Make an empty folder for a clip that a page opens; it stays until `drop` or `forget`."""
         self.sweep()
         clip = self._folder(page) / f"{_CLIP}{secrets.token_hex(8)}"
         clip.mkdir(parents=True)
@@ -80,12 +81,14 @@ class Media:
     def sweep(self) -> None:
         """Remove the files of pages that were not used for an hour."""
         with self._lock:
+            old = set()
             for folder in list(self._pages.iterdir()):
                 if self._is_old(folder):
+                    old.add(folder)
                     shutil.rmtree(folder, ignore_errors=True)
-                    self._folders = {
-                        page: kept for page, kept in self._folders.items() if kept != folder
-                    }
+            self._folders = {
+                page: folder for page, folder in self._folders.items() if folder not in old
+            }
 
     def _is_old(self, folder: Path) -> bool:
         try:
@@ -95,14 +98,14 @@ class Media:
 
 
 def data_url(frame: Frame, side: int, quality: int = 82) -> str:
-    """A JPEG data URL of a frame whose longer side is at most `side` pixels."""
+    """Return a JPEG data URL of a frame, scaled down to at most `side` pixels."""
     image = Image.fromarray(frame)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return as_url(image, "jpeg", quality=quality)
 
 
 def as_url(image: Image.Image, kind: str, **how: Any) -> str:
-    """A picture as a data URL of a kind that `Image.save` knows."""
+    """Return a picture as a data URL of a kind that `Image.save` knows."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **how)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

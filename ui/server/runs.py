@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import secrets
 import threading
@@ -15,6 +14,7 @@ import gradio as gr
 
 from regrain.editing.storage.memory import return_freed
 from regrain.ui.server.run_queue import Ticket
+from regrain.ui.server.worker import start_thread
 
 log = logging.getLogger(__name__)
 Changes = dict[Any, Any]  # component to what it shows
@@ -22,24 +22,37 @@ _GLANCE = 0.1  # seconds between looks of a page that watches
 
 
 class RunThread:
-    """One run of a page, in a thread of its own; its place in the queue is given back when it ends.
+    """One run of a page, in a thread of its own, which gives its turn back when it ends.
 
-    `asked` is what it was asked; `behind`, whether it began to wait for another of its page.
+    Attributes:
+        turn: Its place in the queue.
+        asked: What the page asked for.
+        behind: It began to wait for another run of its page.
+        key: Tells it from other runs of the page.
+        over: It has ended or was stopped; what it still says is dropped.
+        watched: A page has watched it.
+        tracking: Seconds of tracking before it.
+        skip: Ends the present stage alone, if what was edited is then kept; else None.
+        skipped: A stage was ended that way.
     """
 
     def __init__(self, turn: Ticket, asked: Any = None, behind: bool = False) -> None:
-        self.turn, self.over, self.watched = turn, False, False
-        self.tracking = 0.0  # seconds before it
-        self.asked, self.behind, self.key = asked, behind, secrets.token_hex(8)
-        # Ends the present stage alone, if what was edited is then kept; whether that was asked for
+        self.turn = turn
+        self.asked = asked
+        self.behind = behind
+        self.key = secrets.token_hex(8)
+        self.over = False
+        self.watched = False
+        self.tracking = 0.0
         self.skip: Callable[[], None] | None = None
         self.skipped = False
         self._shown: dict[Any, tuple[int, Any]] = {}
-        self._rev, self._lock = 0, threading.Lock()
+        self._rev = 0
+        self._lock = threading.Lock()
 
     def begin(self, steps: Generator[Changes, None, None]) -> None:
         """Take the steps, each of which changes what the page shows, until they end or the run is stopped."""
-        threading.Thread(target=self._work, args=(steps,), name="run", daemon=True).start()
+        start_thread(lambda: self._work(steps), "run")
 
     def show(self, changes: Mapping[Any, Any]) -> None:
         """Keep what the page is to show now; what a stopped run still says is dropped."""
@@ -47,18 +60,20 @@ class RunThread:
             if self.over:
                 return
             self._rev += 1
-            self._shown |= {
-                part: (self._rev, view) for part, view in changes.items() if view != gr.skip()
-            }
+            for part, view in changes.items():
+                if view != gr.skip():
+                    self._shown[part] = self._rev, view
 
     def shows(self, part: Any) -> Any:
-        """What a component shows of this run; None if nothing yet."""
-        return self._shown.get(part, (0, None))[1]
+        """Return what a component shows of this run; None if nothing yet."""
+        _, view = self._shown.get(part, (0, None))
+        return view
 
     def since(self, rev: int) -> tuple[int, Changes]:
-        """What has changed after a revision, 0 for everything; and the present revision."""
+        """Return the present revision and what has changed after `rev`, 0 for everything."""
         with self._lock:
-            return self._rev, {part: view for part, (at, view) in self._shown.items() if at > rev}
+            changed = {part: view for part, (at, view) in self._shown.items() if at > rev}
+            return self._rev, changed
 
     def stop(self, last: Mapping[Any, Any] | None = None) -> None:
         """End the run; its place is free at once, or after its present step. `last` is shown."""
@@ -71,7 +86,9 @@ class RunThread:
         finished = False
         try:
             with closing(steps):
-                for changes in itertools.takewhile(lambda _: not self.over, steps):
+                for changes in steps:
+                    if self.over:
+                        break
                     self.show(changes)
             finished = not self.over
         except Exception:
@@ -83,7 +100,7 @@ class RunThread:
 
 
 async def watch(run: RunThread, noticed: Callable[[], None]) -> AsyncIterator[Changes]:
-    """What a run shows, from the beginning to its end; `noticed` is called at every look."""
+    """Yield what a run shows, from the beginning to its end; `noticed` is called at every look."""
     rev = 0
     while True:
         over = run.over  # before the look, so that nothing said last is missed

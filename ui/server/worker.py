@@ -1,51 +1,57 @@
-"""A run in a thread of its own, so that the page can stop it and never waits for it."""
+"""Work in threads of their own, so that a page can stop it and never waits for it."""
 
 from __future__ import annotations
 
+import contextvars
 import os
 import queue
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
+
+from regrain.ui.server.run_queue import Ticket
 
 T = TypeVar("T")
 
-_one_at_a_time = threading.Lock()
 _END = object()
 _NICENESS = 10  # a tenth of the time of a processor that a click wants too
 
 
-def in_thread(
-    start: Callable[[], Iterator[T]], pulse: float = 0.5, turn: threading.Lock = _one_at_a_time
-) -> Generator[T | None, None, None]:
-    """Iterate in a thread; closing this generator closes the iterator at its next item.
+def start_thread(work: Callable[[], object], name: str) -> None:
+    """Begin work in a thread that sees the context of its caller: ZeroGPU reads there whose request it is."""
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name=name, daemon=True).start()
 
-    Runs of all pages take turns: one that was stopped may still be inside its last step when the next begins.
+
+def in_thread(
+    start: Callable[[], Iterator[T]], turn: Ticket, pulse: float = 0.5
+) -> Generator[T | None, None, None]:
+    """Iterate in a thread once a turn has come; closing this generator closes the iterator at its next item.
 
     Args:
         start: Makes the iterator, in the thread; what it raises is raised here.
+        turn: Shared until the iterator has ended, which may be after this generator was closed.
         pulse: Seconds after which None is yielded while there is nothing new, so that a close is noticed.
-        turn: Held while the thread iterates.
     """
     items: queue.SimpleQueue[object] = queue.SimpleQueue()
     stop = threading.Event()
     failures: list[BaseException] = []
 
     def work() -> None:
-        if sys.platform == "linux":  # elsewhere a thread has no priority of its own
-            # Clicks do not wait for runs, nor for threads that they start.
-            os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+        _give_way_to_clicks()
         try:
-            with turn:
+            if _await_turn(turn, stop, pulse):
                 _drain(start, items, stop)
-        except BaseException as error:  # noqa: BLE001 - raised again where the run is read
+        except BaseException as error:  # noqa: BLE001 - raised again where the items are read
             failures.append(error)
         finally:
+            turn.unshare()
             items.put(_END)
 
-    threading.Thread(target=work, name="edit", daemon=True).start()
+    turn.share()
+    start_thread(work, "edit")
     try:
         while True:
             item: Any = None
@@ -60,15 +66,19 @@ def in_thread(
         raise failures[0]
 
 
-@contextmanager
-def free_turn() -> Iterator[bool]:
-    """Whether no run is going on; a run that begins meanwhile waits for the end of this block."""
-    free = _one_at_a_time.acquire(blocking=False)
-    try:
-        yield free
-    finally:
-        if free:
-            _one_at_a_time.release()
+def _give_way_to_clicks() -> None:
+    """Lower the priority of this thread, and so of those it starts."""
+    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+        niceness = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+
+
+def _await_turn(turn: Ticket, stop: threading.Event, pulse: float) -> bool:
+    """Wait for a turn; returns False once nobody wants the work any more."""
+    while not stop.is_set():
+        if turn.wait(pulse):
+            return True
+    return False
 
 
 def _drain(

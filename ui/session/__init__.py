@@ -1,4 +1,4 @@
-"""What one visitor has: the open clip, regions, masks, examples, history.
+"""The work of one visitor: the open clip, regions, masks, examples, history.
 
 Imports `server`.
 """

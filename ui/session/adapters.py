@@ -21,7 +21,8 @@ from regrain.editing.models.adapters import (
 )
 from regrain.ui.server.media import Media
 
-MAX_OWN, MAX_NAME = 12, 60
+MAX_OWN = 12  # of a page
+MAX_NAME = 60  # characters
 _PROJECT = "project"
 
 
@@ -32,17 +33,17 @@ class Entry:
     key: str  # known to the browser, which never names a path
     name: str  # as shown
     path: str  # as in a request: a path, or a name in $REGRAIN_MODELS
-    facts: AdapterFacts | None  # what its file says; None where it cannot be read
+    facts: AdapterFacts | None  # read from its file; None where it cannot be read
     group: str  # the heading it is listed under
 
     @property
     def own(self) -> bool:
-        """Whether it belongs to the page, which may then rename and download it."""
+        """True if it belongs to the page, which may rename and download it."""
         return self.group != "On this server" and self.facts is not None
 
     @property
     def file_name(self) -> str:
-        """What its file is called when it is downloaded."""
+        """The name of its file when it is downloaded."""
         return f"{_stem(self.name)}.safetensors"
 
 
@@ -51,15 +52,16 @@ class AdapterList:
 
     Attributes:
         entries: By key, in the order shown.
-        chosen: What a run uses; None for the model as it is.
-        note: What could not be done, until the next act.
+        chosen: The one that a run uses; None for the model as it is.
+        note: Says what could not be done, until the next act.
     """
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.chosen: Entry | None = None
         self.note = ""
-        self._count, self._changing = 0, threading.Lock()
+        self._count = 0
+        self._changing = threading.Lock()
 
     @property
     def path(self) -> str:
@@ -68,33 +70,40 @@ class AdapterList:
 
     def choose(self, key: object, server: Mapping[str, Entry]) -> None:
         """Choose by key; an empty one stands for none. A RequestError if it is gone."""
-        self.chosen = _find(key, {**server, **self.entries}) if key else None
+        if not key:
+            self.chosen = None
+        elif str(key) in self.entries:
+            self.chosen = self.entries[str(key)]
+        else:
+            self.chosen = _find(key, server)
 
     def take_project(self, adapter: str) -> None:
         """List and choose the adapter of a project that was opened; the one of the project before goes."""
         self.entries = {key: entry for key, entry in self.entries.items() if key != _PROJECT}
-        self.chosen, self.note = None, ""
+        self.chosen = None
+        self.note = ""
         if not adapter:
             return
+        name = Path(adapter).stem
         facts = None
         try:
             facts = read_facts(find_adapter(adapter))
+            name = facts.name or name
         except ModelError as error:
             self.note = error.message
-        name = (facts and facts.name) or Path(adapter).stem
-        self.chosen = self.entries[_PROJECT] = Entry(
-            _PROJECT, name, adapter, facts, "Of this project"
-        )
+        self.chosen = Entry(_PROJECT, name, adapter, facts, "Of this project")
+        self.entries[_PROJECT] = self.chosen
 
     def keep(self, adapter: Adapter, media: Media, page: str) -> None:
         """Keep a version of a tuning; one that is here already is not kept twice.
 
-        What does not fit on the disk is noted; the run goes on.
+        A full disk is noted; the run goes on.
         """
         facts = adapter.facts
         if any(_same(entry.facts, facts) for entry in list(self.entries.values())):
             return
-        name = self._free(facts.name or f"{facts.steps} step{'' if facts.steps == 1 else 's'}")
+        steps = "1 step" if facts.steps == 1 else f"{facts.steps} steps"
+        name = self._free(facts.name or steps)
         try:
             path = _write(adapter, name, media, page)
         except (ResourceError, OSError):
@@ -108,7 +117,8 @@ class AdapterList:
         facts = read_facts(file)
         path = media.new_clip(page) / f"{_stem(file.stem)}.safetensors"
         shutil.move(file, path)
-        self.chosen = self._add(self._free(facts.name or file.stem), path, facts, "Files", media)
+        name = self._free(facts.name or file.stem)
+        self.chosen = self._add(name, path, facts, "Files", media)
 
     def rename(self, key: object, name: object, media: Media, page: str) -> None:
         """Give one of the page's own another name, in its file too.
@@ -126,47 +136,58 @@ class AdapterList:
         path = _write(load_adapter(find_adapter(entry.path)), wanted, media, page)
         renamed = replace(entry, name=wanted, path=str(path), facts=read_facts(path))
         with self._changing:
-            self.entries = {k: renamed if k == entry.key else e for k, e in self.entries.items()}
+            entries = dict(self.entries)
+            if entry.key in entries:
+                entries[entry.key] = renamed
+            self.entries = entries
             if self.chosen is entry:
                 self.chosen = renamed
         media.drop(Path(entry.path).parent)
 
     def own(self, key: object) -> Entry:
-        """One of the page's own; a RequestError if there is none of this key."""
-        return _find(key, {name: entry for name, entry in self.entries.items() if entry.own})
+        """Return one of the page's own; a RequestError if there is none of this key."""
+        own = {name: entry for name, entry in self.entries.items() if entry.own}
+        return _find(key, own)
 
     def _add(self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media) -> Entry:
         with self._changing:
             self._count += 1
             entry = Entry(f"own-{self._count}", name, str(path), facts, group)
-            own = [e for e in self.entries.values() if e.key != _PROJECT and e is not self.chosen]
-            old = own[: max(0, len(own) - MAX_OWN + 1)]
-            # Another dictionary: pages may be reading this one.
-            self.entries = {k: e for k, e in self.entries.items() if e not in old} | {
-                entry.key: entry
-            }
-        for gone in old:
-            media.drop(Path(gone.path).parent)
+            entries = dict(self.entries)  # another one: pages may be reading the present one
+            removable = [
+                one for one in entries.values() if one.key != _PROJECT and one is not self.chosen
+            ]
+            excess = max(0, len(removable) - MAX_OWN + 1)
+            oldest = removable[:excess]
+            for old in oldest:
+                del entries[old.key]
+            entries[entry.key] = entry
+            self.entries = entries
+        for old in oldest:
+            media.drop(Path(old.path).parent)
         return entry
 
     def _free(self, name: str) -> str:
-        """A name that no other has."""
+        """Return a name that no other has: this one, or with a number."""
         used = {entry.name for entry in self.entries.values()}
-        numbered = (f"{name} ({n})" for n in range(2, len(used) + 3))
-        return next(free for free in (name, *numbered) if free not in used)
+        free = name
+        number = 2
+        while free in used:
+            free = f"{name} ({number})"
+            number += 1
+        return free
 
 
 def on_server() -> dict[str, Entry]:
-    """The adapters in $REGRAIN_MODELS, by key."""
+    """Return the adapters in $REGRAIN_MODELS, by key."""
     found = {}
     for name in local_adapters():
         try:
             facts = read_facts(find_adapter(name))
         except EditingError:
             continue
-        found[f"server-{name}"] = Entry(
-            f"server-{name}", facts.name or name, name, facts, "On this server"
-        )
+        key = f"server-{name}"
+        found[key] = Entry(key, facts.name or name, name, facts, "On this server")
     return found
 
 
@@ -177,17 +198,19 @@ def _find(key: object, entries: Mapping[str, Entry]) -> Entry:
 
 
 def _same(a: AdapterFacts | None, b: AdapterFacts) -> bool:
-    """Whether two were tuned alike, and so have the same weights."""
-    return a is not None and a.model_copy(update={"name": ""}) == b.model_copy(update={"name": ""})
+    """Return whether two were tuned alike, and so have the same weights."""
+    if a is None:
+        return False
+    return a.model_copy(update={"name": ""}) == b.model_copy(update={"name": ""})
 
 
 def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:
+    """Write an adapter with a name in its file into a new folder of a page; returns its path."""
     folder = media.new_clip(page)
     path = folder / f"{_stem(name)}.safetensors"
+    facts = adapter.facts.model_copy(update={"name": name})
     try:
-        save_adapter(
-            Adapter(adapter.facts.model_copy(update={"name": name}), adapter.weights), path
-        )
+        save_adapter(Adapter(facts, adapter.weights), path)
     except BaseException:
         media.drop(folder)
         raise

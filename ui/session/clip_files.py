@@ -1,4 +1,4 @@
-"""Clips come and go: an example, an upload, another part of it, a project saved."""
+"""Files of clips: an example or an upload is opened, another part of it chosen, a project saved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gradio.utils import get_upload_folder
 
@@ -25,7 +25,7 @@ MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as t
 
 
 class ClipFiles:
-    """Opens clips for pages and saves their projects; after an error a page has what it had."""
+    """Opens clips for pages and saves their projects; an error leaves a page as it was."""
 
     def __init__(self, visits: SessionStore, media: Media) -> None:
         self.visits, self.media = visits, media
@@ -35,7 +35,11 @@ class ClipFiles:
         session = self.visits.get(page, opened)
         with session.lock:
             old = session.opened
-            (session.open if anew else session.open_part)(opened, secrets.token_hex(8))
+            identity = secrets.token_hex(8)
+            if anew:
+                session.open(opened, identity)
+            else:
+                session.open_part(opened, identity)
         if old is not opened:
             self.media.drop(old.folder)
         return session
@@ -46,14 +50,13 @@ class ClipFiles:
         return self._open(page, file, shutil.move)
 
     def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
-        """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1. Raises likewise."""
+        """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1; raises likewise."""
         file = self.visits.get(page).opened.file
-        values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
-        if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
+        start, stride, frames = (part.get(key) for key in ("start", "stride", "frames"))
+        if file is None or not (_is_count(start) and _is_count(stride) and _is_count(frames)):
             raise RequestError(
                 "clip", "First frame, step and number of frames must be whole numbers."
             )
-        start, stride, frames = values
         return self._open(page, file, shutil.copyfile, start, max(1, stride), max(1, frames))
 
     def _open(
@@ -72,7 +75,7 @@ class ClipFiles:
     def save(
         self, session: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str
     ) -> Path:
-        """Write a project and pack it; what was saved before goes. `whole` as `whole_masks` returns it."""
+        """Write a project and pack it in place of the one before; `whole` as `whole_masks` returns it."""
         folder = self.media.new_clip(page)
         archive = pack_project(request, whole, folder)
         if session.saved:
@@ -82,38 +85,51 @@ class ClipFiles:
 
 
 def pack_project(request: EditRequest, whole: dict[int, LazyFrames] | None, folder: Path) -> Path:
-    """Write a request as `project.zip` into a folder, with whole masks where they overlap; its path."""
+    """Write a request as `project.zip` into a folder, with whole masks where they overlap.
+
+    Returns:
+        The path of the archive.
+    """
     return packed(folder / "project.zip", lambda inner: save_project(request, inner, whole))
 
 
 def packed(archive: Path, write: Callable[[Path], object]) -> Path:
-    """Let something be written into a folder and pack that as a zip file, which says where it comes from."""
+    """Pack the files that `write` puts into a folder as a zip file, which says where it comes from.
+
+    Returns:
+        The path of the archive.
+    """
     inner = archive.with_suffix("")
     inner.mkdir()
     write(inner)
     shutil.make_archive(str(inner), "zip", inner)
     shutil.rmtree(inner)
     with zipfile.ZipFile(archive, "a") as file:
-        file.comment = MADE_WITH  # what is in it may have been made by models
+        file.comment = MADE_WITH  # its content may have been made by models
     return archive
 
 
 def uploaded(upload: object) -> Path:
-    """The file that a page says it has uploaded; only such are opened. A ClipError if it is not there."""
+    """Return the file that a page says it has uploaded; only such are opened.
+
+    Raises:
+        ClipError: It is not there.
+    """
     path = upload.get("path") if isinstance(upload, dict) else None
-    folder = Path(get_upload_folder()).resolve()
-    if (
-        isinstance(path, str)
-        and (file := Path(path).resolve()).is_relative_to(folder)
-        and file.is_file()
-    ):
-        return file
+    if isinstance(path, str):
+        folder = Path(get_upload_folder()).resolve()
+        file = Path(path).resolve()
+        if file.is_relative_to(folder) and file.is_file():
+            return file
     raise ClipError("clip", "The upload did not arrive. Choose the file again.")
 
 
 def check_upload(file: Path) -> None:
     """Refuse, by a ClipError, a video that is too large to be opened here."""
-    if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
+    if file.suffix == ".zip":
+        return
+    size = file.stat().st_size
+    if size > MAX_VIDEO:
         message = (
             f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
         )
@@ -121,7 +137,11 @@ def check_upload(file: Path) -> None:
 
 
 def place_for(file: Path, folder: Path) -> Path:
-    """Where an upload goes: apart from files made here, some of which have usual names."""
+    """Return the path an upload moves to: apart from files made here, some of which have usual names."""
     kept = folder / "upload" / file.name
     kept.parent.mkdir()
     return kept
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value < 10**6

@@ -1,4 +1,4 @@
-"""What a page can open: a project folder, a user's own clip, a project saved as a zip file."""
+"""Clips that a page can open: a project folder, a user's own clip, a project saved as a zip file."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ from regrain.editing.pipeline.shipped_results import ShippedResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
 
-MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
+MAX_FRAMES = 1200
+MAX_SIDE = 1280  # pixels; larger clips are scaled down
+MAX_SOURCE_SIDE = 4096  # pixels of a file that can be opened
 LEAST_SIDE = 12  # pixels that optical flow needs
-USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
-BUILT_IN_MOTION = "storybook/motion"  # what clips begin with; other models take it off
+# Longer clips are thinned to this many frames and frames per second, unless another part is chosen.
+USUAL_FRAMES, USUAL_FPS = 32, 8
+BUILT_IN_MOTION = "storybook/motion"  # clips begin with it; other models take it off
 MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
 _CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
-_UNPACKED = (
-    ".json",
-    ".safetensors",
-    *IMAGE_SUFFIXES,
-    *_CLIP_SUFFIXES,
-)  # nothing a browser would run
+# Nothing a browser would run
+_UNPACKED = (".json", ".safetensors", *IMAGE_SUFFIXES, *_CLIP_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,26 +46,24 @@ class ClipSession:
 
     name: str  # of the example; empty for one's own clip
     title: str  # shown to people
-    request: EditRequest  # what the project asks for; without regions for a bare clip
+    request: EditRequest  # the project's; without regions for a bare clip
     folder: Path  # holds the frames as pages load them, `00000.jpg` on
     frames: LazyFrames  # the same frames in full size, on disk until they are read
     source: Path  # the frames as a video, H.264; may have to be written first, see `ensure_source`
     file: Path | None = None  # one's own video, of which another part can be chosen
-    masks: Path | None = (
-        None  # folder of whole masks by label, where regions of the project overlap
-    )
-    made: ShippedResult | None = (
-        None  # a result that was made earlier, with the project's own settings
-    )
+    # Folder of whole masks by label, where regions of the project overlap
+    masks: Path | None = None
+    # A result that was made earlier, with the project's own settings
+    made: ShippedResult | None = None
     total: int = 0  # frames of that file
     start: int = 0  # the first one used
     stride: int = 1  # every stride-th is used
     strip: Path | None = None  # small pictures of the whole file, side by side in one
-    attempt: str = ""  # of a run that was a try, see `ui.views.variants`: what it was; else empty
+    attempt: str = ""  # tells what a run tried, see `ui.views.variants`; else empty
 
     @property
     def own(self) -> bool:
-        """Whether it is the user's own clip, not an example."""
+        """True for the user's own clip, not an example."""
         return not self.name
 
     @property
@@ -76,7 +73,7 @@ class ClipSession:
 
     @property
     def drawn(self) -> bool:
-        """Whether it is of the built-in model's world: an example, or a clip that says so."""
+        """True if it is of the built-in model's world: an example, or a clip that says so."""
         return not self.own or self.request.clip.comment == DRAWN
 
     @property
@@ -86,12 +83,13 @@ class ClipSession:
 
     def ensure_source(self) -> None:
         """Write the source video if it is not there yet."""
-        if not self.source.is_file():
-            unfinished = self.source.with_suffix(".part")
-            clip = self.request.clip
-            tags = {"tags": clip.tags, "comment": clip.comment}
-            write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **tags)
-            unfinished.replace(self.source)
+        if self.source.is_file():
+            return
+        unfinished = self.source.with_suffix(".part")
+        clip = self.request.clip
+        tags = {"tags": clip.tags, "comment": clip.comment}
+        write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **tags)
+        unfinished.replace(self.source)
 
 
 def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSession:
@@ -100,32 +98,41 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSe
     Raises:
         ClipError: Its frames are too small to follow motion in.
     """
-    clip, file = request.clip, folder / "frames.raw"
+    clip = request.clip
     width, height = clip.size
     if min(clip.size) < LEAST_SIDE:
         raise ClipError(
             "clip", f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up."
         )
     folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "frames.raw"
+    _write_frames(clip, file)
+    frames = _frames_in(file, (len(clip), height, width, 3))
+    return ClipSession(name, title, request, folder, frames, folder / "source.mp4")
+
+
+def _write_frames(clip: Clip, file: Path) -> None:
+    """Write the frames in full size into a file, and smaller ones beside it for pages to load."""
     with file.open("wb") as sink:
         for start, stop in windows(len(clip)):
             for index, frame in enumerate(clip.read(start, stop), start):
                 sink.write(np.ascontiguousarray(frame))
                 image = Image.fromarray(frame)
                 image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
-                image.save(folder / f"{index:05d}.jpg", quality=90)
-    shape, frame_bytes = (len(clip), height, width, 3), height * width * 3
+                image.save(file.with_name(f"{index:05d}.jpg"), quality=90)
 
-    # Read, not mapped: mapped pages would count as memory of this process.
+
+def _frames_in(file: Path, shape: tuple[int, int, int, int]) -> LazyFrames:
+    """Return the frames in a file; they are read, since mapped pages count as memory of this process."""
+    _, height, width, channels = shape
+    frame_bytes = height * width * channels
+
     def read(start: int, stop: int) -> np.ndarray:
         count = (stop - start) * frame_bytes
-        return np.fromfile(file, np.uint8, count, offset=start * frame_bytes).reshape(
-            -1, *shape[1:]
-        )
+        values = np.fromfile(file, np.uint8, count, offset=start * frame_bytes)
+        return values.reshape(-1, height, width, channels)
 
-    return ClipSession(
-        name, title, request, folder, LazyFrames(shape, np.uint8, read), folder / "source.mp4"
-    )
+    return LazyFrames(shape, np.uint8, read)
 
 
 def open_upload(
@@ -139,13 +146,13 @@ def open_upload(
 
     Args:
         file: A video, or a project in a zip file; stays where it is.
-        folder: New folder for what is made of it.
+        folder: New folder for the files that are made of it.
         start: First frame used.
         stride: Use every stride-th frame.
         frames: Number of frames used, at most 1200; 32 if no part is chosen.
 
     Returns:
-        The clip, and a sentence about what was left out; maybe empty.
+        The clip, and sentences about what was left out, scaled or odd; maybe empty.
 
     Raises:
         EditingError: It cannot be read, or is too large.
@@ -159,19 +166,22 @@ def open_upload(
         )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
-        size = "{}x{}".format(*whole.size)
-        raise ClipError(
-            "clip", f"{size} pixels are too many. Scale it to at most {MAX_SOURCE_SIDE} per side."
-        )
-    chosen = start is not None or stride is not None or frames is not None
-    first, step = start or 0, stride or (1 if chosen else _usual_stride(whole))
-    there = len(range(first, len(whole), step))
-    used = max(1, min(MAX_FRAMES, there, (frames or MAX_FRAMES) if chosen else USUAL_FRAMES))
+        width, height = whole.size
+        message = f"{width}x{height} pixels are too many"
+        raise ClipError("clip", f"{message}. Scale it to at most {MAX_SOURCE_SIDE} per side.")
     notes = []
-    if not chosen and len(whole) > USUAL_FRAMES:
-        notes.append(_thinned(len(whole), used, step))
-    elif min(there, frames or there) > MAX_FRAMES:
-        notes.append(f"The page takes at most {MAX_FRAMES} frames. It uses the first of these.")
+    first = start or 0
+    if start is None and stride is None and frames is None:
+        step = _usual_stride(whole)
+        used = _count(whole, first, step, USUAL_FRAMES)
+        if len(whole) > USUAL_FRAMES:
+            notes.append(_thinned(len(whole), used, step))
+    else:
+        step = stride or 1
+        wanted = frames or len(whole)
+        used = _count(whole, first, step, min(wanted, MAX_FRAMES))
+        if _count(whole, first, step, wanted) > MAX_FRAMES:
+            notes.append(f"The page takes at most {MAX_FRAMES} frames. It uses the first of these.")
     clip = VideoClip(file, first, step, used)
     _check_stored(used, _shown_size(clip.size))
     if max(clip.size) > MAX_SIDE:
@@ -179,9 +189,21 @@ def open_upload(
         notes.append(smaller)
     notes += [f"Note: {warning}" for warning in clip.warnings]
     opened = prepare("", file.name, EditRequest(clip, None, (), motion=BUILT_IN_MOTION), folder)
-    strip = _write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None
-    part = {"file": file, "total": len(whole), "start": first, "stride": step, "strip": strip}
-    return replace(opened, **part), " ".join(notes)
+    opened = replace(
+        opened,
+        file=file,
+        total=len(whole),
+        start=first,
+        stride=step,
+        strip=_write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None,
+    )
+    return opened, " ".join(notes)
+
+
+def _count(clip: VideoClip, first: int, step: int, most: int) -> int:
+    """Count the frames of a clip from `first` on, every `step`-th: at least 1, at most `most`."""
+    there = len(range(first, len(clip), step))
+    return max(1, min(most, there))
 
 
 def open_picture(file: Path, folder: Path) -> ClipSession:
@@ -194,7 +216,7 @@ def open_picture(file: Path, folder: Path) -> ClipSession:
 
 
 def _write_strip(clip: VideoClip, path: Path) -> Path:
-    """Small pictures of a clip, evenly spread, side by side."""
+    """Write small pictures of a clip, evenly spread, side by side."""
     pictures = []
     for number in range(_STRIP_PICTURES):
         at = number * len(clip) // _STRIP_PICTURES
@@ -209,18 +231,21 @@ def _write_strip(clip: VideoClip, path: Path) -> Path:
 
 
 def _usual_stride(clip: VideoClip) -> int:
-    """Thins a clip that is too long, no further than to the usual frames per second."""
-    return max(1, min(int(clip.fps // USUAL_FPS), len(clip) // USUAL_FRAMES))
+    """Return the stride that thins a long clip, no further than to the usual frames per second."""
+    by_rate = int(clip.fps // USUAL_FPS)
+    by_length = len(clip) // USUAL_FRAMES
+    return max(1, min(by_rate, by_length))
 
 
 def _thinned(total: int, used: int, step: int) -> str:
-    """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
+    """Say which frames of a clip of `total` are used: the first `used`, every `step`-th."""
     last = (used - 1) * step + 1
     which = f"frames 1–{last}" if step == 1 else f"every {ordinal(step)} frame, 1–{last},"
     return f"Using {which} of {total}. Choose others above."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
+    """Write a clip scaled down to what the page takes; returns it, and a sentence that says so."""
     width, height = _shown_size(clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
@@ -230,7 +255,7 @@ def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
 
 
 def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of a clip in the page: large ones are scaled down, to even sides."""
+    """Return (width, height) of a clip in the page: large ones are scaled down, to even sides."""
     scale = MAX_SIDE / max(size)
     if scale >= 1:
         return size
@@ -240,24 +265,20 @@ def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def _check_stored(frames: int, size: tuple[int, int]) -> None:
     """Refuse a clip whose frames would take too much room on disk."""
-    most = MAX_STORED // (3 * size[0] * size[1])
+    width, height = size
+    most = MAX_STORED // (3 * width * height)
     if frames > most:
-        message = f"{frames} frames of {size[0]}x{size[1]} are too many for the page. Choose at most {most}"
+        message = (
+            f"{frames} frames of {width}x{height} are too many for the page. Choose at most {most}"
+        )
         raise ClipError("clip.frames", f"{message}, or use the command line.")
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
-    unpacked = folder / "project"
     damaged = f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
     try:
         with boundary("project", damaged), zipfile.ZipFile(file) as archive:
-            unpack(
-                archive, unpacked, lambda path: path.name == FILE and unpacked in path.parents[:2]
-            )
-            inner = [entry for entry in unpacked.iterdir() if entry.is_dir()]
-            project = inner[0] if not (unpacked / FILE).is_file() and len(inner) == 1 else unpacked
-            named = uses(project)
-            unpack(archive, unpacked, lambda path: any(map(path.is_relative_to, named)))
+            project = _unpack_project(archive, folder / "project")
         request = load_project(project, _check_extent)
         masks = overlapping_masks(project)
     except EditingError as error:
@@ -266,40 +287,58 @@ def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
     return replace(prepare("", file.stem, request, folder), masks=masks), ""
 
 
+def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
+    """Unpack a project file and the files it names; returns its folder, which may be an inner one."""
+
+    def is_project(path: Path) -> bool:
+        return path.name == FILE and target in path.parents[:2]
+
+    unpack(archive, target, is_project)
+    project = target
+    inner = [entry for entry in target.iterdir() if entry.is_dir()]
+    if not (target / FILE).is_file() and len(inner) == 1:
+        project = inner[0]
+    named = uses(project)
+
+    def is_named(path: Path) -> bool:
+        return any(path.is_relative_to(one) for one in named)
+
+    unpack(archive, target, is_named)
+    return project
+
+
 def _check_extent(clip: Clip) -> None:
-    """Before masks are read: a small archive may hold large ones."""
+    """Refuse a clip that is too large, before masks are read: a small archive may hold large ones."""
     if len(clip) > MAX_FRAMES:
         message = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
         raise ClipError("clip.frames", f"{message}. Shorten the clip or use the command line.")
     _check_stored(len(clip), clip.size)
     if max(clip.size) > MAX_SIDE:
-        size = "{}x{}".format(*clip.size)
-        message = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"
+        width, height = clip.size
+        message = (
+            f"{width}x{height} pixels are too many for the page, which takes {MAX_SIDE} per side"
+        )
         raise ClipError("clip", f"{message}. Shrink the clip or use the command line.")
 
 
 def unpack(
     archive: zipfile.ZipFile, target: Path, wanted: Callable[[Path], bool] = lambda path: True
 ) -> None:
-    """Extract what is wanted of the pictures, videos, JSON and weights, counting bytes: archives may lie."""
+    """Extract the wanted pictures, videos, JSON and weights, counting bytes: archives may lie.
+
+    Raises:
+        RequestError: There are too many files or bytes, or a file that must not be there.
+    """
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
-        raise RequestError(
-            "project",
-            f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed.",
-        )
-    left, root = _MAX_UNPACKED, target.resolve()
+        message = f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed."
+        raise RequestError("project", message)
+    left = _MAX_UNPACKED
+    root = target.resolve()
     root.mkdir(parents=True, exist_ok=True)
     for entry in entries:
         path = (root / entry.filename).resolve()
-        if not path.is_relative_to(root) or "\\" in entry.filename:
-            message = f"{shorten(entry.filename)} points outside the archive. Remove it."
-            raise RequestError("project", message)
-        kind = stat.S_IFMT(entry.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
-            raise RequestError(
-                "project", f"{shorten(entry.filename)} is not an ordinary file. Remove it."
-            )
+        _check_entry(entry, path, root)
         if path.suffix.lower() not in _UNPACKED or not wanted(target / entry.filename):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -311,8 +350,19 @@ def unpack(
             raise RequestError("project", message)
 
 
+def _check_entry(entry: zipfile.ZipInfo, path: Path, root: Path) -> None:
+    """Refuse an entry that would be written outside the root, or is a link or a device."""
+    if not path.is_relative_to(root) or "\\" in entry.filename:
+        message = f"{shorten(entry.filename)} points outside the archive. Remove it."
+        raise RequestError("project", message)
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
+        message = f"{shorten(entry.filename)} is not an ordinary file. Remove it."
+        raise RequestError("project", message)
+
+
 def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:
-    """Copy what is there, at most `most` bytes; how many of them are left, below 0 if there was more."""
+    """Copy at most `most` bytes; returns how many of them are left, below 0 if there was more."""
     while most >= 0 and (block := source.read(1 << 20)):
         most -= len(block)
         if most >= 0:
@@ -321,6 +371,8 @@ def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:
 
 
 def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, ... 11th, ... 21st."""
-    teens = number % 100 in (11, 12, 13)
-    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+    """Write a number as 1st, 2nd, 3rd, 4th, ... 11th, ... 21st."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -1,4 +1,4 @@
-"""Masks of regions as a person and a tracker made them: frozen values, so that undo means keeping them."""
+"""Masks of regions as a person and a tracker made them: frozen values, so that undo just keeps old ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from regrain.masks.draw import (
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
-CLICKS = "clicks"  # who found a mask, where a project says no more
+CLICKS = "clicks"  # finder of a mask, where a project says no more
 
 
 @dataclass(frozen=True)
@@ -41,30 +41,28 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """What a person did to a region on one frame."""
+    """A person's work on a region on one frame."""
 
     points: tuple[tuple[float, float, bool], ...] = ()  # (x, y, belongs to it)
     edits: tuple[Edit, ...] = ()  # strokes, boxes and tools over what was found, in their order
     found: bytes | None = None  # packed mask of the points and the box, None for none
-    by: str = ""  # who found it: a name of a mask model, or `CLICKS`; empty if it was drawn
-    box: Box | None = (
-        None  # x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none
-    )
+    by: str = ""  # its finder: a name of a mask model, or `CLICKS`; empty if it was drawn
+    box: Box | None = None  # x0, y0, x1, y1 around it, in pixels from the frame's corner
 
     @property
     def counts(self) -> bool:
-        """Whether it says what the mask is: points that found nothing do not."""
+        """True if it makes a mask, even an empty one: points that found nothing do not."""
         return self.found is not None or bool(self.edits)
 
     @property
     def clicked(self) -> bool:
-        """Whether it was found from clicks or a box, and nothing was drawn by hand."""
+        """True if it was found from clicks or a box, and nothing was drawn by hand."""
         return self.found is not None and not self.edits and bool(self.by)
 
 
 @dataclass(frozen=True, eq=False)
 class MaskLayer:
-    """Masks of one region: what was done by hand over what a tracker, or a file, said; masks are packed."""
+    """Masks of one region: work by hand lies over those of a tracker or a file. Masks are packed."""
 
     keys: Mapping[int, Key] = field(default_factory=dict)
     track: Mapping[int, bytes] = field(default_factory=dict)
@@ -72,13 +70,20 @@ class MaskLayer:
     corrected: frozenset[int] = frozenset()  # frames drawn, or cleared, since it was tracked
     followed: frozenset[int] = frozenset()  # corrections that are being tracked
     partial: bool = False  # tracked, and not to the end
-    by: str = ""  # who finds its masks, if not the session's usual finder
+    by: str = ""  # finder of its masks, if not the session's usual one
     rest: bool = False  # its mask is what no other region covers
 
     @property
     def fresh(self) -> bool:
-        """Whether it was tracked since it was last corrected."""
+        """True if it was tracked since it was last corrected."""
         return not (self.corrected and self.drawn)
+
+    @property
+    def to_follow(self) -> list[int]:
+        """Frames to track from: the corrected ones, or all that are drawn if there is nothing to correct."""
+        if self.fresh or not self.track:
+            return self.drawn
+        return list(self.corrected)
 
     @property
     def drawn(self) -> list[int]:
@@ -87,33 +92,40 @@ class MaskLayer:
 
     @property
     def clicked(self) -> list[int]:
-        """Those of them whose mask was found from clicks, with nothing drawn."""
+        """Frames whose mask was found from clicks, with nothing drawn."""
         return [frame for frame, key in self.keys.items() if key.clicked]
 
     def with_key(self, frame: int, key: Key) -> MaskLayer:
-        """With other work by hand on a frame, which is a correction to be tracked."""
+        """Return the layer with other work by hand on a frame, which is a correction to be tracked."""
         keys = {**self.keys, frame: key}
         if not (key.points or key.edits or key.box):
             del keys[frame]
         return replace(self, keys=keys, corrected=self.corrected | {frame})
 
     def differs(self, other: MaskLayer, frame: int) -> bool:
-        """Whether the mask, or how sure it is, may be another on this frame."""
-        parts = ((self.keys, other.keys), (self.track, other.track), (self.score, other.score))
-        return any(mine.get(frame) is not theirs.get(frame) for mine, theirs in parts)
+        """Return whether the mask, or how sure it is, may be another on this frame."""
+        return (
+            self.keys.get(frame) is not other.keys.get(frame)
+            or self.track.get(frame) is not other.track.get(frame)
+            or self.score.get(frame) is not other.score.get(frame)
+        )
 
 
 def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
-    """A layer's mask on a frame: work by hand over what was found or tracked; `size` is (width, height)."""
+    """Return a layer's mask on a frame: work by hand over what was found or tracked.
+
+    `size` is (width, height).
+    """
     return _laid_over(layer.keys.get(frame, Key()), layer.track.get(frame), size)
 
 
 def _laid_over(key: Key, packed: bytes | None, size: tuple[int, int]) -> Mask:
-    return touched_up(unpack(packed if key.found is None else key.found, size), key.edits)
+    below = packed if key.found is None else key.found
+    return touched_up(unpack(below, size), key.edits)
 
 
 def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
-    """A mask with strokes, boxes and tools used on it, in their order; itself where there are none."""
+    """Use strokes, boxes and tools on a mask, in their order; itself where there are none."""
     for edit in edits:
         match edit:
             case BrushStroke():
@@ -134,13 +146,13 @@ def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
 
 
 def run_lengths(key: Key | None, packed: bytes | None, size: tuple[int, int]) -> str:
-    """The mask of a frame, see `mask_on`, as lengths of runs, row by row, outside first; empty for none."""
+    """Return the mask of a frame, see `mask_on`, as `encode_runs` does; empty where there is none."""
     if key is None and packed is None:
         return ""
     return encode_runs(_laid_over(key or Key(), packed, size))
 
 
 def encode_runs(mask: Mask) -> str:
-    """Lengths of the runs of a mask, row by row, outside first; empty for an empty mask."""
+    """Return lengths of the runs of a mask, row by row, outside first; empty for an empty mask."""
     lengths = runs(mask.T)  # which go down the columns
     return " ".join(map(str, lengths)) if len(lengths) > 1 else ""

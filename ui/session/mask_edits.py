@@ -15,7 +15,8 @@ from regrain.ui.session.layers import Box, Edit, Key, Mask, MaskLayer, Reshape, 
 from regrain.ui.session.mask_models import choose, click_models
 from regrain.ui.session.session import Session
 
-MAX_POINTS, MAX_PATH = 64, 4000
+MAX_POINTS = 64  # on a frame
+MAX_PATH = 4000  # points of a stroke
 Segment = Callable[..., Mask]
 
 
@@ -27,7 +28,10 @@ def add_point(
     inside: bool,
     segment: Segment,
 ) -> bool:
-    """Add a point (x, y), in pixels from the frame's corner, and find the mask anew; whether one was found.
+    """Add a point (x, y), in pixels from the frame's corner, and find the mask anew.
+
+    Returns:
+        Whether a mask was found.
 
     Raises:
         RequestError: There is no such region, or the frame has enough points.
@@ -45,26 +49,37 @@ def add_point(
 def remove_point(
     session: Session, label: int, frame: int, at: tuple[float, float], segment: Segment
 ) -> bool:
-    """Take a point back; the others find the mask anew."""
+    """Take a point back; the others find the mask anew.
+
+    Returns:
+        Whether a mask was found.
+    """
     key = session.state.layer(label).keys.get(frame, Key())
     points = tuple(point for point in key.points if point[:2] != at)
     return _find(session, label, frame, replace(key, points=points), None, segment)
 
 
 def add_box(session: Session, label: int, frame: int, box: Box, segment: Segment) -> bool:
-    """Find what a box holds, x0, y0, x1, y1 in pixels from the frame's corner; whether something was found.
+    """Find the object in a box, x0, y0, x1, y1 in pixels from the frame's corner.
 
     It replaces an earlier box, and points outside it that were to be inside.
+
+    Returns:
+        Whether something was found.
     """
     key = session.state.layer(label).keys.get(frame, Key())
-    points = tuple(point for point in key.points if not point[2] or _within(box, point[:2]))
-    return _find(session, label, frame, replace(key, points=points, box=box), None, segment)
+    points = []
+    for x, y, inside in key.points:
+        if not inside or _within(box, (x, y)):
+            points.append((x, y, inside))
+    key = replace(key, points=tuple(points), box=box)
+    return _find(session, label, frame, key, None, segment)
 
 
 def add_edit(session: Session, label: int, frame: int, edit: BrushStroke | Rectangle) -> None:
     """Brush or erase on a frame, by a stroke or a whole rectangle, over the mask as it is."""
-    layer = session.state.layer(label)
-    session.commit(session.state.with_layer(label, _with_edit(layer, frame, edit)))
+    layer = _with_edit(session.state.layer(label), frame, edit)
+    session.commit(session.state.with_layer(label, layer))
 
 
 def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> None:
@@ -76,27 +91,37 @@ def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> No
         raise RequestError(
             "mask", f"The region has none {where}. Click the object or paint it first."
         )
-    drawn = set(layer.drawn)
     if len(frames) == 1:  # a correction, to be followed from here
         layer = _with_edit(layer, frames[0], how)
     else:  # all frames alike: what was tracked stays tracked
-        for frame in drawn.intersection(masked):
-            layer = replace(_with_edit(layer, frame, how), corrected=layer.corrected)
-        tracked = {f: layer.track[f] for f in masked if f in layer.track and f not in drawn}
-        changed = {
-            f: pack(touched_up(unpack(m, session.state.size), [how])) for f, m in tracked.items()
-        }
-        layer = replace(layer, track={**layer.track, **changed})
+        layer = _reshaped(layer, masked, how, session.state.size)
     session.commit(session.state.with_layer(label, layer))
 
 
+def _reshaped(
+    layer: MaskLayer, frames: list[int], how: Reshape, size: tuple[int, int]
+) -> MaskLayer:
+    """Use a mask tool on many frames of a layer, of which none needs to be tracked again."""
+    keys = dict(layer.keys)
+    track = dict(layer.track)
+    drawn = set(layer.drawn)
+    for frame in frames:
+        if frame in drawn:
+            key = keys[frame]
+            keys[frame] = replace(key, edits=(*key.edits, how))
+        elif frame in track:
+            mask = unpack(track[frame], size)
+            track[frame] = pack(touched_up(mask, [how]))
+    return replace(layer, keys=keys, track=track)
+
+
 def finder_of(session: Session, label: int) -> str:
-    """What finds the masks of a region."""
+    """Return the name of the mask model that finds the masks of a region."""
     return session.state.layer(label).by or session.finder
 
 
 def find_by(session: Session, label: int, frame: int, finder: str, segment: Segment) -> None:
-    """Choose what finds the masks of a region; this frame's is found anew at once, in the same step to undo.
+    """Choose the finder of a region's masks; this frame's is found anew at once, in the same step to undo.
 
     Raises:
         RequestError: There is no such finder here.
@@ -115,13 +140,19 @@ def _with_edit(layer: MaskLayer, frame: int, edit: Edit) -> MaskLayer:
 
 
 def _within(box: Box, at: tuple[float, float]) -> bool:
-    return box[0] <= at[0] <= box[2] and box[1] <= at[1] <= box[3]
+    left, top, right, bottom = box
+    x, y = at
+    return left <= x <= right and top <= y <= bottom
 
 
 def _find(
     session: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment
 ) -> bool:
-    """Find the mask of a key frame by its points; see `_found`. Whether one was found."""
+    """Find the mask of a key frame by its points, see `_found`.
+
+    Returns:
+        Whether one was found, or nothing was asked for.
+    """
     layer = _found(session, session.state.layer(label), frame, key, before, segment)
     session.commit(session.state.with_layer(label, layer))
     return frame not in layer.keys or layer.keys[frame].found is not None
@@ -130,21 +161,40 @@ def _find(
 def _found(
     session: Session, layer: MaskLayer, frame: int, key: Key, before: Mask | None, segment: Segment
 ) -> MaskLayer:
-    """A layer with the mask of a key frame found by its points and box; `before` is what there was."""
-    size, by = session.state.size, layer.by or session.finder
-    found = np.zeros(size[::-1], bool)
+    """Return a layer with the mask of a key frame found by its points and box.
+
+    `before` is the mask that there was; None for the one that was tracked.
+    """
+    by = layer.by or session.finder
     if before is None:
-        # A box says where it is; what was tracked would only blur that.
-        before = found if key.box else unpack(layer.track.get(frame), size)
-    positive = key.box is not None or any(inside for *_, inside in key.points)
-    if positive or (key.points and before.any()):
-        points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)
-        inside = np.array([int(point[2]) for point in key.points], int)
-        how: dict[str, Any] = {"box": key.box} if key.box else {}
-        if by == CUTS:
-            how |= {"clip": session.opened.clip, "frame": frame}
-        image, previous = np.array(session.opened.frames[frame]), before if before.any() else None
-        found = np.asarray(
-            segment(image, points, inside, previous=previous, method=by, **how), bool
-        )
-    return layer.with_key(frame, replace(key, found=pack(found) if found.any() else None, by=by))
+        before = _mask_before(session, layer, frame, key)
+    clicked_inside = any(inside for *_, inside in key.points)
+    cuts_off = bool(key.points) and before.any()  # points outside alone take away from a mask
+    found = None
+    if key.box is not None or clicked_inside or cuts_off:
+        mask = _segmented(session, frame, key, before, by, segment)
+        found = pack(mask) if mask.any() else None
+    return layer.with_key(frame, replace(key, found=found, by=by))
+
+
+def _mask_before(session: Session, layer: MaskLayer, frame: int, key: Key) -> Mask:
+    size = session.state.size
+    if key.box:  # it says where the object is; what was tracked would only blur that
+        return np.zeros(size[::-1], bool)
+    return unpack(layer.track.get(frame), size)
+
+
+def _segmented(
+    session: Session, frame: int, key: Key, before: Mask, by: str, segment: Segment
+) -> Mask:
+    """Ask a mask model for the mask of a key frame."""
+    image = np.array(session.opened.frames[frame])
+    points = np.array([(x, y) for x, y, _ in key.points], np.float32).reshape(-1, 2)
+    inside = np.array([int(inside) for *_, inside in key.points], int)
+    how: dict[str, Any] = {"previous": before if before.any() else None, "method": by}
+    if key.box:
+        how["box"] = key.box
+    if by == CUTS:
+        how["clip"] = session.opened.clip
+        how["frame"] = frame
+    return np.asarray(segment(image, points, inside, **how), bool)

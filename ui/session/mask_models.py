@@ -1,4 +1,4 @@
-"""The mask models at hand on a page: which answer clicks, words and tracking, and which is usual."""
+"""The mask models at hand on a page: which answer clicks, words and tracking, and which are usual."""
 
 from __future__ import annotations
 
@@ -10,38 +10,50 @@ from regrain.masks.models.finders import MaskModel, finders, usual
 
 
 def title(name: str) -> str:
-    """What people call the model that found a mask; empty for none."""
-    return {"sam": "SAM", "cuts": "cuts"}.get(name) or title_of(name)
+    """Return the name that people know of the model that found a mask; empty for none."""
+    built_in = {"sam": "SAM", "cuts": "cuts"}
+    return built_in.get(name) or title_of(name)
 
 
 def usual_finder(drawn: bool, fallback: str) -> str:
-    """What finds masks on a clip unless a region chooses another: on real ones a published SAM, or cuts."""
-    return fallback if drawn else usual(drawn, lambda one: "points" in one.takes).name
+    """Return the finder of a clip's masks, unless a region chooses another: on real ones a SAM, or cuts."""
+    if drawn:
+        return fallback
+    return usual(drawn, lambda model: "points" in model.takes).name
 
 
 def finder_by_words(drawn: bool) -> str | None:
-    """What finds things by words on a clip: a SAM 3 on real ones; None where none is at hand."""
-    if drawn or not any("words" in one.takes for one in finders().values()):
+    """Return the finder of things by words: a SAM 3 on real clips; None where none is at hand."""
+    at_hand = any("words" in model.takes for model in finders().values())
+    if drawn or not at_hand:
         return None
-    return usual(drawn, lambda one: "words" in one.takes).name
+    return usual(drawn, lambda model: "words" in model.takes).name
 
 
 def click_models(fallback: str) -> dict[str, MaskModel]:
-    """What can be asked for masks on a page, by name; published ones first. `fallback`: see `Session`."""
-    able = [one for one in finders().values() if "points" in one.takes and not one.missing]
-    able = [one for one in able if one.name != "sam" or fallback == "sam"]
-    return {one.name: one for one in sorted(able, key=lambda one: one.checkpoint is None)}
+    """Return the models that answer clicks on a page, by name; published ones first.
+
+    `fallback`: see `Session`.
+    """
+    able = []
+    for model in finders().values():
+        answers = "points" in model.takes and not model.missing
+        offered = model.name != "sam" or fallback == "sam"
+        if answers and offered:
+            able.append(model)
+    able.sort(key=lambda model: model.checkpoint is None)
+    return {model.name: model for model in able}
 
 
 def trackers() -> dict[str, MaskModel]:
-    """What can follow masks, by name."""
-    return {one.name: one for one in finders().values() if one.follows and not one.missing}
+    """Return the models that follow masks, by name."""
+    able = [model for model in finders().values() if model.follows and not model.missing]
+    return {model.name: model for model in able}
 
 
 def choose(field: str, name: object, able: Mapping[str, MaskModel]) -> MaskModel:
     """Look one of these up; a RequestError about `field` if there is none of that name."""
     if not isinstance(name, str) or name not in able:
-        raise RequestError(
-            field, f"{str(name)[:60]!r} was not found. {suggest(str(name)[:60], able)}"
-        )
+        said = str(name)[:60]
+        raise RequestError(field, f"{said!r} was not found. {suggest(said, able)}")
     return able[name]

@@ -1,17 +1,19 @@
-"""What one open page works on, kept by the server: clip, regions, masks, words, undo. NumPy only."""
+"""The work of one open page, kept by the server: clip, regions, masks, words, undo. NumPy only."""
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
+from regrain.editing.request.region import Region
 from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
@@ -22,12 +24,11 @@ from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.session.mask_models import usual_finder
 from regrain.ui.session.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 
-_OF_ALL_PARTS = ("source_prompt", "prompt", "negative_prompt", "method", "tracker", "fields")
 _KEPT_RUNS = 512  # run lengths of masks
 
 
 class SessionExpired(RequestError):
-    """The page shows what the server no longer has."""
+    """The page shows a state that the server no longer has."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -43,73 +44,108 @@ class StaleEvent(RequestError):
 
 
 class Computed(NamedTuple):
-    """What the cache has of a whole run of several windows."""
+    """The state of the cache after a whole run of several windows."""
 
-    asks: tuple[object, ...]  # what it was asked, see `Session.asks`
+    asks: tuple[object, ...]  # identifies the run, see `Session.asks`
     layers: Mapping[int, MaskLayer]  # its masks
     left: float  # share of its frames that the cache lacks
     seconds: float  # of the same again, once it lacks none
 
 
-class Session:
+@dataclass(eq=False)
+class ClipWork:
+    """A page's work on one clip; opening another begins with a new one.
+
+    Masks and words are those of the clip's project, if it has one.
+    """
+
+    opened: ClipSession
+    id: str = ""  # tells this clip from those that the page had before
+    rev: int = 0  # grows with every change of masks
+    changed: dict[int, int] = field(init=False)  # frame to the revision of its last change
+    shown: int = 0  # frame that the page showed last
+    acknowledged: deque[int] = field(default_factory=lambda: deque(maxlen=32))  # events
+    fields: tuple[object, ...] = ()  # values of the page's fields, once it has sent them
+    # Regions, masks, words
+    state: State = field(init=False)
+    source_prompt: str = field(init=False)
+    prompt: str = field(init=False)
+    negative_prompt: str = field(init=False)
+    method: str = field(init=False)
+    # Tracking
+    tracker: str = field(init=False)
+    tracking: int = 0  # first label that is tracked now; -1 while objects are sought, 0 for neither
+    tracked: tuple[int, ...] = ()  # labels that are tracked, or were last
+    # Frames tracked, of how many, seconds left, and the last of them
+    followed: tuple[int, int, float, int] | None = None
+    trouble: Exception | None = None  # the error that ended it early
+    # Runs
+    runs: list[RunThread] = field(default_factory=list)  # without those that ended before the last
+    computed: list[Computed] = field(default_factory=list)  # the last first
+    found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
+
+    def __post_init__(self) -> None:
+        request = self.opened.request
+        self.changed = dict.fromkeys(range(len(self.opened.frames)), 0)
+        self.state = _project_state(self.opened)
+        self.source_prompt = request.source_prompt
+        self.prompt = "\n".join((request.prompt, *request.more_prompts))
+        self.negative_prompt = request.negative_prompt
+        self.method = request.method
+        self.tracker = usual_tracker(self.opened.drawn)
+        self._undo = Undo()
+        self._run_lengths = lru_cache(_KEPT_RUNS)(partial(run_lengths, size=self.state.size))
+
+
+class Session(ClipWork):
     """One page's work. Hold `lock` while calling what changes it.
 
-    `fallback` is the mask model that answers clicks where no published SAM is at hand: `sam` or `cuts`.
+    Args:
+        opened: The first clip.
+        fallback: The mask model that answers clicks where no published SAM is at hand: `sam` or `cuts`.
     """
 
     def __init__(self, opened: ClipSession, fallback: str = "sam") -> None:
-        self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
+        self.lock = threading.RLock()
+        self.stop = threading.Event()  # set to end the tracking that goes on
+        self.fallback = fallback
         self.refused = False  # the last run did not begin, and the page still says why
-        self.saved: Path | None = None  # folders of the last project and masks that were downloaded
-        self.exported: Path | None = None
-        self.runs: list[RunThread] = []  # on this clip, but for those that ended before the last
-        self.shelf, self.history = AdapterList(), History()
-        self.id, self._past = "", set[str]()
-        self.open(opened, "")
+        self.saved: Path | None = None  # folder of the last project that was downloaded
+        self.exported: Path | None = None  # and of the last masks
+        self.shelf = AdapterList()
+        self.history = History()
+        self._past: set[str] = set()  # identities of clips that the page has left
+        self._begin(opened, "")
 
     def open(self, opened: ClipSession, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
         self.end()
         if self.id != identity:
             self._past.add(self.id)
-        self.runs = []
-        self.fields: tuple[object, ...] = ()  # values of the page's fields, once it has sent them
-        self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
-        # Frames tracked, of how many, seconds left, and the last of them
-        self.followed: tuple[int, int, float, int] | None = None
-        self.tracked: tuple[int, ...] = ()  # labels that are tracked, or were last
-        self.trouble: Exception | None = None  # what ended that early
-        self.shown = 0  # frame that the page showed last
-        self.tracker = usual_tracker(opened.drawn)
-        self.computed: list[Computed] = []  # the last first
-        self.found: tuple[int, ...] | None = (
-            None  # its cuts: the first frames of shots; None: not looked for
-        )
-        request = opened.request
-        self.state, self._undo = _project_state(opened), Undo()
-        self.source_prompt, self.method = request.source_prompt, request.method
-        self.negative_prompt = request.negative_prompt
-        self.prompt = "\n".join((request.prompt, *request.more_prompts))
+        self._begin(opened, identity)
+
+    def _begin(self, opened: ClipSession, identity: str) -> None:
+        super().__init__(opened, identity)  # every field of the work has its first value again
         if opened.file is None:  # a bare clip says nothing of it
-            self.shelf.take_project(request.adapter)
-        self.changed = dict.fromkeys(range(len(opened.frames)), 0)
-        self.acknowledged: deque[int] = deque(maxlen=32)
-        self._run_lengths = lru_cache(_KEPT_RUNS)(partial(run_lengths, size=self.state.size))
+            self.shelf.take_project(opened.request.adapter)
 
     def open_part(self, opened: ClipSession, identity: str) -> None:
         """Go on with other frames of the same file: masks of those that stay, all words, undo."""
-        old, count = self.opened, len(opened.frames)
         numbers = opened.used
-        places = {
-            frame: numbers.index(number)
-            for frame, number in enumerate(old.used)
-            if number in numbers
-        }
-        state, undo = self.state.on_frames(places, count), self._undo.on_frames(places, count)
-        same = {name: getattr(self, name) for name in _OF_ALL_PARTS}
+        places = {}
+        for frame, number in enumerate(self.opened.used):
+            if number in numbers:
+                places[frame] = numbers.index(number)
+        before = copy.copy(self)
         self.open(opened, identity)
-        self.state, self._undo = state, undo
-        vars(self).update(same)
+        self.state = before.state.on_frames(places, len(opened.frames))
+        self._undo = before._undo.on_frames(places, len(opened.frames))
+        self.source_prompt = before.source_prompt
+        self.prompt = before.prompt
+        self.negative_prompt = before.negative_prompt
+        self.method = before.method
+        self.tracker = before.tracker
+        self.fields = before.fields
 
     def end(self) -> None:
         """Stop what goes on: tracking, runs."""
@@ -120,33 +156,44 @@ class Session:
     @property
     def going(self) -> list[RunThread]:
         """The run that goes on, and those that wait, in their order."""
-        return sorted((run for run in self.runs if not run.over), key=lambda run: run.turn.start)
+        going = [run for run in self.runs if not run.over]
+        return sorted(going, key=lambda run: run.turn.start)
 
     @property
     def run(self) -> RunThread | None:
         """The run that goes on, or else the last one on this clip."""
-        return next(iter(self.going), max(self.runs, key=lambda run: run.turn.start, default=None))
+        if going := self.going:
+            return going[0]
+        return max(self.runs, key=lambda run: run.turn.start, default=None)
 
     def asks(self, fields: object) -> tuple[object, ...]:
-        """All that a run depends on but for clip and masks; `fields` are the page's."""
-        words = (
+        """Identify a run apart from clip and masks; `fields` are the page's."""
+        return (
             self.source_prompt,
             self.prompt,
             self.negative_prompt,
-            [*self.state.regions.values()],
+            list(self.state.regions.values()),
+            self.method,
+            self.shelf.path,
+            fields,
         )
-        return *words, self.method, self.shelf.path, fields
 
     def note_computed(self, new: Computed) -> None:
-        """Keep what the cache has of a run, unless it has more of the same."""
-        if not (known := self.computed_of(*new[:2])) or new.left <= known.left:
-            self.computed = [new, *(one for one in self.computed if one is not known)][:MAX_RUNS]
+        """Remember what the cache has of a run, unless it has more of the same."""
+        known = self.computed_of(new.asks, new.layers)
+        if known and known.left < new.left:
+            return
+        others = [one for one in self.computed if one is not known]
+        self.computed = [new, *others][:MAX_RUNS]
 
     def computed_of(
         self, asks: tuple[object, ...], layers: Mapping[int, MaskLayer]
     ) -> Computed | None:
-        """What the cache has of a run; None if nothing is known."""
-        return next((one for one in self.computed if one[:2] == (asks, layers)), None)
+        """Return what the cache has of a run; None if nothing is known."""
+        for one in self.computed:
+            if one.asks == asks and one.layers == layers:
+                return one
+        return None
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.
@@ -168,19 +215,22 @@ class Session:
     # Regions and words
 
     def add_region(self) -> int:
-        """Make an empty region on top of the others; its label. Raises as `State.new_region` does."""
+        """Make an empty region on top of the others; returns its label. Raises as `State.new_region` does."""
         region = self.state.new_region()
         self.commit(self.state.insert(region, MaskLayer()))
         return region.label
 
     def add_rest(self) -> int:
-        """Make a region of all that no other covers, below the others; its label. There is one at most.
+        """Make a region of all that no other covers, below the others; there is one at most.
+
+        Returns:
+            Its label.
 
         Raises:
             RequestError: There are as many regions as allowed.
         """
-        if (label := self.state.rest) is not None:
-            return label
+        if self.state.rest is not None:
+            return self.state.rest
         region = replace(self.state.new_region(REST), margin=0)
         self.commit(self.state.insert(region, MaskLayer(rest=True), len(self.state.regions)))
         return region.label
@@ -195,9 +245,9 @@ class Session:
         """Make a region of each track, the first uppermost, above the others; one step to undo.
 
         Args:
-            names: Wished for; empty for the usual one.
+            names: Wished for; an empty one stands for the usual.
             tracks: Packed masks by frame.
-            sources: What each is now; may be empty.
+            sources: The words for each as it is now; may be empty.
             score: How sure the masks are, 0..1.
 
         Returns:
@@ -206,10 +256,12 @@ class Session:
         Raises:
             RequestError: There are more than are allowed.
         """
-        state, made = self.state, []
+        state = self.state
+        made = []
         for place, (name, track, source) in enumerate(zip(names, tracks, sources, strict=True)):
             region = replace(state.new_region(name[:MAX_NAME].strip()), source=source)
-            state = state.insert(region, MaskLayer({}, track, dict.fromkeys(track, score)), place)
+            layer = MaskLayer({}, track, dict.fromkeys(track, score))
+            state = state.insert(region, layer, place)
             made.append(region.name)
         if made:
             self.commit(state)
@@ -221,23 +273,26 @@ class Session:
             return
         self.state = self.state.describe(words.get("regions"))
         for name in ("source_prompt", "prompt", "negative_prompt"):
-            if isinstance(text := words.get(name), str):
+            text = words.get(name)
+            if isinstance(text, str):
                 setattr(self, name, text[:MOST_TEXT])
 
     # Masks
 
     def run_lengths(self, label: int, frame: int) -> str:
-        """A mask as `layers.run_lengths` has it; the last ones are kept."""
+        """Return a mask as `layers.run_lengths` does; the last ones are kept."""
         layer = self.state.layers[label]
         return self._run_lengths(layer.keys.get(frame), layer.track.get(frame))
 
     def masked(self, label: int, frame: int) -> bool:
-        """Whether a region has a mask on a frame."""
+        """Return whether a region has a mask on a frame."""
         layer = self.state.layers[label]
         key = layer.keys.get(frame)
         if key and key.edits:
             return bool(self.run_lengths(label, frame))
-        return bool(layer.track.get(frame) if key is None or key.found is None else key.found)
+        if key and key.found is not None:
+            return bool(key.found)
+        return bool(layer.track.get(frame))
 
     # Changes
 
@@ -260,16 +315,17 @@ class Session:
 
     @property
     def can(self) -> dict[str, bool]:
-        """Whether there is something to undo and to redo."""
+        """Tells whether there is something to undo and to redo."""
         return {"undo": bool(self._undo.past), "redo": bool(self._undo.future)}
 
     @property
     def cut(self) -> bool:
-        """Whether undo has come to its end, though more was done."""
+        """True if undo has come to its end, though more was done."""
         return self._undo.cut and not self._undo.past
 
     def _restore(self, state: State) -> None:
-        self.state, before = state.keep_words(self.state), self.state
+        before = self.state
+        self.state = state.keep_words(before)
         self.mark(state.changed_since(before))
 
     def set_tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> None:
@@ -286,25 +342,40 @@ class Session:
 
 
 def _project_state(opened: ClipSession) -> State:
-    """The regions and masks a project comes with."""
-    width, height = size = opened.request.clip.size
-    # Cards show a number, also for a region that has no prompt yet.
-    regions = {r.label: replace(r, margin=r.effective_margin(size)) for r in opened.request.regions}
+    """Return the regions and masks a project comes with."""
+    size = opened.request.clip.size
+    regions = {}
+    for region in opened.request.regions:
+        # Cards show a number, also for a region that has no prompt yet.
+        regions[region.label] = replace(region, margin=region.effective_margin(size))
+    width, height = size
     return State((len(opened.frames), height, width), _project_layers(opened), regions)
 
 
 def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
+    """Return the masks of a project's regions by label: tracked, and made by a person on key frames."""
     request = opened.request
     if request.labels is None:
         return {}
-    whole = (
-        open_regions(opened.masks, len(opened.frames), request.clip.size) if opened.masks else {}
-    )
+    whole = {}
+    if opened.masks:
+        whole = open_regions(opened.masks, len(opened.frames), request.clip.size)
     layers = {}
     for region in request.regions:
-        inside = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
-        track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
-        keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
-        keys |= {f: Key(found=track[f], by=CLICKS) for f in region.clicked if f in track}
+        masks = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
+        track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
+        keys = _project_keys(region, track)
         layers[region.label] = MaskLayer(keys, track, dict.fromkeys(track, 1.0))
     return layers
+
+
+def _project_keys(region: Region, track: Mapping[int, bytes]) -> dict[int, Key]:
+    """Return the frames of a track whose masks a person drew, or clicked."""
+    keys = {}
+    for frame in region.drawn:
+        if frame in track:
+            keys[frame] = Key(found=track[frame])
+    for frame in region.clicked:
+        if frame in track:
+            keys[frame] = Key(found=track[frame], by=CLICKS)
+    return keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 import time
@@ -19,23 +20,24 @@ from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.session import Session
 
+log = logging.getLogger(__name__)
 MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
 _MAX_KNOWN = 4096  # pages, and connections that ended before they arrived
-_LATE = (
-    30.0  # seconds after a page has gone in which what it sends says nothing: it was sent before
-)
+_LATE = 30.0  # seconds after a page has gone in which a sign of life may have been sent before
 _SILENCE = 100.0  # seconds in which an open page says that it is open, even one in the background
 
 
 @dataclass(eq=False)
 class _Page:
-    """What is known of a page; times by the clock of the store."""
+    """The store's record of a page; times by the clock of the store."""
 
     session: Session | None = None  # None before its first event, and once it is forgotten
     used: float = 0.0  # when its last event came
     left: float | None = None  # when it went, or lost its last connection; None while it is there
     heard: float = 0.0  # when it last said that it is open
+    due: float | None = None  # when it is forgotten, unless it was heard after `silent_since`
+    silent_since: float = 0.0
     connected: set[str] = field(default_factory=set)
     connections: set[str] = field(default_factory=set)  # those that ended among them
 
@@ -44,8 +46,8 @@ class SessionStore:
     """The sessions of all open pages; the longest unused go first.
 
     Args:
-        first: What a new page shows; None for nothing.
-        media: Whose files go with a page.
+        first: The clip that a new page shows; None for nothing.
+        media: Holds files, which go with their page.
         finder: See `Session`.
         clock: Seconds, growing.
         grace: Seconds in which a page that was reloaded or lost its connection may come back.
@@ -61,58 +63,69 @@ class SessionStore:
         grace: float = GRACE,
         ended: Callable[[str], object] = lambda connection: None,
     ) -> None:
-        self._grace, self._late, self._silence = grace, min(_LATE, grace / 2), min(_SILENCE, grace)
-        self._first, self.media, self._finder, self._clock = first, media, finder, clock
-        self._pages: OrderedDict[str, _Page] = OrderedDict()
+        self.media = media
+        self._first = first
+        self._finder = finder
+        self._clock = clock
+        self._grace = grace
+        self._late = min(_LATE, grace / 2)
+        self._silence = min(_SILENCE, grace)
         self._tell_ended = ended
-        self._ended: deque[str] = deque(
-            maxlen=_MAX_KNOWN
-        )  # connections that ended before they arrived
+        self._pages: OrderedDict[str, _Page] = OrderedDict()
+        # Connections that ended before they arrived
+        self._ended: deque[str] = deque(maxlen=_MAX_KNOWN)
         self._lock = threading.Lock()
+        self._sweeping = False
 
     def get(self, page: str, opened: ClipSession | None = None) -> Session:
-        """The session of a page; a new one, on `opened` or what new pages show, on its first event.
+        """Return the session of a page; a new one, on `opened` or what new pages show, on its first event.
 
         Raises:
             RequestError: There is nothing to show.
         """
         with self._lock:
-            known, now = self._known(page), self._clock()
+            known = self._known(page)
             if known.session is None:
-                if (start := self._first or opened) is None:
-                    raise RequestError("clip", "None is open. Choose an example or open your own.")
+                start = self._first or opened
+                if start is None:
+                    raise RequestError(
+                        "clip", "No clip is open. Choose an example or open your own."
+                    )
                 known.session = Session(start, self._finder)
-                if known.left is not None:
-                    self._forget_later(page, known)
-            session, known.used = known.session, now
-            kept = [name for name, other in self._pages.items() if other.session]
-            old = [name for name in kept if now - self._pages[name].used > MAX_AGE]
-            old += kept[: max(0, len(kept) - len(old) - MAX_PAGES)]
+                if known.left is not None:  # the page has gone, and this event was answered late
+                    self._forget_later(known)
+            session = known.session
+            known.used = self._clock()
+            unused = self._unused()
         self.media.touch(page)
-        for other in dict.fromkeys(old):
+        for other in unused:
             self.forget(other)
         return session
 
     @contextmanager
     def held(self, page: str, said: Mapping[str, Any]) -> Iterator[Session]:
-        """A page's session under its lock, if the page shows it; raises as `get` and `Session.check` do."""
+        """Yield a page's session under its lock, if the page shows it.
+
+        Raises:
+            RequestError: As `get` and `Session.check` do.
+        """
         session = self.get(page)
         with session.lock:
             session.check(said.get("id"), said.get("have"))
             yield session
 
     def find(self, page: str) -> Session | None:
-        """The session of a page, if it has one already."""
+        """Return the session of a page, if it has one already."""
         known = self._pages.get(page)
-        return known and known.session
+        return known.session if known else None
 
     def run_of(self, page: str) -> RunThread | None:
-        """The last run of a page, if there was one on its clip."""
+        """Return the last run of a page, if there was one on its clip."""
         session = self.find(page)
-        return session and session.run
+        return session.run if session else None
 
     def keep(self, page: str) -> None:
-        """Something still goes on for a page that nobody touches; whether it is open is not known by that.
+        """Keep a page alive while its run goes on; this does not tell whether the page is open.
 
         The server may go on for minutes with the events of a page that was closed.
         """
@@ -123,25 +136,26 @@ class SessionStore:
         self.media.touch(page)
 
     def here(self, page: str) -> None:
-        """A page says that it is still open: kept though its connection is lost, yet not as used."""
+        """Note that a page says it is open: kept though its connection is lost, yet not as used."""
         with self._lock:
-            if (known := self._pages.get(page)) and known.left is not None:
+            known = self._pages.get(page)
+            if known and known.left is not None:
                 known.heard = self._clock()
 
     def has_left(self, page: str) -> bool:
-        """Whether a page was closed, or has lost its connection."""
+        """Return whether a page was closed, or has lost its connection."""
         known = self._pages.get(page)
         return known is None or known.left is not None
 
     def away(self, page: str) -> float:
-        """Seconds since a page has left and said nothing; 0 while it is there."""
+        """Return the seconds since a page has left and said nothing; 0 while it is there."""
         known = self._pages.get(page)
         if known is None or known.left is None or known.heard > known.left:
             return 0.0
         return self._clock() - known.left
 
     def arrive(self, page: str, connection: str) -> Session | None:
-        """A page is opened, or is there again; its session if it has one.
+        """Note that a page is opened, or is there again; returns its session if it has one.
 
         `connection` tells the page that is loaded now from the same one before a reload.
         """
@@ -151,12 +165,15 @@ class SessionStore:
             if connection not in self._ended:  # closed at once, on a busy machine
                 known.connected.add(connection)
                 known.left = None
+                known.due = None
         return self.get(page) if known.session else None
 
     def leave(self, page: str, connection: str = "") -> None:
-        """A page is closed, is being reloaded or has lost its connection: forget it unless it comes back."""
+        """Forget a page later, unless it comes back: it was closed or reloaded, or lost its connection."""
         with self._lock:
-            known = self._pages.get(page) or self._known(page)
+            known = self._pages.get(page)
+            if known is None:
+                known = self._known(page)
             if connection not in known.connected:
                 self._ended.append(connection)
             known.connected.discard(connection)
@@ -164,46 +181,78 @@ class SessionStore:
                 return
             known.left = self._clock()
             if known.session:
-                self._forget_later(page, known)
+                self._forget_later(known)
                 return
         self._tell_ended(connection)  # nothing of it is left
 
     def _known(self, page: str) -> _Page:
-        """What is known of a page, now the last that was heard of."""
+        """Return the page's record, marked as most recently seen."""
         known = self._pages.setdefault(page, _Page())
         self._pages.move_to_end(page)
         while len(self._pages) > _MAX_KNOWN:
             self._pages.popitem(last=False)
         return known
 
-    def _forget_later(self, page: str, known: _Page) -> None:
-        """Forget it after the grace, unless it shows meanwhile, and again, that only its connection is lost.
+    def _unused(self) -> list[str]:
+        """List the pages that were not used for an hour, and the longest unused beyond `MAX_PAGES`."""
+        now = self._clock()
+        kept = [page for page, known in self._pages.items() if known.session]
+        old = [page for page in kept if now - self._pages[page].used > MAX_AGE]
+        excess = max(0, len(kept) - len(old) - MAX_PAGES)
+        return list(dict.fromkeys([*old, *kept[:excess]]))
 
-        Events that it sent do not show that: on a busy machine they are answered long after it has gone.
+    def _forget_later(self, known: _Page) -> None:
+        """Forget a page after the grace, unless it says meanwhile that only its connection is lost.
+
+        Its events do not say that: on a busy machine they are answered long after it has gone.
         """
-        session, left = known.session, self._clock()
-        known.left = left
+        now = self._clock()
+        known.left = now
+        known.due = now + self._grace
+        known.silent_since = now + self._late
+        if not self._sweeping:
+            self._sweeping = True
+            threading.Thread(target=self._sweep_until_done, name="sweep", daemon=True).start()
 
-        def wait(seconds: float, heard: float) -> None:
-            timer = threading.Timer(seconds, look, [heard])
-            timer.daemon = True
-            timer.start()
+    def _sweep_until_done(self) -> None:
+        """Sweep whenever a page is due, as long as there is one that may be."""
+        while True:
+            with self._lock:
+                dues = [known.due for known in self._pages.values() if known.due is not None]
+                if not dues:
+                    self._sweeping = False
+                    return
+                pause = min(dues) - self._clock()
+            time.sleep(max(0.0, pause))
+            try:
+                self.sweep()
+            except Exception:  # the other pages are still to be forgotten in time
+                log.exception("a page could not be forgotten")
 
-        def look(heard: float) -> None:
-            if known.session is not session or known.left != left:
-                return
-            if known.heard > heard:
-                wait(self._silence, known.heard)
-            else:
-                self.forget(page)
-
-        wait(self._grace, left + self._late)
+    def sweep(self) -> None:
+        """Forget the pages that have gone for good; those that still say they are open wait another turn."""
+        gone = []
+        with self._lock:
+            now = self._clock()
+            for page, known in self._pages.items():
+                if known.due is None or known.due > now:
+                    continue
+                if known.heard > known.silent_since:
+                    known.silent_since = known.heard
+                    known.due = now + self._silence
+                else:
+                    known.due = None
+                    gone.append(page)
+        for page in gone:
+            self.forget(page)
 
     def forget(self, page: str) -> None:
         """Free a page's session and its files. That it has gone stays known: more of it may be answered."""
         with self._lock:
             known = self._pages.get(page, _Page())
-            session, known.session = known.session, None
+            session = known.session
+            known.session = None
+            known.due = None
             known.connected.clear()
             connections = tuple(known.connections)
         if session:

@@ -11,30 +11,40 @@ from PIL import Image
 from regrain.editing.attention.averages import PICTURE, RegionAttention
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.pictures import heat, washed
+from regrain.editing.pipeline.pictures import Frame, heat, washed
 from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region, default_color
 from regrain.ui.server.media import as_url, data_url
-from regrain.ui.views.views import View
+from regrain.ui.session.method_choice import View
 
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
 _MAPPED = 16  # frames with a map to be inspected
 _WHOLE = "all"  # steps together
 _NOTHING = 1e-12
+# Heading and captions of a pair of pictures of attention, by whether masks guide it.
+_LOOKS = {
+    True: ("Attention on each region’s words", "without guidance", "guided by the masks"),
+    False: ("Attention on the new words", "on its own", "with the source’s attention"),
+}
 
 
 def live(event: Preview, request: EditRequest) -> View:
-    """The frames the model expects at this step, and the attention on each region's words, or of a pixel."""
+    """Show the frames the model expects at this step, and the attention on regions' words, or of a pixel."""
     picked = spread(len(event.frames))
     colors = _colors(event.attention, request.regions)
 
     def row(name: str, maps: np.ndarray) -> View:
         color, label = colors[name]
-        frames = [data_url(heat(event.frames[i], maps[i], color), 128, 70) for i in picked]
-        caption = _caption(name, request)
-        return {"name": name, "caption": caption, "color": color, "label": label, "frames": frames}
+        heated = [heat(event.frames[i], maps[i], color) for i in picked]
+        return {
+            "name": name,
+            "caption": _caption(name, request),
+            "color": color,
+            "label": label,
+            "frames": [data_url(frame, 128, 70) for frame in heated],
+        }
 
     return {
         "frames": [data_url(event.frames[i], 160, 76) for i in picked],
@@ -43,44 +53,40 @@ def live(event: Preview, request: EditRequest) -> View:
     }
 
 
-# Of the pictures of attention, by whether masks guide it: a heading, and the captions of a pair.
-_LOOKS = {
-    True: ("Attention on each region’s words", "without guidance", "guided by the masks"),
-    False: ("Attention on the new words", "on its own", "with the source’s attention"),
-}
-
-
 def _by_regions(request: EditRequest) -> bool:
-    """Whether the method guides attention by the masks of regions."""
+    """Return whether the method guides attention by the masks of regions."""
     return issubclass(METHODS[request.method].Params, ModulatedParams)
 
 
 def _caption(name: str, request: EditRequest) -> str:
-    """What a map of attention shows: a region's words, a word of the prompt, or a chosen pixel's view."""
+    """Say what a map of attention shows: a region's words, a word of the prompt, or a chosen pixel's view."""
     words = {
         region.name: region.prompt or region.source or region.name for region in request.regions
     }
     if name == PICTURE:
         return "Share of the picture"
-    if name.startswith(f"{PICTURE} of "):
-        return f"Share of the picture of “{name.removeprefix(f'{PICTURE} of ')}”"
+    of_region = f"{PICTURE} of "
+    if name.startswith(of_region):
+        return f"Share of the picture of “{name.removeprefix(of_region)}”"
     if _by_regions(request) and name not in words:
         return f"Attention of the pixel in {name}"
     return f"Attention on “{words.get(name, name)}”"
 
 
 def attention(outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]) -> View:
-    """Maps to be laid over the clip, by region or word: of all steps, and of the first, middle and last.
+    """Show maps to be laid over the clip, by region or word: of all steps, and of the first, middle and last.
 
     `measured` is `metrics.attention` of the report.
     """
     colors = _colors(outcome.attention, request.regions)
     picked = spread(len(outcome.source), _MAPPED)
-    regions, by_regions = {region.name for region in request.regions}, _by_regions(request)
+    regions = {region.name for region in request.regions}
+    by_regions = _by_regions(request)
     heading, *captions = _LOOKS[by_regions]
 
     def shown(name: str, maps: RegionAttention) -> View:
-        (color, label), caption = colors[name], _caption(name, request)
+        color, label = colors[name]
+        caption = _caption(name, request)
         parts = {_WHOLE: maps, **maps.parts}
         return {
             "name": name if name in regions or not by_regions else caption,
@@ -92,60 +98,71 @@ def attention(outcome: EditResult, request: EditRequest, measured: Mapping[str, 
             "text": _attention_words(measured.get(name, {})),
         }
 
-    maps = [shown(name, maps) for name, maps in outcome.attention.items()]
     return {
         "heading": heading,
         "captions": captions,
         "indices": [i + 1 for i in picked],
-        "maps": maps,
+        "maps": [shown(name, maps) for name, maps in outcome.attention.items()],
     }
 
 
 def _sheet(parts: Sequence[RegionAttention], picked: Sequence[int]) -> str:
-    """A PNG data URL: a row of maps before and a row after the change for each part, on one scale."""
-    rows = [
-        np.asarray(getattr(part, when))[picked] for part in parts for when in ("before", "after")
-    ]
-    brightest = max(*(float(row.max()) for row in rows), _NOTHING)
+    """Return a PNG data URL: a row of maps before and a row after the change for each part, on one scale."""
+    rows = []
+    for part in parts:
+        rows.append(np.asarray(part.before)[picked])
+        rows.append(np.asarray(part.after)[picked])
+    brightest = max(*[float(row.max()) for row in rows], _NOTHING)
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
-    return as_url(Image.fromarray((sheet * (255 / brightest)).astype(np.uint8)), "png")
+    picture = Image.fromarray((sheet * (255 / brightest)).astype(np.uint8))
+    return as_url(picture, "png")
 
 
 def words(outcome: EditResult) -> View | None:
-    """A small picture for each word of source and edit, in a few frames of the clip."""
+    """Show a small picture for each word of source and edit, in a few frames of the clip."""
     if outcome.words is None:
         return None
     picked = spread(len(outcome.source), _FEW)
     frames = {i: outcome.source[i] for i in picked}
+    return {
+        "indices": [i + 1 for i in picked],
+        "source": _word_rows(outcome.words.source, frames),
+        "edit": _word_rows(outcome.words.edit, frames),
+    }
 
-    def row(word: str, values: np.ndarray) -> View:
-        most = max(float(values.max()), _NOTHING)
-        looks = (heat(frame, values[i] / most, default_color(1)) for i, frame in frames.items())
-        return {"word": word, "frames": [data_url(look, 96, 60) for look in looks]}
 
-    told = outcome.words
-    source, edit = ([row(*one) for one in maps.items()] for maps in (told.source, told.edit))
-    return {"indices": [i + 1 for i in picked], "source": source, "edit": edit}
+def _word_rows(maps: Mapping[str, np.ndarray], frames: Mapping[int, Frame]) -> list[View]:
+    """Show the attention on each word as heat over some frames."""
+    rows = []
+    for word, values in maps.items():
+        brightest = max(float(values.max()), _NOTHING)
+        shown = []
+        for i, frame in frames.items():
+            look = heat(frame, values[i] / brightest, default_color(1))
+            shown.append(data_url(look, 96, 60))
+        rows.append({"word": word, "frames": shown})
+    return rows
 
 
 def areas(outcome: EditResult) -> View | None:
-    """The area the edit was kept to, at a few steps and in a few frames of the clip."""
+    """Show the area the edit was kept to, at a few steps and in a few frames of the clip."""
     if not outcome.step_areas:
         return None
-    picked, numbers = spread(len(outcome.source), _FEW), sorted(outcome.step_areas)
+    picked = spread(len(outcome.source), _FEW)
     frames = {i: outcome.source[i] for i in picked}
 
     def row(step: int) -> View:
         areas = outcome.step_areas[step]
-        looks = (washed(frame, areas[i], default_color(1)) for i, frame in frames.items())
+        looks = [washed(frame, areas[i], default_color(1)) for i, frame in frames.items()]
         return {"step": step + 1, "frames": [data_url(look, 128, 66) for look in looks]}
 
+    numbers = sorted(outcome.step_areas)
     steps = [row(numbers[i]) for i in spread(len(numbers))]
     return {"indices": [i + 1 for i in picked], "steps": steps}
 
 
 def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[str, int]]:
-    """Colour and label of each heat map: its region's; for a word of the prompt, the next that is free."""
+    """Return colour and label of each heat map: its region's; for a word of the prompt, the next free."""
     colors = {region.name: (region.color, region.label) for region in regions}
     colors |= {f"{PICTURE} of {name}": color for name, color in colors.items()}
     label = max((region.label for region in regions), default=0)
@@ -157,14 +174,15 @@ def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[
 
 
 def _attention_words(entry: Mapping[str, Any]) -> str:
-    before, after = entry.get("inside_before"), entry.get("inside_after")
+    before = entry.get("inside_before")
+    after = entry.get("inside_after")
     if before is None or after is None:
         return ""
     return f"Attention inside the mask: {100 * before:.0f} % without guidance, {100 * after:.0f} % with it."
 
 
 def spread(count: int, most: int = _SHOWN) -> list[int]:
-    """At most so many indices, evenly spread, the first and the last among them."""
-    return sorted(
-        {round(i * (count - 1) / max(1, min(count, most) - 1)) for i in range(min(count, most))}
-    )
+    """Return at most so many indices, evenly spread, the first and the last among them."""
+    picked = min(count, most)
+    gaps = max(1, picked - 1)
+    return sorted({round(i * (count - 1) / gaps) for i in range(picked)})

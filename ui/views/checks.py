@@ -1,7 +1,7 @@
-"""What is wrong with a page's words and settings, as far as it is known without a model.
+"""Faults of a page's words and settings, as far as they are known without a model.
 
-One function, `check`, answers while somebody types and again when a run begins. What may be run, the request
-says: see `editing.request.edit_request`.
+One function, `check`, answers while somebody types and again when a run begins. The request itself says what
+may be run: see `editing.request.edit_request`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
-from regrain.ui.session.method_choice import uses
+from regrain.ui.session.method_choice import View, uses
 from regrain.ui.session.session import Session
-from regrain.ui.views.views import View
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
@@ -39,23 +38,25 @@ _PLACE = re.compile(
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """Something to be said at a field."""
+    """A remark at a field."""
 
     field: str  # as the request names it, such as `regions.left.prompt`
-    text: str  # what is wrong, then what to do
+    text: str  # the fault, then what to do
     words: tuple[Unknown, ...] = ()  # words of the field that the model does not know
     offers: tuple[str, ...] = ()  # texts to put into the field with a click
     # "wrong" keeps a run from beginning, and so does "missing", said when one was wanted; "hint" does not
     kind: str = "wrong"
 
+    @property
+    def hint(self) -> bool:
+        """True if a run may begin all the same."""
+        return self.kind == "hint"
+
 
 def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
-    """Return all that is wrong, and hints, in the order of the page; `asked` is as its fields have it."""
+    """List the faults, and hints, in the order of the page; `asked` is as its fields have it."""
     found = [
-        *(
-            _remark(error, session, "missing" if error.field == "regions" else "wrong")
-            for error in region_errors(session, session.method)
-        ),
+        *_region_remarks(session),
         *_word_remarks(session, asked.model, reader),
         *_param_remarks(asked.method, asked.params),
         *_repeated(session),
@@ -68,121 +69,144 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
             nothing = error.field in ("regions", "prompt", "source_prompt")
             found.append(_remark(error, session, "missing" if nothing else "wrong"))
     gravest: dict[str, Diagnostic] = {}  # at each field
-    for remark in sorted(found, key=lambda remark: remark.kind == "hint"):
+    for remark in sorted(found, key=lambda remark: remark.hint):
         gravest.setdefault(remark.field, remark)
     order = _order(session)
     return sorted(gravest.values(), key=lambda remark: order.get(remark.field, len(order)))
 
 
 def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
-    """What keeps a run from beginning, the uppermost first."""
-    return next((remark for remark in remarks if remark.kind != "hint"), None)
+    """Return the uppermost remark that keeps a run from beginning."""
+    for remark in remarks:
+        if not remark.hint:
+            return remark
+    return None
 
 
 def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
-    """What the page marks.
+    """Return the remarks as the page marks them.
 
-    `pressed` counts attempts to run: then what is missing is said as well, and the first field focused.
+    `pressed` counts attempts to run: after one, missing things are said as well, and the first field focused.
     """
     wrong = first_wrong(remarks) if pressed else None
+    said = [remark for remark in remarks if pressed or remark.kind != "missing"]
     return {
         "pressed": pressed,
         "focus": wrong.field if wrong else "",
-        "remarks": [
-            {
-                "field": remark.field,
-                "text": remark.text,
-                "hint": remark.kind == "hint",
-                "offers": [*remark.offers],
-                "words": [{"word": word, "near": [*near]} for word, near in remark.words[:_MOST]],
-            }
-            for remark in remarks
-            if pressed or remark.kind != "missing"
-        ],
+        "remarks": [_remark_view(remark) for remark in said],
     }
 
 
+def _remark_view(remark: Diagnostic) -> View:
+    return {
+        "field": remark.field,
+        "text": remark.text,
+        "hint": remark.hint,
+        "offers": list(remark.offers),
+        "words": [{"word": word, "near": list(near)} for word, near in remark.words[:_MOST]],
+    }
+
+
+def _region_remarks(session: Session) -> Iterator[Diagnostic]:
+    for error in region_errors(session, session.method):
+        yield _remark(error, session, "missing" if error.field == "regions" else "wrong")
+
+
 def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
-    """Texts with unknown words or too many tokens; then whole prompts that are too long only together."""
+    """Yield texts with unknown words or too many tokens; or else whole prompts that are too long together."""
     try:
         asked = build_request(session, Edit(method=session.method, model=model), masked=False)
     except EditingError:  # said with the regions
         return
     too_long = {error.field for error in length_errors(asked.regions)}
-    texts = ((field, text) for field, text in _texts(asked) if field not in too_long)
-    wrong = [remark for field, text in texts for remark in _readable(field, text, reader, session)]
+    wrong = list[Diagnostic]()
+    for field, text in _texts(asked):
+        if field not in too_long:
+            wrong += _readable(field, text, reader, session)
     yield from wrong
     if wrong or too_long:
         return
-    whole = next(
-        (key for key in ("prompt", "source_prompt") if getattr(session, key).strip()), "regions"
-    )
+    if session.prompt.strip():
+        whole = "prompt"
+    elif session.source_prompt.strip():
+        whole = "source_prompt"
+    else:
+        whole = "regions"
     for prompt in asked.targets:
         for error in reader.too_long(whole, prompt):
             yield _remark(error, session)
 
 
 def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
-    """The fields with a prompt; all lines of the one that may have several under one name."""
-    read_source = uses(asked.method).source_prompt
+    """Yield the fields with a prompt that is read; all lines of the one that may have several as one text."""
+    unread = ["more_prompts"]  # which are lines of "prompt"
+    if not uses(asked.method).source_prompt:
+        unread.append("source_prompt")
     for field, text in asked.texts():
         if field == "prompt":
             yield field, "\n".join((text, *asked.more_prompts))
-        elif field != "more_prompts" and (field != "source_prompt" or read_source):
+        elif field not in unread:
             yield field, text
 
 
 def _readable(field: str, text: str, reader: Reader, session: Session) -> Iterator[Diagnostic]:
     unknown = tuple(reader.unknown(text))
     messages = [_unknown(unknown)] if unknown else []
-    messages += [
-        error.message for line in text.split("\n") for error in reader.too_long(field, line)
-    ][:1]
+    too_long = (error for line in text.split("\n") for error in reader.too_long(field, line))
+    if first := next(too_long, None):
+        messages.append(first.message)
     if messages:
         yield _remark(PromptError(field, " ".join(messages)), session, words=unknown)
 
 
 def _unknown(words: Sequence[Unknown]) -> str:
     if len(words) == 1:
-        (word, near), *_ = words
+        word, near = words[0]
         advice = f"Did you mean “{near[0]}”?" if near else "Use another word."
         return f"The built-in model does not know “{word}”. {advice}"
-    listed = ", ".join(f"“{unknown.word}”" for unknown in words[:3]) + (" ..." if words[3:] else "")
-    return f"The built-in model does not know {listed}. Use other words."
+    listed = ", ".join(f"“{unknown.word}”" for unknown in words[:3])
+    more = " ..." if len(words) > 3 else ""
+    return f"The built-in model does not know {listed}{more}. Use other words."
 
 
 def _param_remarks(method: str, params: Mapping[str, object]) -> Iterator[Diagnostic]:
-    """Each parameter that is out of range or cannot be read."""
+    """Yield each parameter that is out of range or cannot be read."""
     for name, value in params.items():
         try:
             check_params(method, {name: value})
         except EditingError as error:
-            if (
-                error.field == f"params.{name}"
-            ):  # one that only conflicts with another's default is not wrong
+            # One that only conflicts with another's default is not wrong.
+            if error.field == f"params.{name}":
                 yield Diagnostic(error.field, error.message)
 
 
 def _repeated(session: Session) -> Iterator[Diagnostic]:
-    """Prompts of one run that are the same."""
-    lines = [" ".join(line.split()).casefold() for line in session.prompt.split("\n")]
-    repeated = [n for n, line in enumerate(lines) if line and lines.index(line) < n]
-    if repeated and uses(session.method).several:
-        number = repeated[0]
-        message = f"Line {number + 1} repeats line {lines.index(lines[number]) + 1}"
-        yield Diagnostic("prompt", f"{message}, so both edits will be the same.", kind="hint")
+    """Yield a hint at the first of the run's prompts that repeats another."""
+    if not uses(session.method).several:
+        return
+    seen: dict[str, int] = {}
+    for number, line in enumerate(session.prompt.split("\n"), 1):
+        words = " ".join(line.split()).casefold()
+        if words in seen:
+            message = f"Line {number} repeats line {seen[words]}"
+            yield Diagnostic("prompt", f"{message}, so both edits will be the same.", kind="hint")
+            return
+        if words:
+            seen[words] = number
 
 
 def _unbound(session: Session) -> Iterator[Diagnostic]:
-    """Regions whose words replace nothing in what the clip shows, and are added at its end."""
+    """Yield hints at regions whose words replace nothing in the source prompt, and are added at its end."""
     if uses(session.method).regions == "ignored" or session.prompt.strip():
+        return
+    if not session.source_prompt.strip():
         return
     regions = tuple(session.state.regions.values())
     missing = missing_phrases(session.source_prompt, "", regions)
     for region in regions:
-        if not region.prompt.strip() or not session.source_prompt.strip():
-            continue
         words = region.prompt.strip()[:60]
+        if not words:
+            continue
         if words.casefold() == region.source.strip().casefold():
             shown = f"“{words}” is what it is now, so nothing changes."
             yield Diagnostic(f"regions.{region.name}.prompt", shown, kind="hint")
@@ -199,38 +223,40 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
 
 
 def things(text: str) -> list[str]:
-    """The nouns of a text that follow an article, each once, without places."""
+    """List the nouns of a text that follow an article, each once, without places."""
     nouns = dict.fromkeys(thing["noun"].lower() for thing in _THING.finditer(text))
     return [noun for noun in nouns if not _PLACE.fullmatch(noun)]
 
 
 def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
-    """Things in what the clip shows that no region is said to be: an article, colours or sizes, one word."""
-    spans = compose(
-        source_prompt, source_prompt, [replace(r, prompt=r.source) for r in regions]
-    ).spans
+    """Yield things of the source prompt that no region claims: an article, colours or sizes, one word."""
+    unchanged = [replace(region, prompt=region.source) for region in regions]
+    spans = compose(source_prompt, source_prompt, unchanged).spans
     claimed = [span for span in spans.values() if span]
     for thing in _THING.finditer(source_prompt):
-        if not _PLACE.fullmatch(thing["noun"]) and all(
-            thing.end() <= start or stop <= thing.start() for start, stop in claimed
-        ):
+        free = all(thing.end() <= start or stop <= thing.start() for start, stop in claimed)
+        if free and not _PLACE.fullmatch(thing["noun"]):
             yield thing[0]
 
 
 def _remark(
     error: EditingError, session: Session, kind: str = "wrong", words: tuple[Unknown, ...] = ()
 ) -> Diagnostic:
-    """An error, at the field of the page that it is about."""
-    field, text = error.field, error.message
+    """Place an error at the field of the page that it is about."""
+    field = error.field
+    text = error.message
     first = next(iter(session.state.regions.values()), None)
-    if field == "regions" and first:
+    if field == "more_prompts":
+        field = "prompt"
+    elif field == "regions" and first:
         field = f"regions.{first.name}.prompt"
-        text = _SILENT if kind == "missing" else text
-    return Diagnostic("prompt" if field == "more_prompts" else field, text, words, kind=kind)
+        if kind == "missing":
+            text = _SILENT
+    return Diagnostic(field, text, words, kind=kind)
 
 
 def _order(session: Session) -> dict[str, int]:
-    """Where each field is on the page, from the top; parameters come last."""
+    """Number the fields in their order on the page, from the top; parameters come last."""
     keys = ("name", "source", "prompt", "negative", "mask", "margin", "strength")
     names = [region.name for region in session.state.regions.values()]
     cards = [f"regions.{name}.{key}" for name in names for key in keys]

@@ -1,7 +1,7 @@
-"""What the figures of a run mean, in words: what changed, what stayed, how steady, where words look.
+"""The figures of a run in words: what changed, what stayed, how steady, where words look.
 
-What a figure means is taken from `benchmarks/README.md`: measured on the built-in model and drawn clips, the
-only ones whose true edit is known. Nothing is said of what was not measured.
+The meaning of a figure is taken from `benchmarks/README.md`: measured on the built-in model and drawn clips,
+the only ones whose true edit is known. Nothing is said of what was not measured.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.views.views import View, capital
+from regrain.ui.session.method_choice import View
+from regrain.ui.views.wording import capital
 
 IDENTICAL = 99.0
 """dB; equal frames are reported as 100."""
@@ -37,83 +38,84 @@ _LEVEL = 1 / 255  # below the least difference of two pixels, a ratio of motion 
 
 
 def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
-    """Answers to whether it worked: a name, a word or two, a sentence, and whether there is doubt."""
+    """Say whether the edit worked: each answer has a name, a word or two, a sentence, and maybe doubt."""
     found = {
         "What changed": _changed(metrics, request),
         "What stayed": _stayed(metrics, request),
         "How steady": _steady(metrics),
         "Did words find their place?": _placed(metrics),
     }
-    parts = ("value", "text", "doubt")
-    return [
-        {"name": name} | dict(zip(parts, fact, strict=True)) for name, fact in found.items() if fact
-    ]
+    shown = []
+    for name, fact in found.items():
+        if fact:
+            value, text, doubt = fact
+            shown.append({"name": name, "value": value, "text": text, "doubt": doubt})
+    return shown
 
 
 def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
-    """The figures behind the words."""
-    rows = [
-        ("Change of " + name, _decibels(value)) for name, value in _inside(metrics, request).items()
-    ]
-    for key, name, write in (
-        ("outside_psnr", "Outside the regions", _decibels),
-        ("outside_psnr_uncomposited", "Outside, without compositing", _decibels),
-        ("warp_error", "Motion error", "{:.1%}".format),
-        ("warp_error_source", "Motion error of the source", "{:.1%}".format),
-    ):
-        if metrics.get(key) is not None:
-            rows.append((name, write(metrics[key]).replace("%", " %")))
+    """List the figures behind the words."""
+    rows: dict[str, str] = {}
+    for name, value in _inside(metrics, request).items():
+        rows[f"Change of {name}"] = _decibels(value)
+    for key, name, write in _FIGURES:
+        value = metrics.get(key)
+        if value is not None:
+            rows[name] = write(value)
     for name, entry in metrics.get("attention", {}).items():
-        before, after = entry.get("inside_before"), entry.get("inside_after")
+        before = entry.get("inside_before")
+        after = entry.get("inside_after")
         if before is not None and after is not None:
-            rows.append(
-                (f"Attention inside {name}", f"{100 * before:.0f} %, guided {100 * after:.0f} %")
-            )
-    return [{"name": name, "value": value} for name, value in rows]
+            rows[f"Attention inside {name}"] = f"{100 * before:.0f} %, guided {100 * after:.0f} %"
+    return [{"name": name, "value": value} for name, value in rows.items()]
 
 
 def _inside(metrics: Mapping[str, Any], request: EditRequest) -> dict[str, float]:
-    """dB to the source by region, or of the whole frame."""
-    regions = {k: v for k, v in metrics.get("inside_psnr_by_region", {}).items() if v is not None}
+    """Return the dB to the source by region, or of the whole frame."""
+    measured = metrics.get("inside_psnr_by_region", {})
+    regions = {name: value for name, value in measured.items() if value is not None}
+    if regions:
+        return regions
     whole = metrics.get("inside_psnr")
-    return regions or ({} if whole is None or request.edited else {"the frame": whole})
+    return {} if whole is None or request.edited else {"the frame": whole}
 
 
 def _changed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
     inside = _inside(metrics, request)
     if not inside:
         return None
-    how = {name: _how_much(value) for name, value in inside.items()}
     hardly = [name for name, value in inside.items() if value >= KEPT]
     if len(inside) == 1:
+        (value,) = inside.values()
         text = _REDRAWN if hardly else "Compared with the source, pixel by pixel."
-        return capital(*how.values()), text, bool(hardly)
-    text = capital("; ".join(f"{name}: {change}" for name, change in how.items())) + "."
-    if not hardly:
-        return "Both regions" if len(inside) == 2 else f"All {len(inside)} regions", text, False
-    some = f"{len(inside) - len(hardly)} of {len(inside)} regions"
-    return some if len(hardly) < len(inside) else "Hardly anything", text, True
+        return capital(_how_much(value)), text, bool(hardly)
+    changes = [f"{name}: {_how_much(value)}" for name, value in inside.items()]
+    text = capital("; ".join(changes)) + "."
+    count = len(inside)
+    changed = count - len(hardly)
+    if changed == count:
+        return "Both regions" if count == 2 else f"All {count} regions", text, False
+    if not changed:
+        return "Hardly anything", text, True
+    return f"{changed} of {count} regions", text, True
 
 
 def _how_much(psnr: float) -> str:
-    return (
-        "hardly changed"
-        if psnr >= KEPT
-        else "slightly changed"
-        if psnr >= NEAR
-        else "clearly changed"
-    )
+    if psnr >= KEPT:
+        return "hardly changed"
+    if psnr >= NEAR:
+        return "slightly changed"
+    return "clearly changed"
 
 
 def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
-    outside = metrics.get("outside_psnr")
+    if "outside_psnr" not in metrics:
+        return None
+    outside = metrics["outside_psnr"]
+    if outside is None and request.edited:
+        return "Nothing", "The masks cover every pixel.", False
     if outside is None:
-        whole = (
-            "No masks, so nothing was kept."
-            if not request.edited
-            else "The masks cover every pixel."
-        )
-        return ("Nothing", whole, False) if "outside_psnr" in metrics else None
+        return "Nothing", "No masks, so nothing was kept.", False
     text = "Outside the regions, every pixel is the source’s"
     if outside >= IDENTICAL:
         return "Unchanged outside", f"{text}.", False
@@ -121,33 +123,55 @@ def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
 
 
 def _steady(metrics: Mapping[str, Any]) -> Fact | None:
-    error, own = metrics.get("warp_error"), metrics.get("warp_error_source")
+    error = metrics.get("warp_error")
+    own = metrics.get("warp_error_source")
     if error is None or own is None:
         return None
     times = max(error, _LEVEL) / max(own, _LEVEL)
     text = f"Its motion error is {times:.1f} times the source’s."
+    if times <= STEADY:
+        return "As steady as the source", text, False
     if times <= FLICKERS:
-        return "As steady as the source" if times <= STEADY else "Slightly unsteady", text, False
+        return "Slightly unsteady", text, False
     return "Flickers", f"{text} Try less guidance, or a method that ties frames together.", True
 
 
 def _placed(metrics: Mapping[str, Any]) -> Fact | None:
-    """Whether the words of each region are looked at inside its mask."""
-    shares = {
-        name: (entry["inside_after"], entry.get("outside_after") or 0.0)
-        for name, entry in metrics.get("attention", {}).items()
-        if entry.get("inside_after") is not None
-    }
+    """Say whether the words of each region are looked at inside its mask."""
+    shares = []
+    lost = []
+    found = []
+    for name, entry in metrics.get("attention", {}).items():
+        inside = entry.get("inside_after")
+        if inside is None:
+            continue
+        shares.append(f"{name} {100 * inside:.0f} %")
+        outside = entry.get("outside_after") or 0.0
+        if inside < max(LOST, outside):
+            lost.append(name)
+        elif inside >= FOUND:
+            found.append(name)
     if not shares:
         return None
-    lost = [name for name, (inside, outside) in shares.items() if inside < max(LOST, outside)]
-    found = [name for name, (inside, _) in shares.items() if name not in lost and inside >= FOUND]
-    text = "; ".join(f"{name} {100 * inside:.0f} %" for name, (inside, _) in shares.items())
-    text = f"Share of each region’s attention on its own words: {text}."
+    text = f"Share of each region’s attention on its own words: {'; '.join(shares)}."
     if lost:
-        return "No: " + ", ".join(lost) if found else "No", text, True
-    return ("Yes", text, False) if len(found) == len(shares) else ("Partly", text, True)
+        return f"No: {', '.join(lost)}" if found else "No", text, True
+    if len(found) == len(shares):
+        return "Yes", text, False
+    return "Partly", text, True
 
 
 def _decibels(value: float) -> str:
     return "identical" if value >= IDENTICAL else f"{value:.1f} dB"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+_FIGURES = (
+    ("outside_psnr", "Outside the regions", _decibels),
+    ("outside_psnr_uncomposited", "Outside, without compositing", _decibels),
+    ("warp_error", "Motion error", _percent),
+    ("warp_error_source", "Motion error of the source", _percent),
+)

@@ -8,9 +8,10 @@ from typing import Any
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import Progress, Stage, WindowStarted
-from regrain.ui.views.views import View, capital, place
+from regrain.ui.session.method_choice import View
+from regrain.ui.views.wording import capital, place
 
-# Of stages: what is done, and what the bar of each is called.
+# Stages in words: what is going on, and the name of the bar.
 _STAGES = {
     "loading": ("Loading the model", "Load model"),
     "scanning": ("Looking for cuts", ""),
@@ -28,20 +29,23 @@ _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 
 
 def waiting(method: str, adapter: str = "", before: int = 0, seconds: float | None = None) -> View:
-    """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped.
+    """Show a run that was requested and has not begun.
 
-    `before` runs come first and take so many seconds; None where nobody knows.
+    `before` runs come first and take so many seconds; None where nobody knows. `asked` in the view tells it
+    from late answers of a run that was stopped.
     """
-    detail = f"{before} run{'s' if before > 1 else ''} before yours" if before else ""
-    if before and seconds:
-        detail += f", about {duration(seconds)}"
-    return _view("running", "Waiting in the queue", detail, _stages(method, adapter)) | {
-        "asked": True
-    }
+    detail = ""
+    if before:
+        runs = "run" if before == 1 else "runs"
+        detail = f"{before} {runs} before yours"
+        if seconds:
+            detail += f", about {duration(seconds)}"
+    shown = _view("running", "Waiting in the queue", detail, _stages(method, adapter))
+    return shown | {"asked": True}
 
 
 def tracking(name: str, done: int, total: int) -> View:
-    """A region is followed through the clip before the run."""
+    """Show that a region is followed through the clip before the run."""
     detail = f"frame {done} of {total}" if done else ""
     return _view("running", f"Tracking {name}", detail)
 
@@ -53,101 +57,124 @@ class RunProgress:
     """
 
     def __init__(self, method: str, adapter: str = "", part: str = "") -> None:
-        self._method, self._adapter, self._part = method, adapter, part
-        # The present window, the work of all of them, whether it was edited, and whether one before it was.
-        self._window: WindowStarted | None = None
-        self._work, self._edited, self._timed = 0, False, False
+        self._method = method
+        self._adapter = adapter
+        self._part = part
+        self._window: WindowStarted | None = None  # the present one
+        self._work = 0  # of all windows
+        self._edited = False  # the present window was edited, not kept from a run that was stopped
+        self._timed = False  # a window before it was edited
 
     def take(self, event: Stage | Progress | WindowStarted) -> View:
-        """What the page shows once this has happened."""
-        if isinstance(event, WindowStarted):
-            self._timed |= self._edited
-            self._window, self._edited, self._work = event, False, max(self._work, event.left)
-            event = Stage(METHODS[self._method].stages[0])
-        if isinstance(event, Stage):
-            event = Progress(event.name, 0, 0, None)
-        self._edited |= (
-            event.stage == "editing"
-        )  # not one that was kept from a run that was stopped
-        if event.stage in _AFTER:
+        """Return what the page shows once this has happened."""
+        progress = self._as_progress(event)
+        if progress.stage == "editing":
+            self._edited = True
+        if progress.stage in _AFTER:
             self._window = None
-        window = self._window
-        unit = "frame" if event.stage in _BY_FRAME else "step"
-        parts = [self._part] if self._part else []
-        parts += [f"window {window.number} of {window.total}"] if window else []
-        parts += [f"{unit} {event.done} of {event.total}"] if event.total > 1 else []
-        if event.seconds_left is not None and event.done < event.total:
-            parts.append(f"about {duration(event.seconds_left)} {self._left(event.stage)}")
-        text, _ = _STAGES.get(event.stage, (event.stage.capitalize(), ""))
-        stages = _stages(self._method, self._adapter, event.stage, event.done / max(event.total, 1))
-        shown = _view("running", text, ", ".join(parts), stages)
-        if window:
-            said = f"{window.number - 1} of {window.total} windows done"
+        text, _ = _STAGES.get(progress.stage, (progress.stage.capitalize(), ""))
+        share = progress.done / max(progress.total, 1)
+        stages = _stages(self._method, self._adapter, progress.stage, share)
+        shown = _view("running", text, self._detail(progress), stages)
+        if self._window:
+            done = self._window.number - 1
             shown["windows"] = {
-                "text": said,
-                "done": window.number - 1,
+                "text": f"{done} of {self._window.total} windows done",
+                "done": done,
                 "share": round(1 - self.left, 3),
             }
         return shown
+
+    def _as_progress(self, event: Stage | Progress | WindowStarted) -> Progress:
+        """Return the beginning of a stage or a window as progress, after taking note of the window."""
+        if isinstance(event, WindowStarted):
+            self._timed |= self._edited
+            self._window = event
+            self._edited = False
+            self._work = max(self._work, event.left)
+            return Progress(METHODS[self._method].stages[0], 0, 0, None)
+        if isinstance(event, Stage):
+            return Progress(event.name, 0, 0, None)
+        return event
+
+    def _detail(self, progress: Progress) -> str:
+        """Say which variant, window and step it is, and how long the rest takes."""
+        parts = [self._part] if self._part else []
+        window = self._window
+        if window:
+            parts.append(f"window {window.number} of {window.total}")
+        if progress.total > 1:
+            unit = "frame" if progress.stage in _BY_FRAME else "step"
+            parts.append(f"{unit} {progress.done} of {progress.total}")
+        if progress.seconds_left is not None and progress.done < progress.total:
+            left = duration(progress.seconds_left)
+            parts.append(f"about {left} {self._until(progress.stage)}")
+        return ", ".join(parts)
+
+    def _until(self, stage: str) -> str:
+        """Say what ends after the seconds that are left."""
+        if self._window and self._timed:
+            return "left"  # for all windows
+        return _LEFT.get(stage, "left in this window" if self._window else "left")
 
     @property
     def left(self) -> float:
         """The share of the work of all windows that is left when the present one begins."""
         return self._window.left / max(self._work, 1) if self._window else 1.0
 
-    def _left(self, stage: str) -> str:
-        """What ends after the seconds that are left."""
-        if self._window and self._timed:
-            return "left"  # for all windows
-        return _LEFT.get(stage, "left in this window" if self._window else "left")
-
 
 def stopped(last: object) -> View:
-    """A run was stopped where `last`, the progress shown, says."""
+    """Show that a run was stopped; `last` is the progress that was shown."""
     return _view("stopped", _stopped_where(last if isinstance(last, dict) else {}))
 
 
 def given_up() -> View:
-    """A run was ended since its page was away and others were waiting."""
+    """Show that a run was ended, since its page was away and others were waiting."""
     return _view("stopped", "Stopped: you were away, and others were waiting. Run again.")
 
 
 def _stopped_where(shown: Mapping[str, Any]) -> str:
+    """Say where a run was stopped, and what is kept of it."""
     if shown.get("asked"):
         return "Removed from the queue."
     where, _, _ = str(shown.get("detail") or "").partition(", ")
     if where.startswith("variant "):
-        kept = (
-            "Nothing was saved."
-            if where.startswith("variant 1 ")
-            else "Finished variants are kept."
-        )
+        first = where.startswith("variant 1 ")
+        kept = "Nothing was saved." if first else "Finished variants are kept."
         return f"Stopped in {where}. {kept}"
     if windows := shown.get("windows"):
         kept = "Finished windows are kept; Run goes on from there."
         return f"Stopped in {where}. {kept if windows['done'] else 'Nothing was saved.'}"
-    tuning = next(
-        (s for s in shown.get("stages") or () if s.get("name") == _STAGES["tuning"][1]), None
-    )
+    at = f" at {where}" if where else ""
+    tuning = _bar_of_tuning(shown)
     if tuning and tuning["now"] and where:
-        return f"Stopped after {where.removeprefix('step ')} tuning steps. Run goes on from there."
-    tuned = tuning and tuning["share"] == 1
-    kept = "What was tuned is kept; Run goes on from there." if tuned else "Nothing was saved."
-    return f"Stopped{where and f' at {where}'}. {kept}"
+        steps = where.removeprefix("step ")
+        return f"Stopped after {steps} tuning steps. Run goes on from there."
+    if tuning and tuning["share"] == 1:
+        return f"Stopped{at}. What was tuned is kept; Run goes on from there."
+    return f"Stopped{at}. Nothing was saved."
+
+
+def _bar_of_tuning(shown: Mapping[str, Any]) -> View | None:
+    _, name = _STAGES["tuning"]
+    for stage in shown.get("stages") or ():
+        if stage.get("name") == name:
+            return stage
+    return None
 
 
 def failed(field: str, message: str) -> View:
-    """A run failed; the page marks the field, which the request's own name tells, and goes there."""
+    """Show that a run failed; the page marks the field, named as in the request, and goes there."""
     shown = _view("error", capital(message), place(field))
     return shown | {"field": field, "time": time.time()}  # said again, it is another
 
 
 def done(report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = False) -> View:
-    """A run has ended well, or was stopped while it was measured; seconds of `tracking` came before."""
+    """Show that a run has ended well, or while it was measured; seconds of `tracking` came before."""
+    if unmeasured:
+        return _view("done", "Stopped measuring. The edit is kept, without figures.")
     seconds = sum(report.get("seconds", {}).values()) + tracking
-    text = "Done" + (f" in {duration(seconds)}" if seconds else "")
-    text = "Stopped measuring. The edit is kept, without figures." if unmeasured else text
-    return _view("done", text)
+    return _view("done", f"Done in {duration(seconds)}" if seconds else "Done")
 
 
 def _view(state: str, text: str, detail: str = "", stages: Sequence[View] = ()) -> View:
@@ -155,25 +182,28 @@ def _view(state: str, text: str, detail: str = "", stages: Sequence[View] = ()) 
 
 
 def _stages(method: str, adapter: str, current: str = "", share: float = 0.0) -> list[View]:
-    """The bars of a run: the recipe's stages, what the runner does around them, and the page's own."""
+    """Return the bars of a run: the recipe's stages, the runner's around them, and the page's own."""
     own = [name for name in METHODS[method].stages if not (adapter and name == "tuning")]
-    names = ("loading", *own, "measuring", "saving")
+    names = ["loading", *own, "measuring", "saving"]
     if current == "scanning":  # takes no time beside the others
         current, share = names[1], 0.0
-    at = names.index(current) if current in names else -1
-    return [
-        {
-            "name": _STAGES.get(name, ("", name.capitalize()))[1],
-            "share": 1.0 if i < at else round(share, 3) if i == at else 0.0,
-            "now": i == at,
-            "long": name in _LONG,
-        }
-        for i, name in enumerate(names)
-    ]
+    now = names.index(current) if current in names else -1
+    bars = []
+    for number, name in enumerate(names):
+        _, title = _STAGES.get(name, ("", name.capitalize()))
+        filled = 0.0
+        if number < now:
+            filled = 1.0
+        elif number == now:
+            filled = round(share, 3)
+        bars.append({"name": title, "share": filled, "now": number == now, "long": name in _LONG})
+    return bars
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, in words."""
+    """Say seconds, minutes or hours in words."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600)} h"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"

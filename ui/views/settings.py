@@ -95,6 +95,14 @@ class ParameterFields:
         fields = next(iter(self.fields.values()), {})
         return {name: fields[name] for name in SHARED if name in fields}
 
+    @property
+    def counts(self) -> list[Component]:
+        """The fields of the counts that a quality sets, of all methods."""
+        found = []
+        for fields in self.fields.values():
+            found += [fields[name] for name in ("steps", "tune_steps") if name in fields]
+        return found
+
     def own(self, method: str) -> dict[str, Component]:
         """Return the fields of one method alone."""
         return {

@@ -15,11 +15,11 @@ from regrain.editing.request.frame_subset import pick
 from regrain.ui.server.media import Media, data_url
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices, History, PastRun
-from regrain.ui.session.method_choice import uses
-from regrain.ui.views import result_views, views
+from regrain.ui.session.method_choice import View, uses
+from regrain.ui.views import result_views
+from regrain.ui.views import session_views as views
 from regrain.ui.views.jobs import RunJob, Saved, name_again
 from regrain.ui.views.run_views import duration
-from regrain.ui.views.views import View
 
 MAX_VARIANTS = 4
 _THUMBNAIL = 168  # pixels of its longer side

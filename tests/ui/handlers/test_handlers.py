@@ -66,7 +66,9 @@ def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
 
 def turn(**more):
     """A place in the queue whose turn has come."""
-    return SimpleNamespace(start=0, ending=False, follow=lambda _: None, **more)
+    nothing = dict.fromkeys(("share", "unshare"), lambda: None)
+    come = {"wait": lambda _: True, "follow": lambda _: None}
+    return SimpleNamespace(start=0, ending=False, **nothing, **come, **more)
 
 
 def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):

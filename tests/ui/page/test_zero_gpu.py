@@ -114,10 +114,12 @@ def test_seconds_follow_the_cost():
     assert zero_gpu.run_seconds(huge) <= 300
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_it_is_used_only_where_the_package_is(monkeypatch, there):
+@pytest.mark.parametrize(("said", "on"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_it_is_used_only_where_gpus_are_lent(monkeypatch, said, on):
     made = ModuleType("spaces")
     made.__spec__ = ModuleSpec("spaces", None)
-    if there:
-        monkeypatch.setitem(sys.modules, "spaces", made)
-    assert (zero_gpu.package() is not None) is there
+    monkeypatch.setitem(sys.modules, "spaces", made)  # a Space with a plain CPU may have it, too
+    monkeypatch.setenv("SPACES_ZERO_GPU", said)
+    assert zero_gpu.package() is (made if on else None)
+    monkeypatch.delenv("SPACES_ZERO_GPU")
+    assert zero_gpu.package() is None

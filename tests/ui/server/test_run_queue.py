@@ -150,3 +150,34 @@ def test_who_has_gone_makes_room_for_those_who_are_there():
     running.leave()
     assert not waiting.wait(0)
     assert behind.wait(0)
+
+
+def test_errands_come_before_all_visitors_and_count_for_none():
+    turns = RunQueue()
+    first, second = turns.enter(page("x")), turns.enter(page("x"))
+    assert first.wait(0)
+    errand = turns.enter_first()
+    assert second.before()[0] == 2
+    assert not errand.wait(0)
+    assert not first.ending
+    for _ in range(PER_PAGE - 2):
+        turns.enter(page("x"))
+    first.leave(finished=True)
+    with errand:
+        assert not second.wait(0)
+        assert errand.wait(0)
+    assert second.wait(0)
+
+
+def test_a_turn_is_held_until_no_thread_shares_it():
+    turns = RunQueue()
+    first, second = turns.enter(page("x")), turns.enter(page("y"))
+    assert first.wait(0)
+    first.share()
+    first.unshare()
+    assert (first.ending, second.wait(0)) == (False, False)
+    first.share()
+    first.leave(finished=True)
+    assert (first.ending, second.wait(0)) == (True, False)
+    first.unshare()
+    assert second.wait(0)

@@ -5,28 +5,37 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 
 import pytest
 
+from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.worker import in_thread
+
+VISITOR = ContextVar("visitor", default="nobody")
 
 
 def items(iterator):
     return [item for item in iterator if item is not None]
 
 
-def test_items_arrive_in_order_and_an_error_after_them():
+@pytest.fixture
+def turn():
+    return RunQueue().enter_first()
+
+
+def test_items_arrive_in_order_and_an_error_after_them(turn):
     def work():
         yield from range(1, 50)
         raise KeyError("x")
 
     seen = []
     with pytest.raises(KeyError):
-        seen.extend(in_thread(work, pulse=5))
+        seen.extend(in_thread(work, turn, pulse=5))
     assert items(seen) == list(range(1, 50))
 
 
-def test_closing_stops_at_the_next_item():
+def test_closing_stops_at_the_next_item(turn):
     ended, steps = threading.Event(), []
 
     def work():
@@ -38,28 +47,28 @@ def test_closing_stops_at_the_next_item():
         finally:
             ended.set()
 
-    run = in_thread(work)
+    run = in_thread(work, turn)
     next(run)
     run.close()
     assert ended.wait(600)
     assert len(steps) < 1000
 
 
-def test_a_pulse_while_there_is_nothing_new():
+def test_a_pulse_while_there_is_nothing_new(turn):
     release = threading.Event()
 
     def work():
         release.wait(600)
         yield 1
 
-    run = in_thread(work, pulse=0.01)
+    run = in_thread(work, turn, pulse=0.01)
     assert next(run) is None
     release.set()
     assert items(run) == [1]
 
 
 def test_runs_take_turns():
-    running = []
+    turns, running = RunQueue(), []
 
     def work():
         running.append(1)
@@ -67,12 +76,55 @@ def test_runs_take_turns():
         time.sleep(0.05)
         running.pop()
 
+    def run(_):
+        with turns.enter_first() as turn:
+            return items(in_thread(work, turn, pulse=0.01))
+
     with ThreadPoolExecutor(3) as pool:
-        assert [*pool.map(lambda _: items(in_thread(work)), range(3))] == [[1]] * 3
+        assert [*pool.map(run, range(3))] == [[1]] * 3
+
+
+def test_the_next_begins_when_the_last_step_of_a_run_that_was_dropped_has_ended():
+    turns, inside, release = RunQueue(), threading.Event(), threading.Event()
+
+    def work():
+        yield 1
+        inside.set()
+        release.wait(600)
+        yield 2
+
+    first, second = turns.enter(Visitor("a", "")), turns.enter(Visitor("b", ""))
+    run = in_thread(work, first, pulse=0.01)
+    assert next(item for item in run if item)
+    assert inside.wait(600)
+    run.close()
+    first.leave()
+    assert first.ending
+    assert not second.wait(0)
+    assert second.before() == (0, 0.0), "it is about to begin"
+    release.set()
+    assert second.wait(600)
+
+
+def test_work_that_nobody_waits_for_any_more_never_begins():
+    turns = RunQueue()
+    first, second = turns.enter_first(), turns.enter_first()
+    assert first.wait(0)
+    run = in_thread(lambda: pytest.fail("it began"), second, pulse=0.01)
+    assert next(run) is None
+    run.close()
+    second.leave()
+    first.leave()
+    assert turns.enter_first().wait(600)
+
+
+def test_a_run_and_the_threads_it_starts_see_the_context_of_who_asked(turn):
+    VISITOR.set("somebody")
+    assert items(in_thread(lambda: iter([VISITOR.get()]), turn)) == ["somebody"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_a_run_and_what_it_starts_give_way_to_clicks():
+def test_a_run_and_what_it_starts_give_way_to_clicks(turn):
     def niceness():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
@@ -83,5 +135,5 @@ def test_a_run_and_what_it_starts_give_way_to_clicks():
         helper.join()
 
     found = []
-    (own,) = in_thread(run)
+    (own,) = in_thread(run, turn)
     assert [own, *found] == [max(niceness(), 10)] * 2

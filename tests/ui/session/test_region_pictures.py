@@ -12,7 +12,7 @@ from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.session import region_pictures
 from regrain.ui.session.build_request import build_request
-from regrain.ui.views import views
+from regrain.ui.views import session_views
 
 
 def disc(image, points, labels, method=""):
@@ -50,7 +50,7 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     assert changed is session  # the cards must change, too
     whole = session.state.regions[label].picture
     assert read_picture(Path(whole), "picture").shape == (40, 60, 4)
-    assert views.cards(session)["regions"][0]["picture"].startswith("data:image/jpeg")
+    assert session_views.cards(session)["regions"][0]["picture"].startswith("data:image/jpeg")
     assert region_pictures.NOTHING in act(how="cut", at=[0.5, 0.02])[0]["note"]  # above the picture
     assert session.state.regions[label].picture == whole
     act(how="cut", at=[0.5, 0.5])  # of the square, 60 x 60: in the middle of the picture

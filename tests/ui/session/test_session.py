@@ -19,7 +19,7 @@ from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
 from regrain.ui.session.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
-from regrain.ui.views import views
+from regrain.ui.views import session_views
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 6, 40, 60
 DOT = BrushStroke(((50.0, 20.0),), 2, False)
@@ -207,11 +207,11 @@ def test_revisions_tell_what_changed(session):
     label = session.add_region()
     have = session.rev
     click(session, label, 3)
-    view = views.canvas(session, have)
+    view = session_views.canvas(session, have)
     assert list(view["changes"]) == ["3"]
     assert view["changes"]["3"]["1"]["points"] == [[20.0, 5.0, 1]]
     assert view["rev"] > have
-    assert list(views.canvas(session)["changes"]) == ["0", "1", "2", "3", "4", "5"]
+    assert list(session_views.canvas(session)["changes"]) == ["0", "1", "2", "3", "4", "5"]
     orjson.dumps(view)
 
 
@@ -388,8 +388,8 @@ def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it
         ({"act": "point", "at": [float("nan"), 2]}, "It needs two numbers"),
         ({"act": "stroke", "path": [], "radius": 3}, "It needs 1 to 4000 points"),
         ({"act": "stroke", "path": [[1, 1]], "radius": "x"}, "It needs 1 to 4000 points"),
-        ({"act": "unpoint", "at": [1, 1], "label": 77}, "Number 77 does not exist"),
-        ({"act": "clear", "label": 77}, "Number 77 does not exist"),
+        ({"act": "unpoint", "at": [1, 1], "label": 77}, "Region 77 does not exist"),
+        ({"act": "clear", "label": 77}, "Region 77 does not exist"),
         ({"act": "delete", "label": None}, "No region is selected"),
         ({"act": "__class__"}, ""),
         ({}, ""),
@@ -398,7 +398,7 @@ def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it
         ({"act": "reshape", "kind": "grow", "pixels": 0}, "1 to 64 pixels"),
         ({"act": "reshape", "kind": "grow", "pixels": "2"}, "1 to 64 pixels"),
         ({"act": "reshape", "kind": ["grow"], "pixels": 2}, "one of grow"),
-        ({"act": "reshape", "kind": "grow", "pixels": 2, "label": 7}, "Number 7 does not exist"),
+        ({"act": "reshape", "kind": "grow", "pixels": 2, "label": 7}, "Region 7 does not exist"),
     ],
 )
 def test_strange_events_do_nothing_and_say_why(visits, act, data, said):
@@ -441,15 +441,15 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session,
 
 
 def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(session, monkeypatch):
-    monkeypatch.setattr(views, "MAX_WHOLE", 2)
+    monkeypatch.setattr(session_views, "MAX_WHOLE", 2)
     label = clicked(session, (3, 20.0))
-    view = views.canvas(session, -1, frame=3)
+    view = session_views.canvas(session, -1, frame=3)
     assert (sorted(view["changes"]), sorted(view["wanting"])) == (["2", "3"], ["0", "1", "4", "5"])
     assert view["wanting"]["4"] == 0
     assert view["lanes"] == {str(label): "   c  "}
     session.set_tracked(label, 5, session.state.mask(label, 3), 0.42)
     session.set_tracked(label, 0, session.state.mask(label, 3) & False, 0.9)
-    later = views.canvas(session, session.rev, frame=0, wanted=[5])
+    later = session_views.canvas(session, session.rev, frame=0, wanted=[5])
     assert (list(later["changes"]), later["wanting"]) == (["5"], {})
     assert later["changes"]["5"][str(label)]["runs"] == view["changes"]["3"][str(label)]["runs"]
     assert later["lanes"] == {str(label): "-  c 4"}
@@ -463,8 +463,8 @@ def test_a_click_on_a_thousand_frames_is_a_small_answer(open_clip):
         masks = {frame: pack(rng.random((HEIGHT, WIDTH)) < 0.5) for frame in range(1000)}
         layer = MaskLayer({}, masks, dict.fromkeys(masks, 0.9))
         session.commit(session.state.with_layer(label, layer))
-    assert len(orjson.dumps(views.canvas(session))) < 300_000
-    assert len(orjson.dumps(views.canvas(session, session.rev))) < 5000
+    assert len(orjson.dumps(session_views.canvas(session))) < 300_000
+    assert len(orjson.dumps(session_views.canvas(session, session.rev))) < 5000
 
 
 def test_a_stroke_is_drawn_where_the_browser_saw_it(visits, act):
@@ -529,11 +529,11 @@ def test_a_tool_outlasts_the_next_click(session):
 def test_a_click_is_not_drawn_by_hand(session, tmp_path):
     label = clicked(session, (1, 20.0), (4, 20.0))
     mask_edits.add_edit(session, label, 4, DOT)
-    assert views.canvas(session)["lanes"] == {str(label): " c  k "}
+    assert session_views.canvas(session)["lanes"] == {str(label): " c  k "}
     (region,) = built(session).regions
     assert (region.clicked, region.drawn) == ((1,), (4,))
     again = Session(prepare("", "x", built(session), tmp_path / "x"))
-    assert views.canvas(again)["lanes"] == {str(label): " c  k "}
+    assert session_views.canvas(again)["lanes"] == {str(label): " c  k "}
     assert sorted(again.state.layer(label).drawn) == [1, 4]
 
 
@@ -543,7 +543,7 @@ def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(session, op
         session.set_tracked(label, frame, session.state.mask(label, 1), 0.7)
     session.describe({"source_prompt": "a cat", "regions": [{"label": label, "prompt": "a fox"}]})
     session.method = "sdedit"
-    lanes = lambda: views.canvas(session)["lanes"]  # noqa: E731
+    lanes = lambda: session_views.canvas(session)["lanes"]  # noqa: E731
     shape = lambda count: (count, HEIGHT, WIDTH)  # noqa: E731
     assert lanes()[str(label)] == " c77c "
 

@@ -1,7 +1,6 @@
 """Pages come, are reloaded and go: when their sessions are kept, and when they are forgotten."""
 
-import sched
-from types import SimpleNamespace
+import time
 
 import gradio as gr
 import pytest
@@ -10,7 +9,7 @@ from gradio.routes import App
 from regrain.ui.page.gradio_insides import Page
 from regrain.ui.server.media import MAX_AGE
 from regrain.ui.session import session_store
-from regrain.ui.session.session_store import MAX_PAGES
+from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 
 
 @pytest.fixture
@@ -20,36 +19,30 @@ def now():
 
 
 @pytest.fixture
-def wait(monkeypatch):
-    """Lets seconds pass for timers alone."""
-    passed = [0.0]
-    timers = sched.scheduler(lambda: passed[0])
+def wait(now):
+    """Lets seconds pass, and the store sweep."""
 
-    def wait(seconds):
-        passed[0] += seconds
-        timers.run(blocking=False)
+    def wait(visits, seconds):
+        now[0] += seconds
+        visits.sweep()
 
-    def timer(seconds, call, args):
-        return SimpleNamespace(start=lambda: timers.enter(seconds, 0, call, args))
-
-    monkeypatch.setattr(session_store.threading, "Timer", timer)
     return wait
 
 
 @pytest.fixture
 def store(open_clip, visits_of, now, monkeypatch):
-    """Makes a store that forgets a page half a second after it has gone."""
-    monkeypatch.setattr(
-        session_store.gc, "collect", lambda: None
-    )  # slow beside the models of other tests
+    """Makes a store that forgets a page half a second after it has gone, if it is swept."""
+    # Slow beside the models of other tests.
+    monkeypatch.setattr(session_store.gc, "collect", lambda: None)
+    monkeypatch.setattr(SessionStore, "_sweep_until_done", lambda self: None)
     return lambda grace=0.5, **how: visits_of(open_clip(), clock=lambda: now[0], grace=grace, **how)
 
 
 def is_forgotten(visits, wait, grace=0.5):
     """Whether a page is there until the grace ends, and no longer."""
-    wait(grace - 0.01)
+    wait(visits, grace - 0.01)
     there = len(visits)
-    wait(0.02)
+    wait(visits, 0.02)
     return there and not len(visits)
 
 
@@ -60,16 +53,15 @@ def test_a_page_that_lost_its_connection_may_come_back(store, now, wait):
     assert visits.has_left("page")
     assert visits.arrive("page", "again") is first
     assert not visits.has_left("page")
-    wait(0.8)
+    wait(visits, 0.8)
     assert visits.get("page") is first
     assert visits.away("page") == visits.away("nobody") == 0
     visits.leave("page", "again")
     now[0] += 0.4
     assert visits.away("page") == pytest.approx(0.4)
-    visits.keep(
-        "page"
-    )  # gradio goes on with what a closed page had asked, which does not bring it back
-    assert is_forgotten(visits, wait)  # though nothing was heard of it later
+    # Gradio goes on with what a closed page had asked, which does not bring it back.
+    visits.keep("page")
+    assert is_forgotten(visits, wait, 0.1)  # though nothing was heard of it later
     assert first.stop.is_set()
 
 
@@ -85,7 +77,7 @@ def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now, wait
     visits.leave("page", "other")
     now[0] += 0.6  # only its connection is lost
     visits.here("page")
-    wait(1.5)
+    wait(visits, 0.5)
     assert len(visits) == 1
 
 
@@ -100,10 +92,21 @@ def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now, wait):
     visits.here("page")
     visits.here("nobody")
     assert visits.away("page") == 0
-    wait(0.8)
+    wait(visits, 0.1)
     assert len(visits) == 1
     assert page.used == 0  # so that an hour without use ends it all the same
     assert is_forgotten(visits, wait)
+
+
+def test_the_store_sweeps_by_itself_while_there_is_something_to_forget(open_clip, visits_of):
+    visits = visits_of(open_clip(), grace=0.05)
+    for name in ("one", "two"):
+        visits.get(name)
+        visits.leave(name)
+        until = time.monotonic() + 60
+        while len(visits) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(visits) == 0
 
 
 def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(store, now, wait):
@@ -111,7 +114,10 @@ def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(store, now,
     visits.get("page")
     visits.leave("page")
     now[0] += 60.0  # on a busy machine
-    for _ in range(2):  # the second on a very busy one
+    visits.get("page")
+    visits.sweep()
+    assert not len(visits)
+    for _ in range(2):  # on a very busy one
         visits.get("page")
         assert is_forgotten(visits, wait)
 

@@ -15,7 +15,7 @@ from regrain.editing.pipeline.pictures import heat, tint
 from regrain.editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.session import Session
-from regrain.ui.views import attention_views, result_views, run_views, views
+from regrain.ui.views import attention_views, result_views, run_views, session_views
 
 EDITING, TUNING, TUNE = (
     Progress("editing", 5, 20, 12.0),
@@ -83,18 +83,18 @@ def test_every_view_is_json(example):
     done = run_views.done(report, 19.0)
     assert done["text"] == "Done in 48 s"  # with its tracking
     shown = [
-        views.gallery({"01": example}, None),
-        views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
-        views.canvas(session),
-        views.lost("gone"),
-        views.cards(session),
-        views.prompts(session),
+        session_views.gallery({"01": example}, None),
+        session_views.player(example.opened, session_views.edits(request, {"edited.mp4": "x.mp4"})),
+        session_views.canvas(session),
+        session_views.lost("gone"),
+        session_views.cards(session),
+        session_views.prompts(session),
         run_views.tracking("left", 3, 5),
         run_views.waiting("videograin"),
         told(Stage("editing")),
         told(Progress("inverting", 3, 20, 4.2)),
         told(WindowStarted(1, 3, 32, 96), Progress("editing", 3, 20, 4.2)),
-        views.begun_player(example.opened, "x.mp4", 3),
+        session_views.begun_player(example.opened, "x.mp4", 3),
         run_views.stopped(run_views.waiting("videograin")),
         run_views.failed("regions.left.prompt", "wrong"),
         done,
@@ -105,7 +105,7 @@ def test_every_view_is_json(example):
 
 
 def test_prompt_pieces_make_up_the_prompt(opened):
-    (parts,) = views.prompts(Session(opened))["prompts"]
+    (parts,) = session_views.prompts(Session(opened))["prompts"]
     assert (
         "".join(part["text"] for part in parts)
         == opened.request.composed.text
@@ -119,7 +119,9 @@ def test_every_edit_has_its_prompt(opened):
     asked = replace(
         opened.request, prompt="a fox", regions=(), labels=None, more_prompts=("an owl",)
     )
-    shown = views.edits(asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"})
+    shown = session_views.edits(
+        asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"}
+    )
     assert shown == [{"prompt": "a fox", "path": "/1"}, {"prompt": "an owl", "path": "/2"}]
 
 

@@ -1,0 +1,286 @@
+"""The clip, masks, words and cards of a session, and the examples, as values that JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from regrain.editing.pipeline.outputs import EDITS
+from regrain.editing.request.compose import Composed
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.masks.models.finders import CUTS, MaskModel
+from regrain.ui.session.build_request import composed
+from regrain.ui.session.clips import MAX_FRAMES, ClipSession
+from regrain.ui.session.examples import Example
+from regrain.ui.session.layers import Key
+from regrain.ui.session.mask_edits import finder_of
+from regrain.ui.session.mask_models import click_models, title, trackers
+from regrain.ui.session.method_choice import View
+from regrain.ui.session.region_pictures import as_seen
+from regrain.ui.session.session import Session
+from regrain.ui.session.state import MAX_REGIONS
+
+MAX_WHOLE = 32  # frames with whole masks in one view
+MAX_RUNS = 100_000  # characters of their run lengths
+_HINTS = {
+    "sam": "Find masks with the small built-in SAM, which knows drawn things best",
+    CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
+}
+# Fields of a region that its card shows
+_OF_CARD = (
+    "label",
+    "name",
+    "color",
+    "source",
+    "prompt",
+    "negative",
+    "margin",
+    "strength",
+    "picture_scale",
+)
+
+
+def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
+    """Show the examples as pictures."""
+    items = [_gallery_item(name, example) for name, example in examples.items()]
+    return {"chosen": chosen, "items": items}
+
+
+def _gallery_item(name: str, example: Example) -> View:
+    opened = example.opened
+    return {
+        "name": name,
+        "title": opened.title,
+        "picture": example.thumbnail,
+        "after": example.after,
+        "videos": [str(opened.source), opened.made.edits[0]] if opened.made else [],
+        "change": example.change,
+        "hint": " / ".join(example.request.targets),
+    }
+
+
+def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
+    """List the videos of a run's edits and the prompt of each."""
+    paths = [files[name] for name in EDITS if name in files]
+    pairs = zip(request.targets, paths, strict=True)
+    return [{"prompt": prompt, "path": path} for prompt, path in pairs]
+
+
+def player(
+    opened: ClipSession, edits: Sequence[View] = (), reconstruction: str | None = None
+) -> View:
+    """Show the source clip, the edits beside it, and its reconstruction from the inversion."""
+    clip = opened.request.clip
+    width, height = clip.size
+    shown: View = {
+        "source": str(opened.source),
+        "edits": list(edits),
+        "reconstruction": reconstruction,
+        "width": width,
+        "height": height,
+        "frames": len(clip),
+        "fps": float(clip.fps),
+        "names": None,
+    }
+    if opened.attempt and edits:
+        shown["caption"] = "Try"
+        shown["note"] = opened.attempt
+    return shown
+
+
+def begun_player(opened: ClipSession, path: str, frames: int) -> View:
+    """Show the first frames of an edit that goes on, beside the same frames of the source clip."""
+    shown = player(opened, [{"prompt": "", "path": path}])
+    unfinished = f"Frames 1–{frames} of {shown['frames']}, more to come"
+    return shown | {"frames": frames, "unfinished": unfinished}
+
+
+def canvas(
+    session: Session,
+    since: int = -1,
+    note: str | None = "",
+    alarm: bool = False,
+    frame: int = 0,
+    wanted: Collection[int] = (),
+) -> View:
+    """Show the frames and masks of a page that changed after revision `since`, all of them for -1.
+
+    Masks come whole on the frames next to `frame`, and on wanted ones; of others that changed, the numbers
+    are given (`wanting`) and the page asks for them when it shows them. The kinds of a region's masks on all
+    frames (`lanes`) are always there.
+
+    Args:
+        since: The revision the page has; an answer may be lost, so each holds all that is newer.
+        note: Said below the frame; None leaves what is said there.
+        alarm: Whether the note is about something that went wrong.
+        frame: The one the page shows, from 0.
+        wanted: Further frames whose masks the page has asked for.
+    """
+    layers = session.state.layers
+    regions = session.state.regions
+    fresh = {at for at, changed in session.changed.items() if changed > since}
+    nearest = sorted(fresh.union(wanted), key=lambda at: abs(at - frame))
+    changes = _whole_masks(session, nearest)
+    wanting = [at for at in sorted(fresh) if str(at) not in changes]
+    return {
+        "id": session.id,
+        "rev": session.rev,
+        "clip": _clip(session.opened),
+        "changes": changes,
+        "wanting": {str(at): session.changed[at] for at in wanting},
+        "lanes": {str(label): _lane(session, label) for label in layers},
+        "labels": list(regions),
+        "finders": {str(label): finder_of(session, label) for label in layers},
+        "who": _mask_models(session),
+        "feathers": {str(label): region.feather for label, region in regions.items()},
+        "stale": session.state.to_track(),
+        "tracking": session.tracking,
+        "followed": session.followed and list(session.followed),
+        "found": None if session.found is None else list(session.found),
+        "acknowledged": list(session.acknowledged),
+        "note": note,
+        "alarm": alarm,
+        **session.can,
+    }
+
+
+def _mask_models(session: Session) -> View:
+    """Show the models that find and follow masks, and which of them do."""
+    return {
+        "choices": [_finder(model) for model in click_models(session.fallback).values()],
+        "trackers": [_mask_model(model) for model in trackers().values()],
+        "tracker": session.tracker,
+        "usual": session.finder,
+    }
+
+
+def _mask_model(model: MaskModel) -> View:
+    return {"name": model.name, "title": model.title, "cost": model.cost()}
+
+
+def _finder(model: MaskModel) -> View:
+    hint = _HINTS.get(model.name, f"Find masks with {model.title}")
+    return _mask_model(model) | {"hint": hint}
+
+
+def _clip(opened: ClipSession) -> View:
+    clip = opened.request.clip
+    width, height = clip.size
+    return {
+        "title": opened.title,
+        "own": opened.own,
+        "drawn": opened.drawn,
+        "total": opened.total,
+        "start": opened.start,
+        "stride": opened.stride,
+        "folder": str(opened.folder),
+        "count": len(opened.frames),
+        "width": width,
+        "height": height,
+        "fps": float(clip.fps),
+        "most": MAX_FRAMES,
+        "strip": str(opened.strip) if opened.strip else "",
+        "made": opened.made is not None,
+    }
+
+
+def _whole_masks(session: Session, frames: Iterable[int]) -> View:
+    """Show the masks on the first of these frames, as many as one view holds."""
+    changes: View = {}
+    left = MAX_RUNS
+    for frame in frames:
+        if left <= 0 or len(changes) >= MAX_WHOLE:
+            break
+        masks: View = {}
+        for label, layer in session.state.layers.items():
+            if frame in layer.keys or frame in layer.track:
+                masks[str(label)] = _masked(session, label, frame)
+        changes[str(frame)] = masks
+        left -= sum(len(mask["runs"]) for mask in masks.values())
+    return changes
+
+
+def _lane(session: Session, label: int) -> str:
+    """Return the kinds of a region's masks on all frames, a character each; see `_cell`."""
+    count = len(session.opened.frames)
+    if session.state.layers[label].rest:
+        return "9" * count
+    return "".join(_cell(session, label, frame) for frame in range(count))
+
+
+def _cell(session: Session, label: int, frame: int) -> str:
+    """Return drawn "k", drawn empty "e", clicked "c", tracked "0" to "9" (tenths), lost "-" or " "."""
+    layer = session.state.layers[label]
+    key = layer.keys.get(frame)
+    if key is None and frame not in layer.track:
+        return " "
+    masked = session.masked(label, frame)
+    if key and key.counts:
+        if not masked:
+            return "e"
+        return "c" if key.clicked else "k"
+    if not masked:
+        return " " if key and key.points else "-"
+    tenths = int(10 * layer.score.get(frame, 0.0))
+    return str(min(9, max(0, tenths)))
+
+
+def _masked(session: Session, label: int, frame: int) -> View:
+    layer = session.state.layers[label]
+    key = layer.keys.get(frame, Key())
+    return {
+        "runs": session.run_lengths(label, frame),
+        "points": [[x, y, int(inside)] for x, y, inside in key.points],
+        "key": key.counts,
+        "by": title(key.by) if key.found else "",
+        "score": 1.0 if key.counts else round(layer.score.get(frame, 0.0), 3),
+    }
+
+
+def lost(note: str) -> View:
+    """Tell a page that the server has nothing of it any more."""
+    return {"gone": True, "note": note, "alarm": True}
+
+
+def cards(session: Session, blind: Mapping[str, str] | None = None) -> View:
+    """Show one card per region, uppermost first; `blind` is `Catalogue.blind`, where it may be new."""
+    regions = session.state.regions
+    return {
+        "id": session.id,
+        "have": session.rev,
+        "source_prompt": session.source_prompt,
+        "prompt": session.prompt,
+        "negative_prompt": session.negative_prompt,
+        "rest": session.state.rest or 0,
+        "blind": blind,
+        "full": len(regions) >= MAX_REGIONS,
+        "regions": [_card(region) for region in regions.values()],
+    }
+
+
+def _card(region: Region) -> View:
+    shown = {key: getattr(region, key) for key in _OF_CARD}
+    return shown | {"picture": as_seen(region.picture)}
+
+
+def prompts(session: Session) -> View:
+    """Show the composed prompts in pieces; a region's own words carry its label and colour."""
+    pieces = [_pieces(prompt, session.state.regions) for prompt in composed(session)]
+    return {"prompts": [parts for parts in pieces if parts]}
+
+
+def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
+    text, spans = composed
+    placed = sorted((span, label) for label, span in spans.items() if span)
+    pieces: list[View] = []
+    done = 0
+    for (start, stop), label in placed:
+        region = regions[label]
+        kept = not (region.prompt.strip() or region.picture)
+        pieces.append({"text": text[done:start]})
+        pieces.append(
+            {"text": text[start:stop], "label": label, "color": region.color, "kept": kept}
+        )
+        done = stop
+    pieces.append({"text": text[done:]})
+    return [piece for piece in pieces if piece["text"]]
