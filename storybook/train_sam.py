@@ -414,7 +414,7 @@ def _picture(seed: int, index: int, size: int) -> Picture:
 
 
 def pictures_at(seed: int, sample: int, size: int, count: int) -> list[Picture]:
-    """Return the batch of `count` that starts at `sample`; blocks of pictures come in a new order each time."""
+    """Return the batch of `count` that starts at `sample`; a block comes in a new order each time."""
     block, place = divmod(sample, BLOCK * REUSE)
     turn, start = divmod(place, BLOCK)
     order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)
