@@ -6,8 +6,8 @@ the moment the editor yields a preview until the browser shows it, and from a dr
 edit; and whether all fast clicks are kept.
 
 `promises` runs the built-in model ten times. The time of each run is promised before it begins, from the
-examples and from the runs before it, as on the page; the last run has the settings of the first. The table has
-the seconds promised over those taken.
+examples and from the runs before it, as on the page; the last run has the settings of the first. The table
+has the seconds promised over those taken.
 """
 
 from __future__ import annotations
