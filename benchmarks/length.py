@@ -153,7 +153,7 @@ def _drift(task: Task, frames: np.ndarray, truth: np.ndarray, start: int) -> flo
 
 
 def _apart(frames: np.ndarray, place: np.ndarray, start: int) -> float:
-    """Return the distance (L1, 0..2) of a region's colours in the first second and in the one from `start`."""
+    """Return the L1 distance, 0 to 2, of a region's colours in the first second and in that from `start`."""
     first = _histogram(frames[:SECOND], place[:SECOND])
     later = _histogram(frames[start : start + SECOND], place[start : start + SECOND])
     return float(np.abs(first - later).sum())
