@@ -8,6 +8,8 @@ PYTHON ?= python3
 # Another interpreter, as in `make test PYTHON=python3.13`, has an environment of its own.
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
+# What was installed is of no use without its interpreter, which may have been removed or replaced.
+$(shell test ! -e $(VENV) || $(BIN)/python -c "" 2>/dev/null || rm -f $(VENV)/.installed $(VENV)/.installed-dev)
 # Processes that share the tests out by file; each loads its own models, about 2 GB.
 WORKERS ?= 2
 
@@ -46,7 +48,7 @@ node_modules/.installed: package.json
 	touch $@
 
 $(VENV)/.installed: requirements.txt requirements.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements.txt -c requirements.lock
 	touch $@

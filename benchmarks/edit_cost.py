@@ -36,7 +36,7 @@ from regrain.editing.cli.commands import parse_settings
 from regrain.editing.diffusion.schedule import advance, guide
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.reader import read_merges, read_vocabulary
+from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.unet.features import Features
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.window import working_clip
@@ -71,8 +71,7 @@ def random_model(channels: int) -> Path:
     UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
     AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
     CLIPTextModel(CLIPTextConfig(**text)).save_pretrained(folder / "text_encoder")
-    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
-    CLIPTokenizer(**tokens, model_max_length=77).save_pretrained(folder / "tokenizer")
+    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
     shutil.copytree(sd1 / "scheduler", folder / "scheduler")
     return folder
 

@@ -1,4 +1,4 @@
-"""Where files of strangers meet libraries: every failure of a library becomes one of our errors."""
+"""The boundary between files from outside and libraries: every failure of a library becomes our error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> Iterator[None]:
-    """Turn every failure inside into one line; errors that are ours already pass.
+    """Turn every failure inside the block into an EditingError; errors that are ours already pass.
 
-    Libraries fail in ways that nobody lists, so all of them are caught. Keep what is inside small: calls of a
-    library, and no logic of ours whose bugs would hide here. The error is of the given kind and about
-    `field`; `said` is what is wrong, then what to do.
+    Libraries fail in ways that nobody lists, so all exceptions are caught. Keep the block small: calls of a
+    library, and no logic of ours whose bugs would hide here.
+
+    Args:
+        field: The field of the error.
+        said: Its message: what is wrong, then what to do.
+        kind: Its class.
     """
     try:
         yield

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,8 +28,12 @@ _NOUNS = {
     "string_pattern_mismatch": "a colour as #rrggbb",  # colours alone have a pattern
 }
 _NUMBERS = (
-    *("int_type", "int_from_float", "float_type"),
-    *("finite_number", "greater_than_equal", "less_than_equal"),
+    "int_type",
+    "int_from_float",
+    "float_type",
+    "finite_number",
+    "greater_than_equal",
+    "less_than_equal",
 )
 
 
@@ -80,12 +83,14 @@ class DivergedError(EditingError):
 
 
 def _in_one_line(text: str, limit: int) -> str:
-    """The text fit to be shown: nothing that a terminal would act on, and cut in its middle if it is long."""
-    printable = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    """Return text fit to be shown: without what a terminal would act on, and with its middle cut if long."""
+    line = " ".join(text.split())
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in line)
     if len(printable) <= limit:
         return printable
     tail = limit // 3
-    return f"{printable[: limit - tail - 5]} ... {printable[-tail:]}"
+    head = limit - tail - 5
+    return f"{printable[:head]} ... {printable[-tail:]}"
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
@@ -93,9 +98,10 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     near = get_close_matches(word[:_LISTED], names, n=1)
     listed = textwrap.shorten(", ".join(names), _LISTED, placeholder=" ...")
-    return (
-        f"Did you mean {near[0]!r}? " if near else ""
-    ) + f"Choose from {listed.removesuffix('.')}."
+    choice = f"Choose from {listed.removesuffix('.')}."
+    if not near:
+        return choice
+    return f"Did you mean {near[0]!r}? {choice}"
 
 
 def from_validation(
@@ -107,97 +113,116 @@ def from_validation(
     before the path.
     """
     first = error.errors(include_url=False)[0]
-    place = _follow(model, first["loc"])[0]
-    # A colon ends the field; keys of strangers may have one.
-    path = prefix + ".".join(str(part).replace(":", "\ufffd") for part in place)
+    place = _follow(model, first["loc"]).path
+    # A colon ends the field in an error line, so keys that have one are shown without it.
+    keys = [str(key).replace(":", "\ufffd") for key in place]
+    path = prefix + ".".join(keys)
     return RequestError(path.strip(".") or "project.json", _explain(first, model))
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
+    kind = detail["type"]
+    context = detail.get("ctx", {})
     if kind == "extra_forbidden":
         *parents, key = detail["loc"]
-        return f"Unknown key. {suggest(str(key), _follow(model, parents)[2].model_fields)}"
+        allowed = _follow(model, parents).model.model_fields
+        return f"Unknown key. {suggest(str(key), allowed)}"
     if kind == "missing":
         return "This key is required. Add it."
     if kind == "too_long":
-        return (
-            f"At most {context['max_length']} entries are allowed, got {context['actual_length']}."
-        )
+        most, got = context["max_length"], context["actual_length"]
+        return f"At most {most} entries are allowed, got {got}."
     if kind == "value_error":
         reason = str(context.get("error"))
         if not reason.startswith("expected "):
             return f"{reason[:1].upper()}{reason[1:].removesuffix('.')}."
         expected = reason.removeprefix("expected ")
+    elif kind == "literal_error":
+        expected = context["expected"]
     elif kind in _NUMBERS:
         expected = _number(detail, model)
     else:
-        expected = (
-            context["expected"] if kind == "literal_error" else _NOUNS.get(kind, "another value")
-        )
+        expected = _NOUNS.get(kind, "another value")
     return f"Expected {expected}, got {shorten(detail['input'])}."
 
 
 def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """The number that a field, or an entry of its list, should have been: `a whole number from 0 to 9`."""
-    field = _follow(model, detail["loc"])[1]
+    """Say which number a field, or an entry of its list, should have been: `a whole number from 0 to 9`."""
+    field = _follow(model, detail["loc"]).field
     if field is None:
         return "a number"
-    kinds = (
-        field.annotation,
-        *get_args(field.annotation),
-    )  # a kind that may be missing has limits of its own
-    whole = any(int in (kind, getattr(kind, "__origin__", None)) for kind in kinds)
-    own = [
-        getattr(info, "metadata", ())
-        for kind in kinds
-        for info in getattr(kind, "__metadata__", ())
-    ]
-    limits = [*field.metadata, *itertools.chain(*own)]
-    low, high = (
-        next((getattr(part, bound) for part in limits if hasattr(part, bound)), None)
-        for bound in ("ge", "le")
-    )
+    # `list[Annotated[int, Field(ge=0)]]` and `Annotated[...] | None` carry limits in their arguments.
+    kinds = (field.annotation, *get_args(field.annotation))
+    limits = list(field.metadata)
+    whole = False
+    for kind in kinds:
+        whole |= int in (kind, getattr(kind, "__origin__", None))
+        for info in getattr(kind, "__metadata__", ()):
+            limits += getattr(info, "metadata", ())
+    low = _first_limit(limits, "ge")
+    high = _first_limit(limits, "le")
     noun = "a whole number" if whole else "a number"
     if low is None:
         return noun
-    return f"{noun} from {low} to {high}" if high is not None else f"{noun} of at least {low}"
+    if high is None:
+        return f"{noun} of at least {low}"
+    return f"{noun} from {low} to {high}"
+
+
+def _first_limit(limits: Iterable[object], bound: str) -> object:
+    for limit in limits:
+        if hasattr(limit, bound):
+            return getattr(limit, bound)
+    return None
 
 
 def shorten(value: object, limit: int = 60) -> str:
     """Show a value in an error message: its repr, cut to `limit` characters."""
     try:
         text = repr(value)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # a number of thousands of digits, or lists that are nested as deep
+    except (ValueError, RecursionError):  # thousands of digits, or lists nested as deep
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _follow(
-    model: type[BaseModel], path: Sequence[str | int]
-) -> tuple[list[str | int], FieldInfo | None, type[BaseModel]]:
-    """Follow a path: without pydantic's own words for a type, with its last field and its last model."""
-    at: type[BaseModel] | None = model
-    place: list[str | int] = []
+class _Place(NamedTuple):
+    """The end of a path into a model: its keys, and the last field and the last model on it."""
+
+    path: list[str | int]
+    field: FieldInfo | None
+    model: type[BaseModel]
+
+
+def _follow(model: type[BaseModel], path: Sequence[str | int]) -> _Place:
+    """Follow a path of pydantic's, leaving out its own words for types, such as `constrained-str`."""
+    here: type[BaseModel] | None = model
+    keys: list[str | int] = []
     field = None
     for key in path:
         if isinstance(key, int):
-            place.append(key)
-        elif at is not None:
-            place.append(key)
-            fields = {info.alias or name: info for name, info in at.model_fields.items()}
-            field = fields.get(key)
-            at = _model_of(field.annotation) if field else None
-            model = at or model
-    return place, field, model
+            keys.append(key)
+            continue
+        if here is None:
+            continue
+        keys.append(key)
+        field = _field_called(key, here)
+        here = _model_in(field.annotation) if field else None
+        model = here or model
+    return _Place(keys, field, model)
 
 
-def _model_of(annotation: object) -> type[BaseModel] | None:
-    """The model in an annotation, such as a list of it."""
+def _field_called(key: str, model: type[BaseModel]) -> FieldInfo | None:
+    for name, field in model.model_fields.items():
+        if key == (field.alias or name):
+            return field
+    return None
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """Find the model in an annotation, such as that of a list of models."""
     from pydantic import BaseModel  # slow to import, and needed for errors alone
 
-    parts = (part for part in (annotation, *get_args(annotation)) if isinstance(part, type))
-    return next((part for part in parts if issubclass(part, BaseModel)), None)
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None

@@ -96,13 +96,15 @@ def track(
     ] = None,
 ) -> None:
     """Track clicked objects through a clip, or correct masks that were tracked before."""
-    clicks = _parse(click)
+    clicks = _parse_clicks(click)
     _check_options(finder, tracker, flow, key, masks)
     check_out(out, clip)
-    if masks and os.path.realpath(out) != os.path.realpath(masks):  # which are corrected in place
+    in_place = masks is not None and os.path.realpath(out) == os.path.realpath(masks)
+    if masks and not in_place:
         check_apart(out, masks)
     opened: Any = open_clip(clip, start, stride, frames)
-    check_same_clip(out, (len(opened), *opened.size[::-1]))
+    width, height = opened.size
+    check_same_clip(out, (len(opened), height, width))
     _check_clicks(clicks, opened)
     _check_frames("--key", key or (), opened)
     before = read_labels(masks, len(opened), opened.size) if masks else None
@@ -111,20 +113,20 @@ def track(
     from regrain.masks.track.following import correct, follow, masks_of_clicks
 
     drawn = opened.comment == DRAWN
-    by = finder or ("sam" if model or drawn else usual(drawn=False).name)
-    follower = tracker or (usual_tracker(drawn) if flow == "auto" else FLOW)
-    given = masks_of_clicks(opened, clicks, by, model)
+    if finder is None:
+        finder = "sam" if model or drawn else usual(drawn=False).name
+    if tracker is None:
+        tracker = usual_tracker(drawn) if flow == "auto" else FLOW
+    given = masks_of_clicks(opened, clicks, finder, model)
     with replacing_masks(out) as folder:
         if before is None:
-            tracked = follow(opened, given, folder, flow, follower)
+            confidences = follow(opened, given, folder, flow, tracker)
         else:
-            tracked = correct(opened, given, folder, flow, before, key or (), follower)
-    uncertain = {label: in_words(doubts(tracked[label], len(opened))) for label in clicks}
-    warn(
-        f"label {label}: {spans}. Click it there too."
-        for label, spans in uncertain.items()
-        if spans
-    )
+            confidences = correct(opened, given, folder, flow, before, key or (), tracker)
+    for label in clicks:
+        spans = in_words(doubts(confidences[label], len(opened)))
+        if spans:
+            warn([f"label {label}: {spans}. Click it there too."])
     typer.echo(f"masks: {out}")
 
 
@@ -132,10 +134,16 @@ def track(
 def list_finders() -> None:
     """List what finds and follows masks on this machine, and how long it takes."""
     for finder in finders().values():
-        does = ", ".join((*finder.takes, *(["tracking"] if finder.follows else [])))
-        takes = f"It takes {said}." if (said := finder.cost()) else ""
-        notes = " ".join(filter(None, (finder.about, finder.missing, takes)))
-        typer.echo(f"{finder.name}: {finder.title} ({does}). {notes}")
+        abilities = [*finder.takes]
+        if finder.follows:
+            abilities.append("tracking")
+        notes = [finder.about]
+        if finder.missing:
+            notes.append(finder.missing)
+        cost = finder.cost()
+        if cost:
+            notes.append(f"It takes {cost}.")
+        typer.echo(f"{finder.name}: {finder.title} ({', '.join(abilities)}). {' '.join(notes)}")
 
 
 @app.command()
@@ -166,21 +174,17 @@ def pair(
     color: _Colors = None,
 ) -> None:
     """Write a clip with its masked area in grey, and the area as a video: the input of VACE."""
-    opened, found = (
-        open_clip(clip, start, stride, frames),
-        read_masks(masks, _parse_colors(color or [])),
-    )
+    opened = open_clip(clip, start, stride, frames)
+    found = read_masks(masks, _parse_colors(color or []))
     _check_labels(label or (), found)
     count, height, width = next(iter(found.values())).shape
     check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
     check_apart(out, clip, masks)
     check_writable(out.absolute().parent)
-    if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
+    _check_empty(out)
+    chosen = {number: found[number] for number in found if not label or number in label}
     with staged(out) as folder:
-        write_pair(
-            opened, {n: mask for n, mask in found.items() if not label or n in label}, folder
-        )
+        write_pair(opened, chosen, folder)
     typer.echo(f"pair: {out}")
 
 
@@ -212,17 +216,17 @@ def clean(
     found = read_masks(masks, colors)
     _check_labels(label or (), found)
     apart = not overlap(found)
-    how = {
-        "pixels": grow,
-        "holes": fill_holes,
-        "specks": drop_specks,
-        "labels": label or (),
-        "apart": apart,
-    }
 
     @lru_cache(maxsize=1)
     def cleaned_frame(index: int) -> dict[int, np.ndarray]:
-        return draw.clean({number: mask[index] for number, mask in found.items()}, **how)
+        return draw.clean(
+            {number: mask[index] for number, mask in found.items()},
+            pixels=grow,
+            holes=fill_holes,
+            specks=drop_specks,
+            labels=label or (),
+            apart=apart,
+        )
 
     def read(number: int, start: int, stop: int) -> np.ndarray:
         return np.stack([cleaned_frame(index)[number] for index in range(start, stop)])
@@ -234,52 +238,47 @@ def clean(
     _save(cleaned, out, colors, fps)
 
 
-def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
-    write_masks(masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001))
-    typer.echo(f"masks: {out}")
-
-
-def _check_labels(labels: Iterable[int], found: Masks) -> None:
-    for number in labels:
-        if number not in found:
-            there = ", ".join(map(str, sorted(found)))
-            raise RequestError(
-                "--label", f"Label {number} is not in the masks. Choose from {there}."
-            )
-
-
-def _parse_colors(texts: list[str]) -> dict[int, str]:
-    form = r"(\d{1,3})=(#[0-9a-fA-F]{6})"
-    parts = (_parts("--color", form, text, "LABEL=#RRGGBB") for text in texts)
-    return {int(label): color for label, color in parts}
-
-
-def _parts(option: str, form: str, text: str, expected: str) -> tuple[str, ...]:
-    """The groups of a value's form, of which the first is a label."""
-    found = re.fullmatch(form, text.strip(), re.ASCII)
-    if not found or not 1 <= int(found[1]) <= 255:
-        said = f"Expected {expected} with a label from 1 to 255, got {shorten(text)}."
-        raise RequestError(option, said)
-    return found.groups()
-
-
 def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
     """Run one command; arguments and exit code as for `editing.cli.commands.call`."""
     return call(app, name, arguments)
 
 
-def _parse(texts: list[str]) -> Clicks:
-    count, number = r"(\d{1,9})", r"(\d{1,9}(?:\.\d{1,9})?)"  # longer ones are no place in a clip
+def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
+    write_masks(masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001))
+    typer.echo(f"masks: {out}")
+
+
+def _parse_colors(texts: list[str]) -> dict[int, str]:
+    form = r"(\d{1,3})=(#[0-9a-fA-F]{6})"
+    colors = {}
+    for text in texts:
+        label, color = _parse_labelled("--color", form, text, "LABEL=#RRGGBB")
+        colors[int(label)] = color
+    return colors
+
+
+def _parse_clicks(texts: list[str]) -> Clicks:
+    count = r"(\d{1,9})"
+    number = r"(\d{1,9}(?:\.\d{1,9})?)"  # a longer one is no place in a clip
     form = rf"{count}:{count},{number},{number}(?:,([01]))?"
+    expected = "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0"
     clicks: Clicks = {}
     for text in texts:
-        label, frame, x, y, kind = _parts(
-            "--click", form, text, "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0"
-        )
-        points, kinds = clicks.setdefault(int(label), {}).setdefault(int(frame), ([], []))
+        label, frame, x, y, kind = _parse_labelled("--click", form, text, expected)
+        by_frame = clicks.setdefault(int(label), {})
+        points, kinds = by_frame.setdefault(int(frame), ([], []))
         points.append((float(x), float(y)))
         kinds.append(int(kind or 1))
     return clicks
+
+
+def _parse_labelled(option: str, form: str, text: str, expected: str) -> tuple[str, ...]:
+    """Return the groups of the regular expression `form`, the first of which is a label."""
+    found = re.fullmatch(form, text.strip(), re.ASCII)
+    if not found or not 1 <= int(found[1]) <= 255:
+        said = f"Expected {expected} with a label from 1 to 255, got {shorten(text)}."
+        raise RequestError(option, said)
+    return found.groups()
 
 
 def _check_options(
@@ -289,9 +288,8 @@ def _check_options(
         find_finder("sam" if finder is None else finder)
         find_tracker(FLOW if tracker is None else tracker)
     except MaskError as error:
-        raise RequestError(
-            "--tracker" if error.field == "tracker" else "--finder", error.message
-        ) from error
+        option = "--tracker" if error.field == "tracker" else "--finder"
+        raise RequestError(option, error.message) from error
     if flow not in ("auto", "dis", "raft"):
         raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
     if key and masks is None:
@@ -303,9 +301,10 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
     for label, by_frame in clicks.items():
         _check_frames("--click", by_frame, clip)
         for frame, (points, kinds) in by_frame.items():
-            for x, y in (point for point in points if point[0] >= width or point[1] >= height):
-                reason = f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
-                raise RequestError("--click", f"{reason} Click inside it.")
+            for x, y in points:
+                if x >= width or y >= height:
+                    reason = f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
+                    raise RequestError("--click", f"{reason} Click inside it.")
             if 1 not in kinds:
                 reason = f"Label {label} has only points marked 0 in frame {frame}."
                 raise RequestError("--click", f"{reason} Add a point on the object.")
@@ -314,9 +313,23 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
 def _check_frames(field: str, frames: Iterable[int], clip: Clip) -> None:
     for frame in frames:
         if frame >= len(clip):
-            raise RequestError(
-                field, f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}."
-            )
+            reason = f"Frame {frame} is outside the clip."
+            raise RequestError(field, f"{reason} Choose from 0 to {len(clip) - 1}.")
+
+
+def _check_labels(labels: Iterable[int], found: Masks) -> None:
+    for number in labels:
+        if number not in found:
+            reason = f"Label {number} is not in the masks."
+            there = ", ".join(map(str, sorted(found)))
+            raise RequestError("--label", f"{reason} Choose from {there}.")
+
+
+def _check_empty(out: Path) -> None:
+    if not os.path.exists(out):  # unlike Path.exists, does not raise for a name that is too long
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
 
 
 if __name__ == "__main__":

@@ -126,12 +126,12 @@ def clean(
 
 
 def pack(mask: Bool[np.ndarray, "height width"]) -> bytes:
-    """Eight pixels to a byte, compressed; nothing for an empty mask."""
+    """Compress a mask, eight pixels to a byte; an empty mask gives no bytes."""
     return zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
 
 
 def unpack(packed: bytes | None, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """What `pack` was given; an empty mask for None. `size` is (width, height)."""
+    """Return the mask that `pack` compressed, empty for None; `size` is (width, height)."""
     width, height = size
     if not packed:
         return np.zeros((height, width), bool)
@@ -140,10 +140,12 @@ def unpack(packed: bytes | None, size: tuple[int, int]) -> Bool[np.ndarray, "hei
 
 
 def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
-    """Signed distance to the edge, which runs between pixels; positive inside, huge if there is no edge."""
+    """Return the distance to the edge, which runs between pixels; positive inside, huge without an edge."""
+    if mask.all():
+        return np.full(mask.shape, sum(mask.shape), np.float32)
+    if not mask.any():
+        return np.full(mask.shape, -sum(mask.shape), np.float32)
     inside = mask.astype(np.uint8)
-    if not mask.any() or mask.all():
-        return np.full(mask.shape, sum(mask.shape) * (1 if mask.all() else -1), np.float32)
     inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.where(mask, inner - 0.5, 0.5 - outer).astype(np.float32)
@@ -161,7 +163,8 @@ def spread(mask: Bool[np.ndarray, "height width"], count: int) -> Int[np.ndarray
     """
     depth = _depth(mask)
     inner = np.argwhere(mask & (depth >= depth.max() / 2))[:, ::-1]
-    points, far = [np.array(deepest(mask))], np.full(len(inner), np.inf)
+    points = [np.array(deepest(mask))]
+    far = np.full(len(inner), np.inf)
     while len(points) < count:
         far = np.minimum(far, np.square(inner - points[-1]).sum(1))
         if not far.any():
@@ -177,6 +180,6 @@ def deepest(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int]:
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
-    """How far each pixel is from the mask's edge and from the border of the frame."""
+    """Return each pixel's distance to the mask's edge or to the border of the frame."""
     padded = np.pad(mask.astype(np.uint8), 1)
     return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]

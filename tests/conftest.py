@@ -115,6 +115,12 @@ def wan(wan_folder):
     return loaded(wan_folder)
 
 
+@pytest.fixture(scope="session")
+def wan_double(wan_folder):
+    """That folder in double precision."""
+    return load_double(wan_folder)
+
+
 @pytest.fixture
 def fitting(method, request):
     """The smallest model that a method, by which a test is parametrized, edits with."""

@@ -353,7 +353,7 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    from regrain.ui.page.launch import launch, motion
+    from regrain.ui.page.launch import launch
     from regrain.ui.page.layout import Tools
 
     root = Path(sys.argv[1])
@@ -362,7 +362,5 @@ if __name__ == "__main__":
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text(json.dumps(WORDS))
     (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
-    tools = Tools(
-        edit, segment, propagate, discover, estimate=estimate, motion=motion, hub=FakeHub()
-    )
+    tools = Tools(edit, segment, propagate, discover, estimate=estimate, hub=FakeHub())
     launch(tools, write_examples(root / "examples"), words)

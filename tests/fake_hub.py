@@ -37,6 +37,8 @@ class Handler(BaseHTTPRequestHandler):
                 and asked.get("search", [""])[0] in hub.repository
             )
             self.send(200, json.dumps([{"id": hub.repository}] if ours else []).encode(), body)
+        elif self.path.startswith(f"/api/models/{hub.repository}/tree/"):
+            self.send(200, json.dumps(tree(hub)).encode(), body)
         elif self.path.startswith(f"/api/models/{hub.repository}"):
             self.send(200, json.dumps(listing(hub)).encode(), body)
         elif (path := hub.folder / re.sub("^.*/resolve/[^/]+/", "", self.path)).is_file():
@@ -65,12 +67,21 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def listing(hub):
+def sizes_of(hub):
     files = [file for file in sorted(hub.folder.rglob("*")) if file.is_file()]
     sizes = {file.relative_to(hub.folder).as_posix(): file.stat().st_size for file in files}
     if hub.repository == REPOSITORY:  # what is not to be fetched
         sizes |= {"more/more.json": 9, "sam2.1_hiera_tiny.pt": 9}
-    siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
+    return sizes
+
+
+def tree(hub):
+    sizes = sizes_of(hub).items()
+    return [{"type": "file", "path": name, "size": size, "oid": "0"} for name, size in sizes]
+
+
+def listing(hub):
+    siblings = [{"rfilename": name, "size": size} for name, size in sizes_of(hub).items()]
     about = {
         "sha": SHA,
         "siblings": siblings,

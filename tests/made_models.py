@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.files.reader import read_merges, read_vocabulary
+from regrain.editing.models.files.reader import CLIP
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
@@ -130,8 +130,7 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
     unet.save_pretrained(folder / "unet")
     autoencoder.save_pretrained(folder / "vae")
     text_encoder.save_pretrained(folder / "text_encoder")
-    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
-    CLIPTokenizer(**tokens, model_max_length=77).save_pretrained(folder / "tokenizer")
+    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
     if unet.config.addition_embed_type:
         sizes = {
             "hidden_size": 64,
@@ -143,9 +142,7 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
             CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu")
         )
         second.save_pretrained(folder / "text_encoder_2")
-        CLIPTokenizer(**tokens, pad_token="!", model_max_length=77).save_pretrained(
-            folder / "tokenizer_2"
-        )
+        CLIPTokenizer.from_pretrained(CLIP, pad_token="!").save_pretrained(folder / "tokenizer_2")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.files.reader import read_merges, read_vocabulary
+from regrain.editing.models.files.reader import CLIP
 
 WIDTH = 128  # of what both decode; memory has 64 channels, and the width must be a larger multiple of them
 SAM2_SIDE, SAM3_SIDE = 128, 112
@@ -109,9 +109,7 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     transformers.Sam3VideoProcessor(
         transformers.Sam3ImageProcessor(size=_sizes(side), mask_size=_sizes(4 * grid)),
         transformers.Sam2VideoVideoProcessor(size=_sizes(side)),
-        transformers.CLIPTokenizer(
-            vocab=read_vocabulary(), merges=read_merges(), model_max_length=77
-        ),
+        transformers.CLIPTokenizer.from_pretrained(CLIP),
         target_size=side,
     ).save_pretrained(folder)
     return folder

@@ -19,7 +19,7 @@ from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.compose import compose
 from regrain.editing.request.project import FILE, Project, load_project
 from regrain.editing.request.region import Region, clean
-from regrain.masks.__main__ import _parse
+from regrain.masks.__main__ import _parse_clicks
 from regrain.ui.session.clips import unpack
 from tests.hostile import base
 from tests.hostile.cases import _check_line
@@ -97,7 +97,7 @@ sound = st.from_regex(r"\A\d{1,4}:\d{1,9},\d{1,9},\d{1,9}(,[01])?\Z")
 @given(st.lists(texts | almost | sound, min_size=1, max_size=3))
 def test_any_click_is_taken_or_refused_in_one_line(clicks):
     with one_line():
-        found = _parse(clicks)
+        found = _parse_clicks(clicks)
         points = [
             point for frames in found.values() for given, _ in frames.values() for point in given
         ]

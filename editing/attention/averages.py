@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 PICTURE = "picture"
-"""Name of the map of where the whole frame's picture is looked at; a region's is called "picture of NAME"."""
+"""Name of the attention map of the whole frame's picture; a region's is called "picture of NAME"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,9 +20,9 @@ class RegionAttention:
 
     Attributes:
         before: Before modulation.
-        after: After it.
-        parts: The same of the first, the middle and the last third of the schedule, called "early", "middle"
-            and "late", as far as their steps count; of clips that are edited in one window alone.
+        after: After modulation.
+        parts: Averages over the thirds of the schedule, named "early", "middle" and "late". Thirds without
+            an averaged step are left out; empty for clips that are edited in several windows.
     """
 
     before: Float32[np.ndarray, "frames grid_height grid_width"]

@@ -1,4 +1,4 @@
-"""The only module that computes attention. Everything else calls `attention` or `attention_in_runs`.
+"""Kernels of attention; everything else calls `attention` or `attention_in_runs`.
 
 PyTorch's `scaled_dot_product_attention` does most of it; on a GPU its memory-efficient kernel also takes keys
 wider than values. xformers 0.0.35 runs PyTorch's own kernels (`cutlassF-pt`, `fa2F-pt`) and adds one thing:
@@ -74,25 +74,35 @@ def attention_in_runs(
         scale: Factor on q k^T; default dim ** -0.5.
     """
     if uses_xformers(q.device, q.dtype):
-        from xformers.ops import fmha
-
-        mask = fmha.BlockDiagonalMask.from_seqlens(lengths.tolist() * len(q))
-        rows = (x.flatten(0, 1)[None] for x in (q, k, v))
-        return fmha.memory_efficient_attention(*rows, mask, scale=scale).unflatten(1, q.shape[:2])[
-            0
-        ]
-    out = v.clone()  # what a token alone in its run sees
+        return _in_runs_by_xformers(q, k, v, lengths, scale)
+    batch = len(q)
+    together = max(1, _RUNS_AT_ONCE // batch)
+    out = v.clone()  # a token that is alone in its run sees itself
     starts = lengths.cumsum(0) - lengths
-    for length in range(2, int(lengths.max()) + 1):
-        tokens = starts[lengths == length][:, None] + torch.arange(length, device=lengths.device)
-        for some in tokens.split(max(1, _RUNS_AT_ONCE // len(q))):
+    longest = int(lengths.max())
+    for length in range(2, longest + 1):
+        first = starts[lengths == length]
+        tokens = first[:, None] + torch.arange(length, device=lengths.device)
+        for some in tokens.split(together):
             rows = (x[:, some].flatten(0, 1).transpose(1, 2) for x in (q, k, v))
-            out[:, some] = attention(*rows, scale).transpose(1, 2).unflatten(0, (len(q), -1))
+            found = attention(*rows, scale)
+            out[:, some] = found.transpose(1, 2).unflatten(0, (batch, -1))
     return out
 
 
+def _in_runs_by_xformers(
+    q: Runs, k: Runs, v: Runs, lengths: Int[Tensor, "runs"], scale: float | None
+) -> Runs:
+    from xformers.ops import fmha
+
+    mask = fmha.BlockDiagonalMask.from_seqlens(lengths.tolist() * len(q))
+    rows = (x.flatten(0, 1)[None] for x in (q, k, v))
+    out = fmha.memory_efficient_attention(*rows, mask, scale=scale)
+    return out.unflatten(1, q.shape[:2])[0]
+
+
 def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether `attention_in_runs` is one call of xformers: in half precision on a GPU that has it."""
+    """Check if `attention_in_runs` is one call of xformers: in half precision on a GPU that has it."""
     return device.type == "cuda" and dtype.itemsize == 2 and find_spec("xformers") is not None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -28,12 +28,12 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, frames: int, *source: str, edits: int) -> Batch:
-        """The branches of a guided step: those of the source, and both halves of every edit."""
+        """Return the batch of a guided step: the source's branches and both halves of every edit."""
         halves = [f"{half}/{edit}" for half in ("uncond", "cond") for edit in range(edits)]
         return cls(frames, (*source, *halves))
 
     def rows(self, name: str) -> slice:
-        """The rows of a branch or a group.
+        """Return the rows of a branch or a group.
 
         Raises:
             ValueError: The branch is not in this batch.
@@ -45,11 +45,12 @@ class Batch(NamedTuple):
 
     def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
         """Join the tensors of the groups into the rows of a call; groups not in this batch are left out."""
-        return torch.cat([parts[name] for name in dict.fromkeys(map(_group, self.branches))])
+        groups = dict.fromkeys(_group(branch) for branch in self.branches)
+        return torch.cat([parts[group] for group in groups])
 
     def texts(self, texts: Mapping[str, PromptEmbedding]) -> PromptEmbedding:
         """Join texts into one per branch, from those of branches or of whole groups."""
-        joined = [texts[name] if name in texts else texts[_group(name)] for name in self.branches]
+        joined = [texts[name if name in texts else _group(name)] for name in self.branches]
         return replace(PromptEmbedding.cat(joined), branches=self.branches)
 
     def guide(
@@ -62,6 +63,21 @@ class Batch(NamedTuple):
         """Apply guidance to two groups of a call's output (x0, eps)."""
         x0, eps = (guide(both[self.rows(uncond)], both[self.rows(cond)], scale) for both in answer)
         return x0, eps
+
+
+def guided_calls(frames: int, together: bool) -> tuple[Batch, ...]:
+    """Return the calls of a guided step of one edit: both halves together, or one after the other."""
+    both = ("uncond", "cond")
+    if together:
+        return (Batch(frames, both),)
+    return tuple(Batch(frames, (half,)) for half in both)
+
+
+def guide_calls(answers: Sequence[tuple[Tensor, Tensor]], scale: float) -> tuple[Tensor, Tensor]:
+    """Apply guidance to the outputs (x0, eps) of `guided_calls`."""
+    x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
+    batch = Batch(len(x0) // 2, ("uncond", "cond"))
+    return batch.guide((x0, eps), scale)
 
 
 def _group(branch: str) -> str:

@@ -29,16 +29,17 @@ _ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
 
 @dataclass(frozen=True)
 class Agreement:
-    """What frames must agree in, and how it is optimised.
+    """Terms and settings of the optimisation.
 
     Attributes:
         flow, similarity: Weights of the motion and of the likeness of the places of a frame; 0 leaves it out.
         circular: Compare neighbours both ways and the last frame with the first; otherwise each frame with
             the one before.
-        distance: How similarities are compared.
-        rounds, learning_rate: Of Adam.
+        distance: Distance between similarities.
+        rounds, learning_rate: Settings of Adam.
         restore: Give every channel of every frame its mean and deviation back.
-        released: As the release: the smallest difference counts, and 1 is added to restored variances.
+        released: Follow the released code: the smallest difference counts, and 1 is added to restored
+            variances.
     """
 
     flow: float
@@ -55,7 +56,7 @@ class Agreement:
 def optimize_features(
     x: FeatureMaps, source: FeatureMaps, motion: Motion, wanted: Agreement
 ) -> FeatureMaps:
-    """Optimise features; without weights they are returned as they are.
+    """Optimise features; if both weights are 0, return them unchanged.
 
     Args:
         x: Features, rows (branch frame); they come back in their dtype, and no gradient leaves them.
@@ -86,7 +87,7 @@ def optimize_features(
 
 
 def as_places(x: FeatureMaps) -> Places:
-    """A copy with the features of every place side by side."""
+    """Copy features so that those of a place lie side by side."""
     return rearrange(x, "rows c h w -> rows (h w) c").clone(memory_format=torch.contiguous_format)
 
 
@@ -94,7 +95,7 @@ def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
     """Pair places with where they were in the frame before, or are in the next, if they are visible there.
 
     Returns:
-        A sparse matrix that takes features of all places, frame by frame, to the difference of each place to
+        A sparse matrix that maps features of all places, frame by frame, to the difference of each place to
         its interpolated neighbour; outside the frame features are 0.
     """
     frames = torch.arange(len(motion.forward), device=motion.forward.device)
@@ -104,12 +105,22 @@ def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
     if circular:
         parts.append(_displaced(frames, after, motion.forward, ~motion.hidden))
     here, there, weights = (torch.cat(x) for x in zip(*parts, strict=True))
-    pairs = torch.arange(len(here), device=here.device)
+    return _differences(here, there, weights, motion.hidden.numel())
+
+
+def _differences(
+    here: Int[Tensor, "pairs"],
+    there: Int[Tensor, "pairs 4"],
+    weights: Float[Tensor, "pairs 4"],
+    places: int,
+) -> Float[Tensor, "pairs places"]:
+    """Return the sparse matrix whose rows take the weighted mean of four places from another place."""
     values = torch.cat([torch.ones_like(weights[:, :1]), -weights], 1)
     columns = torch.cat([here[:, None], there], 1)
+    rows = torch.arange(len(here), device=here.device)[:, None].expand_as(columns)
     used = values != 0
-    indices = torch.stack([pairs[:, None].expand_as(columns)[used], columns[used]])
-    size = (len(here), motion.hidden.numel())
+    indices = torch.stack([rows[used], columns[used]])
+    size = (len(here), places)
     return torch.sparse_coo_tensor(indices, values[used], size, check_invariants=False).coalesce()
 
 
@@ -119,7 +130,12 @@ def _displaced(
     flow: Float[Tensor, "pairs 2 h w"],
     visible: Bool[Tensor, "pairs h w"],
 ) -> tuple[Int[Tensor, "found"], Int[Tensor, "found 4"], Float[Tensor, "found 4"]]:
-    """Visible places of some frames, and the four places of the others around them there, with weights."""
+    """Find where the flow takes the visible places of `frame`, between four places of `other`.
+
+    Returns:
+        Numbers of the visible places and of the four places around each target, and the bilinear weights of
+        these; a place outside the frame has number and weight 0.
+    """
     height, width = visible.shape[1:]
     pair, y, x = visible.nonzero(as_tuple=True)
     position = torch.stack([x, y], 1) + flow[pair, :, y, x].float()
@@ -136,9 +152,9 @@ def _displaced(
 def flow_slope(
     x: Places, links: Float[Tensor, "pairs all_places"], rounding: float = _ROUNDING
 ) -> Places:
-    """The gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0.
+    """Return the gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0.
 
-    What is at most `rounding` of the largest feature has no slope: Adam takes full steps down any.
+    Differences of at most `rounding` times the largest feature get no slope: Adam takes full steps down any.
     """
     least = rounding * x.abs().amax()
     slopes = []
@@ -150,7 +166,7 @@ def flow_slope(
 
 
 def similarity_slope(x: Places, reference: Places, distance: Distance) -> Places:
-    """The gradient of the mean distance of the similarities of all pairs of places to the reference's.
+    """Return the gradient of the mean distance of the similarities of all pairs of places to the reference's.
 
     The similarity of two places is their cosine; `reference` are places of the source, of length 1.
     """
@@ -162,46 +178,72 @@ def similarity_slope(x: Places, reference: Places, distance: Distance) -> Places
 
 
 def unit_slope(u: Places, reference: Places, distance: Distance) -> Places:
-    """The same by features of length 1.
+    """Return the gradient with respect to unit features.
 
     The gradient of sum |U U^T - R R^T| is 2 sign(U U^T - R R^T) U, that of its square 4 (U U^T - R R^T) U.
     Of equal features both are exactly 0, as Adam needs.
     """
     rows, places, channels = u.shape
-    numbers = rows * places**2
+    similarities = rows * places**2
     if distance == "absolute":
-        return _signed(u, reference).mul_(2 / numbers)
+        return _times_signs(u, reference).mul_(2 / similarities)
     # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the smaller matrices.
-    if places <= channels:
-        off = u - reference
-        return ((u @ off.mT).baddbmm_(off, reference.mT) @ u).mul_(4 / numbers)
-    near, far, slope = u.new_zeros(rows, channels, channels), reference.mT @ u, torch.empty_like(u)
-    parts = [slice(start, start + _BLOCK) for start in range(0, places, _BLOCK)]
-    for some in parts:
-        near.baddbmm_((u[:, some] - reference[:, some]).mT, u[:, some])
-    for some in parts:
-        slope[:, some] = (u[:, some] @ near).baddbmm_(u[:, some] - reference[:, some], far)
-    return slope.mul_(4 / numbers)
+    multiply = _times_similarities if places <= channels else _times_correlations
+    return multiply(u, reference).mul_(4 / similarities)
 
 
-def _signed(rows: Places, reference: Places) -> Places:
-    """sign(U U^T - R R^T) U, in blocks of the upper triangle; a block and its mirror image are transposed."""
-    slope, places = torch.zeros_like(rows), rows.shape[1]
-    side = _BLOCK if rows.device.type == "cpu" else _GPU_BLOCK
-    blocks = [slice(start, start + side) for start in range(0, places, side)]
+def _times_similarities(u: Places, reference: Places) -> Places:
+    """Multiply (U (U - R)^T + (U - R) R^T) by U, through matrices of places x places."""
+    off = u - reference
+    similarities = (u @ off.mT).baddbmm_(off, reference.mT)
+    return similarities @ u
+
+
+def _times_correlations(u: Places, reference: Places) -> Places:
+    """Add U ((U - R)^T U) and (U - R) (R^T U), through matrices of channels x channels."""
+    rows, places, channels = u.shape
+    blocks = _blocks(places, _BLOCK)
+    near = u.new_zeros(rows, channels, channels)
+    for some in blocks:
+        off = u[:, some] - reference[:, some]
+        near.baddbmm_(off.mT, u[:, some])
+    far = reference.mT @ u
+    out = torch.empty_like(u)
+    for some in blocks:
+        off = u[:, some] - reference[:, some]
+        out[:, some] = (u[:, some] @ near).baddbmm_(off, far)
+    return out
+
+
+def _times_signs(u: Places, reference: Places) -> Places:
+    """Multiply sign(U U^T - R R^T) by U, some rows at a time, in blocks."""
+    places = u.shape[1]
+    side = _BLOCK if u.device.type == "cpu" else _GPU_BLOCK
+    blocks = _blocks(places, side)
     together = max(1, side // places) ** 2
-    for parts in zip(*(x.split(together) for x in (rows, reference, slope)), strict=True):
-        u, r, g = (x.squeeze(0) for x in parts)  # a batch of one is slower than a matrix
-        add = Tensor.addmm_ if u.ndim == 2 else Tensor.baddbmm_
-        for down, across in combinations_with_replacement(blocks, 2):
-            # Two products, subtracted: of equal features the difference is exactly 0.
-            off = u[..., down, :] @ u[..., across, :].mT
-            off -= r[..., down, :] @ r[..., across, :].mT
-            off.sign_()
-            add(g[..., down, :], off, u[..., across, :])
-            if across is not down:
-                add(g[..., across, :], off.mT, u[..., down, :])
-    return slope
+    out = torch.zeros_like(u)
+    parts = zip(u.split(together), reference.split(together), out.split(together), strict=True)
+    for part in parts:
+        # A batch of one is slower than a matrix.
+        _add_times_signs(*(x.squeeze(0) for x in part), blocks)
+    return out
+
+
+def _add_times_signs(u: Tensor, reference: Tensor, out: Tensor, blocks: list[slice]) -> None:
+    """Add sign(U U^T - R R^T) U to `out`; only blocks of the upper triangle are computed and mirrored."""
+    add = Tensor.addmm_ if u.ndim == 2 else Tensor.baddbmm_
+    for down, across in combinations_with_replacement(blocks, 2):
+        # Two products, subtracted: of equal features the difference is exactly 0.
+        signs = u[..., down, :] @ u[..., across, :].mT
+        signs -= reference[..., down, :] @ reference[..., across, :].mT
+        signs.sign_()
+        add(out[..., down, :], signs, u[..., across, :])
+        if across is not down:
+            add(out[..., across, :], signs.mT, u[..., down, :])
+
+
+def _blocks(places: int, side: int) -> list[slice]:
+    return [slice(start, start + side) for start in range(0, places, side)]
 
 
 def with_statistics(x: FeatureMaps, like: FeatureMaps, more: float = _EPSILON) -> FeatureMaps:
@@ -210,19 +252,21 @@ def with_statistics(x: FeatureMaps, like: FeatureMaps, more: float = _EPSILON) -
     Source: adaptive instance normalisation, Huang and Belongie, arXiv:1703.06868, Eq. 8.
     """
 
-    def statistics(features: Tensor, more: float) -> tuple[Tensor, Tensor]:
-        cells = features.flatten(2)
-        variance = cells.var(2, correction=min(1, cells.shape[2] - 1))
-        return cells.mean(2)[..., None, None], (variance + more).sqrt()[..., None, None]
-
-    (mean, deviation), (wanted_mean, wanted_deviation) = (
-        statistics(x, _EPSILON),
-        statistics(like, more),
-    )
+    mean, deviation = _statistics(x, _EPSILON)
+    wanted_mean, wanted_deviation = _statistics(like, more)
     return (x - mean) / deviation * wanted_deviation + wanted_mean
 
 
+def _statistics(
+    x: FeatureMaps, more: float
+) -> tuple[Float[Tensor, "rows c 1 1"], Float[Tensor, "rows c 1 1"]]:
+    """Return mean and deviation of every channel of every row, with `more` added to its variance."""
+    cells = x.flatten(2)
+    variance = cells.var(2, correction=min(1, cells.shape[2] - 1))
+    return cells.mean(2)[..., None, None], (variance + more).sqrt()[..., None, None]
+
+
 def _on_sphere(x: Places) -> tuple[Places, Float[Tensor, "rows places 1"]]:
-    """Features divided by their length, and the length."""
+    """Divide features by their length; return them and the length."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
     return x / length, length

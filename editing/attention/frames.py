@@ -34,7 +34,7 @@ def frames_seen(
         selectors: "first" and `middle` are frames of the clip, "own" is the frame itself, "previous" the one
             before it, of the first the first. Or "all", as in VideoGrain, arXiv:2502.17258, Sec. 3.1.
         frames: Number of frames in the clip.
-        middle: What "middle" is.
+        middle: Index of the frame that "middle" selects.
     """
     if selectors == "all":
         return "all"
@@ -70,7 +70,8 @@ def across_frames(
             unchanged q and keys and values [(branch frame), heads, (seen tokens), dim].
     """
     if isinstance(seen, str):
-        return unfold_frames(attend(*(fold_frames(x, frames) for x in (q, k, v))), frames)
+        folded = (fold_frames(x, frames) for x in (q, k, v))
+        return unfold_frames(attend(*folded), frames)
     if seen.shape[1] == 1 and torch.equal(seen[:, 0], torch.arange(frames)):
         return attend(q, k, v)  # each frame sees itself alone
     index = seen.to(k.device)
@@ -93,12 +94,13 @@ def across_shared(
 
     Args:
         q, k, v: Rows (branch frame).
-        shared: These tokens.
+        shared: True for the tokens that are seen.
         attend: Called once with folded queries [branch, heads, (frame tokens), dim] and the shared keys and
             values [branch, heads, (shared tokens), dim].
     Source: efficient cross-frame attention of FRESCO, arXiv:2403.12962, Sec. 3.3.
     """
-    frames, kept = len(shared), shared.flatten().to(k.device)
+    frames = len(shared)
+    kept = shared.flatten().to(k.device)
     keys, values = (fold_frames(x, frames)[:, :, kept] for x in (k, v))
     return unfold_frames(attend(fold_frames(q, frames), keys, values), frames)
 
@@ -106,9 +108,10 @@ def across_shared(
 def labels_seen(
     labels: Int[Tensor, "frames tokens"], seen: Seen
 ) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
-    """The labels of the queries and keys that `across_frames` passes to `attend`, for one branch."""
+    """Return the labels of the queries and keys that `across_frames` passes to `attend`, for one branch."""
     if isinstance(seen, str):
-        return labels.reshape(1, -1), labels.reshape(1, -1)
+        folded = labels.reshape(1, -1)
+        return folded, folded
     return labels, labels[seen.to(labels.device)].flatten(1)
 
 

@@ -19,7 +19,7 @@ from regrain.editing.attention.backends import attention
 
 @dataclass(frozen=True)
 class AttentionLayer:
-    """One attention layer: facts known once the model is loaded.
+    """One attention layer, as known once the model is loaded.
 
     Attributes:
         name: Its module path in the model, e.g. "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
@@ -37,7 +37,7 @@ class AttentionLayer:
 
     @property
     def finest(self) -> bool:
-        """Whether no layer of the model has smaller tokens."""
+        """True if no layer of the model has smaller tokens."""
         return self.stride[1:] == (self.least, self.least)
 
 
@@ -49,11 +49,11 @@ class Grid(NamedTuple):
     width: int
 
     def at(self, site: AttentionLayer) -> Grid:
-        """The grid of a layer's tokens, if this is the grid of the latents."""
+        """Return the grid of a layer's tokens; `self` is the grid of the latents."""
         return self.over(site.stride)
 
     def over(self, stride: tuple[int, int, int]) -> Grid:
-        """The grid whose tokens span `stride` of this one's, in time, down and across."""
+        """Return the grid whose tokens span `stride` of this one's, in time, down and across."""
         return Grid(*(-(-side // step) for side, step in zip(self, stride, strict=True)))
 
     @property
@@ -72,7 +72,7 @@ AttentionFn = Callable[[Tensor, Tensor, Tensor, AttentionLayer], Tensor]
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-    """Attention as the model was trained."""
+    """Compute attention as the model was trained."""
     return attention(q, k, v)
 
 
@@ -93,12 +93,8 @@ class LayerProcessor:
         queries: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Run one layer on hidden_states [batch, tokens, channels]; `queries` as in `Intervention`."""
-        if (
-            attention_mask is not None
-            or hidden_states.ndim != 3
-            or attn.group_norm
-            or attn.spatial_norm
-        ):
+        is_flat = hidden_states.ndim == 3 and not attn.group_norm and not attn.spatial_norm
+        if attention_mask is not None or not is_flat:
             raise ValueError(
                 f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
             )
@@ -109,9 +105,8 @@ class LayerProcessor:
         if queries is None or self.site.name not in queries:
             queried = attn.to_q(hidden_states)
         else:
-            queried = F.linear(
-                hidden_states, queries[self.site.name].to(hidden_states), attn.to_q.bias
-            )
+            weight = queries[self.site.name].to(hidden_states)
+            queried = F.linear(hidden_states, weight, attn.to_q.bias)
         projected = (queried, attn.to_k(text), attn.to_v(text))
         q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in projected)
         if attn.norm_q is not None:
@@ -128,27 +123,38 @@ class LayerProcessor:
 
 
 def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
-    """Give every attention layer of a diffusers model that is loaded a `LayerProcessor`.
+    """Give every attention layer of a loaded diffusers model a `LayerProcessor`.
 
     Returns:
         The layers in the order in which they run.
     """
     strides = _strides(model)
     names = [key.removesuffix(".processor") for key in model.attn_processors]  # type: ignore[union-attr]
-    blocks = [".".join(name.split(".")[: 1 if name.startswith("mid") else 2]) for name in names]
+    blocks = [_block_of(name) for name in names]
     least = min((strides[block] for block in blocks), default=1)
     sites = []
     for name, block in zip(names, blocks, strict=True):
         kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
-        sites.append(AttentionLayer(name, kind, block, (1, strides[block], strides[block]), least))
+        stride = (1, strides[block], strides[block])
+        sites.append(AttentionLayer(name, kind, block, stride, least))
     model.set_attn_processor({f"{site.name}.processor": LayerProcessor(site) for site in sites})
     # Down, middle, up: the order of the alphabet.
     return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
 
 
+def _block_of(name: str) -> str:
+    """Return the block of a layer: "down_blocks.0", "mid_block", "up_blocks.3"."""
+    parts = name.split(".")
+    return parts[0] if name.startswith("mid") else ".".join(parts[:2])
+
+
 def _strides(model: nn.Module) -> dict[str, int]:
-    """Latents per side that a token of each block spans; attention runs before a block changes its grid."""
-    stride, strides = 1, {}
+    """Return how many latents per side a token of each block spans.
+
+    Attention runs before a block changes its grid.
+    """
+    strides = {}
+    stride = 1
     for index, block in enumerate(model.down_blocks):
         strides[f"down_blocks.{index}"] = stride
         stride *= 2 if getattr(block, "downsamplers", None) else 1

@@ -32,8 +32,11 @@ _MAP_SIDE = 16
 
 
 def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, int]:
-    """The stride of the layers from which maps of words are read, on a grid of latents: the coarsest with
-    cross-attention and at least 16 cells per side, else the finest."""
+    """Choose the layers from which maps of words are read, by their stride.
+
+    They are the coarsest with cross-attention and at least 16 cells per side, else the finest. `grid` is that
+    of the latents.
+    """
     strides = sorted({site.stride for site in sites if site.kind == "cross"})
     large = [stride for stride in strides if min(grid.over(stride).size) >= _MAP_SIDE]
     return large[-1] if large else strides[0]
@@ -42,12 +45,13 @@ def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, i
 def probabilities(q: Queries, k: Keys, scale: float | None = None) -> Maps:
     """Compute softmax(scale q k^T) in at least single precision; the default scale is dim ** -0.5."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
-    return torch.softmax(q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5), -1)
+    scale = scale or q.shape[-1] ** -0.5
+    return torch.softmax(q @ k.transpose(-1, -2) * scale, -1)
 
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """How to compute an edit's cross-attention from the source's.
+    """A rule to compute an edit's cross-attention from the source's.
 
     Attributes:
         mapper: Replace: rows are source tokens, columns target tokens; None to refine.
@@ -62,7 +66,7 @@ class Exchange:
     factors: Float[Tensor, "L"]
 
     def __call__(self, source: Maps, edit: Maps) -> Maps:
-        """Source: Hertz et al., arXiv:2208.01626, Sec. 3.2."""
+        """Compute the edit's final maps from both maps. Source: arXiv:2208.01626, Sec. 3.2."""
         if self.mapper is not None:
             fused = source @ self.mapper.to(source)
         else:
@@ -119,13 +123,18 @@ def fuse_cross(
     out = attention(q, k, v)
     if seen is None and not any(exchanges.values()):
         return out
-    rows = {name: batch.rows(name) for name in (*exchanges, "source") if name in batch.branches}
-    maps = {name: probabilities(q[at], k[at]) for name, at in rows.items()}
+    read = [name for name in (*exchanges, "source") if name in batch.branches]
+    maps = {}
+    for name in read:
+        rows = batch.rows(name)
+        maps[name] = probabilities(q[rows], k[rows])
     for name, exchange in exchanges.items():
-        own, final = maps[name], maps[name]
+        own = maps[name]
+        final = own
         if exchange is not None:
+            rows = batch.rows(name)
             final = exchange(maps["source"], own)
-            out[rows[name]] = (final @ v[rows[name]].to(final)).to(out)
+            out[rows] = (final @ v[rows].to(final)).to(out)
         if seen is not None:
             seen(name, own, final)
     return out

@@ -1,5 +1,4 @@
-"""ST-Layout attention: it pulls the tokens of a region together and pushes all others apart. Tensors in,
-tensors out.
+"""ST-Layout attention: pulls the tokens of a region together and pushes all others apart.
 
 For query i with strength a_i and same-region indicator R_ij the modulated logits are
 
@@ -18,17 +17,17 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import Keys, Queries, Values, attention, attention_and_sums
 
-# Elements of one block of scores: 4 MB in fp32, which stays in a CPU's cache while it is worked on; on a GPU
-# enough to keep it busy.
+# Elements of one block of scores: 4 MB in fp32, which stay in a CPU's cache while they are worked on; a GPU
+# needs more to be kept busy.
 _BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
-# Of half precision: unscaled logits of Stable Diffusion 2 reach 3e5, its numbers end at 65504. A power of two
-# costs no accuracy.
+# Divisor of logits in half precision, whose numbers end at 65504: unscaled logits of Stable Diffusion 2 reach
+# 3e5. A power of two costs no accuracy.
 _HALF_SCALE = 64.0
-# On a CPU, going through all steps block by block is faster than a fused kernel where there are so many keys,
-# and they are so wide or in half precision, from which that kernel gains nothing.
+# On a CPU with this many keys, blocks are faster than a fused kernel if keys are this wide, or in bfloat16,
+# from which that kernel gains nothing.
 _MANY_KEYS, _WIDE = 256, 64
 _QUARTER = 0.25
-# Widened queries this wide would be padded by a quarter; two calls merged are then cheaper.
+# Widening queries of this width would pad them by a quarter; two merged calls are then cheaper.
 _MERGED = 128
 # Fused kernels want widths in multiples of this.
 _LANES = 8
@@ -68,15 +67,15 @@ def clip_labels(
     count: int,
     latents: Int[Tensor, "frames"],
 ) -> Int[Tensor, "time cells"]:
-    """The same for tokens that span frames: the region that covers most of one, if all cover a quarter of it.
+    """Label tokens that span frames: by the region that covers most, if regions cover a quarter of the token.
 
     Args:
+        labels, height, width, count: See `grid_labels`.
         latents: The latent that each frame is in, rising from 0.
     """
     frames = _cover(labels, height, width, count)
-    cover = torch.stack(
-        [frames[latents == latent].mean(0) for latent in range(int(latents[-1]) + 1)]
-    )
+    times = range(int(latents[-1]) + 1)
+    cover = torch.stack([frames[latents == time].mean(0) for time in times])
     background = cover[:, 0].clone()
     cover[:, 0] = -1
     return torch.where(1 - background >= _QUARTER, cover.argmax(1), 0)
@@ -85,7 +84,7 @@ def clip_labels(
 def _cover(
     labels: Tensor, height: int, width: int, count: int
 ) -> Float[Tensor, "frames labels cells"]:
-    """How much of each cell each label covers."""
+    """Measure how much of each cell each label covers, 0..1."""
     kinds = torch.arange(count, device=labels.device)[:, None, None]
     # A frame at a time: at the size of the source, shares of all would be many times the clip.
     shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
@@ -102,23 +101,26 @@ def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], la
 
 
 def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
-    """Largest minus smallest logit of every row of q k^T / sqrt(dim), in at least single precision.
+    """Compute largest minus smallest logit of every row of q k^T / sqrt(dim), in at least single precision.
 
-    Streamed over blocks of queries.
+    Streams over blocks of queries.
     """
-    keys, unit = k.transpose(-1, -2), _unit(q)
+    keys = k.transpose(-1, -2)
+    unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
     rows = max(1, block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
     out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
         scores = block / unit @ keys if unit != 1 else block @ keys
         # Two passes: aminmax is several times slower than amax and amin on a CPU.
-        torch.sub(scores.amax(-1).to(out.dtype), scores.amin(-1).to(out.dtype), out=result)
+        high = scores.amax(-1).to(out.dtype)
+        low = scores.amin(-1).to(out.dtype)
+        torch.sub(high, low, out=result)
     return out.mul_(unit * q.shape[-1] ** -0.5)
 
 
 def _unit(q: Tensor) -> float:
-    """Divisor that keeps logits within the range of q's dtype."""
+    """Return the divisor that keeps logits within the range of q's dtype."""
     return _HALF_SCALE if q.dtype == torch.float16 else 1.0
 
 
@@ -134,17 +136,22 @@ def modulate(
     Returns:
         q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim + number of regions.
     """
-    regions = torch.arange(
-        int(torch.maximum(query_label.max(), key_label.max())) + 1, device=q.device
-    )
+    regions = _regions(query_label, key_label)
     same_q = (query_label[..., None] == regions).to(q.dtype)
     same_k = (key_label[..., None] == regions).to(k.dtype)
-    a, unit = strength[:, None, :, None], _unit(q)
+    a = strength[:, None, :, None]
+    unit = _unit(q)
     lift = (a * row_range(q, k)[..., None] * (q.shape[-1] ** 0.5 / unit)).to(q.dtype)
+    q2 = torch.cat([(1 - a.to(q.dtype)) * q, lift * same_q[:, None]], -1)
     codes = (unit * same_k)[:, None].expand(*k.shape[:3], -1)
-    return torch.cat([(1 - a.to(q.dtype)) * q, lift * same_q[:, None]], -1), torch.cat(
-        [k, codes], -1
-    )
+    k2 = torch.cat([k, codes], -1)
+    return q2, k2
+
+
+def _regions(query_label: QueryLabels, key_label: KeyLabels) -> Int[Tensor, "regions"]:
+    """Return the numbers of all regions up to the largest label."""
+    most = torch.maximum(query_label.max(), key_label.max())
+    return torch.arange(int(most) + 1, device=query_label.device)
 
 
 def modulated_attention(
@@ -177,23 +184,31 @@ def merged(
     key_label: Int[Tensor, "1 keys"],
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """The same without widening: for each region one attention to its own keys and one to all others, merged
-    by their sums. Every pair is computed once, at the kernel's own width."""
-    a, scale, out = strength[:, None, :, None].to(q.dtype), q.shape[-1] ** -0.5, torch.empty_like(q)
-    calm, lift = (1 - a) * q, a[..., 0] * row_range(q, k)
+    """Compute modulated attention without extra key channels, from two plain attentions for each region.
+
+    One is to the region's own keys, one to all others; their sums say how to merge them. Every pair is
+    computed once, at the kernel's own width.
+    """
+    scale = q.shape[-1] ** -0.5
+    a = strength[:, None, :, None].to(q.dtype)
+    calm = (1 - a) * q
+    lift = a[..., 0] * row_range(q, k)
+    out = torch.empty_like(q)
     for label in query_label.unique().tolist():
-        rows, own = query_label[0] == label, (key_label[0] == label) & (label >= 0)
+        rows = query_label[0] == label
+        queries = calm[:, :, rows]
+        own = (key_label[0] == label) & (label >= 0)
         parts = [
-            attention_and_sums(calm[:, :, rows], k[:, :, keys], v[:, :, keys], scale)
+            attention_and_sums(queries, k[:, :, keys], v[:, :, keys], scale)
             for keys in (own, ~own)
             if bool(keys.any())
         ]
-        result = parts[0][0]
-        if len(parts) == 2:
-            (inside, sums), (outside, other_sums) = parts
-            share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None].to(q.dtype)
-            result = torch.lerp(outside, inside, share)
-        out[:, :, rows] = result
+        if len(parts) == 1:
+            out[:, :, rows] = parts[0][0]
+            continue
+        (inside, sums), (outside, other_sums) = parts
+        share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None].to(q.dtype)
+        out[:, :, rows] = torch.lerp(outside, inside, share)
     return out
 
 
@@ -205,23 +220,57 @@ def _in_blocks(
     key_label: KeyLabels,
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """The same without widening: computes the scores once and takes their range from them."""
-    regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1)
-    same_q = (query_label[..., None] == regions).to(q.dtype).expand(len(q), -1, -1)
-    same_k = (key_label[:, None] == regions[:, None]).to(k.dtype).expand(len(k), -1, -1)
-    a = strength.to(q.dtype)[..., None].expand(len(q), -1, -1)
-    out = q.new_empty(*q.shape[:3], v.shape[-1])
-    rows = min(max(1, _BLOCK // k.shape[2]), q.shape[2])
-    buffer = q.new_empty(rows, k.shape[2])
-    for b in range(len(q)):
-        for queries, keys, values, result in zip(q[b], k[b], v[b], out[b], strict=True):
-            for start in range(0, len(queries), rows):
-                some = slice(start, min(start + rows, len(queries)))
-                scores = buffer[: some.stop - start]
-                torch.mm(queries[some] * q.shape[-1] ** -0.5, keys.T, out=scores)
-                # Two passes: aminmax is several times slower than amax and amin on a CPU.
-                lift = a[b, some] * (scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True))
-                scores.mul_(1 - a[b, some]).addmm_(lift * same_q[b, some], same_k[b])
-                torch.softmax(scores, -1, out=scores)
-                torch.mm(scores, values, out=result[some])
+    """Compute modulated attention in blocks, without extra key channels.
+
+    Scores are computed once, and their range is taken from them.
+    """
+    batch, heads, queries, _ = q.shape
+    keys, width = k.shape[2], v.shape[-1]
+    regions = _regions(query_label, key_label)
+    same_q = (query_label[..., None] == regions).to(q.dtype).expand(batch, -1, -1)
+    same_k = (key_label[:, None] == regions[:, None]).to(k.dtype).expand(batch, -1, -1)
+    a = strength.to(q.dtype)[..., None].expand(batch, -1, -1)
+    rows = min(max(1, _BLOCK // keys), queries)
+    buffer = q.new_empty(rows, keys)
+    out = q.new_empty(batch, heads, queries, width)
+    for b in range(batch):
+        for head in range(heads):
+            _fill_head(
+                out=out[b, head],
+                q=q[b, head],
+                k=k[b, head],
+                v=v[b, head],
+                same_q=same_q[b],
+                same_k=same_k[b],
+                a=a[b],
+                buffer=buffer,
+            )
     return out
+
+
+def _fill_head(
+    *,
+    out: Float[Tensor, "queries width"],
+    q: Float[Tensor, "queries dim"],
+    k: Float[Tensor, "keys dim"],
+    v: Float[Tensor, "keys width"],
+    same_q: Float[Tensor, "queries regions"],
+    same_k: Float[Tensor, "regions keys"],
+    a: Float[Tensor, "queries 1"],
+    buffer: Float[Tensor, "rows keys"],
+) -> None:
+    """Write one head's modulated attention into `out`, as many queries at a time as `buffer` has rows.
+
+    `buffer` holds the scores of these queries.
+    """
+    scale = q.shape[-1] ** -0.5
+    for start in range(0, len(q), len(buffer)):
+        some = slice(start, min(start + len(buffer), len(q)))
+        scores = buffer[: some.stop - start]
+        torch.mm(q[some] * scale, k.T, out=scores)
+        # Two passes: aminmax is several times slower than amax and amin on a CPU.
+        span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
+        lift = a[some] * span
+        scores.mul_(1 - a[some]).addmm_(lift * same_q[some], same_k)
+        torch.softmax(scores, -1, out=scores)
+        torch.mm(scores, v, out=out[some])

@@ -17,15 +17,13 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import Keys, Queries, Values
 
-_BLOCK, _GPU_BLOCK = (
-    1 << 20,
-    1 << 25,
-)  # numbers of the maps that are held at once; see `attention.regions`
+# Numbers of the maps that are held at once; see `attention.regions`.
+_BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
 
 
 @dataclass(frozen=True, eq=False)
 class WordBinding:
-    """Which tokens of a clip belong to which words, and how strongly.
+    """A binding of the tokens of a clip to words of the prompt.
 
     For query i with strength a_i, words of its region move towards the row's largest logit, other words
     towards its smallest:  s' = s + a_i (max_i - s) or s + a_i (min_i - s), the range taken over the words.
@@ -37,7 +35,7 @@ class WordBinding:
         words: Region of every key that is no padding, -1 for none.
         strength: a_i, 0..1.
         columns: Share of the second move, 0..1.
-        padding: Whether padding keeps its logit, or is pushed down like words of others.
+        padding: "kept" leaves the logit of padding, "pushed" lowers it like those of other regions' words.
 
     Source: rows are VideoGrain, arXiv:2502.17258, Eq. 6; columns are FlowAnchor, arXiv:2604.22586.
     """
@@ -59,46 +57,62 @@ def attend_to_words(
     Returns:
         The output; and the attention to every word before and after, averaged over heads.
     """
-    count, pads = len(binding.words), k.shape[2] - len(binding.words)
-    k, v = (x[:, :, : count + min(pads, 1)] for x in (k, v))
+    _, heads, queries_in_all, dim = q.shape
+    scale = dim**-0.5
+    precise = torch.promote_types(q.dtype, torch.float32)
+    count = len(binding.words)
+    pads = k.shape[2] - count
+    kept = count + min(pads, 1)
     most = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    heads = max(1, most // (q.shape[2] * k.shape[2]))
-    out, sums = [], [q.new_zeros(q.shape[2], count, dtype=torch.float32) for _ in range(2)]
-    for some, keys, values in zip(*(x[0].split(heads) for x in (q, k, v)), strict=True):
-        precise = torch.promote_types(q.dtype, torch.float32)
-        scores = some.to(precise) @ keys.to(precise).mT * q.shape[-1] ** -0.5
+    together = max(1, most // (queries_in_all * kept))
+    parts = zip(
+        q[0].split(together),
+        k[0, :, :kept].split(together),
+        v[0, :, :kept].split(together),
+        strict=True,
+    )
+    before = q.new_zeros(queries_in_all, count, dtype=torch.float32)
+    after = torch.zeros_like(before)
+    out = []
+    for queries, keys, values in parts:
+        scores = queries.to(precise) @ keys.to(precise).mT * scale
         changed = _bound(scores, binding)
         if pads > 1:
             changed[..., count] += math.log(pads)
         given = changed.softmax(-1)
         out.append((given @ values.to(given)).to(v))
         scores[..., count:] += math.log(max(pads, 1))
-        for total, one in zip(sums, (scores.softmax(-1), given), strict=True):
-            total += one[..., :count].sum(0) / q.shape[1]
-    before, after = sums
+        before += scores.softmax(-1)[..., :count].sum(0) / heads
+        after += given[..., :count].sum(0) / heads
     return torch.cat(out)[None], before, after
 
 
 def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) -> Tensor:
-    """The changed logits, in a tensor of their own."""
+    """Return the changed logits, in a tensor of their own."""
     count = len(binding.words)
-    words, a = scores[..., :count], binding.strength.to(scores)[:, None]
+    words = scores[..., :count]
+    high = words.amax(-1, keepdim=True)
+    low = words.amin(-1, keepdim=True)
     own = (binding.codes[:, None] == binding.words) & (binding.words >= 0)
-    high, low = words.amax(-1, keepdim=True), words.amin(-1, keepdim=True)
+    a = binding.strength.to(scores)[:, None]
     moved = words + a * (torch.where(own, high, low) - words)
+    if binding.columns and bool(binding.strength.any()):
+        _move_columns(moved, binding)
     pads = scores[..., count:]
     if binding.padding == "pushed":
         pads = pads + a * (low - pads)
-    if binding.columns and bool(binding.strength.any()):
-        for code in set(binding.words.tolist()) - {-1}:
-            inside, column = binding.codes == code, binding.words == code
-            if not inside.any() or inside.all():
-                continue
-            given = moved[..., column]
-            high, low = (
-                given[:, inside].amax(1, keepdim=True),
-                given[:, ~inside].amin(1, keepdim=True),
-            )
-            target = torch.where(inside[:, None], high, low)
-            moved[..., column] = given + binding.columns * (target - given)
     return torch.cat([moved, pads], -1)
+
+
+def _move_columns(logits: Float[Tensor, "heads queries words"], binding: WordBinding) -> None:
+    """Move, in place, the words of each region up for tokens inside it and down for those outside."""
+    for code in set(binding.words.tolist()) - {-1}:
+        inside = binding.codes == code
+        if not inside.any() or inside.all():
+            continue
+        columns = binding.words == code
+        given = logits[..., columns]
+        high = given[:, inside].amax(1, keepdim=True)
+        low = given[:, ~inside].amin(1, keepdim=True)
+        target = torch.where(inside[:, None], high, low)
+        logits[..., columns] = given + binding.columns * (target - given)

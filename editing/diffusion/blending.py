@@ -28,7 +28,7 @@ def mix_noise(
     Args:
         x: Inverted latents.
         mask: 0..1; None is everywhere.
-        variation: Share of the variance that is fresh, 0..1; at 0 nothing is drawn.
+        variation: Share of the variance that is fresh, 0..1; with 0 nothing is drawn.
         fresh: Generator of the noise, which is drawn once for all frames.
     """
     if not variation:
@@ -41,7 +41,7 @@ def mix_noise(
 def mask_from_attention(
     mass: Float[Tensor, "frames h w"], size: tuple[int, int], threshold: float
 ) -> Float[Tensor, "frames 1 height width"]:
-    """Find where words look: 1 where their mass exceeds a share of the frame's maximum, else 0.
+    """Turn attention into a mask: 1 where it exceeds a share of the frame's maximum, else 0.
 
     Args:
         mass: Attention to the words, 0 or more.
@@ -72,21 +72,22 @@ def composite(
         source, edited: RGB.
         mask: Where the edit is shown.
         feather: Pixels outside the mask over which it fades.
-        opacity: How much of the edit is shown inside the mask, 0..1; None shows all. Where it is less than 1
-            at the edge, nothing shows outside.
+        opacity: How much of the edit is shown inside the mask, 0..1; None shows all. The fade outside takes
+            the opacity of the nearest pixel of the mask.
     """
     out = source.copy()
-    for frame in range(len(source)):
-        if not mask[frame].any():
+    for number in range(len(source)):
+        inside = mask[number]
+        if not inside.any():
             continue
-        distance = cv2.distanceTransform((~mask[frame]).astype(np.uint8), cv2.DIST_L2, 5)
+        distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
         alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
         if opacity is not None:
-            alpha = _faded(alpha, mask[frame], opacity[frame])
+            alpha = _faded(alpha, inside, opacity[number])
         touched = alpha > 0
         weight = alpha[touched][:, None]
-        mixed = weight * edited[frame][touched] + (1 - weight) * source[frame][touched]
-        out[frame][touched] = np.rint(mixed).astype(np.uint8)
+        mixed = weight * edited[number][touched] + (1 - weight) * source[number][touched]
+        out[number][touched] = np.rint(mixed).astype(np.uint8)
     return out
 
 
@@ -95,7 +96,7 @@ def _faded(
     mask: Bool[np.ndarray, "height width"],
     opacity: Float32[np.ndarray, "height width"],
 ) -> Float[np.ndarray, "height width"]:
-    """A fade that is also one inside the mask; outside, it goes on from the nearest edge."""
+    """Multiply a fade by the opacity inside the mask and, outside, by that of the mask's nearest pixel."""
     outside = (~mask).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(
         outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL

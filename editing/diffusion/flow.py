@@ -21,8 +21,9 @@ class FlowSchedule:
     shift: float
 
     def sampling(self, steps: int) -> tuple[Step, ...]:
-        """The steps from pure noise to clean; mixing x0 and eps anew is Euler's rule along the velocity.
+        """Return the steps from pure noise to clean.
 
+        Mixing x0 and eps anew, as `advance` does, is Euler's rule along the velocity.
         The grid is sigma = shift u / (1 + (shift - 1) u), u = 1, ..., 1 / steps, 0. Schedulers of diffusers
         end theirs at other levels.
 
@@ -36,6 +37,15 @@ class FlowSchedule:
         even = [1 - index / steps for index in range(steps + 1)]
         sigmas = [self.shift * u / (1 + (self.shift - 1) * u) for u in even]
         return tuple(
-            Step(index, steps, round(high * TRAINED_STEPS), 1 - high, high, 1 - low, low, high)
+            Step(
+                index=index,
+                total=steps,
+                t=round(high * TRAINED_STEPS),
+                signal=1 - high,
+                noise=high,
+                signal_next=1 - low,
+                noise_next=low,
+                time=high,
+            )
             for index, (high, low) in enumerate(pairwise(sigmas))
         )

@@ -28,7 +28,7 @@ _ROUNDING = 1e-9
 
 
 def generator(*seed: int) -> torch.Generator:
-    """A generator that some numbers decide together, such as the seed of a run and a draw's number."""
+    """Make a generator seeded by several numbers, such as the seed of a run and the number of a draw."""
     mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed))
 
@@ -42,7 +42,7 @@ class Step:
         total: Number of steps.
         t: Timestep passed to the network, 0 .. train_steps - 1.
         signal, noise: Weights of x0 and eps in the latents that enter the step.
-        signal_next, noise_next: The same of those that leave it.
+        signal_next, noise_next: Weights of x0 and eps in the latents that leave it.
         time: Where `t` is on the model's schedule: 0 clean, about 1 pure noise.
     """
 
@@ -56,7 +56,7 @@ class Step:
     time: float
 
     def within(self, share: float, *, of: int | None = None, begun: bool = False) -> bool:
-        """Whether the step is in the first `share` of the schedule; all windows use this.
+        """Check if the step is in the first `share` of the schedule; all windows use this.
 
         Args:
             share: 0..1; 0 includes no step, 1 all.
@@ -92,47 +92,31 @@ class Schedule:
         Raises:
             ValueError: The beta schedule or spacing is unknown, or rescaling to zero SNR is set.
         """
-        start, end = float(config.get("beta_start", 0.0001)), float(config.get("beta_end", 0.02))
-        count, shape = (
-            int(config.get("num_train_timesteps", 1000)),
-            config.get("beta_schedule", "linear"),
-        )
-        spacing = config.get("timestep_spacing", "leading")
         if config.get("rescale_betas_zero_snr"):
             raise ValueError(
                 "rescale_betas_zero_snr is not supported, since inversion divides by the signal"
             )
+        spacing = config.get("timestep_spacing", "leading")
         if spacing not in get_args(Spacing):
             known = "leading, trailing or linspace"
             raise ValueError(f"unknown timestep_spacing {shorten(spacing)}, not {known}")
-        if config.get("trained_betas") is not None:
-            betas = np.asarray(config["trained_betas"], dtype=np.float64)
-        elif shape == "linear":
-            betas = np.linspace(start, end, count)
-        elif shape == "scaled_linear":
-            betas = np.linspace(start**0.5, end**0.5, count) ** 2
-        elif shape == "squaredcos_cap_v2":
-            bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
-            betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999)
-        else:
-            known = "linear, scaled_linear or squaredcos_cap_v2"
-            raise ValueError(f"unknown beta_schedule {shorten(shape)}, not {known}")
-        alphas = np.cumprod(1 - betas)
+        alphas = np.cumprod(1 - _betas(config))
         if not (np.isfinite(alphas).all() and (alphas > 0).all() and (alphas <= 1).all()):
             raise ValueError("its betas are not between 0 and 1")
-        offset, ends_clean = (
-            int(config.get("steps_offset", 0)),
-            bool(config.get("set_alpha_to_one", True)),
+        return cls(
+            alphas_cumprod=alphas,
+            offset=int(config.get("steps_offset", 0)),
+            ends_clean=bool(config.get("set_alpha_to_one", True)),
+            spacing=spacing,
         )
-        return cls(alphas, offset, ends_clean, spacing)
 
     def level(self, t: int) -> tuple[float, float]:
-        """Signal and noise at level t; t = -1 is where sampling ends."""
+        """Return signal and noise at level t; t = -1 is where sampling ends."""
         alpha = 1.0 if t < 0 and self.ends_clean else float(self.alphas_cumprod[max(t, 0)])
         return alpha**0.5, (1 - alpha) ** 0.5
 
     def levels(self, steps: int) -> tuple[int, ...]:
-        """The levels of a run of `steps` steps, rising, without the end of sampling (-1).
+        """Return the levels of a run of `steps` steps, rising, without the end of sampling (-1).
 
         Unlike diffusers, "leading" does not round the spacing down. The levels are the same if `steps`
         divides the training steps; otherwise the schedule still starts near pure noise.
@@ -153,7 +137,7 @@ class Schedule:
         return tuple(levels.tolist())
 
     def sampling(self, steps: int) -> tuple[Step, ...]:
-        """The steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion, then level -1.
+        """Return the steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion, then -1.
 
         Errors are those of `levels`.
         """
@@ -161,7 +145,7 @@ class Schedule:
         return tuple(self._step(i, steps, high, high, low) for i, (high, low) in pairs)
 
     def inversion(self, steps: int, convention: Convention = "paper") -> tuple[Step, ...]:
-        """The steps from clean to noise: the levels of `sampling(steps)` reversed, up to where it starts.
+        """Return the steps from clean to noise: the levels of `sampling(steps)` reversed, up to its start.
 
         Args:
             steps: Number of steps of the sampling that follows.
@@ -184,8 +168,9 @@ class Schedule:
             raise ValueError(
                 f"unknown convention {convention!r}, not paper, videograin or fatezero"
             )
+        starts = (-1, *rising[:-1])
         given = rising if convention == "fatezero" else (rising[0], *rising[:-1])
-        moves = enumerate(zip(given, (-1, *rising[:-1]), rising, strict=True))
+        moves = enumerate(zip(given, starts, rising, strict=True))
         return tuple(self._step(i, steps, t, low, high) for i, (t, low, high) in moves)
 
     def _step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:
@@ -193,8 +178,27 @@ class Schedule:
         return Step(index, total, t, *self.level(start), *self.level(stop), time)
 
     def at(self, t: int) -> Step:
-        """A single step from level t to the end of sampling."""
+        """Return a single step from level t to the end of sampling."""
         return self._step(0, 1, t, t, -1)
+
+
+def _betas(config: Mapping[str, object]) -> np.ndarray:
+    """Return the noise that each training step adds, as a variance."""
+    if config.get("trained_betas") is not None:
+        return np.asarray(config["trained_betas"], dtype=np.float64)
+    shape = config.get("beta_schedule", "linear")
+    start = float(config.get("beta_start", 0.0001))
+    end = float(config.get("beta_end", 0.02))
+    count = int(config.get("num_train_timesteps", 1000))
+    if shape == "linear":
+        return np.linspace(start, end, count)
+    if shape == "scaled_linear":
+        return np.linspace(start**0.5, end**0.5, count) ** 2
+    if shape == "squaredcos_cap_v2":
+        bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
+        return np.minimum(1 - bar[1:] / bar[:-1], 0.999)
+    known = "linear, scaled_linear or squaredcos_cap_v2"
+    raise ValueError(f"unknown beta_schedule {shorten(shape)}, not {known}")
 
 
 def split(
@@ -222,7 +226,7 @@ def split(
 
 
 def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> Latents:
-    """The output of a network that predicts (x0, eps) at the level where `step` starts; undoes `split`."""
+    """Return the output of a network that predicts (x0, eps) where `step` starts; undoes `split`."""
     if prediction == "v_prediction":
         return step.signal * eps - step.noise * x0
     if prediction == "flow":
@@ -245,9 +249,8 @@ def ddpm_step(x0: Latents, eps: Latents, step: Step, fresh: Latents) -> Latents:
     """
     ratio = step.noise_next / step.noise
     variance = ratio**2 * (1 - (step.signal / step.signal_next) ** 2)
-    return (
-        step.signal_next * x0 + (step.noise_next**2 - variance) ** 0.5 * eps + variance**0.5 * fresh
-    )
+    kept = (step.noise_next**2 - variance) ** 0.5
+    return step.signal_next * x0 + kept * eps + variance**0.5 * fresh
 
 
 def add_noise(x0: Latents, noise: Latents, step: Step) -> Latents:

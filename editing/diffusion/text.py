@@ -1,5 +1,4 @@
-"""Prompts as a model reads them: the tokens of a phrase, phrases encoded alone, and the alignment of two
-prompts."""
+"""Encoded prompts: the tokens of a phrase, phrases encoded alone, and the alignment of two prompts."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from regrain.editing.errors import PromptError, shorten, suggest
 
 Variant = Literal["fixed", "original"]
-"""How prompts are aligned: with the bugs of the published code fixed, or unchanged."""
+"""Alignment of prompts with the bugs of the published code fixed, or unchanged."""
 _LITTLE = frozenset(["a", "an", "the", "another", "of", "in", "on", "at", "with", "and", "to"])
 
 
@@ -34,7 +34,7 @@ class PromptEmbedding:
         ids: For each prompt the L numbers of its tokens in the vocabulary. A token that ends a word has
             another number than the same letters inside one.
         pooled: One vector per prompt, if the model has pooled vectors.
-        branches: Of texts joined for a batch, whose each is; see `Batch`.
+        branches: Branch of each prompt, if joined for a `Batch`.
     """
 
     prompts: tuple[str, ...]
@@ -49,21 +49,23 @@ class PromptEmbedding:
         return len(self.prompts)
 
     def __getitem__(self, rows: int | slice | Sequence[int]) -> PromptEmbedding:
-        """The prompt at a row, or those at several, as a Text of its own."""
+        """Return the prompt at a row, or those at several, as an embedding of its own."""
         chosen = np.atleast_1d(np.arange(len(self))[rows]).tolist()
-        per_prompt = (self.prompts, self.lengths, self.offsets, self.ids)
-        prompts, lengths, offsets, ids = (
-            tuple(values[row] for row in chosen) for values in per_prompt
+        return PromptEmbedding(
+            prompts=tuple(self.prompts[row] for row in chosen),
+            vectors=self.vectors[chosen],
+            lengths=tuple(self.lengths[row] for row in chosen),
+            offsets=tuple(self.offsets[row] for row in chosen),
+            ids=tuple(self.ids[row] for row in chosen),
+            pooled=None if self.pooled is None else self.pooled[chosen],
         )
-        pooled = None if self.pooled is None else self.pooled[chosen]
-        return PromptEmbedding(prompts, self.vectors[chosen], lengths, offsets, ids, pooled)
 
     def __iter__(self) -> Iterator[PromptEmbedding]:
-        """Each prompt as a Text of its own."""
+        """Yield each prompt as an embedding of its own."""
         return (self[row] for row in range(len(self)))
 
     def with_vectors(self, vectors: Float[Tensor, "n L d"]) -> PromptEmbedding:
-        """The same prompts with other vectors, for example learned ones."""
+        """Return these prompts with other vectors, for example learned ones."""
         return replace(self, vectors=vectors)
 
     @staticmethod
@@ -71,12 +73,12 @@ class PromptEmbedding:
         """Join several texts of one model, in order."""
         pooled = [text.pooled for text in texts if text.pooled is not None]
         return PromptEmbedding(
-            tuple(prompt for text in texts for prompt in text.prompts),
-            torch.cat([text.vectors for text in texts]),
-            tuple(length for text in texts for length in text.lengths),
-            tuple(offsets for text in texts for offsets in text.offsets),
-            tuple(ids for text in texts for ids in text.ids),
-            torch.cat(pooled) if pooled else None,
+            prompts=tuple(prompt for text in texts for prompt in text.prompts),
+            vectors=torch.cat([text.vectors for text in texts]),
+            lengths=tuple(length for text in texts for length in text.lengths),
+            offsets=tuple(offsets for text in texts for offsets in text.offsets),
+            ids=tuple(ids for text in texts for ids in text.ids),
+            pooled=torch.cat(pooled) if pooled else None,
         )
 
 
@@ -126,29 +128,30 @@ class Word(NamedTuple):
 
 
 def words(prompt: str) -> tuple[Word, ...]:
-    """The words by which prompts are compared: "A cat, on the mat." has the words a, cat, on, the, mat."""
-    return tuple(Word(m[0].casefold(), *m.span()) for m in re.finditer(r"\w(?:\S*\w)?", prompt))
+    """Split a prompt into the words that are compared: "A cat, on the mat." into a, cat, on, the, mat."""
+    matches = re.finditer(r"\w(?:\S*\w)?", prompt)
+    return tuple(Word(match[0].casefold(), *match.span()) for match in matches)
 
 
 def telling_words(prompt: str) -> tuple[str, ...]:
-    """The words of a prompt without articles and prepositions, each once."""
+    """Return the words of a prompt without articles and prepositions, each once."""
     return tuple(dict.fromkeys(word.text for word in words(prompt) if word.text not in _LITTLE))
 
 
-def _changes(
-    source: str, target: str
-) -> tuple[list[str], list[str], list[tuple[str, int, int, int, int]]]:
-    """Words of both prompts, and the runs that differ: kind, [start, stop) in source and in target."""
-    ours, theirs = ([word.text for word in words(prompt)] for prompt in (source, target))
-    runs = SequenceMatcher(None, ours, theirs, False).get_opcodes()
-    return ours, theirs, [run for run in runs if run[0] != "equal"]
+def _changes(source: str, target: str) -> list[tuple[list[str], list[str]]]:
+    """Return the runs of words that differ: those of `source`, and those of `target` in their place."""
+    ours = [word.text for word in words(source)]
+    theirs = [word.text for word in words(target)]
+    changes = []
+    for kind, start, stop, begin, end in SequenceMatcher(None, ours, theirs, False).get_opcodes():
+        if kind != "equal":
+            changes.append((ours[start:stop], theirs[begin:end]))
+    return changes
 
 
 def is_swap(source: str, target: str) -> bool:
-    """Whether the prompts differ only by one-for-one word swaps."""
-    return all(
-        stop - start == end - begin for _, start, stop, begin, end in _changes(source, target)[2]
-    )
+    """Check if the prompts differ only by one-for-one word swaps."""
+    return all(len(lost) == len(gained) for lost, gained in _changes(source, target))
 
 
 def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -158,11 +161,16 @@ def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...
 
     Source: longest common runs of words (Ratcliff and Obershelp, 1988).
     """
-    ours, theirs, changes = _changes(source, target)
-    lost = [word for _, a, b, _, _ in changes for word in ours[a:b]]
-    gained = [word for _, _, _, a, b in changes for word in theirs[a:b]]
-    lost, gained = ([w for w in found if w not in _LITTLE] or found for found in (lost, gained))
-    return tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(gained))
+    changes = _changes(source, target)
+    lost = [word for run, _ in changes for word in run]
+    gained = [word for _, run in changes for word in run]
+    return _told(lost), _told(gained)
+
+
+def _told(found: list[str]) -> tuple[str, ...]:
+    """Return words, each once, without articles and prepositions unless there are no others."""
+    told = [word for word in found if word not in _LITTLE]
+    return tuple(dict.fromkeys(told or found))
 
 
 def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tuple[int, ...]:
@@ -171,21 +179,26 @@ def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tup
     Raises:
         PromptError: The phrase does not occur; names the nearest word of the prompt, and `field`.
     """
-    wanted, prompt = [w.text for w in words(phrase)], words(text.prompts[0])
-    runs = [prompt[i : i + len(wanted)] for i in range(len(prompt) - len(wanted) + 1) if wanted]
-    matches = [run for run in runs if [w.text for w in run] == wanted]
+    prompt = words(text.prompts[0])
+    wanted = [word.text for word in words(phrase)]
+    count = len(wanted)
+    found: set[int] = set()
+    matches = False
+    for first in range(len(prompt) - count + 1):
+        run = prompt[first : first + count]
+        if wanted and [word.text for word in run] == wanted:
+            matches = True
+            found.update(spans(text, run[0].start, run[-1].stop))
     if not matches:
-        nearest = suggest(phrase.casefold(), dict.fromkeys(w.text for w in prompt))
+        nearest = suggest(phrase.casefold(), dict.fromkeys(word.text for word in prompt))
         raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
-    return tuple(
-        sorted({token for run in matches for token in spans(text, run[0].start, run[-1].stop)})
-    )
+    return tuple(sorted(found))
 
 
 def equalizer(
     text: PromptEmbedding, weights: Mapping[str, float], field: str = "prompt"
 ) -> Float[Tensor, "L"]:
-    """A factor per token: the given weight for tokens of listed words and phrases, 1 for all others.
+    """Return a factor per token: the given weight for tokens of listed words and phrases, 1 for all others.
 
     Errors are those of `find_words`.
     """
@@ -219,59 +232,67 @@ def replace_map(
             f"It has {len(theirs)} words, but the source prompt has {len(ours)}, and replacing needs equal "
             "numbers. Use cross_control=refine.",
         )
-    pairs = list(zip(ours, theirs, strict=True))
-    if variant == "original":
-        return _walk(
-            [(s, t) for (word, s), (other, t) in pairs if word != other and s and t], source
-        )
     limit = source.vectors.shape[1]
+    if variant == "original":
+        changed = []
+        for (word, s), (other, t) in zip(ours, theirs, strict=True):
+            if word != other and s and t:
+                changed.append((s, t))
+        return _walk(changed, limit)
     (end,), (end_there,) = source.lengths, target.lengths
+    # The start token, every word, the end token, and the first token of the padding.
+    anchors = [((0,), (0,))]
+    anchors += [(s, t) for (_, s), (_, t) in zip(ours, theirs, strict=True)]
+    anchors += [((end - 1,), (end_there - 1,)), ((end,), (end_there,))]
     mapper = torch.zeros(limit, limit)
-    anchors = [((0,), (0,)), *((s, t) for (_, s), (_, t) in pairs), ((end - 1,), (end_there - 1,))]
-    for (s, t), (s_next, t_next) in zip(
-        anchors, [*anchors[1:], ((end,), (end_there,))], strict=True
-    ):
+    for (s, t), (s_next, t_next) in pairwise(anchors):
         _share(mapper, s, t)
         # Punctuation before the next word maps to its counterpart, or else to the token before it.
         for i in range(s[-1] + 1, s_next[0]):
-            mapper[i, min(t[-1] + i - s[-1], t_next[0] - 1)] = 1
+            j = t[-1] + i - s[-1]
+            mapper[i, min(j, t_next[0] - 1)] = 1
     for i in range(end, limit):
-        mapper[i, min(i - end + end_there, limit - 1)] = 1
+        j = i - end + end_there
+        mapper[i, min(j, limit - 1)] = 1
     return mapper
 
 
 def _share(mapper: Float[Tensor, "L L"], s: tuple[int, ...], t: tuple[int, ...]) -> None:
     """Map a word's tokens to another's: one to one if there are as many, else each to all."""
-    mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = (
-        torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
-    )
+    shares = torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
+    mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = shares
 
 
 def _walk(
-    edited: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], source: PromptEmbedding
+    changed: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], limit: int
 ) -> Float[Tensor, "L L"]:
-    """The published construction of the map, from the tokens of each changed word."""
-    limit = source.vectors.shape[1]
-    mapper, waiting = torch.zeros(limit, limit), list(edited)
+    """Build the map as published, from the tokens of each changed word in source and target."""
+    mapper = torch.zeros(limit, limit)
+    waiting = list(changed)
     i = j = 0
     while i < limit and j < limit:
         if not waiting:
             mapper[j, j] = 1
-        elif waiting[0][0][0] == i:
-            s, t = waiting.pop(0)
-            _share(mapper, s, t)
-            i, j = i + len(s), j + len(t)
+            i += 1
+            j += 1
             continue
+        s, t = waiting[0]
+        if s[0] == i:
+            waiting.pop(0)
+            _share(mapper, s, t)
+            i += len(s)
+            j += len(t)
         else:
             mapper[i, j] = 1
-        i, j = i + 1, j + 1
+            i += 1
+            j += 1
     return mapper
 
 
 def refine_map(
     source: PromptEmbedding, target: PromptEmbedding, variant: Variant = "fixed"
 ) -> tuple[Int[Tensor, "L"], Float[Tensor, "L"]]:
-    """Find the token of `source` for each token of `target`, and whether there is one (1) or it is new (0).
+    """Find the token of `source` for each token of `target`, with 1 if there is one, 0 if it is new.
 
     The sequences of token ids are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0,
     so a changed word is one deleted and one inserted. A whole word never matches the beginning of a longer
@@ -286,50 +307,72 @@ def refine_map(
     Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (adding a new phrase).
     """
     limit = source.vectors.shape[1]
-    ours, theirs = (text.ids[0][: text.lengths[0]] for text in (source, target))
+    ours = source.ids[0][: source.lengths[0]]
+    theirs = target.ids[0][: target.lengths[0]]
     indices = torch.full((limit,), -1, dtype=torch.int64)
     for i, j in _align(ours, theirs):
         indices[j] = i
     pads = torch.arange(len(theirs), limit)
-    indices[pads] = (
-        pads if variant == "original" else (pads - len(theirs) + len(ours)).clamp(max=limit - 1)
-    )
+    if variant == "original":
+        indices[pads] = pads
+    else:
+        indices[pads] = (pads - len(theirs) + len(ours)).clamp(max=limit - 1)
     return indices, (indices >= 0).float()
 
 
 def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of positions in the best global alignment; among ties, the one with the latest gaps."""
-    score = np.zeros((len(a) + 1, len(b) + 1), int)
-    for i, left in enumerate(a):
-        for j, right in enumerate(b):
-            diagonal = score[i, j] + (1 if left == right else -1)
-            score[i + 1, j + 1] = max(score[i + 1, j], score[i, j + 1], diagonal)
-    pairs, i, j = [], len(a), len(b)
+    """Return the pairs of positions of the best global alignment; of ties, the one with the latest gaps."""
+    score = _alignment_scores(a, b)
+    i, j = len(a), len(b)
+    pairs = []
     while i and j:
         if score[i, j] == score[i, j - 1]:
             j -= 1
         elif score[i, j] == score[i - 1, j]:
             i -= 1
         else:
-            i, j = i - 1, j - 1
+            i -= 1
+            j -= 1
             pairs.append((i, j))
     return pairs[::-1]
 
 
+def _alignment_scores(a: Sequence[int], b: Sequence[int]) -> Int[np.ndarray, "rows columns"]:
+    """Return the best score of every pair of beginnings: match 1, mismatch -1, gap 0."""
+    score = np.zeros((len(a) + 1, len(b) + 1), int)
+    for i, left in enumerate(a, 1):
+        for j, right in enumerate(b, 1):
+            match = 1 if left == right else -1
+            diagonal = score[i - 1, j - 1] + match
+            score[i, j] = max(score[i, j - 1], score[i - 1, j], diagonal)
+    return score
+
+
 def _word_tokens(text: PromptEmbedding, variant: Variant) -> list[tuple[str, tuple[int, ...]]]:
-    """Each word of a prompt with its tokens."""
-    (prompt,), (length,), (offsets,) = text.prompts, text.lengths, text.offsets
+    """Return each word of a prompt with its tokens."""
+    (prompt,) = text.prompts
     if variant == "fixed":
         return [(word.text, spans(text, word.start, word.stop)) for word in words(prompt)]
-    # As published: a word ends at the token with which its character count reaches its length.
     pieces = prompt.split(" ")
+    return list(zip(pieces, _published_tokens(text, pieces), strict=True))
+
+
+def _published_tokens(text: PromptEmbedding, pieces: Sequence[str]) -> list[tuple[int, ...]]:
+    """Return the tokens of each piece of a prompt, as published.
+
+    A piece ends at the token with which its character count reaches its length.
+    """
+    (length,), (offsets,) = text.lengths, text.offsets
     tokens: list[list[int]] = [[] for _ in pieces]
-    at = seen = 0
+    at = 0
+    seen = 0
     for token in range(1, length - 1):
         if at == len(pieces):
             break
+        start, stop = offsets[token]
         tokens[at].append(token)
-        seen += offsets[token][1] - offsets[token][0]
+        seen += stop - start
         if seen >= len(pieces[at]):
-            at, seen = at + 1, 0
-    return [(piece, tuple(found)) for piece, found in zip(pieces, tokens, strict=True)]
+            at += 1
+            seen = 0
+    return [tuple(found) for found in tokens]

@@ -106,26 +106,25 @@ class ArrayClip:
         times: Sequence[Fraction] | None = None,
         duration: Fraction | None = None,
     ) -> None:
-        if (
-            frames.ndim != 4
-            or frames.shape[-1] != 3
-            or frames.dtype != np.uint8
-            or 0 in frames.shape
-        ):
+        is_rgb = frames.ndim == 4 and frames.shape[-1] == 3 and frames.dtype == np.uint8
+        if not is_rgb or 0 in frames.shape:
             given = f"{frames.dtype} of shape {frames.shape}"
             raise ClipError("clip", f"Expected uint8 [frames, height, width, 3], got {given}.")
-        self._frames, self.name, self.fps, self.comment = frames, name, Fraction(fps), comment
-        self.size = frames.shape[2], frames.shape[1]
-        check_size(self.size)
-        if times is not None and (
-            len(times) != len(frames) or times[0] != 0 or list(times) != sorted(times)
-        ):
-            raise ClipError("clip.times", f"Expected {len(frames)} rising times that begin at 0.")
-        self.tags, self.warnings = ColorTags(), list[str]()
-        self.audio: AudioSpan | None = None
+        height, width = frames.shape[1:3]
+        check_size((width, height))
+        if times is not None:
+            _check_times(times, len(frames))
+        self._frames = frames
+        self.name = name
+        self.size = width, height
+        self.fps = Fraction(fps)
         self.times = None if times is None else tuple(times)
-        begun = self.times[-1] if self.times else (len(frames) - 1) / self.fps
-        self.duration = begun + 1 / self.fps if duration is None else duration
+        last = self.times[-1] if self.times else (len(frames) - 1) / self.fps
+        self.duration = last + 1 / self.fps if duration is None else duration
+        self.tags = ColorTags()
+        self.audio: AudioSpan | None = None
+        self.warnings: list[str] = []
+        self.comment = comment
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -134,6 +133,12 @@ class ArrayClip:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
         return self._frames[start:stop]
+
+
+def _check_times(times: Sequence[Fraction], frames: int) -> None:
+    rises = list(times) == sorted(times)
+    if len(times) != frames or times[0] != 0 or not rises:
+        raise ClipError("clip.times", f"Expected {frames} rising times that begin at 0.")
 
 
 def resize(
@@ -162,12 +167,11 @@ def check_size(size: tuple[int, int]) -> None:
 
 
 def used_frames(total: int, start: int, stride: int, frames: int | None) -> range:
-    """The numbers of the frames of a source of `total` that a clip uses; for errors, too, see `open_clip`."""
-    for key, value, least in (("start", start, 0), ("stride", stride, 1), ("frames", frames, 1)):
-        if value is not None and value < least:
-            raise ClipError(
-                f"clip.{key}", f"Expected a whole number of at least {least}, got {value}."
-            )
+    """Return the numbers of the frames that a clip uses of `total`; see `open_clip` for the errors."""
+    _check_least("clip.start", start, 0)
+    _check_least("clip.stride", stride, 1)
+    if frames is not None:
+        _check_least("clip.frames", frames, 1)
     if stride > MAX_STRIDE:
         raise ClipError("clip.stride", f"Expected at most {MAX_STRIDE}, got {shorten(stride)}.")
     available = range(start, total, stride)
@@ -180,13 +184,19 @@ def used_frames(total: int, start: int, stride: int, frames: int | None) -> rang
     return available[:frames]
 
 
+def _check_least(field: str, value: int, least: int) -> None:
+    if value < least:
+        raise ClipError(field, f"Expected a whole number of at least {least}, got {value}.")
+
+
 def stack(
     frames: Sequence[np.ndarray], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "frames height width 3"]:
     """Stack frames of (width, height), or none, into one array; ClipError if one has another size."""
     width, height = size
+    if not frames:
+        return np.empty((0, height, width, 3), np.uint8)
     if any(frame.shape != (height, width, 3) for frame in frames):
-        raise ClipError(
-            "clip.path", "The frame size changes within the clip. Re-encode it at one size."
-        )
-    return np.stack(frames) if frames else np.empty((0, height, width, 3), np.uint8)
+        said = "The frame size changes within the clip. Re-encode it at one size."
+        raise ClipError("clip.path", said)
+    return np.stack(frames)

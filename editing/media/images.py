@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -38,23 +38,25 @@ class ImageClip:
     ) -> None:
         files = in_order(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
-            message = f"{shorten(path.name)} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}."
-            raise ClipError("clip.path", message)
-        self.path, self.start, self.stride, self.folder_files = path, start, stride, files
-        self.files = [files[number] for number in used_frames(len(files), start, stride, frames)]
-        self.name, self.fps = path.name, DEFAULT_FPS / stride
+            endings = ", ".join(IMAGE_SUFFIXES)
+            said = f"{shorten(path.name)} has no images. Use files ending in {endings}."
+            raise ClipError("clip.path", said)
+        used = used_frames(len(files), start, stride, frames)
+        self.path = path
+        self.start = start
+        self.stride = stride
+        self.folder_files = files
+        self.files = [files[number] for number in used]
+        self.name = path.name
+        self.size = _common_size(self.files)
+        check_size(self.size)
+        self.fps = DEFAULT_FPS / stride
         self.times: tuple[Fraction, ...] | None = None
         self.duration = len(self.files) / self.fps
-        self.size = _image_size(self.files[0])
-        self.tags, self.warnings = ColorTags(), list[str]()
+        self.tags = ColorTags()
         self.audio: AudioSpan | None = None
+        self.warnings: list[str] = []
         self.comment = ""
-        for file in self.files:
-            if (size := _image_size(file)) != self.size:
-                own, first = ("{}x{}".format(*one) for one in (size, self.size))
-                said = f"{shorten(file.name)} is {own}, but the first image is {first}."
-                raise ClipError("clip.path", f"{said} Make all images equal in size.")
-        check_size(self.size)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -67,33 +69,54 @@ class ImageClip:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Make a sort key for names of frames: numbers count by value, `9.png` before `10.png`."""
-    # ASCII digits alone: "²" is a digit, but no number.
-    parts = re.split(r"([0-9]+)", name)
-    return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in parts]
+    key: list[tuple[int, str]] = []
+    for part in re.split(r"([0-9]+)", name):
+        is_number = part.isascii() and part.isdigit()  # "²" is a digit, but no number
+        key.append((int(part), "") if is_number else (-1, part))
+    return key
 
 
 def in_order(files: Iterable[Path]) -> list[Path]:
-    """Files in the natural order of their names."""
+    """Sort files by the natural order of their names."""
     return sorted(files, key=lambda file: natural(file.name))
 
 
+def _common_size(files: Sequence[Path]) -> tuple[int, int]:
+    """Return the (width, height) of all these images; ClipError if they differ."""
+    first = _image_size(files[0])
+    for file in files:
+        size = _image_size(file)
+        if size != first:
+            own = "{}x{}".format(*size)
+            wanted = "{}x{}".format(*first)
+            said = f"{shorten(file.name)} is {own}, but the first image is {wanted}."
+            raise ClipError("clip.path", f"{said} Make all images equal in size.")
+    return first
+
+
 def _image_size(file: Path) -> tuple[int, int]:
+    """Return (width, height) as shown."""
     with _opened(file) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+        lies_on_side = image.getexif().get(_ORIENTATION, 1) >= 5
+    return (height, width) if lies_on_side else (width, height)
 
 
 def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
     with _opened(file) as image:
-        return np.asarray(_in_8_bits(image, file, "clip.path", ClipError).convert("RGB"))
+        upright = _in_8_bits(image, file, "clip.path", ClipError)
+        return np.asarray(upright.convert("RGB"))
 
 
 def read_picture(
     file: Path, field: str, note: Callable[[str], object] = lambda _: None
 ) -> UInt8[np.ndarray, "height width 4"]:
-    """Read a picture that shows what something should become: upright, with how opaque it is.
+    """Read a picture of what something should become: RGB and opacity, upright.
 
-    `note` is told in one line what was left out; `field` is what errors are about.
+    Args:
+        file: The picture.
+        field: The field of errors.
+        note: Is called with a line about what was left out.
 
     Raises:
         RequestError: It is missing, broken or too large.
@@ -104,43 +127,48 @@ def read_picture(
             raise RequestError(field, f"{said}, more than 50 million. Make it smaller.")
         if getattr(image, "n_frames", 1) > 1:
             note(f"{shorten(file.name)} is animated; its first frame is used.")
-        return np.asarray(_in_8_bits(image, file, field, RequestError).convert("RGBA"))
+        upright = _in_8_bits(image, file, field, RequestError)
+        return np.asarray(upright.convert("RGBA"))
 
 
 def shown(
     path: Path, side: int, field: str, note: Callable[[str], object] = lambda _: None
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """What a model sees of a picture: the whole of it in a grey square, what is transparent grey, too.
+    """Return a picture as models see it: all of it in a grey square, and grey where it is transparent.
 
     The other arguments and errors are those of `read_picture`.
     """
-    seen = Image.fromarray(read_picture(path, field, note))
-    square = Image.new("RGBA", (max(seen.size),) * 2, (GREY, GREY, GREY, 255))
-    square.alpha_composite(seen, tuple((max(seen.size) - length) // 2 for length in seen.size))
-    return np.asarray(square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+    picture = Image.fromarray(read_picture(path, field, note))
+    length = max(picture.size)
+    corner = (length - picture.width) // 2, (length - picture.height) // 2
+    square = Image.new("RGBA", (length, length), (GREY, GREY, GREY, 255))
+    square.alpha_composite(picture, corner)
+    small = square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(small)
 
 
 def thing(
     path: Path, side: int, field: str
 ) -> tuple[UInt8[np.ndarray, "side side 3"], Float32[np.ndarray, "side side"]]:
-    """What a picture shows, without what is transparent around it, as a square; and how opaque that is.
+    """Return the thing in a picture, cut out and scaled to a square; and its opacity, 0..1.
 
-    Transparent places have the mean of the others. Of a picture without any opaque one all is shown. Errors
-    are those of `read_picture`.
+    Transparent places get the mean colour of the others. A picture that is transparent everywhere counts as
+    opaque. Errors are those of `read_picture`.
     """
-    seen = Image.fromarray(read_picture(path, field))
-    box = seen.getchannel("A").getbbox()
+    picture = Image.fromarray(read_picture(path, field))
+    box = picture.getchannel("A").getbbox()
     if box is None:
-        seen.putalpha(255)
-    square = np.asarray(seen.crop(box).resize((side, side), Image.Resampling.BICUBIC), np.float32)
-    opaque = square[..., 3] / 255
-    mean = np.average(square[..., :3].reshape(-1, 3), axis=0, weights=opaque.ravel() + 1e-6)
-    mixed = square[..., :3] * opaque[..., None] + mean * (1 - opaque[..., None])
+        picture.putalpha(255)
+    square = picture.crop(box).resize((side, side), Image.Resampling.BICUBIC)
+    values = np.asarray(square, np.float32)
+    colors, opaque = values[..., :3], values[..., 3] / 255
+    mean = np.average(colors.reshape(-1, 3), axis=0, weights=opaque.ravel() + 1e-6)
+    mixed = colors * opaque[..., None] + mean * (1 - opaque[..., None])
     return mixed.round().astype(np.uint8), opaque
 
 
 def _in_8_bits(image: Image.Image, file: Path, field: str, kind: type[EditingError]) -> Image.Image:
-    """The image, upright."""
+    """Return an image upright and with 8 bits a channel."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
         return Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
@@ -153,7 +181,7 @@ def _in_8_bits(image: Image.Image, file: Path, field: str, kind: type[EditingErr
 def _opened(
     file: Path, field: str = "clip.path", kind: type[EditingError] = ClipError
 ) -> Iterator[Image.Image]:
-    """Open an image; whatever fails while it is used is said of this file."""
+    """Open an image; any failure while it is used becomes an error about this file."""
     check_regular(file, field, kind)
     said = f"{shorten(file.name)} is not a readable image. Replace it."
     with boundary(field, said, kind), Image.open(file) as image:

@@ -1,9 +1,9 @@
-"""What the packets of a video file tell without decoding: number, times and key frames."""
+"""Number, times and key frames of the frames of a video file, read from its packets without decoding."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -19,21 +19,26 @@ from regrain.editing.media.clip import DEFAULT_FPS
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf"
-# Of these, what a key frame's decoder shows from there on does not depend on the frames before it.
+# Codecs whose frames from a key frame on do not depend on the frames before it.
 _RESTARTS = {
-    *("h264", "hevc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"),
-    *(
-        "mjpeg",
-        "ffv1",
-        "prores",
-        "dnxhd",
-        "dvvideo",
-        "rawvideo",
-        "png",
-        "huffyuv",
-        "ffvhuff",
-        "utvideo",
-    ),
+    "av1",
+    "dnxhd",
+    "dvvideo",
+    "ffv1",
+    "ffvhuff",
+    "h264",
+    "hevc",
+    "huffyuv",
+    "mjpeg",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "png",
+    "prores",
+    "rawvideo",
+    "utvideo",
+    "vp8",
+    "vp9",
 }
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
@@ -65,9 +70,9 @@ class Index:
     keys: Sequence[int] = ()
 
     def at(self, frame: int) -> Fraction:
-        """Seconds on the file's clock at which a frame is first shown; for `count`, when the last one ends.
+        """Return the seconds on the file's clock at which a frame begins, or for `count` the last one ends.
 
-        Beyond, a constant rate goes on, a varying one stays at its end.
+        Beyond `count`, a constant rate goes on, and a varying one stays at its end.
         """
         if not self.times:
             return self.start + frame / self.fps
@@ -76,22 +81,28 @@ class Index:
         return self.times[frame] * self.tick
 
     def key_before(self, frame: int) -> tuple[int, int] | None:
-        """The last key frame at or before a frame: its time stamp, and the first frame shown from there on.
+        """Find the last key frame at or before a frame: its time stamp, and the first frame shown from it on.
 
         None if frames have to be counted from the first one.
         """
-        place = bisect_right(self.keys, self.pts[frame]) if self.pts else 0
-        if not place:
+        if not self.pts:
             return None
-        return self.keys[place - 1], bisect_left(self.pts, self.keys[place - 1])
+        place = bisect_right(self.keys, self.pts[frame])
+        if place == 0:
+            return None
+        key = self.keys[place - 1]
+        return key, bisect_left(self.pts, key)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the headers of a video file say beside its frames, before rotation.
+    """Facts about a video file from its headers.
 
-    `pixel` is the width of a pixel over its height; `lacking` are frames that are not in the file, whose end
-    was cut off.
+    Attributes:
+        has_audio: Whether it has a readable audio stream.
+        comment: Its comment, or "".
+        pixel: Width of a pixel over its height, before rotation.
+        lacking: Number of frames that the header counts but the file, whose end was cut off, does not have.
     """
 
     has_audio: bool
@@ -119,7 +130,7 @@ def open_video(path: Path) -> av.container.InputContainer:
 
 
 def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
-    """Decode the frames of a file in the order in which they are shown, or those from a key frame's time on.
+    """Decode the frames of a file in the order in which they are shown, all or from a key frame's time on.
 
     Raises:
         ClipError: A frame cannot be decoded, or the file cannot be entered at that key frame.
@@ -129,12 +140,12 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
         # No decoder threads: one that reports an error waits for Python while Python, closing a half-read
         # file, waits for it, once anything (torchvision does) has turned PyAV's logging on.
         stream.codec_context.thread_count = 1
-        with boundary(
-            "clip.path", f"{shorten(path.name)} cannot be decoded. Re-encode it.", ClipError
-        ):
-            yield from (
-                container.decode(stream) if key is None else _decode_from(container, stream, key)
-            )
+        said = f"{shorten(path.name)} cannot be decoded. Re-encode it."
+        with boundary("clip.path", said, ClipError):
+            if key is None:
+                yield from container.decode(stream)
+            else:
+                yield from _decode_from(container, stream, key)
 
 
 def _decode_from(
@@ -142,16 +153,18 @@ def _decode_from(
 ) -> Iterator[av.VideoFrame]:
     container.seek(key, stream=stream)
     for number, packet in enumerate(container.demux(stream)):
-        # Some containers find an earlier key frame, which is as good, and some find none.
-        if number == 0 and not (
-            packet.is_keyframe and packet.pts is not None and packet.pts <= key
-        ):
-            raise ClipError("clip.path", f"Time {key} has no key frame. Re-encode it.")
-        yield from (frame for frame in packet.decode() if frame.pts is None or frame.pts >= key)
+        if number == 0:
+            # Some containers find an earlier key frame, which is as good, and some find none.
+            found = packet.is_keyframe and packet.pts is not None and packet.pts <= key
+            if not found:
+                raise ClipError("clip.path", f"Time {key} has no key frame. Re-encode it.")
+        for frame in packet.decode():
+            if frame.pts is None or frame.pts >= key:
+                yield frame
 
 
 class _Packet(NamedTuple):
-    """What a packet says: time stamps, duration, whether it is a key frame, and whether it is shown."""
+    """A packet: its time stamps, its duration, whether it is a key frame, and whether it is shown."""
 
     pts: int | None
     dts: int | None
@@ -160,87 +173,148 @@ class _Packet(NamedTuple):
     is_shown: bool
 
 
+class _Stream(NamedTuple):
+    """A video stream: its packets, the seconds of one unit of their times, and its frames per second.
+
+    `restarts` says whether it can be decoded from a key frame on.
+    """
+
+    packets: list[_Packet]
+    tick: Fraction
+    rate: Fraction
+    codec: str
+    restarts: bool
+
+    @property
+    def shown(self) -> list[_Packet]:
+        """Packets whose frames are shown."""
+        return [packet for packet in self.packets if packet.is_shown]
+
+
 def read_index(path: Path) -> tuple[Index, Facts]:
     """Read all packets of a file, a readable video or ClipError; decode only where packets are not frames."""
+    stream, facts = _read_packets(path)
+    shown = stream.shown
+    no_frames = f"{shorten(path.name)} has no readable frames. Re-encode it."
+    if not shown:
+        raise ClipError("clip.path", no_frames)
+    stamps = [packet.pts for packet in shown]
+    packs_frames = stream.codec == "mpeg4" and None in stamps
+    lacks_first = not stream.packets[0].is_key
+    if packs_frames or lacks_first:
+        # One packet may hold several frames (DivX in AVI), or the first ones need frames that were cut off.
+        decoded = [frame.pts for frame in decode(path)]
+        if not decoded:
+            raise ClipError("clip.path", no_frames)
+        if not packs_frames:
+            stamps = decoded
+        index = _arrange(stamps, stream.tick, stream.rate, shown[-1:])
+        index = replace(index, count=len(decoded))
+    else:
+        index = _arrange(stamps, stream.tick, stream.rate, shown)
+        if stream.restarts:
+            index = _with_keys(index, shown, stream.packets)
+    return index, facts
+
+
+def _read_packets(path: Path) -> tuple[_Stream, Facts]:
     with open_video(path) as container:
         stream = container.streams.video[0]
-        codec, tick = stream.codec_context.name, Fraction(stream.time_base or 1)
+        codec = stream.codec_context.name
         said = f"{shorten(path.name)} cannot be read to its end. Re-encode it."
         with boundary("clip.path", said, ClipError):
-            packets = [
-                _describe(packet, codec) for packet in container.demux(stream) if packet.size
-            ]
-        rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+            demuxed = container.demux(stream)
+            packets = [_describe(packet, codec) for packet in demuxed if packet.size]
         # AVI has no times; those that FFmpeg makes up for these codecs are not in the order of the frames.
-        restarts = codec in _RESTARTS and not (
-            container.format.name == "avi" and codec in ("h264", "hevc")
+        made_up = container.format.name == "avi" and codec in ("h264", "hevc")
+        read = _Stream(
+            packets,
+            tick=Fraction(stream.time_base or 1),
+            rate=stream.average_rate or stream.guessed_rate or DEFAULT_FPS,
+            codec=codec,
+            restarts=codec in _RESTARTS and not made_up,
         )
         facts = Facts(
-            has_audio=any(stream.codec_context for stream in container.streams.audio),
-            comment={key.lower(): value for key, value in container.metadata.items()}.get(
-                "comment", ""
-            ),
+            has_audio=any(audio.codec_context for audio in container.streams.audio),
+            comment=_comment_in(container.metadata),
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, stream.frames - len(packets)),
         )
-    shown = [packet for packet in packets if packet.is_shown]
-    if not shown:
-        raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
-    stamps = [packet.pts for packet in shown]
-    packs_frames = codec == "mpeg4" and None in stamps
-    if packs_frames or (packets and not packets[0].is_key):
-        # One packet may hold several frames (DivX in AVI), or the first ones need frames that were cut off.
-        decoded = [frame.pts for frame in decode(path)]
-        index = _arrange(stamps if packs_frames else decoded, tick, rate, shown[-1:])
-        return replace(index, count=len(decoded)), facts
-    index = _arrange(stamps, tick, rate, shown)
-    return (_with_keys(index, shown, packets) if restarts else index), facts
+    return read, facts
 
 
 def _describe(packet: av.Packet, codec: str) -> _Packet:
-    # A frame of VP8 may serve only as a reference for others (RFC 6386, 9.1).
-    is_shown = not packet.is_discard and (codec != "vp8" or bool(memoryview(packet)[0] >> 4 & 1))
+    is_shown = not packet.is_discard
+    if codec == "vp8":  # a frame of VP8 may serve only as a reference for others (RFC 6386, 9.1)
+        shows = memoryview(packet)[0] >> 4 & 1
+        is_shown = is_shown and bool(shows)
     return _Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, is_shown)
+
+
+def _comment_in(metadata: Mapping[str, str]) -> str:
+    """Return the comment in the metadata of a file, whose keys may have capitals; "" without one."""
+    lowered = {key.lower(): value for key, value in metadata.items()}
+    return lowered.get("comment", "")
 
 
 def _arrange(
     stamps: Sequence[int | None], tick: Fraction, rate: Fraction, packets: Sequence[_Packet]
 ) -> Index:
-    """The index of frames by their time stamps, without key frames."""
+    """Return the index of frames by their time stamps, without key frames."""
     known = sorted(stamp for stamp in stamps if stamp is not None)
-    gaps = np.diff(known)
-    steady = len(gaps) == 0 or bool(gaps.max() - gaps.min() <= max(2, 0.05 * gaps.mean()))
-    if not steady:
-        rate = len(gaps) / ((known[-1] - known[0]) * tick)
-    fps = max(Fraction(rate).limit_denominator(_SLOWEST), Fraction(1, _SLOWEST))
-    index = Index(len(stamps), fps, known[0] * tick if known else Fraction(0), tick)
-    decoding = [packet.dts for packet in packets if packet.dts is not None]
-    # Times that start over (two recordings in one file) or skip days do not say when frames are shown.
-    skips = bool(len(gaps)) and int(gaps.max()) * tick > _SLOWEST
-    if (
-        skips
-        or len(known) < len(stamps)
-        or any(later < earlier for earlier, later in pairwise(decoding))
-    ):
+    index = Index(
+        count=len(stamps),
+        fps=_rate_of(known, tick, rate),
+        start=known[0] * tick if known else Fraction(0),
+        tick=tick,
+    )
+    if len(known) < len(stamps) or not _say_when_shown(known, tick, packets):
         return index
-    # Elsewhere a duration may be the time until the next frame is decoded.
-    last = packets[-1].duration * tick if packets[-1].pts == known[-1] else Fraction(0)
-    last = min(last or 1 / fps, Fraction(_SLOWEST))
-    if last <= _LONG / fps and _is_even(known, 1 / (fps * tick)):
+    usual = 1 / index.fps
+    last = usual
+    if packets[-1].pts == known[-1] and packets[-1].duration:
+        # The duration of another packet may be the time until the next frame is decoded.
+        last = packets[-1].duration * tick
+    last = min(last, Fraction(_SLOWEST))
+    if last <= _LONG * usual and _is_even(known, usual / tick):
         return index
     return replace(index, times=tuple(known), last=last)
 
 
+def _rate_of(known: Sequence[int], tick: Fraction, stated: Fraction) -> Fraction:
+    """Return the frames per second: as stated if gaps differ by rounding alone, else on average."""
+    rate = stated
+    gaps = np.diff(known)
+    if len(gaps) > 0 and gaps.max() - gaps.min() > max(2, 0.05 * gaps.mean()):
+        seconds = (known[-1] - known[0]) * tick
+        rate = len(gaps) / seconds
+    slowest = Fraction(1, _SLOWEST)
+    return max(Fraction(rate).limit_denominator(_SLOWEST), slowest)
+
+
+def _say_when_shown(known: Sequence[int], tick: Fraction, packets: Sequence[_Packet]) -> bool:
+    """Tell whether time stamps can be trusted: they neither skip days nor start over.
+
+    They start over where two recordings were joined in one file.
+    """
+    longest = max((later - earlier for earlier, later in pairwise(known)), default=0)
+    if longest * tick > _SLOWEST:
+        return False
+    decoding = [packet.dts for packet in packets if packet.dts is not None]
+    return all(earlier <= later for earlier, later in pairwise(decoding))
+
+
 def _is_even(stamps: Sequence[int], step: Fraction) -> bool:
-    """Whether time stamps follow each other by `step`, to within one unit."""
+    """Tell whether time stamps follow each other by `step`, to within one unit."""
     whole, parts = step.as_integer_ratio()
-    return all(
-        abs((stamp - stamps[0]) * parts - number * whole) <= parts
-        for number, stamp in enumerate(stamps)
-    )
+    for number, stamp in enumerate(stamps):
+        if abs((stamp - stamps[0]) * parts - number * whole) > parts:
+            return False
+    return True
 
 
 def _with_keys(index: Index, shown: Sequence[_Packet], packets: Sequence[_Packet]) -> Index:
+    """Add time stamps and key frames to an index, if the stamps identify the frames."""
     stamps = {packet.pts for packet in shown}
     if None in stamps or len(stamps) < len(shown):
         return index

@@ -25,10 +25,8 @@ from regrain.editing.media.coco import open_rle, unroll
 from regrain.editing.media.images import in_order
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
 
-_LOOKED_AT, _GREYS = (
-    8,
-    8,
-)  # pictures, of which one with more values, most of them 0 or 255, has soft edges
+_LOOKED_AT = 8  # masks of a clip that are looked at for soft edges
+_GREYS = 8  # values; a mask with more of them, most of them 0 or 255, has soft edges
 
 LabelFrames = UInt8[np.ndarray, "frames height width"]
 Masks = Bool[np.ndarray, "frames height width"]
@@ -50,25 +48,29 @@ class Labels(LazyFrames):
         if isinstance(source, np.ndarray):
             view = source.view()
             view.flags.writeable = False
-            shape, read = source.shape, partial(_part, view)  # unlike a lambda, can be pickled
-        elif isinstance(source, LazyFrames):
-            shape, read = source.shape, source.read
+            read = partial(_part, view)  # unlike a lambda, can be pickled
         else:
-            shape, read = (len(source), *source.size[::-1]), source.read
+            read = source.read
+        if isinstance(source, np.ndarray | LazyFrames):
+            shape = source.shape
+        else:
+            width, height = source.size
+            shape = (len(source), height, width)
         super().__init__(shape, np.uint8, read)
-        if present is not None:
-            self.present = frozenset(present)
-            return
+        self.present = self._find_present() if present is None else frozenset(present)
+
+    def _find_present(self) -> frozenset[int]:
+        """Read every frame, check it, and return the labels that occur, without 0."""
         found = np.zeros(256, bool)
         for start, stop in windows(len(self)):
             part = self.read(start, stop)
-            if part.dtype != np.uint8 or part.shape != (stop - start, *shape[1:]) or part.ndim != 3:
+            shape = (stop - start, *self.shape[1:])
+            if part.dtype != np.uint8 or part.shape != shape or part.ndim != 3:
                 given = f"{part.dtype} of shape {part.shape}"
-                raise MaskError(
-                    "masks", f"Expected uint8 labels [frames, height, width], got {given}."
-                )
+                said = f"Expected uint8 labels [frames, height, width], got {given}."
+                raise MaskError("masks", said)
             found[part] = True
-        self.present = frozenset(np.flatnonzero(found).tolist()) - {0}
+        return frozenset(np.flatnonzero(found).tolist()) - {0}
 
 
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -90,24 +92,32 @@ def read_labels(
     Raises:
         MaskError: There is no folder, the count or size is wrong, or a file is not a mask.
     """
-    path, shape = Path(path), (frames, size[1], size[0])
+    path = Path(path)
+    width, height = size
+    shape = (frames, height, width)
     if _is_plain(path):
         files = _check_folder(path, frames, size)
         soft = _is_soft(files, size)
-        return Labels(
-            LazyFrames(shape, np.uint8, lambda *at: _read_masks(files[slice(*at)], size, soft))
-        )
+
+        def read_plain(start: int, stop: int) -> LabelFrames:
+            return _read_masks(files[start:stop], size, soft)
+
+        return Labels(LazyFrames(shape, np.uint8, read_plain))
     masks = _open_masks(path, frames, size)
-    rank = lambda label: (order.index(label) if label in order else len(order), label)  # noqa: E731
+
+    def rank(label: int) -> tuple[int, int]:
+        return (order.index(label) if label in order else len(order), label)
+
     back_to_front = sorted(masks, key=rank, reverse=True)
 
-    def read(start: int, stop: int) -> LabelFrames:
-        labels = np.zeros((stop - start, *shape[1:]), np.uint8)
+    def read_layers(start: int, stop: int) -> LabelFrames:
+        labels = np.zeros((stop - start, height, width), np.uint8)
         for label in back_to_front:
-            labels[masks[label].read(start, stop)] = label
+            inside = masks[label].read(start, stop)
+            labels[inside] = label
         return labels
 
-    return Labels(LazyFrames(shape, np.uint8, read))
+    return Labels(LazyFrames(shape, np.uint8, read_layers))
 
 
 def write_labels(
@@ -138,7 +148,7 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def is_written(file: Path, mode: str = "P") -> bool:
-    """Whether a file looks written by this module: five digits, indexed ("P") or, per label, grey ("L")."""
+    """Tell whether a file looks written by this module: five digits, and indexed ("P") or grey ("L")."""
     if not re.fullmatch(r"\d{5}\.png", file.name) or not file.is_file():
         return False
     try:
@@ -151,42 +161,47 @@ def is_written(file: Path, mode: str = "P") -> bool:
 def _clear(path: Path) -> None:
     """Remove the masks that were written into a folder before; other files stay."""
     path.mkdir(parents=True, exist_ok=True)
-    folders = [e for e in path.iterdir() if e.is_dir() and re.fullmatch(r"[1-9]\d{0,2}", e.name)]
-    for folder, mode in ((path, "P"), *((folder, "L") for folder in folders)):
-        for old in [file for file in folder.iterdir() if is_written(file, mode)]:
-            old.unlink()
-    for folder in folders:
+    _remove_written(path, "P")
+    for folder in _folders(path):
+        if not re.fullmatch(r"[1-9]\d{0,2}", folder.name):
+            continue
+        _remove_written(folder, "L")
         if not any(folder.iterdir()):
             folder.rmdir()
 
 
+def _remove_written(folder: Path, mode: str) -> None:
+    for file in list(folder.iterdir()):
+        if is_written(file, mode):
+            file.unlink()
+
+
 def _label_of(folder: Path) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,2}", folder.name) or int(folder.name) > 255:
-        raise MaskError(
-            "masks", f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it."
-        )
+    is_number = re.fullmatch(r"[1-9][0-9]{0,2}", folder.name)
+    if not is_number or int(folder.name) > 255:
+        said = f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it."
+        raise MaskError("masks", said)
     return int(folder.name)
 
 
 def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
-    """Whole masks by label, checked and read by window, of a folder of folders or of JSON."""
-    shape = (frames, size[1], size[0])
+    """Open whole masks, by label, of a folder of folders or of JSON; all are checked, and read by window."""
     if path.suffix.lower() == ".json" and os.path.isfile(path):
-        counts = open_rle(path, frames, size)
-        return {
-            label: LazyFrames(shape, bool, partial(unroll, counts[label], size)) for label in counts
-        }
+        return _open_json(path, frames, size)
     if not os.path.isdir(path):
-        message = (
+        said = (
             f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
         )
-        raise MaskError("masks", message)
-    if stray := next(iter(_pictures(path)), None):
-        raise MaskError(
-            "masks", f"{stray.name} is next to folders of masks. Keep either files or folders."
-        )
+        raise MaskError("masks", said)
+    stray = _pictures(path)
+    if stray:
+        said = f"{stray[0].name} is next to folders of masks. Keep either files or folders."
+        raise MaskError("masks", said)
     by_label = {_label_of(folder): folder for folder in _folders(path)}
-    files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
+    shape = (frames, size[1], size[0])
+    files: dict[int, list[Path]] = {}
+    for label in sorted(by_label):
+        files[label] = _check_folder(by_label[label], frames, size)
     soft = {label: _is_soft(of_label, size) for label, of_label in files.items()}
 
     def inside(label: int, start: int, stop: int) -> Masks:
@@ -195,11 +210,19 @@ def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, Laz
     return {label: LazyFrames(shape, bool, partial(inside, label)) for label in files}
 
 
+def _open_json(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
+    shape = (frames, size[1], size[0])
+    by_label = open_rle(path, frames, size)
+    return {
+        label: LazyFrames(shape, bool, partial(unroll, counts, size))
+        for label, counts in by_label.items()
+    }
+
+
 def _is_plain(path: Path) -> bool:
-    """Whether it is a folder without folders."""
-    with boundary(
-        "masks", f"{shorten(path.name)} cannot be opened. Use another folder.", MaskError
-    ):
+    """Tell whether a path is a folder without folders."""
+    said = f"{shorten(path.name)} cannot be opened. Use another folder."
+    with boundary("masks", said, MaskError):
         return path.suffix.lower() != ".json" and path.is_dir() and not _folders(path)
 
 
@@ -208,11 +231,12 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
-    """The masks in a folder, one per frame, after checking their headers."""
+    """List the masks in a folder, one per frame, after checking their headers."""
     files = _pictures(path)
     if len(files) != frames:
-        has = f"{path.name!r} has {len(files)} mask{'s' * (len(files) != 1)}"
-        raise MaskError("masks", f"{has}, but the clip uses {frames} frames. Add one per frame.")
+        masks = "1 mask" if len(files) == 1 else f"{len(files)} masks"
+        said = f"{path.name!r} has {masks}, but the clip uses {frames} frames. Add one per frame."
+        raise MaskError("masks", said)
     for file in files:
         with _open_mask(file, size):
             pass
@@ -220,12 +244,15 @@ def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
 
 
 def _is_soft(files: Sequence[Path], size: tuple[int, int]) -> bool:
-    """Whether some of them are black and white with grey edges, whose greys are no labels."""
-    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+    """Tell whether some of the masks are black and white with grey edges, whose greys are no labels."""
+    step = max(1, len(files) // _LOOKED_AT)
+    for file in files[::step]:
         with _open_mask(file, size) as image:
             counts = np.bincount(_values(image, file.name).ravel(), minlength=256)
-            mostly = counts[255] and 2 * (counts[0] + counts[255]) > counts.sum()
-            if mostly and image.mode != "P" and (counts > 0).sum() > _GREYS:
+            black_or_white = counts[0] + counts[255]
+            mostly = counts[255] > 0 and 2 * black_or_white > counts.sum()
+            greys = np.count_nonzero(counts)
+            if mostly and greys > _GREYS and image.mode != "P":
                 return True
     return False
 
@@ -240,14 +267,13 @@ def _read_masks(files: Sequence[Path], size: tuple[int, int], soft: bool) -> Lab
 
 
 def _values(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width"]:
-    """The values of a mask; of one in colours, which must be greys, how light they are."""
+    """Return the values of a mask; the colours of one in RGB must be greys."""
     if image.mode in ("P", "L", "1"):
         return np.asarray(image).astype(np.uint8)
     colors = np.asarray(image.convert("RGB"))
     if (colors != colors[..., :1]).any():
-        raise MaskError(
-            "masks", f"{shorten(name)} has colours. Convert it to indexed or 8-bit grey."
-        )
+        said = f"{shorten(name)} has colours. Convert it to indexed or 8-bit grey."
+        raise MaskError("masks", said)
     return colors[..., 0]
 
 
@@ -259,12 +285,12 @@ def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
     said = f"{name} is not a readable PNG file. Replace it."
     with boundary("masks", said, MaskError), Image.open(file) as image:
         if image.size != size:
-            given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
+            given = "{}x{}".format(*image.size)
+            wanted = "{}x{}".format(*size)
             raise MaskError("masks", f"{name} is {given}, but the clip is {wanted}. Resize it.")
         if image.mode not in ("P", "L", "1", "LA", "RGB", "RGBA"):
-            raise MaskError(
-                "masks", f"{name} has mode {image.mode}. Convert it to indexed or 8-bit grey."
-            )
+            has = f"{name} has mode {image.mode}."
+            raise MaskError("masks", f"{has} Convert it to indexed or 8-bit grey.")
         yield image
 
 
@@ -277,7 +303,8 @@ def flatten(masks: Mapping[int, Masks]) -> LabelFrames:
     """Join masks that may overlap into labels: the earlier covers the later; MaskError if there is none."""
     if not masks:
         raise MaskError("masks", "No mask is given. Add at least one.")
-    labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    first = next(iter(masks.values()))
+    labels = np.zeros(first.shape, np.uint8)
     for label, mask in reversed(list(masks.items())):
         labels[mask] = label
     return labels
@@ -292,9 +319,8 @@ def write_regions(
         folder = Path(path) / str(label)
         folder.mkdir(exist_ok=True)
         for index, frame in enumerate(mask):
-            Image.fromarray(np.where(frame, np.uint8(255), np.uint8(0))).save(
-                folder / f"{index:05d}.png"
-            )
+            white_inside = np.where(frame, np.uint8(255), np.uint8(0))
+            Image.fromarray(white_inside).save(folder / f"{index:05d}.png")
 
 
 def read_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, Masks]:
@@ -302,11 +328,12 @@ def read_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[i
 
     Args and errors are those of `read_labels`.
     """
-    return {label: np.asarray(masks) for label, masks in open_regions(path, frames, size).items()}
+    by_label = open_regions(path, frames, size)
+    return {label: np.asarray(masks) for label, masks in by_label.items()}
 
 
 def open_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
-    """`read_regions`, read by window when they are needed; every file is checked first."""
+    """Open whole masks as `read_regions`, to be read by window; every file is checked first."""
     path = Path(path)
     if _is_plain(path):
         labels = read_labels(path, frames, size)
@@ -315,12 +342,16 @@ def open_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[i
 
 
 def mask_of(labels: LazyFrames, label: int) -> LazyMasks:
-    """Where a label is, read by window."""
-    return LazyFrames(labels.shape, bool, lambda start, stop: labels.read(start, stop) == label)
+    """Return the mask of a label, read by window."""
+
+    def read(start: int, stop: int) -> Masks:
+        return labels.read(start, stop) == label
+
+    return LazyFrames(labels.shape, bool, read)
 
 
 def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
-    """RGB of every label from its "#rrggbb"; black for labels without a colour."""
+    """Return the RGB of every label from its "#rrggbb"; black for labels without a colour."""
     table = np.zeros((256, 3), np.uint8)
     for label, color in colors.items():
         table[label] = list(bytes.fromhex(color.removeprefix("#")))
@@ -335,21 +366,25 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
 
     out = labels.copy()
     for frame, grown in zip(labels, out, strict=True):
-        free, nearest = frame == 0, np.full(frame.shape, np.inf, np.float32)
+        free = frame == 0
+        nearest = np.full(frame.shape, np.inf, np.float32)  # distance of the nearest label so far
         for label, reach in pixels.items():
-            if reach and (frame == label).any():
-                distance = cv2.distanceTransform((frame != label).astype(np.uint8), cv2.DIST_L2, 5)
-                grown[free & (distance <= reach) & (distance < nearest)] = label
-                nearest = np.where(distance <= reach, np.minimum(nearest, distance), nearest)
+            outside = frame != label
+            if not reach or outside.all():
+                continue
+            distance = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, 5)
+            nearer = (distance <= reach) & (distance < nearest)
+            grown[free & nearer] = label
+            nearest[nearer] = distance[nearer]
     return out
 
 
 def fade_inwards(
     labels: LabelFrames, pixels: Mapping[int, float | int], edited: Collection[int]
 ) -> Float32[np.ndarray, "frames height width"]:
-    """How opaque each pixel is: 1, but rising from the edge in the labels of `pixels`, over so many of them.
+    """Return the opacity of each pixel: 1, but in the labels of `pixels` rising from 0 over so many pixels.
 
-    The edge is that of all `edited` labels together, and the border of the frame is none.
+    It rises from the edge of all `edited` labels together; the border of the frame is no edge.
     """
     import cv2  # slow to import, and seldom needed
 
@@ -358,9 +393,11 @@ def fade_inwards(
         within = np.isin(frame, list(edited))
         if within.all() or not within.any():
             continue
-        depth = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5) - 0.5
+        to_edge = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5)
+        depth = to_edge - 0.5
         for label, reach in pixels.items():
+            if not reach:
+                continue
             inside = frame == label
-            if reach:
-                opacity[inside] = np.clip(depth[inside] / reach, 0, 1)
+            opacity[inside] = np.clip(depth[inside] / reach, 0, 1)
     return out

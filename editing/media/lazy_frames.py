@@ -48,7 +48,9 @@ class LazyFrames(NDArrayOperatorsMixin):
     def __init__(
         self, shape: tuple[int, ...], dtype: DTypeLike, read: Callable[[int, int], np.ndarray]
     ) -> None:
-        self.shape, self.dtype, self._read = tuple(shape), np.dtype(dtype), read
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self._read = read
 
     @property
     def ndim(self) -> int:
@@ -73,7 +75,8 @@ class LazyFrames(NDArrayOperatorsMixin):
 
     def __getitem__(self, key: Any) -> Any:
         first, *rest = key if isinstance(key, tuple) and key else (key,)
-        if not all(_is_plain(part) for part in (first, *rest)) or first is None or first is ...:
+        plain = _is_plain(first) and all(_is_plain(part) for part in rest)
+        if not plain or first is None or first is ...:
             return np.asarray(self)[key]
         if isinstance(first, slice):
             return self._slice(first)[(slice(None), *rest)]
@@ -89,7 +92,7 @@ class LazyFrames(NDArrayOperatorsMixin):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any
     ) -> object:
-        arrays = (np.asarray(value) if isinstance(value, LazyFrames) else value for value in inputs)
+        arrays = [np.asarray(value) if isinstance(value, LazyFrames) else value for value in inputs]
         return getattr(ufunc, method)(*arrays, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -118,8 +121,10 @@ class DiskFrames(LazyFrames):
     """
 
     def __init__(self, height: int, width: int) -> None:
-        self.shape, self.dtype = (0, height, width, 3), np.dtype(np.uint8)
-        self._bytes, self._lock = height * width * 3, Lock()
+        self.shape = (0, height, width, 3)
+        self.dtype = np.dtype(np.uint8)
+        self._bytes = height * width * 3  # of a frame
+        self._lock = Lock()
         with _disk():
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
@@ -156,11 +161,12 @@ def check_window(start: int, stop: int, length: int) -> None:
 
 def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:
     """Split `count` frames into windows of at most `size`: (start, stop) of each, in order."""
-    return ((start, min(start + size, count)) for start in range(0, count, size))
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
 
 
 def frames_of(clip: FrameSource) -> UInt8[LazyFrames, "frames height width 3"]:
-    """The frames of a clip as `LazyFrames`, read when they are needed."""
+    """Return the frames of a clip as `LazyFrames`, read when they are needed."""
     width, height = clip.size
     return LazyFrames((len(clip), height, width, 3), np.uint8, clip.read)
 
@@ -176,7 +182,7 @@ def _disk() -> Iterator[None]:
 
 
 def _is_plain(part: object) -> bool:
-    """Whether it indexes one axis alone, so that the first axis can be indexed before the others."""
+    """Tell whether a part of an index concerns one axis alone, so that the first can be indexed before it."""
     if part is None or part is ... or isinstance(part, slice):
         return True
     return isinstance(part, int | np.integer) and not isinstance(part, bool)

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media.clip import AudioSpan, ColorTags, check_size, stack, used_frames
 from regrain.editing.media.images import ImageClip
-from regrain.editing.media.index import Index, decode, read_index
+from regrain.editing.media.index import Facts, Index, decode, read_index
 from regrain.editing.media.lazy_frames import check_window
 
 # Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered by ISO/IEC 23091-2.
@@ -33,31 +33,33 @@ class VideoClip:
     def __init__(
         self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
     ) -> None:
-        self.path, self.start, self.stride, self.name = path, start, stride, path.name
+        self.path = path
+        self.start = start
+        self.stride = stride
+        self.name = path.name
         index, facts = read_index(path)
         self._used = used_frames(index.count, start, stride, frames)
-        self.fps = index.fps / stride
         first = next(decode(path), None)
         if first is None:
-            raise ClipError(
-                "clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it."
-            )
-        self._pixel, self.warnings = facts.pixel, list[str]()
-        name = shorten(path.name)
-        if int(first.colorspace) not in _SUPPORTED:
-            self.warnings.append(f"{name} has colours in a rare form; they may be a little off.")
-        if facts.lacking > 1:  # some AVI files count one too many
-            has = f"it has {index.count} frames, and {facts.lacking} are missing."
-            self.warnings.append(f"{name} is cut off: {has}")
-        check_size(_square(first.width, first.height, self._pixel))  # before it is made
-        self.size = _upright(first, self._pixel).shape[1::-1]
-        self.tags = _tags_of(first)
-        begin, end = index.at(start), index.at(start + stride * len(self))
-        self.times = tuple(index.at(frame) - begin for frame in self._used) if index.times else None
+            said = f"{shorten(path.name)} has no readable frames. Re-encode it."
+            raise ClipError("clip.path", said)
+        self._pixel = facts.pixel
+        check_size(_square(first.width, first.height, facts.pixel))  # before it is made
+        height, width = _upright(first, facts.pixel).shape[:2]
+        self.size = width, height
+        self.fps = index.fps / stride
+        begin = index.at(start)
+        end = index.at(start + stride * len(self._used))
+        self.times: tuple[Fraction, ...] | None = None
+        if index.times:
+            self.times = tuple(index.at(frame) - begin for frame in self._used)
         self.duration = end - begin
+        self.tags = _tags_of(first)
         self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
+        self.warnings = _warnings(path.name, first, index, facts)
         self.comment = facts.comment
-        self._lock, self._decoder = Lock(), _Decoder(path, index)
+        self._decoder = _Decoder(path, index)
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._used)
@@ -69,13 +71,27 @@ class VideoClip:
         frame before, or at the first frame of files that cannot be entered elsewhere.
         """
         check_window(start, stop, len(self))
+        frames = []
         with self._lock:
-            decoded = map(self._decoder.read, self._used[start:stop])
-            return stack([_upright(frame, self._pixel) for frame in decoded], self.size)
+            for number in self._used[start:stop]:
+                frame = self._decoder.read(number)
+                frames.append(_upright(frame, self._pixel))
+        return stack(frames, self.size)
+
+
+def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> list[str]:
+    warnings: list[str] = []
+    name = shorten(name)
+    if int(first.colorspace) not in _SUPPORTED:
+        warnings.append(f"{name} has colours in a rare form; they may be a little off.")
+    if facts.lacking > 1:  # some AVI files count one too many
+        has = f"it has {index.count} frames, and {facts.lacking} are missing."
+        warnings.append(f"{name} is cut off: {has}")
+    return warnings
 
 
 class _Decoder:
-    """Decodes frames of a file by number: the same frames, in any order, as one after the other.
+    """Decodes frames of a file by number, in any order, as if all were decoded one after the other.
 
     Frames decoded from a key frame on must have the time stamps of the index. Where they do not, frames are
     counted from the first one, which is exact in every container.
@@ -84,16 +100,19 @@ class _Decoder:
     def __init__(self, path: Path, index: Index) -> None:
         self._path, self._index = path, index
         self._frames: Iterator[av.VideoFrame] = iter(())
-        self._next = -1  # the frame that comes next; -1 before the first call
-        self._entered = False  # whether decoding began at a key frame
+        self._next = -1  # number of the frame that comes next; -1 if decoding has to begin
+        self._entered = False  # whether decoding began at a key frame, not at the first frame
 
     def read(self, number: int) -> av.VideoFrame:
         """Decode a frame, counted from 0; ClipError if it cannot be."""
         key = self._index.key_before(number)
-        if key and (self._next < 0 or not key[1] <= self._next <= number):
-            self._enter(*key)
-        elif not 0 <= self._next <= number:
-            self._enter(None, 0)
+        if key is None:
+            if not 0 <= self._next <= number:
+                self._enter(None, 0)
+        else:
+            time, first = key
+            if not first <= self._next <= number:  # a frame at or after the key frame may come next
+                self._enter(time, first)
         try:
             return self._advance(number)
         except (LookupError, ClipError):
@@ -104,21 +123,24 @@ class _Decoder:
         return self._advance(number)
 
     def _enter(self, key: int | None, frame: int) -> None:
-        self._frames, self._next, self._entered = decode(self._path, key), frame, key is not None
+        """Decode from a key frame's time on, or from the beginning; `frame` is the number of what comes."""
+        self._frames = decode(self._path, key)
+        self._next = frame
+        self._entered = key is not None
 
     def _distrust(self) -> None:
+        """Count frames from now on: the time stamps of the index do not identify them."""
         self._index = replace(self._index, pts=(), keys=())
 
     def _advance(self, number: int) -> av.VideoFrame:
+        """Decode up to a frame; LookupError if a time stamp shows that decoding began elsewhere."""
         frame = None
         while self._next <= number:
             frame = next(self._frames, None)
             if frame is None:
                 self._next = -1
-                name = shorten(self._path.name)
-                raise ClipError(
-                    "clip.path", f"{name} ends before frame {number}. Trim or re-encode it."
-                )
+                ends = f"{shorten(self._path.name)} ends before frame {number}."
+                raise ClipError("clip.path", f"{ends} Trim or re-encode it.")
             if self._index.pts and frame.pts != self._index.pts[self._next]:
                 if self._entered:
                     raise LookupError("a frame has another time stamp than its packet")
@@ -129,11 +151,14 @@ class _Decoder:
 
 
 def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
-    """Size of a frame after making its pixels, `pixel` times as wide as high, square; no side shrinks."""
-    return (round(width * pixel), height) if pixel > 1 else (width, round(height / pixel))
+    """Return the size of a frame of square pixels, which were `pixel` times as wide as high; none shrinks."""
+    if pixel > 1:
+        return round(width * pixel), height
+    return width, round(height / pixel)
 
 
 def _upright(frame: av.VideoFrame, pixel: Fraction) -> UInt8[np.ndarray, "height width 3"]:
+    """Convert a frame to RGB as it is shown: rotated, and with square pixels."""
     width, height = _square(frame.width, frame.height, pixel)
     if int(frame.colorspace) not in _SUPPORTED:
         frame.colorspace = _UNSPECIFIED  # as players do
@@ -173,6 +198,6 @@ def open_clip(
     if os.path.isdir(path):  # unlike Path.is_dir, does not raise for a name that is too long
         return ImageClip(path, start, stride, frames)
     if not os.path.isfile(path):
-        message = f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
-        raise ClipError("clip.path", message)
+        said = f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
+        raise ClipError("clip.path", said)
     return VideoClip(path, start, stride, frames)

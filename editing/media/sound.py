@@ -30,8 +30,12 @@ class Sound:
     def __init__(
         self, blocks: Iterator[_Block], rate: int, layout: av.AudioLayout, length: int
     ) -> None:
-        self.rate, self.layout, self.channels = rate, layout.name, layout.nb_channels
-        self._blocks, self._length, self._at = blocks, length, 0
+        self.rate = rate
+        self.layout = layout.name
+        self.channels = layout.nb_channels
+        self._blocks = blocks
+        self._length = length  # samples
+        self._at = 0  # the sample that is read next
         self._kept: list[_Block] = []  # blocks that reach beyond what was read
 
     def read(self, stop: int) -> Float32[np.ndarray, "channels samples"]:
@@ -39,18 +43,19 @@ class Sound:
 
         Where the sound ends long before the span, the rest is left out.
         """
-        stop = max(self._at, min(stop, self._length))
-        samples = np.zeros((self.channels, stop - self._at), np.float32)
-        if stop == self._at:
+        start = self._at
+        stop = max(start, min(stop, self._length))
+        samples = np.zeros((self.channels, stop - start), np.float32)
+        if stop == start:
             return samples
-        kept, self._kept, ended = self._kept, [], self._at
-        for offset, block in chain(kept, self._blocks):
-            ended = max(ended, offset + block.shape[1])
-            begin = offset - self._at
-            part = block[:, max(0, -begin) :]
-            place = samples[:, max(0, begin) :][:, : part.shape[1]]
-            place[:] = part[:, : place.shape[1]]
-            if offset + block.shape[1] > stop:
+        earlier = self._kept
+        self._kept = []
+        ended = start
+        for offset, block in chain(earlier, self._blocks):
+            block_end = offset + block.shape[1]
+            ended = max(ended, block_end)
+            _lay(block, samples, offset - start)
+            if block_end > stop:
                 self._kept.append((offset, block))
             if offset >= stop:
                 break
@@ -60,6 +65,14 @@ class Sound:
         return samples
 
 
+def _lay(block: np.ndarray, samples: np.ndarray, at: int) -> None:
+    """Write the part of a block that overlaps `samples`; the block begins at sample `at` of them."""
+    part = block[:, max(0, -at) :]
+    place = samples[:, max(0, at) :]
+    length = min(part.shape[1], place.shape[1])
+    place[:, :length] = part[:, :length]
+
+
 @contextmanager
 def open_sound(span: AudioSpan) -> Iterator[Sound]:
     """Open the sound of a span, at its own rate if AAC has that, else at 48 kHz.
@@ -67,41 +80,45 @@ def open_sound(span: AudioSpan) -> Iterator[Sound]:
     It is decoded from the beginning of the file: most decoders carry something over from packet to packet, so
     that sound decoded from the middle on would be another.
     """
-    with av.open(
-        str(span.path.resolve()), container_options={"format_whitelist": CONTAINERS}
-    ) as container:
+    options = {"format_whitelist": CONTAINERS}
+    with av.open(str(span.path.resolve()), container_options=options) as container:
         stream = next(stream for stream in container.streams.audio if stream.codec_context)
-        rate, layout = stream.codec_context.sample_rate, _layout_for(stream.codec_context.layout)
-        if rate not in (av.Codec("aac", "w").audio_rates or [rate]):
+        source = stream.codec_context
+        layout = _layout_for(source.layout)
+        rates = av.Codec("aac", "w").audio_rates
+        rate = source.sample_rate
+        if rates and rate not in rates:
             rate = _AUDIO_RATE
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         blocks = _decode(container.decode(stream), resampler, span.start)
-        yield Sound(blocks, rate, layout, round((span.stop - span.start) * rate))
+        length = round((span.stop - span.start) * rate)
+        yield Sound(blocks, rate, layout, length)
 
 
 def _layout_for(layout: av.AudioLayout) -> av.AudioLayout:
-    """The layout to write: the source's, or the usual one if it is not known or too large."""
+    """Return the layout to write: the source's, or the usual one if it is not known or too large."""
     if layout.nb_channels > _MOST_CHANNELS:
         return av.AudioLayout("5.1")
-    return (
-        av.AudioLayout(_USUAL[layout.nb_channels - 1])
-        if layout.name.endswith(" channels")
-        else layout
-    )
+    if layout.name.endswith(" channels"):  # not known
+        return av.AudioLayout(_USUAL[layout.nb_channels - 1])
+    return layout
 
 
 def _decode(
     frames: Iterator[av.AudioFrame], resampler: av.AudioResampler, start: Fraction
 ) -> Iterator[_Block]:
-    """Blocks of sound, numbered by their times; sample 0 is at `start` seconds."""
+    """Yield blocks of sound, numbered by their times; sample 0 is at `start` seconds."""
     at = 0
     try:
-        for frame in chain.from_iterable(map(resampler.resample, frames)):
-            if frame.pts is not None:
-                at = round((frame.pts * frame.time_base - start) * frame.sample_rate)
-            block = frame.to_ndarray()
-            block[~(np.abs(block) <= _LOUDEST)] = 0  # NaN among them; the encoder takes neither
-            yield at, block
-            at += frame.samples
+        for decoded in frames:
+            for frame in resampler.resample(decoded):
+                if frame.pts is not None:
+                    seconds = frame.pts * frame.time_base - start
+                    at = round(seconds * frame.sample_rate)
+                block = frame.to_ndarray()
+                is_sound = np.abs(block) <= _LOUDEST
+                block[~is_sound] = 0  # the encoder takes neither NaN nor huge values
+                yield at, block
+                at += frame.samples
     except av.FFmpegError as error:  # no reason to lose the pictures
         log.warning("the sound of a clip is damaged (%s); the rest of it is silence", error)

@@ -66,22 +66,24 @@ def write_video(
     if first is None:
         raise ValueError("a video needs at least one frame")
     height, width = first.shape[:2]
+    even_size = width + width % 2, height + height % 2
     tags = tags or ColorTags()
     clock = _Clock(fps, times, duration)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
-        video = _add_video(container, (width + width % 2, height + height % 2), clock, tags, crf)
+        video = _add_video(container, even_size, clock, tags, crf)
         with _add_sound(container, audio_from) as write_sound:
             for index, frame in clock.count(chain([first], frames)):
-                container.mux(clock.encode(video, _to_yuv(frame, tags), index))
+                packets = clock.encode(video, _to_yuv(frame, tags), index)
+                container.mux(packets)
                 write_sound(clock.end(index))
             container.mux(clock.encode(video))
-    if width % 2 or height % 2:
+    if even_size != (width, height):
         _declare_size(Path(path), width, height)
 
 
 def timing_of(clip: Clip) -> dict[str, Any]:
-    """When the frames of a clip are shown, as arguments of `write_video` and `write_gif`."""
+    """Return when the frames of a clip are shown, as arguments of `write_video`."""
     return {"times": clip.times, "duration": clip.duration}
 
 
@@ -93,9 +95,13 @@ def write_lossless(path: Path, clip: Clip) -> None:
     clock = _Clock(clip.fps, clip.times, clip.duration)
     with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = clip.comment
+        width, height = clip.size
         # Its usual version cuts frames into slices, and finds none in a frame that is one pixel wide.
-        stream = clock.add_stream(container, "ffv1", {"level": "1"} if clip.size[0] == 1 else {})
-        (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
+        options = {"level": "1"} if width == 1 else {}
+        stream = clock.add_stream(container, "ffv1", options)
+        stream.width = width
+        stream.height = height
+        stream.pix_fmt = "bgr0"
         for index, pixels in enumerate(frames_of(clip)):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(clock.encode(stream, frame, index))
@@ -108,17 +114,21 @@ class _Clock:
     def __init__(
         self, fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None
     ) -> None:
-        self._fps, self._times = fps, times
+        self._fps = fps
+        self._times = times
         if times is None:
             return
         end = times[-1] + 1 / fps if duration is None else duration
-        self._unit = Fraction(
-            1, min(math.lcm(*(time.denominator for time in (*times, end))), _MOST_UNITS)
-        )
+        limits = [*times, end]
+        units = math.lcm(*(time.denominator for time in limits))
+        self._unit = Fraction(1, min(units, _MOST_UNITS))
+        # Of each frame, and of the end of the last one.
         self._stamps: list[int] = []
-        for time in (*times, end):
-            earliest = self._stamps[-1] + 1 if self._stamps else 0
-            self._stamps.append(max(earliest, round(time / self._unit)))
+        earliest = 0
+        for time in limits:
+            stamp = max(earliest, round(time / self._unit))
+            self._stamps.append(stamp)
+            earliest = stamp + 1
 
     def add_stream(
         self, container: av.container.OutputContainer, codec: str, options: dict[str, str]
@@ -138,9 +148,7 @@ class _Clock:
         """Number frames, and raise ValueError unless there is one for each of the times."""
         if self._times is None:
             return enumerate(frames)
-        return (
-            (index, frame) for (index, _), frame in zip(enumerate(self._times), frames, strict=True)
-        )
+        return zip(range(len(self._times)), frames, strict=True)
 
     def encode(
         self, stream: av.VideoStream, frame: av.VideoFrame | None = None, index: int = 0
@@ -149,7 +157,8 @@ class _Clock:
         if self._times is None:
             return stream.encode(frame)
         if frame:
-            frame.pts, frame.time_base = self._stamps[index], self._unit
+            frame.pts = self._stamps[index]
+            frame.time_base = self._unit
         packets = stream.encode(frame)
         for packet in packets:
             place = bisect_left(self._stamps, packet.pts or 0)
@@ -157,10 +166,10 @@ class _Clock:
         return packets
 
     def end(self, index: int) -> Fraction:
-        """Seconds at which a frame ends."""
-        return (
-            (index + 1) / self._fps if self._times is None else self._stamps[index + 1] * self._unit
-        )
+        """Return the seconds at which a frame ends."""
+        if self._times is None:
+            return (index + 1) / self._fps
+        return self._stamps[index + 1] * self._unit
 
 
 def _add_video(
@@ -173,9 +182,12 @@ def _add_video(
     # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
     options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
     stream = clock.add_stream(container, "libx264", options)
-    stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-    stream.color_range, stream.colorspace = tags.range, tags.matrix
-    stream.color_primaries, stream.color_trc = tags.primaries, tags.transfer
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    stream.color_range = tags.range
+    stream.colorspace = tags.matrix
+    stream.color_primaries = tags.primaries
+    stream.color_trc = tags.transfer
     return stream
 
 
@@ -201,25 +213,23 @@ def _add_sound(
         yield lambda _end: None
         return
     with open_sound(span) as sound:
-        stream = container.add_stream("aac", rate=sound.rate, layout=sound.layout)
+        # FFmpeg would replace bands by noise, whose peaks reach 1.7 times the sound's own after a click.
+        options = {"aac_pns": "0"}
+        stream = container.add_stream("aac", rate=sound.rate, layout=sound.layout, options=options)
         stream.bit_rate = 96_000 * sound.channels
         at = 0
 
         def write(end: Fraction) -> None:
             nonlocal at
             last = round(end * sound.rate)
-            for stop in (
-                *range(at + sound.rate, last, sound.rate),
-                last,
-            ):  # a frame may last for hours
+            # Second by second: a frame may last for hours.
+            for stop in (*range(at + sound.rate, last, sound.rate), last):
                 block = sound.read(stop)
                 if block.shape[1]:
                     frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
-                    frame.sample_rate, frame.pts, frame.time_base = (
-                        sound.rate,
-                        at,
-                        Fraction(1, sound.rate),
-                    )
+                    frame.sample_rate = sound.rate
+                    frame.pts = at
+                    frame.time_base = Fraction(1, sound.rate)
                     container.mux(stream.encode(frame))
                 at = stop
 
@@ -231,8 +241,10 @@ def _declare_size(path: Path, width: int, height: int) -> None:
     """Write the shown size into the video track of an MP4 (ISO/IEC 14496-12, 8.3.2 and 12.1.3)."""
     with path.open("r+b") as file:
         for kind, start, stop in _boxes(file, 0, path.stat().st_size):
+            if kind not in (b"tkhd", b"stsd"):
+                continue
             file.seek(start)
-            data = bytearray(file.read(stop - start)) if kind in (b"tkhd", b"stsd") else b""
+            data = bytearray(file.read(stop - start))
             if kind == b"tkhd" and any(data[-8:]):  # a sound track's is 0 x 0
                 data[-8:] = struct.pack(">II", width << 16, height << 16)
             elif kind == b"stsd" and data[12:16] == b"avc1":

@@ -11,9 +11,8 @@ The branch ends when no later step needs it.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import WordAttention
+from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import Seen, across_frames, frames_seen
@@ -41,6 +40,7 @@ from regrain.editing.recipe.attention_recorder import (
     Columns,
     HeatScope,
     of_columns,
+    word_columns,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import cached, ddim_invert, ddim_walk, inversion_key
@@ -72,38 +72,40 @@ def run(
     yield Stage("editing")
     edits = Edits(plan, params, source)
     previews = Previews(source.latents[0], working, params.preview_every)
-    inside, fresh = (
-        plan.edited and plan.edited(plan.grid.size),
-        torch.Generator().manual_seed(request.seed),
-    )
-    x = mix_noise(source.latents[-1], inside, params.variation, fresh).repeat(
-        len(plan.targets), 1, 1, 1
-    )
+    inside = None if plan.edited is None else plan.edited(plan.grid.size)
+    fresh = torch.Generator().manual_seed(request.seed)
+    x = mix_noise(source.latents[-1], inside, params.variation, fresh)
+    x = x.repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
-        source_runs = any(injected(step, params))
-        batch = Batch.of(plan.frames, *(["source"] if source_runs else []), edits=len(plan.targets))
+        branches = ["source"] if any(injected(step, params)) else []
+        batch = Batch.of(plan.frames, *branches, edits=len(plan.targets))
         attend = edits.attend(step, batch)
         rows = batch.join({"source": source.at(step), "uncond": x, "cond": x})
         answer = backbone.predict(rows, step, plan.texts(batch), Intervention(attend, plan.patches))
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = edits.blend(advance(x0, eps, step), step)
-        yield from previews(
-            step, x0[: batch.frames], partial(edits.heats[0].now, plan.targets[0].words)
-        )
+        yield from previews(step, x0[: batch.frames], edits.now)
         yield Progress("editing", step.index + 1, step.total, None)
     return WindowResult(
-        x.split(plan.frames), edits.heats[0].maps(plan.targets[0].words), source.rebuilt, edits.words(),
-        edits.step_areas,
-    )  # fmt: skip
+        edits=x.split(plan.frames),
+        attention=edits.maps(),
+        reconstruction=source.rebuilt,
+        words=edits.words(),
+        step_areas=edits.step_areas,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class FateZeroTarget:
-    """One target prompt, encoded, and how its cross-attention is computed from the source's.
+    """One target prompt, encoded and aligned with the source prompt.
 
-    `words` are its new words, whose heat is shown. Tokens of the source prompt, `source_area`, and of this
-    one, `area`, mark the edited area; empty if none are needed.
+    Attributes:
+        exchange: Rule to compute its cross-attention from the source's.
+        words: Tokens of its new words, whose heat is shown.
+        all_words: Tokens of all its words but articles and prepositions.
+        source_area: Tokens of the source prompt that mark the edited area; empty if none are needed.
+        area: Tokens of this prompt that mark it; empty if none are needed.
     """
 
     text: PromptEmbedding
@@ -121,7 +123,8 @@ class FateZeroPlan:
     Attributes:
         scope: The layers from which maps of words are read.
         edited: The regions, if they define the edited area; None if attention does, or nothing.
-        seen: Whose keys a frame sees. seen_finest: In the finest layers.
+        seen: The frames whose keys a frame sees, but in the finest layers.
+        seen_finest: The frames whose keys a frame sees in the finest layers.
     """
 
     frames: int
@@ -137,62 +140,59 @@ class FateZeroPlan:
     seen_finest: Int[Tensor, "frames seen_finest"] | Literal["all"]
 
     def texts(self, batch: Batch) -> PromptEmbedding:
-        """One text per branch."""
+        """Return one text per branch."""
         conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
         return batch.texts({"source": self.source, "uncond": self.uncond, **conds})
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Spatio-temporal self-attention: each frame sees the chosen frames."""
-        return across_frames(q, k, v, self.frames, self.seen_finest if site.finest else self.seen)
+        """Compute spatio-temporal self-attention: each frame sees the chosen frames."""
+        seen = self.seen_finest if site.finest else self.seen
+        return across_frames(q, k, v, self.frames, seen)
 
 
 def injected(step: Step, params: FateZeroParams) -> tuple[bool, bool]:
-    """Whether a step takes cross- and self-attention from the source.
+    """Check if a step takes cross-attention, and if it takes self-attention, from the source.
 
     The released code counts cross-attention's share of N + 1 steps, self-attention's of N.
     """
-    return step.within(params.cross_until, of=step.total + 1), step.within(params.self_until)
+    takes_cross = step.within(params.cross_until, of=step.total + 1)
+    takes_self = step.within(params.self_until)
+    return takes_cross, takes_self
 
 
 def make_plan(
     backbone: Backbone, request: EditRequest, params: FateZeroParams, working: ResizedClip
 ) -> FateZeroPlan:
     """Encode and align the prompts; raises if a given word is not in them."""
-    source, uncond, *texts = backbone.embed(
-        [request.source_prompt, request.negatives, *request.targets],
-        [
-            "source_prompt",
-            "negative_prompt",
-            "prompt",
-            *["more_prompts"] * len(request.more_prompts),
-        ],
-    )
+    frames = len(request.clip)
+    prompts = [request.source_prompt, request.negatives, *request.targets]
+    more = ["more_prompts"] * len(request.more_prompts)
+    fields = ["source_prompt", "negative_prompt", "prompt", *more]
+    source, uncond, *texts = backbone.embed(prompts, fields)
     edited = working.edited if params.use_masks else None
     by_attention = edited is None and (params.blend_self or params.blend_latents == "always")
-    keys, middle = KEY_FRAMES[params.keys], working.piece.middle
+    keys = KEY_FRAMES[params.keys]
+    finest_keys = keys if params.keys_levels == "all" else ("own",)
+    middle = working.piece.middle
     return FateZeroPlan(
-        frames=len(request.clip),
+        frames=frames,
         scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
         source=source,
-        source_words={
-            word: find_words(source, word) for word in telling_words(request.source_prompt)
-        },
+        source_words=word_columns(source, telling_words(request.source_prompt)),
         uncond=uncond,
         targets=tuple(make_target(source, text, params, by_attention) for text in texts),
         edited=edited,
         grid=working.grid,
-        patches=(joint_norm(len(request.clip)),) if params.joint_norm else (),
-        seen=frames_seen(keys, len(request.clip), middle),
-        seen_finest=frames_seen(
-            keys if params.keys_levels == "all" else ("own",), len(request.clip), middle
-        ),
+        patches=(joint_norm(frames),) if params.joint_norm else (),
+        seen=frames_seen(keys, frames, middle),
+        seen_finest=frames_seen(finest_keys, frames, middle),
     )
 
 
 def make_target(
     source: PromptEmbedding, text: PromptEmbedding, params: FateZeroParams, by_attention: bool
 ) -> FateZeroTarget:
-    """Align a prompt with the source's; `by_attention` says whether words mark the edited area.
+    """Align a prompt with the source's; with `by_attention`, words mark the edited area.
 
     Raises:
         PromptError: A given word is not in its prompt, or no word marks the edited area.
@@ -205,30 +205,40 @@ def make_target(
             "No word of the source prompt is replaced, so the edited area is unknown. Name a word, add a "
             "region with a mask, or set blend_latents=never and blend_self=false.",
         )
-    return FateZeroTarget(
+    rule = exchange(
+        source,
         text,
-        exchange(
-            source, text, params.cross_control, emphasis(params, gained), params.alignment,
-            "params.emphasis_words",
-        ),
-        {word: find_words(text, word) for word in gained},
-        {word: find_words(text, word) for word in telling_words(text.prompts[0])},
-        _tokens(source, marks, "params.blend_words") if by_attention else (),
-        _tokens(text, params.edit_words or gained, "params.edit_words") if by_attention else (),
-    )  # fmt: skip
+        params.cross_control,
+        weights=emphasis(params, gained),
+        variant=params.alignment,
+        field="params.emphasis_words",
+    )
+    words = word_columns(text, gained)
+    all_words = word_columns(text, telling_words(text.prompts[0]))
+    source_area, area = (), ()
+    if by_attention:
+        source_area = _tokens(source, marks, "params.blend_words")
+        area = _tokens(text, params.edit_words or gained, "params.edit_words")
+    return FateZeroTarget(text, rule, words, all_words, source_area, area)
 
 
-def _tokens(
-    text: PromptEmbedding, found: list[str] | tuple[str, ...], field: str
-) -> tuple[int, ...]:
-    return tuple(sorted({token for word in found for token in find_words(text, word, field)}))
+def _tokens(text: PromptEmbedding, found: Sequence[str], field: str) -> tuple[int, ...]:
+    """Return the tokens of some words of a prompt, in rising order."""
+    tokens: set[int] = set()
+    for word in found:
+        tokens.update(find_words(text, word, field))
+    return tuple(sorted(tokens))
 
 
 def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float]:
-    """The factor of each emphasised word."""
-    if not params.emphasis_words:
-        return dict.fromkeys(gained, params.emphasis) if params.emphasis != 1 else {}
-    return {words: params.emphasis if own is None else own for words, own in params.emphasis_words}
+    """Return the factor of each emphasised word."""
+    if params.emphasis_words:
+        return {
+            words: params.emphasis if own is None else own for words, own in params.emphasis_words
+        }
+    if params.emphasis == 1:
+        return {}
+    return dict.fromkeys(gained, params.emphasis)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +247,10 @@ class InvertedSource:
 
     Attributes:
         latents: The N + 1 latents from clean to noise.
-        mass: Where its words looked, in every call of the model, on the grid on which they are looked for.
+        mass: Attention to its words in every call of the model, on the grid of the plan's `scope`.
         rebuilt: The clean latents rebuilt from the noise, if chosen.
-        released: Whether the levels are the released code's: at timestep t, it uses the attention of the
-            inversion step with timestep t.
+        released: Use the levels of the released code: at timestep t, it takes the attention of the inversion
+            step with timestep t.
     """
 
     latents: list[Float[Tensor, "frames c h w"]]
@@ -249,11 +259,11 @@ class InvertedSource:
     released: bool
 
     def at(self, step: Step) -> Float[Tensor, "frames c h w"]:
-        """The latents of the source branch: at the edit's level or, as released, one step cleaner."""
+        """Return the latents of the source branch: at the edit's level or, as released, one step cleaner."""
         return self.latents[step.total - step.index - self.released]
 
     def blended(self, step: Step) -> Float[Tensor, "frames c h w"]:
-        """The latents blended in after a step: at its new level or, as released, one step noisier."""
+        """Return the latents to blend in after a step: at its new level or, as released, one step noisier."""
         return self.latents[step.total - 1 - step.index + self.released]
 
 
@@ -263,115 +273,157 @@ def invert(
     """Invert the clip with the source prompt, and rebuild it if chosen; cached."""
     released = params.inversion_latents == "released"
     convention = "fatezero" if released else "paper"
-    key = inversion_key(
-        backbone, working, prompt=plan.source.prompts[0], steps=params.steps, told=convention,
-        keys=params.keys, keys_levels=params.keys_levels, joint_norm=params.joint_norm, method="fatezero",
-    )  # fmt: skip
+    facts = {
+        "prompt": plan.source.prompts[0],
+        "steps": params.steps,
+        "told": convention,
+        "keys": params.keys,
+        "keys_levels": params.keys_levels,
+        "joint_norm": params.joint_norm,
+        "method": "fatezero",
+    }
+    key = inversion_key(backbone, working, **facts)
     total = params.steps * (1 + params.reconstruct)
-    heat, mass = AttentionRecorder(plan.scope), []
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        if site.kind != "cross":
-            return plan.attend(q, k, v, site)
-        if heat.reads(site):
-            heat.add(probabilities(q, k).mean(1))
-        return attention(q, k, v)
-
-    def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        heat.begin(step)
-        answer = backbone.predict(x, step, plan.source, Intervention(attend, plan.patches))
-        mass.append(heat.step()[..., : plan.source.lengths[0]])
-        return answer
+    model = SourceModel(backbone, plan)
 
     def up() -> Generator[Event, None, dict[str, Tensor]]:
         steps = backbone.schedule.inversion(params.steps, convention)
-        latents = yield from ddim_invert(backbone, working, predict, steps, total)
-        return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
+        latents = yield from ddim_invert(backbone, working, model.predict, steps, total)
+        return {"latents": torch.stack(latents), "mass": torch.stack(model.mass)}
 
     def down() -> Generator[Event, None, dict[str, Tensor]]:
         clean = latents[-1]
-        for step, x in ddim_walk(clean, predict, backbone.schedule.sampling(params.steps)):
+        for step, x in ddim_walk(clean, model.predict, backbone.schedule.sampling(params.steps)):
             clean = x
             yield Progress("inverting", params.steps + step.index + 1, total, None)
         return {"latents": clean}
 
     done = Progress("inverting", params.steps, total, None)
     kept = yield from cached(key, up, done, backbone.device)
-    latents, rebuilt = working.piece.pin_all("inversion", kept["latents"]), None
+    latents = working.piece.pin_all("inversion", kept["latents"])
+    rebuilt = None
     if params.reconstruct:
-        done, key = Progress("inverting", total, total, 0.0), key | {"kind": "reconstruction"}
+        done = Progress("inverting", total, total, 0.0)
+        key = key | {"kind": "reconstruction"}
         rebuilt = (yield from cached(key, down, done, backbone.device))["latents"]
     return InvertedSource(latents, kept["mass"], rebuilt, released)
 
 
+class SourceModel:
+    """The model with the source prompt; `mass` collects the attention to its words, call by call."""
+
+    def __init__(self, backbone: Backbone, plan: FateZeroPlan) -> None:
+        self.mass: list[Float[Tensor, "frames grid_height grid_width tokens"]] = []
+        self._backbone = backbone
+        self._plan = plan
+        self._heat = AttentionRecorder(plan.scope)
+
+    def predict(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Predict (x0, eps) of the source."""
+        plan = self._plan
+        self._heat.begin(step)
+        change = Intervention(self._attend, plan.patches)
+        answer = self._backbone.predict(x, step, plan.source, change)
+        self.mass.append(self._heat.step()[..., : plan.source.lengths[0]])
+        return answer
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        if site.kind != "cross":
+            return self._plan.attend(q, k, v, site)
+        if self._heat.reads(site):
+            self._heat.add(probabilities(q, k).mean(1))
+        return attention(q, k, v)
+
+
 class Edits:
-    """The edits during denoising: where their words look (`heats`), where they are, what they reuse."""
+    """The edits during denoising: their attention, the area that they change, and their blending."""
 
     def __init__(self, plan: FateZeroPlan, params: FateZeroParams, source: InvertedSource) -> None:
-        self.plan, self.params, self.source = plan, params, source
+        self.plan = plan
+        self.params = params
+        self.source = source
         self.heats = [AttentionRecorder(plan.scope) for _ in plan.targets]
         self.step_areas: dict[int, np.ndarray] = {}
 
+    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return this step's maps of the first edit's new words, for a preview."""
+        return self.heats[0].now(self.plan.targets[0].words, frames)
+
+    def maps(self) -> dict[str, RegionAttention]:
+        """Return the maps of the first edit's new words over the run."""
+        return self.heats[0].maps(self.plan.targets[0].words)
+
     def words(self) -> WordAttention:
-        """Where each word of the source prompt and of the first target looked."""
-        mean, target = self.source.mass.mean(0), self.plan.targets[0]
-        source = {
-            w: of_columns(mean, t).float().cpu().numpy() for w, t in self.plan.source_words.items()
-        }
-        return WordAttention(
-            source, {w: m.before for w, m in self.heats[0].maps(target.all_words).items()}
-        )
+        """Return the attention to each word of the source prompt and of the first target."""
+        mean = self.source.mass.mean(0)
+        source = {}
+        for word, tokens in self.plan.source_words.items():
+            source[word] = of_columns(mean, tokens).float().cpu().numpy()
+        maps = self.heats[0].maps(self.plan.targets[0].all_words)
+        return WordAttention(source, {word: one.before for word, one in maps.items()})
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
-        """The attention of one denoising step."""
-        plan, params, count = self.plan, self.params, len(self.plan.targets)
-        takes_cross, takes_self = injected(step, params)
+        """Return the attention of one denoising step."""
+        takes_cross, takes_self = injected(step, self.params)
         for heat in self.heats:
             heat.begin(step)
 
-        def across(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            fuses = takes_cross and (params.levels == "all" or not site.finest)
-            exchanges = {
-                f"cond/{i}": t.exchange if fuses else None for i, t in enumerate(plan.targets)
-            }
-
-            def look(branch: str, own: Tensor, final: Tensor) -> None:
-                self.heats[int(branch.removeprefix("cond/"))].add(own.mean(1), final.mean(1))
-
-            return fuse_cross(
-                q, k, v, batch, exchanges, look if self.heats[0].reads(site) else None
-            )
-
-        def within(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            if not takes_self or (site.finest and params.levels == "coarse"):
-                return plan.attend(q, k, v, site)
-            halves = [
-                batch.rows(half)
-                for half in ("uncond", "cond")
-                if params.guidance_half in (half, "both")
-            ]
-            source_q, source_k = (x[batch.rows("source")].repeat(count, 1, 1, 1) for x in (q, k))
-            taken_q, taken_k = q.clone(), k.clone()
-            for rows in halves:
-                taken_q[rows], taken_k[rows] = source_q, source_k
-            out = plan.attend(taken_q, taken_k, v, site)
-            if params.blend_self:
-                size = plan.grid.at(site).size
-                areas = [self.area_of_source(step, i, size) for i in range(count)]
-                masks = rearrange(torch.cat(areas), "f 1 h w -> f 1 (h w) 1")
-                for rows in halves:
-                    own = plan.attend(q[rows], k[rows], v[rows], site)
-                    out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
-            return out
-
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            return across(q, k, v, site) if site.kind == "cross" else within(q, k, v, site)
+            injects = self.params.levels == "all" or not site.finest
+            if site.kind == "cross":
+                return self._across(q, k, v, site, batch, fuses=takes_cross and injects)
+            if takes_self and injects:
+                return self._within(q, k, v, site, batch, step)
+            return self.plan.attend(q, k, v, site)
 
         return attend
 
+    def _across(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, batch: Batch, fuses: bool
+    ) -> Tensor:
+        """Compute cross-attention: with `fuses`, that of the edits from the source's."""
+        exchanges = {}
+        for number, target in enumerate(self.plan.targets):
+            exchanges[f"cond/{number}"] = target.exchange if fuses else None
+
+        def look(branch: str, own: Tensor, final: Tensor) -> None:
+            number = int(branch.removeprefix("cond/"))
+            self.heats[number].add(own.mean(1), final.mean(1))
+
+        seen = look if self.heats[0].reads(site) else None
+        return fuse_cross(q, k, v, batch, exchanges, seen)
+
+    def _within(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, batch: Batch, step: Step
+    ) -> Tensor:
+        """Compute self-attention by the source's queries and keys, everywhere or outside the edited area."""
+        plan = self.plan
+        edits = len(plan.targets)
+        wanted = self.params.guidance_half
+        halves = [batch.rows(half) for half in ("uncond", "cond") if wanted in (half, "both")]
+        source = batch.rows("source")
+        source_q = q[source].repeat(edits, 1, 1, 1)
+        source_k = k[source].repeat(edits, 1, 1, 1)
+        taken_q = q.clone()
+        taken_k = k.clone()
+        for rows in halves:
+            taken_q[rows] = source_q
+            taken_k[rows] = source_k
+        out = plan.attend(taken_q, taken_k, v, site)
+        if not self.params.blend_self:
+            return out
+        size = plan.grid.at(site).size
+        areas = [self.area_of_source(step, edit, size) for edit in range(edits)]
+        masks = rearrange(torch.cat(areas), "f 1 h w -> f 1 (h w) 1")
+        for rows in halves:
+            own = plan.attend(q[rows], k[rows], v[rows], site)
+            out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
+        return out
+
     def blend(self, x: Float[Tensor, "rows c h w"], step: Step) -> Float[Tensor, "rows c h w"]:
-        """The latents after a step; with blending, outside the edited area the source's."""
-        plan, params, area = self.plan, self.params, None
+        """Return the latents after a step: with blending, the source's outside the edited area."""
+        plan, params = self.plan, self.params
+        area = None
         if self.blends_latents(step):
             area = torch.cat([self.area_of_edit(step, i) for i in range(len(plan.targets))])
             known = self.source.blended(step).repeat(len(plan.targets), 1, 1, 1)
@@ -383,7 +435,7 @@ class Edits:
         return x
 
     def blends_latents(self, step: Step) -> bool:
-        """Whether latents outside the edited area are taken after this step, the n-th of N.
+        """Check if latents outside the edited area are the source's after this step, the n-th of N.
 
         As released: int(from N) < n < int(until N), and to the end where until is 1.
         """
@@ -391,15 +443,13 @@ class Edits:
         wanted = ("always",) if self.plan.edited is None else ("always", "masks")
         if params.blend_latents not in wanted or step.within(params.blend_from):
             return False
-        return (
-            replace(step, index=step.index + 1).within(params.blend_until)
-            or params.blend_until == 1
-        )
+        after = replace(step, index=step.index + 1)
+        return after.within(params.blend_until) or params.blend_until == 1
 
     def area_of_source(
         self, step: Step, target: int, size: tuple[int, int]
     ) -> Float[Tensor, "frames 1 h w"]:
-        """Where an edit is: in the masks, or as the source's attention tells at this step's noise level."""
+        """Return the area of an edit: the masks, or that of the source's attention at this noise level."""
         if self.plan.edited is not None:
             return self.plan.edited(size)
         # The model never saw the noisiest latents during inversion, so use the call before.
@@ -408,14 +458,13 @@ class Edits:
         return mask_from_attention(mass, size, self.params.blend_threshold)
 
     def area_of_edit(self, step: Step, target: int) -> Float[Tensor, "frames 1 h w"]:
-        """The same, joined with where the edit's own words have looked so far, on the grid of the latents."""
-        area, tokens = (
-            self.area_of_source(step, target, self.plan.grid.size),
-            self.plan.targets[target].area,
-        )
-        if self.plan.edited is not None or not tokens:
+        """Return the area of an edit on the latents' grid, joined with that of its own words' attention."""
+        plan = self.plan
+        size = plan.grid.size
+        area = self.area_of_source(step, target, size)
+        tokens = plan.targets[target].area
+        if plan.edited is not None or not tokens:
             return area
-        own = of_columns(self.heats[target].before(), tokens)
-        return torch.maximum(
-            area, mask_from_attention(own, self.plan.grid.size, self.params.blend_threshold)
-        )
+        mass = of_columns(self.heats[target].before(), tokens)
+        own = mask_from_attention(mass, size, self.params.blend_threshold)
+        return torch.maximum(area, own)

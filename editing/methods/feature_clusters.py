@@ -22,12 +22,17 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, words
+from regrain.editing.diffusion.text import PromptEmbedding, words
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, on_grid
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    HeatScope,
+    on_grid,
+    word_columns,
+)
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import ddim_walk
 
@@ -36,7 +41,7 @@ MOST_FRAMES = 64
 _CELL = 16
 _LEAST_CELLS = 256
 _RESTARTS, _ROUNDS = 8, 50  # of k-means
-_PIECE = 0.25  # of the largest piece of a cluster: a smaller one is part of it
+_PIECE = 0.25  # share of the largest piece of a cluster; smaller pieces stay with it
 # Words of source prompts that are not nouns.
 _NO_NOUNS = {
     "a", "an", "the", "and", "or", "of", "in", "on", "at", "by", "to", "from", "with", "without",
@@ -52,7 +57,7 @@ class Clusters:
 
     Attributes:
         labels: Cluster of each source pixel, 1 .. count; an object has the same number in every frame.
-        names: Per cluster the word of the source prompt that fits best, or "".
+        names: Per cluster, the word of the source prompt that fits best, or "".
         fit: Per cluster, the attention of its pixels to that word relative to the mean; 1 is no difference.
         pca: The features' first three principal components as RGB, one scale for the clip.
     """
@@ -82,7 +87,7 @@ def find_clusters(
         steps: Steps of the inversion; features come from its first half.
         seed: Seed of k-means.
         size: Working size of the short side in pixels; default the model's.
-        apart: Whether pieces of a cluster that never touch become clusters of their own, such as two actors.
+        apart: Make pieces of a cluster that never touch, such as two actors, clusters of their own.
 
     Raises:
         RequestError: The clip has more than 64 frames.
@@ -96,8 +101,9 @@ def find_clusters(
     frames = resize(clip.read(0, len(clip)), backbone.fit(*clip.size, size))
     text = backbone.embed([source_prompt])
     nouns = find_nouns(text)
-    grid = backbone.grid(*frames.shape[:3])
-    cells = max(_LEAST_CELLS, frames.shape[1] * frames.shape[2] // _CELL**2)
+    height, width = frames.shape[1:3]
+    grid = backbone.grid(len(frames), height, width)
+    cells = max(_LEAST_CELLS, height * width // _CELL**2)
     recorder = _Recorder(grid, cells, _indicator(nouns, text).to(backbone.device))
 
     yield Stage("inverting")
@@ -120,46 +126,48 @@ def _make_clusters(
     seed: int,
     apart: bool,
 ) -> Clusters:
-    """Cluster what was recorded; `size` is the clip's (width, height)."""
+    """Cluster the recorded features; `size` is the clip's (width, height)."""
     features = recorder.features()
     cells = kmeans(features.flatten(0, 2), count, seed).view(features.shape[:3])
-    cells, kind = part(cells) if apart else (cells, tuple(range(count)))
+    kind = tuple(range(count))
+    if apart:
+        cells, kind = part(cells)
     names, fit = name_clusters(cells, recorder.words(), nouns, kind)
     pictures = [cv2.resize(p, size, interpolation=cv2.INTER_NEAREST) for p in pca_rgb(features)]
     return Clusters(_enlarge(cells, len(kind), size[::-1]), names, fit, np.stack(pictures))
 
 
 class _Recorder:
-    """Attention recorded on one grid of at most so many cells: features by layer, and where nouns look."""
+    """Attention recorded on one grid of at most so many cells: features by layer, and attention to nouns."""
 
     def __init__(self, latents: Grid, cells: int, indicator: Float[Tensor, "tokens nouns"]) -> None:
         stride = 1
         while latents.over((1, stride, stride)).tokens > cells:
             stride *= 2
-        grid = latents.over((1, stride, stride))
-        self._latents, self._grid, self._indicator = latents, grid, indicator
+        self._latents = latents
+        self._grid = latents.over((1, stride, stride))
+        self._indicator = indicator
         self._features: dict[str, Tensor] = {}
-        self._heat = AttentionRecorder(HeatScope(frozenset(), grid.size))
+        self._heat = AttentionRecorder(HeatScope(frozenset(), self._grid.size))
 
     def plain(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Attention across all frames."""
-        return (
-            attention(q, k, v)
-            if site.kind == "cross"
-            else across_frames(q, k, v, self._grid.time, "all")
-        )
+        """Compute attention across all frames."""
+        if site.kind == "cross":
+            return attention(q, k, v)
+        return across_frames(q, k, v, self._grid.time, "all")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """The same, recorded."""
+        """Compute attention across all frames, and record it."""
         size = self._latents.at(site).size
         if site.kind == "cross" and not site.block.startswith("mid"):
             own = self._indicator.to(q).expand(*k.shape[:2], -1, -1)
             self._heat.add(attention(q, k, own).mean(1), size=size)
         elif site.block.startswith("up"):
             # Heads side by side; keys describe what a token is.
-            one = k.transpose(1, 2).flatten(2).float()
-            one = on_grid(F.normalize(one - one.mean((0, 1)), dim=-1), size, self._grid.size)
-            self._features[site.name] = self._features.get(site.name, 0) + one
+            keys = k.transpose(1, 2).flatten(2).float()
+            unit = F.normalize(keys - keys.mean((0, 1)), dim=-1)
+            known = self._features.get(site.name, 0)
+            self._features[site.name] = known + on_grid(unit, size, self._grid.size)
         return self.plain(q, k, v, site)
 
     def features(self) -> Float[Tensor, "frames h w c"]:
@@ -170,13 +178,13 @@ class _Recorder:
 
 
 def maybe_nouns(prompt: str) -> list[str]:
-    """The words of a prompt that may name an object, each once."""
+    """Return the words of a prompt that may name an object, each once."""
     return list(dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS))
 
 
 def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
     """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
-    return {noun: find_words(text, noun) for noun in maybe_nouns(text.prompts[0])}
+    return word_columns(text, maybe_nouns(text.prompts[0]))
 
 
 def _indicator(
@@ -206,23 +214,31 @@ def part(cells: Int[Tensor, "frames h w"]) -> tuple[Int[Tensor, "frames h w"], t
     Returns:
         The cells, numbered by piece, and of each piece the cluster it comes from.
     """
-    parted, kind = torch.zeros_like(cells), []
+    parted = torch.zeros_like(cells)
+    kind: list[int] = []
     for cluster in range(int(cells.max()) + 1):
-        pieces = _pieces((cells == cluster).numpy())
-        sizes = np.bincount(pieces.ravel())[1:]
-        order = [
-            n + 1 for n in np.argsort(-sizes, kind="stable") if sizes[n] >= _PIECE * sizes.max()
-        ]
-        parted[cells == cluster] = len(kind)
-        for number, piece in enumerate(order):
-            parted[torch.from_numpy(pieces == piece)] = len(kind) + number
-        kind += [cluster] * max(1, len(order))
+        own = cells == cluster
+        first = len(kind)
+        parted[own] = first
+        pieces = _pieces(own.numpy())
+        large = _large_pieces(pieces)
+        for number, piece in enumerate(large, first):
+            parted[torch.from_numpy(pieces == piece)] = number
+        kind += [cluster] * max(1, len(large))
     return parted, tuple(kind)
 
 
+def _large_pieces(pieces: Int[np.ndarray, "frames h w"]) -> list[int]:
+    """Return the pieces, numbered from 1, of at least a quarter of the largest one, in falling order."""
+    sizes = np.bincount(pieces.ravel())[1:]
+    falling = np.argsort(-sizes, kind="stable")
+    return [int(n) + 1 for n in falling if sizes[n] >= _PIECE * sizes.max()]
+
+
 def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w"]:
-    """Number the pieces of a mask that hang together over all frames, from 1; 0 outside."""
-    out, count, roots = np.zeros(mask.shape, np.int64), 0, [0]
+    """Number the connected pieces of a mask over all frames, from 1; 0 outside."""
+    out = np.zeros(mask.shape, np.int64)
+    roots = [0]  # of each piece of a frame, another one that it is connected with, or itself
 
     def root(n: int) -> int:
         while roots[n] != n:
@@ -230,18 +246,19 @@ def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w
         return n
 
     for frame, own in enumerate(out):
+        known = len(roots) - 1
         found, numbers = cv2.connectedComponents(mask[frame].astype(np.uint8), connectivity=8)
-        own[:] = np.where(numbers > 0, numbers + count, 0)
-        roots += range(count + 1, count + found)
-        count += found - 1
-        if frame:
-            both = (own > 0) & (out[frame - 1] > 0)
-            for here, before in {
-                *zip(own[both].tolist(), out[frame - 1][both].tolist(), strict=True)
-            }:
-                roots[root(here)] = root(before)
-    _, flat = np.unique([root(n) for n in range(count + 1)], return_inverse=True)
-    return flat[out]
+        own[:] = np.where(numbers > 0, numbers + known, 0)
+        roots += range(known + 1, known + found)
+        if frame == 0:
+            continue
+        last = out[frame - 1]
+        both = (own > 0) & (last > 0)
+        touching = set(zip(own[both].tolist(), last[both].tolist(), strict=True))
+        for here, before in touching:
+            roots[root(here)] = root(before)
+    _, numbers = np.unique([root(n) for n in range(len(roots))], return_inverse=True)
+    return numbers[out]
 
 
 def name_clusters(
@@ -255,19 +272,24 @@ def name_clusters(
     With `kind`, a cluster that gets no noun takes that of another one of its kind: two cats, one word.
     """
     count = int(cells.max()) + 1
-    names, fit = [""] * count, [0.0] * count
+    names = [""] * count
+    fit = [0.0] * count
     if not nouns:
         return tuple(names), tuple(fit)
     mean = mass.flatten(0, 2).mean(0).clamp(min=1e-12)
-    share = torch.stack([mass[cells == i].mean(0) / mean for i in range(count)])
+    share = torch.stack([mass[cells == cluster].mean(0) / mean for cluster in range(count)])
     for _ in range(min(count, len(nouns))):
         cluster, noun = divmod(int(share.argmax()), len(nouns))
-        names[cluster], fit[cluster] = nouns[noun], round(float(share[cluster, noun]), 3)
-        share[cluster], share[:, noun] = -1, -1
+        names[cluster] = nouns[noun]
+        fit[cluster] = round(float(share[cluster, noun]), 3)
+        share[cluster] = -1
+        share[:, noun] = -1
     for cluster, own in enumerate(kind):
-        same = [n for n, other in enumerate(kind) if other == own and names[n]]
-        if not names[cluster] and same:
-            names[cluster], fit[cluster] = names[same[0]], fit[same[0]]
+        same = (other for other in range(len(kind)) if kind[other] == own and names[other])
+        named = next(same, None)
+        if not names[cluster] and named is not None:
+            names[cluster] = names[named]
+            fit[cluster] = fit[named]
     return tuple(names), tuple(fit)
 
 
@@ -276,9 +298,10 @@ def pca_rgb(features: Float[Tensor, "frames h w c"]) -> UInt8[np.ndarray, "frame
     flat = features.flatten(0, 2)
     flat = flat - flat.mean(0)
     _, _, directions = torch.linalg.svd(flat.T @ flat)
+    first = directions[:3]
     # The sign of a direction is arbitrary: its largest entry is made positive.
-    signs = directions[:3].gather(1, directions[:3].abs().argmax(1, keepdim=True)).sign()
-    colors = flat @ (directions[:3] * signs).T
+    signs = first.gather(1, first.abs().argmax(1, keepdim=True)).sign()
+    colors = flat @ (first * signs).T
     low, high = colors.amin(0), colors.amax(0)
     scaled = (colors - low) / (high - low).clamp(min=1e-8) * 255
     return scaled.round().byte().view(*features.shape[:3], 3).numpy()
@@ -287,7 +310,9 @@ def pca_rgb(features: Float[Tensor, "frames h w c"]) -> UInt8[np.ndarray, "frame
 def _enlarge(
     cells: Int[Tensor, "frames h w"], count: int, size: tuple[int, int]
 ) -> UInt8[np.ndarray, "frames height width"]:
-    """Labels 1 .. count at another size, with smooth borders."""
-    shares = F.one_hot(cells, count).movedim(-1, 1).float()
-    wide = (F.interpolate(one[None], size, mode="bilinear", align_corners=False) for one in shares)
-    return np.concatenate([one.argmax(1).add(1).byte().numpy() for one in wide])
+    """Turn cells into labels 1 .. count at another size, with smooth borders."""
+    labels = []
+    for shares in F.one_hot(cells, count).movedim(-1, 1).float():
+        wide = F.interpolate(shares[None], size, mode="bilinear", align_corners=False)
+        labels.append(wide.argmax(1).add(1).byte().numpy())
+    return np.concatenate(labels)

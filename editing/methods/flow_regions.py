@@ -3,7 +3,7 @@
 Nothing is inverted. At every noise level the clip and its edit get the same noise, and the difference of the
 velocities with the two prompts moves the edit. The state is that difference: with equal prompts and
 guidance it stays 0. Modulated cross-attention (VideoGrain, arXiv:2502.17258, Eq. 6) binds each region to its
-words, in both prompts, so that what binding itself does cancels.
+words, in both prompts, so that the effect of binding itself cancels.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from math import log
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import Step, add_noise, guide
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
+from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import FlowRegionsParams
-from regrain.editing.recipe.attention_recorder import Columns
+from regrain.editing.recipe.attention_recorder import Columns, word_columns
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.region_words import RegionText, TokenRegions, WordAttending, by_frame
@@ -31,9 +32,8 @@ from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResul
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit_request import EditRequest
 
-_STRIDE = (
-    8 / 11
-)  # of a piece's latents: FlowDirector's (arXiv:2506.05046) begin 8 of 11 after each other
+# Of a piece's latents: FlowDirector's (arXiv:2506.05046) pieces of 11 begin 8 after each other.
+_STRIDE = 8 / 11
 _LONG = 21  # latents of a clip of 81 frames, where FlowAnchor's amplification is 1
 
 
@@ -53,17 +53,18 @@ def run(
     yield Stage("editing")
     source = backbone.encode(working.frames)
     gate = working.inside() if params.blend else None
-    fresh, offset = torch.Generator().manual_seed(request.seed), torch.zeros_like(source)
+    fresh = torch.Generator().manual_seed(request.seed)
     previews = Previews(source, working, params.preview_every)
+    offset = torch.zeros_like(source)
     for done, step in enumerate(steps, 1):
         model.begin(step)
-        change, x0 = torch.zeros_like(source), source
+        change = torch.zeros_like(source)
+        x0 = source
         for _ in range(params.averages):
-            noised = add_noise(source, torch.randn(source.shape, generator=fresh).to(source), step)
-            (x0, eps), (old_x0, old_eps) = (
-                model.edited(noised + offset, step),
-                model.source(noised, step),
-            )
+            noise = torch.randn(source.shape, generator=fresh).to(source)
+            noised = add_noise(source, noise, step)
+            x0, eps = model.edited(noised + offset, step)
+            old_x0, old_eps = model.source(noised, step)
             change = change + ((eps - x0) - (old_eps - old_x0)) / params.averages
         if params.amplify:
             change = amplified(change)
@@ -72,27 +73,30 @@ def run(
         offset = offset + (step.noise_next - step.noise) * change
         yield from previews(step, x0, model.now)
         yield Progress("editing", done, len(steps), None)
-    return WindowResult((source + offset,), *model.maps(steps))
+    edits = (source + offset,)
+    if not steps:
+        return WindowResult(edits)
+    return WindowResult(edits, model.maps(), words=model.word_maps())
 
 
 def amplified(change: Float[Tensor, "time c h w"]) -> Float[Tensor, "time c h w"]:
     """Strengthen a change where it is strong, the more the longer the clip (FlowAnchor, arXiv:2604.22586)."""
     mean = change.mean(1, keepdim=True)
     low, high = mean.amin(), mean.amax()
-    return change * (
-        1 + log(len(change)) / log(_LONG) * (mean - low) / (high - low).clamp(min=1e-8)
-    )
+    length = log(len(change)) / log(_LONG)
+    return change * (1 + length * (mean - low) / (high - low).clamp(min=1e-8))
 
 
 def pieces_of(time: int, most: int) -> tuple[slice, ...]:
-    """Overlapping parts of at most so many latents, which cover all of them."""
+    """Divide some latents into overlapping parts of at most so many."""
     size = min(time, most)
-    starts = [*range(0, time - size, max(1, round(size * _STRIDE))), time - size]
+    stride = max(1, round(size * _STRIDE))
+    starts = [*range(0, time - size, stride), time - size]
     return tuple(slice(start, start + size) for start in starts)
 
 
 class FlowModel:
-    """How a run calls the backbone: with the negative prompt, and with either prompt bound to the regions."""
+    """The backbone as a run calls it: with the negative prompt, and with prompts bound to the regions."""
 
     def __init__(
         self,
@@ -101,29 +105,25 @@ class FlowModel:
         request: EditRequest,
         params: FlowRegionsParams,
     ) -> None:
-        self._backbone, self._params, self._request, self._working = (
-            backbone,
-            params,
-            request,
-            working,
-        )
-        self._pieces = pieces_of(
-            working.grid.time, 1 + (params.span - 1) // backbone.frames_per_latent
-        )
+        self._backbone = backbone
+        self._params = params
+        self._request = request
+        self._working = working
+        most = 1 + (params.span - 1) // backbone.frames_per_latent
+        self._pieces = pieces_of(working.grid.time, most)
         self._uncond = backbone.embed([request.negatives], ["negative_prompt"])
-        regions, alone = TokenRegions(backbone, request, working), params.phrases == "alone"
+        regions = TokenRegions(backbone, request, working)
+        alone = params.phrases == "alone"
 
-        def attending(composed: Composed, field: str) -> WordAttending:
+        def attending(composed: Composed, field: str, modulates: bool) -> WordAttending:
             places = [composed.spans[region.label] for region in request.regions]
             text = RegionText.read(backbone, composed.text, places, field, alone)
-            modulates = field == "prompt" or params.modulated == "both"
             return WordAttending(text, regions, params, self._pieces, modulates)
 
-        now = [replace(region, prompt="") for region in request.regions]
-        self._old = attending(
-            compose(request.source_prompt, request.source_prompt, now), "source_prompt"
-        )
-        self._new = attending(request.composed, "prompt")
+        unedited = [replace(region, prompt="") for region in request.regions]
+        composed = compose(request.source_prompt, request.source_prompt, unedited)
+        self._old = attending(composed, "source_prompt", modulates=params.modulated == "both")
+        self._new = attending(request.composed, "prompt", modulates=True)
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
@@ -131,11 +131,11 @@ class FlowModel:
             one.heat.begin(step)
 
     def source(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Guided (x0, eps) with the source prompt."""
+        """Predict guided (x0, eps) with the source prompt."""
         return self._guided(x, step, self._old, self._params.source_guidance)
 
     def edited(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Guided (x0, eps) with the prompt."""
+        """Predict guided (x0, eps) with the prompt."""
         return self._guided(x, step, self._new, self._params.guidance_scale)
 
     def _guided(
@@ -149,14 +149,16 @@ class FlowModel:
     def _predict(
         self, x: Tensor, step: Step, text: PromptEmbedding, words: WordAttending | None
     ) -> tuple[Tensor, Tensor]:
-        """(x0, eps) of the whole clip: where pieces overlap, their mean."""
+        """Predict (x0, eps) of the whole clip: where pieces overlap, their mean."""
         if len(self._pieces) == 1:
             return self._call(x, step, text, words, self._pieces[0])
-        sums, often = torch.zeros(2, *x.shape, dtype=x.dtype, device=x.device), torch.zeros_like(x)
+        sums = torch.zeros(2, *x.shape, dtype=x.dtype, device=x.device)
+        calls = torch.zeros_like(x)
         for part in self._pieces:
-            sums[:, part] += torch.stack(self._call(x[part], step, text, words, part))
-            often[part] += 1
-        x0, eps = sums / often
+            answer = self._call(x[part], step, text, words, part)
+            sums[:, part] += torch.stack(answer)
+            calls[part] += 1
+        x0, eps = sums / calls
         return x0, eps
 
     def _call(
@@ -167,26 +169,26 @@ class FlowModel:
 
     @property
     def _columns(self) -> Columns:
-        """The tokens that maps are shown of: those of regions or, without any, of new words."""
+        """Tokens whose maps are shown: those of regions or, without any, of new words."""
         if self._request.edited:
             return self._new.bound.columns([region.name for region in self._request.regions])
         text = self._new.bound.text
-        gained = new_words(self._request.source_prompt, text.prompts[0])[1]
-        return {word: find_words(text, word) for word in gained}
+        _, gained = new_words(self._request.source_prompt, text.prompts[0])
+        return word_columns(text, gained)
 
-    def now(self, latents: Sequence[int]) -> dict:
-        """This step's maps of some latents, for a preview."""
+    def now(self, latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+        """Return this step's maps of some latents, for a preview."""
         return self._new.heat.now(self._columns, latents)
 
-    def maps(
-        self, steps: Sequence[Step]
-    ) -> tuple[dict[str, RegionAttention], None, WordAttention | None]:
-        """Maps over the run, by frame: of regions, and of every word of both prompts; none without steps."""
-        if not steps:
-            return {}, None, None
-        latents = self._working.latents
-        words = (
-            by_frame(one.heat.maps(one.bound.telling()), latents) for one in (self._old, self._new)
-        )
-        old, new = ({word: maps.before for word, maps in found.items()} for found in words)
-        return by_frame(self._new.heat.maps(self._columns), latents), None, WordAttention(old, new)
+    def maps(self) -> dict[str, RegionAttention]:
+        """Return the maps over the run, by frame: of regions or new words."""
+        return by_frame(self._new.heat.maps(self._columns), self._working.latents)
+
+    def word_maps(self) -> WordAttention:
+        """Return the maps over the run, by frame, of every word of both prompts."""
+
+        def before(words: WordAttending) -> dict[str, Float32[np.ndarray, "frames h w"]]:
+            maps = by_frame(words.heat.maps(words.bound.telling()), self._working.latents)
+            return {word: one.before for word, one in maps.items()}
+
+        return WordAttention(source=before(self._old), edit=before(self._new))

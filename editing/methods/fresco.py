@@ -20,7 +20,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.batch import Batch, guide_calls, guided_calls
 from regrain.editing.attention.feature_optimization import Agreement, optimize_features
 from regrain.editing.attention.frames import frames_seen
 from regrain.editing.attention.layers import AttentionLayer, plain
@@ -66,7 +66,9 @@ def run(
     yield Stage("editing")
     model = FrescoModel(clip)
     previews = Previews(clip.source, working, params.preview_every)
-    x = add_noise(clip.source, clip.first_noise(), clip.steps[0]) if clip.steps else clip.source
+    x = clip.source
+    if clip.steps:
+        x = add_noise(x, clip.first_noise(), clip.steps[0])
     inside = working.inside() if params.blend else None
     for done, step in enumerate(clip.steps, 1):
         x = working.piece.pin_anchors("edit", step.index, x)
@@ -81,13 +83,13 @@ def run(
 
 
 class FrescoState:
-    """What is decided before the first step, and the noise.
+    """Everything decided before the first step, and the noise.
 
     Attributes:
         source: Latents of the frames at the working size.
         steps: The steps that are run: all of the schedule or, with less strength, its last ones.
         plain_text: The negative prompt and the prompt, as control networks read them.
-        text: The same as the model reads them: words of regions are encoded alone.
+        text: The negative prompt and the prompt as the model reads them, with words of regions encoded alone.
         layout: Regions and words; None if no region has words.
         background: How much of a pixel no region covers; None if the background is not smoothed.
     """
@@ -95,16 +97,20 @@ class FrescoState:
     def __init__(
         self, backbone: Backbone, request: EditRequest, params: FrescoParams, working: ResizedClip
     ) -> None:
-        self.backbone, self.params = backbone, params
-        self.frames, self.grid = working.frames, working.grid
-        self._seed, self._numbers = request.seed, working.piece.numbers
+        self.backbone = backbone
+        self.params = params
+        self.frames = working.frames
+        self.grid = working.grid
+        self._seed = request.seed
+        self._numbers = working.piece.numbers
         skipped = round(params.steps * (1 - params.strength))
         self.steps = backbone.schedule.sampling(params.steps)[skipped:]
         self.control = ControlNets(params.control, working.frames, backbone)
         prompts = [request.negatives, request.composed.text]
-        text = backbone.embed(prompts, ["negative_prompt", "prompt"])
-        self.plain_text = dict(zip(("uncond", "cond"), text, strict=True))
-        self.layout, self.text = None, self.plain_text
+        uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
+        self.plain_text = {"uncond": uncond, "cond": cond}
+        self.layout = None
+        self.text = self.plain_text
         if request.edited:
             self.layout, self.text = lay_out(backbone, request, working.grid)
         self.source = backbone.encode(working.frames)
@@ -114,26 +120,30 @@ class FrescoState:
         self.background = find_background(request, working) if smooths else None
 
     def noise(self, draw: int, own: bool) -> Float[Tensor, "frames c h w"]:
-        """Noise from the seed, the number of the draw and the frame alone, so that batches change nothing."""
-        seeds = [(self._seed, draw, number if own else 0) for number in self._numbers]
+        """Draw noise from the seed, the number of the draw and the frame, so that batches change nothing.
+
+        With `own`, every frame gets its own noise; otherwise all get the same.
+        """
         shape = self.source.shape[1:]
-        return torch.stack([torch.randn(shape, generator=generator(*seed)) for seed in seeds]).to(
-            self.source
-        )
+        noise = []
+        for number in self._numbers:
+            fresh = generator(self._seed, draw, number if own else 0)
+            noise.append(torch.randn(shape, generator=fresh))
+        return torch.stack(noise).to(self.source)
 
     def first_noise(self) -> Float[Tensor, "frames c h w"]:
-        """The noise that the clip is mixed with."""
+        """Draw the noise that the clip is mixed with."""
         return self.noise(0, self.params.first_noise == "own")
 
     def stepped(self, x0: Tensor, eps: Tensor, step: Step) -> Float[Tensor, "frames c h w"]:
-        """The latents after a step. Ancestral sampling ends clean, whatever the schedule."""
+        """Return the latents after a step. Ancestral sampling ends clean, whatever the schedule."""
         if self.params.step_noise == "none":
             return advance(x0, eps, step)
         fresh = self.noise(step.index + 1, self.params.step_noise == "own")
         return x0 if step.index + 1 == step.total else ddpm_step(x0, eps, step, fresh)
 
     def outside(self, step: Step) -> Float[Tensor, "frames c h w"]:
-        """The clip's own latents after a step."""
+        """Return the clip's own latents after a step."""
         if step.index + 1 == step.total:
             return self.source
         return advance(self.source, self.first_noise(), step)
@@ -142,17 +152,19 @@ class FrescoState:
 def find_background(
     request: EditRequest, working: ResizedClip
 ) -> Float[Tensor, "frames 1 height width"]:
-    """How much of each pixel of the working size no region covers."""
+    """Measure how much of each pixel of the working size no region covers."""
     size = working.frames.shape[1:3]
     side = _growth(size)
-    covered = pooled(
-        request.areas, lambda part: F.adaptive_max_pool2d((part > 0).float()[:, None], size)
-    )
+
+    def pool(part: Tensor) -> Tensor:
+        return F.adaptive_max_pool2d((part > 0).float()[:, None], size)
+
+    covered = pooled(request.areas, pool)
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
 
 
 class Reference(NamedTuple):
-    """Features of the source: what entered each up block, and queries and keys of the guided layers."""
+    """Features of the source: the input of each up block, and queries and keys of the guided layers."""
 
     entering: dict[int, Tensor]
     looks: dict[str, tuple[Tensor, Tensor]]
@@ -162,35 +174,35 @@ class FrescoModel:
     """Predictions for the frames of a piece, guided by their motion and by features of the source."""
 
     def __init__(self, clip: FrescoState) -> None:
-        self._clip, backbone, params = clip, clip.backbone, clip.params
+        backbone, params = clip.backbone, clip.params
+        self._clip = clip
         self._motion = around(clip.frames, params.flow)
         self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
         self.modulation = self._make_modulation()
         self._attention = GuidedAttention(
             clip.frames, self._motion, clip.grid, backbone.sites, params, self.modulation
         )
-        both = Batch(len(clip.frames), ("uncond", "cond"))
-        fits = backbone.halves_fit(*clip.grid)
-        calls = (both,) if fits else tuple(Batch(both.frames, (half,)) for half in both.branches)
+        calls = guided_calls(len(clip.frames), together=backbone.halves_fit(*clip.grid))
         self._calls = [(call, self._read_source(call)) for call in calls]
 
     def heat(self, frames: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
-        """This step's maps of some frames, for a preview."""
+        """Return this step's maps of some frames, for a preview."""
         return {} if self.modulation is None else self.modulation.now(frames)
 
     def maps(self) -> dict[str, RegionAttention]:
-        """Maps over the run; none where regions have no words, or no step is run."""
-        return self.modulation.maps() if self.modulation is not None and self._clip.steps else {}
+        """Return the maps over the run; none if no region has words, or no step is run."""
+        if self.modulation is None or not self._clip.steps:
+            return {}
+        return self.modulation.maps()
 
     def predict_guided(
         self, x: Float[Tensor, "frames c h w"], step: Step
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
-        """Guided (x0, eps)."""
+        """Predict guided (x0, eps)."""
         if self.modulation is not None:
             self.modulation.begin(step)
-        answers = [self._predict(x, step, *call) for call in self._calls]
-        x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
-        return Batch(len(x), ("uncond", "cond")).guide((x0, eps), self._clip.params.guidance_scale)
+        answers = [self._predict(x, step, call, source) for call, source in self._calls]
+        return guide_calls(answers, self._clip.params.guidance_scale)
 
     def _predict(
         self, x: Tensor, step: Step, call: Batch, source: Reference
@@ -201,13 +213,12 @@ class FrescoModel:
         optimises = step.within(params.optimise_until)
         patches = (entering_up_blocks(self._agreeing(source)),) if optimises else ()
         control = clip.control.reading(call.texts(clip.plain_text))
+        change = Intervention(attend, patches, control)
         rows = call.join({"uncond": x, "cond": x})
-        return clip.backbone.predict(
-            rows, step, call.texts(clip.text), Intervention(attend, patches, control)
-        )
+        return clip.backbone.predict(rows, step, call.texts(clip.text), change)
 
     def _agreeing(self, source: Reference) -> Callable[[int, Tensor], Tensor]:
-        """What enters an up block, optimised, and its background smoothed."""
+        """Return the function that optimises the input of an up block and smooths its background."""
         params = self._clip.params
         wanted = Agreement(
             flow=params.flow_weight,
@@ -234,7 +245,7 @@ class FrescoModel:
     def _background(
         self, size: Sequence[int], like: Tensor
     ) -> Float[Tensor, "frames 1 h w"] | None:
-        """The background of these frames at some size."""
+        """Return the background of these frames at some size; None if it is not smoothed."""
         whole = self._clip.background
         if whole is None:
             return None
@@ -248,26 +259,28 @@ class FrescoModel:
             return x0, eps
         pixels = torch.from_numpy(clip.backbone.decode(x0)).movedim(-1, 1).float()
         size = pixels.shape[2:]
-        pixels = smooth_background(
-            pixels, self._motion, self._background(size, pixels), _growth(size)
-        )
-        x0 = clip.backbone.encode(pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()).to(x0)
+        background = self._background(size, pixels)
+        pixels = smooth_background(pixels, self._motion, background, _growth(size))
+        frames = pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()
+        x0 = clip.backbone.encode(frames).to(x0)
         return x0, (x - step.signal * x0) / step.noise
 
     def _make_modulation(self) -> Modulation | None:
         clip, params = self._clip, self._clip.params
         if clip.layout is None:
             return None
-        rules = ModulationVariants(
-            **params.model_dump(include=set(ModulatedParams.__annotations__))
-        )
+        shared = params.model_dump(include=set(ModulatedParams.__annotations__))
+        rules = ModulationVariants(**shared)
         scope = HeatScope.choose(clip.grid, clip.backbone.sites)
         own = frames_seen(("own",), len(clip.frames))
         return Modulation(clip.layout, rules, own, AttentionRecorder(scope))
 
     def _read_source(self, call: Batch) -> Reference:
-        """Features of the clip itself, almost without noise: at the level where the last step starts."""
-        clip, found = self._clip, Reference({}, {})
+        """Read features of the clip itself, almost without noise: at the level where the last step starts."""
+        clip = self._clip
+        found = Reference({}, {})
+        if not clip.steps:
+            return found
 
         def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name in self._attention.sites:
@@ -278,16 +291,16 @@ class FrescoModel:
             found.entering[block] = x
             return x
 
-        if clip.steps:
-            step, own = clip.steps[-1], clip.params.details == "released"
-            x = add_noise(clip.source, clip.noise(0, True) if own else clip.first_noise(), step)
-            change = Intervention(look, (entering_up_blocks(enter),))
-            clip.backbone.predict(
-                call.join({"uncond": x, "cond": x}), step, call.texts(clip.text), change
-            )
+        step = clip.steps[-1]
+        released = clip.params.details == "released"
+        noise = clip.noise(0, own=True) if released else clip.first_noise()
+        x = add_noise(clip.source, noise, step)
+        change = Intervention(look, (entering_up_blocks(enter),))
+        rows = call.join({"uncond": x, "cond": x})
+        clip.backbone.predict(rows, step, call.texts(clip.text), change)
         return found
 
 
 def _growth(size: Sequence[int]) -> int:
-    """The odd side of the box for frames of this size."""
+    """Return the odd side of the box for frames of this size."""
     return 2 * round(_GROWTH * min(size) / _OF_SIDE / 2 - 0.5) + 1

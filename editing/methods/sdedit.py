@@ -23,28 +23,32 @@ def run(
     piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
-    working, edits = working_clip(backbone, request, piece), len(request.targets)
+    working = working_clip(backbone, request, piece)
+    edits = len(request.targets)
     fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
     uncond, *conds = backbone.embed([request.negatives, *request.targets], fields)
-    batch, steps = (
-        Batch.of(len(working.frames), edits=edits),
-        backbone.schedule.sampling(params.steps),
-    )
+    batch = Batch.of(len(working.frames), edits=edits)
     text = batch.texts({"uncond": uncond} | {f"cond/{i}": cond for i, cond in enumerate(conds)})
+    steps = backbone.schedule.sampling(params.steps)
     steps = [step for step in steps if not step.within(1 - params.strength)]
 
     yield Stage("editing")
-    source, inside = backbone.encode(working.frames), working.inside() if params.blend else None
-    fresh, copies = torch.Generator().manual_seed(request.seed), (edits, 1, 1, 1)
+    source = backbone.encode(working.frames)
+    inside = working.inside() if params.blend else None
+    fresh = torch.Generator().manual_seed(request.seed)
     noise = torch.randn(source.shape[1:], generator=fresh).to(source).expand_as(source)
     previews = Previews(source, working, params.preview_every)
-    x = (add_noise(source, noise, steps[0]) if steps else source).repeat(copies)
+    copies = (edits, 1, 1, 1)
+    x = add_noise(source, noise, steps[0]) if steps else source
+    x = x.repeat(copies)
     for done, step in enumerate(steps, 1):
-        answer = backbone.predict(batch.join({"uncond": x, "cond": x}), step, text)
+        rows = batch.join({"uncond": x, "cond": x})
+        answer = backbone.predict(rows, step, text)
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = advance(x0, eps, step)
         if inside is not None:
-            x = blend_latents(x, advance(source, noise, step).repeat(copies), inside.repeat(copies))
+            known = advance(source, noise, step)
+            x = blend_latents(x, known.repeat(copies), inside.repeat(copies))
         yield from previews(step, x0[: batch.frames], lambda _: {})
         yield Progress("editing", done, len(steps), None)
     return WindowResult(x.split(batch.frames))

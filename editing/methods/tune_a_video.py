@@ -22,14 +22,19 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.maps import fuse_cross, map_stride
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import Step, add_noise, advance
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
+from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.methods.tuning import learn_clip, sparse_causal
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.params.tune_a_video import TuneAVideoParams
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    Columns,
+    HeatScope,
+    word_columns,
+)
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import inversion_key, invert_cached
 from regrain.editing.recipe.preview import Previews
@@ -53,7 +58,8 @@ def run(
 
     yield Stage("editing")
     previews = Previews(source[0], working, params.preview_every)
-    inside, copies = working.inside(), (plan.edits, 1, 1, 1)
+    inside = working.inside()
+    copies = (plan.edits, 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
         plan.heat.begin(step)
@@ -62,24 +68,23 @@ def run(
         x0, eps = plan.batch.guide(answer, params.guidance_scale)
         x = advance(x0, eps, step)
         if params.blend and inside is not None:
-            x = blend_latents(
-                x, source[step.total - 1 - step.index].repeat(copies), inside.repeat(copies)
-            )
+            known = source[step.total - 1 - step.index]
+            x = blend_latents(x, known.repeat(copies), inside.repeat(copies))
         yield from previews(step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words))
         yield Progress("editing", step.index + 1, step.total, None)
-    return WindowResult(
-        x.split(plan.batch.frames), plan.heat.maps(plan.words), control=plan.control.maps
-    )
+    maps = plan.heat.maps(plan.words)
+    return WindowResult(x.split(plan.batch.frames), maps, control=plan.control.maps)
 
 
 def prepare(
     backbone: Backbone, request: EditRequest, params: TuneAVideoParams
 ) -> Generator[Event, None, Backbone]:
-    """Tune the model on the clip, unless the request brings an adapter: the model to edit with."""
+    """Return the model to edit with: tuned on the clip, unless the request brings an adapter."""
     if request.adapter:
         return backbone
     yield Stage("tuning")
-    return tuned(backbone, (yield from learn_clip(backbone, request, params)))
+    adapter = yield from learn_clip(backbone, request, params)
+    return tuned(backbone, adapter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +94,8 @@ class TuneAVideoPlan:
     Attributes:
         edits: Number of edits.
         words: Tokens of the first edit's new words, whose heat is shown.
-        change: All that alters a call but the tuned weights.
-        uninformed: The same for the inversion, which has an empty prompt.
+        change: Everything that alters a call, apart from the tuned weights.
+        uninformed: Everything that alters a call of the inversion, which has an empty prompt.
     """
 
     batch: Batch
@@ -113,10 +118,10 @@ def make_plan(
     uncond, *targets = backbone.embed([request.negatives, *request.targets], fields)
     (empty,) = backbone.embed([""])
     batch = Batch.of(frames, edits=edits)
-    text = batch.texts(
-        {"uncond": uncond} | {f"cond/{i}": target for i, target in enumerate(targets)}
-    )
-    attend, patches = sparse_causal(frames), (joint_norm(frames),) if params.joint_norm else ()
+    conds = {f"cond/{i}": target for i, target in enumerate(targets)}
+    text = batch.texts({"uncond": uncond} | conds)
+    attend = sparse_causal(frames)
+    patches = (joint_norm(frames),) if params.joint_norm else ()
     control = ControlNets(params.control, working.frames, backbone, patches)
     heat = AttentionRecorder(HeatScope.of(map_stride(working.grid, backbone.sites), working.grid))
     _, gained = new_words(request.source_prompt, request.targets[0])
@@ -124,7 +129,7 @@ def make_plan(
         batch=batch,
         text=text,
         edits=edits,
-        words={word: find_words(targets[0], word) for word in gained},
+        words=word_columns(targets[0], gained),
         heat=heat,
         control=control,
         change=Intervention(watched(batch, heat, attend), patches, control.reading(text)),
@@ -134,7 +139,7 @@ def make_plan(
 
 
 def watched(batch: Batch, heat: AttentionRecorder, attend: AttentionFn) -> AttentionFn:
-    """`attend`, while `heat` collects where the first edit's words look."""
+    """Return `attend`, extended so that `heat` collects the attention to the first edit's words."""
 
     def look(_: str, own: Tensor, final: Tensor) -> None:
         heat.add(own.mean(1), final.mean(1))
@@ -156,20 +161,20 @@ def start(
 ) -> Generator[
     Event, None, tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]]
 ]:
-    """The source's latents from clean to noise, and the noise from which every edit starts.
+    """Return the source's latents from clean to noise, and the noise from which every edit starts.
 
-    The clip is inverted through the tuned model with an empty prompt (cached); from fresh noise, the source
-    is noised with it.
+    The clip is inverted through the tuned model with an empty prompt (cached). If edits start from fresh
+    noise, the same noise is added to the source instead.
     """
-    fresh, copies = torch.Generator().manual_seed(request.seed), (plan.edits, 1, 1, 1)
+    fresh = torch.Generator().manual_seed(request.seed)
+    copies = (plan.edits, 1, 1, 1)
     if params.start == "noise":
         clean = backbone.encode(working.frames)
         noise = torch.randn(clean.shape, generator=fresh).to(clean)
         steps = backbone.schedule.sampling(params.steps)
         yield Progress("inverting", params.steps, params.steps, 0.0)
-        return [clean, *(add_noise(clean, noise, step) for step in reversed(steps))], noise.repeat(
-            copies
-        )
+        noised = [add_noise(clean, noise, step) for step in reversed(steps)]
+        return [clean, *noised], noise.repeat(copies)
     key = inversion_key(
         backbone, working, steps=params.steps, joint_norm=params.joint_norm,
         control=plan.control.fingerprint, method="tune_a_video",
@@ -180,4 +185,5 @@ def start(
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
     source = yield from invert_cached(backbone, working, predict, steps, key)
-    return source, mix_noise(source[-1], working.inside(), params.variation, fresh).repeat(copies)
+    x = mix_noise(source[-1], working.inside(), params.variation, fresh)
+    return source, x.repeat(copies)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
@@ -60,8 +60,8 @@ def learn_clip(
 
     Args:
         backbone: The model, without an adapter.
-        request: Its source prompt is what the model learns to draw; previews show its prompt. Of a long clip
-            32 frames are learned, evenly spread.
+        request: The model learns to draw its source prompt; previews show its prompt. Of a long clip 32
+            frames are learned, evenly spread.
     Raises:
         DivergedError: The loss or a gradient is NaN or Inf.
     """
@@ -75,24 +75,24 @@ def learn_clip(
         while learner.steps < params.tune_steps:
             learner.descend(*tuning.gradients(learner))
             yield Progress("tuning", learner.steps, params.tune_steps, None)
-            yield Losses(np.array(learner.losses, np.float32))
+            yield Losses(learner.curve)
             yield from tuning.keep(learner)
             yield from tuning.preview(learner)
     finally:
         tuning.store(learner)
     adapter = tuning.adapter(learner)
-    yield Tuned(adapter, np.array(learner.losses, np.float32))
+    yield Tuned(adapter, learner.curve)
     return adapter
 
 
 def learned_clip(backbone: Backbone, request: EditRequest) -> ResizedClip:
-    """The frames of a clip on which a model is tuned, at its working size."""
+    """Read the frames of a clip on which a model is tuned, at its working size."""
     numbers = learned_frames(len(request.clip))
     return working_clip(backbone, pick(request, numbers), WindowFrames(numbers))
 
 
 def sparse_causal(frames: int) -> AttentionFn:
-    """The attention with which a clip is tuned and edited: each frame sees the first and the previous one."""
+    """Return the attention of tuning and editing: each frame sees the first and the previous one."""
     seen = frames_seen(("first", "previous"), frames)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -104,17 +104,17 @@ def sparse_causal(frames: int) -> AttentionFn:
 def drawn(
     schedule: Schedule, latents: Float[Tensor, "frames c h w"], seed: int, index: int
 ) -> tuple[Step, Float[Tensor, "frames c h w"]]:
-    """The noise level and the noise of a tuning step, from the seed and the step's number alone."""
+    """Draw the noise level and the noise of a tuning step, from the seed and the step's number alone."""
     fresh = generator(seed, index)
     level = int(torch.randint(len(schedule.alphas_cumprod), (), generator=fresh))
     return schedule.at(level), torch.randn(latents.shape, generator=fresh).to(latents)
 
 
 class Learner:
-    """The weights being tuned, one float32 copy, and AdamW's state: all that a tuning needs to go on.
+    """The weights being tuned, one float32 copy, with AdamW's state: enough to continue a tuning.
 
     Attributes:
-        weights: By name, in the order of the names.
+        weights: The weights by name, sorted.
         losses: The loss of every step so far.
     """
 
@@ -134,25 +134,27 @@ class Learner:
     @classmethod
     def of(cls, state: Mapping[str, Tensor], learning_rate: float) -> Learner:
         """Restore a learner from `state`; without moments, AdamW begins anew."""
-        own = {
-            name: value
-            for name, value in state.items()
-            if not name.startswith(("losses", *_MOMENTS))
-        }
+        others = ("losses", *_MOMENTS)
+        own = {name: value for name, value in state.items() if not name.startswith(others)}
         learner = cls(own, state["losses"].tolist(), learning_rate)
         for name, weight in learner.weights.items():
-            if f"{_MOMENTS[0]}.{name}" in state:
-                moments = {moment: state[f"{moment}.{name}"].clone() for moment in _MOMENTS}
-                learner._adamw.state[weight] = {
-                    "step": torch.tensor(float(learner.steps)),
-                    **moments,
-                }
+            if f"{_MOMENTS[0]}.{name}" not in state:
+                continue
+            kept = {"step": torch.tensor(float(learner.steps))}
+            for moment in _MOMENTS:
+                kept[moment] = state[f"{moment}.{name}"].clone()
+            learner._adamw.state[weight] = kept
         return learner
 
     @property
     def steps(self) -> int:
-        """Steps taken."""
+        """Number of steps taken."""
         return len(self.losses)
+
+    @property
+    def curve(self) -> Float32[np.ndarray, "steps"]:
+        """Losses as events carry them."""
+        return np.array(self.losses, np.float32)
 
     def descend(self, loss: float, gradients: Mapping[str, Tensor]) -> None:
         """Take one step.
@@ -172,30 +174,31 @@ class Learner:
 
     @property
     def sound(self) -> bool:
-        """Whether all weights are finite, and none is ahead of the others after an interrupted step."""
-        return not self._updating and all(
-            bool(weight.isfinite().all()) for weight in self.weights.values()
-        )
+        """True if all weights are finite and of the same step, also after an interruption."""
+        if self._updating:
+            return False
+        return all(bool(weight.isfinite().all()) for weight in self.weights.values())
 
     @property
     def can_go_on(self) -> bool:
-        """Whether AdamW's state is there, so that further steps are those of a tuning never stopped."""
+        """True if AdamW's state is known, so that further steps are those of an uninterrupted tuning."""
         return not self.losses or bool(self._adamw.state)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything, as tensors by name."""
-        moments = {
-            f"{moment}.{name}": self._adamw.state[weight][moment]
-            for name, weight in self.weights.items()
-            for moment in _MOMENTS
-            if weight in self._adamw.state
-        }
-        return self.version() | moments
+        """Return weights, losses and moments as tensors by name."""
+        state = self.version()
+        for name, weight in self.weights.items():
+            known = self._adamw.state.get(weight)
+            if known is not None:
+                for moment in _MOMENTS:
+                    state[f"{moment}.{name}"] = known[moment]
+        return state
 
     def version(self) -> dict[str, Tensor]:
-        """The weights and the losses."""
-        weights = {name: weight.detach() for name, weight in self.weights.items()}
-        return {**weights, "losses": torch.tensor(self.losses, dtype=torch.float64)}
+        """Return the weights and the losses."""
+        version = {name: weight.detach() for name, weight in self.weights.items()}
+        version["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        return version
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +210,8 @@ class Tuning:
         words, shown: The source prompt and, for previews, the negative prompt and the prompt; encoded.
         colors: Turns latents into pictures.
         numbers: The numbers of the frames in the clip.
-        facts, inputs: Facts of the adapter, and what it depends on, but for the number of steps.
+        facts: Facts of the adapter, apart from the number of steps.
+        inputs: The cache key of the tuning, apart from the number of steps.
     """
 
     backbone: Backbone
@@ -229,110 +233,125 @@ class Tuning:
         params: TuneAVideoParams,
     ) -> Tuning:
         """Encode the clip and the prompts, once."""
-        height, width = working.frames.shape[1:3]
+        frames = working.frames
+        height, width = frames.shape[1:3]
         words = request.source_prompt
         prompts = [words, request.negatives, request.targets[0]]
         text = backbone.embed(prompts, ["source_prompt", "negative_prompt", "prompt"])
-        latents = backbone.encode(working.frames)
+        latents = backbone.encode(frames)
         facts = AdapterFacts(
-            model=backbone.id, sketch=backbone.sketch, clip=clip_sketch(working.frames), steps=0,
-            frames=len(working.frames), width=width, height=height, words=words, **_settings(params),
-        )  # fmt: skip
+            model=backbone.id,
+            sketch=backbone.sketch,
+            clip=clip_sketch(frames),
+            steps=0,
+            frames=len(frames),
+            width=width,
+            height=height,
+            words=words,
+            **_settings(params),
+        )
         return cls(
-            backbone, params, latents, text[0], text[1:], LatentPreview(latents, working.frames),
-            working.piece.numbers, facts,
-            _inputs(backbone, working.frames, words, params),
-        )  # fmt: skip
+            backbone=backbone,
+            params=params,
+            latents=latents,
+            words=text[0],
+            shown=text[1:],
+            colors=LatentPreview(latents, frames),
+            numbers=working.piece.numbers,
+            facts=facts,
+            inputs=_inputs(backbone, frames, words, params),
+        )
 
     @property
     def change(self) -> Intervention:
         """A call without tuned weights."""
         frames = len(self.latents)
-        return Intervention(
-            sparse_causal(frames), (joint_norm(frames),) if self.params.joint_norm else ()
-        )
+        patches = (joint_norm(frames),) if self.params.joint_norm else ()
+        return Intervention(sparse_causal(frames), patches)
 
     def begin(self) -> dict[str, Tensor]:
-        """The latest state that is not beyond the steps to take; else the untuned weights."""
+        """Return the latest state that is not beyond the steps to take; else the untuned weights."""
         latest = _latest(self.inputs, self.params.tune_steps)
         state = cache.load(latest[1]) if latest else None
         if state is None:
             fresh = torch.Generator().manual_seed(self.params.tune_seed)
-            state = self.backbone.untuned(self.params.temporal_rank, fresh) | {
-                "losses": torch.zeros(0)
-            }
+            state = self.backbone.untuned(self.params.temporal_rank, fresh)
+            state = state | {"losses": torch.zeros(0)}
         device = self.backbone.device
         return {
             name: value if name == "losses" else value.to(device) for name, value in state.items()
         }
 
     def gradients(self, learner: Learner) -> tuple[float, dict[str, Tensor]]:
-        """The loss of the next step, and its gradient by weight.
+        """Compute the loss of the next step, and its gradient by weight.
 
         Raises:
             DivergedError: The output of the network is NaN or Inf.
         """
-        backbone, frames = self.backbone, len(self.latents)
-        step, noise = drawn(backbone.schedule, self.latents, self.params.tune_seed, learner.steps)
-        change = with_weights(self.change, learner.weights, frames, self.params.positions)
-        recompute = not backbone.activations_fit(frames, *self.latents.shape[-2:])
-        noisy = add_noise(self.latents, noise, step)
+        backbone, params, latents = self.backbone, self.params, self.latents
+        frames, _, height, width = latents.shape
+        step, noise = drawn(backbone.schedule, latents, params.tune_seed, learner.steps)
+        change = with_weights(self.change, learner.weights, frames, params.positions)
+        recompute = not backbone.activations_fit(frames, height, width)
+        noisy = add_noise(latents, noise, step)
+        wanted = combine(latents, noise, step, backbone.prediction)
         try:
             with torch.enable_grad():
-                answer = backbone.predict(noisy, step, self.words, change, recompute=recompute)
-                found = combine(*answer, step, backbone.prediction)
-                error = found - combine(self.latents, noise, step, backbone.prediction)
+                x0, eps = backbone.predict(noisy, step, self.words, change, recompute=recompute)
+                error = combine(x0, eps, step, backbone.prediction) - wanted
             loss, gradients = mean_square(error, list(learner.weights.values()))
         except DivergedError as diverged:
-            raise _diverged(learner.steps, self.params.learning_rate) from diverged
+            raise _diverged(learner.steps, params.learning_rate) from diverged
         return loss, dict(zip(learner.weights, gradients, strict=True))
 
     def adapter(self, learner: Learner) -> Adapter:
-        """What has been learned so far."""
+        """Return an adapter with the weights learned so far."""
         weights = {name: weight.detach().clone() for name, weight in learner.weights.items()}
         return Adapter(self.facts.model_copy(update={"steps": learner.steps}), weights)
 
     def keep(self, learner: Learner) -> Iterator[Event]:
-        """Keep a version every few steps."""
-        if learner.steps % self.params.keep_every == 0:
-            self.store(learner)
-            if learner.steps < self.params.tune_steps:
-                yield Tuned(self.adapter(learner), np.array(learner.losses, np.float32))
+        """Keep a version every few steps, and yield it unless it is the last."""
+        if learner.steps % self.params.keep_every:
+            return
+        self.store(learner)
+        if learner.steps < self.params.tune_steps:
+            yield Tuned(self.adapter(learner), learner.curve)
 
     def store(self, learner: Learner) -> None:
-        """Cache the version of this step, and the state if a tuning can go on from it alone."""
+        """Cache the version of this step, and the state if a tuning can continue from it."""
         if not learner.sound:
             return
-        version, latest = (
-            state_key(self.inputs, "version", learner.steps),
-            state_key(self.inputs, "state"),
-        )
+        version = state_key(self.inputs, "version", learner.steps)
         if _steps(version) is None:
             cache.store(version, learner.version())
         if not learner.can_go_on:
             return
-        kept, asked = _steps(latest), self.params.tune_steps
+        latest = state_key(self.inputs, "state")
+        kept = _steps(latest)
+        asked = self.params.tune_steps
         if kept is None or kept < learner.steps:
             cache.store(latest, learner.state())
         elif learner.steps < asked < kept:
             cache.store(state_key(self.inputs, "state", asked), learner.state())
 
     def preview(self, learner: Learner) -> Iterator[Preview]:
-        """What the prompt shows by now, from a fixed noise, every few steps; without the autoencoder."""
+        """Yield the prompt as drawn by now, from a fixed noise, every few steps; without the autoencoder."""
         every = self.params.tune_preview_every
         if not every or learner.steps % every:
             return
-        backbone, frames = tuned(self.backbone, self.adapter(learner)), len(self.latents)
+        backbone = tuned(self.backbone, self.adapter(learner))
+        frames = len(self.latents)
         batch = Batch(frames, ("uncond", "cond"))
         fresh = torch.Generator().manual_seed(self.params.tune_seed)
         x = torch.randn(self.latents.shape, generator=fresh).to(self.latents)
         for step in backbone.schedule.sampling(_PREVIEW_STEPS):
-            answer = backbone.predict(
-                batch.join({"uncond": x, "cond": x}), step, self.shown, self.change
-            )
-            x = advance(*batch.guide(answer, self.params.guidance_scale), step)
+            rows = batch.join({"uncond": x, "cond": x})
+            answer = backbone.predict(rows, step, self.shown, self.change)
+            x0, eps = batch.guide(answer, self.params.guidance_scale)
+            x = advance(x0, eps, step)
         shown = shown_frames(frames)
-        yield Preview(self.colors(x[list(shown)]), tuple(self.numbers[i] for i in shown), {})
+        numbers = tuple(self.numbers[place] for place in shown)
+        yield Preview(self.colors(x[list(shown)]), numbers, {})
 
 
 def steps_taken(
@@ -341,7 +360,7 @@ def steps_taken(
     words: str,
     params: TuneAVideoParams,
 ) -> int:
-    """How many steps of a tuning are cached, so that a run does not take them; at most `params.tune_steps`.
+    """Count the cached steps of a tuning, which a run does not take again; at most `params.tune_steps`.
 
     The clip's `frames` are at the working size; `words` are its source prompt.
     """
@@ -353,23 +372,32 @@ def steps_taken(
 
 
 def _latest(inputs: Mapping[str, object], steps: int) -> tuple[int, dict[str, object]] | None:
-    """Steps and key of the latest cached state that is not beyond so many steps."""
-    keys = (state_key(inputs, "state", of) for of in (None, steps))
-    kept = ((taken, key) for key in keys if (taken := _steps(key)) is not None and taken <= steps)
-    return max(kept, key=lambda state: state[0], default=None)
+    """Find the latest cached state that is not beyond so many steps; return its steps and its key."""
+    latest = None
+    for of in (None, steps):
+        key = state_key(inputs, "state", of)
+        taken = _steps(key)
+        if taken is None or taken > steps:
+            continue
+        if latest is None or taken > latest[0]:
+            latest = (taken, key)
+    return latest
 
 
 def _steps(key: Mapping[str, object]) -> int | None:
-    """Steps of a cached version or state, without reading its weights; None if there is none."""
+    """Read the steps of a cached version or state, without its weights; None if there is none."""
     found = cache.shape(key, "losses")
     return found[0] if found else None
 
 
 def _settings(params: TuneAVideoParams) -> dict[str, Any]:
     return {
-        "learning_rate": params.learning_rate, "seed": params.tune_seed, "rank": params.temporal_rank,
-        "joint_norm": params.joint_norm, "positions": params.positions,
-    }  # fmt: skip
+        "learning_rate": params.learning_rate,
+        "seed": params.tune_seed,
+        "rank": params.temporal_rank,
+        "joint_norm": params.joint_norm,
+        "positions": params.positions,
+    }
 
 
 def _inputs(
@@ -381,9 +409,10 @@ def _inputs(
 def state_key(
     inputs: Mapping[str, object], kind: str, steps: int | None = None
 ) -> dict[str, object]:
-    """The cache key of the version of a number of steps, or of the latest state.
+    """Make the cache key of the version ("version") or state ("state") after a number of steps.
 
-    A state with a number of steps is that of a tuning of so many, where the latest is already beyond.
+    Without `steps`, it is the key of the latest state. A tuning of fewer steps than that keeps its state
+    under their number.
     """
     return {**inputs, "kind": "tuning", "kept": kind, "steps": steps}
 

@@ -24,13 +24,18 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.maps import Exchange, exchange, fuse_cross, map_stride
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import Step, advance
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
+from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, joint_norm
 from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    Columns,
+    HeatScope,
+    word_columns,
+)
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import (
     cached,
@@ -61,7 +66,8 @@ def run(
     yield Stage("editing")
     heat = AttentionRecorder(plan.scope)  # of the first edit
     previews = Previews(pivots[0], working, params.preview_every)
-    copies, source = (len(plan.targets), 1, 1, 1), pivots[-1]
+    copies = (len(plan.targets), 1, 1, 1)
+    source = pivots[-1]
     fresh = torch.Generator().manual_seed(request.seed)
     x = mix_noise(pivots[-1], plan.inside, params.variation, fresh).repeat(copies)
     for step in backbone.schedule.sampling(params.steps):
@@ -92,7 +98,7 @@ class Vid2VidZeroTarget:
     words: Columns
 
     def crosses(self, step: Step, params: Vid2VidZeroParams) -> bool:
-        """Whether a step computes its cross-attention from the source's; a share of N + 1 as released."""
+        """Check if a step computes its cross-attention from the source's; a share of N + 1 as released."""
         share = params.replace_until if self.exchange.mapper is not None else params.refine_until
         return step.within(share, of=step.total + 1)
 
@@ -122,33 +128,32 @@ class Vid2VidZeroPlan:
     def rows(
         self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None
     ) -> tuple[Batch, PromptEmbedding]:
-        """The branches of a step and their texts.
+        """Return the branches of a step and their texts.
 
         The source runs while its attention is used, or to the end to rebuild it; also without its prompt,
         except in negative-prompt inversion.
         """
-        uncond, source = self.empty, []
-        if params.inversion == "negative_prompt":
+        by_prompt = params.inversion == "negative_prompt"
+        uncond = self.empty
+        if by_prompt:
             uncond = self.source
         elif learned is not None and is_learned(step, params.learned_share):
             uncond = self.empty.with_vectors(learned[step.index])
-        takes_over = step.within(params.self_until) or any(
-            t.crosses(step, params) for t in self.targets
-        )
-        if params.reconstruct or takes_over:
-            source = (
-                ["source"] if params.inversion == "negative_prompt" else ["source_uncond", "source"]
-            )
+        crosses = any(target.crosses(step, params) for target in self.targets)
+        source = []
+        if params.reconstruct or crosses or step.within(params.self_until):
+            source = ["source"] if by_prompt else ["source_uncond", "source"]
         batch = Batch.of(self.frames, *source, edits=len(self.targets))
         conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
         texts = {"source_uncond": uncond, "source": self.source, "uncond": uncond, **conds}
         return batch, batch.texts(texts)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Attention across frames: all of them in the dense layers, those of `seen` in the others."""
+        """Compute attention across frames: all of them in the dense layers, those of `seen` in the others."""
         if site.kind == "cross":
             return attention(q, k, v)
-        return across_frames(q, k, v, self.frames, "all" if site.name in self.dense else self.seen)
+        seen = "all" if site.name in self.dense else self.seen
+        return across_frames(q, k, v, self.frames, seen)
 
 
 def advance_source(
@@ -158,12 +163,13 @@ def advance_source(
     step: Step,
     params: Vid2VidZeroParams,
 ) -> Float[Tensor, "frames c h w"]:
-    """The source after a step: guided if it also ran without its prompt; unchanged if it did not run."""
+    """Return the source after a step: guided if it has both halves, unchanged if it did not run."""
     if "source" not in batch.branches:
         return source
     if "source_uncond" in batch.branches:
-        return advance(*batch.guide(answer, params.guidance_scale, "source_uncond", "source"), step)
-    x0, eps = (both[batch.rows("source")] for both in answer)
+        x0, eps = batch.guide(answer, params.guidance_scale, "source_uncond", "source")
+    else:
+        x0, eps = (both[batch.rows("source")] for both in answer)
     return advance(x0, eps, step)
 
 
@@ -171,37 +177,31 @@ def make_plan(
     backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, working: ResizedClip
 ) -> Vid2VidZeroPlan:
     """Encode and align the prompts, find the dense layers."""
-    source, empty, *texts = backbone.embed(
-        [request.source_prompt, request.negatives, *request.targets],
-        [
-            "source_prompt",
-            "negative_prompt",
-            "prompt",
-            *["more_prompts"] * len(request.more_prompts),
-        ],
-    )
-    targets = tuple(
-        Vid2VidZeroTarget(
-            text,
-            exchange(source, text, params.cross_control, variant=params.alignment),
-            {
-                word: find_words(text, word)
-                for word in new_words(source.prompts[0], text.prompts[0])[1]
-            },
-        )
-        for text in texts
-    )
+    frames = len(request.clip)
+    prompts = [request.source_prompt, request.negatives, *request.targets]
+    more = ["more_prompts"] * len(request.more_prompts)
+    fields = ["source_prompt", "negative_prompt", "prompt", *more]
+    source, empty, *texts = backbone.embed(prompts, fields)
     return Vid2VidZeroPlan(
-        frames=len(request.clip),
+        frames=frames,
         scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
         source=source,
         empty=empty,
-        targets=targets,
+        targets=tuple(make_target(source, text, params) for text in texts),
         dense=dense_sites(backbone.sites, params.dense_layers),
-        seen=frames_seen(KEY_FRAMES[params.keys], len(request.clip), working.piece.middle),
+        seen=frames_seen(KEY_FRAMES[params.keys], frames, working.piece.middle),
         inside=working.inside() if params.blend else None,
-        patches=(joint_norm(len(request.clip)),) if params.joint_norm else (),
+        patches=(joint_norm(frames),) if params.joint_norm else (),
     )
+
+
+def make_target(
+    source: PromptEmbedding, text: PromptEmbedding, params: Vid2VidZeroParams
+) -> Vid2VidZeroTarget:
+    """Align a prompt with the source's."""
+    _, gained = new_words(source.prompts[0], text.prompts[0])
+    rule = exchange(source, text, params.cross_control, variant=params.alignment)
+    return Vid2VidZeroTarget(text, rule, word_columns(text, gained))
 
 
 def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> frozenset[str]:
@@ -215,25 +215,33 @@ def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> froz
     names = [site.name for site in sites if site.kind == "self"]
     found: set[str] = set()
     for part in asked:
-        options = [option.strip().rstrip(".") for option in part.split("|")]
-        matches = (
-            [name for name in names if f"{name}.".startswith(f"{option}.")] for option in options
-        )
-        here = next(filter(None, matches), None)
-        if here is None:
+        matches = _first_match(names, part.split("|"))
+        if not matches:
             layers = sorted({name.partition(".transformer_blocks")[0] for name in names})
-            raise RequestError(
-                "params.dense_layers", f"{shorten(part)} was not found. {suggest(part, layers)}"
-            )
-        found.update(here)
+            message = f"{shorten(part)} was not found. {suggest(part, layers)}"
+            raise RequestError("params.dense_layers", message)
+        found.update(matches)
     return frozenset(found)
+
+
+def _first_match(names: Sequence[str], prefixes: Sequence[str]) -> list[str]:
+    """Return the layers that start with the first prefix that any layer starts with."""
+    for prefix in prefixes:
+        whole = prefix.strip().rstrip(".") + "."
+        matches = [name for name in names if f"{name}.".startswith(whole)]
+        if matches:
+            return matches
+    return []
 
 
 def invert(
     backbone: Backbone, working: ResizedClip, plan: Vid2VidZeroPlan, params: Vid2VidZeroParams
 ) -> Generator[Event, None, tuple[list[Tensor], Tensor | None]]:
-    """Invert each frame alone: the N + 1 latents from clean to noise, and texts [steps, 1, L, d] if any are
-    learned; cached."""
+    """Invert each frame alone; cached.
+
+    Returns:
+        The N + 1 latents from clean to noise, and texts [steps, 1, L, d] if any are learned.
+    """
     learns = params.inversion == "null_text"
     from_empty = params.inversion == "plain" or (learns and params.pivot == "empty")
     text = backbone.embed([""]) if from_empty else plan.source
@@ -246,10 +254,12 @@ def invert(
         return backbone.predict(x, step, text, Intervention(patches=plan.patches))
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
-    pivots = yield from invert_cached(
-        backbone, working, predict, steps, key, params.steps * (1 + learns)
-    )
-    return pivots, (yield from learn(backbone, plan, params, pivots, key)) if learns else None
+    total = params.steps * (1 + learns)
+    pivots = yield from invert_cached(backbone, working, predict, steps, key, total)
+    if not learns:
+        return pivots, None
+    learned = yield from learn(backbone, plan, params, pivots, key)
+    return pivots, learned
 
 
 def learn(
@@ -263,33 +273,41 @@ def learn(
     plain = params.learn_with == "plain"
     change = Intervention(None if plain else plan.attend, plan.patches)
     total = 2 * params.steps
+    settings = {
+        "guidance_scale": params.guidance_scale,
+        "inner_steps": params.inner_steps,
+        "learning_rate": params.learning_rate,
+    }
 
     def predict(x: Tensor, step: Step, text: PromptEmbedding) -> tuple[Tensor, Tensor]:
         anew = params.recompute and torch.is_grad_enabled()
         return backbone.predict(x, step, text, change, recompute=anew)
 
+    def predict_empty(x: Tensor, step: Step, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        return predict(x, step, plan.empty.with_vectors(vectors))
+
+    def predict_source(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        return predict(x, step, plan.source)
+
     def make() -> Generator[Event, None, dict[str, Tensor]]:
+        steps = backbone.schedule.sampling(params.steps)
         texts = []
         for step, text, _ in null_text(
-            pivots, lambda x, step, vectors: predict(x, step, plan.empty.with_vectors(vectors)),
-            lambda x, step: predict(x, step, plan.source), backbone.schedule.sampling(params.steps),
-            plan.empty.vectors, guidance_scale=params.guidance_scale, inner_steps=params.inner_steps,
-            learning_rate=params.learning_rate,
-        ):  # fmt: skip
+            pivots, predict_empty, predict_source, steps, plan.empty.vectors, **settings
+        ):
             texts.append(text)
             yield Progress("inverting", params.steps + step.index + 1, total, None)
         return {"texts": torch.stack(texts)}
 
     facts = {
-        name: getattr(params, name) for name in ("guidance_scale", "inner_steps", "learning_rate")
-    }
-    learned = key | facts | {
-        "kind": "null_text", "source": plan.source.prompts[0],
+        "kind": "null_text",
+        "source": plan.source.prompts[0],
         "attention": "plain" if plain else (sorted(plan.dense), params.keys),
         "empty": plan.empty.vectors.cpu().numpy().tobytes(),
-    }  # fmt: skip
+    }
     done = Progress("inverting", total, total, 0.0)
-    return (yield from cached(learned, make, done, backbone.device))["texts"]
+    kept = yield from cached(key | settings | facts, make, done, backbone.device)
+    return kept["texts"]
 
 
 def guided_attention(
@@ -299,15 +317,15 @@ def guided_attention(
     step: Step,
     heat: AttentionRecorder,
 ) -> AttentionFn:
-    """The attention of one denoising step; the source's rows and the unconditional ones stay unchanged.
+    """Return the attention of one denoising step; the source's rows and unconditional ones stay unchanged.
 
     With `self_until` the edits also use queries and keys of the source.
     """
     heat.begin(step)
-    exchanges = {
-        f"cond/{i}": target.exchange if target.crosses(step, params) else None
-        for i, target in enumerate(plan.targets)
-    }
+    exchanges = {}
+    for number, target in enumerate(plan.targets):
+        crosses = target.crosses(step, params)
+        exchanges[f"cond/{number}"] = target.exchange if crosses else None
 
     def look(branch: str, own: Tensor, final: Tensor) -> None:
         if branch == "cond/0":
@@ -317,10 +335,13 @@ def guided_attention(
         if site.kind == "cross":
             return fuse_cross(q, k, v, batch, exchanges, look if heat.reads(site) else None)
         if step.within(params.self_until):
-            q, k = q.clone(), k.clone()
+            source = batch.rows("source")
+            q = q.clone()
+            k = k.clone()
             for branch in exchanges:
                 rows = batch.rows(branch)
-                q[rows], k[rows] = q[batch.rows("source")], k[batch.rows("source")]
+                q[rows] = q[source]
+                k[rows] = k[source]
         return plan.attend(q, k, v, site)
 
     return attend

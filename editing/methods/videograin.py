@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.batch import guide_calls, guided_calls
 from regrain.editing.attention.frames import across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
@@ -62,7 +62,8 @@ def run(
     modulation = Modulation(layout, params, model.seen, heat, model.tracks, pixel)
 
     yield Stage("editing")
-    fresh, inside = torch.Generator().manual_seed(request.seed), working.inside()
+    inside = working.inside()
+    fresh = torch.Generator().manual_seed(request.seed)
     previews = Previews(inverted[0], working, params.preview_every)
     x = mix_noise(inverted[-1], inside, params.variation, fresh)
     steps = backbone.schedule.sampling(params.steps)
@@ -86,10 +87,11 @@ def run(
 
 
 class VideoGrainModel:
-    """How a run calls the backbone, in inversion and in denoising.
+    """The backbone as a run calls it, in inversion and in denoising.
 
     Attributes:
-        seen: Whose keys a frame sees.
+        seen: The frames whose keys a frame sees.
+        tracks: Tracks of the tokens along the flow, on the finest grids.
         calls: Rows of each call of a denoising step: both halves of guidance in one, or one after the other.
     """
 
@@ -100,22 +102,28 @@ class VideoGrainModel:
         request: EditRequest,
         params: VideoGrainParams,
     ) -> None:
-        self.backbone, self.params, self.grid = backbone, params, working.grid
+        self.backbone = backbone
+        self.params = params
+        self.grid = working.grid
         frames = working.grid.time
         self.seen = frames_seen(_SPANS[params.attention_span], frames)
-        finest = sorted({site.stride for site in backbone.sites if site.kind == "self"})
-        sizes = [working.grid.over(stride).size for stride in finest[: params.track_levels]]
+        strides = sorted({site.stride for site in backbone.sites if site.kind == "self"})
+        finest = strides[: params.track_levels]
+        sizes = [working.grid.over(stride).size for stride in finest]
         self.tracks: Tracks = follow(working.frames, sizes, params.flow, working.piece.breaks)
+
         joint = (joint_norm(frames),) if params.joint_norm else ()
-        self._patches = (*joint, freeu(FREEU[params.freeu])) if params.freeu != "off" else joint
+        self._patches = joint
+        if params.freeu != "off":
+            self._patches = (*joint, freeu(FREEU[params.freeu]))
         self.control = ControlNets(params.control, working.frames, backbone, joint)
+
         self.source = backbone.embed([request.source_prompt], ["source_prompt"])
-        both = Batch(frames, ("uncond", "cond"))
         prompts = [request.negatives, request.composed.text]
-        text = backbone.embed(prompts, ["negative_prompt", "prompt"])
-        self._controlled = dict(zip(both.branches, text, strict=True))
+        uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
+        self._controlled = {"uncond": uncond, "cond": cond}
         fits = backbone.halves_fit(frames, *working.grid.size)
-        self.calls = (both,) if fits else tuple(Batch(frames, (half,)) for half in both.branches)
+        self.calls = guided_calls(frames, together=fits)
 
     def predict_guided(
         self,
@@ -125,46 +133,48 @@ class VideoGrainModel:
         modulation: Modulation,
         features: Features | None,
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
-        """Guided (x0, eps) under modulated attention, with the `features` of the source injected."""
+        """Predict guided (x0, eps) under modulated attention, with the `features` of the source injected."""
         answers = []
         for batch in self.calls:
             control = self.control.reading(batch.texts(self._controlled))
             change = Intervention(modulation.attend(step, batch), self._patches, control)
-            change = change if features is None else injecting(features, change)
+            if features is not None:
+                change = injecting(features, change)
             rows = batch.join({"uncond": x, "cond": x})
             answers.append(self.backbone.predict(rows, step, batch.texts(text), change))
-        x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
-        return Batch(len(x), ("uncond", "cond")).guide((x0, eps), self.params.guidance_scale)
+        return guide_calls(answers, self.params.guidance_scale)
 
     def predict_source(
         self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
         """Predict (x0, eps) of the source clip during inversion; its features are written into `keep`."""
         change = Intervention(self.attend, self._patches, self.control.reading(self.source))
-        change = change if keep is None else recording(keep, change)
+        if keep is not None:
+            change = recording(keep, change)
         return self.backbone.predict(x, step, self.source, change)
 
     def source_features(self, inverted: Sequence[Tensor], step: Step) -> Features | None:
-        """Features of the source at the inversion step that `step` reverses; recomputed, so none are stored.
+        """Compute the source's features at the inversion step that `step` reverses; None after the window.
 
-        The release stores those of every inversion step. Those that reverse 961 -> 981 are of t = 961. None
-        outside their window of the schedule.
+        The release stores them for every inversion step; here they are computed anew. The step that reverses
+        961 -> 981 gets those of t = 961.
         """
         params = self.params
         steps = self.backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
         if not step.within(params.inject_until, begun=True) or step.index >= len(steps):
             return None
-        undone, features = steps[-1 - step.index], Features()
+        undone = steps[-1 - step.index]
+        features = Features()
         self.predict_source(inverted[undone.index], undone, keep=features)
         return features
 
     def noised(
         self, x: Tensor, step: Step, frames: np.ndarray, fresh: torch.Generator
     ) -> Float[Tensor, "frames c h w"]:
-        """A finished edit averaged along the motion and noised to where a step begins, alike in all frames.
+        """Average a finished edit along the motion, and noise it to where a step begins, alike in all frames.
 
-        What frames agree on outlasts the noise; what is left of the old thing does not. Noise of its own in
-        every frame would make them disagree again.
+        Details that frames agree on outlast the noise; remains of the old thing do not. If every frame had
+        noise of its own, frames would disagree again.
 
         Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
         """
@@ -173,7 +183,7 @@ class VideoGrainModel:
         return add_noise(self.backbone.encode(np.stack([*calm])), noise, step)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Attention without modulation."""
+        """Compute attention without modulation."""
         if site.kind == "cross":
             return attention(q, k, v)
         out = across_frames(q, k, v, self.grid.time, self.seen)
@@ -183,23 +193,28 @@ class VideoGrainModel:
 def invert(
     model: VideoGrainModel, working: ResizedClip
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """Invert the clip without guidance and modulation: latents from clean to noise; cached."""
+    """Invert the clip without guidance and modulation: return latents from clean to noise; cached."""
     backbone, params = model.backbone, model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
-    # The tracks themselves, not the `flow` setting: weights of RAFT may be added or removed.
-    tracks = b"".join(ids.numpy().tobytes() for ids in model.tracks.values())
-    key = inversion_key(
-        backbone, working, text=model.source.vectors.cpu().numpy().tobytes(), steps=params.steps,
-        convention=params.inversion, attention=params.attention_span, tracks=tracks,
-        norm=(params.joint_norm, params.freeu), control=model.control.fingerprint, method="videograin",
-    )  # fmt: skip
+    facts = {
+        "text": model.source.vectors.cpu().numpy().tobytes(),
+        "steps": params.steps,
+        "convention": params.inversion,
+        "attention": params.attention_span,
+        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or removed.
+        "tracks": b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
+        "norm": (params.joint_norm, params.freeu),
+        "control": model.control.fingerprint,
+        "method": "videograin",
+    }
+    key = inversion_key(backbone, working, **facts)
     return (yield from invert_cached(backbone, working, model.predict_source, steps, key))
 
 
 def outside(
     inverted: Sequence[Float[Tensor, "frames c h w"]], step: Step, of: str, fresh: torch.Generator
 ) -> Float[Tensor, "frames c h w"]:
-    """The source's latents after `step`: from the inversion, or as released.
+    """Return the source's latents after `step`: from the inversion, or as released.
 
     The release adds fresh noise at the level before the step, one step too noisy, even after the last step.
     """

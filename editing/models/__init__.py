@@ -1,4 +1,4 @@
-"""What every model has: the protocol of a backbone, the changes to one call, its parts on a device.
+"""The common base of all models: the protocol of a backbone, changes to one call, parts on a device.
 
 Imports `models.files` and below.
 """

@@ -38,7 +38,7 @@ _SHOWN, _CELLS = 4, 4  # frames of a clip in its sketch, and cells per side of e
 
 
 class AdapterFacts(BaseModel):
-    """What an adapter belongs to and how it was made; its file's header.
+    """Facts of an adapter: the model and clip it belongs to, and how it was made; its file's header.
 
     Attributes:
         sketch, clip: See `Backbone.sketch` and `clip_sketch`.
@@ -73,10 +73,11 @@ class Adapter:
     weights: Mapping[str, Tensor]
 
     def digest(self, base: str) -> str:
-        """Identifies a model with this adapter, from the `base` model's fingerprint and what a call uses."""
+        """Identify a model with this adapter; `base` is the model's fingerprint."""
         content = sha256(f"{base} {self.facts.positions}".encode())
         for name, weight in sorted(self.weights.items()):
-            content.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
+            numbers = weight.detach().float().cpu().numpy()
+            content.update(name.encode() + numbers.tobytes())
         return content.hexdigest()
 
 
@@ -139,18 +140,16 @@ def find_adapter(name: str) -> Path:
     """
     # With the ending first: a model of the same name is a folder.
     path = find_local(f"{name}.safetensors") or find_local(name) or Path(name)
-    if path.suffix == ".safetensors" and os.path.isfile(
-        path
-    ):  # unlike Path.is_file, does not raise
+    is_file = os.path.isfile(path)  # unlike Path.is_file, does not raise
+    if is_file and path.suffix == ".safetensors":
         return path
-    where = (
-        f"a .safetensors file made by `python -m editing tune`, or its name in ${MODELS_VARIABLE}"
-    )
+    made = "a .safetensors file made by `python -m editing tune`"
+    where = f"{made}, or its name in ${MODELS_VARIABLE}"
     raise ModelError("adapter", f"{shorten(name)} was not found. Give {where}.")
 
 
 def read_facts(path: str | Path) -> AdapterFacts:
-    """Read what an adapter belongs to, from its header alone.
+    """Read the facts of an adapter, from its header alone.
 
     Raises:
         ModelError: The file is not an adapter.
@@ -186,7 +185,7 @@ def load_adapter(path: str | Path) -> Adapter:
 
 
 def local_adapters() -> list[str]:
-    """Names of the adapters in $REGRAIN_MODELS."""
+    """List the names of the adapters in $REGRAIN_MODELS."""
     names = []
     for entry in local_entries():
         if entry.suffix == ".safetensors" and entry.is_file():
@@ -197,9 +196,9 @@ def local_adapters() -> list[str]:
 
 
 def learned_frames(frames: int) -> tuple[int, ...]:
-    """The frames of a clip on which a model is tuned: all of them, or 32 that are evenly spread."""
-    learned = min(frames, MOST_LEARNED)
-    return tuple(np.linspace(0, frames - 1, learned).round().astype(int).tolist())
+    """Choose the frames of a clip on which a model is tuned: all, or 32 that are evenly spread."""
+    learned = np.linspace(0, frames - 1, min(frames, MOST_LEARNED))
+    return tuple(learned.round().astype(int).tolist())
 
 
 def check_frames(facts: AdapterFacts, frames: int) -> None:
@@ -229,7 +228,7 @@ def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> N
 
 
 def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) -> None:
-    """`check_fits` as far as the header says it."""
+    """Check an adapter as `check_fits` does, as far as its header goes."""
     if not _close(facts.sketch, backbone.sketch, _SAME):
         raise _other_model(facts, backbone)
     if (facts.width, facts.height) != size:
@@ -245,26 +244,28 @@ def _other_model(facts: AdapterFacts, backbone: Backbone) -> ModelError:
 
 
 def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[float, ...]:
-    """A few numbers that tell a clip from others: the brightness of 4 x 4 cells of four frames.
+    """Return a few numbers that tell a clip from others: the brightness of 4 x 4 cells of four frames.
 
     Not a digest, since decoders on other machines round colours differently.
     """
-    chosen = frames[np.linspace(0, len(frames) - 1, _SHOWN).round().astype(int)]
-    return tuple(
-        round(float(cell.mean()), 3)
-        for frame in chosen
-        for row in np.array_split(frame, _CELLS)
-        for cell in np.array_split(row, _CELLS, 1)
-    )
+    shown = np.linspace(0, len(frames) - 1, _SHOWN).round().astype(int)
+    sketch = []
+    for frame in frames[shown]:
+        for row in np.array_split(frame, _CELLS):
+            cells = np.array_split(row, _CELLS, 1)
+            sketch += [round(float(cell.mean()), 3) for cell in cells]
+    return tuple(sketch)
 
 
 def is_of_clip(facts: AdapterFacts, frames: UInt8[np.ndarray, "frames height width 3"]) -> bool:
-    """Whether an adapter was tuned on these frames, at the working size."""
+    """Tell whether an adapter was tuned on these frames, at the working size."""
     return _close(facts.clip, clip_sketch(frames), _SAME_CLIP)
 
 
 def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
-    return len(a) == len(b) and all(abs(x - y) <= most for x, y in zip(a, b, strict=True))
+    if len(a) != len(b):
+        return False
+    return all(abs(x - y) <= most for x, y in zip(a, b, strict=True))
 
 
 def _not_an_adapter(path: str | Path) -> ModelError:

@@ -52,7 +52,7 @@ class Backbone(Protocol):
         ...
 
     def grid(self, frames: int, height: int, width: int) -> "Grid":
-        """The grid of the latents of a clip of this working size in pixels."""
+        """Return the grid of the latents of a clip of this working size in pixels."""
         ...
 
     def encode(self, frames: "np.ndarray") -> "Tensor":
@@ -74,33 +74,33 @@ class Backbone(Protocol):
         ...
 
     def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the weights that Tune-A-Video tunes."""
+        """Return names and shapes of the weights that Tune-A-Video tunes."""
         ...
 
     def untuned(self, rank: int, fresh: "torch.Generator") -> "dict[str, Tensor]":
-        """Those weights before the first step; see `temporal.untuned`."""
+        """Make the weights of `tunable_shapes` before the first step; see `temporal.untuned`."""
         ...
 
     def read_by(self, x: "Tensor", text: "PromptEmbedding") -> dict[str, Any]:
-        """What a network reads beside its latents `x`, by the name of its argument."""
+        """Return the inputs of the network beside its latents `x`, by the name of the argument."""
         ...
 
     # Sizes in latents from here on.
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """Whether all activations of a call fit until its backward pass."""
+        """Tell whether all activations of a call fit until its backward pass."""
         ...
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
-        """Memory of those activations in bytes."""
+        """Return the memory of a call's activations in bytes."""
         ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
-        """Whether both halves of guidance fit into one call."""
+        """Tell whether both halves of guidance fit into one call."""
         ...
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
-        """How many frames of a long clip are edited together; see `editing.storage.memory.window_frames`."""
+        """Choose how many frames of a long clip are edited together; see `storage.memory.window_frames`."""
         ...
 
     def predict(

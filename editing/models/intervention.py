@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import RemovableHandle
 
 from regrain.editing.attention.layers import AttentionFn
 
@@ -51,7 +53,7 @@ FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
 
 
 @contextmanager
-def hooked(registering: Iterable[torch.utils.hooks.RemovableHandle]) -> Iterator[None]:
+def hooked(registering: Iterable[RemovableHandle]) -> Iterator[None]:
     """Register hooks, from a generator of their handles, on entry and remove them on exit."""
     with ExitStack() as stack:
         for handle in registering:
@@ -86,7 +88,7 @@ def joint_norm(frames: int) -> Patch:
     def unfold(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return rearrange(output, "branch c (frame h) w -> (branch frame) c h w", frame=frames)
 
-    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+    def register(model: nn.Module) -> Iterator[RemovableHandle]:
         for name, module in model.named_modules():
             if isinstance(module, nn.GroupNorm) and "attentions" not in name.split("."):
                 yield module.register_forward_pre_hook(fold)
@@ -125,14 +127,13 @@ def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
     Source: Si et al., arXiv:2309.11497, Eq. 1 to 4.
     """
 
-    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+    def register(model: nn.Module) -> Iterator[RemovableHandle]:
         below = model.mid_block.resnets[-1].out_channels
         for index, block in enumerate(model.up_blocks):
             for resnet in block.resnets:
                 if index < len(factors):
-                    yield resnet.register_forward_pre_hook(
-                        partial(_strengthened, below, *factors[index])
-                    )
+                    b, s = factors[index]
+                    yield resnet.register_forward_pre_hook(partial(_strengthened, below, b, s))
                 below = resnet.out_channels
 
     return lambda model: hooked(register(model))
@@ -141,15 +142,18 @@ def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
 def _strengthened(
     below: int, b: float, s: float, _: nn.Module, inputs: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    x, skipped = inputs[0].split([below, inputs[0].shape[1] - below], 1)
+    features, *more = inputs
+    x, skipped = features.split([below, features.shape[1] - below], 1)
     if b != 1:
         mean = x.mean(1, keepdim=True)
-        low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
+        low = mean.amin((2, 3), keepdim=True)
+        high = mean.amax((2, 3), keepdim=True)
         gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
-        x = torch.cat([x[:, : below // 2] * gain, x[:, below // 2 :]], 1)
+        half = below // 2
+        x = torch.cat([x[:, :half] * gain, x[:, half:]], 1)
     if s != 1:
         skipped = scale_low_frequencies(skipped, s)
-    return torch.cat([x, skipped], 1), *inputs[1:]
+    return torch.cat([x, skipped], 1), *more
 
 
 def scale_low_frequencies(
@@ -157,8 +161,11 @@ def scale_low_frequencies(
 ) -> Float[Tensor, "rows c h w"]:
     """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among them) by `factor`."""
     spectrum = torch.fft.fftshift(torch.fft.fft2(x.float()), dim=(-2, -1))
-    y, z = x.shape[-2] // 2, x.shape[-1] // 2
-    spectrum[..., max(y - 1, 0) : y + 1, max(z - 1, 0) : z + 1] *= factor
+    middle_y = x.shape[-2] // 2
+    middle_x = x.shape[-1] // 2
+    rows = slice(max(middle_y - 1, 0), middle_y + 1)
+    columns = slice(max(middle_x - 1, 0), middle_x + 1)
+    spectrum[..., rows, columns] *= factor
     return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).real.to(x)
 
 
@@ -172,22 +179,30 @@ def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
 
     @contextmanager
     def patch(unet: nn.Module) -> Iterator[None]:
+        def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+            return nullcontext(), again()  # of the call, and of its recomputation
+
         def recompute(module: nn.Module, *args: object) -> object:
-            return checkpoint(
-                module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
-            )
+            return checkpoint(module, *args, use_reentrant=False, context_fn=contexts)
 
         changes = {"gradient_checkpointing": True, "_gradient_checkpointing_func": recompute}
-        parts = [vars(part) for part in unet.modules() if hasattr(part, "gradient_checkpointing")]
-        before = [{name: part[name] for name in changes.keys() & part.keys()} for part in parts]
+        parts = [part for part in unet.modules() if hasattr(part, "gradient_checkpointing")]
+        before = [vars(part).copy() for part in parts]
         for part in parts:
-            part.update(changes)
+            vars(part).update(changes)
         try:
             yield
         finally:
             for part, had in zip(parts, before, strict=True):
-                for name in changes:
-                    del part[name]
-                part.update(had)
+                _restore(vars(part), had, changes)
 
     return patch
+
+
+def _restore(attributes: dict[str, Any], before: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Give attributes the values they had, and delete those that there were not."""
+    for name in names:
+        if name in before:
+            attributes[name] = before[name]
+        else:
+            del attributes[name]

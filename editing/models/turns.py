@@ -19,7 +19,7 @@ FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 
 def diverged(layer: str, step: Step) -> DivergedError:
-    """What an output with NaN or Inf is reported as."""
+    """Make the error for an output with NaN or Inf."""
     said = f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t})"
     return DivergedError(layer, f"{said}. Use --dtype float32, or weaker settings.")
 
@@ -54,7 +54,9 @@ class TurnTaking:
         """Identifies these weights among others of the same id; part of cache keys."""
         with torch.no_grad():
             sums = [
-                float(p.double().sum()) for part in self.parts.values() for p in part.parameters()
+                float(weight.double().sum())
+                for part in self.parts.values()
+                for weight in part.parameters()
             ]
         facts = (self._identity, str(self.dtype), self.device.type, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
@@ -65,13 +67,12 @@ class TurnTaking:
         It has the clip's aspect ratio, and its short side is near `size`, by default the model's.
         """
         scale = (size or self.size) / min(width, height)
-        wide, high = (
-            max(1, round(s * scale / self.multiple)) * self.multiple for s in (width, height)
-        )
-        return wide, high
+        columns = max(1, round(width * scale / self.multiple))
+        rows = max(1, round(height * scale / self.multiple))
+        return columns * self.multiple, rows * self.multiple
 
     def _free(self, part: nn.Module) -> int:
-        """Free memory in bytes while it is the turn of this part."""
+        """Return the free memory in bytes while it is the turn of this part."""
         with self._turn(part):
             return free_memory(self.device)
 
@@ -92,19 +93,27 @@ class TurnTaking:
 
     @contextmanager
     def _memory(self, frames: int, size: tuple[int, int]) -> Iterator[None]:
-        """Say on an out-of-memory error what to lower: frames of a long clip, else the size."""
+        """Say on an out-of-memory error what to lower."""
         try:
             yield
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             height, width = size
-            smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
-            options = [("size", f"lower size to {smaller}")] if smaller < min(size) else []
-            if frames > 1:
-                fewer = f"use {frames // 2} frame{'s' if frames // 2 > 1 else ''}"
-                options.insert(0 if frames > FEW_FRAMES else 1, ("clip.frames", fewer))
-            options = options or [("model", "use a smaller model or a larger machine")]
             reason = f"Out of memory with {frames} frames of {width} x {height} pixels"
+            options = self._savings(frames, min(size))
+            field, _ = options[0]
             advice = ", or ".join(text for _, text in options).capitalize()
-            raise ResourceError(options[0][0], f"{reason}. {advice}.") from error
+            raise ResourceError(field, f"{reason}. {advice}.") from error
+
+    def _savings(self, frames: int, side: int) -> list[tuple[str, str]]:
+        """Return fields and advice that save memory, the best first: frames of a long clip, else the size."""
+        smaller = max(self.multiple, (int(side * 0.75) // self.multiple) * self.multiple)
+        options = []
+        if smaller < side:
+            options.append(("size", f"lower size to {smaller}"))
+        if frames > 1:
+            half = frames // 2
+            fewer = f"use {half} frame{'s' if half > 1 else ''}"
+            options.insert(0 if frames > FEW_FRAMES else 1, ("clip.frames", fewer))
+        return options or [("model", "use a smaller model or a larger machine")]

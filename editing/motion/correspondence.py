@@ -1,4 +1,4 @@
-"""What corresponds between frames: motion with its occlusions, tokens that follow it, shots, and background.
+"""Correspondence between frames: motion with its occlusions, tokens that follow it, shots, and background.
 
 Displacements are (dx, dy) in pixels of their own grid.
 """
@@ -23,10 +23,8 @@ from regrain.editing.motion.flow import (
     warp,
 )
 
-_CONSISTENT = (
-    0.01,
-    0.5,
-)  # how far flows may be from cancelling: share of their lengths, and pixels
+# How far flows may be from cancelling: share of their lengths, and pixels.
+_CONSISTENT_SHARE, _CONSISTENT_PIXELS = 0.01, 0.5
 _DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same
 # Occluded share of two frames times what motion leaves of their contrast. Measured on drawn and real
 # clips: at most 0.27 within 4200 pairs of a shot, above 0.3 in all but one of 1300 cuts.
@@ -50,35 +48,40 @@ class Motion:
     appeared: Bool[Tensor, "pairs h w"]
 
     def __getitem__(self, pairs: slice) -> Motion:
-        """The motion of some of the pairs."""
+        """Return the motion of some of the pairs."""
         return Motion(
             self.forward[pairs], self.backward[pairs], self.hidden[pairs], self.appeared[pairs]
         )
 
     def to(self, device: torch.device | str) -> Motion:
-        """The same on another device."""
+        """Copy the motion to another device."""
         return Motion(
-            *(x.to(device) for x in (self.forward, self.backward, self.hidden, self.appeared))
+            self.forward.to(device),
+            self.backward.to(device),
+            self.hidden.to(device),
+            self.appeared.to(device),
         )
 
     def at(self, size: tuple[int, int]) -> Motion:
-        """The motion on a coarser grid: flow is interpolated, and a cell with any occluded pixel is occluded.
+        """Return the motion on a coarser grid: flow is interpolated; cells with occluded pixels are occluded.
 
         Raises:
             ValueError: Height and width do not divide those of this grid.
         """
         height, width = self.hidden.shape[1:]
-        if height % size[0] or width % size[1]:
+        rows, columns = size
+        if height % rows or width % columns:
             raise ValueError(f"cells of a grid of {size} do not divide {(height, width)} pixels")
         if size == (height, width):
             return self
-        scale = self.forward.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
-        flows = (_resampled(flow, size) * scale for flow in (self.forward, self.backward))
-        cells = (height // size[0], width // size[1])
-        unseen = (
-            F.max_pool2d(x[:, None].float(), cells)[:, 0] > 0 for x in (self.hidden, self.appeared)
+        scale = self.forward.new_tensor([columns / width, rows / height]).view(1, 2, 1, 1)
+        cells = (height // rows, width // columns)
+        return Motion(
+            forward=_resampled(self.forward, size) * scale,
+            backward=_resampled(self.backward, size) * scale,
+            hidden=_any_in(self.hidden, cells),
+            appeared=_any_in(self.appeared, cells),
         )
-        return Motion(*flows, *unseen)
 
 
 def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> Motion:
@@ -92,10 +95,12 @@ def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") ->
     """
     forward, backward = estimate_both(frames, targets, method)
     hidden, appeared = [], []
-    for i in range(len(frames)):
-        a, b, there, back = (x[i : i + 1] for x in (frames, targets, forward, backward))
-        hidden.append(_unseen(planes(a), planes(b), there, back))
-        appeared.append(_unseen(planes(b), planes(a), back, there))
+    for i in range(len(frames)):  # a pair at a time, for memory
+        a = planes(frames[i : i + 1])
+        b = planes(targets[i : i + 1])
+        there, back = forward[i : i + 1], backward[i : i + 1]
+        hidden.append(_unseen(a, b, there, back))
+        appeared.append(_unseen(b, a, back, there))
     return Motion(forward, backward, torch.cat(hidden), torch.cat(appeared))
 
 
@@ -105,11 +110,11 @@ def _unseen(
     there: Float32[Tensor, "pairs 2 h w"],
     back: Float32[Tensor, "pairs 2 h w"],
 ) -> Bool[Tensor, "pairs h w"]:
-    """The pixels of a that b does not show."""
-    share, pixels = _CONSISTENT
-    allowed = share * (_length(there) + _length(back)) + pixels
+    """Find the pixels of a that b does not show."""
+    allowed = _CONSISTENT_SHARE * (_length(there) + _length(back)) + _CONSISTENT_PIXELS
     inconsistent = _length(there + warp(back, there, "zero")) > allowed
-    return inconsistent | ((a - warp(b, there, "zero")).abs().mean(1) > _DIFFERENT)
+    different = (a - warp(b, there, "zero")).abs().mean(1) > _DIFFERENT
+    return inconsistent | different
 
 
 def around(frames: Frames, method: FlowMethod = "auto") -> Motion:
@@ -137,13 +142,22 @@ def find_cuts(frames: Frames, motion: Motion) -> tuple[int, ...]:
     cuts = []
     for frame in range(1, len(frames)):
         pair = motion[frame - 1 : frame]
-        a, b = (planes(frames[i : i + 1]).to(pair.forward.device) for i in (frame - 1, frame))
-        left = _mean_of((a - warp(b, pair.forward)).abs(), (b - warp(a, pair.backward)).abs())
-        contrast = _mean_of(*((x - x.mean((2, 3), keepdim=True)).abs() for x in (a, b)))
-        lost = _mean_of(pair.hidden.float(), pair.appeared.float())
-        if lost * left > _CUT * max(contrast, 1.0):
+        device = pair.forward.device
+        before = planes(frames[frame - 1 : frame]).to(device)
+        after = planes(frames[frame : frame + 1]).to(device)
+        if _is_cut(before, after, pair):
             cuts.append(frame)
     return tuple(cuts)
+
+
+def _is_cut(a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 h w"], motion: Motion) -> bool:
+    """Check if motion explains too little of two frames, by occlusion and by the colours that it misses."""
+    missed = (a - warp(b, motion.forward)).abs()
+    missed_back = (b - warp(a, motion.backward)).abs()
+    left = _mean_of(missed, missed_back)
+    contrast = _mean_of(_contrast(a), _contrast(b))
+    lost = _mean_of(motion.hidden.float(), motion.appeared.float())
+    return lost * left > _CUT * max(contrast, 1.0)
 
 
 def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
@@ -151,14 +165,22 @@ def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
 
     The motion is estimated by DIS, for which the threshold was measured.
     """
-    pairs = ((frame, frames[frame - 1 : frame + 1]) for frame in range(1, len(frames)))
-    return tuple(
-        frame for frame, pair in pairs if find_cuts(pair, find_motion(pair[:1], pair[1:], "dis"))
-    )
+    cuts = []
+    for frame in range(1, len(frames)):
+        pair = frames[frame - 1 : frame + 1]
+        motion = find_motion(pair[:1], pair[1:], "dis")
+        if find_cuts(pair, motion):
+            cuts.append(frame)
+    return tuple(cuts)
 
 
 def _mean_of(a: Tensor, b: Tensor) -> float:
     return float(a.mean() + b.mean()) / 2
+
+
+def _contrast(x: Float[Tensor, "frames 3 h w"]) -> Float[Tensor, "frames 3 h w"]:
+    """Return how far each value is from the mean of its frame and channel."""
+    return (x - x.mean((2, 3), keepdim=True)).abs()
 
 
 def token_maps(
@@ -172,31 +194,46 @@ def token_maps(
     the same, the nearest in colour counts, or the first in a tie. Tokens that none leads to are not linked
     and get the tokens that are left, both row by row.
 
-    `backward` leads from the next frame to this one, in tokens; `appeared` are those of the next frame that
-    this one does not show; `colours` are in any unit.
-
+    Args:
+        backward: From the next frame to this one, in tokens.
+        appeared: Tokens of the next frame that this one does not show.
+        colours: Of the tokens, in any unit.
     Returns:
-        Where each token is in the next frame, a permutation; whether the motion led there.
+        The place of each token in the next frame, a permutation; True where the motion led there.
 
     Source: Yang et al. 2024, arXiv:2403.12962, Sec. 3.2, and its released code.
     """
     pairs, height, width = appeared.shape
     tokens = height * width
-    column, row = targets_of(backward).round().long().unbind(1)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    # Tokens of all pairs in one row, numbered through.
-    found = (inside & ~appeared).flatten().nonzero()[:, 0]
-    pair = found // tokens
-    origin = (row * width + column).flatten()[found] + pair * tokens
+    # Tokens of all pairs stand in one row, numbered through.
+    found, origin = _origins(backward, appeared)
     flat = colours.flatten(0, 2)
     # Summed one by one: `sum` may round otherwise.
     red, green, blue = (flat[found + tokens] - flat[origin]).square().unbind(-1)
     winner, linked = nearest_track(origin, red + green + blue, found, pairs * tokens)
+    taken = found[winner]
+    left = torch.ones_like(linked).index_fill_(0, taken, False)
     maps = torch.empty_like(linked, dtype=torch.long)
-    maps[linked] = found[winner]
-    left = torch.ones_like(linked).index_fill_(0, found[winner], False)
+    maps[linked] = taken
     maps[~linked] = left.nonzero()[:, 0]  # as many in every pair as have no link
     return maps.view(pairs, tokens) % tokens, linked.view(pairs, tokens)
+
+
+def _origins(
+    backward: Float[Tensor, "pairs 2 h w"], appeared: Bool[Tensor, "pairs h w"]
+) -> tuple[Int[Tensor, "found"], Int[Tensor, "found"]]:
+    """Find the tokens of next frames that come from one of the frame before, and those they come from.
+
+    Both are numbered through over all pairs, from 0.
+    """
+    _, height, width = appeared.shape
+    tokens = height * width
+    column, row = targets_of(backward).round().long().unbind(1)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    found = (inside & ~appeared).flatten().nonzero()[:, 0]
+    pair = found // tokens
+    origin = (row * width + column).flatten()[found] + pair * tokens
+    return found, origin
 
 
 def track_ids(
@@ -206,16 +243,18 @@ def track_ids(
 
     A token keeps its track along a link, and starts a new one without.
     """
-    tokens = maps.shape[1]
-    ids = [torch.arange(tokens, device=maps.device)]
-    begun = tokens
+    begun = maps.shape[1]
+    own = torch.arange(begun, device=maps.device)
+    ids = [own]
     for places, kept in zip(maps, linked, strict=True):
-        there = torch.full_like(ids[-1], -1)
-        there[places[kept]] = ids[-1][kept]
+        there = torch.full_like(own, -1)
+        there[places[kept]] = own[kept]
         new = there < 0
-        there[new] = torch.arange(begun, begun + int(new.sum()), device=maps.device)
-        begun += int(new.sum())
-        ids.append(there)
+        count = int(new.sum())
+        there[new] = torch.arange(begun, begun + count, device=maps.device)
+        begun += count
+        own = there
+        ids.append(own)
     return torch.stack(ids)
 
 
@@ -240,35 +279,49 @@ def smooth_background(
 
     At the end the last frame takes it from the first once more.
 
-    `motion` is that of `around`, at the size of `x`, features or pixels; `background` is how much of a pixel
-    is that, 0..1; `dilate` is the odd side in pixels of the box by which occluded areas grow, 0 for none.
+    Args:
+        x: Features or pixels.
+        motion: See `around`; at the size of `x`.
+        background: How much of each pixel is background, 0..1.
+        dilate: Odd side in pixels of the box by which occluded areas grow, 0 for none.
 
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
-    appeared, hidden = (_grown(pixels, dilate) for pixels in (motion.appeared, motion.hidden[-1:]))
+    appeared = _grown(motion.appeared, dilate)
     fused = list(x.split(1))
     last = len(fused) - 1
-    steps = [(i, i + 1, motion.backward[i : i + 1], appeared[i : i + 1]) for i in range(last)]
+
+    def follow(frame: int, source: int, flow: Tensor, unseen: Tensor) -> None:
+        moved = warp(background[source, None], flow, "zero")
+        share = ~unseen[:, None] * background[frame] * moved
+        other = warp(fused[source], flow, "zero")
+        fused[frame] = torch.lerp(fused[frame], other, share.to(x.dtype))
+
+    for i in range(last):
+        follow(i + 1, i, motion.backward[i : i + 1], appeared[i : i + 1])
     if last:
-        steps.append((0, last, motion.forward[-1:], hidden))
-    for source, frame, flow, unseen in steps:
-        share = ~unseen[:, None] * background[frame] * warp(background[source, None], flow, "zero")
-        fused[frame] = torch.lerp(
-            fused[frame], warp(fused[source], flow, "zero"), share.to(x.dtype)
-        )
+        follow(last, 0, motion.forward[-1:], _grown(motion.hidden[-1:], dilate))
     return torch.cat(fused)
 
 
 def _grown(pixels: Bool[Tensor, "pairs h w"], side: int) -> Bool[Tensor, "pairs h w"]:
+    """Grow areas by a box of some odd side; 0 changes nothing."""
     if not side:
         return pixels
     return F.max_pool2d(pixels[:, None].float(), side, stride=1, padding=side // 2)[:, 0] > 0
 
 
+def _any_in(
+    pixels: Bool[Tensor, "pairs h w"], cells: tuple[int, int]
+) -> Bool[Tensor, "pairs new_h new_w"]:
+    """Check if any pixel of each cell is set; `cells` is their height and width."""
+    return F.max_pool2d(pixels[:, None].float(), cells)[:, 0] > 0
+
+
 def _resampled(
     x: Float[Tensor, "frames c h w"], size: tuple[int, int]
 ) -> Float[Tensor, "frames c new_h new_w"]:
-    """Bilinear, without antialiasing: of a large cell only its middle counts."""
+    """Resize bilinearly without antialiasing, so that of a large cell only its middle counts."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 

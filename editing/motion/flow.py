@@ -23,7 +23,7 @@ Flows = Float[Tensor, "frames 2 h w"]
 Estimate = Float32[Tensor, "frames 2 h w"]
 FlowMethod = Literal["auto", "dis", "raft"]
 Size = tuple[int, int]  # height and width
-_LEAST_MOVED_SIDE = 256  # smaller ones are enlarged where motion is to move pictures
+_LEAST_MOVED_SIDE = 256  # smaller frames are enlarged if their motion is to move pictures
 _LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
 
 
@@ -37,7 +37,7 @@ def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") 
         (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)` resembles `frames`.
 
     Raises:
-        ModelError: RAFT is chosen without weights, or its file holds others.
+        ModelError: RAFT is chosen, but its weights are missing, or the file holds those of another model.
         ResourceError: Memory does not suffice for RAFT.
 
     Source: DIS: Kroeger et al. 2016, arXiv:1603.03590, as in OpenCV, on grey values.
@@ -63,22 +63,26 @@ def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") 
 def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
     height, width = frames.shape[1:3]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
-    size = (round(width * scale), round(height * scale))
+    large_width = round(width * scale)
+    large_height = round(height * scale)
+    large_size = (large_width, large_height)
+    shrinking = np.float32([width / large_width, height / large_height])
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flows = np.empty((len(frames), 2, height, width), np.float32)
     for flow, frame, target in zip(flows, frames, targets, strict=True):
-        large = estimator.calc(_grey(frame, size), _grey(target, size), None)
-        large *= np.float32([width / size[0], height / size[1]])
-        flow[:] = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA).transpose(
-            2, 0, 1
-        )
+        grey = _grey(frame, large_size)
+        grey_target = _grey(target, large_size)
+        large = estimator.calc(grey, grey_target, None)
+        large *= shrinking
+        own = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
+        flow[:] = own.transpose(2, 0, 1)
     return torch.from_numpy(flows)
 
 
 def estimate_both(
     frames: Frames, targets: Frames, method: FlowMethod = "auto"
 ) -> tuple[Estimate, Estimate]:
-    """`estimate_flow` from frames to targets, on the frames' grid, and back, on the targets' grid."""
+    """Call `estimate_flow` from frames to targets, on the frames' grid, and back, on the targets' grid."""
     return estimate_flow(frames, targets, method), estimate_flow(targets, frames, method)
 
 
@@ -104,9 +108,8 @@ def warp(
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
     grid = 2 * positions.permute(0, 2, 3, 1) / spans - 1
     padding = "border" if outside == "border" else "zeros"
-    return grid_sample(
-        x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True
-    ).to(x.dtype)
+    out = grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True)
+    return out.to(x.dtype)
 
 
 def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
@@ -138,7 +141,7 @@ def trajectories(
     Args:
         forward: From each frame to the next, (dx, dy) in pixels of its own grid.
         occluded: The result of `occlusion` for the same pairs.
-        grid: Of the cells.
+        grid: Height and width of the grid, in cells.
 
     Returns:
         Track of every cell, numbered from 0 without gaps in the order of their start.
@@ -146,33 +149,62 @@ def trajectories(
     Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
     """
     height, width = grid
-    cells, device = height * width, forward.device
+    cells = height * width
     sizes = forward.new_tensor([width, height])
-    centres = _pixels(height, width, device).flatten(1).T.to(forward)
-    # In cells: positions of this frame's tracks, by the cell they are in.
-    positions, ids = centres, torch.arange(cells, device=device)
-    out, begun = [ids], cells
-    # What is sampled together: displacement as a share of the frame, and whether the pixel is lost.
-    pixels = forward.new_tensor([*forward.shape[:1:-1]]).view(2, 1, 1)
-    for flow, gone in zip(forward / pixels, occluded.to(forward), strict=True):
-        at = (2 * (positions + 0.5) / sizes - 1)[None, None]
-        both = torch.cat([flow, gone[None]])[None]
-        sampled = grid_sample(both, at, padding_mode="border", align_corners=False)
-        dx_dy, hidden = sampled[0, :2, 0].T, sampled[0, 2, 0]
-        moved = positions + dx_dy * sizes
-        nearest = (moved + 0.5).floor()
-        alive = (hidden <= 0.5) & (nearest >= 0).all(1) & (nearest < sizes).all(1)
-        target = (nearest[:, 1] * width + nearest[:, 0]).long()[alive]
-        moved, ids = moved[alive], ids[alive]
+    centres = _pixels(height, width, forward.device).flatten(1).T.to(forward)
+    frame_height, frame_width = forward.shape[2:]
+    frame_sizes = forward.new_tensor([frame_width, frame_height]).view(2, 1, 1)
+
+    positions = centres  # of this frame's tracks, in cells, by the cell they are in
+    ids = torch.arange(cells, device=forward.device)
+    out = [ids]
+    begun = cells
+    for flow, gone in zip(forward / frame_sizes, occluded.to(forward), strict=True):
+        moved, target, alive = _moved(positions, flow, gone, sizes)
+        moved, target, ids = moved[alive], target[alive], ids[alive]
         off = (moved - centres[target]).square().sum(1)
         winner, taken = nearest_track(target, off, ids, cells)
-        new = int((~taken).sum())
-        next_ids, positions = ids.new_empty(cells), centres.clone()
-        next_ids[taken], positions[taken] = ids[winner], moved[winner]
-        next_ids[~taken] = torch.arange(begun, begun + new, device=device)
-        ids, begun = next_ids, begun + new
+        positions = centres.clone()
+        positions[taken] = moved[winner]
+        ids = _continued(ids[winner], taken, begun)
+        begun += int((~taken).sum())
         out.append(ids)
     return torch.stack(out).view(-1, height, width)
+
+
+def _moved(
+    positions: Float[Tensor, "cells 2"],
+    flow: Float[Tensor, "2 h w"],
+    gone: Float[Tensor, "h w"],
+    sizes: Float[Tensor, "2"],
+) -> tuple[Float[Tensor, "cells 2"], Int[Tensor, "cells"], Bool[Tensor, "cells"]]:
+    """Move positions along the flow, as a share of the frame; both are (x, y).
+
+    Returns:
+        The new positions, the cells nearest to them, and False where they are outside or occluded.
+    """
+    # Displacement and occlusion are sampled together.
+    planes = torch.cat([flow, gone[None]])[None]
+    at = (2 * (positions + 0.5) / sizes - 1)[None, None]
+    sampled = grid_sample(planes, at, padding_mode="border", align_corners=False)
+    shift = sampled[0, :2, 0].T
+    hidden = sampled[0, 2, 0]
+    moved = positions + shift * sizes
+    nearest = (moved + 0.5).floor()
+    alive = (hidden <= 0.5) & (nearest >= 0).all(1) & (nearest < sizes).all(1)
+    columns, rows = nearest.unbind(1)
+    return moved, (rows * sizes[0] + columns).long(), alive
+
+
+def _continued(
+    ids: Int[Tensor, "taken"], taken: Bool[Tensor, "cells"], begun: int
+) -> Int[Tensor, "cells"]:
+    """Return the track of every cell: `ids` in those that are taken, new tracks from `begun` in others."""
+    out = ids.new_empty(len(taken))
+    out[taken] = ids
+    free = ~taken
+    out[free] = torch.arange(begun, begun + int(free.sum()), device=ids.device)
+    return out
 
 
 def nearest_track(
@@ -183,10 +215,13 @@ def nearest_track(
 ) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
     """Find which track gets each cell that tracks reach: the nearest, or that of the lowest id in a tie.
 
-    `target` is the cell that each track reaches, and `off` how far it is from that, in any unit.
-
+    Args:
+        target: The cell that each track reaches.
+        off: Distance of each track from that cell, in any unit.
+        ids: Number of each track.
+        cells: Number of cells.
     Returns:
-        Index of the track of each cell that is taken, in the order of cells; which cells are taken.
+        Index of the track of each cell that is taken, in the order of cells; True for cells that are taken.
     """
     least = off.new_full((cells,), torch.inf).scatter_reduce_(0, target, off, "amin")
     tied = (off == least[target]).nonzero()[:, 0]
@@ -200,7 +235,7 @@ def nearest_track(
 
 
 def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
-    """Frames large enough for their motion to be estimated."""
+    """Enlarge frames until they are large enough for their motion to be estimated."""
     height, width = frames.shape[1:3]
     scale = _LEAST_MOVED_SIDE / min(height, width)
     if scale <= 1:
@@ -212,7 +247,7 @@ def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
 def shrunk(
     flows: Float32[Tensor, "pairs 2 large_h large_w"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "pairs h w 2"]:
-    """Flows at a size (height, width), in its pixels."""
+    """Shrink flows to a size (height, width), in its pixels."""
     height, width = size
     scale = np.float32([width / flows.shape[3], height / flows.shape[2]])
     last = rearrange(flows.numpy(), "pairs c h w -> pairs h w c") * scale
@@ -227,15 +262,19 @@ def sampled(
     interpolation: int,
     border: int = cv2.BORDER_REPLICATE,
 ) -> Shaped[np.ndarray, "h w *c"]:
-    """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels; beyond it is what `border` says."""
-    positions = _pixel_grid(*flow.shape[:2]) + flow
+    """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels.
+
+    `interpolation` and `border`, the rule for positions outside, are OpenCV's.
+    """
+    height, width = flow.shape[:2]
+    positions = _pixel_grid(height, width) + flow
     read = cv2.remap(x, positions, None, interpolation, borderMode=border)
-    return read.reshape(*flow.shape[:2], *x.shape[2:])  # a single channel is lost on the way
+    return read.reshape(height, width, *x.shape[2:])  # OpenCV drops a single channel
 
 
 @lru_cache(maxsize=1)
 def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
-    """x and y of every pixel."""
+    """Return x and y of every pixel."""
     return _pixels(height, width, torch.device("cpu")).permute(1, 2, 0).float().numpy()
 
 
@@ -256,18 +295,20 @@ def follow(
 
 
 def targets_of(flow: Flows) -> Flows:
-    """Where each pixel moves to, (x, y)."""
+    """Return the position that each pixel moves to, (x, y)."""
     return _pixels(*flow.shape[2:], flow.device) + flow
 
 
 def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w"]:
-    """x and y of every pixel."""
-    sides = (torch.arange(side, device=device) for side in (height, width))
-    y, x = torch.meshgrid(*sides, indexing="ij")
+    """Return x and y of every pixel."""
+    rows = torch.arange(height, device=device)
+    columns = torch.arange(width, device=device)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x, y])
 
 
 def _grey(
     frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "new_h new_w"]:
-    return cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC)

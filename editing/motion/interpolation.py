@@ -32,7 +32,7 @@ ReadLabels = Callable[[int, int], LabelFrames]
 
 # Measured on drawn clips whose true edit is known, key frames 4 and 8 apart; see `docs/experiments.md`.
 _HALVED = 4.0  # grey levels of error that halve the weight of a pixel
-_LEAPS = (8, 4, 2, 1)  # distances in pixels at which neighbours offer their motion
+_LEAPS = (8, 4, 2, 1)  # distances in pixels of the neighbours whose motion is tried
 _BETTER = 0.5  # grey levels by which a neighbour's motion must be better
 _CALM = 2.0  # grey levels by which the median of the neighbours' motion may be worse
 _OTHER_REGION = 15.0  # grey levels that it costs to leave the region
@@ -58,7 +58,7 @@ def fill_between(
     """Yield every frame from the first edited key frame to the last, those between along the source's motion.
 
     Each pixel comes from the key frames before and after it: more from the nearer one, and from the one whose
-    source frame explains the source better there. Where the edit keeps the source's detail, the frame's own
+    source frame resembles the source more there. Where the edit keeps the source's detail, the frame's own
     detail replaces what the motion missed. Key frames stay as they are. At most one stretch between two key
     frames is in memory.
 
@@ -91,30 +91,30 @@ class _Key:
     kept: Picture
 
     def error(self, flow: Flow, goal: Frame, labels: Labels | None) -> Float32[np.ndarray, "h w"]:
-        """How badly the source of the key frame explains that of a frame, in grey levels.
+        """Measure how far the source of the key frame, moved along `flow`, is from `goal`, in grey levels.
 
         The mean over 3 x 3 pixels counts: a single pixel may have the right colour by chance.
         """
         off = cv2.absdiff(sampled(self.source, flow, cv2.INTER_LINEAR), goal)
-        error = cv2.transform(cv2.boxFilter(off, cv2.CV_32F, (3, 3)), _MEAN)
+        mean = cv2.boxFilter(off, cv2.CV_32F, (3, 3))
+        error = cv2.transform(mean, _MEAN)
         if self.labels is None:
             return error
         other = sampled(self.labels, flow, cv2.INTER_NEAREST) != labels
         return error + np.float32(_OTHER_REGION) * other
 
     def reshaped(self, flow: Flow) -> Bool[np.ndarray, "h w"]:
-        """Where the motion takes parts of the edit that have hardly any of the source's detail."""
+        """Find the places to which `flow` moves parts of the edit with hardly any of the source's detail."""
         side = max(1, round(_NEAR * min(flow.shape[:2])))
         kept = cv2.transform(sampled(self.kept, flow, cv2.INTER_LINEAR), _MEAN)
         return cv2.blur(kept, (side, side)) < _RESHAPED
 
     def moved(self, flow: Flow, goal: Frame) -> Picture:
-        """The edit where the motion takes it, with the goal's detail in place of what the motion missed."""
-        edit, source = (
-            sampled(frame, flow, cv2.INTER_CUBIC).astype(np.float32)
-            for frame in (self.edit, self.source)
-        )
-        return edit + sampled(self.kept, flow, cv2.INTER_LINEAR) * (goal - source)
+        """Move the edit along `flow`, with the goal's detail in place of what the motion missed."""
+        edit = sampled(self.edit, flow, cv2.INTER_CUBIC).astype(np.float32)
+        source = sampled(self.source, flow, cv2.INTER_CUBIC).astype(np.float32)
+        kept = sampled(self.kept, flow, cv2.INTER_LINEAR)
+        return edit + kept * (goal - source)
 
 
 class _Stretch:
@@ -127,30 +127,43 @@ class _Stretch:
         labels: LabelFrames | None,
         method: FlowMethod,
     ) -> None:
-        self._source, self._labels, self._last = source, labels, len(source) - 1
-        self._keys = [
-            _Key(
-                edit,
-                source[key],
-                None if labels is None else labels[key],
-                _kept_detail(edit, source[key]),
-            )
-            for edit, key in zip(edits, (0, -1), strict=True)
-        ]
-        large, size = enlarged(source), source.shape[1:3]
-        there, back = (shrunk(flow, size) for flow in estimate_both(large[:-1], large[1:], method))
-        composed = (_composed(back), _composed(there[::-1])[::-1])
-        ends = (np.broadcast_to(large[key], large[1:-1].shape) for key in (0, -1))
-        direct = [shrunk(estimate_flow(large[1:-1], end, method), size) for end in ends]
-        self._flows = [(composed[0][:-1], direct[0]), (composed[1][1:], direct[1])]
+        self._source = source
+        self._labels = labels
+        self._last = len(source) - 1
+        first, last = edits
+        self._keys = (self._key(first, 0), self._key(last, -1))
+
+        large = enlarged(source)
+        size = source.shape[1:3]
+        forward, backward = estimate_both(large[:-1], large[1:], method)
+        there = shrunk(forward, size)
+        back = shrunk(backward, size)
+
+        def direct(key: int) -> Float32[np.ndarray, "frames h w 2"]:
+            between = large[1:-1]
+            goal = np.broadcast_to(large[key], between.shape)
+            return shrunk(estimate_flow(between, goal, method), size)
+
+        # Two flows from every frame between to a key frame: composed step by step, and estimated at once.
+        to_first = (_composed(back)[:-1], direct(0))
+        to_last = (_composed(there[::-1])[::-1][1:], direct(-1))
+        self._flows = (to_first, to_last)
+
+    def _key(self, edit: Frame, place: int) -> _Key:
+        source = self._source[place]
+        labels = None if self._labels is None else self._labels[place]
+        return _Key(edit, source, labels, _kept_detail(edit, source))
 
     def fill(self, frame: int) -> Frame:
-        """A frame between the key frames, counted from the first of them."""
-        goal, share = self._source[frame], frame / self._last
+        """Return a frame between the key frames, counted from the first of them."""
+        goal = self._source[frame]
         labels = None if self._labels is None else self._labels[frame]
-        mixed, total = np.zeros(goal.shape, np.float32), np.zeros(goal.shape[:2], np.float32)
+        share = frame / self._last
+        mixed = np.zeros(goal.shape, np.float32)
+        total = np.zeros(goal.shape[:2], np.float32)
         for key, flows, near in zip(self._keys, self._flows, (1 - share, share), strict=True):
-            flow, error = _best_flow(key, [found[frame - 1] for found in flows], goal, labels)
+            known = [found[frame - 1] for found in flows]
+            flow, error = _best_flow(key, known, goal, labels)
             # Limbs of a new kind do not move like the source's, whose motion would tear them to specks.
             # An edit of the whole frame, a style, keeps its shapes and needs their exact motion.
             if labels is not None and not labels.all():
@@ -158,13 +171,17 @@ class _Stretch:
             weight = near * np.exp2(-error / _HALVED) + _LEAST_WEIGHT
             mixed += weight[..., None] * key.moved(flow, goal)
             total += weight
-        return (mixed / total[..., None]).round().clip(0, 255).astype(np.uint8)
+        mean = mixed / total[..., None]
+        return mean.round().clip(0, 255).astype(np.uint8)
 
 
 def _best_flow(
     key: _Key, flows: Sequence[Flow], goal: Frame, labels: Labels | None
 ) -> tuple[Flow, Float32[np.ndarray, "h w"]]:
-    """The flow to the key frame that explains each pixel best: one of several, none, or a neighbour's."""
+    """Choose the flow to the key frame that has the least error at each pixel, and return both.
+
+    Candidates are `flows`, no motion, and the flow of neighbours.
+    """
     flow = np.zeros_like(flows[0])
     error = key.error(flow, goal, labels)
 
@@ -172,7 +189,8 @@ def _best_flow(
         nonlocal flow, error
         found = key.error(other, goal, labels)
         better = found < error - margin
-        flow, error = np.where(better[..., None], other, flow), np.where(better, found, error)
+        flow = np.where(better[..., None], other, flow)
+        error = np.where(better, found, error)
 
     for other in flows:
         consider(other, 0.0)
@@ -193,7 +211,7 @@ def _calmed(flow: Flow, times: int) -> Flow:
 
 
 def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, "pairs h w 2"]:
-    """Flow of ever more distant frames to a key frame, from that of each frame to the one before."""
+    """Compose the flows from each frame to the one before into flows to the first frame."""
     out = [flows[0]]
     for step in flows[1:]:
         out.append(step + sampled(out[-1], step, cv2.INTER_LINEAR))
@@ -201,12 +219,13 @@ def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, 
 
 
 def _kept_detail(edit: Frame, source: Frame) -> Picture:
-    """How much of the source's detail an edit keeps, 0..1: the slope of the local regression on it."""
-
+    """Measure how much of the source's detail an edit keeps, 0..1: the slope of a local regression on it."""
     mean = partial(cv2.blur, ksize=(_SIDE, _SIDE))
-    a, b = source.astype(np.float32), edit.astype(np.float32)
-    shared = mean(a * b) - mean(a) * mean(b)
-    return (shared / (mean(a * a) - mean(a) ** 2 + _FLAT)).clip(0, 1)
+    a = source.astype(np.float32)
+    b = edit.astype(np.float32)
+    covariance = mean(a * b) - mean(a) * mean(b)
+    variance = mean(a * a) - mean(a) ** 2
+    return (covariance / (variance + _FLAT)).clip(0, 1)
 
 
 def _shifted(x: Float[np.ndarray, "h w c"], down: int, right: int) -> Float[np.ndarray, "h w c"]:

@@ -27,9 +27,13 @@ def find_raft() -> Path | None:
 
     Files are like `raft_large.safetensors`, or torchvision's own, `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
     """
-    names = [f"{kind}{rest}" for kind in KINDS for rest in (".safetensors", "_*.pth")]
     entries = local_entries()
-    return next((path for name in names for path in entries if path.match(name)), None)
+    for kind in KINDS:
+        for pattern in (f"{kind}.safetensors", f"{kind}_*.pth"):
+            for path in entries:
+                if path.match(pattern):
+                    return path
+    return None
 
 
 def load_raft(path: Path) -> nn.Module:
@@ -55,14 +59,19 @@ def estimate_raft_flow(
     """
     height, width = frames.shape[1:3]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
-    size = (round(height * scale), round(width * scale))
+    large_height = round(height * scale)
+    large_width = round(width * scale)
+    large_size = (large_height, large_width)
+    shrinking = torch.tensor([width / large_width, height / large_height]).view(1, 2, 1, 1)
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    pixels_per_pixel = torch.tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
     flows = []
     # A pair at a time: correlations take (pixels / 64) squared numbers.
-    for pair in zip(frames, targets, strict=True):
-        flow = network(*(_prepare(frame, size).to(device) for frame in pair))[-1].float().cpu()
-        flow = flow[..., : size[0], : size[1]] * pixels_per_pixel
+    for frame, target in zip(frames, targets, strict=True):
+        large = _prepare(frame, large_size).to(device)
+        large_target = _prepare(target, large_size).to(device)
+        refined = network(large, large_target)
+        padded = refined[-1].float().cpu()
+        flow = padded[..., :large_height, :large_width] * shrinking
         flows.append(F.interpolate(flow, (height, width), mode="area"))
     return torch.cat(flows)
 
@@ -99,10 +108,14 @@ def _load(path: Path, _changed: int) -> nn.Module:
 
 
 def _check_published(path: Path, published: Iterable) -> None:
-    """Torchvision's names end in the first digits of their file's SHA-256; other pickles could run code."""
-    digits = [found[1] for w in published if (found := re.search(r"-([0-9a-f]{8,})\.pth$", w.url))]
+    """Check that a file is torchvision's, whose names end in the first digits of the file's SHA-256.
+
+    Another pickle could run code.
+    """
+    found = (re.search(r"-([0-9a-f]{8,})\.pth$", weights.url) for weights in published)
+    digits = tuple(match[1] for match in found if match)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(tuple(digits)):
+    if not digest.startswith(digits):
         said = f"{path.name!r} is not one of torchvision's checkpoints, and another pickle could run code."
         raise ModelError("flow", f"{said} Download it again, or use .safetensors.")

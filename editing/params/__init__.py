@@ -1,4 +1,4 @@
-"""What a user can set: the parameters of every method, and the registry of methods.
+"""Parameters: those that users can set of every method, and the registry of methods.
 
 Imports `storage`.
 """

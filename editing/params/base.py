@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from regrain.editing.params.written import Cuts, KeyFrames, Share, parameter
 
 QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
-"""How much work a run does, as a share of what it does with nothing given."""
+"""The work of a run of each quality, as a share of that of a run with nothing given."""
 _LEAST_STEPS = 4
+_MOST_STEPS = 1000
 FROM_NOISE = "Share of the steps, counted from pure noise, "
 
 
@@ -24,7 +25,7 @@ class MethodParams(BaseModel):
     )
     # Values of a preset that differ from the defaults, which are the paper's.
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
-    # What single parameters, unless 0 or empty, need from a model: keys of `editing.params.registry.OFFERS`.
+    # Needs of single parameters, unless 0 or empty, of a model: keys of `editing.params.registry.OFFERS`.
     NEEDS: ClassVar[Mapping[str, str]] = {}
     # Parameters that the page shows together, by the group's title.
     GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -33,13 +34,14 @@ class MethodParams(BaseModel):
 
     @classmethod
     def scaled(cls, usual: Mapping[str, object], quality: str) -> dict[str, int]:
-        """The counts of a quality, a key of `QUALITIES`; `usual` has those of a run with nothing given."""
-        share, counts = QUALITIES[quality], {name: usual[name] for name in cls.SCALED}
-        return {
-            name: min(1000, max(_LEAST_STEPS, round(value * share)))
-            for name, value in counts.items()
-            if isinstance(value, int)
-        }
+        """Return the counts of a quality, a key of `QUALITIES`; `usual` has those with nothing given."""
+        share = QUALITIES[quality]
+        counts: dict[str, int] = {}
+        for name in cls.SCALED:
+            value = usual[name]
+            if isinstance(value, int):
+                counts[name] = min(_MOST_STEPS, max(_LEAST_STEPS, round(value * share)))
+        return counts
 
     steps: int = parameter(50, "Steps", "Denoising steps; an inversion takes as many.", (1, 1000))
     guidance_scale: float = parameter(
@@ -89,7 +91,7 @@ class MethodParams(BaseModel):
 
 
 class WindowedParams(MethodParams):
-    """What every method has that edits a long clip window by window. FRESCO has batches of its own."""
+    """Parameters of methods that edit a long clip window by window. FRESCO has batches of its own."""
 
     window: int = parameter(
         0,
@@ -108,7 +110,7 @@ class WindowedParams(MethodParams):
 
 
 class InvertedParams(WindowedParams):
-    """What every method has that starts from the clip's own noise, where a seed alone changes nothing."""
+    """Parameters of methods that start from the clip's own noise, where a seed alone changes nothing."""
 
     variation: Share = parameter(
         0.0,
@@ -126,7 +128,7 @@ class InvertedParams(WindowedParams):
 
 
 class ModulatedParams(MethodParams):
-    """What every method has that binds regions to their words by modulated attention (VideoGrain's)."""
+    """Parameters of methods that bind regions to their words by modulated attention (VideoGrain's)."""
 
     self_strength: Share = parameter(
         0.3, "Keep regions apart", "How strongly self-attention is kept within each region."
@@ -151,7 +153,7 @@ class ModulatedParams(MethodParams):
 
 
 class ModulationVariants(ModulatedParams):
-    """How modulated attention may differ from the paper's."""
+    """Variants of modulated attention that differ from the paper's."""
 
     guidance_half: Literal["cond", "uncond", "both"] = parameter(
         "cond",
@@ -176,7 +178,7 @@ class ModulationVariants(ModulatedParams):
 
 
 class ByWordsParams(InvertedParams):
-    """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
+    """Parameters of FateZero and vid2vid-zero: an edit by two prompts that are compared."""
 
     cross_control: Literal["auto", "replace", "refine"] = parameter(
         "auto",

@@ -41,8 +41,14 @@ class FateZeroParams(ByWordsParams):
             "edit_words",
         ),
         "Edited area": (
-            *("use_masks", "blend_latents", "blend_self", "blend_from"),
-            *("blend_until", "blend_threshold", "blend_words", "feather"),
+            "use_masks",
+            "blend_latents",
+            "blend_self",
+            "blend_from",
+            "blend_until",
+            "blend_threshold",
+            "blend_words",
+            "feather",
         ),
         "Frames": ("keys", "keys_levels", "levels", "self_until", "steady", "joint_norm"),
     }

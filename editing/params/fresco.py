@@ -34,12 +34,22 @@ class FrescoParams(ModulatedParams):
     NEEDS = {"control": "control"}
     GROUPS = {
         "Features": (
-            *("optimise_until", "optimise_rounds", "learning_rate", "flow_weight"),
-            *("similarity_weight", "flow_loss", "similarity_loss", "restore_statistics", "details"),
+            "optimise_until",
+            "optimise_rounds",
+            "learning_rate",
+            "flow_weight",
+            "similarity_weight",
+            "flow_loss",
+            "similarity_loss",
+            "restore_statistics",
+            "details",
         ),
         "Attention": (
-            *("cross_frame", "spatial_steps", "spatial_sharpness"),
-            *("temporal_until", "temporal_sharpness"),
+            "cross_frame",
+            "spatial_steps",
+            "spatial_sharpness",
+            "temporal_until",
+            "temporal_sharpness",
         ),
         "Background": ("smooth_background", "smooth_from", "smooth_until"),
         "Region words": MODULATION,

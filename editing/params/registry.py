@@ -31,7 +31,7 @@ OFFERS: Mapping[str, str] = {
     "features": "features that can be taken from the source",
     "control": "control networks",
 }
-"""What a model may offer and a method may need, as named in errors."""
+"""Features that a model may offer and a method may need, as named in errors."""
 SUPPORTED = "a Stable Diffusion 1.x, 2.x or XL model, or Wan 2.1"
 
 
@@ -50,8 +50,8 @@ class Method:
         entry: `module:function` of the recipe, a generator of events; by default `run` of its own module.
         several: Whether one run can make several edits, one per prompt.
         anchors: Frames of earlier windows that a window needs: 2, or 0 if frames are edited alone.
-        setup: `module:function` of what is done once before the windows of a clip, a generator of events that
-            returns the model to edit with; empty for nothing.
+        setup: `module:function` of a generator of events that runs once before the windows of a clip and
+            returns the model to edit with; empty for none.
     """
 
     name: str
@@ -82,18 +82,21 @@ class Method:
 def add_methods(methods: dict[str, Method]) -> None:
     """Add the methods of other packages; one that cannot be used is logged in one line and left out."""
     for point in entry_points(group="regrain.methods"):  # each is a `Method`
+        problem = ""
         try:
             method = point.load()
+        except Exception as error:  # anything can be wrong in another package
+            problem = f"cannot be imported ({type(error).__name__}: {error})"
+        else:
             if not isinstance(method, Method):
                 problem = "is not a regrain.Method"
             elif method.name in methods:
                 problem = f"has a name that is taken, {method.name}"
             else:
                 methods[method.name] = method
-                continue
-        except Exception as error:  # anything can be wrong in another package
-            problem = f"cannot be imported ({type(error).__name__}: {error})"
-        log.warning("method %s of %s %s; it is left out", point.name, point.value, shorten(problem))
+        if problem:
+            said = "method %s of %s %s; it is left out"
+            log.warning(said, point.name, point.value, shorten(problem))
 
 
 def _imported(entry: str) -> Any:
@@ -173,9 +176,8 @@ add_methods(METHODS)
 def find_method(name: str) -> Method:
     """Look a method up by name; RequestError if none has it."""
     if name not in METHODS:
-        raise RequestError(
-            "method", f"{shorten(name)} was not found. {suggest(str(name), METHODS)}"
-        )
+        said = f"{shorten(name)} was not found. {suggest(str(name), METHODS)}"
+        raise RequestError("method", said)
     return METHODS[name]
 
 
@@ -187,9 +189,8 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
     """
     record = find_method(method)
     if not isinstance(given, Mapping):
-        raise RequestError(
-            "params", f"Expected an object of names and values, got {shorten(given)}."
-        )
+        said = f"Expected an object of names and values, got {shorten(given)}."
+        raise RequestError("params", said)
     try:
         return record.Params.model_validate(dict(given))
     except ValidationError as error:
@@ -208,18 +209,19 @@ def check_needs(
         ModelError: It does not; the field is `model`, or `params.NAME` if one parameter needs more.
     """
     record = find_method(method)
-    shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
+    shown = shorten(model)
     if not offers:
-        raise ModelError("model", f"{shown}, which is not supported. Use {SUPPORTED}.")
-    if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
-        said = f"{method} needs {' and '.join(lacking)}, which {shorten(model)} does not have."
+        which = f"{shown} is {kind}" if kind else shown
+        raise ModelError("model", f"{which}, which is not supported. Use {SUPPORTED}.")
+    needed = record.needs - set(offers)
+    lacking = [title for offer, title in OFFERS.items() if offer in needed]
+    if lacking:
+        said = f"{method} needs {' and '.join(lacking)}, which {shown} does not have."
         raise ModelError("model", f"{said} Use another model or method.")
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
-            message = (
-                f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model."
-            )
-            raise ModelError(f"params.{name}", message)
+            said = f"{shown} does not have {OFFERS[need]}."
+            raise ModelError(f"params.{name}", f"{said} Remove it or use another model.")
 
 
 def resolve_params(
@@ -230,7 +232,7 @@ def resolve_params(
     A `preset` among the user's values sets all other parameters to that preset's.
 
     Returns:
-        The parameters; and per name the value and its source: method, model, preset or given.
+        The parameters; and of each the value and its source: method, model, preset or given.
 
     Raises:
         RequestError: A given name or value is not allowed.
@@ -242,23 +244,19 @@ def resolve_params(
         check_params(method, recommended)
     except RequestError as error:
         raise ModelError("defaults.json", f"{error} Correct the model's recommendations.") from None
-    presets = find_method(method).Params.PRESETS
-    layers = {
-        "method": defaults,
-        "model": recommended,
-        "preset": defaults | presets[str(given["preset"])] if "preset" in given else {},
-        "given": given,
-    }
-    resolved = {
-        name: {"value": value, "source": source}
-        for source, layer in layers.items()
-        for name, value in layer.items()
-    }
+    preset: Mapping[str, object] = {}
+    if "preset" in given:
+        presets = find_method(method).Params.PRESETS
+        preset = defaults | presets[str(given["preset"])]
+    layers = {"method": defaults, "model": recommended, "preset": preset, "given": given}
+    resolved: Resolved = {}
+    for source, layer in layers.items():
+        for name, value in layer.items():
+            resolved[name] = {"value": value, "source": source}
     params = check_params(method, {name: entry["value"] for name, entry in resolved.items()})
     plain = params.model_dump()
     for name, entry in resolved.items():
-        if not isinstance(
-            entry["value"], str | int | float | None
-        ):  # JSON of what is written as a text
+        # A list given for a parameter that is written as a text is told as that text.
+        if not isinstance(entry["value"], str | int | float | None):
             entry["value"] = plain[name]
     return params, resolved

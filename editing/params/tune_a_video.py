@@ -18,8 +18,13 @@ class TuneAVideoParams(InvertedParams):
     NEEDS = {"control": "control"}
     GROUPS = {
         "Tuning": (
-            *("learning_rate", "tune_seed", "keep_every", "tune_preview_every"),
-            *("joint_norm", "positions", "temporal_rank"),
+            "learning_rate",
+            "tune_seed",
+            "keep_every",
+            "tune_preview_every",
+            "joint_norm",
+            "positions",
+            "temporal_rank",
         )
     }
     SCALED = ("steps", "tune_steps")

@@ -24,8 +24,14 @@ class Vid2VidZeroParams(ByWordsParams):
     GROUPS = {
         "Words": ("cross_control", "alignment", "replace_until", "refine_until"),
         "Inversion": (
-            *("inversion", "inner_steps", "learning_rate", "learned_share"),
-            *("pivot", "learn_with", "recompute", "reconstruct"),
+            "inversion",
+            "inner_steps",
+            "learning_rate",
+            "learned_share",
+            "pivot",
+            "learn_with",
+            "recompute",
+            "reconstruct",
         ),
         "Frames": ("self_until", "dense_layers", "keys", "steady", "joint_norm"),
     }

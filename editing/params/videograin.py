@@ -46,7 +46,11 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
     GROUPS = {
         "Regions": (
             *MODULATION,
-            *("size_over_frames", "levels", "uncovered", "guidance_half", "feather"),
+            "size_over_frames",
+            "levels",
+            "uncovered",
+            "guidance_half",
+            "feather",
         ),
         "Motion": ("attention_span", "track_levels", "flow", "steady", "redraw", "joint_norm"),
         "Source": ("variation", "inject_until", "blend", "blend_with", "inversion", "control"),

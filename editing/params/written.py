@@ -21,8 +21,12 @@ _CUTS = "expected auto, none, or the frames from 1 that begin a shot, like 24, 6
 _KEYFRAMES = "expected all, every N, auto, auto LEAST-MOST, or frames from 0 like 0, 8, 15"
 _EMPHASIS = f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS}"
 _CONTROL = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"
+_PIXEL = "expected FRAME,X,Y"
 _MAX_WEIGHT = 2.0
-_NUMBER = r"\d+(?:\.\d+)?"
+_WEIGHT = r"(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
+_NUMBER = r"\d+(?:\.\d+)?"  # neither a sign nor an exponent
+_PIXEL_PATTERN = rf"\s*(\d+)\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*"
+_LONGEST_PIXEL = 40  # characters
 
 
 class HeatPixel(NamedTuple):
@@ -83,18 +87,19 @@ def parameter(
 
 
 def is_text(field: FieldInfo) -> bool:
-    """Whether users write a parameter as text, whatever its type."""
-    return field.annotation is str or any(
-        isinstance(part, WithJsonSchema) for part in field.metadata
-    )
+    """Tell whether users write a parameter as text, whatever its type."""
+    if field.annotation is str:
+        return True
+    return any(isinstance(part, WithJsonSchema) for part in field.metadata)
 
 
 def read_words(given: object) -> tuple[str, ...]:
     """Read words: `a cat, the grass`, or a list of them."""
     expected = "expected words separated by commas, or a list of words"
     parts = _parts(given, expected)
-    if not all(isinstance(part, str) and "," not in part for part in parts):
-        raise ValueError(expected)
+    for part in parts:
+        if not isinstance(part, str) or "," in part:
+            raise ValueError(expected)
     return tuple(part.strip() for part in parts)
 
 
@@ -102,10 +107,13 @@ def read_grids(given: object) -> tuple[int, ...]:
     """Read divisors of the latents' grid: `2, 4`, a list of them, or one number."""
     expected = "expected 1, 2, 4 or 8, separated by commas"
     parts = [given] if type(given) is int else _parts(given, expected)
-    numbers = [str(part).strip() for part in parts if isinstance(part, int | str)]
-    if len(numbers) < len(parts) or not {*numbers} <= {"1", "2", "4", "8"}:
-        raise ValueError(expected)
-    return tuple(map(int, numbers))
+    divisors = []
+    for part in parts:
+        number = str(part).strip()
+        if not isinstance(part, int | str) or number not in ("1", "2", "4", "8"):
+            raise ValueError(expected)
+        divisors.append(int(number))
+    return tuple(divisors)
 
 
 def read_pixel(given: object) -> HeatPixel | None:
@@ -113,16 +121,19 @@ def read_pixel(given: object) -> HeatPixel | None:
     if isinstance(given, Mapping):
         given = [given.get(name) for name in HeatPixel._fields]
     text = ",".join(map(str, given)) if isinstance(given, list | tuple) else given
-    if text is None or (isinstance(text, str) and not text.strip()):
+    if text is None:
         return None
-    # 1e3 and the like do not count as numbers here.
-    pattern = rf"\s*(\d+)\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*"
-    numbers = (
-        re.fullmatch(pattern, text, re.ASCII) if isinstance(text, str) and len(text) <= 40 else None
-    )
-    if not numbers:
-        raise ValueError("expected FRAME,X,Y")
-    return HeatPixel(int(numbers[1]), float(numbers[2]), float(numbers[3]))
+    if not isinstance(text, str):
+        raise ValueError(_PIXEL)
+    if not text.strip():
+        return None
+    match = None
+    if len(text) <= _LONGEST_PIXEL:
+        match = re.fullmatch(_PIXEL_PATTERN, text, re.ASCII)
+    if match is None:
+        raise ValueError(_PIXEL)
+    frame, x, y = match.groups()
+    return HeatPixel(int(frame), float(x), float(y))
 
 
 def read_keyframes(given: object) -> KeyChoice:
@@ -130,26 +141,34 @@ def read_keyframes(given: object) -> KeyChoice:
     text = _line(given, _KEYFRAMES)
     if text in ("all", ""):
         return KeyChoice(every=1)
-    if (every := re.fullmatch(r"every (\d{1,5})", text, re.ASCII)) and int(every[1]):
+    every = re.fullmatch(r"every (\d{1,5})", text, re.ASCII)
+    if every and int(every[1]) > 0:
         return KeyChoice(every=int(every[1]))
-    if auto := re.fullmatch(r"auto(?: (\d{1,5}) ?- ?(\d{1,5}))?", text, re.ASCII):
-        least, most = map(int, auto.groups()) if auto[1] else _AUTO
+    auto = re.fullmatch(r"auto(?: (\d{1,5}) ?- ?(\d{1,5}))?", text, re.ASCII)
+    if auto:
+        least, most = _AUTO
+        if auto[1]:
+            least, most = int(auto[1]), int(auto[2])
         if 1 <= least <= most:
             return KeyChoice(least=least, most=most)
-    return KeyChoice(frames=_read_frames(text, r"\d{1,6}", _KEYFRAMES))
+    frames = _read_frames(text, r"\d{1,6}", _KEYFRAMES)
+    return KeyChoice(frames=frames)
 
 
 def write_keyframes(choice: KeyChoice) -> str:
     """Write key frames as `read_keyframes` reads them."""
     if choice.every is not None:
         return "all" if choice.every == 1 else f"every {choice.every}"
-    return _list(choice.frames) or f"auto {choice.least}-{choice.most}"
+    if choice.frames:
+        return _list(choice.frames)
+    return f"auto {choice.least}-{choice.most}"
 
 
 def read_cuts(given: object) -> tuple[int, ...] | None:
     """Read cuts: `auto` (None), `none`, or frames from 1 that begin a shot, like `24, 60` (or a list)."""
     text = _line(given, _CUTS)
-    if text == "none" or (not text and not isinstance(given, str)):
+    is_empty_list = not text and not isinstance(given, str)
+    if is_empty_list or text == "none":
         return ()
     if text in ("auto", ""):
         return None
@@ -158,28 +177,41 @@ def read_cuts(given: object) -> tuple[int, ...] | None:
 
 def write_cuts(cuts: tuple[int, ...] | None) -> str:
     """Write cuts as `read_cuts` reads them."""
-    return "auto" if cuts is None else _list(cuts) or "none"
+    if cuts is None:
+        return "auto"
+    return _list(cuts) if cuts else "none"
 
 
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
     """Read emphasis: `sketch=5, red fox`, a list of such words or of [words, factor], or {words: factor}."""
     parts = given.items() if isinstance(given, Mapping) else _parts(given, _EMPHASIS)
-    return tuple(map(_read_emphasis, parts))
+    return tuple(_read_emphasis(part) for part in parts)
 
 
 def _read_emphasis(part: object) -> Emphasis:
-    words, factor = part if isinstance(part, list | tuple) and len(part) == 2 else (part, None)
+    words: object = part
+    factor: Any = None
+    if isinstance(part, list | tuple) and len(part) == 2:
+        words, factor = part
     if isinstance(words, str) and factor is None:
         words, equals, number = words.partition("=")
-        factor = number.strip() if equals else None
-    try:
-        number = None if factor is None or isinstance(factor, bool) else float(factor)
-    except (TypeError, ValueError, OverflowError):
-        number = -1.0
-    wrong = number is not None and not 0 <= number <= MAX_EMPHASIS
-    if wrong or not isinstance(words, str) or not words.strip() or {",", "="} & set(words):
+        if equals:
+            factor = number.strip()
+    if not isinstance(words, str) or not words.strip() or "," in words or "=" in words:
         raise ValueError(_EMPHASIS)
-    return Emphasis(words.strip(), number)
+    return Emphasis(words.strip(), _read_factor(factor))
+
+
+def _read_factor(given: Any) -> float | None:
+    if given is None or isinstance(given, bool):
+        return None
+    try:
+        factor = float(given)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(_EMPHASIS) from None
+    if not 0 <= factor <= MAX_EMPHASIS:  # NaN, too
+        raise ValueError(_EMPHASIS)
+    return factor
 
 
 def read_control(given: object) -> tuple[ControlSpec, ...]:
@@ -192,58 +224,77 @@ def read_control(given: object) -> tuple[ControlSpec, ...]:
 
 def write_control(specs: Iterable[ControlSpec]) -> str:
     """Write control networks as the text that `read_control` reads."""
-    return ",".join(
-        f"{kind}={model}" + f"@{weight:g}" * (weight != 1) for kind, model, weight in specs
-    )
+    texts = []
+    for kind, model, weight in specs:
+        text = f"{kind}={model}"
+        texts.append(text if weight == 1 else f"{text}@{weight:g}")
+    return ",".join(texts)
 
 
 def _read_spec(part: object) -> ControlSpec:
-    if isinstance(part, str):
-        kind, _, rest = part[:MAX_TEXT].partition("=")
-        model, at, weight = (piece.strip() for piece in rest.partition("@"))
-        known = re.fullmatch(r"(?=\.?\d)\d{0,6}(?:\.\d{1,20})?", weight, re.ASCII) if at else True
-        part = (kind.strip(), model, float(weight) if at else 1.0) if known else None
-    elif isinstance(part, Mapping):
-        part = tuple(part.values()) if tuple(part) == ControlSpec._fields[: len(part)] else None
-    if not isinstance(part, list | tuple) or len(part) not in (2, 3):
+    kind, model, weight = _fields_of_spec(part)
+    if kind not in KINDS or not isinstance(model, str):
         raise ValueError(_CONTROL)
-    kind, model, weight = (*part, 1.0)[:3]
-    if (
-        kind not in KINDS
-        or not isinstance(model, str)
-        or not model.strip()
-        or {",", "@"} & set(model)
-    ):
+    if not model.strip() or "," in model or "@" in model:
         raise ValueError(_CONTROL)
-    if (
-        isinstance(weight, bool)
-        or not isinstance(weight, int | float)
-        or not 0 <= weight <= _MAX_WEIGHT
-    ):
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not is_number or not 0 <= weight <= _MAX_WEIGHT:
         raise ValueError(f"expected a weight from 0 to {_MAX_WEIGHT:g}")
     return ControlSpec(kind, model, float(weight))
 
 
+def _fields_of_spec(part: Any) -> tuple[Any, Any, Any]:
+    """Return kind, model and weight as given in a text, a list or an object, not yet checked."""
+    if isinstance(part, str):
+        return _split_spec(part)
+    if isinstance(part, Mapping):
+        if tuple(part) != ControlSpec._fields[: len(part)]:
+            raise ValueError(_CONTROL)
+        part = tuple(part.values())
+    if not isinstance(part, list | tuple) or len(part) not in (2, 3):
+        raise ValueError(_CONTROL)
+    if len(part) == 2:
+        part = (*part, 1.0)
+    kind, model, weight = part
+    return kind, model, weight
+
+
+def _split_spec(text: str) -> tuple[str, str, float]:
+    """Split `KIND=MODEL@WEIGHT`; the weight may be left out."""
+    kind, _, rest = text[:MAX_TEXT].partition("=")
+    model, at, weight = rest.partition("@")
+    if not at:
+        return kind.strip(), model.strip(), 1.0
+    if not re.fullmatch(_WEIGHT, weight.strip(), re.ASCII):
+        raise ValueError(_CONTROL)
+    return kind.strip(), model.strip(), float(weight)
+
+
 def _read_frames(text: str, pattern: str, expected: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(pattern, part, re.ASCII) for part in parts):
-        raise ValueError(expected)
-    return tuple(sorted({int(part) for part in parts}))
+    frames: set[int] = set()
+    for part in text.split(","):
+        number = part.strip()
+        if not re.fullmatch(pattern, number, re.ASCII):
+            raise ValueError(expected)
+        frames.add(int(number))
+    return tuple(sorted(frames))
 
 
 def _parts(given: object, expected: str) -> list[Any]:
-    """Items of a list, or of a text separated by commas, without those that are blank; None has none."""
+    """Return the items of a list, or of a text separated by commas, that are not blank; None has none."""
+    if given is None:
+        return []
     if isinstance(given, str):
         if len(given) > MAX_TEXT:
             raise ValueError(f"expected at most {MAX_TEXT} characters")
         given = given.split(",")
-    if given is not None and not isinstance(given, list | tuple):
+    if not isinstance(given, list | tuple):
         raise ValueError(expected)
-    return [part for part in given or () if not isinstance(part, str) or part.strip()]
+    return [part for part in given if not isinstance(part, str) or part.strip()]
 
 
 def _line(given: object, expected: str) -> str:
-    """A text, or the items of a list as one, in lower case and with single spaces."""
+    """Return a text, or the items of a list as one, in lower case and with single spaces."""
     text = _list(given) if isinstance(given, list | tuple) else given
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         raise ValueError(expected)
@@ -255,17 +306,20 @@ def _list(items: Iterable[object]) -> str:
 
 
 def _write_pixel(pixel: HeatPixel | None) -> str:
-    return "" if pixel is None else ",".join(map(_shortest, pixel))
+    if pixel is None:
+        return ""
+    return ",".join(_shortest(number) for number in pixel)
 
 
 def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
-    return _list(
-        words if factor is None else f"{words}={_shortest(factor)}" for words, factor in emphasis
-    )
+    texts = []
+    for words, factor in emphasis:
+        texts.append(words if factor is None else f"{words}={_shortest(factor)}")
+    return _list(texts)
 
 
 def _shortest(number: float | int) -> str:
-    """5 for 5.0; the value stays exact."""
+    """Write a number exactly, 5.0 as 5."""
     return str(int(number)) if number == int(number) else repr(number)
 
 

@@ -5,30 +5,32 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.clip import Clip, resize
+from regrain.editing.media.gif import write_gif
 from regrain.editing.media.images import ImageClip
-from regrain.editing.media.lazy_frames import frames_of
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
-from regrain.editing.pipeline.pictures import Frame, heat, tint, washed, write_gif
+from regrain.editing.pipeline.pictures import Frame, heat, tint, washed
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import MAX_PROMPTS, EditRequest
 from regrain.editing.storage.folders import check_writable, remove_stale, staged
 
+Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
-# What a run may write; only these are replaced in a folder that exists.
+# Names that a run may write; only these are replaced in a folder that exists.
 NAMES = (
     *EDITS,
     "edited.gif",
@@ -52,30 +54,28 @@ def check_out(out: Path) -> None:
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)
     remove_stale(out)
-    foreign = (
-        sorted(entry.name for entry in out.iterdir() if not _is_result(entry))
-        if out.is_dir()
-        else []
-    )
-    if foreign:
-        reason = f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result."
-        raise RequestError("--out", f"{reason} Choose a new or empty folder.")
+    if out.is_dir():
+        for entry in sorted(out.iterdir()):
+            if not _is_result(entry):
+                contains = f"{shorten(out.name)} contains {shorten(entry.name)}"
+                hint = "Choose a new or empty folder."
+                raise RequestError("--out", f"{contains}, which is not a result. {hint}")
     check_writable(out.absolute().parent)  # results are put together beside it
 
 
 def _is_result(entry: Path) -> bool:
-    """Whether an entry of a folder may be replaced: it is what a run writes, and nothing else is in it."""
-    if entry.name == "attention":
-        return entry.is_dir() and all(
-            file.suffix == ".mp4" and file.is_file() for file in entry.iterdir()
-        )
-    return entry.name in NAMES and entry.is_file()
+    """Tell whether an entry of a folder may be replaced: a run writes it, and nothing else is in it."""
+    if entry.name != "attention":
+        return entry.name in NAMES and entry.is_file()
+    if not entry.is_dir():
+        return False
+    return all(file.suffix == ".mp4" and file.is_file() for file in entry.iterdir())
 
 
 def check_whole(clip: Clip) -> None:
     """Refuse, before any work, a clip that skips frames, or is neither of a video file nor of a folder.
 
-    An edit of it could not be put back; the field of the RequestError is `--whole`.
+    An edit of it could not be put back. The field of the RequestError is `--whole`.
     """
     if not isinstance(clip, VideoClip | ImageClip):
         reason = f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
@@ -109,19 +109,33 @@ def write_whole(
     check_whole(clip)
     stretch = cast(VideoClip | ImageClip, clip)
     whole = open_clip(stretch.path)
-    start, stop = stretch.start, stretch.start + len(stretch)
-    around = frames_of(whole)
-    scaled: dict[str, object] = {"size": list(size)} if size and size != whole.size else {}
-    before, after = (
-        map(around.__getitem__, span) for span in (range(start), range(stop, len(whole)))
-    )
+    start = stretch.start
+    stop = start + len(stretch)
+    told: dict[str, object] = {
+        "file": path.name,
+        "start": start,
+        "stop": stop,
+        "frames": len(whole),
+    }
+    before = _frames_between(whole, 0, start)
+    after = _frames_between(whole, stop, len(whole))
     frames = chain(before, edited, after)
-    if size and scaled:
-        frames = (resize(frame[None], size)[0] for frame in frames)
-    write_video(
-        path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags
-    )
-    return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)} | scaled
+    if size and size != whole.size:
+        frames = _resized(frames, size)
+        told["size"] = list(size)
+    timing = timing_of(whole)
+    write_video(path, frames, whole.fps, **timing, audio_from=whole.audio, tags=whole.tags)
+    return told
+
+
+def _frames_between(clip: Clip, start: int, stop: int) -> Iterator[Frame]:
+    for number in range(start, stop):
+        yield clip.read(number, number + 1)[0]
+
+
+def _resized(frames: Iterable[Frame], size: tuple[int, int]) -> Iterator[Frame]:
+    for frame in frames:
+        yield resize(frame[None], size)[0]
 
 
 def write_outputs(
@@ -149,65 +163,92 @@ def write_outputs(
         ResourceError: The disk is full or cannot be written.
     """
     check_out(Path(out))
+    clip = request.clip
+    timing = timing_of(clip)
+    written = dict(report)
     with staged(Path(out), replaces=NAMES) as folder:
-        fps, clip, timing = request.clip.fps, request.clip, timing_of(request.clip)
-        edits = (result.frames, *(other.frames for other in result.others))
-        for name, frames in zip(EDITS, edits, strict=False):
-            write_video(folder / name, frames, fps, **timing, audio_from=clip.audio, tags=clip.tags)
+        for name, frames in zip(EDITS, _edits(result), strict=False):
+            path = folder / name
+            write_video(path, frames, clip.fps, **timing, audio_from=clip.audio, tags=clip.tags)
         if whole:
             stretch = clip if whole is True else whole
-            report = {
-                **report,
-                "whole": write_whole(folder / WHOLE, stretch, result.frames, clip.size),
-            }
+            written["whole"] = write_whole(folder / WHOLE, stretch, result.frames, clip.size)
         for name, frames in _explaining(result, request):
-            (folder / name).parent.mkdir(exist_ok=True)
-            write_video(folder / name, frames, fps, **timing)
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            write_video(path, frames, clip.fps, **timing)
         if result.step_areas:
-            (folder / "attention").mkdir(exist_ok=True)
-            write_video(folder / "attention" / "areas_by_step.mp4", _areas_by_step(result), fps)
+            path = folder / "attention" / "areas_by_step.mp4"
+            path.parent.mkdir(exist_ok=True)
+            write_video(path, _areas_by_step(result), clip.fps)
         if gif:
-            write_edited_gif(folder / "edited.gif", result.frames, fps, **timing)
-        # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    return report
+            write_edited_gif(folder / "edited.gif", result.frames, clip.fps, **timing)
+        _write_report(folder / "report.json", written)
+    return written
 
 
-def write_edited_gif(path: Path, frames: Iterable[Frame], fps: Fraction, **timing: Any) -> None:
-    """Write an edit as a GIF of at most 480 pixels a side, which says that it was edited; see `write_gif`."""
-    write_gif(path, shrunk(frames, _GIF_SIDE), fps, comment=AI_EDITED, **timing)
+def _edits(result: EditResult) -> list[Frames]:
+    return [result.frames, *(other.frames for other in result.others)]
+
+
+def _write_report(path: Path, report: Mapping[str, object]) -> None:
+    # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_edited_gif(
+    path: Path,
+    frames: Frames,
+    fps: Fraction,
+    times: Sequence[Fraction] | None = None,
+    duration: Fraction | None = None,
+) -> None:
+    """Write an edit as a GIF of at most 480 pixels a side, which says that it was edited.
+
+    Arguments are those of `write_video`.
+    """
+    if times is None:
+        ends = [Fraction(number) / fps for number in range(1, len(frames) + 1)]
+    else:
+        last = times[-1] + 1 / fps if duration is None else duration
+        ends = [*times[1:], last]
+    write_gif(path, shrunk(frames, _GIF_SIDE), ends, AI_EDITED)
 
 
 def write_clusters(
     pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
 ) -> None:
     """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as RGB) to a project."""
-    clip, frames = request.clip, shrunk(frames_of(request.clip), _SIDE)
+    clip = request.clip
+    timing = timing_of(clip)
+    painted = _painted(shrunk(frames_of(clip), _SIDE), request)
     with staged(Path(out)) as folder:
-        write_video(folder / "clusters.mp4", _painted(frames, request), clip.fps, **timing_of(clip))
-        write_video(folder / "pca.mp4", shrunk(pca, _SIDE), clip.fps, **timing_of(clip))
+        write_video(folder / "clusters.mp4", painted, clip.fps, **timing)
+        write_video(folder / "pca.mp4", shrunk(pca, _SIDE), clip.fps, **timing)
 
 
 def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
     """Make a file name stem for each region name: letters, digits, - and _ only, all different."""
     stems: dict[str, str] = {}
     for name in names:
-        stem = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_")[:_MAX_STEM] or "region"
+        plain = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_")
+        first = plain[:_MAX_STEM] or "region"
         used = set(stems.values())
-        stems[name] = next(
-            s for s in (stem, *(f"{stem}_{n}" for n in range(2, len(used) + 3))) if s not in used
-        )
+        stem = first
+        number = 2
+        while stem in used:
+            stem = f"{first}_{number}"
+            number += 1
+        stems[name] = stem
     return stems
 
 
 def _explaining(
     result: EditResult, request: EditRequest
 ) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
-    """Name and frames of each video besides the edit; frames are made while they are written."""
-    edits = (result.frames, *(other.frames for other in result.others))
-    beside = zip(*(shrunk(frames, _SIDE) for frames in (result.source, *edits)), strict=True)
-    yield "comparison.mp4", (np.concatenate(frames, axis=1) for frames in beside)
+    """Yield name and frames of each video besides the edit; frames are made while they are written."""
+    yield "comparison.mp4", _side_by_side([result.source, *_edits(result)])
     if request.labels is not None:
         yield "masks.mp4", _painted(shrunk(result.source, _SIDE), request)
     stems = file_names(result.attention)
@@ -215,39 +256,56 @@ def _explaining(
     for name, maps in result.attention.items():
         color = colors.get(name, _WORD_COLOR)
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
-        for when in ("before", "after"):
-            pairs = zip(shrunk(result.source, _SIDE), getattr(maps, when), strict=True)
-            frames = (heat(frame, level / brightest, color) for frame, level in pairs)
-            yield f"attention/{stems[name]}_{when}.mp4", frames
-    for name in ("reconstruction", "control"):
-        if (frames := getattr(result, name)) is not None:
-            yield f"{name}.mp4", frames
+        before = _heated(result.source, maps.before, brightest, color)
+        after = _heated(result.source, maps.after, brightest, color)
+        yield f"attention/{stems[name]}_before.mp4", before
+        yield f"attention/{stems[name]}_after.mp4", after
+    if result.reconstruction is not None:
+        yield "reconstruction.mp4", result.reconstruction
+    if result.control is not None:
+        yield "control.mp4", result.control
+
+
+def _side_by_side(clips: Sequence[Frames]) -> Iterator[Frame]:
+    small = [shrunk(frames, _SIDE) for frames in clips]
+    for pictures in zip(*small, strict=True):
+        yield np.concatenate(pictures, axis=1)
+
+
+def _heated(source: Frames, levels: np.ndarray, brightest: float, color: str) -> Iterator[Frame]:
+    """Draw a map for each frame over it; `brightest` is the value drawn as the hottest."""
+    for frame, level in zip(shrunk(source, _SIDE), levels, strict=True):
+        yield heat(frame, level / brightest, color)
 
 
 def _areas_by_step(result: EditResult) -> Iterator[Frame]:
-    """A picture per step, of a few whole frames side by side."""
-    numbers = [i * (len(result.source) - 1) // 3 for i in range(4)]
+    """Draw a picture per step: the edited area in a few frames of the clip, side by side."""
+    last = len(result.source) - 1
+    numbers = [place * last // 3 for place in range(4)]
     shown = {number: next(shrunk(result.source[number : number + 1], _SIDE)) for number in numbers}
     for _, area in sorted(result.step_areas.items()):
-        yield np.concatenate([washed(shown[i], area[i], _WORD_COLOR) for i in numbers], axis=1)
+        pictures = [washed(shown[number], area[number], _WORD_COLOR) for number in numbers]
+        yield np.concatenate(pictures, axis=1)
 
 
 def shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
-    """Frames whose longest side is at most `side` pixels."""
+    """Scale frames down so that no side has more than `side` pixels."""
     for frame in frames:
         height, width = frame.shape[:2]
         scale = min(1.0, side / max(height, width))
-        yield resize(frame[None], (max(1, round(width * scale)), max(1, round(height * scale))))[0]
+        small = max(1, round(width * scale)), max(1, round(height * scale))
+        yield resize(frame[None], small)[0]
 
 
 def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
-    """Regions in their colours, as far as their edits reach."""
+    """Paint regions in their colours over frames, as far as their edits reach."""
     import cv2  # see editing.media.clip.resize
 
     colors = {region.label: region.color for region in request.regions}
     for index, frame in enumerate(frames):
         (areas,) = request.areas.read(index, index + 1)
-        labels = cv2.resize(areas, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        height, width = frame.shape[:2]
+        labels = cv2.resize(areas, (width, height), interpolation=cv2.INTER_NEAREST)
         yield tint(frame, labels, colors)
 
 

@@ -1,4 +1,4 @@
-"""What every recipe is made of: the clip at its working size, inversion, recorded attention, events.
+"""Parts of every recipe: the clip at its working size, inversion, recorded attention, events.
 
 Imports `request` and below.
 """

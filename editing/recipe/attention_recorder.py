@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -17,15 +19,28 @@ from regrain.editing.attention.frames import Seen, labels_seen
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.maps import probabilities
 from regrain.editing.diffusion.schedule import Step
+from regrain.editing.diffusion.text import PromptEmbedding, find_words
 from regrain.editing.errors import RequestError
 
 # By default, maps come from layers of at most this many tokens per frame: the paper's 32 x 32.
 HEAT_TOKENS = 1024
 Columns = Mapping[str, Collection[int]]
 """Columns of the mass to add up, by name: the tokens of a word, or the column of a region."""
-_Sums = tuple[Tensor, Tensor, int]  # before and after the change, and how many were added
 PARTS = ("early", "middle", "late")
 """Thirds of the schedule, from pure noise, of which heat is also kept apart."""
+
+
+def word_columns(text: PromptEmbedding, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the tokens of some words of a prompt, by word."""
+    return {word: find_words(text, word) for word in words}
+
+
+class _Sums(NamedTuple):
+    """Mass before and after the change, added up over a number of layers and steps."""
+
+    before: Tensor
+    after: Tensor
+    terms: int
 
 
 @dataclass(frozen=True)
@@ -45,12 +60,12 @@ class HeatScope:
     last: float = 1.0
 
     def counts(self, step: Step) -> bool:
-        """Whether a step is averaged."""
+        """Check if a step is averaged."""
         return step.within(self.last, begun=True) and not step.within(self.first)
 
     @classmethod
     def of(cls, stride: tuple[int, int, int], grid: Grid) -> HeatScope:
-        """All steps, layers of one stride."""
+        """Return the scope of all steps and the layers of one stride."""
         return cls(frozenset([stride]), grid.over(stride).size)
 
     @classmethod
@@ -74,13 +89,11 @@ class HeatScope:
         if divisors:
             strides = [stride for stride in known if stride[-1] in divisors]
         else:
-            strides = [
-                stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS
-            ] or known[-1:]
+            small = [stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS]
+            strides = small or known[-1:]
         if not strides:
-            given, others = (
-                ", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in known])
-            )
+            given = ", ".join(str(divisor) for divisor in divisors)
+            others = ", ".join(str(stride[-1]) for stride in known)
             message = f"This model has no attention on grid {given}. Choose from {others}."
             raise RequestError("params.heat_grids", message)
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
@@ -96,16 +109,22 @@ class AttentionRecorder:
         self.scope = scope
         self._sums: dict[str, _Sums] = {}
         self._step: _Sums | None = None
-        self._part, self._changed, self._in_scope = PARTS[0], False, True
+        self._part = PARTS[0]
+        self._changed = False
+        self._in_scope = True
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
+        early, middle, late = PARTS
         self._in_scope = self.scope.counts(step)
-        self._part = PARTS[0 if step.within(1 / 3) else 1 if step.within(2 / 3) else 2]
+        if step.within(1 / 3):
+            self._part = early
+        else:
+            self._part = middle if step.within(2 / 3) else late
         self._step = None
 
     def reads(self, site: AttentionLayer) -> bool:
-        """Whether a layer is averaged."""
+        """Check if a layer is averaged."""
         return site.stride in self.scope.strides
 
     def add(
@@ -125,61 +144,75 @@ class AttentionRecorder:
             size: Height and width of the layer's grid; default: that of the scope.
             changed: Whether this layer is changed in this step.
         """
-        one = on_grid(before.float(), size or self.scope.size, self.scope.size)
-        other = (
-            one
-            if after is None
-            else on_grid(after.float(), size or self.scope.size, self.scope.size)
-        )
-        self._step = _added(self._step, one, other)
+        size = size or self.scope.size
+        one = on_grid(before.float(), size, self.scope.size)
+        other = one if after is None else on_grid(after.float(), size, self.scope.size)
+        mass = _Sums(one, other, 1)
+        self._step = mass if self._step is None else _added(self._step, mass)
         if not self._in_scope or (self._changed and not changed):
             return
         if changed != self._changed:
-            self._sums, self._changed = {}, changed
-        self._sums[self._part] = _added(self._sums.get(self._part), one, other)
+            self._sums = {}
+            self._changed = changed
+        known = self._sums.get(self._part)
+        self._sums[self._part] = mass if known is None else _added(known, mass)
 
     def step(self) -> Float[Tensor, "frames h w columns"]:
-        """The mean of this step's layers, after the change."""
-        return self._mean(1, [self._step] if self._step else [])
+        """Return the mean of this step's layers, after the change.
+
+        Raises:
+            ValueError: No layer was added in this step.
+        """
+        if self._step is None:
+            raise ValueError("no attention was recorded in this step")
+        return self._step.after / self._step.terms
 
     def before(self) -> Float[Tensor, "frames h w columns"]:
-        """Mean attention before the change."""
-        return self._mean(0, self._sums.values())
-
-    def _mean(self, which: int, parts: Collection[_Sums]) -> Tensor:
-        first, *others = (part[:2][which] for part in parts)
-        return sum(others, first) / sum(count for _, _, count in parts)
+        """Return the mean attention before the change."""
+        before, _ = _means(self._sums.values())
+        return before
 
     def now(
         self, columns: Columns, frames: Sequence[int]
     ) -> dict[str, Float32[ndarray, "frames h w"]]:
-        """This step's maps of some frames, each scaled so that its strongest pixel is 1."""
+        """Return this step's maps of some frames, each scaled so that its strongest pixel is 1."""
         step = self.step()[list(frames)]
         return {name: scaled(of_columns(step, chosen)) for name, chosen in columns.items()}
 
     def maps(self, columns: Columns) -> dict[str, RegionAttention]:
-        """Maps over all steps, and over each third of them if there are several, as probabilities."""
-        whole = self._maps(columns, self._sums.values())
-        apart = {
-            part: self._maps(columns, [self._sums[part]]) for part in PARTS if part in self._sums
-        }
-        if len(apart) < 2:
+        """Return maps over all steps, and over each third of them if there are several; probabilities."""
+        whole = _maps_of(columns, self._sums.values())
+        seen = [part for part in PARTS if part in self._sums]
+        if len(seen) < 2:
             return whole
-        return {
-            name: replace(maps, parts={part: parts[name] for part, parts in apart.items()})
-            for name, maps in whole.items()
-        }
-
-    def _maps(self, columns: Columns, parts: Collection[_Sums]) -> dict[str, RegionAttention]:
-        means = [self._mean(which, parts) for which in (0, 1)]
-        return {
-            name: RegionAttention(*(of_columns(mean, chosen).cpu().numpy() for mean in means))
-            for name, chosen in columns.items()
-        }
+        thirds = {part: _maps_of(columns, [self._sums[part]]) for part in seen}
+        found = {}
+        for name, maps in whole.items():
+            found[name] = replace(maps, parts={part: thirds[part][name] for part in seen})
+        return found
 
 
-def _added(sums: _Sums | None, before: Tensor, after: Tensor) -> _Sums:
-    return (before, after, 1) if sums is None else (sums[0] + before, sums[1] + after, sums[2] + 1)
+def _maps_of(columns: Columns, parts: Collection[_Sums]) -> dict[str, RegionAttention]:
+    before, after = _means(parts)
+    maps = {}
+    for name, chosen in columns.items():
+        maps[name] = RegionAttention(
+            before=of_columns(before, chosen).cpu().numpy(),
+            after=of_columns(after, chosen).cpu().numpy(),
+        )
+    return maps
+
+
+def _means(parts: Collection[_Sums]) -> tuple[Tensor, Tensor]:
+    """Return the means before and after the change, over several parts of a run."""
+    total = reduce(_added, parts)
+    return total.before / total.terms, total.after / total.terms
+
+
+def _added(sums: _Sums, more: _Sums) -> _Sums:
+    before = sums.before + more.before
+    after = sums.after + more.after
+    return _Sums(before, after, sums.terms + more.terms)
 
 
 def of_columns(
@@ -210,7 +243,7 @@ Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 
 
 class PixelHeat:
-    """Where one pixel of one frame looks, in all frames, by self-attention.
+    """The self-attention of one pixel of one frame, to all frames.
 
     `heat` has its probabilities in one column; they add up to 1 over the clip on the grid of the maps.
     """
@@ -223,24 +256,42 @@ class PixelHeat:
         `place` is where that frame is among those that are edited together.
         """
         frame, x, y = at
+        width, height = clip_size
         self.heat = AttentionRecorder(scope)
         self.columns: Columns = {f"frame {frame} at {x:g},{y:g}": (0,)}
-        self._frame, self._at = place, (y / clip_size[1], x / clip_size[0])
+        self._frame = place
+        self._at = (y / height, x / width)
 
     def add(self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None) -> None:
         """Add one layer of one half of guidance; q and k are in the layout of `across_frames`."""
-        y, x = (int(share * side) for share, side in zip(self._at, grid.size, strict=True))
-        own, tokens = (self._frame * grid.height + y) * grid.width + x, grid.tokens
-        numbers = torch.arange(grid.time * tokens, device=q.device).view(grid.time, tokens)
-        queries, keys = labels_seen(numbers, seen)
-        row, query = (int(i) for i in (queries == own).nonzero()[0])
-        before = q[row : row + 1, :, query : query + 1], k[row : row + 1]
-        after = before if change is None else change(*before, row, query)
-        maps = []
-        for one, others in (before, after):
-            given = probabilities(one, others, q.shape[-1] ** -0.5)[0, :, 0].mean(0)
-            # A frame may be seen twice.
-            clip = given.new_zeros(grid.time * tokens).index_add_(0, keys[row], given)
-            spread = tokens / (self.heat.scope.size[0] * self.heat.scope.size[1])
-            maps.append(clip.view(grid.time, tokens, 1) * spread)
-        self.heat.add(*maps, size=grid.size, changed=change is not None)
+        tokens = torch.arange(grid.time * grid.tokens, device=q.device)
+        queries, keys = labels_seen(tokens.view(grid.time, grid.tokens), seen)
+        row, query = (queries == self._token(grid)).nonzero()[0].tolist()
+        own_q = q[row : row + 1, :, query : query + 1]
+        own_k = k[row : row + 1]
+        scale = q.shape[-1] ** -0.5  # also of the changed ones, which may be wider
+        given = probabilities(own_q, own_k, scale)
+        before = self._over_clip(given, keys[row], grid)
+        after = None
+        if change is not None:
+            changed_q, changed_k = change(own_q, own_k, row, query)
+            given = probabilities(changed_q, changed_k, scale)
+            after = self._over_clip(given, keys[row], grid)
+        self.heat.add(before, after, size=grid.size, changed=change is not None)
+
+    def _token(self, grid: Grid) -> int:
+        """Return the number of the pixel's token among those of the clip."""
+        down, across = self._at
+        y = int(down * grid.height)
+        x = int(across * grid.width)
+        return (self._frame * grid.height + y) * grid.width + x
+
+    def _over_clip(
+        self, given: Float[Tensor, "1 heads 1 keys"], keys: Int[Tensor, "keys"], grid: Grid
+    ) -> Float[Tensor, "frames tokens 1"]:
+        """Spread the attention to some keys over the clip's tokens, for sums of 1 on the grid of the maps."""
+        mean = given[0, :, 0].mean(0)
+        # A frame may be seen twice.
+        clip = mean.new_zeros(grid.time * grid.tokens).index_add_(0, keys, mean)
+        height, width = self.heat.scope.size
+        return clip.view(grid.time, grid.tokens, 1) * (grid.tokens / (height * width))

@@ -23,7 +23,7 @@ class Stage:
 
     Attributes:
         name: loading, scanning (for cuts), tuning, inverting, editing, decoding or measuring.
-        skip: Ends it early, where the run goes on without it: what was edited is kept, unmeasured.
+        skip: Ends the stage early, if the run can go on without it: the edit is kept, but not measured.
     """
 
     name: str
@@ -37,7 +37,7 @@ class WindowStarted:
     Attributes:
         number, total: Its number, from 1, of all windows.
         work: Frames that are edited in it, with its anchors.
-        left: The same of this and all later windows.
+        left: Frames that are edited in this and all later windows, with their anchors.
     """
 
     number: int
@@ -122,9 +122,9 @@ class EditResult:
         reconstruction: The source rebuilt from its inversion, if the method does so.
         control: Input of the control networks, if the method uses any.
         others: The edits for further prompts, in their order.
-        words: Where words look, for methods that edit by words.
+        words: Attention to words, for methods that edit by words.
         step_areas: The edited area found by attention, by step number from 0.
-        plan: In which shots, key frames and windows the clip was edited.
+        plan: The shots, key frames and windows in which the clip was edited.
     """
 
     frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]

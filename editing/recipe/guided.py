@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import across_shared, tracks
+from regrain.editing.attention.frames import Attend, across_shared, tracks
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
 from regrain.editing.attention.regions import modulated_attention
 from regrain.editing.diffusion.schedule import Step
@@ -31,21 +31,20 @@ _BLOCKS = 2  # the last up blocks: 32 x 32 and 64 x 64 tokens in Stable Diffusio
 
 
 def guided_sites(sites: Sequence[AttentionLayer]) -> frozenset[str]:
-    """Names of the layers that are guided: self-attention in the last two blocks of the decoder."""
-    numbers = {
-        site.name: int(site.block.split(".")[1]) for site in sites if site.block.startswith("up_")
-    }
+    """Return the names of the guided layers: self-attention in the last two blocks of the decoder."""
+    decoder = [site for site in sites if site.block.startswith("up_")]
+    numbers = {site.name: int(site.block.split(".")[1]) for site in decoder}
     first = max(numbers.values()) - _BLOCKS + 1
     return frozenset(
-        site.name for site in sites if site.kind == "self" and numbers.get(site.name, -1) >= first
+        site.name for site in decoder if site.kind == "self" and numbers[site.name] >= first
     )
 
 
 class GuidedAttention:
     """The attention of a batch of frames, RGB at the working size.
 
-    `motion` are their circular pairs, `grid` is that of their latents. `modulation` binds regions to their
-    words, if any has some.
+    `motion` holds their circular pairs, `grid` is that of their latents. `modulation` binds regions to their
+    words; None if no region has words.
     """
 
     def __init__(
@@ -58,67 +57,87 @@ class GuidedAttention:
         modulation: Modulation | None,
     ) -> None:
         self.sites = guided_sites(sites)
-        self._params, self._modulation, self._grid = params, modulation, grid
+        self._params = params
+        self._modulation = modulation
+        self._grid = grid
         pairs = motion[: len(frames) - 1]
-
-        def ids(size: tuple[int, int], device: torch.device) -> Int[Tensor, "frames tokens"]:
-            pixels = torch.from_numpy(frames).movedim(-1, 1).float()
-            # Of each cell the middle counts, as released: if any occluded pixel did, tracks would be shorter.
-            colours = F.interpolate(pixels, size, mode="bilinear").movedim(1, -1)
-            appeared = newly_seen(pairs, size)[1:].unflatten(1, size)
-            return track_ids(*token_maps(pairs.at(size).backward, appeared, colours)).to(device)
-
-        def shared(size: tuple[int, int], device: torch.device) -> Bool[Tensor, "frames tokens"]:
-            seen = newly_seen(pairs, size)
-            if params.cross_frame == "first":
-                seen[1:] = False
-            return seen.to(device)
-
-        self._ids, self._shared = cache(ids), cache(shared)
+        self._tracks = cache(partial(_tracks, frames, pairs))
+        self._shared = cache(partial(_shared, pairs, params))
 
     def attend(self, step: Step, batch: Batch, source: Looks | None) -> AttentionFn:
-        """The attention of one denoising step for the halves of guidance in `batch`.
+        """Return the attention of one denoising step for the halves of guidance in `batch`.
 
-        `source` is what places looked like in the source, for spatial guidance; None is without it.
+        `source` is for spatial guidance; None is without it.
         """
         others = plain if self._modulation is None else self._modulation.attend(step, batch)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name not in self.sites:
                 return others(q, k, v, site)
-            guided = q
-            if source is not None:
-                # Spatial-guided: every query becomes a mean of those of places alike in the source.
-                source_q, source_k = (x.to(q) for x in source[site.name])
-                scale = self._params.spatial_sharpness * q.shape[-1] ** -0.5
-                guided = attention(source_q, source_k, q, scale)
+            guided = q if source is None else self._like_source(q, *source[site.name])
             if self._params.cross_frame == "own":
                 out = others(guided, k, v, site)
             else:
                 out = self._across(guided, k, v, site, step, batch)
             if not step.within(self._params.temporal_until):
                 return out
-            ids = self._ids(self._grid.at(site).size, q.device)
+            ids = self._tracks(self._grid.at(site).size, q.device)
             scale = self._params.temporal_sharpness * q.shape[-1] ** -0.5
             return tracks(q, k, out, batch.frames, ids, scale)
 
         return attend
 
+    def _like_source(self, q: Tensor, source_q: Tensor, source_k: Tensor) -> Tensor:
+        """Replace every query by a mean of those of places that look alike in the source."""
+        scale = self._params.spatial_sharpness * q.shape[-1] ** -0.5
+        return attention(source_q.to(q), source_k.to(q), q, scale)
+
     def _across(
         self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, step: Step, batch: Batch
     ) -> Tensor:
-        """Efficient cross-frame attention; one half is modulated, if any region has words."""
-        shared, out = self._shared(self._grid.at(site).size, q.device), []
+        """Compute efficient cross-frame attention; one half is modulated, if any region has words."""
+        shared = self._shared(self._grid.at(site).size, q.device)
+        out = []
         for branch in batch.branches:
             one = (x[batch.rows(branch)] for x in (q, k, v))
             if self._modulation is None or branch != self._modulation.params.guidance_half:
                 out.append(across_shared(*one, shared))
-                continue
-            codes = self._modulation.layout.codes(site)
-            xi = fade(self._modulation.params, step)
-            labels, keys, a = self._modulation.apart(
-                codes.flatten()[None], codes[shared][None], site, xi
-            )
-            bound = partial(modulated_attention, query_label=labels, key_label=keys, strength=a)
-            out.append(across_shared(*one, shared, bound))
+            else:
+                bound = _bound(self._modulation, shared, site, step)
+                out.append(across_shared(*one, shared, bound))
         return torch.cat(out)
+
+
+def _bound(
+    modulation: Modulation, shared: Bool[Tensor, "frames tokens"], site: AttentionLayer, step: Step
+) -> Attend:
+    """Return modulated attention of all tokens of a clip to those that are shared."""
+    codes = modulation.layout.codes(site)
+    xi = fade(modulation.params, step)
+    labels, keys, a = modulation.apart(codes.flatten()[None], codes[shared][None], site, xi)
+    return partial(modulated_attention, query_label=labels, key_label=keys, strength=a)
+
+
+def _tracks(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+    pairs: Motion,
+    size: tuple[int, int],
+    device: torch.device,
+) -> Int[Tensor, "frames tokens"]:
+    """Return the track of every token on a grid of some height and width."""
+    pixels = torch.from_numpy(frames).movedim(-1, 1).float()
+    # Of each cell the middle counts, as released: if any occluded pixel did, tracks would be shorter.
+    colours = F.interpolate(pixels, size, mode="bilinear").movedim(1, -1)
+    appeared = newly_seen(pairs, size)[1:].unflatten(1, size)
+    maps, linked = token_maps(pairs.at(size).backward, appeared, colours)
+    return track_ids(maps, linked).to(device)
+
+
+def _shared(
+    pairs: Motion, params: FrescoParams, size: tuple[int, int], device: torch.device
+) -> Bool[Tensor, "frames tokens"]:
+    """Find the tokens, on a grid of some height and width, that all frames see."""
+    seen = newly_seen(pairs, size)
+    if params.cross_frame == "first":
+        seen[1:] = False
+    return seen.to(device)

@@ -27,8 +27,7 @@ def ddim_walk(
 ) -> Iterator[tuple[Step, Float[Tensor, "*shape"]]]:
     """Walk latents along `steps` without randomness: up to noise (DDIM inversion) or down to a clean clip.
 
-    Yields each step and the latents after it; going up, with `latents` in front, those that an edit uses.
-    `predict` is the model without guidance.
+    Yields each step and the latents after it. `predict` is the model without guidance.
 
     Source: Song et al., arXiv:2010.02502, Sec. 4.3.
     """
@@ -60,7 +59,7 @@ def null_text(
     Args:
         pivots: The N + 1 latents of the inversion, clean ones first.
         predict: (x, step, vectors) -> (x0, eps); gradients must flow to the text.
-        predict_source: The same with the source prompt.
+        predict_source: (x, step) -> (x0, eps) with the source prompt.
         steps: `Schedule.sampling(N)`.
         empty: The encoded text at the start of the first step.
         guidance_scale: Guidance scale of the sampling; at 1 nothing is learned.
@@ -70,19 +69,22 @@ def null_text(
         The step, its text, and the mean squared distance to the pivot before its last Adam step.
     Source: Mokady et al., arXiv:2211.09794, Sec. 3.2.
     """
-    x, learned = pivots[-1], empty.detach().float()
+    x = pivots[-1]
+    learned = empty.detach().float()
     for step in steps:
-        goal, share = pivots[step.total - 1 - step.index], step.index / step.total
+        goal = pivots[step.total - 1 - step.index]
+        share = step.index / step.total
         guided = predict_source(x, step)
 
         def reach(text: Tensor, x=x, step=step, guided=guided) -> Tensor:
             unguided = predict(x, step, text)
-            x0, eps = (guide(u, c, guidance_scale) for u, c in zip(unguided, guided, strict=True))
+            x0 = guide(unguided[0], guided[0], guidance_scale)
+            eps = guide(unguided[1], guided[1], guidance_scale)
             return advance(x0, eps, step)
 
-        learned, loss = _descend(
-            reach, learned, goal, inner_steps, learning_rate * (1 - share / 2), 1e-5 + 1e-3 * share
-        )
+        rate = learning_rate * (1 - share / 2)
+        enough = 1e-5 + 1e-3 * share
+        learned, loss = _descend(reach, learned, goal, inner_steps, rate, enough)
         x = reach(learned)
         yield step, learned, loss
 
@@ -96,8 +98,9 @@ def _descend(
     enough: float,
 ) -> tuple[Tensor, float]:
     """Take Adam steps on `text` towards `goal`; stop after the step that started close enough."""
-    text, loss = text.detach().clone().requires_grad_(True), float("nan")
+    text = text.detach().clone().requires_grad_(True)
     adam = torch.optim.Adam([text], lr=rate)
+    loss = float("nan")
     for _ in range(inner_steps):
         with torch.enable_grad():
             error = reach(text) - goal
@@ -114,12 +117,15 @@ def _descend(
 def mean_square(
     error: Float[Tensor, "*shape"], tensors: Sequence[Tensor]
 ) -> tuple[float, list[Tensor]]:
-    """The mean square of an error, with a graph back to the tensors, and its gradients by them, float32.
+    """Return the mean square of an error and its gradients with respect to some tensors, float32.
+
+    `error` has a graph back to the tensors.
 
     The gradient is scaled inside the model, so that it neither vanishes nor overflows in half precision.
     """
     own = error.detach()
-    loss, scale = float(own.square().mean()), own.abs().amax()
+    loss = float(own.square().mean())
+    scale = own.abs().amax()
     if not scale:
         return loss, [torch.zeros_like(x, dtype=torch.float32) for x in tensors]
     gradients = torch.autograd.grad(error, tensors, own / scale)
@@ -127,7 +133,7 @@ def mean_square(
 
 
 def is_learned(step: Step, share: float) -> bool:
-    """Whether a step uses the learned text: the first share and one more, or if negative, the last share.
+    """Check if a step uses the learned text: the first share and one more, or if negative, the last share.
 
     Source: vid2vid-zero as released.
     """
@@ -137,12 +143,12 @@ def is_learned(step: Step, share: float) -> bool:
 
 
 def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> dict[str, object]:
-    """Make the cache key of an inversion: everything that it, and what is learned from it, depend on."""
+    """Make the cache key of an inversion: everything that it, and anything learned from it, depends on."""
     return clip_key(backbone, working.frames, kind="inversion", **working.piece.cache_key, **facts)
 
 
 def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> dict[str, object]:
-    """The cache key of what is computed from a clip by a model."""
+    """Make the cache key of a result that a model computes from a clip."""
     return {"clip": frames.tobytes(), "shape": frames.shape, "model": backbone.fingerprint, **facts}
 
 
@@ -154,7 +160,7 @@ def invert_cached(
     key: Mapping[str, object],
     total: int | None = None,
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """`ddim_invert`, computed once for each key; anchors are pinned.
+    """Run `ddim_invert`, once for each key; anchors are pinned.
 
     Args:
         predict: The model, without guidance.
@@ -168,15 +174,16 @@ def invert_cached(
         latents = yield from ddim_invert(backbone, working, predict, steps, total)
         return {"latents": torch.stack(latents)}
 
-    done = Progress("inverting", len(steps), total, 0.0 if total == len(steps) else None)
-    latents = (yield from cached(key, make, done, backbone.device))["latents"]
-    return working.piece.pin_all("inversion", latents)
+    seconds_left = 0.0 if total == len(steps) else None
+    done = Progress("inverting", len(steps), total, seconds_left)
+    kept = yield from cached(key, make, done, backbone.device)
+    return working.piece.pin_all("inversion", kept["latents"])
 
 
 def ddim_invert(
     backbone: Backbone, working: ResizedClip, predict: Predict, steps: Sequence[Step], total: int
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """Invert a clip: the latents from clean to noise. Each step is one unit of progress, of `total`."""
+    """Invert a clip and return its latents from clean to noise. Each step is one unit of `total`."""
     pin = working.piece.pin_anchors
     latents = [pin("inversion", 0, backbone.encode(working.frames))]
 
@@ -195,11 +202,12 @@ def cached(
     done: Progress,
     device: torch.device,
 ) -> Generator[Event, None, dict[str, Tensor]]:
-    """The tensors cached under `key`, put on `device`; if there are none, run `make` and cache its result.
+    """Return the tensors cached under `key`, on `device`; if there are none, run `make` and cache its result.
 
     `done` is the progress of the stage if they are cached.
     """
-    if kept := cache.load(key):
+    kept = cache.load(key)
+    if kept:
         yield done
         # Copies, since the last bits of a CPU result depend on memory alignment.
         return {name: x.to(device).clone() for name, x in kept.items()}

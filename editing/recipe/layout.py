@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class Layout:
     Attributes:
         names: Names of the regions.
         words: Code of every token of the prompt, -1 for tokens of no region.
-        refused: The same for the negative prompt; None if no region has negative words.
+        refused: Code of every token of the negative prompt; None if no region has negative words.
         grid: Grid of the latents.
         strength: Strengths of the background, 1, and of every region.
         has_words: 1 for regions with words, else 0; pixels without words keep their cross-attention, since
@@ -45,28 +45,34 @@ class Layout:
         words: Int[Tensor, "tokens"],
         refused: Int[Tensor, "tokens"] | None = None,
     ) -> None:
+        device = words.device
         self.names = tuple(region.name for region in request.regions)
-        self.words, self.refused, self.grid = words, refused, grid
-        device, self.strength = words.device, strengths(request, words.device)
-        worded = [bool((words == code).any()) for code in range(len(self.strength))]
-        self.has_words = torch.tensor(worded, device=device).float()
-        self.columns = {name: (i,) for i, name in enumerate(self.names) if worded[i + 1]}
-        regions = torch.arange(1, len(self.names) + 1, device=device)
+        self.words = words
+        self.refused = refused
+        self.grid = grid
+        self.strength = strengths(request, device)
+        count = len(self.strength)
+        has_words = [bool((words == code).any()) for code in range(count)]
+        self.has_words = torch.tensor(has_words, device=device).float()
+        self.columns = {}
+        for column, name in enumerate(self.names):
+            if has_words[column + 1]:
+                self.columns[name] = (column,)
+        regions = torch.arange(1, count, device=device)
         self.indicator = (words[:, None] == regions).float()
 
         def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
-            count = len(self.strength)
             return coded(request, lambda part: grid_labels(part.to(device), height, width, count))
 
         self._cells = cache(cells)
 
     def codes(self, site: AttentionLayer) -> Int[Tensor, "frames tokens"]:
-        """The code of every token of a layer."""
+        """Return the code of every token of a layer."""
         return self._cells(*self.grid.at(site).size)
 
 
 def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """What `pool` makes of the codes of all pixels: 0 is background, i + 1 is region i."""
+    """Apply `pool` to the codes of all pixels, few frames at a time: 0 is background, i + 1 is region i."""
     codes = torch.zeros(256, dtype=torch.uint8)
     for code, region in enumerate(request.regions, 1):
         codes[region.label] = code
@@ -74,53 +80,81 @@ def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def strengths(request: EditRequest, device: torch.device) -> Float[Tensor, "codes"]:
-    """Strengths of the background, 1, and of every region."""
+    """Return the strengths of the background, 1, and of every region."""
     return torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
 
 
 def size_term(
     codes: Int[Tensor, "rows tokens"], keys: Int[Tensor, "rows keys"], count: int
 ) -> Float[Tensor, "rows tokens"]:
-    """The size term 1 - S: for each token, the share of the `keys` in its row that are of other regions."""
-    return 1 - F.one_hot(keys, count).float().mean(1).gather(1, codes)
+    """Compute the size term 1 - S: the share of `keys` in a token's row that belong to other regions."""
+    shares = F.one_hot(keys, count).float().mean(1)
+    return 1 - shares.gather(1, codes)
 
 
 def lay_out(
     backbone: Backbone, request: EditRequest, grid: Grid
 ) -> tuple[Layout, dict[str, PromptEmbedding]]:
-    """Bind the regions to their words: the layout, and the texts uncond and cond, phrases encoded alone.
+    """Bind the regions to their words.
 
+    Returns:
+        The layout, and the texts "uncond" and "cond", with the phrases of regions encoded alone.
     Raises:
         PromptError: A prompt cannot be encoded, or a region's words are not whole words of the prompt.
     """
-    composed = request.composed
-    bound = [
-        (code, span, f"regions.{region.name}.prompt")
-        for code, region in enumerate(request.regions, 1)
-        if (span := composed.spans[region.label])
-    ]
+    phrases = _phrases(request)
     uncond, cond, *alone = backbone.embed(
-        [request.negatives, composed.text, *(composed.text[slice(*span)] for _, span, _ in bound)],
-        ["negative_prompt", "prompt", *(field for _, _, field in bound)],
+        [request.negatives, request.composed.text, *(phrase.text for phrase in phrases)],
+        ["negative_prompt", "prompt", *(phrase.field for phrase in phrases)],
     )
-    words = torch.full((cond.vectors.shape[1],), -1, dtype=torch.int64, device=cond.vectors.device)
+    words = _no_codes(cond)
     places: dict[tuple[int, ...], PromptEmbedding] = {}
-    for (code, span, field), phrase in zip(bound, alone, strict=True):
-        positions = spans(cond, *span)
-        if len(positions) != phrase.lengths[0] - 2:
-            reason = f"{shorten(phrase.prompts[0])} must match whole words of the prompt"
-            raise PromptError(field, f"{reason}. Put spaces around it.")
-        words[list(positions)] = code
-        places[positions] = phrase
+    for phrase, encoded in zip(phrases, alone, strict=True):
+        positions = spans(cond, *phrase.span)
+        if len(positions) != encoded.lengths[0] - 2:
+            reason = f"{shorten(phrase.text)} must match whole words of the prompt"
+            raise PromptError(phrase.field, f"{reason}. Put spaces around it.")
+        words[list(positions)] = phrase.code
+        places[positions] = encoded
     layout = Layout(request, grid, words, _refused(request, uncond))
     return layout, {"uncond": uncond, "cond": splice(cond, places)}
 
 
+class _Phrase(NamedTuple):
+    """The words of a region: its code, their characters [start, stop) in the prompt, and the field named."""
+
+    code: int
+    text: str
+    span: tuple[int, int]
+    field: str
+
+
+def _phrases(request: EditRequest) -> list[_Phrase]:
+    """Return the phrases of the regions that have words."""
+    composed = request.composed
+    phrases = []
+    for code, region in enumerate(request.regions, 1):
+        span = composed.spans[region.label]
+        if span:
+            text = composed.text[slice(*span)]
+            phrases.append(_Phrase(code, text, span, f"regions.{region.name}.prompt"))
+    return phrases
+
+
+def _no_codes(text: PromptEmbedding) -> Int[Tensor, "tokens"]:
+    """Return the code -1, of no region, for every token of a prompt."""
+    vectors = text.vectors
+    return torch.full((vectors.shape[1],), -1, dtype=torch.int64, device=vectors.device)
+
+
 def _refused(request: EditRequest, negatives: PromptEmbedding) -> Int[Tensor, "tokens"] | None:
-    """The code of every token of the negative prompt, -1 for tokens of no region; None if all are such."""
-    vectors, labels = negatives.vectors, [region.label for region in request.regions]
+    """Return the code of every token of the negative prompt; None if no region has negative words."""
     _, own = compose_negatives(request.negative_prompt, request.regions)
-    codes = torch.full((vectors.shape[1],), -1, dtype=torch.int64, device=vectors.device)
+    if not own:
+        return None
+    labels = [region.label for region in request.regions]
+    codes = _no_codes(negatives)
     for label, span in own.items():
-        codes[list(spans(negatives, *span))] = labels.index(label) + 1
-    return codes if own else None
+        positions = spans(negatives, *span)
+        codes[list(positions)] = labels.index(label) + 1
+    return codes

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import modulate, modulated_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, PixelHeat
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, Change, PixelHeat
 from regrain.editing.recipe.layout import Layout, size_term
 
 Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
@@ -31,7 +30,7 @@ Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
 
 
 def fade(params: ModulatedParams, step: Step) -> float:
-    """xi(t), the strength of modulation at this step; 0 after the window."""
+    """Return xi(t), the strength of modulation at this step; 0 after the window."""
     inside = step.within(params.modulate_until, begun=True)
     return step.time**params.schedule_power if inside else 0.0
 
@@ -39,8 +38,10 @@ def fade(params: ModulatedParams, step: Step) -> float:
 def along_tracks(
     q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None
 ) -> Tensor:
-    """Attention along the tracks, on grids that have any; `v` is the output of the attention before it."""
-    return v if ids is None else tracks(q, k, v, len(ids), ids.to(q.device))
+    """Compute attention along the tracks; `v`, the output of the attention before it, if there are none."""
+    if ids is None:
+        return v
+    return tracks(q, k, v, len(ids), ids.to(q.device))
 
 
 @dataclass(eq=False)
@@ -50,7 +51,7 @@ class Modulation:
     Attributes:
         layout: Regions and words.
         params: Strengths, levels, and the half whose self-attention is modulated.
-        seen: Whose keys a frame sees.
+        seen: The frames whose keys a frame sees.
         heat: Collects the attention to words in the cond half.
         tracks: Tracks along the flow.
         pixel: Collects self-attention of the modulated half (cond if both are).
@@ -64,8 +65,9 @@ class Modulation:
     pixel: PixelHeat | None = None
 
     def __post_init__(self) -> None:
-        pixel = [(self.pixel.heat, self.pixel.columns)] if self.pixel else []
-        self._recorders = [(self.heat, self.layout.columns), *pixel]
+        self._recorders = [(self.heat, self.layout.columns)]
+        if self.pixel:
+            self._recorders.append((self.pixel.heat, self.pixel.columns))
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
@@ -73,56 +75,66 @@ class Modulation:
             heat.begin(step)
 
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
-        """This step's maps of some frames, for a preview."""
-        return dict(
-            chain(*(heat.now(columns, frames).items() for heat, columns in self._recorders))
-        )
+        """Return this step's maps of some frames, for a preview."""
+        maps = {}
+        for heat, columns in self._recorders:
+            maps.update(heat.now(columns, frames))
+        return maps
 
     def maps(self) -> dict[str, RegionAttention]:
-        """Maps over the run."""
-        return dict(chain(*(heat.maps(columns).items() for heat, columns in self._recorders)))
+        """Return the maps over the run."""
+        maps = {}
+        for heat, columns in self._recorders:
+            maps.update(heat.maps(columns))
+        return maps
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
-        """The attention of one denoising step, for the halves of guidance in `batch`."""
-        xi, half = fade(self.params, step), self.params.guidance_half
+        """Return the attention of one denoising step, for the halves of guidance in `batch`."""
+        xi = fade(self.params, step)
+        half = self.params.guidance_half
         modulated = ("uncond", "cond") if half == "both" else (half,)
+
+        def one(branch: str, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            if site.kind == "cross" and branch == "cond":
+                return self.across(q, k, v, site, xi)
+            if site.kind == "cross":
+                return self.refuse(q, k, v, site)
+            if branch in modulated:
+                return self.within(q, k, v, site, xi, looks=branch == modulated[-1])
+            return across_frames(q, k, v, batch.frames, self.seen)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             out = []
             for branch in batch.branches:
-                one = [x[batch.rows(branch)] for x in (q, k, v)]
-                if site.kind == "cross":
-                    out.append(
-                        self.across(*one, site, xi) if branch == "cond" else self.refuse(*one, site)
-                    )
-                elif branch in modulated:
-                    out.append(self.within(*one, site, xi, looks=branch == modulated[-1]))
-                else:
-                    out.append(across_frames(*one, batch.frames, self.seen))
-            ids = None if site.kind == "cross" else self.tracks.get(self.layout.grid.at(site).size)
+                rows = batch.rows(branch)
+                out.append(one(branch, q[rows], k[rows], v[rows], site))
+            if site.kind == "cross":
+                return torch.cat(out)
+            ids = self.tracks.get(self.layout.grid.at(site).size)
             return along_tracks(q, k, torch.cat(out), ids)
 
         return attend
 
     def across(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float) -> Tensor:
-        """Eq. 6: cross-attention that ties the pixels of each region to its words."""
+        """Compute Eq. 6: cross-attention that ties the pixels of each region to its words."""
         layout, params = self.layout, self.params
         codes, words = layout.codes(site), layout.words[None]
-        # Pixels without words keep their cross-attention, unless `uncovered` repels them from all words.
-        bound = (
-            layout.has_words if params.uncovered == "region" else torch.ones_like(layout.has_words)
-        )
+        bound = layout.has_words
+        if params.uncovered == "repelled":  # pixels without words too, from all words
+            bound = torch.ones_like(bound)
         weight = params.cross_strength * layout.strength * bound
-        a = self.strength(codes, weight, size_term(codes, codes, len(weight)), site, xi)
+        term = size_term(codes, codes, len(weight))
+        a = self.strength(codes, weight, term, site, xi)
         if self.heat.reads(site):
+            # With these values, attention gives its mass on the words of each region.
             own = layout.indicator.to(v.dtype).expand(*k.shape[:2], -1, -1)
-            before, after = attention(q, k, own), modulated_attention(q, k, own, codes, words, a)
-            size = layout.grid.at(site).size
-            self.heat.add(before.mean(1), after.mean(1), size=size, changed=bool(a.any()))
+            before = attention(q, k, own).mean(1)
+            after = modulated_attention(q, k, own, codes, words, a).mean(1)
+            self.heat.add(before, after, size=layout.grid.at(site).size, changed=bool(a.any()))
         return modulated_attention(q, k, v, codes, words, a)
 
     def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Cross-attention to the negative prompt: a region's own negative words are read inside it alone."""
+        """Compute attention to the negative prompt, in which only a region reads its own negative words."""
         own = self.layout.refused
         if own is None:
             return attention(q, k, v)
@@ -132,22 +144,21 @@ class Modulation:
     def within(
         self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float, looks: bool
     ) -> Tensor:
-        """Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees."""
-        layout = self.layout
-        codes, keys, a = self.apart(*labels_seen(layout.codes(site), self.seen), site, xi)
+        """Compute Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees.
 
-        def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
-            one, rows = slice(query, query + 1), slice(row, row + 1)
-            return modulate(q, k, codes[rows, one], keys[rows], a[rows, one])
+        With `looks`, the chosen pixel's attention is recorded.
+        """
+        grid = self.layout.grid
+        query_regions, key_regions = labels_seen(self.layout.codes(site), self.seen)
+        codes, keys, a = self.apart(query_regions, key_regions, site, xi)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             if looks and self.pixel and self.pixel.heat.reads(site):
-                self.pixel.add(
-                    q, k, layout.grid.at(site), self.seen, change if bool(a.any()) else None
-                )
+                change = _of_query(codes, keys, a) if bool(a.any()) else None
+                self.pixel.add(q, k, grid.at(site), self.seen, change)
             return modulated_attention(q, k, v, codes, keys, a)
 
-        return across_frames(q, k, v, layout.grid.time, self.seen, attend)
+        return across_frames(q, k, v, grid.time, self.seen, attend)
 
     def apart(
         self,
@@ -156,7 +167,7 @@ class Modulation:
         site: AttentionLayer,
         xi: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The labels of queries and keys of self-attention, from their regions, and each query's strength."""
+        """Return the labels of queries and keys of self-attention, from their regions, and all strengths."""
         layout, params = self.layout, self.params
         term = size_term(codes, keys, len(layout.strength))
         if params.size_over_frames:
@@ -169,9 +180,20 @@ class Modulation:
     def strength(
         self, codes: Tensor, weight: Tensor, size_term: Tensor, site: AttentionLayer, xi: float
     ) -> Tensor:
-        """lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in layers left out."""
+        """Compute lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in layers left out."""
         if self.params.levels == "coarse" and site.finest:
             return torch.zeros_like(codes, dtype=torch.float32)
         if self.params.uncovered == "repelled":  # what is no region has no size
             size_term = torch.where(codes == 0, 1.0, size_term)
         return xi * weight[codes] * (size_term if self.params.size_term else 1.0)
+
+
+def _of_query(codes: Tensor, keys: Tensor, a: Tensor) -> Change:
+    """Return the modulation of a single query, from the labels and strengths of a layer."""
+
+    def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
+        rows = slice(row, row + 1)
+        one = slice(query, query + 1)
+        return modulate(q, k, codes[rows, one], keys[rows], a[rows, one])
+
+    return change

@@ -34,12 +34,13 @@ class LatentPreview:
         frames: UInt8[np.ndarray, "frames height width 3"],
         zoom: int = 4,
     ) -> None:
-        cells = latents.shape[-2:]
-        colors = F.adaptive_avg_pool2d(torch.from_numpy(frames).movedim(-1, 1).float() / 255, cells)
+        pixels = torch.from_numpy(frames).movedim(-1, 1).float() / 255
+        cells = F.adaptive_avg_pool2d(pixels, latents.shape[-2:])
+        colors = cells.movedim(1, -1).reshape(-1, 3)
         rows = self._rows(latents)
         # Ridge: a still clip has few distinct cells.
         gram = rows.T @ rows + 1e-3 * len(rows) * torch.eye(rows.shape[1])
-        self._map = torch.linalg.solve(gram, rows.T @ colors.movedim(1, -1).reshape(-1, 3))
+        self._map = torch.linalg.solve(gram, rows.T @ colors)
         self._zoom = zoom
 
     @staticmethod
@@ -52,34 +53,35 @@ class LatentPreview:
     ) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
         """Convert latents to frames with `zoom` pixels per latent cell."""
         n, _, h, w = x0.shape
-        colors = (
-            (self._rows(x0) @ self._map).reshape(n, h, w, 3).clamp(0, 1).mul(255).byte().numpy()
-        )
+        colors = (self._rows(x0) @ self._map).reshape(n, h, w, 3)
+        small = colors.clamp(0, 1).mul(255).byte().numpy()
         size = (w * self._zoom, h * self._zoom)
-        return np.stack(
-            [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in colors]
-        )
+        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in small])
 
 
 def shown_frames(count: int) -> tuple[int, ...]:
     """Choose the frames of a live preview: indices of up to 8 of `count`, evenly spaced, ends included."""
-    return tuple(np.linspace(0, count - 1, min(count, _SHOWN)).round().astype(int).tolist())
+    places = np.linspace(0, count - 1, min(count, _SHOWN))
+    return tuple(places.round().astype(int).tolist())
 
 
 class Previews:
-    """Previews of a run, every few steps."""
+    """The previews of a run, one every few steps."""
 
     def __init__(
         self, latents: Float[Tensor, "frames c h w"], working: ResizedClip, every: int
     ) -> None:
         """Fit to the frames of a piece and their clean latents; `every` counts steps, 0 shows none."""
-        last = [*dict(zip(working.latents, range(len(working.frames)), strict=True)).values()]
-        self._colors = LatentPreview(latents, working.frames[last]) if every else None
+        last = {
+            latent: frame for frame, latent in enumerate(working.latents)
+        }  # frame of each latent
+        self._colors = LatentPreview(latents, working.frames[[*last.values()]]) if every else None
+        self._every = every
         # Anchors were shown with their own window.
         own = range(working.piece.anchors, len(working.piece))
-        self._shown, self._every = tuple(own[i] for i in shown_frames(len(own))), every
-        self._numbers = tuple(working.piece.numbers[i] for i in self._shown)
-        self._latents = tuple(working.latents[i] for i in self._shown)
+        shown = [own[place] for place in shown_frames(len(own))]
+        self._numbers = tuple(working.piece.numbers[place] for place in shown)
+        self._latents = tuple(working.latents[place] for place in shown)
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""The words of each region in a prompt that a video model reads, and the attention that binds them."""
+"""The words of regions in a prompt for a video model, and the attention that binds them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import clip_labels, modulated_attention
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, spans, telling_words
+from regrain.editing.diffusion.text import PromptEmbedding, spans, telling_words
 from regrain.editing.errors import PromptError
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    Columns,
+    HeatScope,
+    word_columns,
+)
 from regrain.editing.recipe.layout import coded, size_term, strengths
 
 if TYPE_CHECKING:
@@ -33,18 +38,20 @@ class TokenRegions:
     """The regions of a clip on the tokens of a model: 0 is background, i + 1 is region i.
 
     Attributes:
-        codes: [time, tokens].
-        strength: Of the background, 1, and of every region.
-        scope: Layers and size of maps of where words look.
+        codes: Code of every token, [time, tokens].
+        strength: Strength of the background, 1, and of every region.
+        scope: Layers and size of attention maps of words.
         size_term: 1 - S: for each token, the share of its latent's tokens that belong to other regions.
     """
 
     def __init__(self, backbone: Backbone, request: EditRequest, working: ResizedClip) -> None:
         self.strength = strengths(request, backbone.device)
         self.scope = HeatScope.of(backbone.sites[0].stride, working.grid)
-        size, latents = self.scope.size, torch.tensor(working.latents)
-        labels, count = coded(request, lambda part: part), len(self.strength)
-        self.codes = clip_labels(labels, *size, count, latents).to(backbone.device)
+        height, width = self.scope.size
+        count = len(self.strength)
+        labels = coded(request, lambda part: part)
+        latents = torch.tensor(working.latents)
+        self.codes = clip_labels(labels, height, width, count, latents).to(backbone.device)
         self.size_term = size_term(self.codes, self.codes, count)
 
 
@@ -53,7 +60,7 @@ class RegionText:
     """A prompt, and the region of each of its tokens.
 
     Attributes:
-        text: The prompt; phrases that are encoded alone stand behind it.
+        text: The prompt, followed by phrases that are encoded alone.
         words: Region of every token that is no padding, -1 for none.
     """
 
@@ -73,28 +80,40 @@ class RegionText:
 
         Args:
             places: Characters of each region's words in it, if it has any.
-            alone: Whether these words are encoded by themselves, and stand behind it.
+            alone: Encode these words by themselves, too, and bind the regions to those.
         Raises:
             PromptError: It does not fit; names `field`.
         """
         bound = {code: place for code, place in enumerate(places, 1) if place}
-        phrases = [prompt[slice(*place)] for place in bound.values()] if alone else []
-        text, *others = backbone.embed([prompt, *phrases], [field] * (1 + len(phrases)))
-        vectors, (length,) = text.vectors.clone(), text.lengths
-        codes = [-1] * length
+        if alone:
+            return cls._with_phrases(backbone, prompt, bound, field)
+        (text,) = backbone.embed([prompt], [field])
+        codes = [-1] * text.lengths[0]
         for code, place in bound.items():
             for token in spans(text, *place):
-                codes[token] = -1 if alone else code
-        for code, phrase in zip(bound, others, strict=False):
+                codes[token] = code
+        return cls(text, torch.tensor(codes, device=text.vectors.device))
+
+    @classmethod
+    def _with_phrases(
+        cls, backbone: Backbone, prompt: str, bound: Mapping[int, tuple[int, int]], field: str
+    ) -> RegionText:
+        """Encode a prompt and its phrases apart; the vectors of the phrases follow those of the prompt."""
+        phrases = [prompt[start:stop] for start, stop in bound.values()]
+        text, *encoded = backbone.embed([prompt, *phrases], [field] * (1 + len(phrases)))
+        vectors = text.vectors.clone()
+        codes = [-1] * text.lengths[0]
+        for code, phrase in zip(bound, encoded, strict=True):
+            start = len(codes)
             own = phrase.lengths[0] - 1  # without the end
-            if len(codes) + own > vectors.shape[1]:
+            if start + own > vectors.shape[1]:
                 raise PromptError(field, "It is too long for phrases=alone. Shorten it.")
-            vectors[0, len(codes) : len(codes) + own] = phrase.vectors[0, :own]
+            vectors[0, start : start + own] = phrase.vectors[0, :own]
             codes += [code] * own
         return cls(text.with_vectors(vectors), torch.tensor(codes, device=vectors.device))
 
     def columns(self, names: Sequence[str]) -> Columns:
-        """The tokens of every region, by its name."""
+        """Return the tokens of every region, by its name."""
         found: dict[str, list[int]] = {name: [] for name in names}
         for token, code in enumerate(self.words.tolist()):
             if code > 0:
@@ -102,12 +121,12 @@ class RegionText:
         return found
 
     def telling(self) -> Columns:
-        """The tokens of every word that tells something."""
-        return {word: find_words(self.text, word) for word in telling_words(self.text.prompts[0])}
+        """Return the tokens of every word but articles and prepositions."""
+        return word_columns(self.text, telling_words(self.text.prompts[0]))
 
 
 class WordAttending:
-    """Attention in the calls with one prompt, `bound`: regions bound to their words, and `heat` of tokens."""
+    """The attention of calls with one prompt, `bound`; `heat` records the attention to its tokens."""
 
     def __init__(
         self,
@@ -118,24 +137,23 @@ class WordAttending:
         modulates: bool,
     ) -> None:
         """`pieces` are the latents of each call of a step, which may overlap."""
-        time = len(regions.codes)
-        self.bound, self.heat = bound, AttentionRecorder(regions.scope)
-        self._regions, self._params, self._modulates = regions, params, modulates
-        often = sum(
-            ((torch.arange(time) >= p.start) & (torch.arange(time) < p.stop)).float()
-            for p in pieces
-        )
+        self.bound = bound
+        self.heat = AttentionRecorder(regions.scope)
+        self._regions = regions
+        self._params = params
+        self._modulates = modulates
+        calls = torch.zeros(len(regions.codes))
+        for piece in pieces:
+            calls[piece] += 1
         # The recorder averages over calls, each of which sees but a part of the clip.
-        self._share = (len(pieces) / torch.as_tensor(often))[:, None, None]
+        self._share = (len(pieces) / calls)[:, None, None]
 
     def attend(self, step: Step, part: slice) -> AttentionFn:
-        """The attention of a call for some latents."""
+        """Return the attention of a call for some latents."""
         params, regions, words = self._params, self._regions, self.bound.words
-        codes, inside = (
-            regions.codes[part].flatten(),
-            step.within(params.modulate_until, begun=True),
-        )
-        weight = regions.strength[codes] * (self._modulates and inside)
+        codes = regions.codes[part].flatten()
+        modulates = self._modulates and step.within(params.modulate_until, begun=True)
+        weight = regions.strength[codes] * modulates
         if params.size_term:
             weight = weight * regions.size_term[part].flatten()
         bound = torch.isin(codes, words) & (codes > 0)
@@ -146,14 +164,16 @@ class WordAttending:
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "self":
                 return modulated_attention(q, k, v, codes[None], codes[None], within[None])
-            out, *maps = attend_to_words(q, k, v, binding)
-            self.heat.add(*(self._spread(x, part) for x in maps), changed=bool(across.any()))
+            out, before, after = attend_to_words(q, k, v, binding)
+            before = self._spread(before, part)
+            after = self._spread(after, part)
+            self.heat.add(before, after, changed=bool(across.any()))
             return out
 
         return attend
 
     def _spread(self, mass: Float[Tensor, "tokens words"], part: slice) -> Tensor:
-        """The maps of a part of the clip, among zeros."""
+        """Put the maps of a part of the clip among zeros for the rest of it."""
         time, tokens = self._regions.codes.shape
         whole = mass.new_zeros(time, tokens, mass.shape[-1])
         whole[part] = mass.unflatten(0, (-1, tokens)) * self._share[part].to(mass)
@@ -163,9 +183,10 @@ class WordAttending:
 def by_frame(
     maps: Mapping[str, RegionAttention], latents: Sequence[int]
 ) -> dict[str, RegionAttention]:
-    """Maps of latents as maps of the frames that are in them."""
+    """Turn maps of latents into maps of frames; `latents` has the latent of each frame."""
     places = [*latents]
-    return {
-        name: RegionAttention(one.before[places], one.after[places], by_frame(one.parts, latents))
-        for name, one in maps.items()
-    }
+    found = {}
+    for name, one in maps.items():
+        parts = by_frame(one.parts, latents)
+        found[name] = RegionAttention(one.before[places], one.after[places], parts)
+    return found

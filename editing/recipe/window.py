@@ -1,8 +1,8 @@
-"""What a recipe is given and what it returns: the frames of a piece at the working size, and a draft.
+"""Input and result of a recipe: the frames of a piece at the working size, and their edited latents.
 
 A clip that is too long to be edited at once is edited window by window. A window begins with anchors: frames
-of the windows before, whose latents follow, step by step, the path that they took there. What a method means
-by all frames is the window and its anchors.
+of the windows before, whose latents follow, step by step, the path that they took there. All frames, to a
+method, are those of the window and its anchors.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class WindowFrames:
 
     Attributes:
         numbers: Their numbers in the clip, rising: the anchors, then the window's own.
-        anchors: How many of them are anchors.
+        anchors: Number of anchors among them.
         breaks: Places in the piece, from 1, of frames that do not follow the one before in the clip.
-        leads: Whether another window follows, for which paths are noted.
+        leads: True if another window follows, for which paths are noted.
         known: By walk and step, the latents that the anchors follow, [edits, anchors, c, h, w].
-        paths: The same of the first and the last frame of this piece.
+        paths: By walk and step, the latents of the first and the last frame of this piece.
     """
 
     numbers: tuple[int, ...]
@@ -53,7 +53,7 @@ class WindowFrames:
 
     @classmethod
     def whole(cls, frames: int) -> WindowFrames:
-        """All frames of a clip."""
+        """Return the piece of all frames of a clip."""
         return cls(tuple(range(frames)))
 
     def __len__(self) -> int:
@@ -61,16 +61,17 @@ class WindowFrames:
 
     @property
     def middle(self) -> int:
-        """The place of the frame that stands for the whole clip: the middle one, or the first anchor."""
+        """Place of the frame that stands for the whole clip: the middle one, or the first anchor."""
         return 0 if self.anchors else (len(self) - 1) // 2
 
     def pin_anchors(self, walk: str, step: int, x: _Rows) -> _Rows:
-        """Put the anchors where they were at this step of a walk, and note where the piece's frames are.
+        """Give anchors the latents they had at this step of a walk, and note those of the piece's ends.
 
-        `walk` is "inversion", "edit" or another name of the recipe's; `x` has rows (edit frame) and comes
-        back itself without anchors.
+        `walk` is "inversion", "edit" or another name of the recipe's; `x` has rows (edit frame), and is
+        returned itself if there are no anchors.
         """
-        key, rows = f"{walk}/{step}", x.unflatten(0, (-1, len(self)))
+        key = f"{walk}/{step}"
+        rows = x.unflatten(0, (-1, len(self)))
         if self.anchors:
             rows = rows.clone()
             rows[:, : self.anchors] = self.known[key].to(x)
@@ -80,21 +81,21 @@ class WindowFrames:
         return x
 
     def pin_all(self, walk: str, latents: Float[Tensor, "steps rows c h w"]) -> list[_Rows]:
-        """`pin_anchors` at all steps of a walk that was taken."""
+        """Call `pin_anchors` for all steps of a walk that was taken."""
         return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
 
     @property
     def cache_key(self) -> dict[str, object]:
-        """What an inversion with anchors also depends on; nothing without them."""
+        """Part of an inversion's cache key that depends on the anchors; empty without them."""
         if not self.anchors:
             return {}
-        walks = sorted((key, x) for key, x in self.known.items() if key.startswith("inversion/"))
-        known = b"".join(x.float().cpu().numpy().tobytes() for _, x in walks)
+        keys = sorted(key for key in self.known if key.startswith("inversion/"))
+        known = b"".join(self.known[key].float().cpu().numpy().tobytes() for key in keys)
         return {"anchors": known, "breaks": self.breaks}
 
 
 def pooled(areas: LazyFrames, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """What `pool` makes of all frames of labels or masks, of which few are read at a time."""
+    """Apply `pool` to all frames of labels or masks, of which few are read at a time."""
     return torch.cat([pool(torch.tensor(areas.read(*window))) for window in windows(len(areas))])
 
 
@@ -103,15 +104,15 @@ EditedCells = Callable[[tuple[int, int]], Float[Tensor, "frames 1 h w"]]
 
 
 def edited_cells(request: EditRequest, device: torch.device) -> EditedCells:
-    """The edited area on any grid; each grid is pooled once."""
+    """Return the edited area as a function of the grid; each grid is pooled once."""
 
-    def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
-        mask = request.edited_mask
-        return pooled(mask, lambda part: F.adaptive_max_pool2d(part.float()[:, None], size)).to(
-            device
-        )
+    def cells(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
+        def pool(part: Tensor) -> Tensor:
+            return F.adaptive_max_pool2d(part.float()[:, None], size)
 
-    return cache(pool)
+        return pooled(request.edited_mask, pool).to(device)
+
+    return cache(cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ class ResizedClip:
         frames: RGB at the working size.
         grid: Grid of its latents.
         edited: The edited regions; None if the whole frame is edited.
-        piece: Which frames of the clip these are.
+        piece: The place of these frames in the clip.
         latents: The latent that each frame is in: its own or, of a video model, one for several.
     """
 
@@ -133,12 +134,13 @@ class ResizedClip:
     latents: tuple[int, ...]
 
     def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
-        """The edited regions on the grid of the latents, 1 inside; None if the whole frame is edited."""
+        """Return the edited regions on the latents' grid, 1 inside; None if the whole frame is edited."""
         if self.edited is None:
             return None
-        cells, places = self.edited(self.grid.size), torch.tensor(self.latents)
+        cells = self.edited(self.grid.size)
         if self.grid.time == len(cells):
             return cells
+        places = torch.tensor(self.latents)
         return torch.stack([cells[places == latent].amax(0) for latent in range(self.grid.time)])
 
 
@@ -163,19 +165,20 @@ def working_clip(
 def working_frames(
     backbone: Backbone, request: EditRequest
 ) -> UInt8[LazyFrames, "frames height width 3"]:
-    """The clip of a request at the working size of the model, read when it is needed."""
-    clip, size = request.clip, backbone.fit(*request.clip.size, request.size)
+    """Return the clip of a request at the working size of the model, read when it is needed."""
+    clip = request.clip
+    size = backbone.fit(*clip.size, request.size)
     shape = (len(clip), size[1], size[0], 3)
     return LazyFrames(shape, np.uint8, lambda start, stop: resize(clip.read(start, stop), size))
 
 
 @dataclass(frozen=True, eq=False)
 class WindowResult:
-    """What a recipe makes of the frames of a piece.
+    """The result of a recipe for the frames of a piece.
 
     Attributes:
         edits: Clean latents of every edit, in the order of `request.targets`.
-        attention: See `EditResult`, as for `words`, `step_areas` and `control`.
+        attention, words, step_areas, control: See `EditResult`.
         reconstruction: Clean latents of the reconstructed source.
     """
 

@@ -34,49 +34,57 @@ _SMALL = 1 / 256  # of the limit: 16 MiB
 
 
 def cache_folder() -> Path:
-    """The cache folder: `$REGRAIN_CACHE`, else `regrain` in the user's cache directory."""
-    if chosen := os.environ.get("REGRAIN_CACHE"):
+    """Return the cache folder: `$REGRAIN_CACHE`, else `regrain` in the user's cache directory."""
+    chosen = os.environ.get("REGRAIN_CACHE")
+    if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regrain"
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "regrain"
 
 
 @cache
 def _versions() -> dict[str, str | None]:
-    """What may compute the same thing otherwise."""
-    return {"regrain": __version__} | {name: installed(name) for name in ("torch", "diffusers")}
+    """Versions that can change results."""
+    return {
+        "regrain": __version__,
+        "torch": installed("torch"),
+        "diffusers": installed("diffusers"),
+    }
 
 
 def digest(key: Mapping[str, object]) -> str:
-    """The SHA-256 of a JSON-able key and of the versions in use; bytes values count by their content."""
-    plain = {
-        k: hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for k, v in key.items()
-    }
-    return hashlib.sha256(
-        json.dumps(plain | {"versions": _versions()}, sort_keys=True).encode()
-    ).hexdigest()
+    """Return the SHA-256 of a JSON-able key and of the versions in use; bytes count by their content."""
+    plain = dict(key)
+    for name, value in key.items():
+        if isinstance(value, bytes):
+            plain[name] = hashlib.sha256(value).hexdigest()
+    plain["versions"] = _versions()
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     """Load the entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
-    if not (path := _entry(key)):
+    path = _entry(key)
+    if path is None:
         return None
     try:
         tensors = _read(path)
     except OSError as error:
         log.warning("A cache entry cannot be read: %s.", error.strerror or error)
         return None
-    except Exception:  # whatever is wrong with it, it can be made anew
+    except Exception:  # safetensors raises many kinds; whatever it is, the entry can be made anew
         log.warning("A damaged cache entry is ignored and removed.")
         with suppress(OSError):
             path.unlink(missing_ok=True)
         return None
-    with suppress(OSError):  # its age alone; the store may be read-only
+    with suppress(OSError):  # marks it as used; the store may be read-only
         path.touch()
     return tensors
 
 
 def _entry(key: Mapping[str, object]) -> Path | None:
-    """The file stored under `key`, if there is one."""
+    """Return the file stored under `key`, or None."""
     path = cache_folder() / f"{digest(key)}.safetensors"
     return path if os.path.isfile(path) else None  # unlike Path.is_file, does not raise
 
@@ -94,27 +102,30 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """CRC-32 of all bytes: it finds every accident, and costs less than reading them."""
+    """CRC-32 of all bytes: it detects accidental damage, and costs less than reading them."""
     import torch
 
-    sum = 0
+    crc = 0
     for name, tensor in sorted(tensors.items()):
-        sum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), sum)
+        head = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+        crc = zlib.crc32(head.encode(), crc)
         if tensor.numel():
-            sum = zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy().data, sum)
-    return f"{sum:08x}"
+            numbers = tensor.contiguous().view(-1)
+            crc = zlib.crc32(numbers.view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
 
 
 def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
-    """The shape of a tensor of the entry stored under `key`; None if there is none. Reads no tensor."""
+    """Return the shape of a tensor of the entry stored under `key`, or None. Reads no tensor."""
     from safetensors import safe_open
 
-    if not (path := _entry(key)):
+    path = _entry(key)
+    if path is None:
         return None
     try:
         with safe_open(path, framework="np") as entry:
             return tuple(entry.get_slice(name).get_shape())
-    except Exception:  # missing, or damaged, which `load` says
+    except Exception:  # the tensor is missing, or the file damaged, which `load` reports
         return None
 
 
@@ -128,14 +139,16 @@ def store(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    folder, kept = cache_folder(), {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    folder = cache_folder()
+    kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    metadata = {_CHECKSUM: _checksum(kept), _KIND: str(key.get("kind", ""))}
     try:
         with replacing(folder / f"{digest(key)}.safetensors") as partial:
-            save_file(kept, partial, {_CHECKSUM: _checksum(kept), _KIND: str(key.get("kind", ""))})
+            save_file(kept, partial, metadata)
         _trim(folder, cap)
     except OSError as error:
         log.warning("A result was not cached: %s.", error.strerror or error)
-    except SafetensorError as error:  # how a full disk shows there
+    except SafetensorError as error:  # as safetensors reports a full disk
         log.warning("A result was not cached: %s.", shorten(str(error)))
 
 
@@ -149,25 +162,31 @@ class CacheEntry(NamedTuple):
 
 
 def entries() -> Iterator[CacheEntry]:
-    """What is in the cache; what cannot be read is of the kind "damaged"."""
+    """Yield the entries of the cache; an unreadable file is of the kind "damaged"."""
     from safetensors import safe_open
 
     for path in sorted(cache_folder().glob("*.safetensors")):
         try:
             with safe_open(path, framework="np") as file:
-                kind = (file.metadata() or {}).get(_KIND) or "older"
-        except Exception:  # whatever is wrong with it
+                metadata = file.metadata() or {}
+            kind = metadata.get(_KIND) or "older"
+        except Exception:  # safetensors raises many kinds
             kind = "damaged"
         with suppress(OSError):  # another process may have removed it
-            yield CacheEntry(path, kind, (stat := path.stat()).st_size, stat.st_mtime)
+            stat = path.stat()
+            yield CacheEntry(path, kind, stat.st_size, stat.st_mtime)
 
 
 def _trim(folder: Path, cap: int) -> None:
     remove_stale_in(folder)
-    entries = [(path.stat(), path) for path in folder.glob("*.safetensors") if os.path.isfile(path)]
-    entries.sort(key=lambda entry: (entry[0].st_size > _SMALL * cap, -entry[0].st_mtime))
+    files = [(path, path.stat()) for path in folder.glob("*.safetensors") if os.path.isfile(path)]
+
+    def small_and_recent_first(file: tuple[Path, os.stat_result]) -> tuple[bool, float]:
+        stat = file[1]
+        return stat.st_size > _SMALL * cap, -stat.st_mtime
+
     kept = 0
-    for stat, path in entries:
+    for path, stat in sorted(files, key=small_and_recent_first):
         kept += stat.st_size
         if kept > cap:
             path.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
-"""Files of the hub, fetched in a thread of their own: how far it is, and a stop."""
+"""Files of the hub, fetched in a thread: how far they are, and a stop."""
 
 from __future__ import annotations
 
+import glob
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -18,56 +19,79 @@ class Fetched(NamedTuple):
 
 
 class Stopped(Exception):
-    """Nobody waits for the files any more."""
+    """Raised in the thread that fetches once nobody waits for the files any more."""
 
 
 class Fetching:
-    """Files on their way: bytes so far, and in all as far as they are known; `stop` is set to break off."""
+    """Files on their way.
 
-    def __init__(self, total: int) -> None:
-        self.done, self.total, self.stop = 0, total, False
+    Attributes:
+        done: Bytes that are here.
+        total: Bytes in all, as far as they are known.
+        stop: Set this to break off, in the middle of a file too.
+    """
 
-    def load(self, repository: str, files: Mapping[str, int], **where: Any) -> None:
-        """Fetch files of a repository (`owner/name`), given with their bytes or 0, one after the other.
+    def __init__(self, done: int, total: int) -> None:
+        self.done = done
+        self.total = total
+        self.stop = False
 
-        `where` is as `hf_hub_download` takes it, such as `revision` and `local_dir`. Raises Stopped if `stop`
-        is set.
+    def load(self, repository: str, names: Iterable[str], **where: Any) -> None:
+        """Fetch files of a repository (`owner/name`), all of one revision.
+
+        Files that are here are not fetched again, and those that were cut off go on from there.
+
+        Args:
+            where: Passed on to `snapshot_download`, such as `revision` and `local_dir`.
+        Raises:
+            Stopped: `stop` is set.
         """
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import snapshot_download
 
-        before = 0
-        for name, size in files.items():
-            if self.stop:
-                raise Stopped
-            self.done = before
-            hf_hub_download(repository, name, tqdm_class=self._meter(), **where)
-            before += size
+        snapshot_download(
+            repository,
+            allow_patterns=[glob.escape(name) for name in names],
+            max_workers=1,  # after a stop, whole files are left rather than parts of many
+            tqdm_class=self._meter(),
+            **where,
+        )
 
     def _meter(self) -> Any:
-        """What the hub's client takes for its progress bar: it counts here, and breaks off when stopped."""
+        """Return a class of progress bars for the hub's client, which counts here and breaks off."""
         from huggingface_hub.utils.tqdm import tqdm
 
         fetching = self
 
         class Meter(tqdm):
             def __init__(self, *given: Any, **options: Any) -> None:
+                # Another bar counts files, and a third the same bytes as they pass over the network.
+                of_network = str(options.get("name")).endswith(".transfer")
+                self.counts = options.get("unit") == "B" and not of_network
                 super().__init__(*given, **(options | {"disable": True}))
 
             def update(self, n: Any = 1) -> None:
-                fetching.done += int(n or 0)
+                if self.counts:
+                    fetching.done += int(n or 0)
                 if fetching.stop:
                     raise Stopped
 
         return Meter
 
 
-def watched(work: Callable[[Fetching], None], total: int) -> Iterator[Fetched]:
-    """Fetch in a thread, by `work`, which calls `Fetching.load`; closing this generator stops it.
+def watched(work: Callable[[Fetching], None], total: int, done: int = 0) -> Iterator[Fetched]:
+    """Fetch in a thread; closing this generator stops it, but does not wait for its end.
 
-    Yields how far it is, a few times a second, and once `work` has ended that all is here; raises what it
-    raised. `total` is in bytes, as far as they are known.
+    Args:
+        work: Calls `Fetching.load`.
+        total: Bytes in all, as far as they are known.
+        done: Those that are here before.
+    Yields:
+        How far it is, a few times a second, and that all is here once `work` has ended.
+    Raises:
+        Exception: Whatever `work` raised.
     """
-    fetching, failed = Fetching(total), []
+    fetching = Fetching(done, total)
+    failed: list[Exception] = []
 
     def run() -> None:
         try:
@@ -87,3 +111,22 @@ def watched(work: Callable[[Fetching], None], total: int) -> Iterator[Fetched]:
     if failed:
         raise failed[0]
     yield Fetched(fetching.total, fetching.total)
+
+
+def list_files(info: Any) -> dict[str, int]:
+    """Return the files of a repository with their bytes (0 if unknown), from the hub's `ModelInfo`."""
+    return {file.rfilename: file.size or 0 for file in info.siblings or ()}
+
+
+def unreachable() -> tuple[type[Exception], ...]:
+    """Return the errors by which the hub's client says that the hub cannot be reached, or is switched off."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx
+
+    return (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx.TransportError)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

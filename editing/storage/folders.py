@@ -21,24 +21,27 @@ _MAX_STEM = 60  # characters of the name of a working folder that are its target
 
 def check_writable(folder: Path) -> None:
     """Check, before any work, that a folder can be written or made; else RequestError about `--out`."""
-    whole = Path(os.path.realpath(folder))
     with boundary("--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."):
-        nearest = next(
-            p for p in (whole, *whole.parents) if p.exists() or p.is_symlink()
-        )  # to itself
+        nearest = _nearest_existing(Path(os.path.realpath(folder)))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise RequestError("--out", f"{str(nearest)!r} cannot be written. Choose another folder.")
 
 
+def _nearest_existing(path: Path) -> Path:
+    """Return the path itself or its nearest parent that exists; a broken link counts."""
+    while not path.exists() and not path.is_symlink():
+        path = path.parent
+    return path
+
+
 def check_apart(out: Path, *sources: Path) -> None:
     """Check that no input is or holds the output or is in it; else RequestError about `--out`."""
-    there, *inputs = (
-        Path(os.path.realpath(path)) for path in (out, *sources)
-    )  # resolve() raises for loops
-    if any(here.is_relative_to(there) or there.is_relative_to(here) for here in inputs):
-        raise RequestError(
-            "--out", f"{shorten(out.name)} overlaps the input. Choose a folder apart from it."
-        )
+    there = Path(os.path.realpath(out))  # Path.resolve raises for links in a circle
+    for source in sources:
+        here = Path(os.path.realpath(source))
+        if here.is_relative_to(there) or there.is_relative_to(here):
+            said = f"{shorten(out.name)} overlaps the input."
+            raise RequestError("--out", f"{said} Choose a folder apart from it.")
 
 
 @contextmanager
@@ -52,15 +55,15 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
     """
     target = target.absolute()
     try:
-        target = (
-            target.resolve()
-        )  # a link may lead to another disk, across which nothing can be moved
+        # A link may lead to another disk, across which nothing can be moved.
+        target = target.resolve()
         with _working_folder(target, _same_disk(target)) as staging:
             yield staging
             target.mkdir(exist_ok=True)
-            for name in {*replaces, *(entry.name for entry in staging.iterdir())}:
+            written = list(staging.iterdir())
+            for name in {*replaces, *(entry.name for entry in written)}:
                 _remove(target / name)
-            for entry in list(staging.iterdir()):
+            for entry in written:
                 os.replace(entry, target / entry.name)
     except OSError as error:
         raise _unwritable(error) from error
@@ -84,7 +87,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def alone(folder: Path) -> Iterator[None]:
     """Hold a folder, made if missing, for this process until the end of the block or of the process.
 
-    Where folders cannot be locked, as on some network disks, nobody is refused.
+    Where folders cannot be locked, as on some network disks, no process is refused.
 
     Raises:
         RequestError: Another process holds it; the field is `--out`.
@@ -102,14 +105,14 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def remove_stale(target: Path) -> None:
-    """Remove what processes that were killed left behind when they wrote to `target`."""
+    """Remove the working folders of processes that were killed while they wrote to `target`."""
     with suppress(OSError):
         target = target.absolute().resolve()
         remove_stale_in(_same_disk(target), target.name)
 
 
 def remove_stale_in(parent: Path, name: str = "") -> None:
-    """Remove what processes that were killed left behind in a folder when they wrote to `name`, or anything.
+    """Remove working folders of killed processes from a folder: those for `name`, or all without a name.
 
     Raises:
         OSError: The folder cannot be read.
@@ -120,48 +123,57 @@ def remove_stale_in(parent: Path, name: str = "") -> None:
 
 @contextmanager
 def private(folder: Path, others: str) -> Iterator[None]:
-    """Make a folder that this user alone can read; at the end of the block it is removed.
+    """Make a folder that this user alone can read, and remove it at the end of the block.
 
-    First those beside it go whose names match `others` and whose processes were killed.
+    Folders beside it whose names match `others` and whose processes were killed are removed first.
 
     Raises:
         OSError: The folder is there already, or cannot be made.
     """
-    with suppress(OSError):  # a folder that can be written, not read
+
+    def make() -> Path:
+        folder.mkdir(0o700)
+        return folder
+
+    with suppress(OSError):  # the parent can perhaps be written, but not read
         _remove_unheld(folder.parent, others)
-    with _held(lambda: folder.mkdir(0o700) or folder):
+    with _held(make):
         yield
 
 
 def _remove_unheld(parent: Path, names: str) -> None:
+    """Remove folders in `parent` whose names match the pattern `names` and that no process holds."""
     with os.scandir(parent) as entries:
-        named = [
-            e.path
-            for e in entries
-            if re.fullmatch(names, e.name) and e.is_dir(follow_symlinks=False)
-        ]
-    for folder in named:
-        with _locked(folder, wait=False) as held:
+        named = [entry for entry in entries if re.fullmatch(names, entry.name)]
+    for entry in named:
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        with _locked(entry.path, wait=False) as held:
             if held:
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 @contextmanager
 def _working_folder(target: Path, parent: Path) -> Iterator[Path]:
-    """A new folder in `parent`, removed at the end, that is locked while this process lives."""
+    """Yield a new folder in `parent` that is locked while this process lives, and removed at the end."""
+
+    def make() -> Path:
+        prefix = f".{target.name[:_MAX_STEM]}."
+        return Path(tempfile.mkdtemp(prefix=prefix, suffix=_PARTIAL, dir=parent))
+
     parent.mkdir(parents=True, exist_ok=True)
     remove_stale_in(parent, target.name)
-    named = {"prefix": f".{target.name[:_MAX_STEM]}.", "suffix": _PARTIAL, "dir": parent}
-    with _held(lambda: Path(tempfile.mkdtemp(**named))) as folder:
+    with _held(make) as folder:
         yield folder
 
 
 @contextmanager
 def _held(make: Callable[[], Path]) -> Iterator[Path]:
+    """Make a folder, yield it locked, and remove it at the end."""
     while True:
         folder = make()
         with _locked(folder, wait=True):
-            if not folder.exists():  # another process took it for stale before it was locked
+            if not folder.exists():  # another process removed it as stale before it was locked
                 continue
             try:
                 yield folder
@@ -174,8 +186,9 @@ def _held(make: Callable[[], Path]) -> Iterator[Path]:
 def _locked(folder: str | Path, wait: bool) -> Iterator[bool | None]:
     """Hold a folder until the end of the block or of the process, however it ends.
 
-    Yields True, or False if another process holds it, or None where folders cannot be locked, as on some
-    network disks: what cannot be known to be stale stays.
+    Yields:
+        True if it is held, False if another process holds it, None where folders cannot be locked, as on
+        some network disks. Only a folder that was locked can be known to be stale.
     """
     with ExitStack() as stack:
         held = None
@@ -192,7 +205,7 @@ def _unwritable(error: OSError) -> ResourceError:
 
 
 def _same_disk(target: Path) -> Path:
-    """Where what becomes `target` can be put together: beside it, or inside it if it is another disk."""
+    """Return a folder on the disk of `target`: its parent, or `target` itself if it is a mount point."""
     is_disk = target.is_dir() and target.stat().st_dev != target.parent.stat().st_dev
     return target if is_disk else target.parent
 

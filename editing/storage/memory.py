@@ -1,4 +1,4 @@
-"""What fits: free memory, and the rule by which a run is cut into smaller pieces when it does not.
+"""Free memory, and the rule by which a run that does not fit is cut into smaller pieces.
 
 The rule, in this order. A piece may use half of what is free.
 
@@ -36,25 +36,30 @@ if TYPE_CHECKING:
     import torch
 
 FRAMES_AT_ONCE = 4
+LEAST_WINDOW = 8
+MOST_WINDOW = 32
 _ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
-LEAST_WINDOW, MOST_WINDOW = 8, 32
 _SHARE = 0.5
 _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
-_WIDE_TENSORS = 4  # of the feed-forward layer at the finest level with attention, alive at once
-# As `editing.models.files.folder` reads them, whole or in shards.
-_PARTS = tuple(
-    f"{folder}{stem}{rest}.safetensors"
-    for folder, stem in (
-        *((part, "diffusion_pytorch_model") for part in ("", "unet/", "transformer/", "vae/")),
-        *((part, "model") for part in ("", "text_encoder/", "text_encoder_2/")),
-    )
-    for rest in ("", "-?????-of-?????")
+# Of the feed-forward layer at the finest level with attention:
+_WIDENING = 8  # 4 times the channels, twice for its gate
+_WIDE_TENSORS = 4  # tensors of that width that are alive at once
+# Weights as `editing.models.files.folder` reads them, each whole or in shards.
+_WEIGHTS = (
+    "diffusion_pytorch_model",
+    "unet/diffusion_pytorch_model",
+    "transformer/diffusion_pytorch_model",
+    "vae/diffusion_pytorch_model",
+    "model",
+    "text_encoder/model",
+    "text_encoder_2/model",
 )
-_WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
+_WHOLE = ".safetensors"
+_SHARDS = "-?????-of-?????.safetensors"
 
 
 class Need(NamedTuple):
-    """What a family of models needs at a short side: GiB of weights, and per frame, in float16; estimates."""
+    """Estimated needs of a family of models at a short side: GiB of weights and per frame, in float16."""
 
     family: str
     side: int
@@ -62,12 +67,13 @@ class Need(NamedTuple):
     per_frame: float
 
     def fits(self) -> str:
-        """How many frames fit here, in words: in float16 on a GPU, in float32 on a CPU."""
+        """Say how many frames fit here: in float16 on a GPU, in float32 on a CPU."""
         import torch
 
         on_gpu = torch.cuda.is_available()
         free = free_memory(torch.device("cuda" if on_gpu else "cpu"))
-        frames = int((free / 2**30 / (1 if on_gpu else 2) - self.weights) / self.per_frame)
+        in_float16 = free / 2**30 / (1 if on_gpu else 2)
+        frames = int((in_float16 - self.weights) / self.per_frame)
         return f"about {frames} frames fit" if frames > 0 else "does not fit"
 
 
@@ -82,19 +88,17 @@ NEEDS = (
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Available memory of a device in bytes; on a CPU without swap, or the total if unknown."""
+    """Return the available memory of a device in bytes; of a CPU without swap, or all of it if unknown."""
     if device is not None and device.type == "cuda":
         import torch
 
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(
-            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError):  # only Linux has the file
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def reset_peak(device: torch.device) -> None:
@@ -106,7 +110,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: of a CUDA device since `reset_peak`, else of this process since it started."""
+    """Return the peak memory in bytes: of a CUDA device since `reset_peak`, else of the whole process."""
     if device.type == "cuda":
         import torch
 
@@ -118,10 +122,10 @@ def peak_memory(device: torch.device) -> int:
 
 
 def return_freed() -> None:
-    """Return to the system what this process has freed, where its C library can be told to.
+    """Give memory that this process has freed back to the system, where the C library offers that.
 
-    The one of Linux keeps an arena for each of many threads and gives hardly anything of it back: in a server
-    whose threads take turns at the same work, all arenas end up as large as the largest piece of it.
+    glibc keeps an arena for each of many threads and gives hardly anything of it back: in a server whose
+    threads take turns at the same work, all arenas end up as large as the largest piece of it.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
@@ -136,24 +140,25 @@ def share_arenas() -> None:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of PyTorch means that memory did not suffice, on a device or a CPU."""
+    """Tell whether an error of PyTorch means that memory did not suffice, on a device or a CPU."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def frames_at_once(height: int, width: int, free: int) -> int:
-    """How many frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
-    return min(FRAMES_AT_ONCE, int(_SHARE * free / autoencoder_bytes(1, height * width)))
+    """Return how many frames of this size the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
+    fitting = int(_SHARE * free / autoencoder_bytes(1, height * width))
+    return min(FRAMES_AT_ONCE, fitting)
 
 
 def clip_frames(pixels: int, free: int) -> int:
-    """How many frames of so many pixels a video model decodes together: three copies in single precision."""
+    """Return how many frames of so many pixels a video model decodes together: three float32 copies each."""
     return int(_SHARE * free / (pixels * 3 * 3 * 4))
 
 
 def autoencoder_bytes(frames: int, pixels: int) -> int:
-    """Bytes beside the weights in a call of the autoencoder with so many frames of so many pixels."""
+    """Estimate the bytes, weights aside, of a call of the autoencoder: so many frames of so many pixels."""
     return frames * pixels * _AUTOENCODER_BYTES
 
 
@@ -167,7 +172,7 @@ def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
 
 
 def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
-    """Whether a model's parts, given by the bytes of their weights, take turns on their device.
+    """Tell whether a model's parts, given by the bytes of their weights, take turns on their device.
 
     Raises:
         ResourceError: One part alone does not fit.
@@ -176,11 +181,11 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
         return False
     largest = max(parts, key=lambda part: parts[part])
     if parts[largest] > free:
-        needs, has = (f"{count / 2**30:.1f} GiB" for count in (parts[largest], free))
+        needs = f"{parts[largest] / 2**30:.1f} GiB"
+        has = f"{free / 2**30:.1f} GiB"
+        said = f"Its {largest} needs {needs}, but {device} has {has} free."
         hint = "Close other programs, use a smaller model, or run on the CPU (CUDA_VISIBLE_DEVICES='')."
-        raise ResourceError(
-            "model", f"Its {largest} needs {needs}, but {device} has {has} free. {hint}"
-        )
+        raise ResourceError("model", f"{said} {hint}")
     return sum(parts.values()) > _SHARE * free
 
 
@@ -191,36 +196,49 @@ def count_weights(path: Path) -> int:
     """
     from safetensors import safe_open
 
-    files = [path] if path.is_file() else sorted(f for name in _PARTS for f in path.glob(name))
     total = 0
-    for file in files:
+    for file in _weight_files(path):
         check_head(file, "model")
         said = f"{shorten(file.name)} is damaged or not a .safetensors file. Download it again."
         with boundary("model", said, ModelError), safe_open(file, framework="np") as weights:
-            total += sum(prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
+            for name in weights.keys():  # noqa: SIM118 (no mapping)
+                total += prod(weights.get_slice(name).get_shape())
     return total
 
 
+def _weight_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files: list[Path] = []
+    for name in _WEIGHTS:
+        files += path.glob(name + _WHOLE)
+        files += path.glob(name + _SHARDS)
+    return sorted(files)
+
+
 def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
-    """Whether both halves of guidance fit into one call of the UNet with `free` bytes; see `call_bytes`."""
+    """Tell whether both halves of guidance fit into one call of the UNet; see `call_bytes`."""
     return call_bytes(2 * frames, cells, channels, itemsize) <= _SHARE * free
 
 
 def call_bytes(rows: int, cells: int, channels: int, itemsize: int) -> int:
-    """Bytes beside the weights in a call of the UNet with so many rows.
+    """Estimate the bytes, weights aside, of a call of the UNet with so many rows.
 
-    `cells` are those of a frame's latents, `channels` those of the finest level with attention for each cell,
-    `itemsize` the bytes per number.
+    Args:
+        rows: Rows of the batch.
+        cells: Cells of a frame's latents.
+        channels: Channels of the finest level with attention, for each cell of the latents.
+        itemsize: Bytes per number.
     """
     return rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS
 
 
 def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int) -> int:
-    """How many frames of a long clip are edited together, with so many `rows` of a call per frame."""
+    """Return how many frames of a long clip are edited together, with so many `rows` of a call per frame."""
     fitting = int(_SHARE * free / call_bytes(rows, cells, channels, itemsize))
     return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
 
 
 def activations_fit(bytes: int, free: int) -> bool:
-    """Whether the activations of a call of the UNet fit until its backward pass."""
+    """Tell whether the activations of a call of the UNet fit until its backward pass."""
     return bytes <= _SHARE * free

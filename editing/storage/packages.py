@@ -1,4 +1,4 @@
-"""What Regrain needs of other packages, and what is installed."""
+"""Packages that Regrain needs, and those that are installed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,29 @@ from packaging.requirements import Requirement
 # In a checkout this module is reached through the link `regrain/editing`.
 _PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 # Builds of OpenCV that all provide the module cv2.
-_OPENCV = tuple(
-    f"opencv-{contrib}python{how}" for contrib in ("", "contrib-") for how in ("-headless", "")
+_OPENCV = (
+    "opencv-python-headless",
+    "opencv-python",
+    "opencv-contrib-python-headless",
+    "opencv-contrib-python",
 )
 
 
 def needed() -> list[Requirement]:
-    """The packages that Regrain needs, with their ranges, by the metadata of the checkout or of the wheel."""
+    """List the packages that Regrain needs, with their ranges, by the metadata of checkout or wheel."""
     if _PROJECT.is_file():
-        listed = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]["dependencies"]
+        project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))
+        listed = project["project"]["dependencies"]
     else:
         listed = requires("regrain") or []
-    every = map(Requirement, listed)
-    return [need for need in every if need.marker is None or need.marker.evaluate({"extra": ""})]
+    needs = [Requirement(line) for line in listed]
+    return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
 
 
 def installed(package: str) -> str | None:
-    """The version of a package; None if it is not installed. Any build of OpenCV counts."""
-    for name in _OPENCV if package in _OPENCV else (package,):
+    """Return the version of a package, or None if it is not installed. Any build of OpenCV counts."""
+    names = _OPENCV if package in _OPENCV else (package,)
+    for name in names:
         try:
             return version(name)
         except PackageNotFoundError:
@@ -38,7 +43,7 @@ def installed(package: str) -> str | None:
 
 
 def problems() -> Iterator[str]:
-    """What is wrong with the installation: per package its name, its version and the versions needed."""
+    """Yield a sentence per package that is missing or out of range: its name, its version, those needed."""
     for need in needed():
         found = installed(need.name)
         if found is None:

@@ -36,13 +36,12 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     Raises:
         ModelError: There are no safetensors, or weights are missing.
     """
-    if not any(folder.glob("*.safetensors")):
+    files = list(folder.glob("*.safetensors"))
+    if not files:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        message = (
-            f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. Download them."
-        )
-        raise ModelError("model", message)
-    for file in folder.glob("*.safetensors"):
+        lacks = f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}."
+        raise ModelError("model", f"{lacks} Download them.")
+    for file in files:
         check_head(file, "model")
     said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."
     with boundary("model", f"{said} Download it again.", ModelError):
@@ -53,7 +52,8 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             local_files_only=True,
             output_loading_info=True,
         )
-    if missing := report["missing_keys"]:
+    missing = report["missing_keys"]
+    if missing:
         lacks = f"lacks {len(missing)} weights, such as {min(missing)}. Download it again."
         raise ModelError("model", f"{shorten(id)}: {folder.name}/ {lacks}")
     return model

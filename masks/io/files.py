@@ -46,7 +46,7 @@ Masks = Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]]
 
 
 def colors_of(labels: Iterable[int]) -> dict[int, str]:
-    """The default colour, "#rrggbb", of every label."""
+    """Return the default colour, "#rrggbb", of every label."""
     return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
 
 
@@ -62,9 +62,12 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
-    folder = os.path.isdir(path)  # unlike Path.is_dir, does not raise for a name that is too long
-    if folder or path.suffix.lower() == ".json":
-        masks = open_regions(path, *(_extent_of_folder(path) if folder else extent_of(path)))
+    if os.path.isdir(path):  # unlike Path.is_dir, does not raise for a name that is too long
+        count, size = _extent_of_folder(path)
+        masks = open_regions(path, count, size)
+    elif path.suffix.lower() == ".json":
+        count, size = extent_of(path)
+        masks = open_regions(path, count, size)
     else:
         video = open_clip(path)
         usual = colors_of(range(1, len(COLORS) + 1))
@@ -127,22 +130,23 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
 
     Source: Jiang et al., arXiv:2503.07598, "V2V with masks", as released: pixels to be made are mid grey.
     """
-    height, width = clip.size[::-1]
+    width, height = clip.size
 
-    def area(start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
-        return np.any([mask[start:stop] for mask in masks.values()], axis=0)
+    def area(start: int, stop: int) -> Bool[np.ndarray, "frames height width 1"]:
+        masked = np.any([mask[start:stop] for mask in masks.values()], axis=0)
+        return masked[..., None]
 
-    def greyed(start: int, stop: int) -> np.ndarray:
-        return np.where(area(start, stop)[..., None], np.uint8(_GREY), clip.read(start, stop))
+    def read_greyed(start: int, stop: int) -> np.ndarray:
+        return np.where(area(start, stop), np.uint8(_GREY), clip.read(start, stop))
 
-    def white(start: int, stop: int) -> np.ndarray:
-        return np.repeat(area(start, stop)[..., None] * np.uint8(255), 3, axis=-1)
+    def read_white(start: int, stop: int) -> np.ndarray:
+        white = area(start, stop) * np.uint8(255)
+        return np.repeat(white, 3, axis=-1)
 
-    for name, read in ((PAIR_SOURCE, greyed), (PAIR_MASK, white)):
+    comment = "Made for video-to-video editing with masks"
+    for name, read in ((PAIR_SOURCE, read_greyed), (PAIR_MASK, read_white)):
         frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
-        write_video(
-            folder / name, frames, clip.fps, comment="Made for video-to-video editing with masks"
-        )
+        write_video(folder / name, frames, clip.fps, comment=comment)
 
 
 def check_out(out: Path, source: Path) -> None:
@@ -164,7 +168,8 @@ def check_out(out: Path, source: Path) -> None:
     check_apart(out, source)
     remove_stale(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
-    for entry in sorted(out.iterdir()) if out.is_dir() else ():
+    entries = sorted(out.iterdir()) if out.is_dir() else []
+    for entry in entries:
         if not _is_ours(entry):
             reason = f"{out.name!r} contains {entry.name!r}, which is not a mask."
             raise RequestError("--out", f"{reason} Choose a new or empty folder.")
@@ -185,18 +190,22 @@ def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
 
 
 def overlap(masks: Masks) -> bool:
-    """Whether two masks have a pixel in common."""
-    return any(
-        np.any(np.sum(frame, axis=0, dtype=np.uint8) > 1)
-        for frame in zip(*masks.values(), strict=True)
-    )
+    """Tell whether two masks have a pixel in common."""
+    for masks_of_frame in zip(*masks.values(), strict=True):
+        covered = np.sum(masks_of_frame, axis=0, dtype=np.uint8)
+        if np.any(covered > 1):
+            return True
+    return False
 
 
 def _flat(masks: Masks) -> UInt8[LazyFrames, "frames height width"]:
-    """`flatten`, read by window."""
+    """Flatten masks to labels, a window of frames at a time."""
     shape = next(iter(masks.values())).shape
-    window = lambda start, stop: flatten({n: mask[start:stop] for n, mask in masks.items()})  # noqa: E731
-    return LazyFrames(shape, np.uint8, window)
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return flatten({label: mask[start:stop] for label, mask in masks.items()})
+
+    return LazyFrames(shape, np.uint8, read)
 
 
 def _is_file(path: Path) -> bool:
@@ -204,23 +213,25 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_ours(entry: Path) -> bool:
-    """Whether an entry looks written by `write_masks`: a mask, or a label's folder of masks."""
+    """Tell whether `write_masks` may have written an entry: a mask, or a label's folder of masks."""
     if not entry.is_dir():
         return is_written(entry)
-    named = entry.name.isascii() and entry.name.isdigit() and 1 <= int(entry.name) <= 255
-    return named and all(is_written(file, "L") for file in entry.iterdir())
+    is_number = entry.name.isascii() and entry.name.isdigit()
+    if not is_number or not 1 <= int(entry.name) <= 255:
+        return False
+    return all(is_written(file, "L") for file in entry.iterdir())
 
 
 def replacing_masks(path: Path) -> AbstractContextManager[Path]:
-    """A folder whose files replace all in a folder of masks, everything or nothing; see `staged`."""
-    return staged(
-        path, replaces=tuple(entry.name for entry in path.iterdir()) if path.is_dir() else ()
-    )
+    """Open a folder whose files replace all in a folder of masks, everything or nothing; see `staged`."""
+    replaced = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    return staged(path, replaces=tuple(replaced))
 
 
 def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
-    """Frames and (width, height) of the first folder of pictures."""
-    folder = next((entry for entry in sorted(path.iterdir()) if entry.is_dir()), path)
+    """Return the number of frames and their (width, height), those of the first label's folder if any."""
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    folder = folders[0] if folders else path
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
     if not files:
         raise MaskError("masks", f"{shorten(folder.name)} has no PNG files. Use a folder of masks.")

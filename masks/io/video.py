@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.coco import check_extent
@@ -19,10 +19,12 @@ from regrain.editing.media.writing import write_lossless, write_video
 
 _WHITE = "#ffffff"
 _LOOKED_AT = 8  # frames of a video in which colours are sought
-_DARK, _ALIKE = 64, 48  # grey levels: below, background; so far apart, one colour
-_SHARE = 0.01  # of a video's masks that a colour has at least
+_DARK = 64  # grey levels below which a pixel is background
+_ALIKE = 48  # grey levels within which two colours are the same
+_SHARE = 0.01  # of the pixels of all masks that a colour has at least
 _LEVEL = 32  # grey levels by which a pixel within a mask differs from those next to it
-_STEPS, _TRIED = 32, 64  # of a channel; most frequent colours that are looked at
+_STEPS = 32  # bins of a channel
+_TRIED = 64  # most frequent bins that are looked at
 
 
 def write_mask_video(
@@ -46,39 +48,72 @@ def write_mask_video(
 
 
 def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
-    """The colours that a mask video shows, by label; white alone is label 1; maybe none.
+    """Find the colours that a mask video shows: "#rrggbb" by label, maybe none.
 
-    Colours that are like none of the known ones get the next free labels.
+    White alone is label 1. Colours that are like none of the known ones get the next free labels.
     """
-    counts, sums = np.zeros(_STEPS**3, np.int64), np.zeros((_STEPS**3, 3))
-    for index in (
-        np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip))).round().astype(int).tolist()
-    ):
+    counts, sums = _histogram(clip)
+    colors = _distinct_colors(counts, sums)
+    if len(colors) == 1 and _alike(colors[0], np.full(3, 255.0)):
+        return {1: _WHITE}
+    labelled = _labelled(colors, known)
+    return {label: _hex(color) for label, color in sorted(labelled.items())}
+
+
+def _histogram(clip: Clip) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, "bins 3"]]:
+    """Count bright pixels within masks by bins of colour; return counts and sums of colours."""
+    counts = np.zeros(_STEPS**3, np.int64)
+    sums = np.zeros((_STEPS**3, 3))
+    looked_at = np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip)))
+    for index in looked_at.round().astype(int).tolist():
         picture = clip.read(index, index + 1)[0]
-        # Pixels within a mask: at its edges a video mixes colours.
-        around = np.ones((3, 3), np.uint8)
-        level = (cv2.dilate(picture, around) - cv2.erode(picture, around)).max(-1) < _LEVEL
-        bright = picture[level & (picture.max(-1) > _DARK)].astype(np.int64)
-        bins = np.ravel_multi_index((bright // (256 // _STEPS)).T, 3 * (_STEPS,))
+        is_bright = picture.max(-1) > _DARK
+        colors = picture[_is_within(picture) & is_bright].astype(np.int64)
+        steps = colors // (256 // _STEPS)
+        bins = np.ravel_multi_index(steps.T, (_STEPS, _STEPS, _STEPS))
         counts += np.bincount(bins, minlength=len(counts))
         for channel in range(3):
-            sums[:, channel] += np.bincount(bins, bright[:, channel], len(counts))
-    found: dict[int, np.ndarray] = {}
-    usual = {label: np.array(list(bytes.fromhex(color[1:]))) for label, color in known.items()}
+            sums[:, channel] += np.bincount(bins, colors[:, channel], len(counts))
+    return counts, sums
+
+
+def _is_within(picture: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
+    """Find the pixels away from edges, where a video mixes colours."""
+    around = np.ones((3, 3), np.uint8)
+    contrast = cv2.dilate(picture, around) - cv2.erode(picture, around)
+    return contrast.max(-1) < _LEVEL
+
+
+def _distinct_colors(
+    counts: Int[np.ndarray, " bins"], sums: Float[np.ndarray, "bins 3"]
+) -> list[Float[np.ndarray, "3"]]:
+    """Return the mean colours of frequent bins, the most frequent first, each unlike those before it."""
+    least = _SHARE * counts.sum()
+    colors: list[np.ndarray] = []
     for place in np.argsort(-counts)[:_TRIED]:
-        color = sums[place] / max(1, counts[place])
-        if counts[place] <= _SHARE * counts.sum() or any(
-            _alike(color, other) for other in found.values()
-        ):
-            continue
-        like = [label for label, other in usual.items() if _alike(color, other)]
-        free = next(n for n in range(1, 255) if n not in usual and n not in found)
-        found[like[0] if like else free] = color
-    written = {
-        n: "#" + bytes(np.rint(color).astype(np.uint8)).hex() for n, color in sorted(found.items())
-    }
-    white = len(found) == 1 and _alike(next(iter(found.values())), np.full(3, 255.0))
-    return {1: _WHITE} if white else written
+        if counts[place] <= least:
+            break
+        color = sums[place] / counts[place]
+        if not any(_alike(color, other) for other in colors):
+            colors.append(color)
+    return colors
+
+
+def _labelled(colors: Iterable[np.ndarray], known: Mapping[int, str]) -> dict[int, np.ndarray]:
+    """Give each colour the first label whose known colour it is like, or else the next free one."""
+    rgb = {label: np.array(list(bytes.fromhex(color[1:]))) for label, color in known.items()}
+    labelled: dict[int, np.ndarray] = {}
+    for color in colors:
+        free = [label for label in range(1, 256) if label not in labelled]
+        like = [label for label in free if label in rgb and _alike(color, rgb[label])]
+        unknown = [label for label in free if label not in rgb]
+        label = (like or unknown)[0]
+        labelled[label] = color
+    return labelled
+
+
+def _hex(color: Float[np.ndarray, "3"]) -> str:
+    return "#" + bytes(np.rint(color).astype(np.uint8)).hex()
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:
@@ -102,11 +137,14 @@ def read_mask_video(
     """
     clip = open_clip(path)
     check_extent(clip.name, (len(clip), clip.size), (frames, size))
-    labels, known = np.zeros((frames, size[1], size[0]), np.uint8), palette(colors).astype(np.int32)
+    width, height = size
+    labels = np.zeros((frames, height, width), np.uint8)
+    known = palette(colors).astype(np.int32)
     for index in range(frames):
         picture = clip.read(index, index + 1)[0].astype(np.int32)
         least = np.square(picture).sum(-1)
         for label in colors:  # one at a time: all at once would be as many pictures
             off = np.square(picture - known[label]).sum(-1)
-            labels[index][off < least], least = label, np.minimum(off, least)
+            labels[index][off < least] = label
+            least = np.minimum(off, least)
     return labels

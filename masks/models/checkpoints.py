@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
-    """What a checkpoint can do: names of the classes in transformers, None where it cannot."""
+    """Abilities of a type of checkpoint: prefixes of classes in transformers, None where it lacks one."""
 
     family: str
     clicks: str | None
@@ -64,7 +64,7 @@ class Checkpoint:
     Attributes:
         name: Of its folder in $REGRAIN_MODELS.
         folder: Where it is.
-        kind: What it can do.
+        kind: Its family and abilities.
         side: Pixels of the square in which it sees a frame; 1024 where the folder does not say.
         parameters: Numbers in its weights.
     """
@@ -77,9 +77,11 @@ class Checkpoint:
 
 
 def title_of(name: str) -> str:
-    """What people call a checkpoint: `sam2.1-hiera-tiny` is "SAM 2.1 tiny"."""
-    words = re.sub(r"^sam", "SAM ", name.replace("hiera-", ""), flags=re.IGNORECASE)
-    return " ".join(re.split(r"[-_ ]+", words)) if words != name else name
+    """Return the title of a checkpoint: `sam2.1-hiera-tiny` is "SAM 2.1 tiny"; other names stay."""
+    title = re.sub(r"^sam", "SAM ", name.replace("hiera-", ""), flags=re.IGNORECASE)
+    if title == name:
+        return name
+    return " ".join(re.split(r"[-_ ]+", title))
 
 
 class Network(NamedTuple):
@@ -90,14 +92,14 @@ class Network(NamedTuple):
 
 
 def checkpoints() -> list[Checkpoint]:
-    """The checkpoints in $REGRAIN_MODELS that this module can load, the smallest first."""
+    """Return the checkpoints in $REGRAIN_MODELS that this module can load, the smallest first."""
     found = []
     for folder in local_entries():
         try:
             found.append(read(folder))
         except ModelError:  # other models, and broken folders, which `find` explains
             continue
-    return sorted((one for one in found if one), key=lambda one: (one.parameters, one.name))
+    return sorted(found, key=lambda checkpoint: (checkpoint.parameters, checkpoint.name))
 
 
 def find(name: str) -> Checkpoint | None:
@@ -111,12 +113,12 @@ def find(name: str) -> Checkpoint | None:
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a folder has the published layout, whatever its model."""
+    """Tell whether a folder has the published layout, whatever its model."""
     return os.path.isfile(folder / "config.json")  # unlike Path.is_file, does not raise
 
 
 def read(folder: Path) -> Checkpoint:
-    """Read what a folder says of itself.
+    """Read the description of a checkpoint's folder.
 
     Raises:
         ModelError: It has no such model, no safetensors, or is damaged.
@@ -127,30 +129,31 @@ def read(folder: Path) -> Checkpoint:
 
 @lru_cache(maxsize=64)
 def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
+    """Read a folder; `files` are config.json and the weights with their times, which the cache compares."""
     name = folder.name
+    (config_file, _), *weights = files
     try:
-        config = json.loads(files[0][0].read_text(encoding="utf-8"))
+        config = json.loads(config_file.read_text(encoding="utf-8"))
         kind = KINDS[config["model_type"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         known = ", ".join(KINDS)
-        said = (
-            f"{name!r} has no config.json with a model_type of {known}. Download the model again."
-        )
-        raise ModelError("model", said) from error
-    if len(files) == 1:
-        raise ModelError(
-            "model", f"{name!r} has no .safetensors weights. Download the model again."
-        )
+        reason = f"{name!r} has no config.json with a model_type of {known}."
+        raise ModelError("model", f"{reason} Download the model again.") from error
+    if not weights:
+        reason = f"{name!r} has no .safetensors weights."
+        raise ModelError("model", f"{reason} Download the model again.")
     try:
-        parameters = sum(count_weights(file) for file, _ in files[1:])
+        parameters = sum(count_weights(file) for file, _ in weights)
     except ModelError as error:
         raise ModelError("model", f"{name!r}: {error.message}") from error
+    return Checkpoint(name, folder, kind, _side(config), parameters)
+
+
+def _side(config: dict[str, Any]) -> int:
     tracker = config.get("tracker_config") or config
     prompts = tracker.get("prompt_encoder_config") or {}
     side = prompts.get("image_size") or tracker.get("image_size") or 1024
-    return Checkpoint(
-        name, folder, kind, int(side[0] if isinstance(side, list) else side), parameters
-    )
+    return int(side[0] if isinstance(side, list) else side)
 
 
 def _changed(file: Path) -> int:
@@ -163,10 +166,10 @@ def load(checkpoint: Checkpoint, use: Use) -> Network:
     Raises:
         ModelError: The checkpoint is not made for it, or is broken.
     """
-    if (prefix := getattr(checkpoint.kind, use)) is None:
-        raise ModelError(
-            "model", f"{checkpoint.name!r} is not made for {use}. Choose another model."
-        )
+    prefix = getattr(checkpoint.kind, use)
+    if prefix is None:
+        reason = f"{checkpoint.name!r} is not made for {use}."
+        raise ModelError("model", f"{reason} Choose another model.")
     with _loading:
         if use == "clicks" and checkpoint.kind.tracking:
             return _clicks_of(checkpoint, load(checkpoint, "tracking"))
@@ -174,7 +177,7 @@ def load(checkpoint: Checkpoint, use: Use) -> Network:
 
 
 def is_loaded(checkpoint: Checkpoint) -> bool:
-    """Whether something of a checkpoint is in memory."""
+    """Tell whether a network of a checkpoint is in memory."""
     return checkpoint.folder in _in_memory
 
 
@@ -191,17 +194,16 @@ def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     began = time.perf_counter()
-    model = read_weights(
-        getattr(transformers, f"{prefix}Model"), folder, folder.name, torch.float32
-    )
+    model_class = getattr(transformers, f"{prefix}Model")
+    processor_class = getattr(transformers, f"{prefix}Processor")
+    model = read_weights(model_class, folder, folder.name, torch.float32)
     try:
-        processor = getattr(transformers, f"{prefix}Processor").from_pretrained(
-            folder, local_files_only=True
-        )
+        processor = processor_class.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         said = f"{folder.name!r} lacks files of its processor, such as processor_config.json."
         raise ModelError("model", f"{said} Download the model again.") from error
-    model = model.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.eval().requires_grad_(False).to(device)
     _in_memory.add(folder)
     logger.info("loaded %sModel in %.1f s", prefix, time.perf_counter() - began)
     return Network(model, processor)
@@ -209,19 +211,18 @@ def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
 
 @lru_cache(maxsize=2)
 def _clicks_of(checkpoint: Checkpoint, video: Network) -> Network:
-    """The network for pictures within one for video: the same weights, in memory once."""
+    """Make the network for pictures from one for video: the same weights, in memory once."""
     import torch
     import transformers
 
-    kind = getattr(transformers, f"{checkpoint.kind.clicks}Model")
-    config = kind.config_class(
-        **{part: getattr(video.model.config, part).to_dict() for part in _CONFIGS}
-    )
+    model_class = getattr(transformers, f"{checkpoint.kind.clicks}Model")
+    processor_class = getattr(transformers, f"{checkpoint.kind.clicks}Processor")
+    configs = {part: getattr(video.model.config, part).to_dict() for part in _CONFIGS}
     with torch.device("meta"):
-        model = kind(config)
+        model = model_class(model_class.config_class(**configs))
     for part in _SHARED:
         setattr(model, part, getattr(video.model, part))
-    processor = getattr(transformers, f"{checkpoint.kind.clicks}Processor")(
+    processor = processor_class(
         video.processor.image_processor, target_size=video.processor.target_size
     )
     return Network(model.eval(), processor)

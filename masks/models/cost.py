@@ -1,4 +1,4 @@
-"""What a published SAM costs on this machine: estimated from its size, then measured as it is used."""
+"""Seconds that a published SAM takes on this machine: estimated from its size, then measured in use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLICK, _FOLLOW = 0.15, 6.0
 _LOAD = 6.0  # importing transformers and reading a small checkpoint
 _READ = 0.003  # reading a million numbers from disk
 _GPU = 150  # cores that a graphics card is worth
-What = Literal["encode", "click", "frame"]
+Work = Literal["encode", "click", "frame"]
 
 
 class Cost(NamedTuple):
@@ -36,47 +36,54 @@ class Cost(NamedTuple):
     measured: bool
 
     def in_words(self) -> str:
-        """What a person wants to know before the first use."""
+        """Say the cost before the first use: "about 6 s for the first click on a frame, then ..."."""
         said = f"{_seconds(self.first)} for the first click on a frame, then {_seconds(self.next)}"
-        return (
-            f"{said}; {_seconds(self.frame)} to follow a frame" if self.frame is not None else said
-        )
+        if self.frame is not None:
+            said += f"; {_seconds(self.frame)} to follow a frame"
+        return said
 
 
-_measured: dict[tuple[str, What], float] = {}
+_measured: dict[tuple[str, Work], float] = {}
 
 
 def cost(checkpoint: Checkpoint) -> Cost:
-    """What a checkpoint takes here: measured in this process, or else estimated from its size."""
-    area, power = (checkpoint.side / 1024) ** 2, _power()
+    """Return the seconds that were measured in this process, or else an estimate from the size."""
+    area = (checkpoint.side / 1024) ** 2
+    power = _power()
     million = checkpoint.parameters / 1e6
-    known = {
-        what: seconds for (name, what), seconds in _measured.items() if name == checkpoint.name
+    estimates: dict[Work, float] = {
+        "encode": _ENCODE * million * area / power,
+        "click": _CLICK / power,
+        "frame": (_ENCODE * million + _FOLLOW) * area / power,
     }
-    encode = known.get("encode", _ENCODE * million * area / power)
-    click = known.get("click", _CLICK / power)
-    frame = known.get("frame", (_ENCODE * million + _FOLLOW) * area / power)
+    seconds = {
+        work: _measured.get((checkpoint.name, work), estimate)
+        for work, estimate in estimates.items()
+    }
     load = 0.0 if is_loaded(checkpoint) else _LOAD + _READ * million
     return Cost(
-        load + encode + click, click, frame if checkpoint.kind.tracking else None, "encode" in known
+        first=load + seconds["encode"] + seconds["click"],
+        next=seconds["click"],
+        frame=seconds["frame"] if checkpoint.kind.tracking else None,
+        measured=(checkpoint.name, "encode") in _measured,
     )
 
 
 @contextmanager
-def timing(checkpoint: Checkpoint, what: What) -> Iterator[None]:
-    """Time what is done in this block; what it took last is what it is said to take."""
+def timing(checkpoint: Checkpoint, work: Work) -> Iterator[None]:
+    """Time the block; `cost` returns the seconds that it took last."""
     began = time.perf_counter()
     yield
-    _measured[checkpoint.name, what] = time.perf_counter() - began
+    _measured[checkpoint.name, work] = time.perf_counter() - began
 
 
 def _power() -> float:
-    """What this machine is worth in cores."""
+    """Return the power of this machine in cores."""
     import torch
 
-    return float(
-        _GPU if torch.cuda.is_available() else min(torch.get_num_threads(), os.cpu_count() or 1)
-    )
+    if torch.cuda.is_available():
+        return float(_GPU)
+    return float(min(torch.get_num_threads(), os.cpu_count() or 1))
 
 
 def _seconds(value: float) -> str:

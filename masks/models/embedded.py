@@ -15,9 +15,8 @@ from jaxtyping import Bool, Float, UInt8
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
 WHOLE = 0
 _KEPT_BYTES = 400 * 2**20
-_CLOSE = (
-    0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
-)
+# Predicted quality by which a larger mask may fall behind and still be the whole thing.
+_CLOSE = 0.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +40,20 @@ class KeptFrames:
     """The last encoded frames, by model and pixels: as many as fit into `limit` bytes, but at least one."""
 
     def __init__(self, limit: int = _KEPT_BYTES) -> None:
-        self._limit, self._lock = limit, Lock()
+        self._limit = limit
+        self._lock = Lock()
         self._frames: OrderedDict[tuple, Embedded] = OrderedDict()
         self._turns: dict[tuple, Lock] = {}
 
     def get(
         self, image: UInt8[np.ndarray, "height width 3"], model: str, encode: Callable[[], Embedded]
     ) -> Embedded:
-        """The frame as it was encoded before, or by `encode`.
+        """Return the frame as it was encoded before, or call `encode`.
 
-        A second click during the first one's seconds waits for its features in place of working them out too.
+        A second click on a frame that is being encoded waits for those features, instead of encoding it too.
         """
-        key = model, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        key = (model, image.shape, digest)
         with self._lock:
             turn = self._turns.setdefault(key, Lock())
         with turn:
@@ -64,21 +65,22 @@ class KeptFrames:
             with self._lock:
                 self._frames[key] = frame
                 self._turns.pop(key, None)
-                while (
-                    len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit
-                ):
-                    self._frames.popitem(last=False)
+                self._drop_oldest()
         return frame
+
+    def _drop_oldest(self) -> None:
+        while len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit:
+            self._frames.popitem(last=False)
 
 
 def _size(frame: Embedded) -> int:
-    """Bytes of a picture and its features."""
+    """Return the bytes of a picture and its features."""
     tensors = frame.features if isinstance(frame.features, list) else [frame.features]
     return frame.image.nbytes + sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
 def is_first(points: np.ndarray, labels: np.ndarray, box: object, previous: object) -> bool:
-    """Whether a click begins a mask: one point on the object and nothing else."""
+    """Tell whether a click begins a mask: it is one point on the object and nothing else."""
     return len(points) == 1 and labels[0] == 1 and box is None and previous is None
 
 
@@ -92,5 +94,7 @@ def choose(
     `index` is 0 for the largest, 1 for the next; None is the largest of those nearly as good as the best.
     """
     by_size = np.argsort(-masks.sum((1, 2)), kind="stable")
-    masks, quality = masks[by_size], quality[by_size]
-    return masks[np.argmax(quality >= quality.max() - _CLOSE) if index is None else index]
+    if index is None:
+        quality = quality[by_size]
+        index = int(np.argmax(quality >= quality.max() - _CLOSE))
+    return masks[by_size[index]]

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regrain.editing.errors import ModelError
-from regrain.editing.storage.fetching import Fetched, Fetching, watched
+from regrain.editing.storage.fetching import (
+    Fetched,
+    Fetching,
+    first_line,
+    list_files,
+    unreachable,
+    watched,
+)
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
 from regrain.masks.models.checkpoints import read
 
@@ -30,7 +37,7 @@ SUGGESTED = HubFiles("facebook/sam2.1-hiera-tiny", "sam2.1-hiera-tiny", 156_000_
 
 
 def why_not() -> str:
-    """Why nothing can be fetched here, as a sentence; empty if it may be tried."""
+    """Say in a sentence why nothing can be fetched here; empty if it may be tried."""
     if os.environ.get("SPACE_ID"):
         return "Visitors of a Space cannot fetch models."
     if models_folder() is None:
@@ -41,12 +48,12 @@ def why_not() -> str:
 
 
 def fetch(source: HubFiles = SUGGESTED) -> Iterator[Fetched]:
-    """Fetch a checkpoint; closing this generator stops it. What came of it until then is removed.
+    """Fetch a checkpoint; closing this generator stops it, and what has come until then is removed.
 
     All files are of one revision, the newest when it begins.
 
     Yields:
-        How far it is, a few times a second; as the last, once the folder is complete, that all is here.
+        How far it is, a few times a second; at the end, once the folder is complete, that all is here.
 
     Raises:
         ModelError: Nothing can be fetched here, the hub cannot be reached or refuses, the folder cannot be
@@ -70,48 +77,45 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
     partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=shelf))
     try:
         info = HfApi().model_info(source.repository, files_metadata=True)
-        files = {
-            file.rfilename: file.size or 0
-            for file in info.siblings or ()
-            if any(fnmatch(file.rfilename, pattern) for pattern in PATTERNS)
-            and "/" not in file.rfilename
-        }
-        fetching.total = sum(files.values()) or fetching.total
-        if (free := shutil.disk_usage(partial).free) < fetching.total:
-            raise OSError(
-                f"{fetching.total / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free"
-            )
-        fetching.load(source.repository, files, revision=info.sha, local_dir=partial)
+        sizes = list_files(info)
+        wanted = {name: sizes[name] for name in sizes if _is_wanted(name)}
+        fetching.total = sum(wanted.values()) or fetching.total
+        free = shutil.disk_usage(partial).free
+        if free < fetching.total:
+            needed = f"{fetching.total / 1e6:.0f} MB are needed"
+            raise OSError(f"{needed} and {free / 1e6:.0f} MB are free")
+        fetching.load(source.repository, wanted, revision=info.sha, local_dir=partial)
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
         read(partial)
-        if (
-            not fetching.stop and not (shelf / source.name).exists()
-        ):  # another may have been quicker
+        is_there = (shelf / source.name).exists()  # another may have been quicker
+        if not fetching.stop and not is_there:
             partial.chmod(0o755)  # temporary folders are closed to others
             partial.rename(shelf / source.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _explained(source: HubFiles, error: Exception) -> ModelError:
-    """What went wrong, in a line."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    from huggingface_hub.utils import httpx
+def _is_wanted(name: str) -> bool:
+    """Tell whether a file is fetched: JSON and safetensors, not in a folder."""
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
 
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    if isinstance(error, ModelError):
-        said = f"The files of {source.repository} cannot be used ({reason}). Try again."
-    elif isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        said = f"The hub refused {source.repository} (status {status}). Try again later."
-    elif isinstance(
-        error, (httpx.TransportError, ConnectionError, LocalEntryNotFoundError)
-    ):  # or offline
-        said = "The hub cannot be reached. Check the connection, then try again."
-    elif isinstance(error, OSError):
-        said = (
-            f"{MODELS_VARIABLE} cannot be written ({reason}). Choose another folder, or make space."
-        )
-    else:
-        said = f"{source.repository} cannot be fetched ({reason}). Try again later."
+
+def _explained(source: HubFiles, error: Exception) -> ModelError:
+    """Say in a line what failed."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    reason = first_line(error)[:160]
+    match error:
+        case ModelError():
+            said = f"The files of {source.repository} cannot be used ({reason}). Try again."
+        case HfHubHTTPError():
+            status = error.response.status_code
+            said = f"The hub refused {source.repository} (status {status}). Try again later."
+        case _ if isinstance(error, unreachable()):
+            said = "The hub cannot be reached. Check the connection, then try again."
+        case OSError():
+            advice = "Choose another folder, or make space."
+            said = f"{MODELS_VARIABLE} cannot be written ({reason}). {advice}"
+        case _:
+            said = f"{source.repository} cannot be fetched ({reason}). Try again later."
     return ModelError("models", said)

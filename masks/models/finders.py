@@ -1,11 +1,11 @@
-"""Who finds masks and who follows them: the built-in ones, and published SAMs in $REGRAIN_MODELS.
+"""Registry of models that find masks or follow them: built-in ones, and published SAMs in $REGRAIN_MODELS.
 
 A new finder is an entry here; `masks.segment` and `masks.propagate` know no names of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,7 @@ _WORDS: tuple[Prompt, ...] = ("words",)
 
 @dataclass(frozen=True)
 class MaskModel:
-    """Someone who answers clicks, follows masks, or both.
+    """A model that answers clicks, follows masks, or both.
 
     Attributes:
         name: For `method` of `masks.segment` and `tracker` of `masks.propagate`.
@@ -44,73 +44,103 @@ class MaskModel:
     checkpoint: Checkpoint | None = None
 
     def cost(self) -> str:
-        """What it takes on this machine, in words; empty where that is next to nothing."""
+        """Say how many seconds it takes on this machine; empty where that is next to nothing."""
         return cost.cost(self.checkpoint).in_words() if self.checkpoint else ""
 
 
 def finders() -> dict[str, MaskModel]:
-    """All finders and trackers that are known here, by name; some may not be at hand."""
-    missing = "Its weights are missing." if sam.missing() else ""
-    drawn = "A small network that was trained on drawn things."
-    real = "Cuts by colour, place and motion, for real clips."
-    known = [
-        MaskModel("sam", "SAM", drawn, _SAM, missing=missing),
-        MaskModel(CUTS, "Cuts", real, (*_SAM, "strokes"), follows=True),
-        MaskModel(
-            FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True
-        ),
-    ]
+    """Return all finders and trackers that are known here, by name; some may not be at hand."""
+    known = [*_built_in(), *_first_sams(), *_checkpoints()]
+    return {finder.name: finder for finder in known}
+
+
+def _built_in() -> Iterator[MaskModel]:
+    yield MaskModel(
+        name="sam",
+        title="SAM",
+        about="A small network that was trained on drawn things.",
+        takes=_SAM,
+        missing="Its weights are missing." if sam.missing() else "",
+    )
+    yield MaskModel(
+        name=CUTS,
+        title="Cuts",
+        about="Cuts by colour, place and motion, for real clips.",
+        takes=(*_SAM, "strokes"),
+        follows=True,
+    )
+    yield MaskModel(
+        name=FLOW,
+        title="Motion",
+        about="Follows optical flow and colours; needs no weights.",
+        follows=True,
+    )
+
+
+def _first_sams() -> Iterator[MaskModel]:
     for size, file in sam.PUBLISHED.values():
         if find_local(file):
-            title = f"SAM ViT-{size[-1].upper()}"
-            known.append(
-                MaskModel(file.removesuffix(".pth"), title, "The first SAM, for any picture.", _SAM)
+            yield MaskModel(
+                name=file.removesuffix(".pth"),
+                title=f"SAM ViT-{size[-1].upper()}",
+                about="The first SAM, for any picture.",
+                takes=_SAM,
             )
-    for one in checkpoints.checkpoints():
-        takes = (_SAM if one.kind.clicks else ()) + (_WORDS if one.kind.words else ())
-        title, about = (
-            checkpoints.title_of(one.name),
-            f"A published {one.kind.family}, for any picture.",
+
+
+def _checkpoints() -> Iterator[MaskModel]:
+    for checkpoint in checkpoints.checkpoints():
+        kind = checkpoint.kind
+        clicks = _SAM if kind.clicks else ()
+        words = _WORDS if kind.words else ()
+        yield MaskModel(
+            name=checkpoint.name,
+            title=checkpoints.title_of(checkpoint.name),
+            about=f"A published {kind.family}, for any picture.",
+            takes=clicks + words,
+            follows=bool(kind.tracking),
+            checkpoint=checkpoint,
         )
-        known.append(
-            MaskModel(one.name, title, about, takes, bool(one.kind.tracking), checkpoint=one)
-        )
-    return {finder.name: finder for finder in known}
 
 
 def usual(
     drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: bool(finder.takes)
 ) -> MaskModel:
-    """Who is asked unless someone chooses, of those who can do something.
+    """Return the default finder of those for which `can` holds.
 
     The built-in SAM knows things of the drawn world best. On real clips a published one is much better: the
-    smallest on a processor, where seconds count, and the largest on a graphics card. Without one, cuts are.
+    smallest on a processor, where seconds count, and the largest on a graphics card. Where there is none,
+    cuts are the default.
     """
     able = [finder for finder in finders().values() if not finder.missing and can(finder)]
     if drawn:
         return able[0]
-    first = [finder for finder in able if finder.name in _FIRST]
-    published = [finder for finder in able if finder.checkpoint] or first
+    published = [finder for finder in able if finder.checkpoint]
     if not published:
-        return next((finder for finder in able if finder.name == CUTS), able[0])
+        published = [finder for finder in able if finder.name in _FIRST]
+    if not published:
+        cuts = [finder for finder in able if finder.name == CUTS]
+        return (cuts or able)[0]
     import torch
 
     return published[-1 if torch.cuda.is_available() else 0]
 
 
 def usual_tracker(drawn: bool) -> str:
-    """Who follows masks unless someone chooses: on real clips cuts, or a published SAM on a graphics card."""
+    """Return the default tracker: on real clips cuts, or a published SAM on a graphics card."""
     if drawn:
         return FLOW
     if not any(one.checkpoint and one.follows for one in finders().values()):
         return CUTS
     import torch
 
-    return usual(drawn, lambda one: one.follows).name if torch.cuda.is_available() else CUTS
+    if not torch.cuda.is_available():
+        return CUTS
+    return usual(drawn, lambda finder: finder.follows).name
 
 
 def find_finder(name: str) -> MaskModel:
-    """The finder of a name, which answers clicks.
+    """Return the finder of a name, which answers clicks.
 
     Raises:
         MaskError: There is none.
@@ -120,7 +150,12 @@ def find_finder(name: str) -> MaskModel:
 
 
 def find_tracker(name: str) -> MaskModel:
-    """The tracker of a name, with a checkpoint unless it is `FLOW` or `CUTS`; errors as of `find_finder`."""
+    """Return the tracker of a name, with a checkpoint unless it is `FLOW` or `CUTS`.
+
+    Raises:
+        MaskError: There is none.
+        ModelError: Its folder is broken.
+    """
     return _find("tracker", name, lambda finder: finder.follows)
 
 

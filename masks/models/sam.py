@@ -54,7 +54,7 @@ def _encode(image: np.ndarray, name: str) -> Embedded:
 
 
 def missing() -> str | None:
-    """A warning for the user if the built-in SAM weights are missing; else None."""
+    """Return a warning for the user if the built-in SAM weights are missing, else None."""
     if (BUILT_IN_SAM / "model.safetensors").is_file():
         return None
     return "SAM weights are missing. Masks are found by cuts and may need more clicks."
@@ -79,9 +79,8 @@ def predict(
         None if previous is None else _as_prompt(predictor, previous),
         multimask_output=several,
     )
-    if (
-        several and sam.image_encoder.img_size >= 1024
-    ):  # published ones do not order their masks; ours does
+    is_built_in = sam.image_encoder.img_size < 1024
+    if several and not is_built_in:  # only the built-in one orders its masks
         return choose(masks, quality, index)
     return masks[index or WHOLE]
 
@@ -89,11 +88,16 @@ def predict(
 def logits(
     frame: Embedded, points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
 ) -> Float32[np.ndarray, "height width"]:
-    """How sure the built-in SAM is of each pixel, as logits, for prompts without an earlier mask."""
-    sam = load_sam(frame.model)
-    given = (points, labels) if len(points) else (None, None)
-    how = {"multimask_output": box is None, "return_logits": True}
-    return _predictor(sam, frame).predict(*given, box, None, **how)[0][WHOLE].astype(np.float32)
+    """Return the built-in SAM's logits for each pixel, for prompts without an earlier mask."""
+    predictor = _predictor(load_sam(frame.model), frame)
+    masks, _, _ = predictor.predict(
+        points if len(points) else None,
+        labels if len(points) else None,
+        box,
+        multimask_output=box is None,
+        return_logits=True,
+    )
+    return masks[WHOLE].astype(np.float32)
 
 
 def load_sam(model: str | Path | None = None) -> Sam:
@@ -104,16 +108,18 @@ def load_sam(model: str | Path | None = None) -> Sam:
     """
     name = str(model or BUILT_IN_SAM)
     path = Path(name)
+    is_bare_name = path.name == name
     allowed = " or ".join(file for _, file in PUBLISHED.values())
     unknown = f"{shorten(path.name)} was not found. Download {allowed} and use its path."
     with boundary("model", unknown, ModelError):
-        if path.name == name and not path.exists():
+        if is_bare_name and not path.exists():
             path = find_local(name, ".pth") or path
         if not path.exists():
             raise ModelError("model", unknown)
         if not path.is_dir():
             check_regular(path, "model", ModelError)
-        path, changed = path.resolve(), path.stat().st_mtime_ns
+        path = path.resolve()
+        changed = path.stat().st_mtime_ns
     return _load(path, changed)
 
 
@@ -128,28 +134,35 @@ def _load(path: Path, _changed: int) -> Sam:
             reason = f"{shorten(path.name)} is a folder without {FILE}."
             raise ModelError("model", f"{reason} Use a checkpoint's file.")
         return load_tiny_sam(path)
+    from segment_anything import sam_model_registry
+
+    sam = sam_model_registry[_published_size(path)]()
+    sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return sam.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _published_size(path: Path) -> str:
+    """Return the size of a published checkpoint, a name in the library's registry."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
         reason = f"{shorten(path.name)} is not a published checkpoint ({allowed})"
-        raise ModelError(
-            "model", f"{reason}, and another pickle could run code. Download one of these."
-        )
-    from segment_anything import sam_model_registry
-
-    sam = sam_model_registry[PUBLISHED[digest][0]]()
-    sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return sam.to("cuda" if torch.cuda.is_available() else "cpu")
+        said = f"{reason}, and another pickle could run code. Download one of these."
+        raise ModelError("model", said)
+    size, _ = PUBLISHED[digest]
+    return size
 
 
 def _predictor(sam: Sam, frame: Embedded) -> Any:
-    """The library's predictor, set to a frame that was encoded."""
+    """Set up the library's predictor with a frame that was encoded."""
     from segment_anything import SamPredictor
 
     predictor: Any = SamPredictor(sam)
-    predictor.original_size, predictor.input_size = frame.image.shape[:2], frame.input_size
-    predictor.features, predictor.is_image_set = frame.features, True
+    predictor.original_size = frame.image.shape[:2]
+    predictor.input_size = frame.input_size
+    predictor.features = frame.features
+    predictor.is_image_set = True
     return predictor
 
 
@@ -160,9 +173,8 @@ def _as_prompt(predictor: Any, mask: np.ndarray) -> np.ndarray:
     size = predictor.model.image_encoder.img_size
     height, width = predictor.input_size
     padded = np.zeros((size, size), np.float32)
-    padded[:height, :width] = cv2.resize(
-        mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA
-    )
+    mask = mask.astype(np.float32)
+    padded[:height, :width] = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
     grid = predictor.model.prompt_encoder.mask_input_size
     inside = cv2.resize(padded, grid[::-1], interpolation=cv2.INTER_AREA) > 0.5
     return np.where(inside, PRIOR, -PRIOR).astype(np.float32)[None]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from regrain.masks.models.checkpoints import Checkpoint, load
+from regrain.masks.models.checkpoints import Checkpoint, Network, load
 from regrain.masks.models.cost import timing
 from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
 
@@ -46,36 +46,55 @@ def predict(
     """
     import torch
 
-    model, processor = load(checkpoint, "clicks")
-    size = frame.image.shape[:2]
+    network = load(checkpoint, "clicks")
+    model, processor = network
+    prompts = _prompts(network, frame, points, labels, box, previous)
     several = index is not None or is_first(points, labels, box, previous)
-    prompts: dict[str, Any] = {}
-    if len(points):
-        prompts = {"input_points": [[points.tolist()]], "input_labels": [[labels.tolist()]]}
-    if box is not None:
-        prompts["input_boxes"] = [[box.tolist()]]
-    if prompts:  # not a mask alone: places on the grid of the network
-        encoded = processor(**prompts, original_sizes=[list(size)], return_tensors="pt")
-        prompts = {name: encoded[name] for name in prompts}
-    if previous is not None:
-        prompts["input_masks"] = torch.from_numpy(
-            _as_prompt(previous, model.prompt_encoder.mask_input_size)
-        )
     with torch.inference_mode(), timing(checkpoint, "click"):
         answer = model(
             image_embeddings=frame.features,
             **{name: value.to(model.device) for name, value in prompts.items()},
             multimask_output=several,
         )
-        masks = processor.post_process_masks([answer.pred_masks[0].float().cpu()], [size])[0][
-            0
-        ].numpy()
-    return (
-        choose(masks, answer.iou_scores[0, 0].float().cpu().numpy(), index) if several else masks[0]
-    )
+        small = answer.pred_masks[0].float().cpu()
+        masks_of_pictures = processor.post_process_masks([small], [frame.image.shape[:2]])
+        masks = masks_of_pictures[0][0].numpy()
+    if not several:
+        return masks[0]
+    quality = answer.iou_scores[0, 0].float().cpu().numpy()
+    return choose(masks, quality, index)
+
+
+def _prompts(
+    network: Network,
+    frame: Embedded,
+    points: np.ndarray,
+    labels: np.ndarray,
+    box: np.ndarray | None,
+    previous: np.ndarray | None,
+) -> dict[str, Any]:
+    """Make the network's inputs, tensors by name; places are scaled to its grid."""
+    import torch
+
+    model, processor = network
+    places: dict[str, Any] = {}
+    if len(points):
+        places["input_points"] = [[points.tolist()]]
+        places["input_labels"] = [[labels.tolist()]]
+    if box is not None:
+        places["input_boxes"] = [[box.tolist()]]
+    prompts: dict[str, Any] = {}
+    if places:
+        size = list(frame.image.shape[:2])
+        encoded = processor(**places, original_sizes=[size], return_tensors="pt")
+        prompts = {name: encoded[name] for name in places}
+    if previous is not None:
+        mask = _as_prompt(previous, model.prompt_encoder.mask_input_size)
+        prompts["input_masks"] = torch.from_numpy(mask)
+    return prompts
 
 
 def _as_prompt(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """A mask as logits on the network's grid: float32 [1, 1, height, width]."""
+    """Convert a mask to logits on the network's grid: float32 [1, 1, height, width]."""
     small = cv2.resize(mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
     return np.where(small > 0.5, PRIOR, -PRIOR).astype(np.float32)[None, None]

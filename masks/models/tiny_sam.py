@@ -19,10 +19,7 @@ from torch.nn import functional as F
 SIZE = 256  # pixels of the long side the encoder sees
 STRIDE = 8  # pixels per token; masks come out at SIZE / 2
 WIDTH = 128  # of the embedding and the decoder
-EDGES = (
-    WIDTH // 4,
-    WIDTH // 8,
-)  # channels of what is seen at 4 and at 2 pixels, as the decoder has there
+EDGES = (WIDTH // 4, WIDTH // 8)  # channels of features at 4 and at 2 pixels, as in the decoder
 FILE = "model.safetensors"
 
 
@@ -73,25 +70,23 @@ class Encoder(nn.Module):
         """Embed normalised pictures: the embedding, then `EDGES` folded into channels; see `unfolded`."""
         fine = self.fine(x)
         near = self.near(fine)
-        edges = self.edges(self.sharp(x) + F.pixel_shuffle(near[:, EDGES[0] :], 2))
+        at_four, for_two = near[:, : EDGES[0]], near[:, EDGES[0] :]
+        at_two = self.edges(self.sharp(x) + F.pixel_shuffle(for_two, 2))
         middle = self.middle(fine)
         coarse = self.coarse(middle)
         tokens = coarse.flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
         context = tokens.transpose(1, 2).reshape(coarse.shape)
-        out = self.out(
-            self.lateral(middle) + F.interpolate(context, scale_factor=2.0, mode="nearest")
-        )
-        return torch.cat(
-            [out, F.pixel_unshuffle(near[:, : EDGES[0]], 2), F.pixel_unshuffle(edges, 4)], 1
-        )
+        context = F.interpolate(context, scale_factor=2.0, mode="nearest")
+        out = self.out(self.lateral(middle) + context)
+        return torch.cat([out, F.pixel_unshuffle(at_four, 2), F.pixel_unshuffle(at_two, 4)], 1)
 
 
 def unfolded(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Split into embedding and features at 4 and 2 pixels: [b, width, g, g], [.., 2g, 2g], [.., 4g, 4g]."""
-    out, near, edges = features.split([WIDTH, 4 * EDGES[0], 16 * EDGES[1]], 1)
-    return out, F.pixel_shuffle(near, 2), F.pixel_shuffle(edges, 4)
+    out, at_four, at_two = features.split([WIDTH, 4 * EDGES[0], 16 * EDGES[1]], 1)
+    return out, F.pixel_shuffle(at_four, 2), F.pixel_shuffle(at_two, 4)
 
 
 class Decoder(MaskDecoder):
@@ -119,19 +114,25 @@ class Decoder(MaskDecoder):
     ) -> tuple[Tensor, Tensor]:
         """Predict all four masks and their qualities; the prompts of each picture follow each other."""
         prompts = len(sparse_prompt_embeddings)
-        each = prompts // len(image_embeddings)
-        embedding, near, edges = unfolded(image_embeddings)
-        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(prompts, -1, -1)
-        tokens = torch.cat([tokens, sparse_prompt_embeddings], 1)
-        embedding = embedding.repeat_interleave(each, 0) + dense_prompt_embeddings
+        per_picture = prompts // len(image_embeddings)
+        embedding, at_four, at_two = unfolded(image_embeddings)
+        embedding = embedding.repeat_interleave(per_picture, 0) + dense_prompt_embeddings
+        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], 1)
         states, keys = self.transformer(embedding, image_pe.expand_as(embedding), tokens)
-        enlarge, norm, bend, again, bend_again = self.output_upscaling
-        seen = _added(enlarge(keys.transpose(1, 2).reshape(embedding.shape)), near)
-        seen = bend(norm(seen))
-        seen = bend_again(_added(again(seen + self.mix(seen)), edges))
+        grid = keys.transpose(1, 2).reshape(embedding.shape)
+        picture = self._upscaled(grid, at_four, at_two)
         weights = [mlp(states[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), seen)
+        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), picture)
         return masks, self.iou_prediction_head(states[:, 0])
+
+    def _upscaled(self, grid: Tensor, at_four: Tensor, at_two: Tensor) -> Tensor:
+        """Upscale from 8 to 2 pixels as the library does, with the encoder's features on the way."""
+        to_four, norm, activate, to_two, activate_again = self.output_upscaling
+        x = _added(to_four(grid), at_four)
+        x = activate(norm(x))
+        x = _added(to_two(x + self.mix(x)), at_two)
+        return activate_again(x)
 
 
 def _added(x: Tensor, per_picture: Tensor) -> Tensor:
@@ -159,9 +160,7 @@ def build_tiny_sam() -> Sam:
     prompts = PromptEncoder(
         WIDTH, (SIZE // STRIDE, SIZE // STRIDE), (SIZE, SIZE), mask_in_chans=16, activation=nn.ReLU
     )
-    encoder: Any = (
-        Encoder()
-    )  # the library names its own, but asks only for `img_size` and the shape
+    encoder: Any = Encoder()  # of the library's own it uses only `img_size` and the output
     return Sam(encoder, prompts, Decoder())
 
 
@@ -169,16 +168,18 @@ def set_size(sam: Sam, size: int) -> None:
     """Set the working size in pixels, a multiple of 16; training starts small."""
     encoder: Any = sam.image_encoder
     encoder.img_size = size
-    grid = (size // STRIDE, size // STRIDE)
+    tokens = size // STRIDE
     prompts: Any = sam.prompt_encoder
-    prompts.image_embedding_size, prompts.input_image_size = grid, (size, size)
-    prompts.mask_input_size = (4 * grid[0], 4 * grid[1])
+    prompts.image_embedding_size = (tokens, tokens)
+    prompts.input_image_size = (size, size)
+    prompts.mask_input_size = (4 * tokens, 4 * tokens)
 
 
 def load_tiny_sam(folder: Path) -> Sam:
     """Load weights written by `save_tiny_sam`, ready to predict."""
     sam = build_tiny_sam()
-    sam.load_state_dict({name: value.float() for name, value in load_file(folder / FILE).items()})
+    weights = load_file(folder / FILE)
+    sam.load_state_dict({name: value.float() for name, value in weights.items()})
     return sam.eval()
 
 

@@ -68,17 +68,20 @@ def segment(
     pixels = image.image if isinstance(image, Embedded) else image
     prompts = _checked(pixels, points, point_labels, box, previous, strokes)
     if method not in ("sam", CUTS):
-        method, model = "sam", find_finder(method).name
-    if method == "sam" and model is None and encoded is None and (lacking := sam.missing()):
-        warnings.warn(lacking, stacklevel=2)
-        method = CUTS
+        model = find_finder(method).name
+        method = "sam"
+    if method == "sam" and model is None and encoded is None:
+        lacking = sam.missing()
+        if lacking:
+            warnings.warn(lacking, stacklevel=2)
+            method = CUTS
     if method == CUTS:
         return _by_cuts(pixels, prompts, scene_of(pixels, clip, frame))
     return _by_sam(encoded or embed(pixels, model), prompts, index)
 
 
 class _Prompts(NamedTuple):
-    """What marks the object, checked; see `segment`."""
+    """Checked prompts that mark the object; see `segment`."""
 
     points: Float[np.ndarray, "points 2"]
     labels: Int[np.ndarray, " points"]
@@ -95,7 +98,8 @@ def _by_sam(
     box, previous = prompts.box, prompts.previous
     if previous is not None and len(coords) and box is None:
         coords, labels = _with_middle(coords, labels, previous)
-    if checkpoint := _checkpoint(seen.model):
+    checkpoint = _checkpoint(seen.model)
+    if checkpoint:
         return sam2.predict(checkpoint, seen, coords, labels, box, previous, index)
     return sam.predict(sam.load_sam(seen.model), seen, coords, labels, box, previous, index)
 
@@ -106,29 +110,30 @@ def _by_cuts(
     """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a first click or box."""
     height, width = image.shape[:2]
     ratio = np.array(scene.shape[::-1]) / (width, height)
-    points, box, previous = prompts.points * ratio, prompts.box, prompts.previous
+    points = prompts.points * ratio
+    box = prompts.box
     if box is not None:
         box = box * np.tile(ratio, 2)
+    previous = prompts.previous
     if previous is not None:
         previous = _resized(previous.astype(np.float32), scene.shape) > 0.5
-    strokes = [
-        BrushStroke(
-            tuple(map(tuple, np.array(one.points) * ratio)),
-            one.radius * float(ratio.min()),
-            one.erase,
-        )
-        for one in prompts.strokes
-    ]
+    strokes = [_scaled(stroke, ratio) for stroke in prompts.strokes]
 
     def ask(about: np.ndarray) -> np.ndarray:
-        given = None if len(about) else prompts.box
-        return _resized(
-            sam.logits(embed(image), about / ratio, np.ones(len(about), int), given), scene.shape
-        )
+        labels = np.ones(len(about), int)
+        given_box = None if len(about) else prompts.box
+        logits = sam.logits(embed(image), about / ratio, labels, given_box)
+        return _resized(logits, scene.shape)
 
     network = None if sam.missing() else ask
     mask = cuts.find(scene, points, prompts.labels, box, previous, strokes, network)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+
+
+def _scaled(stroke: BrushStroke, ratio: np.ndarray) -> BrushStroke:
+    points = np.array(stroke.points) * ratio
+    radius = stroke.radius * float(ratio.min())
+    return BrushStroke(tuple(map(tuple, points)), radius, stroke.erase)
 
 
 def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -143,14 +148,16 @@ def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None =
     Raises:
         ModelError: The weights are missing, unknown or broken.
     """
-    if model is not None and (checkpoint := _checkpoint(str(model))):
+    checkpoint = None if model is None else _checkpoint(str(model))
+    if checkpoint:
         return sam2.embed(image, checkpoint)
     return sam.embed(image, model)
 
 
 def _checkpoint(model: str) -> Checkpoint | None:
-    """The SAM 2 or SAM 3 of this name or path; None for a first SAM."""
-    if found := checkpoints.find(model):
+    """Return the SAM 2 or SAM 3 of this name or path; None for a first SAM."""
+    found = checkpoints.find(model)
+    if found:
         return found
     folder = Path(model)
     return checkpoints.read(folder) if checkpoints.is_published(folder) else None
@@ -159,11 +166,13 @@ def _checkpoint(model: str) -> Checkpoint | None:
 def _with_strokes(
     coords: np.ndarray, labels: np.ndarray, strokes: Sequence[BrushStroke]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The clicks, and about four points along each stroke."""
+    """Add about four points along each stroke to the clicks."""
     for stroke in strokes:
-        ends = np.array(stroke.points, float)[:: max(1, len(stroke.points) // 4)]
-        coords = np.concatenate([coords, ends])
-        labels = np.append(labels, [int(not stroke.erase)] * len(ends))
+        every = max(1, len(stroke.points) // 4)
+        points = np.array(stroke.points, float)[::every]
+        label = int(not stroke.erase)
+        coords = np.concatenate([coords, points])
+        labels = np.append(labels, [label] * len(points))
     return coords, labels
 
 
@@ -174,8 +183,10 @@ def _with_middle(
 
     A lone corrective click outweighs the mask prompt: the right part is lost with the wrong one.
     """
-    x, y = np.minimum(coords.round().astype(int), np.array(previous.shape[::-1]) - 1).T
-    if previous[y, x][labels == 1].any() or not previous.any():
+    last = np.array(previous.shape[::-1]) - 1
+    x, y = np.minimum(coords.round().astype(int), last).T
+    confirmed = previous[y, x][labels == 1].any()
+    if confirmed or not previous.any():
         return coords, labels
     left = previous.copy()
     left[y[labels == 0], x[labels == 0]] = False  # away from what is to be taken off
@@ -194,35 +205,48 @@ def _checked(
 ) -> _Prompts:
     """Check that the prompts fit the frame."""
     height, width = pixels.shape[:2]
-    coords = np.array(points, float).reshape(-1, 2) if np.size(points) % 2 == 0 else None
+    coords, marks = _checked_points(points, labels, (width, height))
+    corners = None if box is None else _checked_box(box, (width, height))
+    if previous is not None and np.shape(previous) != (height, width):
+        got = f"got {np.shape(previous)}"
+        raise MaskError("previous", f"Expected a mask of shape {(height, width)}, {got}.")
+    is_clicked = marks.any()
+    is_drawn = any(not stroke.erase for stroke in strokes)
+    is_masked = previous is not None and np.any(previous)
+    if not (is_clicked or is_drawn or is_masked or box is not None):
+        reason = "Nothing marks the object."
+        raise MaskError("points", f"{reason} Add a point with label 1, a stroke or a box.")
+    return _Prompts(coords, marks.astype(int), corners, previous, strokes)
+
+
+def _checked_points(
+    points: Any, labels: Any, size: tuple[int, int]
+) -> tuple[Float[np.ndarray, "points 2"], Float[np.ndarray, " points"]]:
+    """Check points and their labels on a frame of `size`, (width, height)."""
     marks = np.array(labels, float).reshape(-1)
-    if coords is None or len(marks) != len(coords):
+    if np.size(points) != 2 * len(marks):
         shape = f"shape {np.shape(points)} and {len(marks)} labels"
         raise MaskError("points", f"Expected one (x, y) per label, got {shape}.")
+    coords = np.array(points, float).reshape(-1, 2)
     if not np.isin(marks, (0, 1)).all():
-        raise MaskError(
-            "point_labels", f"Expected 0 or 1 for each point, got {shorten(marks.tolist())}."
-        )
-    outside = f"outside the frame of {width}x{height}. Move it."
-    if not ((coords >= 0) & (coords < (width, height))).all():
-        raise MaskError("points", f"A point of {shorten(coords.tolist())} is {outside}")
-    corners = None
-    if box is not None:
-        corners = np.array(box, float).reshape(-1)
-        if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
-            raise MaskError(
-                "box", f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}."
-            )
-        if not ((corners[:2] < (width, height)).all() and (corners[2:] > 0).all()):
-            raise MaskError("box", f"{shorten(box)} is {outside}")
-        corners = corners.clip(0, (width, height, width, height))
-    if previous is not None and np.shape(previous) != (height, width):
-        raise MaskError(
-            "previous", f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}."
-        )
-    positive = marks.any() or any(not stroke.erase for stroke in strokes)
-    if not positive and box is None and (previous is None or not np.any(previous)):
-        raise MaskError(
-            "points", "Nothing marks the object. Add a point with label 1, a stroke or a box."
-        )
-    return _Prompts(coords, marks.astype(int), corners, previous, strokes)
+        got = shorten(marks.tolist())
+        raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {got}.")
+    if not ((coords >= 0) & (coords < size)).all():
+        reason = f"A point of {shorten(coords.tolist())} is outside"
+        raise MaskError("points", f"{reason} the frame of {size[0]}x{size[1]}. Move it.")
+    return coords, marks
+
+
+def _checked_box(box: Any, size: tuple[int, int]) -> Float[np.ndarray, "4"]:
+    """Check a box on a frame of `size`, (width, height); return the part within."""
+    width, height = size
+    corners = np.array(box, float).reshape(-1)
+    if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
+        expected = "Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1"
+        raise MaskError("box", f"{expected}, got {shorten(box)}.")
+    begins_within = (corners[:2] < size).all()
+    ends_within = (corners[2:] > 0).all()
+    if not (begins_within and ends_within):
+        reason = f"{shorten(box)} is outside the frame of {width}x{height}."
+        raise MaskError("box", f"{reason} Move it.")
+    return corners.clip(0, (width, height, width, height))

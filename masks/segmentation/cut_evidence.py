@@ -1,4 +1,4 @@
-"""What tells a thing from its surroundings in one frame: its colours, its place, and how it moves.
+"""Evidence that tells a thing from its surroundings in one frame: its colours, its place, its motion.
 
 All evidence is in logarithms of odds, learnt from a soft mask of what is probably inside.
 """
@@ -10,16 +10,19 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from regrain.masks.segmentation.cut_tables import CELLS, Guide, Palette, Places, Soft, local_counts
 
 LONG_SIDE = 256  # pixels worked on
 _MOST = 4.0  # of the evidence of colours
-_SMOOTH, _SLACK = 2.5, 0.1  # what an edge costs where colours are the same, and where they part
+_SMOOTH = 2.5  # cost of an edge where colours are the same, beyond `_SLACK`
+_SLACK = 0.1  # cost of an edge where colours part
 _UNSEEN = 0.05  # pixels of a colour that count as nothing
-_MOVING, _MOTION_CELLS = 2.5, 6  # most of the evidence of motion; cells to a side
-_REACH, _STEPS = 4.0, 17  # of compressed residuals; bins from one end to the other
+_MOVING = 2.5  # most of the evidence of motion
+_MOTION_CELLS = 6  # cells to a side in which motion is counted
+_REACH = 4.0  # largest compressed residual that has a bin of its own
+_STEPS = 17  # bins of compressed residuals in x and in y
 _TOGETHER = 2.0  # flows are not independent: so many count as one
 _BORDER = 0.12  # of the short side: what lies there is rather outside
 _ROUNDS = 6  # of the fit of the background's motion
@@ -30,7 +33,7 @@ Flows = tuple[Float32[np.ndarray, "2 h w"], ...]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A frame on the working grid, with all that does not depend on clicks.
+    """A frame on the working grid, and everything about it that does not depend on clicks.
 
     Attributes:
         image: RGB.
@@ -52,26 +55,26 @@ class Scene:
 
     @cached_property
     def fences(self) -> tuple[np.ndarray, np.ndarray]:
-        """What parting neighbours costs, to the right and down: see `cut_solver.divide`."""
-        steps = [np.square(np.diff(self.lab, axis=axis)).sum(2) for axis in (1, 0)]
-        mean = max(float(np.mean([step.mean() for step in steps])), 1e-3)
-        right, down = (np.float32(_SMOOTH) * np.exp(-step / (2 * mean)) + _SLACK for step in steps)
+        """Costs of parting neighbours, to the right and down; see `cut_solver.divide`."""
+        right = np.square(np.diff(self.lab, axis=1)).sum(2)
+        down = np.square(np.diff(self.lab, axis=0)).sum(2)
+        mean = max(float(np.mean([right.mean(), down.mean()])), 1e-3)
+        right = np.float32(_SMOOTH) * np.exp(-right / (2 * mean)) + _SLACK
+        down = np.float32(_SMOOTH) * np.exp(-down / (2 * mean)) + _SLACK
         return right.astype(np.float32), down.astype(np.float32)
 
     @cached_property
     def edges(self) -> Soft:
-        """How strongly colours change, 1 on average."""
+        """Strength of changes of colour, 1 on average."""
         return _slope(cv2.GaussianBlur(self.lab, (0, 0), 0.7))
 
     @cached_property
     def shifts(self) -> Soft:
-        """How strongly motion changes, 1 on average; 0 where there is none."""
+        """Strength of changes of motion, 1 on average; 0 without flows."""
+        if not self.flows:
+            return np.zeros(self.shape, np.float32)
         slopes = [_slope(flow.transpose(1, 2, 0)) for flow in self.flows]
-        return (
-            np.mean(slopes, axis=0).astype(np.float32)
-            if slopes
-            else np.zeros(self.shape, np.float32)
-        )
+        return np.mean(slopes, axis=0).astype(np.float32)
 
     @cached_property
     def palette(self) -> Palette:
@@ -80,39 +83,41 @@ class Scene:
 
     @cached_property
     def places(self) -> Places:
-        """Where colours are looked up by place."""
+        """Lookup of colours by place."""
         return Places(self.palette.coarse, CELLS, self.shape)
 
     @cached_property
     def motions(self) -> list[tuple[np.ndarray, Places]]:
-        """How every pixel moves against the background, in bins, for each flow."""
-        residuals = [_residual(flow, rim(self.shape)) for flow in self.flows]
+        """Motion of every pixel against the background, in bins, for each flow, and its lookup."""
+        residuals = [_motion_bins(flow, rim(self.shape)) for flow in self.flows]
         return [(bins, Places(bins, _MOTION_CELLS, self.shape)) for bins in residuals]
 
     @cached_property
     def guide(self) -> Guide:
-        """What smooths where colours are the same."""
+        """Filter that smooths where colours are the same."""
         return Guide(self.image.astype(np.float32) / 255)
 
 
 def _slope(values: np.ndarray) -> np.ndarray:
-    x, y = (cv2.Sobel(values, cv2.CV_32F, *d, ksize=3) for d in ((1, 0), (0, 1)))
+    x = cv2.Sobel(values, cv2.CV_32F, 1, 0, ksize=3)
+    y = cv2.Sobel(values, cv2.CV_32F, 0, 1, ksize=3)
     slope = np.sqrt(np.square(x).sum(2) + np.square(y).sum(2))
     return (slope / max(float(slope.mean()), 1e-6)).astype(np.float32)
 
 
 def by_color(scene: Scene, inside: Soft, outside: Soft) -> Soft:
-    """How much likelier each pixel's colour is inside than outside, both given as 0..1; capped."""
+    """Return the evidence of each pixel's colour, from soft masks 0..1 of inside and outside; capped."""
     palette = scene.palette
-    seen = [_spread(palette, weights) for weights in (inside, outside)]
-    return _odds(*seen, inside, outside)[palette.fine].reshape(scene.shape)
+    within = _color_counts(palette, inside)
+    beyond = _color_counts(palette, outside)
+    odds = _log_odds(within, beyond, inside, outside)
+    return odds[palette.fine].reshape(scene.shape)
 
 
-def _spread(palette: Palette, weights: Soft) -> np.ndarray:
-    """Weights by fine bin, blurred by one bin."""
-    counts = np.bincount(palette.fine, weights.ravel(), int(np.prod(palette.box))).astype(
-        np.float32
-    )
+def _color_counts(palette: Palette, weights: Soft) -> np.ndarray:
+    """Sum weights by fine bin, and blur the sums by one bin."""
+    bins = int(np.prod(palette.box))
+    counts = np.bincount(palette.fine, weights.ravel(), bins).astype(np.float32)
     first, second, third = palette.box
     counts = cv2.GaussianBlur(counts.reshape(first, -1), (1, 5), 1e-6, sigmaY=1.0)
     counts = np.ascontiguousarray(counts.reshape(first * second, third))
@@ -123,33 +128,39 @@ def _spread(palette: Palette, weights: Soft) -> np.ndarray:
 
 
 def by_place(scene: Scene, inside: Soft, outside: Soft) -> Soft:
-    """As `by_color`, for colours at their places."""
+    """Return the evidence of colours at their places; else as `by_color`."""
     palette = scene.palette
-    seen = [local_counts(palette.coarse, palette.likeness, w, CELLS) for w in (inside, outside)]
-    return scene.places.read(_odds(*seen, inside, outside))
+    within = local_counts(palette.coarse, palette.likeness, inside, CELLS)
+    beyond = local_counts(palette.coarse, palette.likeness, outside, CELLS)
+    return scene.places.read(_log_odds(within, beyond, inside, outside))
 
 
-def _odds(within: np.ndarray, beyond: np.ndarray, inside: Soft, outside: Soft) -> np.ndarray:
-    """Logarithm of the odds from counts inside and outside; 0 where neither was seen."""
-    total = float(inside.sum()), float(outside.sum())
-    scale = sum(total) / 2
-    a, b = within * (scale / max(total[0], 1e-3)), beyond * (scale / max(total[1], 1e-3))
-    none = _UNSEEN * scale / len(inside.ravel()) * 20
-    return np.clip(np.log((a + none) / (b + none)), -_MOST, _MOST).astype(np.float32)
+def _log_odds(within: np.ndarray, beyond: np.ndarray, inside: Soft, outside: Soft) -> np.ndarray:
+    """Return the logarithm of the odds from counts inside and outside; 0 where neither was seen."""
+    area_inside = float(inside.sum())
+    area_outside = float(outside.sum())
+    scale = (area_inside + area_outside) / 2
+    within = within * (scale / max(area_inside, 1e-3))
+    beyond = beyond * (scale / max(area_outside, 1e-3))
+    unseen = _UNSEEN * scale / len(inside.ravel()) * 20
+    odds = (within + unseen) / (beyond + unseen)
+    return np.clip(np.log(odds), -_MOST, _MOST).astype(np.float32)
 
 
 def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
-    """How much likelier each pixel moves as the inside does than as the outside; 0 without flows."""
+    """Return the evidence of each pixel's motion, from soft masks as for `by_color`; 0 without flows."""
     total = np.zeros(scene.shape, np.float32)
     if not scene.flows:
         return total
     for bins, places in scene.motions:
-        both = inside, outside
-        here = [local_counts(bins, _MOTION_LIKENESS, w, _MOTION_CELLS) for w in both]
-        everywhere = [table.sum((1, 2)) for table in here]
-        total += 0.5 * _odds(*everywhere, *both)[bins].reshape(scene.shape)
-        total += 0.5 * places.read(_odds(*here, *both))
-    return scene.guide.smoothed(np.clip(_TOGETHER * total / len(scene.flows), -_MOVING, _MOVING))
+        within = local_counts(bins, _MOTION_LIKENESS, inside, _MOTION_CELLS)
+        beyond = local_counts(bins, _MOTION_LIKENESS, outside, _MOTION_CELLS)
+        here = _log_odds(within, beyond, inside, outside)
+        everywhere = _log_odds(within.sum((1, 2)), beyond.sum((1, 2)), inside, outside)
+        total += 0.5 * everywhere[bins].reshape(scene.shape)
+        total += 0.5 * places.read(here)
+    evidence = _TOGETHER * total / len(scene.flows)
+    return scene.guide.smoothed(np.clip(evidence, -_MOVING, _MOVING))
 
 
 _MOTION_BINS = np.argwhere(np.ones((_STEPS, _STEPS)))
@@ -158,37 +169,64 @@ _MOTION_LIKENESS = np.exp(-np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2
 )
 
 
-def _residual(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.ndarray, " pixels"]:
-    """Bins of the motion beyond the background's, a quadratic flow, compressed: 1 is about the noise."""
+def _motion_bins(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.ndarray, " pixels"]:
+    """Bin each pixel's motion beyond that of the background, whose flow is quadratic in x and y."""
+    residual, spread = _residual(flow, outside)
+    compressed = np.arcsinh(residual / np.float32(spread + 0.15))  # 1 is about the noise
+    steps = (compressed.astype(np.float32) / _REACH + 1) / 2 * _STEPS
+    across, down = np.clip(steps, 0, _STEPS - 1).astype(np.int64)
+    return (across * _STEPS + down).ravel()
+
+
+def _residual(
+    flow: Float32[np.ndarray, "2 h w"], outside: Soft
+) -> tuple[Float[np.ndarray, "2 h w"], float]:
+    """Subtract the background's motion from a flow; return that and its median length outside."""
     height, width = outside.shape
-    stride = max(1, min(outside.shape) // 48)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)  # type: ignore[misc]
     basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    stride = max(1, min(outside.shape) // 48)
     rows = basis[::stride, ::stride].reshape(-1, 6)
     goal = flow[:, ::stride, ::stride].reshape(2, -1).T
     trust = outside[::stride, ::stride].ravel() + 1e-3
-    weight, spread = trust, 1.0
-    fit = np.zeros((6, 2), np.float32)
+    fit, spread = _robust_fit(rows, goal, trust)
+    background = (basis.reshape(-1, 6) @ fit).T.reshape(2, height, width)
+    return flow - background, spread
+
+
+def _robust_fit(
+    rows: Float32[np.ndarray, "points terms"],
+    goal: Float32[np.ndarray, "points 2"],
+    trust: Float32[np.ndarray, " points"],
+) -> tuple[Float32[np.ndarray, "terms 2"], float]:
+    """Fit `goal` by least squares, with less weight from round to round for what is far off.
+
+    Returns:
+        Coefficients, and the median distance from the fit, weighted by `trust`.
+    """
+    weight = trust
+    fit = np.zeros((rows.shape[1], 2), np.float32)
+    spread = 1.0
     for _ in range(_ROUNDS):
-        fit = np.linalg.lstsq(
-            rows * np.sqrt(weight)[:, None], goal * np.sqrt(weight)[:, None], rcond=None
-        )[0]
+        root = np.sqrt(weight)[:, None]
+        fit, *_ = np.linalg.lstsq(rows * root, goal * root, rcond=None)
         off = np.hypot(*(goal - rows @ fit).T)
-        order = np.argsort(off)
-        grown = np.cumsum(trust[order])
-        spread = float(off[order][np.searchsorted(grown, grown[-1] / 2)])  # the median, weighted
+        spread = _weighted_median(off, trust)
         weight = trust / (1 + np.square(off / (2 * spread + 1e-6)))
-    rest = flow - (basis.reshape(-1, 6) @ fit).T.reshape(2, height, width)
-    compressed = np.arcsinh(rest / np.float32(spread + 0.15)).astype(np.float32)
-    bins = np.clip((compressed / _REACH + 1) / 2 * _STEPS, 0, _STEPS - 1).astype(np.int64)
-    return (bins[0] * _STEPS + bins[1]).ravel()
+    return fit, spread
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values)
+    grown = np.cumsum(weights[order])
+    middle = np.searchsorted(grown, grown[-1] / 2)
+    return float(values[order][middle])
 
 
 def rim(shape: tuple[int, int]) -> Soft:
-    """1 at the frame's border, falling to 0.1 away from it."""
+    """Return a soft mask that is 1 at the frame's border and falls to 0.1 away from it."""
     height, width = shape
     y, x = np.mgrid[:height, :width]
     depth = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x))
-    return np.maximum(0.1, np.exp(-np.square(depth / (_BORDER * min(shape))) / 2)).astype(
-        np.float32
-    )
+    border = np.exp(-np.square(depth / (_BORDER * min(shape))) / 2)
+    return np.maximum(0.1, border).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How a frame moves against those around it; computed once for a frame of a clip and kept."""
+"""Motion of a frame against those around it; computed once for a frame of a clip and kept."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _KEPT = 12  # scenes, about 20 MB each
 
 
 def shrunk(image: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture whose longer side has so many pixels, or fewer; at least 16 each."""
+    """Shrink a picture until its longer side has at most `side` pixels; neither side below 16."""
     height, width = image.shape[:2]
     scale = min(1.0, side / max(height, width))
-    size = max(16, round(width * scale)), max(16, round(height * scale))
-    return (
-        image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    )
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    if size == (width, height):
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def flow_between(
     grey: UInt8[np.ndarray, "h w"], target: UInt8[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "2 h w"]:
-    """How far each pixel moves to its place in the target, (dx, dy) in pixels.
+    """Estimate how far each pixel moves to its place in the target, (dx, dy) in pixels.
 
     Source: Kroeger et al. 2016, arXiv:1603.03590 (DIS), as in OpenCV, down to single pixels.
     """
@@ -45,7 +45,7 @@ def flow_between(
 def sampled(
     values: Float32[np.ndarray, "c h w"], flow: Float32[np.ndarray, "2 h w"]
 ) -> Float32[np.ndarray, "c h w"]:
-    """Values read at displaced places; beyond the frame, those at its border."""
+    """Read values at displaced places; beyond the frame, those at its border."""
     read = optical_flow.sampled(
         values.transpose(1, 2, 0), flow.transpose(1, 2, 0), cv2.INTER_LINEAR
     )
@@ -55,24 +55,27 @@ def sampled(
 def resized(
     flow: Float32[np.ndarray, "2 h w"], shape: tuple[int, int]
 ) -> Float32[np.ndarray, "2 new_h new_w"]:
-    """A flow on another grid, in that grid's pixels."""
+    """Resize a flow to another grid, in that grid's pixels."""
     parts = [cv2.resize(part, shape[::-1], interpolation=cv2.INTER_AREA) for part in flow]
-    height, width = np.float32(shape) / flow.shape[1:]
-    return np.stack(parts) * np.float32([[[width]], [[height]]])
+    height_ratio, width_ratio = np.float32(shape) / flow.shape[1:]
+    return np.stack(parts) * np.float32([[[width_ratio]], [[height_ratio]]])
 
 
 def scene_of(
     image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0
 ) -> Scene:
-    """A frame with how it moves in its clip, if it is of one; kept, so that further clicks take no flow."""
+    """Return a frame with its motion in its clip, if any; kept, so that further clicks estimate no flow."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-    key = (digest,) if clip is None else (digest, clip.name, len(clip), frame)
+    key: tuple = (digest,)
+    if clip is not None:
+        key = (digest, clip.name, len(clip), frame)
     with _lock:
         if key in _scenes:
             _scenes.move_to_end(key)
             return _scenes[key]
     small = shrunk(image, LONG_SIDE)
-    scene = Scene(small, () if clip is None else _flows(clip, frame, small.shape[:2]))
+    flows = () if clip is None else _flows(clip, frame, small.shape[:2])
+    scene = Scene(small, flows)
     with _lock:
         _scenes[key] = scene
         while len(_scenes) > _KEPT:
@@ -85,15 +88,18 @@ _lock = Lock()
 
 
 def _flows(clip: Clip, frame: int, shape: tuple[int, int]) -> Flows:
-    first, last = max(0, frame - REACH), min(len(clip) - 1, frame + REACH)
+    """Estimate the flows to the next frame and `REACH` frames on, then those back; fewer at the ends."""
+    first = max(0, frame - REACH)
+    last = min(len(clip) - 1, frame + REACH)
     pictures = clip.read(first, last + 1)
-    greys = [cv2.cvtColor(shrunk(one, FLOW_SIDE), cv2.COLOR_RGB2GRAY) for one in pictures]
-    at, flows = frame - first, []
-    for way in (greys[at:], greys[at::-1]):
+    greys = [cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY) for picture in pictures]
+    place = frame - first
+    flows = []
+    for way in (greys[place:], greys[place::-1]):
         flow = None
-        for n, (one, other) in enumerate(pairwise(way), 1):
-            step = flow_between(one, other)
+        for steps, (here, there) in enumerate(pairwise(way), 1):
+            step = flow_between(here, there)
             flow = step if flow is None else flow + sampled(step, flow)
-            if n in (1, REACH):
+            if steps in (1, REACH):
                 flows.append(resized(flow, shape))
     return tuple(flows)

@@ -1,4 +1,4 @@
-"""What cuts are made of: the smoothest division of a picture, and ways through it that avoid edges.
+"""Solvers of cuts: the smoothest division of a picture, and ways through it that avoid edges.
 
 Everything here is a function of arrays on one small grid.
 """
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32
 
 SURE = 30.0  # evidence by which a click decides
 _STEP = (
-    0.35  # of both iterations: the product with 8, the norm of the differences squared, is below 1
+    0.35  # of both iterations: its square times 8, the squared norm of the differences, is below 1
 )
 _ITERATIONS = 40
 _TURNS = 12  # how often a shortest way may turn
@@ -32,16 +32,18 @@ def divide(
 
     Args:
         evidence: Logarithm of the odds that a pixel is inside.
-        right: What parting a pixel from the one to its right costs.
-        down: What parting a pixel from the one below it costs.
+        right: Cost of parting a pixel from the one to its right.
+        down: Cost of parting a pixel from the one below it.
         start: Where to begin, 0..1: the better, the fewer iterations are needed.
         iterations: How many.
 
     Source: Chambolle and Pock 2011, "A first-order primal-dual algorithm", algorithm 1.
     """
     x = start.astype(np.float32).copy()
-    ahead, spare = x.copy(), np.empty_like(x)
-    across, along = np.zeros_like(right), np.zeros_like(down)
+    ahead = x.copy()
+    spare = np.empty_like(x)
+    across = np.zeros_like(right)
+    along = np.zeros_like(down)
     gain = _STEP * evidence
     for _ in range(iterations):
         across += _STEP * (ahead[:, 1:] - ahead[:, :-1])
@@ -62,7 +64,7 @@ def divide(
 def distance(
     seeds: Bool[np.ndarray, "h w"], cost: Float32[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "h w"]:
-    """The cost of the cheapest way from any seed to every pixel, by that of a step of one pixel."""
+    """Return the cost of the cheapest way from any seed to each pixel; `cost` is that of a step."""
     far = np.where(seeds, np.float32(0), _FAR).astype(np.float32)
     for _ in range(_TURNS):
         before = far.copy()
@@ -76,7 +78,7 @@ def distance(
 
 
 def _swept(far: np.ndarray, cost: np.ndarray, axis: int) -> np.ndarray:
-    """Ways that go on along one axis, in one direction: all rows at once."""
+    """Extend ways along one axis in one direction, in all rows at once."""
     spent = np.cumsum(cost, axis=axis, dtype=np.float32)
     return np.minimum.accumulate(far - spent, axis=axis) + spent
 
@@ -84,19 +86,15 @@ def _swept(far: np.ndarray, cost: np.ndarray, axis: int) -> np.ndarray:
 def _diagonally(far: np.ndarray, cost: np.ndarray) -> np.ndarray:
     dearer = (1 + _DIAGONAL) * cost
     for y, x in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        moved = cv2.warpAffine(
-            far,
-            np.float32([[1, 0, x], [0, 1, y]]),
-            far.shape[::-1],
-            flags=0,
-            borderValue=float(_FAR),
-        )
+        shift = np.float32([[1, 0, x], [0, 1, y]])
+        size = far.shape[::-1]
+        moved = cv2.warpAffine(far, shift, size, flags=cv2.INTER_NEAREST, borderValue=float(_FAR))
         far = np.minimum(far, moved + dearer)
     return far
 
 
 def nearest_share(far: Float32[np.ndarray, "h w"], share: float) -> Bool[np.ndarray, "h w"]:
-    """The given share of all pixels that has the cheapest ways."""
+    """Choose the given share of all pixels, those with the cheapest ways."""
     count = max(1, round(share * far.size))
     return far <= np.partition(far.ravel(), count - 1)[count - 1]
 
@@ -104,7 +102,9 @@ def nearest_share(far: Float32[np.ndarray, "h w"], share: float) -> Bool[np.ndar
 def touching(
     mask: Bool[np.ndarray, "h w"], seeds: Bool[np.ndarray, "h w"]
 ) -> Bool[np.ndarray, "h w"]:
-    """The pieces of a mask that a seed lies in; all of it if there are no seeds in it."""
+    """Keep the pieces of a mask that a seed lies in; all of it if there are no seeds in it."""
     _, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     found = np.unique(numbers[seeds & mask])
-    return np.isin(numbers, found) if len(found) else mask.copy()
+    if len(found) == 0:
+        return mask.copy()
+    return np.isin(numbers, found)

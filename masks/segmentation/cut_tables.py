@@ -1,4 +1,4 @@
-"""Tables by colour and place, and a filter that a picture guides: what evidence is read from."""
+"""Tables of evidence by colour and place, and a filter that a picture guides."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int
 
-_COARSE, _FINE = 8, 5  # levels of Lab to a bin, with places and without
+_COARSE = 8  # levels of Lab to a bin of the tables by place
+_FINE = 5  # levels of Lab to a bin of the tables over the whole frame
 _STEPS = (64, 64, 64)  # more coarse bins than there are
-CELLS, _BLUR = 10, 0.8  # cells to a side; how far a place reaches, in cells
-_GUIDED, _SOFT = 0.03, 1e-3  # radius of the filter in sides; variance that is no edge
+CELLS = 10  # cells to a side
+_BLUR = 0.8  # how far a place reaches, in cells
+_GUIDED = 0.03  # radius of the filter, of the long side
+_SOFT = 1e-3  # variance that is no edge
 
 Soft = Float32[np.ndarray, "h w"]
 
@@ -30,7 +33,8 @@ class Palette:
         self.box = tuple((bins.max(0) + 3).tolist())
         self.fine = np.ravel_multi_index(bins.T, self.box)
         steps = (lab.reshape(-1, 3) // _COARSE).astype(np.int64)
-        keys, self.coarse = np.unique(np.ravel_multi_index(steps.T, _STEPS), return_inverse=True)
+        places = np.ravel_multi_index(steps.T, _STEPS)
+        keys, self.coarse = np.unique(places, return_inverse=True)
         at = np.stack(np.unravel_index(keys, _STEPS), 1).astype(np.float32)
         norm = np.square(at).sum(1)
         apart = norm[:, None] + norm - 2 * at @ at.T
@@ -43,37 +47,46 @@ def local_counts(
     weights: Soft,
     cells: int,
 ) -> Float32[np.ndarray, "bins cells cells"]:
-    """Weights by bin and cell, blurred in both; `cells` is how many there are to a side."""
+    """Sum weights by bin and cell, blurred in both; `cells` is the number of cells to a side."""
     height, width = weights.shape
-    rows, columns = np.arange(height) * cells // height, np.arange(width) * cells // width
+    rows = np.arange(height) * cells // height
+    columns = np.arange(width) * cells // width
     cell = (rows[:, None] * cells + columns).ravel()
-    counts = np.bincount(bins * cells**2 + cell, weights.ravel(), len(likeness) * cells**2)
-    near = likeness @ counts.astype(np.float32).reshape(len(likeness), -1)
+    size = len(likeness) * cells**2
+    counts = np.bincount(bins * cells**2 + cell, weights.ravel(), size).astype(np.float32)
+    near = likeness @ counts.reshape(len(likeness), -1)
     at = np.arange(cells)
     blur = np.exp(-np.square((at[:, None] - at) / _BLUR) / 2).astype(np.float32)
     return blur @ near.reshape(-1, cells, cells) @ blur
 
 
 class Places:
-    """Where every pixel of a grid reads a table by bin and cell, linearly between the middles of cells."""
+    """Places in a table by bin and cell that each pixel reads, linearly between the middles of cells."""
 
     def __init__(
         self, bins: Int[np.ndarray, " pixels"], cells: int, shape: tuple[int, int]
     ) -> None:
-        height, width = self._shape = shape
+        self._shape = shape
+        height, width = shape
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         down = np.clip((y.ravel() + 0.5) / height * cells - 0.5, 0, cells - 1 - 1e-3)
         across = np.clip((x.ravel() + 0.5) / width * cells - 0.5, 0, cells - 1 - 1e-3)
-        top, left = down.astype(np.int64), across.astype(np.int64)
-        fall, run = (down - top).astype(np.float32), (across - left).astype(np.float32)
-        self._weights = (1 - fall) * (1 - run), (1 - fall) * run, fall * (1 - run), fall * run
+        top = down.astype(np.int64)
+        left = across.astype(np.int64)
+        fall = (down - top).astype(np.float32)
+        run = (across - left).astype(np.float32)
         first = (bins * cells + top) * cells + left
-        self._corners = first, first + 1, first + cells, first + cells + 1
+        self._corners = [
+            (first, (1 - fall) * (1 - run)),
+            (first + 1, (1 - fall) * run),
+            (first + cells, fall * (1 - run)),
+            (first + cells + 1, fall * run),
+        ]
 
     def read(self, table: Float32[np.ndarray, "bins cells cells"]) -> Soft:
-        """The table at every pixel."""
+        """Read the table at every pixel."""
         flat = table.reshape(-1)
-        parts = [w * flat[at] for w, at in zip(self._weights, self._corners, strict=True)]
+        parts = [weight * flat[place] for place, weight in self._corners]
         return sum(parts[1:], parts[0]).reshape(self._shape)
 
 
@@ -85,8 +98,10 @@ class Guide:
 
     def __init__(self, image: Float32[np.ndarray, "h w 3"]) -> None:
         side = 2 * max(1, round(_GUIDED * max(image.shape))) + 1
-        self._image, self._size = image, (side, side)
-        self._mean = mean = cv2.blur(image, self._size)
+        mean = cv2.blur(image, (side, side))
+        self._image = image
+        self._size = (side, side)
+        self._mean = mean
         pairs = (image[..., :, None] * image[..., None, :]).reshape(*image.shape[:2], 9)
         second = np.dstack([cv2.blur(pairs[..., i], self._size) for i in range(9)])
         covariance = second.reshape(*image.shape, 3) - mean[..., :, None] * mean[..., None, :]
@@ -94,12 +109,11 @@ class Guide:
         self._inverse = inverse.astype(np.float32)
 
     def smoothed(self, values: Soft) -> Soft:
-        """Values of every pixel, smoothed where the picture is."""
+        """Smooth the values of every pixel where the picture is smooth."""
         mean = cv2.blur(values, self._size)
-        together = (
-            cv2.blur(self._image * values[..., None], self._size) - self._mean * mean[..., None]
-        )
-        slope = (self._inverse @ together[..., None])[..., 0]
+        product = cv2.blur(self._image * values[..., None], self._size)
+        covariance = product - self._mean * mean[..., None]
+        slope = (self._inverse @ covariance[..., None])[..., 0]
         base = mean - (slope * self._mean).sum(2)
         slope = cv2.blur(slope, self._size)
         return (slope * self._image).sum(2) + cv2.blur(base, self._size)

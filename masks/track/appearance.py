@@ -16,7 +16,8 @@ from regrain.masks.track.edges import Mask, Refine
 BACKGROUND = 0
 STRANGE = 45.0  # grey levels beyond which a colour is not the layer's
 _UNKNOWN = 12.0  # more, where only the nearest of a layer's colours is known
-_ENOUGH, _MOST = 0.15, 0.4  # of a layer must be in view to tell its velocity, its turning
+_ENOUGH = 0.15  # share of a layer that must be in view to tell its velocity
+_MOST = 0.4  # share of a layer that must be in view to tell its turning
 _FAR = 0.1  # weight of that velocity against what is near
 _LIMB = 0.1  # of the root of a layer's area: how far limbs reach beyond the remembered outline
 _SEARCH = 4  # pixels by which a memory is moved to fit better
@@ -33,7 +34,7 @@ class TrackedLayer:
         refine: How its edges are refined.
         place: Transform from frame to `memory`, 3 x 3.
         shown: `memory`, transformed to the frame.
-        touched: Whether another region was next to it, or where it should be.
+        touched: True if another region was next to it, or where it should be.
         velocity: Mean displacement per frame when last seen, from a frame to the one before, in pixels.
     """
 
@@ -51,7 +52,7 @@ class TrackedLayer:
 
     @property
     def outline(self) -> Mask:
-        """Where the whole object should be in the frame, according to memory."""
+        """Mask of the whole object in the frame, according to memory."""
         return self.shown[..., 3] > 0.5
 
 
@@ -74,14 +75,15 @@ def new_layer(
 ) -> TrackedLayer:
     """Make a region's layer from a key frame, with its earlier memory where another region now hides it."""
     others = (labels != BACKGROUND) & ~seen
-    whole, look, palette = mask, image, palette_of(image, seen)
+    whole = mask
+    look = image
+    palette = palette_of(image, seen)
     if before is not None and mask.any():
         whole = mask | (before.outline & others)
         look = np.where(seen[..., None], image, before.shown[..., :3])
         palette = np.minimum(palette, before.palette)
-    layer = TrackedLayer(
-        signed_distance(whole), np.dstack([look, whole]).astype(np.float32), palette, refine
-    )
+    memory = np.dstack([look, whole]).astype(np.float32)
+    layer = TrackedLayer(signed_distance(whole), memory, palette, refine)
     layer.touched = bool((near(whole) & others).any())
     return layer
 
@@ -94,12 +96,12 @@ def move_layer(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"]) -> None:
 
 def move_ground(ground: Background, flow: Float32[np.ndarray, "2 h w"], own: Mask) -> None:
     """Move the background along `flow`, where `own` says that it was tracked; in place."""
-    flow = own_flow(
-        flow, own, np.median(flow[:, own], axis=1) if own.any() else np.zeros(2, np.float32)
-    )
-    known, *look = _warped(
-        np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)]), flow
-    )
+    velocity = np.zeros(2, np.float32)
+    if own.any():
+        velocity = np.median(flow[:, own], axis=1)
+    flow = own_flow(flow, own, velocity)
+    layers = np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)])
+    known, *look = _warped(layers, flow)
     ground.known = (known > 0.99) & _inside_frame(flow)
     ground.look = np.stack(look, -1)
 
@@ -108,16 +110,13 @@ def carry(
     layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target: np.ndarray
 ) -> None:
     """Move a memory as a whole, following its visible part, then to where it fits best."""
-    share = own.sum() / max(int(layer.outline.sum()), 1)
+    visible = int(own.sum())
+    share = visible / max(int(layer.outline.sum()), 1)
     if share > _ENOUGH:
         layer.velocity = np.median(flow[:, own], axis=1)
     move = None
-    if share > _MOST and own.sum() > 1:  # one point shows no turn
-        y, x = (part[:: max(1, int(own.sum()) // 500)] for part in np.nonzero(own))
-        here = np.stack([x, y], 1).astype(np.float32)
-        move, _ = cv2.estimateAffinePartial2D(
-            here, here + flow[:, y, x].T, ransacReprojThreshold=1.5
-        )
+    if share > _MOST and visible > 1:  # one point shows no turn
+        move = _similarity(flow, own)
     if move is None:
         move = np.column_stack([np.eye(2), layer.velocity])
     layer.place = layer.place @ np.vstack([move, [0, 0, 1]])
@@ -127,60 +126,70 @@ def carry(
     layer.shown = _placed(layer)
 
 
+def _similarity(flow: Float32[np.ndarray, "2 h w"], own: Mask) -> np.ndarray | None:
+    """Estimate shift, turn and scale of the visible part, a 2 x 3 matrix; None if nothing fits."""
+    every = max(1, int(own.sum()) // 500)
+    y, x = np.nonzero(own)
+    y, x = y[::every], x[::every]
+    here = np.stack([x, y], 1).astype(np.float32)
+    there = here + flow[:, y, x].T
+    move, _ = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=1.5)
+    return move
+
+
 def _placed(layer: TrackedLayer) -> np.ndarray:
     size = layer.memory.shape[1::-1]
-    return cv2.warpAffine(
-        layer.memory, layer.place[:2], size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    )
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(layer.memory, layer.place[:2], size, flags=how)
 
 
 def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     """Find the shift (x, y) by which a memory fits the frame best; hidden pixels count the same for all."""
     y, x = np.nonzero(shown[..., 3] > 0.5)
-    y, x = (part[:: max(1, len(y) // 1500)] for part in (y, x))
-    if not len(y):
+    if len(y) == 0:
         return 0, 0
-    padded = np.pad(target, ((_SEARCH, _SEARCH), (_SEARCH, _SEARCH), (0, 0)), "edge").astype(
-        np.float32
-    )
-    colors, shifts = shown[y, x, :3], range(-_SEARCH, _SEARCH + 1)
+    every = max(1, len(y) // 1500)
+    y, x = y[::every], x[::every]
+    colors = shown[y, x, :3]
+    padding = ((_SEARCH, _SEARCH), (_SEARCH, _SEARCH), (0, 0))
+    padded = np.pad(target, padding, "edge").astype(np.float32)
 
-    def off(shift: tuple[int, int]) -> float:
-        there = padded[y + _SEARCH + shift[1], x + _SEARCH + shift[0]]
-        return float(
-            np.minimum(np.abs(colors - there).mean(1), STRANGE).mean() + 0.1 * np.hypot(*shift)
-        )
+    def misfit(shift: tuple[int, int]) -> float:
+        dx, dy = shift
+        there = padded[y + _SEARCH + dy, x + _SEARCH + dx]
+        off = np.abs(colors - there).mean(1)
+        return float(np.minimum(off, STRANGE).mean() + 0.1 * np.hypot(dx, dy))
 
-    return min(((dx, dy) for dy in shifts for dx in shifts), key=off)
+    steps = range(-_SEARCH, _SEARCH + 1)
+    return min(((dx, dy) for dy in steps for dx in steps), key=misfit)
 
 
 def bounds(layer: TrackedLayer) -> Mask:
-    """The pixels that a layer may claim: its remembered outline and a little around it, for limbs."""
+    """Return the pixels that a layer may claim: its remembered outline and a little around it, for limbs."""
     outline = layer.outline
-    return signed_distance(outline) > -_LIMB * float(outline.sum()) ** 0.5 - 1
+    limb = _LIMB * float(outline.sum()) ** 0.5
+    return signed_distance(outline) > -limb - 1
 
 
 def palette_of(image: np.ndarray, mask: Mask) -> Float32[np.ndarray, "32 32 32"]:
-    """For each colour, in steps of eight, its distance in grey levels to the nearest colour in the mask."""
+    """Return each colour's distance in grey levels, in steps of eight, to the nearest colour in the mask."""
     shown = np.zeros((32, 32, 32), np.uint8)
     shown[tuple(image[mask].T // 8)] = 1
     steps = np.abs(8.0 * np.arange(32)[:, None] - 8.0 * np.arange(32)) / 3
     table = np.where(shown > 0, 0, 255).astype(np.float32)
     for axis in range(3):  # the mean of absolute differences, one channel after the other
-        table = np.moveaxis(
-            (np.moveaxis(table, axis, 0)[None] + steps[:, :, None, None]).min(1), 0, axis
-        )
+        from_each = np.moveaxis(table, axis, 0)[None] + steps[:, :, None, None]
+        table = np.moveaxis(from_each.min(1), 0, axis)
     return table.astype(np.float32)
 
 
 def error_of(layer: TrackedLayer | Background, target: np.ndarray) -> np.ndarray:
-    """Difference in grey levels between frame and colours: the known ones there, or the nearest.
+    """Return the difference in grey levels between frame and colours: the known ones there, or the nearest.
 
     A layer's limbs move within its outline, so the nearest may be right there too.
     """
-    nearest = (
-        layer.palette[tuple(target.reshape(-1, 3).T // 8)].reshape(target.shape[:2]) + _UNKNOWN
-    )
+    steps = tuple(target.reshape(-1, 3).T // 8)
+    nearest = layer.palette[steps].reshape(target.shape[:2]) + _UNKNOWN
     if isinstance(layer, Background):
         off = np.where(layer.known, np.abs(layer.look - target).mean(2), nearest)
     else:
@@ -192,34 +201,35 @@ def error_of(layer: TrackedLayer | Background, target: np.ndarray) -> np.ndarray
 def own_flow(
     flow: Float32[np.ndarray, "2 h w"], own: Mask, velocity: np.ndarray
 ) -> Float32[np.ndarray, "2 h w"]:
-    """A layer's motion everywhere: its own where visible, spread from there, and far away its velocity."""
+    """Return a layer's motion everywhere: its own where visible, spread around, and far away its velocity."""
     weight = own.astype(np.float32)
-    spread = 0.03 * max(own.shape)
-    share = cv2.GaussianBlur(weight, (0, 0), spread)
-    near = [cv2.GaussianBlur(part * weight, (0, 0), spread) for part in flow]
+    sigma = 0.03 * max(own.shape)
+    share = cv2.GaussianBlur(weight, (0, 0), sigma)
+    near = np.stack([cv2.GaussianBlur(part * weight, (0, 0), sigma) for part in flow])
     far = velocity[:, None, None]
-    return np.where(own, flow, (np.stack(near) + _FAR * far) / (share + _FAR)).astype(np.float32)
+    spread = (near + _FAR * far) / (share + _FAR)
+    return np.where(own, flow, spread).astype(np.float32)
 
 
 def _inside_frame(flow: np.ndarray) -> Mask:
-    """Where `flow` leads to a pixel inside the frame."""
+    """Find the pixels that `flow` leads to a pixel inside the frame."""
     height, width = flow.shape[1:]
     y, x = np.mgrid[:height, :width]
-    x, y = x + flow[0], y + flow[1]
+    x = x + flow[0]
+    y = y + flow[1]
     return (x > -1) & (x < width) & (y > -1) & (y < height)
 
 
 def _warped(stack: np.ndarray, flow: Float32[np.ndarray, "2 h w"]) -> Float32[np.ndarray, "c h w"]:
-    return warp(torch.from_numpy(stack.astype(np.float32))[None], torch.from_numpy(flow)[None])[
-        0
-    ].numpy()
+    values = torch.from_numpy(stack.astype(np.float32))
+    return warp(values[None], torch.from_numpy(flow)[None])[0].numpy()
 
 
 def clear_background(labels: np.ndarray) -> Mask:
-    """Background pixels away from the edges of regions."""
+    """Return the background without the pixels near regions."""
     return ~near(labels != BACKGROUND)
 
 
 def near(mask: Mask) -> Mask:
-    """The mask and three pixels around it."""
+    """Return the mask with three pixels around it."""
     return cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0

@@ -1,8 +1,9 @@
-"""What a correction changes: the frames up to the key frames next to it, which are tracked again."""
+"""Plan of a correction: the frames up to the key frames next to it are tracked again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -25,21 +26,22 @@ class Pass(NamedTuple):
     regions: dict[int, list[range]]
 
     def labels_at(self, frame: int) -> list[int]:
-        """The regions that take their new mask on a frame."""
-        return [
-            n
-            for n, stretches in self.regions.items()
-            if any(frame in frames for frames in stretches)
-        ]
+        """Return the regions that take their new mask on a frame."""
+        labels = []
+        for label, stretches in self.regions.items():
+            if any(frame in frames for frames in stretches):
+                labels.append(label)
+        return labels
 
 
 def changed_by(keys: Iterable[int], corrected: Iterable[int], count: int) -> list[range]:
-    """The frames of a region that corrections change, in order and apart from each other.
+    """Return the frames of a region that corrections change, in order and apart from each other.
 
     Around each corrected frame, now a key frame or one before, these are the frames from the key frame before
     it to the key frame after it, both included; to the end of the clip where there is none.
     """
-    keys, parts = set(keys), []
+    keys = set(keys)
+    parts = []
     for frame in corrected:
         first = max((key for key in keys if key < frame), default=0)
         last = min((key for key in keys if key > frame), default=count - 1)
@@ -63,21 +65,20 @@ def plan(
         known: Returns the masks of a frame, from 0, as they are: by label, the uppermost first.
         count: Frames of the clip.
     """
-    key_frames = {label: [f for f, masks in keys.items() if label in masks] for label in corrected}
-    own = {
-        label: changed_by(key_frames[label], frames, count) for label, frames in corrected.items()
-    }
+    own: dict[int, list[range]] = {}
+    for label, frames in corrected.items():
+        own_keys = [frame for frame, masks in keys.items() if label in masks]
+        own[label] = changed_by(own_keys, frames, count)
     passes = []
-    for frames in _merged(part for parts in own.values() for part in parts):
+    for frames in _merged(chain.from_iterable(own.values())):
         stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
-        for end in {frames[0], frames[-1]} - {0, count - 1}:
-            given = stated.get(end, {})
-            stated[end] = {
-                n: mask for n, mask in known(end).items() if n in given or mask.any()
-            } | given
-        regions = {
-            label: [part for part in parts if part[0] in frames] for label, parts in own.items()
-        }
+        for cut in {frames[0], frames[-1]} - {0, count - 1}:
+            given = stated.get(cut, {})
+            there = {n: mask for n, mask in known(cut).items() if n in given or mask.any()}
+            stated[cut] = there | given
+        regions = {}
+        for label, parts in own.items():
+            regions[label] = [part for part in parts if part[0] in frames]
         passes.append(Pass(frames, stated, regions))
     return passes
 
@@ -86,8 +87,9 @@ def _merged(parts: Iterable[range]) -> list[range]:
     """Join ranges that have a frame in common."""
     merged: list[range] = []
     for part in sorted(parts, key=lambda part: (part.start, part.stop)):
-        if merged and part.start < merged[-1].stop:
-            merged[-1] = range(merged[-1].start, max(merged[-1].stop, part.stop))
+        last = merged[-1] if merged else None
+        if last is not None and part.start < last.stop:
+            merged[-1] = range(last.start, max(last.stop, part.stop))
         else:
             merged.append(part)
     return merged

@@ -7,6 +7,7 @@ say and motion has none, since both are often the same on either side of an outl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,15 +20,15 @@ from regrain.masks.segmentation.cut_solver import divide
 from regrain.masks.track.consistency import MaskConsistency
 from regrain.masks.track.edges import Mask
 
-_WIDTH, _MOST = (
-    2.0,
-    3.0,
-)  # evidence of the moved mask: its signed distance over so many pixels; its most
-_DOUBTED = 0.3  # what is left of it where the two flows disagree
+_WIDTH = 2.0  # pixels of signed distance that count 1 as evidence of the moved mask
+_MOST = 3.0  # most of that evidence
+_DOUBTED = 0.3  # share of that evidence that is left where the two flows disagree
 _SAME = 25.0  # grey levels up to which a pixel has kept its colour
-_ENTERED = -0.5  # evidence of what comes into the frame: it is rather outside
-_COLORS, _MOST_COLORS = 0.3, 2.0  # weight of colours as they were on the frame before; their most
-_SLACK, _SHARE = 0.7, 0.05  # pixels by which flows may disagree, and share of the motion
+_ENTERED = -0.5  # evidence of pixels that come into the frame: they are rather outside
+_COLORS = 0.3  # weight of colours as they were on the frame before
+_MOST_COLORS = 2.0  # most of the evidence of colours
+_SLACK = 0.7  # pixels by which flows may always disagree
+_SHARE = 0.05  # share of the motion by which flows may disagree as well
 
 _Flow = Float32[np.ndarray, "2 h w"]
 
@@ -46,49 +47,66 @@ def follow(
         Frame number, labels (0 is the background), and how sure each region is, 0..1; 0 once nothing is left.
     """
     held: dict[int, Soft] = {}
-    before: tuple[Scene, np.ndarray] | None = None
-    witness = MaskConsistency()
+    before: _Frame | None = None
+    consistency = MaskConsistency()
     for frame, picture in frames:
-        scene = Scene(shrunk(picture, LONG_SIDE))
-        grey = cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
+        now = _prepared(picture)
         if before is not None and held:
-            old, past = before
-            back, ahead = (
-                resized(flow_between(*two), scene.shape) for two in ((grey, past), (past, grey))
-            )
-            trust = _trust(scene, old, back, ahead)
-            both = Scene(np.concatenate([old.image, scene.image]))
-            for label, soft in held.items():
-                held[label] = _moved(scene, soft, back, trust, _like(both, soft))
+            held = _carried(held, before, now)
         given = stated.get(frame, {})
+        size = now.scene.shape[::-1]
         for label, mask in given.items():
-            held[label] = cv2.resize(
-                mask.astype(np.float32), scene.shape[::-1], interpolation=cv2.INTER_AREA
-            )
+            held[label] = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         labels = _labels(held, given, picture.shape[:2])
-        believed = witness.see(picture, labels, frozenset(given))
-        yield (
-            frame,
-            labels,
-            {label: believed[label] if (labels == label).any() else 0.0 for label in held},
-        )
-        before = scene, grey
+        trust = consistency.see(picture, labels, frozenset(given))
+        sure = {label: trust[label] if np.any(labels == label) else 0.0 for label in held}
+        yield frame, labels, sure
+        before = now
+
+
+class _Frame(NamedTuple):
+    """A frame as it is cut, and in grey as its flow is estimated."""
+
+    scene: Scene
+    grey: UInt8[np.ndarray, "flow_h flow_w"]
+
+
+def _prepared(picture: UInt8[np.ndarray, "height width 3"]) -> _Frame:
+    scene = Scene(shrunk(picture, LONG_SIDE))
+    grey = cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
+    return _Frame(scene, grey)
+
+
+def _carried(held: Mapping[int, Soft], before: _Frame, now: _Frame) -> dict[int, Soft]:
+    """Move soft masks, by label, from the frame before to this one."""
+    shape = now.scene.shape
+    back = resized(flow_between(now.grey, before.grey), shape)
+    ahead = resized(flow_between(before.grey, now.grey), shape)
+    trust = _trust(now.scene, before.scene, back, ahead)
+    both = Scene(np.concatenate([before.scene.image, now.scene.image]))
+    carried = {}
+    for label, soft in held.items():
+        colors = _like(both, soft)
+        carried[label] = _moved(now.scene, soft, back, trust, colors)
+    return carried
 
 
 def _trust(scene: Scene, old: Scene, back: _Flow, ahead: _Flow) -> Soft:
-    """How far the flow `back` to the old frame is to be believed at each pixel of the scene.
+    """Return the trust in the flow `back` to the old frame at each pixel of the scene, 0..1.
 
     1, less where it disagrees with the flow `ahead` from there, 0 where colours disagree.
     """
     off = np.hypot(*(back + sampled(ahead, back)))
-    trust = np.where(off < _SLACK + _SHARE * np.hypot(*back), 1, _DOUBTED)
-    came = sampled(old.image.transpose(2, 0, 1).astype(np.float32), back).transpose(1, 2, 0)
-    changed = cv2.GaussianBlur(np.abs(came - scene.image).mean(2), (0, 0), 1)
+    allowed = _SLACK + _SHARE * np.hypot(*back)
+    trust = np.where(off < allowed, 1, _DOUBTED)
+    old_colors = old.image.transpose(2, 0, 1).astype(np.float32)
+    moved_colors = sampled(old_colors, back).transpose(1, 2, 0)
+    changed = cv2.GaussianBlur(np.abs(moved_colors - scene.image).mean(2), (0, 0), 1)
     return np.where(changed < _SAME, trust, 0).astype(np.float32)
 
 
 def _moved(scene: Scene, soft: Soft, back: _Flow, trust: Soft, colors: Soft) -> Soft:
-    """A mask of the frame before, 0..1, moved along `back` to this one and cut; `colors` is evidence."""
+    """Move a mask of the frame before, 0..1, along `back` to this one and cut it; `colors` is evidence."""
     moved = sampled(soft[None], back)[0]
     inside = moved > 0.5
     if not inside.any():
@@ -99,28 +117,32 @@ def _moved(scene: Scene, soft: Soft, back: _Flow, trust: Soft, colors: Soft) -> 
 
 
 def _like(both: Scene, soft: Soft) -> Soft:
-    """Evidence of a frame's colours by where they were in the mask of the frame before, capped.
+    """Return evidence of a frame's colours by where they were in the mask of the frame before, capped.
 
     `both` shows the frame before, and this one below it.
     """
     nothing = np.zeros_like(soft)
-    inside, outside = (np.concatenate([weights, nothing]) for weights in (soft, 1 - soft))
-    return np.clip(by_color(both, inside, outside)[len(soft) :], -_MOST_COLORS, _MOST_COLORS)
+    inside = np.concatenate([soft, nothing])
+    outside = np.concatenate([1 - soft, nothing])
+    evidence = by_color(both, inside, outside)[len(soft) :]
+    return np.clip(evidence, -_MOST_COLORS, _MOST_COLORS)
 
 
 def _entered(back: _Flow) -> Mask:
-    """Pixels that were outside the frame before."""
+    """Find the pixels that were outside the frame before."""
     height, width = back.shape[1:]
     y, x = np.mgrid[:height, :width]
-    x, y = x + back[0], y + back[1]
+    x = x + back[0]
+    y = y + back[1]
     return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
 
 
 def _labels(
     held: Mapping[int, Soft], given: Mapping[int, Mask], shape: tuple[int, int]
 ) -> np.ndarray:
-    """The surest region at each pixel; those of a key frame are as given."""
-    labels, best = np.zeros(shape, np.uint8), np.full(shape, 0.5, np.float32)
+    """Choose the surest region at each pixel; those of a key frame are as given."""
+    labels = np.zeros(shape, np.uint8)
+    best = np.full(shape, 0.5, np.float32)
     for label, soft in held.items():
         if label in given:
             continue

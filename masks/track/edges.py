@@ -17,7 +17,7 @@ Refine = Callable[[np.ndarray, Mask, Mask], Mask]
 """(frame, moved mask, pixels of other regions) -> a better mask."""
 
 BAND = 0.04  # of the long side: how far a followed mask may be off
-_NO_BOX = (0, 0, 0, 0)  # the trimap says it all
+_NO_BOX = (0, 0, 0, 0)  # of grabCut, which is given a trimap instead
 _TELLING = 0.85  # IoU with itself that a right mask must keep for its colours to be asked
 _AGREED = 0.7  # IoU of the answer with the moved mask, from which it is believed
 
@@ -36,9 +36,8 @@ def learn(
     if mask.all() or not mask.any():
         return None
     colors = Colors(np.zeros((1, 65)), np.zeros((1, 65)))
-    near = signed_distance(mask) > -4 * BAND * max(
-        mask.shape
-    )  # colours farther off compete with nothing
+    reach = 4 * BAND * max(mask.shape)  # colours farther off do not compete
+    near = signed_distance(mask) > -reach
     trimap = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)[near][None]
     cv2.setRNGSeed(0)  # its clustering draws from a global generator
     cv2.grabCut(image[near][None], trimap, _NO_BOX, *colors, 1, cv2.GC_INIT_WITH_MASK)
@@ -58,14 +57,14 @@ def tighten(
     distance = signed_distance(mask)
     reach = BAND * max(mask.shape)
     trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    trimap[distance > reach], trimap[(distance < -reach) | others] = cv2.GC_FGD, cv2.GC_BGD
+    trimap[distance > reach] = cv2.GC_FGD
+    trimap[(distance < -reach) | others] = cv2.GC_BGD
     y, x = np.nonzero(distance > -reach - 2)
     window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    picture = np.ascontiguousarray(image[window])
     part = np.ascontiguousarray(trimap[window])
-    own = Colors(*(model.copy() for model in colors))
-    cv2.grabCut(
-        np.ascontiguousarray(image[window]), part, _NO_BOX, *own, 1, cv2.GC_EVAL_FREEZE_MODEL
-    )
+    outside, inside = colors.outside.copy(), colors.inside.copy()  # grabCut writes into them
+    cv2.grabCut(picture, part, _NO_BOX, outside, inside, 1, cv2.GC_EVAL_FREEZE_MODEL)
     out = np.zeros_like(mask)
     out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
     return out
@@ -73,14 +72,17 @@ def tighten(
 
 def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:
     """Make a refiner from the colours of a correct mask; None if they do not separate it from the rest."""
-    if (colors := learn(image, mask)) is None:
+    colors = learn(image, mask)
+    if colors is None:
         return None
     again = tighten(image, mask, np.zeros_like(mask), colors)
-    return partial(tighten, colors=colors) if iou(again, mask) >= _TELLING else None
+    if iou(again, mask) < _TELLING:
+        return None
+    return partial(tighten, colors=colors)
 
 
 def refined(refine: Refine, image: np.ndarray, mask: Mask, others: Mask) -> tuple[Mask, float]:
-    """The refined mask if it shows the same object, and how far it agrees, at least 0.5."""
+    """Return the refined mask if it shows the same object, and its agreement, 0.5 to 1."""
     answer = refine(image, mask, others) & ~others
     agreed = iou(answer, mask)
     return answer if agreed >= _AGREED else mask, 0.5 + 0.5 * agreed

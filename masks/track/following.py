@@ -1,8 +1,10 @@
-"""What `python -m masks track` does: clicks become key frames, masks are written as they come."""
+"""Steps of `python -m masks track`: clicks become key frames, masks are written as they come."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +39,20 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
         MaskError: Nothing was found.
         ModelError: The weights are missing or unknown.
     """
-    if method == "sam" and model is None and (lacking := missing()):
+    lacking = missing()
+    if method == "sam" and model is None and lacking:
         typer.echo(f"warning: {lacking}", err=True)
         method = CUTS
     keys: Given = {}
     for label, by_frame in clicks.items():
         for frame, (points, kinds) in by_frame.items():
             image = clip.read(frame, frame + 1)[0]
-            how: dict[str, Any] = {"method": method, "model": model, "clip": clip, "frame": frame}
-            mask = segment(image, points[:1], kinds[:1], **how) if kinds[0] else None
+            find = partial(segment, image, method=method, model=model, clip=clip, frame=frame)
+            mask = None
+            if kinds[0] == 1:  # the first click alone selects the whole object
+                mask = find(points[:1], kinds[:1])
             if mask is None or len(points) > 1:
-                mask = segment(image, points, kinds, previous=mask, **how)
+                mask = find(points, kinds, previous=mask)
             if not mask.any():
                 reason = f"Nothing was found for label {label} in frame {frame}."
                 raise MaskError("--click", f"{reason} Click nearer to its middle.")
@@ -61,7 +66,8 @@ def follow(clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flo
     Returns:
         By label and frame, how sure the mask is; see `masks.track.uncertainty.judged`.
     """
-    colors = colors_of(label for masks in keys.values() for label in masks)
+    labels_of_keys = dict.fromkeys(chain.from_iterable(keys.values()))
+    colors = colors_of(labels_of_keys)
     confidences: Confidences = {label: {} for label in colors}
     all_frames = range(len(clip))
     whole = Pass(all_frames, keys, {label: [all_frames] for label in colors})
@@ -95,10 +101,8 @@ def correct(
     keys = {frame: _masks_at(before, frame) for frame in right}
     corrected: dict[int, list[int]] = {}
     for frame, masks in given.items():
-        keys[frame] = {
-            **masks,
-            **{n: mask for n, mask in keys.get(frame, {}).items() if n not in masks},
-        }
+        others = {n: mask for n, mask in keys.get(frame, {}).items() if n not in masks}
+        keys[frame] = masks | others
         for label in masks:
             corrected.setdefault(label, []).append(frame)
     colors = colors_of(before.present | corrected.keys())
@@ -124,28 +128,40 @@ def _tracked(
     flow: Any,
     tracker: str,
 ) -> Iterator[tuple[int, np.ndarray, list[int]]]:
-    """Frame, labels and the regions that take them, of each pass; fills in `confidences`, shows progress."""
-    areas: dict[int, list[int]] = {}  # by label, on the key frames that show it
+    """Yield frame, labels and the regions that take them; fill in `confidences`, show progress."""
+    areas = _mean_areas(keys)
+
+    def steps() -> Iterator[tuple[Pass, int, np.ndarray, Confidence]]:
+        for part in passes:
+            tracked = propagate(
+                clip,
+                part.keys,
+                start=part.frames.start,
+                stop=part.frames.stop,
+                flow=flow,
+                tracker=tracker,
+            )
+            for frame, labels, sure in tracked:
+                yield part, frame, labels, sure
+
+    total = sum(len(part.frames) for part in passes)
+    shown = show(steps(), "tracking", total=total, console=Console(stderr=True))
+    for part, frame, labels, sure in shown:
+        changed = part.labels_at(frame)
+        for label in changed:
+            share = float((labels == label).sum()) / areas.get(label, 1.0)
+            confidences[label][frame] = judged(sure.regions.get(label, 0.0), share)
+        yield frame, labels, changed
+
+
+def _mean_areas(keys: Mapping[int, Mapping[int, np.ndarray]]) -> dict[int, float]:
+    """Return the mean area in pixels of each label, over the key frames that show it."""
+    areas: dict[int, list[int]] = {}
     for masks in keys.values():
         for label, mask in masks.items():
             if mask.any():
                 areas.setdefault(label, []).append(int(mask.sum()))
-
-    def steps() -> Iterator[tuple[Pass, int, np.ndarray, Confidence]]:
-        for part in passes:
-            span = {"start": part.frames.start, "stop": part.frames.stop}
-            for tracked in propagate(clip, part.keys, **span, flow=flow, tracker=tracker):
-                yield part, *tracked
-
-    total = sum(len(part.frames) for part in passes)
-    for part, frame, labels, sure in show(
-        steps(), "tracking", total=total, console=Console(stderr=True)
-    ):
-        changed = part.labels_at(frame)
-        for label in changed:
-            share = float((labels == label).sum()) / float(np.mean(areas.get(label, 1)))
-            confidences[label][frame] = judged(sure.regions.get(label, 0.0), share)
-        yield frame, labels, changed
+    return {label: float(np.mean(found)) for label, found in areas.items()}
 
 
 def _masks_at(labels: Labels, frame: int) -> dict[int, np.ndarray]:

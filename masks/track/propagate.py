@@ -101,39 +101,48 @@ def propagate(
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
-    if checkpoint := find_tracker(tracker).checkpoint:
+    checkpoint = find_tracker(tracker).checkpoint
+    if checkpoint:
         found = track(checkpoint, clip, stated, start, stop)
+    elif tracker == CUTS:
+        found = _both_ways(clip, stated, start, stop, cut_track.follow)
     else:
-        by = (
-            cut_track.follow if tracker == CUTS else partial(_by_layers, refine=refine, method=flow)
-        )
-        found = _both_ways(clip, stated, start, stop, by)
+        follow = partial(_by_layers, refine=refine, method=flow)
+        found = _both_ways(clip, stated, start, stop, follow)
     return (_finish(frame, seen, stated, clip.size) for frame, seen in found)
 
 
 def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int, Mask]]:
-    width, height = clip.size
+    """Check key frames; return their masks by frame, in order, and by label."""
     if not keys:
         raise MaskError("keys", "No key frame is given. Give the labels of at least one frame.")
     stated: dict[int, dict[int, Mask]] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
-            raise MaskError(
-                "keys", f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}."
-            )
-        whole = not isinstance(value, Mapping)
-        for mask in [value] if whole else value.values():
-            if np.shape(mask) != (height, width):
-                given = f"{np.shape(mask)} for frame {frame}"
-                raise MaskError("keys", f"Expected masks of shape {(height, width)}, got {given}.")
-        masks = {n: value == n for n in np.unique(value).tolist() if n} if whole else value
+            reason = f"Frame {frame} is outside the clip."
+            raise MaskError("keys", f"{reason} Choose from 0 to {len(clip) - 1}.")
+        masks = _masks_of(value, frame, clip.size[::-1])
         if start <= frame < stop and masks:
-            stated[frame] = {int(label): np.asarray(mask, bool) for label, mask in masks.items()}
+            stated[frame] = masks
     if not stated:
-        raise MaskError(
-            "keys", f"No key frame from {start} to {stop - 1} has a region. Paint or click one."
-        )
+        reason = f"No key frame from {start} to {stop - 1} has a region."
+        raise MaskError("keys", f"{reason} Paint or click one.")
     return stated
+
+
+def _masks_of(
+    value: np.ndarray | Mapping[int, np.ndarray], frame: int, shape: tuple[int, int]
+) -> dict[int, Mask]:
+    """Return a key frame's masks by label, from labels or masks of the given shape."""
+    is_labels = not isinstance(value, Mapping)
+    given = [value] if is_labels else value.values()
+    for array in given:
+        if np.shape(array) != shape:
+            got = f"{np.shape(array)} for frame {frame}"
+            raise MaskError("keys", f"Expected masks of shape {shape}, got {got}.")
+    if is_labels:
+        return {label: value == label for label in np.unique(value).tolist() if label}
+    return {int(label): np.asarray(mask, bool) for label, mask in value.items()}
 
 
 def _both_ways(
@@ -141,25 +150,25 @@ def _both_ways(
     stated: dict[int, dict[int, Mask]],
     start: int,
     stop: int,
-    by: Callable[..., Iterator[_Followed]],
+    follow: Callable[..., Iterator[_Followed]],
 ) -> Iterator[tuple[int, dict[int, Seen]]]:
     """Track from the first key frame on, and from the last one back, on frames that may be shrunk."""
-    scale = min(1.0, SHORT_SIDE / min(clip.size))
-    size = (round(clip.size[0] * scale), round(clip.size[1] * scale))
-    small = {
-        t: {label: _scaled(mask, size) for label, mask in masks.items()}
-        for t, masks in stated.items()
-    }
+    width, height = clip.size
+    scale = min(1.0, SHORT_SIDE / min(width, height))
+    size = (round(width * scale), round(height * scale))
+    small: dict[int, dict[int, Mask]] = {}
+    for frame, masks in stated.items():
+        small[frame] = {label: _scaled(mask, size) for label, mask in masks.items()}
 
-    def follow(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
-        for frame, labels, sure in by(_read(clip, order, size), small):
+    def walk(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
+        for frame, labels, sure in follow(_read(clip, order, size), small):
             yield frame, {label: Seen(labels == label, sure[label]) for label in sure}
 
     first, last = min(stated), max(stated)
     # Masks from later key frames are needed first, so they are kept, compressed; the rest streams.
-    backwards = follow(range(last, start - 1, -1))
+    backwards = walk(range(last, start - 1, -1))
     later = {frame: packed(seen) for frame, seen in islice(backwards, last - first + 1)}
-    for frame, seen in follow(range(first, stop)):
+    for frame, seen in walk(range(first, stop)):
         if last > first and frame in later:
             seen = _blend(frame, stated, seen, unpacked(later.pop(frame), size))
         yield frame, seen
@@ -172,20 +181,22 @@ def _blend(
     """Blend the masks of both directions, weighted by nearness of the key frame and by confidence."""
     blended = earlier | later
     for label in earlier.keys() & later.keys():
-        times = [key for key, masks in stated.items() if label in masks]
-        before = frame - max((key for key in times if key <= frame), default=frame)
-        after = min((key for key in times if key >= frame), default=frame) - frame
-        (mask, certainty), (other, other_certainty) = earlier[label], later[label]
-        weights = np.array(
-            [(after + 1e-6) * (certainty + 0.05), (before + 1e-6) * (other_certainty + 0.05)]
+        keys = [key for key, masks in stated.items() if label in masks]
+        before = frame - max((key for key in keys if key <= frame), default=frame)
+        after = min((key for key in keys if key >= frame), default=frame) - frame
+        one, other = earlier[label], later[label]
+        weight = (after + 1e-6) * (one.sure + 0.05)
+        other_weight = (before + 1e-6) * (other.sure + 0.05)
+        total = weight + other_weight
+        # What one direction has lost must not outvote the other.
+        reach = np.float32(0.1 * max(one.mask.shape))
+        distance = signed_distance(one.mask).clip(-reach, reach)
+        other_distance = signed_distance(other.mask).clip(-reach, reach)
+        mean = (
+            np.float64(weight / total) * distance
+            + np.float64(other_weight / total) * other_distance
         )
-        weights /= weights.sum()
-        reach = np.float32(
-            0.1 * max(mask.shape)
-        )  # what one way has lost must not outvote the other
-        two = [signed_distance(m).clip(-reach, reach) for m in (mask, other)]
-        blend = weights[0] * two[0] + weights[1] * two[1] > 0
-        blended[label] = Seen(blend, max(certainty, other_certainty))
+        blended[label] = Seen(mean > 0, max(one.sure, other.sure))
     return blended
 
 
@@ -195,17 +206,19 @@ def _finish(
     stated: Mapping[int, Mapping[int, Mask]],
     size: tuple[int, int],
 ) -> tuple[int, np.ndarray, Confidence]:
-    """The labels of a frame at the size of the clip, those of a key frame as they were given."""
+    """Return the labels of a frame at the size of the clip, those of a key frame as they were given."""
     labels = np.zeros(size[::-1], np.uint8)
     for label, (mask, _) in reversed(seen.items()):
         labels[_scaled(mask, size)] = label
     given = stated.get(frame, {})
-    sure = {label: 1.0 if label in given else round(seen[label].sure, 4) for label in sorted(seen)}
+    sure = {}
+    for label in sorted(seen):
+        sure[label] = 1.0 if label in given else round(seen[label].sure, 4)
     return frame, _stamped(labels, given), Confidence(sure)
 
 
 def _stamped(labels: np.ndarray, given: Mapping[int, Mask]) -> np.ndarray:
-    """Labels in which the given regions are nowhere but in their masks; the earlier covers the later."""
+    """Return labels with the given regions only in their masks; the earlier covers the later."""
     labels = np.where(np.isin(labels, [*given]), 0, labels).astype(np.uint8)
     for label, mask in reversed(given.items()):
         labels[mask] = label
@@ -220,7 +233,10 @@ def _by_layers(
 ) -> Iterator[_Followed]:
     """Follow masks in one direction; see `cut_track.follow`."""
     layers: dict[int, TrackedLayer] = {}
-    before, ground, sure, consistency = None, None, {}, MaskConsistency()
+    ground: Background | None = None
+    before: tuple[np.ndarray, np.ndarray] | None = None  # labels and picture
+    sure: dict[int, float] = {}
+    consistency = MaskConsistency()
     for frame, picture in frames:
         labels = np.zeros(picture.shape[:2], np.uint8)
         if before is not None and ground is not None:
@@ -228,19 +244,25 @@ def _by_layers(
         given = stated.get(frame, {})
         labels = _stamped(labels, given)
         for label, mask in given.items():
-            ask = by_colors(picture, labels == label) if refine == "colors" else refine
-            layers[label] = new_layer(
-                picture, mask, labels == label, labels, ask, layers.get(label)
-            )
-        if given:  # a region that starts here had been taken for background before
-            clear = clear_background(labels)
-            known = clear if ground is None else clear & ground.known
-            look = picture.astype(np.float32) if ground is None else ground.look
-            ground = Background(look, known, palette_of(picture, clear))
-        before = labels, picture
-        believed = consistency.see(picture, labels, frozenset(given))
-        sure = {n: min(sure.get(n, 0.0), believed[n]) if n not in given else 1.0 for n in layers}
+            seen = labels == label
+            refiner = by_colors(picture, seen) if refine == "colors" else refine
+            layers[label] = new_layer(picture, mask, seen, labels, refiner, layers.get(label))
+        if given:
+            ground = _new_ground(picture, labels, ground)
+        before = (labels, picture)
+        trust = consistency.see(picture, labels, frozenset(given))
+        sure = {label: min(sure.get(label, 0.0), trust[label]) for label in layers}
+        sure |= dict.fromkeys(given, 1.0)
         yield frame, labels, sure
+
+
+def _new_ground(picture: np.ndarray, labels: np.ndarray, before: Background | None) -> Background:
+    """Learn the background on a key frame; a region that begins there had been taken for background."""
+    clear = clear_background(labels)
+    palette = palette_of(picture, clear)
+    if before is None:
+        return Background(picture.astype(np.float32), clear, palette)
+    return Background(before.look, clear & before.known, palette)
 
 
 def _scaled(mask: Mask, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
@@ -251,7 +273,7 @@ def _scaled(mask: Mask, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
 
 
 def _read(clip: Clip, order: range, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames in order, read by window, since a video file cannot be read backwards one by one."""
+    """Yield frames in order, read by window, since a video file cannot be read backwards one by one."""
     for first in range(0, len(order), _WINDOW):
         window = order[first : first + _WINDOW]
         low = min(window)

@@ -47,19 +47,20 @@ def track(
         ModelError: The checkpoint cannot track, or is broken.
     """
     network = load(checkpoint, "tracking")
-    firsts: dict[int, int] = {}
+    first_keys: dict[int, int] = {}
     for frame, masks in sorted(stated.items()):
         for label in masks:
-            firsts.setdefault(label, frame)
-    first, turn = min(firsts.values()), max(firsts.values())
+            first_keys.setdefault(label, frame)
+    first = min(first_keys.values())
+    turn = max(first_keys.values())
     walk = partial(_walk, checkpoint, network, clip, stated)
-    with closing(walk(range(turn - 1, start - 1, -1), True)) as backwards:
-        # What begins later is needed while the clip goes forwards; it is kept, compressed.
-        early = {
-            frame: packed({label: one for label, one in seen.items() if frame < firsts[label]})
-            for frame, seen in islice(backwards, turn - first)
-        }
-        with closing(walk(range(first, stop), False)) as forwards:
+    with closing(walk(range(turn - 1, start - 1, -1), reverse=True)) as backwards:
+        # Regions that begin later are needed while the clip goes forwards; they are kept, compressed.
+        early = {}
+        for frame, seen in islice(backwards, turn - first):
+            begin_later = {n: one for n, one in seen.items() if frame < first_keys[n]}
+            early[frame] = packed(begin_later)
+        with closing(walk(range(first, stop), reverse=False)) as forwards:
             for frame, seen in forwards:
                 yield frame, seen | unpacked(early.pop(frame, {}), clip.size)
         yield from backwards
@@ -69,8 +70,10 @@ class _Pictures:
     """The clip as the network sees it, read when it looks: frame by frame, in windows that are not kept."""
 
     def __init__(self, clip: Clip, network: Network) -> None:
-        self._clip, self._network = clip, network
-        self._first, self._window = -1, np.empty(0)
+        self._clip = clip
+        self._network = network
+        self._first = -1  # frame of `_window`
+        self._window = np.empty(0)
 
     def __len__(self) -> int:
         return len(self._clip)
@@ -105,7 +108,7 @@ def _walk(
 
 
 def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
-    """A session that has seen all key frames."""
+    """Make a session and show it all key frames."""
     import torch
 
     model, processor = network
@@ -113,21 +116,16 @@ def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
     session.video_width, session.video_height = clip.size
     session.processed_frames = _Pictures(clip, network)
     # Of regions that lie over each other on no key frame, the surer one has the pixels that two claim.
-    session.apart = all(
-        np.sum([*m.values()], axis=0, dtype=np.uint8).max() <= 1 for m in stated.values()
-    )
+    covers = [np.sum([*masks.values()], axis=0, dtype=np.uint8) for masks in stated.values()]
+    session.apart = all(cover.max() <= 1 for cover in covers)
     for frame, masks in stated.items():
         # All regions of a frame at once: of those given one by one only the last would count as new.
-        processor.add_inputs_to_inference_session(
-            session,
-            frame,
-            list(masks),
-            input_masks=[np.ascontiguousarray(mask) for mask in masks.values()],
-        )
+        arrays = [np.ascontiguousarray(mask) for mask in masks.values()]
+        processor.add_inputs_to_inference_session(session, frame, list(masks), input_masks=arrays)
         with torch.inference_mode():
             model(session, frame_idx=frame)
     for number in map(session.obj_id_to_idx, session.obj_ids):
-        # Regions of other key frames were tracked on this one, from far away: nobody is to remember that.
+        # Regions of other key frames were tracked on this one, from far away: that must not be remembered.
         session.output_dict_per_obj[number]["non_cond_frame_outputs"].clear()
         session.frames_tracked_per_obj[number].clear()
     return session
@@ -138,34 +136,40 @@ def _step(network: Network, session: Any, frame: int, reverse: bool) -> dict[int
 
     with torch.inference_mode():
         answer = network.model(session, frame_idx=frame, reverse=reverse)
-        size = [[session.video_height, session.video_width]]
-        how = {"binarize": False, "apply_non_overlapping_constraints": session.apart}
-        logits = network.processor.post_process_masks([answer.pred_masks.float()], size, **how)[0]
+        masks_of_videos = network.processor.post_process_masks(
+            [answer.pred_masks.float()],
+            [[session.video_height, session.video_width]],
+            binarize=False,
+            apply_non_overlapping_constraints=session.apart,
+        )
+        logits = masks_of_videos[0][:, 0].cpu().numpy()
         present = answer.object_score_logits.float().sigmoid().flatten().tolist()
     found = {}
-    for label, logit, there in zip(
-        answer.object_ids, logits[:, 0].cpu().numpy(), present, strict=True
-    ):
-        wide, narrow = (logit > -_STABLE).sum(), (logit > _STABLE).sum()
-        found[label] = Seen(logit > 0, there * float(narrow / wide) if wide else there)
+    for label, logit, sure in zip(answer.object_ids, logits, present, strict=True):
+        wide = (logit > -_STABLE).sum()
+        narrow = (logit > _STABLE).sum()
+        if wide:
+            sure = sure * float(narrow / wide)
+        found[label] = Seen(logit > 0, sure)
     return found
 
 
 def _forget(network: Network, session: Any, frame: int) -> None:
-    """Drop what no later frame looks at: the memory of frames too far back."""
+    """Drop the memory of frames that are too far back for later ones to look at."""
     config = network.model.config
     reach = max(config.num_maskmem, config.max_object_pointers_in_encoder)
     outputs = [one["non_cond_frame_outputs"] for one in session.output_dict_per_obj.values()]
     for kept in (*outputs, *session.frames_tracked_per_obj.values()):
-        for old in [other for other in kept if abs(other - frame) >= reach]:
+        too_far = [other for other in kept if abs(other - frame) >= reach]
+        for old in too_far:
             del kept[old]
 
 
 def packed(seen: Mapping[int, Seen]) -> dict[int, tuple[bytes, float]]:
-    """Regions with their masks compressed."""
+    """Compress the masks of regions."""
     return {label: (pack(mask), sure) for label, (mask, sure) in seen.items()}
 
 
 def unpacked(kept: Mapping[int, tuple[bytes, float]], size: tuple[int, int]) -> dict[int, Seen]:
-    """What `packed` was given; `size` is (width, height)."""
+    """Return the regions that `packed` compressed; `size` is (width, height)."""
     return {label: Seen(unpack(data, size), sure) for label, (data, sure) in kept.items()}

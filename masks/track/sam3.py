@@ -60,25 +60,29 @@ def instances(
 
     model, processor = load(checkpoint, "words")
     size = image.shape[:2]
-    pixels = processor.image_processor(images=image, return_tensors="pt")["pixel_values"].to(
-        model.device
-    )
+    inputs = processor.image_processor(images=image, return_tensors="pt")
     found: list[Instance] = []
     with torch.inference_mode():
-        seen = model.get_vision_features(pixel_values=pixels)
+        features = model.get_vision_features(pixel_values=inputs["pixel_values"].to(model.device))
         for text in words:
             inputs = processor(text=text, return_tensors="pt").to(model.device)
-            answer = model(vision_embeds=seen, **inputs)
-            kept = processor.post_process_instance_segmentation(
+            answer = model(vision_embeds=features, **inputs)
+            of_pictures = processor.post_process_instance_segmentation(
                 answer, threshold=least, target_sizes=[size]
             )
-            scores, masks = kept[0]["scores"].tolist(), kept[0]["masks"].cpu().numpy() > 0
-            found += [
-                Instance(mask, score, text) for mask, score in zip(masks, scores, strict=True)
-            ]
+            scores = of_pictures[0]["scores"].tolist()
+            masks = of_pictures[0]["masks"].cpu().numpy() > 0
+            for mask, score in zip(masks, scores, strict=True):
+                found.append(Instance(mask, score, text))
+    return _distinct(found)
+
+
+def _distinct(found: list[Instance]) -> list[Instance]:
+    """Keep each thing once, with the answer that is surest; the surest first."""
     once: list[Instance] = []
     for one in sorted(found, key=lambda one: -one.score):
-        if one.mask.any() and all(iou(one.mask, other.mask) < _SAME for other in once):
+        known = any(iou(one.mask, other.mask) >= _SAME for other in once)
+        if one.mask.any() and not known:
             once.append(one)
     return once
 
@@ -94,7 +98,8 @@ def find_by_words(
     Raises:
         ModelError: The finder is unknown, takes no words, or is broken; the tracker is.
     """
-    if (checkpoint := find(finder)) is None:
+    checkpoint = find(finder)
+    if checkpoint is None:
         raise ModelError("finder", f"{finder[:60]!r} was not found. Choose another.")
     yield Progress("finding", 0, len(clip), None)
     width, height = clip.size
@@ -103,10 +108,11 @@ def find_by_words(
     labels = np.zeros((len(clip), height, width), np.uint8)
     if things:
         # The surest covers the others.
-        keys = {middle: {label: one.mask for label, one in enumerate(things, 1)}}
-        for done, (frame, seen, _) in enumerate(propagate(clip, keys, tracker=tracker), 1):
+        masks = {label: thing.mask for label, thing in enumerate(things, 1)}
+        tracked = propagate(clip, {middle: masks}, tracker=tracker)
+        for done, (frame, seen, _) in enumerate(tracked, 1):
             labels[frame] = seen
             yield Progress("finding", done, len(clip), None)
-    yield FoundThings(
-        labels, tuple(one.words for one in things), tuple(2 * one.score for one in things)
-    )
+    names = tuple(thing.words for thing in things)
+    fit = tuple(2 * thing.score for thing in things)
+    yield FoundThings(labels, names, fit)

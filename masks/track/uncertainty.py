@@ -19,6 +19,11 @@ class UncertainSpan(NamedTuple):
     last: int
     to_end: bool
 
+    @property
+    def length(self) -> int:
+        """Number of frames."""
+        return self.last - self.first + 1
+
 
 def judged(confidence: float, share: float) -> float:
     """Confidence in a mask, lowered if next to nothing is left of the region.
@@ -35,11 +40,13 @@ def doubts(confidence: Mapping[int, float], count: int) -> list[UncertainSpan]:
     for frame, sure in sorted(confidence.items()):
         if sure >= DOUBTFUL:
             continue
-        kind, at_end = "lost" if sure < LOST else "doubtful", frame == count - 1
-        if spans and spans[-1].kind == kind and spans[-1].last == frame - 1:
-            spans[-1] = spans[-1]._replace(last=frame, to_end=at_end)
+        kind = "lost" if sure < LOST else "doubtful"
+        to_end = frame == count - 1
+        span = spans[-1] if spans else None
+        if span is not None and span.kind == kind and span.last == frame - 1:
+            spans[-1] = span._replace(last=frame, to_end=to_end)
         else:
-            spans.append(UncertainSpan(kind, frame, frame, at_end))
+            spans.append(UncertainSpan(kind, frame, frame, to_end))
     return spans
 
 
@@ -50,25 +57,35 @@ def in_words(spans: Iterable[UncertainSpan], first: int = 0) -> str:
     `first` is the number of the first frame as people count.
     """
     spans = list(spans)
-    kinds = {kind: [span for span in spans if span.kind == kind] for kind in ("lost", "doubtful")}
-    return ", ".join(
-        f"{kind} {_frames(of_kind, first)}" for kind, of_kind in kinds.items() if of_kind
-    )
+    said = []
+    for kind in ("lost", "doubtful"):
+        of_kind = [span for span in spans if span.kind == kind]
+        if of_kind:
+            said.append(f"{kind} {_frames(of_kind, first)}")
+    return ", ".join(said)
 
 
 def _frames(spans: list[UncertainSpan], first: int) -> str:
-    """Frames for people: "from frame 9 to the end" if the only stretch goes on so far."""
-    if len(spans) == 1 and spans[0].to_end and spans[0].last > spans[0].first:
-        return f"from frame {spans[0].first + first} to the end"
-    longest = sorted(spans, key=lambda span: span.first - span.last)[:_SHOWN]
-    names = [
-        f"{span.first + first}-{span.last + first}"
-        if span.last > span.first
-        else str(span.first + first)
-        for span in sorted(longest, key=lambda span: span.first)
-    ]
-    if (rest := sum(span.last - span.first + 1 for span in spans if span not in longest)) > 0:
-        names.append(f"{rest} other{'s' if rest > 1 else ''}")
-    single = len(spans) == 1 and spans[0].first == spans[0].last
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"in frame{'' if single else 's'} {listed}"
+    """Say the frames of spans: "from frame 9 to the end" if the only one is long and reaches it."""
+    if len(spans) == 1:
+        (span,) = spans
+        if span.first == span.last:
+            return f"in frame {_named(span, first)}"
+        if span.to_end:
+            return f"from frame {span.first + first} to the end"
+    longest = sorted(spans, key=lambda span: -span.length)[:_SHOWN]
+    longest.sort(key=lambda span: span.first)
+    parts = [_named(span, first) for span in longest]
+    rest = sum(span.length for span in spans if span not in longest)
+    if rest > 0:
+        parts.append("1 other" if rest == 1 else f"{rest} others")
+    if len(parts) == 1:
+        return f"in frames {parts[0]}"
+    *begun, last = parts
+    return f"in frames {', '.join(begun)} and {last}"
+
+
+def _named(span: UncertainSpan, first: int) -> str:
+    if span.first == span.last:
+        return str(span.first + first)
+    return f"{span.first + first}-{span.last + first}"

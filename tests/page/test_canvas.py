@@ -777,32 +777,3 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
         wait(
             lambda again=again: ("already" in told()) == again, 60, "the estimate follows the words"
         )
-
-
-def test_motion_to_the_next_frame_is_shown_on_demand(server, open_page):
-    page = open_page(server)  # as above
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
-    assert page.locator("#motion figure").count() == 0
-    page.click("#motion button")
-    page.wait_for_selector("text=Motion from frame 1 to 2")
-    assert page.locator("#motion figure img").count() == 4  # with the wheel
-    # The discs walk to the right, which is red.
-    colour = page.locator("#motion figure img").first.evaluate(
-        """async image => { await image.decode(); const c = new OffscreenCanvas(256, 256).getContext('2d');
-        c.drawImage(image, 0, 0, 256, 256); return [...c.getImageData(72, 120, 1, 1).data]; }"""
-    )
-    assert colour[0] > 200
-    assert max(colour[1:3]) < 120
-    page.locator(".rg-canvas-stage canvas").focus()
-    page.keyboard.press(".")
-    page.wait_for_selector("text=Motion from frame 2 to 3")
-    page.keyboard.press("End")
-    page.wait_for_selector("text=The last frame has no next one.")
-    assert page.locator("#motion figure").count() == 0
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.keyboard.press("Home")
-    page.wait_for_selector("text=Motion from frame 1 to 2")
-    assert asked == []  # what was drawn is kept
-    page.click("#motion button")
-    assert page.locator("#motion figure").first.is_hidden()

@@ -38,7 +38,6 @@ class Components:
     mask_file: gr.UploadButton
     canvas: gr.HTML
     fetch: gr.HTML
-    motion: gr.HTML
     player: gr.HTML
     history: gr.HTML
     live: gr.HTML

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.media.lazy_frames import frames_of
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
@@ -158,8 +159,7 @@ def make_gif(run: PastRun) -> Path:
         if not video.is_file():
             raise gone()
         clip, part = VideoClip(video), path.with_suffix(".part")
-        frames = (clip.read(index, index + 1)[0] for index in range(len(clip)))
-        write_edited_gif(part, frames, clip.fps, **timing_of(clip))
+        write_edited_gif(part, frames_of(clip), clip.fps, **timing_of(clip))
         part.replace(path)
     return path
 

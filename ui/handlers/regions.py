@@ -12,8 +12,8 @@ import gradio as gr
 from regrain.editing.errors import EditingError
 from regrain.editing.params.registry import METHODS, find_method
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of, seed_field
+from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
-from regrain.ui.handlers.motion import find_cuts
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded

@@ -13,13 +13,12 @@ from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
 from regrain.ui.api.programs import Programs, add_api
-from regrain.ui.handlers.base import Components, event_data, page_of
+from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
-from regrain.ui.handlers.motion import Motions
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
@@ -94,8 +93,6 @@ def build(
         _wire_checks(checking, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
         _wire_marks(page, parts, changes)
-        if tools.motion:
-            _wire_motion(parts, Motions(visits, tools.motion))
         _wire_leaving(page, visits, programs)
     return page
 
@@ -258,15 +255,6 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
         listeners += [p.controls.fields[method][name].input for name in names]  # type: ignore[attr-defined]
     for listen in listeners:
         listen(tuning.look, p.fields, [p.adapters, p.takes], **FREE)
-
-
-def _wire_motion(p: Components, motions: Motions) -> None:
-    """Draw motion on demand, one pair of frames at a time; runs and clicks do not wait for it."""
-
-    def look(event: gr.EventData, request: gr.Request) -> Any:
-        return motions.look(page_of(request), event_data(event)) or gr.skip()
-
-    p.motion.look(look, None, p.motion, **MANY | {"concurrency_limit": 1})
 
 
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:

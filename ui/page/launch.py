@@ -48,7 +48,6 @@ edit = partial(_call, "editing", "edit")
 segment = partial(_call, "masks", "segment")
 propagate = partial(_call, "masks", "propagate")
 estimate = partial(_call, "editing.pipeline.estimate", "estimate_tuning")
-motion = partial(_call, "editing.pipeline.motion_pictures", "motion_pictures")
 
 
 def discover(request, finder=None, tracker="flow"):
@@ -109,7 +108,7 @@ def main() -> None:
     from regrain.masks.models.sam import missing
 
     editor = safety.guarded(edit) if safety.wanted() else edit
-    tools = Tools(editor, segment, propagate, discover, missing(), estimate, motion)
+    tools = Tools(editor, segment, propagate, discover, missing(), estimate)
     if spaces:
         tools = zero_gpu.lent(tools, spaces)
     launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))

@@ -15,7 +15,6 @@ from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.model_handlers import offer
-from regrain.ui.handlers.motion import Motion
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
 from regrain.ui.session import method_choice
@@ -43,7 +42,6 @@ class Tools:
     # What a user should know about how clicks are answered; None where SAM answers them
     remark: str | None = None
     estimate: Estimator | None = None  # see `TuningHandlers`
-    motion: Motion | None = None  # see `Motions`; None where it cannot be shown
     hub: Hub = hugging_face  # where models come from
 
 
@@ -66,7 +64,6 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
         "canvas": view("canvas", views.canvas(start) if start else None, elem_id="canvas"),
         "fetch": view("fetch", offer(), elem_id="fetch"),
         "mask_file": gr.UploadButton("Masks", elem_id="mask-file", **files),
-        "motion": view("motion", elem_id="motion", visible=tools.motion is not None),
     }
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)

@@ -18,7 +18,7 @@ _Few = Annotated[int, Field(ge=1, le=128)]
 
 
 class _Config(BaseModel):
-    """What is checked of a file; its other keys pass."""
+    """Base of the checked files; keys that are not listed pass."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -119,13 +119,15 @@ def read_config(path: Path, id: str) -> dict[str, Any]:
         raise ModelError(
             "model", f"{shorten(id)}: {place} is not a JSON object. Download it again."
         )
-    if known := _TYPES.get(path.parent.name):
-        try:
-            known.model_validate(content)
-        except ValidationError as error:
-            wrong = from_validation(error, known)
-            reason = f"{shorten(id)}: {place}, {wrong.field}: {wrong.message}"
-            raise ModelError("model", f"{reason} Use another model.") from None
+    known = _TYPES.get(path.parent.name)
+    if known is None:
+        return content
+    try:
+        known.model_validate(content)
+    except ValidationError as error:
+        wrong = from_validation(error, known)
+        reason = f"{shorten(id)}: {place}, {wrong.field}: {wrong.message}"
+        raise ModelError("model", f"{reason} Use another model.") from None
     return content
 
 

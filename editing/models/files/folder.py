@@ -14,8 +14,6 @@ from torch import nn
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.hub import PIPELINE_FILES, hub_error
-from regrain.editing.models.files.location import find
 from regrain.editing.models.files.words import read_words
 from regrain.editing.storage.safetensors_files import check_head, read_weights
 
@@ -129,23 +127,3 @@ def opened(path: Path, field: str, title: str) -> Iterator[Any]:
     damaged = f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
     with boundary(field, damaged, ModelError), safe_open(path, "pt") as file:
         yield file
-
-
-def obtain(id: str, config: str, files: Sequence[str]) -> Path:
-    """The file or folder that `find` finds, or that comes from the hub; errors as `find` and `download`."""
-    source = find(id, config)
-    return Path(download(id, files) if source.kind == "hub" else source.location)
-
-
-def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True) -> str:
-    """Download the needed files of a hub repository, safetensors only, and return their local folder.
-
-    Without `fetch`, only what was downloaded before is found.
-
-    Raises:
-        ModelError: See `hub_error`.
-    """
-    from huggingface_hub import snapshot_download
-
-    with hub_error(id):
-        return snapshot_download(id, allow_patterns=list(files), local_files_only=not fetch)

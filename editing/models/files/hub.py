@@ -6,27 +6,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.download import NETWORKS, PART_FILES, PIPELINE_FILES, hub_error
 from regrain.editing.models.files.location import about
-from regrain.editing.models.files.picture_heads import ENCODER, SEEING, near, tell
-from regrain.editing.storage.fetching import Fetched, Fetching, watched
+from regrain.editing.models.files.picture_heads import ENCODER, SEEING, Head, near, read_head
+from regrain.editing.storage.fetching import Fetched, Fetching, list_files, watched
 from regrain.editing.storage.safetensors_files import check_head
 
-_NETWORKS = ("unet/", "transformer/")
-_STEMS = [f"{part}diffusion_pytorch_model" for part in (*_NETWORKS, "vae/")]
-_STEMS += ["text_encoder/model", "text_encoder_2/model"]
-_ENDS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
-_WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]
-PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
-PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
 MOTION, PICTURES = "motion adapter", "picture adapter"
 # Families that can be edited with and what is added to them, by the classes that the hub names.
@@ -43,12 +36,12 @@ _MOST = 4  # models of a family that a search finds
 
 @dataclass(frozen=True)
 class Listing:
-    """What the hub says of a model.
+    """A model as the hub describes it.
 
     Attributes:
         id: `owner/name`, of a picture adapter with its file: `owner/name/file`.
         licence: Its name on the hub; empty if there is none.
-        files: What is fetched, with bytes (0 if unknown): configurations, tokenizer, safetensors.
+        files: The files to fetch, with bytes (0 if unknown): configurations, tokenizer, safetensors.
         family: Its family's title, or `MOTION`, or begins with `PICTURES`; empty if the hub does not say.
         gated: Whether its terms have to be accepted on the hub first.
     """
@@ -67,15 +60,28 @@ class Listing:
     @property
     def repository(self) -> str:
         """`owner/name`."""
-        return _parted(self.id)[0]
+        repository, _ = _split_id(self.id)
+        return repository
+
+
+class _Asked(NamedTuple):
+    """An id that was looked up on the hub."""
+
+    repository: str
+    file: str  # the file of it that the id names; mostly empty
+    info: Any  # the hub's `ModelInfo`
 
 
 def allowed() -> tuple[str, ...] | None:
-    """The hub ids that may be fetched: on a Space those of $REGRAIN_ALLOWED_MODELS, elsewhere all (None)."""
+    """Return the hub ids that may be fetched; None if all may.
+
+    On a Space they are those of $REGRAIN_ALLOWED_MODELS, none without it; elsewhere all, unless it is set.
+    """
     listed = os.environ.get(ALLOWED_VARIABLE)
     if listed is None and not os.environ.get("SPACE_ID"):
         return None
-    return tuple(filter(None, (id.strip() for id in (listed or "").split(","))))
+    ids = [id.strip() for id in (listed or "").split(",")]
+    return tuple(id for id in ids if id)
 
 
 def describe(id: str) -> Listing:
@@ -85,88 +91,102 @@ def describe(id: str) -> Listing:
         ModelError: It may not be fetched here, the hub cannot be reached, or it is neither a model nor a
             motion or picture adapter in safetensors.
     """
-    repository, file, info = _asked(id)
-    return _picture_adapter(repository, file, info) if file else _whole(repository, info)
+    asked = _ask(id)
+    if asked.file:
+        return _list_picture_adapter(asked.repository, asked.file, asked.info)
+    return _list_whole(asked.repository, asked.info)
 
 
-def _parted(id: str) -> tuple[str, str]:
-    """A repository, and the file of it that an id names; mostly none."""
+def _split_id(id: str) -> tuple[str, str]:
+    """Split an id into a repository and the file of it that it names, which is mostly empty."""
     owner, _, rest = id.partition("/")
     name, _, file = rest.partition("/")
     return f"{owner}/{name}" if rest else owner, file
 
 
-def _asked(id: str) -> tuple[str, str, Any]:
-    """As `_parted`, and what the hub knows of the repository, if it may be fetched from."""
-    repository, file = _parted(id)
-    known = allowed()
-    if known is not None and not {id, repository} & {*known}:
-        listed = f"Choose one of {', '.join(known)}." if known else "Use a model of the list."
-        raise ModelError("model", f"{id[:60]!r} may not be fetched here. {listed}")
+def _ask(id: str) -> _Asked:
+    """Look an id up on the hub, if it may be fetched from there."""
     from huggingface_hub import HfApi
 
+    repository, file = _split_id(id)
+    known = allowed()
+    if known is not None and id not in known and repository not in known:
+        listed = f"Choose one of {', '.join(known)}." if known else "Use a model of the list."
+        raise ModelError("model", f"{id[:60]!r} may not be fetched here. {listed}")
     with hub_error(repository):
-        return repository, file, HfApi().model_info(repository, files_metadata=True)
+        return _Asked(repository, file, HfApi().model_info(repository, files_metadata=True))
 
 
-def _whole(id: str, info: Any) -> Listing:
-    """A repository that is a model or a motion adapter."""
-    sizes, tags = _sizes(info), _tags(info)
-    wanted = {
-        name: sizes[name] for name in sorted(sizes) if any(fnmatch(name, p) for p in PIPELINE_FILES)
-    }
-    pipeline = tags.get("diffusers", "")
+def _list_whole(id: str, info: Any) -> Listing:
+    """List a repository that is a model or a motion adapter."""
+    pipeline = _tags(info).get("diffusers", "")
     if pipeline and pipeline not in _FAMILIES:
         advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
         raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
-    family = _FAMILIES.get(pipeline, "")
+
+    sizes = list_files(info)
     if sizes.keys() >= set(PART_FILES) and _config(id).get("_class_name") == "MotionAdapter":
-        family, wanted = MOTION, {name: sizes[name] for name in PART_FILES}
-    elif not any(name.startswith(_NETWORKS) and name.endswith(".safetensors") for name in wanted):
-        advice = "Choose a model for diffusers."
-        raise ModelError(
-            "model", f"{id!r} has no UNet in safetensors, and no transformer. {advice}"
-        )
-    return _listing(id, info, wanted, family)
+        return _listing(id, info, {name: sizes[name] for name in PART_FILES}, MOTION)
+
+    names = [name for name in sorted(sizes) if _matches(name, PIPELINE_FILES)]
+    if not any(name.startswith(NETWORKS) and name.endswith(".safetensors") for name in names):
+        said = f"{id!r} has no UNet in safetensors, and no transformer"
+        raise ModelError("model", f"{said}. Choose a model for diffusers.")
+    wanted = {name: sizes[name] for name in names}
+    return _listing(id, info, wanted, _FAMILIES.get(pipeline, ""))
 
 
-def _picture_adapter(id: str, file: str, info: Any) -> Listing:
-    """A picture adapter: a file of a repository, and the image encoder there that it was trained with."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import SafetensorsParsingError
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
-    sizes, named = _sizes(info), f"{id}/{file}"
+
+def _list_picture_adapter(id: str, file: str, info: Any) -> Listing:
+    """List a picture adapter: a file of a repository, and the image encoder there that it needs."""
+    sizes = list_files(info)
     if file not in sizes or not file.endswith(".safetensors"):
         said = f"{shorten(id)} has no {shorten(file)} in safetensors"
         raise ModelError("model", f"{said}. Choose another file.")
-    try:
-        with hub_error(named), about("model"):
-            head = HfApi().parse_safetensors_file_metadata(id, file)
-            told = tell(named, {name: tuple(tensor.shape) for name, tensor in head.tensors.items()})
-    except SafetensorsParsingError as error:
-        said = f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
-        raise ModelError("model", said) from error
+    named = f"{id}/{file}"
+    head = _read_remote_head(id, file, named)
     files = [file]
-    if told.kind != "drawn":
-        encoders = {
-            PurePosixPath(name).parent for name in sizes if name.endswith(f"{ENCODER}/config.json")
-        }
-        for place in near(PurePosixPath(file), encoders):
-            if _config(id, f"{place}/").get(told.encodes) == told.width:
-                files += [f"{place}/config.json", f"{place}/model.safetensors"]
-                break
-    if len(files) == 1 != (told.kind == "drawn") or not {*files} <= sizes.keys():
-        said = f"{shorten(named)} has no {ENCODER}/ beside it that gives {told.width} numbers in safetensors"
-        raise ModelError("model", f"{said}. Choose another.")
-    family = f"{PICTURES} for {SEEING[told.cross]}" if told.cross in SEEING else PICTURES
+    if head.kind != "drawn":
+        encoder = _encoder_of(head, id, file, sizes)
+        if encoder is None:
+            said = f"{shorten(named)} has no {ENCODER}/ beside it that gives {head.width} numbers"
+            raise ModelError("model", f"{said} in safetensors. Choose another.")
+        files += encoder
+    family = f"{PICTURES} for {SEEING[head.cross]}" if head.cross in SEEING else PICTURES
     return _listing(named, info, {name: sizes[name] for name in files}, family)
 
 
-def _sizes(info: Any) -> dict[str, int]:
-    return {file.rfilename: file.size or 0 for file in info.siblings or ()}
+def _read_remote_head(id: str, file: str, named: str) -> Head:
+    """Read the head of a picture adapter on the hub, without fetching its weights."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import SafetensorsParsingError
+
+    try:
+        with hub_error(named), about("model"):
+            found = HfApi().parse_safetensors_file_metadata(id, file)
+            shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
+            return read_head(named, shapes)
+    except SafetensorsParsingError as error:
+        said = f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
+        raise ModelError("model", said) from error
+
+
+def _encoder_of(head: Head, id: str, file: str, sizes: Mapping[str, int]) -> list[str] | None:
+    """Find the files of the image encoder that fits an adapter; None without a whole one in safetensors."""
+    configs = [name for name in sizes if name.endswith(f"{ENCODER}/config.json")]
+    folders = {PurePosixPath(name).parent for name in configs}
+    for folder in near(PurePosixPath(file), folders):
+        if _config(id, f"{folder}/").get(head.encodes) == head.width:
+            files = [f"{folder}/config.json", f"{folder}/model.safetensors"]
+            return files if sizes.keys() >= set(files) else None
+    return None
 
 
 def _tags(info: Any) -> dict[str, str]:
+    """Return the tags of the form `key:value`."""
     return dict(tag.split(":", 1) for tag in info.tags or () if ":" in tag)
 
 
@@ -176,7 +196,7 @@ def _listing(id: str, info: Any, files: Mapping[str, int], family: str) -> Listi
 
 
 def _config(id: str, folder: str = "") -> dict[str, Any]:
-    """The configuration in a folder of a repository."""
+    """Download and read the configuration in a folder of a repository."""
     from huggingface_hub import hf_hub_download
 
     with hub_error(id):
@@ -185,42 +205,46 @@ def _config(id: str, folder: str = "") -> dict[str, Any]:
 
 
 def search(words: str) -> list[Listing]:
-    """The most downloaded models of every family whose ids hold these words, and motion and picture adapters.
+    """Find the most downloaded models of every family whose ids hold these words, and adapters.
 
     Only those that may be fetched. Of words that are an id, what that repository has.
 
     Raises:
         ModelError: The hub cannot be reached, or has nothing of that id that can be used here.
     """
-    from huggingface_hub import HfApi
-
     if "/" in words:
         return _offered(words)
+    known = allowed()
+    ids = _popular(words) if known is None else known
+    return _usable(_offered, dict.fromkeys(ids))
 
-    ids = dict.fromkeys(allowed() or ())
+
+def _popular(words: str) -> list[str]:
+    """Return the ids of the most downloaded models and adapters of each kind, some of them twice."""
+    from huggingface_hub import HfApi
+
     asked = [(f"diffusers:{pipeline}", words or None) for pipeline in _FAMILIES]
     asked += [(None, words or "motion-adapter"), (None, words or "ip-adapter")]
-    for tag, named in dict.fromkeys(asked) if allowed() is None else ():
+    ids = []
+    for tag, named in dict.fromkeys(asked):
         with hub_error("the list of models"):
             found = HfApi().list_models(filter=tag, search=named, sort="downloads", limit=_MOST)
-            ids |= {model.id: None for model in found}
-    return _usable(_offered, ids)
+            ids += [model.id for model in found]
+    return ids
 
 
 def _offered(id: str) -> list[Listing]:
-    """What an id offers: a model or an adapter, or all picture adapters of a repository; see `describe`."""
-    repository, file, info = _asked(id)
-    adapters = [
-        name for name in sorted(_sizes(info)) if any(fnmatch(name.lower(), p) for p in _NAMED)
-    ]
+    """List what an id offers: a model or an adapter, or all picture adapters of a repository."""
+    repository, file, info = _ask(id)
     if file:
-        return [_picture_adapter(repository, file, info)]
-    found = _usable(lambda name: [_picture_adapter(repository, name, info)], adapters)
-    return found or [_whole(repository, info)]
+        return [_list_picture_adapter(repository, file, info)]
+    adapters = [name for name in sorted(list_files(info)) if _matches(name.lower(), _NAMED)]
+    found = _usable(lambda name: [_list_picture_adapter(repository, name, info)], adapters)
+    return found or [_list_whole(repository, info)]
 
 
 def _usable(find: Callable[[str], list[Listing]], names: Iterable[str]) -> list[Listing]:
-    """All that is found by names, a few at a time, of those that can be used."""
+    """Return all that `find` finds by names, a few at a time, leaving out what cannot be used."""
 
     def found(name: str) -> list[Listing]:
         try:
@@ -240,31 +264,40 @@ def fetch(listing: Listing) -> Iterator[Fetched]:
     Raises:
         ModelError: The hub cannot be reached or refuses, the disk is too small, or what came is damaged.
     """
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.constants import HF_HUB_CACHE
-
     id = listing.repository
-    places = {name: try_to_load_from_cache(id, name) for name in listing.files}
-    missing = sum(size for name, size in listing.files.items() if not isinstance(places[name], str))
-    folder = Path(HF_HUB_CACHE).absolute()
-    free = shutil.disk_usage(
-        next(place for place in (folder, *folder.parents) if place.exists())
-    ).free
-    if missing > free:
-        sizes = f"{missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
-        raise ModelError(
-            "model", f"{listing.id!r} needs {sizes}. Make room, or set HF_HOME to another disk."
-        )
+    missing = sum(size for name, size in listing.files.items() if _cached(id, name) is None)
+    _check_room(listing.id, missing)
 
     def work(fetching: Fetching) -> None:
         with hub_error(id):
             fetching.load(id, listing.files)
         for name in listing.files:
-            place = try_to_load_from_cache(id, name)
-            if name.endswith(".safetensors") and isinstance(place, str):
-                _check(Path(place))
+            place = _cached(id, name)
+            if place is not None and name.endswith(".safetensors"):
+                _check(place)
 
-    return watched(work, listing.size)
+    return watched(work, listing.size, listing.size - missing)
+
+
+def _cached(id: str, name: str) -> Path | None:
+    """Find a file of a repository that was fetched before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    place = try_to_load_from_cache(id, name)
+    return Path(place) if isinstance(place, str) else None
+
+
+def _check_room(id: str, needed: int) -> None:
+    """Check that so many bytes fit on the disk of the hub's cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    cache = Path(HF_HUB_CACHE).absolute()
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        sizes = f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+        advice = "Make room, or set HF_HOME to another disk."
+        raise ModelError("model", f"{id!r} needs {sizes}. {advice}")
 
 
 def _check(file: Path) -> None:
@@ -275,39 +308,3 @@ def _check(file: Path) -> None:
         file.resolve().unlink(missing_ok=True)
         file.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def hub_error(id: str) -> Iterator[None]:
-    """Say in a line what the hub's client failed at.
-
-    Raises:
-        ModelError: The repository is gated, private or missing, or the hub cannot be reached.
-    """
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-    from huggingface_hub.utils import httpx
-
-    away = (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx.TransportError)
-    try:
-        yield
-    except (HfHubHTTPError, OSError, *away) as error:
-        if isinstance(error, GatedRepoError):
-            reason = (
-                "is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`"
-            )
-        elif isinstance(error, RepositoryNotFoundError):
-            reason = "is missing from the hub, or private. Check the spelling or set HF_TOKEN"
-        elif isinstance(error, away):
-            reason = (
-                "is not downloaded, and the hub cannot be reached. Go online once, or use storybook"
-            )
-        else:
-            cause = str(error).strip().splitlines()[0]
-            reason = f"cannot be downloaded ({cause}). Try again, or use storybook"
-        raise ModelError("model", f"{id!r} {reason}.") from error

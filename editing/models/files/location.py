@@ -55,17 +55,17 @@ def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> Lo
     Raises:
         ModelError: The text has another form, or the weight is out of range.
     """
-    file, at, weight = (part.strip() for part in text.partition("@"))
-    known = re.fullmatch(_WEIGHT, weight, re.ASCII) if at else True
-    if (
-        not file
-        or len(text) > MAX_TEXT
-        or not known
-        or not least <= float(weight or 1) <= _MAX_LORA
-    ):
+    file, at, written = (part.strip() for part in text.partition("@"))
+    weight = _read_weight(written) if at else 1.0
+    fits = weight is not None and least <= weight <= _MAX_LORA
+    if weight is None or not fits or not file or len(text) > MAX_TEXT:
         expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
         raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
-    return LoraSpec(file, float(weight or 1))
+    return LoraSpec(file, weight)
+
+
+def _read_weight(text: str) -> float | None:
+    return float(text) if re.fullmatch(_WEIGHT, text, re.ASCII) else None
 
 
 @contextmanager

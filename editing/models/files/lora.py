@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.folder import obtain, opened
+from regrain.editing.models.files.download import obtain
+from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 
 FILE = "pytorch_lora_weights.safetensors"

@@ -12,8 +12,8 @@ from torch import Tensor
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.folder import obtain, opened
-from regrain.editing.models.files.hub import PART_FILES
+from regrain.editing.models.files.download import PART_FILES, obtain
+from regrain.editing.models.files.folder import opened
 from regrain.editing.models.files.location import about
 
 FIELD = "motion"
@@ -53,21 +53,15 @@ class MotionFile:
         """
         path, config = _locate(id)
         tensors = _read(path, id)
-        if any(name.startswith("conv_in.") for name in tensors) or config.get("conv_in_channels"):
+        reads_picture = any(name.startswith("conv_in.") for name in tensors)
+        if reads_picture or config.get("conv_in_channels"):
             raise _other_kind(id, "takes a picture as input, as PIA does")
-        self.id, self.modules, lengths = id, {}, []
-        for name, tensor in tensors.items():
-            if _POSITIONS.search(name):
-                lengths.append(tensor.shape[-2])
-            elif match := _MODULE.fullmatch(name):
-                self.modules.setdefault(match[1], {})[match[2]] = tensor
-            else:
-                raise _other_kind(id, f"has {shorten(name)}")
+        self.id = id
+        self.modules, lengths = _sorted(tensors, id)
         if not self.modules:
             raise _other_kind(id, "has no motion modules")
-        with boundary(
-            FIELD, f"The numbers of {shorten(id)} cannot be read. Download it again.", ModelError
-        ):
+        unreadable = f"The numbers of {shorten(id)} cannot be read. Download it again."
+        with boundary(FIELD, unreadable, ModelError):
             self.positions = int(min(lengths, default=config.get("motion_max_seq_length", 32)))
             self.heads: int | Sequence[int] = config.get("motion_num_attention_heads", 8)
             self.groups = int(config.get("motion_norm_num_groups", 32))
@@ -76,19 +70,20 @@ class MotionFile:
         self.betas: str | None = config.get("beta_schedule", usual)
 
     def width(self, module: str) -> int:
-        """Channels of the place that a module follows; 0 without the module."""
+        """Return the channels of the place that a module follows; 0 without the module."""
         norm = self.modules.get(module, {}).get("norm.weight")
         return 0 if norm is None else len(norm)
 
 
 def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
-    """The file with the weights, and the config beside it, if there is one."""
+    """Find the file with the weights, and read the config beside it, if there is one."""
     with about(FIELD):
         folder = obtain(id, "config.json", PART_FILES)
         if folder.is_file():
             return folder, {}
         config = read_config(folder / "config.json", id)
-    if (kind := config.get("_class_name", "MotionAdapter")) != "MotionAdapter":
+    kind = config.get("_class_name", "MotionAdapter")
+    if kind != "MotionAdapter":
         raise ModelError(FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter.")
     found = sorted(folder.glob("*.safetensors"))
     if not found:
@@ -99,10 +94,27 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
 
 def _read(path: Path, id: str) -> dict[str, Tensor]:
     with opened(path, FIELD, id) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        names = [*file.keys()]
+        tensors = {name: file.get_tensor(name) for name in names}
     for old, new in _RENAMED:
         tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _sorted(tensors: Mapping[str, Tensor], id: str) -> tuple[dict[str, dict[str, Tensor]], list]:
+    """Return the weights by module, and the lengths of all tables of positions."""
+    modules: dict[str, dict[str, Tensor]] = {}
+    lengths = []
+    for name, tensor in tensors.items():
+        module = _MODULE.fullmatch(name)
+        if _POSITIONS.search(name):
+            lengths.append(tensor.shape[-2])
+        elif module:
+            place, weight = module.groups()
+            modules.setdefault(place, {})[weight] = tensor
+        else:
+            raise _other_kind(id, f"has {shorten(name)}")
+    return modules, lengths
 
 
 def _other_kind(id: str, reason: str) -> ModelError:

@@ -1,4 +1,4 @@
-"""What a model offers to methods, from its configuration alone: no weights, no torch."""
+"""Offers of a model to methods, from its configuration alone: no weights, no torch."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ if TYPE_CHECKING:
     from regrain.editing.models.files.location import ModelLocation
 
 STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
-"""What `StableDiffusion` offers: keys of `editing.params.registry.OFFERS`."""
+"""Offers of `StableDiffusion`: keys of `editing.params.registry.OFFERS`."""
 
 WAN = frozenset({"flow"})
-"""What `Wan` offers."""
+"""Offers of `Wan`."""
 
-_CONFIGS = (
-    *("model_index.json", "unet/config.json", "scheduler/scheduler_config.json"),
+_CONFIGS = (  # in the order of the arguments of `family_of_configs`
+    "model_index.json",
+    "unet/config.json",
+    "scheduler/scheduler_config.json",
     "transformer/config.json",
 )
 _WAN = ("WanTransformer3DModel", "WanVACETransformer3DModel")
 
 
 class Family(NamedTuple):
-    """A kind of model, as shown to users, and what its backbone offers; nothing if it is not supported."""
+    """A kind of model, as shown to users, and the offers of its backbone; none if it is not supported."""
 
     title: str
     offers: frozenset[str]
@@ -38,7 +40,9 @@ def family_of(source: ModelLocation) -> Family | None:
     if source.kind == "file":
         return _of_file(Path(source.location))
     if source.kind == "folder":
-        return family_of_configs(*(_read(Path(source.location, name)) for name in _CONFIGS))
+        configs = [_read(Path(source.location, name)) for name in _CONFIGS]
+        return family_of_configs(*configs)
+
     from huggingface_hub import try_to_load_from_cache
 
     places = [try_to_load_from_cache(source.location, name) for name in _CONFIGS]
@@ -49,34 +53,45 @@ def family_of(source: ModelLocation) -> Family | None:
 def family_of_configs(
     index: Mapping, unet: Mapping, scheduler: Mapping, transformer: Mapping | None = None
 ) -> Family | None:
-    """The kind of a model by its index, and the configuration of its parts; all may be empty."""
+    """Find the kind of a model by its index, and the configuration of its parts; all may be empty."""
     if transformer and transformer.get("_class_name") in _WAN:
         return _wan(index, transformer)
-    if not unet:
-        return Family(str(index["_class_name"]), frozenset()) if "_class_name" in index else None
-    if (channels := unet.get("in_channels", 4)) != unet.get("out_channels", 4):
-        return Family(f"a model with {channels} input channels", frozenset())
-    if (added := unet.get("addition_embed_type")) is None:
+    if unet:
+        return _stable_diffusion(index, unet, scheduler)
+    if "_class_name" in index:
+        return _unsupported(str(index["_class_name"]))
+    return None
+
+
+def _unsupported(title: str) -> Family:
+    return Family(title, frozenset())
+
+
+def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family:
+    channels = unet.get("in_channels", 4)
+    added = unet.get("addition_embed_type")
+    if channels != unet.get("out_channels", 4):
+        return _unsupported(f"a model with {channels} input channels")
+    if added is None:
         return Family("Stable Diffusion", STABLE_DIFFUSION)
     if added != "text_time":
-        return Family(f"a model with embeddings of {shorten(added)}", frozenset())
+        return _unsupported(f"a model with embeddings of {shorten(added)}")
     if index.get("text_encoder", [""])[0] is None:
-        return Family("the refiner of SDXL", frozenset())
-    if (
-        scheduler.get("timestep_spacing") == "trailing"
-    ):  # a few steps without guidance cannot be inverted
+        return _unsupported("the refiner of SDXL")
+    if scheduler.get("timestep_spacing") == "trailing":
+        # A few steps without guidance cannot be inverted.
         return Family("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"})
     return Family("SDXL", STABLE_DIFFUSION)
 
 
 def _wan(index: Mapping, transformer: Mapping) -> Family:
-    """Wan 2.1 from text; others read a first frame, or have a second transformer or coarser latents."""
-    if (index.get("transformer_2") or [None])[0] or index.get("expand_timesteps"):
-        return Family("Wan 2.2", frozenset())
-    if (channels := transformer.get("in_channels", 16)) != (
-        transformer.get("out_channels") or channels
-    ):
-        return Family(f"Wan with {channels} input channels", frozenset())
+    """Tell Wan 2.1 from Wan 2.2, with a second transformer or coarser latents, and from image to video."""
+    library, *_ = index.get("transformer_2") or [None]
+    if library or index.get("expand_timesteps"):
+        return _unsupported("Wan 2.2")
+    channels = transformer.get("in_channels", 16)
+    if channels != (transformer.get("out_channels") or channels):
+        return _unsupported(f"Wan with {channels} input channels")
     return Family("Wan 2.1", WAN)
 
 
@@ -92,7 +107,7 @@ def _of_file(path: Path) -> Family:
     prefix = "conditioner.embedders."
     embedders = {name.split(".")[2] for name in names if name.startswith(prefix)}
     if embedders == {"0"}:
-        return Family("the refiner of SDXL", frozenset())
+        return _unsupported("the refiner of SDXL")
     return Family("SDXL" if embedders else "Stable Diffusion", STABLE_DIFFUSION)
 
 

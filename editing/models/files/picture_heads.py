@@ -1,4 +1,4 @@
-"""What the head of a picture adapter tells of it, and where its encoder stands."""
+"""Heads of picture adapters: the kind of one by the names of its weights, and the place of its encoder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ PUBLISHED = "h94/IP-Adapter"
 SEEING = {768: "Stable Diffusion", 2048: "SDXL"}
 FACES = "needs faces found by InsightFace, whose models are for research alone"
 Kind = Literal["plain", "plus", "full", "drawn"]
-# What tells each kind, and the weight whose last side is as wide as the encoder.
-_TOLD: dict[Kind, tuple[str, str]] = {
+_OWN = "image_proj."  # of the weights that make tokens of a picture
+_KEYS_AND_VALUES = re.compile(r"ip_adapter\.\d+\.to_[kv]_ip\.weight")
+# Of each kind, a weight that only it has, and one whose last side is as wide as the encoder.
+_KINDS: dict[Kind, tuple[str, str]] = {
     "plain": ("proj.weight", "proj.weight"),
     "drawn": ("reader.0.weight", "proj_in.weight"),
     "plus": ("latents", "proj_in.weight"),
@@ -27,8 +29,8 @@ _TOLD: dict[Kind, tuple[str, str]] = {
 _Place = TypeVar("_Place", bound=PurePath)
 
 
-class Told(NamedTuple):
-    """What the head of an adapter tells."""
+class Head(NamedTuple):
+    """Facts of an adapter, from the names and shapes of its weights."""
 
     kind: Kind
     width: int  # of what the encoder gives
@@ -40,31 +42,36 @@ class Told(NamedTuple):
         return "projection_dim" if self.kind == "plain" else "hidden_size"
 
 
-def tell(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Told:
-    """What an adapter is, by the names and shapes of its weights.
+def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
+    """Recognise an adapter by the names and shapes of its weights.
 
     Raises:
         ModelError: It is none, or of a kind that is not supported.
     """
-    own = {
-        n.removeprefix("image_proj."): s for n, s in shapes.items() if n.startswith("image_proj.")
-    }
-    if (
-        own.keys() & {"perceiver_resampler.proj_in.weight"}
-        or {"norm.weight", "proj.0.weight"} <= own.keys()
-    ):
+    own = {name.removeprefix(_OWN): shapes[name] for name in shapes if name.startswith(_OWN)}
+    of_face = "perceiver_resampler.proj_in.weight" in own
+    of_face |= "norm.weight" in own and "proj.0.weight" in own
+    if of_face:
         raise ModelError(FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter.")
-    kind = next((kind for kind, (key, _) in _TOLD.items() if key in own), None)
-    keys = [n for n in shapes if re.fullmatch(r"ip_adapter\.\d+\.to_[kv]_ip\.weight", n)]
-    if kind is None or not keys or _TOLD[kind][1] not in own:
+
+    kinds = [kind for kind, (told_by, _) in _KINDS.items() if told_by in own]
+    read = [name for name in shapes if _KEYS_AND_VALUES.fullmatch(name)]
+    if not kinds or not read or _KINDS[kinds[0]][1] not in own:
         raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
-    if extra := [n for n in shapes if not n.startswith("image_proj.") and n not in keys]:
+
+    extra = [name for name in shapes if not name.startswith(_OWN) and name not in read]
+    if extra:
         raise ModelError(FIELD, f"{shorten(id)} has {shorten(extra[0])}. Use a plain IP-Adapter.")
-    return Told(kind, own[_TOLD[kind][1]][-1], shapes[keys[0]][-1])
+    as_wide = _KINDS[kinds[0]][1]
+    return Head(kinds[0], own[as_wide][-1], shapes[read[0]][-1])
 
 
 def near(weights: PurePath, encoders: Iterable[_Place]) -> list[_Place]:
-    """Which folders of encoders are those of an adapter: beside it, then in the folders above."""
-    beside, above = weights.parent, weights.parent.parent
+    """Choose the folders of encoders that may be an adapter's, the most likely first.
+
+    They are beside its weights, then in the folders above.
+    """
+    beside = weights.parent
+    above = beside.parent
     found = [at for at in encoders if at.parent in (beside, above) or at.parent.parent == above]
     return sorted(found, key=lambda at: (at.parent != beside, at.parent == above, at))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import ModelLocation
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CLIP = ASSETS / "checkpoints" / "clip"
-START, END, _WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
+_START, _END = "<|startoftext|>", "<|endoftext|>"
 # CLIP's: contractions, words, single digits, runs of other signs.
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _USUAL = 77  # most tokens of a prompt
@@ -39,15 +40,15 @@ class Reader:
     limit: int
 
     def unknown(self, text: str) -> list[Unknown]:
-        """The words of a text that it does not know; see `unknown_words`."""
+        """Return the words of a text that it does not know; see `unknown_words`."""
         return unknown_words(self.words, text)
 
     def count(self, text: str) -> int:
-        """Number of tokens of a text, without start and end."""
+        """Count the tokens of a text, without start and end."""
         return len(self._offsets(text)) - 2
 
     def too_long(self, field: str, text: str) -> Iterator[PromptError]:
-        """Why a text does not fit, if it does not."""
+        """Yield the error of a text that does not fit; nothing if it does."""
         try:
             check_length(text, field, self._offsets(text), self.limit)
         except PromptError as error:
@@ -59,20 +60,20 @@ class Reader:
 
 
 def open_reader(source: ModelLocation) -> Reader:
-    """How the model at a place reads; what is not there yet, as a file or a hub id, reads as CLIP does.
+    """Open the reader of a model; one that is a file or not downloaded yet reads as CLIP does.
 
     Raises:
         ModelError: Its list of words cannot be read.
     """
-    folder = Path(source.location)
     if source.kind != "folder":
         return Reader(None, CLIP, _limit(CLIP))
-    tokens = folder / "tokenizer"
-    kinds = (("vocab.json", "merges.txt"), ("tokenizer.json",))
-    if not any(all((tokens / name).is_file() for name in kind) for kind in kinds):
-        tokens = CLIP
-    encoder = _number(folder / "text_encoder" / "config.json", "max_position_embeddings")
-    return Reader(read_words(folder), tokens, min(_limit(tokens), encoder))
+    folder = Path(source.location)
+    own = folder / "tokenizer"
+    whole = (own / "tokenizer.json").is_file()
+    in_two = (own / "vocab.json").is_file() and (own / "merges.txt").is_file()
+    tokens = own if whole or in_two else CLIP
+    positions = _number(folder / "text_encoder" / "config.json", "max_position_embeddings")
+    return Reader(read_words(folder), tokens, min(_limit(tokens), positions))
 
 
 def _limit(tokens: Path) -> int:
@@ -80,7 +81,7 @@ def _limit(tokens: Path) -> int:
 
 
 def _number(path: Path, key: str) -> int:
-    """A number in a JSON file; CLIP's limit without it."""
+    """Read a number from a JSON file; without it, CLIP's limit."""
     try:
         return int(read_json(path, path.name).get(key, _USUAL))
     except (ModelError, ValueError, TypeError, AttributeError):
@@ -89,47 +90,41 @@ def _number(path: Path, key: str) -> int:
 
 @lru_cache(maxsize=4)
 def _tokenizer(folder: Path) -> Tokenizer:
-    """CLIP's tokenizer without transformers, whose import takes seconds."""
-    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
-    from tokenizers.models import BPE
+    """Build a folder's tokenizer as transformers does, whose import takes seconds.
 
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    Raises:
+        ModelError: Its files are damaged.
+    """
+    from tokenizers import Tokenizer
+
+    damaged = f"{folder.parent.name}/{folder.name} cannot be read. Download the model again."
+    with boundary("model", damaged, ModelError):
+        whole = folder / "tokenizer.json"
+        if not whole.is_file():
+            return _clip_tokenizer(folder / "vocab.json", folder / "merges.txt")
+        tokenizer = Tokenizer.from_file(str(whole))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer
-    ends: dict[str, Any] = {"unk_token": END, "end_of_word_suffix": _WORD_END}
-    if folder == CLIP:
-        tokenizer = Tokenizer(BPE(read_vocabulary(), read_merges(), **ends))
-    else:
-        tokenizer = Tokenizer(
-            BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"), **ends)
-        )
-    tokenizer.normalizer = normalizers.Sequence(  # type: ignore[assignment]
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    pieces = pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
-        [pieces, pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.add_special_tokens([START, END])
+
+
+def _clip_tokenizer(vocabulary: Path, merges: Path) -> Tokenizer:
+    """Build CLIP's tokenizer from its two files, which do not say how text is normalised and split."""
+    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import BPE
+
+    ends: dict[str, Any] = {"unk_token": _END, "end_of_word_suffix": "</w>"}
+    tokenizer = Tokenizer(BPE.from_file(str(vocabulary), str(merges), **ends))
+    normalise = [
+        normalizers.NFC(),
+        normalizers.Replace(Regex(r"\s+"), " "),
+        normalizers.Lowercase(),
+    ]
+    split = [
+        pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ]
+    tokenizer.normalizer = normalizers.Sequence(normalise)  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)  # type: ignore[assignment]
+    tokenizer.add_special_tokens([_START, _END])
     return tokenizer
-
-
-@cache
-def read_merges() -> list[tuple[str, str]]:
-    """CLIP's pairs of tokens that become one, in their order."""
-    lines = (CLIP / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
-    pairs = (line.split() for line in lines if line)
-    return [(first, second) for first, second in pairs]
-
-
-@cache
-def read_vocabulary() -> dict[str, int]:
-    """CLIP's tokens and their numbers: bytes, bytes that end a word, merges, and two marks."""
-    # A letter for every byte, as GPT-2 has them: itself if it can be printed, else one from 256 on.
-    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = [*map(chr, printed), *(chr(256 + i) for i in range(256 - len(printed)))]
-    merged = ["".join(pair) for pair in read_merges()]
-    tokens = [*letters, *(letter + _WORD_END for letter in letters), *merged, START, END]
-    return {token: number for number, token in enumerate(tokens)}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.folder import ModelParts, opened
-from regrain.editing.models.files.reader import read_merges, read_vocabulary
+from regrain.editing.models.files.reader import CLIP
 from regrain.editing.storage.local_models import ASSETS
 
 CHECKPOINTS = ASSETS / "checkpoints"
@@ -33,7 +33,6 @@ TEXT = {
 TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
 HEAD = 64  # width of a head wherever a checkpoint does not fix their number
 EPS_CORRELATION = 0.5
-MAX_TOKENS = 77
 
 
 def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
@@ -67,9 +66,7 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     pad = "!" if version == "sd2" else "<|endoftext|>"
-    tokenizer = CLIPTokenizer(
-        vocab=read_vocabulary(), merges=read_merges(), pad_token=pad, model_max_length=MAX_TOKENS
-    )
+    tokenizer = CLIPTokenizer.from_pretrained(CLIP, pad_token=pad, local_files_only=True)
     scheduler = _config(version, "scheduler", "scheduler_config.json")
     stated = metadata.get("modelspec.prediction_type", "").lower()
     if stated.startswith("v") or "v_pred" in checkpoint:

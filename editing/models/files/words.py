@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +33,12 @@ def read_words(folder: Path) -> frozenset[str] | None:
     groups = read_groups(folder)
     if groups is None:
         return None
-    return frozenset(
-        word for phrases in groups.values() for phrase in phrases for word in _split(phrase)
-    )
+    phrases = chain.from_iterable(groups.values())
+    return frozenset(word for phrase in phrases for word in _split(phrase))
 
 
 def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
-    """Read what words.json lists, by group: words and phrases to insert; None without that file.
+    """Read the words and phrases of words.json, by group; None without that file.
 
     The file is a JSON object of lists by title, or one list, which has the title "Words".
 
@@ -49,19 +49,18 @@ def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
     if not os.path.lexists(path):
         return None
     read = read_json(path, path.name)
-    groups = read if isinstance(read, dict) else {"Words": read}
-    lists = [*groups.values()]
-    if not all(
-        isinstance(phrases, list) and all(isinstance(p, str) for p in phrases) for phrases in lists
-    ):
-        raise ModelError(
-            "model", f"{path.name} is not a JSON list of words. Download the model again."
-        )
-    return {title: tuple(phrase.lower() for phrase in phrases) for title, phrases in groups.items()}
+    listed = read if isinstance(read, dict) else {"Words": read}
+    groups = {}
+    for title, phrases in listed.items():
+        if not isinstance(phrases, list) or not all(isinstance(one, str) for one in phrases):
+            said = f"{path.name} is not a JSON list of words"
+            raise ModelError("model", f"{said}. Download the model again.")
+        groups[title] = tuple(phrase.lower() for phrase in phrases)
+    return groups
 
 
 def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
-    """The words of a text that are not in `words`, each once, ignoring case and punctuation.
+    """Return the words of a text that are not in `words`, each once, ignoring case and punctuation.
 
     `words` are lower case; None knows every word.
     """
@@ -72,7 +71,7 @@ def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
 
 
 def _misspelt(word: str, words: Iterable[str]) -> tuple[str, ...]:
-    """The known words that somebody may have meant to write; of "man", that is not "an"."""
+    """Return the known words that somebody may have meant to write; for "man", not "an"."""
     alike = sorted(known for known in words if known[0] == word[0])
     return tuple(get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE))
 
@@ -87,12 +86,14 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
     Raises:
         PromptError: One is not; names the first such word and the nearest known ones.
     """
-    for word, near in unknown_words(words, text)[:1]:
-        known = sorted(words or ())
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Use {', '.join(known[:8])} ..."
-        raise PromptError(
-            field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}'
-        )
+    unknown = unknown_words(words, text)
+    if not unknown:
+        return
+    word, near = unknown[0]
+    known = sorted(words or ())
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Use {', '.join(known[:8])} ..."
+    said = f'Unknown word "{word}"; this model knows {len(known)} words'
+    raise PromptError(field, f"{said}. {hint}")
 
 
 def tokenise(
@@ -103,7 +104,7 @@ def tokenise(
     limit: int,
     marks: int = 2,
 ) -> Any:
-    """Tokens of prompts, padded to the limit, by a tokenizer of transformers, which types none.
+    """Tokenise prompts by a tokenizer of transformers, which types none; padded to the limit.
 
     Raises:
         PromptError: See `check_words` and `check_length`; the field is that of `fields`.
@@ -133,8 +134,8 @@ def check_length(
     """
     if len(offsets) <= limit:
         return
-    start = offsets[limit - 1][0]  # the end token needs the last place
-    word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
+    start, _ = offsets[limit - 1]  # the end token needs the last place
+    cut = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
+    word = f"{shorten(cut[0])} (character {cut.start() + 1})"
     count = f"The prompt has {len(offsets) - marks} tokens, but at most {limit - marks} fit"
-    first = f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit"
-    raise PromptError(field, f"{count}. Shorten it; {first}.")
+    raise PromptError(field, f"{count}. Shorten it; {word} is the first word that does not fit.")

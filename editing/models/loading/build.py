@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.folder import ModelParts, download, read_folder
+from regrain.editing.models.files.download import download
+from regrain.editing.models.files.folder import ModelParts, read_folder
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.files.offers import Family, family_of, family_of_configs
@@ -45,36 +47,60 @@ def load(
         return load_wan(place, id, loras, device, dtype)
     dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
     parts = read_file(place, dtype) if source.kind == "file" else read_folder(place, id, dtype)
+    schedule = _schedule(parts.scheduler, id)
+    _check_architecture(parts, id)
+    weights = _weight_bytes(parts)
+    turns = takes_turns(device, weights, free_memory(device))
+    prediction = parts.scheduler.get("prediction_type", "epsilon")
+    common: dict[str, Any] = {
+        "id": id,
+        "unet": parts.unet,
+        "vae": parts.vae,
+        "text_encoder": parts.text_encoder,
+        "tokenizer": parts.tokenizer,
+        "schedule": schedule,
+        "prediction": prediction,
+        "device": device,
+        "dtype": dtype,
+        "defaults": parts.defaults,
+        "words": parts.words,
+        "takes_turns": turns,
+    }
+    if parts.text_encoder_2 is None:
+        model = StableDiffusion(**common)
+    else:
+        model = StableDiffusionXL(
+            **common,
+            text_encoder_2=parts.text_encoder_2,
+            padding_2=parts.padding_2,
+            empty_is_zero=parts.empty_is_zero,
+        )
+    add_loras(loras, model.parts)
+    megabytes = sum(weights.values()) / 1e6
+    how = ", its parts in turns" if turns else ""
+    seconds = time.perf_counter() - began
+    said = "loaded a %s model of %.0f MB on %s%s in %.1f s"
+    logger.info(said, prediction, megabytes, device, how, seconds)
+    return model
+
+
+def _schedule(config: Mapping[str, Any], id: str) -> Schedule:
     try:
-        schedule = Schedule.from_config(parts.scheduler)
+        return Schedule.from_config(config)
     except ValueError as error:
         reason = f"{shorten(id)} has an unsupported schedule ({error})"
         raise ModelError("model", f"{reason}. Use another model.") from error
-    _check_architecture(parts, id)
-    prediction = parts.scheduler.get("prediction_type", "epsilon")
-    weights = {
-        name: sum(p.nbytes for p in part.parameters())
-        for name in ("unet", "vae", "text_encoder", "text_encoder_2")
-        if (part := getattr(parts, name)) is not None
+
+
+def _weight_bytes(parts: ModelParts) -> dict[str, int]:
+    """Return the bytes of the weights of each part, by its folder."""
+    modules = {"unet": parts.unet, "vae": parts.vae, "text_encoder": parts.text_encoder}
+    if parts.text_encoder_2 is not None:
+        modules["text_encoder_2"] = parts.text_encoder_2
+    return {
+        name: sum(weight.nbytes for weight in module.parameters())
+        for name, module in modules.items()
     }
-    turns = takes_turns(device, weights, free_memory(device))
-    common = (
-        id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
-        parts.defaults, parts.words, turns,
-    )  # fmt: skip
-    more = {name: getattr(parts, name) for name in ("text_encoder_2", "padding_2", "empty_is_zero")}
-    model = (
-        StableDiffusion(*common)
-        if parts.text_encoder_2 is None
-        else StableDiffusionXL(*common, **more)
-    )
-    add_loras(loras, model.parts)
-    logger.info(
-        "loaded a %s model of %.0f MB on %s%s in %.1f s",
-        prediction, sum(weights.values()) / 1e6, device, ", its parts in turns" if turns else "",
-        time.perf_counter() - began,
-    )  # fmt: skip
-    return model
 
 
 def _check_family(family: Family | None, id: str) -> None:
@@ -85,14 +111,14 @@ def _check_family(family: Family | None, id: str) -> None:
 
 def _prepare_libraries() -> None:
     """Import the libraries that read models, and let them be quiet."""
-    without = not torch.cuda.is_available() and "xformers" not in sys.modules
-    if without:  # of no use here; diffusers then sees it as not installed
+    hide_xformers = not torch.cuda.is_available() and "xformers" not in sys.modules
+    if hide_xformers:  # of no use here; diffusers then sees it as not installed
         sys.modules["xformers"] = None
     try:
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
     finally:
-        if without:
+        if hide_xformers:
             del sys.modules["xformers"]
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
@@ -101,25 +127,27 @@ def _prepare_libraries() -> None:
 
 def _check_architecture(parts: ModelParts, id: str) -> None:
     """Refuse other families of models, and parts whose latents, vectors of words or tokens differ."""
-    unet, vae, text = (part.config for part in (parts.unet, parts.vae, parts.text_encoder))
-    second = parts.text_encoder_2 and parts.text_encoder_2.config
+    unet = parts.unet.config
+    vae = parts.vae.config
+    text = parts.text_encoder.config
     _check_family(family_of_configs({}, unet, parts.scheduler), id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         reason = f"{shorten(id)} predicts {shorten(prediction)}, which is unknown"
         advice = "Use a model that predicts epsilon, v_prediction or sample."
         raise ModelError("model", f"{reason}. {advice}")
-    wide = unet.cross_attention_dim
-    vectors = {*wide} if isinstance(wide, list | tuple) else {wide}
     reads = len(parts.tokenizer) <= text.vocab_size and parts.tokenizer.model_max_length > 2
     width = text.hidden_size
-    if second:
+    if parts.text_encoder_2 is not None:
+        second = parts.text_encoder_2.config
         width += second.hidden_size
-        told = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
-        reads &= told == unet.projection_class_embeddings_input_dim
-        reads &= second.max_position_embeddings >= text.max_position_embeddings
         reads &= second.vocab_size >= len(parts.tokenizer)
-    if vae.latent_channels != unet.in_channels or vectors != {width} or not reads:
-        raise ModelError(
-            "model", f"The parts of {shorten(id)} do not fit together. Download it again."
-        )
+        reads &= second.max_position_embeddings >= text.max_position_embeddings
+        pooled_and_sizes = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
+        reads &= pooled_and_sizes == unet.projection_class_embeddings_input_dim
+    given = unet.cross_attention_dim
+    widths = {*given} if isinstance(given, list | tuple) else {given}
+    fits = vae.latent_channels == unet.in_channels and widths == {width}
+    if not fits or not reads:
+        said = f"The parts of {shorten(id)} do not fit together"
+        raise ModelError("model", f"{said}. Download it again.")

@@ -26,18 +26,17 @@ _loading = threading.Lock()
 
 
 def on_shelf() -> list[str]:
-    """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a whole model."""
+    """List the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a whole model."""
     adapters = local_adapters()
-    return [
-        entry.name
-        for entry in local_entries()
-        if any((entry / part / "config.json").is_file() for part in ("unet", "transformer"))
-        or (
-            entry.suffix.lower() == ".safetensors"
-            and not entry.name.startswith("raft_")
-            and entry.stem not in adapters
+    names = []
+    for entry in local_entries():
+        is_folder = any(
+            (entry / part / "config.json").is_file() for part in ("unet", "transformer")
         )
-    ]
+        is_file = entry.suffix.lower() == ".safetensors" and not entry.name.startswith("raft_")
+        if is_folder or (is_file and entry.stem not in adapters):
+            names.append(entry.name)
+    return names
 
 
 def load_backbone(
@@ -76,7 +75,7 @@ def load_backbone(
 
 
 def loaded_backbone(id: str, loras: Sequence[str] = ()) -> Backbone | None:
-    """The model that `load_backbone` would return without loading anything; None if it is not in memory.
+    """Return the model that `load_backbone` would without loading anything; None if it is not in memory.
 
     Raises:
         ModelError: The id is unknown.

@@ -35,7 +35,8 @@ class SeenPicture:
     """A picture as it was read.
 
     Attributes:
-        asked: What named it. scale: The scale that it has.
+        asked: The part of the request that names it.
+        scale: Weight of its term in attention.
         fingerprint: Of its file: colours are read from more of it than the model sees.
         tokens: Its tokens, and those of no picture.
     """
@@ -54,7 +55,7 @@ class Pictures:
         seen: The pictures that act.
         weights: Keys and values of each cross-attention layer, by its name.
         fingerprint: Of the adapter.
-        warnings: What was left out.
+        warnings: Parts of pictures that were left out.
     """
 
     seen: Sequence[SeenPicture]
@@ -66,36 +67,44 @@ class Pictures:
 
     @property
     def key(self) -> list[object]:
-        """All that an edit depends on."""
-        return [self.fingerprint, *([p.asked.name, p.fingerprint, p.scale] for p in self.seen)]
+        """Identifies adapter and pictures, for cache keys."""
+        pictures = [[seen.asked.name, seen.fingerprint, seen.scale] for seen in self.seen]
+        return [self.fingerprint, *pictures]
 
     def term(
         self, q: Float[Tensor, "rows heads tokens dim"], layer: str, half: Half, number: int
     ) -> Float[Tensor, "rows heads tokens dim"]:
-        """What a layer's queries find in a picture, at scale 1."""
-        if (at := (layer, half, number)) not in self._known:
-            tokens = self.seen[number].tokens[half == "uncond"]
-            found = (
-                F.linear(tokens, w).unflatten(-1, (q.shape[1], -1)) for w in self.weights[layer]
-            )
-            self._known[at] = tuple(x.transpose(1, 2) for x in found)
-        k, v = (x.to(q).expand(len(q), -1, -1, -1) for x in self._known[at])
-        return attention(q, k, v)
+        """Attend from a layer's queries to the tokens of a picture, at scale 1."""
+        k, v = self._keys_and_values(layer, half, number, heads=q.shape[1])
+        rows = (len(q), -1, -1, -1)
+        return attention(q, k.to(q).expand(rows), v.to(q).expand(rows))
+
+    def _keys_and_values(
+        self, layer: str, half: Half, number: int, heads: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return what a layer makes of a picture's tokens, [1, heads, tokens, dim], computed once."""
+        place = (layer, half, number)
+        if place not in self._known:
+            given, empty = self.seen[number].tokens
+            tokens = empty if half == "uncond" else given
+            k, v = (F.linear(tokens, weight) for weight in self.weights[layer])
+            k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (k, v))
+            self._known[place] = k, v
+        return self._known[place]
 
     def palette(self, number: int, backbone: Backbone) -> Float[Tensor, "places c"]:
-        """The latents of a picture, of its opaque places alone."""
+        """Return the latents of a picture, of its opaque places alone."""
         if number not in self._palettes:
             asked = self.seen[number].asked
             colors, opaque = thing(asked.path, _PALETTE, asked.field)
             latents = backbone.encode(colors[None])
-            cells = F.adaptive_avg_pool2d(
-                torch.from_numpy(opaque)[None], latents.shape[2:]
-            ).flatten()
-            self._palettes[number] = latents[0].flatten(1).T[cells >= 0.9 * cells.max()]
+            shares = F.adaptive_avg_pool2d(torch.from_numpy(opaque)[None], latents.shape[2:])
+            shares = shares.flatten()
+            self._palettes[number] = latents[0].flatten(1).T[shares >= 0.9 * shares.max()]
         return self._palettes[number]
 
     def acting(self, blocks: str) -> frozenset[str]:
-        """The layers that see pictures: all, or those of the blocks of style or of layout."""
+        """Return the layers that see pictures: all, or those of the blocks of style or of layout."""
         start = _BLOCKS.get(blocks, "")
         return frozenset(name for name in self.weights if name.startswith(start))
 
@@ -116,48 +125,72 @@ def load_pictures(
     file = PictureFile(id, wide)
     if file.cross != wide:
         raise _misfit(file, backbone, f": it reads text of {file.cross} numbers, the model {wide}")
-    names = [site.name for site in backbone.sites if site.kind == "cross"]
-    if blocks != "all" and not all(
-        any(n.startswith(start) for n in names) for start in _BLOCKS.values()
-    ):
-        said = (
-            f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, or use an SDXL model."
-        )
-        raise ModelError("params.picture_blocks", said)
+    if blocks != "all":
+        _check_blocks(blocks, backbone)
     _ = file.encoder  # which must fit, too, before any weights are read
+
     tensors = file.read()
-    weights, warnings = _by_layer(file, tensors, backbone), list[str]()
+    weights = _by_layer(file, tensors, backbone)
+    start = "image_proj."
     reader = {
-        n.removeprefix("image_proj."): w for n, w in tensors.items() if n.startswith("image_proj.")
+        name.removeprefix(start): weight
+        for name, weight in tensors.items()
+        if name.startswith(start)
     }
-    encoder, seen = PictureEncoder(file, reader, backbone.device, backbone.dtype), []
+    encoder = PictureEncoder(file, reader, backbone.device, backbone.dtype)
+    seen = []
+    warnings: list[str] = []
     for one in asked:
         scale = file.scale if one.scale is None else one.scale
         if scale:
             picture = shown(one.path, encoder.side, one.field, warnings.append)
-            of_file = hashlib.sha256(one.path.read_bytes()).hexdigest()
-            seen.append(SeenPicture(one, scale, of_file, encoder.tokens(picture)))
+            digest = hashlib.sha256(one.path.read_bytes()).hexdigest()
+            seen.append(SeenPicture(one, scale, digest, encoder.tokens(picture)))
+    if not seen:
+        return None
+    return Pictures(seen, weights, _fingerprint(tensors), warnings)
+
+
+def _check_blocks(blocks: str, backbone: Backbone) -> None:
+    """Refuse a model without the blocks of style and of layout."""
+    layers = [site.name for site in backbone.sites if site.kind == "cross"]
+    for start in _BLOCKS.values():
+        if not any(name.startswith(start) for name in layers):
+            said = f"{shorten(backbone.id)} has no blocks of {blocks}"
+            advice = "Choose all, or use an SDXL model."
+            raise ModelError("params.picture_blocks", f"{said}. {advice}")
+
+
+def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
     sums = [(name, float(tensor.double().sum())) for name, tensor in sorted(tensors.items())]
-    fingerprint = hashlib.sha256(repr(sums).encode()).hexdigest()
-    return Pictures(seen, weights, fingerprint, warnings) if seen else None
+    return hashlib.sha256(repr(sums).encode()).hexdigest()
 
 
 def _by_layer(
     file: PictureFile, tensors: Mapping[str, Tensor], backbone: Backbone
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Keys and values by layer: odd numbers count those of the model's processors, the middle the last."""
-    unet, weights = backbone.unet, {}
-    names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    names = [name for name in names if unet.get_submodule(name).is_cross_attention]
+    """Sort keys and values by layer.
+
+    In files they have odd numbers, in the order of the model's processors, those of the middle block last.
+    """
+    unet = backbone.unet
+    processors = [name.removesuffix(".processor") for name in unet.attn_processors]
+    layers = [name for name in processors if unet.get_submodule(name).is_cross_attention]
     left = {name for name in tensors if name.startswith("ip_adapter.")}
-    for number, name in enumerate(names):
-        shape, found = unet.get_parameter(f"{name}.to_k.weight").shape, []
-        for key in (f"ip_adapter.{2 * number + 1}.to_{part}_ip.weight" for part in "kv"):
-            if key not in left or tensors[key].shape != shape:
-                raise _misfit(file, backbone, f" at {key}")
-            left.remove(key)
-            found.append(tensors[key].to(backbone.device, backbone.dtype))
-        weights[name] = tuple(found)
+
+    def take(key: str, shape: torch.Size) -> Tensor:
+        if key not in left or tensors[key].shape != shape:
+            raise _misfit(file, backbone, f" at {key}")
+        left.remove(key)
+        return tensors[key].to(backbone.device, backbone.dtype)
+
+    weights = {}
+    for number, layer in enumerate(layers):
+        shape = unet.get_parameter(f"{layer}.to_k.weight").shape
+        prefix = f"ip_adapter.{2 * number + 1}"
+        k = take(f"{prefix}.to_k_ip.weight", shape)
+        v = take(f"{prefix}.to_v_ip.weight", shape)
+        weights[layer] = (k, v)
     if left:
         raise _misfit(file, backbone, f" at {min(left)}")
     return weights

@@ -25,13 +25,18 @@ from regrain.editing.storage.safetensors_files import read_weights
 _HEAD = 64  # numbers of a head of the resampler
 DRAWN = 64  # pixels a side that the reader of the built-in model's adapter sees
 # Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
-_MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 Pair = tuple[Float[Tensor, "1 tokens cross"], Float[Tensor, "1 tokens cross"]]
 """The tokens of a picture, and those of no picture."""
 
 
 class PictureEncoder:
-    """Makes tokens of pictures; the image encoder is loaded when it is needed, released with this."""
+    """Makes tokens of pictures; the image encoder is loaded when it is needed, released with this.
+
+    Attributes:
+        side: Height and width in pixels of the pictures that it reads.
+    """
 
     def __init__(
         self, file: PictureFile, weights: Weights, device: torch.device, dtype: torch.dtype
@@ -41,7 +46,8 @@ class PictureEncoder:
         Raises:
             ModelError: There is none that fits.
         """
-        self._file, self._folder = file, file.encoder
+        self._file = file
+        self._folder = file.encoder
         self._place = {"device": device, "dtype": dtype}
         self._weights = {name: weight.to(**self._place) for name, weight in weights.items()}
         config = {} if self._folder is None else read_config(self._folder / "config.json", file.id)
@@ -49,12 +55,10 @@ class PictureEncoder:
         self._model = None
 
     def tokens(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
-        """The tokens of a picture as `shown`, kept by fingerprints of file, encoder and picture."""
-        files = [self._file.path, *(() if self._folder is None else sorted(self._folder.iterdir()))]
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        """Return the tokens of a picture as `shown`, cached by file, encoder and picture."""
         key = {
             "kind": "picture",
-            "files": stats,
+            "files": self._file_stats(),
             "picture": picture.tobytes(),
             "how": repr(self._place),
         }
@@ -63,31 +67,50 @@ class PictureEncoder:
             given, empty = self._read(picture)
             kept = {"given": given.cpu(), "empty": empty.cpu()}
             cache.store(key, kept)
-        return kept["given"].clone().to(**self._place), kept["empty"].clone().to(**self._place)
+        given, empty = (kept[name].clone().to(**self._place) for name in ("given", "empty"))
+        return given, empty
+
+    def _file_stats(self) -> list[tuple[str, int, int]]:
+        """Return name, size and date of the files that the tokens depend on."""
+        files = [self._file.path]
+        if self._folder is not None:
+            files += sorted(self._folder.iterdir())
+        stats = [(path.name, path.stat()) for path in files]
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
     @torch.no_grad()
     def _read(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
         pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w").float() / 255
-        mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (_MEAN, _DEVIATION))
-        pixels = (2 * pixels - 1 if self._folder is None else (pixels - mean) / deviation).to(
-            **self._place
-        )
-        both = torch.cat([pixels, torch.zeros_like(pixels)])
+        pixels = self._normalised(pixels).to(**self._place)
         try:
-            if self._folder is None:
-                tokens = resampled(drawn(both, self._weights), self._weights)
-            elif self._file.kind == "plain":
-                embeds = self._loaded()(pixels).image_embeds
-                tokens = projected(torch.cat([embeds, torch.zeros_like(embeds)]), self._weights)
-            else:
-                hidden = self._loaded()(both, output_hidden_states=True).hidden_states[-2]
-                tokens = {"plus": resampled, "full": full}[self._file.kind](hidden, self._weights)
-            return tokens[:1], tokens[1:]
+            tokens = self._tokens_of(pixels)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             said = "Out of memory while a picture is read. Use a smaller adapter, or no pictures."
             raise ResourceError(FIELD, said) from error
+        return tokens[:1], tokens[1:]
+
+    def _normalised(self, pixels: Float[Tensor, "1 3 side side"]) -> Float[Tensor, "1 3 side side"]:
+        """Scale pixels from 0..1 to what the encoder expects."""
+        if self._folder is None:
+            return 2 * pixels - 1
+        mean = torch.tensor(_MEAN).view(3, 1, 1)
+        deviation = torch.tensor(_DEVIATION).view(3, 1, 1)
+        return (pixels - mean) / deviation
+
+    def _tokens_of(self, pixels: Float[Tensor, "1 3 side side"]) -> Float[Tensor, "2 tokens cross"]:
+        """Compute the tokens of a picture, and of no picture."""
+        if self._file.kind == "plain":
+            embeds = self._loaded()(pixels).image_embeds
+            return projected(torch.cat([embeds, torch.zeros_like(embeds)]), self._weights)
+        both = torch.cat([pixels, torch.zeros_like(pixels)])
+        if self._file.kind == "drawn":
+            return resampled(drawn(both, self._weights), self._weights)
+        hidden = self._loaded()(both, output_hidden_states=True).hidden_states[-2]
+        if self._file.kind == "plus":
+            return resampled(hidden, self._weights)
+        return full(hidden, self._weights)
 
     def _loaded(self) -> torch.nn.Module:
         if self._model is None:
@@ -104,53 +127,62 @@ class PictureEncoder:
 def projected(
     embeds: Float[Tensor, "n width"], weights: Weights
 ) -> Float[Tensor, "n tokens cross"]:
-    """Tokens of the plain kind, from the encoder's vector of a whole picture."""
+    """Compute tokens of the plain kind, from the encoder's vector of a whole picture."""
     cross = len(weights["norm.weight"])
-    return normed(linear(embeds, weights, "proj").unflatten(-1, (-1, cross)), weights, "norm")
+    tokens = linear(embeds, weights, "proj").unflatten(-1, (-1, cross))
+    return normed(tokens, weights, "norm")
 
 
 def full(
     hidden: Float[Tensor, "n patches width"], weights: Weights
 ) -> Float[Tensor, "n patches cross"]:
-    """Tokens of the Full face kind: one for each patch of the encoder."""
-    return normed(
-        linear(F.gelu(linear(hidden, weights, "proj.0")), weights, "proj.2"), weights, "proj.3"
-    )
+    """Compute tokens of the Full face kind: one for each patch of the encoder."""
+    wide = F.gelu(linear(hidden, weights, "proj.0"))
+    return normed(linear(wide, weights, "proj.2"), weights, "proj.3")
 
 
 def resampled(
     hidden: Float[Tensor, "n patches width"], weights: Weights
 ) -> Float[Tensor, "n tokens cross"]:
-    """Tokens of the Plus kind: learned queries that look at the patches, and at each other."""
-    latents, seen = (
-        weights["latents"].expand(len(hidden), -1, -1),
-        linear(hidden, weights, "proj_in"),
-    )
+    """Compute tokens of the Plus kind: learned queries that look at the patches, and at each other."""
+    latents = weights["latents"].expand(len(hidden), -1, -1)
+    patches = linear(hidden, weights, "proj_in")
     for layer in range(blocks(weights, "layers.")):
-        own, wide = f"layers.{layer}.0", f"layers.{layer}.1"
-        asking = normed(latents, weights, f"{own}.norm2")
-        both = torch.cat([normed(seen, weights, f"{own}.norm1"), asking], 1)
-        k, v = linear(both, weights, f"{own}.to_kv").chunk(2, -1)
-        q = linear(asking, weights, f"{own}.to_q")
-        q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
-        latents = latents + linear(
-            attention(q, k, v).transpose(1, 2).flatten(2), weights, f"{own}.to_out"
-        )
-        gelu = F.gelu(linear(normed(latents, weights, f"{wide}.0"), weights, f"{wide}.1"))
-        latents = latents + linear(gelu, weights, f"{wide}.3")
+        latents = latents + _looked(latents, patches, weights, f"layers.{layer}.0")
+        latents = latents + _fed_forward(latents, weights, f"layers.{layer}.1")
     return normed(linear(latents, weights, "proj_out"), weights, "norm_out")
+
+
+def _looked(
+    latents: Float[Tensor, "n tokens width"],
+    patches: Float[Tensor, "n patches width"],
+    weights: Weights,
+    layer: str,
+) -> Float[Tensor, "n tokens width"]:
+    """Attend from the queries to the patches and to the queries."""
+    asking = normed(latents, weights, f"{layer}.norm2")
+    both = torch.cat([normed(patches, weights, f"{layer}.norm1"), asking], 1)
+    k, v = linear(both, weights, f"{layer}.to_kv").chunk(2, -1)
+    q = linear(asking, weights, f"{layer}.to_q")
+    q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
+    out = attention(q, k, v).transpose(1, 2).flatten(2)
+    return linear(out, weights, f"{layer}.to_out")
+
+
+def _fed_forward(
+    latents: Float[Tensor, "n tokens width"], weights: Weights, layer: str
+) -> Float[Tensor, "n tokens width"]:
+    wide = linear(normed(latents, weights, f"{layer}.0"), weights, f"{layer}.1")
+    return linear(F.gelu(wide), weights, f"{layer}.3")
 
 
 def drawn(
     pixels: Float[Tensor, "n 3 side side"], weights: Weights
 ) -> Float[Tensor, "n patches width"]:
-    """What the reader of the built-in model's adapter makes of small pictures, -1 to 1: its patches."""
-    numbers = (
-        name.split(".")[1] for name in weights if name.endswith(".weight") and "reader" in name
-    )
-    for layer in sorted(map(int, numbers)):
+    """Make patches of small pictures, -1 to 1: the reader of the built-in model's adapter."""
+    names = [name for name in weights if name.endswith(".weight") and "reader" in name]
+    for layer in sorted(int(name.split(".")[1]) for name in names):
+        weight = weights[f"reader.{layer}.weight"]
         bias = weights[f"reader.{layer}.bias"]
-        pixels = F.silu(
-            F.conv2d(pixels, weights[f"reader.{layer}.weight"], bias, stride=2, padding=1)
-        )
+        pixels = F.silu(F.conv2d(pixels, weight, bias, stride=2, padding=1))
     return pixels.flatten(2).transpose(1, 2) + weights["places"]

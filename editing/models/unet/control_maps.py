@@ -17,7 +17,8 @@ def canny(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
     """Draw white edges on black, by OpenCV's Canny with thresholds 100 and 200 on grey values."""
     import cv2  # see editing.media.clip.resize
 
-    edges = [cv2.Canny(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 100, 200) for frame in frames]
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    edges = [cv2.Canny(frame, 100, 200) for frame in grey]
     return np.repeat(np.stack(edges)[..., None], 3, -1)
 
 
@@ -34,19 +35,18 @@ def depth(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
         processor = AutoImageProcessor.from_pretrained(DEPTH_MODEL)
-        model = AutoModelForDepthEstimation.from_pretrained(
-            DEPTH_MODEL, use_safetensors=True
-        ).eval()
+        model = AutoModelForDepthEstimation.from_pretrained(DEPTH_MODEL, use_safetensors=True)
     except (ImportError, OSError, ValueError) as error:
         raise _missing("depth", f"the weights of {DEPTH_MODEL}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    size, nearness = (frames.shape[2], frames.shape[1]), []
+    model.eval().to(device)
+    height, width = frames.shape[1:3]
+    nearness = []
     with torch.no_grad():
         for frame in frames:
             inputs = processor(images=frame, return_tensors="pt").to(device)
             depths = model(**inputs).predicted_depth[0].float().cpu().numpy()
-            nearness.append(cv2.resize(depths, size, interpolation=cv2.INTER_CUBIC))
+            nearness.append(cv2.resize(depths, (width, height), interpolation=cv2.INTER_CUBIC))
     return gray_depth(np.stack(nearness))
 
 
@@ -72,14 +72,14 @@ def pose(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames
 
         detector = OpenposeDetector.from_pretrained(POSE_MODEL)
     except (ImportError, OSError, ValueError) as error:
-        raise _missing(
-            "pose", f"the package controlnet-aux and the weights of {POSE_MODEL}"
-        ) from error
-    size = frames.shape[2], frames.shape[1]
-    drawn = [np.asarray(detector(frame, include_hand=True, output_type="np")) for frame in frames]
-    return np.stack(
-        [cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST) for picture in drawn]
-    )
+        needed = f"the package controlnet-aux and the weights of {POSE_MODEL}"
+        raise _missing("pose", needed) from error
+    height, width = frames.shape[1:3]
+    drawn = []
+    for frame in frames:
+        picture = np.asarray(detector(frame, include_hand=True, output_type="np"))
+        drawn.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))
+    return np.stack(drawn)
 
 
 def _missing(kind: str, what: str) -> ModelError:

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError, ResourceError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.folder import obtain
-from regrain.editing.models.files.hub import PART_FILES
+from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
@@ -26,6 +26,24 @@ from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
 FIELD = "params.control"
+
+
+class _Net(NamedTuple):
+    """A control network, the lock to hold while it is patched, its weight and its input."""
+
+    module: nn.Module
+    lock: Lock
+    weight: float
+    hint: Float[Tensor, "frames 3 height width"]
+
+    def residuals(
+        self, x: Tensor, t: Tensor, read: Mapping[str, Any], patches: Sequence[Patch]
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        """Compute the residuals of the down blocks and of the middle block."""
+        hint = self.hint.repeat(len(x) // len(self.hint), 1, 1, 1)
+        given = {"controlnet_cond": hint, "conditioning_scale": self.weight, "return_dict": False}
+        with self.lock, patched(self.module, patches):
+            return self.module(x, t, **read, **given)
 
 
 class ControlNets:
@@ -48,17 +66,19 @@ class ControlNets:
         Raises:
             ModelError: See `load_control_net`; or a map cannot be drawn.
         """
-        self._patches, self._nets, drawn, self.fingerprint = patches, [], [], []
+        self._patches = patches
         self._read_by = backbone.read_by
+        self._nets: list[_Net] = []
+        self.fingerprint: list[tuple[str, float, float]] = []
+        drawn = []
         for spec in specs:
             net, lock = load_control_net(spec.model, backbone)
-            drawn.append(CONTROL_MAPS[spec.kind](frames))
-            hint = (
-                torch.from_numpy(drawn[-1]).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255
-            )
-            self._nets.append((net, lock, spec.weight, hint))
-            weights = sum(float(p.double().sum()) for p in net.parameters())
-            self.fingerprint.append((spec.kind, spec.weight, weights))
+            maps = CONTROL_MAPS[spec.kind](frames)
+            drawn.append(maps)
+            hint = torch.from_numpy(maps).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255
+            self._nets.append(_Net(net, lock, spec.weight, hint))
+            total = sum(float(weight.double().sum()) for weight in net.parameters())
+            self.fingerprint.append((spec.kind, spec.weight, total))
         self.maps = np.concatenate(drawn, 2) if drawn else None
 
     def reading(self, text: PromptEmbedding) -> ControlFn | None:
@@ -70,22 +90,20 @@ class ControlNets:
             read = self._read_by(x, text)
             down: list[Tensor] = []
             middle = torch.zeros((), device=x.device, dtype=x.dtype)
-            for net, lock, weight, hint in self._nets:
-                rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
-                with lock, patched(net, self._patches):
-                    some, mid = net(
-                        x,
-                        t,
-                        **read,
-                        controlnet_cond=rows,
-                        conditioning_scale=weight,
-                        return_dict=False,
-                    )
-                down = [a + b for a, b in zip(down, some, strict=True)] if down else list(some)
-                middle = middle + mid
+            for net in self._nets:
+                more_down, more_middle = net.residuals(x, t, read, self._patches)
+                down = _added(down, more_down)
+                middle = middle + more_middle
             return down, middle
 
         return control
+
+
+def _added(sums: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
+    """Add residuals of one network to those of the networks before it, if there are any."""
+    if not sums:
+        return [*more]
+    return [a + b for a, b in zip(sums, more, strict=True)]
 
 
 def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
@@ -114,15 +132,20 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
 
 
 def _check_family(config: Mapping[str, object], id: str, backbone: Backbone) -> None:
-    if (kind := config.get("_class_name", "model of unknown kind")) != "ControlNetModel":
+    kind = config.get("_class_name", "model of unknown kind")
+    if kind != "ControlNetModel":
         raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
     unet = backbone.unet.config
     for fact in ("cross_attention_dim", "block_out_channels", "in_channels"):
-        given, needed = config.get(fact), unet[fact]
-        needed = list(needed) if isinstance(needed, tuple) else needed  # as JSON has it
+        given = config.get(fact)
+        needed = unet[fact]
+        if isinstance(needed, tuple):
+            needed = list(needed)  # as JSON has it
         if given is not None and given != needed:
-            said = f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the model's is {needed}"
-            raise ModelError(FIELD, f"{said}. Use a ControlNet made for this model.")
+            misfit = f"{id!r} does not fit {backbone.id!r}"
+            reason = f"its {fact} is {given}, the model's is {needed}"
+            advice = "Use a ControlNet made for this model."
+            raise ModelError(FIELD, f"{misfit}: {reason}. {advice}")
 
 
 @lru_cache(maxsize=3)

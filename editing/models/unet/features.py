@@ -5,12 +5,14 @@ Each extends the `Intervention` of one call; see `editing.models.intervention`.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.models.intervention import Intervention, hooked
@@ -32,7 +34,8 @@ class Features:
     @property
     def bytes(self) -> int:
         """Their size in bytes."""
-        return sum(x.nbytes for x in (*self.residuals.values(), *chain(*self.attention.values())))
+        pairs = chain.from_iterable(self.attention.values())
+        return sum(x.nbytes for x in chain(self.residuals.values(), pairs))
 
 
 def recording(features: Features, change: Intervention) -> Intervention:
@@ -49,13 +52,16 @@ def recording(features: Features, change: Intervention) -> Intervention:
             features.attention[site.name] = (q, k)
         return attend(q, k, v, site)
 
+    def keep_residual(name: str, _: nn.Module, __: object, output: Tensor) -> None:
+        features.residuals[name] = output
+
+    def register(model: nn.Module) -> Iterator[RemovableHandle]:
+        for name, conv in _residual_branches(model).items():
+            yield conv.register_forward_hook(partial(keep_residual, name))
+
     def patch(model: nn.Module) -> AbstractContextManager:
         wanted.update(_attention_layers(model))
-        keep_residual = features.residuals.__setitem__
-        return hooked(
-            conv.register_forward_hook(lambda _, __, output, name=name: keep_residual(name, output))
-            for name, conv in _residual_branches(model).items()
-        )
+        return hooked(register(model))
 
     return replace(change, attend=keep, patches=(*change.patches, patch))
 
@@ -64,43 +70,52 @@ def injecting(features: Features, change: Intervention) -> Intervention:
     """Extend a change so that it also replaces a forward's own features with `features`, in every branch."""
     attend = change.attend or plain
 
-    def repeated(x: Tensor, rows: int) -> Tensor:
-        return x.repeat(rows // len(x), *[1] * (x.ndim - 1))
-
     def inject(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.name in features.attention:
-            q, k = (repeated(x, len(q)) for x in features.attention[site.name])
+            q, k = (_repeated(x, len(q)) for x in features.attention[site.name])
         return attend(q, k, v, site)
 
-    def patch(model: nn.Module) -> AbstractContextManager:
+    def replaced(x: Tensor, _: nn.Module, __: object, output: Tensor) -> Tensor:
+        return _repeated(x, len(output))
+
+    def register(model: nn.Module) -> Iterator[RemovableHandle]:
         branches = _residual_branches(model)
-        return hooked(
-            branches[name].register_forward_hook(
-                lambda _, __, output, x=x: repeated(x, len(output))
-            )
-            for name, x in features.residuals.items()
-        )
+        for name, x in features.residuals.items():
+            yield branches[name].register_forward_hook(partial(replaced, x))
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        return hooked(register(model))
 
     return replace(change, attend=inject, patches=(*change.patches, patch))
 
 
+def _repeated(x: Tensor, rows: int) -> Tensor:
+    """Repeat a branch's features for as many rows."""
+    return x.repeat(rows // len(x), *[1] * (x.ndim - 1))
+
+
 def _decoder(model: nn.Module, places: Container[int]) -> list[tuple[int, int]]:
-    """(up block, layer in it) of those layers of the decoder that are at these places of twelve."""
-    layers = [(b, i) for b, block in enumerate(model.up_blocks) for i in range(len(block.resnets))]
-    return [layer for n, layer in enumerate(layers) if n * _LAYERS // len(layers) in places]
+    """Return (up block, layer in it) of the layers of the decoder at these places of twelve."""
+    layers = []
+    for number, block in enumerate(model.up_blocks):
+        layers += [(number, layer) for layer in range(len(block.resnets))]
+    return [at for n, at in enumerate(layers) if n * _LAYERS // len(layers) in places]
 
 
 def _residual_branches(model: nn.Module) -> dict[str, nn.Module]:
-    """The last convolution of the residual branch of each ResNet that is kept or injected."""
-    names = [f"up_blocks.{b}.resnets.{i}" for b, i in _decoder(model, _RESIDUALS)]
+    """Return the last convolution of the residual branch of each ResNet that is kept or injected."""
+    layers = _decoder(model, _RESIDUALS)
+    names = [f"up_blocks.{block}.resnets.{layer}" for block, layer in layers]
     return {name: model.get_submodule(f"{name}.conv2") for name in names}
 
 
 def _attention_layers(model: nn.Module) -> set[str]:
-    """Names of the self-attention layers whose queries and keys are kept or injected."""
-    return {
-        f"up_blocks.{b}.attentions.{i}.transformer_blocks.{j}.attn1"
-        for b, i in _decoder(model, _ATTENTION)
-        if hasattr(model.up_blocks[b], "attentions")
-        for j in range(len(model.up_blocks[b].attentions[i].transformer_blocks))
-    }
+    """Return the names of the self-attention layers whose queries and keys are kept or injected."""
+    names = set()
+    for number, layer in _decoder(model, _ATTENTION):
+        block = model.up_blocks[number]
+        if hasattr(block, "attentions"):
+            place = f"up_blocks.{number}.attentions.{layer}.transformer_blocks"
+            count = len(block.attentions[layer].transformer_blocks)
+            names |= {f"{place}.{inner}.attn1" for inner in range(count)}
+    return names

@@ -42,7 +42,7 @@ class MotionModules:
         heads: Heads of attention, by the same names.
         positions: Frames at most in one call: as many positions as it was trained with.
         groups: Groups of its normalisation.
-        schedule: Of the model it was trained on, where that is not the model's own.
+        schedule: Of the model that it was trained on, where that is not the model's own.
     """
 
     modules: Mapping[str, Weights]
@@ -54,13 +54,12 @@ class MotionModules:
 
     def __post_init__(self) -> None:
         sums = [
-            (n, k, float(w.double().sum()))
-            for n, own in self.modules.items()
-            for k, w in own.items()
+            (name, key, float(weight.double().sum()))
+            for name, own in self.modules.items()
+            for key, weight in own.items()
         ]
-        object.__setattr__(
-            self, "fingerprint", hashlib.sha256(repr(sorted(sums)).encode()).hexdigest()
-        )
+        digest = hashlib.sha256(repr(sorted(sums)).encode()).hexdigest()
+        object.__setattr__(self, "fingerprint", digest)
 
 
 def load_motion(id: str, backbone: Backbone) -> MotionModules:
@@ -71,50 +70,78 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     Raises:
         ModelError: It cannot be read (see `MotionFile`), or was made for another family of models.
     """
-    file, names = MotionFile(id), places(backbone.unet)
-    misfit = f"{shorten(id)} does not fit {shorten(backbone.id)}"
-    advice = "Use a motion adapter made for this model."
-    needed = {name for name in names if not name.startswith("mid")}
-    if extra := sorted(file.modules.keys() - names.keys()) or sorted(needed - file.modules.keys()):
-        raise ModelError(FIELD, f"{misfit}: only one of them has {extra[0]}. {advice}")
-    levels = [int(width) for width in backbone.unet.config.block_out_channels]
-    modules, by_name = {}, {}
+    file = MotionFile(id)
+    names = places(backbone.unet)
+    _check_names(file, names, backbone)
+    modules, heads = {}, {}
     for name, weights in file.modules.items():
-        way, number = name.split(".")[:2]
-        level = {"down_blocks": number, "up_blocks": f"-{number}"}.get(way, "0")
-        level = int(level) - (way != "down_blocks")
-        if file.width(name) != levels[level]:
-            said = f"{name} has {file.width(name)} channels, the model {levels[level]}"
-            raise ModelError(FIELD, f"{misfit}: {said}. {advice}")
-        with boundary(FIELD, f"{misfit}: {name} cannot be computed. {advice}", ModelError):
-            heads = file.heads if isinstance(file.heads, int) else file.heads[level]
-            trial = {key: weight.float() for key, weight in weights.items()}
-            seen_in_time(torch.zeros(1, levels[level], 2, 2), trial, heads, 1, file.groups)
-        modules[names[name]], by_name[names[name]] = weights, heads
+        place = names[name]
+        modules[place] = weights
+        heads[place] = _check_module(file, name, backbone)
     schedule = None
     if file.betas is not None:
         known = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": file.betas}
-        schedule = replace(
-            backbone.schedule, alphas_cumprod=Schedule.from_config(known).alphas_cumprod
-        )
-    return MotionModules(modules, by_name, file.positions, file.groups, schedule)
+        alphas = Schedule.from_config(known).alphas_cumprod
+        schedule = replace(backbone.schedule, alphas_cumprod=alphas)
+    return MotionModules(modules, heads, file.positions, file.groups, schedule)
+
+
+def _check_names(file: MotionFile, names: Mapping[str, str], backbone: Backbone) -> None:
+    """Refuse an adapter with other modules than the model has places; the middle one may be missing."""
+    unknown = sorted(file.modules.keys() - names.keys())
+    needed = {name for name in names if not name.startswith("mid")}
+    missing = sorted(needed - file.modules.keys())
+    if unknown or missing:
+        name = [*unknown, *missing][0]
+        raise _misfit(file, backbone, f"only one of them has {name}")
+
+
+def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
+    """Check that a module can be computed at its place, and return its heads of attention."""
+    channels = backbone.unet.config.block_out_channels
+    level = _level(name, len(channels))
+    width = int(channels[level])
+    if file.width(name) != width:
+        said = f"{name} has {file.width(name)} channels, the model {width}"
+        raise _misfit(file, backbone, said)
+    cannot = _misfit(file, backbone, f"{name} cannot be computed")
+    with boundary(FIELD, cannot.message, ModelError):
+        heads = file.heads if isinstance(file.heads, int) else file.heads[level]
+        trial = {key: weight.float() for key, weight in file.modules[name].items()}
+        seen_in_time(torch.zeros(1, width, 2, 2), trial, heads, 1, file.groups)
+    return heads
+
+
+def _level(name: str, levels: int) -> int:
+    """Return the level of the UNet that a module is on, from the finest, by its name in adapters."""
+    way, number, *_ = name.split(".")
+    if way == "down_blocks":
+        return int(number)
+    if way == "up_blocks":
+        return levels - 1 - int(number)
+    return levels - 1
+
+
+def _misfit(file: MotionFile, backbone: Backbone, reason: str) -> ModelError:
+    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)}: {reason}"
+    return ModelError(FIELD, f"{said}. Use a motion adapter made for this model.")
 
 
 def places(unet: nn.Module) -> dict[str, str]:
-    """By name of a motion module as in diffusers' adapters: the module of the UNet that it follows."""
+    """Return the module of the UNet that each motion module follows, by its name in diffusers' adapters."""
     found = {}
     for way in ("down_blocks", "up_blocks"):
-        for i, block in enumerate(getattr(unet, way)):
+        for level, block in enumerate(getattr(unet, way)):
             kind = "attentions" if hasattr(block, "attentions") else "resnets"
-            for j in range(len(getattr(block, kind))):
-                found[f"{way}.{i}.motion_modules.{j}"] = f"{way}.{i}.{kind}.{j}"
+            for layer in range(len(getattr(block, kind))):
+                found[f"{way}.{level}.motion_modules.{layer}"] = f"{way}.{level}.{kind}.{layer}"
     if hasattr(unet.mid_block, "attentions"):
         found["mid_block.motion_modules.0"] = "mid_block.attentions.0"
     return found
 
 
 def moving(backbone: Backbone, motion: MotionModules, scale: float = 1.0) -> Backbone:
-    """A view of a model whose every call has motion modules; the model itself does not change.
+    """Return a view of a model whose every call has motion modules; the model itself does not change.
 
     `scale` is that of `between_frames`; at 0 the view is the model.
     """
@@ -124,26 +151,29 @@ def moving(backbone: Backbone, motion: MotionModules, scale: float = 1.0) -> Bac
 class _Moving(View):
     def __init__(self, backbone: Backbone, motion: MotionModules, scale: float) -> None:
         super().__init__(backbone)
-        place = {"device": backbone.device, "dtype": backbone.dtype}
-        modules = {
-            n: {k: w.to(**place) for k, w in own.items()} for n, own in motion.modules.items()
+        place = (backbone.device, backbone.dtype)
+        self._motion = motion
+        self._scale = scale
+        self._modules = {
+            name: {key: weight.to(*place) for key, weight in own.items()}
+            for name, own in motion.modules.items()
         }
-        self._motion, self._modules, self._scale = motion, modules, scale
         key = f"{backbone.fingerprint} {motion.fingerprint} {scale}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()
         self.schedule = motion.schedule or backbone.schedule
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
-        """As the model's, and no more than there are positions for."""
+        """Return the model's window, at most the adapter's positions."""
         return min(self._backbone.window_frames(rows, height, width), self._motion.positions)
 
     def extend(self, change: Intervention, frames: int) -> Intervention:
         """See `View.extend`."""
-        if (most := self._motion.positions) < frames:
-            said = f"{frames} frames are edited together, but the adapter has {most} positions"
+        motion = self._motion
+        if motion.positions < frames:
+            given = f"{frames} frames are edited together"
+            said = f"{given}, but the adapter has {motion.positions} positions"
             raise RequestError("motion", f"{said}. Lower params.window, or use fewer frames.")
-        given = self._modules, self._motion.heads, frames, self._scale, self._motion.groups
-        patch = between_frames(*given)
+        patch = between_frames(self._modules, motion.heads, frames, self._scale, motion.groups)
         return replace(change, patches=(*change.patches, patch))
 
 
@@ -183,7 +213,7 @@ def seen_in_time(
     frames: int,
     groups: int = 32,
 ) -> Float[Tensor, "rows channels h w"]:
-    """What a motion module adds to its input; see `between_frames`."""
+    """Compute the term that a motion module adds to its input; see `between_frames`."""
     height, width = x.shape[-2:]
     tokens = F.group_norm(x, groups, weights["norm.weight"], weights["norm.bias"], _NORM_EPS)
     tokens = rearrange(tokens, "(branch frame) c h w -> (branch h w) frame c", frame=frames)
@@ -199,39 +229,45 @@ def _transformed(
     for block in range(blocks(weights, "transformer_blocks.")):
         own = f"transformer_blocks.{block}"
         for number in (1, 2):
-            seen, layer = (
-                normed(tokens, weights, f"{own}.norm{number}") + positions,
-                f"{own}.attn{number}",
-            )
-            q, k, v = (linear(seen, weights, f"{layer}.to_{part}") for part in "qkv")
-            q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
-            out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
-            tokens = tokens + linear(out, weights, f"{layer}.to_out.0")
-        both = linear(normed(tokens, weights, f"{own}.norm3"), weights, f"{own}.ff.net.0.proj")
-        wide, gate = both.chunk(2, -1)
+            seen = normed(tokens, weights, f"{own}.norm{number}") + positions
+            tokens = tokens + _attended(seen, weights, f"{own}.attn{number}", heads)
+        seen = normed(tokens, weights, f"{own}.norm3")
+        wide, gate = linear(seen, weights, f"{own}.ff.net.0.proj").chunk(2, -1)
         tokens = tokens + linear(wide * F.gelu(gate), weights, f"{own}.ff.net.2")
     return linear(tokens, weights, "proj_out")
 
 
+def _attended(
+    tokens: Float[Tensor, "places frames channels"], weights: Weights, layer: str, heads: int
+) -> Float[Tensor, "places frames channels"]:
+    q, k, v = (linear(tokens, weights, f"{layer}.to_{part}") for part in "qkv")
+    q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
+    out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
+    return linear(out, weights, f"{layer}.to_out.0")
+
+
 def blocks(weights: Weights, prefix: str) -> int:
-    """How many numbered blocks there are of a name."""
-    return 1 + max(int(name.split(".")[1]) for name in weights if name.startswith(prefix))
+    """Count the numbered blocks of a name."""
+    numbers = [int(name.split(".")[1]) for name in weights if name.startswith(prefix)]
+    return 1 + max(numbers)
 
 
 def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
-    """A linear layer, by the name of its weights."""
+    """Apply a linear layer, by the name of its weights."""
     return F.linear(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
 
 
 def normed(x: Tensor, weights: Weights, name: str) -> Tensor:
-    """A layer's normalisation, by the name of its weights."""
+    """Apply a layer's normalisation, by the name of its weights."""
     return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"])
 
 
 def interleaved_sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
-    """Sinusoidal positions, a sine and a cosine in turn (Vaswani et al. 2017, arXiv:1706.03762, Sec. 3.5)."""
-    rates = torch.exp(
-        torch.arange(0, channels, 2) * (-torch.log(torch.tensor(10_000.0)) / channels)
-    )
+    """Return sinusoidal positions, a sine and a cosine in turn.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, Sec. 3.5.
+    """
+    slope = -torch.log(torch.tensor(10_000.0)) / channels
+    rates = torch.exp(torch.arange(0, channels, 2) * slope)
     angles = torch.arange(frames)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)

@@ -40,15 +40,14 @@ class StableDiffusionXL(StableDiffusion):
     def _encode(
         self, prompts: Sequence[str], tokens: Any
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
-        """The last but one layer of both encoders, without its norm; the pooled text of the second."""
+        """Return the last but one layer of both encoders, without its norm; the pooled text of the second."""
         rows = torch.tensor(tokens.input_ids, device=self.device)
-        unread = torch.tensor(tokens.attention_mask, device=self.device) == 0
+        padding = torch.tensor(tokens.attention_mask, device=self.device) == 0
         with self._turn(self.text_encoder):
             first = self.text_encoder(rows, output_hidden_states=True).hidden_states[-2]
+        rows = rows.masked_fill(padding, self.padding_2)
         with self._turn(self.text_encoder_2):
-            second = self.text_encoder_2(
-                rows.masked_fill(unread, self.padding_2), output_hidden_states=True
-            )
+            second = self.text_encoder_2(rows, output_hidden_states=True)
         vectors = torch.cat([first, second.hidden_states[-2]], -1).float()
         pooled = second.text_embeds.float()
         if self.empty_is_zero:
@@ -61,8 +60,9 @@ class StableDiffusionXL(StableDiffusion):
         if text.pooled is None:
             raise ValueError("text has no pooled vectors; encode it with this model")
         height, width = (side * self.factor for side in x.shape[-2:])
-        pooled = text.pooled.to(x).repeat_interleave(len(x) // len(text), dim=0)
-        sizes = torch.tensor([[height, width, 0, 0, height, width]]).to(x).expand(len(x), -1)
-        return super().read_by(x, text) | {
-            "added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}
-        }
+        rows = len(x)
+        pooled = text.pooled.to(x).repeat_interleave(rows // len(text), dim=0)
+        # Original size, crop from the top left, target size.
+        sizes = torch.tensor([[height, width, 0, 0, height, width]]).to(x).expand(rows, -1)
+        added = {"text_embeds": pooled, "time_ids": sizes}
+        return super().read_by(x, text) | {"added_cond_kwargs": added}

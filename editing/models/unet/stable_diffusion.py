@@ -60,27 +60,26 @@ class StableDiffusion(TurnTaking):
     takes_turns: bool = False
 
     frames_per_latent: ClassVar[int] = 1
-    _KEPT: ClassVar[int] = (
-        450  # tensors as wide as `_finest`, kept for a backward pass: 392 counted
-    )
+    # Tensors as wide as `_finest`, kept for a backward pass: 392 counted.
+    _KEPT: ClassVar[int] = 450
 
     def __post_init__(self) -> None:
         self._settle(self.prediction)
         vae = self.vae.config
+        unet = self.unet.config
         channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+        positions = self.text_encoder.config.max_position_embeddings
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         self.factor: int = 2 ** (len(channels) - 1)  # pixels per latent
-        self.coarsest: int = 2 ** (len(self.unet.config.block_out_channels) - 1)
+        self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
         self.multiple: int = self.factor * self.coarsest
-        self.size: int = self.unet.config.sample_size * self.factor
-        self.token_limit: int = min(
-            self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
-        )
+        self.size: int = unet.sample_size * self.factor
+        self.token_limit: int = min(self.tokenizer.model_max_length, positions)
         self.offers: frozenset[str] = STABLE_DIFFUSION
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """What has weights, by its folder."""
+        """The parts with weights, by their folders."""
         return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
 
     @cached_property
@@ -92,46 +91,47 @@ class StableDiffusion(TurnTaking):
         """
         projections = []
         for site in self.sites[:_SKETCHED]:
-            parts = (
-                self.unet.get_parameter(f"{site.name}.{part}.weight") for part in ("to_k", "to_v")
-            )
-            flat = torch.cat([part.detach().double().cpu().flatten() for part in parts])
-            projections.append(float((flat @ torch.arange(len(flat)).double().cos()) / flat.norm()))
+            names = [f"{site.name}.{part}.weight" for part in ("to_k", "to_v")]
+            weights = [self.unet.get_parameter(name).detach() for name in names]
+            flat = torch.cat([weight.double().cpu().flatten() for weight in weights])
+            direction = torch.arange(len(flat)).double().cos()
+            projections.append(float((flat @ direction) / flat.norm()))
         return tuple(projections)
 
     def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the weights that Tune-A-Video tunes; see `temporal.tunable_shapes`."""
+        """Return names and shapes of the weights that Tune-A-Video tunes; see `temporal.tunable_shapes`."""
         return tunable_shapes(self.unet, rank)
 
     def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
-        """Those weights before the first step; see `temporal.untuned`."""
+        """Make the weights of `tunable_shapes` before the first step; see `temporal.untuned`."""
         return untuned(self.unet, rank, fresh)
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """Whether all activations of a call fit until its backward pass; height and width in latents."""
+        """Tell whether the activations of a call fit until its backward pass; height, width in latents."""
         return activations_fit(self.activation_bytes(frames, height, width), self._free(self.unet))
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
-        """Memory of those activations in bytes."""
+        """Return the memory of a call's activations in bytes; height and width in latents."""
         return frames * height * width * prod(self._finest) * self._KEPT
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
-        """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
+        """Tell whether both halves of guidance fit into one call; height and width in latents."""
         return halves_fit(frames, height * width, *self._finest, self._free(self.unet))
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
-        """How many frames of a long clip are edited together, with so many rows of `predict` a frame."""
+        """Choose how many frames of a long clip are edited together, at `rows` of `predict` a frame."""
         return window_frames(rows, height * width, *self._finest, self._free(self.unet))
 
     @property
     def _finest(self) -> tuple[int, int]:
         """Channels of the finest level with attention, for each cell of the latents; bytes of a number."""
         least = self.sites[0].least
-        channels = int(self.unet.config.block_out_channels[least.bit_length() - 1]) // least**2
+        level = least.bit_length() - 1
+        channels = int(self.unet.config.block_out_channels[level]) // least**2
         return max(1, channels), self.dtype.itemsize
 
     def grid(self, frames: int, height: int, width: int) -> Grid:
-        """The grid of the latents of a clip of this working size in pixels."""
+        """Return the grid of the latents of a clip of this working size in pixels."""
         return Grid(frames, height // self.factor, width // self.factor)
 
     @torch.no_grad()
@@ -139,14 +139,15 @@ class StableDiffusion(TurnTaking):
         self, frames: UInt8[np.ndarray, "frames height width 3"]
     ) -> Float[Tensor, "frames c gh gw"]:
         """Encode frames at a working size to the mean of the posterior, scaled to about unit deviation."""
-        latents, size = [], frames.shape[1:3]
-        at_once = frames_at_once(*size, self._free(self.vae))
-        for start in range(0, len(frames), max(1, at_once)):
-            pixels = torch.from_numpy(frames[start : start + max(1, at_once)].copy()).to(
-                self.device
-            )
-            with self._turn(self.vae, len(frames), size), _tiled(self.vae, not at_once):
-                out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
+        height, width = frames.shape[1:3]
+        at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
+        few = max(1, at_once)
+        latents = []
+        for start in range(0, len(frames), few):
+            pixels = torch.from_numpy(frames[start : start + few].copy()).to(self.device)
+            with self._turn(self.vae, len(frames), (height, width)), _tiled(self.vae, not at_once):
+                scaled = pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1
+                out = self.vae.encode(scaled)
             latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
         # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
         return torch.cat(latents).contiguous() * self.vae.config.scaling_factor
@@ -156,32 +157,33 @@ class StableDiffusion(TurnTaking):
         self, latents: Float[Tensor, "frames c gh gw"]
     ) -> UInt8[np.ndarray, "frames height width 3"]:
         """Decode latents to RGB frames."""
-        frames = []
         height, width = (side * self.factor for side in latents.shape[-2:])
-        at_once = frames_at_once(height, width, self._free(self.vae))
-        for part in (latents.float() / self.vae.config.scaling_factor).split(max(1, at_once)):
+        at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
+        scaled = latents.float() / self.vae.config.scaling_factor
+        frames = []
+        for part in scaled.split(max(1, at_once)):
             with self._turn(self.vae, len(latents), (height, width)), _tiled(self.vae, not at_once):
                 pixels = self.vae.decode(part.to(self.device)).sample
-            frames.append(
-                ((pixels + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy()
-            )
+            colors = ((pixels + 1) * 127.5).round().clamp(0, 255).byte()
+            frames.append(colors.movedim(1, -1).cpu().numpy())
         return np.concatenate(frames)
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> PromptEmbedding:
         """Encode prompts, padded to the token limit; `fields` and errors as in `check_prompts`."""
-        tokens = self.check_prompts(
-            prompts, ["prompt"] * len(prompts) if fields is None else fields
-        )
+        if fields is None:
+            fields = ["prompt"] * len(prompts)
+        tokens = self.check_prompts(prompts, fields)
         vectors, pooled = self._encode(prompts, tokens)
-        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
-        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
+        lengths = tuple(sum(row) for row in tokens.attention_mask)
+        offsets = tuple(tuple(tuple(pair) for pair in row) for row in tokens.offset_mapping)
+        ids = tuple(tuple(row) for row in tokens.input_ids)
         return PromptEmbedding(tuple(prompts), vectors, lengths, offsets, ids, pooled)
 
     def _encode(
         self, prompts: Sequence[str], tokens: Any
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
-        """Vectors of prompts and their tokens, and pooled ones if the network takes such."""
+        """Encode prompts with their tokens to vectors, and to pooled ones if the network takes such."""
         rows = torch.tensor(tokens.input_ids, device=self.device)
         with self._turn(self.text_encoder):
             vectors = self.text_encoder(rows).last_hidden_state.float()
@@ -225,14 +227,12 @@ class StableDiffusion(TurnTaking):
         """
         if len(x) % len(text):
             raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
+        frames = len(x) // len(text)
+        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
 
         @contextmanager
         def changed() -> Iterator[None]:
-            size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
-            with (
-                self._turn(self.unet, len(x) // len(text), size),
-                patched(self.unet, change.patches),
-            ):
+            with self._turn(self.unet, frames, size), patched(self.unet, change.patches):
                 yield
 
         network = self._network(x, step, text, change)
@@ -249,28 +249,27 @@ class StableDiffusion(TurnTaking):
         return x0, eps
 
     def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
-        """What a network reads beside `x`, by the name of its argument: a row of `text` for each of `x`."""
-        return {
-            "encoder_hidden_states": text.vectors.to(x).repeat_interleave(
-                len(x) // len(text), dim=0
-            )
-        }
+        """Return the inputs of a network beside `x`, by argument: a row of `text` for each of `x`."""
+        rows = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
+        return {"encoder_hidden_states": rows}
 
     def _network(
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
-        """One forward of the UNet, to be called once its patches are entered."""
-        rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
-        given = self.read_by(rows, text) | {"return_dict": False}
+        """Make one forward of the UNet, to be called once its patches are entered."""
+        rows = x.to(self.device, self.dtype)
+        t = torch.tensor(step.t, device=self.device)
+        given = self.read_by(rows, text)
         given["cross_attention_kwargs"] = {"attend": change.attend, "queries": change.queries}
 
         def network() -> Tensor:
-            down, middle = (None, None) if change.control is None else change.control(rows, t)
-            residuals = {
-                "down_block_additional_residuals": down,
-                "mid_block_additional_residual": middle,
-            }
-            return self.unet(rows, t, **given, **residuals)[0]
+            residuals = {}
+            if change.control is not None:
+                down, middle = change.control(rows, t)
+                residuals["down_block_additional_residuals"] = down
+                residuals["mid_block_additional_residual"] = middle
+            (output,) = self.unet(rows, t, **given, **residuals, return_dict=False)
+            return output
 
         return network
 
@@ -305,7 +304,11 @@ def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
         if isinstance(output, Tensor) and not output.isfinite().all():
             found.append(name)
 
-    modules = ((name, module) for name, module in model.named_modules() if name)
-    with hooked(module.register_forward_hook(partial(watch, name)) for name, module in modules):
+    handles = (
+        module.register_forward_hook(partial(watch, name))
+        for name, module in model.named_modules()
+        if name
+    )
+    with hooked(handles):
         network()
     return found[0] if found else "latents"

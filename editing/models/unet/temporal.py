@@ -1,4 +1,4 @@
-"""What Tune-A-Video adds to a UNet for images, for one call: attention over time, and tuned projections.
+"""Tune-A-Video's changes to a UNet for images, for one call: attention over time, and tuned projections.
 
 After the feed-forward layer of every transformer block, each place of the picture attends to itself in all
 frames (Wu et al. 2022, arXiv:2212.11565, Sec. 4.1). FateZero's variant also follows every convolution with a
@@ -40,22 +40,37 @@ def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]
     shapes: dict[str, tuple[int, ...]] = {}
     for name, module in unet.named_modules():
         if hasattr(module, "attn1") and hasattr(module, "attn2"):
-            queries = {query: tuple(module.get_parameter(query[1:]).shape) for query in _QUERIES}
-            wide = queries[_QUERIES[0]][1]
-            shapes |= {f"{name}{query}": shape for query, shape in queries.items()}
-            shapes |= {f"{name}{_ATTENTION}to_{part}.weight": (wide, wide) for part in "qkv"}
-            shapes |= {f"{name}{_ATTENTION}to_out.0.weight": (wide, wide)}
-            shapes |= {f"{name}{_ATTENTION}to_out.0.bias": (wide,)}
+            shapes |= _block_shapes(name, module)
         elif rank and isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
-            wide = int(module.out_channels)
-            inner = min(rank, wide // 2)
-            shapes |= {f"{name}{_CONVOLUTION}down.weight": (inner, wide, _REACH)}
-            shapes |= {f"{name}{_CONVOLUTION}up.weight": (wide, inner, _REACH)}
+            shapes |= _convolution_shapes(name, int(module.out_channels), rank)
     return shapes
 
 
+def _block_shapes(name: str, block: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a transformer block's query projections and attention over time."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for query in _QUERIES:
+        shapes[f"{name}{query}"] = tuple(block.get_parameter(query.removeprefix(".")).shape)
+    _, wide = shapes[f"{name}{_QUERIES[0]}"]
+    for part in ("to_q", "to_k", "to_v", "to_out.0"):
+        shapes[f"{name}{_ATTENTION}{part}.weight"] = (wide, wide)
+    shapes[f"{name}{_ATTENTION}to_out.0.bias"] = (wide,)
+    return shapes
+
+
+def _convolution_shapes(name: str, channels: int, rank: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the two convolutions over time that follow one over the picture."""
+    inner = min(rank, channels // 2)
+    return {
+        f"{name}{_CONVOLUTION}down.weight": (inner, channels, _REACH),
+        f"{name}{_CONVOLUTION}up.weight": (channels, inner, _REACH),
+    }
+
+
 def untuned(unet: nn.Module, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
-    """The `tunable_shapes` before the first step, float32 on the CPU; they make the image model's network.
+    """Make the weights of `tunable_shapes` before the first step, float32 on the CPU.
+
+    With them the network is the image model's.
 
     The last layers are zero, their biases too. Tune-A-Video's code leaves the bias of attention over time
     random, so that its untuned network is not quite the image model.
@@ -83,16 +98,19 @@ def with_weights(
         frames: Frames per branch; rows are (branch frame).
         positions: Whether attention over time is told the order of the frames.
     """
-    tuned = [(name, weight) for name, weight in weights.items() if name.endswith(_QUERIES)]
-    queries = {name.removesuffix(".to_q.weight"): weight for name, weight in tuned}
-    return replace(
-        change, queries=queries, patches=(*change.patches, in_time(weights, frames, positions))
-    )
+    queries = {
+        name.removesuffix(".to_q.weight"): weight
+        for name, weight in weights.items()
+        if name.endswith(_QUERIES)
+    }
+    patches = (*change.patches, in_time(weights, frames, positions))
+    return replace(change, queries=queries, patches=patches)
 
 
 def in_time(weights: Weights, frames: int, positions: bool) -> Patch:
-    """Let transformer blocks and convolutions with `weights` for it look over time; see `with_weights`."""
-    blocks, convolutions = _grouped(weights, _ATTENTION), _grouped(weights, _CONVOLUTION)
+    """Let the transformer blocks and convolutions that `weights` names look over time; see `with_weights`."""
+    blocks = _grouped(weights, _ATTENTION)
+    convolutions = _grouped(weights, _CONVOLUTION)
 
     def after_block(own: Weights, block: nn.Module, _: object, x: Tensor) -> Tensor:
         return x + attend_in_time(x, own, frames, block.attn1.heads, positions)
@@ -101,9 +119,10 @@ def in_time(weights: Weights, frames: int, positions: bool) -> Patch:
         return x + convolve_in_time(x, own, frames)
 
     def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        for places, after in ((blocks, after_block), (convolutions, after_convolution)):
-            for name, own in places.items():
-                yield model.get_submodule(name).register_forward_hook(partial(after, own))
+        for name, own in blocks.items():
+            yield model.get_submodule(name).register_forward_hook(partial(after_block, own))
+        for name, own in convolutions.items():
+            yield model.get_submodule(name).register_forward_hook(partial(after_convolution, own))
 
     return lambda model: hooked(register(model))
 
@@ -115,7 +134,7 @@ def attend_in_time(
     heads: int,
     positions: bool,
 ) -> Float[Tensor, "rows tokens channels"]:
-    """Attention of each place to itself in all frames of its branch.
+    """Let each place attend to itself in all frames of its branch.
 
     Args:
         x: Rows (branch frame).
@@ -129,10 +148,8 @@ def attend_in_time(
     places = F.layer_norm(places, places.shape[-1:])
     if positions:
         places = places + sinusoids(frames, places.shape[-1]).to(places)
-    q, k, v = (
-        rearrange(F.linear(places, weights[f"to_{part}.weight"]), "b f (h d) -> b h f d", h=heads)
-        for part in "qkv"
-    )
+    q, k, v = (F.linear(places, weights[f"to_{part}.weight"]) for part in "qkv")
+    q, k, v = (rearrange(x, "b f (h d) -> b h f d", h=heads) for x in (q, k, v))
     out = rearrange(attention(q, k, v), "b h f d -> b f (h d)")
     out = F.linear(out, weights["to_out.0.weight"], weights["to_out.0.bias"])
     return rearrange(out, "(branch n) frame c -> (branch frame) n c", n=x.shape[1])
@@ -141,7 +158,7 @@ def attend_in_time(
 def convolve_in_time(
     x: Float[Tensor, "rows channels h w"], weights: Weights, frames: int
 ) -> Float[Tensor, "rows channels h w"]:
-    """Two convolutions over the frames of a branch, first to few channels, then back.
+    """Convolve twice over the frames of a branch, first to few channels, then back.
 
     Source: FateZero as released (its "lora" of convolutions over time).
     """
@@ -153,7 +170,7 @@ def convolve_in_time(
 
 
 def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
-    """Sinusoidal positions: sines in the first half of the channels, cosines in the second."""
+    """Return sinusoidal positions: sines in the first half of the channels, cosines in the second."""
     half = channels // 2
     rates = 10_000 ** (-torch.arange(half) / half)
     angles = torch.arange(frames)[:, None] * rates
@@ -161,7 +178,7 @@ def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
 
 
 def _grouped(weights: Weights, part: str) -> dict[str, dict[str, Tensor]]:
-    """The weights of one kind of layer: by module they follow, then by name inside it."""
+    """Return the weights of one kind of layer, by the module that they follow, then by name inside it."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, weight in weights.items():
         module, _, own = name.partition(part)

@@ -1,4 +1,4 @@
-"""A model with an adapter: the same weights, shared with everyone, and what each call adds to them."""
+"""A model with an adapter: the same weights, shared with everyone, and the changes of each call."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 
 def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
-    """A view of a model whose every call uses an adapter, known to fit; the model itself does not change."""
+    """Return a view of a model whose every call uses an adapter, known to fit; the model is unchanged."""
     return cast("Backbone", _Tuned(backbone, adapter))
 
 
 class View:
-    """A model seen through another: what a subclass does not define is the model's."""
+    """A model seen through another; all attributes that a subclass does not define are the model's."""
 
     def __init__(self, backbone: Backbone) -> None:
         # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
-        for name in {*Backbone.__annotations__, *vars(Backbone)} - {"fingerprint"}:
+        names = {*Backbone.__annotations__, *vars(Backbone)} - {"fingerprint"}
+        for name in names:
             if not name.startswith("_") and not hasattr(type(self), name):
                 setattr(self, name, getattr(backbone, name))
         self._backbone = backbone
@@ -35,7 +36,7 @@ class View:
         return getattr(self.__dict__["_backbone"], name)
 
     def extend(self, change: Intervention, frames: int) -> Intervention:
-        """What each call adds to a change, for so many frames per branch."""
+        """Extend the change of a call, for so many frames per branch."""
         return change
 
     def predict(
@@ -47,8 +48,9 @@ class View:
         *,
         recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Predict (x0, eps) with what the view adds."""
-        change = self.extend(change, len(x) // len(text))  # a text per branch
+        """Predict (x0, eps) with the view's extension of a change."""
+        frames = len(x) // len(text)  # a text per branch
+        change = self.extend(change, frames)
         return self._backbone.predict(x, step, text, change, recompute=recompute)
 
 
@@ -56,9 +58,8 @@ class _Tuned(View):
     def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
         super().__init__(backbone)
         self._facts = adapter.facts
-        self._weights = {
-            n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()
-        }
+        place = (backbone.device, backbone.dtype)
+        self._weights = {name: weight.to(*place) for name, weight in adapter.weights.items()}
         self.fingerprint = adapter.digest(backbone.fingerprint)
 
     def extend(self, change: Intervention, frames: int) -> Intervention:

@@ -45,24 +45,26 @@ class VideoLayerProcessor:
     ) -> Tensor:
         """Run one layer on hidden_states [clips, tokens, channels], tokens in (time, height, width) order."""
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        projected = (
-            attn.norm_q(attn.to_q(hidden_states)),
-            attn.norm_k(attn.to_k(text)),
-            attn.to_v(text),
-        )
-        q, k, v = (x.unflatten(2, (attn.heads, -1)) for x in projected)
+        q = attn.norm_q(attn.to_q(hidden_states))
+        k = attn.norm_k(attn.to_k(text))
+        v = attn.to_v(text)
+        q, k, v = (x.unflatten(2, (attn.heads, -1)) for x in (q, k, v))
         if rotary_emb is not None:
-            q, k = (_rotated(x, *rotary_emb) for x in (q, k))
-        out = _attend.get()(*(x.transpose(1, 2) for x in (q, k, v)), self.site)
+            q = _rotated(q, *rotary_emb)
+            k = _rotated(k, *rotary_emb)
+        attend = _attend.get()
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.site)
         out = out.transpose(1, 2).flatten(2).type_as(q)
-        return attn.to_out[1](attn.to_out[0](out))
+        linear, dropout = attn.to_out
+        return dropout(linear(out))
 
 
 def _rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Pairs of channels turned by their token's angles (Su et al., arXiv:2104.09864)."""
+    """Turn pairs of channels by their token's angles (Su et al., arXiv:2104.09864)."""
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = cosines[..., 0::2], sines[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)
+    turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1)
+    return turned.flatten(-2).type_as(x)
 
 
 def install(transformer: nn.Module) -> tuple[AttentionLayer, ...]:
@@ -72,6 +74,8 @@ def install(transformer: nn.Module) -> tuple[AttentionLayer, ...]:
     for name, module in transformer.named_modules():
         if hasattr(module, "is_cross_attention"):
             kind = "cross" if module.is_cross_attention else "self"
-            sites.append(AttentionLayer(name, kind, name.rpartition(".")[0], stride, stride[-1]))
-            module.set_processor(VideoLayerProcessor(sites[-1]))
+            block, _, _ = name.rpartition(".")
+            site = AttentionLayer(name, kind, block, stride, stride[-1])
+            sites.append(site)
+            module.set_processor(VideoLayerProcessor(site))
     return tuple(sites)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,34 +39,61 @@ def load_wan(
     from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
     check_folders(folder, _PARTS, id)
-    read = ("transformer", "vae", "text_encoder")
-    transformer, vae, text = (read_config(folder / part / "config.json", id) for part in read)
-    scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
-    fits = vae.get("z_dim", 16) == transformer.get("in_channels", 16)
-    if not fits or text.get("d_model") != transformer.get("text_dim", 4096):
-        raise ModelError(
-            "model", f"The parts of {shorten(id)} do not fit together. Download it again."
-        )
+    config = _read_configs(folder, id)
     if dtype is None:
-        on_gpu, numbers = device.type == "cuda", count_weights(folder / "transformer")
-        dtype = torch.bfloat16 if on_gpu else weights_dtype(device, numbers, free_memory(device))
+        dtype = _dtype(folder, device)
     with boundary(
         "model", f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.", ModelError
     ):
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     network = read_weights(WanTransformer3DModel, folder / "transformer", id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
-    reading = dtype if dtype != torch.float64 else torch.float32
-    encoder = partial(read_weights, UMT5EncoderModel, folder / "text_encoder", id, reading)
     add_loras(loras, {"transformer": network})
-    stays = (("transformer", network), ("vae", autoencoder))
-    weights = {name: sum(p.nbytes for p in part.parameters()) for name, part in stays}
-    weights["text_encoder"] = reading.itemsize * count_weights(folder / "text_encoder")
-    files = (file.stat() for file in sorted((folder / "text_encoder").glob("*.safetensors")))
-    identity = repr([(file.st_size, file.st_mtime_ns) for file in files])
+
+    text_folder = folder / "text_encoder"
+    text_dtype = dtype if dtype != torch.float64 else torch.float32
+    load_encoder = partial(read_weights, UMT5EncoderModel, text_folder, id, text_dtype)
+    weights = {
+        "transformer": sum(weight.nbytes for weight in network.parameters()),
+        "vae": sum(weight.nbytes for weight in autoencoder.parameters()),
+        "text_encoder": text_dtype.itemsize * count_weights(text_folder),
+    }
     return Wan(
-        id, network, autoencoder, PromptReader(tokenizer, encoder, identity, read_words(folder)),
-        FlowSchedule(float(scheduler.get("flow_shift") or _SHIFT)), device, dtype,
-        transformer.get("sample_size"), read_defaults(folder / "defaults.json", id),
-        takes_turns(device, weights, free_memory(device)),
-    )  # fmt: skip
+        id=id,
+        transformer=network,
+        vae=autoencoder,
+        reader=PromptReader(tokenizer, load_encoder, _identity(text_folder), read_words(folder)),
+        schedule=FlowSchedule(float(config["scheduler"].get("flow_shift") or _SHIFT)),
+        device=device,
+        dtype=dtype,
+        sample_size=config["transformer"].get("sample_size"),
+        defaults=read_defaults(folder / "defaults.json", id),
+        takes_turns=takes_turns(device, weights, free_memory(device)),
+    )
+
+
+def _read_configs(folder: Path, id: str) -> dict[str, dict[str, Any]]:
+    """Read the configurations of the parts by their folders, and check that the parts fit together."""
+    names = ("transformer", "vae", "text_encoder")
+    config = {name: read_config(folder / name / "config.json", id) for name in names}
+    config["scheduler"] = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    network = config["transformer"]
+    latents_fit = config["vae"].get("z_dim", 16) == network.get("in_channels", 16)
+    text_fits = config["text_encoder"].get("d_model") == network.get("text_dim", 4096)
+    if not latents_fit or not text_fits:
+        said = f"The parts of {shorten(id)} do not fit together"
+        raise ModelError("model", f"{said}. Download it again.")
+    return config
+
+
+def _dtype(folder: Path, device: torch.device) -> torch.dtype:
+    """Choose the type of the transformer's weights: the trained one on a GPU, else the one that fits."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    return weights_dtype(device, count_weights(folder / "transformer"), free_memory(device))
+
+
+def _identity(folder: Path) -> str:
+    """Identify the text encoder's weights by sizes and dates of their files."""
+    stats = [file.stat() for file in sorted(folder.glob("*.safetensors"))]
+    return repr([(stat.st_size, stat.st_mtime_ns) for stat in stats])

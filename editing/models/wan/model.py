@@ -50,8 +50,9 @@ class Wan(TurnTaking):
     def __post_init__(self) -> None:
         self._settle(self.reader.identity)
         self.sites: tuple[AttentionLayer, ...] = install(self.transformer)
-        stages = self.vae.config.temperal_downsample
-        self.factor: int = 2 ** len(stages) * (self.vae.config.patch_size or 1)
+        vae = self.vae.config
+        stages = vae.temperal_downsample
+        self.factor: int = 2 ** len(stages) * (vae.patch_size or 1)
         self.frames_per_latent: int = 2 ** sum(stages)
         self.coarsest: int = self.transformer.config.patch_size[-1]
         self.multiple: int = self.factor * self.coarsest
@@ -59,7 +60,7 @@ class Wan(TurnTaking):
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """What has weights and stays, by its folder; the text encoder comes and goes."""
+        """The parts with weights that stay, by their folders; the text encoder comes and goes."""
         return {"transformer": self.transformer, "vae": self.vae}
 
     @property
@@ -68,7 +69,7 @@ class Wan(TurnTaking):
         return self.reader.words
 
     def grid(self, frames: int, height: int, width: int) -> Grid:
-        """The grid of the latents of a clip of this working size in pixels."""
+        """Return the grid of the latents of a clip of this working size in pixels."""
         time = 1 + -(-(frames - 1) // self.frames_per_latent)
         return Grid(time, height // self.factor, width // self.factor)
 
@@ -80,10 +81,8 @@ class Wan(TurnTaking):
         lacking = (1 - len(frames)) % self.frames_per_latent
         padded = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
         with self._decoder(len(frames), frames.shape[1:3]):
-            pixels = (
-                torch.from_numpy(padded).to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5
-                - 1
-            )
+            pixels = torch.from_numpy(padded).to(self.device).permute(3, 0, 1, 2)[None]
+            pixels = pixels.float() / 127.5 - 1
             mean = self.vae.encode(pixels.contiguous()).latent_dist.mode()
         middle, spread = self._scale()
         # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
@@ -97,26 +96,31 @@ class Wan(TurnTaking):
         middle, spread = self._scale()
         x = latents.float().to(self.device).transpose(0, 1)[None] * spread + middle
         size = tuple(side * self.factor for side in latents.shape[-2:])
-        with self._decoder(1 + (len(latents) - 1) * self.frames_per_latent, size):
+        with self._decoder(self._frames(len(latents)), size):
             pixels = self.vae.decode(x).sample[0]
-        return ((pixels + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 3, 0).cpu().numpy()
+        colors = ((pixels + 1) * 127.5).round().clamp(0, 255).byte()
+        return colors.permute(1, 2, 3, 0).cpu().numpy()
+
+    def _frames(self, latents: int) -> int:
+        """Return how many frames so many latents stand for."""
+        return 1 + (latents - 1) * self.frames_per_latent
 
     def _scale(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel of the autoencoder's latents."""
-        given = (self.vae.config.latents_mean, self.vae.config.latents_std)
-        middle, spread = (
-            torch.tensor(one, device=self.device).view(1, -1, 1, 1, 1) for one in given
-        )
-        return middle, spread
+        """Return mean and deviation of each channel of the autoencoder's latents."""
+        middle = torch.tensor(self.vae.config.latents_mean, device=self.device)
+        spread = torch.tensor(self.vae.config.latents_std, device=self.device)
+        return middle.view(1, -1, 1, 1, 1), spread.view(1, -1, 1, 1, 1)
 
     @contextmanager
     def _decoder(self, frames: int, size: tuple[int, ...]) -> Iterator[None]:
-        """The autoencoder's turn, in tiles if memory is short. It keeps frames of a call on itself: one call
-        at a time."""
+        """Take the autoencoder's turn, in tiles if memory is short.
+
+        It keeps frames of a call on itself, so there is one call at a time.
+        """
         height, width = size
-        whole = frames_at_once(height, width, self._free(self.vae))
+        fits = frames_at_once(height, width, self._free(self.vae))
         with self._turn(self.vae, frames, (height, width)), ExitStack() as after:
-            if not whole:
+            if not fits:
                 self.vae.enable_tiling()
                 after.callback(self.vae.disable_tiling)
             yield
@@ -130,32 +134,32 @@ class Wan(TurnTaking):
         return self.reader.check(prompts, fields)
 
     def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
-        """None: no adapter fits."""
+        """Return nothing, since no adapter fits."""
         return {}
 
     def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Tensor]:
-        """None."""
+        """Return nothing, since no adapter fits."""
         return {}
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """It is not tuned."""
+        """Return False, since it is not tuned."""
         return False
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
-        """It is not tuned."""
+        """Return 0, since it is not tuned."""
         return 0
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
-        """A clip a call."""
+        """Return False, since a call has one clip."""
         return False
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
-        """How many frames of a long clip are decoded together; height and width in latents."""
+        """Choose how many frames of a long clip are decoded together; height and width in latents."""
         pixels = height * width * self.factor**2
         return max(LEAST_WINDOW, clip_frames(pixels, self._free(self.vae)))
 
     def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
-        """What the network reads beside `x`."""
+        """Return the inputs of the network beside `x`."""
         return {"encoder_hidden_states": text.vectors.to(x)}
 
     @torch.no_grad()
@@ -176,17 +180,19 @@ class Wan(TurnTaking):
             change: An `Intervention` of nothing but `attend`; a ValueError otherwise.
             recompute: Of no use here.
         """
-        if len(x) % len(text):
-            raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
+        clips = len(text)
+        if len(x) % clips:
+            raise ValueError(f"text: {clips} prompts do not divide {len(x)} rows")
         if change is not None and (change.patches or change.control or change.queries):
             raise ValueError("change: a video model takes nothing but attend")
-        time = len(x) // len(text)
+        attend = None if change is None else change.attend
+        time = len(x) // clips
         rows = x.unflatten(0, (-1, time)).transpose(1, 2).to(self.device, self.dtype)
-        t = torch.full((len(text),), float(step.t), device=self.device)
-        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
-        frames = 1 + (time - 1) * self.frames_per_latent
-        with self._turn(self.transformer, frames, size), attending(change and change.attend):
-            (output,) = self.transformer(rows, t, **self.read_by(rows, text), return_dict=False)
+        t = torch.full((clips,), float(step.t), device=self.device)
+        height, width = (side * self.factor for side in x.shape[-2:])
+        with self._turn(self.transformer, self._frames(time), (height, width)), attending(attend):
+            given = self.read_by(rows, text)
+            (output,) = self.transformer(rows, t, **given, return_dict=False)
             if not output.isfinite().all():
                 raise diverged("latents", step)
         velocity = output.to(x).transpose(1, 2).flatten(0, 1)

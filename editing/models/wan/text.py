@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import tokenise
@@ -41,21 +42,30 @@ class PromptReader:
         self, prompts: Sequence[str], fields: Sequence[str] | None, device: torch.device
     ) -> PromptEmbedding:
         """Encode prompts, padded with zeros."""
-        tokens = self.check(prompts, ["prompt"] * len(prompts) if fields is None else fields)
-        lengths = tuple(map(sum, tokens.attention_mask))
-        rows = [ids[:length] for ids, length in zip(tokens.input_ids, lengths, strict=True)]
-        encoder, vectors = None, []
-        for ids in rows:
+        if fields is None:
+            fields = ["prompt"] * len(prompts)
+        tokens = self.check(prompts, fields)
+        lengths = tuple(sum(row) for row in tokens.attention_mask)
+        encoder = None
+        vectors = []
+        for ids, length in zip(tokens.input_ids, lengths, strict=True):
+            ids = ids[:length]
             key = {"kind": "text", "model": self.identity, "device": device.type, "ids": ids}
             kept = cache.load(key)
             if kept is None:
                 encoder = encoder or self.load().to(device)
-                one = encoder(torch.tensor([ids], device=device)).last_hidden_state[0].float().cpu()
-                kept = {"vectors": one.contiguous()}
+                kept = {"vectors": _encoded(encoder, ids, device)}
                 cache.store(key, kept)
-            vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - len(ids))))
-        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
-        ids = tuple(map(tuple, tokens.input_ids))
-        return PromptEmbedding(
-            tuple(prompts), torch.stack(vectors).to(device), lengths, offsets, ids
-        )
+            vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - length)))
+        offsets = tuple(tuple(tuple(pair) for pair in row) for row in tokens.offset_mapping)
+        ids = tuple(tuple(row) for row in tokens.input_ids)
+        rows = torch.stack(vectors).to(device)
+        return PromptEmbedding(tuple(prompts), rows, lengths, offsets, ids)
+
+
+def _encoded(
+    encoder: nn.Module, ids: Sequence[int], device: torch.device
+) -> Float[Tensor, "tokens d"]:
+    """Encode the tokens of one prompt; float32 on the CPU."""
+    states = encoder(torch.tensor([ids], device=device)).last_hidden_state
+    return states[0].float().cpu().contiguous()

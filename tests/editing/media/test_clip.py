@@ -157,6 +157,20 @@ def test_what_is_no_video_is_refused(tmp_path, make, message):
         open_clip("https://example.org/a.mp4")
 
 
+def test_a_file_whose_only_key_frame_is_missing_is_refused(tmp_path):
+    whole = write_clip(tmp_path / "whole.mkv", moving(4), g="100", bf="0")
+    cut = tmp_path / "cut.mkv"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None and not packet.is_keyframe:
+                packet.stream = copied
+                target.mux(packet)
+    with pytest.raises(ClipError, match="clip.path: 'cut.mkv' has no readable frames"):
+        open_clip(cut)
+
+
 def test_rotation_is_applied(tmp_path):
     upright = flat([100] * 3)
     upright[:, :, :8, 0] = 250  # a red bar on the left

@@ -6,11 +6,15 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
+    COMMON_ROWS,
     FINEST,
-    FRAMES,
     GRIDS,
+    REFINED,
+    SHORT,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     any_in,
@@ -32,6 +36,41 @@ from wiring import (
 from wiring import exchanged as exchanged_words
 
 from regrain.editing.diffusion.schedule import Step
+
+AREAS = {"use_masks": False, "blend_latents": "always", "blend_self": True, "blend_threshold": 0.8}
+FULL = {"cross_until": 1.0, "self_until": 1.0}
+CASE = Case(
+    base=SHORT | {"blend_from": 0.25, "blend_until": 0.75},
+    rows=COMMON_ROWS
+    | {
+        "preset": Row("released"),
+        "cross_until": Row(1.0),
+        "self_until": Row(1.0),
+        "cross_control": Row("refine", FULL),
+        "emphasis": Row(3.0, FULL),
+        "emphasis_words": Row("red=3, grass=2", FULL, prompt=REFINED),
+        "blend_self": Row(True),
+        "blend_latents": Row("never"),
+        "blend_from": Row(0.0),
+        "blend_until": Row(1.0),
+        "use_masks": Row(False, {"blend_latents": "always", "blend_self": True}),
+        "blend_threshold": Row(0.95, AREAS),
+        "blend_words": Row("grass", AREAS),
+        "edit_words": Row("grass", AREAS),
+        "keys": Row("first_previous"),
+        "keys_levels": Row("coarse"),
+        "levels": Row("all", AREAS | FULL),
+        "guidance_half": Row("both"),
+        "inversion_latents": Row("released", AREAS | FULL),
+        "alignment": Row("original", FULL, prompt=REFINED),
+        "joint_norm": Row(True),
+        "reconstruct": Row(True),
+        "variation": Row(0.4),
+    },
+    heat={"fox"},
+    more={"reconstruct": True, "joint_norm": True},
+)
+
 
 NEW = {"a fox on the grass": {"fox": [2]}, "a red fox on the grass": {"red": [2], "fox": [3]}}
 WORDS = {"cat": [2], "grass": [5]}  # of the source
@@ -56,7 +95,7 @@ def check(run: Run) -> None:
     inside = region_mask(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
     x = check_editing(run, latents, [mass(call, call.branch(0)) for call in inverting], x)
-    check_latents(run, x.split(FRAMES))
+    check_latents(run, x.split(run.frames))
     check_shown(run, inverting)
 
 
@@ -161,7 +200,7 @@ def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within
     if expected is None or region_mask(run) is not None:
         assert step.index not in run.result.step_areas
     else:
-        assert (run.result.step_areas[step.index] == (expected[:FRAMES, 0] > 0).numpy()).all()
+        assert (run.result.step_areas[step.index] == (expected[: run.frames, 0] > 0).numpy()).all()
 
 
 # --- Attention
@@ -185,14 +224,14 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
         if cross and is_taken(run, layer):
             for branch, target in zip(edits, run.request.targets, strict=True):
                 rows = call.branch(branch)
-                source, edit = (softmax(layer.q[r], layer.k[r]) for r in (slice(FRAMES), rows))
+                source, edit = (softmax(layer.q[r], layer.k[r]) for r in (slice(run.frames), rows))
                 expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)
     taking = (
         [*edits] if run.params.guidance_half == "cond" else [*range(first, first + count), *edits]
     )
     for layer in each(call.layers, "self"):
-        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer))
+        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer), run.frames)
         if within and is_taken(run, layer):
             for branch in taking:
                 area = areas[(branch - first) % count][layer.tokens]
@@ -207,11 +246,14 @@ def is_taken(run: Run, layer: Layer) -> bool:
 def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:
     """The source's attention on the edit's values; inside the area, if blended, the edit's own."""
     keys = keys_of(run, layer)
-    source = see(layer.q[:FRAMES], layer.k[:FRAMES], layer.v[rows], keys)
+    source = see(layer.q[: run.frames], layer.k[: run.frames], layer.v[rows], keys, run.frames)
     if not run.params.blend_self:
         return source
     inside = area.flatten(2)[..., None]
-    return inside * see(layer.q[rows], layer.k[rows], layer.v[rows], keys) + (1 - inside) * source
+    return (
+        inside * see(layer.q[rows], layer.k[rows], layer.v[rows], keys, run.frames)
+        + (1 - inside) * source
+    )
 
 
 def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:

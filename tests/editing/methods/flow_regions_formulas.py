@@ -6,10 +6,48 @@ import numpy as np
 import torch
 from torch import Tensor
 from videograin_formulas import check_maps
-from wiring import FRAMES, Call, Layer, Run, any_in, near, scores, softmax
+from wiring import (
+    BLENDED_ROWS,
+    MODULATED,
+    SHORT,
+    Call,
+    Case,
+    Layer,
+    Row,
+    Run,
+    any_in,
+    near,
+    scores,
+    softmax,
+)
 
-TIME, TOKENS = 2, (2, 3)  # latents of frame 0 and of frames 1 and 2; tokens of 8 x 8 pixels
-PARTS = ([0], [1, 2])
+CASE = Case(
+    base=SHORT | MODULATED | {"strength": 1.0},
+    rows=BLENDED_ROWS
+    | {
+        "preset": Row("flowanchor"),
+        "strength": Row(0.5),
+        "source_guidance": Row(2.0),
+        "shift": Row(1.0),
+        "averages": Row(2),
+        "self_strength": Row(0.3),
+        "cross_strength": Row(0.4),
+        "modulate_until": Row(0.5),
+        "schedule_power": Row(5.0),
+        "size_term": Row(True),
+        "columns": Row(0.5),
+        "modulated": Row("target"),
+        "phrases": Row("alone"),
+        "padding": Row("pushed"),
+        "amplify": Row(True),
+    },
+    elsewhere={"span"},
+    shares={1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
+    heat={"left", "right"},
+)
+
+
+TIME, TOKENS = 2, (2, 3)  # latents of frame 0 and of up to four after it; tokens of 8 x 8 pixels
 # Token -> region, of "a panda and a fox on the grass" and of its source, which has as many words.
 WORDS = {0: 1, 1: 1, 3: 2, 4: 2}
 LENGTH, LIMIT = 9, 512
@@ -19,10 +57,14 @@ UNCOND, COND = 0, 1
 def check(run: Run) -> None:
     """The whole run, by the formulas of the papers and the parameters given."""
     params, request = run.params, run.request
-    clean = run.model.encode(request.clip.read(0, FRAMES))
+    clean = run.model.encode(request.clip.read(0, run.frames))
     fresh = torch.Generator().manual_seed(request.seed)
     inside = any_in(request.edited_mask, clean.shape[2:])
-    gate = torch.stack([inside[part].amax(0) for part in PARTS]) if params.blend else torch.ones(())
+    gate = (
+        torch.stack([inside[part].amax(0) for part in parts(run)])
+        if params.blend
+        else torch.ones(())
+    )
     steps = params.steps - int((1 - params.strength) * params.steps + 1e-9)
     sigmas = [
         params.shift * u / (1 + (params.shift - 1) * u) for u in np.linspace(1, 0, params.steps + 1)
@@ -115,10 +157,15 @@ def words(run: Run) -> Tensor:
     return torch.tensor([WORDS.get(token, -1) for token in range(LENGTH)])
 
 
+def parts(run: Run) -> list[list[int]]:
+    """The frames of every latent."""
+    return [[0], list(range(1, run.frames))]
+
+
 def codes(run: Run) -> Tensor:
     """A token takes the region that covers most of its pixels in its frames, if regions cover a quarter."""
     labels, found = np.asarray(run.request.areas), []
-    for part in PARTS:
+    for part in parts(run):
         for y in range(TOKENS[0]):
             for x in range(TOKENS[1]):
                 seen = labels[part, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
@@ -178,5 +225,7 @@ class Heat:
             own = [token for token, code in enumerate(words(self.run).tolist()) if code == region]
             maps = mean[..., own].sum(-1).unflatten(1, (TIME, *TOKENS))
             check_maps(
-                self.run, name, maps[:, [latent for latent, part in enumerate(PARTS) for _ in part]]
+                self.run,
+                name,
+                maps[:, [latent for latent, part in enumerate(parts(self.run)) for _ in part]],
             )

@@ -20,10 +20,14 @@ from videograin_formulas import (
 )
 from wiring import (
     FINEST,
-    FRAMES,
     GRIDS,
+    MODULATED,
+    MODULATED_ROWS,
+    SHORT,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     any_in,
@@ -46,6 +50,41 @@ from regrain.editing.motion.correspondence import (
 )
 from regrain.editing.params.videograin import VideoGrainParams
 
+SMOOTH = {"blend": False, "smooth_from": 0.5, "smooth_until": 1.0}
+CASE = Case(
+    base=SHORT
+    | MODULATED
+    | {"strength": 1.0, "optimise_rounds": 2, "spatial_steps": 2, "temporal_sharpness": 1.0},
+    rows=MODULATED_ROWS
+    | {
+        "size_term": Row(False),
+        "strength": Row(0.5),
+        "first_noise": Row("own"),
+        "step_noise": Row("shared"),
+        "optimise_until": Row(0.5),
+        "optimise_rounds": Row(1),
+        "learning_rate": Row(0.1),
+        "flow_weight": Row(0.0),
+        "similarity_weight": Row(0.0),
+        "flow_loss": Row("circular"),
+        "similarity_loss": Row("absolute"),
+        "restore_statistics": Row(False),
+        "details": Row("released"),
+        "cross_frame": Row("first"),
+        "spatial_steps": Row(1),
+        "temporal_until": Row(0.0),
+        "spatial_sharpness": Row(1.0),
+        "temporal_sharpness": Row(0.2),
+        "smooth_background": Row(False, SMOOTH),
+        "smooth_from": Row(0.75, SMOOTH),
+        "smooth_until": Row(0.75, SMOOTH),
+    },
+    elsewhere={"flow"},
+    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2},
+    heat={"left", "right"},
+)
+
+
 UNCOND, COND = 0, 1
 SHARED = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")
 
@@ -53,7 +92,7 @@ SHARED = ("self_strength", "cross_strength", "modulate_until", "schedule_power",
 def check(run: Run) -> None:
     """The whole run."""
     params, model, request = run.params, run.model, run.request
-    frames = request.clip.read(0, FRAMES)
+    frames = request.clip.read(0, run.frames)
     motion = around(frames, "dis")
     run.kept["motion"] = motion
     assert not scan_cuts(frames)
@@ -103,7 +142,7 @@ def noise(run: Run, draw: int, own: bool) -> Tensor:
         ]
         return torch.randn(shape, generator=torch.Generator().manual_seed(int(seed)))
 
-    return torch.stack([one(frame if own else 0) for frame in range(FRAMES)])
+    return torch.stack([one(frame if own else 0) for frame in range(run.frames)])
 
 
 def after(run: Run, x0: Tensor, eps: Tensor, step: Step) -> Tensor:
@@ -165,7 +204,7 @@ def guided_attention(
     regions: Run | None, run: Run, call: Call, layer: Layer, original: Layer | None
 ) -> Tensor:
     """Spatial, then cross-frame, then along the motion."""
-    params, pairs, size = run.params, run.kept["motion"][: FRAMES - 1], GRIDS[layer.tokens]
+    params, pairs, size = run.params, run.kept["motion"][: run.frames - 1], GRIDS[layer.tokens]
     looking = layer.q
     if original is not None:
         alike = params.spatial_sharpness * scores(original.q, original.k)
@@ -180,7 +219,7 @@ def guided_attention(
     out = torch.cat(halves)
     if call.step.index >= int(params.temporal_until * call.step.total + 1e-9):
         return out
-    pixels = torch.from_numpy(run.request.clip.read(0, FRAMES)).float()
+    pixels = torch.from_numpy(run.request.clip.read(0, run.frames)).float()
     appeared = middle(pairs.appeared[..., None].float(), size)[..., 0] > 0.5
     ids = track_ids(*token_maps(pairs.at(size).backward, appeared, middle(pixels, size))).flatten()
     same = ids[:, None] == ids[None]
@@ -210,7 +249,7 @@ def cross_frame(
         weights = regions.params.self_strength * region_strengths(regions)
         a = strengths(regions, call.step, queries, keys, weights)
         out = (lifted(q[None], k[None], queries[..., None] == keys[:, None], a) @ v[None])[0]
-    return out.unflatten(1, (FRAMES, -1)).transpose(0, 1)
+    return out.unflatten(1, (layer.frames, -1)).transpose(0, 1)
 
 
 # --- Features
@@ -264,10 +303,11 @@ def loss(params: object, reference: Tensor, motion: Motion, x: Tensor) -> Tensor
     total = torch.zeros(())
     if params.flow_weight:
         off = torch.zeros(())
-        pairs = FRAMES if params.flow_loss == "circular" else FRAMES - 1
         for half in x.chunk(2):
+            frames = len(half)
+            pairs = frames if params.flow_loss == "circular" else frames - 1
             for k in range(pairs):
-                a, b = half[k, None], half[(k + 1) % FRAMES, None]
+                a, b = half[k, None], half[(k + 1) % frames, None]
                 off = off + ((b - moved(a, motion.backward[k])).abs() * ~motion.appeared[k]).sum()
                 if params.flow_loss == "circular":
                     off = off + ((a - moved(b, motion.forward[k])).abs() * ~motion.hidden[k]).sum()
@@ -303,7 +343,7 @@ def background(run: Run, size: tuple[int, int]) -> Tensor | None:
 def fused(x: Tensor, motion: Motion, weight: Tensor) -> Tensor:
     """Each frame takes its background from the one before; at the end the last one from the first."""
     out = list(x)
-    for k in range(FRAMES - 1):
+    for k in range(len(x) - 1):
         share = ~motion.appeared[k] * weight[k + 1] * moved(weight[k, None], motion.backward[k])[0]
         out[k + 1] = (1 - share) * out[k + 1] + share * moved(out[k][None], motion.backward[k])[0]
     share = ~motion.hidden[-1] * weight[-1] * moved(weight[:1], motion.forward[-1])[0]

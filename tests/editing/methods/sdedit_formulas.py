@@ -3,15 +3,21 @@
 from fractions import Fraction
 
 import torch
-from wiring import FRAMES, Run, check_edits
+from wiring import BLENDED_ROWS, SHORT, Case, Row, Run, check_edits
 
 from regrain.editing.diffusion.schedule import Step
+
+CASE = Case(
+    base=SHORT | {"strength": 1.0},
+    rows=BLENDED_ROWS | {"strength": Row(0.5)},
+    shares={1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
+)
 
 
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params, request, model = run.params, run.request, run.model
-    clean = model.encode(request.clip.read(0, FRAMES))
+    clean = model.encode(request.clip.read(0, run.frames))
     noise = torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(request.seed))
     steps = steps_taken(model.schedule.sampling(params.steps), params.strength)
     assert [(call.stage, call.step) for call in run.calls] == [("editing", step) for step in steps]

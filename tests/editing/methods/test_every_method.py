@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from cases import BASES, CASES
 from made_motion import write_adapter
 from running import finish
-from wiring import BASES, FRAMES, UNETS, differs, near, requested
+from wiring import FRAMES, UNETS, differs, near, requested
 
 from regrain.editing import edit, load_project, save_project
 from regrain.editing.errors import ModelError
@@ -70,22 +71,14 @@ def test_motion_does_not_lead_over_a_break(small, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_tables_of_tests_know_every_method(method):
     """Here a new method is told what it lacks; elsewhere it is a KeyError."""
-    assert method in BASES, f"add cheap parameters of {method} to BASES in wiring.py"
+    assert method in CASES, f"add {method}_formulas.py with a CASE and a function check"
     if method in having("strength"):
-        assert method in SHARES, f"add the steps that {method} runs of four, by strength, to SHARES"
-
-
-# In part of a schedule of four steps: SDEdit rounds up, FRESCO to the nearest.
-SHARES = {
-    "sdedit": {1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
-    "fresco": {1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2},
-}
-SHARES["flow_regions"] = SHARES["sdedit"]
+        assert CASES[method].shares, f"add the steps that {method} runs of four, by strength"
 
 
 @pytest.mark.parametrize("method", having("strength"))
 def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
-    for strength, taken in SHARES[method].items():
+    for strength, taken in CASES[method].shares.items():
         events = edit_clip(fitting, requested(method), params(method, strength=strength))
         with torch.no_grad():
             done = [
@@ -113,21 +106,13 @@ def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
         np.testing.assert_allclose(maps.after, results[1].attention[name].after, atol=1e-5)
 
 
-# Where there is more to do than in the base.
-MORE = {
-    "videograin": {"inject_until": 0.5, "redraw": 0.5, "heat_pixel": "1,10,6"},
-    "fatezero": {"reconstruct": True, "joint_norm": True},
-    "vid2vid_zero": {"inversion": "null_text", "joint_norm": True},
-}
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method):
     """Between two events nothing hangs on the network; what is cached gives the same bits again."""
     network = getattr(fitting, "unet", None) or fitting.transformer
     before = {name: x.clone() for name, x in network.state_dict().items()}
     there = {name: set(vars(module)) for name, module in network.named_modules()}
-    given, results = params(method, preview_every=1, **MORE.get(method, {})), []
+    given, results = params(method, preview_every=1, **CASES[method].more), []
     for _ in range(2):
         events, seen = edit_clip(fitting, requested(method), given), []
         with torch.no_grad():
@@ -156,10 +141,7 @@ def check_events(method, seen, attention):
     for stage in record.stages:
         done = [(e.done, e.total) for e in seen if isinstance(e, Progress) and e.stage == stage]
         assert done == [(i + 1, len(done)) for i in range(len(done))], stage
-    shown = dict.fromkeys(("fatezero", "vid2vid_zero", "tune_a_video"), {"fox"})
-    shown |= dict.fromkeys(("fresco", "flow_regions"), {"left", "right"})
-    shown |= {"videograin": {"left", "right", "frame 1 at 10,6"}}
-    assert set(attention) == shown.get(method, set())
+    assert set(attention) == CASES[method].heat
     previews = [event for event in seen if isinstance(event, Preview)]
     assert len(previews) == sum(isinstance(e, Progress) and e.stage == "editing" for e in seen)
     for event in previews:

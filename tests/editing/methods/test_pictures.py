@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import BASES
 from commands import change, command
 from made_models import loaded, write_control_net, write_small_model
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
 from safetensors.torch import save_file
-from wiring import BASES, FRAMES, UNETS, near, requested, softmax
+from wiring import FRAMES, UNETS, near, requested, softmax
 
 from regrain.editing import edit, load_project, save_project
 from regrain.editing.__main__ import main

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cases import BASES
 from made_models import write_control_net
 from tuning_runs import FRAMES, counted, learned, request, same
-from wiring import BASES, UNETS, check_formulas, drive, requested
+from wiring import UNETS, check_formulas, drive, requested
 
 from regrain.editing import Adapter, ModelError, RequestError, edit, save_adapter, tune
 from regrain.editing.models.unet.tuned import tuned

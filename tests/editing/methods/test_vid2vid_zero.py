@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from wiring import BASES, FRAMES, requested
+from cases import BASES
+from wiring import FRAMES, requested
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.errors import RequestError

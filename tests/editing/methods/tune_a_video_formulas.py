@@ -3,11 +3,15 @@
 import torch
 from torch import Tensor
 from wiring import (
+    CONTROLLED_ROWS,
     FINEST,
-    FRAMES,
     GRIDS,
+    SHORT,
+    Case,
+    Row,
     Run,
     any_in,
+    calls_of,
     check_edits,
     check_inverting,
     check_plain,
@@ -16,11 +20,31 @@ from wiring import (
     varied,
 )
 
+TUNED = {"learning_rate": 1e-3, "tune_steps": 3}
+CASE = Case(
+    base=SHORT | {"tune_preview_every": 0, "tune_steps": 1},
+    rows=CONTROLLED_ROWS
+    | {
+        "preset": Row("fatezero"),
+        "tune_steps": Row(2),
+        "learning_rate": Row(1e-3),
+        "tune_seed": Row(1),
+        "joint_norm": Row(False),
+        "positions": Row(True, TUNED),
+        "temporal_rank": Row(2, TUNED),
+        "keep_every": Row(1, {"tune_steps": 2}, shown=lambda run: run.versions),
+        "tune_preview_every": Row(1, shown=calls_of),
+        "start": Row("noise"),
+        "variation": Row(0.4),
+    },
+    heat={"fox"},
+)
+
 
 def check(run: Run) -> None:
     """The tuning's calls by what they are given; every call of the edit by the formulas of the paper."""
     params, model = run.params, run.model
-    clean = model.encode(run.request.clip.read(0, FRAMES))
+    clean = model.encode(run.request.clip.read(0, run.frames))
     check_tuning(run, clean)
     source, x = start(run, clean)
     calls = run.of("editing")

@@ -5,13 +5,18 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
+    BLENDED_ROWS,
     FINEST,
-    FRAMES,
+    REFINED,
+    SHORT,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     blended_area,
+    calls_of,
     check_inverting,
     check_latents,
     check_plain,
@@ -29,6 +34,35 @@ from wiring import (
 )
 
 from regrain.editing.diffusion.schedule import Step
+
+NULL = {"inversion": "null_text", "learned_share": 1.0}
+CASE = Case(
+    base=SHORT | {"inner_steps": 2},
+    rows=BLENDED_ROWS
+    | {
+        "preset": Row("released"),
+        "guidance_scale": Row(2.0, NULL),
+        "inversion": Row("plain"),
+        "inner_steps": Row(1, NULL),
+        "learning_rate": Row(0.002, NULL),
+        "learned_share": Row(0.4, NULL),
+        "pivot": Row("source", NULL),
+        "learn_with": Row("sampling", NULL),
+        "recompute": Row(False, NULL, shown=calls_of),
+        "cross_control": Row("refine"),
+        "replace_until": Row(0.3),
+        "refine_until": Row(1.0, prompt=REFINED),
+        "self_until": Row(0.5),
+        "dense_layers": Row("up_blocks.1"),
+        "keys": Row("own"),
+        "alignment": Row("original", prompt=REFINED),
+        "joint_norm": Row(True),
+        "reconstruct": Row(False, {"replace_until": 0.3}),
+        "variation": Row(0.4),
+    },
+    heat={"fox"},
+    more={"inversion": "null_text", "joint_norm": True},
+)
 
 
 def check(run: Run) -> None:
@@ -59,7 +93,7 @@ def check(run: Run) -> None:
             known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
             area = inside.repeat(len(targets), 1, 1, 1)
             x = area * x + (1 - area) * known
-    check_latents(run, x.split(FRAMES))
+    check_latents(run, x.split(run.frames))
     assert (run.result.reconstruction is not None) == params.reconstruct
     if params.reconstruct:
         near(run.decoded[-1], rebuilt, "reconstruction")
@@ -155,7 +189,7 @@ class Branches:
                     return branch
             raise AssertionError(f"step {step.index} has no row of such a text and such latents")
 
-        parts = x.split(FRAMES)
+        parts = x.split(run.frames)
         self.edits = [take(text, part) for text, part in zip(texts[1:], parts, strict=True)]
         self.unconds = [take(unguided, part) for part in parts]
         self.source = take(texts[0], rebuilt) if needs_source(run, step) else None
@@ -214,4 +248,4 @@ def check_attention(run: Run, call: Call, rows: Branches) -> None:
         q, k = layer.q.clone(), layer.k.clone()
         for branch in rows.edits if is_within(run, call.step) else ():
             q[call.branch(branch)], k[call.branch(branch)] = q[source], k[source]
-        near(layer.out, see(q, k, layer.v, frames_of(run, layer)), layer.site.name)
+        near(layer.out, see(q, k, layer.v, frames_of(run, layer), run.frames), layer.site.name)

@@ -6,12 +6,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from wiring import (
     FINEST,
-    FRAMES,
     GRIDS,
     HEIGHT,
+    MODULATED,
+    MODULATED_ROWS,
+    SHORT,
     WIDTH,
     Call,
+    Case,
     Layer,
+    Row,
     Run,
     answers,
     any_in,
@@ -21,6 +25,7 @@ from wiring import (
     gathered,
     guided,
     has_text,
+    heat_of,
     near,
     plain,
     scores,
@@ -33,6 +38,35 @@ from wiring import (
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.flow import estimate_flow, occlusion, trajectories
 from regrain.editing.motion.smoothing import steady
+
+CASE = Case(
+    base=SHORT | MODULATED | {"inject_until": 0.0},
+    rows=MODULATED_ROWS
+    | {
+        "size_term": Row(False, {"attention_span": "own_frame"}),
+        "guidance_half": Row("uncond"),
+        "levels": Row("coarse"),
+        "uncovered": Row("repelled", {"guidance_half": "both"}),
+        "size_over_frames": Row(True),
+        "attention_span": Row("sparse_causal"),
+        "track_levels": Row(2),
+        "joint_norm": Row(False),
+        "freeu": Row("full"),
+        "inject_until": Row(0.5),
+        "inversion": Row("released", {"inject_until": 1.0}),
+        "variation": Row(0.4),
+        "redraw": Row(0.5),
+        "blend_with": Row("noise"),
+        "heat_from": Row(0.5, shown=heat_of),
+        "heat_until": Row(0.5, shown=heat_of),
+        "heat_grids": Row("4", shown=heat_of),
+        "heat_pixel": Row("1,10,6", shown=heat_of),
+    },
+    elsewhere={"flow"},
+    heat={"left", "right", "frame 1 at 10,6"},
+    more={"inject_until": 0.5, "redraw": 0.5, "heat_pixel": "1,10,6"},
+)
+
 
 TOLD = {"paper": "paper", "released": "videograin"}
 SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}
@@ -47,7 +81,7 @@ def check(run: Run) -> None:
     sources = [call for call in run.of("editing") if call.branches == 1]
     steps = run.model.schedule.sampling(run.params.steps)
     rising = run.model.schedule.inversion(run.params.steps, TOLD[run.params.inversion])
-    first = run.model.encode(run.request.clip.read(0, FRAMES))
+    first = run.model.encode(run.request.clip.read(0, run.frames))
     latents = walk(first, run.of("inverting"), rising)
     source = run.model.embed([run.request.source_prompt]).vectors
     for call in [*run.of("inverting"), *sources]:
@@ -97,7 +131,7 @@ def check_editing(
 
 def noised(run: Run, x: Tensor, step: Step, fresh: torch.Generator) -> Tensor:
     """The edit averaged along the motion, and one noise for all of its frames."""
-    calm = steady(iter(run.model.decode(x)), iter(run.request.clip.read(0, FRAMES)), 3.0)
+    calm = steady(iter(run.model.decode(x)), iter(run.request.clip.read(0, run.frames)), 3.0)
     noise = torch.randn(x.shape[1:], generator=fresh)
     return step.signal * run.model.encode(np.stack([*calm])) + step.noise * noise
 
@@ -128,7 +162,7 @@ def check_plain(run: Run, call: Call) -> None:
 
 
 def spanned(run: Run, layer: Layer) -> Tensor:
-    return see(layer.q, layer.k, layer.v, span(run))
+    return see(layer.q, layer.k, layer.v, span(run), run.frames)
 
 
 def span(run: Run) -> str:
@@ -137,7 +171,7 @@ def span(run: Run) -> str:
 
 def tracks_of(run: Run) -> dict[int, Tensor]:
     """Track of every token, by how many a frame has: of the finest `track_levels` grids."""
-    frames = run.request.clip.read(0, FRAMES)
+    frames = run.request.clip.read(0, run.frames)
     if "tracks" in run.kept:
         return run.kept["tracks"]
     there, back = (
@@ -165,10 +199,10 @@ def along_tracks(run: Run, layer: Layer, seen: Tensor) -> Tensor:
 def along(layer: Layer, values: Tensor, same: Tensor, sharpness: float = 1.0) -> Tensor:
     """Each token of a branch, in all of its frames, sees those that are the same."""
     out = []
-    for q, k, v in zip(*(x.split(FRAMES) for x in (layer.q, layer.k, values)), strict=True):
+    for q, k, v in zip(*(x.split(layer.frames) for x in (layer.q, layer.k, values)), strict=True):
         q, k, v = (x.transpose(0, 1).flatten(1, 2) for x in (q, k, v))
         maps = (sharpness * scores(q, k)).masked_fill(~same, -torch.inf).softmax(-1)
-        out.append((maps @ v).unflatten(1, (FRAMES, -1)).transpose(0, 1))
+        out.append((maps @ v).unflatten(1, (layer.frames, -1)).transpose(0, 1))
     return torch.cat(out)
 
 
@@ -179,7 +213,9 @@ def codes(run: Run, tokens: int) -> Tensor:
     labels, (height, width) = np.asarray(run.request.labels), GRIDS[tokens]
     high, wide = labels.shape[1] // height, labels.shape[2] // width
     cells = (
-        labels.reshape(FRAMES, height, high, width, wide).swapaxes(2, 3).reshape(FRAMES, tokens, -1)
+        labels.reshape(run.frames, height, high, width, wide)
+        .swapaxes(2, 3)
+        .reshape(run.frames, tokens, -1)
     )
     counts = np.stack([(cells == label).sum(-1) for label in (0, 1, 2)])
     found = 2 - counts[::-1].argmax(0)
@@ -235,13 +271,15 @@ def cross_maps(run: Run, step: Step, layer: Layer) -> Tensor:
 
 def self_maps(run: Run, step: Step, layer: Layer) -> Tensor:
     own = codes(run, layer.tokens)
-    keys = gathered(own[:, None, :, None].float(), span(run))[:, 0, :, 0].long()
+    keys = gathered(own[:, None, :, None].float(), span(run), run.frames)[:, 0, :, 0].long()
     weights = run.params.self_strength * region_strengths(run)
-    a = strengths(run, step, own, keys, weights, over=FRAMES if run.params.size_over_frames else 1)
+    a = strengths(
+        run, step, own, keys, weights, over=run.frames if run.params.size_over_frames else 1
+    )
     same = own[..., None] == keys[:, None]
     if run.params.uncovered == "repelled":
         same &= (own > 0)[..., None]
-    return lifted(layer.q, gathered(layer.k, span(run)), same, a)
+    return lifted(layer.q, gathered(layer.k, span(run), run.frames), same, a)
 
 
 def refusal(run: Run, layer: Layer) -> Tensor:
@@ -265,7 +303,7 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
         if layer.site.name in originals and layer.site.name.startswith("up_blocks"):
             original = originals[layer.site.name]
             q, k = (x.repeat(2, 1, 1, 1) for x in (original.q, original.k))
-            taken = Layer(layer.site, q, k, layer.v, layer.out)
+            taken = Layer(layer.site, q, k, layer.v, layer.out, layer.frames)
             if differs(layer.out, self_attention(run, call, layer, halves)):
                 layer, injected = taken, injected + 1
         near(layer.out, self_attention(run, call, layer, halves), layer.site.name)
@@ -286,7 +324,7 @@ def self_attention(run: Run, call: Call, layer: Layer, halves: tuple[int, ...]) 
     for half in halves:
         rows = call.branch(half)
         maps = self_maps(run, call.step, layer.rows(rows))
-        expected[rows] = maps @ gathered(layer.v[rows], span(run))
+        expected[rows] = maps @ gathered(layer.v[rows], span(run), run.frames)
     return along_tracks(run, layer, expected)
 
 
@@ -327,7 +365,9 @@ def check_control(run: Run) -> None:
 
 def check_reading(run: Run, seen: dict, texts: Tensor) -> None:
     """One call of a control network."""
-    near(seen["text"], texts.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
+    near(
+        seen["text"], texts.repeat_interleave(run.frames, 0), "text of a control network", atol=1e-4
+    )
     assert seen["conditioning_scale"] == run.params.control[0].weight
     assert len(seen["hint"]) == len(seen["x"])
 
@@ -389,9 +429,9 @@ def check_pixel(run: Run, edits: list[Call]) -> None:
         for layer in each(call.layers, "self"):
             cond, (height, width) = layer.rows(call.branch(COND)), GRIDS[layer.tokens]
             cell = 6 * height // HEIGHT * width + 10 * width // WIDTH
-            before = softmax(cond.q, gathered(cond.k, "all"))
+            before = softmax(cond.q, gathered(cond.k, "all", run.frames))
             if fade(run, call.step) > 0:
                 maps = torch.stack([before, self_maps(run, call.step, cond)])[:, 1, :, cell].mean(1)
-                maps = maps.unflatten(-1, (FRAMES, height, width)) * layer.tokens / most
+                maps = maps.unflatten(-1, (run.frames, height, width)) * layer.tokens / most
                 found.append(interpolate(maps, GRIDS[most], mode="bilinear", align_corners=False))
     check_maps(run, "frame 1 at 10,6", torch.stack(found).mean(0))

@@ -4,7 +4,7 @@ Formulas are written out here, on whole matrices, and share no code with what th
 a step. `drive` is the only place that knows how `predict` is called.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -30,28 +30,18 @@ from regrain.editing.recipe.events import EditResult, Event, Preview, Stage, Tun
 FRAMES, HEIGHT, WIDTH = 3, 16, 24
 GRIDS = {96: (8, 12), 24: (4, 6), 6: (2, 3)}
 FINEST = 96  # that of the latents
-SEEN = {
-    "own": lambda frame: [frame],
-    "middle": lambda frame: [1],
-    "own_middle": lambda frame: [frame, 1],
-    "first_previous": lambda frame: [0, max(frame - 1, 0)],
-    "all": lambda frame: [0, 1, 2],
+# The frames that a frame sees, of so many.
+SEEN: dict[str, Callable[[int, int], list[int]]] = {
+    "own": lambda frame, count: [frame],
+    "middle": lambda frame, count: [count // 2],
+    "own_middle": lambda frame, count: [frame, count // 2],
+    "first_previous": lambda frame, count: [0, max(frame - 1, 0)],
+    "all": lambda frame, count: list(range(count)),
 }
 UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
-# A small edit by each method.
+# What small edits have in common.
 MODULATED = {"modulate_until": 1.0, "schedule_power": 1.0, "self_strength": 0.8}
 SHORT = {"steps": 4, "preview_every": 0}
-BASES: dict[str, dict[str, object]] = {
-    "videograin": SHORT | MODULATED | {"inject_until": 0.0},
-    "fatezero": SHORT | {"blend_from": 0.25, "blend_until": 0.75},
-    "vid2vid_zero": SHORT | {"inner_steps": 2},
-    "sdedit": SHORT | {"strength": 1.0},
-    "tune_a_video": SHORT | {"tune_preview_every": 0, "tune_steps": 1},
-    "fresco": SHORT
-    | MODULATED
-    | {"strength": 1.0, "optimise_rounds": 2, "spatial_steps": 2, "temporal_sharpness": 1.0},
-    "flow_regions": SHORT | MODULATED | {"strength": 1.0},
-}
 
 
 def clip(frames: int = FRAMES) -> ArrayClip:
@@ -102,13 +92,15 @@ class Layer:
     k: Tensor
     v: Tensor
     out: Tensor
+    frames: int  # of a branch
 
     @property
     def tokens(self) -> int:
         return self.q.shape[2]
 
     def rows(self, rows: slice) -> "Layer":
-        return Layer(self.site, self.q[rows], self.k[rows], self.v[rows], self.out[rows])
+        parts = (part[rows] for part in (self.q, self.k, self.v, self.out))
+        return Layer(self.site, *parts, self.frames)
 
 
 @dataclass
@@ -121,6 +113,7 @@ class Call:
     vectors: Tensor
     recompute: bool
     learns: bool
+    frames: int  # of a branch
     layers: list[Layer] = field(default_factory=list)
     x0: Tensor = field(default_factory=lambda: torch.empty(0))
     eps: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -132,10 +125,10 @@ class Call:
 
     @property
     def branches(self) -> int:
-        return len(self.x) // FRAMES
+        return len(self.x) // self.frames
 
     def branch(self, index: int) -> slice:
-        return slice(index * FRAMES, (index + 1) * FRAMES)
+        return slice(index * self.frames, (index + 1) * self.frames)
 
     def text(self, branch: int) -> Tensor:
         """The text of a branch: [L, d]."""
@@ -158,6 +151,11 @@ class Run:
     versions: list[int]  # numbers of the steps after which a tuning showed what it had learned
     kept: dict[Any, Any] = field(default_factory=dict)  # of formulas that need much work
 
+    @property
+    def frames(self) -> int:
+        """Number of frames of the clip."""
+        return len(self.request.clip)
+
     def of(self, stage: str) -> list[Call]:
         return [call for call in self.calls if call.stage == stage]
 
@@ -166,19 +164,19 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
     """Run the request's method with these parameters, and note every call of the model."""
     params, _ = resolve_params(request.method, given, {})
     calls, previews, decoded, controls, versions, stage = [], {}, [], [], [], ["loading"]
-    predict, decode = model.predict, model.decode
+    predict, decode, frames = model.predict, model.decode, len(request.clip)
 
     def spy(x, step, text, change: Intervention = PLAIN, **named: Any) -> tuple[Tensor, Tensor]:
         given = (text.vectors, *change.queries.values())
         learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
         vectors, recompute = text.vectors.detach().clone(), bool(named.get("recompute"))
-        call = Call(stage[0], x.clone(), step, vectors, recompute, learns)
+        call = Call(stage[0], x.clone(), step, vectors, recompute, learns, frames)
         calls.append(call)
 
         def attending(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             seen = [x.detach().clone() for x in (q, k, v)]
             out = plain(q, k, v) if change.attend is None else change.attend(q, k, v, site)
-            call.layers.append(Layer(site, *seen, out.detach().clone()))
+            call.layers.append(Layer(site, *seen, out.detach().clone(), frames))
             return out
 
         with sensors(model.unet, call) if hasattr(model, "unet") else nullcontext():
@@ -282,15 +280,18 @@ def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return softmax(q, k) @ v
 
 
-def gathered(x: Tensor, frames: str) -> Tensor:
-    """Keys or values of the frames that each frame of a branch sees, one after the other."""
-    branches = x.unflatten(0, (-1, FRAMES))
-    seen = [torch.cat([branches[:, f] for f in SEEN[frames](frame)], 2) for frame in range(FRAMES)]
-    return torch.stack(seen, 1).flatten(0, 1)
+def gathered(x: Tensor, seen: str, count: int) -> Tensor:
+    """Keys or values of the frames that each of `count` frames of a branch sees, one after the other."""
+    branches = x.unflatten(0, (-1, count))
+    found = []
+    for frame in range(count):
+        parts = [branches[:, other] for other in SEEN[seen](frame, count)]
+        found.append(torch.cat(parts, 2))
+    return torch.stack(found, 1).flatten(0, 1)
 
 
-def see(q: Tensor, k: Tensor, v: Tensor, frames: str) -> Tensor:
-    return plain(q, gathered(k, frames), gathered(v, frames))
+def see(q: Tensor, k: Tensor, v: Tensor, seen: str, count: int) -> Tensor:
+    return plain(q, gathered(k, seen, count), gathered(v, seen, count))
 
 
 def any_in(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -345,7 +346,7 @@ def check_inverting(
 ) -> list[Tensor]:
     """The clip, unguided, up to noise; the latents from clean to noise."""
     check_unguided(run, calls, prompt, frames)
-    clean = run.model.encode(run.request.clip.read(0, FRAMES))
+    clean = run.model.encode(run.request.clip.read(0, run.frames))
     return walk(clean, calls, run.model.schedule.inversion(run.params.steps, convention))
 
 
@@ -355,7 +356,7 @@ def check_plain(call: Call, frames: str | Callable[[Layer], str] = "own") -> Non
         near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
     for layer in each(call.layers, "self"):
         seen = frames if isinstance(frames, str) else frames(layer)
-        near(layer.out, see(layer.q, layer.k, layer.v, seen), layer.site.name)
+        near(layer.out, see(layer.q, layer.k, layer.v, seen, call.frames), layer.site.name)
 
 
 def blended_area(run: Run) -> Tensor | None:
@@ -490,3 +491,76 @@ def each(layers: Sequence[Layer], kind: str) -> Iterator[Layer]:
     found = [layer for layer in layers if layer.site.kind == kind]
     assert {layer.tokens for layer in found} in ({96, 24, 6}, {24, 6})  # Stable Diffusion, SDXL
     yield from found
+
+
+# --- Tables
+
+
+def latents_of(run: Run) -> list[Any]:
+    return [x.tolist() for x in run.decoded]
+
+
+def frames_of(run: Run) -> list[Any]:
+    return np.asarray(run.result.frames).tolist()
+
+
+def heat_of(run: Run) -> list[Any]:
+    return [maps.after.tolist() for maps in run.result.attention.values()]
+
+
+def steps_shown(run: Run) -> list[int]:
+    return list(run.previews)
+
+
+def calls_of(run: Run) -> list[Any]:
+    return [(call.stage, call.recompute, len(call.layers)) for call in run.calls]
+
+
+@dataclass
+class Row:
+    """Another value of a parameter, what is set beside it in both runs, and where the two must differ."""
+
+    other: object
+    beside: Mapping[str, object] = field(default_factory=dict)
+    shown: Callable[[Run], Any] = latents_of
+    prompt: str = ""
+    frames: int = FRAMES  # of the clip; with more than three, weights between key frames differ
+
+
+@dataclass(frozen=True)
+class Case:
+    """What tests need to know of a method, beside its formulas.
+
+    Attributes:
+        base: Parameters of a small edit.
+        rows: By parameter another value, which must change the run.
+        elsewhere: Parameters that other files test.
+        shares: Steps that are run of four, by `strength`.
+        heat: Names of the attention of a result.
+        more: Parameters of an edit in which there is more to do.
+    """
+
+    base: Mapping[str, object]
+    rows: Mapping[str, Row]
+    elsewhere: Set[str] = frozenset()
+    shares: Mapping[float, int] = field(default_factory=dict)
+    heat: Set[str] = frozenset()
+    more: Mapping[str, object] = field(default_factory=dict)
+
+
+REFINED = "a red fox on the grass"
+COMMON_ROWS = {
+    "steps": Row(3),
+    "guidance_scale": Row(2.0),
+    "feather": Row(0.0, shown=frames_of),
+    "preview_every": Row(2, shown=steps_shown),
+}
+BLENDED_ROWS = COMMON_ROWS | {"blend": Row(False)}
+CONTROLLED_ROWS = BLENDED_ROWS | {"control": Row("canny=net@0.5")}
+MODULATED_ROWS = CONTROLLED_ROWS | {
+    "preset": Row("released"),
+    "self_strength": Row(0.3),
+    "cross_strength": Row(0.4),
+    "modulate_until": Row(0.5),
+    "schedule_power": Row(5.0),
+}

@@ -21,22 +21,24 @@ def attend_over(frames, selectors):
 
 
 @pytest.fixture(scope="module")
-def image(tiny):
+def image(tiny_double):
     """Noisy latents of one frame, their step and text, and what diffusers' own network makes of them."""
-    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    step, text = tiny.schedule.sampling(4)[1], tiny.embed(["a cat"])
+    model = tiny_double
+    x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    step, text = model.schedule.sampling(4)[1], model.embed(["a cat"])
     with torch.no_grad():
-        return x, step, text, tiny.unet(x, torch.tensor(step.t), text.vectors, return_dict=False)[0]
+        expected = model.unet(x, torch.tensor(step.t), text.vectors.double()).sample
+    return x, step, text, expected
 
 
 @pytest.mark.parametrize("patch", [None, joint_norm], ids=["per frame", "joint"])
 @pytest.mark.parametrize("see", SEEN.values(), ids=SEEN)
 @pytest.mark.parametrize("frames", [1, FRAMES])
-def test_one_frame_and_equal_frames_are_the_image_model(tiny, image, see, patch, frames):
+def test_one_frame_and_equal_frames_are_the_image_model(tiny_double, image, see, patch, frames):
     x, step, text, expected = image
     change = Intervention(attend_over(frames, see), (patch(frames),) if patch else ())
-    _, eps = tiny.predict(x.repeat(frames, 1, 1, 1), step, text, change)
-    torch.testing.assert_close(eps, expected.expand_as(eps), atol=1e-5, rtol=1e-4)
+    _, eps = tiny_double.predict(x.repeat(frames, 1, 1, 1), step, text, change)
+    torch.testing.assert_close(eps, expected.expand_as(eps), atol=1e-11, rtol=1e-11)
 
 
 def test_joint_norm_is_group_norm_of_five_dimensions():

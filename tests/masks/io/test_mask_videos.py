@@ -74,6 +74,14 @@ def test_colours_of_a_mask_video_are_found(labels, tmp_path):
     assert find_colors(open_clip(tmp_path / "b.mp4"), known) == {}
 
 
+def test_two_colours_like_the_same_known_colour_are_two_labels(labels, tmp_path):
+    known = {1: "#3b82f6"}
+    write_mask_video(labels, tmp_path / "a.mkv", Fraction(8), {1: "#1d82f6", 2: "#5982f6"})
+    found = find_colors(open_clip(tmp_path / "a.mkv"), known)
+    assert sorted(found) == [1, 2]
+    assert set(found.values()) == {"#1d82f6", "#5982f6"}
+
+
 def test_the_command_writes_the_pair_of_the_used_frames(clip, labels, tmp_path, capsys):
     write_labels(labels[::2], tmp_path / "masks", {})
     given = [clip, tmp_path / "masks", "-o", tmp_path / "out", "--stride", 2, "--label", 1]

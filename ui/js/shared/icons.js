@@ -22,7 +22,6 @@ export const ICONS = {
   bin: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5",
   cut: "M12 3v18M5 8l4 4-4 4M19 8l-4 4 4 4",
   key: "M12 4l7 8l-7 8l-7-8z",
-  flow: "M4 8c3-3 5-3 8 0s5 3 8 0M4 15c3-3 5-3 8 0s5 3 8 0",
   rest: "M3 5h18v14H3zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6",
   plus: "M12 5v14M5 12h14",
   pen: "M4 20l1-5L16.500 3.500l4 4L9 19zM14 6l4 4",

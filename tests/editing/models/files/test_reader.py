@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from regrain.editing.errors import PromptError
+from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.models.files.location import ModelLocation, find
 from regrain.editing.models.files.offers import _read
 from regrain.editing.models.files.reader import CLIP, _number, open_reader
@@ -66,3 +67,12 @@ def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, c
     os.mkfifo(path) if content is None else path.write_text(content)
     assert _number(path, "model_max_length") == 77
     assert _read(path) == {}
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt"])
+def test_a_damaged_tokenizer_is_refused_in_one_line(tmp_path, name):
+    folder = shutil.copytree(CLIP, tmp_path / "model" / "tokenizer")
+    (folder / name).write_text("[")
+    reader = open_reader(ModelLocation("folder", str(tmp_path / "model")))
+    with pytest.raises(ModelError, match="model/tokenizer cannot be read. Download the model"):
+        reader.count("a cat")

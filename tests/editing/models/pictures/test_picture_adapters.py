@@ -18,9 +18,9 @@ from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.images import shown
-from regrain.editing.models.files import folder as folder_module
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.pictures import picture_file
 from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.sdedit import SDEditParams
@@ -52,15 +52,16 @@ def adapter(request, tmp_path_factory, backbone):
 def asked(tmp_path_factory, backbone):
     """One frame with two regions, each with its picture; edges inside cells."""
     folder = tmp_path_factory.mktemp("pictures")
-    labels = np.zeros((1, 64, 64), np.uint8)
-    labels[:, 3:40, 5:30], labels[:, 20:61, 33:64] = 1, 2
-    frames = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    labels = np.zeros((1, 128, 128), np.uint8)
+    labels[:, 7:80, 11:60] = 1
+    labels[:, 41:123, 67:128] = 2
+    frames = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8)
     regions = []
     for i, (name, scale) in enumerate(zip(("a fox", "a bear"), SCALES, strict=True)):
         picture = str(write_picture(folder / f"{i}.png", i))
         regions.append(Region(name, i + 1, name, margin=0, picture=picture, picture_scale=scale))
     return EditRequest(
-        ArrayClip(frames, 8), labels, tuple(regions), method="sdedit", model=backbone.id
+        ArrayClip(frames, 8), labels, tuple(regions), method="sdedit", model=backbone.id, size=128
     )
 
 
@@ -81,7 +82,7 @@ def theirs(request):
     """Diffusers' rule for masks, in place of ours."""
     areas = [np.asarray(request.labels[0]) == region.label for region in request.regions]
     masks = [Image.fromarray(255 * area.astype(np.uint8)) for area in areas]
-    masks = [IPAdapterMaskProcessor().preprocess(masks, height=64, width=64).movedim(1, 0)]
+    masks = [IPAdapterMaskProcessor().preprocess(masks, height=128, width=128).movedim(1, 0)]
 
     def cover(label, size):
         tokens = size[0] * size[1]
@@ -105,8 +106,9 @@ def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(
         found = torch.stack([seen.tokens[half == 0][0] for seen in pictures.seen])
         assert (found - tokens[half]).abs().max() < 1e-5 * tokens.abs().max()
 
-    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    how = {"guidance_scale": 3.0, "output_type": "latent", "height": 64, "width": 64}
+    # 16 x 16, so that no group of the deepest level has two numbers alone, whose norm would be a sign.
+    x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    how = {"guidance_scale": 3.0, "output_type": "latent", "height": 128, "width": 128}
     how |= {"cross_attention_kwargs": {"ip_adapter_masks": masks}, "negative_prompt": "ugly"}
     for steps in (1, 4):
         how |= {"num_inference_steps": steps, "latents": x.clone()}
@@ -190,7 +192,7 @@ def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatc
     monkeypatch.delenv("REGRAIN_MODELS")
     fetched = []
     download = lambda id, names, _: fetched.append((id, *names)) or str(shelf)  # noqa: E731
-    monkeypatch.setattr(folder_module, "download", download)
+    monkeypatch.setattr(picture_file, "download", download)
     for id in ("h94/IP-Adapter", "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"):
         assert PictureFile(id).encoder == shelf / "models" / "image_encoder"
     assert fetched == 2 * [

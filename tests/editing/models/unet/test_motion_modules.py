@@ -30,6 +30,12 @@ def backbone(tiny_folder):
     return load_backbone(str(tiny_folder))
 
 
+@pytest.fixture(scope="module")
+def double(tiny_double):
+    """The same in double precision, for equalities."""
+    return tiny_double
+
+
 @pytest.fixture(scope="module", params=[True, False], ids=["with a middle", "without"])
 def folder(request, tmp_path_factory, backbone):
     path = tmp_path_factory.mktemp("motion")
@@ -39,8 +45,9 @@ def folder(request, tmp_path_factory, backbone):
 
 def rows(backbone):
     """Latents of two branches, and their texts."""
-    x = torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    return x, backbone.embed(["a cat", "a dog runs"])
+    # 16 x 16, so that groups of the deepest level have more than two numbers, whose norm would be a sign.
+    x = torch.randn(2 * FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    return x.to(backbone.dtype), backbone.embed(["a cat", "a dog runs"])
 
 
 def configured(folder, target, **said):
@@ -62,21 +69,26 @@ def authors_norm(network):
     return network.eval()
 
 
-def test_a_call_equals_diffusers(folder, backbone, monkeypatch):
+def test_a_call_equals_diffusers(folder, double, monkeypatch):
+    backbone = double
     monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
     adapter = MotionAdapter.from_pretrained(folder)
     theirs = authors_norm(
-        UNetMotionModel.from_unet2d(load_backbone(str(backbone.id)).unet, adapter)
+        UNetMotionModel.from_unet2d(load_backbone(str(backbone.id)).unet, adapter).double()
     )
     x, text = rows(backbone)
     motion = load_motion(str(folder), backbone)
-    patch = between_frames(motion.modules, motion.heads, FRAMES)
-    vectors = text.vectors.repeat_interleave(FRAMES, 0)
+    modules = {
+        name: {key: weight.double() for key, weight in own.items()}
+        for name, own in motion.modules.items()
+    }
+    patch = between_frames(modules, motion.heads, FRAMES)
+    vectors = text.vectors.double().repeat_interleave(FRAMES, 0)
     video = x.unflatten(0, (2, FRAMES)).movedim(1, 2)
     wanted = theirs(video, 401, vectors).sample.movedim(2, 1).flatten(0, 1)
     with patch(backbone.unet):
         found = backbone.unet(x, 401, vectors).sample
-    assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max().clamp(min=1)
+    assert (found - wanted).abs().max() < 1e-11 * wanted.abs().max()
     plain = backbone.unet(x, 401, vectors).sample  # nothing stays
     assert (found - plain).abs().max() > 1e-3
 

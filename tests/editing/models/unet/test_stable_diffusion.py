@@ -231,7 +231,7 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
             "regrain.editing.models.turns.free_memory", lambda device, free=free: free
         )
         torch.testing.assert_close(
-            tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4
+            tiny.encode(frames), latents, atol=0.3 if free == 1 else 1e-5, rtol=1e-4
         )
         assert calls == expected
     assert not tiny.vae.use_tiling

@@ -1,0 +1,124 @@
+"""Write GIFs, encoded by PyAV."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+_UNIT = Fraction(1, 100)  # seconds; a GIF counts in these
+_SHORTEST = 2  # units that a frame stays: players take less for ten
+_LONGEST = 65_535  # units that a frame can stay
+
+
+def write_gif(
+    path: Path,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    ends: Sequence[Fraction],
+    comment: str = "",
+) -> None:
+    """Write an endless GIF, a frame at a time, each in 256 colours of its own.
+
+    Frames that would pass sooner than players allow are left out; the next one takes their time.
+
+    Args:
+        path: File to write.
+        frames: RGB, of one size.
+        ends: Seconds from the first frame to the end of each frame, rounded to hundredths.
+        comment: Comment of the file.
+
+    Raises:
+        ValueError: There is not one frame for each of `ends`.
+    """
+    with tempfile.TemporaryFile() as encoded:  # FFmpeg writes no comments into a GIF
+        _encode(encoded, frames, _stays(ends))
+        encoded.seek(0)
+        with path.open("wb") as file:
+            file.write(_read_head(encoded))
+            file.write(_comment_block(comment))
+            shutil.copyfileobj(encoded, file)
+
+
+def _encode(
+    file: BinaryIO,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    stays: Sequence[int],
+) -> None:
+    last = [stay for stay in stays if stay][-1]
+    options = {"loop": "0", "final_delay": str(last)}
+    with av.open(file, "w", format="gif", options=options) as container:
+        stream = container.add_stream("gif", rate=round(1 / _UNIT))
+        palette = None
+        at = 0
+        for frame, stay in zip(frames, stays, strict=True):
+            if not stay:
+                continue
+            if palette is None:
+                height, width = frame.shape[:2]
+                stream.width = width
+                stream.height = height
+                stream.pix_fmt = "pal8"
+                palette = _palette_graph(width, height)
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture.pts = at
+            picture.time_base = _UNIT
+            palette.push(picture)
+            container.mux(stream.encode(palette.pull()))
+            at += stay
+        container.mux(stream.encode(None))
+
+
+def _stays(ends: Sequence[Fraction]) -> list[int]:
+    """Return for how many hundredths each frame stays, which add up to the last end; 0 for one left out."""
+    stays: list[int] = []
+    start = 0
+    for end in ends:
+        stay = round(end / _UNIT) - start
+        if stay < _SHORTEST:
+            stay = 0 if stays else _SHORTEST  # the first frame is always shown
+        stays.append(min(stay, _LONGEST))
+        start += stay
+    return stays
+
+
+def _palette_graph(width: int, height: int) -> av.filter.Graph:
+    """Make a graph of filters that reduces each frame to its own 256 colours, without dithering.
+
+    Dithered, frames of real clips are a tenth to a half larger and farther from the source.
+    """
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=_UNIT)
+    split = graph.add("split")
+    find = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+    use = graph.add("paletteuse", "new=1:dither=none")
+    source.link_to(split)
+    split.link_to(find, 0, 0)
+    split.link_to(use, 1, 0)
+    find.link_to(use, 0, 1)
+    use.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def _read_head(file: BinaryIO) -> bytes:
+    """Read the header of a GIF with its colour table, after which blocks follow (GIF89a, 17 to 19)."""
+    head = file.read(13)
+    flags = head[10]
+    has_table = flags & 0x80
+    colors = 2 << (flags & 7) if has_table else 0
+    return head + file.read(3 * colors)
+
+
+def _comment_block(comment: str) -> bytes:
+    """Return the block of a comment of at most 255 bytes (GIF89a, 24)."""
+    text = comment.encode()[:255]
+    if not text:
+        return b""
+    return b"\x21\xfe" + bytes([len(text)]) + text + b"\x00"

@@ -1,0 +1,69 @@
+"""Files of models that are loaded from the hub: which are needed, their download, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from regrain.editing.errors import ModelError
+from regrain.editing.models.files.location import find
+from regrain.editing.storage.fetching import first_line, unreachable
+
+NETWORKS = ("unet/", "transformer/")
+_STEMS = (
+    *(f"{folder}diffusion_pytorch_model" for folder in (*NETWORKS, "vae/")),
+    *("text_encoder/model", "text_encoder_2/model"),
+)
+_ENDS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
+_WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]
+PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
+PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+
+
+def obtain(id: str, config: str, files: Sequence[str]) -> Path:
+    """Return the file or folder of a model, downloaded if it is a hub id; see `find` and `download`."""
+    source = find(id, config)
+    if source.kind == "hub":
+        return Path(download(id, files))
+    return Path(source.location)
+
+
+def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True) -> str:
+    """Download the needed files of a hub repository, safetensors only, and return their local folder.
+
+    Without `fetch`, only what was downloaded before is found.
+
+    Raises:
+        ModelError: See `hub_error`.
+    """
+    from huggingface_hub import snapshot_download
+
+    with hub_error(id):
+        return snapshot_download(id, allow_patterns=list(files), local_files_only=not fetch)
+
+
+@contextmanager
+def hub_error(id: str) -> Iterator[None]:
+    """Say in a line what the hub's client failed at.
+
+    Raises:
+        ModelError: The repository is gated, private or missing, or the hub cannot be reached.
+    """
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    away = unreachable()
+    try:
+        yield
+    except GatedRepoError as error:
+        advice = "Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`"
+        raise ModelError("model", f"{id!r} is gated. {advice}.") from error
+    except RepositoryNotFoundError as error:
+        said = "is missing from the hub, or private. Check the spelling or set HF_TOKEN"
+        raise ModelError("model", f"{id!r} {said}.") from error
+    except away as error:
+        said = "is not downloaded, and the hub cannot be reached. Go online once, or use storybook"
+        raise ModelError("model", f"{id!r} {said}.") from error
+    except (HfHubHTTPError, OSError) as error:
+        said = f"cannot be downloaded ({first_line(error)}). Try again, or use storybook"
+        raise ModelError("model", f"{id!r} {said}.") from error
