@@ -159,8 +159,11 @@ def _masks(scene: Scene, frame: int) -> np.ndarray:
     figures = cast_of(scene)
     actor_of, _ = owners(figures)
     label = actor_of[surface_ids(scene, figures, SIZE, frame)]
-    masks = np.stack([label == number for number in (1, 2)], 2).astype(np.float32)
-    return cv2.resize(masks, (16, 16), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+    masks = []
+    for number in (1, 2):
+        mask = (label == number).astype(np.float32)
+        masks.append(cv2.resize(mask, (16, 16), interpolation=cv2.INTER_AREA))
+    return np.stack(masks)
 
 
 def portrait(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.app import SHARED
+from benchmarks.served import SHARED
 
 ROOT = Path(__file__).parents[1]
 # Without windows it takes half the time. An empty name: as on a machine without any.
