@@ -41,7 +41,7 @@ lint: $(VENV)/.installed-dev
 	if command -v npm >/dev/null; then $(MAKE) lint-scripts; fi
 
 lint-scripts: node_modules/.installed
-	npx eslint ui tests/ui/js && npx prettier --check ui/js tests/ui/js && npx tsc
+	npx eslint ui tests/ui/js && npx prettier --check ui/js "ui/*.css" tests/ui/js && npx tsc
 
 node_modules/.installed: package.json
 	npm install --no-audit --no-fund --no-package-lock

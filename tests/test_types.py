@@ -1,6 +1,7 @@
 """Arguments and answers are what annotations say, shapes included.
 
-Checking them in every test would double the time of all, so some tests run a second time with them checked.
+Checking them in every test would double the time of all, so one case of some tests is run a second time with
+them checked.
 """
 
 import subprocess
@@ -21,7 +22,7 @@ CHECKED = (
 @pytest.mark.slow
 def test_annotations_hold():
     checks = "--jaxtyping-packages=regrain.editing,regrain.masks,beartype.beartype"
-    how = ["-q", "--no-header", "-p", "no:cacheprovider", checks]
+    how = ["-q", "--no-header", "-p", "no:cacheprovider", "-p", "tests.first_cases", checks]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *how, *CHECKED], cwd=ROOT, capture_output=True, text=True
     )

@@ -96,13 +96,8 @@ def read_labels(
     width, height = size
     shape = (frames, height, width)
     if _is_plain(path):
-        files = _check_folder(path, frames, size)
-        soft = _is_soft(files, size)
-
-        def read_plain(start: int, stop: int) -> LabelFrames:
-            return _read_masks(files[start:stop], size, soft)
-
-        return Labels(LazyFrames(shape, np.uint8, read_plain))
+        files = _MaskFiles(path, frames, size)
+        return Labels(LazyFrames(shape, np.uint8, files.read))
     masks = _open_masks(path, frames, size)
 
     def rank(label: int) -> tuple[int, int]:
@@ -110,14 +105,14 @@ def read_labels(
 
     back_to_front = sorted(masks, key=rank, reverse=True)
 
-    def read_layers(start: int, stop: int) -> LabelFrames:
+    def read(start: int, stop: int) -> LabelFrames:
         labels = np.zeros((stop - start, height, width), np.uint8)
         for label in back_to_front:
             inside = masks[label].read(start, stop)
             labels[inside] = label
         return labels
 
-    return Labels(LazyFrames(shape, np.uint8, read_layers))
+    return Labels(LazyFrames(shape, np.uint8, read))
 
 
 def write_labels(
@@ -197,17 +192,13 @@ def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, Laz
     if stray:
         said = f"{stray[0].name} is next to folders of masks. Keep either files or folders."
         raise MaskError("masks", said)
-    by_label = {_label_of(folder): folder for folder in _folders(path)}
+    folders = {_label_of(folder): folder for folder in _folders(path)}
     shape = (frames, size[1], size[0])
-    files: dict[int, list[Path]] = {}
-    for label in sorted(by_label):
-        files[label] = _check_folder(by_label[label], frames, size)
-    soft = {label: _is_soft(of_label, size) for label, of_label in files.items()}
-
-    def inside(label: int, start: int, stop: int) -> Masks:
-        return _read_masks(files[label][start:stop], size, soft[label]) > 0
-
-    return {label: LazyFrames(shape, bool, partial(inside, label)) for label in files}
+    masks: dict[int, LazyMasks] = {}
+    for label in sorted(folders):
+        files = _MaskFiles(folders[label], frames, size)
+        masks[label] = LazyFrames(shape, bool, files.read_inside)
+    return masks
 
 
 def _open_json(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
@@ -230,40 +221,47 @@ def _folders(path: Path) -> list[Path]:
     return sorted(folder for folder in path.iterdir() if folder.is_dir())
 
 
-def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
-    """List the masks in a folder, one per frame, after checking their headers."""
-    files = _pictures(path)
-    if len(files) != frames:
-        masks = "1 mask" if len(files) == 1 else f"{len(files)} masks"
-        said = f"{path.name!r} has {masks}, but the clip uses {frames} frames. Add one per frame."
-        raise MaskError("masks", said)
-    for file in files:
-        with _open_mask(file, size):
-            pass
-    return files
+class _MaskFiles:
+    """The masks in a folder, PNG files of a (width, height), one per frame; their headers are checked."""
 
+    def __init__(self, folder: Path, frames: int, size: tuple[int, int]) -> None:
+        self._files = _pictures(folder)
+        self._size = size
+        count = len(self._files)
+        if count != frames:
+            has = f"{folder.name!r} has {count} mask{'' if count == 1 else 's'}"
+            said = f"{has}, but the clip uses {frames} frames. Add one per frame."
+            raise MaskError("masks", said)
+        for file in self._files:
+            with _open_mask(file, size):
+                pass
+        step = max(1, count // _LOOKED_AT)
+        self._soft = any(self._has_soft_edges(file) for file in self._files[::step])
 
-def _is_soft(files: Sequence[Path], size: tuple[int, int]) -> bool:
-    """Tell whether some of the masks are black and white with grey edges, whose greys are no labels."""
-    step = max(1, len(files) // _LOOKED_AT)
-    for file in files[::step]:
-        with _open_mask(file, size) as image:
-            counts = np.bincount(_values(image, file.name).ravel(), minlength=256)
-            black_or_white = counts[0] + counts[255]
-            mostly = counts[255] > 0 and 2 * black_or_white > counts.sum()
-            greys = np.count_nonzero(counts)
-            if mostly and greys > _GREYS and image.mode != "P":
-                return True
-    return False
-
-
-def _read_masks(files: Sequence[Path], size: tuple[int, int], soft: bool) -> LabelFrames:
-    masks = np.empty((len(files), size[1], size[0]), np.uint8)
-    for file, mask in zip(files, masks, strict=True):
-        with _open_mask(file, size) as image:
+    def _has_soft_edges(self, file: Path) -> bool:
+        """Tell whether a mask is black and white with grey edges, whose greys are no labels."""
+        with _open_mask(file, self._size) as image:
             values = _values(image, file.name)
-            mask[:] = np.where(values < 128, 0, 255) if soft else values
-    return masks
+            is_indexed = image.mode == "P"
+        if is_indexed:
+            return False
+        counts = np.bincount(values.ravel(), minlength=256)
+        mostly = 2 * (counts[0] + counts[255]) > counts.sum()
+        return bool(counts[255] and mostly and np.count_nonzero(counts) > _GREYS)
+
+    def read(self, start: int, stop: int) -> LabelFrames:
+        """Read the values of masks start to stop - 1; those with soft edges become 0 or 255."""
+        width, height = self._size
+        masks = np.empty((stop - start, height, width), np.uint8)
+        for file, mask in zip(self._files[start:stop], masks, strict=True):
+            with _open_mask(file, self._size) as image:
+                values = _values(image, file.name)
+            mask[:] = np.where(values < 128, 0, 255) if self._soft else values
+        return masks
+
+    def read_inside(self, start: int, stop: int) -> Masks:
+        """Read where masks start to stop - 1 are not 0."""
+        return self.read(start, stop) > 0
 
 
 def _values(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width"]:

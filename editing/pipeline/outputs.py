@@ -252,6 +252,17 @@ def _explaining(
     yield "comparison.mp4", _side_by_side([result.source, *_edits(result)])
     if request.labels is not None:
         yield "masks.mp4", _painted(shrunk(result.source, _SIDE), request)
+    yield from _attention(result, request)
+    if result.reconstruction is not None:
+        yield "reconstruction.mp4", result.reconstruction
+    if result.control is not None:
+        yield "control.mp4", result.control
+
+
+def _attention(
+    result: EditResult, request: EditRequest
+) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
+    """Yield name and frames of two videos for each attention map: before and after the edit."""
     stems = file_names(result.attention)
     colors = {region.name: region.color for region in request.regions}
     for name, maps in result.attention.items():
@@ -260,10 +271,6 @@ def _explaining(
         for when, levels in (("before", maps.before), ("after", maps.after)):
             frames = _heated(result.source, levels, brightest, color)
             yield f"attention/{stems[name]}_{when}.mp4", frames
-    if result.reconstruction is not None:
-        yield "reconstruction.mp4", result.reconstruction
-    if result.control is not None:
-        yield "control.mp4", result.control
 
 
 def _side_by_side(clips: Sequence[Frames]) -> Iterator[Frame]:

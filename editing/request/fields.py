@@ -97,7 +97,7 @@ class Declared:
 def declare(
     default: object,
     description: str,
-    span: tuple[float, float] | None = None,
+    span: tuple[float | int, float | int] | None = None,
     *,
     kind: Literal["", "text", "file", "weights"] = "",
     expected: str = "",

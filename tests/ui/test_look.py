@@ -11,7 +11,8 @@ STYLE = (Path(__file__).parents[2] / "ui" / "page.css").read_text()
 LIGHT, DARK = (
     dict(
         re.findall(
-            r"(--rg-[a-z-]+): (#[0-9a-f]{6})", re.search(rf"{start}[^{{]*{{(.*?)}}", STYLE, re.S)[1]
+            r"(--rg-[a-z-]+): (#[0-9a-f]{6})",
+            re.search(rf"{start}[^{{]*{{(.*?)}}", STYLE, re.S | re.M)[1],
         )
     )
     for start in (r"^\.gradio-container", r"\n\.dark")

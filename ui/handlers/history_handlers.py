@@ -25,7 +25,9 @@ from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
 from regrain.ui.views.result_views import download_name
 
-_TAKEN = ("prompt", "source", "picture", "picture_scale")  # of a region, from an earlier run
+# What regions take over from those of an earlier run, and what only on the same clip, in whose pixels it is.
+_TAKEN = ("prompt", "source", "negative", "strength", "picture", "picture_scale")
+_OF_CLIP = ("margin", "feather")
 
 
 def _shows_a_run(p: Components) -> list[Any]:
@@ -146,16 +148,18 @@ def _take(session: Session, choices: Choices) -> str:
     They go to the regions of the same labels or, on another clip, of the same names.
     """
     same_clip = session.id == choices.clip
+    taken = (*_TAKEN, *_OF_CLIP) if same_clip else _TAKEN
     regions = dict(session.state.regions)
     for label, region in regions.items():
         for asked in choices.regions:
             is_same = asked.label == label if same_clip else asked.name == region.name
             if is_same:
-                own = {name: getattr(asked, name) for name in _TAKEN}
+                own = {name: getattr(asked, name) for name in taken}
                 regions[label] = replace(region, **own)
     session.state = replace(session.state, regions=regions)
     session.method = choices.edit.method
     session.prompt = choices.prompt
+    session.negative_prompt = choices.edit.negative_prompt
     if same_clip or not session.source_prompt:
         session.source_prompt = choices.edit.source_prompt
     names = {region.name for region in regions.values()}

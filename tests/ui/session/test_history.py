@@ -91,6 +91,18 @@ def test_words_of_another_clip_go_to_regions_of_the_same_name_or_that_is_said(op
         assert session.state.regions[1].prompt == "a cat"
 
 
+@pytest.mark.parametrize(("clip", "margin"), [("", 3), ("another", 2)])
+def test_everything_that_acts_on_a_region_comes_back_with_an_earlier_run(open_clip, clip, margin):
+    region = Region("cat", 1, "a fox", margin=2)
+    session = Session(open_clip(regions=(region,), boxes={1: (slice(4), slice(4))}))
+    given = {"negative": "fog", "strength": 0.5, "feather": 4, "margin": 3}
+    asked = replace(asking(CAT), regions=(replace(CAT, **given),), negative_prompt="rain")
+    _take(session, Choices.of(asked, clip, ""))
+    found = session.state.regions[1]
+    assert (found.negative, found.strength, session.negative_prompt) == ("fog", 0.5, "rain")
+    assert (found.margin, found.feather) == (margin, 4 if not clip else 0)
+
+
 def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
     media = Media(tmp_path)
     kept, stopped, other = (media.new_run("page", ()) for _ in range(3))
