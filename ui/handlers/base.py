@@ -19,10 +19,10 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.views import run_views, settings
-from regrain.ui.views import session_views as views
+from regrain.ui.views import run_views, session_views, settings
 from regrain.ui.views.catalogue import Catalogue, moving
 from regrain.ui.views.model_views import addons_view, tuned_models
 from regrain.ui.views.wording import sentence
@@ -174,8 +174,8 @@ class Handlers:
         """Return the cards and the composed prompt; of a chosen model also whether it looks at pictures."""
         blind = self.catalogue.blind(str(model)) if model in self.catalogue.models else None
         return {
-            self.parts.cards: views.cards(session, blind),
-            self.parts.prompt: views.prompts(session),
+            self.parts.cards: session_views.cards(session, blind),
+            self.parts.prompt: session_views.prompts(session),
         }
 
     def method(self, method: str) -> dict[Any, Any]:
@@ -194,7 +194,7 @@ class Handlers:
         shown = addons_view(self.catalogue, names) | {"time": time.time()}
         return {self.parts.added: names, self.parts.addons: shown}
 
-    def tuned_models(self, session: Session, problem: str = "") -> views.View:
+    def tuned_models(self, session: Session, problem: str = "") -> View:
         """Return the list of tuned models; see `model_views.tuned_models`."""
         return tuned_models(session.shelf, self.catalogue.adapters, session.method, problem)
 

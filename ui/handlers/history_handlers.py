@@ -22,7 +22,7 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
-from regrain.ui.views import session_views as views
+from regrain.ui.views import session_views
 from regrain.ui.views.result_views import download_name
 
 # What regions take over from those of an earlier run, and what only on the same clip, in whose pixels it is.
@@ -72,7 +72,10 @@ class HistoryHandlers(Handlers):
             self.media.drop(history.remove(_of(event, "key")).folder)
             if not was_shown:
                 return {}
-            return {self.parts.player: views.player(session.opened), self.parts.result: None}
+            return {
+                self.parts.player: session_views.player(session.opened),
+                self.parts.result: None,
+            }
 
         return self._act(request, remove)
 

@@ -28,7 +28,8 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
-from regrain.ui.views import session_views as views
+from regrain.ui.session.method_choice import View
+from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
     Hub,
     control_view,
@@ -160,12 +161,12 @@ class ModelHandlers(FetchHandlers):
         title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
 
-    def _hub(self, state: str, text: str, **more: object) -> views.View | None:
+    def _hub(self, state: str, text: str, **more: object) -> View | None:
         view = hub_view(self.hub)
         return view and view | {"state": state, "text": text, "turn": next(_turns)} | more
 
 
-def offer() -> views.View | None:
+def offer() -> View | None:
     """Return the offer of the SAM that can be fetched; None if it is here, or nothing can be fetched."""
     shown = {"state": "offer", "title": _TITLE, "size": SUGGESTED.size, "note": ""}
     if os.environ.get("SPACE_ID") or SUGGESTED.name in finders():
@@ -209,11 +210,11 @@ class MaskModelHandlers(FetchHandlers):
         session = self.visits.find(page)
         if session:
             with session.lock:
-                shown[self.parts.canvas] = views.canvas(session, session.rev, None)
+                shown[self.parts.canvas] = session_views.canvas(session, session.rev, None)
         return shown
 
 
-def _busy(step: Fetched) -> views.View:
+def _busy(step: Fetched) -> View:
     return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
 
 

@@ -34,9 +34,9 @@ from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Computed, Session, StaleEvent
-from regrain.ui.views import attention_views, model_views, run_views
-from regrain.ui.views import session_views as views
+from regrain.ui.views import attention_views, model_views, run_views, session_views
 from regrain.ui.views.costs import left_again
 from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
 from regrain.ui.views.variants import attempt, plan, remember, title_of
@@ -131,7 +131,7 @@ class RunHandlers(Handlers):
             return {self.parts.queue: self._queue(session, error.message)}
         return self.failed(error)
 
-    def _queue(self, session: Session, note: str = "") -> views.View:
+    def _queue(self, session: Session, note: str = "") -> View:
         """Return the view of the runs that wait for the one that goes on."""
         jobs = []
         for run in session.going[1:]:
@@ -252,7 +252,7 @@ class RunHandlers(Handlers):
         except EditingError:
             return shown | {self.parts.canvas: gr.skip()}
         with session.lock:
-            return shown | {self.parts.canvas: views.canvas(session, words["have"])}
+            return shown | {self.parts.canvas: session_views.canvas(session, words["have"])}
 
     def _complete(self, session: Session, form: RunForm) -> Iterator[Changes]:
         """Track the regions that were never followed to the end; a RequestError if that is stopped."""
@@ -309,7 +309,7 @@ class RunHandlers(Handlers):
                 run.turn.follow(item)
                 if item is not None and not started:
                     started = True
-                    yield {self.parts.player: views.player(display.opened)}
+                    yield {self.parts.player: session_views.player(display.opened)}
                 yield display.show(item)
 
 
@@ -382,7 +382,7 @@ class _Display:
 
     @show.register
     def _(self, item: Begun) -> Changes:
-        return {self._parts.player: views.begun_player(self.opened, item.path, item.frames)}
+        return {self._parts.player: session_views.begun_player(self.opened, item.path, item.frames)}
 
     @show.register
     def _(self, item: Saved) -> Changes:

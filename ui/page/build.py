@@ -51,6 +51,10 @@ QUIET: dict[str, Any] = {
 }
 FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
+# At most so many at a time, of all pages.
+ONE: dict[str, Any] = {**QUIET, "concurrency_limit": 1}
+TWO: dict[str, Any] = {**QUIET, "concurrency_limit": 2}
+FOUR: dict[str, Any] = {**QUIET, "concurrency_limit": 4}
 # Scripts of the browser alone.
 _RESTORED = calling("shared/calls.js", "noteRestored")
 _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
@@ -145,17 +149,16 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a run would tune."""
     p = masks.parts
     on = partial(_listen, p)
-    few = {"concurrency_limit": 2}
     changes = [
         on(p.gallery.pick, masks.choose, p.model, **MANY),
-        on(p.gallery.open, masks.load, p.model, **QUIET, **few),
-        on(p.canvas.trim, masks.trim, p.cards, **QUIET, **few),
+        on(p.gallery.open, masks.load, p.model, **TWO),
+        on(p.canvas.trim, masks.trim, p.cards, **TWO),
         on(p.cards.prompts, masks.describe, p.cards, **MANY),
         on(p.method.choose, masks.switch, **QUIET),
         on(p.model.change, masks.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
     ]
     on(p.canvas.act, masks.act, **MANY)
-    on(p.canvas.scan, masks.scan, **MANY | {"concurrency_limit": 1})
+    on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
     on(p.canvas.save, masks.save, [p.cards, *p.fields], **QUIET)
@@ -171,13 +174,13 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     """Connect the hub, LoRA files and control networks; returns the events that may change a request."""
     p = models.parts
     on = partial(_listen, p)
-    on(p.hub.ask, models.ask, concurrency_limit=4, **QUIET)
+    on(p.hub.ask, models.ask, **FOUR)
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
-            helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
+            helper.look(models.see_control, None, helper, **TWO)  # type: ignore[attr-defined]
     return [
-        on(p.hub.fetch, models.fetch, [p.added, p.model], concurrency_limit=1, **QUIET),
+        on(p.hub.fetch, models.fetch, [p.added, p.model], **ONE),
         on(p.hub.use, models.use, **QUIET),
         on(p.addons.choose, models.add, **QUIET),
     ]
@@ -187,8 +190,8 @@ def _wire_mask_files(files: MaskFileHandlers, fetching: MaskModelHandlers) -> No
     """Connect the import and the export of masks, and the button that fetches a published SAM."""
     p = files.parts
     on = partial(_listen, p)
-    on(p.mask_file.upload, files.load, p.mask_file, **QUIET, concurrency_limit=2)
-    on(p.canvas.export, files.save, **QUIET, concurrency_limit=2)
+    on(p.mask_file.upload, files.load, p.mask_file, **TWO)
+    on(p.canvas.export, files.save, **TWO)
     on(p.fetch.fetch, fetching.start, **FREE)
     p.fetch.stop(fetching.stop, None, None, **QUIET, queue=False)
 
@@ -203,12 +206,15 @@ def _wire_runs(
     permitted = on(p.run.click, checking.permit, given, **FREE)
     began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
     on(began.failure, runs.ready, p.cards, **FREE)
-    ended = []
-    for event, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
-        # Not skipped while the watching of a run that was stopped comes to its end.
-        watched = on(event, handler, **MANY)
-        ended.append(on(watched.then, runs.ready, p.cards, **FREE))
+
+    def ends_of(watched: Dependency) -> Dependency:
+        ended = on(watched.then, runs.ready, p.cards, **FREE)
         on(watched.failure, runs.ready, p.cards, **FREE)
+        return ended
+
+    # MANY: not skipped while the watching of a run that was stopped comes to its end.
+    ended = [ends_of(on(began.success, runs.watch, **MANY))]
+    ended.append(ends_of(on(restored.success, runs.watch_again, **MANY)))
     on(p.stop.click, runs.stop, **FREE)
     on(p.queue.arrange, runs.arrange, **MANY)
     return ended
@@ -221,7 +227,7 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     on(p.history.show, history.show, **QUIET)
     on(p.history.compare, history.compare, **QUIET)
     on(p.history.remove, history.remove, **QUIET)
-    on(p.result.make, history.make, **MANY | {"concurrency_limit": 2})
+    on(p.result.make, history.make, **MANY | TWO)
     used = on(p.history.use, history.use, p.model, **QUIET)
     return on(used.then, history.fill, **QUIET)
 

@@ -1,4 +1,4 @@
-"""What hangs on how Gradio works inside, for which it offers no official way, in one place.
+"""The page's dependence on how Gradio works inside, where it offers no official way, in one place.
 
 `INSIDES` says each of them, as seen on `SEEN_ON`. A test of the same name fails once one no longer holds, so
 that an upgrade of Gradio tells which. Those of the browser are in `ui/js/head/gradio_insides.js`; what the

@@ -16,8 +16,7 @@ from regrain.ui.server.media import Media, data_url
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import View, uses
-from regrain.ui.views import result_views
-from regrain.ui.views import session_views as views
+from regrain.ui.views import result_views, session_views
 from regrain.ui.views.jobs import RunJob, Saved, name_again
 from regrain.ui.views.run_views import duration
 
@@ -116,8 +115,8 @@ def remember(
     result, report = saved.finished.result, saved.finished.report
     stem = result_views.stem_of(opened, request)
     key = secrets.token_hex(8)
-    edits = views.edits(request, saved.files)
-    player = views.player(opened, edits, saved.files.get("reconstruction.mp4"))
+    edits = session_views.edits(request, saved.files)
+    player = session_views.player(opened, edits, saved.files.get("reconstruction.mp4"))
     if saved.source:
         player |= {"source": str(saved.source)}
     files = {}
