@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.themes import Base
 
-from regrain.ui.views.scripts import module_url
+from regrain.ui.views.scripts import IDLE, module_url
 
 _HERE = Path(__file__).parents[1]
 
@@ -60,9 +60,10 @@ def _mounting(script: str) -> str:
     Gradio offers an event as a method of the component if the code has its name in quotes.
     """
     events = " ".join(f'"{event}"' for event in EVENTS.get(script, ()))
+    how = "mountWithValue" if script in IDLE else "mount"
     return (
         f"import({module_url('shared/mounting.js')})\n"
-        f'  .then(({{ mount }}) => mount("{script}.js", element, props, trigger, watch)); // {events}'
+        f'  .then(({{ {how} }}) => {how}("{script}.js", element, props, trigger, watch)); // {events}'
     )
 
 

@@ -13,15 +13,22 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "js"
 FIRST = "head/first.js"  # runs before Gradio's own
-# Components inside folds. Gradio makes them when a fold is opened, and so nobody waits for them at first.
+# Components that do nothing until they have a value, which they have not at first.
+IDLE = {"history", "live", "losses", "notice", "queue", "takes"}
+# Components inside folds, which Gradio makes when a fold is opened.
 _IN_FOLDS = {"adapters", "addons", "control", "heat_pixel", "variants", "vocabulary"}
+_TYPES = re.compile(r"^ */\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)  # comments that only tools read
 _IMPORT = re.compile(r'^import [^;]*? from "(\.[^"]+)";', re.MULTILINE)
 
 
 def _read_modules() -> dict[str, str]:
-    """Return the text of each module by its path below the folder."""
-    paths = sorted(FOLDER.rglob("*.js"))
-    return {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    """Return the text of each module by its path below the folder, without types, on the same lines."""
+    texts: dict[str, str] = {}
+    for path in sorted(FOLDER.rglob("*.js")):
+        name = path.relative_to(FOLDER).as_posix()
+        text = path.read_text(encoding="utf-8")
+        texts[name] = _TYPES.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+    return texts
 
 
 def version_of(texts: dict[str, str]) -> str:
@@ -64,7 +71,7 @@ def with_imports(name: str) -> list[str]:
 
 def first_modules() -> list[str]:
     """Return the modules that the page needs as it opens."""
-    components = [f"{name}.js" for name in COMPONENTS if name not in _IN_FOLDS]
+    components = [f"{name}.js" for name in COMPONENTS if name not in IDLE | _IN_FOLDS]
     entries = [FIRST, "shared/mounting.js", "shared/calls.js", *components]
     needed = dict.fromkeys(one for entry in entries for one in with_imports(entry))
     return [*needed]
