@@ -1,9 +1,12 @@
-"""Repeat the measurements of `benchmarks/README.md`: `python -m benchmarks -o OUT`, or some with `--only`.
+"""Repeat the measurements of `benchmarks/README.md`: `python -m benchmarks -o OUT`, or
+some with `--only`.
 
-`--quick` runs the smallest case of every benchmark instead, which shows that it runs and measures nothing.
+`--quick` runs the smallest case of every benchmark instead, which shows that it runs
+and measures nothing.
 
-Runs `COMMANDS` one after the other, each in its own process. Their output goes to the terminal and to
-`OUT/NAME.txt`, their files to `OUT/NAME/`. A command whose output is already there does not run again.
+Runs `COMMANDS` one after the other, each in its own process. Their output goes to the
+terminal and to `OUT/NAME.txt`, their files to `OUT/NAME/`. A command whose output is
+already there does not run again.
 """
 
 from __future__ import annotations
@@ -54,7 +57,8 @@ COMMANDS = {
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
-# The smallest case of every benchmark, by module; `real_checkpoint` has a test with a checkpoint of its own.
+# The smallest case of every benchmark, by module; `real_checkpoint` has a test with a
+# checkpoint of its own.
 QUICK = {
     "attention": "--tokens 64 --dims 40 --rounds 1",
     "edit_cost": "--methods videograin --frames 2 --size 64 --channels 32 --set steps=1",
@@ -90,18 +94,24 @@ def measure(name: str, command: str, out: Path) -> bool:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the smallest case of every benchmark")
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest case of every benchmark"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/benchmarks"))
     args = parser.parse_args()
     commands = COMMANDS
     if args.quick:
-        commands = {name: f"benchmarks.{name} {options}" for name, options in QUICK.items()}
+        commands = {
+            name: f"benchmarks.{name} {options}" for name, options in QUICK.items()
+        }
     names = args.only or [*commands]
     unknown = {*names} - {*commands}
     if unknown:
         wrong = ", ".join(sorted(unknown))
-        parser.error(f"--only: {wrong} was not found. Choose from {', '.join(commands)}.")
+        parser.error(
+            f"--only: {wrong} was not found. Choose from {', '.join(commands)}."
+        )
     failed = []
     for name in names:
         if (args.out / f"{name}.txt").exists():

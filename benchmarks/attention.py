@@ -1,10 +1,12 @@
 """The cost of modulated attention: `python -m benchmarks.attention`.
 
-Compares variants at growing lengths, in turns in one process: the paper's formula on materialised scores
-("dense", up to 8192 tokens), Regrain's ("ours"), and plain attention without modulation; the merged form and
-the row range that it needs ("range") apart; and attention to 512 words, most of them padding, bound against
-plain. Times are given as ratios, since others may use the machine: the median over rounds of the ratio within
-a round, in processor time (CUDA: device time). Peak memory is what the allocator hands out beyond the inputs.
+Compares variants at growing lengths, in turns in one process: the paper's formula on
+materialised scores ("dense", up to 8192 tokens), Regrain's ("ours"), and plain
+attention without modulation; the merged form and the row range that it needs ("range")
+apart; and attention to 512 words, most of them padding, bound against plain. Times are
+given as ratios, since others may use the machine: the median over rounds of the ratio
+within a round, in processor time (CUDA: device time). Peak memory is what the allocator
+hands out beyond the inputs.
 """
 
 from __future__ import annotations
@@ -31,9 +33,15 @@ Run = Callable[[], Tensor]
 
 
 def dense(
-    q: Tensor, k: Tensor, v: Tensor, query_label: Tensor, key_label: Tensor, strength: Tensor
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    query_label: Tensor,
+    key_label: Tensor,
+    strength: Tensor,
 ) -> Tensor:
-    """The formula as the paper writes it, one line per term, on scores [queries, keys]."""
+    """The formula as the paper writes it, one line per term, on scores [queries,
+    keys]."""
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     same = (query_label[:, :, None] == key_label[:, None, :]).to(q.dtype)[:, None]
     up = (scores.amax(-1, keepdim=True) - scores) * same
@@ -41,10 +49,17 @@ def dense(
     return (scores + strength[:, None, :, None] * (up - down)).softmax(-1) @ v
 
 
-def case(tokens: int, dim: int, heads: int, dtype: torch.dtype, device: str) -> tuple[Tensor, ...]:
-    """Draw unit-variance queries, keys and values in four regions and a background, which is a fifth."""
+def case(
+    tokens: int, dim: int, heads: int, dtype: torch.dtype, device: str
+) -> tuple[Tensor, ...]:
+    """Draw unit-variance queries, keys and values in four regions and a background,
+    which is a fifth."""
     generator = torch.Generator().manual_seed(tokens)
-    q, k, v = torch.randn(3, 1, heads, tokens, dim, generator=generator).to(device, dtype).unbind()
+    q, k, v = (
+        torch.randn(3, 1, heads, tokens, dim, generator=generator)
+        .to(device, dtype)
+        .unbind()
+    )
     blocks = torch.randint(0, REGIONS + 1, (1, tokens // 64), generator=generator)
     label = blocks.repeat_interleave(64, 1).to(device)
     strength = torch.rand(1, tokens, generator=generator).to(device, dtype)
@@ -67,7 +82,8 @@ def seconds(run: Run, device: str) -> float:
 
 
 def peak_bytes(run: Run, device: str) -> int:
-    """Return the most bytes alive at once during a call beyond those before it, kernels' scratch included."""
+    """Return the most bytes alive at once during a call beyond those before it,
+    kernels' scratch included."""
     if device != "cpu":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -75,7 +91,9 @@ def peak_bytes(run: Run, device: str) -> int:
         run()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
+    with profile(
+        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as record:
         run()
     alive = peak = 0
     results: Any = record.profiler
@@ -87,7 +105,8 @@ def peak_bytes(run: Run, device: str) -> int:
 
 
 def error(values: tuple[Tensor, ...]) -> float:
-    """Return the largest difference from the formula in double precision, over 256 queries of every head."""
+    """Return the largest difference from the formula in double precision, over 256
+    queries of every head."""
     q, k, v, query_label, key_label, strength = values
     some = slice(None, None, max(1, q.shape[2] // 256))
     truth = dense(
@@ -110,7 +129,10 @@ def measure(
     runs = variants(values)
     for run in runs.values():
         run()
-    taken = [{name: seconds(run, device) for name, run in runs.items()} for _ in range(rounds)]
+    taken = [
+        {name: seconds(run, device) for name, run in runs.items()}
+        for _ in range(rounds)
+    ]
     peak = {name: peak_bytes(run, device) for name, run in runs.items()}
 
     for times in taken:
@@ -154,7 +176,8 @@ def variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
 
 
 def padded(x: Tensor) -> Tensor:
-    """Return the first tokens as words, and the first of them again as padding up to 512."""
+    """Return the first tokens as words, and the first of them again as padding up to
+    512."""
     pads = x[:, :, :1].expand(-1, -1, 512 - _WORDS, -1)
     return torch.cat([x[:, :, :_WORDS], pads], 2)
 
@@ -169,12 +192,18 @@ def _cell(value: float | None) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
+    parser.add_argument(
+        "--tokens", type=int, nargs="+", default=[1024, 2048, 4096, 8192]
+    )
     parser.add_argument("--dims", type=int, nargs="+", default=[40, 80])
     parser.add_argument("--heads", type=int, default=1)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), default="float32"
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/attention"))
     args = parser.parse_args()
     dtype = getattr(torch, args.dtype)
@@ -189,7 +218,9 @@ def main() -> None:
             rows.append(row)
             if len(rows) == 1:
                 print("  ".join(f"{name:>17}" for name in row))
-            print("  ".join(f"{_cell(value):>17}" for value in row.values()), flush=True)
+            print(
+                "  ".join(f"{_cell(value):>17}" for value in row.values()), flush=True
+            )
     args.out.mkdir(parents=True, exist_ok=True)
     facts = {
         "dtype": args.dtype,
@@ -197,7 +228,9 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "rows": rows,
     }
-    (args.out / f"attention_{args.dtype}.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (args.out / f"attention_{args.dtype}.json").write_text(
+        json.dumps(facts, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from typing import Any
 
 from benchmarks.served import SHARED, VIEWPORT
 
-_PLAYS = "(v => v?.readyState >= 2 && !v.paused)(document.querySelector('video.edited'))"
-_EDITOR = "document.querySelector('.rg-editor').editor"
-_LOADED = (
-    "(e => e?.clip && e.loaded === e.clip.count)(document.querySelector('.rg-editor')?.editor)"
+_PLAYS = (
+    "(v => v?.readyState >= 2 && !v.paused)(document.querySelector('video.edited'))"
 )
+_EDITOR = "document.querySelector('.rg-editor').editor"
+_LOADED = "(e => e?.clip && e.loaded === e.clip.count)(document.querySelector('.rg-editor')?.editor)"
 _PRESSED = """name => new Promise((done) => {
   const card = document.querySelector(`[data-name='${name}']`), since = performance.now();
   const seen = () => requestAnimationFrame(() => done(performance.now() - since));
@@ -43,7 +43,8 @@ _LONG = 1_200_000  # milliseconds, for a whole run
 
 
 def measure_opening(browser: Any, url: str) -> float:
-    """Return seconds from opening the page, in a browser that has not seen it, to a result that plays."""
+    """Return seconds from opening the page, in a browser that has not seen it, to a
+    result that plays."""
     context = browser.new_context(viewport=VIEWPORT)
     page = context.new_page()
     began = time.monotonic()
@@ -65,7 +66,8 @@ def open_page(browser: Any, url: str) -> Any:
 
 
 def measure_choice(page: Any) -> dict[str, float]:
-    """Measure seconds from choosing an example to its result, and milliseconds until it is acknowledged."""
+    """Measure seconds from choosing an example to its result, and milliseconds until it
+    is acknowledged."""
     source = page.evaluate("document.querySelector('video.edited').src")
     name = page.evaluate("document.querySelectorAll('.rg-example')[1].dataset.name")
     began = time.monotonic()
@@ -83,7 +85,8 @@ def _wait_for_result(page: Any, compared: str, source: str) -> None:
 
 
 def measure_clicks(page: Any, clicks: int) -> dict[str, Any]:
-    """Measure milliseconds from a click until its mask is painted, and how many fast clicks are kept."""
+    """Measure milliseconds from a click until its mask is painted, and how many fast
+    clicks are kept."""
     page.click("#tabs >> text=Masks")
     page.wait_for_function(_LOADED)
     page.evaluate(_WATCH)
@@ -127,9 +130,11 @@ def _undo_all(page: Any) -> None:
 
 
 def measure_previews(page: Any, log: Path, steps: int) -> dict[str, Any]:
-    """Measure milliseconds from a preview of the editor until the page shows it, over a run.
+    """Measure milliseconds from a preview of the editor until the page shows it, over a
+    run.
 
-    `log` is what `page.serve` writes; `measure_clicks` comes before, since it watches the page.
+    `log` is what `page.serve` writes; `measure_clicks` comes before, since it watches
+    the page.
     """
     set_steps(page, steps)
     page.click("#run")
@@ -154,11 +159,14 @@ def set_steps(page: Any, steps: int) -> None:
     page.wait_for_timeout(500)
 
 
-def measure_own(browser: Any, url: str, folder: Path, steps: int | None) -> dict[str, Any]:
-    """Measure the way from a drawn clip of one's own to an edit, as fast as a script can type.
+def measure_own(
+    browser: Any, url: str, folder: Path, steps: int | None
+) -> dict[str, Any]:
+    """Measure the way from a drawn clip of one's own to an edit, as fast as a script
+    can type.
 
-    It takes one click on each of two actors, the key N between them, five texts, and one click on Run.
-    `steps` None leaves them as they are.
+    It takes one click on each of two actors, the key N between them, five texts, and
+    one click on Run. `steps` None leaves them as they are.
     """
     import storybook
     from regrain.editing.media.writing import write_video
@@ -189,7 +197,8 @@ def measure_own(browser: Any, url: str, folder: Path, steps: int | None) -> dict
 
 
 def _click_actor(page: Any, labels: Any, number: int) -> None:
-    """Click the deepest point of an actor, and wait for its mask in a region of its own."""
+    """Click the deepest point of an actor, and wait for its mask in a region of its
+    own."""
     from regrain.masks.draw import deepest
 
     box = page.locator(".rg-canvas-stage canvas").bounding_box()

@@ -1,11 +1,12 @@
 """The cost of an edit beside the network: `python -m benchmarks.edit_cost`.
 
-Runs one edit on a random UNet with the layers of Stable Diffusion 1.5, or on a given model. Counts its calls
-of the UNet and repeats some of each size bare: same rows, same grid, full-frame attention, nothing else.
-Prints the half-forwards of the edit over those of the method's release, and the edit's time over that of its
-own calls and over that of as many bare ones. VideoGrain: memory of kept features over the release's.
-FateZero: peak memory over that of plain sampling with as many rows. Times are ratios of processor time in one
-process, since others may use the machine.
+Runs one edit on a random UNet with the layers of Stable Diffusion 1.5, or on a given
+model. Counts its calls of the UNet and repeats some of each size bare: same rows, same
+grid, full-frame attention, nothing else. Prints the half-forwards of the edit over
+those of the method's release, and the edit's time over that of its own calls and over
+that of as many bare ones. VideoGrain: memory of kept features over the release's.
+FateZero: peak memory over that of plain sampling with as many rows. Times are ratios of
+processor time in one process, since others may use the machine.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage.local_models import ASSETS
 
-# Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, if
-# the source's maps cost nothing: inversion without guidance, then both halves. vid2vid-zero the same, for
-# source and edit; its null-text inversion is not counted.
+# Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of
+# guidance. FateZero, if the source's maps cost nothing: inversion without guidance,
+# then both halves. vid2vid-zero the same, for source and edit; its null-text inversion
+# is not counted.
 RELEASED_HALVES = {
     "videograin": 2 * (49 + 50),
     "fatezero": 50 + 2 * 50,
@@ -55,7 +57,8 @@ RELEASED_STEPS_KEPT = 49 * 2
 
 
 def random_model(channels: int) -> Path:
-    """Write random weights with the layers of Stable Diffusion 1.5, `channels` at the finest level."""
+    """Write random weights with the layers of Stable Diffusion 1.5, `channels` at the
+    finest level."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -77,13 +80,17 @@ def random_model(channels: int) -> Path:
 
 
 def request_for(method: str, frames: int, size: int) -> EditRequest:
-    """Return an edit of two regions in a clip of noise, in words the built-in model knows."""
+    """Return an edit of two regions in a clip of noise, in words the built-in model
+    knows."""
     shape = (frames, size, size, 3)
     clip = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     labels = np.zeros((frames, size, size), np.uint8)
     labels[:, size // 8 : size // 2, size // 8 : size // 2] = 1
     labels[:, size // 2 :, size // 2 :] = 2
-    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "a fox", "a dog"))
+    regions = (
+        Region("left", 1, "a panda", "a cat"),
+        Region("right", 2, "a fox", "a dog"),
+    )
     return EditRequest(
         ArrayClip(clip, fps=Fraction(8)),
         labels,
@@ -122,7 +129,10 @@ def params_of(backbone: Backbone, method: str, given: Mapping[str, object]) -> A
 
 def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
     """Run an edit on an empty cache, and return its processor time."""
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"REGRAIN_CACHE": folder}):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"REGRAIN_CACHE": folder}),
+    ):
         began = time.process_time()
         for _ in METHODS[request.method].run(backbone, request, params):
             pass
@@ -130,7 +140,8 @@ def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
 
 
 def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
-    """Return the processor time of one call with the same rows and full-frame attention."""
+    """Return the processor time of one call with the same rows and full-frame
+    attention."""
 
     def attend(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer
@@ -183,7 +194,8 @@ def previews_ratio(
     size: int,
     rounds: int,
 ) -> float:
-    """Return the processor time of an edit with a preview at every step over that without, in turns."""
+    """Return the processor time of an edit with a preview at every step over that
+    without, in turns."""
     request = request_for(method, frames, size)
     with_previews = params_of(backbone, method, {**given, "preview_every": 1})
     without = params_of(backbone, method, {**given, "preview_every": 0})
@@ -214,8 +226,11 @@ def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
     return kept.bytes / (in_half * RELEASED_STEPS_KEPT)
 
 
-def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, size: int) -> dict:
-    """Return peak memory of a FateZero edit over that of plain sampling with as many rows, in one process."""
+def memory_ratios(
+    backbone: Backbone, given: Mapping[str, object], frames: int, size: int
+) -> dict:
+    """Return peak memory of a FateZero edit over that of plain sampling with as many
+    rows, in one process."""
     request = request_for("fatezero", frames, size)
     params = params_of(backbone, "fatezero", given)
 
@@ -228,14 +243,17 @@ def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, 
     device = backbone.device.type
     whole = peak_bytes(edit, device) / peak_bytes(sample, device)
     # The autoencoder may need the most, and is the same for both.
-    with patch.object(backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)):
+    with patch.object(
+        backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)
+    ):
         network = peak_bytes(edit, device) / peak_bytes(sample, device)
     return {"peak memory / plain's": whole, "the same, undecoded": network}
 
 
 @torch.no_grad()
 def sample_plainly(backbone: Backbone, request: EditRequest, params: Any) -> None:
-    """Sample with the rows of source, uncond and cond, and with no more than guidance."""
+    """Sample with the rows of source, uncond and cond, and with no more than
+    guidance."""
     texts = backbone.embed([request.source_prompt, "", request.composed.text])
     frames = request.clip.read(0, len(request.clip))
     x = backbone.encode(resize(frames, backbone.fit(*request.clip.size)))
@@ -253,14 +271,24 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--model", default="", help="default: random weights of Stable Diffusion 1.5's shape"
+        "--model",
+        default="",
+        help="default: random weights of Stable Diffusion 1.5's shape",
     )
-    parser.add_argument("--channels", type=int, default=320, help="channels of its finest level")
-    parser.add_argument("--methods", nargs="+", default=["videograin"], choices=list(METHODS))
+    parser.add_argument(
+        "--channels", type=int, default=320, help="channels of its finest level"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=["videograin"], choices=list(METHODS)
+    )
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--previews", type=int, default=0, help="rounds of timing live previews")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE"
+    )
+    parser.add_argument(
+        "--previews", type=int, default=0, help="rounds of timing live previews"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_cost"))
     args = parser.parse_args()
     backbone = load_backbone(args.model or str(random_model(args.channels)))
@@ -269,11 +297,15 @@ def main() -> None:
     for method in args.methods:
         row = measure(backbone, method, given, args.frames, args.size)
         if method == "videograin":
-            row["kept features / release's"] = features_ratio(backbone, args.frames, args.size)
+            row["kept features / release's"] = features_ratio(
+                backbone, args.frames, args.size
+            )
         elif method == "fatezero":
             row |= memory_ratios(backbone, given, args.frames, args.size)
         if args.previews:
-            ratio = previews_ratio(backbone, method, given, args.frames, args.size, args.previews)
+            ratio = previews_ratio(
+                backbone, method, given, args.frames, args.size, args.previews
+            )
             row["with live previews / without"] = ratio
         rows.append(row)
         for name, value in row.items():

@@ -1,13 +1,15 @@
-"""Does every region become what its words say? `python -m benchmarks.edit_quality --scenes 40`.
+"""Does every region become what its words say? `python -m benchmarks.edit_quality
+--scenes 40`.
 
-Edits drawn scenes whose true edit is known (`benchmarks/tasks.py`). All candidates are drawn anew. A region
-is right if the requested one is nearest to the edited pixels (`benchmarks/judge.py`: in its best pose; or,
-"in pose", in the pose of the source); it leaks if the one requested of another region is nearest. Also
-measured: frames nearer to the true edit than to the source, distance to the true edit, changes outside the
-regions with and without compositing, how well the edit follows the true motion, and how crisp it is
-(`benchmarks/outlines.py`). Rows are methods and
-ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks
-clicked` makes the masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
+Edits drawn scenes whose true edit is known (`benchmarks/tasks.py`). All candidates are
+drawn anew. A region is right if the requested one is nearest to the edited pixels
+(`benchmarks/judge.py`: in its best pose; or, "in pose", in the pose of the source); it
+leaks if the one requested of another region is nearest. Also measured: frames nearer to
+the true edit than to the source, distance to the true edit, changes outside the regions
+with and without compositing, how well the edit follows the true motion, and how crisp
+it is (`benchmarks/outlines.py`). Rows are methods and ablations of VideoGrain; rows "by
+words" get the composed prompt without regions and masks. `--masks clicked` makes the
+masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
 clip. `--variant` is a row with settings of one's own.
 """
 
@@ -64,7 +66,11 @@ ROWS: dict[str, dict[str, object]] = {
     "fatezero": {"method": "fatezero"},
     "fatezero by words": {"method": "fatezero", "by_words": True},
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
-    "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
+    "vid2vid-zero by words": {
+        "method": "vid2vid_zero",
+        "reconstruct": False,
+        "by_words": True,
+    },
     "tune-a-video": {"method": "tune_a_video"},
     "tune-a-video, fresh noise": {"method": "tune_a_video", "variation": 1.0},
     "tune-a-video by words": {"method": "tune_a_video", "by_words": True},
@@ -98,8 +104,13 @@ _COLUMNS = {
 def run(
     task: Task, backbone: Backbone, params: Mapping[str, object]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return edited frames, and the same before compositing: uint8 [frames, size, size, 3] each."""
-    own = {k: v for k, v in params.items() if k not in ("method", "by_words", "tuned", "motion")}
+    """Return edited frames, and the same before compositing: uint8 [frames, size, size,
+    3] each."""
+    own = {
+        k: v
+        for k, v in params.items()
+        if k not in ("method", "by_words", "tuned", "motion")
+    }
     method = str(params.get("method", "videograin"))
     motion = str(params.get("motion", ""))
     quiet = {"preview_every": 0}
@@ -107,15 +118,22 @@ def run(
         quiet["tune_preview_every"] = 0
     request = replace(task.request, method=method, params=quiet | own, motion=motion)
     if params.get("by_words"):
-        request = replace(request, regions=(), labels=None, prompt=task.request.composed.text)
-    events = edit_tuned(request, backbone) if params.get("tuned") else edit(request, backbone)
+        request = replace(
+            request, regions=(), labels=None, prompt=task.request.composed.text
+        )
+    events = (
+        edit_tuned(request, backbone)
+        if params.get("tuned")
+        else edit(request, backbone)
+    )
     *_, last = events
     assert isinstance(last, Finished)
     return np.asarray(last.result.frames), np.asarray(last.result.uncomposited)
 
 
 def edit_tuned(request: EditRequest, backbone: Backbone) -> Iterator[Event]:
-    """Edit on the model tuned on the clip; rows of one scene share the tuning through the cache."""
+    """Edit on the model tuned on the clip; rows of one scene share the tuning through
+    the cache."""
     quiet = replace(request, method="tune_a_video", params={"tune_preview_every": 0})
     *_, last = tune(quiet, backbone)
     assert isinstance(last, Tuned)
@@ -125,8 +143,11 @@ def edit_tuned(request: EditRequest, backbone: Backbone) -> Iterator[Event]:
         yield from edit(replace(request, adapter=str(path)), backbone)
 
 
-def params_for(task: str, row: Mapping[str, object], backbone: Backbone) -> dict[str, object]:
-    """Return a row's params for a kind of task; FateZero's start from the preset for such edits."""
+def params_for(
+    task: str, row: Mapping[str, object], backbone: Backbone
+) -> dict[str, object]:
+    """Return a row's params for a kind of task; FateZero's start from the preset for
+    such edits."""
     params: dict[str, object] = {}
     if row.get("method") == "fatezero" and "preset" not in row:
         params["preset"] = FATEZERO.get(task, "shape")
@@ -135,7 +156,8 @@ def params_for(task: str, row: Mapping[str, object], backbone: Backbone) -> dict
 
 
 def begin_worker(cores: Any = None) -> None:
-    """Pin a worker to its own core, since some systems put all on one, and end it with its parent."""
+    """Pin a worker to its own core, since some systems put all on one, and end it with
+    its parent."""
     if cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {cores.get()})
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
@@ -148,7 +170,8 @@ def _follow(parent: int) -> None:
 
 
 def middle_frames(task: Task, frames: np.ndarray) -> list[np.ndarray]:
-    """Return frame 4 of the source, of the edit and of the true edit: uint8 [size, size, 3] each."""
+    """Return frame 4 of the source, of the edit and of the true edit: uint8 [size,
+    size, 3] each."""
     (source,) = task.request.clip.read(4, 5)
     (truth,) = render_frames(task.truth, frames.shape[1], (4,))
     return [source, frames[4], truth]
@@ -187,9 +210,15 @@ def _margin(text: str) -> int | None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=40)
-    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first scene")
-    parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")
-    parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
+    parser.add_argument(
+        "--first", type=int, default=FIRST_SEED, help="seed of the first scene"
+    )
+    parser.add_argument(
+        "--task", action="append", choices=tuple(TASKS), help="default: all"
+    )
+    parser.add_argument(
+        "--row", action="append", choices=tuple(ROWS), help="default: all"
+    )
     parser.add_argument(
         "--variant",
         action="append",
@@ -198,7 +227,9 @@ def _arguments() -> argparse.Namespace:
         help='params of another row; may include "method" and "motion"',
     )
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
-    parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")
+    parser.add_argument(
+        "--grow", type=int, default=6, help="pixels by which the masks are grown"
+    )
     parser.add_argument(
         "--margin",
         type=_margin,
@@ -207,7 +238,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument(
-        "--jobs", type=int, default=1, help="edits in parallel; one thread each if several"
+        "--jobs",
+        type=int,
+        default=1,
+        help="edits in parallel; one thread each if several",
     )
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -228,7 +262,9 @@ def measure_task(
     columns = []
     for row, given in rows.items():
         began = time.perf_counter()
-        edits = list(pool.map(partial(edit_one, task=task, row=given, args=args), seeds))
+        edits = list(
+            pool.map(partial(edit_one, task=task, row=given, args=args), seeds)
+        )
         seconds = (time.perf_counter() - began) / len(seeds)
         figures, params, pictures = zip(*edits, strict=True)
         means = summary(figures)
@@ -243,7 +279,8 @@ def measure_task(
 
 
 def rows_from(args: argparse.Namespace) -> dict[str, dict[str, object]]:
-    """Return the rows that the command line names: all if it names none and has no variant."""
+    """Return the rows that the command line names: all if it names none and has no
+    variant."""
     names = args.row or ([] if args.variant else [*ROWS])
     rows = {name: ROWS[name] for name in names}
     for variant in args.variant:
@@ -259,7 +296,9 @@ def worker_pool(jobs: int) -> Executor:
     for job in range(jobs):
         cores.put(job % (os.cpu_count() or 1))
     own_core = (cores,) if jobs > 1 else ()
-    return ProcessPoolExecutor(jobs, context, initializer=begin_worker, initargs=own_core)
+    return ProcessPoolExecutor(
+        jobs, context, initializer=begin_worker, initargs=own_core
+    )
 
 
 def main() -> None:

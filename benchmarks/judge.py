@@ -1,9 +1,11 @@
-"""Judge what an edit shows: the nearest of all candidates, drawn anew (analysis by synthesis).
+"""Judge what an edit shows: the nearest of all candidates, drawn anew (analysis by
+synthesis).
 
-An edit keeps the place and the walk of an actor, not every pixel of its outline: pixel by pixel, a correct
-fox a few pixels off its drawing is farther from it than from something grey. So candidates of an actor are
-drawn, then moved, scaled and mirrored a little in front of the background without that actor, and compared as
-blurred pictures. The best pose counts, the same in all judged frames.
+An edit keeps the place and the walk of an actor, not every pixel of its outline: pixel
+by pixel, a correct fox a few pixels off its drawing is farther from it than from
+something grey. So candidates of an actor are drawn, then moved, scaled and mirrored a
+little in front of the background without that actor, and compared as blurred pictures.
+The best pose counts, the same in all judged frames.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from storybook.world import cast_of, center, render_frames, surface_ids
 JUDGED = (1, 3, 6)  # frames that are judged
 _GRID = 64  # pixels on which pictures are compared
 _BLUR = 1.0  # of them
-# Shares of the frame's side by which a candidate is moved, and factors by which it is scaled.
+# Shares of the frame's side by which a candidate is moved, and factors by which it is
+# scaled.
 _RIGHT = (-0.06, -0.03, 0.0, 0.03, 0.06)
 _DOWN = (-0.03, 0.0, 0.03)
 _SCALES = (0.85, 1.0, 1.15)
@@ -44,7 +47,8 @@ def nearest(
 
     Args:
         frames: uint8 [frames, size, size, 3], edited.
-        search: Search for the best pose; otherwise candidates keep the pose of the source.
+        search: Search for the best pose; otherwise candidates keep the pose of the
+            source.
         at: The frames that count.
     """
     found = []
@@ -64,7 +68,8 @@ def distance(
     actor: int | None,
     at: tuple[int, ...] = JUDGED,
 ) -> float:
-    """Return the mean squared difference in a place between frames `at` of an edit and of a drawn scene.
+    """Return the mean squared difference in a place between frames `at` of an edit and
+    of a drawn scene.
 
     An actor is in its best pose.
     """
@@ -83,9 +88,14 @@ def best_pose(
 
 
 def _distances(
-    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...]
+    frames: np.ndarray,
+    scene: Scene,
+    place: np.ndarray,
+    actor: int | None,
+    at: tuple[int, ...],
 ) -> Iterator[tuple[float, Pose]]:
-    """Yield the mean squared difference in a place, and the pose, for each pose of a candidate."""
+    """Yield the mean squared difference in a place, and the pose, for each pose of a
+    candidate."""
     judged = list(at)
     seen = _blurred(_scaled(frames[judged], _GRID))
     inside = _scaled(place[judged], _GRID) > 0.5
@@ -104,7 +114,8 @@ def posed(
     at: tuple[int, ...] = JUDGED,
     grid: int | None = None,
 ) -> np.ndarray:
-    """Draw frames with one actor moved, scaled and mirrored: float32 [frames, grid, grid, 3].
+    """Draw frames with one actor moved, scaled and mirrored: float32 [frames, grid,
+    grid, 3].
 
     Args:
         scene: The scene to draw.
@@ -140,7 +151,8 @@ def posed(
 def _sprite(
     scene: Scene, actor: int, size: int, at: tuple[int, ...], side: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the actor on black, its share of each pixel, and everything else, in frames `at`."""
+    """Return the actor on black, its share of each pixel, and everything else, in
+    frames `at`."""
     alone = dataclasses.replace(scene, actors=(scene.actors[actor],))
     cast = cast_of(alone)
     ids = np.stack([surface_ids(alone, cast, size, frame) for frame in at])
@@ -160,7 +172,9 @@ def _scaled(frames: np.ndarray, side: int) -> np.ndarray:
     """Return float32 pictures of `side` pixels."""
     shape = (side, side)
     whole = frames.astype(np.float32)
-    return np.stack([cv2.resize(frame, shape, interpolation=cv2.INTER_AREA) for frame in whole])
+    return np.stack(
+        [cv2.resize(frame, shape, interpolation=cv2.INTER_AREA) for frame in whole]
+    )
 
 
 def _blurred(frames: np.ndarray) -> np.ndarray:
@@ -168,7 +182,8 @@ def _blurred(frames: np.ndarray) -> np.ndarray:
 
 
 def warp_errors(frames: np.ndarray, flow: np.ndarray) -> torch.Tensor:
-    """Return the absolute change along the true motion, 0..1: [frames - 1, 3, size, size]."""
+    """Return the absolute change along the true motion, 0..1: [frames - 1, 3, size,
+    size]."""
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     return (warp(x[1:], torch.from_numpy(flow)) - x[:-1]).abs()
 
@@ -179,10 +194,15 @@ def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
 
 
 def reached(frames: np.ndarray, task: Task) -> list[bool]:
-    """Return for each frame whether its edited pixels are nearer to the true edit than to the source."""
+    """Return for each frame whether its edited pixels are nearer to the true edit than
+    to the source."""
     size = frames.shape[1]
-    to_truth = np.square(render(task.truth, size).frames.astype(float) - frames).mean(-1)
-    to_source = np.square(render(task.source, size).frames.astype(float) - frames).mean(-1)
+    to_truth = np.square(render(task.truth, size).frames.astype(float) - frames).mean(
+        -1
+    )
+    to_source = np.square(render(task.source, size).frames.astype(float) - frames).mean(
+        -1
+    )
     nearer = []
     for t, inside in enumerate(task.request.edited_mask):
         nearer.append(bool(to_truth[t][inside].mean() < to_source[t][inside].mean()))
@@ -211,7 +231,9 @@ def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str,
     warp_ratio = warp_error(frames, truth.flow) / warp_error(source.frames, source.flow)
     return {
         "right": [word == wanted for word, wanted in zip(found, asked, strict=True)],
-        "right_in_pose": [word == wanted for word, wanted in zip(in_pose, asked, strict=True)],
+        "right_in_pose": [
+            word == wanted for word, wanted in zip(in_pose, asked, strict=True)
+        ],
         "leaked": leaked,
         "reached": reached(frames, task),
         "inside_psnr": [psnr(truth.frames, frames, inside)],
@@ -224,14 +246,16 @@ def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str,
 
 
 def median_error(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float | None:
-    """Return the median absolute difference over the pixels `where`, of 255; None for no pixel."""
+    """Return the median absolute difference over the pixels `where`, of 255; None for
+    no pixel."""
     if not where.any():
         return None
     return float(np.median(np.abs(a[where].astype(float) - b[where])))
 
 
 def summary(figures: Sequence[Mapping[str, list]]) -> dict[str, float | None]:
-    """Return means over the edits of a row; shares also with the half width of their interval."""
+    """Return means over the edits of a row; shares also with the half width of their
+    interval."""
     means: dict[str, float | None] = {"edits": len(figures)}
     for name in figures[0]:
         values = []

@@ -8,14 +8,16 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-# Libraries keep arenas, and memory that many threads used is returned in part: what is left must not grow
-# with the amount of work. 100 MB are a tenth of what the app has with the model loaded.
+# Libraries keep arenas, and memory that many threads used is returned in part: what is
+# left must not grow with the amount of work. 100 MB are a tenth of what the app has
+# with the model loaded.
 _MEMORY = 100e6
 
 
 @dataclass(frozen=True)
 class Held:
-    """Resources of a process: threads, open files, child processes, bytes of memory, media of pages."""
+    """Resources of a process: threads, open files, child processes, bytes of memory,
+    media of pages."""
 
     threads: int
     files: int
@@ -29,7 +31,8 @@ def count(process: int | None = None, media: Path | None = None) -> Held:
     """Count what a process holds now.
 
     Args:
-        process: Its id; None for this process, whose threads are those that Python knows.
+        process: Its id; None for this process, whose threads are those that Python
+            knows.
         media: Folder with a folder of media for each page.
     """
     gc.collect()
@@ -54,7 +57,8 @@ def count(process: int | None = None, media: Path | None = None) -> Held:
 
 
 def kept(before: Held, after: Held, spare: int = 0) -> list[str]:
-    """Name what a process still holds; `spare` threads and open files may come and go."""
+    """Name what a process still holds; `spare` threads and open files may come and
+    go."""
     left = []
     for name, more in (("threads", spare), ("files", spare), ("children", 0)):
         old, new = getattr(before, name), getattr(after, name)
@@ -63,5 +67,7 @@ def kept(before: Held, after: Held, spare: int = 0) -> list[str]:
     if after.memory > before.memory + _MEMORY:
         left.append(f"memory {before.memory / 1e6:.0f} -> {after.memory / 1e6:.0f} MB")
     if after.media_folders or after.media_files:
-        left.append(f"{after.media_folders} media folders with {after.media_files} files")
+        left.append(
+            f"{after.media_folders} media folders with {after.media_files} files"
+        )
     return left

@@ -1,4 +1,5 @@
-"""Effects of length on an edit: memory, seams, drift, frames between key frames, and time.
+"""Effects of length on an edit: memory, seams, drift, frames between key frames, and
+time.
 
 `python -m benchmarks.length` edits drawn clips whose true edit is known.
 
@@ -55,13 +56,22 @@ _BINS = 6  # of each colour
 
 
 def memory(method: str, frames: int, settings: Sequence[str]) -> int:
-    """Return the peak memory in bytes of a run by the command line, on an empty cache."""
+    """Return the peak memory in bytes of a run by the command line, on an empty
+    cache."""
     task = TASKS[KINDS[method]](FIRST_SEED, SIZE, true_masks(MARGIN), frames)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         project = folder / "project"
         save_project(replace(task.request, method=method), project)
-        command = [sys.executable, "-m", "editing", "run", project, "-o", folder / "out"]
+        command = [
+            sys.executable,
+            "-m",
+            "editing",
+            "run",
+            project,
+            "-o",
+            folder / "out",
+        ]
         for setting in settings:
             command += ["--set", setting]
         environment = os.environ | {"REGRAIN_CACHE": str(folder / "cache")}
@@ -75,9 +85,11 @@ def memory(method: str, frames: int, settings: Sequence[str]) -> int:
 
 
 class Run(NamedTuple):
-    """An edit on an empty cache: its result, its seconds without loading the model, and the time left.
+    """An edit on an empty cache: its result, its seconds without loading the model, and
+    the time left.
 
-    `left` is what was said after the first window over what the rest took; NaN without a second window.
+    `left` is what was said after the first window over what the rest took; NaN without
+    a second window.
     """
 
     result: EditResult
@@ -96,7 +108,10 @@ def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
     told = float("nan")
     told_at = 0.0
     last = None
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"REGRAIN_CACHE": folder}):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"REGRAIN_CACHE": folder}),
+    ):
         began = time.perf_counter()
         for last in edit(request, backbone):
             if isinstance(last, WindowStarted):
@@ -127,7 +142,8 @@ def in_windows(task: Task, result: EditResult) -> dict[str, float]:
 
 
 def _seams(task: Task, result: EditResult, flow: np.ndarray) -> float:
-    """Return the warp error inside the regions across the borders of windows, over that elsewhere."""
+    """Return the warp error inside the regions across the borders of windows, over that
+    elsewhere."""
     assert result.plan is not None
     changes = warp_errors(np.asarray(result.frames), flow).mean(1).numpy()
     inside = np.asarray(task.request.edited_mask)[: len(changes)]
@@ -138,14 +154,16 @@ def _seams(task: Task, result: EditResult, flow: np.ndarray) -> float:
 
 
 def _right(task: Task, frames: np.ndarray, start: int) -> float:
-    """Return the share of regions that show what was asked for in the second from frame `start`."""
+    """Return the share of regions that show what was asked for in the second from frame
+    `start`."""
     judged = tuple(start + frame for frame in JUDGED)
     asked = [target.asked for target in task.targets]
     return float(np.mean(np.equal(nearest(frames, task, at=judged), asked)))
 
 
 def _drift(task: Task, frames: np.ndarray, truth: np.ndarray, start: int) -> float:
-    """Return how far colours are from those of the first second, over how far they are in the true edit."""
+    """Return how far colours are from those of the first second, over how far they are
+    in the true edit."""
     places = [np.asarray(target.place) for target in task.targets]
     edited = sum(_apart(frames, place, start) for place in places)
     true = sum(_apart(truth, place, start) for place in places)
@@ -153,21 +171,24 @@ def _drift(task: Task, frames: np.ndarray, truth: np.ndarray, start: int) -> flo
 
 
 def _apart(frames: np.ndarray, place: np.ndarray, start: int) -> float:
-    """Return the L1 distance, 0 to 2, of a region's colours in the first second and in that from `start`."""
+    """Return the L1 distance, 0 to 2, of a region's colours in the first second and in
+    that from `start`."""
     first = _histogram(frames[:SECOND], place[:SECOND])
     later = _histogram(frames[start : start + SECOND], place[start : start + SECOND])
     return float(np.abs(first - later).sum())
 
 
 def _histogram(frames: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return the shares of the colours, in `_BINS` steps each of red, green and blue: [bins]."""
+    """Return the shares of the colours, in `_BINS` steps each of red, green and blue:
+    [bins]."""
     steps = frames[place].astype(int) * _BINS // 256
     cells = steps @ (_BINS**2, _BINS, 1)
     return np.bincount(cells, minlength=_BINS**3) / len(cells)
 
 
 def with_keys(task: Task, result: EditResult) -> dict[str, float]:
-    """Return dB to the true edit inside the regions, of key frames and of the frames between them."""
+    """Return dB to the true edit inside the regions, of key frames and of the frames
+    between them."""
     assert result.plan is not None
     frames = np.asarray(result.frames)
     truth = render(task.truth, SIZE).frames
@@ -198,12 +219,17 @@ def measure(
         figures = in_windows(task, whole.result)
         parts["windows"].append(figures | {"left": whole.left})
         if "keys" in args.part:
-            fewer = run(task, backbone, method, **given, keyframes=f"every {args.every}")
+            fewer = run(
+                task, backbone, method, **given, keyframes=f"every {args.every}"
+            )
             figures = with_keys(task, fewer.result)
             parts["keys"].append(figures | {"faster": whole.seconds / fewer.seconds})
     for part, rows in parts.items():
         if rows:
-            yield part, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+            yield (
+                part,
+                {name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
+            )
 
 
 def _window(method: str) -> str:
@@ -212,7 +238,8 @@ def _window(method: str) -> str:
 
 
 def measure_memory(method: str, args: argparse.Namespace) -> dict[str, float]:
-    """Return peak MiB of a short and of a long clip in windows of 8, and their ratio."""
+    """Return peak MiB of a short and of a long clip in windows of 8, and their
+    ratio."""
     settings = ["steps=4", f"{_window(method)}=8"]
     if method == "tune_a_video":
         settings.append(f"tune_steps={min(args.tune_steps, 4)}")
@@ -227,7 +254,11 @@ def main() -> None:
     parts = ["memory", "windows", "keys"]
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument(
-        "--lengths", type=int, nargs=2, default=[24, 240], help="of the clips for memory"
+        "--lengths",
+        type=int,
+        nargs=2,
+        default=[24, 240],
+        help="of the clips for memory",
     )
     parser.add_argument("--frames", type=int, default=12 * FRAMES)
     parser.add_argument("--window", type=int, default=16)

@@ -1,9 +1,11 @@
-"""How good is the built-in model alone? `python -m benchmarks.model_quality --scenes 200`.
+"""How good is the built-in model alone? `python -m benchmarks.model_quality --scenes
+200`.
 
-Measures, on held-out scenes of the drawn world: the autoencoder's round trip; DDIM inversion and sampling
-back with the same words, against that round trip; and whether pictures made from words alone show what the
-words say. A classifier trained here, on drawings and their round trips, judges the pictures; its accuracy on
-true drawings it never saw is printed beside. `--learn 0` skips pictures from words and the classifier.
+Measures, on held-out scenes of the drawn world: the autoencoder's round trip; DDIM
+inversion and sampling back with the same words, against that round trip; and whether
+pictures made from words alone show what the words say. A classifier trained here, on
+drawings and their round trips, judges the pictures; its accuracy on true drawings it
+never saw is printed beside. `--learn 0` skips pictures from words and the classifier.
 """
 
 from __future__ import annotations
@@ -85,8 +87,16 @@ class Classifier(nn.Module):
         super().__init__()
         layers = []
         for before, after in itertools.pairwise((3, 32, 64, 128, 128)):
-            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
-            layers += [nn.Conv2d(after, after, 3, 1, 1), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [
+                nn.Conv2d(before, after, 3, 2, 1),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
+            layers += [
+                nn.Conv2d(after, after, 3, 1, 1),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3))
         heads = {key: nn.Linear(128 * 16, len(names)) for key, names in WORDS.items()}
         self.heads = nn.ModuleDict(heads)
@@ -99,7 +109,9 @@ class Classifier(nn.Module):
 
 def as_input(frames: np.ndarray) -> Tensor:
     """Return small pictures, -1..1, [n, 3, SIDE, SIDE]."""
-    small = np.stack([cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames])
+    small = np.stack(
+        [cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames]
+    )
     return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -110,7 +122,9 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
     model = Classifier()
     steps = len(x) // 64  # of an epoch
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
-    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=epochs * steps)
+    pace = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 2e-3, total_steps=epochs * steps
+    )
     for _ in range(epochs):
         order = torch.randperm(len(x))
         for rows in order[: steps * 64].split(64):
@@ -124,8 +138,11 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
     return model.eval()
 
 
-def shown_pictures(backbone: Backbone, size: int, count: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return `count` drawings and the round trips of an eighth of them, and the numbers of their words."""
+def shown_pictures(
+    backbone: Backbone, size: int, count: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `count` drawings and the round trips of an eighth of them, and the numbers
+    of their words."""
     scenes = scenes_from(FIRST_SHOWN, count)
     pictures = drawn(scenes, size)
     again = round_trip(backbone, pictures[: count // 8])
@@ -147,7 +164,8 @@ def _altered(batch: Tensor) -> Tensor:
 def shown_right(
     model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]
 ) -> dict[str, list[bool]]:
-    """Return per key whether pictures show what their scenes say; colour and accessory only if named."""
+    """Return per key whether pictures show what their scenes say; colour and accessory
+    only if named."""
     logits = model(as_input(frames))
     answers = {key: values.argmax(1).tolist() for key, values in logits.items()}
     right: dict[str, list[bool]] = {key: [] for key in WORDS}
@@ -185,7 +203,8 @@ def from_words(
 def inverted_and_back(
     backbone: Backbone, frames: np.ndarray, captions: Sequence[str], steps: int
 ) -> np.ndarray:
-    """Return pictures inverted to noise and sampled back with the same words, without guidance."""
+    """Return pictures inverted to noise and sampled back with the same words, without
+    guidance."""
     out = []
     for start in range(0, len(frames), BATCH):
         text = backbone.embed(list(captions[start : start + BATCH]))
@@ -210,7 +229,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument(
-        "--learn", type=int, default=16_000, help="drawings that train the classifier; 0: none"
+        "--learn",
+        type=int,
+        default=16_000,
+        help="drawings that train the classifier; 0: none",
     )
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--guidance", type=float, default=4.0)
@@ -240,7 +262,9 @@ def main() -> None:
             right = shown_right(model, pictures, scenes)
             shares = {key: interval(hits) for key, hits in right.items()}
             table[name] = shares
-            cells = "  ".join(f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items())
+            cells = "  ".join(
+                f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items()
+            )
             print(f"{name:18s} {cells}", flush=True)
         tens = range(0, len(made) // 10 * 10, 10)
         rows = [np.concatenate(list(made[start : start + 10]), 1) for start in tens]

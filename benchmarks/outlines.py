@@ -1,4 +1,5 @@
-"""Crispness of an edit: sharpness, fidelity of its outlines, and remains of the old ones."""
+"""Crispness of an edit: sharpness, fidelity of its outlines, and remains of the old
+ones."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from benchmarks.tasks import Target, Task
 from storybook import render
 
 _EDGE = (60, 140)  # Canny's thresholds: what an eye takes for a line in these drawings
-_SEARCH = 3  # pixels by which the nearest pose is moved once more, since poses are coarse
+# pixels by which the nearest pose is moved once more, since poses are coarse
+_SEARCH = 3
 _CLEAR = 3  # pixels from a new outline, beyond which none is expected
 _FEWEST = 40  # pixels of an old outline, below which a ratio says nothing
 
@@ -28,14 +30,16 @@ def crispness(task: Task, frames: np.ndarray) -> dict[str, list]:
 
 
 def sharpness(frames: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float | None:
-    """Return the mean gradient magnitude of an edit over that of the true edit; None for no pixel."""
+    """Return the mean gradient magnitude of an edit over that of the true edit; None
+    for no pixel."""
     if not where.any():
         return None
     return float(_slope(frames)[where].mean() / _slope(truth)[where].mean())
 
 
 def outline_fidelity(frames: np.ndarray, target: Target) -> float:
-    """Return the F-score, 0..1, of the edit's edges within 1 pixel of those that were asked for.
+    """Return the F-score, 0..1, of the edit's edges within 1 pixel of those that were
+    asked for.
 
     They are drawn in the pose that comes nearest.
     """
@@ -55,9 +59,11 @@ def outline_fidelity(frames: np.ndarray, target: Target) -> float:
 
 
 def old_outline(frames: np.ndarray, task: Task) -> float | None:
-    """Return edge strength along the old outlines, over that of the true edit there, away from new outlines.
+    """Return edge strength along the old outlines, over that of the true edit there,
+    away from new outlines.
 
-    1 is right, more is a ghost of what was there; None where outlines stay, as with a new colour.
+    1 is right, more is a ghost of what was there; None where outlines stay, as with a
+    new colour.
     """
     size = frames.shape[1]
     before, after = render(task.source, size), render(task.truth, size)

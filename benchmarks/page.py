@@ -1,13 +1,15 @@
-"""How quick is the page, and does it promise the right times? `python -m benchmarks.page`.
+"""How quick is the page, and does it promise the right times? `python -m
+benchmarks.page`.
 
-`speed` serves the real app to a real Chromium and measures, in the browser: the time until the page is up and
-its first result plays, from choosing an example to its result, from a click until its mask is painted, from
-the moment the editor yields a preview until the browser shows it, and from a drawn clip of one's own to its
-edit; and whether all fast clicks are kept.
+`speed` serves the real app to a real Chromium and measures, in the browser: the time
+until the page is up and its first result plays, from choosing an example to its result,
+from a click until its mask is painted, from the moment the editor yields a preview
+until the browser shows it, and from a drawn clip of one's own to its edit; and whether
+all fast clicks are kept.
 
-`promises` runs the built-in model ten times. The time of each run is promised before it begins, from the
-examples and from the runs before it, as on the page; the last run has the settings of the first. The table
-has the seconds promised over those taken.
+`promises` runs the built-in model ten times. The time of each run is promised before it
+begins, from the examples and from the runs before it, as on the page; the last run has
+the settings of the first. The table has the seconds promised over those taken.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ RUNS: tuple[tuple[str, int, int, dict[str, Any]], ...] = (
 
 
 def serve(log: Path) -> None:
-    """Serve the real app, and log when each preview was made and what its first picture is."""
+    """Serve the real app, and log when each preview was made and what its first picture
+    is."""
     from regrain.editing.recipe.events import Event, Preview
     from regrain.ui.page import launch
     from regrain.ui.server.media import data_url
@@ -89,7 +92,9 @@ def measure_speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(**chromium())
-            openings = [browsing.measure_opening(browser, url) for _ in range(args.openings)]
+            openings = [
+                browsing.measure_opening(browser, url) for _ in range(args.openings)
+            ]
             figures["first_result_s"] = statistics.median(openings)
             page = browsing.open_page(browser, url)
             figures |= browsing.measure_choice(page)
@@ -107,11 +112,16 @@ def measure_speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return figures
 
 
-def measure_promises(runs: int, steps: int | None, folder: Path) -> list[dict[str, Any]]:
-    """Compare the times promised with those taken; `folder` takes the cache of the runs."""
+def measure_promises(
+    runs: int, steps: int | None, folder: Path
+) -> list[dict[str, Any]]:
+    """Compare the times promised with those taken; `folder` takes the cache of the
+    runs."""
     os.environ["REGRAIN_CACHE"] = str(folder)
     examples = load_examples(ASSETS / "examples", folder / "media").values()
-    made = [(one.request, one.opened.made.report) for one in examples if one.opened.made]
+    made = [
+        (one.request, one.opened.made.report) for one in examples if one.opened.made
+    ]
     costs = Costs(made)
     print(f"{'run':44}{'promised':>16}{'taken':>8}{'promised / taken':>18}")
     rows = []
@@ -122,21 +132,25 @@ def measure_promises(runs: int, steps: int | None, folder: Path) -> list[dict[st
         promised, off, _ = costs.about(request) or (0.0, 1.0, None)
         told = costs.told(request)
         taken = seconds_taken(request, costs)
-        name = f"{method}, {frames} frames of {side} px, {request.params['steps']} steps"
+        name = (
+            f"{method}, {frames} frames of {side} px, {request.params['steps']} steps"
+        )
         rows.append({"run": name, "promised": promised, "off": off, "taken": taken})
         print(f"{name:44}{told:>16}{taken:8.1f}{promised / taken:18.2f}", flush=True)
     return rows
 
 
 def asked(method: str, frames: int, side: int, given: dict[str, Any]) -> EditRequest:
-    """Return a run of the built-in model with the parameters that the page would give."""
+    """Return a run of the built-in model with the parameters that the page would
+    give."""
     params = values(method, ASSETS / "storybook", given)
     request = request_for(method, frames, side)
     return replace(request, model="storybook", size=None, params=params)
 
 
 def seconds_taken(request: EditRequest, costs: Costs) -> float:
-    """Run, let `costs` note it, and return its seconds without those for loading the model."""
+    """Run, let `costs` note it, and return its seconds without those for loading the
+    model."""
     *_, last = costs.watched(edit)(request)
     assert isinstance(last, Finished)
     seconds = last.report["seconds"]
@@ -147,12 +161,22 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--part", choices=("speed", "promises"), help="default: both")
-    parser.add_argument("--openings", type=int, default=5, help="browsers that open the page")
+    parser.add_argument(
+        "--openings", type=int, default=5, help="browsers that open the page"
+    )
     parser.add_argument("--clicks", type=int, default=12, help="clicks that are timed")
-    parser.add_argument("--steps", type=int, default=10, help="of the run whose previews are timed")
-    parser.add_argument("--own-steps", type=int, help="of the edit of a clip of one's own")
-    parser.add_argument("--runs", type=int, default=len(RUNS), help="runs with a promise")
-    parser.add_argument("--run-steps", type=int, help="of all of them, in place of their own")
+    parser.add_argument(
+        "--steps", type=int, default=10, help="of the run whose previews are timed"
+    )
+    parser.add_argument(
+        "--own-steps", type=int, help="of the edit of a clip of one's own"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=len(RUNS), help="runs with a promise"
+    )
+    parser.add_argument(
+        "--run-steps", type=int, help="of all of them, in place of their own"
+    )
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--out", type=Path, default=Path("out/page"))
     args = parser.parse_args()

@@ -1,12 +1,15 @@
-"""Does each region become like its own picture? `python -m benchmarks.pictures --scenes 20`.
+"""Does each region become like its own picture? `python -m benchmarks.pictures --scenes
+20`.
 
-Both actors of a drawn scene become another kind, in a colour that no word names. Rows: words alone; the
-nearest colour word before each kind; the words and a picture of each actor, cut out of another scene; the
-pictures exchanged. An error is the distance in CIELAB between the median colours of the edit and of the
-true edit, over the places that an actor's colour paints in the kind and pose that the judge finds; "own" is
-the share of regions nearer to their own picture's colour than to the other's, "right" that of `edit_quality`.
-Then one figure in three shots, the first by its picture, the others by words alone or by a picture of it, cut
-out of the first shot's result: the mean distance between shots.
+Both actors of a drawn scene become another kind, in a colour that no word names. Rows:
+words alone; the nearest colour word before each kind; the words and a picture of each
+actor, cut out of another scene; the pictures exchanged. An error is the distance in
+CIELAB between the median colours of the edit and of the true edit, over the places that
+an actor's colour paints in the kind and pose that the judge finds; "own" is the share
+of regions nearer to their own picture's colour than to the other's, "right" that of
+`edit_quality`. Then one figure in three shots, the first by its picture, the others by
+words alone or by a picture of it, cut out of the first shot's result: the mean distance
+between shots.
 """
 
 from __future__ import annotations
@@ -81,7 +84,9 @@ def with_pictures(
     """Return the request with a picture for each region."""
     regions = []
     for region, file in zip(request.regions, files, strict=True):
-        regions.append(dataclasses.replace(region, picture=str(file), picture_scale=scale))
+        regions.append(
+            dataclasses.replace(region, picture=str(file), picture_scale=scale)
+        )
     return dataclasses.replace(request, regions=tuple(regions), picture_adapter=ADAPTER)
 
 
@@ -97,7 +102,9 @@ def rows_of(
         file = folder / f"{seed}_{number}.png"
         Image.fromarray(portrait(actor, rng, cut=True)).save(file)
         files.append(file)
-    words = tuple(_nearest_word(truth, number, look, size) for number in range(len(look)))
+    words = tuple(
+        _nearest_word(truth, number, look, size) for number in range(len(look))
+    )
     return {
         "words": (made.request, (None,) * len(look)),
         "colour word": (_with_words(made, words), words),
@@ -126,8 +133,11 @@ def _nearest_word(truth: Scene, actor: int, look: Look, size: int) -> str:
     return min(COLORS, key=far)
 
 
-def judged(made: Task, frames: np.ndarray, asked: Look, look: Look) -> list[dict[str, float]]:
-    """Judge each region: error of its colour, whether it is nearer to its own, whether the kind is right."""
+def judged(
+    made: Task, frames: np.ndarray, asked: Look, look: Look
+) -> list[dict[str, float]]:
+    """Judge each region: error of its colour, whether it is nearer to its own, whether
+    the kind is right."""
     size = frames.shape[1]
     targets = [_dressed_target(target, asked) for target in made.targets]
     found = nearest(frames, dataclasses.replace(made, targets=tuple(targets)))
@@ -147,14 +157,17 @@ def judged(made: Task, frames: np.ndarray, asked: Look, look: Look) -> list[dict
 
 
 def _dressed_target(target: Target, look: Look) -> Target:
-    candidates = {name: dressed(scene, look) for name, scene in target.candidates.items()}
+    candidates = {
+        name: dressed(scene, look) for name, scene in target.candidates.items()
+    }
     return dataclasses.replace(target, candidates=candidates)
 
 
 def shots(
     seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path
 ) -> dict[str, float]:
-    """Return mean distances between the shots of one figure: by words, by a picture of the first result."""
+    """Return mean distances between the shots of one figure: by words, by a picture of
+    the first result."""
     rng = np.random.default_rng([seed, 78])
     kind = str(rng.choice(KINDS))
     color = paint(rng)
@@ -181,12 +194,16 @@ def shots(
             shades["words"].append(shade_now)
             there = surface_ids(truth, cast_of(truth), size, 4) > 0
             cut_out = np.dstack([frames[4], 255 * there.astype(np.uint8)])
-            Image.fromarray(cut_out).save(picture)  # the picture of the shots that follow
+            # the picture of the shots that follow
+            Image.fromarray(cut_out).save(picture)
     return {row: _mean_distance(found) for row, found in shades.items()}
 
 
-def _found_shade(frames: np.ndarray, request: EditRequest, look: Scene, truth: Scene) -> np.ndarray:
-    """Return the colour of the actor in an edit, in the pose in which `look` comes nearest to it."""
+def _found_shade(
+    frames: np.ndarray, request: EditRequest, look: Scene, truth: Scene
+) -> np.ndarray:
+    """Return the colour of the actor in an edit, in the pose in which `look` comes
+    nearest to it."""
     pose = best_pose(frames, look, np.asarray(request.edited_mask), 0)
     places = painted(truth, 0, frames.shape[1], pose)
     return shade(frames[list(JUDGED)], places)
@@ -199,7 +216,8 @@ def _mean_distance(colors: list[np.ndarray]) -> float:
 def edit_rows(
     seed: int, args: argparse.Namespace, backbone: Backbone, folder: Path
 ) -> tuple[dict[str, list[dict[str, float]]], np.ndarray]:
-    """Edit a scene by all rows; return the figures of the regions by row, and a line of the sheet."""
+    """Edit a scene by all rows; return the figures of the regions by row, and a line of
+    the sheet."""
     made = with_margin(TASKS["instance"](seed, args.size, true_masks(0)), None)
     rows = rows_of(made, seed, args.size, folder, args.scale)
     _, look = rows["picture"]
@@ -219,7 +237,9 @@ def edit_rows(
 
 def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
     """Return the mean of each figure."""
-    return {key: float(np.mean([row[key] for row in rows])) for key in (rows or [{}])[0]}
+    return {
+        key: float(np.mean([row[key] for row in rows])) for key in (rows or [{}])[0]
+    }
 
 
 def main() -> None:
@@ -227,11 +247,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument(
-        "--shots", type=int, default=8, help="figures that are followed over three shots"
+        "--shots",
+        type=int,
+        default=8,
+        help="figures that are followed over three shots",
     )
-    parser.add_argument("--first", type=int, default=40_000, help="seed of the first scene")
+    parser.add_argument(
+        "--first", type=int, default=40_000, help="seed of the first scene"
+    )
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE"
+    )
     parser.add_argument(
         "--scale", type=float, help="of the pictures, in place of the adapter's own"
     )
@@ -250,7 +277,9 @@ def main() -> None:
                 regions.setdefault(row, []).extend(figures)
         table = {row: mean_of(figures) for row, figures in regions.items()}
         for row, figures in table.items():
-            cells = "".join(f"{key:>10s} {value:6.2f}" for key, value in figures.items())
+            cells = "".join(
+                f"{key:>10s} {value:6.2f}" for key, value in figures.items()
+            )
             print(f"{row:12s}{cells}", flush=True)
         seeds = range(args.first, args.first + args.shots)
         apart = mean_of([shots(seed, args, backbone, folder) for seed in seeds])

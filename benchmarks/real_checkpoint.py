@@ -1,7 +1,8 @@
-"""Does a real checkpoint work? `python -m benchmarks.real_checkpoint --model ID --clip FILE --prompt ...`.
+"""Does a real checkpoint work? `python -m benchmarks.real_checkpoint --model ID --clip
+FILE --prompt ...`.
 
-For those who have one, Stable Diffusion 1.x, 2.x or XL: loads it, inverts the clip, reconstructs it, edits it
-by VideoGrain, and prints a table to paste into an issue.
+For those who have one, Stable Diffusion 1.x, 2.x or XL: loads it, inverts the clip,
+reconstructs it, edits it by VideoGrain, and prints a table to paste into an issue.
 
 - round trip: PSNR of the autoencoder alone, the upper limit of everything after it.
 - reconstructs: PSNR of inversion and sampling with the source prompt, guidance 1, no modulation, against
@@ -74,7 +75,9 @@ def request_from(args: argparse.Namespace) -> EditRequest:
     clip = open_clip(args.clip, 0, args.stride, args.frames)
     width, height = clip.size
     if args.masks:
-        labels = (read_labels(args.masks, len(clip), clip.size, [1]) > 0).astype(np.uint8)
+        labels = (read_labels(args.masks, len(clip), clip.size, [1]) > 0).astype(
+            np.uint8
+        )
     else:
         labels = np.zeros((len(clip), height, width), np.uint8)
         labels[:, height // 3 : height * 2 // 3, width // 3 : width * 2 // 3] = 1
@@ -92,26 +95,35 @@ def request_from(args: argparse.Namespace) -> EditRequest:
 
 
 def unchanged(request: EditRequest) -> EditRequest:
-    """Return a request whose result should be the clip itself: it keeps the words of the inversion."""
-    # The whole prompt: a phrase of it would be encoded alone and so be a different text.
+    """Return a request whose result should be the clip itself: it keeps the words of
+    the inversion."""
+    # The whole prompt: a phrase of it would be encoded alone and so be a different
+    # text.
     words = request.source_prompt
     region = replace(request.regions[0], prompt=words, source=words)
-    return replace(request, prompt="", regions=(region,), params={**request.params, **UNTOUCHED})
+    return replace(
+        request, prompt="", regions=(region,), params={**request.params, **UNTOUCHED}
+    )
 
 
 class ClipScore:
     """Likeness of frames and a text, as CLIP sees both.
 
     Args:
-        place: Folder of an image encoder of CLIP in transformers' format, with or without the text encoder.
-        backbone: Its text encoder is used if there is none; it must project to the same width.
+        place: Folder of an image encoder of CLIP in transformers' format, with or
+            without the text encoder.
+        backbone: Its text encoder is used if there is none; it must project to the same
+            width.
     Raises:
         RequestError: There is none that fits.
     Source: Radford et al., arXiv:2103.00020; the cosine alone, -1..1.
     """
 
     def __init__(self, place: str, backbone: Backbone) -> None:
-        from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+        from transformers import (
+            CLIPTextModelWithProjection,
+            CLIPVisionModelWithProjection,
+        )
 
         said = f"{shorten(place)} is no image encoder of CLIP. Give a folder with its safetensors."
         how = {"local_files_only": True, "use_safetensors": True}
@@ -126,9 +138,7 @@ class ClipScore:
         pooled = backbone.embed(["x"]).pooled
         model_fits = pooled is not None and pooled.shape[1] == width
         if self._text is None and not model_fits:
-            reason = (
-                f"{shorten(place)} has no text encoder, and the model none that projects to {width}"
-            )
+            reason = f"{shorten(place)} has no text encoder, and the model none that projects to {width}"
             raise RequestError("--clip-model", f"{reason}. Give a CLIP with both.")
 
     @torch.no_grad()
@@ -137,7 +147,10 @@ class ClipScore:
         from transformers import CLIPImageProcessor
 
         side = self._image.config.image_size
-        sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+        sizes = {
+            "size": {"shortest_edge": side},
+            "crop_size": {"height": side, "width": side},
+        }
         process = CLIPImageProcessor(**sizes)
         pixels = process(list(np.asarray(frames)), return_tensors="pt").pixel_values
         if self._text is None:
@@ -152,7 +165,8 @@ class ClipScore:
 def verify(
     request: EditRequest, backbone: Backbone, scorer: ClipScore | None = None
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return all figures, and a sheet: rows are source, round trip, reconstruction and edit."""
+    """Return all figures, and a sheet: rows are source, round trip, reconstruction and
+    edit."""
     source = request.clip.read(0, len(request.clip))
     small = resize(source, backbone.fit(*request.clip.size, request.size))
     everywhere = np.ones(small.shape[:3], bool)
@@ -225,7 +239,9 @@ def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
     add("seconds", ", ".join(f"{name} {taken:.1f}" for name, taken in seconds.items()))
     add("memory", f"{facts['peak memory GB']:.1f} GB at most")
 
-    lines = [f"| {facts['model']}, {facts['params']['steps']['value']} steps | found | good |"]
+    lines = [
+        f"| {facts['model']}, {facts['params']['steps']['value']} steps | found | good |"
+    ]
     lines.append("|---|---|---|")
     lines += [f"| {title} | {found} | {_DONE[good]} |" for title, found, good in rows]
     return "\n".join(lines) + "\n", all(good is not False for *_, good in rows)
@@ -243,16 +259,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--source", required=True, help="what the region is, in words")
     parser.add_argument("--prompt", required=True, help="what it should become")
     parser.add_argument(
-        "--source-prompt", default="", help="what the whole clip shows; default: --source"
+        "--source-prompt",
+        default="",
+        help="what the whole clip shows; default: --source",
     )
-    parser.add_argument("--masks", type=Path, help="folder of masks; any label is the region")
+    parser.add_argument(
+        "--masks", type=Path, help="folder of masks; any label is the region"
+    )
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--size", type=int)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
-        "--clip-model", help="folder of a CLIP, or of SDXL's image encoder, that scores the edit"
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE"
+    )
+    parser.add_argument(
+        "--clip-model",
+        help="folder of a CLIP, or of SDXL's image encoder, that scores the edit",
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/real_checkpoint"))
     args = parser.parse_args(arguments)
@@ -277,7 +300,9 @@ def main(arguments: list[str] | None = None) -> int:
         "loading seconds": round(loaded, 1),
         **figures,
     }
-    (args.out / "real_checkpoint.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
+    (args.out / "real_checkpoint.json").write_text(
+        json.dumps(facts, indent=2, default=str) + "\n"
+    )
     Image.fromarray(sheet).save(args.out / "real_checkpoint.png")
     text, good = table(facts)
     sys.stdout.write(text)

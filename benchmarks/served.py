@@ -15,7 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 VIEWPORT = {"width": 1280, "height": 900}
-# Puts what the page's components share, which is a module's, on the window, to be looked at.
+# Puts what the page's components share, which is a module's, on the window, to be
+# looked at.
 SHARED = """document.addEventListener("DOMContentLoaded", async () => {
   const link = document.querySelector("link[rel=modulepreload][href$='/shared/hub.js']");
   if (link) window.regrain = (await import(link.href)).hub;
@@ -69,4 +70,7 @@ def chromium() -> dict[str, Any]:
     found = None
     for name in ("chromium", "chromium-browser", "chromium-headless-shell"):
         found = found or shutil.which(name)
-    return {"executable_path": found, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
+    return {
+        "executable_path": found,
+        "args": ["--no-sandbox", "--disable-dev-shm-usage"],
+    }

@@ -1,13 +1,15 @@
-"""Long use, and what it leaves behind: `python -m benchmarks.soak`, 20 visitors and 100 stopped runs.
+"""Long use, and what it leaves behind: `python -m benchmarks.soak`, 20 visitors and 100
+stopped runs.
 
-The visitors are browser sessions on the real app, for 30 minutes. Each opens examples, clicks, undoes, types,
-tracks, runs and stops at random, closes its tab in the middle of a run, reloads, loses the network, reads
-slowly. After each act the driver looks for what only one session may see: the name it typed, its points, its
-documents and its media folder. Then runs are stopped in this process, each at another place.
+The visitors are browser sessions on the real app, for 30 minutes. Each opens examples,
+clicks, undoes, types, tracks, runs and stops at random, closes its tab in the middle of
+a run, reloads, loses the network, reads slowly. After each act the driver looks for
+what only one session may see: the name it typed, its points, its documents and its
+media folder. Then runs are stopped in this process, each at another place.
 
-Exit status 1 if a session saw another's, or if the app keeps memory, media, threads, files or processes after
-all have left, or this process after the stopped runs. `--stops 0` leaves out the stopped runs, `--sessions 0`
-the visitors.
+Exit status 1 if a session saw another's, or if the app keeps memory, media, threads,
+files or processes after all have left, or this process after the stopped runs. `--stops
+0` leaves out the stopped runs, `--sessions 0` the visitors.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from benchmarks.stopped_runs import stop_often
 from benchmarks.visitor import Session, Tally
 
 _LAST = 30  # seconds to end the last act
-_GONE = 150  # seconds after which what visitors left must be gone: a page may come back within 120
+# seconds after which what visitors left must be gone: a page may come back within 120
+_GONE = 150
 _CLICKS = 10
 _SPARE = 8  # threads of gradio's pool and open files that come and go
 
@@ -81,7 +84,8 @@ def _error_of(traceback: str) -> str:
 
 
 async def visit(app: App, tally: Tally, args: argparse.Namespace) -> tuple[Held, Held]:
-    """Drive all sessions; return what the app held when all was loaded, and when all had left."""
+    """Drive all sessions; return what the app held when all was loaded, and when all
+    had left."""
     from playwright.async_api import async_playwright
 
     seconds = 60 * args.minutes
@@ -97,7 +101,8 @@ async def visit(app: App, tally: Tally, args: argparse.Namespace) -> tuple[Held,
             session = Session(number, args.sessions, browser, app.url, tally, args.seed)
             living.append(asyncio.create_task(session.live(until)))
         _, late = await asyncio.wait(living, timeout=seconds + _LAST)
-        for task in (*late, watching):  # a session that still waits for something is cut off
+        # a session that still waits for something is cut off
+        for task in (*late, watching):
             task.cancel()
         app.sample("end")
         await browser.close()
@@ -107,8 +112,11 @@ async def visit(app: App, tally: Tally, args: argparse.Namespace) -> tuple[Held,
     return before, app.sample("all left")
 
 
-async def _warm_up(browser: Any, app: App, tally: Tally, args: argparse.Namespace) -> None:
-    """Load what the app loads once, and time the clicks of one visitor beside a run of another."""
+async def _warm_up(
+    browser: Any, app: App, tally: Tally, args: argparse.Namespace
+) -> None:
+    """Load what the app loads once, and time the clicks of one visitor beside a run of
+    another."""
     number = args.sessions
     first = Session(number, number + 1, browser, app.url, tally, args.seed)
     second = Session(number + 1, number + 2, browser, app.url, tally, args.seed)
@@ -132,7 +140,8 @@ async def _warm_up(browser: Any, app: App, tally: Tally, args: argparse.Namespac
 
 
 async def _watch(app: App, tally: Tally) -> None:
-    """Ask the app for something plain every few seconds, and print every five minutes what it holds."""
+    """Ask the app for something plain every few seconds, and print every five minutes
+    what it holds."""
     printed = time.monotonic()
     while True:
         await asyncio.sleep(5)
@@ -176,7 +185,9 @@ def _print_seconds(title: str, seconds: list[float]) -> None:
 
 
 def _print_counts(title: str, counted: collections.Counter) -> None:
-    print(title, ", ".join(f"{what} {times}" for what, times in sorted(counted.items())))
+    print(
+        title, ", ".join(f"{what} {times}" for what, times in sorted(counted.items()))
+    )
 
 
 def _list(title: str, counted: collections.Counter[str]) -> None:
@@ -231,12 +242,24 @@ def soak_stops(stops: int) -> dict[str, Any]:
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=30, help="how long visitors act")
-    parser.add_argument("--sessions", type=int, default=20, help="visitors; 0 leaves them out")
-    parser.add_argument("--seed", type=int, default=0, help="decides the visitors' acts")
-    parser.add_argument("--warm", type=int, default=3, help="runs before the app is first counted")
-    parser.add_argument("--wait", type=float, default=_GONE, help="seconds before its last count")
-    parser.add_argument("--stops", type=int, default=100, help="stopped runs; 0 leaves them out")
+    parser.add_argument(
+        "--minutes", type=float, default=30, help="how long visitors act"
+    )
+    parser.add_argument(
+        "--sessions", type=int, default=20, help="visitors; 0 leaves them out"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="decides the visitors' acts"
+    )
+    parser.add_argument(
+        "--warm", type=int, default=3, help="runs before the app is first counted"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=_GONE, help="seconds before its last count"
+    )
+    parser.add_argument(
+        "--stops", type=int, default=100, help="stopped runs; 0 leaves them out"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/soak"))
     args = parser.parse_args()
     figures = {}

@@ -1,7 +1,7 @@
 """Runs that are stopped, each at another place, as the page stops them.
 
-Every run is in a thread of its own, and is closed after some of its events: while it loads, inverts, edits or
-decodes.
+Every run is in a thread of its own, and is closed after some of its events: while it
+loads, inverts, edits or decodes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def stop_often(stops: int) -> tuple[Held, Held]:
 def stop_after(events: int, seed: int) -> bool:
     """Begin a run and stop it after so many events; return whether it ended before."""
     turn = _turns.enter_first()
-    with turn, closing(in_thread(lambda: edit(make_request(seed)), turn, pulse=0.05)) as run:
+    with (
+        turn,
+        closing(in_thread(lambda: edit(make_request(seed)), turn, pulse=0.05)) as run,
+    ):
         for event in run:
             if event is not None:
                 events -= 1
@@ -65,7 +68,8 @@ def make_request(seed: int) -> EditRequest:
 
 
 def _wait_for_runs(seconds: float = 60) -> None:
-    """Wait until stopped runs have ended their last step; one that never does is counted."""
+    """Wait until stopped runs have ended their last step; one that never does is
+    counted."""
     until = time.monotonic() + seconds
     while _any_runs() and time.monotonic() < until:
         time.sleep(0.05)

@@ -1,4 +1,5 @@
-"""Edits of drawn scenes whose true result is known: the same motion rendered with another look."""
+"""Edits of drawn scenes whose true result is known: the same motion rendered with
+another look."""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Wish:
-    """A region: its true mask (None: everything not in another), what it is and what it should become."""
+    """A region: its true mask (None: everything not in another), what it is and what it
+    should become."""
 
     name: str
     mask: np.ndarray | None
@@ -79,12 +81,15 @@ def instance(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Ta
 
 
 def hard(wanted: Callable[[Scene], bool]) -> Callable[..., Task]:
-    """`instance` on the first scene that is wanted, plain or not; its actors get their natural colours."""
+    """`instance` on the first scene that is wanted, plain or not; its actors get their
+    natural colours."""
 
     def make(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
         scenes = (sample_scene(seed + _APART * i, frames, 2) for i in count())
         scene = next(filter(wanted, scenes))
-        actors = tuple(dataclasses.replace(a, color=None, accessory=None) for a in scene.actors)
+        actors = tuple(
+            dataclasses.replace(a, color=None, accessory=None) for a in scene.actors
+        )
         return _both_anew(dataclasses.replace(scene, actors=actors), seed, size, masks)
 
     return make
@@ -130,24 +135,31 @@ def class_level(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) ->
     source = " and ".join(actor.phrase for actor in scene.actors)
     prompt = " and ".join(actor.phrase for actor in truth.actors)
     both = Wish("both", labels > 0, source, prompt)
-    targets = [Target(labels == i + 1, asked, _by_kind(truth, i), actor=i) for i in (0, 1)]
+    targets = [
+        Target(labels == i + 1, asked, _by_kind(truth, i), actor=i) for i in (0, 1)
+    ]
     return task(scene, truth, size, [both], targets, masks)
 
 
 def _plain(seed: int, frames: int, salt: int) -> tuple[Scene, np.random.Generator]:
     """Return a scene of two actors, and the random numbers of a kind of task."""
-    return sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, salt])
+    return sample_scene(seed, frames, 2, plain=True), np.random.default_rng(
+        [seed, salt]
+    )
 
 
 def part(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
-    """One actor gets something to wear on its head; the rest of it and the other actor stay.
+    """One actor gets something to wear on its head; the rest of it and the other actor
+    stay.
 
     The true mask covers the head and the accessory; a click gives the whole actor.
     """
     scene, rng = _plain(seed, frames, 7)
     who = int(rng.integers(2))
     asked = str(rng.choice(("hat", "sunglasses")))
-    candidates = {str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)}
+    candidates = {
+        str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)
+    }
     truth = candidates[asked]
     mask = _part_of(scene, size, who, "head") | _part_of(truth, size, who, "accessory")
     change = Wish("head", mask, scene.actors[who].phrase, truth.actors[who].phrase)
@@ -171,7 +183,8 @@ def color(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
 
 
 def shape(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
-    """One actor changes its shape a lot: an animal becomes a vehicle or robot, or the reverse."""
+    """One actor changes its shape a lot: an animal becomes a vehicle or robot, or the
+    reverse."""
     scene, rng = _plain(seed, frames, 11)
     who = int(rng.integers(2))
     is_vehicle = scene.actors[who].kind in VEHICLES
@@ -184,7 +197,12 @@ def shape(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
 
 
 def _one_actor(
-    scene: Scene, size: int, who: int, asked: str, candidates: dict[str, Scene], masks: MaskMaker
+    scene: Scene,
+    size: int,
+    who: int,
+    asked: str,
+    candidates: dict[str, Scene],
+    masks: MaskMaker,
 ) -> Task:
     """One actor as a whole becomes one of the candidates."""
     change = wish(scene, size, who, candidates[asked].actors[who].phrase)
@@ -216,10 +234,14 @@ def style(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
 TASKS: dict[str, Callable[..., Task]] = {
     "instance": instance,
     "dark": hard(
-        lambda scene: scene.style == "storybook" and scene.background in ("night", "moon")
+        lambda scene: (
+            scene.style == "storybook" and scene.background in ("night", "moon")
+        )
     ),
     "sketch": hard(lambda scene: scene.style in ("pencil", "chalk")),
-    "jumping": hard(lambda scene: scene.style == "storybook" and scene.actors[0].motion == "jump"),
+    "jumping": hard(
+        lambda scene: scene.style == "storybook" and scene.actors[0].motion == "jump"
+    ),
     "crossing": hard(lambda scene: scene.style == "storybook" and _crossing(scene)),
     "class": class_level,
     "part": part,
@@ -243,7 +265,9 @@ MaskMaker = Callable[[np.ndarray, Sequence[np.ndarray], bool], np.ndarray]
 def true_masks(grow: int) -> MaskMaker:
     """True masks grown by `grow` pixels, like hand-painted ones."""
 
-    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
+    def make(
+        frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool
+    ) -> np.ndarray:
         labels = np.zeros(frames.shape[:3], np.uint8)
         for number, mask in enumerate(masks, 1):
             labels[mask] = number
@@ -253,9 +277,12 @@ def true_masks(grow: int) -> MaskMaker:
 
 
 def clicked_masks(grow: int) -> MaskMaker:
-    """Masks from one click on each object in the first frame, tracked through the clip, then grown."""
+    """Masks from one click on each object in the first frame, tracked through the clip,
+    then grown."""
 
-    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
+    def make(
+        frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool
+    ) -> np.ndarray:
         labels = np.zeros(frames.shape[:3], np.uint8)
         if not masks:
             return labels
@@ -263,7 +290,9 @@ def clicked_masks(grow: int) -> MaskMaker:
         for number, mask in enumerate(masks, 1):
             got = segment(frames[0], [deepest(mask[0])], [1])
             keys[got & (keys == 0)] = number
-        for t, followed, _ in propagate(ArrayClip(frames, fps=Fraction(FPS)), {0: keys}):
+        for t, followed, _ in propagate(
+            ArrayClip(frames, fps=Fraction(FPS)), {0: keys}
+        ):
             labels[t] = followed
         return grown(labels, grow) if grow and wider else labels
 
@@ -278,35 +307,47 @@ def task(
     targets: list[Target],
     masks: MaskMaker,
 ) -> Task:
-    """Build a task: regions in order, and each answer judged where its target was or is."""
+    """Build a task: regions in order, and each answer judged where its target was or
+    is."""
     frames = render(scene, size).frames
-    # Where the last region is the rest, actors stay, and a grown mask would leave a halo around them.
+    # Where the last region is the rest, actors stay, and a grown mask would leave a
+    # halo around them.
     rest = wishes[-1].mask is None
     labels = masks(frames, [w.mask for w in wishes if w.mask is not None], not rest)
     labels = np.where((labels == 0) & rest, len(wishes), labels).astype(np.uint8)
     regions = []
     for number, w in enumerate(wishes, 1):
-        regions.append(Region(w.name, number, prompt=w.prompt, source=w.source, margin=0))
+        regions.append(
+            Region(w.name, number, prompt=w.prompt, source=w.source, margin=0)
+        )
     clip = ArrayClip(frames, fps=Fraction(FPS))
     request = EditRequest(clip, labels, tuple(regions), source_prompt=scene.caption)
     return Task(scene, truth, request, _placed(targets, request))
 
 
 def with_margin(task: Task, margin: int | None) -> Task:
-    """Return the task with regions that may reach `margin` pixels beyond their masks; None: the default."""
-    regions = tuple(dataclasses.replace(region, margin=margin) for region in task.request.regions)
+    """Return the task with regions that may reach `margin` pixels beyond their masks;
+    None: the default."""
+    regions = tuple(
+        dataclasses.replace(region, margin=margin) for region in task.request.regions
+    )
     request = dataclasses.replace(task.request, regions=regions)
-    return dataclasses.replace(task, request=request, targets=_placed(task.targets, request))
+    return dataclasses.replace(
+        task, request=request, targets=_placed(task.targets, request)
+    )
 
 
 def _placed(targets: Sequence[Target], request: EditRequest) -> tuple[Target, ...]:
-    """Let targets be judged wherever the request allows changes: what must stay tells no candidates apart.
+    """Let targets be judged wherever the request allows changes: what must stay tells
+    no candidates apart.
 
     Edited pixels belong to the target whose place is nearest.
     """
     edited = request.edited_mask
     if len(targets) < 2:
-        return tuple(dataclasses.replace(one, place=one.place | edited) for one in targets)
+        return tuple(
+            dataclasses.replace(one, place=one.place | edited) for one in targets
+        )
     labels = np.zeros(edited.shape, np.uint8)
     for number, target in enumerate(targets, 1):
         labels[target.place] = number

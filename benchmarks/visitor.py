@@ -1,4 +1,5 @@
-"""A visitor of the page in a real browser, who acts at random, and a tally of what many of them see."""
+"""A visitor of the page in a real browser, who acts at random, and a tally of what many
+of them see."""
 
 from __future__ import annotations
 
@@ -13,8 +14,17 @@ from typing import Any
 from benchmarks.served import SHARED, VIEWPORT
 
 _EXAMPLES = ("01_two_animals", "02_one_animal", "03_animals_and_place")
-_WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
-_PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
+_WORDS = (
+    "a panda",
+    "a robot",
+    "a pig",
+    "a fox",
+    "a red car",
+    "a blue rabbit",
+    "an astronaut",
+)
+# seconds that an act may take; one that takes longer is counted as stuck
+_PATIENCE = 240
 _APART = 3  # seconds between the first visits
 # Methods of `Session`, and how often each is chosen.
 _ACTS = {
@@ -32,7 +42,12 @@ _ACTS = {
     "be_slow": 1,
 }
 # Rates of the network, as Chromium takes them: bytes a second; -1 does not limit.
-_FAST = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+_FAST = {
+    "offline": False,
+    "latency": 0,
+    "downloadThroughput": -1,
+    "uploadThroughput": -1,
+}
 _SLOW = {"offline": False, "latency": 200, "uploadThroughput": 2000}
 
 _WATCH = """() => {
@@ -98,8 +113,20 @@ class Tally:
 
     def figures(self) -> dict[str, Any]:
         """Return the counts as JSON takes them."""
-        names = ("foreign", "acts", "errors", "stuck", "lost", "clicks", "alone", "runs", "answers")
-        figures = {name: getattr(self, name) for name in (*names, "queued", "positions")}
+        names = (
+            "foreign",
+            "acts",
+            "errors",
+            "stuck",
+            "lost",
+            "clicks",
+            "alone",
+            "runs",
+            "answers",
+        )
+        figures = {
+            name: getattr(self, name) for name in (*names, "queued", "positions")
+        }
         return figures | {"states": len(self.owners)}
 
     def claim(self, what: str, owner: str) -> None:
@@ -165,7 +192,8 @@ class Session:
                 await self.attempt(self.open)
 
     async def look(self) -> None:
-        """Check that everything the page shows is this session's own, and note what it says."""
+        """Check that everything the page shows is this session's own, and note what it
+        says."""
         shown = await self.page.evaluate(_LOOK)
         for what in shown["seen"]:
             self.tally.claim(what, self.mark)
@@ -187,12 +215,17 @@ class Session:
             await self.page.context.close()
         self.tab += 1
         self.tally.claim(self.mark, self.mark)
-        # Videos that play in 20 windows at once would leave the app nothing of a small machine.
-        context = await self._browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
+        # Videos that play in 20 windows at once would leave the app nothing of a small
+        # machine.
+        context = await self._browser.new_context(
+            viewport=VIEWPORT, reduced_motion="reduce"
+        )
         await context.add_init_script(SHARED)
         self.page = await context.new_page()
         self.page.set_default_timeout(_PATIENCE * 1000)
-        self.page.on("pageerror", lambda error: self.tally.errors.update([f"page: {error}"]))
+        self.page.on(
+            "pageerror", lambda error: self.tally.errors.update([f"page: {error}"])
+        )
         await self.page.goto(self.url)
         await self._settle()
         await self._name()
@@ -242,7 +275,9 @@ class Session:
             rev = await self.page.evaluate("regrain.editor.rev")
             await self.page.click("#tabs >> text=Masks")
             await self.page.click("[aria-label^='Undo'], [title^='Undo']")
-            await self.page.wait_for_function("rev => regrain.editor.rev > rev", arg=rev)
+            await self.page.wait_for_function(
+                "rev => regrain.editor.rev > rev", arg=rev
+            )
 
     async def write(self) -> None:
         """Type what the first region should become."""
@@ -291,7 +326,8 @@ class Session:
             await self.page.fill("#rg-prompt-0", self.word)
             count = await self.page.locator("#queue li").count()
             await self.page.click("#run")
-            with suppress(TooLate):  # the run before may have ended, so that this one has begun
+            # the run before may have ended, so that this one has begun
+            with suppress(TooLate):
                 await self.page.wait_for_function(_LONGER, arg=count, timeout=10_000)
             self.tally.queued[await self.page.locator("#queue li").count()] += 1
         tools = await self.page.locator("#queue button:not([disabled])").all()
@@ -323,7 +359,8 @@ class Session:
         await self._check_kept()
 
     async def lose_network(self) -> None:
-        """Lose the network for a moment, mostly in the middle of a run; nothing is lost."""
+        """Lose the network for a moment, mostly in the middle of a run; nothing is
+        lost."""
         if self.random.random() < 0.6:
             await self._press()
         await self.page.context.set_offline(True)
@@ -344,7 +381,8 @@ class Session:
             self.tally.lost += 1
 
     async def be_slow(self) -> None:
-        """Read what the server sends at 2 kB/s or hardly at all, while a run goes on."""
+        """Read what the server sends at 2 kB/s or hardly at all, while a run goes
+        on."""
         network = await self.page.context.new_cdp_session(self.page)
         slow = _SLOW | {"downloadThroughput": self.random.choice((2000, 50))}
         await network.send("Network.enable")

@@ -1,12 +1,13 @@
 """Train the built-in SAM: `python -m storybook.train_sam --run RUN --samples 24000`.
 
-A sample is one picture with several prompts. Most start with one click, answered by three masks: the whole
-object, its part, and the part of that part. One level is chosen as the target. Corrective clicks where the
-answer is wrong, with that answer as mask prompt, must then lead the single mask to it. The other prompts
-start with a box or, as in tracking, with a displaced mask and a click. Training starts on small pictures. The
-run saves weights and optimiser as safetensors and resumes from them; `--init` starts from shipped weights
-with a fresh optimiser; `--ship` writes half-precision weights. Random numbers depend only on the seed and the
-sample.
+A sample is one picture with several prompts. Most start with one click, answered by
+three masks: the whole object, its part, and the part of that part. One level is chosen
+as the target. Corrective clicks where the answer is wrong, with that answer as mask
+prompt, must then lead the single mask to it. The other prompts start with a box or, as
+in tracking, with a displaced mask and a click. Training starts on small pictures. The
+run saves weights and optimiser as safetensors and resumes from them; `--init` starts
+from shipped weights with a fresh optimiser; `--ship` writes half-precision weights.
+Random numbers depend only on the seed and the sample.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ from storybook.training import Run, begin, mixed, options, worker
 
 log = logging.getLogger(__name__)
 PROMPTS = 3  # of each picture
-BLOCK, REUSE = 512, 2  # pictures kept in memory, and how often each is seen before the next block
+# pictures kept in memory, and how often each is seen before the next block
+BLOCK, REUSE = 512, 2
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
 # Names of input and output layers, which AdamW updates.
 ENDS = (
@@ -61,20 +63,26 @@ ENDS = (
     "iou_prediction",
     "affinity",
 )
-LEVELS = (0.3, 0.6, 0.1)  # how often the target is the whole, the part, the part of the part
-DEEPEST = 0.6  # how often a click is the deepest pixel of what it should change, not a random one
+# how often the target is the whole, the part, the part of the part
+LEVELS = (0.3, 0.6, 0.1)
+# how often a click is the deepest pixel of what it should change, not a random one
+DEEPEST = 0.6
 MIN_AREA = 0.0008  # of the picture; smaller targets are left out
 
 
-def decode(sam: Sam, features: Tensor, prompts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return all four masks of the decoder and their qualities; every picture has as many prompts."""
+def decode(
+    sam: Sam, features: Tensor, prompts: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return all four masks of the decoder and their qualities; every picture has as
+    many prompts."""
     places = sam.prompt_encoder.get_dense_pe()
     masks, quality = sam.mask_decoder.predict_masks(features, places, *prompts)
     return masks.float(), quality.float()
 
 
 class Affinity(nn.Module):
-    """Tokens that belong to a click, by the encoder's features alone: it trains before the decoder can."""
+    """Tokens that belong to a click, by the encoder's features alone: it trains before
+    the decoder can."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +91,8 @@ class Affinity(nn.Module):
         self.shift = nn.Parameter(torch.tensor([-2.5] * 3))
 
     def forward(self, features: Tensor, targets: Targets) -> Tensor:
-        """Return the cross-entropy over the three levels, of features with one picture per prompt."""
+        """Return the cross-entropy over the three levels, of features with one picture
+        per prompt."""
         each = F.normalize(self.embed(features).unflatten(1, (3, 16)).float(), dim=2)
         x, y = (targets.clicks // STRIDE).T
         clicked = each[torch.arange(len(each)), :, :, y, x]
@@ -94,7 +103,8 @@ class Affinity(nn.Module):
 
 
 class Targets:
-    """Targets of a batch: per prompt a pixel of an object, and the masks of its three levels there.
+    """Targets of a batch: per prompt a pixel of an object, and the masks of its three
+    levels there.
 
     Attributes:
         size: Side of the pictures in pixels.
@@ -142,15 +152,19 @@ def _pixel(levels: np.ndarray, level: int, rng: np.random.Generator) -> tuple[in
 def _inner_pixel(inside: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
     """Draw a pixel of a mask, more often a deep one than one at the edge."""
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).ravel()
-    depth = np.minimum(depth, 1e3).astype(float)  # it is unbounded if everything is inside
+    # it is unbounded if everything is inside
+    depth = np.minimum(depth, 1e3).astype(float)
     odds = (depth**1.5).cumsum()
     number = np.searchsorted(odds, rng.random() * odds[-1], side="right")
     y, x = divmod(int(number), inside.shape[1])
     return x, y
 
 
-def correct(target: Tensor, answer: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Click, per prompt, on what is missing (label 1) or too much (label 0), in pixels of the picture."""
+def correct(
+    target: Tensor, answer: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Click, per prompt, on what is missing (label 1) or too much (label 0), in pixels
+    of the picture."""
     points, labels = [], []
     for want, got in zip((target > 0.5).numpy(), answer.numpy(), strict=True):
         x, y = _correction(want, got, rng)
@@ -159,8 +173,11 @@ def correct(target: Tensor, answer: Tensor, rng: np.random.Generator) -> tuple[T
     return torch.tensor(points)[:, None].float(), torch.tensor(labels)[:, None]
 
 
-def _correction(want: np.ndarray, got: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """Draw a pixel where `got` is wrong; where it is right everywhere, one of the target."""
+def _correction(
+    want: np.ndarray, got: np.ndarray, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Draw a pixel where `got` is wrong; where it is right everywhere, one of the
+    target."""
     wrong = want ^ got
     if not wrong.any():
         return _inner_pixel(want if want.any() else ~want, rng)
@@ -173,7 +190,8 @@ def _correction(want: np.ndarray, got: np.ndarray, rng: np.random.Generator) -> 
 
 
 def boxes_of(target: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return bounding boxes in pixels of the picture, each side off by up to a tenth."""
+    """Return bounding boxes in pixels of the picture, each side off by up to a
+    tenth."""
     boxes = []
     for mask in (target > 0.5).numpy():
         y, x = np.nonzero(mask)
@@ -188,7 +206,8 @@ def boxes_of(target: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return masks as a tracker passes them: shifted, scaled, and slightly grown or shrunk."""
+    """Return masks as a tracker passes them: shifted, scaled, and slightly grown or
+    shrunk."""
     masks = []
     size = target.shape[-1]
     for mask in (target > 0.5).numpy().astype(np.uint8):
@@ -207,7 +226,8 @@ def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy, stronger near edges of small things, plus Dice; one value per mask."""
+    """Cross-entropy, stronger near edges of small things, plus Dice; one value per
+    mask."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     sure = torch.exp(-entropy.detach())
     focal = ((1.1 - sure) * entropy).mean((-2, -1))
@@ -225,7 +245,8 @@ def quality_loss(quality: Tensor, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def look_where_clicked(sam: Any) -> None:
-    """Start with attention that matches equal positions in tokens and picture, which speeds up training."""
+    """Start with attention that matches equal positions in tokens and picture, which
+    speeds up training."""
     transformer = sam.mask_decoder.transformer
     attentions = [transformer.final_attn_token_to_image]
     for layer in transformer.layers:
@@ -237,7 +258,11 @@ def look_where_clicked(sam: Any) -> None:
 
 def pixels_of(sam: Any, pictures: list[Picture]) -> Tensor:
     """Return pictures as the encoder takes them, padded as `Sam.preprocess` pads."""
-    x = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2).float()
+    x = (
+        torch.from_numpy(np.stack([p.image for p in pictures]))
+        .permute(0, 3, 1, 2)
+        .float()
+    )
     x = (x - sam.pixel_mean) / sam.pixel_std
     for row, picture in zip(x, pictures, strict=True):
         width, height = picture.frame
@@ -252,7 +277,8 @@ def answer_loss(masks: Tensor, quality: Tensor, target: Tensor) -> Tensor:
 
 
 class Begun(NamedTuple):
-    """A batch after its first answer: loss, the answered masks, and the clicks so far."""
+    """A batch after its first answer: loss, the answered masks, and the clicks so
+    far."""
 
     loss: Tensor | None
     answer: Tensor
@@ -260,10 +286,13 @@ class Begun(NamedTuple):
     labels: Tensor
 
 
-def begin_with(start: float, sam: Any, features: Tensor, targets: Targets, rng: Any) -> Begun:
+def begin_with(
+    start: float, sam: Any, features: Tensor, targets: Targets, rng: Any
+) -> Begun:
     """Answer the first prompts of a batch.
 
-    A click is answered by three masks, a box by one; with a displaced mask, there is no loss yet.
+    A click is answered by three masks, a box by one; with a displaced mask, there is no
+    loss yet.
 
     Args:
         start: 0 to 1. 86 % of it means clicks, 7 % boxes, the rest displaced masks.
@@ -275,7 +304,9 @@ def begin_with(start: float, sam: Any, features: Tensor, targets: Targets, rng: 
     points = targets.clicks[:, None].float()
     labels = torch.ones(len(points), 1)
     if start < 0.86:
-        masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, None))
+        masks, quality = decode(
+            sam, features, sam.prompt_encoder((points, labels), None, None)
+        )
         each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
         weights = targets.usable * torch.tensor([2.0, 1.0, 0.5])
         return Begun((each * weights).sum(1).mean(), masks[:, 1] > 0, points, labels)
@@ -294,7 +325,8 @@ def training_loss(
     rng: np.random.Generator,
     first: bool = False,
 ) -> Tensor:
-    """Return the loss of a batch over its first answer and one or two corrections; none with `first`."""
+    """Return the loss of a batch over its first answer and one or two corrections; none
+    with `first`."""
     targets = Targets(pictures, rng)
     set_size(sam, targets.size)
     features = sam.image_encoder(pixels_of(sam, pictures))
@@ -315,14 +347,17 @@ def training_loss(
         prior = None
         if rng.random() < 0.9:  # clicks may also come without the mask they correct
             prior = PRIOR * (2.0 * answer[:, None].float() - 1)
-        masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, prior))
+        masks, quality = decode(
+            sam, features, sam.prompt_encoder((points, labels), None, prior)
+        )
         losses.append(answer_loss(masks[:, 0], quality[:, 0], targets.one).mean())
         answer = masks[:, 0] > 0
     return sum(losses, torch.zeros(()))
 
 
 def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> float:
-    """Return the IoU after clicks at the deepest point: first of the target, then of the largest mistakes."""
+    """Return the IoU after clicks at the deepest point: first of the target, then of
+    the largest mistakes."""
     predictor: Any = SamPredictor(sam)
     predictor.set_image(image)
     frame = Embedded(image, "", predictor.features, predictor.input_size)
@@ -336,8 +371,11 @@ def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> fl
     return iou(got, want)
 
 
-def wanted_masks(labels: np.ndarray, parts: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield every actor of a frame, and every part of it that covers at least 0.3 % of the frame."""
+def wanted_masks(
+    labels: np.ndarray, parts: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every actor of a frame, and every part of it that covers at least 0.3 % of
+    the frame."""
     for number in range(1, int(labels.max()) + 1):
         actor = labels == number
         yield "actor", actor
@@ -349,7 +387,8 @@ def wanted_masks(labels: np.ndarray, parts: np.ndarray) -> Iterator[tuple[str, n
 
 @torch.no_grad()
 def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
-    """Return IoU on held-out scenes, after one click on each actor and three on each of its parts."""
+    """Return IoU on held-out scenes, after one click on each actor and three on each of
+    its parts."""
     sam.eval()
     clicks = {"actor": 1, "part": 3}
     ious = {"actor": [], "part": []}
@@ -366,10 +405,14 @@ def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
     }
 
 
-def taken_away(ask: Callable, wanted: np.ndarray, clicks: int = 2) -> list[float] | None:
-    """Return the IoU after a first click, and after each click that takes away where the mask leaks most.
+def taken_away(
+    ask: Callable, wanted: np.ndarray, clicks: int = 2
+) -> list[float] | None:
+    """Return the IoU after a first click, and after each click that takes away where
+    the mask leaks most.
 
-    `ask` finds a mask from points, labels and a `previous` one. None if under 15 % of the first mask leaks.
+    `ask` finds a mask from points, labels and a `previous` one. None if under 15 % of
+    the first mask leaks.
     """
     points, labels = [deepest(wanted)], [1]
     got = ask(points, labels)
@@ -389,7 +432,8 @@ def taken_away(ask: Callable, wanted: np.ndarray, clicks: int = 2) -> list[float
 
 @torch.no_grad()
 def remove_clicks(scenes: int, size: int = 256) -> dict[str, list[float]]:
-    """Return, by finder, the mean of `taken_away` over actors and parts of scenes, and their number."""
+    """Return, by finder, the mean of `taken_away` over actors and parts of scenes, and
+    their number."""
     found = {"sam": [], "cuts": []}
     for seed in range(scenes):
         scene = world.sample_scene(seed, 8, 1 + seed % 3)
@@ -414,7 +458,8 @@ def _picture(seed: int, index: int, size: int) -> Picture:
 
 
 def pictures_at(seed: int, sample: int, size: int, count: int) -> list[Picture]:
-    """Return the batch of `count` that starts at `sample`; a block comes in a new order each time."""
+    """Return the batch of `count` that starts at `sample`; a block comes in a new order
+    each time."""
     block, place = divmod(sample, BLOCK * REUSE)
     turn, start = divmod(place, BLOCK)
     order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)
@@ -433,20 +478,35 @@ def begins_anew(folder: Path, init: Path | None) -> bool:
 def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=24_000, rate=1.2e-3, ema=0.998)
-    parser.add_argument("--until", type=int, help="stop after this sample; resume later")
-    parser.add_argument("--batch", type=int, default=8, help="samples per batch of each worker")
     parser.add_argument(
-        "--small", type=float, default=0.7, help="share of samples that use smaller pictures"
+        "--until", type=int, help="stop after this sample; resume later"
     )
     parser.add_argument(
-        "--small-size", type=int, default=128, help="their side in pixels, a multiple of 16"
+        "--batch", type=int, default=8, help="samples per batch of each worker"
     )
     parser.add_argument(
-        "--first", type=float, default=0.3, help="share of samples before corrections begin"
+        "--small",
+        type=float,
+        default=0.7,
+        help="share of samples that use smaller pictures",
+    )
+    parser.add_argument(
+        "--small-size",
+        type=int,
+        default=128,
+        help="their side in pixels, a multiple of 16",
+    )
+    parser.add_argument(
+        "--first",
+        type=float,
+        default=0.3,
+        help="share of samples before corrections begin",
     )
     parser.add_argument("--every", type=int, default=100, help="steps between saves")
     parser.add_argument(
-        "--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop"
+        "--ship",
+        action="store_true",
+        help=f"write the run's weights to {ASSETS} and stop",
     )
     parser.add_argument(
         "--measure", action="store_true", help="measure the run, or `--init`, and stop"
@@ -469,7 +529,10 @@ def main() -> None:
                 save_tiny_sam(sam, ASSETS)
             log.info("%s", held_out(sam, 200))
             leaks = remove_clicks(10)
-            log.info("IoU of masks that leak, after 0, 1 and 2 clicks that take away: %s", leaks)
+            log.info(
+                "IoU of masks that leak, after 0, 1 and 2 clicks that take away: %s",
+                leaks,
+            )
         return
 
     while run.done < min(args.samples, args.until or args.samples):
@@ -480,7 +543,9 @@ def main() -> None:
         pictures = pictures_at(args.seed, first, size, args.batch)
         with mixed():
             rng = np.random.default_rng([args.seed, first, 1])
-            loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
+            loss = training_loss(
+                sam, affinity, pictures, rng, first=progress < args.first
+            )
         run.step(loss, args.batch)
         if run.steps % args.every == 0 and not worker():
             run.save()

@@ -9,7 +9,8 @@ from regrain.editing.params.written import CONTROL_NETWORKS, Controls, parameter
 
 
 class TuneAVideoParams(InvertedParams):
-    """Tune-A-Video: tune the model on the clip, then edit by words (Wu et al. 2022, arXiv:2212.11565)."""
+    """Tune-A-Video: tune the model on the clip, then edit by words (Wu et al. 2022,
+    arXiv:2212.11565)."""
 
     PRESETS = {
         "paper": {},
@@ -53,7 +54,9 @@ class TuneAVideoParams(InvertedParams):
         0, "Seed of the tuning", "Seed of the tuning; `seed` is the edit's.", (0, 2**31)
     )
     joint_norm: bool = parameter(
-        True, "Normalise over all frames", "Normalise features over all frames together."
+        True,
+        "Normalise over all frames",
+        "Normalise features over all frames together.",
     )
     positions: bool = parameter(
         False,
@@ -85,5 +88,7 @@ class TuneAVideoParams(InvertedParams):
     )
     control: Controls = CONTROL_NETWORKS
     blend: bool = parameter(
-        True, "Keep latents outside", "Keep the latents of the source outside the edited regions."
+        True,
+        "Keep latents outside",
+        "Keep the latents of the source outside the edited regions.",
     )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import FROM_NOISE, KEYS_SEEN, RELEASED_PRESET, ByWordsParams, Keys
+from regrain.editing.params.base import (
+    FROM_NOISE,
+    KEYS_SEEN,
+    RELEASED_PRESET,
+    ByWordsParams,
+    Keys,
+)
 from regrain.editing.params.written import Share, Words, parameter
 
 
 class Vid2VidZeroParams(ByWordsParams):
-    """vid2vid-zero: cross-frame attention without training (Wang et al. 2023, arXiv:2303.17599)."""
+    """vid2vid-zero: cross-frame attention without training (Wang et al. 2023,
+    arXiv:2303.17599)."""
 
     PRESETS = {
         "paper": {},

@@ -18,7 +18,9 @@ def test_each_name_stands_in_the_readme():
 def test_all_are_run_kept_and_not_run_again(tmp_path, monkeypatch, capfd):
     commands = {"good": "platform --terse", "bad": "benchmarks.nothing"}
     monkeypatch.setattr(everything, "COMMANDS", commands)
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "-o", str(tmp_path), "--only", "good", "bad"])
+    monkeypatch.setattr(
+        sys, "argv", ["benchmarks", "-o", str(tmp_path), "--only", "good", "bad"]
+    )
     with pytest.raises(SystemExit, match="failed: bad"):
         everything.main()
     assert (tmp_path / "good.txt").read_text().strip()
@@ -45,4 +47,7 @@ def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "--only", "nothing"])
     with pytest.raises(SystemExit):
         everything.main()
-    assert "--only: nothing was not found. Choose from attention" in capsys.readouterr().err
+    assert (
+        "--only: nothing was not found. Choose from attention"
+        in capsys.readouterr().err
+    )

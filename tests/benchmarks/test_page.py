@@ -12,10 +12,13 @@ from benchmarks.__main__ import QUICK
 
 
 def measure(part, folder):
-    """The figures of a part; in a process of its own, where no other test has a browser or models."""
+    """The figures of a part; in a process of its own, where no other test has a browser
+    or models."""
     command = [sys.executable, "-m", "benchmarks.page", *shlex.split(QUICK["page"])]
     command += ["--part", part, "-o", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=900
+    )
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "page.json").read_text()), done.stdout
 

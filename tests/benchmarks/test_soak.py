@@ -1,4 +1,5 @@
-"""The soak notices what one session shows of another's, and names what is left behind."""
+"""The soak notices what one session shows of another's, and names what is left
+behind."""
 
 import asyncio
 import json
@@ -18,9 +19,12 @@ STOPS = 8
 
 
 def soak(folder, *options):
-    """The figures of a soak in a process of its own: another test's threads are none of this one's."""
+    """The figures of a soak in a process of its own: another test's threads are none of
+    this one's."""
     command = [sys.executable, "-m", "benchmarks.soak", *options, "-o", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=os.environ)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, env=os.environ
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "soak.json").read_text()), done.stdout
 
@@ -56,14 +60,20 @@ def test_a_visitor_is_counted(tmp_path):
 
 
 async def visit(url: str, tally: Tally) -> list[int]:
-    """Foreign states seen after two sessions have acted, and once one shows the other's name."""
+    """Foreign states seen after two sessions have acted, and once one shows the other's
+    name."""
     from playwright.async_api import async_playwright
 
     counts = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**chromium())
-        first, second = (Session(number, 2, browser, url, tally, seed=0) for number in range(2))
-        for session, more in ((first, ("write", "reload", "lose_network")), (second, ())):
+        first, second = (
+            Session(number, 2, browser, url, tally, seed=0) for number in range(2)
+        )
+        for session, more in (
+            (first, ("write", "reload", "lose_network")),
+            (second, ()),
+        ):
             for act in ("open", "click", *more):
                 await getattr(session, act)()
                 await session.look()

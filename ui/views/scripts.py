@@ -1,7 +1,7 @@
 """The page's scripts: ES modules below `ui/js`, which browsers import from one address.
 
-The address holds a version made of what all modules say, so that a browser never mixes those of two
-versions and may keep each for good.
+The address holds a version made of what all modules say, so that a browser never mixes
+those of two versions and may keep each for good.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ FIRST = "head/first.js"  # runs before Gradio's own
 IDLE = {"history", "live", "losses", "notice", "queue", "takes"}
 # Components inside folds, which Gradio makes when a fold is opened.
 _IN_FOLDS = {"adapters", "addons", "control", "heat_pixel", "variants", "vocabulary"}
-_TYPES = re.compile(r"^ */\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)  # comments that only tools read
+# comments that only tools read
+_TYPES = re.compile(r"^ */\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 _IMPORT = re.compile(r'^import [^;]*? from "(\.[^"]+)";', re.MULTILINE)
 
 
 def _read_modules() -> dict[str, str]:
-    """Return the text of each module by its path below the folder, without types, on the same lines."""
+    """Return the text of each module by its path below the folder, without types, on
+    the same lines."""
     texts: dict[str, str] = {}
     for path in sorted(FOLDER.rglob("*.js")):
         name = path.relative_to(FOLDER).as_posix()
@@ -43,7 +45,8 @@ ADDRESS = f"/regrain/js/{version_of(MODULES)}/"  # below the app's own
 
 
 def module_url(name: str) -> str:
-    """Return an expression of JavaScript for the address of a module, which Gradio's configuration begins."""
+    """Return an expression of JavaScript for the address of a module, which Gradio's
+    configuration begins."""
     return f'window.gradio_config.root + "{ADDRESS}{name}"'
 
 
@@ -60,11 +63,14 @@ def calling(name: str, function: str, *first: object) -> str:
 
 
 def with_imports(name: str) -> list[str]:
-    """Return a module after all that it imports, itself or through others, each once."""
+    """Return a module after all that it imports, itself or through others, each
+    once."""
     found: list[str] = []
     folder = (FOLDER / name).parent
     for relative in _IMPORT.findall(MODULES[name]):
-        imported = (folder / relative).resolve().relative_to(FOLDER.resolve()).as_posix()
+        imported = (
+            (folder / relative).resolve().relative_to(FOLDER.resolve()).as_posix()
+        )
         found += [one for one in with_imports(imported) if one not in found]
     return [*found, name]
 

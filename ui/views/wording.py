@@ -23,7 +23,8 @@ _KEYS = {
 
 
 def place(field: str) -> str:
-    """Return the page's name of a request's field: `regions.left.prompt` is "Left: Change to"."""
+    """Return the page's name of a request's field: `regions.left.prompt` is "Left:
+    Change to"."""
     first, *rest = field.split(".")
     if first == "regions" and len(rest) > 1:
         *names, key = rest
