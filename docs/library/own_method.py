@@ -1,5 +1,4 @@
-"""A method in a package of its own: noise the clip a little, denoise it with the
-prompt."""
+"""A method of another package: noise the clip a little, denoise it with the prompt."""
 
 import regrain
 from regrain.editing.params.base import WindowedParams
@@ -43,8 +42,8 @@ def run(backbone, request, params, piece=None):
     return WindowResult(x.split(len(source)))
 
 
-# In pyproject.toml, under `[project.entry-points."regrain.methods"]`: `gentle =
-# "own_method:gentle"`.
+# In pyproject.toml, under [project.entry-points."regrain.methods"]:
+# gentle = "own_method:gentle"
 stages = ("editing", "decoding")
 gentle = regrain.Method(
     "gentle", "Gentle", "own", GentleParams, frozenset(), stages, f"{__name__}:run"
