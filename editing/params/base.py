@@ -105,8 +105,7 @@ class MethodParams(BaseModel):
 
 
 class WindowedParams(MethodParams):
-    """Parameters of methods that edit a long clip window by window. FRESCO has batches
-    of its own."""
+    """Parameters of methods that edit a long clip window by window. FRESCO has batches of its own."""
 
     window: int = parameter(
         0,
@@ -125,8 +124,7 @@ class WindowedParams(MethodParams):
 
 
 class InvertedParams(WindowedParams):
-    """Parameters of methods that start from the clip's own noise, where a seed alone
-    changes nothing."""
+    """Parameters of methods that start from the clip's own noise, where a seed alone changes nothing."""
 
     variation: Share = parameter(
         0.0,
@@ -144,8 +142,7 @@ class InvertedParams(WindowedParams):
 
 
 class ModulatedParams(MethodParams):
-    """Parameters of methods that bind regions to their words by modulated attention
-    (VideoGrain's)."""
+    """Parameters of methods that bind regions to their words by modulated attention (VideoGrain's)."""
 
     self_strength: Share = parameter(
         0.3,
@@ -201,8 +198,7 @@ class ModulationVariants(ModulatedParams):
 
 
 class ByWordsParams(InvertedParams):
-    """Parameters of FateZero and vid2vid-zero: an edit by two prompts that are
-    compared."""
+    """Parameters of FateZero and vid2vid-zero: an edit by two prompts that are compared."""
 
     cross_control: Literal["auto", "replace", "refine"] = parameter(
         "auto",

@@ -15,8 +15,7 @@ from regrain.editing.params.written import (
 
 
 class FateZeroParams(ByWordsParams):
-    """FateZero: the edit reuses attention of the source (Qi et al. 2023,
-    arXiv:2303.09535)."""
+    """FateZero: the edit reuses attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
 
     PRESETS = {
         "paper": {},

@@ -20,8 +20,7 @@ from regrain.editing.params.written import (
 
 
 class FrescoParams(ModulatedParams):
-    """FRESCO: features and attention follow the motion of the clip (Yang et al. 2024,
-    arXiv:2403.12962).
+    """FRESCO: features and attention follow the motion of the clip (Yang et al. 2024, arXiv:2403.12962).
 
     docs/fresco.md lists where the paper and its released code differ.
     """

@@ -9,8 +9,7 @@ from regrain.editing.params.written import CONTROL_NETWORKS, Controls, parameter
 
 
 class TuneAVideoParams(InvertedParams):
-    """Tune-A-Video: tune the model on the clip, then edit by words (Wu et al. 2022,
-    arXiv:2212.11565)."""
+    """Tune-A-Video: tune the model on the clip, then edit by words (Wu et al. 2022, arXiv:2212.11565)."""
 
     PRESETS = {
         "paper": {},

@@ -15,8 +15,7 @@ from regrain.editing.params.written import Share, Words, parameter
 
 
 class Vid2VidZeroParams(ByWordsParams):
-    """vid2vid-zero: cross-frame attention without training (Wang et al. 2023,
-    arXiv:2303.17599)."""
+    """vid2vid-zero: cross-frame attention without training (Wang et al. 2023, arXiv:2303.17599)."""
 
     PRESETS = {
         "paper": {},
