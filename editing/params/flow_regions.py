@@ -14,8 +14,7 @@ from regrain.editing.params.written import Share, parameter
 
 
 class FlowRegionsParams(ModulatedParams, WindowedParams):
-    """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See
-    docs/wan.md."""
+    """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See docs/wan.md."""
 
     PRESETS = {
         "regions": {},
