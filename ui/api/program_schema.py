@@ -129,8 +129,7 @@ def _type(one: Declared) -> Any:
 
 
 class EditedRegion(_offered(Region, ClickedRegion)):
-    """An object to edit; the checks of its words are those of
-    `editing.request.region.Region`."""
+    """An object to edit; the checks of its words are those of `editing.request.region.Region`."""
 
 
 class OfVideo(Arguments):
