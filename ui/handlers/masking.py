@@ -27,7 +27,10 @@ _NOTHING = (
     "Nothing found at that point. "
     "Click nearer the middle of the object, or paint it with the brush (B)."
 )
-_NOTHING_BOXED = "Nothing found in that box. Draw it closer around the object, or hold Shift to take all of it."
+_NOTHING_BOXED = (
+    "Nothing found in that box. "
+    "Draw it closer around the object, or hold Shift to take all of it."
+)
 _KINDS = get_args(get_type_hints(Reshape)["kind"])
 
 
