@@ -406,7 +406,7 @@ export interface HubView {
   /** Whether only models that are already here may be used. */
   fixed: boolean;
   share?: number;
-  shelf?: Listing[];
+  local?: Listing[];
   hits?: Listing[];
 }
 
