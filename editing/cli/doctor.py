@@ -54,12 +54,12 @@ def _models() -> Iterator[str]:
 
     from regrain.editing.models.files.location import find
     from regrain.editing.models.files.offers import family_of
-    from regrain.editing.models.loading.load import on_shelf
+    from regrain.editing.models.loading.load import local_models
     from regrain.editing.storage.local_models import ASSETS
 
     if (ASSETS / "storybook" / "unet").is_dir():
         yield "storybook"
-    for name in on_shelf():
+    for name in local_models():
         family = family_of(find(name))
         yield f"{name} ({family.title})" if family else name
     try:

@@ -196,7 +196,7 @@ class Handlers:
 
     def tuned_models(self, session: Session, problem: str = "") -> views.View:
         """Return the list of tuned models; see `model_views.tuned_models`."""
-        return tuned_models(session.shelf, self.catalogue.adapters, session.method, problem)
+        return tuned_models(session.adapters, self.catalogue.adapters, session.method, problem)
 
     def buttons(self, running: bool) -> dict[Any, Any]:
         """Return Run and Stop, while a run goes on or none."""

@@ -14,7 +14,7 @@ import gradio as gr
 
 from regrain.editing.errors import shorten
 from regrain.editing.models.files.hub import MOTION, PICTURES
-from regrain.editing.models.loading.load import on_shelf
+from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import KINDS
 from regrain.editing.request.project import is_name
@@ -35,7 +35,7 @@ from regrain.ui.views.model_views import (
     gigabytes,
     hub_view,
     listing_view,
-    shelf_view,
+    local_view,
 )
 from regrain.ui.views.wording import capital
 
@@ -71,15 +71,15 @@ class ModelHandlers(FetchHandlers):
     def ask(self, event: gr.EventData) -> Any:
         """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
         words = str(event_data(event).get("id", "")).strip()
-        shelf = shelf_view([name for name in on_shelf() if is_name(name)])
+        local = local_view([name for name in local_models() if is_name(name)])
         try:
             found = self.hub.search(words)
         except Exception as error:
             said = explain(error, "the hub could not be asked")
             text = said if "/" in words else f"The hub cannot be reached. {_by_hand()}"
-            return self._hub("error", text, shelf=shelf)
+            return self._hub("error", text, local=local)
         text = "" if found else "The hub has none of that name that can be used here."
-        return self._hub("listed", text, shelf=shelf, hits=[listing_view(one) for one in found])
+        return self._hub("listed", text, local=local, hits=[listing_view(one) for one in found])
 
     @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
     def fetch(
@@ -121,7 +121,7 @@ class ModelHandlers(FetchHandlers):
     def use(self, event: gr.EventData) -> Any:
         """Choose a model of $REGRAIN_MODELS, which may have been put there since the page was started."""
         name = str(event_data(event).get("id", ""))
-        if name not in on_shelf() or not is_name(name):
+        if name not in local_models() or not is_name(name):
             return {self.parts.hub: self._hub("error", f"{shorten(name)} is not there any more.")}
         return self._choose(name, "Chosen.")
 

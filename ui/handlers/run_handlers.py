@@ -101,7 +101,7 @@ class RunHandlers(Handlers):
         run.begin(self.work(session, page, run))
         shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
         if not before:
-            shown[self.parts.progress] = run_views.waiting(session.method, session.shelf.path)
+            shown[self.parts.progress] = run_views.waiting(session.method, session.adapters.path)
             shown |= dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses))
         return shown
 
@@ -228,7 +228,7 @@ class RunHandlers(Handlers):
         request = with_cuts(self.requested(asked, form.fields), asked)
         request, opened = attempt(form.attempt, request, asked.opened)
         whole = None if opened.attempt else whole_masks(asked.state, request)
-        keep = partial(session.shelf.keep, media=self.media, page=page)
+        keep = partial(session.adapters.keep, media=self.media, page=page)
         values = self.catalogue.values(request.method, request.model, request.params)
         wanted = None if opened.attempt else form.variants
         return plan(RunJob(request, page, opened, whole, keep), wanted, values)
@@ -237,7 +237,7 @@ class RunHandlers(Handlers):
         """Say how many runs come before this one, until its turn."""
         last = None
         while not run.turn.wait(_WAIT):
-            shown = run_views.waiting(asked.method, asked.shelf.path, *run.turn.before())
+            shown = run_views.waiting(asked.method, asked.adapters.path, *run.turn.before())
             yield {self.parts.progress: gr.skip() if shown == last else shown}
             last = shown
 

@@ -35,13 +35,13 @@ class TuningHandlers(Handlers):
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Choose the one that was picked."""
         server = self.catalogue.adapters
-        return self._act(request, lambda session: session.shelf.choose(_key(event), server))
+        return self._act(request, lambda session: session.adapters.choose(_key(event), server))
 
     @outputs(lambda p: [p.adapters])
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Give one another name."""
         given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
-        return self._act(request, lambda session: session.shelf.rename(*given))
+        return self._act(request, lambda session: session.adapters.rename(*given))
 
     @outputs(lambda p: [p.adapters])
     def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
@@ -50,7 +50,7 @@ class TuningHandlers(Handlers):
         def add(session: Session) -> None:
             if not isinstance(file, str):
                 raise RequestError("adapter", "No file has arrived. Add it again.")
-            session.shelf.add_file(Path(file), self.media, page_of(request))
+            session.adapters.add_file(Path(file), self.media, page_of(request))
 
         return self._act(request, add)
 
@@ -59,7 +59,7 @@ class TuningHandlers(Handlers):
         """Download one as a file."""
 
         def find(session: Session) -> dict[Any, Any]:
-            entry = session.shelf.own(_key(event))
+            entry = session.adapters.own(_key(event))
             return self.download(entry.path, entry.file_name)
 
         return self._act(request, find)
@@ -88,12 +88,12 @@ class TuningHandlers(Handlers):
             session = self.session(request)
         except EditingError:
             return {self.parts.adapters: gr.skip()}
-        session.shelf.note = ""
+        session.adapters.note = ""
         shown = None
         try:
             shown = act(session)
         except Exception as error:
-            session.shelf.note = explain(error, "a tuned model could not be used")
+            session.adapters.note = explain(error, "a tuned model could not be used")
         return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
 
     def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
@@ -105,7 +105,7 @@ class TuningHandlers(Handlers):
             params=given.params,
             model=given.model,
             loras=given.loras,
-            adapter=session.shelf.path,
+            adapter=session.adapters.path,
             size=given.size,
         )
         return EditRequest(session.opened.request.clip, None, (), **vars(asked))
@@ -127,7 +127,7 @@ def _problem(asked: EditRequest, session: Session) -> str:
         check_known(asked)
     except EditingError as error:
         return error.message
-    chosen = session.shelf.chosen
+    chosen = session.adapters.chosen
     tuned_on = chosen.facts.model if chosen and chosen.facts else asked.model
     if Path(tuned_on).stem == Path(asked.model).stem:
         return ""

@@ -60,7 +60,7 @@ export function mount(element, props, trigger, watch) {
     if (!value) return;
     if (!dialog.isConnected) element.replaceChildren(use, dialog);
     Object.assign(shown, value);
-    const { state, text = "", share, shelf, hits, fixed } = shown;
+    const { state, text = "", share, local, hits, fixed } = shown;
     look.hidden = Boolean(fixed);
     going.hidden = state !== "fetching";
     bar.value = share ?? 0;
@@ -68,7 +68,7 @@ export function mount(element, props, trigger, watch) {
     said.classList.toggle("rg-alarm", state === "error");
     lists.inert = state === "fetching";
     lists.replaceChildren(
-      ...makeList("On this machine", shelf, "Use", (id) => trigger("use", { id })),
+      ...makeList("On this machine", local, "Use", (id) => trigger("use", { id })),
       ...makeList("On the hub", hits, "Fetch", (id) => trigger("fetch", { id })),
     );
     if (state === "done") dialog.close();

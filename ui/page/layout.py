@@ -143,14 +143,14 @@ def _add_settings(
 ) -> dict[str, Any]:
     added: list[str] = []
     seed = 0
-    shelf = AdapterList()
+    own = AdapterList()
     if start:
         asked = start.opened.request
         added += asked.loras
         added += [name for name in (asked.motion, asked.picture_adapter) if name]
         seed = asked.seed
-        shelf = start.shelf
-    adapters = tuned_models(shelf, catalogue.adapters, method)
+        own = start.adapters
+    adapters = tuned_models(own, catalogue.adapters, method)
     help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         shown: dict[str, Any] = {

@@ -56,7 +56,7 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
         "more_prompts": tuple(more),
         "negative_prompt": session.negative_prompt,
         "picture_adapter": asked.picture_adapter if sees else "",
-        "adapter": session.shelf.path,
+        "adapter": session.adapters.path,
     }
     return EditRequest(
         session.opened.request.clip,

@@ -112,7 +112,7 @@ class Session(ClipWork):
         self.refused = False  # the last run did not begin, and the page still says why
         self.saved: Path | None = None  # folder of the last project that was downloaded
         self.exported: Path | None = None  # and of the last masks
-        self.shelf = AdapterList()
+        self.adapters = AdapterList()
         self.history = History()
         self._past: set[str] = set()  # identities of clips that the page has left
         self._begin(opened, "")
@@ -127,7 +127,7 @@ class Session(ClipWork):
     def _begin(self, opened: ClipSession, identity: str) -> None:
         super().__init__(opened, identity)  # every field of the work has its first value again
         if opened.file is None:  # a bare clip says nothing of it
-            self.shelf.take_project(opened.request.adapter)
+            self.adapters.take_project(opened.request.adapter)
 
     def open_part(self, opened: ClipSession, identity: str) -> None:
         """Go on with other frames of the same file: masks of those that stay, all words, undo."""
@@ -174,7 +174,7 @@ class Session(ClipWork):
             self.negative_prompt,
             list(self.state.regions.values()),
             self.method,
-            self.shelf.path,
+            self.adapters.path,
             fields,
         )
 

@@ -13,7 +13,7 @@ from regrain.editing.models.files.location import ModelLocation, find, parse_lor
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import read_groups
-from regrain.editing.models.loading.load import on_shelf
+from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
 from regrain.editing.params.written import read_control
 from regrain.editing.pipeline.estimate import configurations
@@ -50,7 +50,7 @@ class Catalogue:
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples, self._folder = examples, model_folder
         self.groups = read_groups(model_folder) or {}
-        self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
+        self.models = [BUILT_IN_MODEL, *filter(is_name, local_models())]
         local = _named_entries()
         self.loras = _added(local, "loras", "*.safetensors")
         self.motions = [BUILT_IN_MOTION, *_added(local, "motion", "*.safetensors", "*/")]

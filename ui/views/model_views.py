@@ -67,7 +67,7 @@ def listing_view(listing: Listing) -> View:
     return {"id": listing.id, "facts": _line(facts)}
 
 
-def shelf_view(names: Sequence[str]) -> list[View]:
+def local_view(names: Sequence[str]) -> list[View]:
     """Show the models of $REGRAIN_MODELS, each in a line."""
     shown = []
     for name in names:
@@ -122,21 +122,21 @@ def tunes(method: str) -> bool:
 
 
 def tuned_models(
-    shelf: AdapterList, server: Mapping[str, Entry], method: str, problem: str = ""
+    own: AdapterList, server: Mapping[str, Entry], method: str, problem: str = ""
 ) -> View:
     """Show the page's and the server's tuned models; `problem` says why the chosen one does not fit."""
     groups: dict[str, list[View]] = {}
-    for entry in [*shelf.entries.values(), *server.values()]:
+    for entry in [*own.entries.values(), *server.values()]:
         shown = {"key": entry.key, "name": entry.name, "own": entry.own}
         groups.setdefault(entry.group, []).append(shown)
-    chosen = shelf.chosen
+    chosen = own.chosen
     tuning = tunes(method)
     return {
         "chosen": chosen.key if chosen else "",
         "none": "None: tune on this clip first" if tuning else "None",
         "groups": [{"title": title, "entries": entries} for title, entries in groups.items()],
         "detail": _facts(chosen, tuning) if chosen else "",
-        "problem": shelf.note or problem,
+        "problem": own.note or problem,
     }
 
 

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from regrain.editing.errors import EditingError
+from regrain.editing.request.edit import Edit
+from regrain.editing.request.fields import declared
+from regrain.editing.request.region import Region
 
-# The page's names of a request's fields.
-_FIELDS = {
-    "source_prompt": "The clip shows",
-    "prompt": "It should show",
-    "negative_prompt": "Avoid",
-    "more_prompts": "It should show",
-    "adapter": "Tuned model",
-    "picture_adapter": "Picture adapter",
-}
-# And of a region's.
-_KEYS = {
-    "prompt": "Change to",
-    "source": "Now",
-    "negative": "Avoid",
-    "picture": "Picture",
-}
+# The page's names of a request's and of a region's fields.
+_FIELDS = {name: one.title for name, one in declared(Edit).items() if one.title}
+_KEYS = {name: one.title for name, one in declared(Region).items() if one.title}
 
 
 def place(field: str) -> str:

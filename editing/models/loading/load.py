@@ -25,7 +25,7 @@ _loaded: OrderedDict[tuple, Backbone] = OrderedDict()
 _loading = threading.Lock()
 
 
-def on_shelf() -> list[str]:
+def local_models() -> list[str]:
     """List the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a whole model."""
     adapters = local_adapters()
     names = []

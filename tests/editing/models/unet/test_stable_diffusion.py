@@ -27,7 +27,7 @@ from regrain.editing.models.files.location import find
 from regrain.editing.models.files.single_file import CHECKPOINTS, guess_prediction
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.build import load
-from regrain.editing.models.loading.load import load_backbone, on_shelf
+from regrain.editing.models.loading.load import load_backbone, local_models
 
 HERE = "cpu:0"
 
@@ -321,9 +321,9 @@ def test_only_models_are_offered_from_the_shelf(tiny_folder, wan_folder, tmp_pat
     (tmp_path / "empty").mkdir()
     for name in ("one.safetensors", "raft_large.safetensors", "sam_vit_b_01ec64.pth", "notes.txt"):
         (tmp_path / name).touch()
-    assert on_shelf() == ["mine", "one.safetensors", "video"]
+    assert local_models() == ["mine", "one.safetensors", "video"]
     monkeypatch.delenv("REGRAIN_MODELS")
-    assert on_shelf() == []
+    assert local_models() == []
 
 
 def test_names_stay_in_the_shelf(tmp_path, monkeypatch):
