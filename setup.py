@@ -15,7 +15,8 @@ Requires Python 3.11+; PyTorch is large. """
 
 
 def describe(readme: str) -> str:
-    """Return a README without the settings of a Space, and without what leads into the repository."""
+    """Return a README without the settings of a Space, and without what leads into the
+    repository."""
     text = readme.split("---\n", 2)[2]
     # `make` and the files of a checkout are nowhere.
     begin, end = text.index("```\nmake run"), text.index("After that you need neither")

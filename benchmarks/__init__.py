@@ -1,1 +1,1 @@
-"""Measurements: each module prints a table and writes JSON."""
+"""Measurements: each benchmark prints a table and writes JSON."""

@@ -1,9 +1,12 @@
-"""Repeat the measurements of `benchmarks/README.md`: `python -m benchmarks -o OUT`, or some with `--only`.
+"""Repeat the measurements of `benchmarks/README.md`: `python -m benchmarks -o OUT`, or
+some with `--only`.
 
-`--quick` runs the smallest case of every benchmark instead, which shows that it runs and measures nothing.
+`--quick` runs the smallest case of every benchmark instead, which shows that it runs
+and measures nothing.
 
-Runs `COMMANDS` one after the other, each in its own process. Their output goes to the terminal and to
-`OUT/NAME.txt`, their files to `OUT/NAME/`. What is already there is not measured again.
+Runs `COMMANDS` one after the other, each in its own process. Their output goes to the
+terminal and to `OUT/NAME.txt`, their files to `OUT/NAME/`. A command whose output is
+already there does not run again.
 """
 
 from __future__ import annotations
@@ -48,41 +51,36 @@ COMMANDS = {
     "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
     "length": "benchmarks.length --scenes 1",
-    "page": "benchmarks.app",
+    "page": "benchmarks.page",
     "pictures": "benchmarks.pictures --first 70000 --scenes 20",
-    "promises": "benchmarks.promises",
+    "soak": "benchmarks.soak",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
-# The smallest case of every benchmark, by module; `real_checkpoint` has a test with a checkpoint of its own.
+# The smallest case of every benchmark, by module; `real_checkpoint` has a test with a
+# checkpoint of its own.
 QUICK = {
-    "app": "--clicks 2 --steps 2 --openings 1 --own-steps 1",
     "attention": "--tokens 64 --dims 40 --rounds 1",
     "edit_cost": "--methods videograin --frames 2 --size 64 --channels 32 --set steps=1",
     "edit_quality": """--scenes 1 --task style --size 64 --variant 'one step:{"steps": 1}'""",
-    "glance": "--count 1 --size 64 --steps 1",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
+    "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1 --runs 1 --run-steps 2",
     "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
-    "promises": "--runs 1 --steps 2",
-    "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0",
-    "stops": "--stops 2",
+    "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 2",
 }
-_NO_FILES = {"soak", "stops"}  # these only print
 
 
 def measure(name: str, command: str, out: Path) -> bool:
-    """Run one command; whether it ended well."""
-    argv = shlex.split(command.replace("{out}", str(out)))
-    if argv[0].startswith("benchmarks.") and name not in _NO_FILES:
+    """Run one command, and return whether it ended well."""
+    argv = [sys.executable, "-m", *shlex.split(command.replace("{out}", str(out)))]
+    if command.startswith("benchmarks."):
         argv += ["-o", str(out / name)]
     out.mkdir(parents=True, exist_ok=True)
-    partial, began = out / f"{name}.partial", time.monotonic()
+    partial = out / f"{name}.partial"
+    began = time.monotonic()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with (
-        partial.open("w") as kept,
-        subprocess.Popen([sys.executable, "-m", *argv], **pipes) as running,
-    ):
+    with partial.open("w") as kept, subprocess.Popen(argv, **pipes) as running:
         for line in running.stdout or ():
             print(line, end="", flush=True)
             kept.write(line)
@@ -96,24 +94,31 @@ def measure(name: str, command: str, out: Path) -> bool:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the smallest case of every benchmark")
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest case of every benchmark"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/benchmarks"))
     args = parser.parse_args()
-    commands = (
-        {name: f"benchmarks.{name} {how}" for name, how in QUICK.items()}
-        if args.quick
-        else COMMANDS
-    )
-    if unknown := {*(args.only or ())} - {*commands}:
+    commands = COMMANDS
+    if args.quick:
+        commands = {
+            name: f"benchmarks.{name} {options}" for name, options in QUICK.items()
+        }
+    names = args.only or [*commands]
+    unknown = {*names} - {*commands}
+    if unknown:
+        wrong = ", ".join(sorted(unknown))
         parser.error(
-            f"--only: {', '.join(sorted(unknown))} was not found. Choose from {', '.join(commands)}."
+            f"--only: {wrong} was not found. Choose from {', '.join(commands)}."
         )
     failed = []
-    for name in args.only or commands:
-        if not (args.out / f"{name}.txt").exists():
-            print(f"{name}: python -m {commands[name]}", flush=True)
-            failed += [] if measure(name, commands[name], args.out) else [name]
+    for name in names:
+        if (args.out / f"{name}.txt").exists():
+            continue
+        print(f"{name}: python -m {commands[name]}", flush=True)
+        if not measure(name, commands[name], args.out):
+            failed.append(name)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -1,11 +1,12 @@
-"""What an edit costs beside the network: `python -m benchmarks.edit_cost`.
+"""The cost of an edit beside the network: `python -m benchmarks.edit_cost`.
 
-Runs one edit on a random UNet with the layers of Stable Diffusion 1.5, or on a given model. Counts its calls
-of the UNet and repeats some of each size bare: same rows, same grid, full-frame attention, nothing else.
-Prints the half-forwards of the edit over those of the method's release, and the edit's time over that of its
-own calls and over that of as many bare ones. VideoGrain: memory of kept features over the release's.
-FateZero: peak memory over that of plain sampling with as many rows. Times are ratios of processor time in one
-process, since others may use the machine.
+Runs one edit on a random UNet with the layers of Stable Diffusion 1.5, or on a given
+model. Counts its calls of the UNet and repeats some of each size bare: same rows, same
+grid, full-frame attention, nothing else. Prints the half-forwards of the edit over
+those of the method's release, and the edit's time over that of its own calls and over
+that of as many bare ones. VideoGrain: memory of kept features over the release's.
+FateZero: peak memory over that of plain sampling with as many rows. Times are ratios of
+processor time in one process, since others may use the machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -41,9 +43,10 @@ from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage.local_models import ASSETS
 
-# Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, if
-# the source's maps cost nothing: inversion without guidance, then both halves. vid2vid-zero the same, for
-# source and edit; its null-text inversion is not counted.
+# Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of
+# guidance. FateZero, if the source's maps cost nothing: inversion without guidance,
+# then both halves. vid2vid-zero the same, for source and edit; its null-text inversion
+# is not counted.
 RELEASED_HALVES = {
     "videograin": 2 * (49 + 50),
     "fatezero": 50 + 2 * 50,
@@ -54,35 +57,40 @@ RELEASED_STEPS_KEPT = 49 * 2
 
 
 def random_model(channels: int) -> Path:
-    """Write random weights with the layers of Stable Diffusion 1.5, `channels` at the finest level."""
+    """Write random weights with the layers of Stable Diffusion 1.5, `channels` at the
+    finest level."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    folder, sd1 = Path(tempfile.mkdtemp()), ASSETS / "checkpoints" / "sd1"
+    folder = Path(tempfile.mkdtemp())
+    sd1 = ASSETS / "checkpoints" / "sd1"
     unet = json.loads((sd1 / "unet" / "config.json").read_text())
-    unet |= {"block_out_channels": [channels, 2 * channels, 4 * channels, 4 * channels]}
-    text = json.loads((sd1 / "text_encoder" / "config.json").read_text()) | {"num_hidden_layers": 1}
-    vae = json.loads((sd1 / "vae" / "config.json").read_text()) | {
-        "block_out_channels": [32, 32, 32, 32]
-    }
+    unet["block_out_channels"] = [channels, 2 * channels, 4 * channels, 4 * channels]
+    text = json.loads((sd1 / "text_encoder" / "config.json").read_text())
+    text["num_hidden_layers"] = 1
+    vae = json.loads((sd1 / "vae" / "config.json").read_text())
+    vae["block_out_channels"] = [32, 32, 32, 32]
     torch.manual_seed(0)
     UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
     AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
     CLIPTextModel(CLIPTextConfig(**text)).save_pretrained(folder / "text_encoder")
     CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
-    (folder / "scheduler").mkdir()
-    schedule = (sd1 / "scheduler" / "scheduler_config.json").read_text()
-    (folder / "scheduler" / "scheduler_config.json").write_text(schedule)
+    shutil.copytree(sd1 / "scheduler", folder / "scheduler")
     return folder
 
 
 def request_for(method: str, frames: int, size: int) -> EditRequest:
-    """An edit of two regions in a clip of noise, in words the built-in model knows."""
-    clip = np.random.default_rng(0).integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
+    """Return an edit of two regions in a clip of noise, in words the built-in model
+    knows."""
+    shape = (frames, size, size, 3)
+    clip = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     labels = np.zeros((frames, size, size), np.uint8)
     labels[:, size // 8 : size // 2, size // 8 : size // 2] = 1
     labels[:, size // 2 :, size // 2 :] = 2
-    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "a fox", "a dog"))
+    regions = (
+        Region("left", 1, "a panda", "a cat"),
+        Region("right", 2, "a fox", "a dog"),
+    )
     return EditRequest(
         ArrayClip(clip, fps=Fraction(8)),
         labels,
@@ -95,7 +103,7 @@ def request_for(method: str, frames: int, size: int) -> EditRequest:
 
 @contextmanager
 def watched(unet: torch.nn.Module) -> Iterator[tuple[list[tuple], list[float]]]:
-    """The inputs of every call of a UNet, and the processor time of each."""
+    """Collect the inputs of every call of a UNet, and the processor time of each."""
     calls, taken = [], []
 
     def begin(_: torch.nn.Module, inputs: tuple, given: Mapping[str, Any]) -> None:
@@ -115,13 +123,16 @@ def watched(unet: torch.nn.Module) -> Iterator[tuple[list[tuple], list[float]]]:
 
 
 def params_of(backbone: Backbone, method: str, given: Mapping[str, object]) -> Any:
-    """Parameters of a method on a model."""
+    """Return the parameters of a method on a model."""
     return resolve_params(method, given, backbone.defaults.get(method, {}))[0]
 
 
 def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
-    """Run an edit on an empty cache; its processor time."""
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"REGRAIN_CACHE": folder}):
+    """Run an edit on an empty cache, and return its processor time."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"REGRAIN_CACHE": folder}),
+    ):
         began = time.process_time()
         for _ in METHODS[request.method].run(backbone, request, params):
             pass
@@ -129,12 +140,15 @@ def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
 
 
 def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
-    """Processor time of one call with the same rows and full-frame attention."""
+    """Return the processor time of one call with the same rows and full-frame
+    attention."""
 
     def attend(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer
     ) -> torch.Tensor:
-        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, frames, "all")
+        if site.kind == "cross":
+            return attention(q, k, v)
+        return across_frames(q, k, v, frames, "all")
 
     began = time.process_time()
     with torch.no_grad():
@@ -145,17 +159,20 @@ def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
 def measure(
     backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int
 ) -> dict:
-    """One row: an edit, and its calls repeated with nothing around them."""
-    request, params = request_for(method, frames, size), params_of(backbone, method, given)
+    """Return one row: an edit, and its calls repeated with nothing around them."""
+    request = request_for(method, frames, size)
+    params = params_of(backbone, method, given)
     with watched(backbone.unet) as (calls, taken):
         whole = edit_afresh(backbone, request, params)
-    bare: dict[int, list[float]] = {}
+    bare: dict[int, list[float]] = {}  # seconds of three calls, by rows
     for inputs in calls:
         rows = len(inputs[0])
-        if len(bare.setdefault(rows, [])) < 3:
-            bare[rows].append(bare_seconds(backbone.unet, inputs, frames))
+        known = bare.setdefault(rows, [])
+        if len(known) < 3:
+            known.append(bare_seconds(backbone.unet, inputs, frames))
     floor = sum(statistics.median(bare[len(inputs[0])]) for inputs in calls)
     halves = sum(len(inputs[0]) for inputs in calls) / frames
+    released = RELEASED_HALVES[method] * params.steps / 50
     return {
         "method": method,
         "frames": frames,
@@ -163,7 +180,7 @@ def measure(
         "steps": params.steps,
         "calls": len(calls),
         "half-forwards": halves,
-        "half-forwards / release's": halves / (RELEASED_HALVES[method] * params.steps / 50),
+        "half-forwards / release's": halves / released,
         "edit / its UNet calls": whole / sum(taken),
         "edit / bare UNet calls": whole / floor,
     }
@@ -177,75 +194,101 @@ def previews_ratio(
     size: int,
     rounds: int,
 ) -> float:
-    """Processor time of an edit with a preview at every step over that of one without, in turns."""
-    request, ratios = request_for(method, frames, size), []
+    """Return the processor time of an edit with a preview at every step over that
+    without, in turns."""
+    request = request_for(method, frames, size)
+    with_previews = params_of(backbone, method, {**given, "preview_every": 1})
+    without = params_of(backbone, method, {**given, "preview_every": 0})
+    ratios = []
     for _ in range(rounds):
-        each, none = (
-            edit_afresh(
-                backbone, request, params_of(backbone, method, {**given, "preview_every": every})
-            )
-            for every in (1, 0)
-        )
+        each = edit_afresh(backbone, request, with_previews)
+        none = edit_afresh(backbone, request, without)
         ratios.append(each / none)
     return statistics.median(ratios)
 
 
 def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
-    """Bytes of source features held at once over those of the release: 16 bits, both halves, 49 steps."""
+    """Return bytes of source features held at once over those of the release.
+
+    The release keeps both halves of 49 steps in 16 bits.
+    """
     from regrain.editing.methods.videograin import VideoGrainModel
 
     request = request_for("videograin", frames, size)
     params, _ = resolve_params("videograin", {"preset": "paper"}, {})
-    model, kept = (
-        VideoGrainModel(backbone, working_clip(backbone, request), request, params),
-        Features(),
-    )
+    model = VideoGrainModel(backbone, working_clip(backbone, request), request, params)
     latents = backbone.encode(request.clip.read(0, frames))
+    last_step = backbone.schedule.inversion(50)[-1]
+    kept = Features()
     with torch.no_grad():
-        model.predict_source(latents, backbone.schedule.inversion(50)[-1], keep=kept)
+        model.predict_source(latents, last_step, keep=kept)
     in_half = kept.bytes / backbone.dtype.itemsize * 2
     return kept.bytes / (in_half * RELEASED_STEPS_KEPT)
 
 
-def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, size: int) -> dict:
-    """Peak memory of a FateZero edit over that of plain sampling with as many rows, in one process."""
-    request, params = request_for("fatezero", frames, size), params_of(backbone, "fatezero", given)
+def memory_ratios(
+    backbone: Backbone, given: Mapping[str, object], frames: int, size: int
+) -> dict:
+    """Return peak memory of a FateZero edit over that of plain sampling with as many
+    rows, in one process."""
+    request = request_for("fatezero", frames, size)
+    params = params_of(backbone, "fatezero", given)
 
     def edit() -> None:
         edit_afresh(backbone, request, params)
 
-    @torch.no_grad()
     def sample() -> None:
-        texts = backbone.embed([request.source_prompt, "", request.composed.text])
-        x = backbone.encode(resize(request.clip.read(0, frames), backbone.fit(size, size)))
-        for step in backbone.schedule.sampling(params.steps):
-            x0, eps = (
-                both[-2 * len(x) :] for both in backbone.predict(x.repeat(3, 1, 1, 1), step, texts)
-            )
-            x0, eps = (guide(*both.chunk(2), params.guidance_scale) for both in (x0, eps))
-            x = advance(x0, eps, step)
-        backbone.decode(x)
+        sample_plainly(backbone, request, params)
 
     device = backbone.device.type
     whole = peak_bytes(edit, device) / peak_bytes(sample, device)
     # The autoencoder may need the most, and is the same for both.
-    with patch.object(backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)):
+    with patch.object(
+        backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)
+    ):
         network = peak_bytes(edit, device) / peak_bytes(sample, device)
     return {"peak memory / plain's": whole, "the same, undecoded": network}
+
+
+@torch.no_grad()
+def sample_plainly(backbone: Backbone, request: EditRequest, params: Any) -> None:
+    """Sample with the rows of source, uncond and cond, and with no more than
+    guidance."""
+    texts = backbone.embed([request.source_prompt, "", request.composed.text])
+    frames = request.clip.read(0, len(request.clip))
+    x = backbone.encode(resize(frames, backbone.fit(*request.clip.size)))
+    for step in backbone.schedule.sampling(params.steps):
+        x0, eps = backbone.predict(x.repeat(3, 1, 1, 1), step, texts)
+        _, *x0_halves = x0.chunk(3)
+        _, *eps_halves = eps.chunk(3)
+        x0 = guide(*x0_halves, params.guidance_scale)
+        eps = guide(*eps_halves, params.guidance_scale)
+        x = advance(x0, eps, step)
+    backbone.decode(x)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--model", default="", help="default: random weights of Stable Diffusion 1.5's shape"
+        "--model",
+        default="",
+        help="default: random weights of Stable Diffusion 1.5's shape",
     )
-    parser.add_argument("--channels", type=int, default=320, help="channels of its finest level")
-    parser.add_argument("--methods", nargs="+", default=["videograin"], choices=list(METHODS))
+    parser.add_argument(
+        "--channels", type=int, default=320, help="channels of its finest level"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=["videograin"], choices=list(METHODS)
+    )
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--previews", type=int, default=0, help="rounds of timing live previews")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE"
+    )
+    parser.add_argument(
+        "--previews", type=int, default=0, help="rounds of timing live previews"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_cost"))
     args = parser.parse_args()
     backbone = load_backbone(args.model or str(random_model(args.channels)))
@@ -254,19 +297,20 @@ def main() -> None:
     for method in args.methods:
         row = measure(backbone, method, given, args.frames, args.size)
         if method == "videograin":
-            row["kept features / release's"] = features_ratio(backbone, args.frames, args.size)
+            row["kept features / release's"] = features_ratio(
+                backbone, args.frames, args.size
+            )
         elif method == "fatezero":
             row |= memory_ratios(backbone, given, args.frames, args.size)
         if args.previews:
-            row["with live previews / without"] = previews_ratio(
+            ratio = previews_ratio(
                 backbone, method, given, args.frames, args.size, args.previews
             )
+            row["with live previews / without"] = ratio
         rows.append(row)
         for name, value in row.items():
-            print(
-                f"{name:28}{value:.3g}" if isinstance(value, float) else f"{name:28}{value}",
-                flush=True,
-            )
+            shown = f"{value:.3g}" if isinstance(value, float) else value
+            print(f"{name:28}{shown}", flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     facts = {"model": args.model or f"random, {args.channels} channels", "rows": rows}
     (args.out / "edit_cost.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -1,13 +1,15 @@
-"""Does every region become what its words say? `python -m benchmarks.edit_quality --scenes 40`.
+"""Does every region become what its words say? `python -m benchmarks.edit_quality
+--scenes 40`.
 
-Edits drawn scenes whose true edit is known (`benchmarks/tasks.py`). All candidates are drawn anew. A region
-is right if the requested one is nearest to the edited pixels (`benchmarks/judge.py`: in its best pose; or,
-"in pose", in the pose of the source); it leaks if the one requested of another region is nearest. Also
-measured: frames nearer to the true edit than to the source, distance to the true edit, changes outside the
-regions with and without compositing, how well the edit follows the true motion, and how crisp it is
-(`benchmarks/outlines.py`). Rows are methods and
-ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks
-clicked` makes the masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
+Edits drawn scenes whose true edit is known (`benchmarks/tasks.py`). All candidates are
+drawn anew. A region is right if the requested one is nearest to the edited pixels
+(`benchmarks/judge.py`: in its best pose; or, "in pose", in the pose of the source); it
+leaks if the one requested of another region is nearest. Also measured: frames nearer to
+the true edit than to the source, distance to the true edit, changes outside the regions
+with and without compositing, how well the edit follows the true motion, and how crisp
+it is (`benchmarks/outlines.py`). Rows are methods and ablations of VideoGrain; rows "by
+words" get the composed prompt without regions and masks. `--masks clicked` makes the
+masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
 clip. `--variant` is a row with settings of one's own.
 """
 
@@ -64,7 +66,11 @@ ROWS: dict[str, dict[str, object]] = {
     "fatezero": {"method": "fatezero"},
     "fatezero by words": {"method": "fatezero", "by_words": True},
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
-    "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
+    "vid2vid-zero by words": {
+        "method": "vid2vid_zero",
+        "reconstruct": False,
+        "by_words": True,
+    },
     "tune-a-video": {"method": "tune_a_video"},
     "tune-a-video, fresh noise": {"method": "tune_a_video", "variation": 1.0},
     "tune-a-video by words": {"method": "tune_a_video", "by_words": True},
@@ -98,22 +104,36 @@ _COLUMNS = {
 def run(
     task: Task, backbone: Backbone, params: Mapping[str, object]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Edited frames, and the same before compositing: uint8 [frames, size, size, 3] each."""
-    own = {k: v for k, v in params.items() if k not in ("method", "by_words", "tuned", "motion")}
-    method, quiet = str(params.get("method", "videograin")), {"preview_every": 0}
+    """Return edited frames, and the same before compositing: uint8 [frames, size, size,
+    3] each."""
+    own = {
+        k: v
+        for k, v in params.items()
+        if k not in ("method", "by_words", "tuned", "motion")
+    }
+    method = str(params.get("method", "videograin"))
+    motion = str(params.get("motion", ""))
+    quiet = {"preview_every": 0}
     if method == "tune_a_video":
         quiet["tune_preview_every"] = 0
-    motion = str(params.get("motion", ""))
-    given = replace(task.request, method=method, params=quiet | own, motion=motion)
+    request = replace(task.request, method=method, params=quiet | own, motion=motion)
     if params.get("by_words"):
-        given = replace(given, regions=(), labels=None, prompt=task.request.composed.text)
-    events = edit_tuned(given, backbone) if params.get("tuned") else edit(given, backbone)
-    result = next(event.result for event in events if isinstance(event, Finished))
-    return np.asarray(result.frames), np.asarray(result.uncomposited)
+        request = replace(
+            request, regions=(), labels=None, prompt=task.request.composed.text
+        )
+    events = (
+        edit_tuned(request, backbone)
+        if params.get("tuned")
+        else edit(request, backbone)
+    )
+    *_, last = events
+    assert isinstance(last, Finished)
+    return np.asarray(last.result.frames), np.asarray(last.result.uncomposited)
 
 
 def edit_tuned(request: EditRequest, backbone: Backbone) -> Iterator[Event]:
-    """Edit on the model tuned on the clip; rows of one scene share the tuning through the cache."""
+    """Edit on the model tuned on the clip; rows of one scene share the tuning through
+    the cache."""
     quiet = replace(request, method="tune_a_video", params={"tune_preview_every": 0})
     *_, last = tune(quiet, backbone)
     assert isinstance(last, Tuned)
@@ -123,16 +143,21 @@ def edit_tuned(request: EditRequest, backbone: Backbone) -> Iterator[Event]:
         yield from edit(replace(request, adapter=str(path)), backbone)
 
 
-def params_for(task: str, row: Mapping[str, object], backbone: Backbone) -> dict[str, object]:
-    """A row's params for a kind of task; FateZero's start from the preset for such edits."""
-    preset = {}
+def params_for(
+    task: str, row: Mapping[str, object], backbone: Backbone
+) -> dict[str, object]:
+    """Return a row's params for a kind of task; FateZero's start from the preset for
+    such edits."""
+    params: dict[str, object] = {}
     if row.get("method") == "fatezero" and "preset" not in row:
-        preset = {"preset": FATEZERO.get(task, "shape"), **backbone.defaults.get("fatezero", {})}
-    return preset | dict(row)
+        params["preset"] = FATEZERO.get(task, "shape")
+        params |= backbone.defaults.get("fatezero", {})
+    return params | row
 
 
 def begin_worker(cores: Any = None) -> None:
-    """Pin a worker to its own core, since some systems put all on one, and end it with its parent."""
+    """Pin a worker to its own core, since some systems put all on one, and end it with
+    its parent."""
     if cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {cores.get()})
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
@@ -145,38 +170,37 @@ def _follow(parent: int) -> None:
 
 
 def middle_frames(task: Task, frames: np.ndarray) -> list[np.ndarray]:
-    """Frame 4 of the source, of the edit and of the true edit: uint8 [size, size, 3] each."""
-    return [
-        task.request.clip.read(4, 5)[0],
-        frames[4],
-        render_frames(task.truth, frames.shape[1], (4,))[0],
-    ]
+    """Return frame 4 of the source, of the edit and of the true edit: uint8 [size,
+    size, 3] each."""
+    (source,) = task.request.clip.read(4, 5)
+    (truth,) = render_frames(task.truth, frames.shape[1], (4,))
+    return [source, frames[4], truth]
 
 
 def edit_one(
     seed: int, task: str, row: Mapping[str, object], args: argparse.Namespace
 ) -> tuple[dict[str, list], dict[str, object], list[np.ndarray]]:
-    """One edit: its figures, the params used, and its `middle_frames`."""
+    """Edit a scene; return the figures, the params used, and the `middle_frames`."""
     if args.jobs > 1:
         torch.set_num_threads(1)
     backbone = load_backbone(args.model, dtype=getattr(torch, args.dtype))
-    masks = {"true": true_masks, "clicked": clicked_masks}[args.masks](args.grow)
+    makers = {"true": true_masks, "clicked": clicked_masks}
+    masks = makers[args.masks](args.grow)
     made = with_margin(TASKS[task](seed, args.size, masks), args.margin)
     params = params_for(task, row, backbone)
     frames, uncomposited = run(made, backbone, params)
-    return (
-        judge(made, frames, uncomposited) | crispness(made, frames),
-        params,
-        middle_frames(made, frames),
-    )
+    figures = judge(made, frames, uncomposited) | crispness(made, frames)
+    return figures, params, middle_frames(made, frames)
 
 
 def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
-    """One line of the table."""
-    cells = (
-        ("-" if row[key] is None else format(row[key], form)) for key, (_, form) in _COLUMNS.items()
-    )
-    return f"{task:11s}{name:22s}" + "".join(f"{cell:>9s}" for cell in cells)
+    """Return one line of the table."""
+    text = f"{task:11s}{name:22s}"
+    for key, (_, form) in _COLUMNS.items():
+        value = row[key]
+        cell = "-" if value is None else format(value, form)
+        text += f"{cell:>9s}"
+    return text
 
 
 def _margin(text: str) -> int | None:
@@ -186,15 +210,26 @@ def _margin(text: str) -> int | None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=40)
-    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first scene")
-    parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")
-    parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
     parser.add_argument(
-        "--variant", action="append", default=[], metavar="NAME:JSON",
+        "--first", type=int, default=FIRST_SEED, help="seed of the first scene"
+    )
+    parser.add_argument(
+        "--task", action="append", choices=tuple(TASKS), help="default: all"
+    )
+    parser.add_argument(
+        "--row", action="append", choices=tuple(ROWS), help="default: all"
+    )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="NAME:JSON",
         help='params of another row; may include "method" and "motion"',
-    )  # fmt: skip
+    )
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
-    parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")
+    parser.add_argument(
+        "--grow", type=int, default=6, help="pixels by which the masks are grown"
+    )
     parser.add_argument(
         "--margin",
         type=_margin,
@@ -203,7 +238,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument(
-        "--jobs", type=int, default=1, help="edits in parallel; one thread each if several"
+        "--jobs",
+        type=int,
+        default=1,
+        help="edits in parallel; one thread each if several",
     )
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -218,44 +256,68 @@ def measure_task(
     pool: Executor,
     args: argparse.Namespace,
 ) -> dict[str, dict[str, object]]:
-    """All rows of a task; prints each, and writes the contact sheet."""
-    table, columns = {}, []
+    """Measure all rows of a task; print each, and write the contact sheet."""
+    table = {}
+    source = truth = np.zeros(0)
+    columns = []
     for row, given in rows.items():
         began = time.perf_counter()
-        edits = list(pool.map(partial(edit_one, task=task, row=given, args=args), seeds))
-        seconds = (time.perf_counter() - began) / len(seeds)
-        figures = summary([figures for figures, _, _ in edits])
-        table[row] = figures | {"params": edits[0][1], "seconds_per_edit": seconds}
-        source, edit, truth = (
-            np.concatenate(x) for x in zip(*(x for *_, x in edits[:_SHEET]), strict=True)
+        edits = list(
+            pool.map(partial(edit_one, task=task, row=given, args=args), seeds)
         )
-        columns = [source, *columns[1:-1], edit, truth]
-        print(line(task, row, figures), flush=True)
-    Image.fromarray(np.concatenate(columns, 1)).save(args.out / f"{task}.png")
+        seconds = (time.perf_counter() - began) / len(seeds)
+        figures, params, pictures = zip(*edits, strict=True)
+        means = summary(figures)
+        table[row] = means | {"params": params[0], "seconds_per_edit": seconds}
+        sources, edited, truths = zip(*pictures[:_SHEET], strict=True)
+        source, truth = np.concatenate(sources), np.concatenate(truths)
+        columns.append(np.concatenate(edited))
+        print(line(task, row, means), flush=True)
+    sheet = np.concatenate([source, *columns, truth], 1)
+    Image.fromarray(sheet).save(args.out / f"{task}.png")
     return table
+
+
+def rows_from(args: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """Return the rows that the command line names: all if it names none and has no
+    variant."""
+    names = args.row or ([] if args.variant else [*ROWS])
+    rows = {name: ROWS[name] for name in names}
+    for variant in args.variant:
+        name, _, text = variant.partition(":")
+        rows[name] = json.loads(text)
+    return rows
+
+
+def worker_pool(jobs: int) -> Executor:
+    """Return a pool of processes; several have a core each."""
+    context = get_context("spawn")
+    cores = context.Queue()
+    for job in range(jobs):
+        cores.put(job % (os.cpu_count() or 1))
+    own_core = (cores,) if jobs > 1 else ()
+    return ProcessPoolExecutor(
+        jobs, context, initializer=begin_worker, initargs=own_core
+    )
 
 
 def main() -> None:
     """Command line."""
     args = _arguments()
-    rows = {name: ROWS[name] for name in args.row or ([] if args.variant else ROWS)}
-    rows |= {name: json.loads(text) for name, _, text in (v.partition(":") for v in args.variant)}
+    rows = rows_from(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    print(" " * 33 + "".join(f"{title:>9s}" for title, _ in _COLUMNS.values()), flush=True)
-    seeds, context = range(args.first, args.first + args.scenes), get_context("spawn")
-    cores = context.Queue()
-    for job in range(args.jobs):
-        cores.put(job % (os.cpu_count() or 1))
-    own_core = (cores,) if args.jobs > 1 else ()
-    with ProcessPoolExecutor(
-        args.jobs, context, initializer=begin_worker, initargs=own_core
-    ) as pool:
-        tasks = {task: measure_task(task, rows, seeds, pool, args) for task in args.task or TASKS}
-    settings = {
-        name: getattr(args, name) for name in ("masks", "grow", "margin", "size", "model", "dtype")
-    }
-    text = json.dumps(settings | {"tasks": tasks}, indent=2)
-    (args.out / "edit_quality.json").write_text(text + "\n")
+    titles = "".join(f"{title:>9s}" for title, _ in _COLUMNS.values())
+    print(" " * 33 + titles, flush=True)
+    seeds = range(args.first, args.first + args.scenes)
+    tasks = {}
+    with worker_pool(args.jobs) as pool:
+        for task in args.task or TASKS:
+            tasks[task] = measure_task(task, rows, seeds, pool, args)
+    facts: dict[str, object] = {}
+    for name in ("masks", "grow", "margin", "size", "model", "dtype"):
+        facts[name] = getattr(args, name)
+    facts["tasks"] = tasks
+    (args.out / "edit_quality.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
 if __name__ == "__main__":

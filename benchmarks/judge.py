@@ -1,9 +1,11 @@
-"""Judge what an edit shows: the nearest of all candidates, drawn anew (analysis by synthesis).
+"""Judge what an edit shows: the nearest of all candidates, drawn anew (analysis by
+synthesis).
 
-An edit keeps the place and the walk of an actor, not every pixel of its outline: pixel by pixel, a correct
-fox a few pixels off its drawing is farther from it than from something grey. So candidates of an actor are
-drawn, then moved, scaled and mirrored a little in front of the background without that actor, and compared as
-blurred pictures. The best pose counts, the same in all judged frames.
+An edit keeps the place and the walk of an actor, not every pixel of its outline: pixel
+by pixel, a correct fox a few pixels off its drawing is farther from it than from
+something grey. So candidates of an actor are drawn, then moved, scaled and mirrored a
+little in front of the background without that actor, and compared as blurred pictures.
+The best pose counts, the same in all judged frames.
 """
 
 from __future__ import annotations
@@ -27,8 +29,11 @@ from storybook.world import cast_of, center, render_frames, surface_ids
 JUDGED = (1, 3, 6)  # frames that are judged
 _GRID = 64  # pixels on which pictures are compared
 _BLUR = 1.0  # of them
-# Shares of the frame's side by which a candidate is moved, and factors by which it is scaled.
-_RIGHT, _DOWN, _SCALES = (-0.06, -0.03, 0.0, 0.03, 0.06), (-0.03, 0.0, 0.03), (0.85, 1.0, 1.15)
+# Shares of the frame's side by which a candidate is moved, and factors by which it is
+# scaled.
+_RIGHT = (-0.06, -0.03, 0.0, 0.03, 0.06)
+_DOWN = (-0.03, 0.0, 0.03)
+_SCALES = (0.85, 1.0, 1.15)
 Pose = tuple[float, float, float, int]
 """Shares of the side to the right and down, a factor, and -1 if mirrored."""
 _POSES: tuple[Pose, ...] = tuple(product(_RIGHT, _DOWN, _SCALES, (1, -1)))
@@ -38,22 +43,22 @@ STILL: Pose = (0.0, 0.0, 1.0, 1)
 def nearest(
     frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, ...] = JUDGED
 ) -> list[str]:
-    """For each target of a task, the candidate that the edit shows in its place.
+    """Return for each target of a task the candidate that the edit shows in its place.
 
     Args:
         frames: uint8 [frames, size, size, 3], edited.
-        search: Search for the best pose; otherwise candidates keep the pose of the source.
+        search: Search for the best pose; otherwise candidates keep the pose of the
+            source.
         at: The frames that count.
     """
-    out = []
+    found = []
     for target in task.targets:
         actor = target.actor if search else None
-        far = {
-            name: distance(frames, scene, target.place, actor, at)
-            for name, scene in target.candidates.items()
-        }
-        out.append(min(far, key=far.__getitem__))
-    return out
+        far = {}
+        for name, scene in target.candidates.items():
+            far[name] = distance(frames, scene, target.place, actor, at)
+        found.append(min(far, key=far.__getitem__))
+    return found
 
 
 def distance(
@@ -63,9 +68,10 @@ def distance(
     actor: int | None,
     at: tuple[int, ...] = JUDGED,
 ) -> float:
-    """Mean squared difference between the edit and a drawn scene in a place, for an actor in its best pose.
+    """Return the mean squared difference in a place between frames `at` of an edit and
+    of a drawn scene.
 
-    Only the frames `at` count.
+    An actor is in its best pose.
     """
     return min(far for far, _ in _distances(frames, scene, place, actor, at))
 
@@ -77,17 +83,27 @@ def best_pose(
     actor: int | None,
     at: tuple[int, ...] = JUDGED,
 ) -> Pose:
-    """The pose of an actor that comes nearest to an edit."""
+    """Return the pose of an actor that comes nearest to an edit."""
     return min(_distances(frames, scene, place, actor, at))[1]
 
 
 def _distances(
-    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...]
+    frames: np.ndarray,
+    scene: Scene,
+    place: np.ndarray,
+    actor: int | None,
+    at: tuple[int, ...],
 ) -> Iterator[tuple[float, Pose]]:
-    seen, inside = _blurred(_scaled(frames[list(at)], _GRID)), _scaled(place[list(at)], _GRID) > 0.5
-    for pose in _POSES if actor is not None else (STILL,):
+    """Yield the mean squared difference in a place, and the pose, for each pose of a
+    candidate."""
+    judged = list(at)
+    seen = _blurred(_scaled(frames[judged], _GRID))
+    inside = _scaled(place[judged], _GRID) > 0.5
+    poses = (STILL,) if actor is None else _POSES
+    for pose in poses:
         picture = _blurred(posed(scene, actor, frames.shape[1], pose, at, _GRID))
-        yield float(np.square(picture - seen)[inside].mean()), pose
+        error = np.square(picture - seen)
+        yield float(error[inside].mean()), pose
 
 
 def posed(
@@ -98,47 +114,53 @@ def posed(
     at: tuple[int, ...] = JUDGED,
     grid: int | None = None,
 ) -> np.ndarray:
-    """The frames `at` with one actor moved, scaled and mirrored, as float32 pictures.
+    """Draw frames with one actor moved, scaled and mirrored: float32 [frames, grid,
+    grid, 3].
 
     Args:
-        scene: What is drawn.
-        actor: Which; None leaves the scene as it is.
+        scene: The scene to draw.
+        actor: Number of the actor; None leaves the scene as it is.
         size: Pixels at which it is drawn.
-        pose: Where the actor is.
-        at: Frames.
+        pose: Change of the actor.
+        at: Numbers of the frames.
         grid: Pixels of the pictures; None is `size`.
     """
     side = grid or size
     if actor is None:
         return _scaled(render_frames(scene, size, at), side)
     sprite, alpha, ground = _sprite(scene, actor, size, at, side)
-    right, down, scale, mirrored = pose
-    who, out, sx = scene.actors[actor], np.empty_like(ground), scale * mirrored
-    for i, t in enumerate(at):
-        x, y = center(scene, who, side, t), who.y * side
-        matrix = np.array(
-            [[sx, 0, x - sx * x + right * side], [0, scale, y - scale * y + down * side]]
-        )
-        there = cv2.warpAffine(alpha[i], matrix, (side, side))[..., None]
-        out[i] = ground[i] * (1 - there) + cv2.warpAffine(sprite[i], matrix, (side, side))
-    return out
+    right, down, scale_y, mirrored = pose
+    scale_x = scale_y * mirrored
+    who = scene.actors[actor]
+    y = who.y * side
+    shape = (side, side)
+    pictures = np.empty_like(ground)
+    for i, frame in enumerate(at):
+        x = center(scene, who, side, frame)
+        # Scaled about the actor's feet, then moved.
+        dx = x - scale_x * x + right * side
+        dy = y - scale_y * y + down * side
+        change = np.array([[scale_x, 0, dx], [0, scale_y, dy]])
+        share = cv2.warpAffine(alpha[i], change, shape)[..., None]
+        moved = cv2.warpAffine(sprite[i], change, shape)
+        pictures[i] = ground[i] * (1 - share) + moved
+    return pictures
 
 
 @lru_cache(maxsize=256)
 def _sprite(
     scene: Scene, actor: int, size: int, at: tuple[int, ...], side: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The judged frames: the actor on black, its share of each pixel, and everything else."""
+    """Return the actor on black, its share of each pixel, and everything else, in
+    frames `at`."""
     alone = dataclasses.replace(scene, actors=(scene.actors[actor],))
-    others = tuple(a for i, a in enumerate(scene.actors) if i != actor)
-    ids = np.stack([surface_ids(alone, cast_of(alone), size, frame) for frame in at])
+    cast = cast_of(alone)
+    ids = np.stack([surface_ids(alone, cast, size, frame) for frame in at])
     alpha = (ids > 0).astype(np.float32)
+    sprite = render_frames(alone, size, at) * alpha[..., None]
+    others = tuple(a for i, a in enumerate(scene.actors) if i != actor)
     ground = _drawn(dataclasses.replace(scene, actors=others), size, at, side)
-    return (
-        _scaled(render_frames(alone, size, at) * alpha[..., None], side),
-        _scaled(alpha, side),
-        ground,
-    )
+    return _scaled(sprite, side), _scaled(alpha, side), ground
 
 
 @lru_cache(maxsize=64)
@@ -147,10 +169,11 @@ def _drawn(scene: Scene, size: int, at: tuple[int, ...], side: int) -> np.ndarra
 
 
 def _scaled(frames: np.ndarray, side: int) -> np.ndarray:
-    """float32 pictures of `side` pixels."""
+    """Return float32 pictures of `side` pixels."""
     shape = (side, side)
+    whole = frames.astype(np.float32)
     return np.stack(
-        [cv2.resize(f.astype(np.float32), shape, interpolation=cv2.INTER_AREA) for f in frames]
+        [cv2.resize(frame, shape, interpolation=cv2.INTER_AREA) for frame in whole]
     )
 
 
@@ -159,69 +182,89 @@ def _blurred(frames: np.ndarray) -> np.ndarray:
 
 
 def warp_errors(frames: np.ndarray, flow: np.ndarray) -> torch.Tensor:
-    """Absolute change along the true motion, 0..1: [frames - 1, 3, size, size]."""
+    """Return the absolute change along the true motion, 0..1: [frames - 1, 3, size,
+    size]."""
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     return (warp(x[1:], torch.from_numpy(flow)) - x[:-1]).abs()
 
 
 def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
-    """Its mean."""
+    """Return the mean absolute change along the true motion, 0..1."""
     return float(warp_errors(frames, flow).mean())
 
 
 def reached(frames: np.ndarray, task: Task) -> list[bool]:
-    """For each frame, whether its edited pixels are nearer to the true edit than to the source."""
-    size, inside = frames.shape[1], task.request.edited_mask
-    errors = [
-        np.square(render(scene, size).frames.astype(float) - frames).mean(-1)
-        for scene in (task.truth, task.source)
-    ]
-    return [bool(a[w].mean() < b[w].mean()) for a, b, w in zip(*errors, inside, strict=True)]
+    """Return for each frame whether its edited pixels are nearer to the true edit than
+    to the source."""
+    size = frames.shape[1]
+    to_truth = np.square(render(task.truth, size).frames.astype(float) - frames).mean(
+        -1
+    )
+    to_source = np.square(render(task.source, size).frames.astype(float) - frames).mean(
+        -1
+    )
+    nearer = []
+    for t, inside in enumerate(task.request.edited_mask):
+        nearer.append(bool(to_truth[t][inside].mean() < to_source[t][inside].mean()))
+    return nearer
 
 
 def interval(hits: Sequence[bool]) -> tuple[float, float]:
-    """Share of hits, and the half width of its 95 % interval (Wilson)."""
+    """Return the share of hits, and the half width of its 95 % interval (Wilson)."""
     n, p, z = len(hits), float(np.mean(hits)), 1.96
     return p, z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
 
 
 def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str, list]:
-    """Every figure of one edit."""
-    shown, still, outside = (
-        nearest(frames, task),
-        nearest(frames, task, False),
-        ~task.request.edited_mask,
-    )
-    drawn, truth = render(task.source, frames.shape[1]), render(task.truth, frames.shape[1])
-    own = warp_error(drawn.frames, drawn.flow)
+    """Return every figure of one edit."""
+    inside = task.request.edited_mask
+    outside = ~inside
+    size = frames.shape[1]
+    source, truth = render(task.source, size), render(task.truth, size)
+    asked = [target.asked for target in task.targets]
+    found = nearest(frames, task)
+    in_pose = nearest(frames, task, search=False)
+    leaked = []
+    for word, target in zip(found, task.targets, strict=True):
+        if target.elsewhere:
+            leaked.append(word in target.elsewhere)
+    warp_ratio = warp_error(frames, truth.flow) / warp_error(source.frames, source.flow)
     return {
-        "right": [f == t.asked for f, t in zip(shown, task.targets, strict=True)],
-        "right_in_pose": [f == t.asked for f, t in zip(still, task.targets, strict=True)],
-        "leaked": [
-            f in t.elsewhere for f, t in zip(shown, task.targets, strict=True) if t.elsewhere
+        "right": [word == wanted for word, wanted in zip(found, asked, strict=True)],
+        "right_in_pose": [
+            word == wanted for word, wanted in zip(in_pose, asked, strict=True)
         ],
+        "leaked": leaked,
         "reached": reached(frames, task),
-        "inside_psnr": [psnr(truth.frames, frames, task.request.edited_mask)],
-        "outside_psnr": [psnr(drawn.frames, frames, outside)],
-        "outside_psnr_uncomposited": [psnr(drawn.frames, uncomposited, outside)],
-        "outside_median_error": [median_error(drawn.frames, uncomposited, outside)],
-        "outside_ssim_uncomposited": [ssim(drawn.frames, uncomposited, outside)],
-        "warp_error_ratio": [warp_error(frames, truth.flow) / own],
+        "inside_psnr": [psnr(truth.frames, frames, inside)],
+        "outside_psnr": [psnr(source.frames, frames, outside)],
+        "outside_psnr_uncomposited": [psnr(source.frames, uncomposited, outside)],
+        "outside_median_error": [median_error(source.frames, uncomposited, outside)],
+        "outside_ssim_uncomposited": [ssim(source.frames, uncomposited, outside)],
+        "warp_error_ratio": [warp_ratio],
     }
 
 
 def median_error(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float | None:
-    """Median absolute difference over the pixels `where`, of 255; None for no pixel."""
-    return float(np.median(np.abs(a[where].astype(float) - b[where]))) if where.any() else None
+    """Return the median absolute difference over the pixels `where`, of 255; None for
+    no pixel."""
+    if not where.any():
+        return None
+    return float(np.median(np.abs(a[where].astype(float) - b[where])))
 
 
 def summary(figures: Sequence[Mapping[str, list]]) -> dict[str, float | None]:
-    """Means over the edits of a row; shares also with the half width of their interval."""
-    out: dict[str, float | None] = {"edits": len(figures)}
+    """Return means over the edits of a row; shares also with the half width of their
+    interval."""
+    means: dict[str, float | None] = {"edits": len(figures)}
     for name in figures[0]:
-        values = [v for f in figures for v in f[name] if v is not None]
+        values = []
+        for edit in figures:
+            values += [value for value in edit[name] if value is not None]
         if name in ("right", "right_in_pose", "leaked"):
-            out[name], out[name + "_95"] = interval(values) if values else (None, None)
+            share, half = interval(values) if values else (None, None)
+            means[name] = share
+            means[f"{name}_95"] = half
         else:
-            out[name] = float(np.mean(values)) if values else None
-    return out
+            means[name] = float(np.mean(values)) if values else None
+    return means

@@ -1,4 +1,5 @@
-"""What length does to an edit: memory, seams, drift, frames between key frames, and time.
+"""Effects of length on an edit: memory, seams, drift, frames between key frames, and
+time.
 
 `python -m benchmarks.length` edits drawn clips whose true edit is known.
 
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 
 from benchmarks.edit_quality import FIRST_SEED, params_for
-from benchmarks.judge import nearest, warp_errors
+from benchmarks.judge import JUDGED, nearest, warp_errors
 from benchmarks.tasks import FRAMES, TASKS, Task, true_masks
 from regrain.editing import edit, load_backbone, save_project
 from regrain.editing.cli.commands import parse_settings
@@ -40,35 +41,42 @@ from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.recipe.events import EditResult, Finished, Progress, WindowStarted
 from storybook import render
 
-KINDS = {  # the kind of edit by which each method is measured
-    "videograin": "instance", "fresco": "instance", "fatezero": "color", "vid2vid_zero": "color",
+# The kind of edit by which each method is measured.
+KINDS = {
+    "videograin": "instance",
+    "fresco": "instance",
+    "fatezero": "color",
+    "vid2vid_zero": "color",
     "tune_a_video": "color",
-}  # fmt: skip
+}
 QUIET: dict[str, dict[str, object]] = {"tune_a_video": {"tune_preview_every": 0}}
-SECOND, SIZE, MARGIN = 8, 128, 6  # frames; pixels
+SECOND = 8  # frames
+SIZE, MARGIN = 128, 6  # pixels
 _BINS = 6  # of each colour
 
 
 def memory(method: str, frames: int, settings: Sequence[str]) -> int:
-    """Peak memory in bytes of a run by the command line, on an empty cache."""
+    """Return the peak memory in bytes of a run by the command line, on an empty
+    cache."""
     task = TASKS[KINDS[method]](FIRST_SEED, SIZE, true_masks(MARGIN), frames)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save_project(replace(task.request, method=method), folder / "project")
+        project = folder / "project"
+        save_project(replace(task.request, method=method), project)
         command = [
             sys.executable,
             "-m",
             "editing",
             "run",
-            str(folder / "project"),
+            project,
             "-o",
-            str(folder / "out"),
+            folder / "out",
         ]
-        command += [part for setting in settings for part in ("--set", setting)]
+        for setting in settings:
+            command += ["--set", setting]
         environment = os.environ | {"REGRAIN_CACHE": str(folder / "cache")}
-        run = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        run = subprocess.Popen(command, env=environment, **quiet)
         _, status, usage = os.wait4(run.pid, 0)
         run.returncode = os.waitstatus_to_exitcode(status)
         if run.returncode:
@@ -77,9 +85,11 @@ def memory(method: str, frames: int, settings: Sequence[str]) -> int:
 
 
 class Run(NamedTuple):
-    """An edit on an empty cache: its result, its seconds without loading the model, and the time left.
+    """An edit on an empty cache: its result, its seconds without loading the model, and
+    the time left.
 
-    `left` is what was said after the first window over what the rest took; NaN without a second window.
+    `left` is what was said after the first window over what the rest took; NaN without
+    a second window.
     """
 
     result: EditResult
@@ -90,97 +100,165 @@ class Run(NamedTuple):
 def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
     """Edit a clip."""
     params = params_for(KINDS[method], {"method": method}, backbone)
-    params = {**params, **QUIET.get(method, {}), "preview_every": 0, **given}
-    params.pop("method")
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"REGRAIN_CACHE": folder}):
-        began, window, predicted, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
-        for last in edit(replace(task.request, method=method, params=params), backbone):
-            window = last.number if isinstance(last, WindowStarted) else window
-            if (
-                window == 2
-                and not at
-                and isinstance(last, Progress)
-                and last.seconds_left is not None
-            ):
-                predicted, at = last.seconds_left, time.perf_counter()
+    del params["method"]
+    params |= QUIET.get(method, {})
+    params |= {"preview_every": 0, **given}
+    request = replace(task.request, method=method, params=params)
+    window = 0
+    told = float("nan")
+    told_at = 0.0
+    last = None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"REGRAIN_CACHE": folder}),
+    ):
+        began = time.perf_counter()
+        for last in edit(request, backbone):
+            if isinstance(last, WindowStarted):
+                window = last.number
+            if window == 2 and not told_at and isinstance(last, Progress):
+                left = last.seconds_left
+                if left is not None:
+                    told = left
+                    told_at = time.perf_counter()
         ended = time.perf_counter()
     assert isinstance(last, Finished)
-    return Run(last.result, ended - began, predicted / (ended - at))
+    return Run(last.result, ended - began, told / (ended - told_at))
 
 
 def in_windows(task: Task, result: EditResult) -> dict[str, float]:
-    """Figures of an edit in several windows."""
+    """Return the figures of an edit in several windows."""
+    frames = np.asarray(result.frames)
+    truth = render(task.truth, SIZE)
+    last_second = len(frames) - SECOND
+    drift = _drift(task, frames, truth.frames, last_second)
+    return {
+        "seams": _seams(task, result, truth.flow),
+        "first": _right(task, frames, 0),
+        "last": _right(task, frames, last_second),
+        "drift": drift,
+        "growth": drift / _drift(task, frames, truth.frames, SECOND),
+    }
+
+
+def _seams(task: Task, result: EditResult, flow: np.ndarray) -> float:
+    """Return the warp error inside the regions across the borders of windows, over that
+    elsewhere."""
     assert result.plan is not None
-    frames, truth = np.asarray(result.frames), render(task.truth, SIZE)
-    inside, last = np.asarray(task.request.edited_mask), len(frames) - 1
-    change = warp_errors(frames, truth.flow).mean(1).numpy()
-    errors = np.array([pair[area].mean() for pair, area in zip(change, inside, strict=False)])
-    at = [window.keys[0] - 1 for window in result.plan.windows[1:]]
-    seams = errors[at].mean() / np.delete(errors, at).mean()
-    first, final = (tuple(t + shift for t in (1, 3, 6)) for shift in (0, last + 1 - SECOND))
+    changes = warp_errors(np.asarray(result.frames), flow).mean(1).numpy()
+    inside = np.asarray(task.request.edited_mask)[: len(changes)]
+    pairs = zip(changes, inside, strict=True)
+    errors = np.array([change[area].mean() for change, area in pairs])
+    borders = [window.keys[0] - 1 for window in result.plan.windows[1:]]
+    return float(errors[borders].mean() / np.delete(errors, borders).mean())
+
+
+def _right(task: Task, frames: np.ndarray, start: int) -> float:
+    """Return the share of regions that show what was asked for in the second from frame
+    `start`."""
+    judged = tuple(start + frame for frame in JUDGED)
     asked = [target.asked for target in task.targets]
-    right = [np.equal(nearest(frames, task, at=when), asked) for when in (first, final)]
+    return float(np.mean(np.equal(nearest(frames, task, at=judged), asked)))
+
+
+def _drift(task: Task, frames: np.ndarray, truth: np.ndarray, start: int) -> float:
+    """Return how far colours are from those of the first second, over how far they are
+    in the true edit."""
     places = [np.asarray(target.place) for target in task.targets]
-    far, near = (
-        [sum(_apart(x, place, when) for place in places) for x in (frames, truth.frames)]
-        for when in (last + 1 - SECOND, SECOND)
-    )
-    return {"seams": float(seams), "first": float(np.mean(right[0])), "last": float(np.mean(right[1])),
-            "drift": far[0] / far[1], "growth": far[0] / far[1] / (near[0] / near[1])}  # fmt: skip
+    edited = sum(_apart(frames, place, start) for place in places)
+    true = sum(_apart(truth, place, start) for place in places)
+    return edited / true
 
 
 def _apart(frames: np.ndarray, place: np.ndarray, start: int) -> float:
-    """Distance (L1, 0..2) of a region's colour histograms in the first second and in the one from `start`."""
-    looks = []
-    for part in (slice(0, SECOND), slice(start, start + SECOND)):
-        cells = (frames[part][place[part]].astype(int) * _BINS // 256) @ (_BINS**2, _BINS, 1)
-        looks.append(np.bincount(cells, minlength=_BINS**3) / len(cells))
-    return float(np.abs(looks[0] - looks[1]).sum())
+    """Return the L1 distance, 0 to 2, of a region's colours in the first second and in
+    that from `start`."""
+    first = _histogram(frames[:SECOND], place[:SECOND])
+    later = _histogram(frames[start : start + SECOND], place[start : start + SECOND])
+    return float(np.abs(first - later).sum())
+
+
+def _histogram(frames: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return the shares of the colours, in `_BINS` steps each of red, green and blue:
+    [bins]."""
+    steps = frames[place].astype(int) * _BINS // 256
+    cells = steps @ (_BINS**2, _BINS, 1)
+    return np.bincount(cells, minlength=_BINS**3) / len(cells)
 
 
 def with_keys(task: Task, result: EditResult) -> dict[str, float]:
-    """dB to the true edit inside the regions, of key frames and of the frames between them."""
+    """Return dB to the true edit inside the regions, of key frames and of the frames
+    between them."""
     assert result.plan is not None
-    frames, truth = np.asarray(result.frames), render(task.truth, SIZE).frames
-    inside, keys = np.asarray(task.request.edited_mask), list(result.plan.keys)
+    frames = np.asarray(result.frames)
+    truth = render(task.truth, SIZE).frames
+    inside = np.asarray(task.request.edited_mask)
+    keys = list(result.plan.keys)
     between = np.setdiff1d(np.arange(len(frames)), keys)
-    return {name: float(psnr(truth[own], frames[own], inside[own]) or 0.0)
-            for name, own in (("keys", keys), ("between", between))}  # fmt: skip
+    figures = {}
+    for name, own in (("keys", keys), ("between", between)):
+        figures[name] = float(psnr(truth[own], frames[own], inside[own]) or 0.0)
+    return figures
 
 
 def measure(
     method: str, args: argparse.Namespace, backbone: Backbone
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    """The figures of one method, part by part."""
-    size = "frames_at_once" if method == "fresco" else "window"
-    tuning = [f"tune_steps={min(args.tune_steps, 4)}"] if method == "tune_a_video" else []
+    """Yield the figures of one method, part by part."""
     if "memory" in args.part:
-        short, long = (memory(method, n, ["steps=4", f"{size}=8", *tuning]) for n in args.lengths)
-        yield "memory", {"short": short / 2**20, "long": long / 2**20, "ratio": long / short}
-    given = {size: args.window, **parse_settings(args.set)}
-    given |= {"tune_steps": args.tune_steps} if method == "tune_a_video" else {}
+        yield "memory", measure_memory(method, args)
+    if args.part == ["memory"]:
+        return
+    given = {_window(method): args.window} | parse_settings(args.set)
+    if method == "tune_a_video":
+        given["tune_steps"] = args.tune_steps
     parts: dict[str, list[dict[str, float]]] = {"windows": [], "keys": []}
     for seed in range(FIRST_SEED, FIRST_SEED + args.scenes):
-        task, seconds = TASKS[KINDS[method]](seed, SIZE, true_masks(MARGIN), args.frames), 0.0
-        if {"windows", "keys"} & set(args.part):
-            result, seconds, left = run(task, backbone, method, **given)
-            parts["windows"].append({**in_windows(task, result), "left": left})
+        task = TASKS[KINDS[method]](seed, SIZE, true_masks(MARGIN), args.frames)
+        whole = run(task, backbone, method, **given)
+        figures = in_windows(task, whole.result)
+        parts["windows"].append(figures | {"left": whole.left})
         if "keys" in args.part:
-            result, fewer, _ = run(task, backbone, method, **given, keyframes=f"every {args.every}")
-            parts["keys"].append({**with_keys(task, result), "faster": seconds / fewer})
+            fewer = run(
+                task, backbone, method, **given, keyframes=f"every {args.every}"
+            )
+            figures = with_keys(task, fewer.result)
+            parts["keys"].append(figures | {"faster": whole.seconds / fewer.seconds})
     for part, rows in parts.items():
         if rows:
-            yield part, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+            yield (
+                part,
+                {name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
+            )
+
+
+def _window(method: str) -> str:
+    """Return the parameter that says how many frames are edited together."""
+    return "frames_at_once" if method == "fresco" else "window"
+
+
+def measure_memory(method: str, args: argparse.Namespace) -> dict[str, float]:
+    """Return peak MiB of a short and of a long clip in windows of 8, and their
+    ratio."""
+    settings = ["steps=4", f"{_window(method)}=8"]
+    if method == "tune_a_video":
+        settings.append(f"tune_steps={min(args.tune_steps, 4)}")
+    short, long = (memory(method, frames, settings) for frames in args.lengths)
+    return {"short": short / 2**20, "long": long / 2**20, "ratio": long / short}
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--part", nargs="+", choices=["memory", "windows", "keys"],
-                        default=["memory", "windows", "keys"])  # fmt: skip
+    parts = ["memory", "windows", "keys"]
+    parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument(
-        "--lengths", type=int, nargs=2, default=[24, 240], help="of the clips for memory"
+        "--lengths",
+        type=int,
+        nargs=2,
+        default=[24, 240],
+        help="of the clips for memory",
     )
     parser.add_argument("--frames", type=int, default=12 * FRAMES)
     parser.add_argument("--window", type=int, default=16)
@@ -194,7 +272,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    backbone, table = load_backbone("storybook", dtype=getattr(torch, args.dtype)), {}
+    backbone = load_backbone("storybook", dtype=getattr(torch, args.dtype))
+    table = {}
     args.out.mkdir(parents=True, exist_ok=True)
     for method in args.methods:
         for part, figures in measure(method, args, backbone):

@@ -1,9 +1,11 @@
-"""How good is the built-in model alone? `python -m benchmarks.model_quality --scenes 200`.
+"""How good is the built-in model alone? `python -m benchmarks.model_quality --scenes
+200`.
 
-Measures, on held-out scenes of the drawn world: the autoencoder's round trip; DDIM inversion and sampling
-back with the same words, against that round trip; and whether pictures made from words alone show what the
-words say. A classifier trained here, on drawings and their round trips, judges the pictures; its accuracy on
-true drawings it never saw is printed beside. `--learn 0` skips pictures from words and the classifier.
+Measures, on held-out scenes of the drawn world: the autoencoder's round trip; DDIM
+inversion and sampling back with the same words, against that round trip; and whether
+pictures made from words alone show what the words say. A classifier trained here, on
+drawings and their round trips, judges the pictures; its accuracy on true drawings it
+never saw is printed beside. `--learn 0` skips pictures from words and the classifier.
 """
 
 from __future__ import annotations
@@ -31,11 +33,11 @@ from regrain.editing.recipe.inversion import ddim_walk
 from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, Scene, sample_scene
 from storybook.world import render_frames
 
-FIRST_SEED, FIRST_SHOWN = (
-    40_000,
-    2_000_000,
-)  # of held-out scenes, and of those that train the classifier
-FRAME, SIDE, BATCH = 3, 64, 20
+FIRST_SEED = 40_000  # of held-out scenes
+FIRST_SHOWN = 2_000_000  # of scenes that train the classifier
+FRAME = 3  # of a scene
+SIDE = 64  # pixels of the classifier's pictures
+BATCH = 20
 WORDS: dict[str, tuple[str | None, ...]] = {
     "kind": KINDS,
     "color": (None, *COLORS),
@@ -45,25 +47,35 @@ WORDS: dict[str, tuple[str | None, ...]] = {
 
 
 def facts(scene: Scene) -> dict[str, str | None]:
-    """What a scene of one actor shows, by the keys of `WORDS`."""
+    """Return the words that a scene of one actor shows, by the keys of `WORDS`."""
     who = scene.actors[0]
-    look = {"kind": who.kind, "color": who.color, "accessory": who.accessory}
-    return look | {"background": scene.background}
+    return {
+        "kind": who.kind,
+        "color": who.color,
+        "accessory": who.accessory,
+        "background": scene.background,
+    }
 
 
 def scenes_from(first: int, count: int) -> list[Scene]:
-    """Scenes of one actor in the storybook style."""
-    scenes = (sample_scene(seed, 8, 1) for seed in itertools.count(first))
-    return list(itertools.islice((scene for scene in scenes if scene.style == "storybook"), count))
+    """Return the first `count` scenes of one actor in the storybook style."""
+    scenes = []
+    for seed in itertools.count(first):
+        if len(scenes) == count:
+            break
+        scene = sample_scene(seed, 8, 1)
+        if scene.style == "storybook":
+            scenes.append(scene)
+    return scenes
 
 
 def drawn(scenes: Sequence[Scene], size: int) -> np.ndarray:
-    """One frame of each: uint8 [n, size, size, 3]."""
+    """Draw one frame of each: uint8 [n, size, size, 3]."""
     return np.stack([render_frames(scene, size, (FRAME,))[0] for scene in scenes])
 
 
 def round_trip(backbone: Backbone, frames: np.ndarray) -> np.ndarray:
-    """Frames, encoded and decoded again."""
+    """Return frames, encoded and decoded again."""
     parts = [frames[i : i + BATCH] for i in range(0, len(frames), BATCH)]
     return np.concatenate([backbone.decode(backbone.encode(part)) for part in parts])
 
@@ -73,47 +85,52 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths, layers = (3, 32, 64, 128, 128), []
-        for a, b in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU()]
-            layers += [nn.Conv2d(b, b, 3, 1, 1), nn.BatchNorm2d(b), nn.ReLU()]
+        layers = []
+        for before, after in itertools.pairwise((3, 32, 64, 128, 128)):
+            layers += [
+                nn.Conv2d(before, after, 3, 2, 1),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
+            layers += [
+                nn.Conv2d(after, after, 3, 1, 1),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3))
-        self.heads = nn.ModuleDict(
-            {key: nn.Linear(128 * 16, len(names)) for key, names in WORDS.items()}
-        )
+        heads = {key: nn.Linear(128 * 16, len(names)) for key, names in WORDS.items()}
+        self.heads = nn.ModuleDict(heads)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Logits by key, of pictures as `as_input` makes them."""
+        """Return logits by key, of pictures as `as_input` makes them."""
         features = self.trunk(x)
         return {key: head(features) for key, head in self.heads.items()}
 
 
 def as_input(frames: np.ndarray) -> Tensor:
-    """Small pictures, -1..1, [n, 3, SIDE, SIDE]."""
-    small = np.stack([cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames])
+    """Return small pictures, -1..1, [n, 3, SIDE, SIDE]."""
+    small = np.stack(
+        [cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames]
+    )
     return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classifier:
     """Train on `count` drawings and the round trips of an eighth of them."""
     torch.manual_seed(0)
-    scenes = scenes_from(FIRST_SHOWN, count)
-    pictures = drawn(scenes, size)
-    again = round_trip(backbone, pictures[: count // 8])
-    x = torch.cat([as_input(pictures), as_input(again)])
-    truths = [facts(scene) for scene in [*scenes, *scenes[: count // 8]]]
-    y = {key: torch.tensor([names.index(f[key]) for f in truths]) for key, names in WORDS.items()}
+    x, y = shown_pictures(backbone, size, count)
     model = Classifier()
-    total = epochs * (len(x) // 64)
+    steps = len(x) // 64  # of an epoch
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
-    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=total)
+    pace = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 2e-3, total_steps=epochs * steps
+    )
     for _ in range(epochs):
-        for rows in torch.randperm(len(x))[: len(x) // 64 * 64].split(64):
-            batch = x[rows]
-            mirrored = torch.rand(len(rows), 1, 1, 1) < 0.5
-            batch = torch.where(mirrored, batch.flip(-1), batch) + 0.1 * torch.randn_like(batch)
-            answers = model(batch)
-            loss = sum(F.cross_entropy(answers[key], y[key][rows]) for key in WORDS)
+        order = torch.randperm(len(x))
+        for rows in order[: steps * 64].split(64):
+            answers = model(_altered(x[rows]))
+            losses = [F.cross_entropy(answers[key], y[key][rows]) for key in WORDS]
+            loss = sum(losses)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -121,45 +138,73 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
     return model.eval()
 
 
+def shown_pictures(
+    backbone: Backbone, size: int, count: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `count` drawings and the round trips of an eighth of them, and the numbers
+    of their words."""
+    scenes = scenes_from(FIRST_SHOWN, count)
+    pictures = drawn(scenes, size)
+    again = round_trip(backbone, pictures[: count // 8])
+    x = torch.cat([as_input(pictures), as_input(again)])
+    truths = [facts(scene) for scene in (*scenes, *scenes[: count // 8])]
+    y = {}
+    for key, names in WORDS.items():
+        y[key] = torch.tensor([names.index(truth[key]) for truth in truths])
+    return x, y
+
+
+def _altered(batch: Tensor) -> Tensor:
+    """Mirror half of the pictures, and add noise."""
+    mirrored = torch.rand(len(batch), 1, 1, 1) < 0.5
+    return torch.where(mirrored, batch.flip(-1), batch) + 0.1 * torch.randn_like(batch)
+
+
 @torch.no_grad()
 def shown_right(
     model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]
 ) -> dict[str, list[bool]]:
-    """Per key and picture, whether it shows what its scene says; colour and accessory only if named."""
-    answers = {key: logits.argmax(1).tolist() for key, logits in model(as_input(frames)).items()}
-    out: dict[str, list[bool]] = {key: [] for key in WORDS}
+    """Return per key whether pictures show what their scenes say; colour and accessory
+    only if named."""
+    logits = model(as_input(frames))
+    answers = {key: values.argmax(1).tolist() for key, values in logits.items()}
+    right: dict[str, list[bool]] = {key: [] for key in WORDS}
     for i, scene in enumerate(scenes):
-        for key, value in facts(scene).items():
-            if value is not None:
-                out[key].append(WORDS[key][answers[key][i]] == value)
-    return out
+        for key, asked in facts(scene).items():
+            if asked is not None:
+                answer = WORDS[key][answers[key][i]]
+                right[key].append(answer == asked)
+    return right
 
 
 @torch.no_grad()
 def from_words(
     backbone: Backbone, captions: Sequence[str], steps: int, guidance: float
 ) -> np.ndarray:
-    """Pictures made from noise and words alone."""
-    out = []
+    """Make pictures from noise and words alone."""
+    blank = np.zeros((1, backbone.size, backbone.size, 3), np.uint8)
+    shape = backbone.encode(blank).shape[1:]
+    pictures = []
     for start in range(0, len(captions), BATCH):
         some = list(captions[start : start + BATCH])
         text = backbone.embed([""] * len(some) + some)
-        like = backbone.encode(np.zeros((1, backbone.size, backbone.size, 3), np.uint8))
-        x = torch.randn(
-            (len(some), *like.shape[1:]), generator=torch.Generator().manual_seed(start)
-        )
+        rng = torch.Generator().manual_seed(start)
+        x = torch.randn((len(some), *shape), generator=rng)
         for step in backbone.schedule.sampling(steps):
             x0, eps = backbone.predict(torch.cat([x, x]), step, text)
-            x = advance(*(guide(*both.chunk(2), guidance) for both in (x0, eps)), step)
-        out.append(backbone.decode(x))
-    return np.concatenate(out)
+            x0 = guide(*x0.chunk(2), guidance)
+            eps = guide(*eps.chunk(2), guidance)
+            x = advance(x0, eps, step)
+        pictures.append(backbone.decode(x))
+    return np.concatenate(pictures)
 
 
 @torch.no_grad()
 def inverted_and_back(
     backbone: Backbone, frames: np.ndarray, captions: Sequence[str], steps: int
 ) -> np.ndarray:
-    """Pictures inverted to noise and sampled back with the same words, without guidance."""
+    """Return pictures inverted to noise and sampled back with the same words, without
+    guidance."""
     out = []
     for start in range(0, len(frames), BATCH):
         text = backbone.embed(list(captions[start : start + BATCH]))
@@ -173,9 +218,10 @@ def inverted_and_back(
 
 
 def mean_psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over pictures, dB."""
-    everywhere = np.ones(a.shape[1:3], bool)[None]
-    return float(np.mean([psnr(x[None], y[None], everywhere) for x, y in zip(a, b, strict=True)]))
+    """Return the mean PSNR over pictures, dB."""
+    everywhere = np.ones((1, *a.shape[1:3]), bool)
+    pairs = zip(a, b, strict=True)
+    return float(np.mean([psnr(x[None], y[None], everywhere) for x, y in pairs]))
 
 
 def main() -> None:
@@ -183,7 +229,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument(
-        "--learn", type=int, default=16_000, help="drawings that train the classifier; 0: none"
+        "--learn",
+        type=int,
+        default=16_000,
+        help="drawings that train the classifier; 0: none",
     )
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--guidance", type=float, default=4.0)
@@ -208,20 +257,17 @@ def main() -> None:
     if args.learn:
         model = train(backbone, backbone.size, args.learn)
         made = from_words(backbone, captions, args.steps, args.guidance)
-        for name, pictures in (
-            ("true drawings", frames),
-            ("their round trip", once),
-            ("from words", made),
-        ):
-            shares = {
-                key: interval(hits) for key, hits in shown_right(model, pictures, scenes).items()
-            }
+        judged = {"true drawings": frames, "their round trip": once, "from words": made}
+        for name, pictures in judged.items():
+            right = shown_right(model, pictures, scenes)
+            shares = {key: interval(hits) for key, hits in right.items()}
             table[name] = shares
-            cells = "  ".join(f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items())
+            cells = "  ".join(
+                f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items()
+            )
             print(f"{name:18s} {cells}", flush=True)
-        rows = [
-            np.concatenate(list(made[i : i + 10]), 1) for i in range(0, len(made) // 10 * 10, 10)
-        ]
+        tens = range(0, len(made) // 10 * 10, 10)
+        rows = [np.concatenate(list(made[start : start + 10]), 1) for start in tens]
         Image.fromarray(np.concatenate(rows)).save(args.out / "from_words.png")
     (args.out / "model_quality.json").write_text(json.dumps(table, indent=2) + "\n")
 

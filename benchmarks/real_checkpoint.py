@@ -1,7 +1,8 @@
-"""Does a real checkpoint work? `python -m benchmarks.real_checkpoint --model ID --clip FILE --prompt ...`.
+"""Does a real checkpoint work? `python -m benchmarks.real_checkpoint --model ID --clip
+FILE --prompt ...`.
 
-For those who have one, Stable Diffusion 1.x, 2.x or XL: loads it, inverts the clip, reconstructs it, edits it
-by VideoGrain, and prints a table to paste into an issue.
+For those who have one, Stable Diffusion 1.x, 2.x or XL: loads it, inverts the clip,
+reconstructs it, edits it by VideoGrain, and prints a table to paste into an issue.
 
 - round trip: PSNR of the autoencoder alone, the upper limit of everything after it.
 - reconstructs: PSNR of inversion and sampling with the source prompt, guidance 1, no modulation, against
@@ -63,16 +64,20 @@ _DONE = {True: "yes", False: "**no**", None: ""}
 
 
 def run(request: EditRequest, backbone: Backbone) -> tuple[EditResult, dict]:
-    """The result and the report of one edit."""
-    return next((e.result, e.report) for e in edit(request, backbone) if isinstance(e, Finished))
+    """Edit, and return the result and the report."""
+    *_, last = edit(request, backbone)
+    assert isinstance(last, Finished)
+    return last.result, last.report
 
 
 def request_from(args: argparse.Namespace) -> EditRequest:
-    """The edit that the command line describes."""
+    """Return the edit that the command line describes."""
     clip = open_clip(args.clip, 0, args.stride, args.frames)
     width, height = clip.size
     if args.masks:
-        labels = (read_labels(args.masks, len(clip), clip.size, [1]) > 0).astype(np.uint8)
+        labels = (read_labels(args.masks, len(clip), clip.size, [1]) > 0).astype(
+            np.uint8
+        )
     else:
         labels = np.zeros((len(clip), height, width), np.uint8)
         labels[:, height // 3 : height * 2 // 3, width // 3 : width * 2 // 3] = 1
@@ -90,55 +95,64 @@ def request_from(args: argparse.Namespace) -> EditRequest:
 
 
 def unchanged(request: EditRequest) -> EditRequest:
-    """A request whose result should be the clip itself: it keeps the words of the inversion."""
-    # The whole prompt: a phrase of it would be encoded alone and so be a different text.
+    """Return a request whose result should be the clip itself: it keeps the words of
+    the inversion."""
+    # The whole prompt: a phrase of it would be encoded alone and so be a different
+    # text.
     words = request.source_prompt
     region = replace(request.regions[0], prompt=words, source=words)
-    return replace(request, prompt="", regions=(region,), params={**request.params, **UNTOUCHED})
+    return replace(
+        request, prompt="", regions=(region,), params={**request.params, **UNTOUCHED}
+    )
 
 
 class ClipScore:
-    """How well frames show a text, as CLIP sees both.
+    """Likeness of frames and a text, as CLIP sees both.
 
     Args:
-        place: Folder of an image encoder of CLIP in transformers' format, with or without the text encoder.
-        backbone: Its text encoder is used if there is none; it must project to the same width.
+        place: Folder of an image encoder of CLIP in transformers' format, with or
+            without the text encoder.
+        backbone: Its text encoder is used if there is none; it must project to the same
+            width.
     Raises:
         RequestError: There is none that fits.
     Source: Radford et al., arXiv:2103.00020; the cosine alone, -1..1.
     """
 
     def __init__(self, place: str, backbone: Backbone) -> None:
-        from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+        from transformers import (
+            CLIPTextModelWithProjection,
+            CLIPVisionModelWithProjection,
+        )
 
         said = f"{shorten(place)} is no image encoder of CLIP. Give a folder with its safetensors."
         how = {"local_files_only": True, "use_safetensors": True}
         with boundary("--clip-model", said):
             self._image = CLIPVisionModelWithProjection.from_pretrained(place, **how)
-            whole = "text_config" in json.loads(
-                Path(place, "config.json").read_text(encoding="utf-8")
-            )
-            self._text = (
-                CLIPTextModelWithProjection.from_pretrained(place, **how) if whole else None
-            )
-        self._backbone, width = backbone, self._image.config.projection_dim
+            self._text = None
+            config = json.loads(Path(place, "config.json").read_text(encoding="utf-8"))
+            if "text_config" in config:
+                self._text = CLIPTextModelWithProjection.from_pretrained(place, **how)
+        self._backbone = backbone
+        width = self._image.config.projection_dim
         pooled = backbone.embed(["x"]).pooled
-        if not whole and (pooled is None or pooled.shape[1] != width):
-            reason = (
-                f"{shorten(place)} has no text encoder, and the model none that projects to {width}"
-            )
+        model_fits = pooled is not None and pooled.shape[1] == width
+        if self._text is None and not model_fits:
+            reason = f"{shorten(place)} has no text encoder, and the model none that projects to {width}"
             raise RequestError("--clip-model", f"{reason}. Give a CLIP with both.")
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray, words: str) -> float:
-        """The mean over frames, uint8 [frames, height, width, 3]."""
+        """Return the mean over frames, uint8 [frames, height, width, 3]."""
         from transformers import CLIPImageProcessor
 
         side = self._image.config.image_size
-        sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-        pixels = CLIPImageProcessor(**sizes)(
-            list(np.asarray(frames)), return_tensors="pt"
-        ).pixel_values
+        sizes = {
+            "size": {"shortest_edge": side},
+            "crop_size": {"height": side, "width": side},
+        }
+        process = CLIPImageProcessor(**sizes)
+        pixels = process(list(np.asarray(frames)), return_tensors="pt").pixel_values
         if self._text is None:
             text: Any = self._backbone.embed([words]).pooled
         else:
@@ -151,18 +165,25 @@ class ClipScore:
 def verify(
     request: EditRequest, backbone: Backbone, scorer: ClipScore | None = None
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """All figures, and a sheet: rows are source, round trip, reconstruction and edit, columns frames."""
+    """Return all figures, and a sheet: rows are source, round trip, reconstruction and
+    edit."""
     source = request.clip.read(0, len(request.clip))
     small = resize(source, backbone.fit(*request.clip.size, request.size))
     everywhere = np.ones(small.shape[:3], bool)
     round_trip = backbone.decode(backbone.encode(small))
 
     size = small.shape[2:0:-1]
-    reconstruction = resize(np.asarray(run(unchanged(request), backbone)[0].uncomposited), size)
+    same, _ = run(unchanged(request), backbone)
+    reconstruction = resize(np.asarray(same.uncomposited), size)
     result, report = run(request, backbone)
+    edited = np.asarray(result.frames)
     outside = ~np.asarray(result.edited_mask)
-    differ = (np.asarray(result.frames) != source).any(-1) & outside
+    differ = (edited != source).any(-1) & outside
     (attention,) = report["metrics"]["attention"].values()
+    scores = None
+    if scorer:
+        prompt = report["prompt_used"]
+        scores = [scorer(source, prompt), scorer(edited, prompt)]
     figures = {
         "size": list(size),
         "frames": len(small),
@@ -170,8 +191,7 @@ def verify(
         "reconstruction dB": psnr(round_trip, reconstruction, everywhere),
         "edit outside dB": report["metrics"]["outside_psnr_uncomposited"],
         "attention": attention,
-        "CLIP score": scorer
-        and [scorer(one, report["prompt_used"]) for one in (source, result.frames)],
+        "CLIP score": scores,
         "pixels outside": int(outside.sum()),
         "of them changed": int(differ.sum()),
         "peak memory GB": peak_memory(backbone.device) / 1e9,
@@ -179,48 +199,52 @@ def verify(
         "params": report["params"],
     }
     shown = np.linspace(0, len(small) - 1, min(len(small), 6)).round().astype(int)
-    rows = (small, round_trip, reconstruction, resize(np.asarray(result.frames), size))
-    return figures, np.concatenate([np.concatenate(list(row[shown]), 1) for row in rows])
+    rows = (small, round_trip, reconstruction, resize(edited, size))
+    sheet = [np.concatenate(list(row[shown]), 1) for row in rows]
+    return figures, np.concatenate(sheet)
 
 
 def table(facts: Mapping[str, Any]) -> tuple[str, bool]:
-    """The figures as a table in Markdown, and whether all that is asked of a checkpoint is so."""
-    attention, score = facts["attention"], facts["CLIP score"]
-    inside, outside, before = (
-        attention[key] for key in ("inside_after", "outside_after", "inside_before")
-    )
+    """Return the figures as a table in Markdown, and whether nothing in it is bad."""
+    rows: list[tuple[str, str, bool | None]] = []
+
+    def add(title: str, found: str, good: bool | None = None) -> None:
+        rows.append((title, found, good))
+
+    add("loads", f"{facts['family']}, {facts['dtype']} on {facts['device']}", True)
+    side = " x ".join(map(str, facts["size"]))
+    round_trip = f"{facts['round trip dB']:.1f} dB, {facts['frames']} frames of {side}"
+    add("round trip of the autoencoder", round_trip)
+    psnr = facts["reconstruction dB"]
+    add(f"reconstructs ({LEAST_PSNR:g} dB)", f"{psnr:.1f} dB", psnr >= LEAST_PSNR)
+
+    attention = facts["attention"]
+    inside = attention["inside_after"]
+    outside = attention["outside_after"]
+    before = attention["inside_before"]
+    found = f"{inside:.4f} inside, {outside:.4f} outside; {before:.4f} inside before"
+    add("binds (attention to own words)", found, inside > max(outside, before))
+
+    if facts["CLIP score"]:
+        source, edited = facts["CLIP score"]
+        found = f"{source:.3f} before, {edited:.3f} after"
+        add("edits (CLIP score)", found, edited > source)
+    else:
+        add("edits (CLIP score)", "not scored: no --clip-model")
+
+    changed = facts["of them changed"]
+    found = f"{changed} of {facts['pixels outside']} pixels differ"
+    add("outside unchanged", found, not changed)
     seconds = facts["seconds"] | {"loading": facts["loading seconds"]}
-    how = f"{facts['frames']} frames of {' x '.join(map(str, facts['size']))}"
-    reconstruction, changed = facts["reconstruction dB"], facts["of them changed"]
-    rows = [
-        ("loads", f"{facts['family']}, {facts['dtype']} on {facts['device']}", True),
-        ("round trip of the autoencoder", f"{facts['round trip dB']:.1f} dB, {how}", None),
-        (
-            f"reconstructs ({LEAST_PSNR:g} dB)",
-            f"{reconstruction:.1f} dB",
-            reconstruction >= LEAST_PSNR,
-        ),
-        (
-            "binds (attention to own words)",
-            f"{inside:.4f} inside, {outside:.4f} outside; {before:.4f} inside before",
-            inside > max(outside, before),
-        ),
-        (
-            "edits (CLIP score)",
-            f"{score[0]:.3f} before, {score[1]:.3f} after"
-            if score
-            else "not scored: no --clip-model",
-            score[1] > score[0] if score else None,
-        ),
-        ("outside unchanged", f"{changed} of {facts['pixels outside']} pixels differ", not changed),
-        ("seconds", ", ".join(f"{name} {taken:.1f}" for name, taken in seconds.items()), None),
-        ("memory", f"{facts['peak memory GB']:.1f} GB at most", None),
+    add("seconds", ", ".join(f"{name} {taken:.1f}" for name, taken in seconds.items()))
+    add("memory", f"{facts['peak memory GB']:.1f} GB at most")
+
+    lines = [
+        f"| {facts['model']}, {facts['params']['steps']['value']} steps | found | good |"
     ]
-    lines = [f"| {title} | {found} | {_DONE[good]} |" for title, found, good in rows]
-    head = f"| {facts['model']}, {facts['params']['steps']['value']} steps | found | good |"
-    return "\n".join([head, "|---|---|---|", *lines]) + "\n", all(
-        good is not False for *_, good in rows
-    )
+    lines.append("|---|---|---|")
+    lines += [f"| {title} | {found} | {_DONE[good]} |" for title, found, good in rows]
+    return "\n".join(lines) + "\n", all(good is not False for *_, good in rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -235,21 +259,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--source", required=True, help="what the region is, in words")
     parser.add_argument("--prompt", required=True, help="what it should become")
     parser.add_argument(
-        "--source-prompt", default="", help="what the whole clip shows; default: --source"
+        "--source-prompt",
+        default="",
+        help="what the whole clip shows; default: --source",
     )
-    parser.add_argument("--masks", type=Path, help="folder of masks; any label is the region")
+    parser.add_argument(
+        "--masks", type=Path, help="folder of masks; any label is the region"
+    )
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--size", type=int)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
-        "--clip-model", help="folder of a CLIP, or of SDXL's image encoder, that scores the edit"
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE"
+    )
+    parser.add_argument(
+        "--clip-model",
+        help="folder of a CLIP, or of SDXL's image encoder, that scores the edit",
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/real_checkpoint"))
     args = parser.parse_args(arguments)
     try:
-        request, began = request_from(args), time.perf_counter()
+        request = request_from(args)
+        began = time.perf_counter()
         backbone = load_backbone(args.model)
         loaded = time.perf_counter() - began
         scorer = ClipScore(args.clip_model, backbone) if args.clip_model else None
@@ -259,10 +291,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
     family = family_of(find(args.model))
-    name = Path(args.model).name if Path(args.model).exists() else args.model
-    facts = {"model": name, "family": family and family.title, "device": str(backbone.device),
-             "dtype": str(backbone.dtype), "loading seconds": round(loaded, 1), **figures}  # fmt: skip
-    (args.out / "real_checkpoint.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
+    place = Path(args.model)
+    facts = {
+        "model": place.name if place.exists() else args.model,
+        "family": family and family.title,
+        "device": str(backbone.device),
+        "dtype": str(backbone.dtype),
+        "loading seconds": round(loaded, 1),
+        **figures,
+    }
+    (args.out / "real_checkpoint.json").write_text(
+        json.dumps(facts, indent=2, default=str) + "\n"
+    )
     Image.fromarray(sheet).save(args.out / "real_checkpoint.png")
     text, good = table(facts)
     sys.stdout.write(text)

@@ -1,4 +1,5 @@
-"""Edits of drawn scenes whose true result is known: the same motion rendered with another look."""
+"""Edits of drawn scenes whose true result is known: the same motion rendered with
+another look."""
 
 from __future__ import annotations
 
@@ -30,14 +31,13 @@ from storybook.world import FPS, WHERE
 
 FRAMES = 8
 VEHICLES = ("robot", "car")
-_APART = (
-    100_000_000  # between seeds that are tried in turn; the model's training scenes are below that
-)
+# Between seeds that are tried in turn; the model's training scenes are below that.
+_APART = 100_000_000
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one region should become, and what it might become instead.
+    """The requested look of a region, and the looks that it might get instead.
 
     Attributes:
         place: bool [frames, size, size], where to look for the answer.
@@ -66,7 +66,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Wish:
-    """A region: its true mask (None: everything not in another), what it is and what it should become."""
+    """A region: its true mask (None: everything not in another), what it is and what it
+    should become."""
 
     name: str
     mask: np.ndarray | None
@@ -80,102 +81,128 @@ def instance(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Ta
 
 
 def hard(wanted: Callable[[Scene], bool]) -> Callable[..., Task]:
-    """`instance` on the first scene that is wanted, plain or not; its actors get their natural colours."""
+    """`instance` on the first scene that is wanted, plain or not; its actors get their
+    natural colours."""
 
     def make(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
         scenes = (sample_scene(seed + _APART * i, frames, 2) for i in count())
-        scene = next(scene for scene in scenes if wanted(scene))
-        actors = tuple(dataclasses.replace(a, color=None, accessory=None) for a in scene.actors)
+        scene = next(filter(wanted, scenes))
+        actors = tuple(
+            dataclasses.replace(a, color=None, accessory=None) for a in scene.actors
+        )
         return _both_anew(dataclasses.replace(scene, actors=actors), seed, size, masks)
 
     return make
 
 
 def _crossing(scene: Scene) -> bool:
-    """Whether the actors change places from the first frame to the last."""
+    """Return whether the actors change places from the first frame to the last."""
     a, b = scene.actors
-    ends = [actor.x + (scene.frames - 1) * actor.facing * actor.speed for actor in (a, b)]
-    return (a.x - b.x) * (ends[0] - ends[1]) < 0
+    last = scene.frames - 1
+    a_end = a.x + last * a.facing * a.speed
+    b_end = b.x + last * b.facing * b.speed
+    return (a.x - b.x) * (a_end - b_end) < 0
 
 
 def _both_anew(scene: Scene, seed: int, size: int, masks: MaskMaker) -> Task:
-    kinds, rng = [a.kind for a in scene.actors], np.random.default_rng([seed, 5])
-    others = rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
+    """Turn both actors into other kinds; a third of the tasks exchange the two."""
+    rng = np.random.default_rng([seed, 5])
+    kinds = [actor.kind for actor in scene.actors]
+    others = rng.permutation([kind for kind in KINDS if kind not in kinds])[:2].tolist()
     asked = kinds[::-1] if rng.random() < 1 / 3 else others
     truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
-    wishes = [wish(scene, size, i, actor.phrase) for i, actor in enumerate(truth.actors)]
-    targets = [
-        Target(
-            w.mask,
-            asked[i],
-            {k: replace(truth, actor=i, kind=k) for k in KINDS},
-            (asked[1 - i],),
-            i,
-        )
-        for i, w in enumerate(wishes)
-    ]
+    wishes, targets = [], []
+    for i, actor in enumerate(truth.actors):
+        change = wish(scene, size, i, actor.phrase)
+        elsewhere = (asked[1 - i],)
+        wishes.append(change)
+        targets.append(Target(change.mask, asked[i], _by_kind(truth, i), elsewhere, i))
     return task(scene, truth, size, wishes, targets, masks)
+
+
+def _by_kind(scene: Scene, actor: int) -> dict[str, Scene]:
+    """Return the scene with each kind in place of an actor."""
+    return {kind: replace(scene, actor=actor, kind=kind) for kind in KINDS}
 
 
 def class_level(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """Both actors form one region and become the same kind."""
     scene, rng = _plain(seed, frames, 6)
-    kinds = [a.kind for a in scene.actors]
-    asked = str(rng.choice([k for k in KINDS if k not in kinds]))
+    kinds = [actor.kind for actor in scene.actors]
+    asked = str(rng.choice([kind for kind in KINDS if kind not in kinds]))
     truth = replace(replace(scene, actor=0, kind=asked), actor=1, kind=asked)
     labels = render(scene, size).labels
-    source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
+    source = " and ".join(actor.phrase for actor in scene.actors)
+    prompt = " and ".join(actor.phrase for actor in truth.actors)
+    both = Wish("both", labels > 0, source, prompt)
     targets = [
-        Target(labels == i + 1, asked, {k: replace(truth, actor=i, kind=k) for k in KINDS}, actor=i)
-        for i in (0, 1)
+        Target(labels == i + 1, asked, _by_kind(truth, i), actor=i) for i in (0, 1)
     ]
-    return task(scene, truth, size, [Wish("both", labels > 0, source, prompt)], targets, masks)
+    return task(scene, truth, size, [both], targets, masks)
 
 
 def _plain(seed: int, frames: int, salt: int) -> tuple[Scene, np.random.Generator]:
-    """A scene of two actors, and the random numbers of a kind of task."""
-    return sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, salt])
+    """Return a scene of two actors, and the random numbers of a kind of task."""
+    return sample_scene(seed, frames, 2, plain=True), np.random.default_rng(
+        [seed, salt]
+    )
 
 
 def part(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
-    """One actor gets something to wear on its head; the rest of it and the other actor stay.
+    """One actor gets something to wear on its head; the rest of it and the other actor
+    stay.
 
     The true mask covers the head and the accessory; a click gives the whole actor.
     """
     scene, rng = _plain(seed, frames, 7)
     who = int(rng.integers(2))
     asked = str(rng.choice(("hat", "sunglasses")))
-    candidates = {str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)}
+    candidates = {
+        str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)
+    }
     truth = candidates[asked]
-    drawn, after = render(scene, size), render(truth, size)
-    head = (drawn.labels == who + 1) & (drawn.parts == PARTS.index("head"))
-    worn = (after.labels == who + 1) & (after.parts == PARTS.index("accessory"))
-    wishes = [Wish("head", head | worn, scene.actors[who].phrase, truth.actors[who].phrase)]
-    return task(
-        scene, truth, size, wishes, [Target(head | worn, asked, candidates, actor=who)], masks
-    )
+    mask = _part_of(scene, size, who, "head") | _part_of(truth, size, who, "accessory")
+    change = Wish("head", mask, scene.actors[who].phrase, truth.actors[who].phrase)
+    target = Target(mask, asked, candidates, actor=who)
+    return task(scene, truth, size, [change], [target], masks)
+
+
+def _part_of(scene: Scene, size: int, actor: int, part: str) -> np.ndarray:
+    """Return where a part of an actor shows: bool [frames, size, size]."""
+    drawn = render(scene, size)
+    return (drawn.labels == actor + 1) & (drawn.parts == PARTS.index(part))
 
 
 def color(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """One actor changes colour; its kind and the other actor stay."""
     scene, rng = _plain(seed, frames, 8)
-    who, asked = int(rng.integers(2)), str(rng.choice(COLORS))
+    who = int(rng.integers(2))
+    asked = str(rng.choice(COLORS))
     candidates = {str(c): replace(scene, actor=who, color=c) for c in (*COLORS, None)}
     return _one_actor(scene, size, who, asked, candidates, masks)
 
 
 def shape(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
-    """One actor changes its shape a lot: an animal becomes a vehicle or robot, or the reverse."""
+    """One actor changes its shape a lot: an animal becomes a vehicle or robot, or the
+    reverse."""
     scene, rng = _plain(seed, frames, 11)
     who = int(rng.integers(2))
-    built = scene.actors[who].kind in VEHICLES
-    kinds = [k for k in KINDS if (k in VEHICLES) != built and k != scene.actors[1 - who].kind]
-    candidates = {k: replace(scene, actor=who, kind=k) for k in KINDS}
-    return _one_actor(scene, size, who, str(rng.choice(kinds)), candidates, masks)
+    is_vehicle = scene.actors[who].kind in VEHICLES
+    kinds = [kind for kind in KINDS if (kind in VEHICLES) != is_vehicle]
+    other = scene.actors[1 - who].kind
+    if other in kinds:
+        kinds.remove(other)
+    asked = str(rng.choice(kinds))
+    return _one_actor(scene, size, who, asked, _by_kind(scene, who), masks)
 
 
 def _one_actor(
-    scene: Scene, size: int, who: int, asked: str, candidates: dict[str, Scene], masks: MaskMaker
+    scene: Scene,
+    size: int,
+    who: int,
+    asked: str,
+    candidates: dict[str, Scene],
+    masks: MaskMaker,
 ) -> Task:
     """One actor as a whole becomes one of the candidates."""
     change = wish(scene, size, who, candidates[asked].actors[who].phrase)
@@ -207,10 +234,14 @@ def style(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
 TASKS: dict[str, Callable[..., Task]] = {
     "instance": instance,
     "dark": hard(
-        lambda scene: scene.style == "storybook" and scene.background in ("night", "moon")
+        lambda scene: (
+            scene.style == "storybook" and scene.background in ("night", "moon")
+        )
     ),
     "sketch": hard(lambda scene: scene.style in ("pencil", "chalk")),
-    "jumping": hard(lambda scene: scene.style == "storybook" and scene.actors[0].motion == "jump"),
+    "jumping": hard(
+        lambda scene: scene.style == "storybook" and scene.actors[0].motion == "jump"
+    ),
     "crossing": hard(lambda scene: scene.style == "storybook" and _crossing(scene)),
     "class": class_level,
     "part": part,
@@ -222,7 +253,7 @@ TASKS: dict[str, Callable[..., Task]] = {
 
 
 def wish(scene: Scene, size: int, actor: int, prompt: str) -> Wish:
-    """The region of one actor."""
+    """Return the region of one actor."""
     who = scene.actors[actor]
     return Wish(who.kind, render(scene, size).labels == actor + 1, who.phrase, prompt)
 
@@ -234,7 +265,9 @@ MaskMaker = Callable[[np.ndarray, Sequence[np.ndarray], bool], np.ndarray]
 def true_masks(grow: int) -> MaskMaker:
     """True masks grown by `grow` pixels, like hand-painted ones."""
 
-    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
+    def make(
+        frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool
+    ) -> np.ndarray:
         labels = np.zeros(frames.shape[:3], np.uint8)
         for number, mask in enumerate(masks, 1):
             labels[mask] = number
@@ -244,16 +277,22 @@ def true_masks(grow: int) -> MaskMaker:
 
 
 def clicked_masks(grow: int) -> MaskMaker:
-    """Masks from one click on each object in the first frame, tracked through the clip, then grown."""
+    """Masks from one click on each object in the first frame, tracked through the clip,
+    then grown."""
 
-    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
-        keys, labels = np.zeros(frames.shape[1:3], np.uint8), np.zeros(frames.shape[:3], np.uint8)
+    def make(
+        frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool
+    ) -> np.ndarray:
+        labels = np.zeros(frames.shape[:3], np.uint8)
         if not masks:
             return labels
+        keys = np.zeros(frames.shape[1:3], np.uint8)
         for number, mask in enumerate(masks, 1):
             got = segment(frames[0], [deepest(mask[0])], [1])
             keys[got & (keys == 0)] = number
-        for t, followed, _ in propagate(ArrayClip(frames, fps=Fraction(FPS)), {0: keys}):
+        for t, followed, _ in propagate(
+            ArrayClip(frames, fps=Fraction(FPS)), {0: keys}
+        ):
             labels[t] = followed
         return grown(labels, grow) if grow and wider else labels
 
@@ -268,46 +307,53 @@ def task(
     targets: list[Target],
     masks: MaskMaker,
 ) -> Task:
-    """Build a task: regions in order, and each answer judged where its target was or is."""
+    """Build a task: regions in order, and each answer judged where its target was or
+    is."""
     frames = render(scene, size).frames
-    rest = (
-        wishes[-1].mask is None
-    )  # then the actors stay, and a grown mask would leave a halo around them
+    # Where the last region is the rest, actors stay, and a grown mask would leave a
+    # halo around them.
+    rest = wishes[-1].mask is None
     labels = masks(frames, [w.mask for w in wishes if w.mask is not None], not rest)
     labels = np.where((labels == 0) & rest, len(wishes), labels).astype(np.uint8)
-    request = EditRequest(
-        ArrayClip(frames, fps=Fraction(FPS)),
-        labels,
-        tuple(
-            Region(w.name, i + 1, prompt=w.prompt, source=w.source, margin=0)
-            for i, w in enumerate(wishes)
-        ),
-        source_prompt=scene.caption,
-    )
+    regions = []
+    for number, w in enumerate(wishes, 1):
+        regions.append(
+            Region(w.name, number, prompt=w.prompt, source=w.source, margin=0)
+        )
+    clip = ArrayClip(frames, fps=Fraction(FPS))
+    request = EditRequest(clip, labels, tuple(regions), source_prompt=scene.caption)
     return Task(scene, truth, request, _placed(targets, request))
 
 
 def with_margin(task: Task, margin: int | None) -> Task:
-    """The same task with regions that may reach so many pixels beyond their masks; None takes the default."""
-    regions = tuple(dataclasses.replace(region, margin=margin) for region in task.request.regions)
+    """Return the task with regions that may reach `margin` pixels beyond their masks;
+    None: the default."""
+    regions = tuple(
+        dataclasses.replace(region, margin=margin) for region in task.request.regions
+    )
     request = dataclasses.replace(task.request, regions=regions)
-    return dataclasses.replace(task, request=request, targets=_placed(task.targets, request))
-
-
-def _placed(targets: Sequence[Target], request: EditRequest) -> tuple[Target, ...]:
-    """Targets judged wherever the request allows changes: what must stay cannot tell candidates apart."""
-    edited = request.edited_mask
-    return tuple(
-        dataclasses.replace(t, place=t.place | _owned(t, targets, edited)) for t in targets
+    return dataclasses.replace(
+        task, request=request, targets=_placed(task.targets, request)
     )
 
 
-def _owned(target: Target, targets: Sequence[Target], edited: np.ndarray) -> np.ndarray:
-    """Edited pixels nearest to this target's place, not to another's."""
-    if len(targets) == 1:
-        return edited
+def _placed(targets: Sequence[Target], request: EditRequest) -> tuple[Target, ...]:
+    """Let targets be judged wherever the request allows changes: what must stay tells
+    no candidates apart.
+
+    Edited pixels belong to the target whose place is nearest.
+    """
+    edited = request.edited_mask
+    if len(targets) < 2:
+        return tuple(
+            dataclasses.replace(one, place=one.place | edited) for one in targets
+        )
     labels = np.zeros(edited.shape, np.uint8)
-    for number, other in enumerate(targets, 1):
-        labels[other.place] = number
-    number = 1 + [t is target for t in targets].index(True)
-    return edited & (grown(labels, max(edited.shape)) == number)
+    for number, target in enumerate(targets, 1):
+        labels[target.place] = number
+    nearest = grown(labels, max(edited.shape))
+    placed = []
+    for number, target in enumerate(targets, 1):
+        own = edited & (nearest == number)
+        placed.append(dataclasses.replace(target, place=target.place | own))
+    return tuple(placed)

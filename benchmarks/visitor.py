@@ -1,20 +1,30 @@
-"""A visitor of the page in a real browser, who acts at random; what many of them see is counted together."""
+"""A visitor of the page in a real browser, who acts at random, and a tally of what many
+of them see."""
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from benchmarks.app import SHARED, VIEWPORT
+from benchmarks.served import SHARED, VIEWPORT
 
 _EXAMPLES = ("01_two_animals", "02_one_animal", "03_animals_and_place")
-_WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
-_PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
+_WORDS = (
+    "a panda",
+    "a robot",
+    "a pig",
+    "a fox",
+    "a red car",
+    "a blue rabbit",
+    "an astronaut",
+)
+# seconds that an act may take; one that takes longer is counted as stuck
+_PATIENCE = 240
 _APART = 3  # seconds between the first visits
 # Methods of `Session`, and how often each is chosen.
 _ACTS = {
@@ -26,8 +36,19 @@ _ACTS = {
     "run": 3,
     "queue": 2,
     "stop": 1,
+    "close": 1,
+    "reload": 1,
+    "lose_network": 1,
+    "be_slow": 1,
 }
-_ACTS |= {"close": 1, "reload": 1, "lose_network": 1, "be_slow": 1}
+# Rates of the network, as Chromium takes them: bytes a second; -1 does not limit.
+_FAST = {
+    "offline": False,
+    "latency": 0,
+    "downloadThroughput": -1,
+    "uploadThroughput": -1,
+}
+_SLOW = {"offline": False, "latency": 200, "uploadThroughput": 2000}
 
 _WATCH = """() => {
   if (window.answers) return;
@@ -57,22 +78,56 @@ _LOOK = """() => {
 
 
 class Tally:
-    """What is counted over all sessions."""
+    """Counts over all sessions.
+
+    Attributes:
+        owners: The session that first showed a thing which only one may show.
+        foreign: Sentences about sessions that showed another's.
+        acts: Acts that ended well, by name.
+        errors: Errors that pages showed.
+        stuck: Acts that did not end, with the reason.
+        lost: Times that work was gone after a reload or a lost connection.
+        clicks: Seconds from a click to its mask while runs go on.
+        alone: Seconds of the other clicks.
+        runs: Seconds from pressing Run to the result.
+        answers: Seconds to the answer of a plain request.
+        queued: Times that so many runs of one page waited behind another.
+        positions: Times that a page was told so many runs before its own.
+        busy: Sessions whose run goes on or waits.
+    """
 
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
         self.foreign: list[str] = []
-        self.acts, self.errors, self.stuck = (collections.Counter[str]() for _ in range(3))
-        self.lost = 0  # times that work was gone after a reload or a lost connection
-        self.clicks: list[float] = []  # seconds, of clicks while runs go on
-        self.alone: list[float] = []  # of the others
-        self.runs: list[float] = []  # seconds from pressing to the result
-        self.answers: list[float] = []  # seconds to a plain request
-        self.queued = collections.Counter[
-            int
-        ]()  # times that so many runs of one page waited behind another
-        self.positions = collections.Counter[int]()
-        self.busy = set[int]()  # sessions whose run goes on or waits
+        self.acts = Counter[str]()
+        self.errors = Counter[str]()
+        self.stuck = Counter[str]()
+        self.lost = 0
+        self.clicks: list[float] = []
+        self.alone: list[float] = []
+        self.runs: list[float] = []
+        self.answers: list[float] = []
+        self.queued = Counter[int]()
+        self.positions = Counter[int]()
+        self.busy = set[int]()
+
+    def figures(self) -> dict[str, Any]:
+        """Return the counts as JSON takes them."""
+        names = (
+            "foreign",
+            "acts",
+            "errors",
+            "stuck",
+            "lost",
+            "clicks",
+            "alone",
+            "runs",
+            "answers",
+        )
+        figures = {
+            name: getattr(self, name) for name in (*names, "queued", "positions")
+        }
+        return figures | {"states": len(self.owners)}
 
     def claim(self, what: str, owner: str) -> None:
         """Note that a session has shown something that only one may show."""
@@ -86,18 +141,27 @@ class Session:
 
     Args:
         number: From 0.
-        of: How many there are: each clicks in a column of its own.
+        of: Number of visitors: each clicks in a column of its own.
+        browser: Playwright's browser.
+        url: Address of the page.
+        tally: Counts of all visitors.
+        seed: Decides, with the number, what the visitor does.
     """
 
     def __init__(
         self, number: int, of: int, browser: Any, url: str, tally: Tally, seed: int
     ) -> None:
-        self.number, self.of, self.url, self.tally, self._browser = number, of, url, tally, browser
+        self.number = number
+        self.of = of
+        self.url = url
+        self.tally = tally
+        self._browser = browser
         self.random = random.Random(seed * 1000 + number)
         self.tab = 0
         self.page: Any = None
         self.word = ""  # that was typed last
-        self.errors, self.place = set[str](), 0  # and the place in the queue, as last shown
+        self.errors = set[str]()  # as last shown
+        self.place = 0  # in the queue, as last shown
 
     @property
     def mark(self) -> str:
@@ -115,7 +179,7 @@ class Session:
         await self.page.context.close()
 
     async def attempt(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Act, then look; after an act that got stuck, in a new tab."""
+        """Act, then look; after an act that got stuck, open a new tab."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 await act()
@@ -128,15 +192,22 @@ class Session:
                 await self.attempt(self.open)
 
     async def look(self) -> None:
-        """Check that all that the page shows is this session's own."""
+        """Check that everything the page shows is this session's own, and note what it
+        says."""
         shown = await self.page.evaluate(_LOOK)
         for what in shown["seen"]:
             self.tally.claim(what, self.mark)
-        self.tally.errors.update({*shown["errors"]} - self.errors)
-        (self.tally.busy.add if shown["busy"] else self.tally.busy.discard)(self.number)
-        if shown["queue"] and shown["queue"] != self.place:
-            self.tally.positions[shown["queue"]] += 1
-        self.errors, self.place = {*shown["errors"]}, shown["queue"]
+        errors = {*shown["errors"]}
+        self.tally.errors.update(errors - self.errors)
+        self.errors = errors
+        if shown["busy"]:
+            self.tally.busy.add(self.number)
+        else:
+            self.tally.busy.discard(self.number)
+        place = shown["queue"]
+        if place and place != self.place:
+            self.tally.positions[place] += 1
+        self.place = place
 
     async def open(self) -> None:
         """Open the page in a new browser session."""
@@ -144,18 +215,23 @@ class Session:
             await self.page.context.close()
         self.tab += 1
         self.tally.claim(self.mark, self.mark)
-        # Videos that play in 20 windows at once would leave the app nothing of a small machine.
-        context = await self._browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
+        # Videos that play in 20 windows at once would leave the app nothing of a small
+        # machine.
+        context = await self._browser.new_context(
+            viewport=VIEWPORT, reduced_motion="reduce"
+        )
         await context.add_init_script(SHARED)
         self.page = await context.new_page()
         self.page.set_default_timeout(_PATIENCE * 1000)
-        self.page.on("pageerror", lambda error: self.tally.errors.update([f"page: {error}"]))
+        self.page.on(
+            "pageerror", lambda error: self.tally.errors.update([f"page: {error}"])
+        )
         await self.page.goto(self.url)
         await self._settle()
         await self._name()
 
     async def _settle(self) -> None:
-        """Wait until the page is there with all it had."""
+        """Wait until the page is there with everything it had."""
         await self.page.wait_for_selector(".rg-card")
         await self.page.wait_for_function(
             "window.regrain?.restored && regrain.editor?.clip && regrain.editor.loaded"
@@ -183,36 +259,40 @@ class Session:
         before = await self.page.evaluate("answers.length")
         await canvas.scroll_into_view_if_needed()
         box = await canvas.bounding_box()
-        across, down = (self.number + self.random.random()) / self.of, self.random.random()
-        await self.page.mouse.click(
-            box["x"] + across * box["width"], box["y"] + down * box["height"]
-        )
+        across = (self.number + self.random.random()) / self.of
+        down = self.random.random()
+        x = box["x"] + across * box["width"]
+        y = box["y"] + down * box["height"]
+        await self.page.mouse.click(x, y)
         await self.page.wait_for_function("count => answers.length > count", arg=before)
         kind = self.tally.clicks if self.tally.busy else self.tally.alone
-        kind.append((await self.page.evaluate("answers"))[-1])
+        answers = await self.page.evaluate("answers")
+        kind.append(answers[-1])
 
     async def undo(self) -> None:
-        """Take the last thing back, if there is one."""
+        """Undo the last change, if there is one."""
         if await self.page.evaluate("regrain.editor.undo"):
             rev = await self.page.evaluate("regrain.editor.rev")
             await self.page.click("#tabs >> text=Masks")
             await self.page.click("[aria-label^='Undo'], [title^='Undo']")
-            await self.page.wait_for_function("rev => regrain.editor.rev > rev", arg=rev)
+            await self.page.wait_for_function(
+                "rev => regrain.editor.rev > rev", arg=rev
+            )
 
     async def write(self) -> None:
-        """Say what the first region should become."""
+        """Type what the first region should become."""
         self.word = self.random.choice(_WORDS)
         await self.page.fill("#rg-prompt-0", self.word)
 
     async def track(self) -> None:
-        """Follow the regions through the clip, or cancel what goes on."""
+        """Track the regions through the clip, or cancel a tracking that goes on."""
         await self.page.click("#tabs >> text=Masks")
         await self.page.click(".rg-track")
         if self.random.random() < 0.7:
             await self.page.wait_for_function("!regrain.editor.tracking")
 
     async def _press(self) -> bool:
-        """Begin a run of the first frame; whether it has begun."""
+        """Begin a run of the first frame; return whether it has begun."""
         if await self.page.locator("#stop").is_visible():
             return False
         await self.page.click("#tries >> text=First frame")
@@ -223,7 +303,7 @@ class Session:
         return await self.page.locator("#stop").is_visible()
 
     async def _wait(self) -> None:
-        """Wait for the end of the run, and hear meanwhile how many come before."""
+        """Wait for the end of the run, and note meanwhile how many come before."""
         while await self.page.locator("#stop").is_visible():
             await self.look()
             await asyncio.sleep(1)
@@ -236,7 +316,7 @@ class Session:
             self.tally.runs.append(time.monotonic() - began)
 
     async def queue(self) -> None:
-        """Put runs behind one, move or remove one of them, and wait for all that are left."""
+        """Put runs behind one, move or remove one of them, and wait for the others."""
         from playwright.async_api import TimeoutError as TooLate
 
         if not await self._press():
@@ -246,7 +326,8 @@ class Session:
             await self.page.fill("#rg-prompt-0", self.word)
             count = await self.page.locator("#queue li").count()
             await self.page.click("#run")
-            with suppress(TooLate):  # the run before may have ended, so that this one has begun
+            # the run before may have ended, so that this one has begun
+            with suppress(TooLate):
                 await self.page.wait_for_function(_LONGER, arg=count, timeout=10_000)
             self.tally.queued[await self.page.locator("#queue li").count()] += 1
         tools = await self.page.locator("#queue button:not([disabled])").all()
@@ -264,7 +345,7 @@ class Session:
             await self._wait()
 
     async def close(self) -> None:
-        """Close the tab in the middle of a run, and come back as somebody else."""
+        """Close the tab in the middle of a run, and come back as another visitor."""
         await self._press()
         await asyncio.sleep(self.random.uniform(0, 8))
         await self.open()
@@ -278,7 +359,8 @@ class Session:
         await self._check_kept()
 
     async def lose_network(self) -> None:
-        """Lose the network for a moment, mostly in the middle of a run; nothing is lost."""
+        """Lose the network for a moment, mostly in the middle of a run; nothing is
+        lost."""
         if self.random.random() < 0.6:
             await self._press()
         await self.page.context.set_offline(True)
@@ -290,27 +372,24 @@ class Session:
         await self._check_kept()
 
     async def _check_kept(self) -> None:
-        """Count it where the name or the word is gone."""
+        """Count a loss if the name or the word is gone."""
         name = await self.page.locator(".rg-name").first.input_value()
         word = await self.page.input_value("#rg-prompt-0")
-        self.tally.lost += name != self.mark or bool(self.word and word != self.word)
+        name_is_gone = name != self.mark
+        word_is_gone = self.word and word != self.word
+        if name_is_gone or word_is_gone:
+            self.tally.lost += 1
 
     async def be_slow(self) -> None:
-        """Read what the server sends at 2 kB/s or hardly at all, while a run goes on."""
+        """Read what the server sends at 2 kB/s or hardly at all, while a run goes
+        on."""
         network = await self.page.context.new_cdp_session(self.page)
-        rate = self.random.choice((2000, 50))
-        slow = {
-            "offline": False,
-            "latency": 200,
-            "downloadThroughput": rate,
-            "uploadThroughput": 2000,
-        }
+        slow = _SLOW | {"downloadThroughput": self.random.choice((2000, 50))}
         await network.send("Network.enable")
         began = await self._press()
         await network.send("Network.emulateNetworkConditions", slow)
         await asyncio.sleep(self.random.uniform(10, 30))
-        fast = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-        await network.send("Network.emulateNetworkConditions", fast)
+        await network.send("Network.emulateNetworkConditions", _FAST)
         await network.detach()
         if began:
             await self._wait()

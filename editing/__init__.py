@@ -1,6 +1,7 @@
 """Edit a video region by region, each region with its own words.
 
-All names but the errors are loaded when first used: importing this package loads no torch.
+All names but the errors are loaded when first used: importing this package loads no
+torch.
 """
 
 from __future__ import annotations

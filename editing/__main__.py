@@ -1,4 +1,5 @@
-"""Command line: `python -m editing run | check | batch | tune | new | clusters | cache | schema | doctor`."""
+"""Command line: `python -m editing run | check | batch | tune | new | clusters | cache
+| schema | doctor`."""
 
 from __future__ import annotations
 
@@ -21,8 +22,18 @@ from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import windows
 from regrain.editing.media.reading import open_clip
-from regrain.editing.models.adapters import Adapter, check_adapter_path, check_name, save_adapter
-from regrain.editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
+from regrain.editing.models.adapters import (
+    Adapter,
+    check_adapter_path,
+    check_name,
+    save_adapter,
+)
+from regrain.editing.pipeline.outputs import (
+    check_out,
+    check_whole,
+    write_clusters,
+    write_outputs,
+)
 from regrain.editing.recipe import events
 from regrain.editing.request.edit import MAX_SEED
 from regrain.editing.request.edit_request import EditRequest, override
@@ -46,7 +57,9 @@ if TYPE_CHECKING:
 
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(
-    help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False
+    help="Edit a video region by region.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 # Options that several commands have.
@@ -54,7 +67,9 @@ _Project = Annotated[Path, Argument(help="Project folder.")]
 _Changes = dict[str, Any]  # what replaces values of the project, see `edit_options`
 _Dtype = Annotated[
     str | None,
-    Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
+    Option(
+        help="float32, float16 or bfloat16; by default what suits device and memory."
+    ),
 ]
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
@@ -91,7 +106,9 @@ def run(
         typer.echo(f"edited video: {out / other['file']}")
     if whole:
         typer.echo(f"whole clip:   {out / 'whole.mp4'}")
-    typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
+    typer.echo(
+        f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}"
+    )
 
 
 @app.command()
@@ -114,14 +131,20 @@ def check(project: _Project, changes: _Changes) -> None:
 @app.command()
 def batch(
     jobs: Annotated[
-        list[str], Argument(metavar="JOBS...", help="Project folders, patterns, or .jsonl files.")
+        list[str],
+        Argument(metavar="JOBS...", help="Project folders, patterns, or .jsonl files."),
     ],
-    out: Annotated[Path, Option("--out", "-o", help="Folder for the results, one folder per job.")],
+    out: Annotated[
+        Path, Option("--out", "-o", help="Folder for the results, one folder per job.")
+    ],
     ray: Annotated[str | None, Option(metavar="ADDRESS", help=_RAY)] = None,
     split: Annotated[bool, Option("--split", help=_SPLIT)] = False,
-    cpus: Annotated[float, Option(min=0.1, max=1024, help="CPUs per worker on a cluster.")] = 1,
+    cpus: Annotated[
+        float, Option(min=0.1, max=1024, help="CPUs per worker on a cluster.")
+    ] = 1,
     gpus: Annotated[
-        float | None, Option(min=0, max=64, help="GPUs per worker; 1 by default if there are any.")
+        float | None,
+        Option(min=0, max=64, help="GPUs per worker; 1 by default if there are any."),
     ] = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
@@ -164,13 +187,17 @@ def batch(
 def tune(
     project: _Project,
     out: Annotated[
-        Path, Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")
+        Path,
+        Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file."),
     ],
     changes: _Changes,
-    name: Annotated[str | None, Option(help="Name shown in lists; default: the file's.")] = None,
+    name: Annotated[
+        str | None, Option(help="Name shown in lists; default: the file's.")
+    ] = None,
     dtype: _Dtype = None,
 ) -> None:
-    """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
+    """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped
+    tuning goes on."""
     check_adapter_path(out)
     check_writable(out.absolute().parent)
     if name is None:
@@ -182,7 +209,9 @@ def tune(
     from regrain.editing.pipeline.runner import tune as tune_model
 
     tuned = _follow(tune_model(request, _load_as(request, dtype)))
-    facts = tuned.adapter.facts.model_copy(update={"name": out.stem if name is None else name})
+    facts = tuned.adapter.facts.model_copy(
+        update={"name": out.stem if name is None else name}
+    )
     save_adapter(Adapter(facts, tuned.adapter.weights), out)
     if facts.steps:
         quarter = max(1, facts.steps // 4)
@@ -205,10 +234,13 @@ def new(
     size: Annotated[int | None, Option(help=_SIZE)] = None,
     region: Annotated[
         list[str] | None,
-        Option(metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable."),
+        Option(
+            metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable."
+        ),
     ] = None,
     region_source: Annotated[
-        list[str] | None, Option(metavar="LABEL=PHRASE", help="What a region is now; repeatable.")
+        list[str] | None,
+        Option(metavar="LABEL=PHRASE", help="What a region is now; repeatable."),
     ] = None,
     source_prompt: Annotated[str, Option(help="What the clip shows.")] = "",
     prompt: Annotated[
@@ -217,7 +249,9 @@ def new(
 ) -> None:
     """Make a project folder from a clip."""
     if os.path.exists(out / FILE):
-        raise RequestError("--out", f"{out.name!r} is already a project. Choose another folder.")
+        raise RequestError(
+            "--out", f"{out.name!r} is already a project. Choose another folder."
+        )
     check_apart(out, clip, masks or clip)
     opened = open_clip(clip, start, stride, frames)
     regions = _parse_regions(region or [], region_source or [])
@@ -244,15 +278,19 @@ def new(
 def clusters(
     project: Annotated[Path, Argument(help="Project folder; its regions are ignored.")],
     out: Annotated[
-        Path, Option("--out", "-o", help="New project folder, with one region per cluster.")
+        Path,
+        Option("--out", "-o", help="New project folder, with one region per cluster."),
     ],
     count: Annotated[int, Option(min=2, max=8, help="Number of clusters.")] = 3,
     steps: Annotated[int, Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
-    seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Seed of the clustering.")] = 0,
+    seed: Annotated[
+        int, Option(min=0, max=MAX_SEED, help="Seed of the clustering.")
+    ] = 0,
     *,
     changes: _Changes,
 ) -> None:
-    """Find regions without masks by clustering the model's features; the prompt names them."""
+    """Find regions without masks by clustering the model's features; the prompt names
+    them."""
     check_apart(out, project)
     check_project_path(out)
     request = load_project(project)
@@ -266,32 +304,48 @@ def clusters(
     backbone = load_backbone(model, request.loras)
     found = _follow(
         find_clusters(
-            backbone, request.clip, request.source_prompt, count, steps, seed, request.size
+            backbone,
+            request.clip,
+            request.source_prompt,
+            count,
+            steps,
+            seed,
+            request.size,
         )
     )
     regions = []
     for label, name in enumerate(found.names, 1):
-        regions.append(Region(name=name or f"cluster {label}", label=label, source=name))
-    clustered = replace(request, labels=found.labels, regions=tuple(regions), prompt="", params={})
+        regions.append(
+            Region(name=name or f"cluster {label}", label=label, source=name)
+        )
+    clustered = replace(
+        request, labels=found.labels, regions=tuple(regions), prompt="", params={}
+    )
     save_project(clustered, out)
     write_clusters(found.pca, clustered, out)
     for region, fit in zip(regions, found.fit, strict=True):
         fits = f" (fits {fit:.2f})" if region.source else ""
         typer.echo(f"region {region.label}: {region.name}{fits}")
-    typer.echo(f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}")
+    typer.echo(
+        f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}"
+    )
 
 
 @app.command()
 def cache(
     clear: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="Remove results of this kind, or all; repeatable."),
+        typer.Option(
+            metavar="KIND", help="Remove results of this kind, or all; repeatable."
+        ),
     ] = None,
     older: Annotated[
-        float, typer.Option(min=0, help="With --clear: only those unused for so many days.")
+        float,
+        typer.Option(min=0, help="With --clear: only those unused for so many days."),
     ] = 0,
 ) -> None:
-    """Show what is kept of earlier runs, or remove it; what is removed is computed again when needed."""
+    """Show what is kept of earlier runs, or remove it; what is removed is computed
+    again when needed."""
     from regrain.editing.storage.cache import cache_folder, entries
 
     kept = list(entries())
@@ -359,8 +413,14 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
         if label in result:
-            raise RequestError("--region", f"Label {label} is given twice. Give it once.")
-        result[label] = {"label": label, "name": name or f"region {label}", "prompt": prompt}
+            raise RequestError(
+                "--region", f"Label {label} is given twice. Give it once."
+            )
+        result[label] = {
+            "label": label,
+            "name": name or f"region {label}",
+            "prompt": prompt,
+        }
     for text in sources:
         label, _, phrase = _parse_region("--region-source", text)
         values = result.setdefault(label, {"label": label, "name": f"region {label}"})
@@ -378,7 +438,8 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
 
 
 def _follow(stream: Iterator[events.Event]) -> Any:
-    """Show the events of a run as progress bars; return its result, else the last Finished or Tuned."""
+    """Show the events of a run as progress bars; return its result, else the last
+    Finished or Tuned."""
     # Imported here, like the engine above: neither is needed to refuse a bad project.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -406,7 +467,9 @@ def _follow_batch(outcomes: Iterator[Outcome], status: Status, total: int) -> No
     from rich.console import Console
     from rich.progress import track
 
-    for outcome in track(outcomes, f"{total} tasks", total=total, console=Console(stderr=True)):
+    for outcome in track(
+        outcomes, f"{total} tasks", total=total, console=Console(stderr=True)
+    ):
         status.take(outcome)
         if outcome.error:
             typer.echo(f"failed: {outcome.task.title}: {outcome.error}", err=True)

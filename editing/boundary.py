@@ -1,4 +1,5 @@
-"""The boundary between files from outside and libraries: every failure of a library becomes our error."""
+"""The boundary between files from outside and libraries: every failure of a library
+becomes our error."""
 
 from __future__ import annotations
 
@@ -13,11 +14,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> Iterator[None]:
-    """Turn every failure inside the block into an EditingError; errors that are ours already pass.
+def boundary(
+    field: str, said: str, kind: type[EditingError] = RequestError
+) -> Iterator[None]:
+    """Turn every failure inside the block into an EditingError; errors that are ours
+    already pass.
 
-    Libraries fail in ways that nobody lists, so all exceptions are caught. Keep the block small: calls of a
-    library, and no logic of ours whose bugs would hide here.
+    Libraries fail in ways that nobody lists, so all exceptions are caught. Keep the
+    block small: calls of a library, and no logic of ours whose bugs would hide here.
 
     Args:
         field: The field of the error.
@@ -26,20 +30,28 @@ def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> 
     """
     try:
         yield
-    except GeneratorExit:  # first: at the end of Python our own classes may be gone already
+    except GeneratorExit:
+        # first: at the end of Python our own classes may be gone already
         raise
     except EditingError:
         raise
     except MemoryError:
-        raise ResourceError(field, "It does not fit into memory. Use a smaller one.") from None
+        raise ResourceError(
+            field, "It does not fit into memory. Use a smaller one."
+        ) from None
     except Exception as failure:
         log.debug("%s: %s", field, said, exc_info=True)
         raise kind(field, said) from failure
 
 
-def check_regular(path: Path, field: str, kind: type[EditingError] = RequestError) -> None:
-    """Refuse what is missing or no regular file: a pipe would wait for ever, and a device never ends."""
-    with boundary(field, f"{shorten(path.name)} cannot be opened. Use another file.", kind):
+def check_regular(
+    path: Path, field: str, kind: type[EditingError] = RequestError
+) -> None:
+    """Refuse what is missing or no regular file: a pipe would wait for ever, and a
+    device never ends."""
+    with boundary(
+        field, f"{shorten(path.name)} cannot be opened. Use another file.", kind
+    ):
         if path.is_file():
             return
         exists = path.exists()

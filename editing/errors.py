@@ -1,4 +1,5 @@
-"""The error tree: everything a user can cause, and nothing else. Bugs stay ordinary exceptions."""
+"""The error tree: everything a user can cause, and nothing else. Bugs stay ordinary
+exceptions."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class EditingError(Exception):
     """An error that a user can cause and fix; its text is one line fit to show a user.
 
     Attributes:
-        field: What the error is about, as the user wrote it: `regions.0.strength`, `masks`, `--seed`.
+        field: What the error is about, as the user wrote it: `regions.0.strength`,
+            `masks`, `--seed`.
         message: What is wrong, then what to do: one or two short sentences in one line.
     """
 
@@ -63,7 +65,8 @@ class ClipError(RequestError):
 
 
 class MaskError(RequestError):
-    """Masks of the wrong frame count or size, of an unlisted label, or an empty region."""
+    """Masks of the wrong frame count or size, of an unlisted label, or an empty
+    region."""
 
 
 class PromptError(RequestError):
@@ -71,11 +74,13 @@ class PromptError(RequestError):
 
 
 class ModelError(EditingError):
-    """Unknown model id, missing weights, an unsafe file format or a gated repository."""
+    """Unknown model id, missing weights, an unsafe file format or a gated
+    repository."""
 
 
 class ResourceError(EditingError):
-    """Out of memory or disk; the message names what did not fit and the setting to lower."""
+    """Out of memory or disk; the message names what did not fit and the setting to
+    lower."""
 
 
 class DivergedError(EditingError):
@@ -83,7 +88,8 @@ class DivergedError(EditingError):
 
 
 def _in_one_line(text: str, limit: int) -> str:
-    """Return text fit to be shown: without what a terminal would act on, and with its middle cut if long."""
+    """Return text fit to be shown: without what a terminal would act on, and with its
+    middle cut if long."""
     line = " ".join(text.split())
     printable = "".join(c if c.isprintable() else "\ufffd" for c in line)
     if len(printable) <= limit:
@@ -94,7 +100,8 @@ def _in_one_line(text: str, limit: int) -> str:
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
-    """List the allowed names, after the nearest one: `Did you mean 'a'? Choose from a, b.`"""
+    """List the allowed names, after the nearest one: `Did you mean 'a'? Choose from a,
+    b.`"""
     names = list(allowed)
     near = get_close_matches(word[:_LISTED], names, n=1)
     listed = textwrap.shorten(", ".join(names), _LISTED, placeholder=" ...")
@@ -107,14 +114,16 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
 def from_validation(
     error: ValidationError, model: type[BaseModel], prefix: str = ""
 ) -> RequestError:
-    """Turn pydantic's first complaint into a RequestError that names the field by its dotted path.
+    """Turn pydantic's first complaint into a RequestError that names the field by its
+    dotted path.
 
-    The model that was validated knows the allowed names and ranges; the prefix, such as `params.`, is put
-    before the path.
+    The model that was validated knows the allowed names and ranges; the prefix, such as
+    `params.`, is put before the path.
     """
     first = error.errors(include_url=False)[0]
     place = _follow(model, first["loc"]).path
-    # A colon ends the field in an error line, so keys that have one are shown without it.
+    # A colon ends the field in an error line, so keys that have one are shown without
+    # it.
     keys = [str(key).replace(":", "\ufffd") for key in place]
     path = prefix + ".".join(keys)
     return RequestError(path.strip(".") or "project.json", _explain(first, model))
@@ -150,11 +159,13 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """Say which number a field, or an entry of its list, should have been: `a whole number from 0 to 9`."""
+    """Say which number a field, or an entry of its list, should have been: `a whole
+    number from 0 to 9`."""
     field = _follow(model, detail["loc"]).field
     if field is None:
         return "a number"
-    # `list[Annotated[int, Field(ge=0)]]` and `Annotated[...] | None` carry limits in their arguments.
+    # `list[Annotated[int, Field(ge=0)]]` and `Annotated[...] | None` carry limits in
+    # their arguments.
     kinds = (field.annotation, *get_args(field.annotation))
     limits = list(field.metadata)
     whole = False
@@ -189,7 +200,8 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 class _Place(NamedTuple):
-    """The end of a path into a model: its keys, and the last field and the last model on it."""
+    """The end of a path into a model: its keys, and the last field and the last model
+    on it."""
 
     path: list[str | int]
     field: FieldInfo | None
@@ -197,7 +209,8 @@ class _Place(NamedTuple):
 
 
 def _follow(model: type[BaseModel], path: Sequence[str | int]) -> _Place:
-    """Follow a path of pydantic's, leaving out its own words for types, such as `constrained-str`."""
+    """Follow a path of pydantic's, leaving out its own words for types, such as
+    `constrained-str`."""
     here: type[BaseModel] | None = model
     keys: list[str | int] = []
     field = None

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
         write_labels,
         write_regions,
     )
-    from regrain.masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
+    from regrain.masks.draw import (
+        BrushStroke,
+        brush,
+        clean,
+        drop_specks,
+        fill_holes,
+        grow,
+    )
     from regrain.masks.io.video import read_mask_video, write_mask_video
     from regrain.masks.models.embedded import Embedded
     from regrain.masks.models.finders import finders

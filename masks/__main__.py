@@ -50,20 +50,22 @@ if TYPE_CHECKING:
     from regrain.masks.track.following import Clicks
 
 app = typer.Typer(
-    help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
+    help="Make masks of objects in a clip.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 MAX_PIXELS = 100_000_000  # of a hole or a speck
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
-_CLICK = (
-    "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
-)
+_CLICK = "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
 _FINDER = (
     "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
     "By default sam on drawn clips, else a published SAM or cuts."
 )
 _TRACKER = "What follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
 # Options that several commands have.
-_AnyMasks = Annotated[Path, Argument(help="Folder of PNG files, .json file or mask video.")]
+_AnyMasks = Annotated[
+    Path, Argument(help="Folder of PNG files, .json file or mask video.")
+]
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
 _Out = Annotated[Path, Option("--out", "-o", help=_OUT)]
 _COLOR = "Colour of a label in a video; repeatable."
@@ -75,7 +77,8 @@ _Fps = Annotated[float, Option(min=0.1, max=240, help="Frames per second of a vi
 def track(
     clip: ClipPath,
     out: Annotated[
-        Path, Option("--out", "-o", help="Folder for the masks, one PNG per used frame.")
+        Path,
+        Option("--out", "-o", help="Folder for the masks, one PNG per used frame."),
     ],
     click: Annotated[list[str], Option(metavar="LABEL:FRAME,X,Y[,0|1]", help=_CLICK)],
     start: Start = 0,
@@ -83,7 +86,8 @@ def track(
     frames: Frames = None,
     finder: Annotated[str | None, Option("--finder", "--method", help=_FINDER)] = None,
     model: Annotated[
-        str | None, Option(help="Published SAM checkpoint; the built-in one by default.")
+        str | None,
+        Option(help="Published SAM checkpoint; the built-in one by default."),
     ] = None,
     tracker: Annotated[str | None, Option(help=_TRACKER)] = None,
     flow: Annotated[
@@ -95,7 +99,8 @@ def track(
         Option(help="Used frame whose masks in --masks are right; repeatable.", min=0),
     ] = None,
 ) -> None:
-    """Track clicked objects through a clip, or correct masks that were tracked before."""
+    """Track clicked objects through a clip, or correct masks that were tracked
+    before."""
     clicks = _parse_clicks(click)
     _check_options(finder, tracker, flow, key, masks)
     check_out(out, clip)
@@ -109,7 +114,8 @@ def track(
     _check_frames("--key", key or (), opened)
     before = read_labels(masks, len(opened), opened.size) if masks else None
     warn(opened.warnings)
-    # Imported here, since torch comes with it and a bad request must be refused at once.
+    # Imported here, since torch comes with it and a bad request must be refused at
+    # once.
     from regrain.masks.track.following import correct, follow, masks_of_clicks
 
     drawn = opened.comment == DRAWN
@@ -122,7 +128,9 @@ def track(
         if before is None:
             confidences = follow(opened, given, folder, flow, tracker)
         else:
-            confidences = correct(opened, given, folder, flow, before, key or (), tracker)
+            confidences = correct(
+                opened, given, folder, flow, before, key or (), tracker
+            )
     for label in clicks:
         spans = in_words(doubts(confidences[label], len(opened)))
         if spans:
@@ -143,7 +151,9 @@ def list_finders() -> None:
         cost = finder.cost()
         if cost:
             notes.append(f"It takes {cost}.")
-        typer.echo(f"{finder.name}: {finder.title} ({', '.join(abilities)}). {' '.join(notes)}")
+        typer.echo(
+            f"{finder.name}: {finder.title} ({', '.join(abilities)}). {' '.join(notes)}"
+        )
 
 
 @app.command()
@@ -163,7 +173,9 @@ def convert(
 def pair(
     clip: ClipPath,
     masks: _AnyMasks,
-    out: Annotated[Path, Option("--out", "-o", help="New or empty folder for the two videos.")],
+    out: Annotated[
+        Path, Option("--out", "-o", help="New or empty folder for the two videos.")
+    ],
     start: Start = 0,
     stride: Stride = 1,
     frames: Frames = None,
@@ -173,7 +185,8 @@ def pair(
     ] = None,
     color: _Colors = None,
 ) -> None:
-    """Write a clip with its masked area in grey, and the area as a video: the input of VACE."""
+    """Write a clip with its masked area in grey, and the area as a video: the input of
+    VACE."""
     opened = open_clip(clip, start, stride, frames)
     found = read_masks(masks, _parse_colors(color or []))
     _check_labels(label or (), found)
@@ -193,13 +206,19 @@ def clean(
     masks: _AnyMasks,
     out: _Out,
     grow: Annotated[
-        float, Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
+        float,
+        Option(
+            min=-1024,
+            max=1024,
+            help="Grow by this many pixels; negative values shrink.",
+        ),
     ] = 0,
     fill_holes: Annotated[
         int, Option(min=0, max=MAX_PIXELS, help="Fill holes of up to this many pixels.")
     ] = 0,
     drop_specks: Annotated[
-        int, Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this.")
+        int,
+        Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this."),
     ] = 0,
     label: Annotated[
         list[int] | None,
@@ -208,10 +227,13 @@ def clean(
     color: _Colors = None,
     fps: _Fps = 8.0,
 ) -> None:
-    """Remove specks, fill holes, then grow or shrink masks; a mask never takes pixels of another."""
+    """Remove specks, fill holes, then grow or shrink masks; a mask never takes pixels
+    of another."""
     check_out(out, masks)
     if not (grow or fill_holes or drop_specks):
-        raise RequestError("--grow", "Nothing to do. Use --grow, --fill-holes or --drop-specks.")
+        raise RequestError(
+            "--grow", "Nothing to do. Use --grow, --fill-holes or --drop-specks."
+        )
     colors = _parse_colors(color or [])
     found = read_masks(masks, colors)
     _check_labels(label or (), found)
@@ -244,7 +266,9 @@ def main(arguments: list[str] | None = None, name: str = "python -m masks") -> i
 
 
 def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
-    write_masks(masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001))
+    write_masks(
+        masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001)
+    )
     typer.echo(f"masks: {out}")
 
 
@@ -272,8 +296,11 @@ def _parse_clicks(texts: list[str]) -> Clicks:
     return clicks
 
 
-def _parse_labelled(option: str, form: str, text: str, expected: str) -> tuple[str, ...]:
-    """Return the groups of the regular expression `form`, the first of which is a label."""
+def _parse_labelled(
+    option: str, form: str, text: str, expected: str
+) -> tuple[str, ...]:
+    """Return the groups of the regular expression `form`, the first of which is a
+    label."""
     found = re.fullmatch(form, text.strip(), re.ASCII)
     if not found or not 1 <= int(found[1]) <= 255:
         said = f"Expected {expected} with a label from 1 to 255, got {shorten(text)}."
@@ -282,7 +309,11 @@ def _parse_labelled(option: str, form: str, text: str, expected: str) -> tuple[s
 
 
 def _check_options(
-    finder: str | None, tracker: str | None, flow: str, key: list[int] | None, masks: Path | None
+    finder: str | None,
+    tracker: str | None,
+    flow: str,
+    key: list[int] | None,
+    masks: Path | None,
 ) -> None:
     try:
         find_finder("sam" if finder is None else finder)
@@ -291,7 +322,9 @@ def _check_options(
         option = "--tracker" if error.field == "tracker" else "--finder"
         raise RequestError(option, error.message) from error
     if flow not in ("auto", "dis", "raft"):
-        raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
+        raise RequestError(
+            "--flow", f"Expected auto, dis or raft, got {shorten(flow)}."
+        )
     if key and masks is None:
         raise RequestError("--key", "Needs --masks. Add it, or leave --key out.")
 
@@ -303,7 +336,9 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
         for frame, (points, kinds) in by_frame.items():
             for x, y in points:
                 if x >= width or y >= height:
-                    reason = f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
+                    reason = (
+                        f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
+                    )
                     raise RequestError("--click", f"{reason} Click inside it.")
             if 1 not in kinds:
                 reason = f"Label {label} has only points marked 0 in frame {frame}."
@@ -326,10 +361,13 @@ def _check_labels(labels: Iterable[int], found: Masks) -> None:
 
 
 def _check_empty(out: Path) -> None:
-    if not os.path.exists(out):  # unlike Path.exists, does not raise for a name that is too long
+    # unlike Path.exists, does not raise for a name that is too long
+    if not os.path.exists(out):
         return
     if not out.is_dir() or any(out.iterdir()):
-        raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
+        raise RequestError(
+            "--out", f"{out.name!r} is not an empty folder. Choose another name."
+        )
 
 
 if __name__ == "__main__":

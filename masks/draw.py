@@ -1,4 +1,5 @@
-"""Edit masks by hand: brush, boxes, grow, holes, specks. Sizes are in pixels; nothing changes in place."""
+"""Edit masks by hand: brush, boxes, grow, holes, specks. Sizes are in pixels; nothing
+changes in place."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class BrushStroke:
     """A line drawn with a round brush.
 
     Attributes:
-        points: (x, y) along the line in pixels, at least one; (0, 0) is the centre of the top left pixel.
+        points: (x, y) along the line in pixels, at least one; (0, 0) is the centre of
+            the top left pixel.
         radius: Radius of the brush in pixels; below 0.5 it draws single pixels.
         erase: Whether it erases instead of adding.
     """
@@ -49,10 +51,14 @@ def brush(
     path = np.round(np.array(stroke.points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     radius = round(stroke.radius * (1 << _SUBPIXEL_BITS))
     for start, end in zip(path, [*path[1:], path[-1]], strict=True):
-        cv2.circle(touched, start.tolist(), radius, 1, cv2.FILLED, cv2.LINE_8, _SUBPIXEL_BITS)
+        cv2.circle(
+            touched, start.tolist(), radius, 1, cv2.FILLED, cv2.LINE_8, _SUBPIXEL_BITS
+        )
         side = np.array([start[1] - end[1], end[0] - start[0]], float)
         side *= radius / max(float(np.hypot(*side)), 1.0)
-        corners = np.round([start + side, end + side, end - side, start - side]).astype(np.int32)
+        corners = np.round([start + side, end + side, end - side, start - side]).astype(
+            np.int32
+        )
         cv2.fillConvexPoly(touched, corners, 1, cv2.LINE_8, _SUBPIXEL_BITS)
     return mask & (touched == 0) if stroke.erase else mask | (touched > 0)
 
@@ -91,7 +97,9 @@ def drop_specks(
     mask: Bool[np.ndarray, "height width"], least: float | int
 ) -> Bool[np.ndarray, "height width"]:
     """Remove pieces of fewer than `least` pixels."""
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8
+    )
     return mask & np.isin(numbers, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= least))
 
 
@@ -108,7 +116,8 @@ def clean(
 
     Args:
         masks: By label; the earlier covers the later.
-        pixels: As for `grow`; `holes` is as for `fill_holes`, `specks` as for `drop_specks`.
+        pixels: As for `grow`; `holes` is as for `fill_holes`, `specks` as for
+            `drop_specks`.
         labels: Labels to change; empty changes all.
         apart: Whether added pixels must be free of other masks.
     """
@@ -130,17 +139,25 @@ def pack(mask: Bool[np.ndarray, "height width"]) -> bytes:
     return zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
 
 
-def unpack(packed: bytes | None, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """Return the mask that `pack` compressed, empty for None; `size` is (width, height)."""
+def unpack(
+    packed: bytes | None, size: tuple[int, int]
+) -> Bool[np.ndarray, "height width"]:
+    """Return the mask that `pack` compressed, empty for None; `size` is (width,
+    height)."""
     width, height = size
     if not packed:
         return np.zeros((height, width), bool)
-    bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=width * height)
+    bits = np.unpackbits(
+        np.frombuffer(zlib.decompress(packed), np.uint8), count=width * height
+    )
     return bits.reshape(height, width).astype(bool)
 
 
-def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
-    """Return the distance to the edge, which runs between pixels; positive inside, huge without an edge."""
+def signed_distance(
+    mask: Bool[np.ndarray, "height width"],
+) -> Float32[np.ndarray, "height width"]:
+    """Return the distance to the edge, which runs between pixels; positive inside, huge
+    without an edge."""
     if mask.all():
         return np.full(mask.shape, sum(mask.shape), np.float32)
     if not mask.any():
@@ -156,10 +173,14 @@ def iou(a: Bool[np.ndarray, "*size"], b: Bool[np.ndarray, "*size"]) -> float:
     return float((a & b).sum() / max(int((a | b).sum()), 1))
 
 
-def spread(mask: Bool[np.ndarray, "height width"], count: int) -> Int[np.ndarray, "points 2"]:
-    """Find up to `count` points (x, y) well inside a mask: the deepest, then always the farthest from all.
+def spread(
+    mask: Bool[np.ndarray, "height width"], count: int
+) -> Int[np.ndarray, "points 2"]:
+    """Find up to `count` points (x, y) well inside a mask: the deepest, then always the
+    farthest from all.
 
-    All are at least half as far from the edge, and from the border of the frame, as the deepest.
+    All are at least half as far from the edge, and from the border of the frame, as the
+    deepest.
     """
     depth = _depth(mask)
     inner = np.argwhere(mask & (depth >= depth.max() / 2))[:, ::-1]
@@ -174,7 +195,8 @@ def spread(mask: Bool[np.ndarray, "height width"], count: int) -> Int[np.ndarray
 
 
 def deepest(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int]:
-    """Find the pixel (x, y) of the mask farthest from its edge and from the border of the frame."""
+    """Find the pixel (x, y) of the mask farthest from its edge and from the border of
+    the frame."""
     y, x = np.unravel_index(int(_depth(mask).argmax()), mask.shape)
     return int(x), int(y)
 

@@ -1,7 +1,7 @@
 """Edit a video region by region, each region with its own words.
 
-Offers the public names of `regrain.editing` and `regrain.masks`, and others that programs need.
-Names are loaded when first used: importing this package loads no torch.
+Offers the public names of `regrain.editing` and `regrain.masks`, and others that
+programs need. Names are loaded when first used: importing this package loads no torch.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 __version__ = "0.2.0"
 
 if not (Path(__file__).parent / "editing").is_dir():
-    # A wheel has the packages inside, a checkout has links to them; some systems have no links.
+    # A wheel has the packages inside, a checkout has links to them; some systems have
+    # no links.
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
     from regrain.editing import *  # noqa: F403
     from regrain.editing.attention import layers
-    from regrain.editing.attention.regions import modulated_attention as modulated_attention
+    from regrain.editing.attention.regions import (
+        modulated_attention as modulated_attention,
+    )
     from regrain.editing.media.writing import write_video as write_video
     from regrain.editing.params.registry import METHODS as METHODS
     from regrain.editing.params.registry import Method as Method

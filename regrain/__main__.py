@@ -16,7 +16,8 @@ Each has --help.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command, importing only what it needs; for arguments and exit code see `cli.commands.call`."""
+    """Run one command, importing only what it needs; for arguments and exit code see
+    `cli.commands.call`."""
     given = sys.argv[1:] if arguments is None else arguments
     command, *rest = given or ["--help"]
     match command:
@@ -45,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
     from regrain.editing.errors import RequestError, shorten
 
-    error = RequestError("COMMAND", f"Expected edit, masks or app, got {shorten(command)}.")
+    error = RequestError(
+        "COMMAND", f"Expected edit, masks or app, got {shorten(command)}."
+    )
     sys.stderr.write(f"error: {error}\n")
     return 2
 

@@ -1,4 +1,5 @@
-"""The drawn world and its training scripts. Nothing at run time imports this package."""
+"""The drawn world and its training scripts. Nothing at run time imports this
+package."""
 
 from storybook.world import (  # noqa: F401
     ACCESSORIES,

@@ -1,4 +1,5 @@
-"""`python -m storybook clip --seed 7 -o PROJECT`: a ready project folder with true masks."""
+"""`python -m storybook clip --seed 7 -o PROJECT`: a ready project folder with true
+masks."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 
 def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
-    """Grow labels by `pixels` on all sides, like a hand-painted mask; the nearest label wins."""
+    """Grow labels by `pixels` on all sides, like a hand-painted mask; the nearest label
+    wins."""
     numbers = range(1, int(labels.max()) + 1)
     return grow_labels(labels, dict.fromkeys(numbers, pixels))
 
@@ -38,8 +40,10 @@ def as_request(
     Args:
         scene: The scene to draw.
         size: Side of the frames in pixels.
-        become: Prompts by actor number; with the key "background" the rest of the frame is the last region.
-        grow: Margin of the regions in pixels: how far an edit may reach beyond its mask; None as in `Region`.
+        become: Prompts by actor number; with the key "background" the rest of the frame
+            is the last region.
+        grow: Margin of the regions in pixels: how far an edit may reach beyond its
+            mask; None as in `Region`.
         clip: Video file to write; the request then uses the frames in that file.
     """
     drawn = render(scene, size)
@@ -52,13 +56,18 @@ def as_request(
     regions = []
     for i, actor in enumerate(scene.actors):
         prompt = become.get(str(i), "")
-        regions.append(Region(actor.kind, i + 1, prompt=prompt, source=actor.phrase, margin=grow))
-    if "background" in become:  # leaves no free pixels for margins, so the masks themselves grow
+        regions.append(
+            Region(actor.kind, i + 1, prompt=prompt, source=actor.phrase, margin=grow)
+        )
+    # leaves no free pixels for margins, so the masks themselves grow
+    if "background" in become:
         labels = grown(labels, grow or 0)
         rest = len(regions) + 1
         labels = np.where(labels == 0, rest, labels).astype(np.uint8)
         place = WHERE[scene.background]
-        regions.append(Region("background", rest, prompt=become["background"], source=place))
+        regions.append(
+            Region("background", rest, prompt=become["background"], source=place)
+        )
     return EditRequest(frames, labels, tuple(regions), source_prompt=scene.caption)
 
 
@@ -87,7 +96,9 @@ def main(argv: list[str] | None = None) -> int:
     clip.add_argument("--frames", type=int, default=8)
     clip.add_argument("--actors", type=int, default=2, choices=(1, 2, 3))
     clip.add_argument("--size", type=int, default=256)
-    clip.add_argument("--plain", action="store_true", help="natural colours, no accessories")
+    clip.add_argument(
+        "--plain", action="store_true", help="natural colours, no accessories"
+    )
     clip.add_argument(
         "--grow",
         type=int,
@@ -127,7 +138,9 @@ def make_project(args: argparse.Namespace) -> Scene:
         become[who] = phrase
     scene = sample_scene(args.seed, args.frames, args.actors, plain=args.plain)
     with tempfile.TemporaryDirectory() as folder:
-        request = as_request(scene, args.size, become, args.grow, Path(folder) / "clip.mp4")
+        request = as_request(
+            scene, args.size, become, args.grow, Path(folder) / "clip.mp4"
+        )
         if args.prompt:
             request = by_words(request, args.prompt, args.method, args.preset)
         save_project(request, args.out)

@@ -64,20 +64,28 @@ Shapes = list[Primitive]
 # --- building blocks ----------------------------------------------------------------------------------------
 
 
-def _shape(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -> Primitive:
-    """Return an outlined shape; by default parts of the head hang on the head, others on the trunk."""
+def _shape(
+    points: np.ndarray, color: Color, part: int = HEAD, limb: str = ""
+) -> Primitive:
+    """Return an outlined shape; by default parts of the head hang on the head, others
+    on the trunk."""
     if not limb:
         limb = "head" if part == HEAD else "trunk"
     return Primitive(points, color, part, limb)
 
 
-def _flat(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -> Primitive:
+def _flat(
+    points: np.ndarray, color: Color, part: int = HEAD, limb: str = ""
+) -> Primitive:
     """Return a shape without an outline; arguments as for `_shape`."""
     return dataclasses.replace(_shape(points, color, part, limb), ink=False)
 
 
-def _solid(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -> Shapes:
-    """Return an outlined shape, its darker underside, and a lighter patch towards the light."""
+def _solid(
+    points: np.ndarray, color: Color, part: int = HEAD, limb: str = ""
+) -> Shapes:
+    """Return an outlined shape, its darker underside, and a lighter patch towards the
+    light."""
     middle = (points.min(0) + points.max(0)) / 2
     width, height = np.ptp(points, axis=0)
 
@@ -114,8 +122,11 @@ def _spots(
     return [_flat(left, color), _flat(right, color)]
 
 
-def _ears(outline: np.ndarray, color: Color, *patches: tuple[np.ndarray, Color]) -> Shapes:
-    """Return two outlined ears with flat patches, given right of x = 0 and mirrored about the face."""
+def _ears(
+    outline: np.ndarray, color: Color, *patches: tuple[np.ndarray, Color]
+) -> Shapes:
+    """Return two outlined ears with flat patches, given right of x = 0 and mirrored
+    about the face."""
     shapes = []
     for side in (-1, 1):
         shapes.append(_shape(_on_face(outline, side), color))
@@ -124,7 +135,8 @@ def _ears(outline: np.ndarray, color: Color, *patches: tuple[np.ndarray, Color])
 
 
 def _on_face(points: np.ndarray, side: int) -> np.ndarray:
-    """Move a shape given right of x = 0 to the middle of a beast's face, mirrored if `side` is -1."""
+    """Move a shape given right of x = 0 to the middle of a beast's face, mirrored if
+    `side` is -1."""
     return points * (side, 1) + (0.25, 0)
 
 
@@ -170,7 +182,8 @@ def _beast(
     foot: Color | None = None,
     width: float,
 ) -> Shapes:
-    """A four-legged animal from the side: what is behind it, far legs, body, near legs, head."""
+    """A four-legged animal from the side: what is behind it, far legs, body, near legs,
+    head."""
     legs = legs or color
     foot = foot or legs
     far_legs, far_foot = shade(legs, 0.74), shade(foot, 0.74)
@@ -201,7 +214,9 @@ def _cat(main: Color) -> Shapes:
         path("0.105,-0.74 0.222,-0.93 0.215,-0.74"),
     )
     stripes = [(-0.32, 0), (-0.22, 0.012), (-0.12, 0.015)]
-    whiskers = [(side, y, d) for side in (-1, 1) for y, d in ((-0.555, -0.03), (-0.525, 0.02))]
+    whiskers = [
+        (side, y, d) for side in (-1, 1) for y, d in ((-0.555, -0.03), (-0.525, 0.02))
+    ]
     return _beast(
         main,
         behind=[
@@ -218,7 +233,10 @@ def _cat(main: Color) -> Shapes:
         ],
         head=head,
         face=[
-            *[_flat(capsule(x, -0.825, x, -0.76, 0.017, 0.006), dark) for x in (0.19, 0.25, 0.31)],
+            *[
+                _flat(capsule(x, -0.825, x, -0.76, 0.017, 0.006), dark)
+                for x in (0.19, 0.25, 0.31)
+            ],
             *[
                 _flat(
                     capsule(0.25 + side * 0.13, y, 0.25 + side * 0.31, y + d, 0.008),
@@ -240,10 +258,16 @@ def _dog(main: Color) -> Shapes:
     body = blob(
         "-0.47,-0.42 -0.36,-0.56 -0.1,-0.57 0.15,-0.6 0.26,-0.42 0.15,-0.22 -0.15,-0.21 -0.4,-0.23"
     )
-    muzzle = blob("0.24,-0.66 0.42,-0.7 0.6,-0.67 0.645,-0.58 0.56,-0.49 0.38,-0.46 0.24,-0.5")
-    ear = blob("0,-0.83 0.1,-0.8 0.1,-0.6 0.05,-0.4 -0.06,-0.36 -0.13,-0.46 -0.09,-0.68")
+    muzzle = blob(
+        "0.24,-0.66 0.42,-0.7 0.6,-0.67 0.645,-0.58 0.56,-0.49 0.38,-0.46 0.24,-0.5"
+    )
+    ear = blob(
+        "0,-0.83 0.1,-0.8 0.1,-0.6 0.05,-0.4 -0.06,-0.36 -0.13,-0.46 -0.09,-0.68"
+    )
     tongue = blob("0.43,-0.5 0.51,-0.5 0.52,-0.4 0.47,-0.36 0.42,-0.4")
-    saddle = blob("-0.38,-0.5 -0.26,-0.575 -0.1,-0.57 -0.08,-0.46 -0.22,-0.4 -0.36,-0.42")
+    saddle = blob(
+        "-0.38,-0.5 -0.26,-0.575 -0.1,-0.57 -0.08,-0.46 -0.22,-0.4 -0.36,-0.42"
+    )
     tail = tube("-0.4,-0.46 -0.54,-0.56 -0.58,-0.74", 0.07, 0.055, 0.03)
     return _beast(
         main,
@@ -273,7 +297,9 @@ def _dog(main: Color) -> Shapes:
 
 
 def _fox(main: Color) -> Shapes:
-    tail = tube("-0.36,-0.36 -0.56,-0.38 -0.72,-0.54 -0.76,-0.76", 0.05, 0.13, 0.145, 0.05)
+    tail = tube(
+        "-0.36,-0.36 -0.56,-0.38 -0.72,-0.54 -0.76,-0.76", 0.05, 0.13, 0.145, 0.05
+    )
     tip = tube("-0.73,-0.6 -0.755,-0.7 -0.76,-0.77", 0.115, 0.08, 0.03)
     ear = blob("0.05,-0.68 0.13,-0.92 0.26,-1.1 0.27,-0.92 0.29,-0.68")
     inner_ear = path("0.12,-0.76 0.23,-0.98 0.225,-0.76")
@@ -443,7 +469,9 @@ def _car(main: Color) -> Shapes:
 def _cabin(main: Color) -> Shapes:
     """The roof and its windows, which count as the car's head."""
     glass: Color = (190, 230, 248)
-    roof = blob("-0.46,-0.4 -0.36,-0.62 -0.24,-0.74 0.1,-0.74 0.24,-0.62 0.38,-0.4 0,-0.38")
+    roof = blob(
+        "-0.46,-0.4 -0.36,-0.62 -0.24,-0.74 0.1,-0.74 0.24,-0.62 0.38,-0.4 0,-0.38"
+    )
     rear_window = blob("-0.35,-0.45 -0.28,-0.6 -0.2,-0.67 -0.07,-0.67 -0.06,-0.45")
     front_window = blob("0,-0.45 0,-0.67 0.09,-0.67 0.17,-0.6 0.27,-0.45")
     rear_gleam = path("-0.24,-0.5 -0.17,-0.64 -0.12,-0.64 -0.19,-0.5")
@@ -511,7 +539,9 @@ def _fairy(main: Color) -> Shapes:
     hair = HAIR if main == NATURAL["fairy"] else shade(main, 0.66)
     trim = shade(main, 0.6)
     bun = ellipse(0, -1.0, 0.1, 0.09)
-    locks = blob("0,-1 0.22,-0.93 0.3,-0.74 0.25,-0.58 0,-0.54 -0.25,-0.58 -0.3,-0.74 -0.22,-0.93")
+    locks = blob(
+        "0,-1 0.22,-0.93 0.3,-0.74 0.25,-0.58 0,-0.54 -0.25,-0.58 -0.3,-0.74 -0.22,-0.93"
+    )
     shapes = [*_wings(), *_solid(bun, hair), *_solid(locks, hair)]
 
     shoe = blob("-0.06,-0.1 0.05,-0.1 0.11,-0.03 0.08,0 -0.06,0")
@@ -580,7 +610,9 @@ def _astronaut(main: Color) -> Shapes:
             _shape(glove, trim, BODY, arm),
         ]
 
-    suit = blob("-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4")
+    suit = blob(
+        "-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4"
+    )
     panel = box(-0.13, -0.47, 0.13, -0.3, 0.03)
     slot = capsule(-0.07, -0.345, 0.07, -0.345, 0.018)
     return [
@@ -602,7 +634,9 @@ def _helmet(main: Color, trim: Color) -> Shapes:
     right_phone = box(0.315 - 0.04, -0.82, 0.315 + 0.04, -0.69, 0.03)
     visor = ellipse(0.02, -0.745, 0.245, 0.2)
     face = ellipse(0.02, -0.715, 0.18, 0.155)
-    hair = blob("-0.16,-0.76 -0.1,-0.87 0.02,-0.9 0.14,-0.87 0.2,-0.76 0.1,-0.81 -0.04,-0.82")
+    hair = blob(
+        "-0.16,-0.76 -0.1,-0.87 0.02,-0.9 0.14,-0.87 0.2,-0.76 0.1,-0.81 -0.04,-0.82"
+    )
     mouth = tube("-0.035,-0.638 0.02,-0.618 0.075,-0.638", 0.012)
     gleam = tube("-0.17,-0.75 -0.13,-0.85 -0.05,-0.9", 0.016)
     return [
@@ -626,7 +660,8 @@ BUILDERS: dict[str, Callable[[Color], Shapes]] = dict(zip(NATURAL, _DRAWN, stric
 
 
 class _Fit(NamedTuple):
-    """Where accessories go: middle of the eyes, top of the head, neck, back; half the head's width."""
+    """Where accessories go: middle of the eyes, top of the head, neck, back; half the
+    head's width."""
 
     eyes: tuple[float, float]
     top: tuple[float, float]
@@ -638,7 +673,9 @@ class _Fit(NamedTuple):
 _BEAST = _Fit((0.25, -0.66), (0.25, -0.86), (0.14, -0.42), (-0.17, -0.5), 0.27)
 _FITS = {
     "dog": _Fit((0.29, -0.76), (0.22, -0.89), (0.17, -0.36), (-0.26, -0.54), 0.24),
-    "panda": _BEAST._replace(eyes=(0.24, -0.66), top=(0.24, -0.9), half=0.28, back=(-0.19, -0.58)),
+    "panda": _BEAST._replace(
+        eyes=(0.24, -0.66), top=(0.24, -0.9), half=0.28, back=(-0.19, -0.58)
+    ),
     "rabbit": _BEAST._replace(top=(0.25, -0.85), back=(-0.22, -0.54)),
     "pig": _BEAST._replace(eyes=(0.26, -0.69), top=(0.25, -0.87), back=(-0.19, -0.56)),
     "robot": _Fit((0.0, -0.8), (0.0, -0.975), (0.0, -0.55), (0.0, -0.42), 0.3),
@@ -659,7 +696,10 @@ def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
     crown = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02") * (w, 1) + (x, y)
     band = box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01)
     brim = capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05)
-    behind = [*_solid(crown, felt, ACCESSORY, limb), _flat(band, ribbon, ACCESSORY, limb)]
+    behind = [
+        *_solid(crown, felt, ACCESSORY, limb),
+        _flat(band, ribbon, ACCESSORY, limb),
+    ]
     return behind, _solid(brim, felt, ACCESSORY, limb)
 
 
@@ -701,7 +741,10 @@ def _scarf(fit: _Fit) -> Shapes:
 def _backpack(fit: _Fit) -> Shapes:
     """A backpack seen from the side."""
     x, y = fit.back
-    sack = blob("-0.2,0.04 -0.21,-0.22 -0.1,-0.33 0.1,-0.33 0.2,-0.22 0.19,0.04 0,0.07") + fit.back
+    sack = (
+        blob("-0.2,0.04 -0.21,-0.22 -0.1,-0.33 0.1,-0.33 0.2,-0.22 0.19,0.04 0,0.07")
+        + fit.back
+    )
     flap = blob("-0.205,-0.16 -0.12,-0.34 0.12,-0.34 0.205,-0.16 0,-0.1") + fit.back
     pocket = box(x - 0.12, y - 0.09, x + 0.12, y + 0.04, 0.03)
     buckle = box(x - 0.035, y - 0.15, x + 0.035, y - 0.06, 0.01)
@@ -714,8 +757,11 @@ def _backpack(fit: _Fit) -> Shapes:
 
 
 def _carried() -> tuple[Shapes, Shapes]:
-    """A backpack seen from the front: the sack behind the figure, the straps over its shoulders."""
-    sack = blob("-0.4,-0.17 -0.46,-0.42 -0.4,-0.66 0,-0.7 0.4,-0.66 0.46,-0.42 0.4,-0.17 0,-0.14")
+    """A backpack seen from the front: the sack behind the figure, the straps over its
+    shoulders."""
+    sack = blob(
+        "-0.4,-0.17 -0.46,-0.42 -0.4,-0.66 0,-0.7 0.4,-0.66 0.46,-0.42 0.4,-0.17 0,-0.14"
+    )
     strap = tube("0.14,-0.58 0.18,-0.46 0.17,-0.28", 0.046)
     left, right = strap * (-1, 1), strap * (1, 1)
     straps = [_shape(left, FLAP, ACCESSORY), _shape(right, FLAP, ACCESSORY)]
@@ -750,7 +796,8 @@ def _inserted(body: Shapes, index: int, shapes: Shapes) -> Shapes:
 
 
 def _first_of_head(body: Shapes, start: int = 0) -> int:
-    """Return the index of the first shape of the head from `start` on; at first, these are the ears."""
+    """Return the index of the first shape of the head from `start` on; at first, these
+    are the ears."""
     return next(i for i in range(start, len(body)) if body[i].part == HEAD)
 
 
@@ -762,7 +809,9 @@ def _face(body: Shapes) -> int:
 
 def _end_of_trunk(body: Shapes) -> int:
     """Return the index after the last shape of the trunk."""
-    trunk = [i for i, shape in enumerate(body) if (shape.part, shape.limb) == (BODY, "trunk")]
+    trunk = [
+        i for i, shape in enumerate(body) if (shape.part, shape.limb) == (BODY, "trunk")
+    ]
     return trunk[-1] + 1
 
 
@@ -770,7 +819,8 @@ def _end_of_trunk(body: Shapes) -> int:
 def character(
     kind: str, color: str | None, accessory: str | None, facing: int
 ) -> tuple[Primitive, ...]:
-    """All primitives of an actor, back to front; the light stays on the left when the actor faces left."""
+    """All primitives of an actor, back to front; the light stays on the left when the
+    actor faces left."""
     shapes = BUILDERS[kind](_paint_of(kind, color))
     if accessory:
         shapes = _wear(kind, shapes, accessory)
@@ -789,5 +839,6 @@ def _paint_of(kind: str, color: str | None) -> Color:
 
 
 def _lit_from_behind(patch: Primitive) -> Primitive:
-    """Move a lighter patch to the other side of its shape, for an actor that is mirrored."""
+    """Move a lighter patch to the other side of its shape, for an actor that is
+    mirrored."""
     return dataclasses.replace(patch, points=patch.points + (2 * patch.lean, 0))

@@ -1,4 +1,5 @@
-"""Training pictures for clicks: scenes of the drawn world, and textured shapes on textured backgrounds."""
+"""Training pictures for clicks: scenes of the drawn world, and textured shapes on
+textured backgrounds."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ class Picture(NamedTuple):
 
     Attributes:
         image: uint8 [size, size, 3], black beyond the frame.
-        levels: uint8 [3, size, size]: number of the whole object, its part, and the part of that part; 0 is
-            background. Numbers are unique within a level.
+        levels: uint8 [3, size, size]: number of the whole object, its part, and the
+            part of that part; 0 is background. Numbers are unique within a level.
         frame: (width, height) of what is not padding.
     """
 
@@ -28,7 +29,8 @@ class Picture(NamedTuple):
 
 
 def training_picture(seed: int, index: int, size: int) -> Picture:
-    """Draw the picture of a sample: 0.8 drawn world, 0.2 shapes; half of them mirrored, half altered."""
+    """Draw the picture of a sample: 0.8 drawn world, 0.2 shapes; half of them mirrored,
+    half altered."""
     rng = np.random.default_rng([seed, index])
     image, levels = drawn(rng, size) if rng.random() < 0.8 else shapes(rng, size)
     if rng.random() < 0.5:
@@ -40,7 +42,8 @@ def training_picture(seed: int, index: int, size: int) -> Picture:
 
 
 def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a scene as sampled, or with its actors moved, scaled and placed on a texture."""
+    """Draw a scene as sampled, or with its actors moved, scaled and placed on a
+    texture."""
     actors = int(rng.choice([1, 2, 2, 3, 3]))
     seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
     scene = world.sample_scene(seed, 8, actors)
@@ -87,7 +90,8 @@ def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
 
 
 def shapes(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one to four things, each of one to four blobs in related colours, some with a patch on them."""
+    """Draw one to four things, each of one to four blobs in related colours, some with
+    a patch on them."""
     image = texture(rng, size)
     levels = np.zeros((3, size, size), np.uint8)
     part = shape = 0
@@ -119,7 +123,9 @@ def _texture_near(
     return texture(rng, size, near)
 
 
-def texture(rng: np.random.Generator, size: int, color: np.ndarray | None = None) -> np.ndarray:
+def texture(
+    rng: np.random.Generator, size: int, color: np.ndarray | None = None
+) -> np.ndarray:
     """Draw noise, stripes or a slope between two colours; around `color` if given."""
     if color is None:
         start, end = rng.uniform(0, 255, (2, 3))
@@ -172,7 +178,11 @@ def _blob(rng: np.random.Generator, center: np.ndarray, radius: float) -> np.nda
 
 
 def _fill(
-    image: np.ndarray, levels: np.ndarray, outline: np.ndarray, paint: np.ndarray, ids: tuple
+    image: np.ndarray,
+    levels: np.ndarray,
+    outline: np.ndarray,
+    paint: np.ndarray,
+    ids: tuple,
 ) -> None:
     """Paint a shape, and write its numbers into the three levels."""
     covered = np.zeros(image.shape[:2], np.uint8)
@@ -184,7 +194,8 @@ def _fill(
 
 
 def _relit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give a picture another exposure and white balance, and sometimes blur and noise."""
+    """Give a picture another exposure and white balance, and sometimes blur and
+    noise."""
     balance = rng.normal(1, 0.1, 3)
     exposure = rng.uniform(0.75, 1.25)
     values = image.astype(np.float32) * balance * exposure + rng.normal(0, 10)
@@ -196,7 +207,8 @@ def _relit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _framed(image: np.ndarray, levels: np.ndarray, rng: np.random.Generator) -> Picture:
-    """Cut a third of the pictures to another aspect; the rest of the square is padding."""
+    """Cut a third of the pictures to another aspect; the rest of the square is
+    padding."""
     size = len(image)
     width, height = size, size
     if rng.random() < 0.35:

@@ -1,8 +1,9 @@
-"""Render training pictures of the drawn world into shards: `python -m storybook.dataset --count 60000
---out DIR`.
+"""Render training pictures of the drawn world into shards: `python -m storybook.dataset
+--count 60000 --out DIR`.
 
-A shard is `pictures_00000.npy` (uint8 [n, size, size, 3]). Existing shards are kept, so an interrupted run
-resumes. Training scenes start at seed 1 000 000; smaller seeds are held out.
+A shard is `pictures_00000.npy` (uint8 [n, size, size, 3]). Existing shards are kept, so
+an interrupted run resumes. Training scenes start at seed 1 000 000; smaller seeds are
+held out.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def render_shard(first: int, count: int, size: int) -> np.ndarray:
 
 def load(folder: Path) -> list[np.ndarray]:
     """Return the shards as memory maps, in order."""
-    return [np.load(path, mmap_mode="r") for path in sorted(folder.glob("pictures_?????.npy"))]
+    return [
+        np.load(path, mmap_mode="r")
+        for path in sorted(folder.glob("pictures_?????.npy"))
+    ]
 
 
 def write_shard(shard: int, folder: Path, size: int) -> int:

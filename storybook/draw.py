@@ -1,9 +1,9 @@
 """Polygons on limbs, from which the drawn world is painted.
 
-A character is a fixed list of `Primitive`s in its own space (origin between the feet, height 1, y down,
-facing right). Each primitive hangs on a limb; a limb's motion is one affine map per frame. So it is
-known exactly which actor and part each pixel shows, and where that point of the surface is in the next
-frame.
+A character is a fixed list of `Primitive`s in its own space (origin between the feet,
+height 1, y down, facing right). Each primitive hangs on a limb; a limb's motion is one
+affine map per frame. So it is known exactly which actor and part each pixel shows, and
+where that point of the surface is in the next frame.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ SOOT: Color = (48, 46, 54)
 
 @dataclass(frozen=True, eq=False)
 class Primitive:
-    """One filled polygon in actor space; `ink` draws its outline, `limb` names the motion it follows.
+    """One filled polygon in actor space; `ink` draws its outline, `limb` names the
+    motion it follows.
 
-    `lean` is how far a lighter patch shifts towards the light, which comes from the left.
+    `lean` is how far a lighter patch shifts towards the light, which comes from the
+    left.
     """
 
     points: np.ndarray
@@ -51,7 +53,12 @@ def shade(color: Color, factor: float) -> Color:
 
 
 def ellipse(
-    x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, n: int = 28
+    x: float,
+    y: float,
+    rx: float,
+    ry: float | None = None,
+    turn: float = 0.0,
+    n: int = 28,
 ) -> np.ndarray:
     """Polygon of an ellipse around (x, y); `turn` in degrees."""
     if ry is None:
@@ -66,7 +73,8 @@ def ellipse(
 def capsule(
     x0: float, y0: float, x1: float, y1: float, w0: float, w1: float | None = None
 ) -> np.ndarray:
-    """Polygon of a rounded stroke from (x0, y0) to (x1, y1) with end radii `w0`, `w1`."""
+    """Polygon of a rounded stroke from (x0, y0) to (x1, y1) with end radii `w0`,
+    `w1`."""
     if w1 is None:
         w1 = w0
     direction = np.arctan2(y1 - y0, x1 - x0)
@@ -93,7 +101,9 @@ def box(x0: float, y0: float, x1: float, y1: float, r: float = 0.03) -> np.ndarr
         (right, top, 270),
     ]
     quarter = np.linspace(0, 90, 5)
-    return np.concatenate([_arc(x, y, r, np.deg2rad(quarter + start)) for x, y, start in corners])
+    return np.concatenate(
+        [_arc(x, y, r, np.deg2rad(quarter + start)) for x, y, start in corners]
+    )
 
 
 def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
@@ -116,7 +126,8 @@ def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
 
 
 def path(corners: str) -> np.ndarray:
-    """Return the corners written "x,y x,y ..." as [n, 2]; rows may also have more numbers."""
+    """Return the corners written "x,y x,y ..." as [n, 2]; rows may also have more
+    numbers."""
     return np.array([pair.split(",") for pair in corners.split()], float)
 
 
@@ -126,11 +137,16 @@ def blob(corners: str) -> np.ndarray:
 
 
 def tube(corners: str, *radii: float) -> np.ndarray:
-    """Polygon of a smooth stroke along a `path`, its radius going through `radii`; round at the end."""
+    """Polygon of a smooth stroke along a `path`, its radius going through `radii`;
+    round at the end."""
     line = _smooth(path(corners), False)
     along = np.gradient(line, axis=0)
-    across = np.stack([along[:, 1], -along[:, 0]], 1) / np.linalg.norm(along, axis=1, keepdims=True)
-    width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(radii)), radii)[:, None]
+    across = np.stack([along[:, 1], -along[:, 0]], 1) / np.linalg.norm(
+        along, axis=1, keepdims=True
+    )
+    width = np.interp(
+        np.linspace(0, 1, len(line)), np.linspace(0, 1, len(radii)), radii
+    )[:, None]
     turn = np.linspace(0, np.pi, 7)[1:-1, None]
     tip = along[-1] / np.linalg.norm(along[-1])
     cap = line[-1] + width[-1] * (np.cos(turn) * across[-1] + np.sin(turn) * tip)
@@ -160,13 +176,20 @@ def paint(
     _paint(canvas, points, color, outline, width, cv2.LINE_AA)
 
 
-def paint_id(canvas: np.ndarray, points: np.ndarray, value: int, outline: bool, width: int) -> None:
+def paint_id(
+    canvas: np.ndarray, points: np.ndarray, value: int, outline: bool, width: int
+) -> None:
     """Paint the same shape as `paint`, as a number and without antialiasing."""
     _paint(canvas, points, value, value if outline else None, width, cv2.LINE_8)
 
 
 def _paint(
-    canvas: np.ndarray, points: np.ndarray, fill: Any, outline: Any, width: int, line: int
+    canvas: np.ndarray,
+    points: np.ndarray,
+    fill: Any,
+    outline: Any,
+    width: int,
+    line: int,
 ) -> None:
     p = [(points * (1 << SUBPIXEL_BITS)).round().astype(np.int32)]
     cv2.fillPoly(canvas, p, fill, line, SUBPIXEL_BITS)

@@ -1,7 +1,9 @@
-"""The example projects: `python -m storybook.examples` writes them to `assets/examples/`.
+"""The example projects: `python -m storybook.examples` writes them to
+`assets/examples/`.
 
-With `--look NAME --count 6 -o sheet.png` it edits the scenes of the next seeds that would fit an example, and
-shows them side by side with their seeds. The shipped ones were chosen this way.
+With `--look NAME --count 6 -o sheet.png` it edits the scenes of the next seeds that
+would fit an example, and shows them side by side with their seeds. The shipped ones
+were chosen this way.
 """
 
 from __future__ import annotations
@@ -83,17 +85,24 @@ def kinds(*names: str) -> Callable[[Scene], bool]:
     return fits
 
 
-def any_of(*names: str, where: tuple[str, ...] = tuple(WHERE)) -> Callable[[Scene], bool]:
+def any_of(
+    *names: str, where: tuple[str, ...] = tuple(WHERE)
+) -> Callable[[Scene], bool]:
     """Scenes of some of these kinds, in some of these places, in view."""
 
     def fits(scene: Scene) -> bool:
-        return {*_kinds_of(scene)} <= {*names} and scene.background in where and in_view(scene)
+        return (
+            {*_kinds_of(scene)} <= {*names}
+            and scene.background in where
+            and in_view(scene)
+        )
 
     return fits
 
 
 def followed(*names: str) -> Callable[[Scene], bool]:
-    """Scenes in which one of these kinds runs or jumps without accessories while the camera moves."""
+    """Scenes in which one of these kinds runs or jumps without accessories while the
+    camera moves."""
 
     def fits(scene: Scene) -> bool:
         if scene.pan == 0 or scene.style != "storybook":
@@ -118,7 +127,8 @@ def in_view(scene: Scene) -> bool:
 
 
 def regions(**become: str) -> Ask:
-    """Change actors (`a0`, `a1`) or the `background` to the given words; actors get a margin."""
+    """Change actors (`a0`, `a1`) or the `background` to the given words; actors get a
+    margin."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         wishes = {key.removeprefix("a"): phrase for key, phrase in become.items()}
@@ -126,7 +136,9 @@ def regions(**become: str) -> Ask:
             return as_request(scene, SIZE, wishes, ROOM, clip)
         alone = len(become) == 1
         request = as_request(scene, SIZE, wishes, 0 if alone else 6, clip)
-        exact = tuple(dataclasses.replace(region, margin=0) for region in request.regions)
+        exact = tuple(
+            dataclasses.replace(region, margin=0) for region in request.regions
+        )
         params = {"inject_until": 0.1} if alone else {}
         return dataclasses.replace(request, regions=exact, params=params)
 
@@ -143,26 +155,32 @@ def altered(ask: Ask, **changes: Any) -> Ask:
 
 
 def pictured(ask: Ask, *looks: tuple[str, str]) -> Ask:
-    """Let each actor also become like a picture: of a kind in a colour that no word names."""
+    """Let each actor also become like a picture: of a kind in a colour that no word
+    names."""
 
     def with_pictures(scene: Scene, clip: Path) -> EditRequest:
         request = ask(scene, clip)
         rng = np.random.default_rng(scene.seed)
         regions = []
         for i, (kind, color) in enumerate(looks):
-            shown = dataclasses.replace(scene.actors[i], kind=kind, color=color, accessory=None)
+            shown = dataclasses.replace(
+                scene.actors[i], kind=kind, color=color, accessory=None
+            )
             file = clip.parent / f"{kind}.png"
             Image.fromarray(portrait(shown, rng, SIZE, cut=True)).save(file)
             region = dataclasses.replace(request.regions[i], picture=str(file))
             regions.append(region)
         adapter = "storybook/pictures"
-        return dataclasses.replace(request, regions=tuple(regions), picture_adapter=adapter)
+        return dataclasses.replace(
+            request, regions=tuple(regions), picture_adapter=adapter
+        )
 
     return with_pictures
 
 
 def words(method: str, params: dict[str, object], *changes: dict[str, str]) -> Ask:
-    """Edit by words alone: the captions of the scene as it would be after each change."""
+    """Edit by words alone: the captions of the scene as it would be after each
+    change."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         prompts = []
@@ -178,7 +196,8 @@ def words(method: str, params: dict[str, object], *changes: dict[str, str]) -> A
 
 
 def tuned(ask: Ask) -> Ask:
-    """Make the request of `ask` with an adapter tuned on the clip, in half precision."""
+    """Make the request of `ask` with an adapter tuned on the clip, in half
+    precision."""
 
     def with_adapter(scene: Scene, clip: Path) -> EditRequest:
         request = ask(scene, clip)
@@ -197,7 +216,12 @@ def tuned(ask: Ask) -> Ask:
 
 
 def one_region(
-    request: EditRequest, mask: np.ndarray, name: str, source: str, prompt: str, margin: int
+    request: EditRequest,
+    mask: np.ndarray,
+    name: str,
+    source: str,
+    prompt: str,
+    margin: int,
 ) -> EditRequest:
     """Return the request with a single region."""
     region = Region(name, 1, prompt=prompt, source=source, margin=margin)
@@ -238,7 +262,9 @@ def found(prompt: str) -> Ask:
     def ask(scene: Scene, clip: Path) -> EditRequest:
         request = as_request(scene, SIZE, {}, clip=clip)
         kind = scene.actors[0].kind
-        search = find_clusters(load_backbone("storybook"), request.clip, scene.caption, count=4)
+        search = find_clusters(
+            load_backbone("storybook"), request.clip, scene.caption, count=4
+        )
         try:
             while True:
                 next(search)
@@ -253,7 +279,13 @@ def found(prompt: str) -> Ask:
 BEASTS = ("cat", "dog", "fox", "panda", "rabbit", "pig")
 STYLE = {"preset": "style", "steps": 20, "guidance_scale": 3.0, "emphasis": 1.0}
 ATTRIBUTE = {"preset": "attribute", "steps": 20, "guidance_scale": 4.0}
-SHAPE = {"preset": "shape", "steps": 20, "guidance_scale": 4.0, "self_until": 0.8, "levels": "all"}
+SHAPE = {
+    "preset": "shape",
+    "steps": 20,
+    "guidance_scale": 4.0,
+    "self_until": 0.8,
+    "levels": "all",
+}
 EDGES = {"control": "canny=storybook/canny@0.5"}
 OUTSIDE = ("grass", "forest", "beach")
 TABLE = {
@@ -332,7 +364,8 @@ def candidates(name: str, first: int) -> Iterator[Scene]:
 
 
 def look(name: str, first: int, count: int) -> np.ndarray:
-    """Edit the next scenes that fit an example, and return a sheet with a row for each."""
+    """Edit the next scenes that fit an example, and return a sheet with a row for
+    each."""
     model = load_backbone("storybook")
     rows = []
     for scene in itertools.islice(candidates(name, first), count):
@@ -343,7 +376,8 @@ def look(name: str, first: int, count: int) -> np.ndarray:
 
 
 def _row(example: Example, scene: Scene, model: Backbone) -> np.ndarray:
-    """Show the source's middle frame, frames of the edit, and the middle frames of further edits."""
+    """Show the source's middle frame, frames of the edit, and the middle frames of
+    further edits."""
     middle = FRAMES // 2
     with tempfile.TemporaryDirectory() as scratch:
         request = example.ask(scene, Path(scratch) / "clip.mp4")
@@ -361,7 +395,9 @@ def _row(example: Example, scene: Scene, model: Backbone) -> np.ndarray:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
+    parser.add_argument(
+        "--only", action="append", choices=tuple(TABLE), help="default: all"
+    )
     parser.add_argument(
         "--look", choices=tuple(TABLE), help="edit other scenes that fit this example"
     )

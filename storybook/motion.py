@@ -36,7 +36,9 @@ def _moved(x: float, y: float) -> np.ndarray:
     return np.array([[1.0, 0, x], [0, 1.0, y], [0, 0, 1.0]])
 
 
-def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, np.ndarray]:
+def limb_poses(
+    kind: str, motion: str, phase: float, turns: float
+) -> dict[str, np.ndarray]:
     """Return the 3x3 map of every limb.
 
     Args:
@@ -55,7 +57,10 @@ def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, 
     elif kind == "car":
         trunk = _shaken(motion, wave, trunk)
         roll = np.rad2deg(turns)
-        poses = {"wheel0": rotation(-0.38, -0.15, roll), "wheel1": rotation(0.38, -0.15, roll)}
+        poses = {
+            "wheel0": rotation(-0.38, -0.15, roll),
+            "wheel1": rotation(0.38, -0.15, roll),
+        }
         neck = (0.0, 0.0)
     else:
         poses = {leg: rotation(*_HIPS[leg], angle) for leg, angle in swing.items()}
@@ -66,7 +71,9 @@ def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, 
     return {name: trunk @ pose for name, pose in poses.items()}
 
 
-def _stride(motion: str, phase: float, wave: float, upright: bool) -> tuple[np.ndarray, Swing]:
+def _stride(
+    motion: str, phase: float, wave: float, upright: bool
+) -> tuple[np.ndarray, Swing]:
     """Return the map of the trunk, and how far the legs have swung."""
     if motion == "walk":
         trunk = _moved(0, -0.012 * abs(wave))
@@ -76,7 +83,12 @@ def _stride(motion: str, phase: float, wave: float, upright: bool) -> tuple[np.n
         tilt = 9 if upright else 5 * wave
         trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, tilt)
         late = float(np.sin(phase - 0.6))
-        return trunk, {"leg0": 42 * wave, "leg2": 42 * late, "leg1": -42 * wave, "leg3": -42 * late}
+        return trunk, {
+            "leg0": 42 * wave,
+            "leg2": 42 * late,
+            "leg1": -42 * wave,
+            "leg3": -42 * late,
+        }
     if motion == "jump":
         return _leap(phase, upright)
     breathing = _scaled(1 - 0.006 * wave, 1 + 0.012 * wave)
@@ -96,12 +108,20 @@ def _upright_limbs(motion: str, swing: Swing) -> dict[str, np.ndarray]:
     legs, arms = (0.5, 2.6) if motion == "jump" else (0.8, 0.7)
     leg_angle = legs * swing["leg0"]
     arm_angle = arms * swing["leg0"]
-    turn = {"leg1": leg_angle, "leg2": -leg_angle, "arm1": arm_angle, "arm2": -arm_angle}
-    return {limb: rotation(*joint, turn[limb]) for limb, joint in _UPRIGHT_JOINTS.items()}
+    turn = {
+        "leg1": leg_angle,
+        "leg2": -leg_angle,
+        "arm1": arm_angle,
+        "arm2": -arm_angle,
+    }
+    return {
+        limb: rotation(*joint, turn[limb]) for limb, joint in _UPRIGHT_JOINTS.items()
+    }
 
 
 def _shaken(motion: str, wave: float, trunk: np.ndarray) -> np.ndarray:
-    """Return the map of a car's body: it shakes when it is fast, rolls evenly when it is slow."""
+    """Return the map of a car's body: it shakes when it is fast, rolls evenly when it
+    is slow."""
     if motion not in ("walk", "run"):
         return trunk
     shake = wave if motion == "run" else 0.0
@@ -109,7 +129,8 @@ def _shaken(motion: str, wave: float, trunk: np.ndarray) -> np.ndarray:
 
 
 def _leap(phase: float, upright: bool) -> tuple[np.ndarray, Swing]:
-    """A jump's arc: crouching for 0.2 of the cycle, then up and down again, legs stretched in the air."""
+    """A jump's arc: crouching for 0.2 of the cycle, then up and down again, legs
+    stretched in the air."""
     at = phase / (2 * np.pi) % 1.0
     if at < 0.2:
         low = float(np.sin(np.pi * at / 0.2))
@@ -120,7 +141,12 @@ def _leap(phase: float, upright: bool) -> tuple[np.ndarray, Swing]:
     if not upright:
         trunk = trunk @ rotation(0, -0.35, -16 * float(np.cos(np.pi * air)))
     reach = 46 * high
-    return trunk, {"leg0": reach, "leg2": 0.8 * reach, "leg1": -reach, "leg3": -0.8 * reach}
+    return trunk, {
+        "leg0": reach,
+        "leg2": 0.8 * reach,
+        "leg1": -reach,
+        "leg3": -0.8 * reach,
+    }
 
 
 def lift(motion: str, phase: float) -> float:

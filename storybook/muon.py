@@ -1,7 +1,7 @@
 """Muon: steps that are orthogonal matrices (Jordan et al. 2024).
 
-Step sizes follow Liu et al. 2025, arXiv:2502.16982. PyTorch's own Muon takes only flat matrices; most weights
-here are kernels of convolutions.
+Step sizes follow Liu et al. 2025, arXiv:2502.16982. PyTorch's own Muon takes only flat
+matrices; most weights here are kernels of convolutions.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _MATRIX = 16  # smaller sides gain nothing
 class Muon(torch.optim.AdamW):
     """AdamW, but orthogonal steps for kernels and matrices inside the network.
 
-    Input and output layers (embeddings, the first and the last layer) and vectors use AdamW. If
-    `torch.distributed` runs, each worker computes the steps of its share of the matrices.
+    Input and output layers (embeddings, the first and the last layer) and vectors use
+    AdamW. If `torch.distributed` runs, each worker computes the steps of its share of
+    the matrices.
 
     Args:
         model: The model to train.
@@ -44,7 +45,9 @@ class Muon(torch.optim.AdamW):
                 continue
             is_end = any(end in name for end in ends)
             (inner if _is_matrix(weight) and not is_end else rest).append(weight)
-        super().__init__(rest, lr=rate, weight_decay=decay, betas=(0.9, 0.99), fused=True)
+        super().__init__(
+            rest, lr=rate, weight_decay=decay, betas=(0.9, 0.99), fused=True
+        )
         self.add_param_group({"params": inner, "orthogonal": True})
 
     @torch.no_grad()
@@ -58,10 +61,15 @@ class Muon(torch.optim.AdamW):
         for p, grad in held:
             p.grad = grad
         for p, turned in self._turned(held):
-            p.mul_(1 - inner["lr"] * inner["weight_decay"]).sub_(turned, alpha=inner["lr"])
+            p.mul_(1 - inner["lr"] * inner["weight_decay"]).sub_(
+                turned, alpha=inner["lr"]
+            )
 
-    def _turned(self, learnt: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-        """Return weights and their steps, for a learning rate of 1; `learnt` are weights and gradients."""
+    def _turned(
+        self, learnt: list[tuple[Tensor, Tensor]]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return weights and their steps, for a learning rate of 1; `learnt` are
+        weights and gradients."""
         weights = [weight for weight, _ in learnt]
         costs = [weight.numel() * min(weight.flatten(1).shape) for weight in weights]
         owners = shares(costs, workers())
@@ -85,7 +93,8 @@ class Muon(torch.optim.AdamW):
 
 
 def _is_matrix(weight: Tensor) -> bool:
-    """Return whether a weight, flattened to two dimensions, is large enough for orthogonal steps."""
+    """Return whether a weight, flattened to two dimensions, is large enough for
+    orthogonal steps."""
     return weight.ndim >= 2 and min(weight.flatten(1).shape) >= _MATRIX
 
 
@@ -97,7 +106,8 @@ def _step(grad: Tensor, momentum: Tensor) -> Tensor:
 
 
 def _summed(steps: list[Tensor]) -> list[Tensor]:
-    """Return the sum of each step over all workers; only one of them computed it, the others sent zeros."""
+    """Return the sum of each step over all workers; only one of them computed it, the
+    others sent zeros."""
     flat = torch.cat([step.flatten() for step in steps])
     dist.all_reduce(flat)
     parts = flat.split([step.numel() for step in steps])
@@ -105,7 +115,8 @@ def _summed(steps: list[Tensor]) -> list[Tensor]:
 
 
 def shares(costs: list[int], count: int) -> list[int]:
-    """Return one of `count` workers for each piece of work; all get about the same amount."""
+    """Return one of `count` workers for each piece of work; all get about the same
+    amount."""
     owners = [0] * len(costs)
     loads = [0] * count
     dearest_first = sorted(range(len(costs)), key=lambda piece: -costs[piece])
@@ -117,9 +128,11 @@ def shares(costs: list[int], count: int) -> list[int]:
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Return roughly the nearest semi-orthogonal matrix: singular values between about 0.7 and 1.2.
+    """Return roughly the nearest semi-orthogonal matrix: singular values between about
+    0.7 and 1.2.
 
-    Newton and Schulz's iteration with the quintic of Jordan et al., in `DTYPE`; float32 [m, n] both.
+    Newton and Schulz's iteration with the quintic of Jordan et al., in `DTYPE`; float32
+    [m, n] both.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).to(DTYPE)

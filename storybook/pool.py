@@ -1,8 +1,10 @@
-"""Drawings for training the UNet, as latents with the truth of every place, drawn anew in turn.
+"""Drawings for training the UNet, as latents with the truth of every place, drawn anew
+in turn.
 
-A pool holds the newest shards. As training goes on the oldest give way to drawings never seen before, so that
-the cores train instead of draw and no drawing is used more than about eight times. Which drawings a pool
-holds follows from the number of samples done, so a resumed run goes on with the same ones.
+A pool holds the newest shards. As training goes on the oldest give way to drawings
+never seen before, so that the cores train instead of draw and no drawing is used more
+than about eight times. Which drawings a pool holds follows from the number of samples
+done, so a resumed run goes on with the same ones.
 """
 
 from __future__ import annotations
@@ -38,10 +40,10 @@ class Truth(NamedTuple):
     Attributes:
         kind: int64 [n, 16, 16], 0 background, else 1 + index in `KINDS`.
         part: int64 [n, 16, 16], index in `draw.PARTS`.
-        outline: float32 [n, 1, 16, 16], cells to the nearest outline of an actor, positive inside, at most
-            `FAR`.
-        middle: float32 [n, 2, 16, 16], (x, y) from the cell to the middle of its actor, in frame widths; 0 on
-            the background. It tells actors apart.
+        outline: float32 [n, 1, 16, 16], cells to the nearest outline of an actor,
+            positive inside, at most `FAR`.
+        middle: float32 [n, 2, 16, 16], (x, y) from the cell to the middle of its actor,
+            in frame widths; 0 on the background. It tells actors apart.
     """
 
     kind: Tensor
@@ -51,7 +53,8 @@ class Truth(NamedTuple):
 
 
 def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarray]:
-    """Return the truth of one frame in small whole numbers, as shards keep it; see `read_truth`."""
+    """Return the truth of one frame in small whole numbers, as shards keep it; see
+    `read_truth`."""
     cast = cast_of(scene)
     ids = surface_ids(scene, cast, size, frame)
     actor_of, part_of = owners(cast)
@@ -102,10 +105,14 @@ def read_truth(kept: dict[str, Tensor], rows: Tensor) -> Truth:
 
 def stack(truths: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
     """Stack results of `truth_of`."""
-    return {key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]}
+    return {
+        key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]
+    }
 
 
-def draw_shard(number: int, encode: Callable[[np.ndarray], Tensor]) -> dict[str, Tensor]:
+def draw_shard(
+    number: int, encode: Callable[[np.ndarray], Tensor]
+) -> dict[str, Tensor]:
     """Draw the latents and the truth of a shard."""
     pictures, truths = [], []
     for scene in scenes_of(number):
@@ -147,12 +154,14 @@ class Pool:
         self._rows: dict[str, Tensor] = {}
 
     def wanted(self, done: int) -> range:
-        """Return the shards wanted after `done` samples; two change at a time, one for each worker."""
+        """Return the shards wanted after `done` samples; two change at a time, one for
+        each worker."""
         first = 2 * (done // (2 * USES * SHARD))
         return range(first, first + self._shards)
 
     def at(self, done: int) -> dict[str, Tensor]:
-        """Return latents, truth and token ids after `done` samples, after drawing what is missing.
+        """Return latents, truth and token ids after `done` samples, after drawing what
+        is missing.
 
         Workers share out the shards that have to be drawn.
         """
@@ -172,7 +181,9 @@ class Pool:
                 del self._held[number]
                 self._path(number).unlink(missing_ok=True)
         shards = [self._held[number] for number in wanted]
-        self._rows = {key: torch.cat([shard[key] for shard in shards]) for key in shards[0]}
+        self._rows = {
+            key: torch.cat([shard[key] for shard in shards]) for key in shards[0]
+        }
         return self._rows
 
     def _draw(self, number: int) -> None:

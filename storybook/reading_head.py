@@ -1,7 +1,9 @@
-"""A head that reads from the UNet's middle what the drawn world knows of every place; it is not shipped.
+"""A head that reads from the UNet's middle what the drawn world knows of every place;
+it is not shipped.
 
-REPA (Yu et al. 2024, arXiv:2410.06940) aligns features with those of another network; here the truth takes
-that network's place. A UNet whose first layers know the picture leaves more to its last layers.
+REPA (Yu et al. 2024, arXiv:2410.06940) aligns features with those of another network;
+here the truth takes that network's place. A UNet whose first layers know the picture
+leaves more to its last layers.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ _SIZES = (1 + len(KINDS), len(PARTS), 1, 2)  # kind, part, outline, middle
 
 
 class ReadingHead(nn.Module):
-    """Two layers that read each place alone, from the block after the middle, 8 x 8, to cells, 16 x 16."""
+    """Two layers that read each place alone, from the block after the middle, 8 x 8, to
+    cells, 16 x 16."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
@@ -32,10 +35,13 @@ class ReadingHead(nn.Module):
             nn.PixelShuffle(2),
         )
         self._features: list[Tensor] = []
-        unet.up_blocks[0].register_forward_hook(lambda *call: self._features.append(call[-1]))
+        unet.up_blocks[0].register_forward_hook(
+            lambda *call: self._features.append(call[-1])
+        )
 
     def forward(self) -> tuple[Tensor, ...]:
-        """Return logits of kinds and parts, outline and middle, of the UNet's last call; see `Truth`."""
+        """Return logits of kinds and parts, outline and middle, of the UNet's last
+        call; see `Truth`."""
         features = self._features.pop()
         self._features.clear()
         return self.read(features.float()).split(_SIZES, dim=1)
@@ -60,4 +66,6 @@ def accuracy(answers: tuple[Tensor, ...], truth: Truth) -> dict[str, float]:
     kind, part, *_ = answers
     inside = truth.kind > 0
     right = {"kind": kind.argmax(1) == truth.kind, "part": part.argmax(1) == truth.part}
-    return {name: round(float(hit[inside].float().mean()), 4) for name, hit in right.items()}
+    return {
+        name: round(float(hit[inside].float().mean()), 4) for name, hit in right.items()
+    }

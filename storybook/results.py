@@ -1,6 +1,8 @@
-"""Results shipped with the examples: `python -m storybook.results` runs every project and keeps its edits.
+"""Results shipped with the examples: `python -m storybook.results` runs every project
+and keeps its edits.
 
-They are small videos, for the page to show before anybody has pressed Run. `shipped_results` reads them.
+They are small videos, for the page to show before anybody has pressed Run.
+`shipped_results` reads them.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ _KEPT = ("prompt_used", "params", "seconds", "peak_memory", "metrics", "warnings
 
 
 def make_result(project: Path) -> None:
-    """Run a project on the built-in model, and write its edits and their report into its folder.
+    """Run a project on the built-in model, and write its edits and their report into
+    its folder.
 
     Raises:
         EditingError: The project cannot be read or run.
@@ -45,23 +48,29 @@ def make_result(project: Path) -> None:
     with staged(project / RESULT, replaces=(*EDITS, REPORT)) as folder:
         for name, frames in zip(EDITS, edits, strict=False):
             timing = timing_of(clip)
-            write_video(folder / name, iter(frames), clip.fps, **timing, tags=clip.tags, crf=CRF)
+            write_video(
+                folder / name, iter(frames), clip.fps, **timing, tags=clip.tags, crf=CRF
+            )
         (folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
 def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a report that the page shows, without parameters that the method itself decided."""
+    """Return the part of a report that the page shows, without parameters that the
+    method itself decided."""
     kept = {"date": report["date"]}
     for key in _KEPT:
         if key in report:
             kept[key] = report[key]
     params = report["params"]
-    kept["params"] = {name: params[name] for name in params if params[name]["source"] != "method"}
+    kept["params"] = {
+        name: params[name] for name in params if params[name]["source"] != "method"
+    }
     return kept
 
 
 def write_picture(project: Path, path: Path) -> None:
-    """Write an animated WebP of a project's clip and its shipped edit, side by side; the README's picture."""
+    """Write an animated WebP of a project's clip and its shipped edit, side by side;
+    the README's picture."""
     clip = load_project(project).clip
     edited = open_clip(project / RESULT / EDITS[0])
     left = clip.read(0, len(clip))
@@ -71,7 +80,8 @@ def write_picture(project: Path, path: Path) -> None:
     height, width = frames.shape[1:3]
     size = (_WIDE, _WIDE * height // width)
     first, *others = (
-        Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS) for frame in frames
+        Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)
+        for frame in frames
     )
     milliseconds = round(1000 / clip.fps)
     first.save(
@@ -88,8 +98,12 @@ def write_picture(project: Path, path: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
-    parser.add_argument("-o", "--out", type=Path, default=EXAMPLES, help="folder of the examples")
+    parser.add_argument(
+        "--only", action="append", choices=tuple(TABLE), help="default: all"
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, default=EXAMPLES, help="folder of the examples"
+    )
     parser.add_argument(
         "--picture", type=Path, help="only write the picture of the README to this file"
     )

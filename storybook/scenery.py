@@ -1,7 +1,7 @@
 """Places and styles of the drawn world.
 
-A background is painted `wide` frame widths wide, so that a camera can move along it; what identifies it
-(sun, palm, moon) is placed where every frame shows it.
+A background is painted `wide` frame widths wide, so that a camera can move along it;
+what identifies it (sun, palm, moon) is placed where every frame shows it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def _width(img: np.ndarray) -> float:
 
 
 def _seen(img: np.ndarray, rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw a place between `low` and `high` of the frame when the camera is in the middle."""
+    """Draw a place between `low` and `high` of the frame when the camera is in the
+    middle."""
     return float((_width(img) - 1) / 2 + rng.uniform(low, high))
 
 
@@ -73,7 +74,9 @@ def _hills(
     wide = _width(img)
     x = np.linspace(0, wide, 40)
     a, b = rng.uniform(0, 6, 2)
-    line = y - bump * (0.5 + 0.5 * np.sin(5 * rough * x + a) * np.cos(3 * rough * x + b))
+    line = y - bump * (
+        0.5 + 0.5 * np.sin(5 * rough * x + a) * np.cos(3 * rough * x + b)
+    )
     ridge = np.stack([x, line], 1)
     bottom = [[wide, 1], [0, 1]]
     _shape(img, np.concatenate([ridge, bottom]), color)
@@ -84,7 +87,9 @@ def _dots(img: np.ndarray, at: np.ndarray, radius: float, color: Color) -> None:
         _shape(img, ellipse(x, y, radius, n=8), color)
 
 
-def _tufts(img: np.ndarray, rng: np.random.Generator, color: Color, count: int = 14) -> None:
+def _tufts(
+    img: np.ndarray, rng: np.random.Generator, color: Color, count: int = 14
+) -> None:
     for x, y in _scattered(img, rng, count, HORIZON + 0.04, 0.98):
         h = 0.02 + 0.05 * (y - HORIZON)
         blades = poly(
@@ -106,18 +111,23 @@ def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
 
 
 def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color = WHITE) -> None:
-    puffs = path("-0.09,0.01,0.045 0,-0.02,0.065 0.09,0.01,0.05 0.03,0.02,0.05 -0.04,0.02,0.045")
+    puffs = path(
+        "-0.09,0.01,0.045 0,-0.02,0.065 0.09,0.01,0.05 0.03,0.02,0.05 -0.04,0.02,0.045"
+    )
     for shift, tone in ((0.012, shade(color, 0.9)), (0.0, color)):
         for dx, dy, r in puffs:
             puff = ellipse(x + dx * s, y + (dy + shift) * s, r * s, r * s * 0.75, n=16)
             _shape(img, puff, tone)
 
 
-# A fir's tiers, lowest first: half the width, foot and tip in heights of the tree; how light they are.
+# A fir's tiers, lowest first: half the width, foot and tip in heights of the tree; how
+# light they are.
 _TIERS = ((0.32, 0.15, 0.55, 1.0), (0.26, 0.4, 0.78, 1.08), (0.19, 0.63, 1.0, 1.16))
 
 
-def _fir(img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool = False) -> None:
+def _fir(
+    img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool = False
+) -> None:
     """Draw a fir whose foot is at (x, y), `h` high."""
     left, right = x - 0.02, x + 0.02
     top = y - 0.2 * h
@@ -186,7 +196,8 @@ def _beach(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
 
 
 def _palm(img: np.ndarray, x: float, lean: float) -> None:
-    """Draw a palm at x whose trunk bends so that its top is `lean` farther to the right."""
+    """Draw a palm at x whose trunk bends so that its top is `lean` farther to the
+    right."""
     for i in range(6):
         a, b = i / 6, (i + 1) / 6
         lower = (x + lean * a * a, 0.68 - 0.42 * a)
@@ -220,15 +231,23 @@ def _city(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     street: Stops = [(0.671, (108, 110, 122)), (1, (72, 74, 86))]
     _fill(img, HORIZON, pavement + street)
     for x in np.arange(-0.2 * rng.random(), wide, 0.24):
-        stripe = poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882))
+        stripe = poly(
+            (x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)
+        )
         _shape(img, stripe, (244, 236, 204))
 
 
-_WALLS: tuple[Color, ...] = ((110, 128, 178), (172, 130, 146), (98, 112, 152), (190, 156, 136))
+_WALLS: tuple[Color, ...] = (
+    (110, 128, 178),
+    (172, 130, 146),
+    (98, 112, 152),
+    (190, 156, 136),
+)
 
 
 def _house(img: np.ndarray, rng: np.random.Generator, x: float, w: float) -> None:
-    """Draw a house, `w` wide, whose left side is at x, with two thirds of its windows lit."""
+    """Draw a house, `w` wide, whose left side is at x, with two thirds of its windows
+    lit."""
     top = 0.64 - rng.uniform(0.28, 0.54)
     wall = _WALLS[int(rng.integers(4))]
     right = x + w - 0.012
@@ -263,7 +282,8 @@ def _desert(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
 
 
 def _cactus(img: np.ndarray, x: float, h: float, shift: float, color: Color) -> None:
-    """Draw a trunk, `h` high, with an arm on each side, all of it `shift` to the right of x."""
+    """Draw a trunk, `h` high, with an arm on each side, all of it `shift` to the right
+    of x."""
     middle = x + shift
     left = x - 0.062 + shift
     right = x + 0.068 + shift
@@ -303,7 +323,9 @@ def _moon(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
 
 def _earth(img: np.ndarray, x: float) -> None:
     _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
-    continents = path("-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05")
+    continents = path(
+        "-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05"
+    )
     for dx, dy, rx, ry in continents:
         continent = ellipse(x + dx, 0.2 + dy, rx, ry, 20)
         _shape(img, continent, (84, 186, 104))
@@ -347,13 +369,15 @@ def _noise(rng: np.random.Generator, n: int, cell: int) -> np.ndarray:
 
 
 def _contours(gray: np.ndarray, width: float) -> np.ndarray:
-    """Return how dark each pixel is relative to its surroundings, 0 to 1: drawn lines."""
+    """Return how dark each pixel is relative to its surroundings, 0 to 1: drawn
+    lines."""
     soft = cv2.GaussianBlur(gray, (0, 0), width)
     return ((soft - gray) / 48).clip(0, 1)
 
 
 def watercolor(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Soft washes on paper: edges bleed, colours lighten, pigment varies in patches and gathers at edges."""
+    """Soft washes on paper: edges bleed, colours lighten, pigment varies in patches and
+    gathers at edges."""
     n = img.shape[0]
     wash = cv2.GaussianBlur(img, (0, 0), n / 200).astype(np.float32)
     edge = np.abs(cv2.GaussianBlur(wash, (0, 0), n / 60) - wash).max(2)
@@ -362,11 +386,14 @@ def watercolor(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def pencil(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Grey drawing: light tone with darkened contours and slanting strokes where it is dark."""
+    """Grey drawing: light tone with darkened contours and slanting strokes where it is
+    dark."""
     n = img.shape[0]
     gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
     y, x = np.mgrid[:n, :n].astype(np.float32) * (128 / n)
-    strokes = (0.5 + 0.5 * np.sin(1.25 * (x + y) + 0.6 * _noise(rng, n, 12))) * (1 - gray / 255)
+    strokes = (0.5 + 0.5 * np.sin(1.25 * (x + y) + 0.6 * _noise(rng, n, 12))) * (
+        1 - gray / 255
+    )
     tone = 252 - 0.34 * (255 - gray) - 46 * strokes - 150 * _contours(gray, n / 90)
     return np.repeat(tone.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
 
@@ -386,10 +413,16 @@ def chalk(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     values = img.astype(np.float32)
     gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
     board = np.array((34, 52, 50), np.float32)
-    grain = (0.95 + 0.13 * _noise(rng, n, 3) + 0.08 * _noise(rng, n, 12)).clip(0.4, 1.4)[..., None]
+    grain = (0.95 + 0.13 * _noise(rng, n, 3) + 0.08 * _noise(rng, n, 12)).clip(
+        0.4, 1.4
+    )[..., None]
     vivid = values + 0.5 * (values - values.mean(2, keepdims=True))
     line = 200 * _contours(gray, n / 64)[..., None] * grain
-    return (board + 0.66 * (vivid - 66).clip(0) * grain + line).clip(0, 255).astype(np.uint8)
+    return (
+        (board + 0.66 * (vivid - 66).clip(0) * grain + line)
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 FINISHES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {

@@ -12,7 +12,8 @@ MAX_TOKENS = 40  # of a caption
 
 
 def byte_alphabet() -> list[str]:
-    """Return the printable stand-ins of the 256 bytes that byte-level BPE uses (Radford et al. 2019)."""
+    """Return the printable stand-ins of the 256 bytes that byte-level BPE uses (Radford
+    et al. 2019)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = range(256, 512 - len(printable))
     return [chr(number) for number in (*printable, *others)]
@@ -21,8 +22,8 @@ def byte_alphabet() -> list[str]:
 def merges_for(words: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return merge rules that leave each word a single token.
 
-    Rules are added in order, so a later rule never changes how an earlier word is merged; a word already
-    covered by earlier rules adds none.
+    Rules are added in order, so a later rule never changes how an earlier word is
+    merged; a word already covered by earlier rules adds none.
     """
     rules: list[tuple[str, str]] = []
     for word in words:
@@ -36,7 +37,8 @@ def merges_for(words: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _merge(symbols: list[str], rules: list[tuple[str, str]]) -> None:
-    """Join neighbouring symbols as byte-pair encoding does: by the earliest rule, as long as one fits."""
+    """Join neighbouring symbols as byte-pair encoding does: by the earliest rule, as
+    long as one fits."""
     while True:
         pairs = list(itertools.pairwise(symbols))
         fitting = [rule for rule in rules if rule in pairs]
@@ -54,7 +56,8 @@ def build(words: tuple[str, ...], folder: Path) -> CLIPTokenizer:
     tokens = [*alphabet, *(c + "</w>" for c in alphabet)]
     tokens += ["".join(rule) for rule in rules]
     tokens += [start, end]
-    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}  # two rules may agree
+    # two rules may agree
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
     lines = ["#version: 0.2", *(" ".join(rule) for rule in rules)]

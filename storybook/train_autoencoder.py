@@ -1,10 +1,13 @@
-"""Train the autoencoder: `python -m storybook.train_autoencoder --data DIR --run RUN --samples 60000`.
+"""Train the autoencoder: `python -m storybook.train_autoencoder --data DIR --run RUN
+--samples 60000`.
 
-AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse. A copy of them at half
-size must decode to the picture at half size (scale equivariance, after Skorokhodov et al. 2025,
-arXiv:2502.14831). And the decoder sees them with a little noise, so that it tolerates errors of the UNet. The
-run saves weights and optimiser as safetensors and resumes from them; `--init` starts from shipped weights
-with a fresh optimiser. `--decoder` trains only the decoder, so that the latents of a UNet stay valid.
+AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse. A
+copy of them at half size must decode to the picture at half size (scale equivariance,
+after Skorokhodov et al. 2025, arXiv:2502.14831). And the decoder sees them with a
+little noise, so that it tolerates errors of the UNet. The run saves weights and
+optimiser as safetensors and resumes from them; `--init` starts from shipped weights
+with a fresh optimiser. `--decoder` trains only the decoder, so that the latents of a
+UNet stay valid.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ BATCH = 4
 
 
 def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
-    """Return the batch that starts at sample `first`: [BATCH, 3, SIZE, SIZE], -1 to 1, half mirrored."""
+    """Return the batch that starts at sample `first`: [BATCH, 3, SIZE, SIZE], -1 to 1,
+    half mirrored."""
     rng = np.random.default_rng([seed, first])
     pictures = []
     for shard in rng.integers(len(maps), size=BATCH):
@@ -56,14 +60,18 @@ def as_tensor(pictures: np.ndarray) -> Tensor:
 
 
 def picture_loss(out: Tensor, target: Tensor) -> Tensor:
-    """L1 of values and of horizontal and vertical differences (edges carry the faces)."""
+    """L1 of values and of horizontal and vertical differences (edges carry the
+    faces)."""
     dx = (out.diff(dim=-1) - target.diff(dim=-1)).abs().mean()
     dy = (out.diff(dim=-2) - target.diff(dim=-2)).abs().mean()
     return (out - target).abs().mean() + 0.5 * (dx + dy)
 
 
-def training_loss(model: AutoencoderDC, x: Tensor, noise: float, equivariance: float) -> Tensor:
-    """Reconstruction from noised latents plus the scale-equivariance term on a quarter of the batch."""
+def training_loss(
+    model: AutoencoderDC, x: Tensor, noise: float, equivariance: float
+) -> Tensor:
+    """Reconstruction from noised latents plus the scale-equivariance term on a quarter
+    of the batch."""
     z = model.encoder(x)
     deviation = noise * z.detach().std()
     noisy = z + deviation * torch.randn_like(z) * torch.rand(len(z), 1, 1, 1)
@@ -81,7 +89,8 @@ def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
     """Measure a model on held-out scenes.
 
     Returns:
-        PSNR of the round trip, deviation of the latents, and correlation of neighbouring cells (1 = smooth).
+        PSNR of the round trip, deviation of the latents, and correlation of
+        neighbouring cells (1 = smooth).
     """
     x = as_tensor(held_out_pictures(range(count)))
     z = model.encoder(x)
@@ -109,7 +118,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--equivariance", type=float, default=0.25)
-    parser.add_argument("--decoder", action="store_true", help="keep the encoder unchanged")
+    parser.add_argument(
+        "--decoder", action="store_true", help="keep the encoder unchanged"
+    )
     args = parser.parse_args()
     begin(args)
     if args.init:
@@ -119,14 +130,19 @@ def main() -> None:
     model = model.to(memory_format=torch.channels_last)
     model.encoder.requires_grad_(not args.decoder)
     learnt = [weight for weight in model.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(learnt, lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99))
+    optimiser = torch.optim.AdamW(
+        learnt, lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
+    )
     run = Run(args.run, model, optimiser)
-    torch.manual_seed(args.seed + worker())  # different noise for workers that started alike
+    # different noise for workers that started alike
+    torch.manual_seed(args.seed + worker())
     maps = dataset.load(args.data)
     while run.done < args.samples:
         run.pace(args.rate, args.samples, warm=2000)
         first = run.done + worker() * BATCH
-        x = batches(maps, args.seed, first).contiguous(memory_format=torch.channels_last)
+        x = batches(maps, args.seed, first).contiguous(
+            memory_format=torch.channels_last
+        )
         with mixed():
             loss = training_loss(model, x, args.noise, args.equivariance)
         run.step(loss, BATCH)

@@ -1,9 +1,11 @@
-"""Train the ControlNet on canny edges: `python -m storybook.train_control --data DIR --run RUN`.
+"""Train the ControlNet on canny edges: `python -m storybook.train_control --data DIR
+--run RUN`.
 
-It is a copy of the shipped UNet's encoder that also sees the edges and adds to the UNet through convolutions
-whose weights start at zero (Zhang et al. 2023, arXiv:2302.05543). Its middle has no attention, to save space.
-UNet and text encoder do not change. The run folder keeps weights, averages and optimiser as safetensors and
-resumes from them; `--init` starts from shipped weights with a fresh optimiser; `--ship` writes in half
+It is a copy of the shipped UNet's encoder that also sees the edges and adds to the UNet
+through convolutions whose weights start at zero (Zhang et al. 2023, arXiv:2302.05543).
+Its middle has no attention, to save space. UNet and text encoder do not change. The run
+folder keeps weights, averages and optimiser as safetensors and resumes from them;
+`--init` starts from shipped weights with a fresh optimiser; `--ship` writes in half
 precision.
 """
 
@@ -16,7 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from diffusers import AutoencoderDC, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderDC,
+    ControlNetModel,
+    DDIMScheduler,
+    UNet2DConditionModel,
+)
 from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -56,7 +63,8 @@ _SHARED = (
 
 
 def copied(unet: UNet2DConditionModel) -> ControlNetModel:
-    """Return a new network: the UNet's encoder, with zero convolutions where it adds to the UNet."""
+    """Return a new network: the UNet's encoder, with zero convolutions where it adds to
+    the UNet."""
     net = ControlNetModel(
         **{name: unet.config[name] for name in _SHARED},
         mid_block_type="UNetMidBlock2D",
@@ -71,7 +79,8 @@ def copied(unet: UNet2DConditionModel) -> ControlNetModel:
 
 
 def begun(unet: UNet2DConditionModel, init: Path | None) -> ControlNetModel:
-    """Return the network at the start: a copy of the UNet's encoder, or the one in `init`."""
+    """Return the network at the start: a copy of the UNet's encoder, or the one in
+    `init`."""
     if init is None:
         return copied(unet)
     return ControlNetModel.from_pretrained(init, torch_dtype=torch.float32)
@@ -101,7 +110,8 @@ def predict(
 
 
 def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
-    """Return the latents of every shard; each worker encodes its share of the missing ones."""
+    """Return the latents of every shard; each worker encodes its share of the missing
+    ones."""
     cache.mkdir(parents=True, exist_ok=True)
     shards = sorted(data.glob("pictures_?????.npy"))
     targets = [cache / f"{shard.stem}.safetensors" for shard in shards]
@@ -120,7 +130,8 @@ def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
 
 
 class HeldOut:
-    """Held-out scenes, and the error with their own edges, with other edges and with none."""
+    """Held-out scenes, and the error with their own edges, with other edges and with
+    none."""
 
     def __init__(
         self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float
@@ -158,10 +169,16 @@ def main() -> None:
     parser.add_argument(
         "--latents", type=Path, help="latents already encoded by the same autoencoder"
     )
-    parser.add_argument("--batch", type=int, default=24, help="samples per batch of each worker")
-    parser.add_argument("--report", type=int, default=100, help="steps between points of the curve")
     parser.add_argument(
-        "--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop"
+        "--batch", type=int, default=24, help="samples per batch of each worker"
+    )
+    parser.add_argument(
+        "--report", type=int, default=100, help="steps between points of the curve"
+    )
+    parser.add_argument(
+        "--ship",
+        action="store_true",
+        help=f"write the run's weights to {TARGET} and stop",
     )
     args = parser.parse_args()
     begin(args)

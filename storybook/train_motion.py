@@ -1,9 +1,10 @@
 """Train the motion adapter: `python -m storybook.train_motion --run RUN`.
 
-AnimateDiff's modules (Guo et al. 2023, arXiv:2307.04725) at half the width, after every block's attention of
-the shipped UNet, which does not change. Frames of an edit share their noise in part, in full, or less the
-farther apart they are, so those of training do too. The run folder keeps weights, averages and optimiser as
-safetensors and resumes from them; `--init` starts from shipped weights; `--ship` writes in half precision.
+AnimateDiff's modules (Guo et al. 2023, arXiv:2307.04725) at half the width, after every
+block's attention of the shipped UNet, which does not change. Frames of an edit share
+their noise in part, in full, or less the farther apart they are, so those of training
+do too. The run folder keeps weights, averages and optimiser as safetensors and resumes
+from them; `--init` starts from shipped weights; `--ship` writes in half precision.
 """
 
 from __future__ import annotations
@@ -39,14 +40,16 @@ TARGET, WEIGHTS = ASSETS / "motion", "diffusion_pytorch_model.safetensors"
 HEADS = (2, 4, 8)  # by level, as in the UNet
 POSITIONS = 32
 ROWS = 32  # frames of a batch
-# Frames of a clip and how often; what is drawn has 8, 16 and 32. One frame must stay what it was.
+# Frames of a clip and how often; what is drawn has 8, 16 and 32. One frame must stay
+# what it was.
 LENGTHS = {1: 0.05, 8: 0.55, 16: 0.3, 32: 0.1}
 SHARED = {"own": 0.3, "half": 0.2, "shared": 0.3, "falling": 0.2}  # noise and how often
 SHARD = 40  # clips of each length
 
 
 class Motion(nn.Module):
-    """Modules for a UNet, by the names of diffusers' adapters; new ones, not from `init`, add nothing."""
+    """Modules for a UNet, by the names of diffusers' adapters; new ones, not from
+    `init`, add nothing."""
 
     def __init__(self, unet: UNet2DConditionModel, init: Path | None = None) -> None:
         super().__init__()
@@ -79,7 +82,8 @@ class Motion(nn.Module):
 
 
 def _level(name: str, levels: int) -> int:
-    """Return the level of the UNet, 0 at the top, of a module such as "up_blocks.0.motion_modules.1"."""
+    """Return the level of the UNet, 0 at the top, of a module such as
+    "up_blocks.0.motion_modules.1"."""
     part, number = name.split(".")[:2]
     if part == "down_blocks":
         return int(number)
@@ -90,7 +94,9 @@ def _level(name: str, levels: int) -> int:
 
 def _module(width: int, heads: int) -> AnimateDiffTransformer3D:
     """Return a new module that adds nothing."""
-    module = AnimateDiffTransformer3D(heads, width // 2 // heads, width, activation_fn="geglu")
+    module = AnimateDiffTransformer3D(
+        heads, width // 2 // heads, width, activation_fn="geglu"
+    )
     nn.init.zeros_(module.proj_out.weight)
     nn.init.zeros_(module.proj_out.bias)
     return module
@@ -99,8 +105,8 @@ def _module(width: int, heads: int) -> AnimateDiffTransformer3D:
 def noise_like(clips: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     """Draw normal noise for [clips, frames, ...] of a kind of `SHARED`.
 
-    Frames share none of it, half of its variance, all, or less the farther apart they are: 0.9 to the power
-    of their distance, as in inverted latents.
+    Frames share none of it, half of its variance, all, or less the farther apart they
+    are: 0.9 to the power of their distance, as in inverted latents.
     """
     own = torch.randn(clips.shape, generator=rng)
     if kind == "falling":
@@ -113,7 +119,11 @@ def noise_like(clips: Tensor, kind: str, rng: torch.Generator) -> Tensor:
 
 
 def predict(
-    motion: Motion | None, unet: UNet2DConditionModel, clips: Tensor, t: Tensor, text: Tensor
+    motion: Motion | None,
+    unet: UNet2DConditionModel,
+    clips: Tensor,
+    t: Tensor,
+    text: Tensor,
 ) -> Tensor:
     """Return predicted v of latents [clips, frames, 16, 16, 16] at one level per clip.
 
@@ -140,7 +150,8 @@ def scenes_of(shard: int, frames: int) -> list[Scene]:
 
 
 def cached_clips(folder: Path, shards: int, vae: AutoencoderDC) -> dict[int, Tensor]:
-    """Return latents, float16 [clips, frames, 16, 16, 16], by frames; workers draw what is missing."""
+    """Return latents, float16 [clips, frames, 16, 16, 16], by frames; workers draw what
+    is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     lengths = [frames for frames in LENGTHS if frames > 1]
     targets = [folder / f"clips_{shard:05d}.safetensors" for shard in range(shards)]
@@ -158,11 +169,14 @@ def cached_clips(folder: Path, shards: int, vae: AutoencoderDC) -> dict[int, Ten
     if workers() > 1:
         dist.barrier()
     read = [load_file(target) for target in targets]
-    return {frames: torch.cat([shard[str(frames)] for shard in read]) for frames in lengths}
+    return {
+        frames: torch.cat([shard[str(frames)] for shard in read]) for frames in lengths
+    }
 
 
 def encoded(scenes: Sequence[Scene], vae: AutoencoderDC) -> Tensor:
-    """Draw scenes of the same length, and return their latents: float16 [clips, frames, 16, 16, 16]."""
+    """Draw scenes of the same length, and return their latents: float16 [clips, frames,
+    16, 16, 16]."""
     return torch.stack([encode(vae, render_frames(scene, SIZE)) for scene in scenes])
 
 
@@ -181,7 +195,8 @@ class HeldOut:
     def probe(
         self, motion: Motion | None, unet: UNet2DConditionModel, abar: Tensor
     ) -> dict[str, float]:
-        """Return mean squared x0 errors over the latents' variance, by kind of noise and level."""
+        """Return mean squared x0 errors over the latents' variance, by kind of noise
+        and level."""
 
         def predict_v(x: Tensor, levels: Tensor) -> Tensor:
             parts = zip(x.split(4), levels.split(4), self.text.split(4), strict=True)
@@ -204,7 +219,8 @@ def training_loss(
     abar: Tensor,
     rng: torch.Generator,
 ) -> Tensor:
-    """Return the weighted error of v for clips [clips, frames, 16, 16, 16], each at one random level."""
+    """Return the weighted error of v for clips [clips, frames, 16, 16, 16], each at one
+    random level."""
     t = torch.randint(1000, (len(x0),), generator=rng)
     noise = noise_like(x0, kind, rng)
     a = abar[t].sqrt()[:, None, None, None, None]
@@ -232,10 +248,16 @@ def ship(motion: Motion, target: Path = TARGET) -> None:
 def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=1_000_000, rate=3e-3, ema=0.99)
-    parser.add_argument("--shards", type=int, default=25, help=f"of {SHARD} clips of each length")
-    parser.add_argument("--report", type=int, default=100, help="steps between points of the curve")
     parser.add_argument(
-        "--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop"
+        "--shards", type=int, default=25, help=f"of {SHARD} clips of each length"
+    )
+    parser.add_argument(
+        "--report", type=int, default=100, help="steps between points of the curve"
+    )
+    parser.add_argument(
+        "--ship",
+        action="store_true",
+        help=f"write the run's weights to {TARGET} and stop",
     )
     args = parser.parse_args()
     begin(args)
@@ -252,7 +274,9 @@ def main() -> None:
     captions = Captions(args.run / "tokenizer")
     known = {}
     for frames in clips:
-        scenes = [scene for shard in range(args.shards) for scene in scenes_of(shard, frames)]
+        scenes = [
+            scene for shard in range(args.shards) for scene in scenes_of(shard, frames)
+        ]
         known[frames] = captions.of(scenes)
     text = frozen_text_encoder()
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod

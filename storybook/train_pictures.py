@@ -1,10 +1,13 @@
-"""Train a picture adapter of the built-in model: `python -m storybook.train_pictures --run RUN`.
+"""Train a picture adapter of the built-in model: `python -m storybook.train_pictures
+--run RUN`.
 
-Actors are painted in colours that no word names, captions name none, and a picture shows each actor in
-another pose and scene; so what it looks like can only be seen there. UNet and text encoder do not change.
-What is trained is a reader of small pictures, and keys and values for each cross-attention layer, which begin
-as the text's (`models.pictures`; IP-Adapter, Ye et al. 2023, arXiv:2308.06721). The run folder keeps weights,
-averages and optimiser as safetensors and resumes from them; `--ship` writes the averages in half precision.
+Actors are painted in colours that no word names, captions name none, and a picture
+shows each actor in another pose and scene; so what it looks like can only be seen
+there. UNet and text encoder do not change. What is trained is a reader of small
+pictures, and keys and values for each cross-attention layer, which begin as the text's
+(`models.pictures`; IP-Adapter, Ye et al. 2023, arXiv:2308.06721). The run folder keeps
+weights, averages and optimiser as safetensors and resumes from them; `--ship` writes
+the averages in half precision.
 """
 
 from __future__ import annotations
@@ -32,13 +35,30 @@ from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS, frozen_text_encoder, frozen_vae, halves
 from storybook.train_autoencoder import SIZE
-from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, noised, x0_error
+from storybook.train_unet import (
+    PROBES,
+    SCHEDULE,
+    Captions,
+    embed,
+    encode,
+    noised,
+    x0_error,
+)
 from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
-from storybook.world import Actor, Scene, cast_of, owners, render_frames, sample_scene, surface_ids
+from storybook.world import (
+    Actor,
+    Scene,
+    cast_of,
+    owners,
+    render_frames,
+    sample_scene,
+    surface_ids,
+)
 
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "pictures.safetensors"
-SCALE = "1.4"  # chosen on scenes 50000 to 50007: 1 errs by 13.5 of colour, 1.3 by 11.9, 1.5 by 11.5
+# chosen on scenes 50000 to 50007: 1 errs by 13.5 of colour, 1.3 by 11.9, 1.5 by 11.5
+SCALE = "1.4"
 WIDTH = 128  # of the resampler
 HEADS = 4
 DEPTH = 2  # layers of the resampler
@@ -80,8 +100,12 @@ class PictureNet(nn.Module):
         return {name.replace("/", "."): value for name, value in self._own.items()}
 
     def tokens(self, pictures: Tensor) -> Tensor:
-        """Return tokens [n, 8, 128] of pictures [n, 3, 64, 64], -1 to 1; zeros are the empty picture."""
-        own = {name.removeprefix("image_proj."): value for name, value in self.named().items()}
+        """Return tokens [n, 8, 128] of pictures [n, 3, 64, 64], -1 to 1; zeros are the
+        empty picture."""
+        own = {
+            name.removeprefix("image_proj."): value
+            for name, value in self.named().items()
+        }
         return resampled(drawn(pictures, own), own)
 
     def term(self, q: Tensor, site: AttentionLayer, tokens: Tensor) -> Tensor:
@@ -89,14 +113,19 @@ class PictureNet(nn.Module):
         k, v = (self._heads(part, q.shape[1], site, tokens) for part in "kv")
         return attention(q, k, v)
 
-    def _heads(self, part: str, heads: int, site: AttentionLayer, tokens: Tensor) -> Tensor:
+    def _heads(
+        self, part: str, heads: int, site: AttentionLayer, tokens: Tensor
+    ) -> Tensor:
         """Return keys ("k") or values ("v") of tokens by head."""
-        weight = self.named()[f"ip_adapter.{self._numbers[site.name]}.to_{part}_ip.weight"]
+        weight = self.named()[
+            f"ip_adapter.{self._numbers[site.name]}.to_{part}_ip.weight"
+        ]
         return F.linear(tokens, weight).unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def _resampler() -> dict[str, Tensor]:
-    """Return new weights of the reader and the resampler, by their names in the file."""
+    """Return new weights of the reader and the resampler, by their names in the
+    file."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (before, after) in enumerate(_STEPS):
         shapes[f"reader.{i}.weight"] = (after, before, 3, 3)
@@ -136,7 +165,8 @@ def paint(rng: np.random.Generator) -> str:
 
 
 def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
-    """Draw a scene with two actors, a picture of each, and its mask; the caption names no colour."""
+    """Draw a scene with two actors, a picture of each, and its mask; the caption names
+    no colour."""
     rng = np.random.default_rng([seed, 21])
     scene = sample_scene(seed, actors=2)
     cast = []
@@ -155,18 +185,23 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
 
 
 def _masks(scene: Scene, frame: int) -> np.ndarray:
-    """Return how much of each cell of the latents each of two actors covers: float32 [2, 16, 16]."""
+    """Return how much of each cell of the latents each of two actors covers: float32
+    [2, 16, 16]."""
     figures = cast_of(scene)
     actor_of, _ = owners(figures)
     label = actor_of[surface_ids(scene, figures, SIZE, frame)]
-    masks = np.stack([label == number for number in (1, 2)], 2).astype(np.float32)
-    return cv2.resize(masks, (16, 16), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+    masks = []
+    for number in (1, 2):
+        mask = (label == number).astype(np.float32)
+        masks.append(cv2.resize(mask, (16, 16), interpolation=cv2.INTER_AREA))
+    return np.stack(masks)
 
 
 def portrait(
     actor: Actor, rng: np.random.Generator, side: int = DRAWN, cut: bool = False
 ) -> np.ndarray:
-    """Draw an actor in another pose, place and scene, half of the time on plain grey: `side` pixels.
+    """Draw an actor in another pose, place and scene, half of the time on plain grey:
+    `side` pixels.
 
     If it is `cut` out, there is a fourth channel, in which all else is transparent.
     """
@@ -186,7 +221,8 @@ def portrait(
 
 
 class Drawings:
-    """The newest shards of drawings, kept in a folder; workers have shards of their own."""
+    """The newest shards of drawings, kept in a folder; workers have shards of their
+    own."""
 
     def __init__(self, folder: Path, vae: AutoencoderDC, captions: Captions) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,11 +235,18 @@ class Drawings:
     def at(self, done: int) -> dict[str, Tensor]:
         """Return all drawings after `done` samples; one shard changes at a time."""
         first = done // (USES * SHARD * workers())
-        wanted = [worker() + workers() * number for number in range(first, first + SHARDS)]
+        wanted = [
+            worker() + workers() * number for number in range(first, first + SHARDS)
+        ]
         if wanted != [*self._held]:
-            self._held = {number: self._held.get(number) or self.shard(number) for number in wanted}
+            self._held = {
+                number: self._held.get(number) or self.shard(number)
+                for number in wanted
+            }
             shards = [*self._held.values()]
-            self._rows = {key: torch.cat([shard[key] for shard in shards]) for key in shards[0]}
+            self._rows = {
+                key: torch.cat([shard[key] for shard in shards]) for key in shards[0]
+            }
         return self._rows
 
     def shard(self, number: int) -> dict[str, Tensor]:
@@ -221,8 +264,12 @@ class Drawings:
         samples = [draw_sample(seed) for seed in range(first, first + SHARD)]
         pictures = np.stack([sample["picture"] for sample in samples])
         return {
-            "shown": torch.from_numpy(np.stack([sample["shown"] for sample in samples])),
-            "masks": torch.from_numpy(np.stack([sample["masks"] for sample in samples])),
+            "shown": torch.from_numpy(
+                np.stack([sample["shown"] for sample in samples])
+            ),
+            "masks": torch.from_numpy(
+                np.stack([sample["masks"] for sample in samples])
+            ),
             "z": encode(self._vae, pictures),
             "ids": self._captions.ids([sample["caption"] for sample in samples]),
         }
@@ -237,7 +284,8 @@ def predict(
     shown: Tensor,
     masks: Tensor,
 ) -> Tensor:
-    """Return predicted v; `shown` are pictures [n, 2, 3, 64, 64], `masks` [n, 2, 16, 16] their weights."""
+    """Return predicted v; `shown` are pictures [n, 2, 3, 64, 64], `masks` [n, 2, 16,
+    16] their weights."""
     with mixed():
         tokens = net.tokens(shown.flatten(0, 1)).unflatten(0, (-1, 2))
 
@@ -251,7 +299,9 @@ def predict(
                 out = out + shares[:, i].to(out) * net.term(q, site, tokens[:, i])
             return out
 
-        return unet(x, t, text, cross_attention_kwargs={"attend": attend}).sample.float()
+        return unet(
+            x, t, text, cross_attention_kwargs={"attend": attend}
+        ).sample.float()
 
 
 def _ready(rows: dict[str, Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -263,10 +313,16 @@ def _ready(rows: dict[str, Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
 def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=90_000, rate=2e-3, ema=0.999)
-    parser.add_argument("--batch", type=int, default=16, help="samples per batch of each worker")
-    parser.add_argument("--report", type=int, default=200, help="steps between points of the curve")
     parser.add_argument(
-        "--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop"
+        "--batch", type=int, default=16, help="samples per batch of each worker"
+    )
+    parser.add_argument(
+        "--report", type=int, default=200, help="steps between points of the curve"
+    )
+    parser.add_argument(
+        "--ship",
+        action="store_true",
+        help=f"write the run's weights to {TARGET} and stop",
     )
     args = parser.parse_args()
     begin(args)
@@ -323,7 +379,8 @@ def _loss(
     abar: Tensor,
     rng: torch.Generator,
 ) -> Tensor:
-    """Return the loss of one batch; each picture is dropped in 25 %, the text alone in 5 %, both in 5 %."""
+    """Return the loss of one batch; each picture is dropped in 25 %, the text alone in
+    5 %, both in 5 %."""
     x, t, v = noised(rows["z"][chosen].float() * scale, abar, rng)
     shown, masks = _ready(rows, chosen)
     inside = masks.sum(1, keepdim=True).clamp(max=1)
@@ -348,7 +405,8 @@ def _probe(
 ) -> dict[str, float]:
     """Return mean squared x0 errors of held-out drawings over the latents' variance.
 
-    They are measured with pictures ("seen300" and so on) and with empty ones ("empty300").
+    They are measured with pictures ("seen300" and so on) and with empty ones
+    ("empty300").
     """
     shown, masks = _ready(held, torch.arange(len(held["z"])))
     words = embed(text, held["ids"])

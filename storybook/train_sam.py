@@ -1,12 +1,13 @@
 """Train the built-in SAM: `python -m storybook.train_sam --run RUN --samples 24000`.
 
-A sample is one picture with several prompts. Most start with one click, answered by three masks: the whole
-object, its part, and the part of that part. One level is chosen as the target. Corrective clicks where the
-answer is wrong, with that answer as mask prompt, must then lead the single mask to it. The other prompts
-start with a box or, as in tracking, with a displaced mask and a click. Training starts on small pictures. The
-run saves weights and optimiser as safetensors and resumes from them; `--init` starts from shipped weights
-with a fresh optimiser; `--ship` writes half-precision weights. Random numbers depend only on the seed and the
-sample.
+A sample is one picture with several prompts. Most start with one click, answered by
+three masks: the whole object, its part, and the part of that part. One level is chosen
+as the target. Corrective clicks where the answer is wrong, with that answer as mask
+prompt, must then lead the single mask to it. The other prompts start with a box or, as
+in tracking, with a displaced mask and a click. Training starts on small pictures. The
+run saves weights and optimiser as safetensors and resumes from them; `--init` starts
+from shipped weights with a fresh optimiser; `--ship` writes half-precision weights.
+Random numbers depend only on the seed and the sample.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -49,7 +50,8 @@ from storybook.training import Run, begin, mixed, options, worker
 
 log = logging.getLogger(__name__)
 PROMPTS = 3  # of each picture
-BLOCK, REUSE = 512, 2  # pictures kept in memory, and how often each is seen before the next block
+# pictures kept in memory, and how often each is seen before the next block
+BLOCK, REUSE = 512, 2
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
 # Names of input and output layers, which AdamW updates.
 ENDS = (
@@ -61,21 +63,26 @@ ENDS = (
     "iou_prediction",
     "affinity",
 )
-LEVELS = (0.3, 0.6, 0.1)  # how often the target is the whole, the part, the part of the part
-DEEPEST = 0.6  # how often a click is the deepest pixel of what it should change, not a random one
+# how often the target is the whole, the part, the part of the part
+LEVELS = (0.3, 0.6, 0.1)
+# how often a click is the deepest pixel of what it should change, not a random one
+DEEPEST = 0.6
 MIN_AREA = 0.0008  # of the picture; smaller targets are left out
 
 
-def decode(sam: Sam, features: Tensor, prompts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """All four masks of the decoder and their qualities; every picture has the same number of prompts."""
-    masks, quality = sam.mask_decoder.predict_masks(
-        features, sam.prompt_encoder.get_dense_pe(), *prompts
-    )
+def decode(
+    sam: Sam, features: Tensor, prompts: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return all four masks of the decoder and their qualities; every picture has as
+    many prompts."""
+    places = sam.prompt_encoder.get_dense_pe()
+    masks, quality = sam.mask_decoder.predict_masks(features, places, *prompts)
     return masks.float(), quality.float()
 
 
 class Affinity(nn.Module):
-    """Which tokens belong to a click, from the encoder's features alone: trains it before the decoder can."""
+    """Tokens that belong to a click, by the encoder's features alone: it trains before
+    the decoder can."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,108 +91,143 @@ class Affinity(nn.Module):
         self.shift = nn.Parameter(torch.tensor([-2.5] * 3))
 
     def forward(self, features: Tensor, targets: Targets) -> Tensor:
-        """Cross-entropy over the three levels, features of one picture per prompt."""
+        """Return the cross-entropy over the three levels, of features with one picture
+        per prompt."""
         each = F.normalize(self.embed(features).unflatten(1, (3, 16)).float(), dim=2)
         x, y = (targets.clicks // STRIDE).T
         clicked = each[torch.arange(len(each)), :, :, y, x]
         logits = torch.einsum("blc,blchw->blhw", clicked, each)
         logits = logits * self.scale[:, None, None] + self.shift[:, None, None]
-        return F.binary_cross_entropy_with_logits(logits, F.avg_pool2d(targets.masks, STRIDE // 2))
+        wanted = F.avg_pool2d(targets.masks, STRIDE // 2)
+        return F.binary_cross_entropy_with_logits(logits, wanted)
 
 
 class Targets:
-    """Targets: per prompt a pixel of an object, the masks of its three levels there, and one of them."""
+    """Targets of a batch: per prompt a pixel of an object, and the masks of its three
+    levels there.
+
+    Attributes:
+        size: Side of the pictures in pixels.
+        clicks: int64 [prompts, 2], (x, y).
+        masks: float32 [prompts, 3, size / 2, size / 2], 0 to 1, on the decoder's grid.
+        usable: float32 [prompts, 3], 0 for levels that are too small.
+        one: float32 [prompts, size / 2, size / 2]: the mask that corrections lead to.
+    """
 
     def __init__(self, pictures: list[Picture], rng: np.random.Generator) -> None:
-        size = pictures[0].image.shape[0]
         clicks, masks, usable, wanted = [], [], [], []
         for picture in pictures:
             for _ in range(PROMPTS):
                 level = int(rng.choice(3, p=LEVELS))
                 x, y = _pixel(picture.levels, level, rng)
-                three = picture.levels == picture.levels[:, y, x][:, None, None]
-                fits = [bool(m.mean() >= MIN_AREA) for m in three]
+                numbers = picture.levels[:, y, x]
+                three = picture.levels == numbers[:, None, None]
+                fits = [bool(mask.mean() >= MIN_AREA) for mask in three]
                 clicks.append((x, y))
                 masks.append(three)
                 usable.append([True, *fits[1:]])
                 wanted.append(level if fits[level] else 0)
-        self.size, self.clicks = size, torch.tensor(clicks)
+        self.size = pictures[0].image.shape[0]
+        self.clicks = torch.tensor(clicks)
         full = torch.from_numpy(np.stack(masks)).float()
-        self.masks = F.avg_pool2d(full, 2)  # the decoder's grid; edges keep their fractions
+        self.masks = F.avg_pool2d(full, 2)  # edges keep their fractions
         self.usable = torch.tensor(usable).float()
         self.wanted = torch.tensor(wanted)
         self.one = self.masks[torch.arange(len(wanted)), self.wanted]
 
 
 def _pixel(levels: np.ndarray, level: int, rng: np.random.Generator) -> tuple[int, int]:
-    """A pixel of the target in a random object: the whole, or one of its parts."""
-    things = [n for n in np.unique(levels[0]) if n and (levels[0] == n).mean() >= 2 * MIN_AREA]
-    inside = levels[0] == rng.choice(things) if things else np.ones(levels[0].shape, bool)
+    """Draw a pixel of the target in a random object: the whole, or one of its parts."""
+    whole = levels[0]
+    things = [n for n in np.unique(whole) if n and (whole == n).mean() >= 2 * MIN_AREA]
+    inside = np.ones(whole.shape, bool)
+    if things:
+        inside = whole == rng.choice(things)
     if things and level:
-        inside = levels[level] == rng.choice(np.unique(levels[level][inside]))
+        numbers = np.unique(levels[level][inside])
+        inside = levels[level] == rng.choice(numbers)
     return deepest(inside) if rng.random() < DEEPEST else _inner_pixel(inside, rng)
 
 
 def _inner_pixel(inside: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw a pixel of a mask, more often a deep one than one at the edge."""
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).ravel()
-    odds = (
-        np.minimum(depth, 1e3).astype(float) ** 1.5
-    ).cumsum()  # unbounded if everything is inside
-    y, x = divmod(
-        int(np.searchsorted(odds, rng.random() * odds[-1], side="right")), inside.shape[1]
-    )
+    # it is unbounded if everything is inside
+    depth = np.minimum(depth, 1e3).astype(float)
+    odds = (depth**1.5).cumsum()
+    number = np.searchsorted(odds, rng.random() * odds[-1], side="right")
+    y, x = divmod(int(number), inside.shape[1])
     return x, y
 
 
-def correct(target: Tensor, answer: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Per prompt a click on what is missing (label 1) or too much (label 0), in pixels of the picture."""
+def correct(
+    target: Tensor, answer: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Click, per prompt, on what is missing (label 1) or too much (label 0), in pixels
+    of the picture."""
     points, labels = [], []
     for want, got in zip((target > 0.5).numpy(), answer.numpy(), strict=True):
-        wrong = want ^ got
-        if not wrong.any():
-            x, y = _inner_pixel(want if want.any() else ~want, rng)
-        elif rng.random() < DEEPEST:
-            x, y = deepest(wrong)
-        else:
-            parts, numbers = cv2.connectedComponents(wrong.astype(np.uint8))
-            sizes = np.bincount(numbers.ravel(), minlength=parts)[1:]
-            x, y = _inner_pixel(numbers == 1 + rng.choice(parts - 1, p=sizes / sizes.sum()), rng)
+        x, y = _correction(want, got, rng)
         points.append((2 * x + 0.5, 2 * y + 0.5))
         labels.append(float(want[y, x]))
     return torch.tensor(points)[:, None].float(), torch.tensor(labels)[:, None]
 
 
+def _correction(
+    want: np.ndarray, got: np.ndarray, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Draw a pixel where `got` is wrong; where it is right everywhere, one of the
+    target."""
+    wrong = want ^ got
+    if not wrong.any():
+        return _inner_pixel(want if want.any() else ~want, rng)
+    if rng.random() < DEEPEST:
+        return deepest(wrong)
+    parts, numbers = cv2.connectedComponents(wrong.astype(np.uint8))
+    sizes = np.bincount(numbers.ravel(), minlength=parts)[1:]
+    part = 1 + rng.choice(parts - 1, p=sizes / sizes.sum())
+    return _inner_pixel(numbers == part, rng)
+
+
 def boxes_of(target: Tensor, rng: np.random.Generator) -> Tensor:
-    """Bounding boxes in pixels of the picture, each side off by up to a tenth."""
-    out = []
+    """Return bounding boxes in pixels of the picture, each side off by up to a
+    tenth."""
+    boxes = []
     for mask in (target > 0.5).numpy():
-        y, x = np.nonzero(mask) if mask.any() else (np.array([0, 1]), np.array([0, 1]))
-        box = 2.0 * np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
-        span = np.tile([box[2] - box[0], box[3] - box[1]], 2)
-        out.append(box + span * rng.normal(0, 0.05, 4).clip(-0.1, 0.1))
-    return torch.from_numpy(np.stack(out)).float()
+        y, x = np.nonzero(mask)
+        if not mask.any():
+            y = x = np.array([0, 1])
+        left, top, right, bottom = x.min(), y.min(), x.max() + 1, y.max() + 1
+        box = 2.0 * np.array([left, top, right, bottom])
+        width, height = box[2:] - box[:2]
+        off = rng.normal(0, 0.05, 4).clip(-0.1, 0.1)
+        boxes.append(box + np.array([width, height, width, height]) * off)
+    return torch.from_numpy(np.stack(boxes)).float()
 
 
 def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
-    """Masks as a tracker passes them: shifted, scaled, and slightly grown or shrunk."""
-    out = []
+    """Return masks as a tracker passes them: shifted, scaled, and slightly grown or
+    shrunk."""
+    masks = []
+    size = target.shape[-1]
     for mask in (target > 0.5).numpy().astype(np.uint8):
-        size = len(mask)
         y, x = np.nonzero(mask) if mask.any() else (np.zeros(1), np.zeros(1))
+        middle = np.array([x.mean(), y.mean()])
         reach = 0.06 * (np.ptp(x) + np.ptp(y)) / 2 + 0.5
         scale = rng.uniform(0.92, 1.08)
-        shift = np.array([x.mean(), y.mean()]) * (1 - scale) + rng.normal(0, reach, 2)
-        moved = cv2.warpAffine(
-            mask, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (size, size)
-        )
-        kernel = np.ones((int(rng.integers(1, 4)),) * 2, np.uint8)
-        change = cv2.dilate if rng.random() < 0.5 else cv2.erode
-        out.append(change(moved, kernel) > 0)
-    return torch.from_numpy(np.stack(out))
+        dx, dy = middle * (1 - scale) + rng.normal(0, reach, 2)
+        change = np.array([[scale, 0, dx], [0, scale, dy]])
+        moved = cv2.warpAffine(mask, change, (size, size))
+        side = int(rng.integers(1, 4))
+        kernel = np.ones((side, side), np.uint8)
+        grow_or_shrink = cv2.dilate if rng.random() < 0.5 else cv2.erode
+        masks.append(grow_or_shrink(moved, kernel) > 0)
+    return torch.from_numpy(np.stack(masks))
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy, stronger near edges of small things, plus Dice; one value per mask."""
+    """Cross-entropy, stronger near edges of small things, plus Dice; one value per
+    mask."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     sure = torch.exp(-entropy.detach())
     focal = ((1.1 - sure) * entropy).mean((-2, -1))
@@ -195,39 +237,85 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def quality_loss(quality: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    """Squared error of the predicted IoU."""
+    """Return the squared error of the predicted IoU."""
     got, want = logits.detach() > 0, target > 0.5
-    iou = (got & want).sum((-2, -1)) / (got | want).sum((-2, -1)).clamp(min=1)
-    return (quality - iou) ** 2
+    both = (got & want).sum((-2, -1))
+    either = (got | want).sum((-2, -1)).clamp(min=1)
+    return (quality - both / either) ** 2
 
 
 def look_where_clicked(sam: Any) -> None:
-    """Start with attention that matches equal positions in tokens and picture, which speeds up training."""
+    """Start with attention that matches equal positions in tokens and picture, which
+    speeds up training."""
     transformer = sam.mask_decoder.transformer
-    pairs = [
-        (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)
-        for layer in transformer.layers
-    ]
-    for attention in (
-        transformer.final_attn_token_to_image,
-        *(part for pair in pairs for part in pair),
-    ):
+    attentions = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for attention in attentions:
         nn.init.orthogonal_(attention.q_proj.weight, 1.5)
         attention.k_proj.weight.data.copy_(attention.q_proj.weight.data)
 
 
 def pixels_of(sam: Any, pictures: list[Picture]) -> Tensor:
-    """Pictures as the encoder takes them, padded as `Sam.preprocess` pads."""
-    x = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2).float()
+    """Return pictures as the encoder takes them, padded as `Sam.preprocess` pads."""
+    x = (
+        torch.from_numpy(np.stack([p.image for p in pictures]))
+        .permute(0, 3, 1, 2)
+        .float()
+    )
     x = (x - sam.pixel_mean) / sam.pixel_std
     for row, picture in zip(x, pictures, strict=True):
-        row[:, picture.frame[1] :], row[:, :, picture.frame[0] :] = 0, 0
+        width, height = picture.frame
+        row[:, height:] = 0
+        row[:, :, width:] = 0
     return x
 
 
 def answer_loss(masks: Tensor, quality: Tensor, target: Tensor) -> Tensor:
-    """Loss of each mask of some prompts, and of the quality it was given."""
+    """Return the loss of each mask of some prompts and of the quality it was given."""
     return mask_loss(masks, target) + quality_loss(quality, masks, target)
+
+
+class Begun(NamedTuple):
+    """A batch after its first answer: loss, the answered masks, and the clicks so
+    far."""
+
+    loss: Tensor | None
+    answer: Tensor
+    points: Tensor
+    labels: Tensor
+
+
+def begin_with(
+    start: float, sam: Any, features: Tensor, targets: Targets, rng: Any
+) -> Begun:
+    """Answer the first prompts of a batch.
+
+    A click is answered by three masks, a box by one; with a displaced mask, there is no
+    loss yet.
+
+    Args:
+        start: 0 to 1. 86 % of it means clicks, 7 % boxes, the rest displaced masks.
+        sam: The model to train.
+        features: Features of the pictures.
+        targets: Targets of the batch.
+        rng: Random numbers of the batch.
+    """
+    points = targets.clicks[:, None].float()
+    labels = torch.ones(len(points), 1)
+    if start < 0.86:
+        masks, quality = decode(
+            sam, features, sam.prompt_encoder((points, labels), None, None)
+        )
+        each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
+        weights = targets.usable * torch.tensor([2.0, 1.0, 0.5])
+        return Begun((each * weights).sum(1).mean(), masks[:, 1] > 0, points, labels)
+    if start < 0.93:
+        boxes = boxes_of(targets.one, rng)
+        masks, quality = decode(sam, features, sam.prompt_encoder(None, boxes, None))
+        loss = answer_loss(masks[:, 0], quality[:, 0], targets.one).mean()
+        return Begun(loss, masks[:, 0] > 0, points[:, :0], labels[:, :0])
+    return Begun(None, displaced(targets.one, rng), points, labels)
 
 
 def training_loss(
@@ -237,45 +325,39 @@ def training_loss(
     rng: np.random.Generator,
     first: bool = False,
 ) -> Tensor:
-    """Loss of one batch over its first answer and one or two corrections; `first` means no corrections.
-
-    Of the batches 86 % begin with a click, 7 % with a box, and the others with a displaced mask.
-    """
+    """Return the loss of a batch over its first answer and one or two corrections; none
+    with `first`."""
     targets = Targets(pictures, rng)
     set_size(sam, targets.size)
-    features, start = sam.image_encoder(pixels_of(sam, pictures)), rng.random()
-    points = targets.clicks[:, None].float()
-    labels = torch.ones(len(points), 1)
+    features = sam.image_encoder(pixels_of(sam, pictures))
     losses = []
     if affinity:
-        losses.append(3 * affinity(features[:, :WIDTH].repeat_interleave(PROMPTS, 0), targets))
-    if start < 0.86:
-        masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, None))
-        each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
-        losses.append((each * targets.usable * torch.tensor([2.0, 1.0, 0.5])).sum(1).mean())
-        answer = masks[:, 1] > 0
-    elif start < 0.93:
-        masks, quality = decode(
-            sam, features, sam.prompt_encoder(None, boxes_of(targets.one, rng), None)
-        )
-        losses.append(answer_loss(masks[:, 0], quality[:, 0], targets.one).mean())
-        answer = masks[:, 0] > 0
-        points, labels = points[:, :0], labels[:, :0]
-    else:
-        answer = displaced(targets.one, rng)
-    for _ in range(0 if first else 1 + int(rng.random() < 0.6)):
+        each = features[:, :WIDTH].repeat_interleave(PROMPTS, 0)
+        losses.append(3 * affinity(each, targets))
+    loss, answer, points, labels = begin_with(rng.random(), sam, features, targets, rng)
+    if loss is not None:
+        losses.append(loss)
+    corrections = 0
+    if not first:
+        corrections = 2 if rng.random() < 0.6 else 1
+    for _ in range(corrections):
         point, label = correct(targets.one, answer, rng)
-        points, labels = torch.cat([points, point], 1), torch.cat([labels, label], 1)
-        # Sometimes without it: clicks may come without the mask they correct.
-        prior = PRIOR * (2.0 * answer[:, None].float() - 1) if rng.random() < 0.9 else None
-        masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, prior))
+        points = torch.cat([points, point], 1)
+        labels = torch.cat([labels, label], 1)
+        prior = None
+        if rng.random() < 0.9:  # clicks may also come without the mask they correct
+            prior = PRIOR * (2.0 * answer[:, None].float() - 1)
+        masks, quality = decode(
+            sam, features, sam.prompt_encoder((points, labels), None, prior)
+        )
         losses.append(answer_loss(masks[:, 0], quality[:, 0], targets.one).mean())
         answer = masks[:, 0] > 0
     return sum(losses, torch.zeros(()))
 
 
 def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> float:
-    """IoU after clicks at the deepest point: first of the target, then of the largest mistakes."""
+    """Return the IoU after clicks at the deepest point: first of the target, then of
+    the largest mistakes."""
     predictor: Any = SamPredictor(sam)
     predictor.set_image(image)
     frame = Embedded(image, "", predictor.features, predictor.input_size)
@@ -289,8 +371,11 @@ def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> fl
     return iou(got, want)
 
 
-def wanted_masks(labels: np.ndarray, parts: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Every actor of a frame, and every part of it that covers at least 0.3 % of the frame."""
+def wanted_masks(
+    labels: np.ndarray, parts: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every actor of a frame, and every part of it that covers at least 0.3 % of
+    the frame."""
     for number in range(1, int(labels.max()) + 1):
         actor = labels == number
         yield "actor", actor
@@ -302,32 +387,44 @@ def wanted_masks(labels: np.ndarray, parts: np.ndarray) -> Iterator[tuple[str, n
 
 @torch.no_grad()
 def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
-    """IoU on held-out scenes: one click on each actor; three clicks on each of its parts."""
+    """Return IoU on held-out scenes, after one click on each actor and three on each of
+    its parts."""
     sam.eval()
+    clicks = {"actor": 1, "part": 3}
     ious = {"actor": [], "part": []}
     for seed in range(scenes):
         scene = world.sample_scene(seed, 8, 1 + seed % 3)
         drawn = world.render(dataclasses.replace(scene, frames=1), size)
         for kind, mask in wanted_masks(drawn.labels[0], drawn.parts[0]):
-            ious[kind].append(answer_iou(sam, drawn.frames[0], mask, {"actor": 1, "part": 3}[kind]))
+            ious[kind].append(answer_iou(sam, drawn.frames[0], mask, clicks[kind]))
     sam.train()
-    actor, part = (float(np.mean(ious[kind])) for kind in ("actor", "part"))
-    return {"actor": actor, "actor_worst": float(np.min(ious["actor"])), "part": part}
+    return {
+        "actor": float(np.mean(ious["actor"])),
+        "actor_worst": float(np.min(ious["actor"])),
+        "part": float(np.mean(ious["part"])),
+    }
 
 
-def taken_away(ask: Callable, wanted: np.ndarray, clicks: int = 2) -> list[float] | None:
-    """IoU after a first click, then after each click where the mask leaks most, which takes that away.
+def taken_away(
+    ask: Callable, wanted: np.ndarray, clicks: int = 2
+) -> list[float] | None:
+    """Return the IoU after a first click, and after each click that takes away where
+    the mask leaks most.
 
-    `ask` finds a mask from points, labels and a `previous` one. None if under 15 % of the first mask leaks.
+    `ask` finds a mask from points, labels and a `previous` one. None if under 15 % of
+    the first mask leaks.
     """
     points, labels = [deepest(wanted)], [1]
     got = ask(points, labels)
-    if not got.any() or (got & ~wanted).sum() < 0.15 * got.sum():
+    leak = got & ~wanted
+    if not got.any() or leak.sum() < 0.15 * got.sum():
         return None
     ious = [iou(got, wanted)]
     for _ in range(clicks):
-        if (got & ~wanted).any():
-            points, labels = [*points, deepest(got & ~wanted)], [*labels, 0]
+        leak = got & ~wanted
+        if leak.any():
+            points = [*points, deepest(leak)]
+            labels = [*labels, 0]
             got = ask(points, labels, previous=got)
         ious.append(iou(got, wanted))
     return ious
@@ -335,20 +432,24 @@ def taken_away(ask: Callable, wanted: np.ndarray, clicks: int = 2) -> list[float
 
 @torch.no_grad()
 def remove_clicks(scenes: int, size: int = 256) -> dict[str, list[float]]:
-    """By finder, the mean of `taken_away` over actors and parts of scenes, and over how many."""
+    """Return, by finder, the mean of `taken_away` over actors and parts of scenes, and
+    their number."""
     found = {"sam": [], "cuts": []}
     for seed in range(scenes):
-        drawn = world.render(world.sample_scene(seed, 8, 1 + seed % 3), size)
+        scene = world.sample_scene(seed, 8, 1 + seed % 3)
+        drawn = world.render(scene, size)
         clip = ArrayClip(drawn.frames, Fraction(8))
         for _, wanted in wanted_masks(drawn.labels[0], drawn.parts[0]):
-            for finder, ious in found.items():
+            for finder, rows in found.items():
                 ask = partial(segment, drawn.frames[0], method=finder, clip=clip)
-                ious += filter(None, [taken_away(ask, wanted)])
-    return {
-        name: [*np.mean(ious, 0).round(3).tolist(), len(ious)]
-        for name, ious in found.items()
-        if ious
-    }
+                ious = taken_away(ask, wanted)
+                if ious:
+                    rows.append(ious)
+    means = {}
+    for finder, rows in found.items():
+        if rows:
+            means[finder] = [*np.mean(rows, 0).round(3).tolist(), len(rows)]
+    return means
 
 
 @lru_cache(maxsize=BLOCK)
@@ -357,15 +458,17 @@ def _picture(seed: int, index: int, size: int) -> Picture:
 
 
 def pictures_at(seed: int, sample: int, size: int, count: int) -> list[Picture]:
-    """The batch of `count` that starts at `sample`, from a block of pictures in a new order each time."""
+    """Return the batch of `count` that starts at `sample`; a block comes in a new order
+    each time."""
     block, place = divmod(sample, BLOCK * REUSE)
     turn, start = divmod(place, BLOCK)
-    order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)[start : start + count]
-    return [_picture(seed, block * BLOCK + int(i), size) for i in order]
+    order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)
+    numbers = order[start : start + count].tolist()
+    return [_picture(seed, block * BLOCK + number, size) for number in numbers]
 
 
 def begins_anew(folder: Path, init: Path | None) -> bool:
-    """Whether a run started, or starts, without earlier weights."""
+    """Return whether a run started, or starts, without earlier weights."""
     state = folder / "state.safetensors"
     if not state.exists():
         return init is None
@@ -375,20 +478,35 @@ def begins_anew(folder: Path, init: Path | None) -> bool:
 def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=24_000, rate=1.2e-3, ema=0.998)
-    parser.add_argument("--until", type=int, help="stop after this sample; resume later")
-    parser.add_argument("--batch", type=int, default=8, help="samples per batch of each worker")
     parser.add_argument(
-        "--small", type=float, default=0.7, help="share of samples that use smaller pictures"
+        "--until", type=int, help="stop after this sample; resume later"
     )
     parser.add_argument(
-        "--small-size", type=int, default=128, help="their side in pixels, a multiple of 16"
+        "--batch", type=int, default=8, help="samples per batch of each worker"
     )
     parser.add_argument(
-        "--first", type=float, default=0.3, help="share of samples before corrections begin"
+        "--small",
+        type=float,
+        default=0.7,
+        help="share of samples that use smaller pictures",
+    )
+    parser.add_argument(
+        "--small-size",
+        type=int,
+        default=128,
+        help="their side in pixels, a multiple of 16",
+    )
+    parser.add_argument(
+        "--first",
+        type=float,
+        default=0.3,
+        help="share of samples before corrections begin",
     )
     parser.add_argument("--every", type=int, default=100, help="steps between saves")
     parser.add_argument(
-        "--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop"
+        "--ship",
+        action="store_true",
+        help=f"write the run's weights to {ASSETS} and stop",
     )
     parser.add_argument(
         "--measure", action="store_true", help="measure the run, or `--init`, and stop"
@@ -399,17 +517,21 @@ def main() -> None:
     sam.train()
     if not args.init:
         look_where_clicked(sam)
-    affinity = Affinity() if begins_anew(args.run, args.init) else None
-    both = nn.ModuleDict({"sam": sam} | ({"affinity": affinity} if affinity else {}))
+    both = nn.ModuleDict({"sam": sam})
+    affinity = None
+    if begins_anew(args.run, args.init):
+        affinity = Affinity()
+        both["affinity"] = affinity
     run = Run(args.run, both, Muon(both, args.rate, ends=ENDS), args.ema)
     if args.ship or args.measure:
         with run.averaged():
             if args.ship:
                 save_tiny_sam(sam, ASSETS)
             log.info("%s", held_out(sam, 200))
+            leaks = remove_clicks(10)
             log.info(
                 "IoU of masks that leak, after 0, 1 and 2 clicks that take away: %s",
-                remove_clicks(10),
+                leaks,
             )
         return
 
@@ -421,7 +543,9 @@ def main() -> None:
         pictures = pictures_at(args.seed, first, size, args.batch)
         with mixed():
             rng = np.random.default_rng([args.seed, first, 1])
-            loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
+            loss = training_loss(
+                sam, affinity, pictures, rng, first=progress < args.first
+            )
         run.step(loss, args.batch)
         if run.steps % args.every == 0 and not worker():
             run.save()

@@ -1,10 +1,12 @@
-"""Train UNet and text encoder together: `python -m storybook.train_unet --vae VAE --run RUN`.
+"""Train UNet and text encoder together: `python -m storybook.train_unet --vae VAE --run
+RUN`.
 
-v-prediction on the SD noise schedule, loss weights that fall at low noise, caption dropout, EMA. Drawings are
-made on the way (`storybook.pool`). Beside the usual loss, a head reads from the middle of the UNet what is
-where (`storybook.reading_head`); `--head 0` leaves it out. The run folder keeps weights, EMA and optimiser as
-safetensors and resumes from them; `--init` starts from shipped weights with a fresh optimiser. `RUN/model` is
-a diffusers folder of the EMA, ready for `storybook.ship`.
+v-prediction on the SD noise schedule, loss weights that fall at low noise, caption
+dropout, EMA. Drawings are made on the way (`storybook.pool`). Beside the usual loss, a
+head reads from the middle of the UNet what is where (`storybook.reading_head`); `--head
+0` leaves it out. The run folder keeps weights, EMA and optimiser as safetensors and
+resumes from them; `--init` starts from shipped weights with a fresh optimiser.
+`RUN/model` is a diffusers folder of the EMA, ready for `storybook.ship`.
 """
 
 from __future__ import annotations
@@ -59,8 +61,9 @@ SCHEDULE = {
     "prediction_type": "v_prediction",
     "timestep_spacing": "leading",
 }
-# Of the latents. Neighbouring cells are alike, so at deviation 1 the schedule's last level still shows who is
-# where and an edit from inverted latents keeps the old shapes (after Chen 2023, arXiv:2301.10972).
+# Of the latents. Neighbouring cells are alike, so at deviation 1 the schedule's last
+# level still shows who is where and an edit from inverted latents keeps the old shapes
+# (after Chen 2023, arXiv:2301.10972).
 DEVIATION = 0.4
 # Names of input and output layers, which AdamW updates.
 ENDS = ("embedding", "conv_in", "conv_out")
@@ -97,7 +100,8 @@ class Captions:
         self.empty = self.ids([""])
 
     def of(self, scenes: Sequence[Scene]) -> dict[str, Tensor]:
-        """Return token ids of the wordings of some scenes: "full" and "short", see `wordings`."""
+        """Return token ids of the wordings of some scenes: "full" and "short", see
+        `wordings`."""
         full, short = zip(*map(wordings, scenes), strict=True)
         return {"full": self.ids(full), "short": self.ids(short)}
 
@@ -111,24 +115,31 @@ class Captions:
             return_tensors="pt",
         ).input_ids
 
-    def draw(self, known: Mapping[str, Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw wordings from a result of `of`: 10 % are empty, 15 % actors only, the others captions."""
+    def draw(
+        self, known: Mapping[str, Tensor], rows: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """Draw wordings from a result of `of`: 10 % are empty, 15 % actors only, the
+        others captions."""
         u = torch.rand(len(rows), 1, generator=rng)
         worded = torch.where(u < 0.25, known["short"][rows], known["full"][rows])
         return torch.where(u < 0.1, self.empty, worded)
 
 
 def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
-    """Return text vectors [n, tokens, d] with zeros for padding, whose vectors would outweigh the words."""
+    """Return text vectors [n, tokens, d] with zeros for padding, whose vectors would
+    outweigh the words."""
     end = (ids == text.config.eos_token_id).long()
     is_word = (end.cumsum(1) - end) == 0
     return text(ids).last_hidden_state * is_word[..., None]
 
 
 class HeldOut:
-    """Held-out scenes, and the error of the model with right, wrong and swapped words."""
+    """Held-out scenes, and the error of the model with right, wrong and swapped
+    words."""
 
-    def __init__(self, vae: AutoencoderDC, captions: Captions, scale: float, abar: Tensor) -> None:
+    def __init__(
+        self, vae: AutoencoderDC, captions: Captions, scale: float, abar: Tensor
+    ) -> None:
         scenes = [dataset.training_scene(seed) for seed in HELD_OUT]
         self.latents = encode(vae, held_out_pictures(HELD_OUT)).float() * scale
         self.abar = abar
@@ -136,7 +147,9 @@ class HeldOut:
         self.truth = read_truth(kept, torch.arange(len(scenes)))
         right = [scene.caption for scene in scenes]
         wrong = right[1:] + right[:1]
-        swapped = [" and ".join(a.phrase for a in reversed(scene.actors)) for scene in scenes]
+        swapped = [
+            " and ".join(a.phrase for a in reversed(scene.actors)) for scene in scenes
+        ]
         self.ids = {
             "right": captions.ids(right),
             "wrong": captions.ids(wrong),
@@ -145,9 +158,13 @@ class HeldOut:
 
     @torch.no_grad()
     def probe(
-        self, unet: UNet2DConditionModel, text: CLIPTextModel, head: ReadingHead | None = None
+        self,
+        unet: UNet2DConditionModel,
+        text: CLIPTextModel,
+        head: ReadingHead | None = None,
     ) -> dict[str, float]:
-        """Return mean squared x0 errors over the latents' variance, and what shares the head reads right."""
+        """Return mean squared x0 errors over the latents' variance, and what shares the
+        head reads right."""
         figures = {}
         probes = [("right", t) for t in PROBES]
         probes += [("wrong", 850), ("wrong", 950), ("swapped", 850)]
@@ -175,7 +192,8 @@ def x0_error(
     abar: Tensor,
     noise: Tensor | None = None,
 ) -> float:
-    """Return the mean squared error of x0 over its variance, from the v predicted with fixed noise.
+    """Return the mean squared error of x0 over its variance, from the v predicted with
+    fixed noise.
 
     Args:
         predict: Returns v of noisy latents at some levels.
@@ -193,8 +211,11 @@ def x0_error(
     return round(float(error.square().mean() / x0.var()), 4)
 
 
-def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """Return the models at the start: new, or from `init`, whose vocabulary may differ."""
+def begun(
+    words: CLIPTokenizer, init: Path | None
+) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """Return the models at the start: new, or from `init`, whose vocabulary may
+    differ."""
     config = CLIPTextConfig(
         vocab_size=len(words),
         zero_padding=True,
@@ -206,19 +227,30 @@ def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel
     text = CLIPTextModel(config)
     unet = UNet2DConditionModel(**UNET)
     if init:
-        unet = UNet2DConditionModel.from_pretrained(init / "unet", torch_dtype=torch.float32)
-        known = CLIPTextModel.from_pretrained(init / "text_encoder", dtype=torch.float32)
-        carry_over(known, CLIPTokenizer.from_pretrained(init / "tokenizer"), text, words)
-    # Written out: the fused kernel's backward pass is slow here, a quarter of a whole step.
+        unet = UNet2DConditionModel.from_pretrained(
+            init / "unet", torch_dtype=torch.float32
+        )
+        known = CLIPTextModel.from_pretrained(
+            init / "text_encoder", dtype=torch.float32
+        )
+        carry_over(
+            known, CLIPTokenizer.from_pretrained(init / "tokenizer"), text, words
+        )
+    # Written out: the fused kernel's backward pass is slow here, a quarter of a whole
+    # step.
     unet.set_attn_processor(AttnProcessor())
     return unet, text
 
 
 @torch.no_grad()
 def carry_over(
-    known: CLIPTextModel, known_words: CLIPTokenizer, text: CLIPTextModel, words: CLIPTokenizer
+    known: CLIPTextModel,
+    known_words: CLIPTokenizer,
+    text: CLIPTextModel,
+    words: CLIPTokenizer,
 ) -> None:
-    """Copy the weights of `known` into `text`; words and positions it does not have start at random."""
+    """Copy the weights of `known` into `text`; words and positions it does not have
+    start at random."""
     values, known_values = text.state_dict(), known.state_dict()
     for name, value in values.items():
         before = known_values[name]
@@ -238,7 +270,9 @@ def carry_over(
     text.load_state_dict(values)
 
 
-def noised(x0: Tensor, abar: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def noised(
+    x0: Tensor, abar: Tensor, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return latents with noise of random levels, the levels, and v, the target."""
     t = torch.randint(1000, (len(x0),), generator=rng)
     noise = torch.randn(x0.shape, generator=rng)
@@ -256,13 +290,15 @@ def training_loss(
     rng: torch.Generator,
     reading: tuple[ReadingHead, Truth, float] | None = None,
 ) -> Tensor:
-    """Return the weighted error of v at random levels; `x0` float32 [n, 16, 16, 16], `ids` int64 [n, tokens].
+    """Return the weighted error of v at random levels; `x0` float32 [n, 16, 16, 16],
+    `ids` int64 [n, tokens].
 
     `reading` adds the loss of a head that reads the truth, with its weight.
     """
     x, t, v = noised(x0, abar, rng)
     error = (predict(unet, text, ids, x, t) - v).square().mean((1, 2, 3))
-    # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
+    # 1 at high noise, where the words decide, and falling like min-SNR where only
+    # detail is left.
     snr = abar / (1 - abar)
     loss = (5.0 / (snr[t] + 5.0) * error).mean()
     if reading:
@@ -275,21 +311,33 @@ def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=3_000_000, rate=2.5e-3, ema=0.9995)
     parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default=32, help="samples per batch of each worker")
-    parser.add_argument("--report", type=int, default=250, help="steps between points of the curve")
     parser.add_argument(
-        "--head", type=float, default=0.1, help="weight of the head's loss; 0 trains none"
+        "--batch", type=int, default=32, help="samples per batch of each worker"
+    )
+    parser.add_argument(
+        "--report", type=int, default=250, help="steps between points of the curve"
+    )
+    parser.add_argument(
+        "--head",
+        type=float,
+        default=0.1,
+        help="weight of the head's loss; 0 trains none",
     )
     args = parser.parse_args()
     begin(args)
     folder = args.run / "model"
     folder.mkdir(parents=True, exist_ok=True)
 
-    vae = AutoencoderDC.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
+    vae = (
+        AutoencoderDC.from_pretrained(args.vae)
+        .eval()
+        .to(memory_format=torch.channels_last)
+    )
     captions = Captions(folder / "tokenizer")
     pool = Pool(args.run / "pool", partial(encode, vae), captions.of)
     scale = vae.config.scaling_factor
-    if not args.init:  # weights to start from know the latents at the scale that they ship with
+    # weights to start from know the latents at the scale that they ship with
+    if not args.init:
         scale = DEVIATION / float(pool.at(0)["z"].float().std())
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, scale, abar)

@@ -1,8 +1,9 @@
-"""Shared by the training scripts: resumable run folders, training steps, the curve, workers.
+"""Shared by the training scripts: resumable run folders, training steps, the curve,
+workers.
 
-With `torchrun --nproc-per-node 2 -m storybook.train_unet -- ...`, several processes train together: each
-draws its own batches, and gradients are averaged. On two cores, two workers of one thread each are faster
-than one of two threads.
+With `torchrun --nproc-per-node 2 -m storybook.train_unet -- ...`, several processes
+train together: each draws its own batches, and gradients are averaged. On two cores,
+two workers of one thread each are faster than one of two threads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
-# Where a processor does not compute in bfloat16 itself, single precision takes half the time.
+# Where a processor does not compute in bfloat16 itself, single precision takes half the
+# time.
 DTYPE = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
@@ -37,8 +39,10 @@ def mixed() -> torch.autocast:
 def worker() -> int:
     """Rank of this process among those `torchrun` started; 0 without torchrun."""
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        dist.init_process_group("gloo", timeout=timedelta(days=1))  # a paused run goes on
-        atexit.register(dist.destroy_process_group)  # its threads must not outlive the interpreter
+        # a paused run goes on
+        dist.init_process_group("gloo", timeout=timedelta(days=1))
+        # its threads must not outlive the interpreter
+        atexit.register(dist.destroy_process_group)
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -47,26 +51,41 @@ def workers() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def options(about: str, *, samples: int, rate: float, ema: float = 0) -> argparse.ArgumentParser:
-    """Return the command line of a trainer with its defaults; `--ema` if it averages weights."""
+def options(
+    about: str, *, samples: int, rate: float, ema: float = 0
+) -> argparse.ArgumentParser:
+    """Return the command line of a trainer with its defaults; `--ema` if it averages
+    weights."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument(
-        "--run", type=Path, required=True, help="folder of this training; resumed if present"
+        "--run",
+        type=Path,
+        required=True,
+        help="folder of this training; resumed if present",
     )
-    parser.add_argument("--samples", type=int, default=samples, help="training samples in all")
-    parser.add_argument("--rate", type=float, default=rate, help="learning rate at its peak")
+    parser.add_argument(
+        "--samples", type=int, default=samples, help="training samples in all"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=rate, help="learning rate at its peak"
+    )
     if ema:
-        parser.add_argument("--ema", type=float, default=ema, help="decay of the averages per step")
+        parser.add_argument(
+            "--ema", type=float, default=ema, help="decay of the averages per step"
+        )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--init", type=Path, help="folder of weights to start from, with a fresh optimiser"
+        "--init",
+        type=Path,
+        help="folder of weights to start from, with a fresh optimiser",
     )
     return parser
 
 
 def begin(args: argparse.Namespace) -> None:
-    """Set up workers, logging, threads, and the seed of new weights (the same for every worker)."""
+    """Set up workers, logging, threads, and the seed of new weights (the same for every
+    worker)."""
     worker()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
@@ -81,7 +100,8 @@ def batch_rng(seed: int, done: int, batch: int) -> torch.Generator:
 
 
 class Run:
-    """Weights, optimiser and averages of one training, saved in a folder from which it resumes.
+    """Weights, optimiser and averages of one training, saved in a folder from which it
+    resumes.
 
     Attributes:
         done: Samples used so far.
@@ -90,7 +110,11 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, ema: float = 0
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        ema: float = 0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -98,7 +122,9 @@ class Run:
         self.optimiser = optimiser
         self.decay = ema
         self.learnt = {k: p for k, p in model.named_parameters() if p.requires_grad}
-        self.ema = {k: p.detach().clone() for k, p in self.learnt.items()} if ema else {}
+        self.ema = (
+            {k: p.detach().clone() for k, p in self.learnt.items()} if ema else {}
+        )
         self.done = 0
         self.steps = 0
         self._loss = 0.0
@@ -108,9 +134,11 @@ class Run:
         self._first, self._started = self.done, time.time()
 
     def pace(self, peak: float, samples: int, warm: int) -> None:
-        """Set the learning rate: it rises over `warm` samples, stays, and falls to 2 % over the last fifth.
+        """Set the learning rate: it rises over `warm` samples, stays, and falls to 2 %
+        over the last fifth.
 
-        So a run may be lengthened, and the beginnings of two runs of different lengths be compared.
+        So a run may be lengthened, and the beginnings of two runs of different lengths
+        be compared.
         """
         fall = max(0.02, min(1.0, 5 * (1 - self.done / samples)))
         for group in self.optimiser.param_groups:
@@ -135,7 +163,8 @@ class Run:
         """Move the averages of the weights towards the weights."""
         averages = list(self.ema.values())
         weights = [weight.data for weight in self.learnt.values()]
-        # Young averages forget faster, or they would keep what was there before learning.
+        # Young averages forget faster, or they would keep what was there before
+        # learning.
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(averages, weights, 1 - decay)
 
@@ -144,7 +173,8 @@ class Run:
         weights = [*self.learnt.values()]
         grads = []
         for weight in weights:
-            # Not every batch uses every weight, and all workers must send the same tensors.
+            # Not every batch uses every weight, and all workers must send the same
+            # tensors.
             grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             grads.append(grad.flatten())
         flat = torch.cat(grads)
@@ -172,10 +202,15 @@ class Run:
         for name, average in self.ema.items():
             tensors["e/" + name] = average
         for name, p in self.learnt.items():
-            moments = self.optimiser.state.get(p, {})  # not every step uses every weight
+            # not every step uses every weight
+            moments = self.optimiser.state.get(p, {})
             tensors["s/" + name] = moments.get("step", torch.zeros(())).clone()
-            tensors["m/" + name] = moments.get("exp_avg", torch.zeros_like(p)).contiguous()
-            tensors["v/" + name] = moments.get("exp_avg_sq", torch.zeros_like(p)).contiguous()
+            tensors["m/" + name] = moments.get(
+                "exp_avg", torch.zeros_like(p)
+            ).contiguous()
+            tensors["v/" + name] = moments.get(
+                "exp_avg_sq", torch.zeros_like(p)
+            ).contiguous()
         partial = self._state.with_suffix(".partial")
         save_file(tensors, partial)
         partial.replace(self._state)
@@ -183,7 +218,11 @@ class Run:
     def report(self, figures: dict[str, float]) -> None:
         """Add a point to the curve, in the log and in `curve.jsonl`."""
         rate = (self.done - self._first) / (time.time() - self._started)
-        line = {"samples": self.done, "loss": round(self._loss, 4), "rate": round(rate, 1)}
+        line = {
+            "samples": self.done,
+            "loss": round(self._loss, 4),
+            "rate": round(rate, 1),
+        }
         line |= figures
         log.info("%s", line)
         with (self.folder / "curve.jsonl").open("a") as f:
@@ -191,7 +230,9 @@ class Run:
 
     def _load(self) -> None:
         saved = load_file(self._state)
-        self.model.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
+        self.model.load_state_dict(
+            {k[2:]: v for k, v in saved.items() if k.startswith("w/")}
+        )
         self.done = int(saved["done"])
         self.ema = {name: saved["e/" + name] for name in self.ema}
         for name, p in self.learnt.items():

@@ -1,4 +1,5 @@
-"""Scenes of the drawn world: what happens, its caption, its pictures, and the ground truth of every pixel."""
+"""Scenes of the drawn world: what happens, its caption, its pictures, and the ground
+truth of every pixel."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ ACCESSORIES = ("hat", "sunglasses", "scarf", "backpack")
 BACKGROUNDS = tuple(scenery.SCENERY)
 STYLES = ("storybook", *scenery.FINISHES)
 
-_WEARING = {a: "wearing " + ("" if a == "sunglasses" else "a ") + a for a in ACCESSORIES}
+_WEARING = {
+    a: "wearing " + ("" if a == "sunglasses" else "a ") + a for a in ACCESSORIES
+}
 WHERE = {
     "forest": "in the forest",
     "grass": "on the grass",
@@ -35,11 +38,16 @@ WHERE = {
 _VERBS = {"walk": "walks", "run": "runs", "jump": "jumps", "stand": "stands"}
 _OFTEN = (0.42, 0.22, 0.18, 0.18)  # how often each of them
 # Frame widths in 8 frames.
-_TRAVEL = {"walk": (0.04, 0.11), "run": (0.13, 0.2), "jump": (0.02, 0.08), "stand": (0.0, 0.0)}
+_TRAVEL = {
+    "walk": (0.04, 0.11),
+    "run": (0.13, 0.2),
+    "jump": (0.02, 0.08),
+    "stand": (0.0, 0.0),
+}
 _ARTICLES = ("a", "another", "a third")
-# {0} {1} {2} are the actors in order, {v0} .. what they do, {all} what all do, {at0} .. "on the left",
-# {where} the background, {depth} "in front of" or "behind". Places come before the noun: a causal text
-# encoder sees no later word.
+# {0} {1} {2} are the actors in order, {v0} .. what they do, {all} what all do, {at0} ..
+# "on the left", {where} the background, {depth} "in front of" or "behind". Places come
+# before the noun: a causal text encoder sees no later word.
 _TEMPLATES: dict[int, tuple[str, ...]] = {
     1: (
         "{0} {v0} {where}",
@@ -92,7 +100,8 @@ class Actor:
 
     Attributes:
         kind: One of `KINDS`.
-        color: One of `COLORS`, None for the kind's natural colour, or one that no word names, #rrggbb.
+        color: One of `COLORS`, None for the kind's natural colour, or one that no word
+            names, #rrggbb.
         accessory: One of `ACCESSORIES`, or None.
         article: "a", or "another" / "a third" if an earlier actor is of the same kind.
         x: Start of the feet, fraction of the width.
@@ -148,7 +157,8 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        """English in the closed vocabulary; contains every actor's phrase once, in actor order."""
+        """English in the closed vocabulary; contains every actor's phrase once, in
+        actor order."""
         cast = self.actors
         count = len(cast)
         words = {"where": WHERE[self.background], "all": cast[0].motion}
@@ -194,20 +204,26 @@ def _named(actors: Sequence[Actor]) -> tuple[Actor, ...]:
     return tuple(named)
 
 
-def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False) -> Scene:
+def sample_scene(
+    seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False
+) -> Scene:
     """Draw a random scene; the same arguments always give the same scene.
 
     Args:
         seed: Any non-negative integer.
         frames: Length in frames, at 8 frames per second.
         actors: 1 to 3, of different kinds; each covers at least 2 % of every frame.
-        plain: Natural colours, no accessories, storybook style, everyone walks (for examples and tests).
+        plain: Natural colours, no accessories, storybook style, everyone walks (for
+            examples and tests).
     Raises:
         ValueError: `actors` or `frames` out of range.
     """
     if not 1 <= actors <= 3 or frames < 1:
-        raise ValueError(f"actors must be 1 to 3 and frames at least 1, got {actors} and {frames}")
-    rng = np.random.default_rng([seed, actors, 2])  # the second world; the first was smaller
+        raise ValueError(
+            f"actors must be 1 to 3 and frames at least 1, got {actors} and {frames}"
+        )
+    # the second world; the first was smaller
+    rng = np.random.default_rng([seed, actors, 2])
     pan, crossing = (0.0, False) if plain else _sample_event(rng, actors)
     looks = [_sample_look(rng, kind, plain) for kind in rng.permutation(KINDS)[:actors]]
     slots = rng.permutation(_SLOTS[actors])
@@ -226,7 +242,9 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
     if not plain and rng.random() >= 0.78:
         style = str(rng.choice(STYLES[1:]))
     background = str(rng.choice(BACKGROUNDS))
-    template = _plain_template(actors) if plain else _sample_template(rng, cast, crossing)
+    template = (
+        _plain_template(actors) if plain else _sample_template(rng, cast, crossing)
+    )
     pan_per_frame = pan / _span(frames)
     return Scene(seed, frames, _named(cast), background, style, template, pan_per_frame)
 
@@ -236,12 +254,14 @@ _SLOTS = {1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}
 
 
 def _span(frames: int) -> int:
-    """Return the number of steps over which a camera or an actor moves by the sampled amount."""
+    """Return the number of steps over which a camera or an actor moves by the sampled
+    amount."""
     return max(frames - 1, 7)
 
 
 def _sample_event(rng: np.random.Generator, actors: int) -> tuple[float, bool]:
-    """Return how far the camera moves, in frame widths, and whether two actors cross each other."""
+    """Return how far the camera moves, in frame widths, and whether two actors cross
+    each other."""
     most = 0.2 if actors < 3 else 0.1
     pan = rng.uniform(0.06, most) * rng.choice([-1, 1])
     pan *= rng.random() < 0.2  # mostly, the camera stands still
@@ -250,7 +270,8 @@ def _sample_event(rng: np.random.Generator, actors: int) -> tuple[float, bool]:
 
 
 class _Way(NamedTuple):
-    """How an actor moves: fields as in `Actor`, but `travel` is in frame widths over the clip."""
+    """How an actor moves: fields as in `Actor`, but `travel` is in frame widths over
+    the clip."""
 
     motion: str
     y: float
@@ -271,7 +292,9 @@ def _sample_way(rng: np.random.Generator, actors: int, does: str, pan: float) ->
     return _Way(does, ground, height, facing, travel)
 
 
-def _sample_crossing(rng: np.random.Generator, does: str, slot: float, tall: bool) -> _Way:
+def _sample_crossing(
+    rng: np.random.Generator, does: str, slot: float, tall: bool
+) -> _Way:
     """Draw the way of one of two actors who cross each other in the middle.
 
     The one behind is taller and higher up, so that the one in front never hides it.
@@ -290,7 +313,12 @@ _Look = tuple[str, str | None, str | None]  # kind, colour, accessory
 
 
 def _sample_actor(
-    rng: np.random.Generator, look: _Look, way: _Way, middle: float, pan: float, frames: int
+    rng: np.random.Generator,
+    look: _Look,
+    way: _Way,
+    middle: float,
+    pan: float,
+    frames: int,
 ) -> Actor:
     """Draw an actor who is near `middle` half-way through the clip."""
     kind, color, accessory = look
@@ -321,8 +349,11 @@ def _sample_look(rng: np.random.Generator, kind: str, plain: bool) -> _Look:
     return str(kind), color, accessory
 
 
-def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[float, float]:
-    """Draw height and ground line; actors that jump are smaller and nearer, to stay in the picture."""
+def _sample_stand(
+    rng: np.random.Generator, actors: int, does: str
+) -> tuple[float, float]:
+    """Draw height and ground line; actors that jump are smaller and nearer, to stay in
+    the picture."""
     low, high = {1: (0.46, 0.66), 2: (0.38, 0.50), 3: (0.29, 0.35)}[actors]
     if does == "jump":
         return rng.uniform(low, 0.6 * low + 0.4 * high), rng.uniform(0.88, 0.95)
@@ -330,15 +361,19 @@ def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[flo
 
 
 def _plain_template(actors: int) -> int:
-    """Return the number of the first caption that says what all do at once, 0 if there is none."""
+    """Return the number of the first caption that says what all do at once, 0 if there
+    is none."""
     for number, template in enumerate(_TEMPLATES[actors]):
         if "{all}" in template:
             return number
     return 0
 
 
-def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool) -> int:
-    """Draw a caption that is true in every frame; most captions say left and right if that is true."""
+def _sample_template(
+    rng: np.random.Generator, cast: list[Actor], crossing: bool
+) -> int:
+    """Draw a caption that is true in every frame; most captions say left and right if
+    that is true."""
     templates = _TEMPLATES[len(cast)]
     placed = [i for i, template in enumerate(templates) if "{at" in template]
     if placed and not crossing and rng.random() < 0.65:
@@ -355,7 +390,9 @@ def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool
     def is_true(template: str) -> bool:
         return not any(word in template for word in untrue)
 
-    return int(rng.choice([i for i, template in enumerate(templates) if is_true(template)]))
+    return int(
+        rng.choice([i for i, template in enumerate(templates) if is_true(template)])
+    )
 
 
 def replace(
@@ -370,7 +407,8 @@ def replace(
 ) -> Scene:
     """Return a scene of the same motion with another look: the true result of an edit.
 
-    Arguments left out do not change; `color=None` means the kind's natural colour, `accessory=None` none.
+    Arguments left out do not change; `color=None` means the kind's natural colour,
+    `accessory=None` none.
 
     Raises:
         ValueError: A word the world does not know, or a look given without `actor`.
@@ -405,41 +443,55 @@ def _given(**values: Any) -> dict[str, Any]:
 
 def cast_of(scene: Scene) -> list[Sequence[draw.Primitive]]:
     """Return the primitives of every actor, back to front."""
-    return [characters.character(a.kind, a.color, a.accessory, a.facing) for a in scene.actors]
+    return [
+        characters.character(a.kind, a.color, a.accessory, a.facing)
+        for a in scene.actors
+    ]
 
 
 def _camera(scene: Scene, size: int, frame: int) -> float:
-    """Return how far the camera has moved to the right, in pixels, a multiple of 0.5."""
+    """Return how far the camera has moved to the right, in pixels, a multiple of
+    0.5."""
     reach = round(2 * size * _STRIP)
     return float(np.clip(round(2 * size * scene.pan * frame), -reach, reach)) / 2
 
 
 def center(scene: Scene, actor: Actor, size: int, frame: int) -> float:
     """Return where the actor's feet are, in pixels from the left."""
-    return (actor.x + actor.facing * actor.speed * frame) * size - _camera(scene, size, frame)
+    return (actor.x + actor.facing * actor.speed * frame) * size - _camera(
+        scene, size, frame
+    )
 
 
 def _placements(
-    scene: Scene, actor: Actor, primitives: Sequence[draw.Primitive], size: int, frame: int
+    scene: Scene,
+    actor: Actor,
+    primitives: Sequence[draw.Primitive],
+    size: int,
+    frame: int,
 ) -> list[np.ndarray]:
     """Return for each primitive the 3x3 map from actor space to pixels of `frame`."""
     scale = actor.height * size
     x = center(scene, actor, size, frame)
-    place = np.array([[actor.facing * scale, 0, x], [0, scale, actor.y * size], [0, 0, 1]])
+    place = np.array(
+        [[actor.facing * scale, 0, x], [0, scale, actor.y * size], [0, 0, 1]]
+    )
     poses = motion.limb_poses(actor.kind, actor.motion, *_cycle(actor, frame))
     maps = {limb: place @ pose for limb, pose in poses.items()}
     return [maps[p.limb] for p in primitives]
 
 
 def _cycle(actor: Actor, frame: int) -> tuple[float, float]:
-    """Return the phase of an actor's motion, and how far a wheel has rolled; radians."""
+    """Return the phase of an actor's motion, and how far a wheel has rolled;
+    radians."""
     phase = actor.phase + frame * motion.TEMPO[actor.motion]
     rolled = actor.speed * frame / (actor.height * motion.WHEEL)
     return phase, rolled
 
 
 def _back_to_front(scene: Scene) -> list[int]:
-    """Return the numbers of the actors; those lower in the picture are nearer, so they come last."""
+    """Return the numbers of the actors; those lower in the picture are nearer, so they
+    come last."""
     return sorted(range(len(scene.actors)), key=lambda i: scene.actors[i].y)
 
 
@@ -461,7 +513,8 @@ def _shadow(canvas: np.ndarray, spot: np.ndarray) -> None:
 def _draw_frame(
     scene: Scene, cast: list[Sequence[draw.Primitive]], backdrop: np.ndarray, frame: int
 ) -> np.ndarray:
-    """Draw the picture at twice the size, so that half pixels of camera motion become whole ones."""
+    """Draw the picture at twice the size, so that half pixels of camera motion become
+    whole ones."""
     n = backdrop.shape[0]
     start = round(2 * _camera(scene, n // 2, frame))
     if scene.pan < 0:
@@ -491,7 +544,8 @@ def _draw_actor(
 def _shadow_of(scene: Scene, actor: Actor, n: int, frame: int) -> np.ndarray:
     """Return the outline of an actor's shadow, in frame widths.
 
-    It is the same for every kind, so that exchanging an actor does not change the ground beside it.
+    It is the same for every kind, so that exchanging an actor does not change the
+    ground beside it.
     """
     x = 2 * center(scene, actor, n // 2, frame) / n
     phase, _ = _cycle(actor, frame)
@@ -505,7 +559,9 @@ def _backdrop(scene: Scene, size: int) -> np.ndarray:
     return scenery.backdrop(scene.background, size, rng, 1 + _STRIP if scene.pan else 1)
 
 
-def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None) -> np.ndarray:
+def render_frames(
+    scene: Scene, size: int, frames: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Draw frames alone: uint8 [frames, size, size, 3], at twice the size and averaged.
 
     Args:
@@ -532,9 +588,11 @@ def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None
 def surface_ids(
     scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int
 ) -> np.ndarray:
-    """int32 [size, size]: 0 background, else 1 + running number of the frontmost primitive."""
+    """int32 [size, size]: 0 background, else 1 + running number of the frontmost
+    primitive."""
     ids = np.zeros((size, size), np.int32)
-    before = np.cumsum([0, *map(len, cast)]).tolist()  # primitives of the actors before each
+    # primitives of the actors before each
+    before = np.cumsum([0, *map(len, cast)]).tolist()
     for i in _back_to_front(scene):
         actor = scene.actors[i]
         width = _ink_width(actor, size)
@@ -547,7 +605,8 @@ def surface_ids(
 
 
 def owners(cast: list[Sequence[draw.Primitive]]) -> tuple[np.ndarray, np.ndarray]:
-    """By surface id: 1 + number of the actor, and part; uint8 [primitives + 1] each, 0 background."""
+    """By surface id: 1 + number of the actor, and part; uint8 [primitives + 1] each, 0
+    background."""
     pairs = [(0, 0)]
     for number, primitives in enumerate(cast, 1):
         pairs += [(number, primitive.part) for primitive in primitives]
@@ -555,12 +614,16 @@ def owners(cast: list[Sequence[draw.Primitive]]) -> tuple[np.ndarray, np.ndarray
     return actor_of, part_of
 
 
-def _forward_flow(ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]) -> np.ndarray:
+def _forward_flow(
+    ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]
+) -> np.ndarray:
     """Return how far each visible surface point goes, float32 [2, h, w], (dx, dy).
 
     It goes by its primitive's next map after the inverse of the present one.
     """
-    changes = [after @ np.linalg.inv(before) for before, after in zip(now, then, strict=True)]
+    changes = [
+        after @ np.linalg.inv(before) for before, after in zip(now, then, strict=True)
+    ]
     maps = np.stack(changes)[ids]
     y, x = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(np.float64)
     points = np.stack([x, y, np.ones_like(x)])
@@ -585,15 +648,18 @@ def render(scene: Scene, size: int = 256) -> Rendered:
 
     Returns:
         frames: uint8 [frames, size, size, 3], RGB.
-        labels: uint8 [frames, size, size], 0 background, i + 1 = actor i, the one in front wins.
-        parts: uint8 [frames, size, size], index into `draw.PARTS` (0 background, head, body, legs,
-            accessory).
-        flow: float32 [frames - 1, 2, size, size], forward, pixels, (dx, dy): where the surface seen at a
-            pixel of frame t is in t + 1.
+        labels: uint8 [frames, size, size], 0 background, i + 1 = actor i, the one in
+            front wins.
+        parts: uint8 [frames, size, size], index into `draw.PARTS` (0 background, head,
+            body, legs, accessory).
+        flow: float32 [frames - 1, 2, size, size], forward, pixels, (dx, dy): where the
+            surface seen at a pixel of frame t is in t + 1.
         depth: float32 [frames, size, size], 0 near .. 1 far.
     """
     cast = cast_of(scene)
-    ids = np.stack([surface_ids(scene, cast, size, frame) for frame in range(scene.frames)])
+    ids = np.stack(
+        [surface_ids(scene, cast, size, frame) for frame in range(scene.frames)]
+    )
     actor_of, part_of = owners(cast)
     labels, parts = actor_of[ids], part_of[ids]
     maps = [_maps(scene, cast, size, frame) for frame in range(scene.frames)]
@@ -605,7 +671,8 @@ def render(scene: Scene, size: int = 256) -> Rendered:
 
 
 def _depth(scene: Scene, labels: np.ndarray) -> np.ndarray:
-    """Depth of the ground, 1 above the horizon, and of each actor that of the ground it stands on."""
+    """Depth of the ground, 1 above the horizon, and of each actor that of the ground it
+    stands on."""
     size = labels.shape[1]
     y = np.linspace(0, 1, size, dtype=np.float32)[:, None]
     ground = np.where(y < 0.62, 1.0, 1.0 - (y - 0.62) / 0.38).repeat(size, 1)
@@ -616,7 +683,14 @@ def _depth(scene: Scene, labels: np.ndarray) -> np.ndarray:
 
 def vocabulary() -> tuple[str, ...]:
     """Return every word a caption can hold, sorted."""
-    phrases = [*_ARTICLES, *COLORS, *KINDS, *_WEARING.values(), *WHERE.values(), *STYLES[1:]]
+    phrases = [
+        *_ARTICLES,
+        *COLORS,
+        *KINDS,
+        *_WEARING.values(),
+        *WHERE.values(),
+        *STYLES[1:],
+    ]
     phrases += ["in", "an", "in front of", "behind"]
     phrases += [*_VERBS, *_VERBS.values()]
     for places in _PLACES.values():
@@ -631,7 +705,8 @@ def _words(phrases: Iterable[str]) -> set[str]:
 
 
 def vocabulary_groups() -> dict[str, tuple[str, ...]]:
-    """Return the vocabulary by use: words and phrases as captions have them, each word at least once."""
+    """Return the vocabulary by use: words and phrases as captions have them, each word
+    at least once."""
     groups = {
         "Kinds": KINDS,
         "Colours": COLORS,

@@ -1,4 +1,5 @@
-"""Checks of a page in the browser: axe's, a name for everything, and room for fingers."""
+"""Checks of a page in the browser: axe's, a name for everything, and room for
+fingers."""
 
 import json
 from importlib.resources import files
@@ -8,9 +9,7 @@ from browser import PHONE, overflow
 LOOKS = {"desktop": {}, "phone": PHONE}
 DARK = "document.body.classList.toggle('dark')"
 FINGER = 44  # pixels
-TOUCHED = (
-    "button, a.rg-tool, select, summary, #result label, [role=slider], input:not([type=range])"
-)
+TOUCHED = "button, a.rg-tool, select, summary, #result label, [role=slider], input:not([type=range])"
 SMALL = """([all, least]) => [...document.querySelectorAll(all)]
   .filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.closest('footer'))
   .map(e => e.matches('[type=radio], [type=checkbox]') ? e.closest('label') ?? e : e)
@@ -27,15 +26,13 @@ NAMELESS = """() => {
 
 
 # A button that is just enabled has a colour in between.
-AT_REST = (
-    "!document.getAnimations().some(a => a instanceof CSSTransition && a.playState === 'running')"
-)
+AT_REST = "!document.getAnimations().some(a => a instanceof CSSTransition && a.playState === 'running')"
 
 
 def assert_clean(page, state: str, **only):
-    found = page.evaluate("only => axe.run(only)", {"resultTypes": ["violations"]} | only)[
-        "violations"
-    ]
+    found = page.evaluate(
+        "only => axe.run(only)", {"resultTypes": ["violations"]} | only
+    )["violations"]
     said = [{one["id"]: [node["html"][:200] for node in one["nodes"]]} for one in found]
     assert said == [], f"{state}: {json.dumps(said, indent=1)}"
 
@@ -45,7 +42,9 @@ def check(page, state: str):
     page.wait_for_function(AT_REST)
     if not page.evaluate("'axe' in window"):
         page.evaluate(
-            files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+            files("axe_playwright_python")
+            .joinpath("axe.min.js")
+            .read_text(encoding="utf-8")
         )
     assert_clean(page, state)
     if page.viewport_size["width"] > 500:  # in the dark, colours alone are others

@@ -1,4 +1,5 @@
-"""The page in a process of its own, and a real Chromium that looks at it; fixtures for conftest.py."""
+"""The page in a process of its own, and a real Chromium that looks at it; fixtures for
+conftest.py."""
 
 import base64
 import os
@@ -16,23 +17,35 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.app import SHARED
+from benchmarks.served import SHARED
 
 ROOT = Path(__file__).parents[1]
 # Without windows it takes half the time. An empty name: as on a machine without any.
 KINDS = "chromium-headless-shell", "chromium", "chromium-browser"
-CHROMIUM = os.environ.get("REGRAIN_CHROMIUM", next(filter(None, map(shutil.which, KINDS)), ""))
+CHROMIUM = os.environ.get(
+    "REGRAIN_CHROMIUM", next(filter(None, map(shutil.which, KINDS)), "")
+)
 
 
 # How many times longer than on an idle machine a test waits before it gives up.
 PATIENCE = 8
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-looks = pytest.mark.parametrize("options", [{"color_scheme": "dark"}, PHONE], ids=["dark", "phone"])
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+}
+looks = pytest.mark.parametrize(
+    "options", [{"color_scheme": "dark"}, PHONE], ids=["dark", "phone"]
+)
 
 
 def skip_without_chromium(items: list[pytest.Item]):
-    """Skip tests that open a browser before any page is started for them, unless one is required."""
-    if not Path(CHROMIUM).is_file() and os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1":
+    """Skip tests that open a browser before any page is started for them, unless one is
+    required."""
+    if (
+        not Path(CHROMIUM).is_file()
+        and os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1"
+    ):
         for item in items:
             if item.get_closest_marker("browser"):
                 item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
@@ -41,7 +54,9 @@ def skip_without_chromium(items: list[pytest.Item]):
 class Server:
     """A page in a process of its own."""
 
-    def __init__(self, command, folder: Path, root=ROOT, python=(sys.executable,), **environment):
+    def __init__(
+        self, command, folder: Path, root=ROOT, python=(sys.executable,), **environment
+    ):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -67,13 +82,17 @@ class Server:
         """Begin, or begin anew after an end."""
         self.process = self._start(stdout=self.output.open("a"))
         wait(
-            lambda: self.process.poll() is not None or self.get("/")[0] == 200, 60, "the page is up"
+            lambda: self.process.poll() is not None or self.get("/")[0] == 200,
+            60,
+            "the page is up",
         )
         assert self.process.poll() is None, self.output.read_text()
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10 * PATIENCE) as answer:
+            with urllib.request.urlopen(
+                self.url + path, timeout=10 * PATIENCE
+            ) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, b""
@@ -87,7 +106,8 @@ class Server:
 
     @contextmanager
     def hold(self, place: str, at: int):
-        """Keep the made-up editor at a step of "inverting" or "editing", or the tracker before a frame."""
+        """Keep the made-up editor at a step of "inverting" or "editing", or the tracker
+        before a frame."""
         file = self.folder / f"hold_{place}"
         told = self.folder / "hold"
         told.write_text(f"{at} {time.monotonic_ns()}")  # each is another, see `held`
@@ -116,12 +136,15 @@ def wait(ready, seconds: float, what: str):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """The page with a made-up editor, shared by all tests; what one session does, another does not see."""
+    """The page with a made-up editor, shared by all tests; what one session does,
+    another does not see."""
     folder = tmp_path_factory.mktemp("fake")
     server = Server([ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE="5")
     yield server
     server.stop()
-    assert list(server.temporary.glob("regrain-*")) == [], "the media folder outlived the page"
+    assert list(server.temporary.glob("regrain-*")) == [], (
+        "the media folder outlived the page"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +159,9 @@ def real_server(tmp_path_factory):
 def chromium_there():
     """Skips a test on a machine without Chromium; fails it where one is required."""
     if not CHROMIUM:
-        assert os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1", f"none of {KINDS} is on the PATH"
+        assert os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1", (
+            f"none of {KINDS} is on the PATH"
+        )
         pytest.skip("no Chromium on this machine")
 
 
@@ -162,25 +187,33 @@ def _answer(dialog, faults):
 
 @contextmanager
 def _opening(browser):
-    """Open pages; at the end nothing may have gone wrong in them, nor may they have asked another host."""
+    """Open pages; at the end nothing may have gone wrong in them, nor may they have
+    asked another host."""
     contexts, faults = [], []
 
     def open_page(server: Server, **options):
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        context = browser.new_context(
+            **({"viewport": {"width": 1280, "height": 900}} | options)
+        )
         contexts.append(context)
         context.add_init_script(SHARED)
         page = context.new_page()
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda line: "js_on_load" in line.text and faults.append(line.text))
+        page.on(
+            "console",
+            lambda line: "js_on_load" in line.text and faults.append(line.text),
+        )
         page.on("dialog", lambda dialog: _answer(dialog, faults))
         own = (server.url, "data:", "blob:")
         page.on(
-            "request", lambda request: request.url.startswith(own) or faults.append(request.url)
+            "request",
+            lambda request: request.url.startswith(own) or faults.append(request.url),
         )
         page.goto(server.url)
         page.wait_for_selector(".rg-card")
-        page.wait_for_function("window.regrain.restored")  # until then, what a page had is put back
+        # until then, what a page had is put back
+        page.wait_for_function("window.regrain.restored")
         return page
 
     yield open_page
@@ -205,10 +238,13 @@ def shared_page(browser, server):
 
 @pytest.fixture
 def page(shared_page):
-    """The shared page with the first example as it comes; results of earlier tests stay in its list."""
+    """The shared page with the first example as it comes; results of earlier tests stay
+    in its list."""
     before = shared_page.evaluate("window.regrain.editor.id")
     shared_page.click("[data-name='01_two_discs']")
-    opened = "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)"
+    opened = (
+        "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)"
+    )
     shared_page.wait_for_function(opened, arg=before)
     shared_page.click("#tabs >> text=Masks")
     shared_page.click(".rg-mask-tools >> text=This frame")
@@ -227,10 +263,10 @@ def unfold(page, *folds: str):
 
 
 def plays(page, name: str) -> bool:
-    ready = (
-        "v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop && v.playsInline"
+    ready = "v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop && v.playsInline"
+    return page.evaluate(
+        f"(v => Boolean(v && {ready}))(document.querySelector('video.{name}'))"
     )
-    return page.evaluate(f"(v => Boolean(v && {ready}))(document.querySelector('video.{name}'))")
 
 
 def overflow(page) -> int:
@@ -264,7 +300,8 @@ def saved(page, act, folder: Path) -> Path:
 
 
 def fill_number(page, field, text: str):
-    """Type into the number of a slider; one just mounted may still put its first value in."""
+    """Type into the number of a slider; one just mounted may still put its first value
+    in."""
 
     def stays() -> bool:
         field.fill(text)
@@ -306,7 +343,9 @@ def drop(page, *files: Path, kind: str = "drop"):
       for (const [name, text] of files)
         dataTransfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
       document.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true })); }"""
-    given = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
+    given = [
+        [file.name, base64.b64encode(file.read_bytes()).decode()] for file in files
+    ]
     page.evaluate(script, [given, kind])
 
 
@@ -320,6 +359,10 @@ def drag(page, *places, steps: int = 6):
 
 
 def wait_for_result(page, seconds: float = 90):
-    page.wait_for_selector(".rg-files a, [role=alert]", timeout=seconds * 1000 * PATIENCE)
+    page.wait_for_selector(
+        ".rg-files a, [role=alert]", timeout=seconds * 1000 * PATIENCE
+    )
     assert page.query_selector("[role=alert]") is None, page.inner_text("[role=alert]")
-    wait(lambda: plays(page, "edited") and plays(page, "source"), 60, "both videos play")
+    wait(
+        lambda: plays(page, "edited") and plays(page, "source"), 60, "both videos play"
+    )

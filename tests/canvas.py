@@ -1,4 +1,5 @@
-"""The canvas of the page in browser tests: what it shows, and what a visitor does on it."""
+"""The canvas of the page in browser tests: what it shows, and what a visitor does on
+it."""
 
 from fractions import Fraction
 
@@ -38,14 +39,16 @@ def press_until(page, key, test, what, seconds=60):
 def mask_disc(page):
     """A click on the left disc; the area of its mask."""
     click(page, LEFT)
-    return until(page, lambda s: s["area"][0].get("1"), "the left disc is masked")["area"][0]["1"]
+    return until(page, lambda s: s["area"][0].get("1"), "the left disc is masked")[
+        "area"
+    ][0]["1"]
 
 
 def spot(page, at, side=SIDE):
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
-    return box["x"] + (at[0] + 0.5) / side * box["width"], box["y"] + (at[1] + 0.5) / side * box[
-        "height"
-    ]
+    return box["x"] + (at[0] + 0.5) / side * box["width"], box["y"] + (
+        at[1] + 0.5
+    ) / side * box["height"]
 
 
 def click(page, at, side=SIDE, **options):
@@ -57,7 +60,9 @@ def paint(page, *path):
 
 
 def pixel(page, at):
-    return pixel_of(page.locator(".rg-canvas-stage canvas"), *(place / SIDE for place in at))
+    return pixel_of(
+        page.locator(".rg-canvas-stage canvas"), *(place / SIDE for place in at)
+    )
 
 
 def start_empty(page):
@@ -66,7 +71,9 @@ def start_empty(page):
     page.click("#tabs >> text=Masks")  # an example may begin with its result
     for left in (1, 0):
         page.locator("[data-act=delete]").first.click()
-        until(page, lambda s, left=left: len(s["labels"]) == left, "a region is deleted")
+        until(
+            page, lambda s, left=left: len(s["labels"]) == left, "a region is deleted"
+        )
 
 
 def describe(page, label, words, source):
@@ -84,7 +91,9 @@ def mask(page, frame, label, size):
 
 def noise(frames):
     """A grey ground that no one has drawn."""
-    return np.random.default_rng(0).integers(90, 110, (frames, 96, 128, 3), dtype=np.uint8)
+    return np.random.default_rng(0).integers(
+        90, 110, (frames, 96, 128, 3), dtype=np.uint8
+    )
 
 
 def write_film(path, ground):

@@ -1,5 +1,13 @@
-"""Regions of the made-up example `01_two_discs` as programs ask for them: words, and a click on each disc."""
+"""Regions of the made-up example `01_two_discs` as programs ask for them: words, and a
+click on each disc."""
 
-LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}  # on the discs of the made-up example
-WORDS = [{"source": "a cat", "prompt": "a fox"}, {"source": "a dog", "prompt": "a panda"}]
-CLICKED = [{**words, "clicks": [click]} for words, click in zip(WORDS, (LEFT, RIGHT), strict=True)]
+# on the discs of the made-up example
+LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}
+WORDS = [
+    {"source": "a cat", "prompt": "a fox"},
+    {"source": "a dog", "prompt": "a panda"},
+]
+CLICKED = [
+    {**words, "clicks": [click]}
+    for words, click in zip(WORDS, (LEFT, RIGHT), strict=True)
+]

@@ -1,4 +1,5 @@
-"""Commands in tests: how they are called, what they say, and projects that are changed by hand."""
+"""Commands in tests: how they are called, what they say, and projects that are changed
+by hand."""
 
 import json
 from pathlib import Path

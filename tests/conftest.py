@@ -1,4 +1,5 @@
-"""Tiny random models with the shape of the real ones, written once per session and loaded as a user's are."""
+"""Tiny random models with the shape of the real ones, written once per session and
+loaded as a user's are."""
 
 import json
 import os
@@ -25,7 +26,8 @@ from made_models import load_double, loaded, write_model, write_small_model, wri
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, browsers' next: workers that share out the files end at about one time."""
+    """Files with slow tests first, browsers' next: workers that share out the files end
+    at about one time."""
     files: dict[Path, int] = {}
     for item in items:
         weight = 20 * bool(item.get_closest_marker("slow")) + 4 * bool(
@@ -52,7 +54,8 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_grad():
-    """As recipes run by themselves; the types checked around them hide that they are generators."""
+    """As recipes run by themselves; the types checked around them hide that they are
+    generators."""
     with torch.no_grad():
         yield
 
@@ -71,8 +74,11 @@ def tiny(tiny_folder):
 
 @pytest.fixture(scope="session")
 def tiny_dc_folder(tmp_path_factory) -> Path:
-    """The same with the built-in model's kind of autoencoder, its list of words and its recommendations."""
-    folder = write_model(tmp_path_factory.mktemp("models") / "tiny-dc", vae="AutoencoderDC", seed=1)
+    """The same with the built-in model's kind of autoencoder, its list of words and its
+    recommendations."""
+    folder = write_model(
+        tmp_path_factory.mktemp("models") / "tiny-dc", vae="AutoencoderDC", seed=1
+    )
     words = ["a", "and", "cat", "fox", "on", "red", "tiger", "the", "left"]
     (folder / "words.json").write_text(json.dumps(words))
     (folder / "defaults.json").write_text(json.dumps({"videograin": {"steps": 20}}))
@@ -126,7 +132,9 @@ def fitting(method, request):
     """The smallest model that a method, by which a test is parametrized, edits with."""
     from regrain.editing.params.registry import METHODS
 
-    return request.getfixturevalue("wan" if "flow" in METHODS[method].needs else "small")
+    return request.getfixturevalue(
+        "wan" if "flow" in METHODS[method].needs else "small"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
-"""The page with a made-up editor and made-up examples: everything but the models is the real thing.
+"""The page with a made-up editor and made-up examples: everything but the models is the
+real thing.
 
-`python tests/fake_app.py FOLDER` keeps examples and a log of the editor's steps in FOLDER.
+`python tests/fake_app.py FOLDER` keeps examples and a log of the editor's steps in
+FOLDER.
 """
 
 from __future__ import annotations
@@ -40,7 +42,18 @@ STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 WORDS = {
     "Kinds": ["cat", "dog", "fox", "panda", "robot", "crash"],
     "Places": ["on the grass", "in the snow"],
-    "Other words": ["a", "and", "green", "walk", "img", "src", "x", "onerror", "alert", "1"],
+    "Other words": [
+        "a",
+        "and",
+        "green",
+        "walk",
+        "img",
+        "src",
+        "x",
+        "onerror",
+        "alert",
+        "1",
+    ],
 }
 WINDOW = 32  # frames; longer clips are edited window by window
 
@@ -54,16 +67,26 @@ def write_examples(folder: Path) -> Path:
             Region("right disc", 2, "a fox", "a dog", color="#0b2a8c", margin=0),
         ]
         if background:
-            regions.append(Region("rest of the frame", 3, "snow", "the grass", color="#6ff7ff"))
-        clip, words = ArrayClip(frames, Fraction(8)), "a cat and a dog walk on the grass"
-        save_project(EditRequest(clip, labels, tuple(regions), source_prompt=words), folder / name)
+            regions.append(
+                Region("rest of the frame", 3, "snow", "the grass", color="#6ff7ff")
+            )
+        clip, words = (
+            ArrayClip(frames, Fraction(8)),
+            "a cat and a dog walk on the grass",
+        )
+        save_project(
+            EditRequest(clip, labels, tuple(regions), source_prompt=words),
+            folder / name,
+        )
     return folder
 
 
 def held(place: str, at: int, pause: float = 0.02) -> Iterator[None]:
-    """Goes on while one and the same `Server.hold` keeps this place, from some step on; pauses in seconds.
+    """Goes on while one and the same `Server.hold` keeps this place, from some step on;
+    pauses in seconds.
 
-    What is let go and kept again before it looks moves on: a tracker that was stopped does not wait for ever.
+    What is let go and kept again before it looks moves on: a tracker that was stopped
+    does not wait for ever.
     """
     file = Path(os.environ["REGRAIN_TEST_LOG"]).with_name(f"hold_{place}")
     first = _read(file)
@@ -79,7 +102,8 @@ def _read(file: Path) -> str:
 
 
 def edit(request: EditRequest) -> Iterator[events.Event]:
-    """Turn each region into its complementary colours; every step is written to steps.log."""
+    """Turn each region into its complementary colours; every step is written to
+    steps.log."""
     log = Path(os.environ["REGRAIN_TEST_LOG"])
     note = lambda text: log.open("a").write(text + "\n")  # noqa: E731
     yield events.Stage("loading")
@@ -96,14 +120,18 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
     mask = request.edited_mask
     target = np.where(mask[..., None], 255 - source, source)
     labels = mask if request.labels is None else request.labels
-    grids = {r.name: (labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited}
+    grids = {
+        r.name: (labels[:, ::16, ::16] == r.label).astype(np.float32)
+        for r in request.edited
+    }
     grids = grids or {"word": mask[:, ::16, ::16].astype(np.float32)}
 
     def preview(step: int) -> Preview:
         share, shape = step / STEPS, next(iter(grids.values())).shape
         noise = np.random.default_rng(step).random(shape, np.float32) * (1 - share)
         heat = {
-            name: np.maximum(grid * (0.5 + share / 2), noise * 0.5) for name, grid in grids.items()
+            name: np.maximum(grid * (0.5 + share / 2), noise * 0.5)
+            for name, grid in grids.items()
         }
         frames = (source * (1 - share) + target * share).astype(np.uint8)
         return events.Preview(frames, tuple(range(len(frames))), heat)
@@ -113,7 +141,9 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
             yield from tune(request, note)
         for stage in ("inverting", "editing"):
             looks = preview if stage == "editing" else None
-            yield from walk(stage, lambda step: (STEPS - step) * 0.25, note, stage, looks)
+            yield from walk(
+                stage, lambda step: (STEPS - step) * 0.25, note, stage, looks
+            )
         yield events.Stage("decoding")
         yield events.Stage("measuring")
         note("finished")
@@ -122,7 +152,8 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
     attention = {name: looked(grid) for name, grid in grids.items()}
     more = _by_words(request) if request.method == "fatezero" else {}
     more["others"] = tuple(
-        events.OtherEdit(p, target // n, target // n) for n, p in enumerate(request.targets[1:], 2)
+        events.OtherEdit(p, target // n, target // n)
+        for n, p in enumerate(request.targets[1:], 2)
     )
     more["reconstruction"] = source // 2
     result = events.EditResult(target, target, source, mask, attention, **more)
@@ -132,15 +163,27 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
 def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
     """What a run is said to have measured."""
     named = {
-        r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1
+        r.name: [r.negative, r.strength]
+        for r in request.regions
+        if r.negative or r.strength < 1
     }
-    metrics: dict = {"outside_psnr": 100.0, "outside_psnr_uncomposited": 31.4, "inside_psnr": 9.1}
+    metrics: dict = {
+        "outside_psnr": 100.0,
+        "outside_psnr_uncomposited": 31.4,
+        "inside_psnr": 9.1,
+    }
     metrics |= {"warp_error": 0.013, "warp_error_source": 0.011}
-    metrics["inside_psnr_by_region"] = dict.fromkeys((r.name for r in request.edited), 9.1)
-    metrics["attention"] = {n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids}
+    metrics["inside_psnr_by_region"] = dict.fromkeys(
+        (r.name for r in request.edited), 9.1
+    )
+    metrics["attention"] = {
+        n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids
+    }
     return {
         "version": 1,
-        "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": frames}},
+        "request": {
+            "clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": frames}
+        },
         "prompt_used": request.composed.text,
         "asked": {"negative_prompt": request.negative_prompt} | named,
         "seconds": {"inverting": 1.4, "editing": 1.6},
@@ -153,12 +196,16 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
 def looked(grid: np.ndarray) -> RegionAttention:
     """Attention that finds its region step by step."""
     shares = {"early": 0.3, "middle": 0.6}  # as methods that end their guidance early
-    parts = {part: RegionAttention(grid * 0.2, grid * share) for part, share in shares.items()}
+    parts = {
+        part: RegionAttention(grid * 0.2, grid * share)
+        for part, share in shares.items()
+    }
     return RegionAttention(grid * 0.2, grid * 0.8, parts)
 
 
 def walk(stage, left, note, place: str, preview=None) -> Iterator[events.Event]:
-    """Steps of a stage with the seconds `left`, noted, maybe held at a place; every third has a preview."""
+    """Steps of a stage with the seconds `left`, noted, maybe held at a place; every
+    third has a preview."""
     yield events.Stage(stage)
     for step in range(1, STEPS + 1):
         time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
@@ -171,7 +218,8 @@ def walk(stage, left, note, place: str, preview=None) -> Iterator[events.Event]:
 
 
 def edit_long(request: EditRequest, note) -> Iterator[events.Event]:
-    """The negative of a long clip, window by window; windows that were edited before are not edited again."""
+    """The negative of a long clip, window by window; windows that were edited before
+    are not edited again."""
     clip, count = request.clip, len(request.clip)
     done = DiskFrames(*clip.size[::-1])
     spans = list(windows(count, WINDOW))
@@ -182,7 +230,9 @@ def edit_long(request: EditRequest, note) -> Iterator[events.Event]:
         for stage in ("inverting", "editing") if start not in _windows_done else ():
             left = lambda _, n=count - start: n * 0.25  # noqa: E731
             noted = lambda text, n=number: note(f"window {n} {text}")  # noqa: E731
-            yield from walk(stage, left, noted, f"window_{number}", lambda _, looks=looks: looks)
+            yield from walk(
+                stage, left, noted, f"window_{number}", lambda _, looks=looks: looks
+            )
         _windows_done.add(start)
         yield events.Stage("decoding")
         done.append(255 - source)
@@ -200,9 +250,12 @@ _windows_done: set[int] = set()
 
 
 def tune(request: EditRequest, note) -> Iterator[events.Event]:
-    """Steps whose loss falls, an early version, and a preview; one that was stopped goes on."""
+    """Steps whose loss falls, an early version, and a preview; one that was stopped
+    goes on."""
     total = int(request.params.get("tune_steps", TUNE_STEPS))  # type: ignore[call-overload]
-    losses = [0.1 + 0.3 / (1 + step / 4) + 0.05 * (-1) ** step for step in range(1, total + 1)]
+    losses = [
+        0.1 + 0.3 / (1 + step / 4) + 0.05 * (-1) ** step for step in range(1, total + 1)
+    ]
     frames = request.clip.read(0, 4)
     yield events.Stage("tuning")
     for step in range(_tuned.get(request.source_prompt, 0) + 1, total + 1):
@@ -212,7 +265,9 @@ def tune(request: EditRequest, note) -> Iterator[events.Event]:
         yield events.Progress("tuning", step, total, (total - step) * 0.25)
         yield events.Losses(np.array(losses[:step], np.float32))
         if step == total // 2:
-            yield events.Tuned(adapter(request, step), np.array(losses[:step], np.float32))
+            yield events.Tuned(
+                adapter(request, step), np.array(losses[:step], np.float32)
+            )
             yield events.Preview(255 - frames, tuple(range(len(frames))), {})
         for _ in held("tuning", step, 0.25):
             yield events.Progress("tuning", step, total, (total - step) * 0.25)
@@ -223,7 +278,8 @@ _tuned: dict[str, int] = {}
 
 
 def tuned_model(**facts) -> Adapter:
-    """An adapter that says it was tuned on eight frames with the built-in model, unless told otherwise."""
+    """An adapter that says it was tuned on eight frames with the built-in model, unless
+    told otherwise."""
     usual = {
         "model": "storybook",
         "words": "a cat",
@@ -232,9 +288,17 @@ def tuned_model(**facts) -> Adapter:
         "width": 128,
         "height": 128,
     }
-    usual |= {"sketch": (0.5,), "clip": (0.5,), "learning_rate": 3e-5, "seed": 0, "rank": 0}
+    usual |= {
+        "sketch": (0.5,),
+        "clip": (0.5,),
+        "learning_rate": 3e-5,
+        "seed": 0,
+        "rank": 0,
+    }
     facts = usual | {"joint_norm": True, "positions": False} | facts
-    return Adapter(AdapterFacts(**facts), {"to_q": torch.full((2, 2), float(facts["steps"]))})
+    return Adapter(
+        AdapterFacts(**facts), {"to_q": torch.full((2, 2), float(facts["steps"]))}
+    )
 
 
 def adapter(request: EditRequest, steps: int) -> Adapter:
@@ -249,13 +313,16 @@ def estimate(request: EditRequest, params, measure: bool) -> Estimate:
 
 
 def _by_words(request: EditRequest) -> dict:
-    """Every word looks at a place of its own; the edit is let through where the first does."""
+    """Every word looks at a place of its own; the edit is let through where the first
+    does."""
     y, x = np.mgrid[:16, :16] / 16
 
     def look(prompt: str) -> dict[str, np.ndarray]:
         spots = {}
         for n, word in enumerate(dict.fromkeys(prompt.split())):
-            spot = np.exp(-((x - 0.2 - 0.15 * n) ** 2 + (y - 0.5) ** 2) * 30).astype(np.float32)
+            spot = np.exp(-((x - 0.2 - 0.15 * n) ** 2 + (y - 0.5) ** 2) * 30).astype(
+                np.float32
+            )
             spots[word] = np.stack([spot] * FRAMES)
         return spots
 
@@ -267,8 +334,18 @@ def _by_words(request: EditRequest) -> dict:
     }
 
 
-def segment(image, points, point_labels, previous=None, method="sam", box=None, clip=None, frame=0):
-    """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
+def segment(
+    image,
+    points,
+    point_labels,
+    previous=None,
+    method="sam",
+    box=None,
+    clip=None,
+    frame=0,
+):
+    """What has nearly the colour of the points and hangs together with them; nothing on
+    the lawn.
 
     A box stands for its middle.
     """
@@ -279,22 +356,29 @@ def segment(image, points, point_labels, previous=None, method="sam", box=None, 
     for (x, y), inside in zip(points, point_labels, strict=True):
         filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
         near, flags = (12,) * 3, 4 | cv2.FLOODFILL_MASK_ONLY
-        cv2.floodFill(np.ascontiguousarray(image), filled, (int(x), int(y)), 0, near, near, flags)
+        cv2.floodFill(
+            np.ascontiguousarray(image), filled, (int(x), int(y)), 0, near, near, flags
+        )
         found = filled[1:-1, 1:-1] > 0
         if found.mean() < 0.3:
             mask = mask | found if inside else mask & ~found
     return mask
 
 
-def propagate(clip, keys, start, stop, **how) -> Iterator[tuple[int, np.ndarray, float]]:
-    """Move a region's nearest key frame as the discs move; the further away, the less sure."""
+def propagate(
+    clip, keys, start, stop, **how
+) -> Iterator[tuple[int, np.ndarray, float]]:
+    """Move a region's nearest key frame as the discs move; the further away, the less
+    sure."""
     labels = {label for masks in keys.values() for label in masks}
     for frame in range(start, stop):
         for _ in held("tracking", frame):
             pass
         found, sure = np.zeros(clip.size[::-1], np.uint8), {}
         for label in sorted(labels):
-            key = min((k for k in keys if label in keys[k]), key=lambda key: abs(key - frame))
+            key = min(
+                (k for k in keys if label in keys[k]), key=lambda key: abs(key - frame)
+            )
             found[np.roll(keys[key][label], 4 * (frame - key), axis=1)] = label
             sure[label] = 1 - 0.12 * abs(frame - key)
         yield frame, found, Confidence(sure)
@@ -315,18 +399,25 @@ PLUS = f"{PUBLISHED}/models/ip-adapter-plus_sd15.safetensors"
 
 
 class FakeHub:
-    """One model and one picture adapter, fetched in steps; any other cannot be reached."""
+    """One model and one picture adapter, fetched in steps; any other cannot be
+    reached."""
 
     def allowed(self):
         return None
 
     def describe(self, id):
         if id == PLUS:
-            return Listing(id, "apache-2.0", {id: 98_200_000}, f"{PICTURES} for Stable Diffusion")
+            return Listing(
+                id, "apache-2.0", {id: 98_200_000}, f"{PICTURES} for Stable Diffusion"
+            )
         if id != "owner/model":
-            raise ModelError("model", f"{id!r} is not downloaded, and the hub cannot be reached.")
+            raise ModelError(
+                "model", f"{id!r} is not downloaded, and the hub cannot be reached."
+            )
         files = {"unet/config.json": 4_270_000_000}
-        return Listing(id, "creativeml-openrail-m", files, "Stable Diffusion", gated=True)
+        return Listing(
+            id, "creativeml-openrail-m", files, "Stable Diffusion", gated=True
+        )
 
     def search(self, words):
         if "/" in words:
@@ -346,7 +437,10 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
     labels = np.full((FRAMES, SIDE, SIDE), 3 if background else 0, np.uint8)
     for i in range(FRAMES):
         frames[i] = np.stack([120 + y // 8, 190 - y // 4, 90 + x // 16], -1)
-        for label, color, at in ((1, (228, 170, 70), (70, 120)), (2, (90, 110, 190), (180, 150))):
+        for label, color, at in (
+            (1, (228, 170, 70), (70, 120)),
+            (2, (90, 110, 190), (180, 150)),
+        ):
             disc = (x - at[0] - 4 * i) ** 2 + (y - at[1]) ** 2 < 42**2
             frames[i][disc], labels[i][disc] = color, label
     return frames, labels
@@ -361,6 +455,8 @@ if __name__ == "__main__":
     words = root / "model"
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text(json.dumps(WORDS))
-    (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
+    (words / "defaults.json").write_text(
+        json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}})
+    )
     tools = Tools(edit, segment, propagate, discover, estimate=estimate, hub=FakeHub())
     launch(tools, write_examples(root / "examples"), words)

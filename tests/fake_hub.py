@@ -1,4 +1,5 @@
-"""A hub of one repository, served from a folder: enough for the hub's own client to fetch it."""
+"""A hub of one repository, served from a folder: enough for the hub's own client to
+fetch it."""
 
 import hashlib
 import json
@@ -36,14 +37,21 @@ class Handler(BaseHTTPRequestHandler):
                 set(asked.get("filter", [])) <= {*hub.tags}
                 and asked.get("search", [""])[0] in hub.repository
             )
-            self.send(200, json.dumps([{"id": hub.repository}] if ours else []).encode(), body)
+            self.send(
+                200, json.dumps([{"id": hub.repository}] if ours else []).encode(), body
+            )
         elif self.path.startswith(f"/api/models/{hub.repository}/tree/"):
             self.send(200, json.dumps(tree(hub)).encode(), body)
         elif self.path.startswith(f"/api/models/{hub.repository}"):
             self.send(200, json.dumps(listing(hub)).encode(), body)
-        elif (path := hub.folder / re.sub("^.*/resolve/[^/]+/", "", self.path)).is_file():
+        elif (
+            path := hub.folder / re.sub("^.*/resolve/[^/]+/", "", self.path)
+        ).is_file():
             data = path.read_bytes()
-            about = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": SHA}
+            about = {
+                "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+                "X-Repo-Commit": SHA,
+            }
             self.send(200, data, body, **about)
         else:
             self.send(404, b"", body)
@@ -69,7 +77,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def sizes_of(hub):
     files = [file for file in sorted(hub.folder.rglob("*")) if file.is_file()]
-    sizes = {file.relative_to(hub.folder).as_posix(): file.stat().st_size for file in files}
+    sizes = {
+        file.relative_to(hub.folder).as_posix(): file.stat().st_size for file in files
+    }
     if hub.repository == REPOSITORY:  # what is not to be fetched
         sizes |= {"more/more.json": 9, "sam2.1_hiera_tiny.pt": 9}
     return sizes
@@ -77,11 +87,15 @@ def sizes_of(hub):
 
 def tree(hub):
     sizes = sizes_of(hub).items()
-    return [{"type": "file", "path": name, "size": size, "oid": "0"} for name, size in sizes]
+    return [
+        {"type": "file", "path": name, "size": size, "oid": "0"} for name, size in sizes
+    ]
 
 
 def listing(hub):
-    siblings = [{"rfilename": name, "size": size} for name, size in sizes_of(hub).items()]
+    siblings = [
+        {"rfilename": name, "size": size} for name, size in sizes_of(hub).items()
+    ]
     about = {
         "sha": SHA,
         "siblings": siblings,
@@ -92,20 +106,27 @@ def listing(hub):
 
 
 class Hub(ThreadingHTTPServer):
-    """What is asked is noted; `hold` keeps weights back half way; `status` refuses everything."""
+    """What is asked is noted; `hold` keeps weights back half way; `status` refuses
+    everything."""
 
     daemon_threads = True
 
     def __init__(self, folder: Path, repository: str, tags: Sequence[str]):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.repository, self.tags, self.gated = folder, repository, tags, False
+        self.folder, self.repository, self.tags, self.gated = (
+            folder,
+            repository,
+            tags,
+            False,
+        )
         self.asked, self.status, self.hold = [], 200, threading.Event()
         self.hold.set()
 
 
 @contextmanager
 def serve_hub(folder: Path, repository: str = REPOSITORY, tags: Sequence[str] = ()):
-    """Serve the files of a folder as that repository; yields the hub and its address."""
+    """Serve the files of a folder as that repository; yields the hub and its
+    address."""
     with Hub(folder, repository, tags) as hub:
         threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True).start()
         try:

@@ -1,4 +1,5 @@
-"""Commands in forks of the test's process, which keep its model, and the faults that befall them."""
+"""Commands in forks of the test's process, which keep its model, and the faults that
+befall them."""
 
 from __future__ import annotations
 
@@ -19,17 +20,22 @@ Fault = Callable[[], object]
 
 
 class Ended(NamedTuple):
-    """How a command ended: its code, negative for a signal, and what it said on stderr."""
+    """How a command ended: its code, negative for a signal, and what it said on
+    stderr."""
 
     code: int
     said: str
 
 
 class Started:
-    """A command in a process of its own, or what to do instead; a fault is called there before it."""
+    """A command in a process of its own, or what to do instead; a fault is called there
+    before it."""
 
     def __init__(
-        self, command: list[str] | Callable[[], object], folder: Path, fault: Fault = lambda: None
+        self,
+        command: list[str] | Callable[[], object],
+        folder: Path,
+        fault: Fault = lambda: None,
     ):
         self._said = folder / f"said-{os.urandom(4).hex()}.txt"
         self._said.touch()
@@ -40,10 +46,13 @@ class Started:
                 sink = os.open(self._said, os.O_WRONLY)
                 os.dup2(sink, 1)
                 os.dup2(sink, 2)
-                sys.stdout = sys.stderr = os.fdopen(sink, "w", buffering=1)  # past pytest's own
+                # past pytest's own
+                sys.stdout = sys.stderr = os.fdopen(sink, "w", buffering=1)
                 logging.getLogger().handlers.clear()
                 fault()
-                code = main(command) if isinstance(command, list) else int(bool(command()))
+                code = (
+                    main(command) if isinstance(command, list) else int(bool(command()))
+                )
             except BaseException:
                 os.write(2, traceback.format_exc().encode())
             finally:
@@ -95,7 +104,8 @@ def _half(path: Path) -> None:
 
 
 def dies_while(stage: str) -> Fault:
-    """The process is killed in a stage: reading, one that a run tells of, or writing."""
+    """The process is killed in a stage: reading, one that a run tells of, or
+    writing."""
 
     def prepare() -> None:
         from regrain.editing.media import reading as clip
@@ -111,7 +121,11 @@ def dies_while(stage: str) -> Fault:
             def watched(*values: object) -> Iterator[Event]:
                 for event in edit(*values):  # type: ignore[arg-type]
                     yield event
-                    if isinstance(event, Progress) and event.stage == stage and event.done > 1:
+                    if (
+                        isinstance(event, Progress)
+                        and event.stage == stage
+                        and event.done > 1
+                    ):
                         die()
 
             runner.edit = watched

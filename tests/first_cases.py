@@ -1,9 +1,12 @@
-"""Plugin of pytest, `-p tests.first_cases`: runs the first case of each test, and of each method in it."""
+"""Plugin of pytest, `-p tests.first_cases`: runs the first case of each test, and of
+each method in it."""
 
 import pytest
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     seen, first, others = set(), [], []
     for item in items:
         case = getattr(item, "callspec", None)

@@ -1,4 +1,5 @@
-"""Video files that tests make, packet by packet: times, containers and codecs of choice."""
+"""Video files that tests make, packet by packet: times, containers and codecs of
+choice."""
 
 from __future__ import annotations
 
@@ -17,9 +18,14 @@ RATE = 48_000
 def moving(frames: int, width: int = 64, height: int = 48) -> np.ndarray:
     """Blocks that move to and fro: every frame differs from every other."""
     rng = np.random.default_rng(0)
-    blocks = rng.integers(30, 220, (9, 12, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    blocks = (
+        rng.integers(30, 220, (9, 12, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    )
     return np.stack(
-        [np.roll(blocks, (3 * i, 5 * i), (0, 1))[:height, :width] for i in range(frames)]
+        [
+            np.roll(blocks, (3 * i, 5 * i), (0, 1))[:height, :width]
+            for i in range(frames)
+        ]
     )
 
 
@@ -47,31 +53,49 @@ def write_clip(
 ) -> Path:
     """Write a video file, in the container that the suffix of `path` names.
 
-    Frames come at `fps` or in `unit` seconds at `stamps`, the last for `last`; sound is silence and a tone of
-    1 kHz from `tone_at` seconds on, or an encoder and samples; `aspect` is a pixel's width over its height.
+    Frames come at `fps` or in `unit` seconds at `stamps`, the last for `last`; sound is
+    silence and a tone of 1 kHz from `tone_at` seconds on, or an encoder and samples;
+    `aspect` is a pixel's width over its height.
     """
     with av.open(str(path), "w") as container:
         named = {key.replace("_", "-"): value for key, value in options.items()}
         video = container.add_stream(codec, rate=fps, options=named)
-        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], pixels
+        video.width, video.height, video.pix_fmt = (
+            frames.shape[2],
+            frames.shape[1],
+            pixels,
+        )
         if tags:
-            video.colorspace, video.color_range, video.color_primaries, video.color_trc = tags
+            (
+                video.colorspace,
+                video.color_range,
+                video.color_primaries,
+                video.color_trc,
+            ) = tags
         if aspect:
             video.codec_context.sample_aspect_ratio = aspect
         if rotation:
             video.set_display_rotation(rotation)
-        colors = {"dst_colorspace": tags.matrix, "dst_color_range": tags.range} if tags else {}
+        colors = (
+            {"dst_colorspace": tags.matrix, "dst_color_range": tags.range}
+            if tags
+            else {}
+        )
         if stamps is not None:
             video.time_base = video.codec_context.time_base = unit
         if tone_at is not None:
-            seconds = float((stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps)
+            seconds = float(
+                (stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps
+            )
             sound = "aac", _tone(tone_at, seconds)
         if sound:
             audio = container.add_stream(
                 sound[0], rate=sound[1].sample_rate, layout=sound[1].layout.name
             )
         for index, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(frame), format="rgb24"
+            )
             picture = picture.reformat(format=pixels, **colors)
             if stamps is not None:
                 picture.pts, picture.time_base = stamps[index], unit
@@ -82,7 +106,9 @@ def write_clip(
     return path
 
 
-def _lasting(packets: list[av.Packet], stamps: Sequence[int] | None, last: int) -> list[av.Packet]:
+def _lasting(
+    packets: list[av.Packet], stamps: Sequence[int] | None, last: int
+) -> list[av.Packet]:
     for packet in packets:
         if stamps and packet.pts == stamps[-1]:
             packet.duration = last
@@ -91,14 +117,19 @@ def _lasting(packets: list[av.Packet], stamps: Sequence[int] | None, last: int) 
 
 def _tone(begin: float, seconds: float) -> av.AudioFrame:
     time = np.arange(round(seconds * RATE)) / RATE
-    tone = np.where(time >= begin, 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
+    tone = np.where(time >= begin, 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(
+        np.float32
+    )
     return samples(np.stack([tone, tone]), "fltp", "stereo")
 
 
-def samples(values: np.ndarray, format: str, layout: str, rate: int = RATE) -> av.AudioFrame:
+def samples(
+    values: np.ndarray, format: str, layout: str, rate: int = RATE
+) -> av.AudioFrame:
     """Sound for `write_clip`: its values as FFmpeg's format lays them out."""
     frame = av.AudioFrame.from_ndarray(values, format=format, layout=layout)
-    frame.sample_rate, frame.pts = rate, 0  # FLAC makes nonsense of sound without a time
+    # FLAC makes nonsense of sound without a time
+    frame.sample_rate, frame.pts = rate, 0
     return frame
 
 
@@ -106,7 +137,8 @@ def seen(path: Path) -> tuple[list[Fraction], Fraction]:
     """What another program sees: seconds of each frame, and the end of the last."""
     with av.open(str(path)) as container:
         frames = [
-            (f.pts * f.time_base, f.duration * f.time_base) for f in container.decode(video=0)
+            (f.pts * f.time_base, f.duration * f.time_base)
+            for f in container.decode(video=0)
         ]
     return [time for time, _ in frames], sum(frames[-1])
 

@@ -30,7 +30,8 @@ def texture(seed, colors, height=192, width=400):
 
 
 def drifting(*steps, colors=GREEN, radius=16, count=12, size=(96, 160)):
-    """Textured discs, each moving by so many pixels a frame over a texture that drifts the other way.
+    """Textured discs, each moving by so many pixels a frame over a texture that drifts
+    the other way.
 
     Args:
         steps: x on the first frame, and pixels a frame.

@@ -12,21 +12,29 @@ SCHEDULER = {
     "num_train_timesteps": 1000,
     "prediction_type": "epsilon",
 }
-SCHEDULER |= {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SCHEDULER |= {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+}
 SCHEDULER |= {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}
 
 
 def autoencoder_blocks(levels: int) -> dict[str, tuple[str, ...]]:
     """The kinds of blocks that an `AutoencoderKL` has at so many levels."""
-    sides = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
+    sides = {
+        "down_block_types": "DownEncoderBlock2D",
+        "up_block_types": "UpDecoderBlock2D",
+    }
     return {side: (kind,) * levels for side, kind in sides.items()}
 
 
 def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
-    """Write a diffusers folder: 4 levels, 2 layers per block, 16 self- and 16 cross-attention layers, narrow
-    channels.
+    """Write a diffusers folder: 4 levels, 2 layers per block, 16 self- and 16
+    cross-attention layers, narrow channels.
 
-    `vae` is "AutoencoderKL" (4 latent channels) or "AutoencoderDC" (16, as the built-in model has).
+    `vae` is "AutoencoderKL" (4 latent channels) or "AutoencoderDC" (16, as the built-in
+    model has).
     """
     from diffusers import AutoencoderDC, AutoencoderKL, UNet2DConditionModel
 
@@ -35,7 +43,9 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
         channels = 4 if vae == "AutoencoderKL" else 16
         sizes = {"sample_size": 8, "in_channels": channels, "out_channels": channels}
         sizes |= {"block_out_channels": (32, 64, 64, 64), "layers_per_block": 2}
-        unet = UNet2DConditionModel(**sizes, attention_head_dim=8, cross_attention_dim=32)
+        unet = UNet2DConditionModel(
+            **sizes, attention_head_dim=8, cross_attention_dim=32
+        )
         if vae == "AutoencoderKL":
             levels = {
                 "block_out_channels": (32, 32, 32, 64),
@@ -44,7 +54,10 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
             }
             autoencoder = AutoencoderKL(**autoencoder_blocks(4), **levels)
         else:
-            levels = {"block_out_channels": (8, 8, 16, 32), "layers_per_block": (0, 1, 1, 1)}
+            levels = {
+                "block_out_channels": (8, 8, 16, 32),
+                "layers_per_block": (0, 1, 1, 1),
+            }
             levels |= {"qkv_multiscales": ((), (), (), ())}
             both = {
                 f"{side}coder_{key}": value
@@ -60,20 +73,28 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
 
 
 def write_small_model(folder: Path, sdxl: bool = False) -> Path:
-    """Write a diffusers folder smaller still: 3 levels with attention (of SDXL 2), a layer per block.
+    """Write a diffusers folder smaller still: 3 levels with attention (of SDXL 2), a
+    layer per block.
 
-    A latent has 2 x 2 pixels. Queries and keys are large enough for attention to look somewhere.
+    A latent has 2 x 2 pixels. Queries and keys are large enough for attention to look
+    somewhere.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     kinds = (*([""] if sdxl else []), *["CrossAttn"] * 3)[:3]
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        sizes = {"sample_size": 8, "block_out_channels": (8, 16, 16), "layers_per_block": 1}
+        sizes = {
+            "sample_size": 8,
+            "block_out_channels": (8, 16, 16),
+            "layers_per_block": 1,
+        }
         sizes |= {"attention_head_dim": 2, "norm_num_groups": 4}
         sizes |= SDXL if sdxl else {"cross_attention_dim": 32}
         down, up = ([f"{kind}{way}Block2D" for kind in kinds] for way in ("Down", "Up"))
-        unet = UNet2DConditionModel(**sizes, down_block_types=down, up_block_types=up[::-1])
+        unet = UNet2DConditionModel(
+            **sizes, down_block_types=down, up_block_types=up[::-1]
+        )
         for name, weight in unet.named_parameters():
             if name.endswith(("to_q.weight", "to_k.weight")):
                 weight.data *= 3
@@ -107,15 +128,26 @@ def write_sdxl(folder: Path) -> Path:
         }
         down = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
         up = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
-        unet = UNet2DConditionModel(**widths, **SDXL, down_block_types=down, up_block_types=up)
-        widths = {"sample_size": 64, "block_out_channels": (32, 32, 32, 64), "layers_per_block": 2}
-        autoencoder = AutoencoderKL(**widths, **autoencoder_blocks(4), scaling_factor=0.13025)
+        unet = UNet2DConditionModel(
+            **widths, **SDXL, down_block_types=down, up_block_types=up
+        )
+        widths = {
+            "sample_size": 64,
+            "block_out_channels": (32, 32, 32, 64),
+            "layers_per_block": 2,
+        }
+        autoencoder = AutoencoderKL(
+            **widths, **autoencoder_blocks(4), scaling_factor=0.13025
+        )
         save_parts(folder, unet, autoencoder)
     return folder
 
 
-def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module) -> None:
-    """Save both with a narrow text encoder (SDXL: two), CLIP's tokenizer and a scheduler."""
+def save_parts(
+    folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
+) -> None:
+    """Save both with a narrow text encoder (SDXL: two), CLIP's tokenizer and a
+    scheduler."""
     from transformers import (
         CLIPTextConfig,
         CLIPTextModel,
@@ -142,7 +174,9 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
             CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu")
         )
         second.save_pretrained(folder / "text_encoder_2")
-        CLIPTokenizer.from_pretrained(CLIP, pad_token="!").save_pretrained(folder / "tokenizer_2")
+        CLIPTokenizer.from_pretrained(CLIP, pad_token="!").save_pretrained(
+            folder / "tokenizer_2"
+        )
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 
@@ -151,13 +185,19 @@ WORDS = "a an and the of on to cat dog fox panda horse grass beach red green blu
 
 
 def write_wan(folder: Path) -> Path:
-    """Write a narrow Wan: a latent has 4 x 4 pixels and 4 frames, a token 2 x 2 latents."""
+    """Write a narrow Wan: a latent has 4 x 4 pixels and 4 frames, a token 2 x 2
+    latents."""
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
     from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        sizes = {"num_attention_heads": 2, "attention_head_dim": 12, "num_layers": 2, "ffn_dim": 32}
+        sizes = {
+            "num_attention_heads": 2,
+            "attention_head_dim": 12,
+            "num_layers": 2,
+            "ffn_dim": 32,
+        }
         sizes |= {
             "in_channels": 4,
             "out_channels": 4,
@@ -171,7 +211,10 @@ def write_wan(folder: Path) -> Path:
                 weight.data *= 2
         sizes = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 1], "num_res_blocks": 1}
         sizes |= {"temperal_downsample": [True, True]}
-        scale = {"latents_mean": [0.1, 0.0, -0.1, 0.2], "latents_std": [0.5, 0.4, 0.6, 0.5]}
+        scale = {
+            "latents_mean": [0.1, 0.0, -0.1, 0.2],
+            "latents_std": [0.5, 0.4, 0.6, 0.5],
+        }
         AutoencoderKLWan(**sizes, **scale).save_pretrained(folder / "vae")
         sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
         UMT5EncoderModel(UMT5Config(**sizes, vocab_size=100)).save_pretrained(
@@ -193,7 +236,8 @@ def write_wan(folder: Path) -> Path:
 def write_control_net(
     folder: Path, unet: torch.nn.Module, deviation: float, channels=(16, 32, 96, 256)
 ):
-    """A ControlNet made from a UNet, its zero convolutions filled at random so that it does something.
+    """A ControlNet made from a UNet, its zero convolutions filled at random so that it
+    does something.
 
     `channels` are those that take in the hint; each after the first halves its sides.
     """
@@ -201,7 +245,9 @@ def write_control_net(
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
+        net = ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=channels
+        )
         for name, parameter in net.named_parameters():
             if "controlnet" in name and parameter.ndim == 4:
                 parameter.data.normal_(0, deviation)
@@ -217,7 +263,8 @@ def loaded(folder: Path, **how):
 
 
 def load_double(folder: Path):
-    """A model in double precision, latents too: guidance by a random network multiplies small errors."""
+    """A model in double precision, latents too: guidance by a random network multiplies
+    small errors."""
     model = loaded(folder, dtype=torch.float64)
     encode = model.encode
     model.encode = lambda frames: encode(frames).double()

@@ -5,7 +5,8 @@ from diffusers import MotionAdapter
 
 
 def write_adapter(folder, unet, *, middle=True, positions=32, heads=4):
-    """Made for a UNet, with a last layer that is not zero, as that of an untrained adapter is."""
+    """Made for a UNet, with a last layer that is not zero, as that of an untrained
+    adapter is."""
     config = unet.config
     torch.manual_seed(5)
     adapter = MotionAdapter(
@@ -17,6 +18,9 @@ def write_adapter(folder, unet, *, middle=True, positions=32, heads=4):
         use_motion_mid_block=middle,
     )
     for weight in adapter.parameters():  # proj_out begins as zero
-        weight.data = weight.data + 0.3 * torch.randn_like(weight) / max(1, weight.shape[-1]) ** 0.5
+        weight.data = (
+            weight.data
+            + 0.3 * torch.randn_like(weight) / max(1, weight.shape[-1]) ** 0.5
+        )
     adapter.save_pretrained(folder)
     return adapter

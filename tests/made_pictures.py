@@ -1,4 +1,5 @@
-"""Picture adapters of every kind, small and random, beside an image encoder; pictures."""
+"""Picture adapters of every kind, small and random, beside an image encoder;
+pictures."""
 
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-SIDE, WIDTH, PROJECTED = 28, 64, 24  # of the encoder: pixels a side, hidden and projected numbers
+# of the encoder: pixels a side, hidden and projected numbers
+SIDE, WIDTH, PROJECTED = 28, 64, 24
 
 
 def write_encoder(folder: Path) -> Path:
@@ -33,7 +35,10 @@ def reader(kind: str, cross: int, made: torch.Generator) -> dict[str, torch.Tens
         return {f"{name}.weight": 1 + 0.3 * rand(wide), f"{name}.bias": rand(wide)}
 
     if kind == "plain":
-        linear = {"proj.weight": rand(4 * cross, PROJECTED), "proj.bias": rand(4 * cross)}
+        linear = {
+            "proj.weight": rand(4 * cross, PROJECTED),
+            "proj.bias": rand(4 * cross),
+        }
         return linear | norm("norm", cross)
     if kind == "full":
         first = {"proj.0.weight": rand(WIDTH, WIDTH), "proj.0.bias": rand(WIDTH)}
@@ -80,7 +85,8 @@ def write_picture_adapter(path: Path, unet, kind: str, facts=None) -> Path:
     made = torch.Generator().manual_seed(5)
     names = [name.removesuffix(".processor") for name in unet.attn_processors]
     tensors = {
-        f"image_proj.{n}": w for n, w in reader(kind, unet.config.cross_attention_dim, made).items()
+        f"image_proj.{n}": w
+        for n, w in reader(kind, unet.config.cross_attention_dim, made).items()
     }
     for number, name in enumerate(names):
         if unet.get_submodule(name).is_cross_attention:
@@ -88,7 +94,9 @@ def write_picture_adapter(path: Path, unet, kind: str, facts=None) -> Path:
             for part in ("k", "v"):
                 weight = torch.randn(shape, generator=made) / shape[-1] ** 0.5
                 tensors[f"ip_adapter.{number}.to_{part}_ip.weight"] = weight
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, facts)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, path, facts
+    )
     return path
 
 

@@ -1,4 +1,5 @@
-"""A value that is not the default for every field of an edit and of a region; a file is only named."""
+"""A value that is not the default for every field of an edit and of a region; a file is
+only named."""
 
 from dataclasses import replace
 from pathlib import Path

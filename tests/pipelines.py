@@ -12,14 +12,21 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 def pipeline_of(folder, **more):
     """Diffusers' own, of the parts in a folder."""
-    kinds = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "scheduler": DDIMScheduler}
+    kinds = {
+        "vae": AutoencoderKL,
+        "unet": UNet2DConditionModel,
+        "scheduler": DDIMScheduler,
+    }
     kinds |= {"text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
     kind, second = (
         StableDiffusionPipeline,
         {"safety_checker": None, "requires_safety_checker": False},
     )
     if (folder / "text_encoder_2").is_dir():
-        kinds |= {"text_encoder_2": CLIPTextModelWithProjection, "tokenizer_2": CLIPTokenizer}
+        kinds |= {
+            "text_encoder_2": CLIPTextModelWithProjection,
+            "tokenizer_2": CLIPTokenizer,
+        }
         kind, second = StableDiffusionXLPipeline, {"add_watermarker": False}
     parts = {part: kind.from_pretrained(folder / part) for part, kind in kinds.items()}
     pipe = kind(**parts, **second, **more)

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """Passes connections on to a server until it is cut; with a prefix, only what is asked below that."""
+    """Passes connections on to a server until it is cut; with a prefix, only what is
+    asked below that."""
 
     def __init__(self, url: str, prefix: str = ""):
         self._target = ("127.0.0.1", urlsplit(url).port)
@@ -45,7 +46,9 @@ class Proxy:
             far = socket.create_connection(self._target)
             self._open |= {near, far}
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                threading.Thread(
+                    target=self._pass_on, args=(source, sink), daemon=True
+                ).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket):
         with contextlib.suppress(OSError):
@@ -57,14 +60,18 @@ class Proxy:
         self._end(sink)
 
     def _without_prefix(self, source: socket.socket) -> bytes:
-        """The beginning of the one request of a connection; an OSError if it is beside the prefix."""
+        """The beginning of the one request of a connection; an OSError if it is beside
+        the prefix."""
         head = b""
         while b"\r\n\r\n" not in head and (block := source.recv(1 << 16)):
             head += block
         if not head.partition(b" ")[2].startswith(self._prefix + b"/"):
             raise OSError(f"beside the prefix: {head[:80]!r}")
         head = re.sub(
-            rb"(?i)\r\nconnection:[^\r]*", b"", head.replace(self._prefix, b"", 1), count=1
+            rb"(?i)\r\nconnection:[^\r]*",
+            b"",
+            head.replace(self._prefix, b"", 1),
+            count=1,
         )
         return head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 

@@ -7,7 +7,9 @@ import torch
 
 from regrain.editing.models.files.reader import CLIP
 
-WIDTH = 128  # of what both decode; memory has 64 channels, and the width must be a larger multiple of them
+# of what both decode; memory has 64 channels, and the width must be a larger multiple
+# of them
+WIDTH = 128
 SAM2_SIDE, SAM3_SIDE = 128, 112
 
 
@@ -23,7 +25,11 @@ def _decoders(side: int, patch: int) -> dict:
     attention = {"hidden_size": WIDTH, "num_layers": 1, "feed_forward_hidden_size": 64}
     attention["rope_feat_sizes"] = [side // patch] * 2
     return {
-        **{"prompt_encoder_config": prompts, "mask_decoder_config": masks, "image_size": side},
+        **{
+            "prompt_encoder_config": prompts,
+            "mask_decoder_config": masks,
+            "image_size": side,
+        },
         **{f"memory_attention_{name}": value for name, value in attention.items()},
         **{"memory_encoder_hidden_size": WIDTH, "memory_encoder_output_channels": 64},
         **{"mask_downsampler_embed_dim": WIDTH, "memory_fuser_embed_dim": WIDTH},
@@ -41,9 +47,16 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
 
     side = SAM2_SIDE
     backbone = {
-        **{"model_type": "sam2_hiera_det_model", "hidden_size": 16, "num_attention_heads": 1},
+        **{
+            "model_type": "sam2_hiera_det_model",
+            "hidden_size": 16,
+            "num_attention_heads": 1,
+        },
         **{"image_size": [side, side], "blocks_per_stage": [1, 2, 2, 1]},
-        **{"embed_dim_per_stage": [16, 32, 64, 128], "num_attention_heads_per_stage": [1, 2, 4, 8]},
+        **{
+            "embed_dim_per_stage": [16, 32, 64, 128],
+            "num_attention_heads_per_stage": [1, 2, 4, 8],
+        },
         **{"window_size_per_stage": [8, 4, 8, 4]},
         "global_attention_blocks": [4],  # never the first block of a stage
     }
@@ -75,7 +88,8 @@ _TEXT |= {"max_position_embeddings": 32}
 
 
 def write_sam3(folder: Path, seed: int = 0) -> Path:
-    """Write a SAM 3 as `facebook/sam3` is published, detector and tracker in one file, 3 M numbers."""
+    """Write a SAM 3 as `facebook/sam3` is published, detector and tracker in one file,
+    3 M numbers."""
     import transformers
 
     side, grid = SAM3_SIDE, SAM3_SIDE // 14
@@ -87,8 +101,17 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     }
     backbone = {
         **{"model_type": "sam3_vit_model", "hidden_size": 32, "intermediate_size": 64},
-        **{"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": side, "patch_size": 14},
-        **{"window_size": 4, "global_attn_indexes": [1], "pretrain_image_size": side // 2},
+        **{
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": side,
+            "patch_size": 14,
+        },
+        **{
+            "window_size": 4,
+            "global_attn_indexes": [1],
+            "pretrain_image_size": side // 2,
+        },
     }
     vision = {
         "model_type": "sam3_vision_model",
@@ -102,7 +125,11 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
         "detr_decoder_config": {**small, "num_queries": 6},
         "mask_decoder_config": {"hidden_size": WIDTH, "num_attention_heads": 4},
     }
-    tracker = {"model_type": "sam3_tracker_video", "vision_config": vision, **_decoders(side, 14)}
+    tracker = {
+        "model_type": "sam3_tracker_video",
+        "vision_config": vision,
+        **_decoders(side, 14),
+    }
     both = {"detector_config": detector, "tracker_config": tracker}
     config = transformers.Sam3VideoConfig(**both, low_res_mask_size=4 * grid)
     _save(transformers.Sam3VideoModel, config, folder, seed)
@@ -116,12 +143,16 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
 
 
 def _save(kind, config, folder: Path, seed: int) -> None:
-    """Random weights; what says whether a thing is there, and at which logits, is spread out."""
+    """Random weights; what says whether a thing is there, and at which logits, is
+    spread out."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = kind(config).eval()
         for name, weight in model.named_parameters():
-            if name.endswith("upscale_conv2.weight") or "output_hypernetworks_mlps" in name:
+            if (
+                name.endswith("upscale_conv2.weight")
+                or "output_hypernetworks_mlps" in name
+            ):
                 weight.data.normal_(0, 0.3)
             if name.endswith("pred_obj_score_head.proj_out.bias"):
                 weight.data.fill_(2.0)  # there, or masks are empty everywhere

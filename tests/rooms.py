@@ -5,8 +5,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-# Rooms of each package, bottom first; a room may import those before it, and the package's root any of them.
-# The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
+# Rooms of each package, bottom first; a room may import those before it, and the
+# package's root any of them. The root's own modules (`errors`, `boundary`, `draw`) are
+# below all rooms, `__main__` above.
 ROOMS = {
     "editing": (
         *("storage", "media", "params", "motion", "diffusion", "attention"),

@@ -13,7 +13,8 @@ Result = TypeVar("Result")
 def followed(events: Generator[Event, None, Result]) -> tuple[Result, list[Event]]:
     """Run a recipe, or a part of one, to its end; what it returns, and its events."""
     seen = []
-    # Types are checked around a recipe, which hides from its own `no_grad` that it is a generator.
+    # Types are checked around a recipe, which hides from its own `no_grad` that it is a
+    # generator.
     with torch.no_grad():
         try:
             while True:

@@ -1,4 +1,5 @@
-"""Models of diffusers as single files: weights under the names of the original checkpoints."""
+"""Models of diffusers as single files: weights under the names of the original
+checkpoints."""
 
 import torch
 from safetensors.torch import save_file
@@ -7,17 +8,25 @@ from regrain.editing.models.loading.load import load_backbone
 
 
 def original_layout(model, version="sd1"):
-    """Rename the weights of a diffusers model to the layout of the original checkpoints."""
+    """Rename the weights of a diffusers model to the layout of the original
+    checkpoints."""
     out, names = (
         {},
-        NAMES | ({"up_blocks.0.upsamplers.0": "output_blocks.2.2"} if version == "sdxl" else {}),
+        NAMES
+        | (
+            {"up_blocks.0.upsamplers.0": "output_blocks.2.2"}
+            if version == "sdxl"
+            else {}
+        ),
     )
     for key, value in model.unet.state_dict().items():
         out["model.diffusion_model." + unet_key(key, names)] = value
     for key, value in model.vae.state_dict().items():
         name = vae_key(key)
         is_attention_weight = ".attn_1." in name and value.ndim == 2
-        out["first_stage_model." + name] = value[:, :, None, None] if is_attention_weight else value
+        out["first_stage_model." + name] = (
+            value[:, :, None, None] if is_attention_weight else value
+        )
     place = "conditioner.embedders.0" if version == "sdxl" else "cond_stage_model"
     if version == "sd2":
         out |= openclip(model.text_encoder, f"{place}.model.")
@@ -39,7 +48,8 @@ RESNET = {
 PARTS = tuple(enumerate(("resnets", "attentions")))
 
 
-# Blocks of 3 in the encoder (two layers, one downsampler) and in the decoder (three layers).
+# Blocks of 3 in the encoder (two layers, one downsampler) and in the decoder (three
+# layers).
 NAMES = {
     "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
@@ -79,7 +89,10 @@ def vae_key(key):
 
 def openclip(encoder, place):
     """OpenCLIP keeps q, k and v in one matrix."""
-    text = {key.removeprefix("text_model."): value for key, value in encoder.state_dict().items()}
+    text = {
+        key.removeprefix("text_model."): value
+        for key, value in encoder.state_dict().items()
+    }
     out = {}
     for key, value in text.items():
         for ours, theirs in {
@@ -111,6 +124,9 @@ def load_file_of(weights, path, metadata=None):
 
 def assert_same(model, expected, parts=("unet", "vae", "text_encoder")):
     for part in parts:
-        ours, theirs = getattr(model, part).state_dict(), getattr(expected, part).state_dict()
+        ours, theirs = (
+            getattr(model, part).state_dict(),
+            getattr(expected, part).state_dict(),
+        )
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[key]) for key, value in ours.items())

@@ -12,7 +12,14 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.judge import distance
-from regrain.editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
+from regrain.editing import (
+    ArrayClip,
+    EditRequest,
+    edit,
+    load_backbone,
+    load_project,
+    open_clip,
+)
 from regrain.editing.__main__ import main
 from regrain.editing.diffusion.schedule import add_noise
 from regrain.editing.media.clip import resize
@@ -41,8 +48,19 @@ def model():
 
 def run(project: Path, out: Path, *options: str) -> dict:
     """The command a user types; the report."""
-    command = [sys.executable, "-m", "editing", "run", str(project), "-o", str(out), *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "editing",
+        "run",
+        str(project),
+        "-o",
+        str(out),
+        *options,
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads((out / "report.json").read_text())
 
@@ -77,12 +95,18 @@ def test_outside_the_regions_the_written_file_is_the_source(demo):
         request.clip.fps,
     )
     frames = edited.read(0, len(edited))
-    assert psnr(request.clip.read(0, len(request.clip)), frames, ~request.edited_mask) >= 40
+    assert (
+        psnr(request.clip.read(0, len(request.clip)), frames, ~request.edited_mask)
+        >= 40
+    )
 
 
 def test_the_result_that_ships_is_what_the_command_makes(demo):
     """Nearly: another processor's last bits differ, and what ships is packed more."""
-    files = (demo[0] / "edited.mp4", EXAMPLES / "01_two_animals" / RESULT / "edited.mp4")
+    files = (
+        demo[0] / "edited.mp4",
+        EXAMPLES / "01_two_animals" / RESULT / "edited.mp4",
+    )
     clip = load_project(EXAMPLES / "01_two_animals").clip
     source, ours, shipped = (
         each.read(0, 8).astype(float) for each in (clip, *map(open_clip, files))
@@ -93,7 +117,8 @@ def test_the_result_that_ships_is_what_the_command_makes(demo):
 
 
 def test_both_animals_became_what_their_words_say_in_every_frame(demo):
-    """Of all kinds drawn in their best pose, the one asked for is nearest to the edited pixels."""
+    """Of all kinds drawn in their best pose, the one asked for is nearest to the edited
+    pixels."""
     out, _ = demo
     request, truth = load_project(EXAMPLES / "01_two_animals"), drawn_as_asked()
     assert [region.prompt.split()[-1] for region in request.regions] == list(ASKED)
@@ -104,26 +129,32 @@ def test_both_animals_became_what_their_words_say_in_every_frame(demo):
         drawn = {kind: replace(truth, actor=actor, kind=kind) for kind in KINDS}
         for t in range(len(frames)):
             far = {
-                kind: distance(frames, scene, place, actor, (t,)) for kind, scene in drawn.items()
+                kind: distance(frames, scene, place, actor, (t,))
+                for kind, scene in drawn.items()
             }
             assert min(far, key=far.__getitem__) == ASKED[actor], (region.name, t, far)
 
 
 def drawn_as_asked():
     """The first example's scene with the animals that its prompts ask for."""
-    scene = from_dict(json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text()))
+    scene = from_dict(
+        json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text())
+    )
     return replace(replace(scene, actor=0, kind=ASKED[0]), actor=1, kind=ASKED[1])
 
 
 def margins(frames: np.ndarray) -> list[float]:
-    """How much nearer each region is to what was asked of it than to what was asked of the other."""
+    """How much nearer each region is to what was asked of it than to what was asked of
+    the other."""
     truth, labels = drawn_as_asked(), load_project(EXAMPLES / "01_two_animals").labels
     shown, out = (1, 6), []
     for i, own in enumerate(ASKED):
         inside = labels[list(shown)] == i + 1
         errors = {}
         for kind in ASKED:
-            drawn = render_frames(replace(truth, actor=i, kind=kind), frames.shape[1], shown)
+            drawn = render_frames(
+                replace(truth, actor=i, kind=kind), frames.shape[1], shown
+            )
             errors[kind] = np.square(
                 drawn[inside].astype(float) - frames[list(shown)][inside]
             ).mean()
@@ -131,12 +162,19 @@ def margins(frames: np.ndarray) -> list[float]:
     return out
 
 
-def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(demo, model):
+def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(
+    demo, model
+):
     out, _ = demo
     frames = open_clip(out / "edited.mp4").read(0, 8)
     assert min(margins(frames)) > 0.1
     request = load_project(EXAMPLES / "01_two_animals")
-    params = {"steps": 10, "preview_every": 0, "cross_strength": 0.0, "self_strength": 0.0}
+    params = {
+        "steps": 10,
+        "preview_every": 0,
+        "cross_strength": 0.0,
+        "self_strength": 0.0,
+    }
     result = finished(dataclasses.replace(request, params=params), model).result
     assert min(margins(result.frames)) < 0.1
 
@@ -151,10 +189,15 @@ def test_words_draw_attention_into_their_region(demo):
 def test_the_same_request_twice_gives_the_same_bytes(tmp_path):
     project = EXAMPLES / "01_two_animals"
     first = run(project, tmp_path / "a", "--set", "steps=2")
-    assert main(["run", str(project), "-o", str(tmp_path / "b"), "--set", "steps=2"]) == 0
+    assert (
+        main(["run", str(project), "-o", str(tmp_path / "b"), "--set", "steps=2"]) == 0
+    )
     second = json.loads((tmp_path / "b" / "report.json").read_text())
     for path in sorted((tmp_path / "a").rglob("*.mp4")):
-        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+        assert (
+            path.read_bytes()
+            == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+        )
     for report in (first, second):
         for key in ("seconds", "peak_memory", "date"):
             report.pop(key)
@@ -163,15 +206,21 @@ def test_the_same_request_twice_gives_the_same_bytes(tmp_path):
 
 @pytest.fixture(scope="module")
 def same_words():
-    """Two frames of the first example, each region to stay what it is: the prompt is the source prompt."""
+    """Two frames of the first example, each region to stay what it is: the prompt is
+    the source prompt."""
     request = load_project(EXAMPLES / "01_two_animals")
-    regions = tuple(dataclasses.replace(r, prompt=r.source, margin=0) for r in request.regions)
+    regions = tuple(
+        dataclasses.replace(r, prompt=r.source, margin=0) for r in request.regions
+    )
     clip = ArrayClip(request.clip.read(0, 2), fps=request.clip.fps)
-    return dataclasses.replace(request, clip=clip, labels=request.labels[:2], regions=regions)
+    return dataclasses.replace(
+        request, clip=clip, labels=request.labels[:2], regions=regions
+    )
 
 
 def edited_as(model, request, **params):
-    """dB of an edit before compositing to the round trip of the clip: everywhere, outside the regions."""
+    """dB of an edit before compositing to the round trip of the clip: everywhere,
+    outside the regions."""
     plain: dict[str, object] = {"preview_every": 0, "steady": 0.0}
     plain |= {"redraw": 0.0} if request.method == "videograin" else {}
     request = dataclasses.replace(request, params=plain | params)
@@ -182,12 +231,16 @@ def edited_as(model, request, **params):
     cells = model.grid(1, model.size, model.size)[1:]
     mask = torch.from_numpy(np.asarray(request.edited_mask))[:, None].float()
     near = F.interpolate(F.adaptive_max_pool2d(mask, cells), trip.shape[1:3])
-    far = F.max_pool2d(near, 49, 1, 24)[:, 0].numpy() == 0  # the decoder sees three cells away
+    # the decoder sees three cells away
+    far = F.max_pool2d(near, 49, 1, 24)[:, 0].numpy() == 0
     return psnr(trip, again, np.ones(trip.shape[:3], bool)), psnr(trip, again, far)
 
 
-def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model, same_words):
-    """Guidance 1, no modulation, no blending; with tracks, joint norm and a control network as without."""
+def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(
+    model, same_words
+):
+    """Guidance 1, no modulation, no blending; with tracks, joint norm and a control
+    network as without."""
     off = {
         "steps": 25,
         "guidance_scale": 1.0,
@@ -197,11 +250,17 @@ def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model, sa
     }
     off |= {"inject_until": 0.0, "variation": 0.0}
     assert edited_as(model, same_words, **off)[0] > 30
-    wired = {"track_levels": 1, "joint_norm": True, "control": "canny=storybook/canny@0.7"}
+    wired = {
+        "track_levels": 1,
+        "joint_norm": True,
+        "control": "canny=storybook/canny@0.7",
+    }
     assert edited_as(model, same_words, **off, **wired)[0] > 25
 
 
-def test_with_guidance_what_lies_outside_the_regions_is_the_round_trip_still(model, same_words):
+def test_with_guidance_what_lies_outside_the_regions_is_the_round_trip_still(
+    model, same_words
+):
     everywhere, outside = edited_as(model, same_words, guidance_scale=7.5)
     assert outside > 45
     assert everywhere < outside
@@ -223,7 +282,8 @@ def test_every_example_runs_on_words_the_model_knows(example, model):
 
 
 def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
-    """TV11: on its own words it returns nearer to the clip than untuned; its edits follow the motion."""
+    """TV11: on its own words it returns nearer to the clip than untuned; its edits
+    follow the motion."""
     request = load_project(EXAMPLES / "13_by_a_tuned_model")
     assert read_facts(request.adapter).words == request.source_prompt
     tuned = dataclasses.replace(request, more_prompts=(), params={})
@@ -231,7 +291,9 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     trip = {"steps": 10, "guidance_scale": 1.0, "variation": 0.0}
     same = dataclasses.replace(tuned, prompt=request.source_prompt)
     after = edited_as(model, same, **trip)[0]
-    before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[0]
+    before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[
+        0
+    ]
     assert after > before + 0.2
     both = (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
     moved = [finished(one, model).report["metrics"]["warp_error"] for one in both]
@@ -239,13 +301,17 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
 
 
 def test_its_control_network_knows_a_scene_by_its_edges(model):
-    """Noise comes off a scene better with its own edges than with another's, or with none."""
+    """Noise comes off a scene better with its own edges than with another's, or with
+    none."""
     scenes = [sample_scene(seed, 1, 2) for seed in range(300, 308)]
     frames = np.concatenate([render_frames(scene, model.size) for scene in scenes])
     clean = model.encode(frames)
     step = next(s for s in model.schedule.sampling(20) if s.t < 700)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    noisy, text = add_noise(clean, noise, step), model.embed([scene.caption for scene in scenes])
+    noisy, text = (
+        add_noise(clean, noise, step),
+        model.embed([scene.caption for scene in scenes]),
+    )
 
     def error(shown, weight=1.0):
         specs = read_control(f"canny=storybook/canny@{weight}")
@@ -264,9 +330,9 @@ def test_its_motion_adapter_knows_a_frame_by_the_others(model):
     clean = model.encode(render_frames(scene, model.size))
     moved = moving(model, load_motion("storybook/motion", model))
     step = next(s for s in model.schedule.sampling(20) if s.t < 400)
-    noise = torch.randn(clean[:1].shape, generator=torch.Generator().manual_seed(0)).expand_as(
-        clean
-    )
+    noise = torch.randn(
+        clean[:1].shape, generator=torch.Generator().manual_seed(0)
+    ).expand_as(clean)
     noisy, text = add_noise(clean, noise, step), model.embed([scene.caption])
     alone, together = (
         float((view.predict(noisy, step, text)[0] - clean).square().mean())

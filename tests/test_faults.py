@@ -1,4 +1,5 @@
-"""What befalls a run: it is killed, the disk is full, another process is at the same place."""
+"""What befalls a run: it is killed, the disk is full, another process is at the same
+place."""
 
 import shutil
 from pathlib import Path
@@ -56,12 +57,18 @@ def complete(started: Started) -> str:
     return ended.said
 
 
-@pytest.mark.parametrize("stage", ["reading", "inverting", "editing", "decoding", "writing"])
-def test_a_killed_run_ends_in_the_same_bytes(project, expected, tmp_path, own_cache, stage):
+@pytest.mark.parametrize(
+    "stage", ["reading", "inverting", "editing", "decoding", "writing"]
+)
+def test_a_killed_run_ends_in_the_same_bytes(
+    project, expected, tmp_path, own_cache, stage
+):
     out = tmp_path / "out"
     assert run(project, out, dies_while(stage)).end().code == -9
     assert not out.exists()
-    kept = {file: file.stat().st_ino for file in (tmp_path / "cache").glob("*.safetensors")}
+    kept = {
+        file: file.stat().st_ino for file in (tmp_path / "cache").glob("*.safetensors")
+    }
     assert bool(kept) == (stage in ("editing", "decoding", "writing"))
     complete(run(project, out))
     assert videos(out) == expected
@@ -108,14 +115,18 @@ def test_a_full_disk_for_the_cache_is_a_warning(project, expected, tmp_path, own
     """No entry is stored, and nothing of it stays; the results are all there."""
     entries = contents(project.parent / "cache of the whole run").values()
     assert max(map(len, expected.values())) < 60_000 < max(map(len, entries))
-    assert "was not cached" in complete(run(project, tmp_path / "out", small_files(60_000)))
+    assert "was not cached" in complete(
+        run(project, tmp_path / "out", small_files(60_000))
+    )
     assert videos(tmp_path / "out") == expected
     assert all(len(entry) < 60_000 for entry in contents(tmp_path / "cache").values())
     assert list((tmp_path / "cache").glob(".*")) == []
 
 
 @pytest.mark.parametrize("place", ["/proc/nowhere/cache", "/dev/null"])
-def test_a_cache_that_cannot_be_used_is_a_warning(project, expected, tmp_path, monkeypatch, place):
+def test_a_cache_that_cannot_be_used_is_a_warning(
+    project, expected, tmp_path, monkeypatch, place
+):
     monkeypatch.setenv("REGRAIN_CACHE", place)
     assert "was not cached" in complete(run(project, tmp_path / "out"))
     assert videos(tmp_path / "out") == expected
@@ -135,7 +146,13 @@ def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
 
 def test_a_full_disk_keeps_the_old_adapter(tmp_path):
     size, sketch = {"width": 64, "height": 64}, {"sketch": (0.0,), "clip": (0.0,)}
-    how = {"learning_rate": 0.1, "seed": 0, "joint_norm": False, "positions": False, "rank": 0}
+    how = {
+        "learning_rate": 0.1,
+        "seed": 0,
+        "joint_norm": False,
+        "positions": False,
+        "rank": 0,
+    }
     facts = AdapterFacts(
         model="storybook", words="a pig", frames=4, steps=1, **size, **sketch, **how
     )
@@ -143,14 +160,20 @@ def test_a_full_disk_keeps_the_old_adapter(tmp_path):
     save_adapter(Adapter(facts, {"w": torch.zeros(10)}), file)
     before = file.read_bytes()
     larger = Adapter(facts, {"w": torch.ones(10_000)})
-    ended = Started(lambda: save_adapter(larger, file), tmp_path, small_files(2000)).end()
+    ended = Started(
+        lambda: save_adapter(larger, file), tmp_path, small_files(2000)
+    ).end()
     assert "ResourceError" in ended.said
     assert "cannot be written" in ended.said
     assert file.read_bytes() == before
-    assert [name for name in names(tmp_path) if not name.startswith("said")] == ["a.safetensors"]
+    assert [name for name in names(tmp_path) if not name.startswith("said")] == [
+        "a.safetensors"
+    ]
 
 
-def test_two_processes_share_a_cache_and_a_folder(project, expected, tmp_path, own_cache):
+def test_two_processes_share_a_cache_and_a_folder(
+    project, expected, tmp_path, own_cache
+):
     started = [run(project, tmp_path / name) for name in ("out", "out", "other")]
     for process in started:
         complete(process)

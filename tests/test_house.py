@@ -24,15 +24,25 @@ MEGABYTE = 2**20
 def tracked() -> list[Path]:
     """Files a checkout has: those git tracks or would, if it were asked to add all."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip("no git checkout")
-    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    return [
+        path
+        for name in done.stdout.split("\0")
+        if name and (path := ROOT / name).is_file()
+    ]
 
 
 def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command():
-    commands = set(re.findall(r"\bmake ([a-z]+)\b(?=`|\s+#)", (ROOT / "README.md").read_text()))
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = set(
+        re.findall(r"\bmake ([a-z]+)\b(?=`|\s+#)", (ROOT / "README.md").read_text())
+    )
+    targets = set(
+        re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
     assert {"run", "test", "demo"} <= commands <= targets
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
@@ -40,12 +50,17 @@ def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command()
 
 
 def test_tests_that_open_a_browser_say_so(request):
-    opening = [item for item in request.session.items if "chromium_there" in item.fixturenames]
-    assert [item.nodeid for item in opening if not item.get_closest_marker("browser")] == []
+    opening = [
+        item for item in request.session.items if "chromium_there" in item.fixturenames
+    ]
+    assert [
+        item.nodeid for item in opening if not item.get_closest_marker("browser")
+    ] == []
 
 
 @pytest.mark.parametrize(
-    ("found", "required", "skips"), [("", "", True), ("", "1", False), (sys.executable, "", False)]
+    ("found", "required", "skips"),
+    [("", "", True), ("", "1", False), (sys.executable, "", False)],
 )
 def test_without_chromium_they_are_skipped_unless_it_is_required(
     monkeypatch, found, required, skips
@@ -53,7 +68,9 @@ def test_without_chromium_they_are_skipped_unless_it_is_required(
     monkeypatch.setattr(browser, "CHROMIUM", found)
     monkeypatch.setenv("REGRAIN_REQUIRE_BROWSER", required)
     added: list[pytest.MarkDecorator] = []
-    marked = SimpleNamespace(get_closest_marker="browser".__eq__, add_marker=added.append)
+    marked = SimpleNamespace(
+        get_closest_marker="browser".__eq__, add_marker=added.append
+    )
     browser.skip_without_chromium([marked])
     assert [mark.name for mark in added] == ["skip"] * skips
 
@@ -68,12 +85,16 @@ def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():
     assert len(front["short_description"]) <= 60
     for line in requirements.splitlines():
         assert re.match(r"[\w-]+(\[\w+\])?==[\w.]+(;|$)", line), line
-    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]:
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())[
+        "dependency-groups"
+    ]["dev"]:
         assert "==" in line, line
 
 
 def test_the_readme_lists_the_methods():
-    listed = re.findall(r"^\| .+ \(`(\w+)`\) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r"^\| .+ \(`(\w+)`\) \|", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
     assert listed == [
         name for name, method in METHODS.items() if method.entry.startswith("regrain.")
     ]
@@ -81,7 +102,11 @@ def test_the_readme_lists_the_methods():
 
 def test_checkout_stays_small():
     sizes = {path: path.stat().st_size for path in tracked()}
-    assets = {path: size for path, size in sizes.items() if path.is_relative_to(ROOT / "assets")}
+    assets = {
+        path: size
+        for path, size in sizes.items()
+        if path.is_relative_to(ROOT / "assets")
+    }
     assert [path.name for path, size in sizes.items() if size >= 10 * MEGABYTE] == []
     assert sum(assets.values()) <= 52 * MEGABYTE
     assert sum(sizes.values()) <= 58 * MEGABYTE
@@ -93,17 +118,22 @@ PACKAGES = (*PRODUCT, "regrain", "storybook", "benchmarks", "tests")
 
 def functions(packages=PRODUCT):
     """Place and node of every function."""
-    paths = (path for package in packages for path in sorted((ROOT / package).rglob("*.py")))
+    paths = (
+        path for package in packages for path in sorted((ROOT / package).rglob("*.py"))
+    )
     for path in paths:
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for node in (
-            node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            node
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         ):
             yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
 
 
 def user_messages():
-    """Place and text of every literal message that a user can see; what is filled in is an x."""
+    """Place and text of every literal message that a user can see; what is filled in is
+    an x."""
     kinds = {"Request", "Clip", "Mask", "Prompt", "Model", "Resource", "Diverged"}
     for name, function in functions():
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
@@ -111,7 +141,12 @@ def user_messages():
             text = call.args[1] if kind in kinds and len(call.args) == 2 else None
             if isinstance(text, ast.Constant | ast.JoinedStr):
                 parts = getattr(text, "values", [text])
-                yield name, "".join(p.value if isinstance(p, ast.Constant) else "x" for p in parts)
+                yield (
+                    name,
+                    "".join(
+                        p.value if isinstance(p, ast.Constant) else "x" for p in parts
+                    ),
+                )
 
 
 def test_messages_are_sentences():
@@ -138,7 +173,8 @@ def imported(path: Path) -> Iterator[str]:
                 f"{path}: import from regrain.{node.module}"
             )
             yield from (
-                f"{node.module}.{alias.name}".removeprefix("regrain.") for alias in node.names
+                f"{node.module}.{alias.name}".removeprefix("regrain.")
+                for alias in node.names
             )
 
 
@@ -187,7 +223,8 @@ def test_arrows_point_down_and_packages_keep_apart():
 
 def test_no_circles():
     graph = {
-        name: {module_of(one) for one in IMPORTS[name]} & set(PATHS) - {name} for name in PATHS
+        name: {module_of(one) for one in IMPORTS[name]} & set(PATHS) - {name}
+        for name in PATHS
     }
     while free := [name for name, used in graph.items() if not used & set(graph)]:
         for name in free:
@@ -196,7 +233,11 @@ def test_no_circles():
 
 
 def test_every_room_is_listed_and_says_what_lives_there():
-    rooms = {PATHS[name].parent for name in module_names() if PATHS[name].name != "__init__.py"}
+    rooms = {
+        PATHS[name].parent
+        for name in module_names()
+        if PATHS[name].name != "__init__.py"
+    }
     known = {
         ROOT / package / room.replace(".", "/")
         for package, names in ROOMS.items()
@@ -210,14 +251,21 @@ def test_every_room_is_listed_and_says_what_lives_there():
 
 
 def test_no_class_name_twice():
-    trees = (ast.parse(PATHS[name].read_text(encoding="utf-8")) for name in module_names())
+    trees = (
+        ast.parse(PATHS[name].read_text(encoding="utf-8")) for name in module_names()
+    )
     nodes = (node for tree in trees for node in ast.walk(tree))
     classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert [name for name, count in classes.items() if count > 1] == []
 
 
 def test_methods_do_not_import_methods():
-    methods = {method.entry.split(":")[0].removeprefix("regrain.") for method in METHODS.values()}
+    methods = {
+        method.entry.split(":")[0].removeprefix("regrain.")
+        for method in METHODS.values()
+    }
     for module in (name for name in PATHS if is_within(name, "editing.methods")):
         others = methods - {module}
-        assert [name for name in IMPORTS[module] if module_of(name) in others] == [], module
+        assert [name for name in IMPORTS[module] if module_of(name) in others] == [], (
+            module
+        )

@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 
 def run(code):
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -37,10 +39,13 @@ def test_every_public_name_exists_and_others_do_not():
 
 
 def test_no_module_is_loaded_twice():
-    names = [f"regrain.{name}" for name in module_names() if not name.endswith("__main__")]
+    names = [
+        f"regrain.{name}" for name in module_names() if not name.endswith("__main__")
+    ]
     run(
         "import sys\nfrom importlib import import_module\n"
         f"for name in {names}: import_module(name)\n"
         f"assert not {{*{OURS}, 'app'}} & set(sys.modules)\n"
-        "import editing, regrain\nassert editing.EditRequest is regrain.EditRequest"  # the old names
+        # the old names
+        "import editing, regrain\nassert editing.EditRequest is regrain.EditRequest"
     )

@@ -1,4 +1,5 @@
-"""The wheel: built from the tracked files, it works from any folder, without network and without a home."""
+"""The wheel: built from the tracked files, it works from any folder, without network
+and without a home."""
 
 import json
 import os
@@ -29,15 +30,28 @@ def installed(tmp_path_factory) -> Path:
     if named.returncode:
         pytest.skip("not a checkout")
     for name in filter(None, os.fsdecode(named.stdout).split("\0")):
-        if os.path.lexists(ROOT / name) and not name.startswith(("tests/", "node_modules")):
+        if os.path.lexists(ROOT / name) and not name.startswith(
+            ("tests/", "node_modules")
+        ):
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / "source" / name, follow_symlinks=False)
+            shutil.copyfile(
+                ROOT / name, folder / "source" / name, follow_symlinks=False
+            )
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     without = ["--no-deps", "--no-index"]
-    build = ["wheel", "--no-build-isolation", *without, "-w", str(folder), str(folder / "source")]
+    build = [
+        "wheel",
+        "--no-build-isolation",
+        *without,
+        "-w",
+        str(folder),
+        str(folder / "source"),
+    ]
     subprocess.run([*pip, *build], check=True)
     venv = folder / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True
+    )
     (packages,) = venv.glob("lib/python*/site-packages")
     (packages / "shared.pth").write_text("\n".join(site.getsitepackages()))
     (wheel,) = folder.glob("*.whl")
@@ -54,11 +68,16 @@ def installed(tmp_path_factory) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """No home that can be written, no network that answers, and nothing of this checkout."""
+    """No home that can be written, no network that answers, and nothing of this
+    checkout."""
     names = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
     kept = {name: os.environ[name] for name in names if name in os.environ}
     nobody = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    local = {"NO_PROXY": "127.0.0.1,localhost", "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
+    local = {
+        "NO_PROXY": "127.0.0.1,localhost",
+        "HOME": "/proc/nowhere",
+        "OMP_NUM_THREADS": "1",
+    }
     return kept | nobody | local | more
 
 
@@ -78,11 +97,17 @@ def regrain(installed: Path, *arguments: object) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def example(installed) -> Path:
-    return next(installed.glob("lib/python*/site-packages/regrain/assets/examples/01_two_animals"))
+    return next(
+        installed.glob(
+            "lib/python*/site-packages/regrain/assets/examples/01_two_animals"
+        )
+    )
 
 
 def test_the_command_edits_from_any_folder(installed, example):
-    ran = regrain(installed, "edit", "run", example.name, "-o", "out", "--set", "steps=1")
+    ran = regrain(
+        installed, "edit", "run", example.name, "-o", "out", "--set", "steps=1"
+    )
     assert ran.returncode == 0, ran.stderr
     assert (installed.parent / "elsewhere" / "out" / "edited.mp4").stat().st_size > 1000
     options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
@@ -91,7 +116,8 @@ def test_the_command_edits_from_any_folder(installed, example):
 
 
 def printed(installed: Path, *arguments: object, silent: bool = False) -> str:
-    """What a program of the documents, or another, prints; `silent` if nothing else may be said."""
+    """What a program of the documents, or another, prints; `silent` if nothing else may
+    be said."""
     done = python(installed, *arguments)
     assert (done.returncode, done.stderr if silent else "") == (0, ""), done.stderr
     return done.stdout
@@ -111,7 +137,9 @@ def test_programs_of_the_documents_edit_a_clip_and_compare_videos(installed, exa
     compared = (clip, clip), (clip, "own.mp4", example / "masks"), (clip, "own.mp4")
     said = printed(installed, "-c", each("metrics.py", *compared), silent=True)
     assert said.startswith("PSNR 100.0 dB (100 where equal), SSIM 1.000\n")
-    _, outside, everywhere = map(float, re.findall(r"^PSNR ([\d.]+)", said, re.MULTILINE))
+    _, outside, everywhere = map(
+        float, re.findall(r"^PSNR ([\d.]+)", said, re.MULTILINE)
+    )
     assert everywhere < outside < 100
 
 
@@ -120,13 +148,20 @@ def test_a_method_of_the_documents_is_found_by_its_entry_point(installed, exampl
     entry = folder / "own_method-1.dist-info"
     entry.mkdir()
     (entry / "METADATA").write_text("Name: own_method\nVersion: 1\n")
-    (entry / "entry_points.txt").write_text("[regrain.methods]\ngentle = own_method:gentle\n")
+    (entry / "entry_points.txt").write_text(
+        "[regrain.methods]\ngentle = own_method:gentle\n"
+    )
     given = ("--method", "gentle", "--set", "steps=2", "--prompt", "a fox on the grass")
     printed(installed, "-m", "regrain", "edit", "run", example, "-o", "own", *given)
-    assert json.loads((folder / "own" / "report.json").read_text())["request"]["method"] == "gentle"
+    assert (
+        json.loads((folder / "own" / "report.json").read_text())["request"]["method"]
+        == "gentle"
+    )
 
 
-def test_a_program_of_the_documents_binds_words_in_a_pipeline_of_diffusers(installed, small_folder):
+def test_a_program_of_the_documents_binds_words_in_a_pipeline_of_diffusers(
+    installed, small_folder
+):
     folder = installed.parent / "elsewhere"
     printed(
         installed,
@@ -134,20 +169,32 @@ def test_a_program_of_the_documents_binds_words_in_a_pipeline_of_diffusers(insta
         f"import regrain; regrain.load_backbone({str(small_folder)!r})",
         silent=True,
     )
-    kinds = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "scheduler": "DDIMScheduler"}
+    kinds = {
+        "unet": "UNet2DConditionModel",
+        "vae": "AutoencoderKL",
+        "scheduler": "DDIMScheduler",
+    }
     parts = {name: ("diffusers", kind) for name, kind in kinds.items()}
     kinds = {"text_encoder": "CLIPTextModel", "tokenizer": "CLIPTokenizer"}
     parts |= {name: ("transformers", kind) for name, kind in kinds.items()}
-    index = {"_class_name": "StableDiffusionPipeline", "feature_extractor": (None, None)} | parts
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": (None, None),
+    } | parts
     (shutil.copytree(small_folder, folder / "model") / "model_index.json").write_text(
         json.dumps(index)
     )
-    printed(installed, "-c", each("pipeline.py", *(("model", f"{s}.png", s) for s in (0, 0.9))))
+    printed(
+        installed,
+        "-c",
+        each("pipeline.py", *(("model", f"{s}.png", s) for s in (0, 0.9))),
+    )
     assert (folder / "0.png").read_bytes() != (folder / "0.9.png").read_bytes()
 
 
 def test_one_name_with_every_file_and_the_versions_of_python(installed):
-    """Site-packages have one new name, and below it all that the checkout has in these folders."""
+    """Site-packages have one new name, and below it all that the checkout has in these
+    folders."""
     (packages,) = installed.glob("lib/python*/site-packages")
     names = {
         entry.name
@@ -158,7 +205,9 @@ def test_one_name_with_every_file_and_the_versions_of_python(installed):
     source = installed.parent / "source"
     for folder in ("editing", "masks", "ui", "assets"):
         files = {
-            file.relative_to(source) for file in (source / folder).rglob("*") if file.is_file()
+            file.relative_to(source)
+            for file in (source / folder).rglob("*")
+            if file.is_file()
         }
         there = {file for file in files if (packages / "regrain" / file).is_file()}
         missing = {str(file) for file in files - there if file.suffix != ".md"}
@@ -166,7 +215,9 @@ def test_one_name_with_every_file_and_the_versions_of_python(installed):
     (info,) = installed.glob("lib/python*/site-packages/regrain-*.dist-info")
     metadata = PathDistribution(info).metadata
     versions = [
-        line.split()[-1] for line in metadata.get_all("Classifier", []) if "Python :: 3." in line
+        line.split()[-1]
+        for line in metadata.get_all("Classifier", [])
+        if "Python :: 3." in line
     ]
     assert versions == ["3.11", "3.12", "3.13"]
     assert metadata["Requires-Python"] == ">=3.11"
@@ -197,15 +248,20 @@ def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_ru
 ):
     folder, interpreter = installed.parent / "elsewhere", [installed / "bin" / "python"]
     variables = environment(TMPDIR=str(tmp_path / "tmp"))
-    server = Server(["-m", "regrain", "app"], tmp_path, folder, interpreter, **variables)
+    server = Server(
+        ["-m", "regrain", "app"], tmp_path, folder, interpreter, **variables
+    )
     try:
         assert b"named_endpoints" in server.get("/gradio_api/info")[1]
         client = Client(server.url, verbose=False)
         client.submit("01_two_animals", api_name="/edit_example")
-        wait(lambda: "loaded a" in server.output.read_text(), 60, "the run has its model")
+        wait(
+            lambda: "loaded a" in server.output.read_text(), 60, "the run has its model"
+        )
         time.sleep(2)  # now it computes
     finally:
         server.stop()
     assert server.process.returncode == 0
     left = [path.name for path in server.temporary.rglob("*") if path.is_file()]
-    assert left in ([], ["_remote_module_non_scriptable.py"])  # which torch writes before 2.9
+    # which torch writes before 2.9
+    assert left in ([], ["_remote_module_non_scriptable.py"])

@@ -1,4 +1,5 @@
-"""Whatever a stranger writes into a project, setting, click, prompt or archive: it works or is one line."""
+"""Whatever a stranger writes into a project, setting, click, prompt or archive: it
+works or is one line."""
 
 import io
 import json
@@ -26,12 +27,18 @@ from tests.hostile.cases import _check_line
 
 own = [HealthCheck.function_scoped_fixture]
 quick = settings(
-    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=own
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=own,
 )
 texts = st.text(st.characters(codec=None), max_size=40)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
@@ -52,7 +59,13 @@ def project(tmp_path_factory):
     return base.write_project(tmp_path_factory.mktemp("properties") / "project")
 
 
-places = [*Project.model_fields, "clip.path", "regions.0.label", "regions.0.color", "params.steps"]
+places = [
+    *Project.model_fields,
+    "clip.path",
+    "regions.0.label",
+    "regions.0.color",
+    "params.steps",
+]
 
 
 @quick
@@ -81,7 +94,9 @@ def test_any_bytes_for_a_project_are_refused_in_one_line(project, data):
 @quick
 @given(st.sampled_from(sorted(METHODS)), st.data())
 def test_any_setting_is_taken_or_refused_in_one_line(method, data):
-    key = data.draw(st.sampled_from(sorted(METHODS[method].Params.model_fields)) | texts)
+    key = data.draw(
+        st.sampled_from(sorted(METHODS[method].Params.model_fields)) | texts
+    )
     value = data.draw(
         texts | values.map(json.dumps) | st.text("0123456789,-@:. every", max_size=20)
     )
@@ -99,7 +114,10 @@ def test_any_click_is_taken_or_refused_in_one_line(clicks):
     with one_line():
         found = _parse_clicks(clicks)
         points = [
-            point for frames in found.values() for given, _ in frames.values() for point in given
+            point
+            for frames in found.values()
+            for given, _ in frames.values()
+            for point in given
         ]
         assert len(points) == len(clicks)
         assert all(1 <= label <= 255 for label in found)
@@ -128,7 +146,9 @@ def test_words_are_cleaned_once_and_for_all(text):
     assert EditRequest(clip, None, (), prompt=text).prompt == cleaned
 
 
-odd = st.sampled_from(["../a", "/a", "a/../../b", "a\\b", "C:\\a", "a/b", "a", "project.json", ""])
+odd = st.sampled_from(
+    ["../a", "/a", "a/../../b", "a\\b", "C:\\a", "a/b", "a", "project.json", ""]
+)
 modes = st.sampled_from([0, 0o100644, 0o120777, 0o010644, 0o040755])
 
 
@@ -161,6 +181,9 @@ def test_an_archive_is_cut_off_where_it_is_too_large(tmp_path, monkeypatch):
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("a.png", "b.png", "c.png"):
             archive.writestr(name, bytes(400))
-    with pytest.raises(RequestError, match="unpacks to more"), zipfile.ZipFile(sink) as archive:
+    with (
+        pytest.raises(RequestError, match="unpacks to more"),
+        zipfile.ZipFile(sink) as archive,
+    ):
         unpack(archive, tmp_path / "inside")
     assert not (tmp_path / "inside").exists()

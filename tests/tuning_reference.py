@@ -1,4 +1,5 @@
-"""Tune-A-Video's network and training step written out on a stock UNet; no code of the engine."""
+"""Tune-A-Video's network and training step written out on a stock UNet; no code of the
+engine."""
 
 import copy
 from typing import Any
@@ -15,19 +16,28 @@ def attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     found = []
     for one in range(heads):
         wide = slice(one * q.shape[-1] // heads, (one + 1) * q.shape[-1] // heads)
-        scores = q[..., wide] @ k[..., wide].transpose(-1, -2) / (q.shape[-1] // heads) ** 0.5
+        scores = (
+            q[..., wide]
+            @ k[..., wide].transpose(-1, -2)
+            / (q.shape[-1] // heads) ** 0.5
+        )
         found.append(torch.softmax(scores, -1) @ v[..., wide])
     return torch.cat(found, -1)
 
 
 class Processor:
-    """Attention with its own query projection; self-attention to the first and the previous frame."""
+    """Attention with its own query projection; self-attention to the first and the
+    previous frame."""
 
     def __init__(self, query: Tensor) -> None:
         self.query = query
 
     def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **_: Any
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Any = None,
+        **_: Any,
     ):
         q = hidden_states @ self.query.T.to(hidden_states)
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
@@ -54,26 +64,37 @@ def in_time(x: Tensor, own: dict[str, Tensor], heads: int, positions: bool) -> T
         angles = np.arange(frames)[:, None] / 10_000 ** (np.arange(half)[None] / half)
         normed = (
             normed
-            + torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], 1)).to(x)[:, None]
+            + torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], 1)).to(
+                x
+            )[:, None]
         )
     added = []
     for place in range(places):
         q, k, v = (normed[:, place] @ own[f"to_{part}.weight"].T for part in "qkv")
-        added.append(attended(q, k, v, heads) @ own["to_out.0.weight"].T + own["to_out.0.bias"])
+        added.append(
+            attended(q, k, v, heads) @ own["to_out.0.weight"].T + own["to_out.0.bias"]
+        )
     return torch.stack(added, 1)
 
 
 def convolved(x: Tensor, own: dict[str, Tensor]) -> Tensor:
-    """What two convolutions over time add to [frames, channels, h, w], each frame from its neighbours."""
+    """What two convolutions over time add to [frames, channels, h, w], each frame from
+    its neighbours."""
     for part in ("down", "up"):
         weight, beside = own[f"{part}.weight"].to(x), torch.zeros_like(x[:1])
         taps = torch.cat([beside, x[:-1]]), x, torch.cat([x[1:], beside])
-        x = sum(torch.einsum("oc,fchw->fohw", weight[:, :, i], tap) for i, tap in enumerate(taps))
+        x = sum(
+            torch.einsum("oc,fchw->fohw", weight[:, :, i], tap)
+            for i, tap in enumerate(taps)
+        )
     return x
 
 
-def network(unet: nn.Module, weights: dict[str, Tensor], joint: bool, positions: bool) -> nn.Module:
-    """A copy of a UNet that runs one clip, with the given weights in the places that their names say."""
+def network(
+    unet: nn.Module, weights: dict[str, Tensor], joint: bool, positions: bool
+) -> nn.Module:
+    """A copy of a UNet that runs one clip, with the given weights in the places that
+    their names say."""
     unet = copy.deepcopy(unet)
     queries = {
         name: weights[name.removesuffix("processor") + "to_q.weight"]
@@ -93,7 +114,11 @@ def network(unet: nn.Module, weights: dict[str, Tensor], joint: bool, positions:
             module.register_forward_hook(
                 lambda _, __, x, own=part[".conv_temporal."]: x + convolved(x, own)
             )
-        if joint and isinstance(module, nn.GroupNorm) and ".attentions." not in f".{name}.":
+        if (
+            joint
+            and isinstance(module, nn.GroupNorm)
+            and ".attentions." not in f".{name}."
+        ):
             module.forward = lambda x, norm=module: grouped(x, norm)
     return unet
 
@@ -113,7 +138,10 @@ def target(prediction: str, clean: Tensor, noise: Tensor, alpha: float) -> Tenso
 
 def clipped(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
     """Gradients, together at most of length 1."""
-    length = sum(float(gradient.double().square().sum()) for gradient in gradients.values()) ** 0.5
+    length = (
+        sum(float(gradient.double().square().sum()) for gradient in gradients.values())
+        ** 0.5
+    )
     return {name: gradient / max(1.0, length) for name, gradient in gradients.items()}
 
 
@@ -125,14 +153,20 @@ class AdamW:
         self.first: dict[str, Tensor] = {}
         self.second: dict[str, Tensor] = {}
 
-    def step(self, weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step(
+        self, weights: dict[str, Tensor], gradients: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The weights after a step."""
         self.steps += 1
         after = {}
         for name, weight in weights.items():
             g = gradients[name].double()
-            self.first[name] = BETAS[0] * self.first.get(name, 0 * g) + (1 - BETAS[0]) * g
-            self.second[name] = BETAS[1] * self.second.get(name, 0 * g) + (1 - BETAS[1]) * g * g
+            self.first[name] = (
+                BETAS[0] * self.first.get(name, 0 * g) + (1 - BETAS[0]) * g
+            )
+            self.second[name] = (
+                BETAS[1] * self.second.get(name, 0 * g) + (1 - BETAS[1]) * g * g
+            )
             mean = self.first[name] / (1 - BETAS[0] ** self.steps)
             square = self.second[name] / (1 - BETAS[1] ** self.steps)
             after[name] = weight * (1 - self.rate * DECAY) - self.rate * mean / (

@@ -1,4 +1,5 @@
-"""Tunings in tests: a tiny clip, requests for it, and a generator driven to its end or to an event."""
+"""Tunings in tests: a tiny clip, requests for it, and a generator driven to its end or
+to an event."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,7 +20,9 @@ WORDS = "a cat on the grass"
 
 def clip(frames: int = FRAMES, size: int = SIZE) -> ArrayClip:
     """Blobs that drift to the right, two pixels a frame."""
-    noise = np.random.default_rng(0).integers(0, 256, (size // 4, size // 4 + 4, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (size // 4, size // 4 + 4, 3), dtype=np.uint8
+    )
     wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
     moved = [wide[:, 16 - 2 * t : 16 - 2 * t + size] for t in range(frames)]
     return ArrayClip(np.stack(moved), fps=Fraction(8))
@@ -37,7 +40,9 @@ def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditReque
 
 def params(**given: Any) -> TuneAVideoParams:
     """Two steps without previews, unless given."""
-    return check_params("tune_a_video", {"tune_steps": 2, "tune_preview_every": 0, **given})
+    return check_params(
+        "tune_a_video", {"tune_steps": 2, "tune_preview_every": 0, **given}
+    )
 
 
 def tuning(model: Any, asked: EditRequest | None = None, **given: Any) -> Iterator[Any]:
@@ -54,11 +59,15 @@ def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapt
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the steps for which gradients are computed from now on."""
     taken, gradients = [], Tuning.gradients
-    noted = lambda self, learner: taken.append(learner.steps) or gradients(self, learner)  # noqa: E731
+    noted = lambda self, learner: (  # noqa: E731
+        taken.append(learner.steps) or gradients(self, learner)
+    )
     monkeypatch.setattr(Tuning, "gradients", noted)
     return taken
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     """Whether two sets of weights are equal, bit for bit."""
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name], other[name]) for name in one
+    )

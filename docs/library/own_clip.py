@@ -10,7 +10,8 @@ source, out = sys.argv[1:]
 clip = regrain.open_clip(source, frames=8)
 (first,) = clip.read(0, 1)
 
-# One click (x, y) on each thing. For footage of a camera, add `method="cuts", clip=clip`.
+# One click (x, y) on each thing. For footage of a camera, add `method="cuts",
+# clip=clip`.
 labels = np.zeros(first.shape[:2], np.uint8)
 for label, click in ((1, (87, 88)), (2, (32, 86))):
     labels[regrain.segment(first, [click], [1])] = label

@@ -1,4 +1,4 @@
-"""A method in a package of its own: noise the clip a little, denoise it with the prompt."""
+"""A method of another package: noise the clip a little, denoise it with the prompt."""
 
 import regrain
 from regrain.editing.params.base import WindowedParams
@@ -8,7 +8,9 @@ from regrain.editing.params.written import parameter
 class GentleParams(WindowedParams):
     """The parameters that every method has, and one more."""
 
-    amount: float = parameter(0.4, "Amount", "Share of the steps that are run.", (0.05, 1))
+    amount: float = parameter(
+        0.4, "Amount", "Share of the steps that are run.", (0.05, 1)
+    )
 
 
 def run(backbone, request, params, piece=None):
@@ -25,9 +27,13 @@ def run(backbone, request, params, piece=None):
         batch = Batch.of(len(source), edits=1)
         uncond, cond = backbone.embed([request.negatives, request.targets[0]])
         text = batch.texts({"uncond": uncond, "cond/0": cond})
-        noise = torch.randn(source.shape[1:], generator=torch.Generator().manual_seed(request.seed))
+        noise = torch.randn(
+            source.shape[1:], generator=torch.Generator().manual_seed(request.seed)
+        )
         steps = [
-            s for s in backbone.schedule.sampling(params.steps) if not s.within(1 - params.amount)
+            s
+            for s in backbone.schedule.sampling(params.steps)
+            if not s.within(1 - params.amount)
         ]
         x = add_noise(source, noise.expand_as(source), steps[0])
         for step in steps:
@@ -36,7 +42,8 @@ def run(backbone, request, params, piece=None):
     return WindowResult(x.split(len(source)))
 
 
-# In pyproject.toml, under `[project.entry-points."regrain.methods"]`: `gentle = "own_method:gentle"`.
+# In pyproject.toml, under [project.entry-points."regrain.methods"]:
+# gentle = "own_method:gentle"
 stages = ("editing", "decoding")
 gentle = regrain.Method(
     "gentle", "Gentle", "own", GentleParams, frozenset(), stages, f"{__name__}:run"

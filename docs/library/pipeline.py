@@ -1,15 +1,19 @@
-"""Bind words to places in a pipeline of diffusers: `python pipeline.py MODEL OUT.png [STRENGTH]`."""
+"""Bind words to places in a pipeline of diffusers: `python pipeline.py MODEL OUT.png
+[STRENGTH]`."""
 
 import sys
 
 import torch
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+    StableDiffusionPipeline,
+)
 
 import regrain
 
 model, out, *rest = sys.argv[1:]
 strength = float(rest[0]) if rest else 0.5
-prompt, places = "a fox and an owl", ("a fox", "an owl")  # the left half, the right half
+# the left half, the right half
+prompt, places = "a fox and an owl", ("a fox", "an owl")
 
 pipe = StableDiffusionPipeline.from_pretrained(model, safety_checker=None)
 regrain.attention.install(pipe.unet)  # changes nothing until a function is passed
@@ -24,14 +28,19 @@ for region, words in enumerate(places):
 
 
 def attend(q, k, v, layer):
-    """q, k, v: [batch, heads, tokens, dim]. The first half of the batch is unconditional."""
+    """q, k, v: [batch, heads, tokens, dim]. The first half of the batch is
+    unconditional."""
     if layer.kind == "self":
         return regrain.attention.plain(q, k, v, layer)
     side = int(q.shape[2] ** 0.5)
-    pixel_region = (torch.arange(side) >= side // 2).long().expand(side, side).reshape(1, -1)
+    pixel_region = (
+        (torch.arange(side) >= side // 2).long().expand(side, side).reshape(1, -1)
+    )
     amount = torch.zeros(len(q), side * side)
     amount[len(q) // 2 :] = strength
-    return regrain.modulated_attention(q, k, v, pixel_region, token_region, amount.to(q))
+    return regrain.modulated_attention(
+        q, k, v, pixel_region, token_region, amount.to(q)
+    )
 
 
 generator = torch.Generator().manual_seed(0)

@@ -9,20 +9,23 @@ import numpy as np
 from jaxtyping import Float32
 
 PICTURE = "picture"
-"""Name of the attention map of the whole frame's picture; a region's is called "picture of NAME"."""
+"""Name of the attention map of the whole frame's picture; a region's is called "picture
+of NAME"."""
 
 
 @dataclass(frozen=True, eq=False)
 class RegionAttention:
     """Attention of each pixel to a region's words, before and after modulation.
 
-    For a chosen pixel: its attention to each pixel. Averaged over heads, layers and modulated steps; 0..1.
+    For a chosen pixel: its attention to each pixel. Averaged over heads, layers and
+    modulated steps; 0..1.
 
     Attributes:
         before: Before modulation.
         after: After modulation.
-        parts: Averages over the thirds of the schedule, named "early", "middle" and "late". Thirds without
-            an averaged step are left out; empty for clips that are edited in several windows.
+        parts: Averages over the thirds of the schedule, named "early", "middle" and
+            "late". Thirds without an averaged step are left out; empty for clips that
+            are edited in several windows.
     """
 
     before: Float32[np.ndarray, "frames grid_height grid_width"]
@@ -32,7 +35,8 @@ class RegionAttention:
 
 @dataclass(frozen=True, eq=False)
 class WordAttention:
-    """Where each word of the two prompts looks before any change, averaged over the run; 0..1.
+    """Where each word of the two prompts looks before any change, averaged over the
+    run; 0..1.
 
     Articles and prepositions are left out.
 

@@ -1,8 +1,9 @@
 """Kernels of attention; everything else calls `attention` or `attention_in_runs`.
 
-PyTorch's `scaled_dot_product_attention` does most of it; on a GPU its memory-efficient kernel also takes keys
-wider than values. xformers 0.0.35 runs PyTorch's own kernels (`cutlassF-pt`, `fa2F-pt`) and adds one thing:
-sequences of unequal length in one call, for which it is used. Nothing is timed at run time.
+PyTorch's `scaled_dot_product_attention` does most of it; on a GPU its memory-efficient
+kernel also takes keys wider than values. xformers 0.0.35 runs PyTorch's own kernels
+(`cutlassF-pt`, `fa2F-pt`) and adds one thing: sequences of unequal length in one call,
+for which it is used. Nothing is timed at run time.
 """
 
 from __future__ import annotations
@@ -29,33 +30,43 @@ def attention(
     """Compute exact softmax attention without a queries x keys matrix in memory.
 
     Args:
-        q, k, v: Unscaled; v may be narrower or wider than q and k (keys that carry region channels).
-        scale: Factor on q k^T; default dim ** -0.5.
-        mask: True where a query sees a key; None lets all see all.
+        q, k, v: Unscaled; v may be narrower or wider than q and k (keys that carry
+        region channels). scale: Factor on q k^T; default dim ** -0.5. mask: True where
+        a query sees a key; None lets all see all.
     """
     dim, width = q.shape[-1], v.shape[-1]
     if dim == width or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
-    # The CPU kernel needs equal widths; otherwise it silently falls back to the full matrix.
+    # The CPU kernel needs equal widths; otherwise it silently falls back to the full
+    # matrix.
     if scale is None:
         scale = dim**-0.5
     if width < dim:
         wide = F.pad(v, (0, dim - width))
-        return F.scaled_dot_product_attention(q, k, wide, mask, scale=scale)[..., :width]
+        return F.scaled_dot_product_attention(q, k, wide, mask, scale=scale)[
+            ..., :width
+        ]
     pad = (0, width - dim)
-    return F.scaled_dot_product_attention(F.pad(q, pad), F.pad(k, pad), v, mask, scale=scale)
+    return F.scaled_dot_product_attention(
+        F.pad(q, pad), F.pad(k, pad), v, mask, scale=scale
+    )
 
 
 def attention_and_sums(
     q: Queries, k: Keys, v: Values, scale: float
-) -> tuple[Float[Tensor, "batch heads queries width"], Float[Tensor, "batch heads queries"]]:
-    """Compute attention, and the logarithm of the sum that each query's softmax divides by.
+) -> tuple[
+    Float[Tensor, "batch heads queries width"], Float[Tensor, "batch heads queries"]
+]:
+    """Compute attention, and the logarithm of the sum that each query's softmax divides
+    by.
 
     PyTorch's public call does not return it; its kernels do.
     """
     kernels = torch.ops.aten
     if q.device.type == "cpu":
-        out, sums = kernels._scaled_dot_product_flash_attention_for_cpu(q, k, v, scale=scale)
+        out, sums = kernels._scaled_dot_product_flash_attention_for_cpu(
+            q, k, v, scale=scale
+        )
     else:
         out, sums, *_ = kernels._scaled_dot_product_efficient_attention(
             q, k, v, None, True, scale=scale
@@ -69,9 +80,8 @@ def attention_in_runs(
     """Compute attention within consecutive runs of tokens.
 
     Args:
-        q, k, v: Unscaled.
-        lengths: Tokens of each run, the same runs in every row of the batch; they add up to `tokens`.
-        scale: Factor on q k^T; default dim ** -0.5.
+        q, k, v: Unscaled. lengths: Tokens of each run, the same runs in every row of
+        the batch; they add up to `tokens`. scale: Factor on q k^T; default dim ** -0.5.
     """
     if uses_xformers(q.device, q.dtype):
         return _in_runs_by_xformers(q, k, v, lengths, scale)
@@ -102,8 +112,13 @@ def _in_runs_by_xformers(
 
 
 def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:
-    """Check if `attention_in_runs` is one call of xformers: in half precision on a GPU that has it."""
-    return device.type == "cuda" and dtype.itemsize == 2 and find_spec("xformers") is not None
+    """Check if `attention_in_runs` is one call of xformers: in half precision on a GPU
+    that has it."""
+    return (
+        device.type == "cuda"
+        and dtype.itemsize == 2
+        and find_spec("xformers") is not None
+    )
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:

@@ -15,12 +15,14 @@ from regrain.editing.diffusion.text import PromptEmbedding
 
 
 class Batch(NamedTuple):
-    """Branches that run together, each with all frames of the clip: rows are (branch frame).
+    """Branches that run together, each with all frames of the clip: rows are (branch
+    frame).
 
     Attributes:
         frames: Frames per branch.
-        branches: Their names in order: the source if it runs ("source_uncond", "source"), then "uncond" and
-            "cond". With several edits these are groups, of "uncond/0", "uncond/1", ..., "cond/0", ...
+        branches: Their names in order: the source if it runs ("source_uncond",
+            "source"), then "uncond" and "cond". With several edits these are groups, of
+            "uncond/0", "uncond/1", ..., "cond/0", ...
     """
 
     frames: int
@@ -28,8 +30,11 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, frames: int, *source: str, edits: int) -> Batch:
-        """Return the batch of a guided step: the source's branches and both halves of every edit."""
-        halves = [f"{half}/{edit}" for half in ("uncond", "cond") for edit in range(edits)]
+        """Return the batch of a guided step: the source's branches and both halves of
+        every edit."""
+        halves = [
+            f"{half}/{edit}" for half in ("uncond", "cond") for edit in range(edits)
+        ]
         return cls(frames, (*source, *halves))
 
     def rows(self, name: str) -> slice:
@@ -38,19 +43,26 @@ class Batch(NamedTuple):
         Raises:
             ValueError: The branch is not in this batch.
         """
-        places = [i for i, branch in enumerate(self.branches) if name in (branch, _group(branch))]
+        places = [
+            i
+            for i, branch in enumerate(self.branches)
+            if name in (branch, _group(branch))
+        ]
         if not places:
             raise ValueError(f"no branch {name!r} among {', '.join(self.branches)}")
         return slice(places[0] * self.frames, (places[-1] + 1) * self.frames)
 
     def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
-        """Join the tensors of the groups into the rows of a call; groups not in this batch are left out."""
+        """Join the tensors of the groups into the rows of a call; groups not in this
+        batch are left out."""
         groups = dict.fromkeys(_group(branch) for branch in self.branches)
         return torch.cat([parts[group] for group in groups])
 
     def texts(self, texts: Mapping[str, PromptEmbedding]) -> PromptEmbedding:
         """Join texts into one per branch, from those of branches or of whole groups."""
-        joined = [texts[name if name in texts else _group(name)] for name in self.branches]
+        joined = [
+            texts[name if name in texts else _group(name)] for name in self.branches
+        ]
         return replace(PromptEmbedding.cat(joined), branches=self.branches)
 
     def guide(
@@ -61,19 +73,25 @@ class Batch(NamedTuple):
         cond: str = "cond",
     ) -> tuple[Tensor, Tensor]:
         """Apply guidance to two groups of a call's output (x0, eps)."""
-        x0, eps = (guide(both[self.rows(uncond)], both[self.rows(cond)], scale) for both in answer)
+        x0, eps = (
+            guide(both[self.rows(uncond)], both[self.rows(cond)], scale)
+            for both in answer
+        )
         return x0, eps
 
 
 def guided_calls(frames: int, together: bool) -> tuple[Batch, ...]:
-    """Return the calls of a guided step of one edit: both halves together, or one after the other."""
+    """Return the calls of a guided step of one edit: both halves together, or one after
+    the other."""
     both = ("uncond", "cond")
     if together:
         return (Batch(frames, both),)
     return tuple(Batch(frames, (half,)) for half in both)
 
 
-def guide_calls(answers: Sequence[tuple[Tensor, Tensor]], scale: float) -> tuple[Tensor, Tensor]:
+def guide_calls(
+    answers: Sequence[tuple[Tensor, Tensor]], scale: float
+) -> tuple[Tensor, Tensor]:
     """Apply guidance to the outputs (x0, eps) of `guided_calls`."""
     x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
     batch = Batch(len(x0) // 2, ("uncond", "cond"))

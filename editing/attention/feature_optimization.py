@@ -1,7 +1,8 @@
-"""Optimise the features of a clip: frames agree along the motion, and are as self-similar as the source's.
+"""Optimise the features of a clip: frames agree along the motion, and are as
+self-similar as the source's.
 
-FRESCO, Yang et al. 2024, arXiv:2403.12962, Sec. 3.4. Tensors in, tensors out. Gradients are in closed form,
-and the similarities of all pairs of places are never held together.
+FRESCO, Yang et al. 2024, arXiv:2403.12962, Sec. 3.4. Tensors in, tensors out. Gradients
+are in closed form, and the similarities of all pairs of places are never held together.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from regrain.editing.motion.correspondence import Motion
 Distance = Literal["squared", "absolute"]
 FeatureMaps = Float[Tensor, "rows c h w"]
 Places = Float[Tensor, "rows places c"]
-# Places compared with as many others at once: on a CPU a block stays in its cache, a GPU wants large ones.
+# Places compared with as many others at once: on a CPU a block stays in its cache, a
+# GPU wants large ones.
 _BLOCK, _GPU_BLOCK = 256, 2048
 _EPSILON = 1e-5
 _SHORTEST = 1e-12  # length of a feature that is divided by it
@@ -38,8 +40,8 @@ class Agreement:
         distance: Distance between similarities.
         rounds, learning_rate: Settings of Adam.
         restore: Give every channel of every frame its mean and deviation back.
-        released: Follow the released code: the smallest difference counts, and 1 is added to restored
-            variances.
+        released: Follow the released code: the smallest difference counts, and 1 is
+            added to restored variances.
     """
 
     flow: float
@@ -59,7 +61,8 @@ def optimize_features(
     """Optimise features; if both weights are 0, return them unchanged.
 
     Args:
-        x: Features, rows (branch frame); they come back in their dtype, and no gradient leaves them.
+        x: Features, rows (branch frame); they come back in their dtype, and no gradient
+            leaves them.
         source: Features of the source clip, same rows.
         motion: Motion of the circular pairs of frames, at the size of the features.
     Source: arXiv:2403.12962, Eq. 3 to 6.
@@ -88,20 +91,26 @@ def optimize_features(
 
 def as_places(x: FeatureMaps) -> Places:
     """Copy features so that those of a place lie side by side."""
-    return rearrange(x, "rows c h w -> rows (h w) c").clone(memory_format=torch.contiguous_format)
+    return rearrange(x, "rows c h w -> rows (h w) c").clone(
+        memory_format=torch.contiguous_format
+    )
 
 
 def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
-    """Pair places with where they were in the frame before, or are in the next, if they are visible there.
+    """Pair places with where they were in the frame before, or are in the next, if they
+    are visible there.
 
     Returns:
-        A sparse matrix that maps features of all places, frame by frame, to the difference of each place to
-        its interpolated neighbour; outside the frame features are 0.
+        A sparse matrix that maps features of all places, frame by frame, to the
+        difference of each place to its interpolated neighbour; outside the frame
+        features are 0.
     """
     frames = torch.arange(len(motion.forward), device=motion.forward.device)
     after = frames.roll(-1)
     kept = frames if circular else frames[:-1]
-    parts = [_displaced(after[kept], kept, motion.backward[kept], ~motion.appeared[kept])]
+    parts = [
+        _displaced(after[kept], kept, motion.backward[kept], ~motion.appeared[kept])
+    ]
     if circular:
         parts.append(_displaced(frames, after, motion.forward, ~motion.hidden))
     here, there, weights = (torch.cat(x) for x in zip(*parts, strict=True))
@@ -114,14 +123,17 @@ def _differences(
     weights: Float[Tensor, "pairs 4"],
     places: int,
 ) -> Float[Tensor, "pairs places"]:
-    """Return the sparse matrix whose rows take the weighted mean of four places from another place."""
+    """Return the sparse matrix whose rows take the weighted mean of four places from
+    another place."""
     values = torch.cat([torch.ones_like(weights[:, :1]), -weights], 1)
     columns = torch.cat([here[:, None], there], 1)
     rows = torch.arange(len(here), device=here.device)[:, None].expand_as(columns)
     used = values != 0
     indices = torch.stack([rows[used], columns[used]])
     size = (len(here), places)
-    return torch.sparse_coo_tensor(indices, values[used], size, check_invariants=False).coalesce()
+    return torch.sparse_coo_tensor(
+        indices, values[used], size, check_invariants=False
+    ).coalesce()
 
 
 def _displaced(
@@ -130,11 +142,12 @@ def _displaced(
     flow: Float[Tensor, "pairs 2 h w"],
     visible: Bool[Tensor, "pairs h w"],
 ) -> tuple[Int[Tensor, "found"], Int[Tensor, "found 4"], Float[Tensor, "found 4"]]:
-    """Find where the flow takes the visible places of `frame`, between four places of `other`.
+    """Find where the flow takes the visible places of `frame`, between four places of
+    `other`.
 
     Returns:
-        Numbers of the visible places and of the four places around each target, and the bilinear weights of
-        these; a place outside the frame has number and weight 0.
+        Numbers of the visible places and of the four places around each target, and the
+        bilinear weights of these; a place outside the frame has number and weight 0.
     """
     height, width = visible.shape[1:]
     pair, y, x = visible.nonzero(as_tuple=True)
@@ -152,9 +165,11 @@ def _displaced(
 def flow_slope(
     x: Places, links: Float[Tensor, "pairs all_places"], rounding: float = _ROUNDING
 ) -> Places:
-    """Return the gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0.
+    """Return the gradient of the mean distance of each frame to its `neighbours`;
+    hidden places count as 0.
 
-    Differences of at most `rounding` times the largest feature get no slope: Adam takes full steps down any.
+    Differences of at most `rounding` times the largest feature get no slope: Adam takes
+    full steps down any.
     """
     least = rounding * x.abs().amax()
     slopes = []
@@ -166,13 +181,16 @@ def flow_slope(
 
 
 def similarity_slope(x: Places, reference: Places, distance: Distance) -> Places:
-    """Return the gradient of the mean distance of the similarities of all pairs of places to the reference's.
+    """Return the gradient of the mean distance of the similarities of all pairs of
+    places to the reference's.
 
-    The similarity of two places is their cosine; `reference` are places of the source, of length 1.
+    The similarity of two places is their cosine; `reference` are places of the source,
+    of length 1.
     """
     unit, length = _on_sphere(x)
     slope = unit_slope(unit, reference, distance)
-    # Nothing depends on the length, so only the part of the slope along the sphere counts.
+    # Nothing depends on the length, so only the part of the slope along the sphere
+    # counts.
     along = torch.linalg.vecdot(slope, unit)[..., None]
     return slope.addcmul_(unit, along, value=-1).div_(length)
 
@@ -180,27 +198,30 @@ def similarity_slope(x: Places, reference: Places, distance: Distance) -> Places
 def unit_slope(u: Places, reference: Places, distance: Distance) -> Places:
     """Return the gradient with respect to unit features.
 
-    The gradient of sum |U U^T - R R^T| is 2 sign(U U^T - R R^T) U, that of its square 4 (U U^T - R R^T) U.
-    Of equal features both are exactly 0, as Adam needs.
+    The gradient of sum |U U^T - R R^T| is 2 sign(U U^T - R R^T) U, that of its square 4
+    (U U^T - R R^T) U. Of equal features both are exactly 0, as Adam needs.
     """
     rows, places, channels = u.shape
     similarities = rows * places**2
     if distance == "absolute":
         return _times_signs(u, reference).mul_(2 / similarities)
-    # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the smaller matrices.
+    # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the
+    # smaller matrices.
     multiply = _times_similarities if places <= channels else _times_correlations
     return multiply(u, reference).mul_(4 / similarities)
 
 
 def _times_similarities(u: Places, reference: Places) -> Places:
-    """Multiply (U (U - R)^T + (U - R) R^T) by U, through matrices of places x places."""
+    """Multiply (U (U - R)^T + (U - R) R^T) by U, through matrices of places x
+    places."""
     off = u - reference
     similarities = (u @ off.mT).baddbmm_(off, reference.mT)
     return similarities @ u
 
 
 def _times_correlations(u: Places, reference: Places) -> Places:
-    """Add U ((U - R)^T U) and (U - R) (R^T U), through matrices of channels x channels."""
+    """Add U ((U - R)^T U) and (U - R) (R^T U), through matrices of channels x
+    channels."""
     rows, places, channels = u.shape
     blocks = _blocks(places, _BLOCK)
     near = u.new_zeros(rows, channels, channels)
@@ -222,15 +243,20 @@ def _times_signs(u: Places, reference: Places) -> Places:
     blocks = _blocks(places, side)
     together = max(1, side // places) ** 2
     out = torch.zeros_like(u)
-    parts = zip(u.split(together), reference.split(together), out.split(together), strict=True)
+    parts = zip(
+        u.split(together), reference.split(together), out.split(together), strict=True
+    )
     for part in parts:
         # A batch of one is slower than a matrix.
         _add_times_signs(*(x.squeeze(0) for x in part), blocks)
     return out
 
 
-def _add_times_signs(u: Tensor, reference: Tensor, out: Tensor, blocks: list[slice]) -> None:
-    """Add sign(U U^T - R R^T) U to `out`; only blocks of the upper triangle are computed and mirrored."""
+def _add_times_signs(
+    u: Tensor, reference: Tensor, out: Tensor, blocks: list[slice]
+) -> None:
+    """Add sign(U U^T - R R^T) U to `out`; only blocks of the upper triangle are
+    computed and mirrored."""
     add = Tensor.addmm_ if u.ndim == 2 else Tensor.baddbmm_
     for down, across in combinations_with_replacement(blocks, 2):
         # Two products, subtracted: of equal features the difference is exactly 0.
@@ -246,10 +272,14 @@ def _blocks(places: int, side: int) -> list[slice]:
     return [slice(start, start + side) for start in range(0, places, side)]
 
 
-def with_statistics(x: FeatureMaps, like: FeatureMaps, more: float = _EPSILON) -> FeatureMaps:
-    """Give every channel of every row the mean and deviation of another, with `more` added to its variance.
+def with_statistics(
+    x: FeatureMaps, like: FeatureMaps, more: float = _EPSILON
+) -> FeatureMaps:
+    """Give every channel of every row the mean and deviation of another, with `more`
+    added to its variance.
 
-    Source: adaptive instance normalisation, Huang and Belongie, arXiv:1703.06868, Eq. 8.
+    Source: adaptive instance normalisation, Huang and Belongie, arXiv:1703.06868, Eq.
+        8.
     """
 
     mean, deviation = _statistics(x, _EPSILON)
@@ -260,7 +290,8 @@ def with_statistics(x: FeatureMaps, like: FeatureMaps, more: float = _EPSILON) -
 def _statistics(
     x: FeatureMaps, more: float
 ) -> tuple[Float[Tensor, "rows c 1 1"], Float[Tensor, "rows c 1 1"]]:
-    """Return mean and deviation of every channel of every row, with `more` added to its variance."""
+    """Return mean and deviation of every channel of every row, with `more` added to its
+    variance."""
     cells = x.flatten(2)
     variance = cells.var(2, correction=min(1, cells.shape[2] - 1))
     return cells.mean(2)[..., None, None], (variance + more).sqrt()[..., None, None]

@@ -1,9 +1,9 @@
 """The frames whose keys a frame sees.
 
-In image models a row of q, k, v is one frame, ordered (branch frame): all frames of the first branch, then
-all of the next. Which frames a frame sees is data (`Seen`), which keys, values and labels all follow. The
-functions compute attention with `attend` (plain by default) and return the rows in their original order.
-Branches never mix.
+In image models a row of q, k, v is one frame, ordered (branch frame): all frames of the
+first branch, then all of the next. Which frames a frame sees is data (`Seen`), which
+keys, values and labels all follow. The functions compute attention with `attend` (plain
+by default) and return the rows in their original order. Branches never mix.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Selector = Literal["first", "middle", "previous", "own"]
 Seen = Int[Tensor, "frames seen"] | Literal["all"]
-"""Frames whose keys each frame sees, in order; "all" folds the frames of a branch into one row of tokens."""
+"""Frames whose keys each frame sees, in order; "all" folds the frames of a branch into
+one row of tokens."""
 
 
 def frames_seen(
@@ -31,8 +32,9 @@ def frames_seen(
     """List the frames that each frame of a clip sees.
 
     Args:
-        selectors: "first" and `middle` are frames of the clip, "own" is the frame itself, "previous" the one
-            before it, of the first the first. Or "all", as in VideoGrain, arXiv:2502.17258, Sec. 3.1.
+        selectors: "first" and `middle` are frames of the clip, "own" is the frame
+            itself, "previous" the one before it, of the first the first. Or "all", as
+            in VideoGrain, arXiv:2502.17258, Sec. 3.1.
         frames: Number of frames in the clip.
         middle: Index of the frame that "middle" selects.
     """
@@ -49,13 +51,20 @@ def frames_seen(
 
 
 def fold_frames(x: Rows, frames: int) -> Float[Tensor, "branch heads clip_tokens dim"]:
-    """Lay a branch's frames side by side: [(branch frame), heads, n, d] -> [branch, heads, (frame n), d]."""
-    return rearrange(x, "(branch frame) heads n dim -> branch heads (frame n) dim", frame=frames)
+    """Lay a branch's frames side by side: [(branch frame), heads, n, d] -> [branch,
+    heads, (frame n), d]."""
+    return rearrange(
+        x, "(branch frame) heads n dim -> branch heads (frame n) dim", frame=frames
+    )
 
 
-def unfold_frames(x: Float[Tensor, "branch heads clip_tokens dim"], frames: int) -> Rows:
+def unfold_frames(
+    x: Float[Tensor, "branch heads clip_tokens dim"], frames: int
+) -> Rows:
     """Undo `fold_frames`."""
-    return rearrange(x, "branch heads (frame n) dim -> (branch frame) heads n dim", frame=frames)
+    return rearrange(
+        x, "branch heads (frame n) dim -> (branch frame) heads n dim", frame=frames
+    )
 
 
 def across_frames(
@@ -81,16 +90,22 @@ def across_frames(
             x, "(branch frame) heads n dim -> branch frame heads n dim", frame=frames
         )
         return rearrange(
-            by_frame[:, index], "branch frame s heads n dim -> (branch frame) heads (s n) dim"
+            by_frame[:, index],
+            "branch frame s heads n dim -> (branch frame) heads (s n) dim",
         )
 
     return attend(q, gather(k), gather(v))
 
 
 def across_shared(
-    q: Rows, k: Rows, v: Rows, shared: Bool[Tensor, "frames tokens"], attend: Attend = attention
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    shared: Bool[Tensor, "frames tokens"],
+    attend: Attend = attention,
 ) -> Rows:
-    """Compute attention in which every frame of a branch sees the same tokens of that branch.
+    """Compute attention in which every frame of a branch sees the same tokens of that
+    branch.
 
     Args:
         q, k, v: Rows (branch frame).
@@ -108,7 +123,8 @@ def across_shared(
 def labels_seen(
     labels: Int[Tensor, "frames tokens"], seen: Seen
 ) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
-    """Return the labels of the queries and keys that `across_frames` passes to `attend`, for one branch."""
+    """Return the labels of the queries and keys that `across_frames` passes to
+    `attend`, for one branch."""
     if isinstance(seen, str):
         folded = labels.reshape(1, -1)
         return folded, folded
@@ -123,15 +139,17 @@ def tracks(
     ids: Int[Tensor, "frames tokens"],
     scale: float | None = None,
 ) -> Rows:
-    """Compute attention in which each token sees the tokens of its own track, including itself.
+    """Compute attention in which each token sees the tokens of its own track, including
+    itself.
 
     Args:
-        q, k, v, frames: Rows (branch frame), and frames in a branch.
-        ids: Track of every token; a track has at most one token per frame (`flow.trajectories`).
+        q, k, v, frames: Rows (branch frame), and frames in a branch. ids: Track of
+        every token; a track has at most one token per frame (`flow.trajectories`).
         scale: Factor on q k^T; default dim ** -0.5.
     Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.
     """
-    by_track = torch.sort(ids.flatten(), stable=True).indices  # tokens of a track follow each other
+    # tokens of a track follow each other
+    by_track = torch.sort(ids.flatten(), stable=True).indices
     lengths = torch.unique_consecutive(ids.flatten()[by_track], return_counts=True)[1]
     q, k, v = (
         rearrange(fold_frames(x, frames), "branch heads n dim -> branch n heads dim")
@@ -141,4 +159,6 @@ def tracks(
     out[:, by_track] = attention_in_runs(
         q[:, by_track], k[:, by_track], v[:, by_track], lengths, scale
     )
-    return unfold_frames(rearrange(out, "branch n heads dim -> branch heads n dim"), frames)
+    return unfold_frames(
+        rearrange(out, "branch n heads dim -> branch heads n dim"), frames
+    )

@@ -1,8 +1,8 @@
 """The attention layers of a model, and the one hook into them.
 
-Each layer gets a stateless `LayerProcessor` when the model is loaded. Its attention function is passed with
-each call, `unet(..., cross_attention_kwargs={"attend": fn})`, and so are tuned query projections. Nothing
-stays on the model afterwards.
+Each layer gets a stateless `LayerProcessor` when the model is loaded. Its attention
+function is passed with each call, `unet(..., cross_attention_kwargs={"attend": fn})`,
+and so are tuned query projections. Nothing stays on the model afterwards.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ class AttentionLayer:
     """One attention layer, as known once the model is loaded.
 
     Attributes:
-        name: Its module path in the model, e.g. "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
-        kind: "self" (keys are the layer's own tokens), "cross" (keys are text) or "temporal".
-        block: The model block it belongs to: "down_blocks.0", "mid_block", "up_blocks.3", ...
+        name: Its module path in the model, e.g.
+            "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
+        kind: "self" (keys are the layer's own tokens), "cross" (keys are text) or
+            "temporal".
+        block: The model block it belongs to: "down_blocks.0", "mid_block",
+            "up_blocks.3", ...
         stride: Latents that one of its tokens spans in time, down and across.
         least: Latents that a token of the model's finest layers spans, down and across.
     """
@@ -42,7 +45,8 @@ class AttentionLayer:
 
 
 class Grid(NamedTuple):
-    """The number of latents of a clip, or tokens of a layer, in time, down and across."""
+    """The number of latents of a clip, or tokens of a layer, in time, down and
+    across."""
 
     time: int
     height: int
@@ -53,8 +57,11 @@ class Grid(NamedTuple):
         return self.over(site.stride)
 
     def over(self, stride: tuple[int, int, int]) -> Grid:
-        """Return the grid whose tokens span `stride` of this one's, in time, down and across."""
-        return Grid(*(-(-side // step) for side, step in zip(self, stride, strict=True)))
+        """Return the grid whose tokens span `stride` of this one's, in time, down and
+        across."""
+        return Grid(
+            *(-(-side // step) for side, step in zip(self, stride, strict=True))
+        )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -68,7 +75,8 @@ class Grid(NamedTuple):
 
 
 AttentionFn = Callable[[Tensor, Tensor, Tensor, AttentionLayer], Tensor]
-"""(q, k, v, site) -> out, all [batch, heads, tokens, dim]; q and k as they enter the softmax, unscaled."""
+"""(q, k, v, site) -> out, all [batch, heads, tokens, dim]; q and k as they enter the
+softmax, unscaled."""
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -77,7 +85,8 @@ def plain(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
 
 
 class LayerProcessor:
-    """A diffusers attention processor that passes q, k and v to `attend`; plain attention without one."""
+    """A diffusers attention processor that passes q, k and v to `attend`; plain
+    attention without one."""
 
     def __init__(self, site: AttentionLayer):
         self.site = site
@@ -92,8 +101,11 @@ class LayerProcessor:
         attend: AttentionFn | None = None,
         queries: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Run one layer on hidden_states [batch, tokens, channels]; `queries` as in `Intervention`."""
-        is_flat = hidden_states.ndim == 3 and not attn.group_norm and not attn.spatial_norm
+        """Run one layer on hidden_states [batch, tokens, channels]; `queries` as in
+        `Intervention`."""
+        is_flat = (
+            hidden_states.ndim == 3 and not attn.group_norm and not attn.spatial_norm
+        )
         if attention_mask is not None or not is_flat:
             raise ValueError(
                 f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
@@ -137,7 +149,9 @@ def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
         kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
         stride = (1, strides[block], strides[block])
         sites.append(AttentionLayer(name, kind, block, stride, least))
-    model.set_attn_processor({f"{site.name}.processor": LayerProcessor(site) for site in sites})
+    model.set_attn_processor(
+        {f"{site.name}.processor": LayerProcessor(site) for site in sites}
+    )
     # Down, middle, up: the order of the alphabet.
     return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
 

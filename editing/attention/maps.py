@@ -1,6 +1,8 @@
-"""Cross-attention as explicit maps: where each word looks, and maps of one prompt built from another's.
+"""Cross-attention as explicit maps: where each word looks, and maps of one prompt built
+from another's.
 
-A prompt has a few dozen tokens, so these maps are small; self-attention is never materialised.
+A prompt has a few dozen tokens, so these maps are small; self-attention is never
+materialised.
 """
 
 from __future__ import annotations
@@ -27,15 +29,16 @@ from regrain.editing.diffusion.text import (
 
 Maps = Float[Tensor, "batch heads queries keys"]
 CrossControl = Literal["auto", "replace", "refine"]
-# The references read their maps at 16 x 16 of 64 x 64 latents; this is the least side of the grid to read.
+# The references read their maps at 16 x 16 of 64 x 64 latents; this is the least side
+# of the grid to read.
 _MAP_SIDE = 16
 
 
 def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, int]:
     """Choose the layers from which maps of words are read, by their stride.
 
-    They are the coarsest with cross-attention and at least 16 cells per side, else the finest. `grid` is that
-    of the latents.
+    They are the coarsest with cross-attention and at least 16 cells per side, else the
+    finest. `grid` is that of the latents.
     """
     strides = sorted({site.stride for site in sites if site.kind == "cross"})
     large = [stride for stride in strides if min(grid.over(stride).size) >= _MAP_SIDE]
@@ -43,7 +46,8 @@ def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, i
 
 
 def probabilities(q: Queries, k: Keys, scale: float | None = None) -> Maps:
-    """Compute softmax(scale q k^T) in at least single precision; the default scale is dim ** -0.5."""
+    """Compute softmax(scale q k^T) in at least single precision; the default scale is
+    dim ** -0.5."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
     scale = scale or q.shape[-1] ** -0.5
     return torch.softmax(q @ k.transpose(-1, -2) * scale, -1)
@@ -56,8 +60,10 @@ class Exchange:
     Attributes:
         mapper: Replace: rows are source tokens, columns target tokens; None to refine.
         indices: Refine: the source token that each target token corresponds to.
-        aligned: Refine: 1 if there is one, 0 if the token is new and keeps the edit's attention.
-        factors: Reweight: a factor for each target token's attention; rows then no longer sum to 1.
+        aligned: Refine: 1 if there is one, 0 if the token is new and keeps the edit's
+            attention.
+        factors: Reweight: a factor for each target token's attention; rows then no
+            longer sum to 1.
     """
 
     mapper: Float[Tensor, "L L"] | None
@@ -66,7 +72,8 @@ class Exchange:
     factors: Float[Tensor, "L"]
 
     def __call__(self, source: Maps, edit: Maps) -> Maps:
-        """Compute the edit's final maps from both maps. Source: arXiv:2208.01626, Sec. 3.2."""
+        """Compute the edit's final maps from both maps. Source: arXiv:2208.01626, Sec.
+        3.2."""
         if self.mapper is not None:
             fused = source @ self.mapper.to(source)
         else:
@@ -93,12 +100,19 @@ def exchange(
         variant: See `editing.diffusion.text`.
         field: Field named in the error if a word of `weights` is not in the prompt.
     Raises:
-        PromptError: Prompts to replace differ in their number of words, or a word of `weights` is missing.
+        PromptError: Prompts to replace differ in their number of words, or a word of
+            `weights` is missing.
     """
     device = source.vectors.device
     if control == "auto":
-        control = "replace" if is_swap(source.prompts[0], target.prompts[0]) else "refine"
-    mapper = replace_map(source, target, variant).to(device) if control == "replace" else None
+        control = (
+            "replace" if is_swap(source.prompts[0], target.prompts[0]) else "refine"
+        )
+    mapper = (
+        replace_map(source, target, variant).to(device)
+        if control == "replace"
+        else None
+    )
     indices, aligned = (x.to(device) for x in refine_map(source, target, variant))
     factors = equalizer(target, weights or {}, field).to(device)
     return Exchange(mapper, indices, aligned, factors)
@@ -115,9 +129,9 @@ def fuse_cross(
     """Compute cross-attention in which some branches use that of the branch `source`.
 
     Args:
-        q, k, v: Rows of `batch`.
-        exchanges: Per branch, how its attention is computed from the source's; None leaves it unchanged.
-        seen: Called with name, own maps and final maps of every branch in `exchanges`.
+        q, k, v: Rows of `batch`. exchanges: Per branch, how its attention is computed
+        from the source's; None leaves it unchanged. seen: Called with name, own maps
+        and final maps of every branch in `exchanges`.
     Source: Prompt-to-Prompt, arXiv:2208.01626, Sec. 3.2.
     """
     out = attention(q, k, v)

@@ -1,13 +1,14 @@
-"""ST-Layout attention: pulls the tokens of a region together and pushes all others apart.
+"""ST-Layout attention: pulls the tokens of a region together and pushes all others
+apart.
 
 For query i with strength a_i and same-region indicator R_ij the modulated logits are
 
     s'_ij = (1 - a_i) s_ij + a_i (max_i if R_ij else min_i),    max_i, min_i over all keys of s_i.
 
-A softmax ignores a constant per row, so s' is (1 - a_i) s_ij + a_i (max_i - min_i) R_ij up to a row
-constant, and for disjoint regions R_ij = onehot(r_i) . onehot(r_j): ordinary attention with a few more
-channels, exact, in O(N) memory. Source: VideoGrain, arXiv:2502.17258, Eq. 4 to 6. The channel form is not in
-the paper.
+A softmax ignores a constant per row, so s' is (1 - a_i) s_ij + a_i (max_i - min_i) R_ij
+up to a row constant, and for disjoint regions R_ij = onehot(r_i) . onehot(r_j):
+ordinary attention with a few more channels, exact, in O(N) memory. Source: VideoGrain,
+arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 """
 
 import torch
@@ -15,19 +16,26 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from regrain.editing.attention.backends import Keys, Queries, Values, attention, attention_and_sums
+from regrain.editing.attention.backends import (
+    Keys,
+    Queries,
+    Values,
+    attention,
+    attention_and_sums,
+)
 
-# Elements of one block of scores: 4 MB in fp32, which stay in a CPU's cache while they are worked on; a GPU
-# needs more to be kept busy.
+# Elements of one block of scores: 4 MB in fp32, which stay in a CPU's cache while they
+# are worked on; a GPU needs more to be kept busy.
 _BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
-# Divisor of logits in half precision, whose numbers end at 65504: unscaled logits of Stable Diffusion 2 reach
-# 3e5. A power of two costs no accuracy.
+# Divisor of logits in half precision, whose numbers end at 65504: unscaled logits of
+# Stable Diffusion 2 reach 3e5. A power of two costs no accuracy.
 _HALF_SCALE = 64.0
-# On a CPU with this many keys, blocks are faster than a fused kernel if keys are this wide, or in bfloat16,
-# from which that kernel gains nothing.
+# On a CPU with this many keys, blocks are faster than a fused kernel if keys are this
+# wide, or in bfloat16, from which that kernel gains nothing.
 _MANY_KEYS, _WIDE = 256, 64
 _QUARTER = 0.25
-# Widening queries of this width would pad them by a quarter; two merged calls are then cheaper.
+# Widening queries of this width would pad them by a quarter; two merged calls are then
+# cheaper.
 _MERGED = 128
 # Fused kernels want widths in multiples of this.
 _LANES = 8
@@ -40,14 +48,15 @@ Strength = Float[Tensor, "#batch queries"]
 def grid_labels(
     labels: Integer[Tensor, "frames height width"], height: int, width: int, count: int
 ) -> Int[Tensor, "frames cells"]:
-    """Reduce labels to a coarser grid: each cell takes the label that covers most of it.
+    """Reduce labels to a coarser grid: each cell takes the label that covers most of
+    it.
 
-    A region that would lose every cell keeps the one it covers most, unless that is the last cell of another
-    region, so that small parts survive.
+    A region that would lose every cell keeps the one it covers most, unless that is the
+    last cell of another region, so that small parts survive.
 
     Args:
-        labels: 0..count - 1, the background's included.
-        height, width: Size of the grid, whose cells come back in row-major order, int64.
+        labels: 0..count - 1, the background's included. height, width: Size of the
+        grid, whose cells come back in row-major order, int64.
         count: Number of labels.
     """
     cover = _cover(labels, height, width, count)
@@ -67,7 +76,8 @@ def clip_labels(
     count: int,
     latents: Int[Tensor, "frames"],
 ) -> Int[Tensor, "time cells"]:
-    """Label tokens that span frames: by the region that covers most, if regions cover a quarter of the token.
+    """Label tokens that span frames: by the region that covers most, if regions cover a
+    quarter of the token.
 
     Args:
         labels, height, width, count: See `grid_labels`.
@@ -86,13 +96,20 @@ def _cover(
 ) -> Float[Tensor, "frames labels cells"]:
     """Measure how much of each cell each label covers, 0..1."""
     kinds = torch.arange(count, device=labels.device)[:, None, None]
-    # A frame at a time: at the size of the source, shares of all would be many times the clip.
-    shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
+    # A frame at a time: at the size of the source, shares of all would be many times
+    # the clip.
+    shares = [
+        F.adaptive_avg_pool2d((frame == kinds).float(), (height, width))
+        for frame in labels
+    ]
     return torch.stack(shares).flatten(2)
 
 
-def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int) -> None:
-    """Give a label the cell it covers most, of those that are not another label's last."""
+def _take_a_cell(
+    winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int
+) -> None:
+    """Give a label the cell it covers most, of those that are not another label's
+    last."""
     for cell in cover.argsort(descending=True).tolist():
         held = winner[cell]
         if cover[cell] > 0 and (held == 0 or (winner == held).sum() > 1):
@@ -101,7 +118,8 @@ def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], la
 
 
 def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
-    """Compute largest minus smallest logit of every row of q k^T / sqrt(dim), in at least single precision.
+    """Compute largest minus smallest logit of every row of q k^T / sqrt(dim), in at
+    least single precision.
 
     Streams over blocks of queries.
     """
@@ -125,16 +143,24 @@ def _unit(q: Tensor) -> float:
 
 
 def modulate(
-    q: Queries, k: Keys, query_label: QueryLabels, key_label: KeyLabels, strength: Strength
-) -> tuple[Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]]:
-    """Widen queries and keys so that their plain attention, scaled by the original dim, is modulated.
+    q: Queries,
+    k: Keys,
+    query_label: QueryLabels,
+    key_label: KeyLabels,
+    strength: Strength,
+) -> tuple[
+    Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]
+]:
+    """Widen queries and keys so that their plain attention, scaled by the original dim,
+    is modulated.
 
     Args:
-        q, k: Unscaled.
-        query_label, key_label: Regions; -1 is none.
-        strength: a_i in [0, 1]: 0 leaves a row unchanged, 1 sets it to max inside its region, min elsewhere.
+        q, k: Unscaled. query_label, key_label: Regions; -1 is none. strength: a_i in
+        [0, 1]: 0 leaves a row unchanged, 1 sets it to max inside its region, min
+        elsewhere.
     Returns:
-        q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim + number of regions.
+        q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim +
+        number of regions.
     """
     regions = _regions(query_label, key_label)
     same_q = (query_label[..., None] == regions).to(q.dtype)
@@ -162,14 +188,21 @@ def modulated_attention(
     key_label: KeyLabels,
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Compute attention with `modulate`d logits; with every strength 0 it is plain attention, bit for bit."""
+    """Compute attention with `modulate`d logits; with every strength 0 it is plain
+    attention, bit for bit."""
     if not bool(strength.any()):
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))
-    is_slow = k.shape[2] >= _MANY_KEYS and (q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16)
+    is_slow = k.shape[2] >= _MANY_KEYS and (
+        q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16
+    )
     if q.device.type == "cpu" and is_slow and not learns:
         return _in_blocks(q, k, v, query_label, key_label, strength)
-    if q.shape[-1] >= _MERGED and len(query_label) == len(key_label) == 1 and not learns:
+    if (
+        q.shape[-1] >= _MERGED
+        and len(query_label) == len(key_label) == 1
+        and not learns
+    ):
         return merged(q, k, v, query_label, key_label, strength)
     q2, k2 = modulate(q, k, query_label, key_label, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
@@ -184,10 +217,11 @@ def merged(
     key_label: Int[Tensor, "1 keys"],
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Compute modulated attention without extra key channels, from two plain attentions for each region.
+    """Compute modulated attention without extra key channels, from two plain attentions
+    for each region.
 
-    One is to the region's own keys, one to all others; their sums say how to merge them. Every pair is
-    computed once, at the kernel's own width.
+    One is to the region's own keys, one to all others; their sums say how to merge
+    them. Every pair is computed once, at the kernel's own width.
     """
     scale = q.shape[-1] ** -0.5
     a = strength[:, None, :, None].to(q.dtype)
@@ -207,7 +241,9 @@ def merged(
             out[:, :, rows] = parts[0][0]
             continue
         (inside, sums), (outside, other_sums) = parts
-        share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None].to(q.dtype)
+        share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None].to(
+            q.dtype
+        )
         out[:, :, rows] = torch.lerp(outside, inside, share)
     return out
 
@@ -259,7 +295,8 @@ def _fill_head(
     a: Float[Tensor, "queries 1"],
     buffer: Float[Tensor, "rows keys"],
 ) -> None:
-    """Write one head's modulated attention into `out`, as many queries at a time as `buffer` has rows.
+    """Write one head's modulated attention into `out`, as many queries at a time as
+    `buffer` has rows.
 
     `buffer` holds the scores of these queries.
     """

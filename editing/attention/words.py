@@ -1,8 +1,10 @@
-"""Attention of a clip's tokens to the words of a prompt, bound to regions, as explicit maps.
+"""Attention of a clip's tokens to the words of a prompt, bound to regions, as explicit
+maps.
 
-Wan pads prompts to 512 tokens, and nothing masks the padding: after the text projection it is one vector
-many times. Such keys count as one whose logit is larger by the logarithm of their number, so that a few
-dozen keys are left, and the maps are small beside those between tokens of the clip.
+Wan pads prompts to 512 tokens, and nothing masks the padding: after the text projection
+it is one vector many times. Such keys count as one whose logit is larger by the
+logarithm of their number, so that a few dozen keys are left, and the maps are small
+beside those between tokens of the clip.
 """
 
 from __future__ import annotations
@@ -25,19 +27,22 @@ _BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
 class WordBinding:
     """A binding of the tokens of a clip to words of the prompt.
 
-    For query i with strength a_i, words of its region move towards the row's largest logit, other words
-    towards its smallest:  s' = s + a_i (max_i - s) or s + a_i (min_i - s), the range taken over the words.
-    Then, by `columns`, the words of each region move towards the largest logit that a token inside it gives
-    them, or outside it towards the smallest that one outside gives.
+    For query i with strength a_i, words of its region move towards the row's largest
+    logit, other words towards its smallest:  s' = s + a_i (max_i - s) or s + a_i (min_i
+    - s), the range taken over the words. Then, by `columns`, the words of each region
+    move towards the largest logit that a token inside it gives them, or outside it
+    towards the smallest that one outside gives.
 
     Attributes:
         codes: Region of every query, 0 for none.
         words: Region of every key that is no padding, -1 for none.
         strength: a_i, 0..1.
         columns: Share of the second move, 0..1.
-        padding: "kept" leaves the logit of padding, "pushed" lowers it like those of other regions' words.
+        padding: "kept" leaves the logit of padding, "pushed" lowers it like those of
+            other regions' words.
 
-    Source: rows are VideoGrain, arXiv:2502.17258, Eq. 6; columns are FlowAnchor, arXiv:2604.22586.
+    Source: rows are VideoGrain, arXiv:2502.17258, Eq. 6; columns are FlowAnchor,
+        arXiv:2604.22586.
     """
 
     codes: Int[Tensor, "queries"]
@@ -55,7 +60,8 @@ def attend_to_words(
     Args:
         q, k, v: Unscaled; keys after those of `binding.words` are alike.
     Returns:
-        The output; and the attention to every word before and after, averaged over heads.
+        The output; and the attention to every word before and after, averaged over
+        heads.
     """
     _, heads, queries_in_all, dim = q.shape
     scale = dim**-0.5
@@ -104,8 +110,11 @@ def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) ->
     return torch.cat([moved, pads], -1)
 
 
-def _move_columns(logits: Float[Tensor, "heads queries words"], binding: WordBinding) -> None:
-    """Move, in place, the words of each region up for tokens inside it and down for those outside."""
+def _move_columns(
+    logits: Float[Tensor, "heads queries words"], binding: WordBinding
+) -> None:
+    """Move, in place, the words of each region up for tokens inside it and down for
+    those outside."""
     for code in set(binding.words.tolist()) - {-1}:
         inside = binding.codes == code
         if not inside.any() or inside.all():

@@ -1,6 +1,7 @@
 """Changes of a project's values: options of commands, and keys of a line of a batch.
 
-Both are made from the `Option` with which a field of `Edit` is declared, and go to `override` by its key.
+Both are made from the `Option` with which a field of `Edit` is declared, and go to
+`override` by its key.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ REPLACED: Mapping[str, Declared] = {
 _PARAMETER = "changes"  # of a command: what was given, by key
 
 
-def edit_options(*keys: str | EllipsisType) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a decorator that gives a command options for these keys of `REPLACED`, in this order.
+def edit_options(
+    *keys: str | EllipsisType,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a decorator that gives a command options for these keys of `REPLACED`, in
+    this order.
 
-    `...` stands for all others. The command gets what was given as its argument `changes`.
+    `...` stands for all others. The command gets what was given as its argument
+    `changes`.
     """
     named = [key for key in keys if isinstance(key, str)]
     others = [key for key in REPLACED if key not in named]
@@ -53,7 +58,8 @@ def edit_options(*keys: str | EllipsisType) -> Callable[[Callable[..., None]], C
 
 
 def _signature(command: Callable[..., None], keys: list[str]) -> inspect.Signature:
-    """Return the signature of a command with an option for each key in place of `changes`."""
+    """Return the signature of a command with an option for each key in place of
+    `changes`."""
     hints = get_type_hints(command, include_extras=True)
     parameters = []
     for name, parameter in inspect.signature(command).parameters.items():
@@ -68,7 +74,9 @@ def _parameter(key: str) -> inspect.Parameter:
     one = REPLACED[key]
     option: Any = one.option
     shown = typer.Option(
-        option.flag or f"--{one.name.replace('_', '-')}", metavar=option.metavar, help=option.help
+        option.flag or f"--{one.name.replace('_', '-')}",
+        metavar=option.metavar,
+        help=option.help,
     )
     is_list = option.many or get_origin(one.type) in (list, dict)
     value = list[str] if is_list else one.type
@@ -90,7 +98,8 @@ def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes_model(name: str, base: type[Strict]) -> type[Strict]:
-    """Make a pydantic model with the keys of `REPLACED`, as a line of a batch has them."""
+    """Make a pydantic model with the keys of `REPLACED`, as a line of a batch has
+    them."""
     keys: dict[str, Any] = {key: _in_line(one) for key, one in REPLACED.items()}
     return create_model(name, __base__=base, **keys)
 

@@ -1,4 +1,5 @@
-"""Parts that the command lines share: options, parsing of settings, exit codes, warnings and error lines."""
+"""Parts that the command lines share: options, parsing of settings, exit codes,
+warnings and error lines."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ import typer
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.storage.packages import problems
 
-# Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
+# Typer brings its own copy of click in some versions and not in others; this is
+# ClickException in all.
 _UsageError: Any = typer.BadParameter.__mro__[2]
 _STOPPED = 130
 _LONGEST = 180  # characters of an error about arguments
@@ -37,14 +39,17 @@ log = logging.getLogger(__name__)
 ClipPath = Annotated[Path, typer.Argument(help="Video file or folder of images.")]
 Start = Annotated[int, typer.Option(help="First frame used.")]
 Stride = Annotated[int, typer.Option(help="Use every stride-th frame.")]
-Frames = Annotated[int | None, typer.Option(help="Number of frames used; all by default.")]
+Frames = Annotated[
+    int | None, typer.Option(help="Number of frames used; all by default.")
+]
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
     """Run one command and print an error as one line on stderr.
 
-    Arguments come without the program's name, which the help shows; None takes those of the process. The exit
-    code is 0, 2 for an error that the user can fix, 130 when stopped.
+    Arguments come without the program's name, which the help shows; None takes those of
+    the process. The exit code is 0, 2 for an error that the user can fix, 130 when
+    stopped.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
@@ -82,13 +87,16 @@ def warn(warnings: Iterable[str]) -> None:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, object]:
-    """Parse settings `KEY=VALUE`, the value JSON or else text; others are a RequestError about `--set`."""
+    """Parse settings `KEY=VALUE`, the value JSON or else text; others are a
+    RequestError about `--set`."""
     result: dict[str, object] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         key = name.strip()
         if not equals or not key:
-            raise RequestError("--set", f"Invalid setting {shorten(setting)}: expected KEY=VALUE.")
+            raise RequestError(
+                "--set", f"Invalid setting {shorten(setting)}: expected KEY=VALUE."
+            )
         try:
             result[key] = json.loads(value)
         except (ValueError, RecursionError):
@@ -98,7 +106,11 @@ def parse_settings(settings: Sequence[str]) -> dict[str, object]:
 
 def _explain_usage(error: Any) -> str:
     parameter = getattr(error, "param", None)
-    names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
+    names = [
+        *getattr(parameter, "opts", ()),
+        getattr(error, "option_name", None),
+        "usage",
+    ]
     field = next(name for name in names if name)
     said = " ".join(error.format_message().split()).rstrip(".")
     for phrase, plain in _PHRASES:

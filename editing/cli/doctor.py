@@ -1,4 +1,5 @@
-"""Describe what this machine can run: versions, device, memory, models, and estimates of what fits."""
+"""Describe what this machine can run: versions, device, memory, models, and estimates
+of what fits."""
 
 from __future__ import annotations
 
@@ -24,7 +25,11 @@ def examine() -> Iterator[tuple[str, str]]:
     for need in needed():
         yield need.name, _state(need)
     on_gpu = torch.cuda.is_available()
-    advice = "; `pip install regrain[xformers]` makes half precision faster" if on_gpu else ""
+    advice = (
+        "; `pip install regrain[xformers]` makes half precision faster"
+        if on_gpu
+        else ""
+    )
     yield "xformers", installed("xformers") or f"not installed{advice}"
     yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -32,16 +37,24 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", describe(device, weights_dtype(device, 0, free))
     raft = find_raft()
-    flow = f"RAFT ({raft.name})" if raft else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
+    flow = (
+        f"RAFT ({raft.name})"
+        if raft
+        else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
+    )
     yield "optical flow", flow
     models = list(_models())
-    yield "models", ", ".join(models) if models else "none; storybook, which ships, is missing"
+    yield (
+        "models",
+        ", ".join(models) if models else "none; storybook, which ships, is missing",
+    )
     for model in NEEDS:
         yield f"{model.family} at {model.side} px", f"{model.fits()} (estimate)"
 
 
 def _state(need: Requirement) -> str:
-    """Say which version of a package is installed, and which is needed if it does not fit."""
+    """Say which version of a package is installed, and which is needed if it does not
+    fit."""
     found = installed(need.name)
     if found is None:
         return f"not installed; {need.specifier} is needed"

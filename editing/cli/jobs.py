@@ -1,4 +1,5 @@
-"""Resumable batches of edits with atomic output, one after the other or spread over a cluster."""
+"""Resumable batches of edits with atomic output, one after the other or spread over a
+cluster."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ JobSpec = changes_model("JobSpec", _Job)
 
 @dataclass(frozen=True)
 class EditJob:
-    """One edit of a project folder; `changes` replace the project's values, as `override` takes them.
+    """One edit of a project folder; `changes` replace the project's values, as
+    `override` takes them.
 
     Its name is unique in the batch: it is that of the folder of its results.
     """
@@ -63,11 +65,14 @@ class EditJob:
         return request, notes
 
     def mark(self) -> dict[str, str]:
-        """Return the name, and the SHA-256 of all that the result depends on: project files and changes."""
+        """Return the name, and the SHA-256 of all that the result depends on: project
+        files and changes."""
         found = hashlib.sha256(json.dumps(dict(self.changes), sort_keys=True).encode())
         files = sorted(path for path in self.project.rglob("*") if path.is_file())
         for file in files:
-            found.update(str(file.relative_to(self.project)).encode(errors="surrogateescape"))
+            found.update(
+                str(file.relative_to(self.project)).encode(errors="surrogateescape")
+            )
             with file.open("rb") as content:
                 found.update(hashlib.file_digest(content, "sha256").digest())
         return {"name": self.name, "digest": found.hexdigest()}
@@ -78,8 +83,8 @@ class Task:
     """A piece of work for one worker: a whole job, or one shot of it.
 
     Attributes:
-        shot: Number of the shot, from 0, whose windows are edited and kept in the cache; None for the whole
-            job, which takes from there what is done.
+        shot: Number of the shot, from 0, whose windows are edited and kept in the
+            cache; None for the whole job, which takes from there what is done.
         after: Tasks of the same job that must be done before, by their shots.
     """
 
@@ -90,7 +95,11 @@ class Task:
     @property
     def title(self) -> str:
         """Its name in messages."""
-        return self.job.name if self.shot is None else f"{self.job.name}, shot {self.shot + 1}"
+        return (
+            self.job.name
+            if self.shot is None
+            else f"{self.job.name}, shot {self.shot + 1}"
+        )
 
 
 @dataclass(frozen=True)
@@ -102,16 +111,20 @@ class Outcome:
 
 
 def read_jobs(sources: Iterable[str]) -> list[EditJob]:
-    """Read jobs: project folders, patterns of them, and .jsonl files with a `JobSpec` each.
+    """Read jobs: project folders, patterns of them, and .jsonl files with a `JobSpec`
+    each.
 
     Paths in a .jsonl file are relative to its folder.
 
     Raises:
-        RequestError: A source has no project, a line is not allowed, or two jobs have the same name.
+        RequestError: A source has no project, a line is not allowed, or two jobs have
+            the same name.
     """
     jobs: list[EditJob] = []
     for source in sources:
-        jobs += _read_lines(Path(source)) if source.endswith(".jsonl") else _find(source)
+        jobs += (
+            _read_lines(Path(source)) if source.endswith(".jsonl") else _find(source)
+        )
     if not jobs:
         advice = "Give project folders, a pattern, or a .jsonl file"
         raise RequestError("JOBS", f"No jobs given. {advice}.")
@@ -136,22 +149,30 @@ def _named_apart(jobs: Iterable[EditJob]) -> list[EditJob]:
 def _find(source: str) -> list[EditJob]:
     with boundary("JOBS", f"{shorten(source)} cannot be read. Use a project folder."):
         folder = find_project(source)
-        paths = [folder] if os.path.isdir(folder) else sorted(map(Path, glob.glob(source)))
+        paths = (
+            [folder] if os.path.isdir(folder) else sorted(map(Path, glob.glob(source)))
+        )
         folders = [path for path in paths if (path / FILE).is_file()]
     if not folders:
         said = f"{shorten(source)} has no project. Use a folder with {FILE}, a pattern, or a .jsonl file."
         raise RequestError("JOBS", said)
-    return [EditJob(_stem(folder.resolve().name), folder.resolve()) for folder in folders]
+    return [
+        EditJob(_stem(folder.resolve().name), folder.resolve()) for folder in folders
+    ]
 
 
 def _read_lines(file: Path) -> list[EditJob]:
     check_regular(file, "JOBS")
     name = shorten(file.name)
-    unreadable = f"{name} cannot be read. Use a UTF-8 file with one JSON object per line."
+    unreadable = (
+        f"{name} cannot be read. Use a UTF-8 file with one JSON object per line."
+    )
     with boundary("JOBS", unreadable), file.open(encoding="utf-8-sig") as lines:
         texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
     if len(texts) > _MAX_LINES:
-        raise RequestError("JOBS", f"{name} has more than {_MAX_LINES} lines. Split it.")
+        raise RequestError(
+            "JOBS", f"{name} has more than {_MAX_LINES} lines. Split it."
+        )
     jobs = []
     for number, text in enumerate(texts, 1):
         jobs.append(_read_line(text, f"{file.name}, line {number}", file.parent))
@@ -161,7 +182,9 @@ def _read_lines(file: Path) -> list[EditJob]:
 def _read_line(text: str, place: str, folder: Path) -> EditJob:
     with boundary(place, "The line is not a JSON object. Correct it."):
         if len(text) > _MAX_LINE:
-            raise RequestError(place, f"The line has more than {_MAX_LINE} characters. Shorten it.")
+            raise RequestError(
+                place, f"The line has more than {_MAX_LINE} characters. Shorten it."
+            )
         content = json.loads(text)
         if not isinstance(content, dict):
             raise TypeError("no object")
@@ -185,12 +208,14 @@ def _stem(name: str) -> str:
 
 
 def split(jobs: Iterable[EditJob]) -> list[Task]:
-    """Return the tasks of jobs whose clips are cut into shots: one for each shot, then the job."""
+    """Return the tasks of jobs whose clips are cut into shots: one for each shot, then
+    the job."""
     tasks: list[Task] = []
     for job in jobs:
         request, _ = job.request()
         count = _count_shots(request)
-        # What is done once for all windows, such as tuning, the first shot does; the others find it cached.
+        # What is done once for all windows, such as tuning, the first shot does; the
+        # others find it cached.
         first = (0,) if METHODS[request.method].setup else ()
         shots = range(count) if count > 1 else ()
         tasks += [Task(job, shot, first if shot else ()) for shot in shots]
@@ -233,13 +258,15 @@ def work(task: Task, out: Path) -> Outcome:
     except Exception as error:
         log.exception("a job failed")
         return Outcome(
-            task, f"{task.title}: {type(error).__name__} inside Regrain. The log has the details."
+            task,
+            f"{task.title}: {type(error).__name__} inside Regrain. The log has the details.",
         )
     return Outcome(task)
 
 
 def _edit(job: EditJob, out: Path) -> None:
-    """Edit, write beside the results of others, and move into place: all at once, and only once."""
+    """Edit, write beside the results of others, and move into place: all at once, and
+    only once."""
     from regrain.editing.pipeline.outputs import write_outputs
     from regrain.editing.pipeline.runner import edit
     from regrain.editing.recipe.events import Finished
@@ -264,19 +291,19 @@ def _move(place: Path, job: EditJob, out: Path) -> None:
     try:
         place.rename(target)
     except OSError:
-        if not is_done(job, out):  # else another worker was faster, with the same result
+        # else another worker was faster, with the same result
+        if not is_done(job, out):
             raise
 
 
 def check_batch(out: Path) -> None:
-    """Refuse, before any work, a folder that is a file, cannot be written or holds more than a batch."""
+    """Refuse, before any work, a folder that is a file, cannot be written or holds more
+    than a batch."""
     if os.path.isfile(out):
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)
     if out.is_dir() and any(out.iterdir()) and not (out / STATUS).is_file():
-        said = (
-            f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
-        )
+        said = f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
         raise RequestError("--out", said)
 
 
@@ -292,7 +319,10 @@ class Status:
     def take(self, outcome: Outcome) -> None:
         """Note the outcome of a task."""
         if outcome.error:
-            self._states[outcome.task.job.name] = {"state": "failed", "error": outcome.error}
+            self._states[outcome.task.job.name] = {
+                "state": "failed",
+                "error": outcome.error,
+            }
         elif outcome.task.shot is None:
             self._states[outcome.task.job.name] = {"state": "done"}
         self._write()
@@ -306,6 +336,8 @@ class Status:
         shutil.rmtree(self._out / _WORK, ignore_errors=True)
 
     def _write(self) -> None:
-        text = json.dumps({"version": 1, "jobs": self._states}, indent=2, ensure_ascii=False)
+        text = json.dumps(
+            {"version": 1, "jobs": self._states}, indent=2, ensure_ascii=False
+        )
         with replacing(self._out / STATUS) as part:
             part.write_text(text + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
-"""Run tasks of a batch on a Ray cluster, with a warm model per worker; again where a worker dies.
+"""Run tasks of a batch on a Ray cluster, with a warm model per worker; again where a
+worker dies.
 
-All nodes see the project folders, the folder of the results and, for split clips, $REGRAIN_CACHE under the
-same paths, as on a network file system.
+All nodes see the project folders, the folder of the results and, for split clips,
+$REGRAIN_CACHE under the same paths, as on a network file system.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from regrain.editing.errors import RequestError, ResourceError, shorten
 
 _SECONDS = 5  # to reach the cluster
 _TRIES = 3  # of a task whose worker dies
-_PASSED_ON = ("REGRAIN_CACHE", "REGRAIN_MODELS", "HF_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
+_PASSED_ON = (
+    "REGRAIN_CACHE",
+    "REGRAIN_MODELS",
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "OMP_NUM_THREADS",
+)
 
 
 class Worker:
@@ -39,7 +46,8 @@ class Cluster:
     """Runs tasks on the nodes of a cluster.
 
     Args:
-        address: Address of the cluster; `auto` for the one of this machine, `local` to start one.
+        address: Address of the cluster; `auto` for the one of this machine, `local` to
+            start one.
         out: Folder of the results.
         cpus: CPUs a worker needs.
         gpus: GPUs a worker needs; by default one, or 0 where the cluster has none.
@@ -50,14 +58,17 @@ class Cluster:
     cpus: float = 1
     gpus: float | None = None
     _idle: list[Any] = field(default_factory=list)  # workers
-    _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)  # worker and task by handle
-    _deaths: Counter[tuple[str, int | None]] = field(default_factory=Counter)  # by job and shot
+    # worker and task by handle
+    _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)
+    # by job and shot
+    _deaths: Counter[tuple[str, int | None]] = field(default_factory=Counter)
     _waiting: list[Task] = field(default_factory=list)
     _done: set[tuple[str, int | None]] = field(default_factory=set)  # job and shot
     _failed: set[str] = field(default_factory=set)  # jobs
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Run tasks, those of one job in their order, and yield their outcomes as they end.
+        """Run tasks, those of one job in their order, and yield their outcomes as they
+        end.
 
         Raises:
             RequestError: Ray is not installed, or the cluster cannot be reached.
@@ -84,7 +95,8 @@ class Cluster:
                 yield outcome
 
     def _end(self, ray: Any, handle: Any) -> Outcome | None:
-        """Return the outcome of a task; None if its worker died and it waits for another try."""
+        """Return the outcome of a task; None if its worker died and it waits for
+        another try."""
         worker, task = self._busy.pop(handle)
         try:
             outcome = ray.get(handle)
@@ -100,12 +112,17 @@ class Cluster:
         return outcome
 
     def _start(self, ray: Any) -> None:
-        """Give every idle worker a task that may begin; drop tasks of jobs that failed."""
-        self._waiting = [task for task in self._waiting if task.job.name not in self._failed]
+        """Give every idle worker a task that may begin; drop tasks of jobs that
+        failed."""
+        self._waiting = [
+            task for task in self._waiting if task.job.name not in self._failed
+        ]
         ready = [task for task in self._waiting if self._may_begin(task)]
         room = self._room(ray)
         if ready and not self._busy and not self._idle and room < 1:
-            raise ResourceError("--ray", "No node has room for a worker. Lower --cpus or --gpus.")
+            raise ResourceError(
+                "--ray", "No node has room for a worker. Lower --cpus or --gpus."
+            )
         for task in ready:
             if self._idle:
                 worker = self._idle.pop()

@@ -1,4 +1,5 @@
-"""The mathematics of diffusion on tensors: schedules and steps, text embeddings, blending.
+"""The mathematics of diffusion on tensors: schedules and steps, text embeddings,
+blending.
 
 Imports `media` and below.
 """

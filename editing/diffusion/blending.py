@@ -1,4 +1,5 @@
-"""Keep the source outside the edit: in the latents while denoising, in the pixels at the end."""
+"""Keep the source outside the edit: in the latents while denoising, in the pixels at
+the end."""
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ def blend_latents(
     source: Float[Tensor, "frames c h w"],
     mask: Float[Tensor, "frames 1 h w"],
 ) -> Float[Tensor, "frames c h w"]:
-    """Take `edited` inside the mask and `source` outside, at the same noise level. mask: 0..1."""
+    """Take `edited` inside the mask and `source` outside, at the same noise level.
+    mask: 0..1."""
     return mask * edited + (1 - mask) * source
 
 
@@ -23,7 +25,8 @@ def mix_noise(
     variation: float,
     fresh: torch.Generator,
 ) -> Float[Tensor, "frames c h w"]:
-    """Mix fresh noise into inverted latents inside the mask, or everywhere, preserving the variance.
+    """Mix fresh noise into inverted latents inside the mask, or everywhere, preserving
+    the variance.
 
     Args:
         x: Inverted latents.
@@ -41,15 +44,16 @@ def mix_noise(
 def mask_from_attention(
     mass: Float[Tensor, "frames h w"], size: tuple[int, int], threshold: float
 ) -> Float[Tensor, "frames 1 height width"]:
-    """Turn attention into a mask: 1 where it exceeds a share of the frame's maximum, else 0.
+    """Turn attention into a mask: 1 where it exceeds a share of the frame's maximum,
+    else 0.
 
     Args:
         mass: Attention to the words, 0 or more.
         size: Height and width of the result.
         threshold: The share, 0..1; nothing exceeds 1, everything but 0 exceeds 0.
 
-    Source: Qi et al., arXiv:2303.09535, Sec. 3.3, as released: max-pooled over 3 x 3 cells, then resized by
-    nearest neighbour.
+    Source: Qi et al., arXiv:2303.09535, Sec. 3.3, as released: max-pooled over 3 x 3
+    cells, then resized by nearest neighbour.
     """
     wide = F.max_pool2d(mass[:, None], 3, stride=1, padding=1)
     wide = F.interpolate(wide, size, mode="nearest")
@@ -65,8 +69,8 @@ def composite(
 ) -> UInt8[np.ndarray, "frames height width 3"]:
     """Composite the edit over the source.
 
-    The result is the edit inside the mask, the source bit for bit from `feather` pixels outside it, and a
-    linear fade between.
+    The result is the edit inside the mask, the source bit for bit from `feather` pixels
+    outside it, and a linear fade between.
 
     Args:
         source, edited: RGB.
@@ -86,7 +90,9 @@ def composite(
             alpha = _faded(alpha, inside, opacity[number])
         touched = alpha > 0
         weight = alpha[touched][:, None]
-        mixed = weight * edited[number][touched] + (1 - weight) * source[number][touched]
+        mixed = (
+            weight * edited[number][touched] + (1 - weight) * source[number][touched]
+        )
         out[number][touched] = np.rint(mixed).astype(np.uint8)
     return out
 
@@ -96,7 +102,8 @@ def _faded(
     mask: Bool[np.ndarray, "height width"],
     opacity: Float32[np.ndarray, "height width"],
 ) -> Float[np.ndarray, "height width"]:
-    """Multiply a fade by the opacity inside the mask and, outside, by that of the mask's nearest pixel."""
+    """Multiply a fade by the opacity inside the mask and, outside, by that of the
+    mask's nearest pixel."""
     outside = (~mask).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(
         outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL

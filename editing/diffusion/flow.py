@@ -1,4 +1,5 @@
-"""The noise levels of a rectified flow, whose latents are x = (1 - sigma) x0 + sigma eps."""
+"""The noise levels of a rectified flow, whose latents are x = (1 - sigma) x0 + sigma
+eps."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ class FlowSchedule:
         """Return the steps from pure noise to clean.
 
         Mixing x0 and eps anew, as `advance` does, is Euler's rule along the velocity.
-        The grid is sigma = shift u / (1 + (shift - 1) u), u = 1, ..., 1 / steps, 0. Schedulers of diffusers
-        end theirs at other levels.
+        The grid is sigma = shift u / (1 + (shift - 1) u), u = 1, ..., 1 / steps, 0.
+        Schedulers of diffusers end theirs at other levels.
 
         Raises:
             ValueError: `steps` is not in 1 .. 1000.

@@ -1,8 +1,9 @@
-"""The arithmetic of diffusion: noise levels, one update, guidance. Numbers and tensors only.
+"""The arithmetic of diffusion: noise levels, one update, guidance. Numbers and tensors
+only.
 
-A latent at a level is x = signal * x0 + noise * eps with signal = sqrt(alphas_cumprod[t]) and
-noise = sqrt(1 - alphas_cumprod[t]). A network's output is converted to (x0, eps) once; every update mixes
-the two.
+A latent at a level is x = signal * x0 + noise * eps with signal =
+sqrt(alphas_cumprod[t]) and noise = sqrt(1 - alphas_cumprod[t]). A network's output is
+converted to (x0, eps) once; every update mixes the two.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _ROUNDING = 1e-9
 
 
 def generator(*seed: int) -> torch.Generator:
-    """Make a generator seeded by several numbers, such as the seed of a run and the number of a draw."""
+    """Make a generator seeded by several numbers, such as the seed of a run and the
+    number of a draw."""
     mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed))
 
@@ -38,7 +40,8 @@ class Step:
     """One move between two noise levels: the clock of a run, passed as a value.
 
     Attributes:
-        index: 0, 1, ... in the order of the steps. `index / total` is the fraction of the schedule completed.
+        index: 0, 1, ... in the order of the steps. `index / total` is the fraction of
+            the schedule completed.
         total: Number of steps.
         t: Timestep passed to the network, 0 .. train_steps - 1.
         signal, noise: Weights of x0 and eps in the latents that enter the step.
@@ -55,18 +58,23 @@ class Step:
     noise_next: float
     time: float
 
-    def within(self, share: float, *, of: int | None = None, begun: bool = False) -> bool:
-        """Check if the step is in the first `share` of the schedule; all windows use this.
+    def within(
+        self, share: float, *, of: int | None = None, begun: bool = False
+    ) -> bool:
+        """Check if the step is in the first `share` of the schedule; all windows use
+        this.
 
         Args:
             share: 0..1; 0 includes no step, 1 all.
-            of: Number of steps that the share refers to; default `total`. Prompt-to-Prompt's code counts one
-                more.
+            of: Number of steps that the share refers to; default `total`.
+                Prompt-to-Prompt's code counts one more.
             begun: Also count a step that starts inside the share and ends outside.
         """
         steps = share * (self.total if of is None else of)
         # A share is a decimal fraction, which binary ones only approach.
-        return self.index < (ceil(steps - _ROUNDING) if begun else int(steps + _ROUNDING))
+        return self.index < (
+            ceil(steps - _ROUNDING) if begun else int(steps + _ROUNDING)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +84,8 @@ class Schedule:
     Attributes:
         alphas_cumprod: float64 [train_steps], falling.
         offset: Added to every level by "leading" spacing (1 for Stable Diffusion).
-        ends_clean: Sampling ends at signal 1, noise 0; otherwise at alphas_cumprod[0] (Stable Diffusion).
+        ends_clean: Sampling ends at signal 1, noise 0; otherwise at alphas_cumprod[0]
+            (Stable Diffusion).
         spacing: How `sampling` picks levels, named as diffusers names it.
     """
 
@@ -87,10 +96,12 @@ class Schedule:
 
     @classmethod
     def from_config(cls, config: Mapping[str, object]) -> "Schedule":
-        """Build from a diffusers scheduler_config.json; missing keys take diffusers' DDIM defaults.
+        """Build from a diffusers scheduler_config.json; missing keys take diffusers'
+        DDIM defaults.
 
         Raises:
-            ValueError: The beta schedule or spacing is unknown, or rescaling to zero SNR is set.
+            ValueError: The beta schedule or spacing is unknown, or rescaling to zero
+                SNR is set.
         """
         if config.get("rescale_betas_zero_snr"):
             raise ValueError(
@@ -99,9 +110,13 @@ class Schedule:
         spacing = config.get("timestep_spacing", "leading")
         if spacing not in get_args(Spacing):
             known = "leading, trailing or linspace"
-            raise ValueError(f"unknown timestep_spacing {shorten(spacing)}, not {known}")
+            raise ValueError(
+                f"unknown timestep_spacing {shorten(spacing)}, not {known}"
+            )
         alphas = np.cumprod(1 - _betas(config))
-        if not (np.isfinite(alphas).all() and (alphas > 0).all() and (alphas <= 1).all()):
+        if not (
+            np.isfinite(alphas).all() and (alphas > 0).all() and (alphas <= 1).all()
+        ):
             raise ValueError("its betas are not between 0 and 1")
         return cls(
             alphas_cumprod=alphas,
@@ -112,14 +127,18 @@ class Schedule:
 
     def level(self, t: int) -> tuple[float, float]:
         """Return signal and noise at level t; t = -1 is where sampling ends."""
-        alpha = 1.0 if t < 0 and self.ends_clean else float(self.alphas_cumprod[max(t, 0)])
+        alpha = (
+            1.0 if t < 0 and self.ends_clean else float(self.alphas_cumprod[max(t, 0)])
+        )
         return alpha**0.5, (1 - alpha) ** 0.5
 
     def levels(self, steps: int) -> tuple[int, ...]:
-        """Return the levels of a run of `steps` steps, rising, without the end of sampling (-1).
+        """Return the levels of a run of `steps` steps, rising, without the end of
+        sampling (-1).
 
-        Unlike diffusers, "leading" does not round the spacing down. The levels are the same if `steps`
-        divides the training steps; otherwise the schedule still starts near pure noise.
+        Unlike diffusers, "leading" does not round the spacing down. The levels are the
+        same if `steps` divides the training steps; otherwise the schedule still starts
+        near pure noise.
 
         Raises:
             ValueError: `steps` is not in 1 .. train_steps.
@@ -131,21 +150,28 @@ class Schedule:
             levels = np.arange(steps) * count // steps
             levels = levels + min(self.offset, count - 1 - int(levels[-1]))
         elif self.spacing == "trailing":
-            levels = np.round(np.arange(count, 0, -count / steps)[:steps]).astype(int)[::-1] - 1
+            levels = (
+                np.round(np.arange(count, 0, -count / steps)[:steps]).astype(int)[::-1]
+                - 1
+            )
         else:
             levels = np.round(np.linspace(0, count - 1, steps)).astype(int)
         return tuple(levels.tolist())
 
     def sampling(self, steps: int) -> tuple[Step, ...]:
-        """Return the steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion, then -1.
+        """Return the steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable
+        Diffusion, then -1.
 
         Errors are those of `levels`.
         """
         pairs = enumerate(pairwise((*self.levels(steps)[::-1], -1)))
         return tuple(self._step(i, steps, high, high, low) for i, (high, low) in pairs)
 
-    def inversion(self, steps: int, convention: Convention = "paper") -> tuple[Step, ...]:
-        """Return the steps from clean to noise: the levels of `sampling(steps)` reversed, up to its start.
+    def inversion(
+        self, steps: int, convention: Convention = "paper"
+    ) -> tuple[Step, ...]:
+        """Return the steps from clean to noise: the levels of `sampling(steps)`
+        reversed, up to its start.
 
         Args:
             steps: Number of steps of the sampling that follows.
@@ -154,8 +180,9 @@ class Schedule:
                     Clean latents count as being at the level where sampling ends, and the network gets the
                     lowest timestep (t = 1) for them, so latent k of the N + 1 is at the level that sampling
                     reaches after N - k steps.
-                "videograin": the released grid, `steps` - 1 steps; clean latents count as being at t = 1.
-                "fatezero": `steps` steps; the network gets the level that the latents are going to.
+                "videograin": the released grid, `steps` - 1 steps; clean latents count
+                as being at t = 1. "fatezero": `steps` steps; the network gets the level
+                that the latents are going to.
 
         Raises:
             ValueError: The convention is unknown, or see `levels`.
@@ -163,7 +190,9 @@ class Schedule:
         rising = self.levels(steps)
         if convention == "videograin":
             pairs = enumerate(pairwise(rising))
-            return tuple(self._step(i, steps - 1, low, low, high) for i, (low, high) in pairs)
+            return tuple(
+                self._step(i, steps - 1, low, low, high) for i, (low, high) in pairs
+            )
         if convention not in ("paper", "fatezero"):
             raise ValueError(
                 f"unknown convention {convention!r}, not paper, videograin or fatezero"
@@ -209,8 +238,9 @@ def split(
     Raises:
         ValueError: The prediction is unknown.
 
-    Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D; of a rectified flow,
-    where signal + noise = 1, it is eps - x0 (Liu et al., arXiv:2209.03003).
+    Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D;
+    of a rectified flow, where signal + noise = 1, it is eps - x0 (Liu et al.,
+    arXiv:2209.03003).
     """
     if prediction == "epsilon":
         return (x - noise * output) / signal, output
@@ -226,7 +256,8 @@ def split(
 
 
 def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> Latents:
-    """Return the output of a network that predicts (x0, eps) where `step` starts; undoes `split`."""
+    """Return the output of a network that predicts (x0, eps) where `step` starts;
+    undoes `split`."""
     if prediction == "v_prediction":
         return step.signal * eps - step.noise * x0
     if prediction == "flow":
@@ -235,7 +266,8 @@ def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> La
 
 
 def advance(x0: Latents, eps: Latents, step: Step) -> Latents:
-    """Take a deterministic step (DDIM, eta 0): the same x0 and eps, mixed for the next level.
+    """Take a deterministic step (DDIM, eta 0): the same x0 and eps, mixed for the next
+    level.
 
     Source: arXiv:2010.02502, Eq. 12 with sigma 0.
     """
@@ -243,7 +275,8 @@ def advance(x0: Latents, eps: Latents, step: Step) -> Latents:
 
 
 def ddpm_step(x0: Latents, eps: Latents, step: Step, fresh: Latents) -> Latents:
-    """Take an ancestral step: a draw from q(x_next | x, x0), with `fresh` standard normal noise.
+    """Take an ancestral step: a draw from q(x_next | x, x0), with `fresh` standard
+    normal noise.
 
     Source: Ho et al., arXiv:2006.11239, Eq. 6 and 7, written as DDIM with eta 1.
     """
@@ -259,7 +292,8 @@ def add_noise(x0: Latents, noise: Latents, step: Step) -> Latents:
 
 
 def guide(uncond: Latents, cond: Latents, scale: float) -> Latents:
-    """Apply classifier-free guidance to eps or, at the same x, to x0. Scale 1 gives `cond`.
+    """Apply classifier-free guidance to eps or, at the same x, to x0. Scale 1 gives
+    `cond`.
 
     Source: Ho and Salimans, arXiv:2207.12598, Eq. 6 (`scale` is their w + 1).
     """

@@ -1,4 +1,5 @@
-"""Encoded prompts: the tokens of a phrase, phrases encoded alone, and the alignment of two prompts."""
+"""Encoded prompts: the tokens of a phrase, phrases encoded alone, and the alignment of
+two prompts."""
 
 from __future__ import annotations
 
@@ -18,21 +19,24 @@ from regrain.editing.errors import PromptError, shorten, suggest
 
 Variant = Literal["fixed", "original"]
 """Alignment of prompts with the bugs of the published code fixed, or unchanged."""
-_LITTLE = frozenset(["a", "an", "the", "another", "of", "in", "on", "at", "with", "and", "to"])
+_LITTLE = frozenset(
+    ["a", "an", "the", "another", "of", "in", "on", "at", "with", "and", "to"]
+)
 
 
 @dataclass(frozen=True, eq=False)
 class PromptEmbedding:
-    """Encoded prompts, as returned by a backbone's `embed`; recipes pass them to the model whole.
+    """Encoded prompts, as returned by a backbone's `embed`; recipes pass them to the
+    model whole.
 
     Attributes:
         prompts: The n prompts as given.
         vectors: One row per prompt, padded to the model's limit of L tokens.
         lengths: Tokens of each prompt, start and end included.
-        offsets: For each prompt and each of the L tokens the characters [start, stop) it came from; (0, 0)
-            for the start, the end and the padding.
-        ids: For each prompt the L numbers of its tokens in the vocabulary. A token that ends a word has
-            another number than the same letters inside one.
+        offsets: For each prompt and each of the L tokens the characters [start, stop)
+            it came from; (0, 0) for the start, the end and the padding.
+        ids: For each prompt the L numbers of its tokens in the vocabulary. A token that
+            ends a word has another number than the same letters inside one.
         pooled: One vector per prompt, if the model has pooled vectors.
         branches: Branch of each prompt, if joined for a `Batch`.
     """
@@ -49,7 +53,8 @@ class PromptEmbedding:
         return len(self.prompts)
 
     def __getitem__(self, rows: int | slice | Sequence[int]) -> PromptEmbedding:
-        """Return the prompt at a row, or those at several, as an embedding of its own."""
+        """Return the prompt at a row, or those at several, as an embedding of its
+        own."""
         chosen = np.atleast_1d(np.arange(len(self))[rows]).tolist()
         return PromptEmbedding(
             prompts=tuple(self.prompts[row] for row in chosen),
@@ -83,31 +88,41 @@ class PromptEmbedding:
 
 
 def spans(text: PromptEmbedding, start: int, stop: int) -> tuple[int, ...]:
-    """Find the tokens that touch the characters [start, stop) of a single prompt (`text[i]` of several).
+    """Find the tokens that touch the characters [start, stop) of a single prompt
+    (`text[i]` of several).
 
     Returns:
-        Token positions in rising order; the start token is 0. Empty if the characters are only spaces.
+        Token positions in rising order; the start token is 0. Empty if the characters
+        are only spaces.
     Raises:
         ValueError: `text` holds several prompts.
     """
     if len(text) != 1:
         raise ValueError(f"spans reads one prompt, {len(text)} given; pass text[i]")
-    return tuple(i for i, (a, b) in enumerate(text.offsets[0]) if a < b and a < stop and b > start)
+    return tuple(
+        i
+        for i, (a, b) in enumerate(text.offsets[0])
+        if a < b and a < stop and b > start
+    )
 
 
 def splice(
     text: PromptEmbedding, phrases: Mapping[tuple[int, ...], PromptEmbedding]
 ) -> PromptEmbedding:
-    """Replace the vectors of some phrases of a prompt by those of the phrases encoded alone.
+    """Replace the vectors of some phrases of a prompt by those of the phrases encoded
+    alone.
 
-    In its sentence, a phrase is encoded with the words before it; alone, no other region's words leak in.
+    In its sentence, a phrase is encoded with the words before it; alone, no other
+    region's words leak in.
 
     Args:
         text: A single prompt.
-        phrases: Token positions in `text` -> the phrase at these positions, embedded alone.
+        phrases: Token positions in `text` -> the phrase at these positions, embedded
+            alone.
     Raises:
         ValueError: A phrase has another number of tokens than positions.
-    Source: VideoGrain, arXiv:2502.17258, Sec. 3.2 (after DenseDiffusion, arXiv:2308.12964).
+    Source: VideoGrain, arXiv:2502.17258, Sec. 3.2 (after DenseDiffusion,
+        arXiv:2308.12964).
     """
     vectors = text.vectors.clone()
     for positions, phrase in phrases.items():
@@ -120,7 +135,8 @@ def splice(
 
 
 class Word(NamedTuple):
-    """A word of a prompt: lower case, without the punctuation around it, and its characters [start, stop)."""
+    """A word of a prompt: lower case, without the punctuation around it, and its
+    characters [start, stop)."""
 
     text: str
     start: int
@@ -128,22 +144,28 @@ class Word(NamedTuple):
 
 
 def words(prompt: str) -> tuple[Word, ...]:
-    """Split a prompt into the words that are compared: "A cat, on the mat." into a, cat, on, the, mat."""
+    """Split a prompt into the words that are compared: "A cat, on the mat." into a,
+    cat, on, the, mat."""
     matches = re.finditer(r"\w(?:\S*\w)?", prompt)
     return tuple(Word(match[0].casefold(), *match.span()) for match in matches)
 
 
 def telling_words(prompt: str) -> tuple[str, ...]:
     """Return the words of a prompt without articles and prepositions, each once."""
-    return tuple(dict.fromkeys(word.text for word in words(prompt) if word.text not in _LITTLE))
+    return tuple(
+        dict.fromkeys(word.text for word in words(prompt) if word.text not in _LITTLE)
+    )
 
 
 def _changes(source: str, target: str) -> list[tuple[list[str], list[str]]]:
-    """Return the runs of words that differ: those of `source`, and those of `target` in their place."""
+    """Return the runs of words that differ: those of `source`, and those of `target` in
+    their place."""
     ours = [word.text for word in words(source)]
     theirs = [word.text for word in words(target)]
     changes = []
-    for kind, start, stop, begin, end in SequenceMatcher(None, ours, theirs, False).get_opcodes():
+    for kind, start, stop, begin, end in SequenceMatcher(
+        None, ours, theirs, False
+    ).get_opcodes():
         if kind != "equal":
             changes.append((ours[start:stop], theirs[begin:end]))
     return changes
@@ -168,16 +190,21 @@ def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def _told(found: list[str]) -> tuple[str, ...]:
-    """Return words, each once, without articles and prepositions unless there are no others."""
+    """Return words, each once, without articles and prepositions unless there are no
+    others."""
     told = [word for word in found if word not in _LITTLE]
     return tuple(dict.fromkeys(told or found))
 
 
-def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tuple[int, ...]:
-    """Find the tokens of every occurrence of a phrase in a single prompt, ignoring case and punctuation.
+def find_words(
+    text: PromptEmbedding, phrase: str, field: str = "prompt"
+) -> tuple[int, ...]:
+    """Find the tokens of every occurrence of a phrase in a single prompt, ignoring case
+    and punctuation.
 
     Raises:
-        PromptError: The phrase does not occur; names the nearest word of the prompt, and `field`.
+        PromptError: The phrase does not occur; names the nearest word of the prompt,
+            and `field`.
     """
     prompt = words(text.prompts[0])
     wanted = [word.text for word in words(phrase)]
@@ -190,7 +217,9 @@ def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tup
             matches = True
             found.update(spans(text, run[0].start, run[-1].stop))
     if not matches:
-        nearest = suggest(phrase.casefold(), dict.fromkeys(word.text for word in prompt))
+        nearest = suggest(
+            phrase.casefold(), dict.fromkeys(word.text for word in prompt)
+        )
         raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
     return tuple(sorted(found))
 
@@ -198,7 +227,8 @@ def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tup
 def equalizer(
     text: PromptEmbedding, weights: Mapping[str, float], field: str = "prompt"
 ) -> Float[Tensor, "L"]:
-    """Return a factor per token: the given weight for tokens of listed words and phrases, 1 for all others.
+    """Return a factor per token: the given weight for tokens of listed words and
+    phrases, 1 for all others.
 
     Errors are those of `find_words`.
     """
@@ -213,9 +243,10 @@ def replace_map(
 ) -> Float[Tensor, "L L"]:
     """Map the attention of the tokens of `source` to those of `target`, word for word.
 
-    Rows are source tokens, columns target tokens, as for `maps @ replace_map(...)`. Words correspond by
-    position. Words with the same number of tokens map token by token; otherwise attention is shared evenly
-    among the target's tokens. Every row sums to 1: no attention is lost or doubled.
+    Rows are source tokens, columns target tokens, as for `maps @ replace_map(...)`.
+    Words correspond by position. Words with the same number of tokens map token by
+    token; otherwise attention is shared evenly among the target's tokens. Every row
+    sums to 1: no attention is lost or doubled.
 
     Args:
         source, target: Single prompts, of as many words.
@@ -247,7 +278,8 @@ def replace_map(
     mapper = torch.zeros(limit, limit)
     for (s, t), (s_next, t_next) in pairwise(anchors):
         _share(mapper, s, t)
-        # Punctuation before the next word maps to its counterpart, or else to the token before it.
+        # Punctuation before the next word maps to its counterpart, or else to the token
+        # before it.
         for i in range(s[-1] + 1, s_next[0]):
             j = t[-1] + i - s[-1]
             mapper[i, min(j, t_next[0] - 1)] = 1
@@ -257,8 +289,11 @@ def replace_map(
     return mapper
 
 
-def _share(mapper: Float[Tensor, "L L"], s: tuple[int, ...], t: tuple[int, ...]) -> None:
-    """Map a word's tokens to another's: one to one if there are as many, else each to all."""
+def _share(
+    mapper: Float[Tensor, "L L"], s: tuple[int, ...], t: tuple[int, ...]
+) -> None:
+    """Map a word's tokens to another's: one to one if there are as many, else each to
+    all."""
     shares = torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
     mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = shares
 
@@ -266,7 +301,8 @@ def _share(mapper: Float[Tensor, "L L"], s: tuple[int, ...], t: tuple[int, ...])
 def _walk(
     changed: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], limit: int
 ) -> Float[Tensor, "L L"]:
-    """Build the map as published, from the tokens of each changed word in source and target."""
+    """Build the map as published, from the tokens of each changed word in source and
+    target."""
     mapper = torch.zeros(limit, limit)
     waiting = list(changed)
     i = j = 0
@@ -292,11 +328,13 @@ def _walk(
 def refine_map(
     source: PromptEmbedding, target: PromptEmbedding, variant: Variant = "fixed"
 ) -> tuple[Int[Tensor, "L"], Float[Tensor, "L"]]:
-    """Find the token of `source` for each token of `target`, with 1 if there is one, 0 if it is new.
+    """Find the token of `source` for each token of `target`, with 1 if there is one, 0
+    if it is new.
 
-    The sequences of token ids are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0,
-    so a changed word is one deleted and one inserted. A whole word never matches the beginning of a longer
-    one: `black` is not the `black` of `blackswan`.
+    The sequences of token ids are aligned by Needleman and Wunsch: a match counts 1, a
+    mismatch -1, a gap 0, so a changed word is one deleted and one inserted. A whole
+    word never matches the beginning of a longer one: `black` is not the `black` of
+    `blackswan`.
 
     Args:
         source, target: Single prompts.
@@ -321,7 +359,8 @@ def refine_map(
 
 
 def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the pairs of positions of the best global alignment; of ties, the one with the latest gaps."""
+    """Return the pairs of positions of the best global alignment; of ties, the one with
+    the latest gaps."""
     score = _alignment_scores(a, b)
     i, j = len(a), len(b)
     pairs = []
@@ -337,8 +376,11 @@ def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
     return pairs[::-1]
 
 
-def _alignment_scores(a: Sequence[int], b: Sequence[int]) -> Int[np.ndarray, "rows columns"]:
-    """Return the best score of every pair of beginnings: match 1, mismatch -1, gap 0."""
+def _alignment_scores(
+    a: Sequence[int], b: Sequence[int]
+) -> Int[np.ndarray, "rows columns"]:
+    """Return the best score of every pair of beginnings: match 1, mismatch -1, gap
+    0."""
     score = np.zeros((len(a) + 1, len(b) + 1), int)
     for i, left in enumerate(a, 1):
         for j, right in enumerate(b, 1):
@@ -348,16 +390,22 @@ def _alignment_scores(a: Sequence[int], b: Sequence[int]) -> Int[np.ndarray, "ro
     return score
 
 
-def _word_tokens(text: PromptEmbedding, variant: Variant) -> list[tuple[str, tuple[int, ...]]]:
+def _word_tokens(
+    text: PromptEmbedding, variant: Variant
+) -> list[tuple[str, tuple[int, ...]]]:
     """Return each word of a prompt with its tokens."""
     (prompt,) = text.prompts
     if variant == "fixed":
-        return [(word.text, spans(text, word.start, word.stop)) for word in words(prompt)]
+        return [
+            (word.text, spans(text, word.start, word.stop)) for word in words(prompt)
+        ]
     pieces = prompt.split(" ")
     return list(zip(pieces, _published_tokens(text, pieces), strict=True))
 
 
-def _published_tokens(text: PromptEmbedding, pieces: Sequence[str]) -> list[tuple[int, ...]]:
+def _published_tokens(
+    text: PromptEmbedding, pieces: Sequence[str]
+) -> list[tuple[int, ...]]:
     """Return the tokens of each piece of a prompt, as published.
 
     A piece ends at the token with which its character count reaches its length.

@@ -20,13 +20,14 @@ DEFAULT_FPS = Fraction(8)
 DRAWN = "Drawn by Regrain's storybook"
 """The comment of clips of the drawn world.
 
-Pixels do not tell them apart: the built-in autoencoder reconstructs real clips at 25 to 30 dB and drawn ones
-at 24 to 29 dB.
+Pixels do not tell them apart: the built-in autoencoder reconstructs real clips at 25 to
+30 dB and drawn ones at 24 to 29 dB.
 """
 
 
 class ColorTags(NamedTuple):
-    """Colour tags of a video, as numbered by ISO/IEC 23091-2; the default is BT.709, limited range."""
+    """Colour tags of a video, as numbered by ISO/IEC 23091-2; the default is BT.709,
+    limited range."""
 
     matrix: int = 1
     range: int = 1
@@ -49,10 +50,12 @@ class Clip(Protocol):
     Attributes:
         name: File or folder name.
         size: (width, height) as shown, after rotation and with square pixels.
-        fps: Frames per second of this clip, with the stride applied; on average if the rate varies.
-        times: Seconds from the first used frame to each used frame, in order, the first 0; None if the rate
-            is constant.
-        duration: Seconds from the start of the first used frame to the end of the last one.
+        fps: Frames per second of this clip, with the stride applied; on average if the
+            rate varies.
+        times: Seconds from the first used frame to each used frame, in order, the first
+            0; None if the rate is constant.
+        duration: Seconds from the start of the first used frame to the end of the last
+            one.
         tags: Colour tags of the source, for the writer.
         audio: Sound of the used span; None without sound.
         warnings: What a user should know about how the source was read.
@@ -92,8 +95,9 @@ class ArrayClip:
         duration: See `Clip`; None lets the last frame last 1 / fps seconds.
 
     Raises:
-        ClipError: `frames` is not uint8 [frames, height, width, 3], or is empty; a frame is too large or too
-            narrow, see `check_size`; or `times` are not one per frame, from 0 on and in order.
+        ClipError: `frames` is not uint8 [frames, height, width, 3], or is empty; a
+            frame is too large or too narrow, see `check_size`; or `times` are not one
+            per frame, from 0 on and in order.
     """
 
     def __init__(
@@ -109,7 +113,9 @@ class ArrayClip:
         is_rgb = frames.ndim == 4 and frames.shape[-1] == 3 and frames.dtype == np.uint8
         if not is_rgb or 0 in frames.shape:
             given = f"{frames.dtype} of shape {frames.shape}"
-            raise ClipError("clip", f"Expected uint8 [frames, height, width, 3], got {given}.")
+            raise ClipError(
+                "clip", f"Expected uint8 [frames, height, width, 3], got {given}."
+            )
         height, width = frames.shape[1:3]
         check_size((width, height))
         if times is not None:
@@ -138,25 +144,32 @@ class ArrayClip:
 def _check_times(times: Sequence[Fraction], frames: int) -> None:
     rises = list(times) == sorted(times)
     if len(times) != frames or times[0] != 0 or not rises:
-        raise ClipError("clip.times", f"Expected {frames} rising times that begin at 0.")
+        raise ClipError(
+            "clip.times", f"Expected {frames} rising times that begin at 0."
+        )
 
 
 def resize(
     frames: UInt8[np.ndarray, "frames height width 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "frames new_height new_width 3"]:
-    """Scale frames to (width, height): pixel areas averaged when shrinking, cubic otherwise."""
+    """Scale frames to (width, height): pixel areas averaged when shrinking, cubic
+    otherwise."""
     height, width = frames.shape[1:3]
     if (width, height) == tuple(size):
         return frames
-    import cv2  # a third of a second to import, which refusing a bad project must not cost
+    # a third of a second to import, which refusing a bad project must not cost
+    import cv2
 
     shrinks = size[0] <= width and size[1] <= height
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return stack([cv2.resize(frame, size, interpolation=method) for frame in frames], size)
+    return stack(
+        [cv2.resize(frame, size, interpolation=method) for frame in frames], size
+    )
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Refuse a (width, height) that is too large, or too narrow: models work on 64 pixels or more."""
+    """Refuse a (width, height) that is too large, or too narrow: models work on 64
+    pixels or more."""
     if max(size) > MAX_SIDE:
         wrong = f"at most {MAX_SIDE} per side are allowed. Scale it down."
     elif max(size) > MAX_ASPECT * min(size):
@@ -167,32 +180,40 @@ def check_size(size: tuple[int, int]) -> None:
 
 
 def used_frames(total: int, start: int, stride: int, frames: int | None) -> range:
-    """Return the numbers of the frames that a clip uses of `total`; see `open_clip` for the errors."""
+    """Return the numbers of the frames that a clip uses of `total`; see `open_clip` for
+    the errors."""
     _check_least("clip.start", start, 0)
     _check_least("clip.stride", stride, 1)
     if frames is not None:
         _check_least("clip.frames", frames, 1)
     if stride > MAX_STRIDE:
-        raise ClipError("clip.stride", f"Expected at most {MAX_STRIDE}, got {shorten(stride)}.")
+        raise ClipError(
+            "clip.stride", f"Expected at most {MAX_STRIDE}, got {shorten(stride)}."
+        )
     available = range(start, total, stride)
     if not available:
         message = f"The clip has {total} frames, so none is left from frame {start}. Start earlier."
         raise ClipError("clip.start", message)
     if frames is not None and frames > len(available):
         has = f"The clip has {len(available)} frames from frame {start} at stride {stride}"
-        raise ClipError("clip.frames", f"{has}; {frames} were requested. Lower clip.frames.")
+        raise ClipError(
+            "clip.frames", f"{has}; {frames} were requested. Lower clip.frames."
+        )
     return available[:frames]
 
 
 def _check_least(field: str, value: int, least: int) -> None:
     if value < least:
-        raise ClipError(field, f"Expected a whole number of at least {least}, got {value}.")
+        raise ClipError(
+            field, f"Expected a whole number of at least {least}, got {value}."
+        )
 
 
 def stack(
     frames: Sequence[np.ndarray], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Stack frames of (width, height), or none, into one array; ClipError if one has another size."""
+    """Stack frames of (width, height), or none, into one array; ClipError if one has
+    another size."""
     width, height = size
     if not frames:
         return np.empty((0, height, width, 3), np.uint8)

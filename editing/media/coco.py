@@ -1,4 +1,5 @@
-"""COCO data sets as masks of a clip: an image per frame, a category per label; other tools' polygons, too.
+"""COCO data sets as masks of a clip: an image per frame, a category per label; other
+tools' polygons, too.
 
 A mask is stored as its run lengths down the columns, outside and inside in turn.
 """
@@ -28,7 +29,8 @@ _MOST = 10**9  # of a number in a file of masks
 
 
 def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
-    """Encode a mask as COCO's RLE: the lengths of runs down the columns, outside and inside in turn."""
+    """Encode a mask as COCO's RLE: the lengths of runs down the columns, outside and
+    inside in turn."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     lengths = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
@@ -38,7 +40,8 @@ def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
 def from_runs(
     counts: Sequence[object] | str | bytes, size: tuple[int, int]
 ) -> Bool[np.ndarray, "height width"]:
-    """Decode what `runs` returned, or COCO's compressed form of it, to a mask of (width, height).
+    """Decode what `runs` returned, or COCO's compressed form of it, to a mask of
+    (width, height).
 
     Raises:
         MaskError: The runs are not whole numbers, or do not add up to the size.
@@ -57,8 +60,9 @@ def from_runs(
 def _unpacked(text: str | bytes) -> list[int]:
     """Decode the run lengths of COCO's compressed string.
 
-    A character, less 48, holds five bits of a number, the lowest first; its bit 32 says that more follow, and
-    bit 16 of the last one is the sign. From the fourth on, numbers are differences to the length two before.
+    A character, less 48, holds five bits of a number, the lowest first; its bit 32 says
+    that more follow, and bit 16 of the last one is the sign. From the fourth on,
+    numbers are differences to the length two before.
     """
     codes = text.encode("latin-1", "replace") if isinstance(text, str) else text
     lengths: list[int] = []
@@ -85,7 +89,8 @@ def write_rle(
     path: str | Path,
     names: Mapping[int, str] | None = None,
 ) -> None:
-    """Write masks by label as one COCO data set, a JSON file: an image per frame, a category per label.
+    """Write masks by label as one COCO data set, a JSON file: an image per frame, a
+    category per label.
 
     `names` say what labels are called; their numbers by default.
 
@@ -97,10 +102,17 @@ def write_rle(
     frames, height, width = next(iter(masks.values())).shape
     names = names or {}
     images = [
-        {"id": frame + 1, "file_name": f"{frame:05d}.png", "width": width, "height": height}
+        {
+            "id": frame + 1,
+            "file_name": f"{frame:05d}.png",
+            "width": width,
+            "height": height,
+        }
         for frame in range(frames)
     ]
-    categories = [{"id": label, "name": names.get(label) or str(label)} for label in masks]
+    categories = [
+        {"id": label, "name": names.get(label) or str(label)} for label in masks
+    ]
     head = {
         "info": {"description": "Masks by Regrain", "version": "1"},
         "images": images,
@@ -120,7 +132,8 @@ def write_rle(
 def _to_be_written(
     masks: Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]],
 ) -> Iterator[tuple[int, int, Bool[np.ndarray, "height width"]]]:
-    """Yield label, frame and mask of what is not empty, and the first frame of every label."""
+    """Yield label, frame and mask of what is not empty, and the first frame of every
+    label."""
     for label, mask in masks.items():
         for index, frame in enumerate(mask):
             # A label that is nowhere would be lost without its first frame.
@@ -131,7 +144,8 @@ def _to_be_written(
 def _annotation(
     number: int, frame: int, label: int, mask: Bool[np.ndarray, "height width"]
 ) -> dict[str, Any]:
-    """Return the annotation of a mask, one of `label` in `frame`, which counts from 0."""
+    """Return the annotation of a mask, one of `label` in `frame`, which counts from
+    0."""
     return {
         "id": number,
         "image_id": frame + 1,
@@ -144,7 +158,8 @@ def _annotation(
 
 
 def _bounding_box(mask: Bool[np.ndarray, "height width"]) -> list[int]:
-    """Return x, y, width and height of the box around a mask in pixels; zeros if it is empty."""
+    """Return x, y, width and height of the box around a mask in pixels; zeros if it is
+    empty."""
     rows = np.flatnonzero(mask.any(1)).tolist()
     columns = np.flatnonzero(mask.any(0)).tolist()
     if not columns:
@@ -157,29 +172,36 @@ def _bounding_box(mask: Bool[np.ndarray, "height width"]) -> list[int]:
 def read_rle(
     path: str | Path, frames: int, size: tuple[int, int]
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
-    """Read what `write_rle` wrote; missing masks are empty. Args and errors are those of `open_rle`."""
+    """Read what `write_rle` wrote; missing masks are empty. Args and errors are those
+    of `open_rle`."""
     by_label = open_rle(path, frames, size)
-    return {label: unroll(counts, size, 0, frames) for label, counts in by_label.items()}
+    return {
+        label: unroll(counts, size, 0, frames) for label, counts in by_label.items()
+    }
 
 
 def unroll(
     counts: Mapping[int, Any], size: tuple[int, int], start: int, stop: int
 ) -> Bool[np.ndarray, "frames height width"]:
-    """Decode the masks of a label in frames start to stop - 1; missing ones are empty."""
+    """Decode the masks of a label in frames start to stop - 1; missing ones are
+    empty."""
     masks = np.zeros((stop - start, size[1], size[0]), bool)
     for frame in counts.keys() & range(start, stop):
         masks[frame - start] = from_runs(counts[frame], size)
     return masks
 
 
-def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
+def open_rle(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, dict[int, Any]]:
     """Read the run lengths of a file, for `from_runs`, by label and frame.
 
-    It is JSON that `write_rle` wrote, or a COCO data set of other tools, its `counts` compressed or not, of a
-    clip that uses so many `frames` of `size` (width, height).
+    It is JSON that `write_rle` wrote, or a COCO data set of other tools, its `counts`
+    compressed or not, of a clip that uses so many `frames` of `size` (width, height).
 
     Raises:
-        MaskError: The file is missing, has another format, or the count or size is wrong.
+        MaskError: The file is missing, has another format, or the count or size is
+            wrong.
     """
     name = Path(path).name
     facts = load_json(path)
@@ -198,16 +220,20 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
 
 
 def load_json(path: str | Path) -> Any:
-    """Read JSON, keeping run lengths as numbers of four bytes; MaskError if it cannot be read."""
+    """Read JSON, keeping run lengths as numbers of four bytes; MaskError if it cannot
+    be read."""
     check_regular(Path(path), "masks", MaskError)
     with _parsing(path):
         return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
 
 
 def _dense(entry: dict[str, Any]) -> dict[str, Any]:
-    """Keep run lengths as numbers of four bytes; as a list they take ten times as much."""
+    """Keep run lengths as numbers of four bytes; as a list they take ten times as
+    much."""
     counts = entry.get("counts")
-    if isinstance(counts, list) and all(type(n) is int and 0 <= n < 1 << 31 for n in counts):
+    if isinstance(counts, list) and all(
+        type(n) is int and 0 <= n < 1 << 31 for n in counts
+    ):
         entry["counts"] = array("i", counts)
     return entry
 
@@ -218,7 +244,8 @@ def is_data_set(facts: object) -> bool:
 
 
 def extent_of(path: str | Path) -> Extent:
-    """Return number and (width, height) of the frames of a JSON file of masks; MaskError if it is none."""
+    """Return number and (width, height) of the frames of a JSON file of masks;
+    MaskError if it is none."""
     return _extent(load_json(path), path)
 
 
@@ -234,12 +261,15 @@ def check_extent(name: str, given: Extent, wanted: Extent) -> None:
 
 
 def names(facts: Mapping[str, Any]) -> dict[int, str]:
-    """Return the name of each label's category; the data set is one that `open_rle` has read."""
+    """Return the name of each label's category; the data set is one that `open_rle` has
+    read."""
     categories = {
         _whole(category["id"]): str(category.get("name", ""))
         for category in facts.get("categories", [])
     }
-    return {label: categories.get(one.category, "") for one, label in _labels(facts).items()}
+    return {
+        label: categories.get(one.category, "") for one, label in _labels(facts).items()
+    }
 
 
 def _parsing(path: str | Path) -> AbstractContextManager[None]:
@@ -258,11 +288,15 @@ def _extent(facts: Any, path: str | Path) -> Extent:
         return len(images), size
 
 
-def _masks(facts: Mapping[str, Any], size: tuple[int, int]) -> dict[tuple[int, int], Any]:
-    """Return the masks of a data set: run lengths as `from_runs` takes them, by (frame from 0, label).
+def _masks(
+    facts: Mapping[str, Any], size: tuple[int, int]
+) -> dict[tuple[int, int], Any]:
+    """Return the masks of a data set: run lengths as `from_runs` takes them, by (frame
+    from 0, label).
 
-    Images are frames in the order of their names. A label is a category, or, where annotations carry the
-    number of an object, an object. Several annotations of one label on an image become one mask.
+    Images are frames in the order of their names. A label is a category, or, where
+    annotations carry the number of an object, an object. Several annotations of one
+    label on an image become one mask.
     """
     frames = _frame_numbers(facts["images"])
     labels = _labels(facts)
@@ -287,7 +321,9 @@ def _frame_numbers(images: Sequence[Mapping[str, Any]]) -> dict[Any, int]:
     def by_name(image: Mapping[str, Any]) -> tuple[object, ...]:
         return natural(str(image["file_name"])), image["id"]
 
-    return {image["id"]: frame for frame, image in enumerate(sorted(images, key=by_name))}
+    return {
+        image["id"]: frame for frame, image in enumerate(sorted(images, key=by_name))
+    }
 
 
 class _Object(NamedTuple):
@@ -310,12 +346,15 @@ def _object(annotation: Mapping[str, Any]) -> _Object:
 
 
 def _labels(facts: Mapping[str, Any]) -> dict[_Object, int]:
-    """Number the objects: by their categories where these can be labels, else from 1 in order."""
+    """Number the objects: by their categories where these can be labels, else from 1 in
+    order."""
 
     def in_order(one: _Object) -> tuple[object, ...]:
         return one.category, natural(one.track)
 
-    objects = sorted({_object(annotation) for annotation in facts["annotations"]}, key=in_order)
+    objects = sorted(
+        {_object(annotation) for annotation in facts["annotations"]}, key=in_order
+    )
     if all(not one.track and 1 <= one.category <= 255 for one in objects):
         return {one: one.category for one in objects}
     return {one: number for number, one in enumerate(objects, 1)}

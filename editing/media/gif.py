@@ -26,12 +26,14 @@ def write_gif(
 ) -> None:
     """Write an endless GIF, a frame at a time, each in 256 colours of its own.
 
-    Frames that would pass sooner than players allow are left out; the next one takes their time.
+    Frames that would pass sooner than players allow are left out; the next one takes
+    their time.
 
     Args:
         path: File to write.
         frames: RGB, of one size.
-        ends: Seconds from the first frame to the end of each frame, rounded to hundredths.
+        ends: Seconds from the first frame to the end of each frame, rounded to
+            hundredths.
         comment: Comment of the file.
 
     Raises:
@@ -66,7 +68,9 @@ def _encode(
                 stream.height = height
                 stream.pix_fmt = "pal8"
                 palette = _palette_graph(width, height)
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(frame), format="rgb24"
+            )
             picture.pts = at
             picture.time_base = _UNIT
             palette.push(picture)
@@ -76,7 +80,8 @@ def _encode(
 
 
 def _stays(ends: Sequence[Fraction]) -> list[int]:
-    """Return for how many hundredths each frame stays, which add up to the last end; 0 for one left out."""
+    """Return for how many hundredths each frame stays, which add up to the last end; 0
+    for one left out."""
     stays: list[int] = []
     start = 0
     for end in ends:
@@ -89,12 +94,16 @@ def _stays(ends: Sequence[Fraction]) -> list[int]:
 
 
 def _palette_graph(width: int, height: int) -> av.filter.Graph:
-    """Make a graph of filters that reduces each frame to its own 256 colours, without dithering.
+    """Make a graph of filters that reduces each frame to its own 256 colours, without
+    dithering.
 
-    Dithered, frames of real clips are a tenth to a half larger and farther from the source.
+    Dithered, frames of real clips are a tenth to a half larger and farther from the
+    source.
     """
     graph = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=_UNIT)
+    source = graph.add_buffer(
+        width=width, height=height, format="rgb24", time_base=_UNIT
+    )
     split = graph.add("split")
     find = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
     use = graph.add("paletteuse", "new=1:dither=none")
@@ -108,7 +117,8 @@ def _palette_graph(width: int, height: int) -> av.filter.Graph:
 
 
 def _read_head(file: BinaryIO) -> bytes:
-    """Read the header of a GIF with its colour table, after which blocks follow (GIF89a, 17 to 19)."""
+    """Read the header of a GIF with its colour table, after which blocks follow
+    (GIF89a, 17 to 19)."""
     head = file.read(13)
     flags = head[10]
     has_table = flags & 0x80

@@ -31,12 +31,15 @@ _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
 class ImageClip:
-    """A folder of images in the order of their names, numbers by value; see `open_clip`."""
+    """A folder of images in the order of their names, numbers by value; see
+    `open_clip`."""
 
     def __init__(
         self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
     ) -> None:
-        files = in_order(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        files = in_order(
+            file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES
+        )
         if not files:
             endings = ", ".join(IMAGE_SUFFIXES)
             said = f"{shorten(path.name)} has no images. Use files ending in {endings}."
@@ -68,7 +71,8 @@ class ImageClip:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Make a sort key for names of frames: numbers count by value, `9.png` before `10.png`."""
+    """Make a sort key for names of frames: numbers count by value, `9.png` before
+    `10.png`."""
     key: list[tuple[int, str]] = []
     for part in re.split(r"([0-9]+)", name):
         is_number = part.isascii() and part.isdigit()  # "²" is a digit, but no number
@@ -134,7 +138,8 @@ def read_picture(
 def shown(
     path: Path, side: int, field: str, note: Callable[[str], object] = lambda _: None
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Return a picture as models see it: all of it in a grey square, and grey where it is transparent.
+    """Return a picture as models see it: all of it in a grey square, and grey where it
+    is transparent.
 
     The other arguments and errors are those of `read_picture`.
     """
@@ -150,10 +155,11 @@ def shown(
 def thing(
     path: Path, side: int, field: str
 ) -> tuple[UInt8[np.ndarray, "side side 3"], Float32[np.ndarray, "side side"]]:
-    """Return the thing in a picture, cut out and scaled to a square; and its opacity, 0..1.
+    """Return the thing in a picture, cut out and scaled to a square; and its opacity,
+    0..1.
 
-    Transparent places get the mean colour of the others. A picture that is transparent everywhere counts as
-    opaque. Errors are those of `read_picture`.
+    Transparent places get the mean colour of the others. A picture that is transparent
+    everywhere counts as opaque. Errors are those of `read_picture`.
     """
     picture = Image.fromarray(read_picture(path, field))
     box = picture.getchannel("A").getbbox()
@@ -167,13 +173,18 @@ def thing(
     return mixed.round().astype(np.uint8), opaque
 
 
-def _in_8_bits(image: Image.Image, file: Path, field: str, kind: type[EditingError]) -> Image.Image:
+def _in_8_bits(
+    image: Image.Image, file: Path, field: str, kind: type[EditingError]
+) -> Image.Image:
     """Return an image upright and with 8 bits a channel."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
         return Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
     if upright.mode in ("I", "F"):
-        raise kind(field, f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it.")
+        raise kind(
+            field,
+            f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it.",
+        )
     return upright.convert("RGB") if upright.mode == "CMYK" else upright
 
 

@@ -1,4 +1,5 @@
-"""Number, times and key frames of the frames of a video file, read from its packets without decoding."""
+"""Number, times and key frames of the frames of a video file, read from its packets
+without decoding."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media.clip import DEFAULT_FPS
 
 # Containers only: playlists and image scripts would open further files.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf"
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf"
+)
 # Codecs whose frames from a key frame on do not depend on the frames before it.
 _RESTARTS = {
     "av1",
@@ -54,7 +57,8 @@ class Index:
         fps: Frames per second, on average if the rate varies.
         start: Seconds of the first frame on the file's clock.
         tick: Seconds of one unit of `pts`.
-        pts: Time stamp of each frame, all different; empty where they do not identify frames.
+        pts: Time stamp of each frame, all different; empty where they do not identify
+            frames.
         times: Time stamp of each frame, in order, if the rate varies; else empty.
         last: Seconds for which the last frame is shown.
         keys: Time stamps of the frames at which decoding can start, in order.
@@ -70,7 +74,8 @@ class Index:
     keys: Sequence[int] = ()
 
     def at(self, frame: int) -> Fraction:
-        """Return the seconds on the file's clock at which a frame begins, or for `count` the last one ends.
+        """Return the seconds on the file's clock at which a frame begins, or for
+        `count` the last one ends.
 
         Beyond `count`, a constant rate goes on, and a varying one stays at its end.
         """
@@ -81,7 +86,8 @@ class Index:
         return self.times[frame] * self.tick
 
     def key_before(self, frame: int) -> tuple[int, int] | None:
-        """Find the last key frame at or before a frame: its time stamp, and the first frame shown from it on.
+        """Find the last key frame at or before a frame: its time stamp, and the first
+        frame shown from it on.
 
         None if frames have to be counted from the first one.
         """
@@ -102,7 +108,8 @@ class Facts:
         has_audio: Whether it has a readable audio stream.
         comment: Its comment, or "".
         pixel: Width of a pixel over its height, before rotation.
-        lacking: Number of frames that the header counts but the file, whose end was cut off, does not have.
+        lacking: Number of frames that the header counts but the file, whose end was cut
+            off, does not have.
     """
 
     has_audio: bool
@@ -120,8 +127,11 @@ def open_video(path: Path) -> av.container.InputContainer:
     check_regular(path, "clip.path", ClipError)
     said = f"{shorten(path.name)} is not a readable video. Convert it to MP4."
     with boundary("clip.path", said, ClipError):
-        # By its whole path: FFmpeg takes a name like "file:a" or "a%03d" for something else.
-        container = av.open(str(path.resolve()), container_options={"format_whitelist": CONTAINERS})
+        # By its whole path: FFmpeg takes a name like "file:a" or "a%03d" for something
+        # else.
+        container = av.open(
+            str(path.resolve()), container_options={"format_whitelist": CONTAINERS}
+        )
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
         said = f"{shorten(path.name)} has no readable video stream. Convert it to MP4."
@@ -130,15 +140,18 @@ def open_video(path: Path) -> av.container.InputContainer:
 
 
 def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
-    """Decode the frames of a file in the order in which they are shown, all or from a key frame's time on.
+    """Decode the frames of a file in the order in which they are shown, all or from a
+    key frame's time on.
 
     Raises:
-        ClipError: A frame cannot be decoded, or the file cannot be entered at that key frame.
+        ClipError: A frame cannot be decoded, or the file cannot be entered at that key
+            frame.
     """
     with open_video(path) as container:
         stream = container.streams.video[0]
-        # No decoder threads: one that reports an error waits for Python while Python, closing a half-read
-        # file, waits for it, once anything (torchvision does) has turned PyAV's logging on.
+        # No decoder threads: one that reports an error waits for Python while Python,
+        # closing a half-read file, waits for it, once anything (torchvision does) has
+        # turned PyAV's logging on.
         stream.codec_context.thread_count = 1
         said = f"{shorten(path.name)} cannot be decoded. Re-encode it."
         with boundary("clip.path", said, ClipError):
@@ -154,17 +167,21 @@ def _decode_from(
     container.seek(key, stream=stream)
     for number, packet in enumerate(container.demux(stream)):
         if number == 0:
-            # Some containers find an earlier key frame, which is as good, and some find none.
+            # Some containers find an earlier key frame, which is as good, and some find
+            # none.
             found = packet.is_keyframe and packet.pts is not None and packet.pts <= key
             if not found:
-                raise ClipError("clip.path", f"Time {key} has no key frame. Re-encode it.")
+                raise ClipError(
+                    "clip.path", f"Time {key} has no key frame. Re-encode it."
+                )
         for frame in packet.decode():
             if frame.pts is None or frame.pts >= key:
                 yield frame
 
 
 class _Packet(NamedTuple):
-    """A packet: its time stamps, its duration, whether it is a key frame, and whether it is shown."""
+    """A packet: its time stamps, its duration, whether it is a key frame, and whether
+    it is shown."""
 
     pts: int | None
     dts: int | None
@@ -174,7 +191,8 @@ class _Packet(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """A video stream: its packets, the seconds of one unit of their times, and its frames per second.
+    """A video stream: its packets, the seconds of one unit of their times, and its
+    frames per second.
 
     `restarts` says whether it can be decoded from a key frame on.
     """
@@ -192,7 +210,8 @@ class _Stream(NamedTuple):
 
 
 def read_index(path: Path) -> tuple[Index, Facts]:
-    """Read all packets of a file, a readable video or ClipError; decode only where packets are not frames."""
+    """Read all packets of a file, a readable video or ClipError; decode only where
+    packets are not frames."""
     stream, facts = _read_packets(path)
     shown = stream.shown
     no_frames = f"{shorten(path.name)} has no readable frames. Re-encode it."
@@ -202,7 +221,8 @@ def read_index(path: Path) -> tuple[Index, Facts]:
     packs_frames = stream.codec == "mpeg4" and None in stamps
     lacks_first = not stream.packets[0].is_key
     if packs_frames or lacks_first:
-        # One packet may hold several frames (DivX in AVI), or the first ones need frames that were cut off.
+        # One packet may hold several frames (DivX in AVI), or the first ones need
+        # frames that were cut off.
         decoded = [frame.pts for frame in decode(path)]
         if not decoded:
             raise ClipError("clip.path", no_frames)
@@ -225,7 +245,8 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
         with boundary("clip.path", said, ClipError):
             demuxed = container.demux(stream)
             packets = [_describe(packet, codec) for packet in demuxed if packet.size]
-        # AVI has no times; those that FFmpeg makes up for these codecs are not in the order of the frames.
+        # AVI has no times; those that FFmpeg makes up for these codecs are not in the
+        # order of the frames.
         made_up = container.format.name == "avi" and codec in ("h264", "hevc")
         read = _Stream(
             packets,
@@ -245,20 +266,27 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
 
 def _describe(packet: av.Packet, codec: str) -> _Packet:
     is_shown = not packet.is_discard
-    if codec == "vp8":  # a frame of VP8 may serve only as a reference for others (RFC 6386, 9.1)
+    # a frame of VP8 may serve only as a reference for others (RFC 6386, 9.1)
+    if codec == "vp8":
         shows = memoryview(packet)[0] >> 4 & 1
         is_shown = is_shown and bool(shows)
-    return _Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, is_shown)
+    return _Packet(
+        packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, is_shown
+    )
 
 
 def _comment_in(metadata: Mapping[str, str]) -> str:
-    """Return the comment in the metadata of a file, whose keys may have capitals; "" without one."""
+    """Return the comment in the metadata of a file, whose keys may have capitals; ""
+    without one."""
     lowered = {key.lower(): value for key, value in metadata.items()}
     return lowered.get("comment", "")
 
 
 def _arrange(
-    stamps: Sequence[int | None], tick: Fraction, rate: Fraction, packets: Sequence[_Packet]
+    stamps: Sequence[int | None],
+    tick: Fraction,
+    rate: Fraction,
+    packets: Sequence[_Packet],
 ) -> Index:
     """Return the index of frames by their time stamps, without key frames."""
     known = sorted(stamp for stamp in stamps if stamp is not None)
@@ -273,7 +301,8 @@ def _arrange(
     usual = 1 / index.fps
     last = usual
     if packets[-1].pts == known[-1] and packets[-1].duration:
-        # The duration of another packet may be the time until the next frame is decoded.
+        # The duration of another packet may be the time until the next frame is
+        # decoded.
         last = packets[-1].duration * tick
     last = min(last, Fraction(_SLOWEST))
     if last <= _LONG * usual and _is_even(known, usual / tick):
@@ -282,7 +311,8 @@ def _arrange(
 
 
 def _rate_of(known: Sequence[int], tick: Fraction, stated: Fraction) -> Fraction:
-    """Return the frames per second: as stated if gaps differ by rounding alone, else on average."""
+    """Return the frames per second: as stated if gaps differ by rounding alone, else on
+    average."""
     rate = stated
     gaps = np.diff(known)
     if len(gaps) > 0 and gaps.max() - gaps.min() > max(2, 0.05 * gaps.mean()):
@@ -292,7 +322,9 @@ def _rate_of(known: Sequence[int], tick: Fraction, stated: Fraction) -> Fraction
     return max(Fraction(rate).limit_denominator(_SLOWEST), slowest)
 
 
-def _say_when_shown(known: Sequence[int], tick: Fraction, packets: Sequence[_Packet]) -> bool:
+def _say_when_shown(
+    known: Sequence[int], tick: Fraction, packets: Sequence[_Packet]
+) -> bool:
     """Tell whether time stamps can be trusted: they neither skip days nor start over.
 
     They start over where two recordings were joined in one file.
@@ -313,10 +345,14 @@ def _is_even(stamps: Sequence[int], step: Fraction) -> bool:
     return True
 
 
-def _with_keys(index: Index, shown: Sequence[_Packet], packets: Sequence[_Packet]) -> Index:
+def _with_keys(
+    index: Index, shown: Sequence[_Packet], packets: Sequence[_Packet]
+) -> Index:
     """Add time stamps and key frames to an index, if the stamps identify the frames."""
     stamps = {packet.pts for packet in shown}
     if None in stamps or len(stamps) < len(shown):
         return index
-    keys = sorted(packet.pts for packet in packets if packet.is_key and packet.pts is not None)
+    keys = sorted(
+        packet.pts for packet in packets if packet.is_key and packet.pts is not None
+    )
     return replace(index, pts=tuple(sorted(stamps)), keys=tuple(keys))

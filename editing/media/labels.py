@@ -1,9 +1,10 @@
 """Labels of a clip, and the folders of PNG files that hold them.
 
-A folder holds either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame, in the order of
-their names, whose values are labels; or, where masks overlap, one folder of such files per label, named by
-the label, in which every value but 0 is inside. Such folders, and JSON, keep overlapping masks whole; labels
-keep only the mask in front. Black and white with soft edges is read at half.
+A folder holds either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used
+frame, in the order of their names, whose values are labels; or, where masks overlap,
+one folder of such files per label, named by the label, in which every value but 0 is
+inside. Such folders, and JSON, keep overlapping masks whole; labels keep only the mask
+in front. Black and white with soft edges is read at half.
 """
 
 from __future__ import annotations
@@ -34,16 +35,20 @@ LazyMasks = Bool[LazyFrames, "frames height width"]
 
 
 class Labels(LazyFrames):
-    """The region of each pixel, uint8 [frames, height, width], 0 = background; read by window.
+    """The region of each pixel, uint8 [frames, height, width], 0 = background; read by
+    window.
 
-    Creating it reads every frame once, unless the labels that occur, without 0, are given as `present`.
+    Creating it reads every frame once, unless the labels that occur, without 0, are
+    given as `present`.
 
     Raises:
         MaskError: The source is not uint8 [frames, height, width].
     """
 
     def __init__(
-        self, source: np.ndarray | LazyFrames | FrameSource, present: Collection[int] | None = None
+        self,
+        source: np.ndarray | LazyFrames | FrameSource,
+        present: Collection[int] | None = None,
     ) -> None:
         if isinstance(source, np.ndarray):
             view = source.view()
@@ -83,14 +88,16 @@ def read_labels(
     """Open the labels of a clip: every file is checked, and read again by window.
 
     Args:
-        path: Folder of PNG files, or of one folder per label; or JSON that `write_rle` wrote.
+        path: Folder of PNG files, or of one folder per label; or JSON that `write_rle`
+            wrote.
         frames: Number of used frames of the clip, and so of masks.
         size: (width, height) of the clip.
-        order: Labels in list order: where masks overlap, the earlier covers the later. Other labels follow
-            by number.
+        order: Labels in list order: where masks overlap, the earlier covers the later.
+            Other labels follow by number.
 
     Raises:
-        MaskError: There is no folder, the count or size is wrong, or a file is not a mask.
+        MaskError: There is no folder, the count or size is wrong, or a file is not a
+            mask.
     """
     path = Path(path)
     width, height = size
@@ -120,9 +127,11 @@ def write_labels(
     path: str | Path,
     colors: Mapping[int, str],
 ) -> None:
-    """Write one indexed PNG per frame, 0 = background, from `00000.png` on; masks written there before go.
+    """Write one indexed PNG per frame, 0 = background, from `00000.png` on; masks
+    written there before go.
 
-    The folder is made if missing. `colors` are "#rrggbb" per label, for viewers; the rest is black.
+    The folder is made if missing. `colors` are "#rrggbb" per label, for viewers; the
+    rest is black.
     """
     _clear(Path(path))
     for index, frame in enumerate(labels):
@@ -130,9 +139,13 @@ def write_labels(
 
 
 def write_frame(
-    labels: UInt8[np.ndarray, "height width"], path: Path, index: int, colors: Mapping[int, str]
+    labels: UInt8[np.ndarray, "height width"],
+    path: Path,
+    index: int,
+    colors: Mapping[int, str],
 ) -> None:
-    """Write the labels of one frame, counted from 0, into a folder; see `write_labels`."""
+    """Write the labels of one frame, counted from 0, into a folder; see
+    `write_labels`."""
     image = Image.fromarray(labels)
     image.putpalette(palette(colors).tobytes())
     image.save(path / f"{index:05d}.png", optimize=False)
@@ -143,7 +156,8 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def is_written(file: Path, mode: str = "P") -> bool:
-    """Tell whether a file looks written by this module: five digits, and indexed ("P") or grey ("L")."""
+    """Tell whether a file looks written by this module: five digits, and indexed ("P")
+    or grey ("L")."""
     if not re.fullmatch(r"\d{5}\.png", file.name) or not file.is_file():
         return False
     try:
@@ -180,13 +194,12 @@ def _label_of(folder: Path) -> int:
 
 
 def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
-    """Open whole masks, by label, of a folder of folders or of JSON; all are checked, and read by window."""
+    """Open whole masks, by label, of a folder of folders or of JSON; all are checked,
+    and read by window."""
     if path.suffix.lower() == ".json" and os.path.isfile(path):
         return _open_json(path, frames, size)
     if not os.path.isdir(path):
-        said = (
-            f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
-        )
+        said = f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
         raise MaskError("masks", said)
     stray = _pictures(path)
     if stray:
@@ -222,7 +235,8 @@ def _folders(path: Path) -> list[Path]:
 
 
 class _MaskFiles:
-    """The masks in a folder, PNG files of a (width, height), one per frame; their headers are checked."""
+    """The masks in a folder, PNG files of a (width, height), one per frame; their
+    headers are checked."""
 
     def __init__(self, folder: Path, frames: int, size: tuple[int, int]) -> None:
         self._files = _pictures(folder)
@@ -239,7 +253,8 @@ class _MaskFiles:
         self._soft = any(self._has_soft_edges(file) for file in self._files[::step])
 
     def _has_soft_edges(self, file: Path) -> bool:
-        """Tell whether a mask is black and white with grey edges, whose greys are no labels."""
+        """Tell whether a mask is black and white with grey edges, whose greys are no
+        labels."""
         with _open_mask(file, self._size) as image:
             values = _values(image, file.name)
             is_indexed = image.mode == "P"
@@ -250,7 +265,8 @@ class _MaskFiles:
         return bool(counts[255] and mostly and np.count_nonzero(counts) > _GREYS)
 
     def read(self, start: int, stop: int) -> LabelFrames:
-        """Read the values of masks start to stop - 1; those with soft edges become 0 or 255."""
+        """Read the values of masks start to stop - 1; those with soft edges become 0 or
+        255."""
         width, height = self._size
         masks = np.empty((stop - start, height, width), np.uint8)
         for file, mask in zip(self._files[start:stop], masks, strict=True):
@@ -285,7 +301,9 @@ def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
         if image.size != size:
             given = "{}x{}".format(*image.size)
             wanted = "{}x{}".format(*size)
-            raise MaskError("masks", f"{name} is {given}, but the clip is {wanted}. Resize it.")
+            raise MaskError(
+                "masks", f"{name} is {given}, but the clip is {wanted}. Resize it."
+            )
         if image.mode not in ("P", "L", "1", "LA", "RGB", "RGBA"):
             has = f"{name} has mode {image.mode}."
             raise MaskError("masks", f"{has} Convert it to indexed or 8-bit grey.")
@@ -298,7 +316,8 @@ def split(labels: LabelFrames) -> dict[int, Masks]:
 
 
 def flatten(masks: Mapping[int, Masks]) -> LabelFrames:
-    """Join masks that may overlap into labels: the earlier covers the later; MaskError if there is none."""
+    """Join masks that may overlap into labels: the earlier covers the later; MaskError
+    if there is none."""
     if not masks:
         raise MaskError("masks", "No mask is given. Add at least one.")
     first = next(iter(masks.values()))
@@ -309,9 +328,11 @@ def flatten(masks: Mapping[int, Masks]) -> LabelFrames:
 
 
 def write_regions(
-    masks: Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]], path: str | Path
+    masks: Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]],
+    path: str | Path,
 ) -> None:
-    """Write one folder per label (`1/00000.png` ...), white inside; masks of an earlier call are removed."""
+    """Write one folder per label (`1/00000.png` ...), white inside; masks of an earlier
+    call are removed."""
     _clear(Path(path))
     for label, mask in masks.items():
         folder = Path(path) / str(label)
@@ -321,8 +342,11 @@ def write_regions(
             Image.fromarray(white_inside).save(folder / f"{index:05d}.png")
 
 
-def read_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, Masks]:
-    """Read whole masks, by label, from what `write_regions`, `write_labels` or `write_rle` wrote.
+def read_regions(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, Masks]:
+    """Read whole masks, by label, from what `write_regions`, `write_labels` or
+    `write_rle` wrote.
 
     Args and errors are those of `read_labels`.
     """
@@ -330,8 +354,11 @@ def read_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[i
     return {label: np.asarray(masks) for label, masks in by_label.items()}
 
 
-def open_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
-    """Open whole masks as `read_regions`, to be read by window; every file is checked first."""
+def open_regions(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, LazyMasks]:
+    """Open whole masks as `read_regions`, to be read by window; every file is checked
+    first."""
     path = Path(path)
     if _is_plain(path):
         labels = read_labels(path, frames, size)
@@ -349,7 +376,8 @@ def mask_of(labels: LazyFrames, label: int) -> LazyMasks:
 
 
 def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
-    """Return the RGB of every label from its "#rrggbb"; black for labels without a colour."""
+    """Return the RGB of every label from its "#rrggbb"; black for labels without a
+    colour."""
     table = np.zeros((256, 3), np.uint8)
     for label, color in colors.items():
         table[label] = list(bytes.fromhex(color.removeprefix("#")))
@@ -357,7 +385,8 @@ def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
 
 
 def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> LabelFrames:
-    """Grow each label by its `pixels` into the background; a pixel that several reach goes to the nearest."""
+    """Grow each label by its `pixels` into the background; a pixel that several reach
+    goes to the nearest."""
     if not any(pixels.values()):
         return labels
     import cv2  # slow to import, and seldom needed
@@ -365,7 +394,8 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
     out = labels.copy()
     for frame, grown in zip(labels, out, strict=True):
         free = frame == 0
-        nearest = np.full(frame.shape, np.inf, np.float32)  # distance of the nearest label so far
+        # distance of the nearest label so far
+        nearest = np.full(frame.shape, np.inf, np.float32)
         for label, reach in pixels.items():
             outside = frame != label
             if not reach or outside.all():
@@ -380,9 +410,11 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
 def fade_inwards(
     labels: LabelFrames, pixels: Mapping[int, float | int], edited: Collection[int]
 ) -> Float32[np.ndarray, "frames height width"]:
-    """Return the opacity of each pixel: 1, but in the labels of `pixels` rising from 0 over so many pixels.
+    """Return the opacity of each pixel: 1, but in the labels of `pixels` rising from 0
+    over so many pixels.
 
-    It rises from the edge of all `edited` labels together; the border of the frame is no edge.
+    It rises from the edge of all `edited` labels together; the border of the frame is
+    no edge.
     """
     import cv2  # slow to import, and seldom needed
 

@@ -22,22 +22,24 @@ WINDOW = 4  # frames that are read at a time
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """A source of frames or labels, such as a clip; `size` is (width, height) in pixels."""
+    """A source of frames or labels, such as a clip; `size` is (width, height) in
+    pixels."""
 
     size: tuple[int, int]
 
     def __len__(self) -> int: ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read frames start to stop - 1: [frames, height, width], or [..., 3] if they are in colour."""
+        """Read frames start to stop - 1: [frames, height, width], or [..., 3] if they
+        are in colour."""
         ...
 
 
 class LazyFrames(NDArrayOperatorsMixin):
     """Frames that look like an array but are read when they are needed.
 
-    Indexing a frame or a slice of frames reads only those. Any other index, arithmetic, and other methods of
-    an array read all frames into one array. Read-only.
+    Indexing a frame or a slice of frames reads only those. Any other index, arithmetic,
+    and other methods of an array read all frames into one array. Read-only.
 
     Args:
         shape: (frames, height, width), with a last 3 if they are in colour.
@@ -46,7 +48,10 @@ class LazyFrames(NDArrayOperatorsMixin):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: DTypeLike, read: Callable[[int, int], np.ndarray]
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        read: Callable[[int, int], np.ndarray],
     ) -> None:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
@@ -66,7 +71,8 @@ class LazyFrames(NDArrayOperatorsMixin):
         return self.shape[0]
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read frames start to stop - 1; IndexError unless 0 <= start <= stop <= len."""
+        """Read frames start to stop - 1; IndexError unless 0 <= start <= stop <=
+        len."""
         check_window(start, stop, len(self))
         return self._read(start, stop)
 
@@ -86,19 +92,27 @@ class LazyFrames(NDArrayOperatorsMixin):
     def __setitem__(self, key: object, value: object) -> None:
         raise ValueError("assignment destination is read-only")
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(
+        self, dtype: DTypeLike = None, copy: bool | None = None
+    ) -> np.ndarray:
         return np.array(self.read(0, len(self)), dtype=dtype, copy=copy)
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any
     ) -> object:
-        arrays = [np.asarray(value) if isinstance(value, LazyFrames) else value for value in inputs]
+        arrays = [
+            np.asarray(value) if isinstance(value, LazyFrames) else value
+            for value in inputs
+        ]
         return getattr(ufunc, method)(*arrays, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        # NumPy would take the address of an array that is gone again from special attributes.
+        # NumPy would take the address of an array that is gone again from special
+        # attributes.
         if name.startswith("_") or not hasattr(np.ndarray, name):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            )
         return getattr(np.asarray(self), name)
 
     def _slice(self, chosen: slice) -> np.ndarray:
@@ -111,10 +125,11 @@ class LazyFrames(NDArrayOperatorsMixin):
 
 
 class DiskFrames(LazyFrames):
-    """RGB frames of so many pixels in a temporary file, which is deleted with this object.
+    """RGB frames of so many pixels in a temporary file, which is deleted with this
+    object.
 
-    The file is made in `$TMPDIR`, or in Python's default folder for temporary files. It is read, not mapped:
-    mapped pages would count as memory of this process.
+    The file is made in `$TMPDIR`, or in Python's default folder for temporary files. It
+    is read, not mapped: mapped pages would count as memory of this process.
 
     Raises:
         ResourceError: A temporary file cannot be made.
@@ -130,10 +145,13 @@ class DiskFrames(LazyFrames):
         weakref.finalize(self, self._file.close)
 
     def append(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> None:
-        """Append frames; ValueError if they have another size, ResourceError if the disk is full."""
+        """Append frames; ValueError if they have another size, ResourceError if the
+        disk is full."""
         count, *frame = self.shape
         if frames.shape[1:] != tuple(frame):
-            raise ValueError(f"frames of {frames.shape[1:]} among frames of {tuple(frame)}")
+            raise ValueError(
+                f"frames of {frames.shape[1:]} among frames of {tuple(frame)}"
+            )
         data = memoryview(np.ascontiguousarray(frames).reshape(-1))
         with self._lock, _disk():
             self._file.seek(count * self._bytes)
@@ -154,13 +172,15 @@ class DiskFrames(LazyFrames):
 
 
 def check_window(start: int, stop: int, length: int) -> None:
-    """Check that frames start to stop - 1 are in a clip of `length` frames; IndexError if they are not."""
+    """Check that frames start to stop - 1 are in a clip of `length` frames; IndexError
+    if they are not."""
     if not 0 <= start <= stop <= length:
         raise IndexError(f"frames {start} to {stop} of a clip of {length}")
 
 
 def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:
-    """Split `count` frames into windows of at most `size`: (start, stop) of each, in order."""
+    """Split `count` frames into windows of at most `size`: (start, stop) of each, in
+    order."""
     for start in range(0, count, size):
         yield start, min(start + size, count)
 
@@ -182,7 +202,8 @@ def _disk() -> Iterator[None]:
 
 
 def _is_plain(part: object) -> bool:
-    """Tell whether a part of an index concerns one axis alone, so that the first can be indexed before it."""
+    """Tell whether a part of an index concerns one axis alone, so that the first can be
+    indexed before it."""
     if part is None or part is ... or isinstance(part, slice):
         return True
     return isinstance(part, int | np.integer) and not isinstance(part, bool)

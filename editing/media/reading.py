@@ -15,20 +15,30 @@ from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.clip import AudioSpan, ColorTags, check_size, stack, used_frames
+from regrain.editing.media.clip import (
+    AudioSpan,
+    ColorTags,
+    check_size,
+    stack,
+    used_frames,
+)
 from regrain.editing.media.images import ImageClip
 from regrain.editing.media.index import Facts, Index, decode, read_index
 from regrain.editing.media.lazy_frames import check_window
 
-# Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered by ISO/IEC 23091-2.
+# Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered
+# by ISO/IEC 23091-2.
 _SUPPORTED = (0, 1, 2, 4, 5, 6, 7, 9)
 _UNSPECIFIED = 2
 # Without these a round trip through RGB darkens every pixel by one level.
-EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+EXACT = (
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+)
 
 
 class VideoClip:
-    """A video file; see `open_clip`. Frames are read in stored order, whatever their times."""
+    """A video file; see `open_clip`. Frames are read in stored order, whatever their
+    times."""
 
     def __init__(
         self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
@@ -67,8 +77,9 @@ class VideoClip:
     def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
         """See `Clip.read`.
 
-        A call that continues where the last one ended decodes nothing twice. Any other starts at the key
-        frame before, or at the first frame of files that cannot be entered elsewhere.
+        A call that continues where the last one ended decodes nothing twice. Any other
+        starts at the key frame before, or at the first frame of files that cannot be
+        entered elsewhere.
         """
         check_window(start, stop, len(self))
         frames = []
@@ -91,17 +102,21 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
 
 
 class _Decoder:
-    """Decodes frames of a file by number, in any order, as if all were decoded one after the other.
+    """Decodes frames of a file by number, in any order, as if all were decoded one
+    after the other.
 
-    Frames decoded from a key frame on must have the time stamps of the index. Where they do not, frames are
-    counted from the first one, which is exact in every container.
+    Frames decoded from a key frame on must have the time stamps of the index. Where
+    they do not, frames are counted from the first one, which is exact in every
+    container.
     """
 
     def __init__(self, path: Path, index: Index) -> None:
         self._path, self._index = path, index
         self._frames: Iterator[av.VideoFrame] = iter(())
-        self._next = -1  # number of the frame that comes next; -1 if decoding has to begin
-        self._entered = False  # whether decoding began at a key frame, not at the first frame
+        # number of the frame that comes next; -1 if decoding has to begin
+        self._next = -1
+        # whether decoding began at a key frame, not at the first frame
+        self._entered = False
 
     def read(self, number: int) -> av.VideoFrame:
         """Decode a frame, counted from 0; ClipError if it cannot be."""
@@ -111,7 +126,8 @@ class _Decoder:
                 self._enter(None, 0)
         else:
             time, first = key
-            if not first <= self._next <= number:  # a frame at or after the key frame may come next
+            # a frame at or after the key frame may come next
+            if not first <= self._next <= number:
                 self._enter(time, first)
         try:
             return self._advance(number)
@@ -123,17 +139,20 @@ class _Decoder:
         return self._advance(number)
 
     def _enter(self, key: int | None, frame: int) -> None:
-        """Decode from a key frame's time on, or from the beginning; `frame` is the number of what comes."""
+        """Decode from a key frame's time on, or from the beginning; `frame` is the
+        number of what comes."""
         self._frames = decode(self._path, key)
         self._next = frame
         self._entered = key is not None
 
     def _distrust(self) -> None:
-        """Count frames from now on: the time stamps of the index do not identify them."""
+        """Count frames from now on: the time stamps of the index do not identify
+        them."""
         self._index = replace(self._index, pts=(), keys=())
 
     def _advance(self, number: int) -> av.VideoFrame:
-        """Decode up to a frame; LookupError if a time stamp shows that decoding began elsewhere."""
+        """Decode up to a frame; LookupError if a time stamp shows that decoding began
+        elsewhere."""
         frame = None
         while self._next <= number:
             frame = next(self._frames, None)
@@ -151,13 +170,16 @@ class _Decoder:
 
 
 def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
-    """Return the size of a frame of square pixels, which were `pixel` times as wide as high; none shrinks."""
+    """Return the size of a frame of square pixels, which were `pixel` times as wide as
+    high; none shrinks."""
     if pixel > 1:
         return round(width * pixel), height
     return width, round(height / pixel)
 
 
-def _upright(frame: av.VideoFrame, pixel: Fraction) -> UInt8[np.ndarray, "height width 3"]:
+def _upright(
+    frame: av.VideoFrame, pixel: Fraction
+) -> UInt8[np.ndarray, "height width 3"]:
     """Convert a frame to RGB as it is shown: rotated, and with square pixels."""
     width, height = _square(frame.width, frame.height, pixel)
     if int(frame.colorspace) not in _SUPPORTED:
@@ -189,13 +211,17 @@ def open_clip(
         frames: Number of frames used; None uses all.
 
     Raises:
-        ClipError: The file is missing or not a readable video, or a number is out of range of its frames.
+        ClipError: The file is missing or not a readable video, or a number is out of
+            range of its frames.
     """
     if "://" in str(path):
-        said = f"{shorten(str(path))} is a URL. Download it first and use the local file."
+        said = (
+            f"{shorten(str(path))} is a URL. Download it first and use the local file."
+        )
         raise ClipError("clip.path", said)
     path = Path(path)
-    if os.path.isdir(path):  # unlike Path.is_dir, does not raise for a name that is too long
+    # unlike Path.is_dir, does not raise for a name that is too long
+    if os.path.isdir(path):
         return ImageClip(path, start, stride, frames)
     if not os.path.isfile(path):
         said = f"{shorten(str(path))} does not exist. Use a video file or a folder of images."

@@ -25,7 +25,8 @@ _Block = tuple[int, np.ndarray]  # number of the first sample, samples by channe
 
 
 class Sound:
-    """The sound of a span, `rate` samples a second, read in order; silence where the source has none."""
+    """The sound of a span, `rate` samples a second, read in order; silence where the
+    source has none."""
 
     def __init__(
         self, blocks: Iterator[_Block], rate: int, layout: av.AudioLayout, length: int
@@ -39,7 +40,8 @@ class Sound:
         self._kept: list[_Block] = []  # blocks that reach beyond what was read
 
     def read(self, stop: int) -> Float32[np.ndarray, "channels samples"]:
-        """Read the samples, -1..1, from where the last call stopped up to `stop` or the end of the span.
+        """Read the samples, -1..1, from where the last call stopped up to `stop` or the
+        end of the span.
 
         Where the sound ends long before the span, the rest is left out.
         """
@@ -66,7 +68,8 @@ class Sound:
 
 
 def _lay(block: np.ndarray, samples: np.ndarray, at: int) -> None:
-    """Write the part of a block that overlaps `samples`; the block begins at sample `at` of them."""
+    """Write the part of a block that overlaps `samples`; the block begins at sample
+    `at` of them."""
     part = block[:, max(0, -at) :]
     place = samples[:, max(0, at) :]
     length = min(part.shape[1], place.shape[1])
@@ -77,12 +80,14 @@ def _lay(block: np.ndarray, samples: np.ndarray, at: int) -> None:
 def open_sound(span: AudioSpan) -> Iterator[Sound]:
     """Open the sound of a span, at its own rate if AAC has that, else at 48 kHz.
 
-    It is decoded from the beginning of the file: most decoders carry something over from packet to packet, so
-    that sound decoded from the middle on would be another.
+    It is decoded from the beginning of the file: most decoders carry something over
+    from packet to packet, so that sound decoded from the middle on would be another.
     """
     options = {"format_whitelist": CONTAINERS}
     with av.open(str(span.path.resolve()), container_options=options) as container:
-        stream = next(stream for stream in container.streams.audio if stream.codec_context)
+        stream = next(
+            stream for stream in container.streams.audio if stream.codec_context
+        )
         source = stream.codec_context
         layout = _layout_for(source.layout)
         rates = av.Codec("aac", "w").audio_rates
@@ -96,7 +101,8 @@ def open_sound(span: AudioSpan) -> Iterator[Sound]:
 
 
 def _layout_for(layout: av.AudioLayout) -> av.AudioLayout:
-    """Return the layout to write: the source's, or the usual one if it is not known or too large."""
+    """Return the layout to write: the source's, or the usual one if it is not known or
+    too large."""
     if layout.nb_channels > _MOST_CHANNELS:
         return av.AudioLayout("5.1")
     if layout.name.endswith(" channels"):  # not known
@@ -107,7 +113,8 @@ def _layout_for(layout: av.AudioLayout) -> av.AudioLayout:
 def _decode(
     frames: Iterator[av.AudioFrame], resampler: av.AudioResampler, start: Fraction
 ) -> Iterator[_Block]:
-    """Yield blocks of sound, numbered by their times; sample 0 is at `start` seconds."""
+    """Yield blocks of sound, numbered by their times; sample 0 is at `start`
+    seconds."""
     at = 0
     try:
         for decoded in frames:
@@ -121,4 +128,6 @@ def _decode(
                 yield at, block
                 at += frame.samples
     except av.FFmpegError as error:  # no reason to lose the pictures
-        log.warning("the sound of a clip is damaged (%s); the rest of it is silence", error)
+        log.warning(
+            "the sound of a clip is damaged (%s); the rest of it is silence", error
+        )

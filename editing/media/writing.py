@@ -43,20 +43,24 @@ def write_video(
 ) -> None:
     """Write an MP4: H.264 yuv420p, AAC, index first, the same bytes for the same input.
 
-    A frame of odd size is encoded with its last row or column repeated, since yuv420p has only even sizes,
-    and the container declares the true size, to which decoders crop.
+    A frame of odd size is encoded with its last row or column repeated, since yuv420p
+    has only even sizes, and the container declares the true size, to which decoders
+    crop.
 
     Args:
         path: File to write.
         frames: RGB frames of one size.
         fps: Frames per second.
-        times: Seconds of each frame, in order, the first 0; None for a constant rate. Exact in the file if
-            a unit of at least a microsecond allows; equal ones are set apart by one unit.
-        duration: Seconds to the end of the last frame; None lets it last 1 / fps. Only with `times`.
+        times: Seconds of each frame, in order, the first 0; None for a constant rate.
+            Exact in the file if a unit of at least a microsecond allows; equal ones are
+            set apart by one unit.
+        duration: Seconds to the end of the last frame; None lets it last 1 / fps. Only
+            with `times`.
         audio_from: Sound to copy, cut to its span.
         tags: Colour tags to write and to convert with; None is BT.709.
         comment: Comment of the file.
-        crf: Constant rate factor, 0 to 51: the higher, the smaller the file and the worse the picture.
+        crf: Constant rate factor, 0 to 51: the higher, the smaller the file and the
+            worse the picture.
 
     Raises:
         ValueError: There is no frame, or not one for each of the times.
@@ -69,7 +73,9 @@ def write_video(
     even_size = width + width % 2, height + height % 2
     tags = tags or ColorTags()
     clock = _Clock(fps, times, duration)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(
+        str(path), "w", format="mp4", options={"movflags": "+faststart"}
+    ) as container:
         container.metadata["comment"] = comment
         video = _add_video(container, even_size, clock, tags, crf)
         with _add_sound(container, audio_from) as write_sound:
@@ -93,17 +99,22 @@ def write_lossless(path: Path, clip: Clip) -> None:
     Times of a rate that varies are rounded to milliseconds, the unit of Matroska.
     """
     clock = _Clock(clip.fps, clip.times, clip.duration)
-    with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+    with av.open(
+        str(path), "w", format="matroska", options={"fflags": "+bitexact"}
+    ) as container:
         container.metadata["comment"] = clip.comment
         width, height = clip.size
-        # Its usual version cuts frames into slices, and finds none in a frame that is one pixel wide.
+        # Its usual version cuts frames into slices, and finds none in a frame that is
+        # one pixel wide.
         options = {"level": "1"} if width == 1 else {}
         stream = clock.add_stream(container, "ffv1", options)
         stream.width = width
         stream.height = height
         stream.pix_fmt = "bgr0"
         for index, pixels in enumerate(frames_of(clip)):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(pixels), format="rgb24"
+            )
             container.mux(clock.encode(stream, frame, index))
         container.mux(clock.encode(stream))
 
@@ -131,13 +142,17 @@ class _Clock:
             earliest = stamp + 1
 
     def add_stream(
-        self, container: av.container.OutputContainer, codec: str, options: dict[str, str]
+        self,
+        container: av.container.OutputContainer,
+        codec: str,
+        options: dict[str, str],
     ) -> av.VideoStream:
         """Add a stream that counts in the unit of the times."""
         if self._times is not None or self._fps < _SLOW:
-            # An MP4 keeps the times at which frames are decoded. With B-frames at a varying rate, these end
-            # long before the last frame is shown, and so does the clip for players; at a slow one, they are
-            # farther from those at which frames are shown than it has room for.
+            # An MP4 keeps the times at which frames are decoded. With B-frames at a
+            # varying rate, these end long before the last frame is shown, and so does
+            # the clip for players; at a slow one, they are farther from those at which
+            # frames are shown than it has room for.
             options = {**options, "bf": "0"}
         stream = container.add_stream(codec, rate=self._fps, options=options)
         if self._times is not None:
@@ -145,7 +160,8 @@ class _Clock:
         return stream
 
     def count(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """Number frames, and raise ValueError unless there is one for each of the times."""
+        """Number frames, and raise ValueError unless there is one for each of the
+        times."""
         if self._times is None:
             return enumerate(frames)
         return zip(range(len(self._times)), frames, strict=True)
@@ -153,7 +169,8 @@ class _Clock:
     def encode(
         self, stream: av.VideoStream, frame: av.VideoFrame | None = None, index: int = 0
     ) -> list[av.Packet]:
-        """Encode a frame at its time, or what is left for None; at a constant rate the encoder counts."""
+        """Encode a frame at its time, or what is left for None; at a constant rate the
+        encoder counts."""
         if self._times is None:
             return stream.encode(frame)
         if frame:
@@ -179,8 +196,14 @@ def _add_video(
     tags: ColorTags,
     crf: int,
 ) -> av.VideoStream:
-    # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
-    options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
+    # One thread, no macroblock tree: with either, x264 writes different bytes for the
+    # same frames.
+    options = {
+        "crf": str(crf),
+        "preset": "medium",
+        "threads": "1",
+        "x264-params": "mbtree=0",
+    }
     stream = clock.add_stream(container, "libx264", options)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
@@ -191,7 +214,9 @@ def _add_video(
     return stream
 
 
-def _to_yuv(frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags) -> av.VideoFrame:
+def _to_yuv(
+    frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags
+) -> av.VideoFrame:
     height, width = frame.shape[:2]
     even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
@@ -208,14 +233,18 @@ def _to_yuv(frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags) -> av.V
 def _add_sound(
     container: av.container.OutputContainer, span: AudioSpan | None
 ) -> Iterator[Callable[[Fraction], None]]:
-    """Add a sound track, if there is sound; yield a function that writes it up to a time, in seconds."""
+    """Add a sound track, if there is sound; yield a function that writes it up to a
+    time, in seconds."""
     if span is None:
         yield lambda _end: None
         return
     with open_sound(span) as sound:
-        # FFmpeg would replace bands by noise, whose peaks reach 1.7 times the sound's own after a click.
+        # FFmpeg would replace bands by noise, whose peaks reach 1.7 times the sound's
+        # own after a click.
         options = {"aac_pns": "0"}
-        stream = container.add_stream("aac", rate=sound.rate, layout=sound.layout, options=options)
+        stream = container.add_stream(
+            "aac", rate=sound.rate, layout=sound.layout, options=options
+        )
         stream.bit_rate = 96_000 * sound.channels
         at = 0
 
@@ -226,7 +255,9 @@ def _add_sound(
             for stop in (*range(at + sound.rate, last, sound.rate), last):
                 block = sound.read(stop)
                 if block.shape[1]:
-                    frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
+                    frame = av.AudioFrame.from_ndarray(
+                        block, format="fltp", layout=sound.layout
+                    )
                     frame.sample_rate = sound.rate
                     frame.pts = at
                     frame.time_base = Fraction(1, sound.rate)
@@ -238,7 +269,8 @@ def _add_sound(
 
 
 def _declare_size(path: Path, width: int, height: int) -> None:
-    """Write the shown size into the video track of an MP4 (ISO/IEC 14496-12, 8.3.2 and 12.1.3)."""
+    """Write the shown size into the video track of an MP4 (ISO/IEC 14496-12, 8.3.2 and
+    12.1.3)."""
     with path.open("r+b") as file:
         for kind, start, stop in _boxes(file, 0, path.stat().st_size):
             if kind not in (b"tkhd", b"stsd"):
@@ -254,7 +286,8 @@ def _declare_size(path: Path, width: int, height: int) -> None:
 
 
 def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Walk the boxes of an MP4 down to the sample tables: kind, start and stop of the content."""
+    """Walk the boxes of an MP4 down to the sample tables: kind, start and stop of the
+    content."""
     while start < stop:
         file.seek(start)
         size, kind = struct.unpack(">I4s", file.read(8))

@@ -1,12 +1,13 @@
 """FateZero: edits by words that reuse the source's attention, without training.
 
-Qi et al. 2023, arXiv:2303.09535. The clip is inverted to noise with the source prompt (DDIM). On the way
-back, in the first steps, the words that both prompts share look where they looked in the source, and
-self-attention keeps the source's layout: everywhere, or outside the area whose words changed.
+Qi et al. 2023, arXiv:2303.09535. The clip is inverted to noise with the source prompt
+(DDIM). On the way back, in the first steps, the words that both prompts share look
+where they looked in the source, and self-attention keeps the source's layout:
+everywhere, or outside the area whose words changed.
 
-The source's latents are stored, not its attention. At a step that reuses attention they run as one more
-branch of the same batch: injected self-attention uses the source's queries and keys and the edit's values.
-The branch ends when no later step needs it.
+The source's latents are stored, not its attention. At a step that reuses attention they
+run as one more branch of the same batch: injected self-attention uses the source's
+queries and keys and the edit's values. The branch ends when no later step needs it.
 """
 
 from __future__ import annotations
@@ -26,10 +27,25 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import Seen, across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid
-from regrain.editing.attention.maps import Exchange, exchange, fuse_cross, map_stride, probabilities
-from regrain.editing.diffusion.blending import blend_latents, mask_from_attention, mix_noise
+from regrain.editing.attention.maps import (
+    Exchange,
+    exchange,
+    fuse_cross,
+    map_stride,
+    probabilities,
+)
+from regrain.editing.diffusion.blending import (
+    blend_latents,
+    mask_from_attention,
+    mix_noise,
+)
 from regrain.editing.diffusion.schedule import Step, advance
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words, telling_words
+from regrain.editing.diffusion.text import (
+    PromptEmbedding,
+    find_words,
+    new_words,
+    telling_words,
+)
 from regrain.editing.errors import PromptError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, joint_norm
@@ -43,7 +59,12 @@ from regrain.editing.recipe.attention_recorder import (
     word_columns,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.inversion import cached, ddim_invert, ddim_walk, inversion_key
+from regrain.editing.recipe.inversion import (
+    cached,
+    ddim_invert,
+    ddim_walk,
+    inversion_key,
+)
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import (
     EditedCells,
@@ -82,7 +103,9 @@ def run(
         batch = Batch.of(plan.frames, *branches, edits=len(plan.targets))
         attend = edits.attend(step, batch)
         rows = batch.join({"source": source.at(step), "uncond": x, "cond": x})
-        answer = backbone.predict(rows, step, plan.texts(batch), Intervention(attend, plan.patches))
+        answer = backbone.predict(
+            rows, step, plan.texts(batch), Intervention(attend, plan.patches)
+        )
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = edits.blend(advance(x0, eps, step), step)
         yield from previews(step, x0[: batch.frames], edits.now)
@@ -104,7 +127,8 @@ class FateZeroTarget:
         exchange: Rule to compute its cross-attention from the source's.
         words: Tokens of its new words, whose heat is shown.
         all_words: Tokens of all its words but articles and prepositions.
-        source_area: Tokens of the source prompt that mark the edited area; empty if none are needed.
+        source_area: Tokens of the source prompt that mark the edited area; empty if
+            none are needed.
         area: Tokens of this prompt that mark it; empty if none are needed.
     """
 
@@ -122,7 +146,8 @@ class FateZeroPlan:
 
     Attributes:
         scope: The layers from which maps of words are read.
-        edited: The regions, if they define the edited area; None if attention does, or nothing.
+        edited: The regions, if they define the edited area; None if attention does, or
+            nothing.
         seen: The frames whose keys a frame sees, but in the finest layers.
         seen_finest: The frames whose keys a frame sees in the finest layers.
     """
@@ -151,9 +176,11 @@ class FateZeroPlan:
 
 
 def injected(step: Step, params: FateZeroParams) -> tuple[bool, bool]:
-    """Check if a step takes cross-attention, and if it takes self-attention, from the source.
+    """Check if a step takes cross-attention, and if it takes self-attention, from the
+    source.
 
-    The released code counts cross-attention's share of N + 1 steps, self-attention's of N.
+    The released code counts cross-attention's share of N + 1 steps, self-attention's of
+    N.
     """
     takes_cross = step.within(params.cross_until, of=step.total + 1)
     takes_self = step.within(params.self_until)
@@ -161,7 +188,10 @@ def injected(step: Step, params: FateZeroParams) -> tuple[bool, bool]:
 
 
 def make_plan(
-    backbone: Backbone, request: EditRequest, params: FateZeroParams, working: ResizedClip
+    backbone: Backbone,
+    request: EditRequest,
+    params: FateZeroParams,
+    working: ResizedClip,
 ) -> FateZeroPlan:
     """Encode and align the prompts; raises if a given word is not in them."""
     frames = len(request.clip)
@@ -170,7 +200,9 @@ def make_plan(
     fields = ["source_prompt", "negative_prompt", "prompt", *more]
     source, uncond, *texts = backbone.embed(prompts, fields)
     edited = working.edited if params.use_masks else None
-    by_attention = edited is None and (params.blend_self or params.blend_latents == "always")
+    by_attention = edited is None and (
+        params.blend_self or params.blend_latents == "always"
+    )
     keys = KEY_FRAMES[params.keys]
     finest_keys = keys if params.keys_levels == "all" else ("own",)
     middle = working.piece.middle
@@ -180,7 +212,9 @@ def make_plan(
         source=source,
         source_words=word_columns(source, telling_words(request.source_prompt)),
         uncond=uncond,
-        targets=tuple(make_target(source, text, params, by_attention) for text in texts),
+        targets=tuple(
+            make_target(source, text, params, by_attention) for text in texts
+        ),
         edited=edited,
         grid=working.grid,
         patches=(joint_norm(frames),) if params.joint_norm else (),
@@ -190,12 +224,17 @@ def make_plan(
 
 
 def make_target(
-    source: PromptEmbedding, text: PromptEmbedding, params: FateZeroParams, by_attention: bool
+    source: PromptEmbedding,
+    text: PromptEmbedding,
+    params: FateZeroParams,
+    by_attention: bool,
 ) -> FateZeroTarget:
-    """Align a prompt with the source's; with `by_attention`, words mark the edited area.
+    """Align a prompt with the source's; with `by_attention`, words mark the edited
+    area.
 
     Raises:
-        PromptError: A given word is not in its prompt, or no word marks the edited area.
+        PromptError: A given word is not in its prompt, or no word marks the edited
+            area.
     """
     lost, gained = new_words(source.prompts[0], text.prompts[0])
     marks = params.blend_words or lost
@@ -234,7 +273,8 @@ def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float
     """Return the factor of each emphasised word."""
     if params.emphasis_words:
         return {
-            words: params.emphasis if own is None else own for words, own in params.emphasis_words
+            words: params.emphasis if own is None else own
+            for words, own in params.emphasis_words
         }
     if params.emphasis == 1:
         return {}
@@ -247,10 +287,11 @@ class InvertedSource:
 
     Attributes:
         latents: The N + 1 latents from clean to noise.
-        mass: Attention to its words in every call of the model, on the grid of the plan's `scope`.
+        mass: Attention to its words in every call of the model, on the grid of the
+            plan's `scope`.
         rebuilt: The clean latents rebuilt from the noise, if chosen.
-        released: Use the levels of the released code: at timestep t, it takes the attention of the inversion
-            step with timestep t.
+        released: Use the levels of the released code: at timestep t, it takes the
+            attention of the inversion step with timestep t.
     """
 
     latents: list[Float[Tensor, "frames c h w"]]
@@ -259,11 +300,13 @@ class InvertedSource:
     released: bool
 
     def at(self, step: Step) -> Float[Tensor, "frames c h w"]:
-        """Return the latents of the source branch: at the edit's level or, as released, one step cleaner."""
+        """Return the latents of the source branch: at the edit's level or, as released,
+        one step cleaner."""
         return self.latents[step.total - step.index - self.released]
 
     def blended(self, step: Step) -> Float[Tensor, "frames c h w"]:
-        """Return the latents to blend in after a step: at its new level or, as released, one step noisier."""
+        """Return the latents to blend in after a step: at its new level or, as
+        released, one step noisier."""
         return self.latents[step.total - 1 - step.index + self.released]
 
 
@@ -293,7 +336,9 @@ def invert(
 
     def down() -> Generator[Event, None, dict[str, Tensor]]:
         clean = latents[-1]
-        for step, x in ddim_walk(clean, model.predict, backbone.schedule.sampling(params.steps)):
+        for step, x in ddim_walk(
+            clean, model.predict, backbone.schedule.sampling(params.steps)
+        ):
             clean = x
             yield Progress("inverting", params.steps + step.index + 1, total, None)
         return {"latents": clean}
@@ -310,7 +355,8 @@ def invert(
 
 
 class SourceModel:
-    """The model with the source prompt; `mass` collects the attention to its words, call by call."""
+    """The model with the source prompt; `mass` collects the attention to its words,
+    call by call."""
 
     def __init__(self, backbone: Backbone, plan: FateZeroPlan) -> None:
         self.mass: list[Float[Tensor, "frames grid_height grid_width tokens"]] = []
@@ -336,9 +382,12 @@ class SourceModel:
 
 
 class Edits:
-    """The edits during denoising: their attention, the area that they change, and their blending."""
+    """The edits during denoising: their attention, the area that they change, and their
+    blending."""
 
-    def __init__(self, plan: FateZeroPlan, params: FateZeroParams, source: InvertedSource) -> None:
+    def __init__(
+        self, plan: FateZeroPlan, params: FateZeroParams, source: InvertedSource
+    ) -> None:
         self.plan = plan
         self.params = params
         self.source = source
@@ -354,7 +403,8 @@ class Edits:
         return self.heats[0].maps(self.plan.targets[0].words)
 
     def words(self) -> WordAttention:
-        """Return the attention to each word of the source prompt and of the first target."""
+        """Return the attention to each word of the source prompt and of the first
+        target."""
         mean = self.source.mass.mean(0)
         source = {}
         for word, tokens in self.plan.source_words.items():
@@ -379,9 +429,16 @@ class Edits:
         return attend
 
     def _across(
-        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, batch: Batch, fuses: bool
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        site: AttentionLayer,
+        batch: Batch,
+        fuses: bool,
     ) -> Tensor:
-        """Compute cross-attention: with `fuses`, that of the edits from the source's."""
+        """Compute cross-attention: with `fuses`, that of the edits from the
+        source's."""
         exchanges = {}
         for number, target in enumerate(self.plan.targets):
             exchanges[f"cond/{number}"] = target.exchange if fuses else None
@@ -394,13 +451,22 @@ class Edits:
         return fuse_cross(q, k, v, batch, exchanges, seen)
 
     def _within(
-        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, batch: Batch, step: Step
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        site: AttentionLayer,
+        batch: Batch,
+        step: Step,
     ) -> Tensor:
-        """Compute self-attention by the source's queries and keys, everywhere or outside the edited area."""
+        """Compute self-attention by the source's queries and keys, everywhere or
+        outside the edited area."""
         plan = self.plan
         edits = len(plan.targets)
         wanted = self.params.guidance_half
-        halves = [batch.rows(half) for half in ("uncond", "cond") if wanted in (half, "both")]
+        halves = [
+            batch.rows(half) for half in ("uncond", "cond") if wanted in (half, "both")
+        ]
         source = batch.rows("source")
         source_q = q[source].repeat(edits, 1, 1, 1)
         source_k = k[source].repeat(edits, 1, 1, 1)
@@ -420,12 +486,17 @@ class Edits:
             out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
         return out
 
-    def blend(self, x: Float[Tensor, "rows c h w"], step: Step) -> Float[Tensor, "rows c h w"]:
-        """Return the latents after a step: with blending, the source's outside the edited area."""
+    def blend(
+        self, x: Float[Tensor, "rows c h w"], step: Step
+    ) -> Float[Tensor, "rows c h w"]:
+        """Return the latents after a step: with blending, the source's outside the
+        edited area."""
         plan, params = self.plan, self.params
         area = None
         if self.blends_latents(step):
-            area = torch.cat([self.area_of_edit(step, i) for i in range(len(plan.targets))])
+            area = torch.cat(
+                [self.area_of_edit(step, i) for i in range(len(plan.targets))]
+            )
             known = self.source.blended(step).repeat(len(plan.targets), 1, 1, 1)
             x = blend_latents(x, known, area)
         elif params.blend_self and step.within(params.self_until):
@@ -435,7 +506,8 @@ class Edits:
         return x
 
     def blends_latents(self, step: Step) -> bool:
-        """Check if latents outside the edited area are the source's after this step, the n-th of N.
+        """Check if latents outside the edited area are the source's after this step,
+        the n-th of N.
 
         As released: int(from N) < n < int(until N), and to the end where until is 1.
         """
@@ -449,16 +521,21 @@ class Edits:
     def area_of_source(
         self, step: Step, target: int, size: tuple[int, int]
     ) -> Float[Tensor, "frames 1 h w"]:
-        """Return the area of an edit: the masks, or that of the source's attention at this noise level."""
+        """Return the area of an edit: the masks, or that of the source's attention at
+        this noise level."""
         if self.plan.edited is not None:
             return self.plan.edited(size)
-        # The model never saw the noisiest latents during inversion, so use the call before.
-        call = min(step.total - step.index - self.source.released, len(self.source.mass) - 1)
+        # The model never saw the noisiest latents during inversion, so use the call
+        # before.
+        call = min(
+            step.total - step.index - self.source.released, len(self.source.mass) - 1
+        )
         mass = of_columns(self.source.mass[call], self.plan.targets[target].source_area)
         return mask_from_attention(mass, size, self.params.blend_threshold)
 
     def area_of_edit(self, step: Step, target: int) -> Float[Tensor, "frames 1 h w"]:
-        """Return the area of an edit on the latents' grid, joined with that of its own words' attention."""
+        """Return the area of an edit on the latents' grid, joined with that of its own
+        words' attention."""
         plan = self.plan
         size = plan.grid.size
         area = self.area_of_source(step, target, size)

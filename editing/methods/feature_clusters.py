@@ -1,9 +1,9 @@
 """Find regions without masks by clustering a model's features over all frames.
 
-VideoGrain, arXiv:2502.17258, App. B: k-means of the inversion's self-attention gives coarse layouts. Here
-the features are the keys of that attention, and all frames are clustered together, so a cluster is the same
-object in every frame. Each is named by the noun of the source prompt to which its cross-attention responds
-most.
+VideoGrain, arXiv:2502.17258, App. B: k-means of the inversion's self-attention gives
+coarse layouts. Here the features are the keys of that attention, and all frames are
+clustered together, so a cluster is the same object in every frame. Each is named by the
+noun of the source prompt to which its cross-attention responds most.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from regrain.editing.recipe.attention_recorder import (
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import ddim_walk
 
-# One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at least 256 cells.
+# One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at
+# least 256 cells.
 MOST_FRAMES = 64
 _CELL = 16
 _LEAST_CELLS = 256
@@ -56,10 +57,13 @@ class Clusters:
     """The clusters of a clip.
 
     Attributes:
-        labels: Cluster of each source pixel, 1 .. count; an object has the same number in every frame.
+        labels: Cluster of each source pixel, 1 .. count; an object has the same number
+            in every frame.
         names: Per cluster, the word of the source prompt that fits best, or "".
-        fit: Per cluster, the attention of its pixels to that word relative to the mean; 1 is no difference.
-        pca: The features' first three principal components as RGB, one scale for the clip.
+        fit: Per cluster, the attention of its pixels to that word relative to the mean;
+            1 is no difference.
+        pca: The features' first three principal components as RGB, one scale for the
+            clip.
     """
 
     labels: UInt8[np.ndarray, "frames height width"]
@@ -79,7 +83,8 @@ def find_clusters(
     size: int | None = None,
     apart: bool = False,
 ) -> Generator[Event, None, Clusters]:
-    """Cluster a clip by the model's features during inversion; yields events, returns the clusters.
+    """Cluster a clip by the model's features during inversion; yields events, returns
+    the clusters.
 
     Args:
         source_prompt: Describes the clip; names are taken from it.
@@ -87,7 +92,8 @@ def find_clusters(
         steps: Steps of the inversion; features come from its first half.
         seed: Seed of k-means.
         size: Working size of the short side in pixels; default the model's.
-        apart: Make pieces of a cluster that never touch, such as two actors, clusters of their own.
+        apart: Make pieces of a cluster that never touch, such as two actors, clusters
+            of their own.
 
     Raises:
         RequestError: The clip has more than 64 frames.
@@ -113,7 +119,9 @@ def find_clusters(
         attend = recorder.attend if step.index < step.total // 2 else recorder.plain
         return backbone.predict(x, step, text, Intervention(attend))
 
-    for step, _ in ddim_walk(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
+    for step, _ in ddim_walk(
+        backbone.encode(frames), predict, backbone.schedule.inversion(steps)
+    ):
         yield Progress("inverting", step.index + 1, step.total, None)
     return _make_clusters(recorder, tuple(nouns), clip.size, count, seed, apart)
 
@@ -133,14 +141,21 @@ def _make_clusters(
     if apart:
         cells, kind = part(cells)
     names, fit = name_clusters(cells, recorder.words(), nouns, kind)
-    pictures = [cv2.resize(p, size, interpolation=cv2.INTER_NEAREST) for p in pca_rgb(features)]
-    return Clusters(_enlarge(cells, len(kind), size[::-1]), names, fit, np.stack(pictures))
+    pictures = [
+        cv2.resize(p, size, interpolation=cv2.INTER_NEAREST) for p in pca_rgb(features)
+    ]
+    return Clusters(
+        _enlarge(cells, len(kind), size[::-1]), names, fit, np.stack(pictures)
+    )
 
 
 class _Recorder:
-    """Attention recorded on one grid of at most so many cells: features by layer, and attention to nouns."""
+    """Attention recorded on one grid of at most so many cells: features by layer, and
+    attention to nouns."""
 
-    def __init__(self, latents: Grid, cells: int, indicator: Float[Tensor, "tokens nouns"]) -> None:
+    def __init__(
+        self, latents: Grid, cells: int, indicator: Float[Tensor, "tokens nouns"]
+    ) -> None:
         stride = 1
         while latents.over((1, stride, stride)).tokens > cells:
             stride *= 2
@@ -179,11 +194,14 @@ class _Recorder:
 
 def maybe_nouns(prompt: str) -> list[str]:
     """Return the words of a prompt that may name an object, each once."""
-    return list(dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS))
+    return list(
+        dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS)
+    )
 
 
 def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
-    """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
+    """Find the words of a prompt that may name an object, with the tokens of all their
+    occurrences."""
     return word_columns(text, maybe_nouns(text.prompts[0]))
 
 
@@ -197,16 +215,21 @@ def _indicator(
 
 
 def kmeans(x: Float[Tensor, "n c"], count: int, seed: int) -> Int[Tensor, "n"]:
-    """Cluster points by k-means++: 0 .. count - 1 per point, the largest cluster first."""
+    """Cluster points by k-means++: 0 .. count - 1 per point, the largest cluster
+    first."""
     cv2.setRNGSeed(seed)  # OpenCV draws from a global generator
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, _ROUNDS, 0)
-    _, nearest, _ = cv2.kmeans(x.numpy(), count, None, until, _RESTARTS, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    _, nearest, _ = cv2.kmeans(
+        x.numpy(), count, None, until, _RESTARTS, cv2.KMEANS_PP_CENTERS
+    )  # type: ignore[call-overload]
     found = torch.from_numpy(nearest[:, 0]).long()
     order = torch.bincount(found, minlength=count).argsort(descending=True, stable=True)
     return order.argsort()[found]
 
 
-def part(cells: Int[Tensor, "frames h w"]) -> tuple[Int[Tensor, "frames h w"], tuple[int, ...]]:
+def part(
+    cells: Int[Tensor, "frames h w"],
+) -> tuple[Int[Tensor, "frames h w"], tuple[int, ...]]:
     """Part clusters into pieces that never touch, in space and from frame to frame.
 
     Pieces of less than a quarter of the largest one stay with it.
@@ -229,7 +252,8 @@ def part(cells: Int[Tensor, "frames h w"]) -> tuple[Int[Tensor, "frames h w"], t
 
 
 def _large_pieces(pieces: Int[np.ndarray, "frames h w"]) -> list[int]:
-    """Return the pieces, numbered from 1, of at least a quarter of the largest one, in falling order."""
+    """Return the pieces, numbered from 1, of at least a quarter of the largest one, in
+    falling order."""
     sizes = np.bincount(pieces.ravel())[1:]
     falling = np.argsort(-sizes, kind="stable")
     return [int(n) + 1 for n in falling if sizes[n] >= _PIECE * sizes.max()]
@@ -238,7 +262,8 @@ def _large_pieces(pieces: Int[np.ndarray, "frames h w"]) -> list[int]:
 def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w"]:
     """Number the connected pieces of a mask over all frames, from 1; 0 outside."""
     out = np.zeros(mask.shape, np.int64)
-    roots = [0]  # of each piece of a frame, another one that it is connected with, or itself
+    # of each piece of a frame, another one that it is connected with, or itself
+    roots = [0]
 
     def root(n: int) -> int:
         while roots[n] != n:
@@ -247,7 +272,9 @@ def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w
 
     for frame, own in enumerate(out):
         known = len(roots) - 1
-        found, numbers = cv2.connectedComponents(mask[frame].astype(np.uint8), connectivity=8)
+        found, numbers = cv2.connectedComponents(
+            mask[frame].astype(np.uint8), connectivity=8
+        )
         own[:] = np.where(numbers > 0, numbers + known, 0)
         roots += range(known + 1, known + found)
         if frame == 0:
@@ -267,9 +294,11 @@ def name_clusters(
     nouns: tuple[str, ...],
     kind: tuple[int, ...] = (),
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Assign each cluster the unused noun it attends to most relative to the mean, best pairs first.
+    """Assign each cluster the unused noun it attends to most relative to the mean, best
+    pairs first.
 
-    With `kind`, a cluster that gets no noun takes that of another one of its kind: two cats, one word.
+    With `kind`, a cluster that gets no noun takes that of another one of its kind: two
+    cats, one word.
     """
     count = int(cells.max()) + 1
     names = [""] * count
@@ -277,7 +306,9 @@ def name_clusters(
     if not nouns:
         return tuple(names), tuple(fit)
     mean = mass.flatten(0, 2).mean(0).clamp(min=1e-12)
-    share = torch.stack([mass[cells == cluster].mean(0) / mean for cluster in range(count)])
+    share = torch.stack(
+        [mass[cells == cluster].mean(0) / mean for cluster in range(count)]
+    )
     for _ in range(min(count, len(nouns))):
         cluster, noun = divmod(int(share.argmax()), len(nouns))
         names[cluster] = nouns[noun]
@@ -285,7 +316,9 @@ def name_clusters(
         share[cluster] = -1
         share[:, noun] = -1
     for cluster, own in enumerate(kind):
-        same = (other for other in range(len(kind)) if kind[other] == own and names[other])
+        same = (
+            other for other in range(len(kind)) if kind[other] == own and names[other]
+        )
         named = next(same, None)
         if not names[cluster] and named is not None:
             names[cluster] = names[named]
@@ -293,8 +326,11 @@ def name_clusters(
     return tuple(names), tuple(fit)
 
 
-def pca_rgb(features: Float[Tensor, "frames h w c"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Show the first three principal components of the whole clip as red, green and blue, 0..255."""
+def pca_rgb(
+    features: Float[Tensor, "frames h w c"],
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Show the first three principal components of the whole clip as red, green and
+    blue, 0..255."""
     flat = features.flatten(0, 2)
     flat = flat - flat.mean(0)
     _, _, directions = torch.linalg.svd(flat.T @ flat)

@@ -1,9 +1,11 @@
-"""FlowEdit on a video model, its words bound to regions (Kulikov et al. 2024, arXiv:2412.08629).
+"""FlowEdit on a video model, its words bound to regions (Kulikov et al. 2024,
+arXiv:2412.08629).
 
-Nothing is inverted. At every noise level the clip and its edit get the same noise, and the difference of the
-velocities with the two prompts moves the edit. The state is that difference: with equal prompts and
-guidance it stays 0. Modulated cross-attention (VideoGrain, arXiv:2502.17258, Eq. 6) binds each region to its
-words, in both prompts, so that the effect of binding itself cancels.
+Nothing is inverted. At every noise level the clip and its edit get the same noise, and
+the difference of the velocities with the two prompts moves the edit. The state is that
+difference: with equal prompts and guidance it stays 0. Modulated cross-attention
+(VideoGrain, arXiv:2502.17258, Eq. 6) binds each region to its words, in both prompts,
+so that the effect of binding itself cancels.
 """
 
 from __future__ import annotations
@@ -27,12 +29,23 @@ from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.recipe.attention_recorder import Columns, word_columns
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.region_words import RegionText, TokenRegions, WordAttending, by_frame
-from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.recipe.region_words import (
+    RegionText,
+    TokenRegions,
+    WordAttending,
+    by_frame,
+)
+from regrain.editing.recipe.window import (
+    ResizedClip,
+    WindowFrames,
+    WindowResult,
+    working_clip,
+)
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit_request import EditRequest
 
-# Of a piece's latents: FlowDirector's (arXiv:2506.05046) pieces of 11 begin 8 after each other.
+# Of a piece's latents: FlowDirector's (arXiv:2506.05046) pieces of 11 begin 8 after
+# each other.
 _STRIDE = 8 / 11
 _LONG = 21  # latents of a clip of 81 frames, where FlowAnchor's amplification is 1
 
@@ -80,7 +93,8 @@ def run(
 
 
 def amplified(change: Float[Tensor, "time c h w"]) -> Float[Tensor, "time c h w"]:
-    """Strengthen a change where it is strong, the more the longer the clip (FlowAnchor, arXiv:2604.22586)."""
+    """Strengthen a change where it is strong, the more the longer the clip (FlowAnchor,
+    arXiv:2604.22586)."""
     mean = change.mean(1, keepdim=True)
     low, high = mean.amin(), mean.amax()
     length = log(len(change)) / log(_LONG)
@@ -96,7 +110,8 @@ def pieces_of(time: int, most: int) -> tuple[slice, ...]:
 
 
 class FlowModel:
-    """The backbone as a run calls it: with the negative prompt, and with prompts bound to the regions."""
+    """The backbone as a run calls it: with the negative prompt, and with prompts bound
+    to the regions."""
 
     def __init__(
         self,
@@ -122,7 +137,9 @@ class FlowModel:
 
         unedited = [replace(region, prompt="") for region in request.regions]
         composed = compose(request.source_prompt, request.source_prompt, unedited)
-        self._old = attending(composed, "source_prompt", modulates=params.modulated == "both")
+        self._old = attending(
+            composed, "source_prompt", modulates=params.modulated == "both"
+        )
         self._new = attending(request.composed, "prompt", modulates=True)
 
     def begin(self, step: Step) -> None:
@@ -143,7 +160,9 @@ class FlowModel:
     ) -> tuple[Tensor, Tensor]:
         uncond = self._predict(x, step, self._uncond, None)
         cond = self._predict(x, step, words.bound.text, words)
-        x0, eps = (guide(one, other, scale) for one, other in zip(uncond, cond, strict=True))
+        x0, eps = (
+            guide(one, other, scale) for one, other in zip(uncond, cond, strict=True)
+        )
         return x0, eps
 
     def _predict(
@@ -162,21 +181,31 @@ class FlowModel:
         return x0, eps
 
     def _call(
-        self, x: Tensor, step: Step, text: PromptEmbedding, words: WordAttending | None, part: slice
+        self,
+        x: Tensor,
+        step: Step,
+        text: PromptEmbedding,
+        words: WordAttending | None,
+        part: slice,
     ) -> tuple[Tensor, Tensor]:
         change = Intervention(words.attend(step, part) if words else None)
         return self._backbone.predict(x, step, text, change)
 
     @property
     def _columns(self) -> Columns:
-        """Tokens whose maps are shown: those of regions or, without any, of new words."""
+        """Tokens whose maps are shown: those of regions or, without any, of new
+        words."""
         if self._request.edited:
-            return self._new.bound.columns([region.name for region in self._request.regions])
+            return self._new.bound.columns(
+                [region.name for region in self._request.regions]
+            )
         text = self._new.bound.text
         _, gained = new_words(self._request.source_prompt, text.prompts[0])
         return word_columns(text, gained)
 
-    def now(self, latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+    def now(
+        self, latents: Sequence[int]
+    ) -> dict[str, Float32[np.ndarray, "shown h w"]]:
         """Return this step's maps of some latents, for a preview."""
         return self._new.heat.now(self._columns, latents)
 
@@ -187,8 +216,12 @@ class FlowModel:
     def word_maps(self) -> WordAttention:
         """Return the maps over the run, by frame, of every word of both prompts."""
 
-        def before(words: WordAttending) -> dict[str, Float32[np.ndarray, "frames h w"]]:
-            maps = by_frame(words.heat.maps(words.bound.telling()), self._working.latents)
+        def before(
+            words: WordAttending,
+        ) -> dict[str, Float32[np.ndarray, "frames h w"]]:
+            maps = by_frame(
+                words.heat.maps(words.bound.telling()), self._working.latents
+            )
             return {word: one.before for word, one in maps.items()}
 
         return WordAttention(source=before(self._old), edit=before(self._new))

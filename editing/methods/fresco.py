@@ -1,9 +1,10 @@
 """FRESCO: redraws a clip so that frames agree where the clip's own frames do.
 
-Yang et al. 2024, arXiv:2403.12962. A batch of key frames is noised part of the way and denoised with the
-prompt (SDEdit, ancestral sampling). Inputs of the decoder's blocks are optimised to follow the optical flow
-and to be as self-similar as in the source; the decoder's self-attention is guided by the source, by content
-that frames share, and by the motion. With regions that have words, VideoGrain's modulation binds them.
+Yang et al. 2024, arXiv:2403.12962. A batch of key frames is noised part of the way and
+denoised with the prompt (SDEdit, ancestral sampling). Inputs of the decoder's blocks
+are optimised to follow the optical flow and to be as self-similar as in the source; the
+decoder's self-attention is guided by the source, by content that frames share, and by
+the motion. With regions that have words, VideoGrain's modulation binds them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from regrain.editing.attention.feature_optimization import Agreement, optimize_f
 from regrain.editing.attention.frames import frames_seen
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import blend_latents
-from regrain.editing.diffusion.schedule import Step, add_noise, advance, ddpm_step, generator
+from regrain.editing.diffusion.schedule import (
+    Step,
+    add_noise,
+    advance,
+    ddpm_step,
+    generator,
+)
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, entering_up_blocks
 from regrain.editing.models.unet.control_net import ControlNets
@@ -46,8 +53,9 @@ from regrain.editing.recipe.window import (
 )
 from regrain.editing.request.edit_request import EditRequest
 
-# The release's, at 512 pixels: the box by which foreground and occluded pixels grow before backgrounds are
-# smoothed. Its 7 for the foreground are pixels of a map of half the size.
+# The release's, at 512 pixels: the box by which foreground and occluded pixels grow
+# before backgrounds are smoothed. Its 7 for the foreground are pixels of a map of half
+# the size.
 _GROWTH, _OF_SIDE = 13, 512
 
 
@@ -86,15 +94,22 @@ class FrescoState:
 
     Attributes:
         source: Latents of the frames at the working size.
-        steps: The steps that are run: all of the schedule or, with less strength, its last ones.
+        steps: The steps that are run: all of the schedule or, with less strength, its
+            last ones.
         plain_text: The negative prompt and the prompt, as control networks read them.
-        text: The negative prompt and the prompt as the model reads them, with words of regions encoded alone.
+        text: The negative prompt and the prompt as the model reads them, with words of
+            regions encoded alone.
         layout: Regions and words; None if no region has words.
-        background: How much of a pixel no region covers; None if the background is not smoothed.
+        background: How much of a pixel no region covers; None if the background is not
+            smoothed.
     """
 
     def __init__(
-        self, backbone: Backbone, request: EditRequest, params: FrescoParams, working: ResizedClip
+        self,
+        backbone: Backbone,
+        request: EditRequest,
+        params: FrescoParams,
+        working: ResizedClip,
     ) -> None:
         self.backbone = backbone
         self.params = params
@@ -119,7 +134,8 @@ class FrescoState:
         self.background = find_background(request, working) if smooths else None
 
     def noise(self, draw: int, own: bool) -> Float[Tensor, "frames c h w"]:
-        """Draw noise from the seed, the number of the draw and the frame, so that batches change nothing.
+        """Draw noise from the seed, the number of the draw and the frame, so that
+        batches change nothing.
 
         With `own`, every frame gets its own noise; otherwise all get the same.
         """
@@ -134,8 +150,11 @@ class FrescoState:
         """Draw the noise that the clip is mixed with."""
         return self.noise(0, self.params.first_noise == "own")
 
-    def stepped(self, x0: Tensor, eps: Tensor, step: Step) -> Float[Tensor, "frames c h w"]:
-        """Return the latents after a step. Ancestral sampling ends clean, whatever the schedule."""
+    def stepped(
+        self, x0: Tensor, eps: Tensor, step: Step
+    ) -> Float[Tensor, "frames c h w"]:
+        """Return the latents after a step. Ancestral sampling ends clean, whatever the
+        schedule."""
         if self.params.step_noise == "none":
             return advance(x0, eps, step)
         fresh = self.noise(step.index + 1, self.params.step_noise == "own")
@@ -163,14 +182,16 @@ def find_background(
 
 
 class Reference(NamedTuple):
-    """Features of the source: the input of each up block, and queries and keys of the guided layers."""
+    """Features of the source: the input of each up block, and queries and keys of the
+    guided layers."""
 
     entering: dict[int, Tensor]
     looks: dict[str, tuple[Tensor, Tensor]]
 
 
 class FrescoModel:
-    """Predictions for the frames of a piece, guided by their motion and by features of the source."""
+    """Predictions for the frames of a piece, guided by their motion and by features of
+    the source."""
 
     def __init__(self, clip: FrescoState) -> None:
         backbone, params = clip.backbone, clip.params
@@ -179,17 +200,25 @@ class FrescoModel:
         self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
         self.modulation = self._make_modulation()
         self._attention = GuidedAttention(
-            clip.frames, self._motion, clip.grid, backbone.sites, params, self.modulation
+            clip.frames,
+            self._motion,
+            clip.grid,
+            backbone.sites,
+            params,
+            self.modulation,
         )
         calls = guided_calls(len(clip.frames), together=backbone.halves_fit(*clip.grid))
         self._calls = [(call, self._read_source(call)) for call in calls]
 
-    def heat(self, frames: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+    def heat(
+        self, frames: Sequence[int]
+    ) -> dict[str, Float32[np.ndarray, "shown h w"]]:
         """Return this step's maps of some frames, for a preview."""
         return {} if self.modulation is None else self.modulation.now(frames)
 
     def maps(self) -> dict[str, RegionAttention]:
-        """Return the maps over the run; none if no region has words, or no step is run."""
+        """Return the maps over the run; none if no region has words, or no step is
+        run."""
         if self.modulation is None or not self._clip.steps:
             return {}
         return self.modulation.maps()
@@ -217,7 +246,8 @@ class FrescoModel:
         return clip.backbone.predict(rows, step, call.texts(clip.text), change)
 
     def _agreeing(self, source: Reference) -> Callable[[int, Tensor], Tensor]:
-        """Return the function that optimises the input of an up block and smooths its background."""
+        """Return the function that optimises the input of an up block and smooths its
+        background."""
         params = self._clip.params
         wanted = Agreement(
             flow=params.flow_weight,
@@ -230,28 +260,38 @@ class FrescoModel:
             released=params.details == "released",
         )
 
-        def enter(block: int, x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows c h w"]:
+        def enter(
+            block: int, x: Float[Tensor, "rows c h w"]
+        ) -> Float[Tensor, "rows c h w"]:
             motion = self._motion_at(tuple(x.shape[2:]))
             x = optimize_features(x, source.entering[block], motion, wanted)
             background = self._background(x.shape[2:], x)
             if background is None:
                 return x
             halves = x.split(len(self._clip.frames))
-            return torch.cat([smooth_background(half, motion, background) for half in halves])
+            return torch.cat(
+                [smooth_background(half, motion, background) for half in halves]
+            )
 
         return enter
 
     def _background(
         self, size: Sequence[int], like: Tensor
     ) -> Float[Tensor, "frames 1 h w"] | None:
-        """Return the background of these frames at some size; None if it is not smoothed."""
+        """Return the background of these frames at some size; None if it is not
+        smoothed."""
         whole = self._clip.background
         if whole is None:
             return None
-        return F.interpolate(whole, tuple(size), mode="bilinear", align_corners=False).to(like)
+        return F.interpolate(
+            whole, tuple(size), mode="bilinear", align_corners=False
+        ).to(like)
 
-    def smoothed(self, x0: Tensor, eps: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Smooth the background of the expected frames in pixels, in a few late steps."""
+    def smoothed(
+        self, x0: Tensor, eps: Tensor, x: Tensor, step: Step
+    ) -> tuple[Tensor, Tensor]:
+        """Smooth the background of the expected frames in pixels, in a few late
+        steps."""
         clip, params = self._clip, self._clip.params
         due = step.within(params.smooth_until) and not step.within(params.smooth_from)
         if clip.background is None or not due:
@@ -275,7 +315,8 @@ class FrescoModel:
         return Modulation(clip.layout, rules, own, AttentionRecorder(scope))
 
     def _read_source(self, call: Batch) -> Reference:
-        """Read features of the clip itself, almost without noise: at the level where the last step starts."""
+        """Read features of the clip itself, almost without noise: at the level where
+        the last step starts."""
         clip = self._clip
         found = Reference({}, {})
         if not clip.steps:

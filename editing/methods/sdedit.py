@@ -1,4 +1,5 @@
-"""SDEdit: noise the clip part of the way, denoise it with the prompt (Meng et al. 2022, arXiv:2108.01073)."""
+"""SDEdit: noise the clip part of the way, denoise it with the prompt (Meng et al. 2022,
+arXiv:2108.01073)."""
 
 from collections.abc import Generator
 
@@ -28,7 +29,9 @@ def run(
     fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
     uncond, *conds = backbone.embed([request.negatives, *request.targets], fields)
     batch = Batch.of(len(working.frames), edits=edits)
-    text = batch.texts({"uncond": uncond} | {f"cond/{i}": cond for i, cond in enumerate(conds)})
+    text = batch.texts(
+        {"uncond": uncond} | {f"cond/{i}": cond for i, cond in enumerate(conds)}
+    )
     steps = backbone.schedule.sampling(params.steps)
     steps = [step for step in steps if not step.within(1 - params.strength)]
 

@@ -1,8 +1,9 @@
 """Tune-A-Video: tune the model on the clip, then edit the clip by words.
 
-Wu et al. 2022, arXiv:2212.11565. The image model gets attention over time and sees other frames; a few of its
-weights learn to draw this one clip (`tuning`). The clip is inverted to noise through the tuned model
-with an empty prompt, and denoised from there with another prompt: same motion, other looks.
+Wu et al. 2022, arXiv:2212.11565. The image model gets attention over time and sees
+other frames; a few of its weights learn to draw this one clip (`tuning`). The clip is
+inverted to noise through the tuned model with an empty prompt, and denoised from there
+with another prompt: same motion, other looks.
 
 An adapter of the request takes the place of the tuning.
 """
@@ -38,7 +39,12 @@ from regrain.editing.recipe.attention_recorder import (
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import inversion_key, invert_cached
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.recipe.window import (
+    ResizedClip,
+    WindowFrames,
+    WindowResult,
+    working_clip,
+)
 from regrain.editing.request.edit_request import EditRequest
 
 
@@ -49,7 +55,8 @@ def run(
     params: TuneAVideoParams,
     piece: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
-    """Edit a clip, or a piece of it, with a tuned model; yields events, returns the latents."""
+    """Edit a clip, or a piece of it, with a tuned model; yields events, returns the
+    latents."""
     working = working_clip(backbone, request, piece)
     plan = make_plan(backbone, request, params, working)
 
@@ -70,7 +77,9 @@ def run(
         if params.blend and inside is not None:
             known = source[step.total - 1 - step.index]
             x = blend_latents(x, known.repeat(copies), inside.repeat(copies))
-        yield from previews(step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words))
+        yield from previews(
+            step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words)
+        )
         yield Progress("editing", step.index + 1, step.total, None)
     maps = plan.heat.maps(plan.words)
     return WindowResult(x.split(plan.batch.frames), maps, control=plan.control.maps)
@@ -79,7 +88,8 @@ def run(
 def prepare(
     backbone: Backbone, request: EditRequest, params: TuneAVideoParams
 ) -> Generator[Event, None, Backbone]:
-    """Return the model to edit with: tuned on the clip, unless the request brings an adapter."""
+    """Return the model to edit with: tuned on the clip, unless the request brings an
+    adapter."""
     if request.adapter:
         return backbone
     yield Stage("tuning")
@@ -95,7 +105,8 @@ class TuneAVideoPlan:
         edits: Number of edits.
         words: Tokens of the first edit's new words, whose heat is shown.
         change: Everything that alters a call, apart from the tuned weights.
-        uninformed: Everything that alters a call of the inversion, which has an empty prompt.
+        uninformed: Everything that alters a call of the inversion, which has an empty
+            prompt.
     """
 
     batch: Batch
@@ -110,7 +121,10 @@ class TuneAVideoPlan:
 
 
 def make_plan(
-    backbone: Backbone, request: EditRequest, params: TuneAVideoParams, working: ResizedClip
+    backbone: Backbone,
+    request: EditRequest,
+    params: TuneAVideoParams,
+    working: ResizedClip,
 ) -> TuneAVideoPlan:
     """Encode the prompts and prepare the calls."""
     frames, edits = len(working.frames), len(request.targets)
@@ -123,7 +137,9 @@ def make_plan(
     attend = sparse_causal(frames)
     patches = (joint_norm(frames),) if params.joint_norm else ()
     control = ControlNets(params.control, working.frames, backbone, patches)
-    heat = AttentionRecorder(HeatScope.of(map_stride(working.grid, backbone.sites), working.grid))
+    heat = AttentionRecorder(
+        HeatScope.of(map_stride(working.grid, backbone.sites), working.grid)
+    )
     _, gained = new_words(request.source_prompt, request.targets[0])
     return TuneAVideoPlan(
         batch=batch,
@@ -132,14 +148,17 @@ def make_plan(
         words=word_columns(targets[0], gained),
         heat=heat,
         control=control,
-        change=Intervention(watched(batch, heat, attend), patches, control.reading(text)),
+        change=Intervention(
+            watched(batch, heat, attend), patches, control.reading(text)
+        ),
         uninformed=Intervention(attend, patches, control.reading(empty)),
         empty=empty,
     )
 
 
 def watched(batch: Batch, heat: AttentionRecorder, attend: AttentionFn) -> AttentionFn:
-    """Return `attend`, extended so that `heat` collects the attention to the first edit's words."""
+    """Return `attend`, extended so that `heat` collects the attention to the first
+    edit's words."""
 
     def look(_: str, own: Tensor, final: Tensor) -> None:
         heat.add(own.mean(1), final.mean(1))
@@ -159,12 +178,15 @@ def start(
     plan: TuneAVideoPlan,
     params: TuneAVideoParams,
 ) -> Generator[
-    Event, None, tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]]
+    Event,
+    None,
+    tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]],
 ]:
-    """Return the source's latents from clean to noise, and the noise from which every edit starts.
+    """Return the source's latents from clean to noise, and the noise from which every
+    edit starts.
 
-    The clip is inverted through the tuned model with an empty prompt (cached). If edits start from fresh
-    noise, the same noise is added to the source instead.
+    The clip is inverted through the tuned model with an empty prompt (cached). If edits
+    start from fresh noise, the same noise is added to the source instead.
     """
     fresh = torch.Generator().manual_seed(request.seed)
     copies = (plan.edits, 1, 1, 1)

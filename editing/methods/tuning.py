@@ -1,9 +1,11 @@
-"""Tune a model on one clip: a few weights learn to denoise it (Tune-A-Video, arXiv:2212.11565, Sec. 4.2).
+"""Tune a model on one clip: a few weights learn to denoise it (Tune-A-Video,
+arXiv:2212.11565, Sec. 4.2).
 
-Each step noises the clip to one level, the same for all frames, and takes an AdamW step on the weights of
-`editing.models.unet.temporal`. Level and noise of a step depend on the seed and the step's number alone, so a
-tuning of 300 steps is the beginning of one of 500: versions on the way are cached, a tuning that was stopped
-goes on where it was, and no request tunes twice.
+Each step noises the clip to one level, the same for all frames, and takes an AdamW step
+on the weights of `editing.models.unet.temporal`. Level and noise of a step depend on
+the seed and the step's number alone, so a tuning of 300 steps is the beginning of one
+of 500: versions on the way are cached, a tuning that was stopped goes on where it was,
+and no request tunes twice.
 """
 
 from __future__ import annotations
@@ -31,7 +33,12 @@ from regrain.editing.diffusion.schedule import (
 )
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError
-from regrain.editing.models.adapters import Adapter, AdapterFacts, clip_sketch, learned_frames
+from regrain.editing.models.adapters import (
+    Adapter,
+    AdapterFacts,
+    clip_sketch,
+    learned_frames,
+)
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.unet.temporal import with_weights
 from regrain.editing.models.unet.tuned import tuned
@@ -56,12 +63,13 @@ _PREVIEW_STEPS = 8
 def learn_clip(
     backbone: Backbone, request: EditRequest, params: TuneAVideoParams
 ) -> Generator[Event, None, Adapter]:
-    """Tune on a clip, or return the cached result. Closing the generator keeps what was learned.
+    """Tune on a clip, or return the cached result. Closing the generator keeps what was
+    learned.
 
     Args:
         backbone: The model, without an adapter.
-        request: The model learns to draw its source prompt; previews show its prompt. Of a long clip 32
-            frames are learned, evenly spread.
+        request: The model learns to draw its source prompt; previews show its prompt.
+            Of a long clip 32 frames are learned, evenly spread.
     Raises:
         DivergedError: The loss or a gradient is NaN or Inf.
     """
@@ -92,11 +100,16 @@ def learned_clip(backbone: Backbone, request: EditRequest) -> ResizedClip:
 
 
 def sparse_causal(frames: int) -> AttentionFn:
-    """Return the attention of tuning and editing: each frame sees the first and the previous one."""
+    """Return the attention of tuning and editing: each frame sees the first and the
+    previous one."""
     seen = frames_seen(("first", "previous"), frames)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, frames, seen)
+        return (
+            attention(q, k, v)
+            if site.kind == "cross"
+            else across_frames(q, k, v, frames, seen)
+        )
 
     return attend
 
@@ -104,14 +117,16 @@ def sparse_causal(frames: int) -> AttentionFn:
 def drawn(
     schedule: Schedule, latents: Float[Tensor, "frames c h w"], seed: int, index: int
 ) -> tuple[Step, Float[Tensor, "frames c h w"]]:
-    """Draw the noise level and the noise of a tuning step, from the seed and the step's number alone."""
+    """Draw the noise level and the noise of a tuning step, from the seed and the step's
+    number alone."""
     fresh = generator(seed, index)
     level = int(torch.randint(len(schedule.alphas_cumprod), (), generator=fresh))
     return schedule.at(level), torch.randn(latents.shape, generator=fresh).to(latents)
 
 
 class Learner:
-    """The weights being tuned, one float32 copy, with AdamW's state: enough to continue a tuning.
+    """The weights being tuned, one float32 copy, with AdamW's state: enough to continue
+    a tuning.
 
     Attributes:
         weights: The weights by name, sorted.
@@ -121,7 +136,8 @@ class Learner:
     def __init__(
         self, weights: Mapping[str, Tensor], losses: list[float], learning_rate: float
     ) -> None:
-        # Sorted: the length of a gradient, summed in another order, has other last bits.
+        # Sorted: the length of a gradient, summed in another order, has other last
+        # bits.
         self.weights = {
             name: weights[name].clone().requires_grad_(True) for name in sorted(weights)
         }
@@ -135,7 +151,9 @@ class Learner:
     def of(cls, state: Mapping[str, Tensor], learning_rate: float) -> Learner:
         """Restore a learner from `state`; without moments, AdamW begins anew."""
         others = ("losses", *_MOMENTS)
-        own = {name: value for name, value in state.items() if not name.startswith(others)}
+        own = {
+            name: value for name, value in state.items() if not name.startswith(others)
+        }
         learner = cls(own, state["losses"].tolist(), learning_rate)
         for name, weight in learner.weights.items():
             if f"{_MOMENTS[0]}.{name}" not in state:
@@ -174,14 +192,16 @@ class Learner:
 
     @property
     def sound(self) -> bool:
-        """True if all weights are finite and of the same step, also after an interruption."""
+        """True if all weights are finite and of the same step, also after an
+        interruption."""
         if self._updating:
             return False
         return all(bool(weight.isfinite().all()) for weight in self.weights.values())
 
     @property
     def can_go_on(self) -> bool:
-        """True if AdamW's state is known, so that further steps are those of an uninterrupted tuning."""
+        """True if AdamW's state is known, so that further steps are those of an
+        uninterrupted tuning."""
         return not self.losses or bool(self._adamw.state)
 
     def state(self) -> dict[str, Tensor]:
@@ -206,8 +226,8 @@ class Tuning:
     """Everything about a tuning that is decided before its first step.
 
     Attributes:
-        latents: The clip, clean.
-        words, shown: The source prompt and, for previews, the negative prompt and the prompt; encoded.
+        latents: The clip, clean. words, shown: The source prompt and, for previews, the
+        negative prompt and the prompt; encoded.
         colors: Turns latents into pictures.
         numbers: The numbers of the frames in the clip.
         facts: Facts of the adapter, apart from the number of steps.
@@ -270,7 +290,8 @@ class Tuning:
         return Intervention(sparse_causal(frames), patches)
 
     def begin(self) -> dict[str, Tensor]:
-        """Return the latest state that is not beyond the steps to take; else the untuned weights."""
+        """Return the latest state that is not beyond the steps to take; else the
+        untuned weights."""
         latest = _latest(self.inputs, self.params.tune_steps)
         state = cache.load(latest[1]) if latest else None
         if state is None:
@@ -279,7 +300,8 @@ class Tuning:
             state = state | {"losses": torch.zeros(0)}
         device = self.backbone.device
         return {
-            name: value if name == "losses" else value.to(device) for name, value in state.items()
+            name: value if name == "losses" else value.to(device)
+            for name, value in state.items()
         }
 
     def gradients(self, learner: Learner) -> tuple[float, dict[str, Tensor]]:
@@ -297,7 +319,9 @@ class Tuning:
         wanted = combine(latents, noise, step, backbone.prediction)
         try:
             with torch.enable_grad():
-                x0, eps = backbone.predict(noisy, step, self.words, change, recompute=recompute)
+                x0, eps = backbone.predict(
+                    noisy, step, self.words, change, recompute=recompute
+                )
                 error = combine(x0, eps, step, backbone.prediction) - wanted
             loss, gradients = mean_square(error, list(learner.weights.values()))
         except DivergedError as diverged:
@@ -306,7 +330,9 @@ class Tuning:
 
     def adapter(self, learner: Learner) -> Adapter:
         """Return an adapter with the weights learned so far."""
-        weights = {name: weight.detach().clone() for name, weight in learner.weights.items()}
+        weights = {
+            name: weight.detach().clone() for name, weight in learner.weights.items()
+        }
         return Adapter(self.facts.model_copy(update={"steps": learner.steps}), weights)
 
     def keep(self, learner: Learner) -> Iterator[Event]:
@@ -318,7 +344,8 @@ class Tuning:
             yield Tuned(self.adapter(learner), learner.curve)
 
     def store(self, learner: Learner) -> None:
-        """Cache the version of this step, and the state if a tuning can continue from it."""
+        """Cache the version of this step, and the state if a tuning can continue from
+        it."""
         if not learner.sound:
             return
         version = state_key(self.inputs, "version", learner.steps)
@@ -335,7 +362,8 @@ class Tuning:
             cache.store(state_key(self.inputs, "state", asked), learner.state())
 
     def preview(self, learner: Learner) -> Iterator[Preview]:
-        """Yield the prompt as drawn by now, from a fixed noise, every few steps; without the autoencoder."""
+        """Yield the prompt as drawn by now, from a fixed noise, every few steps;
+        without the autoencoder."""
         every = self.params.tune_preview_every
         if not every or learner.steps % every:
             return
@@ -360,7 +388,8 @@ def steps_taken(
     words: str,
     params: TuneAVideoParams,
 ) -> int:
-    """Count the cached steps of a tuning, which a run does not take again; at most `params.tune_steps`.
+    """Count the cached steps of a tuning, which a run does not take again; at most
+    `params.tune_steps`.
 
     The clip's `frames` are at the working size; `words` are its source prompt.
     """
@@ -371,8 +400,11 @@ def steps_taken(
     return latest[0] if latest else 0
 
 
-def _latest(inputs: Mapping[str, object], steps: int) -> tuple[int, dict[str, object]] | None:
-    """Find the latest cached state that is not beyond so many steps; return its steps and its key."""
+def _latest(
+    inputs: Mapping[str, object], steps: int
+) -> tuple[int, dict[str, object]] | None:
+    """Find the latest cached state that is not beyond so many steps; return its steps
+    and its key."""
     latest = None
     for of in (None, steps):
         key = state_key(inputs, "state", of)
@@ -385,7 +417,8 @@ def _latest(inputs: Mapping[str, object], steps: int) -> tuple[int, dict[str, ob
 
 
 def _steps(key: Mapping[str, object]) -> int | None:
-    """Read the steps of a cached version or state, without its weights; None if there is none."""
+    """Read the steps of a cached version or state, without its weights; None if there
+    is none."""
     found = cache.shape(key, "losses")
     return found[0] if found else None
 
@@ -409,10 +442,11 @@ def _inputs(
 def state_key(
     inputs: Mapping[str, object], kind: str, steps: int | None = None
 ) -> dict[str, object]:
-    """Make the cache key of the version ("version") or state ("state") after a number of steps.
+    """Make the cache key of the version ("version") or state ("state") after a number
+    of steps.
 
-    Without `steps`, it is the key of the latest state. A tuning of fewer steps than that keeps its state
-    under their number.
+    Without `steps`, it is the key of the latest state. A tuning of fewer steps than
+    that keeps its state under their number.
     """
     return {**inputs, "kind": "tuning", "kept": kind, "steps": steps}
 

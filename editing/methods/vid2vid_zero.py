@@ -1,10 +1,11 @@
 """vid2vid-zero: edits by words with attention across frames, without training.
 
-Wang et al. 2023, arXiv:2303.17599. The clip is inverted to noise frame by frame. Source and edit are then
-denoised side by side, with attention across frames: a few layers see all frames at once, the others some of
-them. In the first steps the edit's cross-attention follows the source's. To keep guidance from changing the
-source, the source prompt replaces the empty prompt (negative-prompt inversion), or a text is learned at every
-step (null-text inversion).
+Wang et al. 2023, arXiv:2303.17599. The clip is inverted to noise frame by frame. Source
+and edit are then denoised side by side, with attention across frames: a few layers see
+all frames at once, the others some of them. In the first steps the edit's
+cross-attention follows the source's. To keep guidance from changing the source, the
+source prompt replaces the empty prompt (negative-prompt inversion), or a text is
+learned at every step (null-text inversion).
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ from regrain.editing.recipe.inversion import (
     null_text,
 )
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.recipe.window import (
+    ResizedClip,
+    WindowFrames,
+    WindowResult,
+    working_clip,
+)
 from regrain.editing.request.edit_request import EditRequest
 
 
@@ -74,7 +80,9 @@ def run(
         x = working.piece.pin_anchors("edit", step.index, x)
         source = working.piece.pin_anchors("source", step.index, source)
         batch, text = plan.rows(step, params, learned)
-        rows = batch.join({"source_uncond": source, "source": source, "uncond": x, "cond": x})
+        rows = batch.join(
+            {"source_uncond": source, "source": source, "uncond": x, "cond": x}
+        )
         attend = guided_attention(plan, params, batch, step, heat)
         answer = backbone.predict(rows, step, text, Intervention(attend, plan.patches))
         source = advance_source(source, answer, batch, step, params)
@@ -83,23 +91,33 @@ def run(
         if plan.inside is not None:
             known = pivots[step.total - 1 - step.index]
             x = blend_latents(x, known.repeat(copies), plan.inside.repeat(copies))
-        yield from previews(step, x0[: batch.frames], partial(heat.now, plan.targets[0].words))
+        yield from previews(
+            step, x0[: batch.frames], partial(heat.now, plan.targets[0].words)
+        )
         yield Progress("editing", step.index + 1, step.total, None)
     maps = heat.maps(plan.targets[0].words)
-    return WindowResult(x.split(plan.frames), maps, source if params.reconstruct else None)
+    return WindowResult(
+        x.split(plan.frames), maps, source if params.reconstruct else None
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Vid2VidZeroTarget:
-    """One target prompt: encoded, aligned with the source's, and the tokens of its new words."""
+    """One target prompt: encoded, aligned with the source's, and the tokens of its new
+    words."""
 
     text: PromptEmbedding
     exchange: Exchange
     words: Columns
 
     def crosses(self, step: Step, params: Vid2VidZeroParams) -> bool:
-        """Check if a step computes its cross-attention from the source's; a share of N + 1 as released."""
-        share = params.replace_until if self.exchange.mapper is not None else params.refine_until
+        """Check if a step computes its cross-attention from the source's; a share of N
+        + 1 as released."""
+        share = (
+            params.replace_until
+            if self.exchange.mapper is not None
+            else params.refine_until
+        )
         return step.within(share, of=step.total + 1)
 
 
@@ -130,8 +148,8 @@ class Vid2VidZeroPlan:
     ) -> tuple[Batch, PromptEmbedding]:
         """Return the branches of a step and their texts.
 
-        The source runs while its attention is used, or to the end to rebuild it; also without its prompt,
-        except in negative-prompt inversion.
+        The source runs while its attention is used, or to the end to rebuild it; also
+        without its prompt, except in negative-prompt inversion.
         """
         by_prompt = params.inversion == "negative_prompt"
         uncond = self.empty
@@ -145,11 +163,17 @@ class Vid2VidZeroPlan:
             source = ["source"] if by_prompt else ["source_uncond", "source"]
         batch = Batch.of(self.frames, *source, edits=len(self.targets))
         conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
-        texts = {"source_uncond": uncond, "source": self.source, "uncond": uncond, **conds}
+        texts = {
+            "source_uncond": uncond,
+            "source": self.source,
+            "uncond": uncond,
+            **conds,
+        }
         return batch, batch.texts(texts)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Compute attention across frames: all of them in the dense layers, those of `seen` in the others."""
+        """Compute attention across frames: all of them in the dense layers, those of
+        `seen` in the others."""
         if site.kind == "cross":
             return attention(q, k, v)
         seen = "all" if site.name in self.dense else self.seen
@@ -163,7 +187,8 @@ def advance_source(
     step: Step,
     params: Vid2VidZeroParams,
 ) -> Float[Tensor, "frames c h w"]:
-    """Return the source after a step: guided if it has both halves, unchanged if it did not run."""
+    """Return the source after a step: guided if it has both halves, unchanged if it did
+    not run."""
     if "source" not in batch.branches:
         return source
     if "source_uncond" in batch.branches:
@@ -174,7 +199,10 @@ def advance_source(
 
 
 def make_plan(
-    backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, working: ResizedClip
+    backbone: Backbone,
+    request: EditRequest,
+    params: Vid2VidZeroParams,
+    working: ResizedClip,
 ) -> Vid2VidZeroPlan:
     """Encode and align the prompts, find the dense layers."""
     frames = len(request.clip)
@@ -204,8 +232,11 @@ def make_target(
     return Vid2VidZeroTarget(text, rule, word_columns(text, gained))
 
 
-def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> frozenset[str]:
-    """Find the names of the self-attention layers that start with one of the listed prefixes.
+def dense_sites(
+    sites: tuple[AttentionLayer, ...], asked: Sequence[str]
+) -> frozenset[str]:
+    """Find the names of the self-attention layers that start with one of the listed
+    prefixes.
 
     Of prefixes joined by `|`, the first that a layer starts with.
 
@@ -217,7 +248,9 @@ def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> froz
     for part in asked:
         matches = _first_match(names, part.split("|"))
         if not matches:
-            layers = sorted({name.partition(".transformer_blocks")[0] for name in names})
+            layers = sorted(
+                {name.partition(".transformer_blocks")[0] for name in names}
+            )
             message = f"{shorten(part)} was not found. {suggest(part, layers)}"
             raise RequestError("params.dense_layers", message)
         found.update(matches)
@@ -235,12 +268,16 @@ def _first_match(names: Sequence[str], prefixes: Sequence[str]) -> list[str]:
 
 
 def invert(
-    backbone: Backbone, working: ResizedClip, plan: Vid2VidZeroPlan, params: Vid2VidZeroParams
+    backbone: Backbone,
+    working: ResizedClip,
+    plan: Vid2VidZeroPlan,
+    params: Vid2VidZeroParams,
 ) -> Generator[Event, None, tuple[list[Tensor], Tensor | None]]:
     """Invert each frame alone; cached.
 
     Returns:
-        The N + 1 latents from clean to noise, and texts [steps, 1, L, d] if any are learned.
+        The N + 1 latents from clean to noise, and texts [steps, 1, L, d] if any are
+        learned.
     """
     learns = params.inversion == "null_text"
     from_empty = params.inversion == "plain" or (learns and params.pivot == "empty")
@@ -269,7 +306,8 @@ def learn(
     pivots: list[Float[Tensor, "frames c h w"]],
     key: dict[str, object],
 ) -> Generator[Event, None, Float[Tensor, "steps 1 L d"]]:
-    """Learn the text of every step with which guidance returns to the source; cached."""
+    """Learn the text of every step with which guidance returns to the source;
+    cached."""
     plain = params.learn_with == "plain"
     change = Intervention(None if plain else plan.attend, plan.patches)
     total = 2 * params.steps
@@ -317,7 +355,8 @@ def guided_attention(
     step: Step,
     heat: AttentionRecorder,
 ) -> AttentionFn:
-    """Return the attention of one denoising step; the source's rows and unconditional ones stay unchanged.
+    """Return the attention of one denoising step; the source's rows and unconditional
+    ones stay unchanged.
 
     With `self_until` the edits also use queries and keys of the source.
     """
@@ -333,7 +372,9 @@ def guided_attention(
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.kind == "cross":
-            return fuse_cross(q, k, v, batch, exchanges, look if heat.reads(site) else None)
+            return fuse_cross(
+                q, k, v, batch, exchanges, look if heat.reads(site) else None
+            )
         if step.within(params.self_until):
             source = batch.rows("source")
             q = q.clone()

@@ -1,10 +1,13 @@
-"""VideoGrain: edits several regions of a clip together; modulated attention binds each to its own words.
+"""VideoGrain: edits several regions of a clip together; modulated attention binds each
+to its own words.
 
-Yang et al. 2025, arXiv:2502.17258. The clip is inverted to noise with the source prompt; on the way back,
-during the first steps, cross-attention ties the pixels of each region to the words of that region (Eq. 6) and
-self-attention keeps each region among its own pixels in all frames (Eq. 5). Attention along the flow
-(FLATTEN), features of the source (Plug-and-Play) and control networks keep the motion. Outside the edited
-regions, latents come from the inversion. The finished edit can be noised and its last steps taken again.
+Yang et al. 2025, arXiv:2502.17258. The clip is inverted to noise with the source
+prompt; on the way back, during the first steps, cross-attention ties the pixels of each
+region to the words of that region (Eq. 6) and self-attention keeps each region among
+its own pixels in all frames (Eq. 5). Attention along the flow (FLATTEN), features of
+the source (Plug-and-Play) and control networks keep the motion. Outside the edited
+regions, latents come from the inversion. The finished edit can be noised and its last
+steps taken again.
 """
 
 from __future__ import annotations
@@ -30,13 +33,22 @@ from regrain.editing.models.unet.features import Features, injecting, recording
 from regrain.editing.motion.flow import follow
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.videograin import VideoGrainParams
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    HeatScope,
+    PixelHeat,
+)
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import inversion_key, invert_cached
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, Tracks, along_tracks
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.recipe.window import (
+    ResizedClip,
+    WindowFrames,
+    WindowResult,
+    working_clip,
+)
 from regrain.editing.request.edit_request import EditRequest
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
@@ -73,14 +85,18 @@ def run(
             x = model.noised(x, step, working.frames, fresh)
             if params.blend:
                 before = steps[step.index - 1]
-                x = blend_latents(x, outside(inverted, before, params.blend_with, fresh), inside)
+                x = blend_latents(
+                    x, outside(inverted, before, params.blend_with, fresh), inside
+                )
         x = working.piece.pin_anchors("edit", number, x)
         modulation.begin(step)
         features = model.source_features(inverted, step)
         x0, eps = model.predict_guided(x, step, text, modulation, features)
         x = advance(x0, eps, step)
         if params.blend:
-            x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), inside)
+            x = blend_latents(
+                x, outside(inverted, step, params.blend_with, fresh), inside
+            )
         yield from previews(step, x0, modulation.now)
         yield Progress("editing", number + 1, len(steps) + len(again), None)
     return WindowResult((x,), modulation.maps(), control=model.control.maps)
@@ -92,7 +108,8 @@ class VideoGrainModel:
     Attributes:
         seen: The frames whose keys a frame sees.
         tracks: Tracks of the tokens along the flow, on the finest grids.
-        calls: Rows of each call of a denoising step: both halves of guidance in one, or one after the other.
+        calls: Rows of each call of a denoising step: both halves of guidance in one, or
+            one after the other.
     """
 
     def __init__(
@@ -107,10 +124,14 @@ class VideoGrainModel:
         self.grid = working.grid
         frames = working.grid.time
         self.seen = frames_seen(_SPANS[params.attention_span], frames)
-        strides = sorted({site.stride for site in backbone.sites if site.kind == "self"})
+        strides = sorted(
+            {site.stride for site in backbone.sites if site.kind == "self"}
+        )
         finest = strides[: params.track_levels]
         sizes = [working.grid.over(stride).size for stride in finest]
-        self.tracks: Tracks = follow(working.frames, sizes, params.flow, working.piece.breaks)
+        self.tracks: Tracks = follow(
+            working.frames, sizes, params.flow, working.piece.breaks
+        )
 
         joint = (joint_norm(frames),) if params.joint_norm else ()
         self._patches = joint
@@ -133,11 +154,14 @@ class VideoGrainModel:
         modulation: Modulation,
         features: Features | None,
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
-        """Predict guided (x0, eps) under modulated attention, with the `features` of the source injected."""
+        """Predict guided (x0, eps) under modulated attention, with the `features` of
+        the source injected."""
         answers = []
         for batch in self.calls:
             control = self.control.reading(batch.texts(self._controlled))
-            change = Intervention(modulation.attend(step, batch), self._patches, control)
+            change = Intervention(
+                modulation.attend(step, batch), self._patches, control
+            )
             if features is not None:
                 change = injecting(features, change)
             rows = batch.join({"uncond": x, "cond": x})
@@ -147,20 +171,28 @@ class VideoGrainModel:
     def predict_source(
         self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
-        """Predict (x0, eps) of the source clip during inversion; its features are written into `keep`."""
-        change = Intervention(self.attend, self._patches, self.control.reading(self.source))
+        """Predict (x0, eps) of the source clip during inversion; its features are
+        written into `keep`."""
+        change = Intervention(
+            self.attend, self._patches, self.control.reading(self.source)
+        )
         if keep is not None:
             change = recording(keep, change)
         return self.backbone.predict(x, step, self.source, change)
 
-    def source_features(self, inverted: Sequence[Tensor], step: Step) -> Features | None:
-        """Compute the source's features at the inversion step that `step` reverses; None after the window.
+    def source_features(
+        self, inverted: Sequence[Tensor], step: Step
+    ) -> Features | None:
+        """Compute the source's features at the inversion step that `step` reverses;
+        None after the window.
 
-        The release stores them for every inversion step; here they are computed anew. The step that reverses
-        961 -> 981 gets those of t = 961.
+        The release stores them for every inversion step; here they are computed anew.
+        The step that reverses 961 -> 981 gets those of t = 961.
         """
         params = self.params
-        steps = self.backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
+        steps = self.backbone.schedule.inversion(
+            params.steps, _CONVENTIONS[params.inversion]
+        )
         if not step.within(params.inject_until, begun=True) or step.index >= len(steps):
             return None
         undone = steps[-1 - step.index]
@@ -171,14 +203,17 @@ class VideoGrainModel:
     def noised(
         self, x: Tensor, step: Step, frames: np.ndarray, fresh: torch.Generator
     ) -> Float[Tensor, "frames c h w"]:
-        """Average a finished edit along the motion, and noise it to where a step begins, alike in all frames.
+        """Average a finished edit along the motion, and noise it to where a step
+        begins, alike in all frames.
 
-        Details that frames agree on outlast the noise; remains of the old thing do not. If every frame had
-        noise of its own, frames would disagree again.
+        Details that frames agree on outlast the noise; remains of the old thing do not.
+        If every frame had noise of its own, frames would disagree again.
 
         Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
         """
-        calm = steady(iter(self.backbone.decode(x)), iter(frames), _CALM, self.params.flow)
+        calm = steady(
+            iter(self.backbone.decode(x)), iter(frames), _CALM, self.params.flow
+        )
         noise = torch.randn(x.shape[1:], generator=fresh).to(x).expand_as(x)
         return add_noise(self.backbone.encode(np.stack([*calm])), noise, step)
 
@@ -193,7 +228,8 @@ class VideoGrainModel:
 def invert(
     model: VideoGrainModel, working: ResizedClip
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """Invert the clip without guidance and modulation: return latents from clean to noise; cached."""
+    """Invert the clip without guidance and modulation: return latents from clean to
+    noise; cached."""
     backbone, params = model.backbone, model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
     facts = {
@@ -201,22 +237,29 @@ def invert(
         "steps": params.steps,
         "convention": params.inversion,
         "attention": params.attention_span,
-        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or removed.
+        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or
+        # removed.
         "tracks": b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
         "norm": (params.joint_norm, params.freeu),
         "control": model.control.fingerprint,
         "method": "videograin",
     }
     key = inversion_key(backbone, working, **facts)
-    return (yield from invert_cached(backbone, working, model.predict_source, steps, key))
+    return (
+        yield from invert_cached(backbone, working, model.predict_source, steps, key)
+    )
 
 
 def outside(
-    inverted: Sequence[Float[Tensor, "frames c h w"]], step: Step, of: str, fresh: torch.Generator
+    inverted: Sequence[Float[Tensor, "frames c h w"]],
+    step: Step,
+    of: str,
+    fresh: torch.Generator,
 ) -> Float[Tensor, "frames c h w"]:
     """Return the source's latents after `step`: from the inversion, or as released.
 
-    The release adds fresh noise at the level before the step, one step too noisy, even after the last step.
+    The release adds fresh noise at the level before the step, one step too noisy, even
+    after the last step.
     """
     if of == "noise":
         noise = torch.randn(inverted[0].shape, generator=fresh).to(inverted[0])
@@ -225,11 +268,19 @@ def outside(
 
 
 def make_heat(
-    backbone: Backbone, request: EditRequest, params: VideoGrainParams, working: ResizedClip
+    backbone: Backbone,
+    request: EditRequest,
+    params: VideoGrainParams,
+    working: ResizedClip,
 ) -> tuple[AttentionRecorder, PixelHeat | None]:
-    """Make the collectors of attention to the words and, in its piece, of the chosen pixel's attention."""
+    """Make the collectors of attention to the words and, in its piece, of the chosen
+    pixel's attention."""
     scope = HeatScope.choose(
-        working.grid, backbone.sites, params.heat_grids, params.heat_from, params.heat_until
+        working.grid,
+        backbone.sites,
+        params.heat_grids,
+        params.heat_from,
+        params.heat_until,
     )
     pixel, piece = params.heat_pixel, working.piece
     if pixel is None or pixel.frame not in piece.numbers[piece.anchors :]:

@@ -1,4 +1,5 @@
-"""Adapters: the weights tuned on one clip, as files, and the facts by which a wrong one is refused.
+"""Adapters: the weights tuned on one clip, as files, and the facts by which a wrong one
+is refused.
 
 A .safetensors file with the tuned weights alone; its header says what they belong to.
 """
@@ -21,7 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
 from regrain.editing.storage.folders import replacing
-from regrain.editing.storage.local_models import MODELS_VARIABLE, find_local, local_entries
+from regrain.editing.storage.local_models import (
+    MODELS_VARIABLE,
+    find_local,
+    local_entries,
+)
 from regrain.editing.storage.packages import program
 from regrain.editing.storage.safetensors_files import check_head
 
@@ -39,7 +44,8 @@ _SHOWN, _CELLS = 4, 4  # frames of a clip in its sketch, and cells per side of e
 
 
 class AdapterFacts(BaseModel):
-    """Facts of an adapter: the model and clip it belongs to, and how it was made; its file's header.
+    """Facts of an adapter: the model and clip it belongs to, and how it was made; its
+    file's header.
 
     Attributes:
         sketch, clip: See `Backbone.sketch` and `clip_sketch`.
@@ -93,7 +99,10 @@ def save_adapter(adapter: Adapter, path: str | Path) -> None:
 
     path = Path(path)
     check_adapter_path(path)
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in adapter.weights.items()}
+    weights = {
+        name: weight.detach().cpu().contiguous()
+        for name, weight in adapter.weights.items()
+    }
     try:
         with replacing(path) as partial:
             partial.write_bytes(save(weights, {_KEY: adapter.facts.model_dump_json()}))
@@ -107,8 +116,8 @@ def check_adapter_path(path: Path) -> None:
     """Check that an adapter may be written to a path.
 
     Raises:
-        RequestError: It is a folder, does not end with .safetensors, or is a file but no adapter; the field
-            is `--out`.
+        RequestError: It is a folder, does not end with .safetensors, or is a file but
+            no adapter; the field is `--out`.
     """
     if path.suffix != ".safetensors" or os.path.isdir(path):
         raise RequestError(
@@ -118,7 +127,9 @@ def check_adapter_path(path: Path) -> None:
         try:
             read_facts(path)
         except ModelError:
-            said = f"{shorten(path.name)} exists, and is no adapter. Choose another name."
+            said = (
+                f"{shorten(path.name)} exists, and is no adapter. Choose another name."
+            )
             raise RequestError("--out", said) from None
 
 
@@ -129,7 +140,9 @@ def check_name(field: str, name: str) -> None:
         RequestError: It is empty, too long, or has characters that cannot be seen.
     """
     if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        expected = f"Expected 1 to {_LONGEST_NAME} visible characters, got {shorten(name)}"
+        expected = (
+            f"Expected 1 to {_LONGEST_NAME} visible characters, got {shorten(name)}"
+        )
         raise RequestError(field, f"{expected}. Choose another name.")
 
 
@@ -179,9 +192,13 @@ def load_adapter(path: str | Path) -> Adapter:
     facts = read_facts(path)
     with boundary("adapter", _not_an_adapter(path).message, ModelError):
         weights = load_file(path)
-    if not all(weight.is_floating_point() and weight.itemsize > 1 for weight in weights.values()):
+    if not all(
+        weight.is_floating_point() and weight.itemsize > 1
+        for weight in weights.values()
+    ):
         raise _not_an_adapter(path)
-    # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
+    # Copies: a mapped file can change, and CPU kernels round differently at unaligned
+    # addresses.
     return Adapter(facts, {name: weight.clone() for name, weight in weights.items()})
 
 
@@ -197,7 +214,8 @@ def local_adapters() -> list[str]:
 
 
 def learned_frames(frames: int) -> tuple[int, ...]:
-    """Choose the frames of a clip on which a model is tuned: all, or 32 that are evenly spread."""
+    """Choose the frames of a clip on which a model is tuned: all, or 32 that are evenly
+    spread."""
     learned = np.linspace(0, frames - 1, min(frames, MOST_LEARNED))
     return tuple(learned.round().astype(int).tolist())
 
@@ -215,7 +233,8 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
 
 
 def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> None:
-    """Check that an adapter was tuned on this model and working size, (width, height) in pixels.
+    """Check that an adapter was tuned on this model and working size, (width, height)
+    in pixels.
 
     Raises:
         ModelError: It was not; names what differs.
@@ -241,11 +260,16 @@ def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) 
 
 def _other_model(facts: AdapterFacts, backbone: Backbone) -> ModelError:
     said = f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}"
-    return ModelError("adapter", f"{said}. Use that model with the same LoRAs, or tune anew.")
+    return ModelError(
+        "adapter", f"{said}. Use that model with the same LoRAs, or tune anew."
+    )
 
 
-def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[float, ...]:
-    """Return a few numbers that tell a clip from others: the brightness of 4 x 4 cells of four frames.
+def clip_sketch(
+    frames: UInt8[np.ndarray, "frames height width 3"],
+) -> tuple[float, ...]:
+    """Return a few numbers that tell a clip from others: the brightness of 4 x 4 cells
+    of four frames.
 
     Not a digest, since decoders on other machines round colours differently.
     """
@@ -258,7 +282,9 @@ def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[flo
     return tuple(sketch)
 
 
-def is_of_clip(facts: AdapterFacts, frames: UInt8[np.ndarray, "frames height width 3"]) -> bool:
+def is_of_clip(
+    facts: AdapterFacts, frames: UInt8[np.ndarray, "frames height width 3"]
+) -> bool:
     """Tell whether an adapter was tuned on these frames, at the working size."""
     return _close(facts.clip, clip_sketch(frames), _SAME_CLIP)
 
@@ -271,4 +297,6 @@ def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
 
 def _not_an_adapter(path: str | Path) -> ModelError:
     advice = f"Make one with `{program()} tune`."
-    return ModelError("adapter", f"{shorten(Path(path).name)} is not an adapter. {advice}")
+    return ModelError(
+        "adapter", f"{shorten(Path(path).name)} is not an adapter. {advice}"
+    )

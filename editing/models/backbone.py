@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Backbone(Protocol):
     """A loaded model. Holds weights and facts, nothing about a run.
 
-    Latents are float32 [(branch frame), channels, grid height, grid width]; those of a video model have a
-    latent for the first frame and one for each further `frames_per_latent`. See `StableDiffusion` for units.
+    Latents are float32 [(branch frame), channels, grid height, grid width]; those of a
+    video model have a latent for the first frame and one for each further
+    `frames_per_latent`. See `StableDiffusion` for units.
     """
 
     id: str
@@ -44,11 +45,13 @@ class Backbone(Protocol):
 
     @property
     def sketch(self) -> tuple[float, ...]:
-        """A few numbers by which adapters know the weights they were tuned on, in any dtype, anywhere."""
+        """A few numbers by which adapters know the weights they were tuned on, in any
+        dtype, anywhere."""
         ...
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
-        """Choose the working size for a clip of this size; both are (width, height) in pixels."""
+        """Choose the working size for a clip of this size; both are (width, height) in
+        pixels."""
         ...
 
     def grid(self, frames: int, height: int, width: int) -> "Grid":
@@ -70,7 +73,8 @@ class Backbone(Protocol):
         ...
 
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
-        """Refuse prompts that cannot be encoded, by their fields; nothing is encoded yet."""
+        """Refuse prompts that cannot be encoded, by their fields; nothing is encoded
+        yet."""
         ...
 
     def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
@@ -78,11 +82,13 @@ class Backbone(Protocol):
         ...
 
     def untuned(self, rank: int, fresh: "torch.Generator") -> "dict[str, Tensor]":
-        """Make the weights of `tunable_shapes` before the first step; see `temporal.untuned`."""
+        """Make the weights of `tunable_shapes` before the first step; see
+        `temporal.untuned`."""
         ...
 
     def read_by(self, x: "Tensor", text: "PromptEmbedding") -> dict[str, Any]:
-        """Return the inputs of the network beside its latents `x`, by the name of the argument."""
+        """Return the inputs of the network beside its latents `x`, by the name of the
+        argument."""
         ...
 
     # Sizes in latents from here on.
@@ -100,7 +106,8 @@ class Backbone(Protocol):
         ...
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
-        """Choose how many frames of a long clip are edited together; see `storage.memory.window_frames`."""
+        """Choose how many frames of a long clip are edited together; see
+        `storage.memory.window_frames`."""
         ...
 
     def predict(

@@ -1,8 +1,9 @@
-"""Changes to a model for one call: one value, `Intervention`, and the patches that it can hold.
+"""Changes to a model for one call: one value, `Intervention`, and the patches that it
+can hold.
 
-A `Patch` is a context manager that `Backbone.predict` enters before the network runs and leaves before it
-returns. Those here (joint normalisation, FreeU, recomputed activations) work on any UNet made of diffusers'
-blocks and leave no trace.
+A `Patch` is a context manager that `Backbone.predict` enters before the network runs
+and leaves before it returns. Those here (joint normalisation, FreeU, recomputed
+activations) work on any UNet made of diffusers' blocks and leave no trace.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from torch.utils.hooks import RemovableHandle
 from regrain.editing.attention.layers import AttentionFn
 
 Patch = Callable[[nn.Module], AbstractContextManager]
-"""Changes the network for one call: entered before it, left after it, whatever happens in between."""
+"""Changes the network for one call: entered before it, left after it, whatever happens
+in between."""
 ControlFn = Callable[[Tensor, Tensor], tuple[Sequence[Tensor], Tensor]]
 """(x, t) -> (residuals of the down blocks, residual of the middle block)."""
 
@@ -36,7 +38,8 @@ class Intervention:
         attend: Computes every attention layer; None is plain attention.
         patches: Entered in this order.
         control: Residuals of control networks.
-        queries: Weights of query projections to use instead of the model's, by attention layer.
+        queries: Weights of query projections to use instead of the model's, by
+            attention layer.
     """
 
     attend: AttentionFn | None = None
@@ -48,13 +51,15 @@ class Intervention:
 PLAIN = Intervention()
 """The model as it is."""
 
-# FreeU per up block: factors on backbone features and on the low frequencies of skip features.
+# FreeU per up block: factors on backbone features and on the low frequencies of skip
+# features.
 FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
 
 
 @contextmanager
 def hooked(registering: Iterable[RemovableHandle]) -> Iterator[None]:
-    """Register hooks, from a generator of their handles, on entry and remove them on exit."""
+    """Register hooks, from a generator of their handles, on entry and remove them on
+    exit."""
     with ExitStack() as stack:
         for handle in registering:
             stack.callback(handle.remove)
@@ -71,22 +76,30 @@ def patched(model: nn.Module, patches: Sequence[Patch]) -> Iterator[None]:
 
 
 def joint_norm(frames: int) -> Patch:
-    """Normalise over all frames of a branch in every GroupNorm outside the attention layers.
+    """Normalise over all frames of a branch in every GroupNorm outside the attention
+    layers.
 
     With one frame, or equal frames, the result is that of the image model.
 
     Args:
         frames: Frames per branch; rows are (branch frame).
-    Source: the inflated UNets of Tune-A-Video, FateZero, vid2vid-zero and VideoGrain as released, which
-        normalise tensors of five dimensions.
+    Source: the inflated UNets of Tune-A-Video, FateZero, vid2vid-zero and VideoGrain as
+        released, which normalise tensors of five dimensions.
     """
 
     def fold(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        # Frames on top of each other: statistics cover the channels of a group and all positions.
-        return (rearrange(inputs[0], "(branch frame) c h w -> branch c (frame h) w", frame=frames),)
+        # Frames on top of each other: statistics cover the channels of a group and all
+        # positions.
+        return (
+            rearrange(
+                inputs[0], "(branch frame) c h w -> branch c (frame h) w", frame=frames
+            ),
+        )
 
     def unfold(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return rearrange(output, "branch c (frame h) w -> (branch frame) c h w", frame=frames)
+        return rearrange(
+            output, "branch c (frame h) w -> (branch frame) c h w", frame=frames
+        )
 
     def register(model: nn.Module) -> Iterator[RemovableHandle]:
         for name, module in model.named_modules():
@@ -101,10 +114,13 @@ def entering_up_blocks(enter: Callable[[int, Tensor], Tensor]) -> Patch:
     """Read or replace what enters each up block from below; skip features stay.
 
     Args:
-        enter: (number of the block, features [rows, channels, h, w]) -> features of the same shape.
+        enter: (number of the block, features [rows, channels, h, w]) -> features of the
+            same shape.
     """
 
-    def replaced(index: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def replaced(
+        index: int, _: nn.Module, args: tuple, kwargs: dict
+    ) -> tuple[tuple, dict]:
         return args, kwargs | {"hidden_states": enter(index, kwargs["hidden_states"])}
 
     def patch(model: nn.Module) -> AbstractContextManager:
@@ -117,10 +133,12 @@ def entering_up_blocks(enter: Callable[[int, Tensor], Tensor]) -> Patch:
 
 
 def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
-    """Strengthen the backbone features of an up block relative to its skip features (FreeU).
+    """Strengthen the backbone features of an up block relative to its skip features
+    (FreeU).
 
-    Half of the channels from below are multiplied by 1 + (b - 1) m, where m is their mean over channels,
-    scaled to 0..1 in each frame; the lowest frequencies of the skip features by s.
+    Half of the channels from below are multiplied by 1 + (b - 1) m, where m is their
+    mean over channels, scaled to 0..1 in each frame; the lowest frequencies of the skip
+    features by s.
 
     Args:
         factors: (b, s) of each up block, from the first; (1, 1) changes nothing.
@@ -133,7 +151,9 @@ def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
             for resnet in block.resnets:
                 if index < len(factors):
                     b, s = factors[index]
-                    yield resnet.register_forward_pre_hook(partial(_strengthened, below, b, s))
+                    yield resnet.register_forward_pre_hook(
+                        partial(_strengthened, below, b, s)
+                    )
                 below = resnet.out_channels
 
     return lambda model: hooked(register(model))
@@ -153,7 +173,8 @@ def _strengthened(
 
 
 def _gain(x: Float[Tensor, "rows c h w"], b: float) -> Float[Tensor, "rows 1 h w"]:
-    """Return FreeU's factor on backbone features: 1 where their mean is least, `b` where it is most."""
+    """Return FreeU's factor on backbone features: 1 where their mean is least, `b`
+    where it is most."""
     mean = x.mean(1, keepdim=True)
     low = mean.amin((2, 3), keepdim=True)
     high = mean.amax((2, 3), keepdim=True)
@@ -163,7 +184,8 @@ def _gain(x: Float[Tensor, "rows c h w"], b: float) -> Float[Tensor, "rows 1 h w
 def scale_low_frequencies(
     x: Float[Tensor, "rows c h w"], factor: float
 ) -> Float[Tensor, "rows c h w"]:
-    """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among them) by `factor`."""
+    """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among
+    them) by `factor`."""
     spectrum = torch.fft.fftshift(torch.fft.fft2(x.float()), dim=(-2, -1))
     middle_y = x.shape[-2] // 2
     middle_x = x.shape[-1] // 2
@@ -174,11 +196,12 @@ def scale_low_frequencies(
 
 
 def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
-    """Keep only the inputs of each part of the UNet for the backward pass, which recomputes the rest.
+    """Keep only the inputs of each part of the UNet for the backward pass, which
+    recomputes the rest.
 
     Args:
-        again: Makes the context of each recomputation, which happens after the call: the call's other patches
-            and the lock on the network.
+        again: Makes the context of each recomputation, which happens after the call:
+            the call's other patches and the lock on the network.
     """
 
     @contextmanager
@@ -189,8 +212,13 @@ def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
         def recompute(module: nn.Module, *args: object) -> object:
             return checkpoint(module, *args, use_reentrant=False, context_fn=contexts)
 
-        changes = {"gradient_checkpointing": True, "_gradient_checkpointing_func": recompute}
-        parts = [part for part in unet.modules() if hasattr(part, "gradient_checkpointing")]
+        changes = {
+            "gradient_checkpointing": True,
+            "_gradient_checkpointing_func": recompute,
+        }
+        parts = [
+            part for part in unet.modules() if hasattr(part, "gradient_checkpointing")
+        ]
         before = [vars(part).copy() for part in parts]
         for part in parts:
             vars(part).update(changes)
@@ -203,7 +231,9 @@ def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
     return patch
 
 
-def _restore(attributes: dict[str, Any], before: Mapping[str, Any], names: Iterable[str]) -> None:
+def _restore(
+    attributes: dict[str, Any], before: Mapping[str, Any], names: Iterable[str]
+) -> None:
     """Give attributes the values they had, and delete those that there were not."""
     for name in names:
         if name in before:

@@ -1,4 +1,5 @@
-"""The parts of a loaded model on its device: one call at a time, one part at a time where memory is short."""
+"""The parts of a loaded model on its device: one call at a time, one part at a time
+where memory is short."""
 
 from __future__ import annotations
 
@@ -40,12 +41,14 @@ class TurnTaking:
     size: int
 
     def _settle(self, identity: str) -> None:
-        """Freeze the parts and put them where they stay; `identity` is for the fingerprint."""
+        """Freeze the parts and put them where they stay; `identity` is for the
+        fingerprint."""
         self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
         for part in self.parts.values():
             part.eval().requires_grad_(False)
-            # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
+            # Copies: a mapped file can change, and CPU kernels round differently at
+            # unaligned addresses.
             for tensor in (*part.parameters(), *part.buffers()):
                 tensor.data = tensor.data.to(home, copy=True)
         self._present: nn.Module | None = None
@@ -64,9 +67,11 @@ class TurnTaking:
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
-        """Choose the working size (width, height) in pixels, each the nearest multiple of `multiple`.
+        """Choose the working size (width, height) in pixels, each the nearest multiple
+        of `multiple`.
 
-        It has the clip's aspect ratio, and its short side is near `size`, by default the model's.
+        It has the clip's aspect ratio, and its short side is near `size`, by default
+        the model's.
         """
         scale = (size or self.size) / min(width, height)
         columns = max(1, round(width * scale / self.multiple))
@@ -87,9 +92,11 @@ class TurnTaking:
     def _turn(
         self, part: nn.Module, frames: int = 0, size: tuple[int, int] | None = None
     ) -> Iterator[None]:
-        """Lock the model and put this part on the device; it stays there until another is needed.
+        """Lock the model and put this part on the device; it stays there until another
+        is needed.
 
-        `frames` and their `size`, height and width in pixels, are for the out-of-memory error.
+        `frames` and their `size`, height and width in pixels, are for the out-of-memory
+        error.
         """
         with self._lock, self._memory(frames, size) if size else nullcontext():
             if self.takes_turns and part is not self._present:
@@ -114,8 +121,11 @@ class TurnTaking:
             raise ResourceError(field, f"{reason}. {advice}.") from error
 
     def _savings(self, frames: int, side: int) -> list[tuple[str, str]]:
-        """Return fields and advice that save memory, the best first: frames of a long clip, else the size."""
-        smaller = max(self.multiple, (int(side * 0.75) // self.multiple) * self.multiple)
+        """Return fields and advice that save memory, the best first: frames of a long
+        clip, else the size."""
+        smaller = max(
+            self.multiple, (int(side * 0.75) // self.multiple) * self.multiple
+        )
         options = []
         if smaller < side:
             options.append(("size", f"lower size to {smaller}"))

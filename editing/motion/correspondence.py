@@ -1,4 +1,5 @@
-"""Correspondence between frames: motion with its occlusions, tokens that follow it, shots, and background.
+"""Correspondence between frames: motion with its occlusions, tokens that follow it,
+shots, and background.
 
 Displacements are (dx, dy) in pixels of their own grid.
 """
@@ -25,9 +26,11 @@ from regrain.editing.motion.flow import (
 
 # How far flows may be from cancelling: share of their lengths, and pixels.
 _CONSISTENT_SHARE, _CONSISTENT_PIXELS = 0.01, 0.5
-_DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same
-# Occluded share of two frames times what motion leaves of their contrast. Measured on drawn and real
-# clips: at most 0.27 within 4200 pairs of a shot, above 0.3 in all but one of 1300 cuts.
+# mean difference of the colours beyond which two pixels are not the same
+_DIFFERENT = 0.25 * 255
+# Occluded share of two frames times what motion leaves of their contrast. Measured on
+# drawn and real clips: at most 0.27 within 4200 pairs of a shot, above 0.3 in all but
+# one of 1300 cuts.
 _CUT = 0.29
 
 
@@ -50,7 +53,10 @@ class Motion:
     def __getitem__(self, pairs: slice) -> Motion:
         """Return the motion of some of the pairs."""
         return Motion(
-            self.forward[pairs], self.backward[pairs], self.hidden[pairs], self.appeared[pairs]
+            self.forward[pairs],
+            self.backward[pairs],
+            self.hidden[pairs],
+            self.appeared[pairs],
         )
 
     def to(self, device: torch.device | str) -> Motion:
@@ -63,7 +69,8 @@ class Motion:
         )
 
     def at(self, size: tuple[int, int]) -> Motion:
-        """Return the motion on a coarser grid: flow is interpolated; cells with occluded pixels are occluded.
+        """Return the motion on a coarser grid: flow is interpolated; cells with
+        occluded pixels are occluded.
 
         Raises:
             ValueError: Height and width do not divide those of this grid.
@@ -71,10 +78,14 @@ class Motion:
         height, width = self.hidden.shape[1:]
         rows, columns = size
         if height % rows or width % columns:
-            raise ValueError(f"cells of a grid of {size} do not divide {(height, width)} pixels")
+            raise ValueError(
+                f"cells of a grid of {size} do not divide {(height, width)} pixels"
+            )
         if size == (height, width):
             return self
-        scale = self.forward.new_tensor([columns / width, rows / height]).view(1, 2, 1, 1)
+        scale = self.forward.new_tensor([columns / width, rows / height]).view(
+            1, 2, 1, 1
+        )
         cells = (height // rows, width // columns)
         return Motion(
             forward=_resampled(self.forward, size) * scale,
@@ -87,11 +98,11 @@ class Motion:
 def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> Motion:
     """Estimate the motion from each frame to its target and back.
 
-    A pixel is occluded if the flows there do not cancel, or if the pixel they lead to has another colour.
-    Method and errors are those of `estimate_flow`.
+    A pixel is occluded if the flows there do not cancel, or if the pixel they lead to
+    has another colour. Method and errors are those of `estimate_flow`.
 
-    Source: Yang et al. 2024, arXiv:2403.12962, and its released code; the test of consistency after
-    Sundaram et al. 2010.
+    Source: Yang et al. 2024, arXiv:2403.12962, and its released code; the test of
+    consistency after Sundaram et al. 2010.
     """
     forward, backward = estimate_both(frames, targets, method)
     hidden, appeared = [], []
@@ -120,7 +131,8 @@ def _unseen(
 def around(frames: Frames, method: FlowMethod = "auto") -> Motion:
     """Estimate the motion from each frame to the next and from the last to the first.
 
-    A single frame forms a pair with itself, without motion. Method and errors are those of `estimate_flow`.
+    A single frame forms a pair with itself, without motion. Method and errors are those
+    of `estimate_flow`.
     """
     if len(frames) == 1:
         flow = torch.zeros(1, 2, *frames.shape[1:3])
@@ -137,7 +149,8 @@ def planes(frames: Frames) -> Float[Tensor, "frames 3 h w"]:
 def find_cuts(frames: Frames, motion: Motion) -> tuple[int, ...]:
     """Find where the clip is cut: the first frame of each shot but the first, rising.
 
-    `motion` is that from each frame to the next; pairs beyond these, as in `around`, do not count.
+    `motion` is that from each frame to the next; pairs beyond these, as in `around`, do
+    not count.
     """
     cuts = []
     for frame in range(1, len(frames)):
@@ -150,8 +163,11 @@ def find_cuts(frames: Frames, motion: Motion) -> tuple[int, ...]:
     return tuple(cuts)
 
 
-def _is_cut(a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 h w"], motion: Motion) -> bool:
-    """Check if motion explains too little of two frames, by occlusion and by the colours that it misses."""
+def _is_cut(
+    a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 h w"], motion: Motion
+) -> bool:
+    """Check if motion explains too little of two frames, by occlusion and by the
+    colours that it misses."""
     missed = (a - warp(b, motion.forward)).abs()
     missed_back = (b - warp(a, motion.backward)).abs()
     left = _mean_of(missed, missed_back)
@@ -161,7 +177,8 @@ def _is_cut(a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 h w"], motion: Mo
 
 
 def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
-    """Find where a clip is cut, from its frames alone, a pair at a time; see `find_cuts`.
+    """Find where a clip is cut, from its frames alone, a pair at a time; see
+    `find_cuts`.
 
     The motion is estimated by DIS, for which the threshold was measured.
     """
@@ -190,16 +207,18 @@ def token_maps(
 ) -> tuple[Int[Tensor, "pairs tokens"], Bool[Tensor, "pairs tokens"]]:
     """Map the tokens of each frame to those of the next, one to one, along the motion.
 
-    A token of the next frame that is not occluded leads back to one of this frame. Of several that lead to
-    the same, the nearest in colour counts, or the first in a tie. Tokens that none leads to are not linked
-    and get the tokens that are left, both row by row.
+    A token of the next frame that is not occluded leads back to one of this frame. Of
+    several that lead to the same, the nearest in colour counts, or the first in a tie.
+    Tokens that none leads to are not linked and get the tokens that are left, both row
+    by row.
 
     Args:
         backward: From the next frame to this one, in tokens.
         appeared: Tokens of the next frame that this one does not show.
         colours: Of the tokens, in any unit.
     Returns:
-        The place of each token in the next frame, a permutation; True where the motion led there.
+        The place of each token in the next frame, a permutation; True where the motion
+        led there.
 
     Source: Yang et al. 2024, arXiv:2403.12962, Sec. 3.2, and its released code.
     """
@@ -222,7 +241,8 @@ def token_maps(
 def _origins(
     backward: Float[Tensor, "pairs 2 h w"], appeared: Bool[Tensor, "pairs h w"]
 ) -> tuple[Int[Tensor, "found"], Int[Tensor, "found"]]:
-    """Find the tokens of next frames that come from one of the frame before, and those they come from.
+    """Find the tokens of next frames that come from one of the frame before, and those
+    they come from.
 
     Both are numbered through over all pairs, from 0.
     """
@@ -239,7 +259,8 @@ def _origins(
 def track_ids(
     maps: Int[Tensor, "pairs tokens"], linked: Bool[Tensor, "pairs tokens"]
 ) -> Int[Tensor, "pairs+1 tokens"]:
-    """Number the tracks of tokens along the links of `token_maps`, from 0 without gaps as they start.
+    """Number the tracks of tokens along the links of `token_maps`, from 0 without gaps
+    as they start.
 
     A token keeps its track along a link, and starts a new one without.
     """
@@ -259,9 +280,11 @@ def track_ids(
 
 
 def newly_seen(motion: Motion, size: tuple[int, int]) -> Bool[Tensor, "frames tokens"]:
-    """Find the tokens of each frame that the frame before does not show; all tokens of the first frame.
+    """Find the tokens of each frame that the frame before does not show; all tokens of
+    the first frame.
 
-    `motion` is that from each frame to the next, at full size; `size` is height and width of the grid.
+    `motion` is that from each frame to the next, at full size; `size` is height and
+    width of the grid.
 
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
@@ -275,7 +298,8 @@ def smooth_background(
     background: Float[Tensor, "frames 1 h w"],
     dilate: int = 0,
 ) -> Float[Tensor, "frames c h w"]:
-    """Let the background follow the motion: each frame takes it from the smoothed frame before it.
+    """Let the background follow the motion: each frame takes it from the smoothed frame
+    before it.
 
     At the end the last frame takes it from the first once more.
 
@@ -308,7 +332,10 @@ def _grown(pixels: Bool[Tensor, "pairs h w"], side: int) -> Bool[Tensor, "pairs 
     """Grow areas by a box of some odd side; 0 changes nothing."""
     if not side:
         return pixels
-    return F.max_pool2d(pixels[:, None].float(), side, stride=1, padding=side // 2)[:, 0] > 0
+    return (
+        F.max_pool2d(pixels[:, None].float(), side, stride=1, padding=side // 2)[:, 0]
+        > 0
+    )
 
 
 def _any_in(
@@ -321,7 +348,8 @@ def _any_in(
 def _resampled(
     x: Float[Tensor, "frames c h w"], size: tuple[int, int]
 ) -> Float[Tensor, "frames c new_h new_w"]:
-    """Resize bilinearly without antialiasing, so that of a large cell only its middle counts."""
+    """Resize bilinearly without antialiasing, so that of a large cell only its middle
+    counts."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 

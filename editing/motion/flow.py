@@ -1,4 +1,5 @@
-"""Optical flow: estimation, warping, occlusion, tracks. Displacements are (dx, dy) in pixels."""
+"""Optical flow: estimation, warping, occlusion, tracks. Displacements are (dx, dy) in
+pixels."""
 
 from __future__ import annotations
 
@@ -23,21 +24,28 @@ Flows = Float[Tensor, "frames 2 h w"]
 Estimate = Float32[Tensor, "frames 2 h w"]
 FlowMethod = Literal["auto", "dis", "raft"]
 Size = tuple[int, int]  # height and width
-_LEAST_MOVED_SIDE = 256  # smaller frames are enlarged if their motion is to move pictures
-_LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
+# smaller frames are enlarged if their motion is to move pictures
+_LEAST_MOVED_SIDE = 256
+# smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
+_LEAST_SIDE = 128
 
 
-def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> Estimate:
-    """Estimate how far each pixel of an RGB frame moves to its place in the target frame.
+def estimate_flow(
+    frames: Frames, targets: Frames, method: FlowMethod = "auto"
+) -> Estimate:
+    """Estimate how far each pixel of an RGB frame moves to its place in the target
+    frame.
 
-    `method` is "raft", a network whose weights are in `$REGRAIN_MODELS` (see `find_raft`); "dis", which needs
-    none; or "auto", RAFT if its weights are present.
+    `method` is "raft", a network whose weights are in `$REGRAIN_MODELS` (see
+    `find_raft`); "dis", which needs none; or "auto", RAFT if its weights are present.
 
     Returns:
-        (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)` resembles `frames`.
+        (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)`
+        resembles `frames`.
 
     Raises:
-        ModelError: RAFT is chosen, but its weights are missing, or the file holds those of another model.
+        ModelError: RAFT is chosen, but its weights are missing, or the file holds those
+            of another model.
         ResourceError: Memory does not suffice for RAFT.
 
     Source: DIS: Kroeger et al. 2016, arXiv:1603.03590, as in OpenCV, on grey values.
@@ -50,9 +58,7 @@ def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") 
             if not is_out_of_memory(error):
                 raise
             height, width = frames.shape[1:3]
-            message = (
-                f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
-            )
+            message = f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
             raise ResourceError("params.flow", message) from error
     if method == "raft":
         hint = "Put raft_large.safetensors into $REGRAIN_MODELS, or use dis."
@@ -82,18 +88,25 @@ def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
 def estimate_both(
     frames: Frames, targets: Frames, method: FlowMethod = "auto"
 ) -> tuple[Estimate, Estimate]:
-    """Call `estimate_flow` from frames to targets, on the frames' grid, and back, on the targets' grid."""
-    return estimate_flow(frames, targets, method), estimate_flow(targets, frames, method)
+    """Call `estimate_flow` from frames to targets, on the frames' grid, and back, on
+    the targets' grid."""
+    return estimate_flow(frames, targets, method), estimate_flow(
+        targets, frames, method
+    )
 
 
 def warp(
-    x: Float[Tensor, "frames c h w"], flow: Flows, outside: Literal["border", "zero"] = "border"
+    x: Float[Tensor, "frames c h w"],
+    flow: Flows,
+    outside: Literal["border", "zero"] = "border",
 ) -> Float[Tensor, "frames c h w"]:
-    """Sample `x` at positions displaced by `flow` (backward warping, bilinear), in float32.
+    """Sample `x` at positions displaced by `flow` (backward warping, bilinear), in
+    float32.
 
     Args:
         x: Any channels, any range, any dtype, which the result has.
-        flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x + dx].
+        flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x +
+            dx].
         outside: Values outside `x`: its border, repeated, or zero.
 
     Raises:
@@ -102,23 +115,28 @@ def warp(
     Source: Jaderberg et al. 2015, arXiv:1506.02025, Sec. 3.3.
     """
     if x.shape[0] != flow.shape[0] or x.shape[2:] != flow.shape[2:]:
-        raise ValueError(f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}")
+        raise ValueError(
+            f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}"
+        )
     height, width = x.shape[2:]
     positions = targets_of(flow.float())
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
     grid = 2 * positions.permute(0, 2, 3, 1) / spans - 1
     padding = "border" if outside == "border" else "zeros"
-    out = grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True)
+    out = grid_sample(
+        x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True
+    )
     return out.to(x.dtype)
 
 
 def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
-    """Find the pixels of the first frame that the second does not show, from the flow to it and back.
+    """Find the pixels of the first frame that the second does not show, from the flow
+    to it and back.
 
     These are where the flows do not cancel, or the target is outside the frame.
 
-    Source: Sundaram et al. 2010, "Dense point trajectories by GPU-accelerated large displacement optical
-    flow", Eq. 5.
+    Source: Sundaram et al. 2010, "Dense point trajectories by GPU-accelerated large
+    displacement optical flow", Eq. 5.
     """
     back = warp(backward, forward)
     mismatch = (forward + back).square().sum(1)
@@ -130,13 +148,17 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
 
 
 def trajectories(
-    forward: Float[Tensor, "pairs 2 h w"], occluded: Bool[Tensor, "pairs h w"], grid: Size
+    forward: Float[Tensor, "pairs 2 h w"],
+    occluded: Bool[Tensor, "pairs h w"],
+    grid: Size,
 ) -> Int[Tensor, "pairs+1 grid_h grid_w"]:
-    """Follow the cells of a grid through a clip; every cell of every frame is on exactly one track.
+    """Follow the cells of a grid through a clip; every cell of every frame is on
+    exactly one track.
 
-    A track keeps its position in fractions of a cell, so slow motion accumulates, and occupies the nearest
-    cell. It ends where it leaves the frame or is occluded, and where another track is nearer to the centre
-    of the same cell; a cell that no track reaches starts a new one. A track has at most one cell per frame.
+    A track keeps its position in fractions of a cell, so slow motion accumulates, and
+    occupies the nearest cell. It ends where it leaves the frame or is occluded, and
+    where another track is nearer to the centre of the same cell; a cell that no track
+    reaches starts a new one. A track has at most one cell per frame.
 
     Args:
         forward: From each frame to the next, (dx, dy) in pixels of its own grid.
@@ -146,7 +168,8 @@ def trajectories(
     Returns:
         Track of every cell, numbered from 0 without gaps in the order of their start.
 
-    Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
+    Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and
+        breaks ties by chance.
     """
     height, width = grid
     cells = height * width
@@ -181,7 +204,8 @@ def _moved(
     """Move positions along the flow, as a share of the frame; both are (x, y).
 
     Returns:
-        The new positions, the cells nearest to them, and False where they are outside or occluded.
+        The new positions, the cells nearest to them, and False where they are outside
+        or occluded.
     """
     # Displacement and occlusion are sampled together.
     planes = torch.cat([flow, gone[None]])[None]
@@ -199,7 +223,8 @@ def _moved(
 def _continued(
     ids: Int[Tensor, "taken"], taken: Bool[Tensor, "cells"], begun: int
 ) -> Int[Tensor, "cells"]:
-    """Return the track of every cell: `ids` in those that are taken, new tracks from `begun` in others."""
+    """Return the track of every cell: `ids` in those that are taken, new tracks from
+    `begun` in others."""
     out = ids.new_empty(len(taken))
     out[taken] = ids
     free = ~taken
@@ -213,7 +238,8 @@ def nearest_track(
     ids: Int[Tensor, "tracks"],
     cells: int,
 ) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
-    """Find which track gets each cell that tracks reach: the nearest, or that of the lowest id in a tie.
+    """Find which track gets each cell that tracks reach: the nearest, or that of the
+    lowest id in a tie.
 
     Args:
         target: The cell that each track reaches.
@@ -221,7 +247,8 @@ def nearest_track(
         ids: Number of each track.
         cells: Number of cells.
     Returns:
-        Index of the track of each cell that is taken, in the order of cells; True for cells that are taken.
+        Index of the track of each cell that is taken, in the order of cells; True for
+        cells that are taken.
     """
     least = off.new_full((cells,), torch.inf).scatter_reduce_(0, target, off, "amin")
     tied = (off == least[target]).nonzero()[:, 0]
@@ -241,7 +268,9 @@ def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
     if scale <= 1:
         return frames
     size = (round(width * scale), round(height * scale))
-    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames])
+    return np.stack(
+        [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames]
+    )
 
 
 def shrunk(
@@ -252,7 +281,10 @@ def shrunk(
     scale = np.float32([width / flows.shape[3], height / flows.shape[2]])
     last = rearrange(flows.numpy(), "pairs c h w -> pairs h w c") * scale
     return np.stack(
-        [cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) for flow in last]
+        [
+            cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA)
+            for flow in last
+        ]
     )
 
 
@@ -279,12 +311,16 @@ def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
 
 
 def follow(
-    frames: Frames, sizes: Sequence[Size], method: FlowMethod = "auto", breaks: Sequence[int] = ()
+    frames: Frames,
+    sizes: Sequence[Size],
+    method: FlowMethod = "auto",
+    breaks: Sequence[int] = (),
 ) -> dict[Size, Int[Tensor, "frames tokens"]]:
-    """Follow a clip on some attention grids: the track of every token, by height and width of the grid.
+    """Follow a clip on some attention grids: the track of every token, by height and
+    width of the grid.
 
-    Tokens are the cells of a grid, row by row. Every track begins anew in the frames of `breaks`, from 1.
-    Method and errors are those of `estimate_flow`.
+    Tokens are the cells of a grid, row by row. Every track begins anew in the frames of
+    `breaks`, from 1. Method and errors are those of `estimate_flow`.
     """
     if len(frames) < 2 or not sizes:
         return {}

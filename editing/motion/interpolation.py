@@ -1,4 +1,5 @@
-"""Frames between key frames: the edit follows the source's motion from the key frames on both sides."""
+"""Frames between key frames: the edit follows the source's motion from the key frames
+on both sides."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ Frames = UInt8[np.ndarray, "frames h w 3"]
 Read = Callable[[int, int], Frames]
 ReadLabels = Callable[[int, int], LabelFrames]
 
-# Measured on drawn clips whose true edit is known, key frames 4 and 8 apart; see `docs/experiments.md`.
+# Measured on drawn clips whose true edit is known, key frames 4 and 8 apart; see
+# `docs/experiments.md`.
 _HALVED = 4.0  # grey levels of error that halve the weight of a pixel
 _LEAPS = (8, 4, 2, 1)  # distances in pixels of the neighbours whose motion is tried
 _BETTER = 0.5  # grey levels by which a neighbour's motion must be better
@@ -38,11 +40,14 @@ _CALM = 2.0  # grey levels by which the median of the neighbours' motion may be 
 _OTHER_REGION = 15.0  # grey levels that it costs to leave the region
 _MEAN = np.full((1, 3), 1 / 3, np.float32)  # of the colours
 _SIDE = 11  # of the box, in pixels, in which an edit is compared with its source
-_RESHAPED = 0.3  # share of the source's detail below which an edit has a shape of its own
+# share of the source's detail below which an edit has a shape of its own
+_RESHAPED = 0.3
 _NEAR = 1 / 8  # of the frame's short side: the box in which that is decided
 _STEADIED = 12  # medians of motion taken there
 _FLAT = (
-    100.0  # variance of the source, in squared grey levels, at which half of its detail is trusted
+    # variance of the source, in squared grey levels, at which half of its detail is
+    # trusted
+    100.0
 )
 _LEAST_WEIGHT = 1e-30  # so that weights never vanish
 
@@ -55,19 +60,22 @@ def fill_between(
     *,
     labels: ReadLabels | None = None,
 ) -> Iterator[Frame]:
-    """Yield every frame from the first edited key frame to the last, those between along the source's motion.
+    """Yield every frame from the first edited key frame to the last, those between
+    along the source's motion.
 
-    Each pixel comes from the key frames before and after it: more from the nearer one, and from the one whose
-    source frame resembles the source more there. Where the edit keeps the source's detail, the frame's own
-    detail replaces what the motion missed. Key frames stay as they are. At most one stretch between two key
-    frames is in memory.
+    Each pixel comes from the key frames before and after it: more from the nearer one,
+    and from the one whose source frame resembles the source more there. Where the edit
+    keeps the source's detail, the frame's own detail replaces what the motion missed.
+    Key frames stay as they are. At most one stretch between two key frames is in
+    memory.
 
     Args:
         edited: The edited key frames, RGB, read one at a time.
         keys: Their frames in the clip, rising.
         read: Reads frames start to stop - 1 of the source, RGB of the same size.
         method: See `estimate_flow`, also for errors.
-        labels: Reads the regions of the same frames; a region's pixels then come from that region.
+        labels: Reads the regions of the same frames; a region's pixels then come from
+            that region.
     """
     before = edited[0]
     yield before
@@ -83,17 +91,22 @@ def fill_between(
 
 @dataclass(frozen=True, eq=False)
 class _Key:
-    """A key frame: its edit, its source, its regions, and how much of the source's detail the edit keeps."""
+    """A key frame: its edit, its source, its regions, and how much of the source's
+    detail the edit keeps."""
 
     edit: Frame
     source: Frame
     labels: Labels | None
     kept: Picture
 
-    def error(self, flow: Flow, goal: Frame, labels: Labels | None) -> Float32[np.ndarray, "h w"]:
-        """Measure how far the source of the key frame, moved along `flow`, is from `goal`, in grey levels.
+    def error(
+        self, flow: Flow, goal: Frame, labels: Labels | None
+    ) -> Float32[np.ndarray, "h w"]:
+        """Measure how far the source of the key frame, moved along `flow`, is from
+        `goal`, in grey levels.
 
-        The mean over 3 x 3 pixels counts: a single pixel may have the right colour by chance.
+        The mean over 3 x 3 pixels counts: a single pixel may have the right colour by
+        chance.
         """
         off = cv2.absdiff(sampled(self.source, flow, cv2.INTER_LINEAR), goal)
         mean = cv2.boxFilter(off, cv2.CV_32F, (3, 3))
@@ -104,13 +117,15 @@ class _Key:
         return error + np.float32(_OTHER_REGION) * other
 
     def reshaped(self, flow: Flow) -> Bool[np.ndarray, "h w"]:
-        """Find the places to which `flow` moves parts of the edit with hardly any of the source's detail."""
+        """Find the places to which `flow` moves parts of the edit with hardly any of
+        the source's detail."""
         side = max(1, round(_NEAR * min(flow.shape[:2])))
         kept = cv2.transform(sampled(self.kept, flow, cv2.INTER_LINEAR), _MEAN)
         return cv2.blur(kept, (side, side)) < _RESHAPED
 
     def moved(self, flow: Flow, goal: Frame) -> Picture:
-        """Move the edit along `flow`, with the goal's detail in place of what the motion missed."""
+        """Move the edit along `flow`, with the goal's detail in place of what the
+        motion missed."""
         edit = sampled(self.edit, flow, cv2.INTER_CUBIC).astype(np.float32)
         source = sampled(self.source, flow, cv2.INTER_CUBIC).astype(np.float32)
         kept = sampled(self.kept, flow, cv2.INTER_LINEAR)
@@ -118,7 +133,8 @@ class _Key:
 
 
 class _Stretch:
-    """The frames of a source from one key frame to the next, both included, and their motion to both."""
+    """The frames of a source from one key frame to the next, both included, and their
+    motion to both."""
 
     def __init__(
         self,
@@ -144,7 +160,8 @@ class _Stretch:
             goal = np.broadcast_to(large[key], between.shape)
             return shrunk(estimate_flow(between, goal, method), size)
 
-        # Two flows from every frame between to a key frame: composed step by step, and estimated at once.
+        # Two flows from every frame between to a key frame: composed step by step, and
+        # estimated at once.
         to_first = (_composed(back)[:-1], direct(0))
         to_last = (_composed(there[::-1])[::-1][1:], direct(-1))
         self._flows = (to_first, to_last)
@@ -161,13 +178,18 @@ class _Stretch:
         share = frame / self._last
         mixed = np.zeros(goal.shape, np.float32)
         total = np.zeros(goal.shape[:2], np.float32)
-        for key, flows, near in zip(self._keys, self._flows, (1 - share, share), strict=True):
+        for key, flows, near in zip(
+            self._keys, self._flows, (1 - share, share), strict=True
+        ):
             known = [found[frame - 1] for found in flows]
             flow, error = _best_flow(key, known, goal, labels)
-            # Limbs of a new kind do not move like the source's, whose motion would tear them to specks.
-            # An edit of the whole frame, a style, keeps its shapes and needs their exact motion.
+            # Limbs of a new kind do not move like the source's, whose motion would tear
+            # them to specks. An edit of the whole frame, a style, keeps its shapes and
+            # needs their exact motion.
             if labels is not None and not labels.all():
-                flow = np.where(key.reshaped(flow)[..., None], _calmed(flow, _STEADIED), flow)
+                flow = np.where(
+                    key.reshaped(flow)[..., None], _calmed(flow, _STEADIED), flow
+                )
             weight = near * np.exp2(-error / _HALVED) + _LEAST_WEIGHT
             mixed += weight[..., None] * key.moved(flow, goal)
             total += weight
@@ -178,7 +200,8 @@ class _Stretch:
 def _best_flow(
     key: _Key, flows: Sequence[Flow], goal: Frame, labels: Labels | None
 ) -> tuple[Flow, Float32[np.ndarray, "h w"]]:
-    """Choose the flow to the key frame that has the least error at each pixel, and return both.
+    """Choose the flow to the key frame that has the least error at each pixel, and
+    return both.
 
     Candidates are `flows`, no motion, and the flow of neighbours.
     """
@@ -210,8 +233,11 @@ def _calmed(flow: Flow, times: int) -> Flow:
     return np.dstack(parts)
 
 
-def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, "pairs h w 2"]:
-    """Compose the flows from each frame to the one before into flows to the first frame."""
+def _composed(
+    flows: Float32[np.ndarray, "pairs h w 2"],
+) -> Float32[np.ndarray, "pairs h w 2"]:
+    """Compose the flows from each frame to the one before into flows to the first
+    frame."""
     out = [flows[0]]
     for step in flows[1:]:
         out.append(step + sampled(out[-1], step, cv2.INTER_LINEAR))
@@ -219,7 +245,8 @@ def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, 
 
 
 def _kept_detail(edit: Frame, source: Frame) -> Picture:
-    """Measure how much of the source's detail an edit keeps, 0..1: the slope of a local regression on it."""
+    """Measure how much of the source's detail an edit keeps, 0..1: the slope of a local
+    regression on it."""
     mean = partial(cv2.blur, ksize=(_SIDE, _SIDE))
     a = source.astype(np.float32)
     b = edit.astype(np.float32)
@@ -228,7 +255,9 @@ def _kept_detail(edit: Frame, source: Frame) -> Picture:
     return (covariance / (variance + _FLAT)).clip(0, 1)
 
 
-def _shifted(x: Float[np.ndarray, "h w c"], down: int, right: int) -> Float[np.ndarray, "h w c"]:
+def _shifted(
+    x: Float[np.ndarray, "h w c"], down: int, right: int
+) -> Float[np.ndarray, "h w c"]:
     """Move a picture by some pixels; its border is repeated."""
     height, width = x.shape[:2]
     by = max(abs(down), abs(right))

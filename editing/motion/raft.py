@@ -1,4 +1,5 @@
-"""RAFT: optical flow by a network, if its weights are present. They are never downloaded."""
+"""RAFT: optical flow by a network, if its weights are present. They are never
+downloaded."""
 
 from __future__ import annotations
 
@@ -23,9 +24,11 @@ _MULTIPLE = 8
 
 
 def find_raft() -> Path | None:
-    """Find weights in the folder `$REGRAIN_MODELS`, the large network's before the small one's.
+    """Find weights in the folder `$REGRAIN_MODELS`, the large network's before the
+    small one's.
 
-    Files are like `raft_large.safetensors`, or torchvision's own, `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
+    Files are like `raft_large.safetensors`, or torchvision's own,
+    `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
     """
     entries = local_entries()
     for kind in KINDS:
@@ -40,7 +43,8 @@ def load_raft(path: Path) -> nn.Module:
     """Load the network from a file, and keep it for later calls.
 
     Raises:
-        ModelError: The weights are not RAFT's, or the file is a pickle that torchvision did not publish.
+        ModelError: The weights are not RAFT's, or the file is a pickle that torchvision
+            did not publish.
     """
     return _load(path.resolve(), path.stat().st_mtime_ns)
 
@@ -51,9 +55,11 @@ def estimate_raft_flow(
     frames: UInt8[np.ndarray, "frames h w 3"],
     targets: UInt8[np.ndarray, "frames h w 3"],
 ) -> Float32[Tensor, "frames 2 h w"]:
-    """Estimate flow as `editing.motion.flow.estimate_flow` returns it, by a RAFT network of torchvision.
+    """Estimate flow as `editing.motion.flow.estimate_flow` returns it, by a RAFT
+    network of torchvision.
 
-    Small frames are enlarged to 128 pixels; edges are repeated up to multiples of 8 pixels.
+    Small frames are enlarged to 128 pixels; edges are repeated up to multiples of 8
+    pixels.
 
     Source: Teed and Deng 2020, arXiv:2003.12039, as in torchvision.
     """
@@ -62,7 +68,9 @@ def estimate_raft_flow(
     large_height = round(height * scale)
     large_width = round(width * scale)
     large_size = (large_height, large_width)
-    shrinking = torch.tensor([width / large_width, height / large_height]).view(1, 2, 1, 1)
+    shrinking = torch.tensor([width / large_width, height / large_height]).view(
+        1, 2, 1, 1
+    )
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     flows = []
     # A pair at a time: correlations take (pixels / 64) squared numbers.
@@ -82,7 +90,9 @@ def _prepare(
     x = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     if x.shape[-2:] != size:
         x = F.interpolate(x, size, mode="bilinear")
-    return F.pad(x, (0, -size[1] % _MULTIPLE, 0, -size[0] % _MULTIPLE), mode="replicate")
+    return F.pad(
+        x, (0, -size[1] % _MULTIPLE, 0, -size[0] % _MULTIPLE), mode="replicate"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -104,11 +114,16 @@ def _load(path: Path, _changed: int) -> nn.Module:
         raise ModelError(
             "flow", f"{path.name!r} has no weights of {kind}. Download it again."
         ) from error
-    return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    return (
+        network.eval()
+        .requires_grad_(False)
+        .to("cuda" if torch.cuda.is_available() else "cpu")
+    )
 
 
 def _check_published(path: Path, published: Iterable) -> None:
-    """Check that a file is torchvision's, whose names end in the first digits of the file's SHA-256.
+    """Check that a file is torchvision's, whose names end in the first digits of the
+    file's SHA-256.
 
     Another pickle could run code.
     """

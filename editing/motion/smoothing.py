@@ -1,7 +1,9 @@
-"""Steady an edit once it is decoded: each frame is averaged with those around it along the clip's motion.
+"""Steady an edit once it is decoded: each frame is averaged with those around it along
+the clip's motion.
 
-An edited thing differs from frame to frame where the source does not. The average flickers less, but is
-slightly blurred, so it is sharpened until it has the detail of the frame that it replaces.
+An edited thing differs from frame to frame where the source does not. The average
+flickers less, but is slightly blurred, so it is sharpened until it has the detail of
+the frame that it replaces.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ Grey = Float32[np.ndarray, "h w"]
 # Measured on edits of drawn clips whose true edit is known; see `benchmarks/README.md`.
 _REACH = 2.5  # deviations beyond which frames do not count
 _SHOWN = 0.99  # share of a sample that must be visible
-_ALIKE = 60.0  # grey levels by which averaged frames may differ: beyond, limbs would double
-_COARSE = 3 / 128  # deviation of the blur before frames are compared, by the shorter side
+# grey levels by which averaged frames may differ: beyond, limbs would double
+_ALIKE = 60.0
+# deviation of the blur before frames are compared, by the shorter side
+_COARSE = 3 / 128
 _FINE = 1 / 128  # deviation of the blur that removes fine detail, by the shorter side
 _DETAIL = 0.94  # wanted share of a frame's own slopes; the rest flickers
 _AMOUNTS = (0.0, 1.0, 2.0)  # of sharpening, between which the right one is looked for
@@ -40,24 +44,30 @@ _NEAR = 1 / 64  # deviation of the blur of what changed, by the shorter side
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """The motion from one frame to its neighbour, and 1 for its pixels that the neighbour shows, else 0."""
+    """The motion from one frame to its neighbour, and 1 for its pixels that the
+    neighbour shows, else 0."""
 
     flow: Float32[np.ndarray, "h w 2"]
     shown: Grey
 
 
 def steady(
-    edited: Iterable[Frame], source: Iterable[Frame], deviation: float, method: FlowMethod = "auto"
+    edited: Iterable[Frame],
+    source: Iterable[Frame],
+    deviation: float,
+    method: FlowMethod = "auto",
 ) -> Iterator[Frame]:
     """Average each frame with those around it, moved along the clip's motion.
 
-    Where a pixel is hidden in a frame, or has left it, this frame and those beyond are left out. Places that
-    look different count less. About five deviations of frames are held.
+    Where a pixel is hidden in a frame, or has left it, this frame and those beyond are
+    left out. Places that look different count less. About five deviations of frames are
+    held.
 
     Args:
         edited: Edited frames in their order, RGB.
         source: The same frames of the clip, of the same size.
-        deviation: Of the bell curve by which the others count, in frames; 0 changes nothing.
+        deviation: Of the bell curve by which the others count, in frames; 0 changes
+            nothing.
         method: See `editing.motion.flow.estimate_flow`, also for errors.
     """
     if not deviation:
@@ -99,7 +109,9 @@ def _steps(before: Frame, after: Frame, method: FlowMethod) -> tuple[_Step, _Ste
     back_planes = torch.from_numpy(back).movedim(-1, 0)[None]
     hidden = occlusion(there_planes, back_planes)[0]
     appeared = occlusion(back_planes, there_planes)[0]
-    return _Step(there, (~hidden).float().numpy()), _Step(back, (~appeared).float().numpy())
+    return _Step(there, (~hidden).float().numpy()), _Step(
+        back, (~appeared).float().numpy()
+    )
 
 
 def _averaged(
@@ -124,7 +136,8 @@ def _averaged(
 def _neighbours(
     frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int, reach: int
 ) -> tuple[list[tuple[_Step, Frame]], list[tuple[_Step, Frame]]]:
-    """Return the frames after and before one, nearest first, each with the motion of the step to it."""
+    """Return the frames after and before one, nearest first, each with the motion of
+    the step to it."""
     after = []
     for other in range(place + 1, min(place + reach + 1, len(frames))):
         there, _ = steps[other - 1]
@@ -143,7 +156,8 @@ def _alike(a: Picture, b: Picture) -> Grey:
 
 
 def _followed(side: list[tuple[_Step, Frame]]) -> Iterator[tuple[Picture, Grey]]:
-    """Yield the frames of one side, moved along the steps so far, and 1 where all of them show the pixel."""
+    """Yield the frames of one side, moved along the steps so far, and 1 where all of
+    them show the pixel."""
     if not side:
         return
     nearest, _ = side[0]
@@ -156,13 +170,16 @@ def _followed(side: list[tuple[_Step, Frame]]) -> Iterator[tuple[Picture, Grey]]
 
 
 def _sharpened(mean: Picture, own: Picture) -> Picture:
-    """Sharpen an average to the slopes of the frame itself, measured where the two differ."""
+    """Sharpen an average to the slopes of the frame itself, measured where the two
+    differ."""
     side = min(own.shape[:2])
     changed = cv2.GaussianBlur(np.abs(mean - own).mean(-1), (0, 0), _NEAR * side)
     if not changed.any():
         return own
     fine = mean - cv2.GaussianBlur(mean, (0, 0), _FINE * side)
-    has = [float((_slopes(mean + amount * fine) * changed).sum()) for amount in _AMOUNTS]
+    has = [
+        float((_slopes(mean + amount * fine) * changed).sum()) for amount in _AMOUNTS
+    ]
     wanted = _DETAIL * float((_slopes(own) * changed).sum())
     amount = np.float32(np.interp(wanted, has, _AMOUNTS))
     return mean + amount * fine

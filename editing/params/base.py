@@ -1,4 +1,5 @@
-"""Parameters of the methods: one declaration gives validation, JSON, command-line help and sliders."""
+"""Parameters of the methods: one declaration gives validation, JSON, command-line help
+and sliders."""
 
 from __future__ import annotations
 
@@ -21,11 +22,16 @@ class MethodParams(BaseModel):
 
     # Defaults are written as users write them, so they are read like what users write.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
     )
     # Values of a preset that differ from the defaults, which are the paper's.
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
-    # Needs of single parameters, unless 0 or empty, of a model: keys of `editing.params.registry.OFFERS`.
+    # Needs of single parameters, unless 0 or empty, of a model: keys of
+    # `editing.params.registry.OFFERS`.
     NEEDS: ClassVar[Mapping[str, str]] = {}
     # Parameters that the page shows together, by the group's title.
     GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -34,7 +40,8 @@ class MethodParams(BaseModel):
 
     @classmethod
     def scaled(cls, usual: Mapping[str, object], quality: str) -> dict[str, int]:
-        """Return the counts of a quality, a key of `QUALITIES`; `usual` has those with nothing given."""
+        """Return the counts of a quality, a key of `QUALITIES`; `usual` has those with
+        nothing given."""
         share = QUALITIES[quality]
         counts: dict[str, int] = {}
         for name in cls.SCALED:
@@ -43,14 +50,18 @@ class MethodParams(BaseModel):
                 counts[name] = min(_MOST_STEPS, max(_LEAST_STEPS, round(value * share)))
         return counts
 
-    steps: int = parameter(50, "Steps", "Denoising steps; an inversion takes as many.", (1, 1000))
+    steps: int = parameter(
+        50, "Steps", "Denoising steps; an inversion takes as many.", (1, 1000)
+    )
     guidance_scale: float = parameter(
         7.5,
         "Guidance scale",
         "How strongly the prompt guides the edit; 1 adds no guidance.",
         (0, 50),
     )
-    preset: Literal["paper"] = parameter("paper", "Preset", "Sets every parameter that you do not.")
+    preset: Literal["paper"] = parameter(
+        "paper", "Preset", "Sets every parameter that you do not."
+    )
     feather: float = parameter(
         2.0,
         "Feather (pixels)",
@@ -58,7 +69,10 @@ class MethodParams(BaseModel):
         (0, 3),
     )
     preview_every: int = parameter(
-        1, "Steps between previews", "Steps between live previews; 0 shows none.", (0, 1000)
+        1,
+        "Steps between previews",
+        "Steps between live previews; 0 shows none.",
+        (0, 1000),
     )
     keyframes: KeyFrames = parameter(
         "all",
@@ -131,10 +145,14 @@ class ModulatedParams(MethodParams):
     """Parameters of methods that bind regions to their words by modulated attention (VideoGrain's)."""
 
     self_strength: Share = parameter(
-        0.3, "Keep regions apart", "How strongly self-attention is kept within each region."
+        0.3,
+        "Keep regions apart",
+        "How strongly self-attention is kept within each region.",
     )
     cross_strength: Share = parameter(
-        1.0, "Bind regions to their words", "How strongly each region is bound to its own words."
+        1.0,
+        "Bind regions to their words",
+        "How strongly each region is bound to its own words.",
     )
     modulate_until: Share = parameter(
         0.3,
@@ -148,7 +166,9 @@ class ModulatedParams(MethodParams):
         (0, 20),
     )
     size_term: bool = parameter(
-        True, "Favour small regions", "Modulate small regions more strongly than large ones."
+        True,
+        "Favour small regions",
+        "Modulate small regions more strongly than large ones.",
     )
 
 
@@ -197,9 +217,17 @@ class ByWordsParams(InvertedParams):
     )
 
 
-MODULATION = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")
+MODULATION = (
+    "self_strength",
+    "cross_strength",
+    "modulate_until",
+    "schedule_power",
+    "size_term",
+)
 RELEASED_PRESET = parameter(
-    "paper", "Preset", "Start from the paper's values or from those of the released code."
+    "paper",
+    "Preset",
+    "Start from the paper's values or from those of the released code.",
 )
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "

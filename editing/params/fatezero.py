@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from regrain.editing.params.base import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
-from regrain.editing.params.written import MAX_EMPHASIS, EmphasisWords, Share, Words, parameter
+from regrain.editing.params.written import (
+    MAX_EMPHASIS,
+    EmphasisWords,
+    Share,
+    Words,
+    parameter,
+)
 
 
 class FateZeroParams(ByWordsParams):
@@ -50,7 +56,14 @@ class FateZeroParams(ByWordsParams):
             "blend_words",
             "feather",
         ),
-        "Frames": ("keys", "keys_levels", "levels", "self_until", "steady", "joint_norm"),
+        "Frames": (
+            "keys",
+            "keys_levels",
+            "levels",
+            "self_until",
+            "steady",
+            "joint_norm",
+        ),
     }
 
     preset: Literal["paper", "released", "style", "attribute", "shape"] = parameter(
@@ -91,10 +104,14 @@ class FateZeroParams(ByWordsParams):
         "or never.",
     )
     blend_from: Share = parameter(
-        0.2, "Keep latents from", "Share of the steps from which on latents outside are kept."
+        0.2,
+        "Keep latents from",
+        "Share of the steps from which on latents outside are kept.",
     )
     blend_until: Share = parameter(
-        0.8, "Keep latents until", "Share of the steps up to which latents outside are kept."
+        0.8,
+        "Keep latents until",
+        "Share of the steps up to which latents outside are kept.",
     )
     use_masks: bool = parameter(
         True,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import FROM_NOISE, MODULATION, ModulatedParams, WindowedParams
+from regrain.editing.params.base import (
+    FROM_NOISE,
+    MODULATION,
+    ModulatedParams,
+    WindowedParams,
+)
 from regrain.editing.params.written import Share, parameter
 
 
@@ -22,7 +27,15 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         },
     }
     GROUPS = {
-        "Regions": (*MODULATION, "columns", "modulated", "phrases", "padding", "feather", "blend"),
+        "Regions": (
+            *MODULATION,
+            "columns",
+            "modulated",
+            "phrases",
+            "padding",
+            "feather",
+            "blend",
+        ),
         "Flow": ("shift", "source_guidance", "averages", "amplify", "span"),
     }
 
@@ -50,7 +63,10 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         (0, 50),
     )
     shift: float = parameter(
-        5.0, "Shift", "How far steps crowd near pure noise; 1 spreads them evenly.", (0.1, 30)
+        5.0,
+        "Shift",
+        "How far steps crowd near pure noise; 1 spreads them evenly.",
+        (0.1, 30),
     )
     averages: int = parameter(
         1, "Noises per step", "Over how many noises each step is averaged.", (1, 16)
@@ -61,7 +77,9 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "How strongly self-attention is kept within each region; fades with the noise to the power of 5.",
     )
     cross_strength: Share = parameter(
-        0.6, "Bind regions to their words", "How strongly each region is bound to its own words."
+        0.6,
+        "Bind regions to their words",
+        "How strongly each region is bound to its own words.",
     )
     modulate_until: Share = parameter(
         0.77, "Modulate until", f"{FROM_NOISE}with modulated attention."
@@ -73,7 +91,9 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         (0, 20),
     )
     size_term: bool = parameter(
-        False, "Favour small regions", "Modulate small regions more strongly than large ones."
+        False,
+        "Favour small regions",
+        "Modulate small regions more strongly than large ones.",
     )
     columns: Share = parameter(
         0.0,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import FROM_NOISE, MODULATION, RELEASED_PRESET, ModulatedParams
+from regrain.editing.params.base import (
+    FROM_NOISE,
+    MODULATION,
+    RELEASED_PRESET,
+    ModulatedParams,
+)
 from regrain.editing.params.written import (
     CONTROL_NETWORKS,
     MOTION_ESTIMATE,
@@ -78,7 +83,8 @@ class FrescoParams(ModulatedParams):
         "Factor on the logits of attention along the motion; a lower one mixes more frames.",
         (0, 10),
     )
-    # The first steps, which modulate most in VideoGrain, are skipped here unless the strength is 1.
+    # The first steps, which modulate most in VideoGrain, are skipped here unless the
+    # strength is 1.
     modulate_until: Share = parameter(
         0.7, "Modulate until", f"{FROM_NOISE}with modulated attention."
     )
@@ -103,7 +109,9 @@ class FrescoParams(ModulatedParams):
         (3, 64),
     )
     first_noise: Literal["shared", "own"] = parameter(
-        "shared", "First noise", "Whether frames start from the same noise or their own."
+        "shared",
+        "First noise",
+        "Whether frames start from the same noise or their own.",
     )
     step_noise: Literal["own", "shared", "none"] = parameter(
         "own",
@@ -119,7 +127,11 @@ class FrescoParams(ModulatedParams):
         20, "Rounds", "Adam steps each time features are optimised.", (1, 200)
     )
     learning_rate: float = parameter(
-        0.4, "Learning rate", "Learning rate of Adam when features are optimised.", gt=0, le=10
+        0.4,
+        "Learning rate",
+        "Learning rate of Adam when features are optimised.",
+        gt=0,
+        le=10,
     )
     flow_weight: float = parameter(
         1.0,
@@ -173,7 +185,9 @@ class FrescoParams(ModulatedParams):
         f"{FROM_NOISE}after which the background is smoothed in pixels too.",
     )
     smooth_until: Share = parameter(
-        0.9, "Smooth pixels until", f"{FROM_NOISE}until which the background is smoothed in pixels."
+        0.9,
+        "Smooth pixels until",
+        f"{FROM_NOISE}until which the background is smoothed in pixels.",
     )
     flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
     control: Controls = CONTROL_NETWORKS

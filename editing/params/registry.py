@@ -11,7 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from regrain.editing.errors import ModelError, RequestError, from_validation, shorten, suggest
+from regrain.editing.errors import (
+    ModelError,
+    RequestError,
+    from_validation,
+    shorten,
+    suggest,
+)
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.params.flow_regions import FlowRegionsParams
@@ -44,14 +50,18 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: What the request has (regions, or masks if they are optional, source_prompt, and seed if it
-            always acts) and the model must offer (keys of `OFFERS`). Of single parameters: `Params.NEEDS`.
-        stages: Stages of a window, in order, tuning before them. The runner adds loading and measuring.
-        entry: `module:function` of the recipe, a generator of events; by default `run` of its own module.
+        needs: What the request has (regions, or masks if they are optional,
+            source_prompt, and seed if it always acts) and the model must offer (keys of
+            `OFFERS`). Of single parameters: `Params.NEEDS`.
+        stages: Stages of a window, in order, tuning before them. The runner adds
+            loading and measuring.
+        entry: `module:function` of the recipe, a generator of events; by default `run`
+            of its own module.
         several: Whether one run can make several edits, one per prompt.
-        anchors: Frames of earlier windows that a window needs: 2, or 0 if frames are edited alone.
-        setup: `module:function` of a generator of events that runs once before the windows of a clip and
-            returns the model to edit with; empty for none.
+        anchors: Frames of earlier windows that a window needs: 2, or 0 if frames are
+            edited alone.
+        setup: `module:function` of a generator of events that runs once before the
+            windows of a clip and returns the model to edit with; empty for none.
     """
 
     name: str
@@ -66,21 +76,26 @@ class Method:
     setup: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "entry", self.entry or f"regrain.editing.methods.{self.name}:run")
+        object.__setattr__(
+            self, "entry", self.entry or f"regrain.editing.methods.{self.name}:run"
+        )
 
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
-        """The recipe `(backbone, request, params, piece)`; imports it, and torch with it."""
+        """The recipe `(backbone, request, params, piece)`; imports it, and torch with
+        it."""
         return _imported(self.entry)
 
     @property
     def prepare(self) -> Callable[..., Generator[Any, None, Any]] | None:
-        """The setup `(backbone, request, params)`, if there is one; imports it, and torch with it."""
+        """The setup `(backbone, request, params)`, if there is one; imports it, and
+        torch with it."""
         return _imported(self.setup) if self.setup else None
 
 
 def add_methods(methods: dict[str, Method]) -> None:
-    """Add the methods of other packages; one that cannot be used is logged in one line and left out."""
+    """Add the methods of other packages; one that cannot be used is logged in one line
+    and left out."""
     for point in entry_points(group="regrain.methods"):  # each is a `Method`
         problem = ""
         try:
@@ -185,7 +200,8 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
     """Validate parameters and fill in the method's defaults.
 
     Raises:
-        RequestError: Unknown method or parameter, or a value out of range; the field is `params.NAME`.
+        RequestError: Unknown method or parameter, or a value out of range; the field is
+            `params.NAME`.
     """
     record = find_method(method)
     if not isinstance(given, Mapping):
@@ -198,15 +214,20 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
 
 
 def check_needs(
-    method: str, values: Mapping[str, object], offers: Collection[str], model: str, kind: str = ""
+    method: str,
+    values: Mapping[str, object],
+    offers: Collection[str],
+    model: str,
+    kind: str = "",
 ) -> None:
     """Check that a model offers everything that the method and these parameters need.
 
-    `values` are parameters by name; one that is 0 or empty needs nothing. `offers` are keys of `OFFERS`; none
-    if such a model is not supported at all.
+    `values` are parameters by name; one that is 0 or empty needs nothing. `offers` are
+    keys of `OFFERS`; none if such a model is not supported at all.
 
     Raises:
-        ModelError: It does not; the field is `model`, or `params.NAME` if one parameter needs more.
+        ModelError: It does not; the field is `model`, or `params.NAME` if one parameter
+            needs more.
     """
     record = find_method(method)
     shown = shorten(model)
@@ -221,18 +242,22 @@ def check_needs(
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
             said = f"{shown} does not have {OFFERS[need]}."
-            raise ModelError(f"params.{name}", f"{said} Remove it or use another model.")
+            raise ModelError(
+                f"params.{name}", f"{said} Remove it or use another model."
+            )
 
 
 def resolve_params(
     method: str, given: Mapping[str, object], recommended: Mapping[str, object]
 ) -> tuple[MethodParams, Resolved]:
-    """Decide every parameter: method default < recommendation of the model < named preset < given.
+    """Decide every parameter: method default < recommendation of the model < named
+    preset < given.
 
     A `preset` among the user's values sets all other parameters to that preset's.
 
     Returns:
-        The parameters; and of each the value and its source: method, model, preset or given.
+        The parameters; and of each the value and its source: method, model, preset or
+        given.
 
     Raises:
         RequestError: A given name or value is not allowed.
@@ -243,17 +268,26 @@ def resolve_params(
     try:
         check_params(method, recommended)
     except RequestError as error:
-        raise ModelError("defaults.json", f"{error} Correct the model's recommendations.") from None
+        raise ModelError(
+            "defaults.json", f"{error} Correct the model's recommendations."
+        ) from None
     preset: Mapping[str, object] = {}
     if "preset" in given:
         presets = find_method(method).Params.PRESETS
         preset = defaults | presets[str(given["preset"])]
-    layers = {"method": defaults, "model": recommended, "preset": preset, "given": given}
+    layers = {
+        "method": defaults,
+        "model": recommended,
+        "preset": preset,
+        "given": given,
+    }
     resolved: Resolved = {}
     for source, layer in layers.items():
         for name, value in layer.items():
             resolved[name] = {"value": value, "source": source}
-    params = check_params(method, {name: entry["value"] for name, entry in resolved.items()})
+    params = check_params(
+        method, {name: entry["value"] for name, entry in resolved.items()}
+    )
     plain = params.model_dump()
     for name, entry in resolved.items():
         # A list given for a parameter that is written as a text is told as that text.

@@ -53,7 +53,9 @@ class TuneAVideoParams(InvertedParams):
         0, "Seed of the tuning", "Seed of the tuning; `seed` is the edit's.", (0, 2**31)
     )
     joint_norm: bool = parameter(
-        True, "Normalise over all frames", "Normalise features over all frames together."
+        True,
+        "Normalise over all frames",
+        "Normalise features over all frames together.",
     )
     positions: bool = parameter(
         False,
@@ -85,5 +87,7 @@ class TuneAVideoParams(InvertedParams):
     )
     control: Controls = CONTROL_NETWORKS
     blend: bool = parameter(
-        True, "Keep latents outside", "Keep the latents of the source outside the edited regions."
+        True,
+        "Keep latents outside",
+        "Keep the latents of the source outside the edited regions.",
     )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import FROM_NOISE, KEYS_SEEN, RELEASED_PRESET, ByWordsParams, Keys
+from regrain.editing.params.base import (
+    FROM_NOISE,
+    KEYS_SEEN,
+    RELEASED_PRESET,
+    ByWordsParams,
+    Keys,
+)
 from regrain.editing.params.written import Share, Words, parameter
 
 

@@ -52,8 +52,22 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
             "guidance_half",
             "feather",
         ),
-        "Motion": ("attention_span", "track_levels", "flow", "steady", "redraw", "joint_norm"),
-        "Source": ("variation", "inject_until", "blend", "blend_with", "inversion", "control"),
+        "Motion": (
+            "attention_span",
+            "track_levels",
+            "flow",
+            "steady",
+            "redraw",
+            "joint_norm",
+        ),
+        "Source": (
+            "variation",
+            "inject_until",
+            "blend",
+            "blend_with",
+            "inversion",
+            "control",
+        ),
         "Attention maps": ("heat_pixel", "heat_from", "heat_until", "heat_grids"),
     }
 
@@ -72,7 +86,9 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
     )
     flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
     joint_norm: bool = parameter(
-        True, "Normalise over all frames", "Normalise features over all frames together."
+        True,
+        "Normalise over all frames",
+        "Normalise features over all frames together.",
     )
     freeu: Literal["off", "released", "full"] = parameter(
         "off",
@@ -98,7 +114,9 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
         "Noise levels of the inversion: the paper's, or the release's, with one step less.",
     )
     blend: bool = parameter(
-        True, "Keep latents outside", "Keep the latents of the source outside the edited regions."
+        True,
+        "Keep latents outside",
+        "Keep the latents of the source outside the edited regions.",
     )
     blend_with: Literal["inversion", "noise"] = parameter(
         "inversion",

@@ -1,7 +1,8 @@
-"""Parameters that users write as a short text, parsed into values when the request is made.
+"""Parameters that users write as a short text, parsed into values when the request is
+made.
 
-Each accepts its text (`2, 4`) or the same as JSON (`[2, 4]`), and is written back as text. Those that read
-them raise ValueError, which says what was expected.
+Each accepts its text (`2, 4`) or the same as JSON (`[2, 4]`), and is written back as
+text. Those that read them raise ValueError, which says what was expected.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ MAX_EMPHASIS = 20
 MAX_TEXT = 2000
 _AUTO = (5, 20)
 _CUTS = "expected auto, none, or the frames from 1 that begin a shot, like 24, 60"
-_KEYFRAMES = "expected all, every N, auto, auto LEAST-MOST, or frames from 0 like 0, 8, 15"
+_KEYFRAMES = (
+    "expected all, every N, auto, auto LEAST-MOST, or frames from 0 like 0, 8, 15"
+)
 _EMPHASIS = f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS}"
 _CONTROL = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"
 _PIXEL = "expected FRAME,X,Y"
@@ -30,7 +33,8 @@ _LONGEST_PIXEL = 40  # characters
 
 
 class HeatPixel(NamedTuple):
-    """A pixel of the clip: its frame, from 0, and its position (x, y) in pixels from the top left."""
+    """A pixel of the clip: its frame, from 0, and its position (x, y) in pixels from
+    the top left."""
 
     frame: int
     x: float
@@ -38,10 +42,11 @@ class HeatPixel(NamedTuple):
 
 
 class KeyChoice(NamedTuple):
-    """Which frames of a clip are key frames: every `every`-th, those of a list, or by how much changes.
+    """Which frames of a clip are key frames: every `every`-th, those of a list, or by
+    how much changes.
 
-    `frames` count from 0 and rise; those chosen by change are from `least` to `most` apart, where the least
-    allows it.
+    `frames` count from 0 and rise; those chosen by change are from `least` to `most`
+    apart, where the least allows it.
     """
 
     every: int | None = None
@@ -51,14 +56,16 @@ class KeyChoice(NamedTuple):
 
 
 class Emphasis(NamedTuple):
-    """Words of the prompt, and the factor on their attention, 0..20; None takes that of `emphasis`."""
+    """Words of the prompt, and the factor on their attention, 0..20; None takes that of
+    `emphasis`."""
 
     words: str
     factor: float | None = None
 
 
 class ControlSpec(NamedTuple):
-    """A control network: one of `KINDS`, a hub id, local name or folder, and a factor on its output, 0..2."""
+    """A control network: one of `KINDS`, a hub id, local name or folder, and a factor
+    on its output, 0..2."""
 
     kind: str
     model: str
@@ -117,7 +124,8 @@ def read_grids(given: object) -> tuple[int, ...]:
 
 
 def read_pixel(given: object) -> HeatPixel | None:
-    """Read a pixel: `0,120,80` (frame, x, y), a list of these or an object of these names; None if empty."""
+    """Read a pixel: `0,120,80` (frame, x, y), a list of these or an object of these
+    names; None if empty."""
     if isinstance(given, Mapping):
         given = [given.get(name) for name in HeatPixel._fields]
     text = ",".join(map(str, given)) if isinstance(given, list | tuple) else given
@@ -137,7 +145,8 @@ def read_pixel(given: object) -> HeatPixel | None:
 
 
 def read_keyframes(given: object) -> KeyChoice:
-    """Read key frames: `all`, `every 4`, `auto`, `auto 5-20`, or a text or list of frames from 0, `0, 8`."""
+    """Read key frames: `all`, `every 4`, `auto`, `auto 5-20`, or a text or list of
+    frames from 0, `0, 8`."""
     text = _line(given, _KEYFRAMES)
     if text in ("all", ""):
         return KeyChoice(every=1)
@@ -165,7 +174,8 @@ def write_keyframes(choice: KeyChoice) -> str:
 
 
 def read_cuts(given: object) -> tuple[int, ...] | None:
-    """Read cuts: `auto` (None), `none`, or frames from 1 that begin a shot, like `24, 60` (or a list)."""
+    """Read cuts: `auto` (None), `none`, or frames from 1 that begin a shot, like `24,
+    60` (or a list)."""
     text = _line(given, _CUTS)
     is_empty_list = not text and not isinstance(given, str)
     if is_empty_list or text == "none":
@@ -183,7 +193,8 @@ def write_cuts(cuts: tuple[int, ...] | None) -> str:
 
 
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
-    """Read emphasis: `sketch=5, red fox`, a list of such words or of [words, factor], or {words: factor}."""
+    """Read emphasis: `sketch=5, red fox`, a list of such words or of [words, factor],
+    or {words: factor}."""
     parts = given.items() if isinstance(given, Mapping) else _parts(given, _EMPHASIS)
     return tuple(_read_emphasis(part) for part in parts)
 
@@ -215,9 +226,11 @@ def _read_factor(given: Any) -> float | None:
 
 
 def read_control(given: object) -> tuple[ControlSpec, ...]:
-    """Read control networks: `KIND=MODEL@WEIGHT, ...`, where the weight may be left out, or JSON.
+    """Read control networks: `KIND=MODEL@WEIGHT, ...`, where the weight may be left
+    out, or JSON.
 
-    JSON is a list of such texts, of [kind, model, weight], or of objects with these names.
+    JSON is a list of such texts, of [kind, model, weight], or of objects with these
+    names.
     """
     return tuple(_read_spec(part) for part in _parts(given, _CONTROL))
 
@@ -244,7 +257,8 @@ def _read_spec(part: object) -> ControlSpec:
 
 
 def _fields_of_spec(part: Any) -> tuple[Any, Any, Any]:
-    """Return kind, model and weight as given in a text, a list or an object, not yet checked."""
+    """Return kind, model and weight as given in a text, a list or an object, not yet
+    checked."""
     if isinstance(part, str):
         return _split_spec(part)
     if isinstance(part, Mapping):
@@ -281,7 +295,8 @@ def _read_frames(text: str, pattern: str, expected: str) -> tuple[int, ...]:
 
 
 def _parts(given: object, expected: str) -> list[Any]:
-    """Return the items of a list, or of a text separated by commas, that are not blank; None has none."""
+    """Return the items of a list, or of a text separated by commas, that are not blank;
+    None has none."""
     if given is None:
         return []
     if isinstance(given, str):
@@ -294,7 +309,8 @@ def _parts(given: object, expected: str) -> list[Any]:
 
 
 def _line(given: object, expected: str) -> str:
-    """Return a text, or the items of a list as one, in lower case and with single spaces."""
+    """Return a text, or the items of a list as one, in lower case and with single
+    spaces."""
     text = _list(given) if isinstance(given, list | tuple) else given
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         raise ValueError(expected)
@@ -325,8 +341,12 @@ def _shortest(number: float | int) -> str:
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _TEXT = WithJsonSchema({"type": "string"})
-Words = Annotated[tuple[str, ...], PlainValidator(read_words), PlainSerializer(_list), _TEXT]
-Grids = Annotated[tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_list), _TEXT]
+Words = Annotated[
+    tuple[str, ...], PlainValidator(read_words), PlainSerializer(_list), _TEXT
+]
+Grids = Annotated[
+    tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_list), _TEXT
+]
 Pixel = Annotated[
     HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT
 ]
@@ -334,13 +354,22 @@ KeyFrames = Annotated[
     KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT
 ]
 Cuts = Annotated[
-    tuple[int, ...] | None, PlainValidator(read_cuts), PlainSerializer(write_cuts), _TEXT
+    tuple[int, ...] | None,
+    PlainValidator(read_cuts),
+    PlainSerializer(write_cuts),
+    _TEXT,
 ]
 EmphasisWords = Annotated[
-    tuple[Emphasis, ...], PlainValidator(read_emphasis), PlainSerializer(_write_emphasis), _TEXT
+    tuple[Emphasis, ...],
+    PlainValidator(read_emphasis),
+    PlainSerializer(_write_emphasis),
+    _TEXT,
 ]
 Controls = Annotated[
-    tuple[ControlSpec, ...], PlainValidator(read_control), PlainSerializer(write_control), _TEXT
+    tuple[ControlSpec, ...],
+    PlainValidator(read_control),
+    PlainSerializer(write_control),
+    _TEXT,
 ]
 
 MOTION_ESTIMATE = parameter(

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from regrain.editing.params.base import MethodParams
     from regrain.editing.request.edit_request import EditRequest
 
-# Frames that are decoded together. The autoencoder takes 1 to FRAMES_AT_ONCE of them at once: as a multiple
-# of all these, it cuts a window where the autoencoder would cut it.
+# Frames that are decoded together. The autoencoder takes 1 to FRAMES_AT_ONCE of them at
+# once: as a multiple of all these, it cuts a window where the autoencoder would cut it.
 _DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
 
 
@@ -64,9 +64,11 @@ def edit_clip(
     method: Method | None = None,
     pictures: Pictures | None = None,
 ) -> Generator[Event, None, EditResult]:
-    """Edit a clip by a method, the request's unless another is given; yields events, returns the result.
+    """Edit a clip by a method, the request's unless another is given; yields events,
+    returns the result.
 
-    Of several windows each is cached when it is done, so that a run that was stopped goes on where it was.
+    Of several windows each is cached when it is done, so that a run that was stopped
+    goes on where it was.
 
     Raises:
         RequestError: No key frame shows some region.
@@ -99,10 +101,11 @@ def edit_windows(
     shot: int,
     pictures: Pictures | None = None,
 ) -> Generator[Event, None, int]:
-    """Edit the windows of one shot and cache their drafts, which `edit_clip` of the same request then takes.
+    """Edit the windows of one shot and cache their drafts, which `edit_clip` of the
+    same request then takes.
 
-    Shots do not depend on each other, so that several machines may each edit one. Returns the number of the
-    shot's windows; errors are those of `edit_clip`.
+    Shots do not depend on each other, so that several machines may each edit one.
+    Returns the number of the shot's windows; errors are those of `edit_clip`.
     """
     method = METHODS[request.method]
     runner = yield from _runner(backbone, request, params, method, pictures)
@@ -119,7 +122,8 @@ def _runner(
     method: Method,
     pictures: Pictures | None,
 ) -> Generator[Event, None, WindowRunner]:
-    """Plan the edit, after looking for cuts if none are given, and prepare the model for it."""
+    """Plan the edit, after looking for cuts if none are given, and prepare the model
+    for it."""
     cuts = params.cuts
     if cuts is None:
         cuts = yield from _find_cuts(request.clip)
@@ -158,13 +162,16 @@ def _check_shown(request: EditRequest, plan: Plan) -> None:
         shown.update(np.unique(request.labels[key]).tolist())
     for region in request.edited:
         if region.label not in shown:
-            said = f"Region {region.name!r} is in none of them. Add a frame that shows it."
+            said = (
+                f"Region {region.name!r} is in none of them. Add a frame that shows it."
+            )
             raise RequestError("params.keyframes", said)
 
 
 @dataclass(eq=False)
 class WindowRunner:
-    """Runs a method on one window after the other; anchors of each follow their paths in those before."""
+    """Runs a method on one window after the other; anchors of each follow their paths
+    in those before."""
 
     method: Method
     backbone: Backbone
@@ -172,7 +179,8 @@ class WindowRunner:
     params: MethodParams
     plan: Plan
     pictures: Pictures | None
-    # The shot of the last window that was edited, its first and last frame, and their paths.
+    # The shot of the last window that was edited, its first and last frame, and their
+    # paths.
     _shot: int = -1
     _ends: tuple[int, ...] = ()
     _paths: Mapping[str, Tensor] = field(default_factory=dict)
@@ -185,7 +193,13 @@ class WindowRunner:
         piece = self._piece(window)
         part = pick(self.request, piece.numbers)
         run = partial(
-            run_looking, self.method.run, self.pictures, self.backbone, part, self.params, piece
+            run_looking,
+            self.method.run,
+            self.pictures,
+            self.backbone,
+            part,
+            self.params,
+            piece,
         )
         if not several:
             return (yield from run())
@@ -218,13 +232,20 @@ class WindowRunner:
             paths = self._paths
         numbers = (*anchors, *window.keys)
         places = [self.plan.keys.index(number) for number in numbers]
-        gaps = [index for index in range(1, len(places)) if places[index] - places[index - 1] > 1]
-        leads = any(other.anchors and other.shot == window.shot for other in self.plan.windows)
+        gaps = [
+            index
+            for index in range(1, len(places))
+            if places[index] - places[index - 1] > 1
+        ]
+        leads = any(
+            other.anchors and other.shot == window.shot for other in self.plan.windows
+        )
         return WindowFrames(numbers, len(anchors), tuple(gaps), leads, paths)
 
 
 class Compositor:
-    """Makes the result out of drafts, window after window; `done` frames of the clip are finished."""
+    """Makes the result out of drafts, window after window; `done` frames of the clip
+    are finished."""
 
     def __init__(
         self, backbone: Backbone, request: EditRequest, params: MethodParams, plan: Plan
@@ -245,14 +266,16 @@ class Compositor:
         self._maps: list[tuple[int, dict[str, np.ndarray]]] = []
         self._parts: dict[str, Mapping[str, RegionAttention]] = {}
         self._control: DiskFrames | None = None
-        # The shot of the last window, its last key frame, and that frame by edit at the working size.
+        # The shot of the last window, its last key frame, and that frame by edit at the
+        # working size.
         self._shot = -1
         self._key = 0
         self._pictures: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
         self.done = 0
 
     def add(self, window: Window, draft: WindowResult | None) -> Iterator[Event]:
-        """Decode a window, fill the frames between key frames, and composite them over the source."""
+        """Decode a window, fill the frames between key frames, and composite them over
+        the source."""
         if window.shot != self._shot:
             self._shot = window.shot
             self._pictures = {}
@@ -274,7 +297,8 @@ class Compositor:
         self._keep(window, draft)
 
     def _latents(self, draft: WindowResult | None) -> list[Tensor | None]:
-        """Return the latents of each edit and, if it is wanted, of the rebuilt source; None is the source."""
+        """Return the latents of each edit and, if it is wanted, of the rebuilt source;
+        None is the source."""
         count = len(self._frames) + (self._rebuilt is not None)
         if draft is None:
             return [None] * count
@@ -283,7 +307,8 @@ class Compositor:
     def _all_frames(
         self, edit: int, latents: Float[Tensor, "keys c h w"] | None, window: Window
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield an edit at the working size, from the first unfinished frame to the last key frame."""
+        """Yield an edit at the working size, from the first unfinished frame to the
+        last key frame."""
         keys = window.keys
         edited = self._key_frames(latents, window)
         deviation = getattr(self._params, "steady", 0.0)
@@ -301,13 +326,16 @@ class Compositor:
         else:
             pictures = np.stack([before, *edited])
             keys = (self._key, *keys)
-        frames = fill_between(pictures, keys, self._source.read, flow, labels=self._labels())
+        frames = fill_between(
+            pictures, keys, self._source.read, flow, labels=self._labels()
+        )
         if before is not None:
             next(frames)  # it is finished
         yield from frames
 
     def _labels(self) -> ReadLabels | None:
-        """Return a function that reads the areas of the regions at the working size; None without regions."""
+        """Return a function that reads the areas of the regions at the working size;
+        None without regions."""
         if not self._request.edited:
             return None
         height, width = self._source.shape[1:3]
@@ -324,9 +352,11 @@ class Compositor:
     def _key_frames(
         self, latents: Float[Tensor, "keys c h w"] | None, window: Window
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield the window's own key frames as an edit shows them: the source where nothing is edited."""
+        """Yield the window's own key frames as an edit shows them: the source where
+        nothing is edited."""
         count = len(window.keys)
-        if latents is not None and len(latents) < count:  # those of a video are decoded together
+        # those of a video are decoded together
+        if latents is not None and len(latents) < count:
             frames = self._backbone.decode(latents)
             yield from frames[:count]  # without those that padded it
             return
@@ -336,7 +366,9 @@ class Compositor:
             else:
                 yield from self._backbone.decode(latents[start:stop])
 
-    def _composite(self, number: int, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
+    def _composite(
+        self, number: int, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]
+    ) -> None:
         """Append a frame to each edit, and to the rebuilt source."""
         clip = self._request.clip
         source = clip.read(number, number + 1)
@@ -353,15 +385,19 @@ class Compositor:
             self._rebuilt.append(large[-1])
 
     def _keep(self, window: Window, draft: WindowResult | None) -> None:
-        """Keep the maps of a window, and on disk the pictures that control networks read."""
+        """Keep the maps of a window, and on disk the pictures that control networks
+        read."""
         count = len(window.keys)
         self._keep_control(count, draft.control if draft else None)
         self._maps.append((count, maps_of(draft) if draft else {}))
         if draft and len(self._plan.windows) == 1:
             self._parts = {name: maps.parts for name, maps in draft.attention.items()}
 
-    def _keep_control(self, count: int, control: UInt8[np.ndarray, "keys h w 3"] | None) -> None:
-        """Append the pictures of so many key frames, or black ones where there are none."""
+    def _keep_control(
+        self, count: int, control: UInt8[np.ndarray, "keys h w 3"] | None
+    ) -> None:
+        """Append the pictures of so many key frames, or black ones where there are
+        none."""
         if self._control is None:
             if control is None:
                 return
@@ -381,7 +417,9 @@ class Compositor:
     def result(self) -> EditResult:
         """Return the result, once all windows were added."""
         request = self._request
-        others = zip(request.targets[1:], self._frames[1:], self._alone[1:], strict=True)
+        others = zip(
+            request.targets[1:], self._frames[1:], self._alone[1:], strict=True
+        )
         return EditResult(
             self._frames[0],
             self._alone[0],
@@ -395,7 +433,8 @@ class Compositor:
         )
 
     def _all_control(self) -> LazyFrames | None:
-        """Return the control pictures of all frames: of each those of the nearest key frame."""
+        """Return the control pictures of all frames: of each those of the nearest key
+        frame."""
         if self._control is None:
             return None
         of_keys = self._control

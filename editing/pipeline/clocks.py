@@ -1,4 +1,5 @@
-"""Clocks of a run: the seconds of each stage, and estimates of the seconds that are left."""
+"""Clocks of a run: the seconds of each stage, and estimates of the seconds that are
+left."""
 
 from __future__ import annotations
 
@@ -56,10 +57,11 @@ class StageClock:
         return f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
 
     def left(self, done: int, total: int) -> float | None:
-        """Estimate the seconds until the stage ends, when so many of its units are done, of so many in total.
+        """Estimate the seconds until the stage ends, when so many of its units are
+        done, of so many in total.
 
-        They follow from the units so far, counted anew when the stage starts over; None after a jump, which
-        took no time per unit.
+        They follow from the units so far, counted anew when the stage starts over; None
+        after a jump, which took no time per unit.
         """
         now = time.perf_counter()
         continues = total == self._total and done == self._done + 1
@@ -80,7 +82,8 @@ class StageClock:
 
 
 class WindowClock:
-    """Estimates the rest of a clip in several windows by those that were edited before."""
+    """Estimates the rest of a clip in several windows by those that were edited
+    before."""
 
     def __init__(self) -> None:
         self._window: WindowStarted | None = None
@@ -101,7 +104,8 @@ class WindowClock:
         self._edits = False
 
     def left(self, stage: str) -> float | None:
-        """Estimate the seconds until all windows are edited, when a unit of `stage` is done, or None."""
+        """Estimate the seconds until all windows are edited, when a unit of `stage` is
+        done, or None."""
         if stage == "editing":
             self._edits = True
         if self._window is None or self._work == 0:
@@ -126,7 +130,8 @@ class RunClock:
             self.windows.begin(event)
 
     def left(self, event: Progress) -> float | None:
-        """Estimate the seconds left: of all windows, or of the stage as long as that is not known."""
+        """Estimate the seconds left: of all windows, or of the stage as long as that is
+        not known."""
         of_windows = self.windows.left(event.stage)
         if of_windows is not None:
             return of_windows

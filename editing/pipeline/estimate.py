@@ -1,4 +1,5 @@
-"""Estimates before a run, which load nothing: its time, its memory, and whether an adapter fits."""
+"""Estimates before a run, which load nothing: its time, its memory, and whether an
+adapter fits."""
 
 from __future__ import annotations
 
@@ -45,13 +46,15 @@ if TYPE_CHECKING:
 _STEP = 3.3  # passes of a tuning step, forward and backward
 _RECOMPUTED = 1.0  # passes more where activations are recomputed
 _PREVIEW_PASSES = 2 * 8  # both halves of guidance, at as many steps as a preview has
-_CONTROLLED = 1.5  # times the passes where a control network, half a UNet, looks at each frame, too
-# Operations of one pass by weight and latent cell, without attention between frames: 0.29 of the built-in
-# model, 0.18 of Stable Diffusion 1.5.
+# times the passes where a control network, half a UNet, looks at each frame, too
+_CONTROLLED = 1.5
+# Operations of one pass by weight and latent cell, without attention between frames:
+# 0.29 of the built-in model, 0.18 of Stable Diffusion 1.5.
 _PER_WEIGHT = 0.2
 _PER_PIXEL = 25_000  # operations of decoding and measuring by pixel of the clip
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
-# A clip whose call takes less seconds is timed whole, and again, since the first call is slow.
+# A clip whose call takes less seconds is timed whole, and again, since the first call
+# is slow.
 _QUICK = 1.0
 _TRIES = 2
 
@@ -78,12 +81,14 @@ class Estimate:
 def estimate_tuning(
     request: EditRequest, params: TuneAVideoParams, measure: bool = True
 ) -> Estimate:
-    """Estimate the tuning of a run; only its steps are known before the model is loaded.
+    """Estimate the tuning of a run; only its steps are known before the model is
+    loaded.
 
     Args:
         request: Its clip, size, source prompt, model and LoRAs count.
         params: Parameters of the tuning.
-        measure: Whether the model may be timed, which takes a call of it; else only known times count.
+        measure: Whether the model may be timed, which takes a call of it; else only
+            known times count.
 
     Raises:
         ModelError: The model is unknown.
@@ -113,7 +118,8 @@ def estimate_tuning(
 
 
 def frame_passes(request: EditRequest, tuned: bool = False) -> float:
-    """Estimate how often a run passes a frame through the model, as far as model and cache do not decide it.
+    """Estimate how often a run passes a frame through the model, as far as model and
+    cache do not decide it.
 
     `tuned` leaves the tuning out, if there is one.
     """
@@ -126,7 +132,8 @@ def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     strength = getattr(params, "strength", 1.0)
     passes = params.steps * strength * (branches + inversion)
     passes += getattr(params, "steps_again", 0) * branches
-    passes *= 2 * getattr(params, "averages", 0.5)  # of each noise, the source and the edit
+    # of each noise, the source and the edit
+    passes *= 2 * getattr(params, "averages", 0.5)
     if getattr(params, "control", ()):
         passes *= _CONTROLLED
     if method.setup and not tuned and not request.adapter:
@@ -135,7 +142,8 @@ def frame_passes(request: EditRequest, tuned: bool = False) -> float:
 
 
 def _edited(choice: KeyChoice, frames: int) -> int:
-    """Return how many frames are key frames, or roughly where they are chosen by how much changes."""
+    """Return how many frames are key frames, or roughly where they are chosen by how
+    much changes."""
     if choice.frames:
         return len({0, *choice.frames, frames - 1})
     apart = choice.every or (choice.least + choice.most) / 2
@@ -143,7 +151,8 @@ def _edited(choice: KeyChoice, frames: int) -> int:
 
 
 def work(request: EditRequest) -> float | None:
-    """Estimate the operations of a run without tuning: two runs on a machine take time in their proportion.
+    """Estimate the operations of a run without tuning: two runs on a machine take time
+    in their proportion.
 
     Every parameter of the request counts as it is.
 
@@ -163,17 +172,19 @@ def work(request: EditRequest) -> float | None:
 
 
 def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
-    """Count the bytes of a run by the rules of `editing.storage.memory`, from the model's files.
+    """Count the bytes of a run by the rules of `editing.storage.memory`, from the
+    model's files.
 
     Neither tuning counts, nor what a method keeps besides.
 
     Args:
         request: The request.
-        itemsize: Bytes of a number in UNet and text encoders; 0 for this machine's choice.
+        itemsize: Bytes of a number in UNet and text encoders; 0 for this machine's
+            choice.
 
     Returns:
-        The short side at which the run edits in pixels, and the bytes of its weights and its largest call.
-        None, and errors, as for `work`.
+        The short side at which the run edits in pixels, and the bytes of its weights
+        and its largest call. None, and errors, as for `work`.
     """
     sizes = _sizes(request)
     if sizes is None:
@@ -198,10 +209,15 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
 
 
 def _largest_call(request: EditRequest, sizes: _Sizes) -> tuple[int, int]:
-    """Return the frames that are edited together, and the rows of the model's call with them."""
+    """Return the frames that are edited together, and the rows of the model's call with
+    them."""
     method = find_method(request.method)
     params = check_params(request.method, request.params)
-    window = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0) or MOST_WINDOW
+    window = (
+        getattr(params, "frames_at_once", 0)
+        or getattr(params, "window", 0)
+        or MOST_WINDOW
+    )
     frames = min(len(request.clip), window)
     if sizes.frames_per_latent > 1:
         return frames, 1 + frames // sizes.frames_per_latent
@@ -304,7 +320,8 @@ def _itemsize(numbers: int) -> int:
 
 
 def configurations(source: ModelLocation) -> Path | None:
-    """Return a folder with the configurations of a model; of a single file, those of its family."""
+    """Return a folder with the configurations of a model; of a single file, those of
+    its family."""
     if source.kind == "hub":
         from huggingface_hub import try_to_load_from_cache
 
@@ -324,7 +341,8 @@ def check_known(request: EditRequest) -> None:
     """Check an adapter as far as possible without loading a model.
 
     Raises:
-        ModelError: It is missing, or does not fit the clip or, if that is in memory, the model.
+        ModelError: It is missing, or does not fit the clip or, if that is in memory,
+            the model.
     """
     facts = adapter_facts(request)
     backbone = loaded_backbone(request.model, request.loras)
@@ -340,10 +358,14 @@ def _previews(taken: int, params: TuneAVideoParams) -> int:
     return sum(step % every == 0 for step in range(taken, params.tune_steps + 1))
 
 
-def _seconds_per_pass(backbone: Backbone, frames: np.ndarray, measure: bool) -> float | None:
-    """Return the seconds of a bare call of the model for a clip, timed once per model and size.
+def _seconds_per_pass(
+    backbone: Backbone, frames: np.ndarray, measure: bool
+) -> float | None:
+    """Return the seconds of a bare call of the model for a clip, timed once per model
+    and size.
 
-    A single frame is timed, so that this takes long nowhere; only where that is quick, all of them.
+    A single frame is timed, so that this takes long nowhere; only where that is quick,
+    all of them.
     """
     key = (backbone.fingerprint, *frames.shape)
     if key not in _seconds and measure:

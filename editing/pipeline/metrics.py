@@ -32,14 +32,18 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
         return stop.value
 
 
-def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, None, Metrics]:
-    """Compute the `metrics` of report.json; yields how far it is. The request's labels say where regions are.
+def measuring(
+    result: EditResult, request: EditRequest
+) -> Generator[Progress, None, Metrics]:
+    """Compute the `metrics` of report.json; yields how far it is. The request's labels
+    say where regions are.
 
     Returns:
-        outside_psnr (dB, at most 100), outside_ssim, outside_psnr_uncomposited, warp_error (0..1),
-        warp_error_source (the source's own), inside_psnr (dB to the source where it was edited),
-        inside_psnr_by_region, and attention: per region inside_before, inside_after, outside_before,
-        outside_after (0..1). None if there is nothing to measure: no pixel outside, or only one frame.
+        outside_psnr (dB, at most 100), outside_ssim, outside_psnr_uncomposited,
+        warp_error (0..1), warp_error_source (the source's own), inside_psnr (dB to the
+        source where it was edited), inside_psnr_by_region, and attention: per region
+        inside_before, inside_after, outside_before, outside_after (0..1). None if there
+        is nothing to measure: no pixel outside, or only one frame.
     """
     outside_squares = Mean()
     outside_similarity = Mean()
@@ -77,7 +81,9 @@ def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, N
         "warp_error": warping.mean.value,
         "warp_error_source": warping.own.value,
         "inside_psnr": _decibels(inside_squares),
-        "inside_psnr_by_region": {name: _decibels(mean) for name, mean in by_region.items()},
+        "inside_psnr_by_region": {
+            name: _decibels(mean) for name, mean in by_region.items()
+        },
         "attention": {name: shares.values() for name, shares in attention.items()},
     }
 
@@ -101,15 +107,17 @@ class Mean:
 
 
 def psnr(a: Frames, b: Frames, where: Masks) -> float | None:
-    """Compute the peak signal-to-noise ratio over the pixels `where`: dB, at most 100; None for no pixel."""
+    """Compute the peak signal-to-noise ratio over the pixels `where`: dB, at most 100;
+    None for no pixel."""
     return _decibels(_mean_of(_add_squares, a, b, where))
 
 
 def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
-    """Compute the structural similarity averaged over the pixels `where` and channels; None for no pixel.
+    """Compute the structural similarity averaged over the pixels `where` and channels;
+    None for no pixel.
 
-    Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity",
-    Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
+    Source: Wang et al. 2004, "Image quality assessment: from error visibility to
+    structural similarity", Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
     """
     return _mean_of(_add_similarity, a, b, where).value
 
@@ -122,12 +130,14 @@ def _mean_of(add: Callable[..., None], a: Frames, b: Frames, where: Masks) -> Me
 
 
 def warp_error(source: Frames, edited: Frames) -> float | None:
-    """Measure the deviation from the source's motion: 0 if the edit moves exactly like the source.
+    """Measure the deviation from the source's motion: 0 if the edit moves exactly like
+    the source.
 
-    Mean absolute difference between each edited frame and the next one warped back by the source's flow,
-    over pixels that the next frame shows, 0..1; None for one frame.
+    Mean absolute difference between each edited frame and the next one warped back by
+    the source's flow, over pixels that the next frame shows, 0..1; None for one frame.
 
-    Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of squared differences).
+    Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
+        squared differences).
     """
     warping = _Warping()
     for start, stop in windows(len(source)):
@@ -151,7 +161,11 @@ class _Warping:
             self._last = frame, edit
 
     def _compare(
-        self, frame: np.ndarray, edit: np.ndarray, next_frame: np.ndarray, next_edit: np.ndarray
+        self,
+        frame: np.ndarray,
+        edit: np.ndarray,
+        next_frame: np.ndarray,
+        next_edit: np.ndarray,
     ) -> None:
         # Always DIS, so that figures of different machines compare.
         forward, backward = estimate_both(frame[None], next_frame[None], "dis")
@@ -166,7 +180,8 @@ def _warped_difference(
     flow: Float[torch.Tensor, "1 2 h w"],
     visible: Bool[torch.Tensor, "h w"],
 ) -> tuple[float, int]:
-    """Return sum and number of the differences whose mean is `warp_error`, of a frame and the next one."""
+    """Return sum and number of the differences whose mean is `warp_error`, of a frame
+    and the next one."""
     now = _to_tensor(frame[None])
     after = _to_tensor(following[None])
     difference = (warp(after, flow) - now).abs().mean(1)[0]
@@ -194,8 +209,12 @@ def _add_similarity(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
             mean.add(float(similarity.sum()), 3 * int(inside.sum()))
 
 
-def _to_tensor(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[torch.Tensor, "frames 3 h w"]:
-    return rearrange(torch.from_numpy(frames).float() / 255, "frames h w c -> frames c h w")
+def _to_tensor(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+) -> Float[torch.Tensor, "frames 3 h w"]:
+    return rearrange(
+        torch.from_numpy(frames).float() / 255, "frames h w c -> frames c h w"
+    )
 
 
 def _ssim_map(
@@ -219,7 +238,8 @@ def _ssim_map(
 
 
 class _AttentionShares:
-    """Mean attention to a region's words inside and outside its area, before and after the edit."""
+    """Mean attention to a region's words inside and outside its area, before and after
+    the edit."""
 
     def __init__(self, maps: RegionAttention) -> None:
         self._before = maps.before
@@ -232,7 +252,8 @@ class _AttentionShares:
         }
 
     def add(self, start: int, area: Bool[np.ndarray, "frames h w"]) -> None:
-        """Add the area in the frames from `start` on; a cell of the grid counts by the share it covers."""
+        """Add the area in the frames from `start` on; a cell of the grid counts by the
+        share it covers."""
         _, height, width = self._before.shape
         for index, frame in enumerate(area, start):
             inside = frame.astype(np.float32)

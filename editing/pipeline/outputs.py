@@ -50,8 +50,10 @@ _WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
 def check_out(out: Path) -> None:
-    """Refuse, before any work, an output that is a file, has more than results in it or cannot be written."""
-    if os.path.isfile(out):  # unlike Path.is_file, does not raise for a name that is too long
+    """Refuse, before any work, an output that is a file, has more than results in it or
+    cannot be written."""
+    # unlike Path.is_file, does not raise for a name that is too long
+    if os.path.isfile(out):
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)
     remove_stale(out)
@@ -60,12 +62,15 @@ def check_out(out: Path) -> None:
             if not _is_result(entry):
                 contains = f"{shorten(out.name)} contains {shorten(entry.name)}"
                 hint = "Choose a new or empty folder."
-                raise RequestError("--out", f"{contains}, which is not a result. {hint}")
+                raise RequestError(
+                    "--out", f"{contains}, which is not a result. {hint}"
+                )
     check_writable(out.absolute().parent)  # results are put together beside it
 
 
 def _is_result(entry: Path) -> bool:
-    """Tell whether an entry of a folder may be replaced: a run writes it, and nothing else is in it."""
+    """Tell whether an entry of a folder may be replaced: a run writes it, and nothing
+    else is in it."""
     if entry.name != "attention":
         return entry.name in NAMES and entry.is_file()
     if not entry.is_dir():
@@ -74,7 +79,8 @@ def _is_result(entry: Path) -> bool:
 
 
 def check_whole(clip: Clip) -> None:
-    """Refuse, before any work, a clip that skips frames, or is neither of a video file nor of a folder.
+    """Refuse, before any work, a clip that skips frames, or is neither of a video file
+    nor of a folder.
 
     An edit of it could not be put back. The field of the RequestError is `--whole`.
     """
@@ -89,19 +95,23 @@ def check_whole(clip: Clip) -> None:
 def write_whole(
     path: Path, clip: Clip, edited: Iterable[Frame], size: tuple[int, int] | None = None
 ) -> dict[str, object]:
-    """Write all frames of the file that a clip is a stretch of, with the edit in its place.
+    """Write all frames of the file that a clip is a stretch of, with the edit in its
+    place.
 
-    The other frames are those of the file, at its times, with its sound over the whole length.
+    The other frames are those of the file, at its times, with its sound over the whole
+    length.
 
     Args:
         path: The MP4 to write.
         clip: A clip of a video file or a folder of images, of stride 1.
         edited: Its frames, edited.
-        size: Their (width, height) where they were scaled, as all others are then; None is the file's.
+        size: Their (width, height) where they were scaled, as all others are then; None
+            is the file's.
 
     Returns:
-        file (name), start and stop (of the edit, as frames of the file; the frame at stop is not edited),
-        frames (number of them in the file), and size if they were scaled.
+        file (name), start and stop (of the edit, as frames of the file; the frame at
+        stop is not edited), frames (number of them in the file), and size if they were
+        scaled.
 
     Raises:
         RequestError: See `check_whole`.
@@ -125,7 +135,9 @@ def write_whole(
         frames = _resized(frames, size)
         told["size"] = list(size)
     timing = timing_of(whole)
-    write_video(path, frames, whole.fps, **timing, audio_from=whole.audio, tags=whole.tags)
+    write_video(
+        path, frames, whole.fps, **timing, audio_from=whole.audio, tags=whole.tags
+    )
     return told
 
 
@@ -147,7 +159,8 @@ def write_outputs(
     gif: bool = False,
     whole: bool | Clip = False,
 ) -> Mapping[str, object]:
-    """Write videos and report into a folder, everything or nothing; returns the report as it was written.
+    """Write videos and report into a folder, everything or nothing; returns the report
+    as it was written.
 
     Args:
         result: What the run made.
@@ -155,9 +168,9 @@ def write_outputs(
         report: Written as report.json.
         out: Folder; made if missing, earlier results in it are replaced.
         gif: Also write edited.gif.
-        whole: Also write whole.mp4, the file of the clip with the (first) edit in its place; the report
-            then says where that is, see `write_whole`. A clip is the stretch in place of the request's,
-            which was scaled.
+        whole: Also write whole.mp4, the file of the clip with the (first) edit in its
+            place; the report then says where that is, see `write_whole`. A clip is the
+            stretch in place of the request's, which was scaled.
 
     Raises:
         RequestError: See `check_out` and `check_whole`.
@@ -170,10 +183,14 @@ def write_outputs(
     with staged(Path(out), replaces=NAMES) as folder:
         for name, frames in zip(EDITS, _edits(result), strict=False):
             path = folder / name
-            write_video(path, frames, clip.fps, **timing, audio_from=clip.audio, tags=clip.tags)
+            write_video(
+                path, frames, clip.fps, **timing, audio_from=clip.audio, tags=clip.tags
+            )
         if whole:
             stretch = clip if whole is True else whole
-            written["whole"] = write_whole(folder / WHOLE, stretch, result.frames, clip.size)
+            written["whole"] = write_whole(
+                folder / WHOLE, stretch, result.frames, clip.size
+            )
         for name, frames in _explaining(result, request):
             path = folder / name
             path.parent.mkdir(exist_ok=True)
@@ -194,7 +211,9 @@ def _edits(result: EditResult) -> list[Frames]:
 
 def _write_report(path: Path, report: Mapping[str, object]) -> None:
     # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    text = json.dumps(
+        report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain
+    )
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -205,7 +224,8 @@ def write_edited_gif(
     times: Sequence[Fraction] | None = None,
     duration: Fraction | None = None,
 ) -> None:
-    """Write an edit as a GIF of at most 480 pixels a side, which says that it was edited.
+    """Write an edit as a GIF of at most 480 pixels a side, which says that it was
+    edited.
 
     Arguments are those of `write_video`.
     """
@@ -218,9 +238,12 @@ def write_edited_gif(
 
 
 def write_clusters(
-    pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
+    pca: UInt8[np.ndarray, "frames height width 3"],
+    request: EditRequest,
+    out: str | Path,
 ) -> None:
-    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as RGB) to a project."""
+    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as
+    RGB) to a project."""
     clip = request.clip
     timing = timing_of(clip)
     painted = _painted(shrunk(frames_of(clip), _SIDE), request)
@@ -230,7 +253,8 @@ def write_clusters(
 
 
 def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
-    """Make a file name stem for each region name: letters, digits, - and _ only, all different."""
+    """Make a file name stem for each region name: letters, digits, - and _ only, all
+    different."""
     stems: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_")
@@ -248,7 +272,8 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
 def _explaining(
     result: EditResult, request: EditRequest
 ) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
-    """Yield name and frames of each video besides the edit; frames are made while they are written."""
+    """Yield name and frames of each video besides the edit; frames are made while they
+    are written."""
     yield "comparison.mp4", _side_by_side([result.source, *_edits(result)])
     if request.labels is not None:
         yield "masks.mp4", _painted(shrunk(result.source, _SIDE), request)
@@ -262,7 +287,8 @@ def _explaining(
 def _attention(
     result: EditResult, request: EditRequest
 ) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
-    """Yield name and frames of two videos for each attention map: before and after the edit."""
+    """Yield name and frames of two videos for each attention map: before and after the
+    edit."""
     stems = file_names(result.attention)
     colors = {region.name: region.color for region in request.regions}
     for name, maps in result.attention.items():
@@ -279,19 +305,28 @@ def _side_by_side(clips: Sequence[Frames]) -> Iterator[Frame]:
         yield np.concatenate(pictures, axis=1)
 
 
-def _heated(source: Frames, levels: np.ndarray, brightest: float, color: str) -> Iterator[Frame]:
-    """Draw a map for each frame over it; `brightest` is the value drawn as the hottest."""
+def _heated(
+    source: Frames, levels: np.ndarray, brightest: float, color: str
+) -> Iterator[Frame]:
+    """Draw a map for each frame over it; `brightest` is the value drawn as the
+    hottest."""
     for frame, level in zip(shrunk(source, _SIDE), levels, strict=True):
         yield heat(frame, level / brightest, color)
 
 
 def _areas_by_step(result: EditResult) -> Iterator[Frame]:
-    """Draw a picture per step: the edited area in a few frames of the clip, side by side."""
+    """Draw a picture per step: the edited area in a few frames of the clip, side by
+    side."""
     last = len(result.source) - 1
     numbers = [place * last // 3 for place in range(4)]
-    shown = {number: next(shrunk(result.source[number : number + 1], _SIDE)) for number in numbers}
+    shown = {
+        number: next(shrunk(result.source[number : number + 1], _SIDE))
+        for number in numbers
+    }
     for _, area in sorted(result.step_areas.items()):
-        pictures = [washed(shown[number], area[number], _WORD_COLOR) for number in numbers]
+        pictures = [
+            washed(shown[number], area[number], _WORD_COLOR) for number in numbers
+        ]
         yield np.concatenate(pictures, axis=1)
 
 

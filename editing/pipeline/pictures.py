@@ -12,8 +12,11 @@ _RIM = 0.95  # opacity of it at the rim
 _BRIGHTNESS = 0.45  # least mean of a colour on a darkened frame
 
 
-def tint(frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[int, str]) -> Frame:
-    """Tint each region of a frame with its colour, "#rrggbb" by label, and draw its rim; 0 is background."""
+def tint(
+    frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[int, str]
+) -> Frame:
+    """Tint each region of a frame with its colour, "#rrggbb" by label, and draw its
+    rim; 0 is background."""
     wash = np.zeros((256, 1), np.float32)
     table = np.zeros((256, 3), np.float32)
     for label, color in colors.items():
@@ -36,7 +39,8 @@ def washed(frame: Frame, area: Bool[np.ndarray, "gh gw"], color: str) -> Frame:
 
 
 def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
-    """Draw a map, 0..1 on any grid, over the darkened grey frame: from dark through "#rrggbb" to white."""
+    """Draw a map, 0..1 on any grid, over the darkened grey frame: from dark through
+    "#rrggbb" to white."""
     height, width = frame.shape[:2]
     level = _enlarged(values, (width, height))
     base = np.asarray(rgb(color), np.float32)

@@ -1,4 +1,5 @@
-"""Prepare a run: check what can be checked without the model, load it, and decide the parameters."""
+"""Prepare a run: check what can be checked without the model, load it, and decide the
+parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +16,12 @@ from regrain.editing.models.adapters import (
     load_adapter,
 )
 from regrain.editing.models.files.location import find, parse_lora
-from regrain.editing.params.registry import OFFERS, Resolved, check_needs, resolve_params
+from regrain.editing.params.registry import (
+    OFFERS,
+    Resolved,
+    check_needs,
+    resolve_params,
+)
 from regrain.editing.pipeline.clocks import StageClock
 from regrain.editing.recipe.events import Event, Stage
 from regrain.editing.request.edit_request import EditRequest
@@ -50,7 +56,8 @@ class PreparedRun(NamedTuple):
 def prepare(
     request: EditRequest, backbone: Backbone | None, clock: StageClock
 ) -> Generator[Event, None, PreparedRun]:
-    """Load the model of a request, unless one is given, and decide the parameters; yields the stage.
+    """Load the model of a request, unless one is given, and decide the parameters;
+    yields the stage.
 
     Raises:
         EditingError: The model is missing, or does not fit the request.
@@ -92,7 +99,9 @@ def _with_motion(backbone: Backbone, text: str) -> Backbone:
     return moving(backbone, load_motion(motion.model, backbone), motion.weight)
 
 
-def _load_pictures(request: EditRequest, backbone: Backbone, blocks: str) -> Pictures | None:
+def _load_pictures(
+    request: EditRequest, backbone: Backbone, blocks: str
+) -> Pictures | None:
     asked = list(request.pictures)
     if not asked:
         return None
@@ -102,7 +111,8 @@ def _load_pictures(request: EditRequest, backbone: Backbone, blocks: str) -> Pic
 
 
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
-    """Return a view of a model with the adapter of a request, and warnings; ModelError if it does not fit."""
+    """Return a view of a model with the adapter of a request, and warnings; ModelError
+    if it does not fit."""
     from regrain.editing.methods.tuning import learned_clip
     from regrain.editing.models.unet.tuned import tuned
 
@@ -116,12 +126,15 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
 
 
 def _check_model(request: EditRequest) -> None:
-    """Refuse a model that the method cannot use before loading it, if its configuration is present."""
+    """Refuse a model that the method cannot use before loading it, if its configuration
+    is present."""
     from regrain.editing.models.files.offers import family_of
 
     family = family_of(find(request.model))
     if family:
-        check_needs(request.method, request.params, family.offers, request.model, family.title)
+        check_needs(
+            request.method, request.params, family.offers, request.model, family.title
+        )
         _check_addons(request, family.offers, request.model)
 
 
@@ -136,7 +149,8 @@ def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> 
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
-    """Refuse words that a small model does not know before loading it, and name their field."""
+    """Refuse words that a small model does not know before loading it, and name their
+    field."""
     from regrain.editing.models.files.words import check_words, read_words
 
     if backbone is None:

@@ -40,7 +40,9 @@ def make_report(
     yield Stage("measuring", enough.set)
     others = []
     for number, other in enumerate(result.others, 2):
-        edit = replace(result, frames=other.frames, uncomposited=other.uncomposited, attention={})
+        edit = replace(
+            result, frames=other.frames, uncomposited=other.uncomposited, attention={}
+        )
         metrics = yield from _until(enough, measuring(edit, request))
         file = f"edited_{number}.mp4"
         others.append({"file": file, "prompt_used": other.prompt, "metrics": metrics})
@@ -84,8 +86,11 @@ def _until(
     return {}
 
 
-def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str, object]:
-    """Describe tuned weights: where they come from and, if this run tuned them, the losses."""
+def describe_tuning(
+    facts: AdapterFacts | None, made: Tuned | None
+) -> dict[str, object]:
+    """Describe tuned weights: where they come from and, if this run tuned them, the
+    losses."""
     if facts is None:
         return {}
     adapter = facts.model_dump(mode="json", exclude={"version", "sketch", "clip"})
@@ -95,7 +100,8 @@ def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str,
 
 
 def _describe_plan(result: EditResult) -> dict[str, object]:
-    """Describe how a long clip was divided: first frames of later shots, key frames, and windows."""
+    """Describe how a long clip was divided: first frames of later shots, key frames,
+    and windows."""
     plan = result.plan
     if plan is None:
         return {}
@@ -113,7 +119,8 @@ def _describe_plan(result: EditResult) -> dict[str, object]:
 
 
 def _describe_pictures(pictures: Pictures | None) -> dict[str, object]:
-    """Describe the pictures that acted: their region, file, fingerprint as the model saw it, and scale."""
+    """Describe the pictures that acted: their region, file, fingerprint as the model
+    saw it, and scale."""
     if pictures is None or not pictures.seen:
         return {}
     seen = [
@@ -151,7 +158,8 @@ def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
 
 
 def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
-    """Warn that negative-prompt inversion uses the source prompt in place of the negative prompt."""
+    """Warn that negative-prompt inversion uses the source prompt in place of the
+    negative prompt."""
     entry = resolved.get("inversion")
     if not request.negatives or entry is None or entry["value"] != "negative_prompt":
         return []
@@ -162,7 +170,8 @@ def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
 
 
 def _appended_words(request: EditRequest) -> list[str]:
-    """Warn about words of regions that were appended, since their place in a prompt was not found."""
+    """Warn about words of regions that were appended, since their place in a prompt was
+    not found."""
     regions = {region.label: region for region in request.regions}
     prompts = (request.prompt, *request.more_prompts)
     warnings: list[str] = []
@@ -184,7 +193,9 @@ def _padded(request: EditRequest, backbone: Backbone) -> list[str]:
     if lacking == 0:
         return []
     times = "once" if lacking == 1 else f"{lacking} times"
-    return [f"The last frame was repeated {times} for {backbone.id}, and cut again after the edit."]
+    return [
+        f"The last frame was repeated {times} for {backbone.id}, and cut again after the edit."
+    ]
 
 
 def _cuts_found(request: EditRequest, result: EditResult) -> list[str]:

@@ -1,4 +1,5 @@
-"""Run one edit from request to report: load the backbone, run the recipe, time it, pass its events on."""
+"""Run one edit from request to report: load the backbone, run the recipe, time it, pass
+its events on."""
 
 from __future__ import annotations
 
@@ -29,9 +30,11 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         request: The request.
         backbone: A loaded model to use instead of `request.model`.
     Yields:
-        Stage, Progress and Preview events, Losses and Tuned while a model is tuned, and Finished as the last.
+        Stage, Progress and Preview events, Losses and Tuned while a model is tuned, and
+        Finished as the last.
     Raises:
-        EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
+        EditingError: A prompt or the model is missing, or the run failed; see
+            `editing.errors`.
     """
     check_runnable(request)
     clock = RunClock()
@@ -55,8 +58,11 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     yield Finished(result, report)
 
 
-def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None) -> Iterator[Event]:
-    """Edit the windows of one shot, counted from 0, and cache them: `edit` of the same request takes them.
+def edit_shot(
+    request: EditRequest, shot: int, backbone: Backbone | None = None
+) -> Iterator[Event]:
+    """Edit the windows of one shot, counted from 0, and cache them: `edit` of the same
+    request takes them.
 
     Yields the events of `edit` but the last; arguments and errors are the same.
     """
@@ -72,14 +78,17 @@ def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None)
 def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
     """Tune a model on a clip, for edits of any method with `adapter`.
 
-    Closing the iterator keeps what was learned; the same request then goes on from there.
+    Closing the iterator keeps what was learned; the same request then goes on from
+    there.
 
     Args:
-        request: The request. Its source prompt is what the model learns to draw; previews show its prompt, if
-            it has any. Its params count if its method is tune_a_video.
+        request: The request. Its source prompt is what the model learns to draw;
+            previews show its prompt, if it has any. Its params count if its method is
+            tune_a_video.
         backbone: A loaded model to use instead of `request.model`.
     Yields:
-        Stage, Progress, Preview, Losses and Tuned events; the last is the Tuned of the result.
+        Stage, Progress, Preview, Losses and Tuned events; the last is the Tuned of the
+        result.
     Raises:
         EditingError: The source prompt or the model is missing, or the tuning failed.
     """
@@ -100,7 +109,8 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
 def _timed(
     recipe: Generator[Event, None, T], clock: RunClock
 ) -> Generator[Event, None, tuple[T, Tuned | None]]:
-    """Pass a recipe's events on, with the time left filled in; return its result and its last Tuned."""
+    """Pass a recipe's events on, with the time left filled in; return its result and
+    its last Tuned."""
     made = None
     try:
         while True:

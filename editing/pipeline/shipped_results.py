@@ -1,4 +1,5 @@
-"""Results made earlier and shipped with a project, to be seen before anything has run."""
+"""Results made earlier and shipped with a project, to be seen before anything has
+run."""
 
 from __future__ import annotations
 
@@ -37,12 +38,14 @@ class ShippedResult:
 
 
 def digest(project: Path) -> str:
-    """Return the SHA-256 of a project.json, which differs between versions of a project."""
+    """Return the SHA-256 of a project.json, which differs between versions of a
+    project."""
     return hashlib.sha256((project / FILE).read_bytes()).hexdigest()
 
 
 def read_made(project: Path, media: Path) -> ShippedResult | None:
-    """Read the result shipped in a project's folder, and copy its files to a folder that is served.
+    """Read the result shipped in a project's folder, and copy its files to a folder
+    that is served.
 
     Returns:
         The result; None where there is none, or one of another version of the project.
@@ -53,7 +56,9 @@ def read_made(project: Path, media: Path) -> ShippedResult | None:
     text = (shipped / REPORT).read_text(encoding="utf-8")
     report = json.loads(text)
     if report.get("project") != digest(project):
-        log.warning("the result of %s is of another version of it: make it again", project.name)
+        log.warning(
+            "the result of %s is of another version of it: make it again", project.name
+        )
         return None
     served = media / RESULT
     shutil.copytree(shipped, served, dirs_exist_ok=True)

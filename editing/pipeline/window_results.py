@@ -1,4 +1,5 @@
-"""Drafts of windows in the cache, so that a run that was stopped goes on at the window it was in."""
+"""Drafts of windows in the cache, so that a run that was stopped goes on at the window
+it was in."""
 
 from __future__ import annotations
 
@@ -21,20 +22,40 @@ if TYPE_CHECKING:
     from regrain.editing.request.edit_request import EditRequest
 
 # Parameters that act after the latents, or through the frames of the window.
-_LATER = {"feather", "steady", "preview_every", "keyframes", "cuts", "window", "frames_at_once"}
-# Kinds of maps: of a region before and after the edit, of a word in each prompt, of a step.
+_LATER = {
+    "feather",
+    "steady",
+    "preview_every",
+    "keyframes",
+    "cuts",
+    "window",
+    "frames_at_once",
+}
+# Kinds of maps: of a region before and after the edit, of a word in each prompt, of a
+# step.
 _MAPS = ("before", "after", "source", "edit", "step")
 
 
 def draft_key(
-    backbone: Backbone, request: EditRequest, params: MethodParams, piece: WindowFrames, method: str
+    backbone: Backbone,
+    request: EditRequest,
+    params: MethodParams,
+    piece: WindowFrames,
+    method: str,
 ) -> dict[str, object]:
     """Return the cache key of the draft of a piece: everything it depends on.
 
     `request` is for the frames of the piece alone.
     """
     regions = [
-        [region.name, region.label, region.prompt, region.source, region.strength, region.negative]
+        [
+            region.name,
+            region.label,
+            region.prompt,
+            region.source,
+            region.strength,
+            region.negative,
+        ]
         for region in request.regions
     ]
     prompts = [
@@ -57,7 +78,9 @@ def draft_key(
         "numbers": piece.numbers,
         "leads": piece.leads,
         "walks": [walk for walk, _ in known],
-        "anchors": b"".join(latents.float().cpu().numpy().tobytes() for _, latents in known),
+        "anchors": b"".join(
+            latents.float().cpu().numpy().tobytes() for _, latents in known
+        ),
     }
 
 
@@ -70,7 +93,8 @@ def _digest(frames: Iterable[np.ndarray]) -> str:
 
 
 def maps_of(draft: WindowResult) -> dict[str, np.ndarray]:
-    """Return all maps of a draft but those of parts of the schedule, by kind and name (`before/horse`)."""
+    """Return all maps of a draft but those of parts of the schedule, by kind and name
+    (`before/horse`)."""
     maps: dict[str, np.ndarray] = {}
     for name, attention in draft.attention.items():
         maps[f"before/{name}"] = attention.before
@@ -87,7 +111,8 @@ def maps_of(draft: WindowResult) -> dict[str, np.ndarray]:
 
 
 def fields_of(maps: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return `attention`, `words` and `step_areas` of a draft or a result, whose maps `maps_of` returned."""
+    """Return `attention`, `words` and `step_areas` of a draft or a result, whose maps
+    `maps_of` returned."""
     kinds: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _MAPS}
     for path, array in maps.items():
         kind, _, name = path.partition("/")
@@ -107,7 +132,9 @@ def store_draft(
     key: Mapping[str, object], draft: WindowResult, paths: Mapping[str, Tensor]
 ) -> None:
     """Cache a draft and the paths of its ends."""
-    tensors = {f"latents/{number}": latents for number, latents in enumerate(draft.edits)}
+    tensors = {
+        f"latents/{number}": latents for number, latents in enumerate(draft.edits)
+    }
     if draft.reconstruction is not None:
         tensors["reconstruction"] = draft.reconstruction
     for walk, path in paths.items():

@@ -1,4 +1,5 @@
-"""Where attention goes: mass averaged over heads, layers and steps, before and after it is changed."""
+"""Where attention goes: mass averaged over heads, layers and steps, before and after it
+is changed."""
 
 from __future__ import annotations
 
@@ -22,15 +23,19 @@ from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import PromptEmbedding, find_words
 from regrain.editing.errors import RequestError
 
-# By default, maps come from layers of at most this many tokens per frame: the paper's 32 x 32.
+# By default, maps come from layers of at most this many tokens per frame: the paper's
+# 32 x 32.
 HEAT_TOKENS = 1024
 Columns = Mapping[str, Collection[int]]
-"""Columns of the mass to add up, by name: the tokens of a word, or the column of a region."""
+"""Columns of the mass to add up, by name: the tokens of a word, or the column of a
+region."""
 PARTS = ("early", "middle", "late")
 """Thirds of the schedule, from pure noise, of which heat is also kept apart."""
 
 
-def word_columns(text: PromptEmbedding, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def word_columns(
+    text: PromptEmbedding, words: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
     """Return the tokens of some words of a prompt, by word."""
     return {word: find_words(text, word) for word in words}
 
@@ -80,8 +85,8 @@ class HeatScope:
         """Choose layers of a model; `grid` is that of the latents.
 
         Args:
-            divisors: Grids to read, 1 for the latents' own, 2 for half of it; empty takes all of up to 1024
-                cells, or the coarsest if none is that small.
+            divisors: Grids to read, 1 for the latents' own, 2 for half of it; empty
+                takes all of up to 1024 cells, or the coarsest if none is that small.
         Raises:
             RequestError: The model has none of these grids.
         """
@@ -89,20 +94,26 @@ class HeatScope:
         if divisors:
             strides = [stride for stride in known if stride[-1] in divisors]
         else:
-            small = [stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS]
+            small = [
+                stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS
+            ]
             strides = small or known[-1:]
         if not strides:
             given = ", ".join(str(divisor) for divisor in divisors)
             others = ", ".join(str(stride[-1]) for stride in known)
-            message = f"This model has no attention on grid {given}. Choose from {others}."
+            message = (
+                f"This model has no attention on grid {given}. Choose from {others}."
+            )
             raise RequestError("params.heat_grids", message)
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
 
 
 class AttentionRecorder:
-    """The attention mass of some columns at every pixel, before and after attention is changed.
+    """The attention mass of some columns at every pixel, before and after attention is
+    changed.
 
-    Only sums are kept, one for each third of the schedule, so memory does not grow with steps.
+    Only sums are kept, one for each third of the schedule, so memory does not grow with
+    steps.
     """
 
     def __init__(self, scope: HeatScope) -> None:
@@ -140,8 +151,8 @@ class AttentionRecorder:
         Once a layer is changed, only changed layers and steps count.
 
         Args:
-            before, after: Attention before the change and, unless there is none, after it.
-            size: Height and width of the layer's grid; default: that of the scope.
+            before, after: Attention before the change and, unless there is none, after
+            it. size: Height and width of the layer's grid; default: that of the scope.
             changed: True if this layer is changed in this step.
         """
         size = size or self.scope.size
@@ -175,12 +186,16 @@ class AttentionRecorder:
     def now(
         self, columns: Columns, frames: Sequence[int]
     ) -> dict[str, Float32[ndarray, "frames h w"]]:
-        """Return this step's maps of some frames, each scaled so that its strongest pixel is 1."""
+        """Return this step's maps of some frames, each scaled so that its strongest
+        pixel is 1."""
         step = self.step()[list(frames)]
-        return {name: scaled(of_columns(step, chosen)) for name, chosen in columns.items()}
+        return {
+            name: scaled(of_columns(step, chosen)) for name, chosen in columns.items()
+        }
 
     def maps(self, columns: Columns) -> dict[str, RegionAttention]:
-        """Return maps over all steps, and over each third of them if there are several; probabilities."""
+        """Return maps over all steps, and over each third of them if there are several;
+        probabilities."""
         whole = _maps_of(columns, self._sums.values())
         seen = [part for part in PARTS if part in self._sums]
         if len(seen) < 2:
@@ -188,7 +203,9 @@ class AttentionRecorder:
         thirds = {part: _maps_of(columns, [self._sums[part]]) for part in seen}
         found = {}
         for name, maps in whole.items():
-            found[name] = replace(maps, parts={part: thirds[part][name] for part in seen})
+            found[name] = replace(
+                maps, parts={part: thirds[part][name] for part in seen}
+            )
         return found
 
 
@@ -223,13 +240,17 @@ def of_columns(
 
 
 def on_grid(
-    x: Float[Tensor, "frames tokens columns"], size: tuple[int, int], new_size: tuple[int, int]
+    x: Float[Tensor, "frames tokens columns"],
+    size: tuple[int, int],
+    new_size: tuple[int, int],
 ) -> Float[Tensor, "frames h w columns"]:
     """Arrange tokens on their grid (height, width) and resize it bilinearly."""
     if size == new_size:
         return x.unflatten(1, size)
     maps = x.movedim(2, 1).unflatten(2, size)
-    return F.interpolate(maps, new_size, mode="bilinear", align_corners=False).movedim(1, 3)
+    return F.interpolate(maps, new_size, mode="bilinear", align_corners=False).movedim(
+        1, 3
+    )
 
 
 def scaled(maps: Float[Tensor, "frames h w"]) -> Float32[ndarray, "frames h w"]:
@@ -245,11 +266,16 @@ Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 class PixelHeat:
     """The self-attention of one pixel of one frame, to all frames.
 
-    `heat` has its probabilities in one column; they add up to 1 over the clip on the grid of the maps.
+    `heat` has its probabilities in one column; they add up to 1 over the clip on the
+    grid of the maps.
     """
 
     def __init__(
-        self, at: tuple[int, float, float], place: int, clip_size: tuple[int, int], scope: HeatScope
+        self,
+        at: tuple[int, float, float],
+        place: int,
+        clip_size: tuple[int, int],
+        scope: HeatScope,
     ) -> None:
         """`at` is frame, x and y in pixels of the clip, whose size is (width, height).
 
@@ -262,8 +288,11 @@ class PixelHeat:
         self._frame = place
         self._at = (y / height, x / width)
 
-    def add(self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None) -> None:
-        """Add one layer of one half of guidance; q and k are in the layout of `across_frames`."""
+    def add(
+        self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None
+    ) -> None:
+        """Add one layer of one half of guidance; q and k are in the layout of
+        `across_frames`."""
         tokens = torch.arange(grid.time * grid.tokens, device=q.device)
         queries, keys = labels_seen(tokens.view(grid.time, grid.tokens), seen)
         row, query = (queries == self._token(grid)).nonzero()[0].tolist()
@@ -287,9 +316,13 @@ class PixelHeat:
         return (self._frame * grid.height + y) * grid.width + x
 
     def _over_clip(
-        self, given: Float[Tensor, "1 heads 1 keys"], keys: Int[Tensor, "keys"], grid: Grid
+        self,
+        given: Float[Tensor, "1 heads 1 keys"],
+        keys: Int[Tensor, "keys"],
+        grid: Grid,
     ) -> Float[Tensor, "frames tokens 1"]:
-        """Spread the attention to some keys over the clip's tokens, for sums of 1 on the grid of the maps."""
+        """Spread the attention to some keys over the clip's tokens, for sums of 1 on
+        the grid of the maps."""
         mean = given[0, :, 0].mean(0)
         # A frame may be seen twice.
         clip = mean.new_zeros(grid.time * grid.tokens).index_add_(0, keys, mean)

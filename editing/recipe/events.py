@@ -1,4 +1,5 @@
-"""Events of a run, in the order in which they happen. Events with arrays compare by identity."""
+"""Events of a run, in the order in which they happen. Events with arrays compare by
+identity."""
 
 from __future__ import annotations
 
@@ -22,8 +23,10 @@ class Stage:
     """A stage of the run begins.
 
     Attributes:
-        name: loading, scanning (for cuts), tuning, inverting, editing, decoding or measuring.
-        skip: Ends the stage early, if the run can go on without it: the edit is kept, but not measured.
+        name: loading, scanning (for cuts), tuning, inverting, editing, decoding or
+            measuring.
+        skip: Ends the stage early, if the run can go on without it: the edit is kept,
+            but not measured.
     """
 
     name: str
@@ -48,7 +51,8 @@ class WindowStarted:
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """The first frames of a long clip, RGB at source size, while the rest is still being edited."""
+    """The first frames of a long clip, RGB at source size, while the rest is still
+    being edited."""
 
     frames: UInt8[LazyFrames, "frames height width 3"]
 
@@ -60,8 +64,9 @@ class Progress:
     Attributes:
         stage: Name of the stage.
         done, total: Units done, from 1, and all units of the stage.
-        seconds_left: Estimated seconds left in this stage or, of a clip in several windows, from the second
-            on, until all of them are edited; None while unknown.
+        seconds_left: Estimated seconds left in this stage or, of a clip in several
+            windows, from the second on, until all of them are edited; None while
+            unknown.
     """
 
     stage: str
@@ -77,7 +82,8 @@ class Preview:
     Attributes:
         frames: RGB at any size; possibly fewer than the clip has.
         indices: Clip frame number of each of `frames`.
-        attention: Heat per region name, word or chosen pixel, 0..1, one map per frame of `frames`.
+        attention: Heat per region name, word or chosen pixel, 0..1, one map per frame
+            of `frames`.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
@@ -102,7 +108,8 @@ class Tuned:
 
 @dataclass(frozen=True, eq=False)
 class OtherEdit:
-    """The edit for a further prompt of the same run; `frames` and `uncomposited` as in `EditResult`."""
+    """The edit for a further prompt of the same run; `frames` and `uncomposited` as in
+    `EditResult`."""
 
     prompt: str
     frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
@@ -111,14 +118,17 @@ class OtherEdit:
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """The result of a run, RGB at source size. Frames are arrays or are read by window, see `lazy_frames`.
+    """The result of a run, RGB at source size. Frames are arrays or are read by window,
+    see `lazy_frames`.
 
     Attributes:
-        frames: The edit, composited: outside the feathered mask the source's pixels, bit for bit.
+        frames: The edit, composited: outside the feathered mask the source's pixels,
+            bit for bit.
         uncomposited: The edit as decoded, without compositing.
         source: The frames that were edited.
         edited_mask: Union of the regions with a prompt; True inside.
-        attention: By region name, or by word for methods that edit by words; and of a chosen pixel.
+        attention: By region name, or by word for methods that edit by words; and of a
+            chosen pixel.
         reconstruction: The source rebuilt from its inversion, if the method does so.
         control: Input of the control networks, if the method uses any.
         others: The edits for further prompts, in their order.
@@ -132,7 +142,9 @@ class EditResult:
     source: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
     edited_mask: Bool[np.ndarray | LazyFrames, "frames height width"]
     attention: Mapping[str, RegionAttention]
-    reconstruction: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
+    reconstruction: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = (
+        None
+    )
     control: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None

@@ -1,7 +1,9 @@
-"""FRESCO's self-attention: guided by the source, by content that frames share, and by the motion of the clip.
+"""FRESCO's self-attention: guided by the source, by content that frames share, and by
+the motion of the clip.
 
-Yang et al. 2024, arXiv:2403.12962, Sec. 3.3. It works in the last two blocks of the decoder; with regions
-that have words, VideoGrain's modulation works in all layers and binds regions in these, too.
+Yang et al. 2024, arXiv:2403.12962, Sec. 3.3. It works in the last two blocks of the
+decoder; with regions that have words, VideoGrain's modulation works in all layers and
+binds regions in these, too.
 """
 
 from __future__ import annotations
@@ -21,30 +23,39 @@ from regrain.editing.attention.frames import Attend, across_shared, tracks
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
 from regrain.editing.attention.regions import modulated_attention
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.motion.correspondence import Motion, newly_seen, token_maps, track_ids
+from regrain.editing.motion.correspondence import (
+    Motion,
+    newly_seen,
+    token_maps,
+    track_ids,
+)
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.modulation import Modulation, fade
 
 Looks = Mapping[str, tuple[Tensor, Tensor]]
 """Queries and keys of the source, by layer."""
-_BLOCKS = 2  # the last up blocks: 32 x 32 and 64 x 64 tokens in Stable Diffusion at 512 pixels
+# the last up blocks: 32 x 32 and 64 x 64 tokens in Stable Diffusion at 512 pixels
+_BLOCKS = 2
 
 
 def guided_sites(sites: Sequence[AttentionLayer]) -> frozenset[str]:
-    """Return the names of the guided layers: self-attention in the last two blocks of the decoder."""
+    """Return the names of the guided layers: self-attention in the last two blocks of
+    the decoder."""
     decoder = [site for site in sites if site.block.startswith("up_")]
     numbers = {site.name: int(site.block.split(".")[1]) for site in decoder}
     first = max(numbers.values()) - _BLOCKS + 1
     return frozenset(
-        site.name for site in decoder if site.kind == "self" and numbers[site.name] >= first
+        site.name
+        for site in decoder
+        if site.kind == "self" and numbers[site.name] >= first
     )
 
 
 class GuidedAttention:
     """The attention of a batch of frames, RGB at the working size.
 
-    `motion` holds their circular pairs, `grid` is that of their latents. `modulation` binds regions to their
-    words; None if no region has words.
+    `motion` holds their circular pairs, `grid` is that of their latents. `modulation`
+    binds regions to their words; None if no region has words.
     """
 
     def __init__(
@@ -65,11 +76,14 @@ class GuidedAttention:
         self._shared = cache(partial(_shared, pairs, params))
 
     def attend(self, step: Step, batch: Batch, source: Looks | None) -> AttentionFn:
-        """Return the attention of one denoising step for the halves of guidance in `batch`.
+        """Return the attention of one denoising step for the halves of guidance in
+        `batch`.
 
         `source` is for spatial guidance; None is without it.
         """
-        others = plain if self._modulation is None else self._modulation.attend(step, batch)
+        others = (
+            plain if self._modulation is None else self._modulation.attend(step, batch)
+        )
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name not in self.sites:
@@ -88,19 +102,30 @@ class GuidedAttention:
         return attend
 
     def _like_source(self, q: Tensor, source_q: Tensor, source_k: Tensor) -> Tensor:
-        """Replace every query by a mean of those of places that look alike in the source."""
+        """Replace every query by a mean of those of places that look alike in the
+        source."""
         scale = self._params.spatial_sharpness * q.shape[-1] ** -0.5
         return attention(source_q.to(q), source_k.to(q), q, scale)
 
     def _across(
-        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, step: Step, batch: Batch
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        site: AttentionLayer,
+        step: Step,
+        batch: Batch,
     ) -> Tensor:
-        """Compute efficient cross-frame attention; one half is modulated, if any region has words."""
+        """Compute efficient cross-frame attention; one half is modulated, if any region
+        has words."""
         shared = self._shared(self._grid.at(site).size, q.device)
         out = []
         for branch in batch.branches:
             one = (x[batch.rows(branch)] for x in (q, k, v))
-            if self._modulation is None or branch != self._modulation.params.guidance_half:
+            if (
+                self._modulation is None
+                or branch != self._modulation.params.guidance_half
+            ):
                 out.append(across_shared(*one, shared))
             else:
                 bound = _bound(self._modulation, shared, site, step)
@@ -109,12 +134,17 @@ class GuidedAttention:
 
 
 def _bound(
-    modulation: Modulation, shared: Bool[Tensor, "frames tokens"], site: AttentionLayer, step: Step
+    modulation: Modulation,
+    shared: Bool[Tensor, "frames tokens"],
+    site: AttentionLayer,
+    step: Step,
 ) -> Attend:
     """Return modulated attention of all tokens of a clip to those that are shared."""
     codes = modulation.layout.codes(site)
     xi = fade(modulation.params, step)
-    labels, keys, a = modulation.apart(codes.flatten()[None], codes[shared][None], site, xi)
+    labels, keys, a = modulation.apart(
+        codes.flatten()[None], codes[shared][None], site, xi
+    )
     return partial(modulated_attention, query_label=labels, key_label=keys, strength=a)
 
 
@@ -126,7 +156,8 @@ def _tracks(
 ) -> Int[Tensor, "frames tokens"]:
     """Return the track of every token on a grid of some height and width."""
     pixels = torch.from_numpy(frames).movedim(-1, 1).float()
-    # Of each cell the middle counts, as released: if any occluded pixel did, tracks would be shorter.
+    # Of each cell the middle counts, as released: if any occluded pixel did, tracks
+    # would be shorter.
     colours = F.interpolate(pixels, size, mode="bilinear").movedim(1, -1)
     appeared = newly_seen(pairs, size)[1:].unflatten(1, size)
     maps, linked = token_maps(pairs.at(size).backward, appeared, colours)

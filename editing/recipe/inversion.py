@@ -1,4 +1,5 @@
-"""Invert a clip's latents to noise, and learn what guided sampling needs to reconstruct them."""
+"""Invert a clip's latents to noise, and learn what guided sampling needs to reconstruct
+them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Predict = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
 def ddim_walk(
     latents: Float[Tensor, "*shape"], predict: Predict, steps: Sequence[Step]
 ) -> Iterator[tuple[Step, Float[Tensor, "*shape"]]]:
-    """Walk latents along `steps` without randomness: up to noise (DDIM inversion) or down to a clean clip.
+    """Walk latents along `steps` without randomness: up to noise (DDIM inversion) or
+    down to a clean clip.
 
     Yields each step and the latents after it. `predict` is the model without guidance.
 
@@ -48,13 +50,15 @@ def null_text(
     inner_steps: int,
     learning_rate: float = 1e-2,
 ) -> Iterator[tuple[Step, Float[Tensor, "1 L d"], float]]:
-    """Learn, step by step, an "empty" text with which guided sampling retraces an inversion.
+    """Learn, step by step, an "empty" text with which guided sampling retraces an
+    inversion.
 
-    One text for all frames. Each step starts from the previous text and takes Adam steps until its latents
-    are close enough to the pivot. The learned text, its gradient and Adam's state are float32 for any model
-    dtype. The gradient is scaled inside the model, so that it neither vanishes nor overflows in half
-    precision. A step costs 2 + 2 `inner_steps` forward passes, one more per inner step if activations are
-    recomputed.
+    One text for all frames. Each step starts from the previous text and takes Adam
+    steps until its latents are close enough to the pivot. The learned text, its
+    gradient and Adam's state are float32 for any model dtype. The gradient is scaled
+    inside the model, so that it neither vanishes nor overflows in half precision. A
+    step costs 2 + 2 `inner_steps` forward passes, one more per inner step if
+    activations are recomputed.
 
     Args:
         pivots: The N + 1 latents of the inversion, clean ones first.
@@ -66,7 +70,8 @@ def null_text(
         inner_steps: Most Adam steps per step.
         learning_rate: Learning rate of the first step; it falls linearly to half.
     Yields:
-        The step, its text, and the mean squared distance to the pivot before its last Adam step.
+        The step, its text, and the mean squared distance to the pivot before its last
+        Adam step.
     Source: Mokady et al., arXiv:2211.09794, Sec. 3.2.
     """
     x = pivots[-1]
@@ -97,7 +102,8 @@ def _descend(
     rate: float,
     enough: float,
 ) -> tuple[Tensor, float]:
-    """Take Adam steps on `text` towards `goal`; stop after the step that started close enough."""
+    """Take Adam steps on `text` towards `goal`; stop after the step that started close
+    enough."""
     text = text.detach().clone().requires_grad_(True)
     adam = torch.optim.Adam([text], lr=rate)
     loss = float("nan")
@@ -117,11 +123,13 @@ def _descend(
 def mean_square(
     error: Float[Tensor, "*shape"], tensors: Sequence[Tensor]
 ) -> tuple[float, list[Tensor]]:
-    """Return the mean square of an error and its gradients with respect to some tensors, float32.
+    """Return the mean square of an error and its gradients with respect to some
+    tensors, float32.
 
     `error` has a graph back to the tensors.
 
-    The gradient is scaled inside the model, so that it neither vanishes nor overflows in half precision.
+    The gradient is scaled inside the model, so that it neither vanishes nor overflows
+    in half precision.
     """
     own = error.detach()
     loss = float(own.square().mean())
@@ -129,11 +137,14 @@ def mean_square(
     if not scale:
         return loss, [torch.zeros_like(x, dtype=torch.float32) for x in tensors]
     gradients = torch.autograd.grad(error, tensors, own / scale)
-    return loss, [gradient.float() * (2 * scale / error.numel()) for gradient in gradients]
+    return loss, [
+        gradient.float() * (2 * scale / error.numel()) for gradient in gradients
+    ]
 
 
 def is_learned(step: Step, share: float) -> bool:
-    """Check if a step uses the learned text: the first share and one more, or if negative, the last share.
+    """Check if a step uses the learned text: the first share and one more, or if
+    negative, the last share.
 
     Source: vid2vid-zero as released.
     """
@@ -142,14 +153,26 @@ def is_learned(step: Step, share: float) -> bool:
     return not step.within(1 + share, begun=True)
 
 
-def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> dict[str, object]:
-    """Make the cache key of an inversion: everything that it, and anything learned from it, depends on."""
-    return clip_key(backbone, working.frames, kind="inversion", **working.piece.cache_key, **facts)
+def inversion_key(
+    backbone: Backbone, working: ResizedClip, **facts: object
+) -> dict[str, object]:
+    """Make the cache key of an inversion: everything that it, and anything learned from
+    it, depends on."""
+    return clip_key(
+        backbone, working.frames, kind="inversion", **working.piece.cache_key, **facts
+    )
 
 
-def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> dict[str, object]:
+def clip_key(
+    backbone: Backbone, frames: np.ndarray, **facts: object
+) -> dict[str, object]:
     """Make the cache key of a result that a model computes from a clip."""
-    return {"clip": frames.tobytes(), "shape": frames.shape, "model": backbone.fingerprint, **facts}
+    return {
+        "clip": frames.tobytes(),
+        "shape": frames.shape,
+        "model": backbone.fingerprint,
+        **facts,
+    }
 
 
 def invert_cached(
@@ -181,9 +204,14 @@ def invert_cached(
 
 
 def ddim_invert(
-    backbone: Backbone, working: ResizedClip, predict: Predict, steps: Sequence[Step], total: int
+    backbone: Backbone,
+    working: ResizedClip,
+    predict: Predict,
+    steps: Sequence[Step],
+    total: int,
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """Invert a clip and return its latents from clean to noise. Each step is one unit of `total`."""
+    """Invert a clip and return its latents from clean to noise. Each step is one unit
+    of `total`."""
     pin = working.piece.pin_anchors
     latents = [pin("inversion", 0, backbone.encode(working.frames))]
 
@@ -202,7 +230,8 @@ def cached(
     done: Progress,
     device: torch.device,
 ) -> Generator[Event, None, dict[str, Tensor]]:
-    """Return the tensors cached under `key`, on `device`; if there are none, run `make` and cache its result.
+    """Return the tensors cached under `key`, on `device`; if there are none, run `make`
+    and cache its result.
 
     `done` is the progress of the stage if they are cached.
     """

@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
 
 class Layout:
-    """The regions on every attention grid, and their tokens. Codes: 0 is background, i + 1 is region i.
+    """The regions on every attention grid, and their tokens. Codes: 0 is background, i
+    + 1 is region i.
 
     Attributes:
         names: Names of the regions.
         words: Code of every token of the prompt, -1 for tokens of no region.
-        refused: Code of every token of the negative prompt; None if no region has negative words.
+        refused: Code of every token of the negative prompt; None if no region has
+            negative words.
         grid: Grid of the latents.
         strength: Strengths of the background, 1, and of every region.
-        has_words: 1 for regions with words, else 0; pixels without words keep their cross-attention, since
-            flattening it would erase them.
+        has_words: 1 for regions with words, else 0; pixels without words keep their
+            cross-attention, since flattening it would erase them.
         columns: The column of each region with words in `indicator`, by name.
         indicator: [tokens, regions], 1 if a token belongs to a region.
     """
@@ -62,7 +64,9 @@ class Layout:
         self.indicator = (words[:, None] == regions).float()
 
         def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
-            return coded(request, lambda part: grid_labels(part.to(device), height, width, count))
+            return coded(
+                request, lambda part: grid_labels(part.to(device), height, width, count)
+            )
 
         self._cells = cache(cells)
 
@@ -72,7 +76,8 @@ class Layout:
 
 
 def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `pool` to the codes of all pixels, few frames at a time: 0 is background, i + 1 is region i."""
+    """Apply `pool` to the codes of all pixels, few frames at a time: 0 is background, i
+    + 1 is region i."""
     codes = torch.zeros(256, dtype=torch.uint8)
     for code, region in enumerate(request.regions, 1):
         codes[region.label] = code
@@ -81,13 +86,16 @@ def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
 
 def strengths(request: EditRequest, device: torch.device) -> Float[Tensor, "codes"]:
     """Return the strengths of the background, 1, and of every region."""
-    return torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
+    return torch.tensor(
+        [1.0, *[region.strength for region in request.regions]], device=device
+    )
 
 
 def size_term(
     codes: Int[Tensor, "rows tokens"], keys: Int[Tensor, "rows keys"], count: int
 ) -> Float[Tensor, "rows tokens"]:
-    """Compute the size term 1 - S: the share of `keys` in a token's row that belong to other regions."""
+    """Compute the size term 1 - S: the share of `keys` in a token's row that belong to
+    other regions."""
     shares = F.one_hot(keys, count).float().mean(1)
     return 1 - shares.gather(1, codes)
 
@@ -98,13 +106,19 @@ def lay_out(
     """Bind the regions to their words.
 
     Returns:
-        The layout, and the texts "uncond" and "cond", with the phrases of regions encoded alone.
+        The layout, and the texts "uncond" and "cond", with the phrases of regions
+        encoded alone.
     Raises:
-        PromptError: A prompt cannot be encoded, or a region's words are not whole words of the prompt.
+        PromptError: A prompt cannot be encoded, or a region's words are not whole words
+            of the prompt.
     """
     phrases = _phrases(request)
     uncond, cond, *alone = backbone.embed(
-        [request.negatives, request.composed.text, *(phrase.text for phrase in phrases)],
+        [
+            request.negatives,
+            request.composed.text,
+            *(phrase.text for phrase in phrases),
+        ],
         ["negative_prompt", "prompt", *(phrase.field for phrase in phrases)],
     )
     words = _no_codes(cond)
@@ -121,7 +135,8 @@ def lay_out(
 
 
 class _Phrase(NamedTuple):
-    """The words of a region: its code, their characters [start, stop) in the prompt, and the field named."""
+    """The words of a region: its code, their characters [start, stop) in the prompt,
+    and the field named."""
 
     code: int
     text: str
@@ -147,8 +162,11 @@ def _no_codes(text: PromptEmbedding) -> Int[Tensor, "tokens"]:
     return torch.full((vectors.shape[1],), -1, dtype=torch.int64, device=vectors.device)
 
 
-def _refused(request: EditRequest, negatives: PromptEmbedding) -> Int[Tensor, "tokens"] | None:
-    """Return the code of every token of the negative prompt; None if no region has negative words."""
+def _refused(
+    request: EditRequest, negatives: PromptEmbedding
+) -> Int[Tensor, "tokens"] | None:
+    """Return the code of every token of the negative prompt; None if no region has
+    negative words."""
     _, own = compose_negatives(request.negative_prompt, request.regions)
     if not own:
         return None

@@ -1,6 +1,8 @@
-"""A model that sees pictures while it edits a window, each where its region is, in every frame.
+"""A model that sees pictures while it edits a window, each where its region is, in
+every frame.
 
-The empty half of guidance sees the empty picture in the same places. Branches of the source see none.
+The empty half of guidance sees the empty picture in the same places. Branches of the
+source see none.
 """
 
 from __future__ import annotations
@@ -22,9 +24,18 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.pictures.adapter import Half, Pictures
 from regrain.editing.models.unet.tuned import View
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    Columns,
+    HeatScope,
+)
 from regrain.editing.recipe.events import Event, Preview
-from regrain.editing.recipe.window import WindowFrames, WindowResult, pooled, working_frames
+from regrain.editing.recipe.window import (
+    WindowFrames,
+    WindowResult,
+    pooled,
+    working_frames,
+)
 
 if TYPE_CHECKING:
     from regrain.editing.diffusion.schedule import Step
@@ -34,7 +45,8 @@ if TYPE_CHECKING:
 
 Cover = Callable[[int, tuple[int, int]], Float[Tensor, "frames tokens"]]
 """(label, size of a grid) -> how much of each token its region covers, 0..1."""
-# Places within this share of the longer side move to a palette together, so that details drawn there stay.
+# Places within this share of the longer side move to a palette together, so that
+# details drawn there stay.
 _AROUND = 0.15
 _AT_ONCE = 8  # frames
 _GUIDED = frozenset(["uncond", "cond"])
@@ -42,7 +54,8 @@ Recipe = Callable[..., Generator[Event, None, WindowResult]]
 
 
 def covered(request: EditRequest) -> Cover:
-    """Return a function that measures how much of each token a region covers; label 0 is the whole frame."""
+    """Return a function that measures how much of each token a region covers; label 0
+    is the whole frame."""
 
     def cover(label: int, size: tuple[int, int]) -> Float[Tensor, "frames tokens"]:
         def pool(part: Tensor) -> Tensor:
@@ -61,8 +74,9 @@ def toward(
 ) -> Float[Tensor, "frames c h w"]:
     """Return the displacement of each place towards the nearest colours of a palette.
 
-    It is the mean over the covered places around. Before the nearest colour is sought, the mean of `x` is
-    moved to that of the palette; otherwise all of a light thing would go to the light parts of a dark one.
+    It is the mean over the covered places around. Before the nearest colour is sought,
+    the mean of `x` is moved to that of the palette; otherwise all of a light thing
+    would go to the light parts of a dark one.
     """
     mean = (cover * x).sum((0, 2, 3)) / cover.sum().clamp(min=1e-3)
     places = x.movedim(1, -1) + (palette.mean(0) - mean)
@@ -96,7 +110,8 @@ def run_looking(
     params: MethodParams,
     piece: WindowFrames,
 ) -> Generator[Event, None, WindowResult]:
-    """Run a recipe on a window with pictures; their attention maps are added to previews and results."""
+    """Run a recipe on a window with pictures; their attention maps are added to
+    previews and results."""
     if pictures is None:
         return (yield from run(backbone, request, params, piece))
     view = Looking(backbone, pictures, request, params)
@@ -105,8 +120,13 @@ def run_looking(
         while True:
             event = next(events)
             if isinstance(event, Preview):
-                places = [piece.numbers.index(number, piece.anchors) for number in event.indices]
-                event = replace(event, attention={**event.attention, **view.now(places)})
+                places = [
+                    piece.numbers.index(number, piece.anchors)
+                    for number in event.indices
+                ]
+                event = replace(
+                    event, attention={**event.attention, **view.now(places)}
+                )
             yield event
     except StopIteration as stop:
         draft: WindowResult = stop.value
@@ -116,10 +136,15 @@ def run_looking(
 
 
 class Looking(View):
-    """A view of a model for one window; neither the model itself nor its inversions change."""
+    """A view of a model for one window; neither the model itself nor its inversions
+    change."""
 
     def __init__(
-        self, backbone: Backbone, pictures: Pictures, request: EditRequest, params: MethodParams
+        self,
+        backbone: Backbone,
+        pictures: Pictures,
+        request: EditRequest,
+        params: MethodParams,
     ) -> None:
         super().__init__(backbone)
         self.fingerprint = backbone.fingerprint
@@ -151,7 +176,9 @@ class Looking(View):
             return self._backbone.predict(x, step, text, change, recompute=recompute)
         if "cond" in halves:
             self._heat.begin(step)
-        change = replace(change, attend=self._attend(change.attend or plain, halves, step))
+        change = replace(
+            change, attend=self._attend(change.attend or plain, halves, step)
+        )
         x0, eps = self._backbone.predict(x, step, text, change, recompute=recompute)
         if not self._params.picture_colors or not self._acts(step):
             return x0, eps
@@ -165,15 +192,18 @@ class Looking(View):
         return begun and step.within(params.picture_until, begun=True)
 
     def _colored(self, x0: Tensor, halves: Sequence[str]) -> Tensor:
-        """Move the expected latents of both halves some of the way to their pictures' colours.
+        """Move the expected latents of both halves some of the way to their pictures'
+        colours.
 
-        Each place moves by the mean of the ways, around it, to the nearest colours of its picture. This is
-        universal guidance (Bansal et al. 2023, arXiv:2302.07121) for a distance whose gradient is known, so
-        nothing is differentiated.
+        Each place moves by the mean of the ways, around it, to the nearest colours of
+        its picture. This is universal guidance (Bansal et al. 2023, arXiv:2302.07121)
+        for a distance whose gradient is known, so nothing is differentiated.
         """
         rows = len(x0) // len(halves)
         size = (x0.shape[2], x0.shape[3])
-        starts = [number * rows for number, half in enumerate(halves) if half in _GUIDED]
+        starts = [
+            number * rows for number, half in enumerate(halves) if half in _GUIDED
+        ]
         out = x0.clone()
         for number, picture in enumerate(self._pictures.seen):
             palette = self._pictures.palette(number, self._backbone).to(x0)
@@ -184,9 +214,12 @@ class Looking(View):
                 out[part] += share * toward(x0[part], palette, cover)
         return out
 
-    def _attend(self, attend: AttentionFn, halves: Sequence[str], step: Step) -> AttentionFn:
+    def _attend(
+        self, attend: AttentionFn, halves: Sequence[str], step: Step
+    ) -> AttentionFn:
         acts = self._acts(step)
-        first = list(halves).index("cond") if "cond" in halves else None  # the edit that is watched
+        # the edit that is watched
+        first = list(halves).index("cond") if "cond" in halves else None
 
         def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             out = attend(q, k, v, site)
@@ -209,8 +242,11 @@ class Looking(View):
 
         return look
 
-    def _terms(self, q: Tensor, site: AttentionLayer, half: Half, acting: bool) -> list[Tensor]:
-        """Return the term that each picture adds to the attention of one branch; zeros if none acts."""
+    def _terms(
+        self, q: Tensor, site: AttentionLayer, half: Half, acting: bool
+    ) -> list[Tensor]:
+        """Return the term that each picture adds to the attention of one branch; zeros
+        if none acts."""
         if not acting:
             return [torch.zeros_like(q[:, :, :, :1])] * len(self._pictures.seen)
         size = self._grid.at(site).size
@@ -222,8 +258,11 @@ class Looking(View):
         return terms
 
     def _note(self, out: Tensor, terms: Sequence[Tensor], site: AttentionLayer) -> None:
-        """Record each picture's share of a layer's output, by the lengths of the terms of the sum."""
-        own, *others = (x.transpose(1, 2).flatten(2).float().norm(dim=-1) for x in (out, *terms))
+        """Record each picture's share of a layer's output, by the lengths of the terms
+        of the sum."""
+        own, *others = (
+            x.transpose(1, 2).flatten(2).float().norm(dim=-1) for x in (out, *terms)
+        )
         whole = sum(others, own).clamp(min=1e-8)
         shares = torch.stack([other / whole for other in others], -1)
         self._heat.add(shares, size=self._grid.at(site).size)

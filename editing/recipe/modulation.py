@@ -1,7 +1,8 @@
-"""Modulated attention of a run: each region is bound to its words and kept among its own pixels.
+"""Modulated attention of a run: each region is bound to its words and kept among its
+own pixels.
 
-VideoGrain, Yang et al. 2025, arXiv:2502.17258, Eq. 5 and 6. The text half of guidance reads the words of
-`Layout`; which frames a pixel sees is the recipe's choice.
+VideoGrain, Yang et al. 2025, arXiv:2502.17258, Eq. 5 and 6. The text half of guidance
+reads the words of `Layout`; which frames a pixel sees is the recipe's choice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import modulate, modulated_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
-from regrain.editing.recipe.attention_recorder import AttentionRecorder, Change, PixelHeat
+from regrain.editing.recipe.attention_recorder import (
+    AttentionRecorder,
+    Change,
+    PixelHeat,
+)
 from regrain.editing.recipe.layout import Layout, size_term
 
 Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
@@ -38,7 +43,8 @@ def fade(params: ModulatedParams, step: Step) -> float:
 def along_tracks(
     q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None
 ) -> Tensor:
-    """Compute attention along the tracks; `v`, the output of the attention before it, if there are none."""
+    """Compute attention along the tracks; `v`, the output of the attention before it,
+    if there are none."""
     if ids is None:
         return v
     return tracks(q, k, v, len(ids), ids.to(q.device))
@@ -89,12 +95,15 @@ class Modulation:
         return maps
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
-        """Return the attention of one denoising step, for the halves of guidance in `batch`."""
+        """Return the attention of one denoising step, for the halves of guidance in
+        `batch`."""
         xi = fade(self.params, step)
         half = self.params.guidance_half
         modulated = ("uncond", "cond") if half == "both" else (half,)
 
-        def one(branch: str, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        def one(
+            branch: str, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer
+        ) -> Tensor:
             if site.kind == "cross" and branch == "cond":
                 return self.across(q, k, v, site, xi)
             if site.kind == "cross":
@@ -115,8 +124,11 @@ class Modulation:
 
         return attend
 
-    def across(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float) -> Tensor:
-        """Compute Eq. 6: cross-attention that ties the pixels of each region to its words."""
+    def across(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float
+    ) -> Tensor:
+        """Compute Eq. 6: cross-attention that ties the pixels of each region to its
+        words."""
         layout, params = self.layout, self.params
         codes, words = layout.codes(site), layout.words[None]
         bound = layout.has_words
@@ -130,11 +142,14 @@ class Modulation:
             own = layout.indicator.to(v.dtype).expand(*k.shape[:2], -1, -1)
             before = attention(q, k, own).mean(1)
             after = modulated_attention(q, k, own, codes, words, a).mean(1)
-            self.heat.add(before, after, size=layout.grid.at(site).size, changed=bool(a.any()))
+            self.heat.add(
+                before, after, size=layout.grid.at(site).size, changed=bool(a.any())
+            )
         return modulated_attention(q, k, v, codes, words, a)
 
     def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Compute attention to the negative prompt, in which only a region reads its own negative words."""
+        """Compute attention to the negative prompt, in which only a region reads its
+        own negative words."""
         own = self.layout.refused
         if own is None:
             return attention(q, k, v)
@@ -142,9 +157,16 @@ class Modulation:
         return attention(q, k, v, mask=seen[:, None])
 
     def within(
-        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float, looks: bool
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        site: AttentionLayer,
+        xi: float,
+        looks: bool,
     ) -> Tensor:
-        """Compute Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees.
+        """Compute Eq. 5: self-attention that keeps each region among its own pixels, in
+        all frames it sees.
 
         With `looks`, the chosen pixel's attention is recorded.
         """
@@ -167,20 +189,28 @@ class Modulation:
         site: AttentionLayer,
         xi: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the labels of queries and keys of self-attention, from their regions, and all strengths."""
+        """Return the labels of queries and keys of self-attention, from their regions,
+        and all strengths."""
         layout, params = self.layout, self.params
         term = size_term(codes, keys, len(layout.strength))
         if params.size_over_frames:
             term = 1 - (1 - term) / layout.grid.time
         a = self.strength(codes, params.self_strength * layout.strength, term, site, xi)
-        if params.uncovered == "repelled":  # by everything: pixels without words are no region
+        # by everything: pixels without words are no region
+        if params.uncovered == "repelled":
             codes, keys = (torch.where(x == 0, -1, x) for x in (codes, keys))
         return codes, keys, a
 
     def strength(
-        self, codes: Tensor, weight: Tensor, size_term: Tensor, site: AttentionLayer, xi: float
+        self,
+        codes: Tensor,
+        weight: Tensor,
+        size_term: Tensor,
+        site: AttentionLayer,
+        xi: float,
     ) -> Tensor:
-        """Compute lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in layers left out."""
+        """Compute lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in
+        layers left out."""
         if self.params.levels == "coarse" and site.finest:
             return torch.zeros_like(codes, dtype=torch.float32)
         if self.params.uncovered == "repelled":  # pixels of no region have no size
@@ -189,7 +219,8 @@ class Modulation:
 
 
 def _of_query(codes: Tensor, keys: Tensor, a: Tensor) -> Change:
-    """Return the modulation of a single query, from the labels and strengths of a layer."""
+    """Return the modulation of a single query, from the labels and strengths of a
+    layer."""
 
     def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
         rows = slice(row, row + 1)

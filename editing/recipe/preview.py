@@ -22,10 +22,11 @@ _SHOWN = 8
 
 
 class LatentPreview:
-    """Convert latents to small RGB frames by a linear map, fitted once to a clip and its latents.
+    """Convert latents to small RGB frames by a linear map, fitted once to a clip and
+    its latents.
 
-    Least squares from latent channels (and 1) to the frames averaged over the cells of the latents' grid. Far
-    cheaper than the decoder, and good enough for a preview.
+    Least squares from latent channels (and 1) to the frames averaged over the cells of
+    the latents' grid. Far cheaper than the decoder, and good enough for a preview.
     """
 
     def __init__(
@@ -56,11 +57,14 @@ class LatentPreview:
         colors = (self._rows(x0) @ self._map).reshape(n, h, w, 3)
         small = colors.clamp(0, 1).mul(255).byte().numpy()
         size = (w * self._zoom, h * self._zoom)
-        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in small])
+        return np.stack(
+            [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in small]
+        )
 
 
 def shown_frames(count: int) -> tuple[int, ...]:
-    """Choose the frames of a live preview: indices of up to 8 of `count`, evenly spaced, ends included."""
+    """Choose the frames of a live preview: indices of up to 8 of `count`, evenly
+    spaced, ends included."""
     places = np.linspace(0, count - 1, min(count, _SHOWN))
     return tuple(places.round().astype(int).tolist())
 
@@ -71,11 +75,14 @@ class Previews:
     def __init__(
         self, latents: Float[Tensor, "frames c h w"], working: ResizedClip, every: int
     ) -> None:
-        """Fit to the frames of a piece and their clean latents; `every` counts steps, 0 shows none."""
+        """Fit to the frames of a piece and their clean latents; `every` counts steps, 0
+        shows none."""
         last = {
             latent: frame for frame, latent in enumerate(working.latents)
         }  # frame of each latent
-        self._colors = LatentPreview(latents, working.frames[[*last.values()]]) if every else None
+        self._colors = (
+            LatentPreview(latents, working.frames[[*last.values()]]) if every else None
+        )
         self._every = every
         # Anchors were shown with their own window.
         own = range(working.piece.anchors, len(working.piece))
@@ -89,6 +96,11 @@ class Previews:
         x0: Float[Tensor, "frames c h w"],
         heat: Callable[[Sequence[int]], Mapping],
     ) -> Iterator[Preview]:
-        """Yield the preview of a step, if one is due; `heat` gives the maps of the chosen latents."""
+        """Yield the preview of a step, if one is due; `heat` gives the maps of the
+        chosen latents."""
         if self._colors is not None and step.index % self._every == 0:
-            yield Preview(self._colors(x0[list(self._latents)]), self._numbers, heat(self._latents))
+            yield Preview(
+                self._colors(x0[list(self._latents)]),
+                self._numbers,
+                heat(self._latents),
+            )

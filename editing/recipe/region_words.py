@@ -1,4 +1,5 @@
-"""The words of regions in a prompt for a video model, and the attention that binds them."""
+"""The words of regions in a prompt for a video model, and the attention that binds
+them."""
 
 from __future__ import annotations
 
@@ -35,23 +36,29 @@ _SELF_FADE = 5  # VideoGrain's; a constant strength hurts
 
 
 class TokenRegions:
-    """The regions of a clip on the tokens of a model: 0 is background, i + 1 is region i.
+    """The regions of a clip on the tokens of a model: 0 is background, i + 1 is region
+    i.
 
     Attributes:
         codes: Code of every token, [time, tokens].
         strength: Strength of the background, 1, and of every region.
         scope: Layers and size of attention maps of words.
-        size_term: 1 - S: for each token, the share of its latent's tokens that belong to other regions.
+        size_term: 1 - S: for each token, the share of its latent's tokens that belong
+            to other regions.
     """
 
-    def __init__(self, backbone: Backbone, request: EditRequest, working: ResizedClip) -> None:
+    def __init__(
+        self, backbone: Backbone, request: EditRequest, working: ResizedClip
+    ) -> None:
         self.strength = strengths(request, backbone.device)
         self.scope = HeatScope.of(backbone.sites[0].stride, working.grid)
         height, width = self.scope.size
         count = len(self.strength)
         labels = coded(request, lambda part: part)
         latents = torch.tensor(working.latents)
-        self.codes = clip_labels(labels, height, width, count, latents).to(backbone.device)
+        self.codes = clip_labels(labels, height, width, count, latents).to(
+            backbone.device
+        )
         self.size_term = size_term(self.codes, self.codes, count)
 
 
@@ -96,21 +103,32 @@ class RegionText:
 
     @classmethod
     def _with_phrases(
-        cls, backbone: Backbone, prompt: str, bound: Mapping[int, tuple[int, int]], field: str
+        cls,
+        backbone: Backbone,
+        prompt: str,
+        bound: Mapping[int, tuple[int, int]],
+        field: str,
     ) -> RegionText:
-        """Encode a prompt and its phrases apart; the vectors of the phrases follow those of the prompt."""
+        """Encode a prompt and its phrases apart; the vectors of the phrases follow
+        those of the prompt."""
         phrases = [prompt[start:stop] for start, stop in bound.values()]
-        text, *encoded = backbone.embed([prompt, *phrases], [field] * (1 + len(phrases)))
+        text, *encoded = backbone.embed(
+            [prompt, *phrases], [field] * (1 + len(phrases))
+        )
         vectors = text.vectors.clone()
         codes = [-1] * text.lengths[0]
         for code, phrase in zip(bound, encoded, strict=True):
             start = len(codes)
             own = phrase.lengths[0] - 1  # without the end
             if start + own > vectors.shape[1]:
-                raise PromptError(field, "It is too long for phrases=alone. Shorten it.")
+                raise PromptError(
+                    field, "It is too long for phrases=alone. Shorten it."
+                )
             vectors[0, start : start + own] = phrase.vectors[0, :own]
             codes += [code] * own
-        return cls(text.with_vectors(vectors), torch.tensor(codes, device=vectors.device))
+        return cls(
+            text.with_vectors(vectors), torch.tensor(codes, device=vectors.device)
+        )
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Return the tokens of every region, by its name."""
@@ -126,7 +144,8 @@ class RegionText:
 
 
 class WordAttending:
-    """The attention of calls with one prompt, `bound`; `heat` records the attention to its tokens."""
+    """The attention of calls with one prompt, `bound`; `heat` records the attention to
+    its tokens."""
 
     def __init__(
         self,
@@ -157,13 +176,17 @@ class WordAttending:
         if params.size_term:
             weight = weight * regions.size_term[part].flatten()
         bound = torch.isin(codes, words) & (codes > 0)
-        across = weight * bound * params.cross_strength * step.time**params.schedule_power
+        across = (
+            weight * bound * params.cross_strength * step.time**params.schedule_power
+        )
         within = weight * params.self_strength * step.time**_SELF_FADE
         binding = WordBinding(codes, words, across, params.columns, params.padding)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "self":
-                return modulated_attention(q, k, v, codes[None], codes[None], within[None])
+                return modulated_attention(
+                    q, k, v, codes[None], codes[None], within[None]
+                )
             out, before, after = attend_to_words(q, k, v, binding)
             before = self._spread(before, part)
             after = self._spread(after, part)
@@ -183,7 +206,8 @@ class WordAttending:
 def by_frame(
     maps: Mapping[str, RegionAttention], latents: Sequence[int]
 ) -> dict[str, RegionAttention]:
-    """Turn maps of latents into maps of frames; `latents` has the latent of each frame."""
+    """Turn maps of latents into maps of frames; `latents` has the latent of each
+    frame."""
     places = [*latents]
     found = {}
     for name, one in maps.items():

@@ -1,8 +1,9 @@
-"""Input and result of a recipe: the frames of a piece at the working size, and their edited latents.
+"""Input and result of a recipe: the frames of a piece at the working size, and their
+edited latents.
 
-A clip that is too long to be edited at once is edited window by window. A window begins with anchors: frames
-of the windows before, whose latents follow, step by step, the path that they took there. All frames, to a
-method, are those of the window and its anchors.
+A clip that is too long to be edited at once is edited window by window. A window begins
+with anchors: frames of the windows before, whose latents follow, step by step, the path
+that they took there. All frames, to a method, are those of the window and its anchors.
 """
 
 from __future__ import annotations
@@ -38,10 +39,13 @@ class WindowFrames:
     Attributes:
         numbers: Their numbers in the clip, rising: the anchors, then the window's own.
         anchors: Number of anchors among them.
-        breaks: Places in the piece, from 1, of frames that do not follow the one before in the clip.
+        breaks: Places in the piece, from 1, of frames that do not follow the one before
+            in the clip.
         leads: True if another window follows, for which paths are noted.
-        known: By walk and step, the latents that the anchors follow, [edits, anchors, c, h, w].
-        paths: By walk and step, the latents of the first and the last frame of this piece.
+        known: By walk and step, the latents that the anchors follow, [edits, anchors,
+            c, h, w].
+        paths: By walk and step, the latents of the first and the last frame of this
+            piece.
     """
 
     numbers: tuple[int, ...]
@@ -61,14 +65,16 @@ class WindowFrames:
 
     @property
     def middle(self) -> int:
-        """Place of the frame that stands for the whole clip: the middle one, or the first anchor."""
+        """Place of the frame that stands for the whole clip: the middle one, or the
+        first anchor."""
         return 0 if self.anchors else (len(self) - 1) // 2
 
     def pin_anchors(self, walk: str, step: int, x: _Rows) -> _Rows:
-        """Give anchors the latents they had at this step of a walk, and note those of the piece's ends.
+        """Give anchors the latents they had at this step of a walk, and note those of
+        the piece's ends.
 
-        `walk` is "inversion", "edit" or another name of the recipe's; `x` has rows (edit frame), and is
-        returned itself if there are no anchors.
+        `walk` is "inversion", "edit" or another name of the recipe's; `x` has rows
+        (edit frame), and is returned itself if there are no anchors.
         """
         key = f"{walk}/{step}"
         rows = x.unflatten(0, (-1, len(self)))
@@ -80,23 +86,31 @@ class WindowFrames:
             self.paths[key] = rows[:, [0, -1]].clone()
         return x
 
-    def pin_all(self, walk: str, latents: Float[Tensor, "steps rows c h w"]) -> list[_Rows]:
+    def pin_all(
+        self, walk: str, latents: Float[Tensor, "steps rows c h w"]
+    ) -> list[_Rows]:
         """Call `pin_anchors` for all steps of a walk that was taken."""
         return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
 
     @property
     def cache_key(self) -> dict[str, object]:
-        """Part of an inversion's cache key that depends on the anchors; empty without them."""
+        """Part of an inversion's cache key that depends on the anchors; empty without
+        them."""
         if not self.anchors:
             return {}
         keys = sorted(key for key in self.known if key.startswith("inversion/"))
-        known = b"".join(self.known[key].float().cpu().numpy().tobytes() for key in keys)
+        known = b"".join(
+            self.known[key].float().cpu().numpy().tobytes() for key in keys
+        )
         return {"anchors": known, "breaks": self.breaks}
 
 
 def pooled(areas: LazyFrames, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `pool` to all frames of labels or masks, of which few are read at a time."""
-    return torch.cat([pool(torch.tensor(areas.read(*window))) for window in windows(len(areas))])
+    """Apply `pool` to all frames of labels or masks, of which few are read at a
+    time."""
+    return torch.cat(
+        [pool(torch.tensor(areas.read(*window))) for window in windows(len(areas))]
+    )
 
 
 EditedCells = Callable[[tuple[int, int]], Float[Tensor, "frames 1 h w"]]
@@ -124,7 +138,8 @@ class ResizedClip:
         grid: Grid of its latents.
         edited: The edited regions; None if the whole frame is edited.
         piece: The place of these frames in the clip.
-        latents: The latent that each frame is in: its own or, of a video model, one for several.
+        latents: The latent that each frame is in: its own or, of a video model, one for
+            several.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
@@ -134,20 +149,24 @@ class ResizedClip:
     latents: tuple[int, ...]
 
     def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
-        """Return the edited regions on the latents' grid, 1 inside; None if the whole frame is edited."""
+        """Return the edited regions on the latents' grid, 1 inside; None if the whole
+        frame is edited."""
         if self.edited is None:
             return None
         cells = self.edited(self.grid.size)
         if self.grid.time == len(cells):
             return cells
         places = torch.tensor(self.latents)
-        return torch.stack([cells[places == latent].amax(0) for latent in range(self.grid.time)])
+        return torch.stack(
+            [cells[places == latent].amax(0) for latent in range(self.grid.time)]
+        )
 
 
 def working_clip(
     backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None
 ) -> ResizedClip:
-    """Read the clip of a request, which holds the frames of `piece` alone, at the working size of the model.
+    """Read the clip of a request, which holds the frames of `piece` alone, at the
+    working size of the model.
 
     Raises:
         ClipError: A frame cannot be decoded.
@@ -158,18 +177,23 @@ def working_clip(
         frames[start:stop] = shrunk.read(start, stop)
     edited = edited_cells(request, backbone.device) if request.edited else None
     piece = piece or WindowFrames.whole(len(frames))
-    latents = tuple(-(-number // backbone.frames_per_latent) for number in range(len(frames)))
+    latents = tuple(
+        -(-number // backbone.frames_per_latent) for number in range(len(frames))
+    )
     return ResizedClip(frames, backbone.grid(*frames.shape[:3]), edited, piece, latents)
 
 
 def working_frames(
     backbone: Backbone, request: EditRequest
 ) -> UInt8[LazyFrames, "frames height width 3"]:
-    """Return the clip of a request at the working size of the model, read when it is needed."""
+    """Return the clip of a request at the working size of the model, read when it is
+    needed."""
     clip = request.clip
     size = backbone.fit(*clip.size, request.size)
     shape = (len(clip), size[1], size[0], 3)
-    return LazyFrames(shape, np.uint8, lambda start, stop: resize(clip.read(start, stop), size))
+    return LazyFrames(
+        shape, np.uint8, lambda start, stop: resize(clip.read(start, stop), size)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class Composed(NamedTuple):
-    """The prompt a run uses, and per label the characters [start, stop) of the region's own words in it."""
+    """The prompt a run uses, and per label the characters [start, stop) of the region's
+    own words in it."""
 
     text: str
     spans: dict[int, tuple[int, int] | None]
@@ -20,17 +21,21 @@ class Composed(NamedTuple):
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
     """Compose one prompt from the words of the regions.
 
-    An empty `prompt` becomes `source_prompt` with each region's source phrase replaced by its prompt. Whole
-    words are matched, ignoring case: longer phrases first, and equal phrases to successive occurrences in
-    the order of the regions. A region prompt without a match is appended.
+    An empty `prompt` becomes `source_prompt` with each region's source phrase replaced
+    by its prompt. Whole words are matched, ignoring case: longer phrases first, and
+    equal phrases to successive occurrences in the order of the regions. A region prompt
+    without a match is appended.
 
     Returns:
-        The text, and the position in it of each region's prompt, else of its source, else None.
+        The text, and the position in it of each region's prompt, else of its source,
+        else None.
     """
     exchange = not prompt.strip()
     text = source_prompt if exchange else prompt
     places = _find_places(text, _sought(exchange, regions))
-    spans: dict[int, tuple[int, int] | None] = {region.label: None for region in regions}
+    spans: dict[int, tuple[int, int] | None] = {
+        region.label: None for region in regions
+    }
     prompts = {region.label: region.prompt.strip() for region in regions}
     result = ""
     done = 0  # characters of the text
@@ -59,7 +64,8 @@ def _next_span(text: str, words: str) -> tuple[int, int]:
 def compose_negatives(
     negative_prompt: str, regions: Sequence[Region]
 ) -> tuple[str, dict[int, tuple[int, int]]]:
-    """Join the negative prompt and those of the regions by commas; and return by label where each stands."""
+    """Join the negative prompt and those of the regions by commas; and return by label
+    where each stands."""
     text = negative_prompt
     spans = {}
     for region in regions:
@@ -70,8 +76,11 @@ def compose_negatives(
     return text, spans
 
 
-def missing_phrases(source_prompt: str, prompt: str, regions: Sequence[Region]) -> dict[int, str]:
-    """Return the phrases, by label, that `compose` does not find, so that it appends the region's words."""
+def missing_phrases(
+    source_prompt: str, prompt: str, regions: Sequence[Region]
+) -> dict[int, str]:
+    """Return the phrases, by label, that `compose` does not find, so that it appends
+    the region's words."""
     exchange = not prompt.strip()
     text = source_prompt if exchange else prompt
     if not text.strip():

@@ -1,4 +1,5 @@
-"""The plain fields of an edit: all that is asked of it, but for the clip, its masks and its regions."""
+"""The plain fields of an edit: all that is asked of it, but for the clip, its masks and
+its regions."""
 
 from __future__ import annotations
 
@@ -17,10 +18,15 @@ MAX_LORAS = 8
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """All plain values of an edit. They are checked when they become part of an `EditRequest`."""
+    """All plain values of an edit. They are checked when they become part of an
+    `EditRequest`."""
 
     source_prompt: str = declare(
-        "", "What the clip shows.", kind="text", title="The clip shows", max_length=MAX_TEXT
+        "",
+        "What the clip shows.",
+        kind="text",
+        title="The clip shows",
+        max_length=MAX_TEXT,
     )
     prompt: str = declare(
         "",
@@ -76,7 +82,9 @@ class Edit:
         "LoRA files added to the model, as NAME@WEIGHT; names as for models.",
         kind="weights",
         expected=f"at most {MAX_LORAS} files",
-        option=Option("LoRA instead of the project's; repeatable.", "--lora", "FILE@WEIGHT"),
+        option=Option(
+            "LoRA instead of the project's; repeatable.", "--lora", "FILE@WEIGHT"
+        ),
         omit_empty=True,
         max_length=MAX_LORAS,
     )

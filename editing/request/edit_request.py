@@ -33,7 +33,8 @@ from regrain.editing.request.region import (
 
 # A working size above the first is at most so many times the clip's short side.
 _LARGE, _MOST_TIMES = 512, 8
-_PICTURE = re.compile(r"(?:([^=]+)=)?([^@]+?)(?:@(\d{0,3}\.?\d{1,20}))?", re.ASCII)  # of `override`
+# of `override`
+_PICTURE = re.compile(r"(?:([^=]+)=)?([^@]+?)(?:@(\d{0,3}\.?\d{1,20}))?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,8 @@ class Material:
 
     Attributes:
         clip: The frames.
-        labels: Region of each source pixel, 0 = background, as an array or a source read by window; kept as
-            `Labels`. None without regions.
+        labels: Region of each source pixel, 0 = background, as an array or a source
+            read by window; kept as `Labels`. None without regions.
         regions: In list order, labels and names unique.
     """
 
@@ -57,7 +58,8 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
     """One edit, complete, and checked as far as possible without the model.
 
     Raises:
-        MaskError: Labels have the wrong shape or a value without a region, or a region has no pixel.
+        MaskError: Labels have the wrong shape or a value without a region, or a region
+            has no pixel.
         RequestError: Another value is not allowed.
     """
 
@@ -98,9 +100,12 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The prompt of every edit of the run: `composed`, then those of `more_prompts`."""
+        """The prompt of every edit of the run: `composed`, then those of
+        `more_prompts`."""
         prompts = (self.prompt, *self.more_prompts)
-        return tuple(compose(self.source_prompt, prompt, self.regions).text for prompt in prompts)
+        return tuple(
+            compose(self.source_prompt, prompt, self.regions).text for prompt in prompts
+        )
 
     @property
     def negatives(self) -> str:
@@ -121,7 +126,9 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
     @property
     def edited(self) -> tuple[Region, ...]:
         """The regions that have a prompt or a picture."""
-        return tuple(region for region in self.regions if region.prompt.strip() or region.picture)
+        return tuple(
+            region for region in self.regions if region.prompt.strip() or region.picture
+        )
 
     @property
     def pictures(self) -> Iterator[PictureSpec]:
@@ -132,14 +139,20 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
             if region.picture:
                 field = f"regions.{region.name}.picture"
                 path = Path(region.picture)
-                yield PictureSpec(region.name, region.label, path, region.picture_scale, field)
+                yield PictureSpec(
+                    region.name, region.label, path, region.picture_scale, field
+                )
 
     @property
     def areas(self) -> UInt8[LazyFrames, "frames height width"]:
-        """`labels` with every edited region grown by its margin: where each edit may reach."""
+        """`labels` with every edited region grown by its margin: where each edit may
+        reach."""
         width, height = self.clip.size
         labels = cast(Labels | None, self.labels)
-        margins = {region.label: region.effective_margin(self.clip.size) for region in self.edited}
+        margins = {
+            region.label: region.effective_margin(self.clip.size)
+            for region in self.edited
+        }
 
         def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
             if labels is None:
@@ -150,7 +163,8 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
 
     @property
     def edited_mask(self) -> Bool[LazyFrames, "frames height width"]:
-        """The union of the edited regions' areas, True inside; the whole frame if no region is edited."""
+        """The union of the edited regions' areas, True inside; the whole frame if no
+        region is edited."""
         areas = self.areas
         edited = [region.label for region in self.edited]
 
@@ -163,10 +177,13 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
 
     @property
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:
-        """How much of the edit is shown inside its area, 0..1; None where no edited region is feathered."""
+        """How much of the edit is shown inside its area, 0..1; None where no edited
+        region is feathered."""
         areas = self.areas
         edited = [region.label for region in self.edited]
-        feathers = {region.label: region.feather for region in self.edited if region.feather}
+        feathers = {
+            region.label: region.feather for region in self.edited if region.feather
+        }
         if not feathers:
             return None
 
@@ -208,7 +225,8 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         seen = set()
         for index, region in enumerate(self.regions):
             given = getattr(region, key)
-            value = str(given).casefold()  # names of files, which some systems compare without case
+            # names of files, which some systems compare without case
+            value = str(given).casefold()
             if value in seen:
                 message = f"{shorten(given)} is used twice. Give each region its own."
                 raise RequestError(f"regions.{index}.{key}", message)
@@ -219,11 +237,15 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         width, height = self.clip.size
         if not isinstance(labels, Labels):
             if self.regions:
-                raise MaskError("masks", "Regions need masks. Add masks or remove the regions.")
+                raise MaskError(
+                    "masks", "Regions need masks. Add masks or remove the regions."
+                )
             return
         expected = (len(self.clip), height, width)
         if labels.shape != expected:
-            raise MaskError("masks", f"Expected labels of shape {expected}, got {labels.shape}.")
+            raise MaskError(
+                "masks", f"Expected labels of shape {expected}, got {labels.shape}."
+            )
         known = {region.label: region for region in self.regions}
         unlisted = sorted(labels.present - set(known))
         if unlisted:
@@ -248,10 +270,12 @@ def override(
 
     Args:
         request: To be changed; a value that it does not allow is a RequestError.
-        method: Another method; the request's parameters then go, since they are of its own method.
+        method: Another method; the request's parameters then go, since they are of its
+            own method.
         params: Parameters; the others stay.
         prompts: The prompt, and those of further edits.
-        pictures: `NAME=FILE@SCALE` of a region, or `FILE@SCALE`; the scale may be left out.
+        pictures: `NAME=FILE@SCALE` of a region, or `FILE@SCALE`; the scale may be left
+            out.
         values: Other fields by name, lists for tuples; None keeps a field.
     """
     notes = []
@@ -281,7 +305,10 @@ def _pictured(request: EditRequest, text: str) -> EditRequest:
         expected = f"NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to {MAX_SCALE}"
         raise RequestError("--picture", f"Expected {expected}, got {shorten(text)}.")
     name, file, scale = match.groups()
-    picture = {"picture": file, "picture_scale": None if scale is None else float(scale)}
+    picture = {
+        "picture": file,
+        "picture_scale": None if scale is None else float(scale),
+    }
     if name is None:
         return replace(request, **picture)
     names = [region.name for region in request.regions]

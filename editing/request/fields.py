@@ -1,8 +1,10 @@
-"""Declarations of the fields of an edit and of a region: see `edit.Edit` and `region.Region`.
+"""Declarations of the fields of an edit and of a region: see `edit.Edit` and
+`region.Region`.
 
-Each field is declared once, by `declare`. From the declarations come the checks of values, the keys of
-project.json and their JSON schema, options of the command line, keys of a line of a batch, arguments of
-programs, names on the page, and what reports and the page's history keep.
+Each field is declared once, by `declare`. From the declarations come the checks of
+values, the keys of project.json and their JSON schema, options of the command line,
+keys of a line of a batch, arguments of programs, names on the page, and what reports
+and the page's history keep.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ _KEY = "declared"  # of the metadata of a dataclass's field
 class Strict(BaseModel):
     """Values as JSON has them: nothing is converted, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False
+    )
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of the command line, and a key of a line of a batch, that replace a project's value.
+    """An option of the command line, and a key of a line of a batch, that replace a
+    project's value.
 
     Attributes:
         help: What `--help` says.
@@ -57,9 +62,11 @@ class Declared:
         limits: Of its values, as pydantic's `Field` takes them.
         name: Name of the field.
         type: Its type in JSON: a list where the value is a tuple.
-        kind: A "text" is typed by a person, and invisible characters are dropped. A "file" is a path, written
-            into project.json by its name. "weights" are names of models or of what is added to one.
-        expected: What a value should be, for errors; by default made from type and limits.
+        kind: A "text" is typed by a person, and invisible characters are dropped. A
+            "file" is a path, written into project.json by its name. "weights" are names
+            of models or of what is added to one.
+        expected: What a value should be, for errors; by default made from type and
+            limits.
         title: What the page calls the field.
         option: How command line and batch replace it; None if they do not.
         programs: Whether the API takes it; a text is the API's description of it.
@@ -91,7 +98,9 @@ class Declared:
     @property
     def info(self) -> Any:
         """The field of a pydantic model."""
-        return Field(_as_json(self.default), description=self.description, **self.limits)
+        return Field(
+            _as_json(self.default), description=self.description, **self.limits
+        )
 
 
 def declare(
@@ -154,8 +163,11 @@ def _json_type(hint: Any) -> Any:
     return hint
 
 
-def model_of(owner: type, name: str, fields: Iterable[str], base: type[M] = Strict) -> type[M]:
-    """Make a pydantic model with some of the declared fields of a dataclass, as JSON has them."""
+def model_of(
+    owner: type, name: str, fields: Iterable[str], base: type[M] = Strict
+) -> type[M]:
+    """Make a pydantic model with some of the declared fields of a dataclass, as JSON
+    has them."""
     chosen: dict[str, Any] = {
         key: (declared(owner)[key].type, declared(owner)[key].info) for key in fields
     }
@@ -182,7 +194,9 @@ def check_declared(value: Any, owner: type, prefix: str = "") -> None:
         if not expected:
             raise from_validation(error, _checking(owner), prefix) from None
         given = shorten(getattr(value, name))
-        raise RequestError(prefix + name, f"Expected {expected}, got {given}.") from None
+        raise RequestError(
+            prefix + name, f"Expected {expected}, got {given}."
+        ) from None
 
 
 def _as_json(value: object) -> object:
@@ -194,7 +208,8 @@ def _as_json(value: object) -> object:
 
 
 def to_json(value: Any, owner: type) -> dict[str, Any]:
-    """Return the declared fields of a value as project.json has them: files by name, no empty ones."""
+    """Return the declared fields of a value as project.json has them: files by name, no
+    empty ones."""
     content = {}
     for one in declared(owner).values():
         part = getattr(value, one.name)
@@ -207,7 +222,8 @@ def to_json(value: Any, owner: type) -> dict[str, Any]:
 
 
 def from_json(content: BaseModel, owner: type) -> dict[str, Any]:
-    """Return the declared fields that a model has, with the values that a dataclass takes."""
+    """Return the declared fields that a model has, with the values that a dataclass
+    takes."""
     values = {}
     for name in declared(owner):
         if name in type(content).model_fields:

@@ -36,7 +36,8 @@ class FrameSubset:
 
 
 def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
-    """Return the request for some frames of its clip. Regions that none of them shows stay in it."""
+    """Return the request for some frames of its clip. Regions that none of them shows
+    stay in it."""
     if len(numbers) == len(request.clip):
         return request
     labels = None
@@ -44,7 +45,9 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
         labels = _pick_labels(request.labels, numbers)
     # Which masks a person drew is said of the frames of the whole clip.
     regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
-    return replace(request, clip=FrameSubset(request.clip, numbers), labels=labels, regions=regions)
+    return replace(
+        request, clip=FrameSubset(request.clip, numbers), labels=labels, regions=regions
+    )
 
 
 def _pick_labels(whole: Labels, numbers: Sequence[int]) -> Labels:
@@ -52,13 +55,18 @@ def _pick_labels(whole: Labels, numbers: Sequence[int]) -> Labels:
         return read_some(whole.read, numbers[start:stop])
 
     some = LazyFrames((len(numbers), *whole.shape[1:]), np.uint8, read)
-    return Labels(some, whole.present)  # which regions there are is known; nothing is read
+    # which regions there are is known; nothing is read
+    return Labels(some, whole.present)
 
 
-def read_some(read: Callable[[int, int], np.ndarray], numbers: Sequence[int]) -> np.ndarray:
+def read_some(
+    read: Callable[[int, int], np.ndarray], numbers: Sequence[int]
+) -> np.ndarray:
     """Read frames by their numbers, neighbours at once."""
     if not numbers:
         return read(0, 0)
     breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
     runs = pairwise([0, *breaks, len(numbers)])
-    return np.concatenate([read(numbers[start], numbers[stop - 1] + 1) for start, stop in runs])
+    return np.concatenate(
+        [read(numbers[start], numbers[stop - 1] + 1) for start, stop in runs]
+    )

@@ -1,4 +1,5 @@
-"""Key frames: which frames of a clip are edited, and in which batches. Pure functions."""
+"""Key frames: which frames of a clip are edited, and in which batches. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ ANCHORS = 2  # key frames of earlier batches with which a batch starts
 def choose_keyframes(
     choice: KeyChoice, frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]
 ) -> tuple[int, ...]:
-    """Choose the key frames of a clip, RGB at the working size: from 0, rising, with the first and the last.
+    """Choose the key frames of a clip, RGB at the working size: from 0, rising, with
+    the first and the last.
 
     Raises:
         RequestError: A chosen frame is outside the clip.
@@ -34,18 +36,22 @@ def choose_keyframes(
 
 
 def check_inside(field: str, frames: Sequence[int], count: int, first: int = 0) -> None:
-    """Refuse frames, which are from `first` on, outside a clip of so many by a RequestError."""
+    """Refuse frames, which are from `first` on, outside a clip of so many by a
+    RequestError."""
     beyond = [frame for frame in frames if frame >= count]
     if beyond:
         advice = f"Choose frames from {first} to {count - 1}."
         raise RequestError(field, f"Frame {beyond[0]} is outside the clip. {advice}")
 
 
-def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple[int, ...]:
-    """Choose frames where most changes until they are at most `most` apart, as far as `least` allows.
+def spread(
+    changes: Float[np.ndarray, "frames"], least: int, most: int
+) -> tuple[int, ...]:
+    """Choose frames where most changes until they are at most `most` apart, as far as
+    `least` allows.
 
-    They are counted from 0, rising; the first and the last are among them. `changes` is how much each frame
-    differs from the one before, in any unit.
+    They are counted from 0, rising; the first and the last are among them. `changes` is
+    how much each frame differs from the one before, in any unit.
 
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
@@ -54,15 +60,21 @@ def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple
     left = changes.astype(np.float64)
     left[:least] = -np.inf
     left[max(len(left) - least, 0) :] = -np.inf
-    while max((b - a for a, b in pairwise(keys)), default=0) > most and left.max() > -np.inf:
+    while (
+        max((b - a for a, b in pairwise(keys)), default=0) > most
+        and left.max() > -np.inf
+    ):
         frame = int(left.argmax())
         keys = sorted([*keys, frame])
         left[max(frame - least, 0) : frame + least] = -np.inf
     return tuple(keys)
 
 
-def _changes(frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]) -> Float[np.ndarray, "frames"]:
-    """Mean squared difference of every frame to the one before, blurred, for colours from -1 to 1."""
+def _changes(
+    frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
+) -> Float[np.ndarray, "frames"]:
+    """Mean squared difference of every frame to the one before, blurred, for colours
+    from -1 to 1."""
     import cv2  # slow to import, and seldom needed
 
     out = np.zeros(len(frames))
@@ -78,8 +90,9 @@ def _changes(frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]) -> Float[np
 def batches(keys: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
     """Divide key frames into batches that share anchors.
 
-    Every batch but the first starts with two anchors: the first key frame, and the last of the batch before.
-    The last batch takes key frames from the one before until it has 3 new ones, or as many as fit.
+    Every batch but the first starts with two anchors: the first key frame, and the last
+    of the batch before. The last batch takes key frames from the one before until it
+    has 3 new ones, or as many as fit.
 
     Raises:
         ValueError: `size`, the most frames of a batch, is less than 3.

@@ -1,4 +1,5 @@
-"""The order in which a clip is edited: shots, their key frames, and windows of key frames."""
+"""The order in which a clip is edited: shots, their key frames, and windows of key
+frames."""
 
 from __future__ import annotations
 
@@ -16,13 +17,16 @@ from regrain.editing.media.lazy_frames import windows as spans
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 
-SCANNED = 192  # long side in pixels of the frames in which cuts are sought: the threshold was measured there
+# long side in pixels of the frames in which cuts are sought: the threshold was measured
+# there
+SCANNED = 192
 LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
 
 
 @dataclass(frozen=True)
 class Window:
-    """Own key frames, rising, edited together with anchors, those of earlier windows; its shot, from 0."""
+    """Own key frames, rising, edited together with anchors, those of earlier windows;
+    its shot, from 0."""
 
     keys: tuple[int, ...]
     anchors: tuple[int, ...]
@@ -36,7 +40,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a clip is edited: the first frame of each shot but the first, and the windows in their order."""
+    """How a clip is edited: the first frame of each shot but the first, and the windows
+    in their order."""
 
     frames: int
     cuts: tuple[int, ...]
@@ -49,12 +54,15 @@ class Plan:
 
     @cached_property
     def nearest(self) -> tuple[int, ...]:
-        """The place in `keys` of the key frame that is nearest to each frame, in its own shot."""
+        """The place in `keys` of the key frame that is nearest to each frame, in its
+        own shot."""
         places = []
         for start, stop in pairwise((0, *self.cuts, self.frames)):
             own = [place for place, key in enumerate(self.keys) if start <= key < stop]
             at = np.array([self.keys[place] for place in own])
-            places += [own[int(np.abs(at - frame).argmin())] for frame in range(start, stop)]
+            places += [
+                own[int(np.abs(at - frame).argmin())] for frame in range(start, stop)
+            ]
         return tuple(places)
 
 
@@ -69,7 +77,8 @@ def make_plan(
 
     Args:
         cuts: The first frame of each shot but the first.
-        choice: How key frames are chosen in every shot; its first and last frame are among them.
+        choice: How key frames are chosen in every shot; its first and last frame are
+            among them.
         frames: The clip, at any size; read only where key frames depend on it.
         size: Most frames of a window with its anchors, at least 3.
         anchors: Frames of the windows before that a window needs: 2 or 0.
@@ -97,9 +106,12 @@ def _anchored(keys: tuple[int, ...], size: int, shot: int) -> Iterator[Window]:
 def _keys_of_shot(
     choice: KeyChoice, frames: UInt8[LazyFrames, "frames h w 3"], start: int, stop: int
 ) -> tuple[int, ...]:
-    """Return the key frames of the shot from `start` to before `stop`, as numbers of the clip."""
+    """Return the key frames of the shot from `start` to before `stop`, as numbers of
+    the clip."""
     if choice.frames:
-        chosen = tuple(frame - start for frame in choice.frames if start <= frame < stop)
+        chosen = tuple(
+            frame - start for frame in choice.frames if start <= frame < stop
+        )
         choice = choice._replace(frames=chosen or (0,))
 
     def read(first: int, last: int) -> UInt8[np.ndarray, "frames h w 3"]:
@@ -110,8 +122,10 @@ def _keys_of_shot(
 
 
 def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
-    """Look for cuts: yield each frame from 1 on, and whether a shot, of at least 4 frames, begins with it."""
-    from regrain.editing.motion.correspondence import scan_cuts  # torch is slow to import
+    """Look for cuts: yield each frame from 1 on, and whether a shot, of at least 4
+    frames, begins with it."""
+    # torch is slow to import
+    from regrain.editing.motion.correspondence import scan_cuts
 
     scale = min(1.0, SCANNED / max(clip.size))
     width, height = (max(1, round(side * scale)) for side in clip.size)

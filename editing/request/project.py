@@ -1,4 +1,5 @@
-"""The project folder: project.json, the clip and the masks. Only this module reads and writes it."""
+"""The project folder: project.json, the clip and the masks. Only this module reads and
+writes it."""
 
 from __future__ import annotations
 
@@ -29,7 +30,13 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import read_control
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.fields import Strict, declared, from_json, model_of, to_json
+from regrain.editing.request.fields import (
+    Strict,
+    declared,
+    from_json,
+    model_of,
+    to_json,
+)
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import check_writable, staged
 from regrain.editing.storage.local_models import find_project
@@ -40,7 +47,8 @@ _ADAPTER = "adapter.safetensors"
 _MAX_BYTES = 1_000_000
 _MAX_NAME = 200  # characters of a model's name
 _MAX_PATH = 1000
-# Fields of an edit that stand among the keys of `clip`, and that stand before the regions.
+# Fields of an edit that stand among the keys of `clip`, and that stand before the
+# regions.
 _OF_CLIP = ("size",)
 _WORDS = ("source_prompt", "prompt", "more_prompts", "negative_prompt")
 _SETTINGS = tuple(name for name in declared(Edit) if name not in (*_WORDS, *_OF_CLIP))
@@ -49,10 +57,14 @@ _SETTINGS = tuple(name for name in declared(Edit) if name not in (*_WORDS, *_OF_
 class ProjectClip(Strict):
     """The key `clip`."""
 
-    path: str = Field(description="Video file or folder of images, inside the project folder.")
+    path: str = Field(
+        description="Video file or folder of images, inside the project folder."
+    )
     start: int = Field(0, description="First frame used.", ge=0)
     stride: int = Field(1, description="Use every stride-th frame.", ge=1)
-    frames: int | None = Field(None, description="Number of frames used; all by default.", ge=1)
+    frames: int | None = Field(
+        None, description="Number of frames used; all by default.", ge=1
+    )
     size: int | None = declared(Edit)["size"].info
 
 
@@ -69,7 +81,9 @@ class _Regions(model_of(Edit, "Words", _WORDS, _Beginning)):
     regions: list[ProjectRegion] = Field(
         [], description="Regions; where masks overlap, the earlier covers the later."
     )
-    masks: str | None = Field(None, description="Folder of masks inside the project folder.")
+    masks: str | None = Field(
+        None, description="Folder of masks inside the project folder."
+    )
 
 
 class Project(model_of(Edit, "Settings", _SETTINGS, _Regions)):
@@ -89,7 +103,9 @@ def schema() -> dict[str, Any]:
     return result
 
 
-def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = None) -> EditRequest:
+def load_project(
+    path: str | Path, check_clip: Callable[[Clip], None] | None = None
+) -> EditRequest:
     """Read and check a project folder; needs no model and loads no torch.
 
     Args:
@@ -98,7 +114,8 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
 
     Raises:
         RequestError: A value is not allowed; the field is the dotted key.
-        ModelError: A LoRA or a control network is a path; a project may come from anyone.
+        ModelError: A LoRA or a control network is a path; a project may come from
+            anyone.
     """
     folder = _folder(path)
     project = _parse(folder / FILE)
@@ -129,11 +146,14 @@ def _label(region: ProjectRegion) -> int:
 def _read_region(folder: Path, region: ProjectRegion) -> Region:
     values = from_json(region, Region)
     field = f"regions.{values['name']}.picture"
-    return Region(**values | {"picture": _read_picture(folder, values["picture"], field)})
+    return Region(
+        **values | {"picture": _read_picture(folder, values["picture"], field)}
+    )
 
 
 def uses(path: str | Path) -> list[Path]:
-    """Return unchecked paths of a project's clip, masks, adapter and pictures; see `load_project`."""
+    """Return unchecked paths of a project's clip, masks, adapter and pictures; see
+    `load_project`."""
     folder = _folder(path)
     project = _parse(folder / FILE)
     edit = project.edit()
@@ -143,7 +163,8 @@ def uses(path: str | Path) -> list[Path]:
 
 
 def overlapping_masks(path: str | Path) -> Path | None:
-    """Return the folder of a project's masks if it has one per region, so that masks may overlap."""
+    """Return the folder of a project's masks if it has one per region, so that masks
+    may overlap."""
     folder = _masks_path(Path(path), _parse(Path(path) / FILE))
     if folder and folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()):
         return folder
@@ -155,16 +176,17 @@ def save_project(
     path: str | Path,
     overlapping: Mapping[int, np.ndarray | LazyFrames] | None = None,
 ) -> None:
-    """Write a request as a project folder that `load_project` reads back to the same frames and values.
+    """Write a request as a project folder that `load_project` reads back to the same
+    frames and values.
 
-    A clip from a file or folder is copied whole; one in memory is written without loss. An existing project
-    is replaced; other files in its folder stay.
+    A clip from a file or folder is copied whole; one in memory is written without loss.
+    An existing project is replaced; other files in its folder stay.
 
     Args:
         request: The request.
         path: Folder to make.
-        overlapping: Masks by label, bool [frames, height, width], to write instead of the request's labels,
-            which are these flattened.
+        overlapping: Masks by label, bool [frames, height, width], to write instead of
+            the request's labels, which are these flattened.
     Raises:
         RequestError: `path` contains something that is not a project.
         ModelError: The adapter is missing.
@@ -190,7 +212,8 @@ def save_project(
 
 
 def describe(request: EditRequest) -> dict[str, Any]:
-    """Return the content of project.json for a request; files, such as the clip, by their names."""
+    """Return the content of project.json for a request; files, such as the clip, by
+    their names."""
     content = {
         **to_json(request, Edit),
         "version": 1,
@@ -203,8 +226,10 @@ def describe(request: EditRequest) -> dict[str, Any]:
 
 
 def check_project_path(folder: Path) -> None:
-    """Refuse a path that is not free, an empty folder or a project by a RequestError about `--out`."""
-    if os.path.isfile(folder):  # unlike Path.is_file, does not raise for a name that is too long
+    """Refuse a path that is not free, an empty folder or a project by a RequestError
+    about `--out`."""
+    # unlike Path.is_file, does not raise for a name that is too long
+    if os.path.isfile(folder):
         raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
     check_writable(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
@@ -233,7 +258,9 @@ def _parse(file: Path) -> Project:
                 text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
             )
         except json.JSONDecodeError as error:
-            raise RequestError(FILE, f"The file is not valid JSON ({error}). Correct it.") from None
+            raise RequestError(
+                FILE, f"The file is not valid JSON ({error}). Correct it."
+            ) from None
     _check_texts(content)
     try:
         return Project.model_validate(content)
@@ -270,7 +297,8 @@ def _check_texts(content: object, place: str = "") -> None:
 
 
 class _Name(NamedTuple):
-    """A model that a project names: its field, what replaces that, the text and the name in it."""
+    """A model that a project names: its field, what replaces that, the text and the
+    name in it."""
 
     field: str
     option: str
@@ -279,7 +307,8 @@ class _Name(NamedTuple):
 
 
 def _check_names(asked: Edit, control: object = "") -> None:
-    """Refuse paths on this machine: a project may come from anyone, and so may only name models."""
+    """Refuse paths on this machine: a project may come from anyone, and so may only
+    name models."""
     allowed = "a hub id or a name in $REGRAIN_MODELS"
     if not is_name(asked.model):
         message = f"A project may name storybook, {allowed}, not {shorten(asked.model)}"
@@ -303,7 +332,8 @@ def _names(asked: Edit, control: object) -> Iterator[_Name]:
         if all(is_name(part) for part in parts):
             name = "/".join(parts[:2])  # without the file in a hub's repository
         yield _Name("picture_adapter", "--picture-adapter", asked.picture_adapter, name)
-    with suppress(ValueError):  # what cannot be read is refused later, with the parameters
+    # what cannot be read is refused later, with the parameters
+    with suppress(ValueError):
         for spec in read_control(control):
             yield _Name("params.control", "--set", spec.model, spec.model)
 
@@ -313,7 +343,8 @@ def _masks_path(folder: Path, project: Project) -> Path | None:
 
 
 def _read_adapter(folder: Path, given: str) -> str:
-    """Return the path of an adapter in the project folder, or the name of one in $REGRAIN_MODELS."""
+    """Return the path of an adapter in the project folder, or the name of one in
+    $REGRAIN_MODELS."""
     if not given or (is_name(given) and not os.path.lexists(folder / given)):
         return given
     return str(_inside(folder, given, "adapter"))
@@ -325,7 +356,8 @@ def _read_picture(folder: Path, given: str, field: str) -> str:
 
 
 def _save_pictures(request: EditRequest, content: dict[str, Any], folder: Path) -> None:
-    """Copy the pictures of a request into its folder, and name them in the content of project.json."""
+    """Copy the pictures of a request into its folder, and name them in the content of
+    project.json."""
     regions = {region["label"]: region for region in content["regions"]}
     for asked in request.pictures:
         read_picture(asked.path, asked.field)
@@ -335,22 +367,28 @@ def _save_pictures(request: EditRequest, content: dict[str, Any], folder: Path) 
 
 
 def is_name(model: str) -> bool:
-    """Tell whether a text is the name of a model, local or on the hub, and not a path."""
+    """Tell whether a text is the name of a model, local or on the hub, and not a
+    path."""
     if len(model) > _MAX_NAME or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
         return False
     return not {".", ".."} & set(model.split("/"))
 
 
 def _inside(folder: Path, given: str, field: str) -> Path:
-    """Resolve a path of project.json; neither it nor any link below it may lead out of the folder."""
+    """Resolve a path of project.json; neither it nor any link below it may lead out of
+    the folder."""
     if not _is_relative(given):
         expected = "a relative path inside the project folder"
         raise RequestError(field, f"Expected {expected}, got {shorten(given)}.")
     root = folder.resolve()
     path = folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
-        raise RequestError(field, f"{shorten(given)} is missing from the project folder. Add it.")
-    closed = f"{shorten(given)} cannot be opened. Copy the files into the project folder."
+        raise RequestError(
+            field, f"{shorten(given)} is missing from the project folder. Add it."
+        )
+    closed = (
+        f"{shorten(given)} cannot be opened. Copy the files into the project folder."
+    )
     with boundary(field, closed):
         entries = path.rglob("*") if path.is_dir() else ()
         for entry in (path, *entries):
@@ -364,7 +402,11 @@ def _is_relative(path: str) -> bool:
     """Tell whether a path, of any system, is relative and has no `..`."""
     if not path.strip() or "\0" in path or len(path) > _MAX_PATH:
         return False
-    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or "://" in path:
+    if (
+        PurePosixPath(path).is_absolute()
+        or PureWindowsPath(path).drive
+        or "://" in path
+    ):
         return False
     return ".." not in re.split(r"[\\/]", path)
 

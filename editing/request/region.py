@@ -10,18 +10,28 @@ from regrain.editing.errors import RequestError, shorten
 from regrain.editing.request.fields import check_declared, declare, declared
 
 # Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
-PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#ffd6ee", "#0d3b22")
+PALETTE = (
+    "#ffe11a",
+    "#0b2a8c",
+    "#6ff7ff",
+    "#6b0f1a",
+    "#b6ff6b",
+    "#4a1470",
+    "#ffd6ee",
+    "#0d3b22",
+)
 MAX_MARGIN = 1024
 AUTO_MARGIN = 1 / 16
-"""Default margin of a region, in shares of the clip's shorter side: it covers the softened edge of what is
-there, and leaves room for ears that are not there yet."""
+"""Default margin of a region, in shares of the clip's shorter side: it covers the
+softened edge of what is there, and leaves room for ears that are not there yet."""
 MAX_NAME = 120  # characters
 MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
 MAX_NOTE = 1000  # characters
 MAX_FRAME = 10**7
 MAX_SCALE = 1.5  # of a picture
 TEXTS = ("source", "prompt", "negative")
-"""Prompts of a region; their length is checked by the request, since a page holds what is being typed."""
+"""Prompts of a region; their length is checked by the request, since a page holds what
+is being typed."""
 
 
 def default_color(label: int) -> str:
@@ -59,16 +69,25 @@ class Region:
     label: int = declare(..., "Its value in the masks; unique.", (1, 255))
     # Beside a picture or in its place.
     prompt: str = declare(
-        "", "What it should become; empty keeps the source.", kind="text", title="Change to"
+        "",
+        "What it should become; empty keeps the source.",
+        kind="text",
+        title="Change to",
     )
     source: str = declare(
         "", "What it is now, in words of the source prompt.", kind="text", title="Now"
     )
-    color: str = declare("", "#rrggbb; from a palette by default.", pattern=r"^(#[0-9a-fA-F]{6})?$")
+    color: str = declare(
+        "", "#rrggbb; from a palette by default.", pattern=r"^(#[0-9a-fA-F]{6})?$"
+    )
     strength: float = declare(1.0, "How strongly its attention is modulated.", (0, 1))
-    # VideoGrain and FRESCO read it inside the region alone, the other methods everywhere.
-    negative: str = declare("", "What it should not become.", kind="text", title="Avoid")
-    # In pixels of the clip, and never into another region. Without a prompt there is no edit and no margin.
+    # VideoGrain and FRESCO read it inside the region alone, the other methods
+    # everywhere.
+    negative: str = declare(
+        "", "What it should not become.", kind="text", title="Avoid"
+    )
+    # In pixels of the clip, and never into another region. Without a prompt there is no
+    # edit and no margin.
     margin: int | None = declare(
         None,
         "Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
@@ -122,21 +141,27 @@ class Region:
         for key in ("drawn", "clicked"):
             frames = getattr(self, key)
             are_frames = all(0 <= frame < MAX_FRAME for frame in frames)
-            require(f"{prefix}{key}", frames, are_frames, declared(Region)[key].expected)
+            require(
+                f"{prefix}{key}", frames, are_frames, declared(Region)[key].expected
+            )
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
 
     def effective_margin(self, size: tuple[int, int]) -> int:
-        """Return the margin, in pixels, that it has in a clip of a size (width, height)."""
+        """Return the margin, in pixels, that it has in a clip of a size (width,
+        height)."""
         return round(AUTO_MARGIN * min(size)) if self.margin is None else self.margin
 
 
 def cleaned(value: Any, owner: type, prefix: str = "") -> dict[str, str]:
-    """Return the texts that a person typed, of a value with the fields declared by `owner`, cleaned."""
+    """Return the texts that a person typed, of a value with the fields declared by
+    `owner`, cleaned."""
     texts = {}
     for one in declared(owner).values():
         if one.kind == "text":
-            texts[one.name] = clean(f"{prefix}{one.name}", getattr(value, one.name), one.longest)
+            texts[one.name] = clean(
+                f"{prefix}{one.name}", getattr(value, one.name), one.longest
+            )
     return texts
 
 
@@ -152,29 +177,37 @@ def is_whole(value: object, least: int, most: int) -> bool:
 
 
 def is_int(value: object) -> TypeGuard[int]:
-    """Tell whether a value is a whole number of 64 bits, as readers of JSON take them; True is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+    """Tell whether a value is a whole number of 64 bits, as readers of JSON take them;
+    True is none."""
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+    )
 
 
 def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:
-    """Return a text that a person typed without control, zero-width and other invisible characters.
+    """Return a text that a person typed without control, zero-width and other invisible
+    characters.
 
     Letters come back in Unicode's composed form (NFC).
 
     Raises:
-        RequestError: It is no text, or has more characters than `limit`, if that is given.
+        RequestError: It is no text, or has more characters than `limit`, if that is
+            given.
     """
     if not isinstance(text, str):
         raise RequestError(field, f"Expected text, got {shorten(text)}.")
     if limit is not None and len(text) > limit:
-        raise RequestError(field, f"{len(text)} characters are too many. Shorten it to {limit}.")
+        raise RequestError(
+            field, f"{len(text)} characters are too many. Shorten it to {limit}."
+        )
     if text.isascii() and text.isprintable():
         return text
     return "".join(_seen(c) for c in unicodedata.normalize("NFC", text))
 
 
 def _seen(character: str) -> str:
-    """Return the character, a space for a tab or the like, or nothing if it is invisible."""
+    """Return the character, a space for a tab or the like, or nothing if it is
+    invisible."""
     if character.isspace():
         return character if character == "\n" else " "
     is_invisible = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn")

@@ -1,10 +1,16 @@
-"""Checks that a request can run: its prompts, its frames, and the adapter that it names."""
+"""Checks that a request can run: its prompts, its frames, and the adapter that it
+names."""
 
 from __future__ import annotations
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.images import read_picture
-from regrain.editing.models.adapters import AdapterFacts, check_frames, find_adapter, read_facts
+from regrain.editing.models.adapters import (
+    AdapterFacts,
+    check_frames,
+    find_adapter,
+    read_facts,
+)
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.keyframes import check_inside
@@ -15,14 +21,17 @@ def check_runnable(request: EditRequest) -> None:
 
     Raises:
         ModelError: The adapter is missing or was tuned on another number of frames.
-        RequestError: A picture cannot be read or has no adapter; a key frame, a cut or the pixel to map is
-            outside the clip; there is no prompt; the method edits regions and no region has one; it needs a
-            source prompt and there is none; or it makes one edit and there are several prompts.
+        RequestError: A picture cannot be read or has no adapter; a key frame, a cut or
+            the pixel to map is outside the clip; there is no prompt; the method edits
+            regions and no region has one; it needs a source prompt and there is none;
+            or it makes one edit and there are several prompts.
     """
     method = find_method(request.method)
     if request.more_prompts and not method.several:
         advice = "Remove them or use another method."
-        raise RequestError("more_prompts", f"{request.method} makes one edit per run. {advice}")
+        raise RequestError(
+            "more_prompts", f"{request.method} makes one edit per run. {advice}"
+        )
     check_source(request)
     adapter_facts(request)
     _check_frames(request)
@@ -44,14 +53,19 @@ def _check_pictures(request: EditRequest) -> None:
 
 
 def check_source(request: EditRequest) -> None:
-    """Refuse a request without a source prompt by a RequestError if its method needs one."""
-    if "source_prompt" in find_method(request.method).needs and not request.source_prompt.strip():
+    """Refuse a request without a source prompt by a RequestError if its method needs
+    one."""
+    if (
+        "source_prompt" in find_method(request.method).needs
+        and not request.source_prompt.strip()
+    ):
         reason = f"{request.method} needs it, but it is empty"
         raise RequestError("source_prompt", f"{reason}. Describe what the clip shows.")
 
 
 def adapter_facts(request: EditRequest) -> AdapterFacts | None:
-    """Return what the file of the adapter says of it, None without one; a ModelError if it does not fit."""
+    """Return what the file of the adapter says of it, None without one; a ModelError if
+    it does not fit."""
     if not request.adapter:
         return None
     facts = read_facts(find_adapter(request.adapter))

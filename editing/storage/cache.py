@@ -1,8 +1,9 @@
 """A cache for expensive results that depend only on their key, such as inversions.
 
-Entries are safetensors files named by the SHA-256 of their key. They are written under another name and
-renamed, so a stopped run leaves no half entry; the least recently used are dropped above a size limit, small
-ones last: they hold the finished windows of long clips.
+Entries are safetensors files named by the SHA-256 of their key. They are written under
+another name and renamed, so a stopped run leaves no half entry; the least recently used
+are dropped above a size limit, small ones last: they hold the finished windows of long
+clips.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _SMALL = 1 / 256  # of the limit: 16 MiB
 
 
 def cache_folder() -> Path:
-    """Return the cache folder: `$REGRAIN_CACHE`, else `regrain` in the user's cache directory."""
+    """Return the cache folder: `$REGRAIN_CACHE`, else `regrain` in the user's cache
+    directory."""
     chosen = os.environ.get("REGRAIN_CACHE")
     if chosen:
         return Path(chosen)
@@ -53,7 +55,8 @@ def _versions() -> dict[str, str | None]:
 
 
 def digest(key: Mapping[str, object]) -> str:
-    """Return the SHA-256 of a JSON-able key and of the versions in use; bytes count by their content."""
+    """Return the SHA-256 of a JSON-able key and of the versions in use; bytes count by
+    their content."""
     plain = dict(key)
     for name, value in key.items():
         if isinstance(value, bytes):
@@ -64,7 +67,8 @@ def digest(key: Mapping[str, object]) -> str:
 
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
-    """Load the entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
+    """Load the entry stored under `key`, or None. A damaged entry is removed and counts
+    as missing."""
     path = _entry(key)
     if path is None:
         return None
@@ -73,7 +77,8 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     except OSError as error:
         log.warning("A cache entry cannot be read: %s.", error.strerror or error)
         return None
-    except Exception:  # safetensors raises many kinds; whatever it is, the entry can be made anew
+    except Exception:
+        # safetensors raises many kinds; whatever it is, the entry can be made anew
         log.warning("A damaged cache entry is ignored and removed.")
         with suppress(OSError):
             path.unlink(missing_ok=True)
@@ -102,7 +107,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """CRC-32 of all bytes: it detects accidental damage, and costs less than reading them."""
+    """CRC-32 of all bytes: it detects accidental damage, and costs less than reading
+    them."""
     import torch
 
     crc = 0
@@ -116,7 +122,8 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
-    """Return the shape of a tensor of the entry stored under `key`, or None. Reads no tensor."""
+    """Return the shape of a tensor of the entry stored under `key`, or None. Reads no
+    tensor."""
     from safetensors import safe_open
 
     path = _entry(key)
@@ -125,14 +132,16 @@ def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
     try:
         with safe_open(path, framework="np") as entry:
             return tuple(entry.get_slice(name).get_shape())
-    except Exception:  # the tensor is missing, or the file damaged, which `load` reports
+    except Exception:
+        # the tensor is missing, or the file damaged, which `load` reports
         return None
 
 
 def store(
     key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP
 ) -> None:
-    """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes, small ones last.
+    """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes, small
+    ones last.
 
     If the disk is full or read-only, this is only logged.
     """
@@ -140,7 +149,9 @@ def store(
     from safetensors.torch import save_file
 
     folder = cache_folder()
-    kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    kept = {
+        name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()
+    }
     metadata = {_CHECKSUM: _checksum(kept), _KIND: str(key.get("kind", ""))}
     try:
         with replacing(folder / f"{digest(key)}.safetensors") as partial:
@@ -153,7 +164,8 @@ def store(
 
 
 class CacheEntry(NamedTuple):
-    """A result in the cache: its file, its kind, such as "inversion", its bytes and when it was last used."""
+    """A result in the cache: its file, its kind, such as "inversion", its bytes and
+    when it was last used."""
 
     path: Path
     kind: str
@@ -179,7 +191,11 @@ def entries() -> Iterator[CacheEntry]:
 
 def _trim(folder: Path, cap: int) -> None:
     remove_stale_in(folder)
-    files = [(path, path.stat()) for path in folder.glob("*.safetensors") if os.path.isfile(path)]
+    files = [
+        (path, path.stat())
+        for path in folder.glob("*.safetensors")
+        if os.path.isfile(path)
+    ]
 
     def small_and_recent_first(file: tuple[Path, os.stat_result]) -> tuple[bool, float]:
         stat = file[1]

@@ -39,7 +39,8 @@ class Fetching:
     def load(self, repository: str, names: Iterable[str], **where: Any) -> None:
         """Fetch files of a repository (`owner/name`), all of one revision.
 
-        Files that are here are not fetched again, and those that were cut off go on from there.
+        Files that are here are not fetched again, and those that were cut off go on
+        from there.
 
         Args:
             where: Passed on to `snapshot_download`, such as `revision` and `local_dir`.
@@ -51,20 +52,23 @@ class Fetching:
         snapshot_download(
             repository,
             allow_patterns=[glob.escape(name) for name in names],
-            max_workers=1,  # after a stop, whole files are left rather than parts of many
+            # after a stop, whole files are left rather than parts of many
+            max_workers=1,
             tqdm_class=self._meter(),
             **where,
         )
 
     def _meter(self) -> Any:
-        """Return a class of progress bars for the hub's client, which counts here and breaks off."""
+        """Return a class of progress bars for the hub's client, which counts here and
+        breaks off."""
         from huggingface_hub.utils.tqdm import tqdm
 
         fetching = self
 
         class Meter(tqdm):
             def __init__(self, *given: Any, **options: Any) -> None:
-                # Another bar counts files, and a third the same bytes as they pass over the network.
+                # Another bar counts files, and a third the same bytes as they pass over
+                # the network.
                 of_network = str(options.get("name")).endswith(".transfer")
                 self.counts = options.get("unit") == "B" and not of_network
                 super().__init__(*given, **(options | {"disable": True}))
@@ -78,8 +82,11 @@ class Fetching:
         return Meter
 
 
-def watched(work: Callable[[Fetching], None], total: int, done: int = 0) -> Iterator[Fetched]:
-    """Fetch in a thread; closing this generator stops it, but does not wait for its end.
+def watched(
+    work: Callable[[Fetching], None], total: int, done: int = 0
+) -> Iterator[Fetched]:
+    """Fetch in a thread; closing this generator stops it, but does not wait for its
+    end.
 
     Args:
         work: Calls `Fetching.load`.
@@ -114,16 +121,23 @@ def watched(work: Callable[[Fetching], None], total: int, done: int = 0) -> Iter
 
 
 def list_files(info: Any) -> dict[str, int]:
-    """Return the files of a repository with their bytes (0 if unknown), from the hub's `ModelInfo`."""
+    """Return the files of a repository with their bytes (0 if unknown), from the hub's
+    `ModelInfo`."""
     return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
 def unreachable() -> tuple[type[Exception], ...]:
-    """Return the errors by which the hub's client says that the hub cannot be reached, or is switched off."""
+    """Return the errors by which the hub's client says that the hub cannot be reached,
+    or is switched off."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
     from huggingface_hub.utils import httpx
 
-    return (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx.TransportError)
+    return (
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        ConnectionError,
+        httpx.TransportError,
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -20,22 +20,29 @@ _MAX_STEM = 60  # characters of the name of a working folder that are its target
 
 
 def check_writable(folder: Path) -> None:
-    """Check, before any work, that a folder can be written or made; else RequestError about `--out`."""
-    with boundary("--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."):
+    """Check, before any work, that a folder can be written or made; else RequestError
+    about `--out`."""
+    with boundary(
+        "--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."
+    ):
         nearest = _nearest_existing(Path(os.path.realpath(folder)))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise RequestError("--out", f"{str(nearest)!r} cannot be written. Choose another folder.")
+        raise RequestError(
+            "--out", f"{str(nearest)!r} cannot be written. Choose another folder."
+        )
 
 
 def _nearest_existing(path: Path) -> Path:
-    """Return the path itself or its nearest parent that exists; a broken link counts."""
+    """Return the path itself or its nearest parent that exists; a broken link
+    counts."""
     while not path.exists() and not path.is_symlink():
         path = path.parent
     return path
 
 
 def check_apart(out: Path, *sources: Path) -> None:
-    """Check that no input is or holds the output or is in it; else RequestError about `--out`."""
+    """Check that no input is or holds the output or is in it; else RequestError about
+    `--out`."""
     there = Path(os.path.realpath(out))  # Path.resolve raises for links in a circle
     for source in sources:
         here = Path(os.path.realpath(source))
@@ -46,9 +53,11 @@ def check_apart(out: Path, *sources: Path) -> None:
 
 @contextmanager
 def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Yield a folder next to `target` and move its entries there at the end; a failure changes nothing.
+    """Yield a folder next to `target` and move its entries there at the end; a failure
+    changes nothing.
 
-    `target` is made if missing; entries of the same names, and of those in `replaces`, are removed.
+    `target` is made if missing; entries of the same names, and of those in `replaces`,
+    are removed.
 
     Raises:
         ResourceError: The disk is full or cannot be written.
@@ -71,7 +80,8 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield another path on the disk of `path`, whose folder is made if missing, and rename it at the end.
+    """Yield another path on the disk of `path`, whose folder is made if missing, and
+    rename it at the end.
 
     Raises:
         OSError: The disk is full or cannot be written; `path` is unchanged.
@@ -85,7 +95,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if missing, for this process until the end of the block or of the process.
+    """Hold a folder, made if missing, for this process until the end of the block or of
+    the process.
 
     Where folders cannot be locked, as on some network disks, no process is refused.
 
@@ -105,14 +116,16 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def remove_stale(target: Path) -> None:
-    """Remove the working folders of processes that were killed while they wrote to `target`."""
+    """Remove the working folders of processes that were killed while they wrote to
+    `target`."""
     with suppress(OSError):
         target = target.absolute().resolve()
         remove_stale_in(_same_disk(target), target.name)
 
 
 def remove_stale_in(parent: Path, name: str = "") -> None:
-    """Remove working folders of killed processes from a folder: those for `name`, or all without a name.
+    """Remove working folders of killed processes from a folder: those for `name`, or
+    all without a name.
 
     Raises:
         OSError: The folder cannot be read.
@@ -123,9 +136,11 @@ def remove_stale_in(parent: Path, name: str = "") -> None:
 
 @contextmanager
 def private(folder: Path, others: str) -> Iterator[None]:
-    """Make a folder that this user alone can read, and remove it at the end of the block.
+    """Make a folder that this user alone can read, and remove it at the end of the
+    block.
 
-    Folders beside it whose names match `others` and whose processes were killed are removed first.
+    Folders beside it whose names match `others` and whose processes were killed are
+    removed first.
 
     Raises:
         OSError: The folder is there already, or cannot be made.
@@ -142,7 +157,8 @@ def private(folder: Path, others: str) -> Iterator[None]:
 
 
 def _remove_unheld(parent: Path, names: str) -> None:
-    """Remove folders in `parent` whose names match the pattern `names` and that no process holds."""
+    """Remove folders in `parent` whose names match the pattern `names` and that no
+    process holds."""
     with os.scandir(parent) as entries:
         named = [entry for entry in entries if re.fullmatch(names, entry.name)]
     for entry in named:
@@ -155,7 +171,8 @@ def _remove_unheld(parent: Path, names: str) -> None:
 
 @contextmanager
 def _working_folder(target: Path, parent: Path) -> Iterator[Path]:
-    """Yield a new folder in `parent` that is locked while this process lives, and removed at the end."""
+    """Yield a new folder in `parent` that is locked while this process lives, and
+    removed at the end."""
 
     def make() -> Path:
         prefix = f".{target.name[:_MAX_STEM]}."
@@ -173,7 +190,8 @@ def _held(make: Callable[[], Path]) -> Iterator[Path]:
     while True:
         folder = make()
         with _locked(folder, wait=True):
-            if not folder.exists():  # another process removed it as stale before it was locked
+            # another process removed it as stale before it was locked
+            if not folder.exists():
                 continue
             try:
                 yield folder
@@ -187,8 +205,9 @@ def _locked(folder: str | Path, wait: bool) -> Iterator[bool | None]:
     """Hold a folder until the end of the block or of the process, however it ends.
 
     Yields:
-        True if it is held, False if another process holds it, None where folders cannot be locked, as on
-        some network disks. Only a folder that was locked can be known to be stale.
+        True if it is held, False if another process holds it, None where folders cannot
+        be locked, as on some network disks. Only a folder that was locked can be known
+        to be stale.
     """
     with ExitStack() as stack:
         held = None
@@ -205,7 +224,8 @@ def _unwritable(error: OSError) -> ResourceError:
 
 
 def _same_disk(target: Path) -> Path:
-    """Return a folder on the disk of `target`: its parent, or `target` itself if it is a mount point."""
+    """Return a folder on the disk of `target`: its parent, or `target` itself if it is
+    a mount point."""
     is_disk = target.is_dir() and target.stat().st_dev != target.parent.stat().st_dev
     return target if is_disk else target.parent
 

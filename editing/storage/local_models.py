@@ -1,4 +1,5 @@
-"""Shipped models and examples, and local models in $REGRAIN_MODELS. Only this module reads that."""
+"""Shipped models and examples, and local models in $REGRAIN_MODELS. Only this module
+reads that."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ ASSETS = Path(__file__).parents[2] / "assets"
 
 
 def find_project(path: str | Path) -> Path:
-    """Return a project folder as given or, for the bare name of an example where no such file is, its own."""
+    """Return a project folder as given or, for the bare name of an example where no
+    such file is, its own."""
     path = Path(path)
     is_bare = path.name == str(path) and not os.path.lexists(path)
     example = ASSETS / "examples" / path
@@ -27,7 +29,8 @@ def models_folder() -> Path | None:
 
 
 def local_entries() -> list[Path]:
-    """List files and folders in the folder of local models, by name; none if it is missing."""
+    """List files and folders in the folder of local models, by name; none if it is
+    missing."""
     folder = models_folder()
     if folder is None or not folder.is_dir():
         return []
@@ -35,7 +38,8 @@ def local_entries() -> list[Path]:
 
 
 def find_local(name: str, *endings: str) -> Path | None:
-    """Find a local model by its name, or its name and one of the endings; names cannot leave the folder."""
+    """Find a local model by its name, or its name and one of the endings; names cannot
+    leave the folder."""
     folder = models_folder()
     if not folder or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         return None

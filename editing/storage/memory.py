@@ -1,4 +1,5 @@
-"""Free memory, and the rule by which a run that does not fit is cut into smaller pieces.
+"""Free memory, and the rule by which a run that does not fit is cut into smaller
+pieces.
 
 The rule, in this order. A piece may use half of what is free.
 
@@ -13,8 +14,8 @@ The rule, in this order. A piece may use half of what is free.
    do not fit together; the other methods take all branches of all prompts in one call.
 6. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
 
-But for windows, cutting changes no formula, though it can change the last bits of a result; where there is
-room nothing is cut.
+But for windows, cutting changes no formula, though it can change the last bits of a
+result; where there is room nothing is cut.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ _SHARDS = "-?????-of-?????.safetensors"
 
 
 class Need(NamedTuple):
-    """Estimated needs of a family of models at a short side: GiB of weights and per frame, in float16."""
+    """Estimated needs of a family of models at a short side: GiB of weights and per
+    frame, in float16."""
 
     family: str
     side: int
@@ -88,11 +90,14 @@ NEEDS = (
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Return the available memory of a device in bytes; of a CPU without swap, or all of it if unknown."""
+    """Return the available memory of a device in bytes; of a CPU without swap, or all
+    of it if unknown."""
     if device is not None and device.type == "cuda":
         import torch
 
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+            device
+        )
         return torch.cuda.mem_get_info(device)[0] + cached
     with suppress(OSError):  # only Linux has the file
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -102,7 +107,8 @@ def free_memory(device: torch.device | None = None) -> int:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Reset `peak_memory` on a CUDA device; elsewhere the process has one peak since it started."""
+    """Reset `peak_memory` on a CUDA device; elsewhere the process has one peak since it
+    started."""
     if device.type == "cuda":
         import torch
 
@@ -110,7 +116,8 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes: of a CUDA device since `reset_peak`, else of the whole process."""
+    """Return the peak memory in bytes: of a CUDA device since `reset_peak`, else of the
+    whole process."""
     if device.type == "cuda":
         import torch
 
@@ -122,10 +129,12 @@ def peak_memory(device: torch.device) -> int:
 
 
 def return_freed() -> None:
-    """Give memory that this process has freed back to the system, where the C library offers that.
+    """Give memory that this process has freed back to the system, where the C library
+    offers that.
 
-    glibc keeps an arena for each of many threads and gives hardly anything of it back: in a server whose
-    threads take turns at the same work, all arenas end up as large as the largest piece of it.
+    glibc keeps an arena for each of many threads and gives hardly anything of it back:
+    in a server whose threads take turns at the same work, all arenas end up as large as
+    the largest piece of it.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
@@ -133,37 +142,43 @@ def return_freed() -> None:
 
 
 def share_arenas() -> None:
-    """Let all threads share two arenas; for a server, before it has threads. See `return_freed`."""
+    """Let all threads share two arenas; for a server, before it has threads. See
+    `return_freed`."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error of PyTorch means that memory did not suffice, on a device or a CPU."""
+    """Tell whether an error of PyTorch means that memory did not suffice, on a device
+    or a CPU."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def frames_at_once(height: int, width: int, free: int) -> int:
-    """Return how many frames of this size the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
+    """Return how many frames of this size the autoencoder takes at once, 0 to 4; 0
+    means one, in tiles."""
     fitting = int(_SHARE * free / autoencoder_bytes(1, height * width))
     return min(FRAMES_AT_ONCE, fitting)
 
 
 def clip_frames(pixels: int, free: int) -> int:
-    """Return how many frames of so many pixels a video model decodes together: three float32 copies each."""
+    """Return how many frames of so many pixels a video model decodes together: three
+    float32 copies each."""
     return int(_SHARE * free / (pixels * 3 * 3 * 4))
 
 
 def autoencoder_bytes(frames: int, pixels: int) -> int:
-    """Estimate the bytes, weights aside, of a call of the autoencoder: so many frames of so many pixels."""
+    """Estimate the bytes, weights aside, of a call of the autoencoder: so many frames
+    of so many pixels."""
     return frames * pixels * _AUTOENCODER_BYTES
 
 
 def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
-    """Choose the dtype of UNet and text encoder by the number of their weights and the bytes available."""
+    """Choose the dtype of UNet and text encoder by the number of their weights and the
+    bytes available."""
     import torch
 
     if device.type == "cuda":
@@ -172,7 +187,8 @@ def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
 
 
 def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
-    """Tell whether a model's parts, given by the bytes of their weights, take turns on their device.
+    """Tell whether a model's parts, given by the bytes of their weights, take turns on
+    their device.
 
     Raises:
         ResourceError: One part alone does not fit.
@@ -190,9 +206,11 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
 
 
 def count_weights(path: Path) -> int:
-    """Count the weights in a .safetensors file, or in the loaded files of a diffusers folder or a part of it.
+    """Count the weights in a .safetensors file, or in the loaded files of a diffusers
+    folder or a part of it.
 
-    Reads only headers. Folders hold more than is loaded: other precisions, a safety checker.
+    Reads only headers. Folders hold more than is loaded: other precisions, a safety
+    checker.
     """
     from safetensors import safe_open
 
@@ -200,7 +218,10 @@ def count_weights(path: Path) -> int:
     for file in _weight_files(path):
         check_head(file, "model")
         said = f"{shorten(file.name)} is damaged or not a .safetensors file. Download it again."
-        with boundary("model", said, ModelError), safe_open(file, framework="np") as weights:
+        with (
+            boundary("model", said, ModelError),
+            safe_open(file, framework="np") as weights,
+        ):
             for name in weights.keys():  # noqa: SIM118 (no mapping)
                 total += prod(weights.get_slice(name).get_shape())
     return total
@@ -216,8 +237,11 @@ def _weight_files(path: Path) -> list[Path]:
     return sorted(files)
 
 
-def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
-    """Tell whether both halves of guidance fit into one call of the UNet; see `call_bytes`."""
+def halves_fit(
+    frames: int, cells: int, channels: int, itemsize: int, free: int
+) -> bool:
+    """Tell whether both halves of guidance fit into one call of the UNet; see
+    `call_bytes`."""
     return call_bytes(2 * frames, cells, channels, itemsize) <= _SHARE * free
 
 
@@ -227,18 +251,23 @@ def call_bytes(rows: int, cells: int, channels: int, itemsize: int) -> int:
     Args:
         rows: Rows of the batch.
         cells: Cells of a frame's latents.
-        channels: Channels of the finest level with attention, for each cell of the latents.
+        channels: Channels of the finest level with attention, for each cell of the
+            latents.
         itemsize: Bytes per number.
     """
     return rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS
 
 
-def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int) -> int:
-    """Return how many frames of a long clip are edited together, with so many `rows` of a call per frame."""
+def window_frames(
+    rows: int, cells: int, channels: int, itemsize: int, free: int
+) -> int:
+    """Return how many frames of a long clip are edited together, with so many `rows` of
+    a call per frame."""
     fitting = int(_SHARE * free / call_bytes(rows, cells, channels, itemsize))
     return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
 
 
 def activations_fit(bytes: int, free: int) -> bool:
-    """Tell whether the activations of a call of the UNet fit until its backward pass."""
+    """Tell whether the activations of a call of the UNet fit until its backward
+    pass."""
     return bytes <= _SHARE * free

@@ -21,23 +21,30 @@ _OPENCV = (
 
 
 def program() -> str:
-    """Return the command that edits: `regrain edit` of an installed package, else `python -m editing`."""
+    """Return the command that edits: `regrain edit` of an installed package, else
+    `python -m editing`."""
     return "python -m editing" if _PROJECT.is_file() else "regrain edit"
 
 
 def needed() -> list[Requirement]:
-    """List the packages that Regrain needs, with their ranges, by the metadata of checkout or wheel."""
+    """List the packages that Regrain needs, with their ranges, by the metadata of
+    checkout or wheel."""
     if _PROJECT.is_file():
         project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))
         listed = project["project"]["dependencies"]
     else:
         listed = requires("regrain") or []
     needs = [Requirement(line) for line in listed]
-    return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return [
+        need
+        for need in needs
+        if need.marker is None or need.marker.evaluate({"extra": ""})
+    ]
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a package, or None if it is not installed. Any build of OpenCV counts."""
+    """Return the version of a package, or None if it is not installed. Any build of
+    OpenCV counts."""
     names = _OPENCV if package in _OPENCV else (package,)
     for name in names:
         try:
@@ -48,7 +55,8 @@ def installed(package: str) -> str | None:
 
 
 def problems() -> Iterator[str]:
-    """Yield a sentence per package that is missing or out of range: its name, its version, those needed."""
+    """Yield a sentence per package that is missing or out of range: its name, its
+    version, those needed."""
     for need in needed():
         found = installed(need.name)
         if found is None:

@@ -1,4 +1,5 @@
-"""Heads of .safetensors files, checked before a library reads them: a length of 8 bytes, then JSON."""
+"""Heads of .safetensors files, checked before a library reads them: a length of 8
+bytes, then JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ _MAX_TENSORS = 50_000  # they have about 1,100
 
 
 def check_head(path: Path, field: str) -> None:
-    """Refuse a file with ModelError whose head is missing, or too large to be that of a model."""
+    """Refuse a file with ModelError whose head is missing, or too large to be that of a
+    model."""
     check_regular(path, field, ModelError)
     damaged = f"{shorten(path.name)} is damaged or not a .safetensors file. Download it again."
     with boundary(field, damaged, ModelError), path.open("rb") as file:
@@ -26,7 +28,9 @@ def check_head(path: Path, field: str) -> None:
     if not head.lstrip().startswith(b"{") or len(head) < length <= _MAX_HEAD:
         raise ModelError(field, damaged)
     if length > _MAX_HEAD or head.count(b'"dtype"') > _MAX_TENSORS:
-        said = f"{shorten(path.name)} has a head too large for a model. Use another file."
+        said = (
+            f"{shorten(path.name)} has a head too large for a model. Use another file."
+        )
         raise ModelError(field, said)
 
 
@@ -54,6 +58,8 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
         )
     missing = report["missing_keys"]
     if missing:
-        lacks = f"lacks {len(missing)} weights, such as {min(missing)}. Download it again."
+        lacks = (
+            f"lacks {len(missing)} weights, such as {min(missing)}. Download it again."
+        )
         raise ModelError("model", f"{shorten(id)}: {folder.name}/ {lacks}")
     return model

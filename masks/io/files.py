@@ -1,4 +1,5 @@
-"""Read and write masks in any form: a folder of PNG files, JSON with run lengths, or a mask video."""
+"""Read and write masks in any form: a folder of PNG files, JSON with run lengths, or a
+mask video."""
 
 from __future__ import annotations
 
@@ -37,7 +38,16 @@ from regrain.editing.storage.folders import (
 from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
-COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
+COLORS = (
+    "#3b82f6",
+    "#f97316",
+    "#22c55e",
+    "#ec4899",
+    "#eab308",
+    "#8b5cf6",
+    "#14b8a6",
+    "#ef4444",
+)
 """Default colours of labels 1 to 8, repeated from 9 on."""
 PAIR_SOURCE, PAIR_MASK = "src_video.mp4", "src_mask.mp4"
 _GREY = 127  # VACE reads it as "nothing is known here"
@@ -55,14 +65,15 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
 
     Args:
         path: Folder of PNG files or of one folder per label, `.json` file, or video.
-        colors: "#rrggbb" by label, for a video; none takes white, for masks in black and white, or those of
-            labels 1 to 8.
+        colors: "#rrggbb" by label, for a video; none takes white, for masks in black
+            and white, or those of labels 1 to 8.
 
     Raises:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
-    if os.path.isdir(path):  # unlike Path.is_dir, does not raise for a name that is too long
+    # unlike Path.is_dir, does not raise for a name that is too long
+    if os.path.isdir(path):
         count, size = _extent_of_folder(path)
         masks = open_regions(path, count, size)
     elif path.suffix.lower() == ".json":
@@ -88,8 +99,8 @@ def write_masks(
 ) -> None:
     """Write masks in the form of the path's ending; everything or nothing.
 
-    A folder gets one PNG per frame or, if masks overlap, one folder per label. A video shows the mask in
-    front, that of the lower label.
+    A folder gets one PNG per frame or, if masks overlap, one folder per label. A video
+    shows the mask in front, that of the lower label.
 
     Args:
         masks: By label.
@@ -119,16 +130,19 @@ def write_masks(
                 write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
     except OSError as error:
         reason = f"{path.name!r} cannot be written ({error.strerror or error})."
-        raise ResourceError("--out", f"{reason} Free some space or choose another.") from error
+        raise ResourceError(
+            "--out", f"{reason} Free some space or choose another."
+        ) from error
 
 
 def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
     """Write the pair of videos that VACE and its nodes in ComfyUI take.
 
-    `src_video.mp4` is the clip with all masks in grey, `src_mask.mp4` the masks in white on black. Masks are
-    as large and as long as the clip.
+    `src_video.mp4` is the clip with all masks in grey, `src_mask.mp4` the masks in
+    white on black. Masks are as large and as long as the clip.
 
-    Source: Jiang et al., arXiv:2503.07598, "V2V with masks", as released: pixels to be made are mid grey.
+    Source: Jiang et al., arXiv:2503.07598, "V2V with masks", as released: pixels to be
+        made are mid grey.
     """
     width, height = clip.size
 
@@ -150,19 +164,24 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
 
 
 def check_out(out: Path, source: Path) -> None:
-    """Check, before any work, that masks made from `source` can be written without harming other files.
+    """Check, before any work, that masks made from `source` can be written without
+    harming other files.
 
     Raises:
         RequestError: They cannot; the field is `--out`.
     """
     if _is_file(out):
-        if os.path.exists(out):  # unlike Path.exists, does not raise for a name that is too long
-            raise RequestError("--out", f"{out.name!r} already exists. Choose another name.")
+        # unlike Path.exists, does not raise for a name that is too long
+        if os.path.exists(out):
+            raise RequestError(
+                "--out", f"{out.name!r} already exists. Choose another name."
+            )
         check_writable(out.absolute().parent)
         return
     if os.path.isfile(out):
         raise RequestError(
-            "--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file."
+            "--out",
+            f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.",
         )
     check_writable(out)
     check_apart(out, source)
@@ -176,7 +195,8 @@ def check_out(out: Path, source: Path) -> None:
 
 
 def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
-    """Check that the masks in a folder, if any, may be of the clip whose masks, of this shape, replace them.
+    """Check that the masks in a folder, if any, may be of the clip whose masks, of this
+    shape, replace them.
 
     Raises:
         RequestError: They are more or fewer, or of another size; the field is `--out`.
@@ -213,7 +233,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_ours(entry: Path) -> bool:
-    """Tell whether `write_masks` may have written an entry: a mask, or a label's folder of masks."""
+    """Tell whether `write_masks` may have written an entry: a mask, or a label's folder
+    of masks."""
     if not entry.is_dir():
         return is_written(entry)
     is_number = entry.name.isascii() and entry.name.isdigit()
@@ -223,18 +244,22 @@ def _is_ours(entry: Path) -> bool:
 
 
 def replacing_masks(path: Path) -> AbstractContextManager[Path]:
-    """Open a folder whose files replace all in a folder of masks, everything or nothing; see `staged`."""
+    """Open a folder whose files replace all in a folder of masks, everything or
+    nothing; see `staged`."""
     replaced = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     return staged(path, replaces=tuple(replaced))
 
 
 def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
-    """Return the number of frames and their (width, height), those of the first label's folder if any."""
+    """Return the number of frames and their (width, height), those of the first label's
+    folder if any."""
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
     folder = folders[0] if folders else path
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
     if not files:
-        raise MaskError("masks", f"{shorten(folder.name)} has no PNG files. Use a folder of masks.")
+        raise MaskError(
+            "masks", f"{shorten(folder.name)} has no PNG files. Use a folder of masks."
+        )
     check_regular(files[0], "masks", MaskError)
     said = f"{shorten(files[0].name)} is not a readable PNG file. Replace it."
     with boundary("masks", said, MaskError), Image.open(files[0]) as image:

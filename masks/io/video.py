@@ -35,12 +35,16 @@ def write_mask_video(
 ) -> None:
     """Write labels as colours: lossless if the name ends in `.mkv`, else as MP4.
 
-    MP4 mixes colours at edges, and a mixture may be nearest to a third region's colour when read back.
+    MP4 mixes colours at edges, and a mixture may be nearest to a third region's colour
+    when read back.
 
-    Background is drawn black, every label in its colour, "#rrggbb". Labels may be read a frame at a time.
+    Background is drawn black, every label in its colour, "#rrggbb". Labels may be read
+    a frame at a time.
     """
     table = palette(colors)
-    frames = LazyFrames((*labels.shape, 3), np.uint8, lambda start, stop: table[labels[start:stop]])
+    frames = LazyFrames(
+        (*labels.shape, 3), np.uint8, lambda start, stop: table[labels[start:stop]]
+    )
     if Path(path).suffix.lower() == ".mkv":
         write_lossless(Path(path), ArrayClip(frames, fps))
     else:
@@ -50,7 +54,8 @@ def write_mask_video(
 def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
     """Find the colours that a mask video shows: "#rrggbb" by label, maybe none.
 
-    White alone is label 1. Colours that are like none of the known ones get the next free labels.
+    White alone is label 1. Colours that are like none of the known ones get the next
+    free labels.
     """
     counts, sums = _histogram(clip)
     colors = _distinct_colors(counts, sums)
@@ -60,8 +65,11 @@ def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
     return {label: _hex(color) for label, color in sorted(labelled.items())}
 
 
-def _histogram(clip: Clip) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, "bins 3"]]:
-    """Count bright pixels within masks by bins of colour; return counts and sums of colours."""
+def _histogram(
+    clip: Clip,
+) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, "bins 3"]]:
+    """Count bright pixels within masks by bins of colour; return counts and sums of
+    colours."""
     counts = np.zeros(_STEPS**3, np.int64)
     sums = np.zeros((_STEPS**3, 3))
     looked_at = np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip)))
@@ -77,7 +85,9 @@ def _histogram(clip: Clip) -> tuple[Int[np.ndarray, " bins"], Float[np.ndarray, 
     return counts, sums
 
 
-def _is_within(picture: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
+def _is_within(
+    picture: UInt8[np.ndarray, "height width 3"],
+) -> Bool[np.ndarray, "height width"]:
     """Find the pixels away from edges, where a video mixes colours."""
     around = np.ones((3, 3), np.uint8)
     contrast = cv2.dilate(picture, around) - cv2.erode(picture, around)
@@ -87,7 +97,8 @@ def _is_within(picture: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray,
 def _distinct_colors(
     counts: Int[np.ndarray, " bins"], sums: Float[np.ndarray, "bins 3"]
 ) -> list[Float[np.ndarray, "3"]]:
-    """Return the mean colours of frequent bins, the most frequent first, each unlike those before it."""
+    """Return the mean colours of frequent bins, the most frequent first, each unlike
+    those before it."""
     least = _SHARE * counts.sum()
     colors: list[np.ndarray] = []
     for place in np.argsort(-counts)[:_TRIED]:
@@ -99,9 +110,15 @@ def _distinct_colors(
     return colors
 
 
-def _labelled(colors: Iterable[np.ndarray], known: Mapping[int, str]) -> dict[int, np.ndarray]:
-    """Give each colour the first label whose known colour it is like, or else the next free one."""
-    rgb = {label: np.array(list(bytes.fromhex(color[1:]))) for label, color in known.items()}
+def _labelled(
+    colors: Iterable[np.ndarray], known: Mapping[int, str]
+) -> dict[int, np.ndarray]:
+    """Give each colour the first label whose known colour it is like, or else the next
+    free one."""
+    rgb = {
+        label: np.array(list(bytes.fromhex(color[1:])))
+        for label, color in known.items()
+    }
     labelled: dict[int, np.ndarray] = {}
     for color in colors:
         free = [label for label in range(1, 256) if label not in labelled]
@@ -123,7 +140,8 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 def read_mask_video(
     path: str | Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
 ) -> UInt8[np.ndarray, "frames height width"]:
-    """Read a mask video: each pixel gets the label with the nearest colour, or none if black is nearer.
+    """Read a mask video: each pixel gets the label with the nearest colour, or none if
+    black is nearer.
 
     Args:
         path: Video, or folder of images.

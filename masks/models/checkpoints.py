@@ -1,7 +1,9 @@
-"""Published SAM 2 and SAM 3 checkpoints in the folder $REGRAIN_MODELS: config.json, safetensors, processor.
+"""Published SAM 2 and SAM 3 checkpoints in the folder $REGRAIN_MODELS: config.json,
+safetensors, processor.
 
-A folder may answer clicks, follow masks through a clip and find things by words, with one set of weights for
-the first two. Transformers and torch are imported when a network is first loaded.
+A folder may answer clicks, follow masks through a clip and find things by words, with
+one set of weights for the first two. Transformers and torch are imported when a network
+is first loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
-    """Abilities of a type of checkpoint: prefixes of classes in transformers, None where it lacks one."""
+    """Abilities of a type of checkpoint: prefixes of classes in transformers, None
+    where it lacks one."""
 
     family: str
     clicks: str | None
@@ -35,7 +38,8 @@ class Kind(NamedTuple):
 
 
 Use = Literal["clicks", "tracking", "words"]
-"""Answering points, boxes and masks on a frame; following masks through a clip; finding things by words."""
+"""Answering points, boxes and masks on a frame; following masks through a clip; finding
+things by words."""
 
 
 KINDS = {  # by `model_type` of config.json
@@ -65,7 +69,8 @@ class Checkpoint:
         name: Of its folder in $REGRAIN_MODELS.
         folder: Where it is.
         kind: Its family and abilities.
-        side: Pixels of the square in which it sees a frame; 1024 where the folder does not say.
+        side: Pixels of the square in which it sees a frame; 1024 where the folder does
+            not say.
         parameters: Numbers in its weights.
     """
 
@@ -77,7 +82,8 @@ class Checkpoint:
 
 
 def title_of(name: str) -> str:
-    """Return the title of a checkpoint: `sam2.1-hiera-tiny` is "SAM 2.1 tiny"; other names stay."""
+    """Return the title of a checkpoint: `sam2.1-hiera-tiny` is "SAM 2.1 tiny"; other
+    names stay."""
     title = re.sub(r"^sam", "SAM ", name.replace("hiera-", ""), flags=re.IGNORECASE)
     if title == name:
         return name
@@ -92,18 +98,22 @@ class Network(NamedTuple):
 
 
 def checkpoints() -> list[Checkpoint]:
-    """Return the checkpoints in $REGRAIN_MODELS that this module can load, the smallest first."""
+    """Return the checkpoints in $REGRAIN_MODELS that this module can load, the smallest
+    first."""
     found = []
     for folder in local_entries():
         try:
             found.append(read(folder))
         except ModelError:  # other models, and broken folders, which `find` explains
             continue
-    return sorted(found, key=lambda checkpoint: (checkpoint.parameters, checkpoint.name))
+    return sorted(
+        found, key=lambda checkpoint: (checkpoint.parameters, checkpoint.name)
+    )
 
 
 def find(name: str) -> Checkpoint | None:
-    """Find a checkpoint by its name in $REGRAIN_MODELS; None if there is no folder with a config.json.
+    """Find a checkpoint by its name in $REGRAIN_MODELS; None if there is no folder with
+    a config.json.
 
     Raises:
         ModelError: The folder holds another model, or is damaged.
@@ -129,7 +139,8 @@ def read(folder: Path) -> Checkpoint:
 
 @lru_cache(maxsize=64)
 def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
-    """Read a folder; `files` are config.json and the weights with their times, which the cache compares."""
+    """Read a folder; `files` are config.json and the weights with their times, which
+    the cache compares."""
     name = folder.name
     (config_file, _), *weights = files
     try:
@@ -173,7 +184,9 @@ def load(checkpoint: Checkpoint, use: Use) -> Network:
     with _loading:
         if use == "clicks" and checkpoint.kind.tracking:
             return _clicks_of(checkpoint, load(checkpoint, "tracking"))
-        return _loaded(checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix)
+        return _loaded(
+            checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix
+        )
 
 
 def is_loaded(checkpoint: Checkpoint) -> bool:
@@ -211,7 +224,8 @@ def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
 
 @lru_cache(maxsize=2)
 def _clicks_of(checkpoint: Checkpoint, video: Network) -> Network:
-    """Make the network for pictures from one for video: the same weights, in memory once."""
+    """Make the network for pictures from one for video: the same weights, in memory
+    once."""
     import torch
     import transformers
 

@@ -1,4 +1,5 @@
-"""Seconds that a published SAM takes on this machine: estimated from its size, then measured in use."""
+"""Seconds that a published SAM takes on this machine: estimated from its size, then
+measured in use."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from typing import Literal, NamedTuple
 
 from regrain.masks.models.checkpoints import Checkpoint, is_loaded
 
-# Seconds of one core of a server, measured with random weights: SAM 2.1 tiny (39 M numbers) encodes a frame
-# in 5.7 s and answers a click in 0.15 s; following one region adds 3 s on the first frames, 7 s later.
+# Seconds of one core of a server, measured with random weights: SAM 2.1 tiny (39 M
+# numbers) encodes a frame in 5.7 s and answers a click in 0.15 s; following one region
+# adds 3 s on the first frames, 7 s later.
 _ENCODE = 0.15  # per million numbers, of a square of 1024 pixels
 _CLICK, _FOLLOW = 0.15, 6.0
 _LOAD = 6.0  # importing transformers and reading a small checkpoint
@@ -36,7 +38,8 @@ class Cost(NamedTuple):
     measured: bool
 
     def in_words(self) -> str:
-        """Say the cost before the first use: "about 6 s for the first click on a frame, then ..."."""
+        """Say the cost before the first use: "about 6 s for the first click on a frame,
+        then ..."."""
         said = f"{_seconds(self.first)} for the first click on a frame, then {_seconds(self.next)}"
         if self.frame is not None:
             said += f"; {_seconds(self.frame)} to follow a frame"
@@ -47,7 +50,8 @@ _measured: dict[tuple[str, Work], float] = {}
 
 
 def cost(checkpoint: Checkpoint) -> Cost:
-    """Return the seconds that were measured in this process, or else an estimate from the size."""
+    """Return the seconds that were measured in this process, or else an estimate from
+    the size."""
     area = (checkpoint.side / 1024) ** 2
     power = _power()
     million = checkpoint.parameters / 1e6

@@ -1,4 +1,5 @@
-"""Frames that a SAM has encoded, so that clicks on them take milliseconds; the last ones are kept."""
+"""Frames that a SAM has encoded, so that clicks on them take milliseconds; the last
+ones are kept."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class Embedded:
 
 
 class KeptFrames:
-    """The last encoded frames, by model and pixels: as many as fit into `limit` bytes, but at least one."""
+    """The last encoded frames, by model and pixels: as many as fit into `limit` bytes,
+    but at least one."""
 
     def __init__(self, limit: int = _KEPT_BYTES) -> None:
         self._limit = limit
@@ -46,11 +48,15 @@ class KeptFrames:
         self._turns: dict[tuple, Lock] = {}
 
     def get(
-        self, image: UInt8[np.ndarray, "height width 3"], model: str, encode: Callable[[], Embedded]
+        self,
+        image: UInt8[np.ndarray, "height width 3"],
+        model: str,
+        encode: Callable[[], Embedded],
     ) -> Embedded:
         """Return the frame as it was encoded before, or call `encode`.
 
-        A second click on a frame that is being encoded waits for those features, instead of encoding it too.
+        A second click on a frame that is being encoded waits for those features,
+        instead of encoding it too.
         """
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         key = (model, image.shape, digest)
@@ -69,18 +75,26 @@ class KeptFrames:
         return frame
 
     def _drop_oldest(self) -> None:
-        while len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit:
+        while (
+            len(self._frames) > 1
+            and sum(map(_size, self._frames.values())) > self._limit
+        ):
             self._frames.popitem(last=False)
 
 
 def _size(frame: Embedded) -> int:
     """Return the bytes of a picture and its features."""
     tensors = frame.features if isinstance(frame.features, list) else [frame.features]
-    return frame.image.nbytes + sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    return frame.image.nbytes + sum(
+        tensor.nbytes for tensor in tensors if tensor is not None
+    )
 
 
-def is_first(points: np.ndarray, labels: np.ndarray, box: object, previous: object) -> bool:
-    """Tell whether a click begins a mask: it is one point on the object and nothing else."""
+def is_first(
+    points: np.ndarray, labels: np.ndarray, box: object, previous: object
+) -> bool:
+    """Tell whether a click begins a mask: it is one point on the object and nothing
+    else."""
     return len(points) == 1 and labels[0] == 1 and box is None and previous is None
 
 
@@ -89,9 +103,11 @@ def choose(
     quality: Float[np.ndarray, " masks"],
     index: int | None,
 ) -> Bool[np.ndarray, "height width"]:
-    """Choose among masks that come in any order, by their predicted quality, 0..1, or by size.
+    """Choose among masks that come in any order, by their predicted quality, 0..1, or
+    by size.
 
-    `index` is 0 for the largest, 1 for the next; None is the largest of those nearly as good as the best.
+    `index` is 0 for the largest, 1 for the next; None is the largest of those nearly as
+    good as the best.
     """
     by_size = np.argsort(-masks.sum((1, 2)), kind="stable")
     if index is None:

@@ -1,4 +1,5 @@
-"""Fetch a published SAM from the hub into $REGRAIN_MODELS: JSON and safetensors alone."""
+"""Fetch a published SAM from the hub into $REGRAIN_MODELS: JSON and safetensors
+alone."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ PATTERNS = ("*.json", "model.safetensors")
 
 
 class HubFiles(NamedTuple):
-    """A repository of the hub: its id, the folder's name here, and about how many bytes are fetched."""
+    """A repository of the hub: its id, the folder's name here, and about how many bytes
+    are fetched."""
 
     repository: str
     name: str
@@ -41,23 +43,31 @@ def why_not() -> str:
     if os.environ.get("SPACE_ID"):
         return "Visitors of a Space cannot fetch models."
     if models_folder() is None:
-        return f"Set {MODELS_VARIABLE} to a folder for models, then start the page again."
+        return (
+            f"Set {MODELS_VARIABLE} to a folder for models, then start the page again."
+        )
     from huggingface_hub import constants
 
-    return "The hub is switched off here (HF_HUB_OFFLINE)." if constants.HF_HUB_OFFLINE else ""
+    return (
+        "The hub is switched off here (HF_HUB_OFFLINE)."
+        if constants.HF_HUB_OFFLINE
+        else ""
+    )
 
 
 def fetch(source: HubFiles = SUGGESTED) -> Iterator[Fetched]:
-    """Fetch a checkpoint; closing this generator stops it, and what has come until then is removed.
+    """Fetch a checkpoint; closing this generator stops it, and what has come until then
+    is removed.
 
     All files are of one revision, the newest when it begins.
 
     Yields:
-        How far it is, a few times a second; at the end, once the folder is complete, that all is here.
+        How far it is, a few times a second; at the end, once the folder is complete,
+        that all is here.
 
     Raises:
-        ModelError: Nothing can be fetched here, the hub cannot be reached or refuses, the folder cannot be
-            written, or what came is not what was asked for.
+        ModelError: Nothing can be fetched here, the hub cannot be reached or refuses,
+            the folder cannot be written, or what came is not what was asked for.
     """
     if reason := why_not():
         raise ModelError("models", reason)

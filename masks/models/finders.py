@@ -1,6 +1,8 @@
-"""Registry of models that find masks or follow them: built-in ones, and published SAMs in $REGRAIN_MODELS.
+"""Registry of models that find masks or follow them: built-in ones, and published SAMs
+in $REGRAIN_MODELS.
 
-A new finder is an entry here; `masks.segment` and `masks.propagate` know no names of their own.
+A new finder is an entry here; `masks.segment` and `masks.propagate` know no names of
+their own.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from regrain.masks.models.checkpoints import Checkpoint
 
 Prompt = Literal["points", "box", "mask", "strokes", "words"]
 FLOW, CUTS = "flow", "cuts"
-_FIRST = [file.removesuffix(".pth") for _, file in sam.PUBLISHED.values()]  # from small to large
+# from small to large
+_FIRST = [file.removesuffix(".pth") for _, file in sam.PUBLISHED.values()]
 _SAM: tuple[Prompt, ...] = ("points", "box", "mask")
 _WORDS: tuple[Prompt, ...] = ("words",)
 
@@ -44,12 +47,14 @@ class MaskModel:
     checkpoint: Checkpoint | None = None
 
     def cost(self) -> str:
-        """Say how many seconds it takes on this machine; empty where that is next to nothing."""
+        """Say how many seconds it takes on this machine; empty where that is next to
+        nothing."""
         return cost.cost(self.checkpoint).in_words() if self.checkpoint else ""
 
 
 def finders() -> dict[str, MaskModel]:
-    """Return all finders and trackers that are known here, by name; some may not be at hand."""
+    """Return all finders and trackers that are known here, by name; some may not be at
+    hand."""
     known = [*_built_in(), *_first_sams(), *_checkpoints()]
     return {finder.name: finder for finder in known}
 
@@ -108,11 +113,13 @@ def usual(
 ) -> MaskModel:
     """Return the default finder of those for which `can` holds.
 
-    The built-in SAM knows things of the drawn world best. On real clips a published one is much better: the
-    smallest on a processor, where seconds count, and the largest on a graphics card. Where there is none,
-    cuts are the default.
+    The built-in SAM knows things of the drawn world best. On real clips a published one
+    is much better: the smallest on a processor, where seconds count, and the largest on
+    a graphics card. Where there is none, cuts are the default.
     """
-    able = [finder for finder in finders().values() if not finder.missing and can(finder)]
+    able = [
+        finder for finder in finders().values() if not finder.missing and can(finder)
+    ]
     if drawn:
         return able[0]
     published = [finder for finder in able if finder.checkpoint]
@@ -127,7 +134,8 @@ def usual(
 
 
 def usual_tracker(drawn: bool) -> str:
-    """Return the default tracker: on real clips cuts, or a published SAM on a graphics card."""
+    """Return the default tracker: on real clips cuts, or a published SAM on a graphics
+    card."""
     if drawn:
         return FLOW
     if not any(one.checkpoint and one.follows for one in finders().values()):

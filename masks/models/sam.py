@@ -1,4 +1,5 @@
-"""SAM: frames and prompts in, masks out. Torch is imported when a network is first used."""
+"""SAM: frames and prompts in, masks out. Torch is imported when a network is first
+used."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from jaxtyping import Bool, Float32, UInt8
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.local_models import ASSETS, find_local
-from regrain.masks.models.embedded import PRIOR, WHOLE, Embedded, KeptFrames, choose, is_first
+from regrain.masks.models.embedded import (
+    PRIOR,
+    WHOLE,
+    Embedded,
+    KeptFrames,
+    choose,
+    is_first,
+)
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -36,7 +44,9 @@ PUBLISHED = {
 }
 
 
-def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
+def embed(
+    image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None
+) -> Embedded:
     """Encode a frame with a first SAM; see `segmentation.click.embed`."""
     name = str(model or BUILT_IN_SAM)
     return _frames.get(image, name, lambda: _encode(image, name))
@@ -54,7 +64,8 @@ def _encode(image: np.ndarray, name: str) -> Embedded:
 
 
 def missing() -> str | None:
-    """Return a warning for the user if the built-in SAM weights are missing, else None."""
+    """Return a warning for the user if the built-in SAM weights are missing, else
+    None."""
     if (BUILT_IN_SAM / "model.safetensors").is_file():
         return None
     return "SAM weights are missing. Masks are found by cuts and may need more clicks."
@@ -88,7 +99,8 @@ def predict(
 def logits(
     frame: Embedded, points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
 ) -> Float32[np.ndarray, "height width"]:
-    """Return the built-in SAM's logits for each pixel, for prompts without an earlier mask."""
+    """Return the built-in SAM's logits for each pixel, for prompts without an earlier
+    mask."""
     predictor = _predictor(load_sam(frame.model), frame)
     masks, _, _ = predictor.predict(
         points if len(points) else None,
@@ -110,7 +122,9 @@ def load_sam(model: str | Path | None = None) -> Sam:
     path = Path(name)
     is_bare_name = path.name == name
     allowed = " or ".join(file for _, file in PUBLISHED.values())
-    unknown = f"{shorten(path.name)} was not found. Download {allowed} and use its path."
+    unknown = (
+        f"{shorten(path.name)} was not found. Download {allowed} and use its path."
+    )
     with boundary("model", unknown, ModelError):
         if is_bare_name and not path.exists():
             path = find_local(name, ".pth") or path
@@ -174,7 +188,9 @@ def _as_prompt(predictor: Any, mask: np.ndarray) -> np.ndarray:
     height, width = predictor.input_size
     padded = np.zeros((size, size), np.float32)
     mask = mask.astype(np.float32)
-    padded[:height, :width] = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+    padded[:height, :width] = cv2.resize(
+        mask, (width, height), interpolation=cv2.INTER_AREA
+    )
     grid = predictor.model.prompt_encoder.mask_input_size
     inside = cv2.resize(padded, grid[::-1], interpolation=cv2.INTER_AREA) > 0.5
     return np.where(inside, PRIOR, -PRIOR).astype(np.float32)[None]

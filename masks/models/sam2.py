@@ -1,4 +1,5 @@
-"""Clicks, boxes and masks on a frame, answered by a published SAM 2 or SAM 3; see `checkpoints`."""
+"""Clicks, boxes and masks on a frame, answered by a published SAM 2 or SAM 3; see
+`checkpoints`."""
 
 from __future__ import annotations
 
@@ -15,9 +16,13 @@ from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, i
 _frames = KeptFrames()
 
 
-def embed(image: UInt8[np.ndarray, "height width 3"], checkpoint: Checkpoint) -> Embedded:
+def embed(
+    image: UInt8[np.ndarray, "height width 3"], checkpoint: Checkpoint
+) -> Embedded:
     """Encode a frame with a SAM 2 or 3; see `segmentation.click.embed`."""
-    return _frames.get(image, str(checkpoint.folder), lambda: _encode(image, checkpoint))
+    return _frames.get(
+        image, str(checkpoint.folder), lambda: _encode(image, checkpoint)
+    )
 
 
 def _encode(image: np.ndarray, checkpoint: Checkpoint) -> Embedded:
@@ -27,7 +32,9 @@ def _encode(image: np.ndarray, checkpoint: Checkpoint) -> Embedded:
     inputs = processor.image_processor(images=image, return_tensors="pt")
     with torch.inference_mode(), timing(checkpoint, "encode"):
         features = model.get_image_embeddings(inputs["pixel_values"].to(model.device))
-    return Embedded(image, str(checkpoint.folder), features, (checkpoint.side, checkpoint.side))
+    return Embedded(
+        image, str(checkpoint.folder), features, (checkpoint.side, checkpoint.side)
+    )
 
 
 def predict(
@@ -57,7 +64,9 @@ def predict(
             multimask_output=several,
         )
         small = answer.pred_masks[0].float().cpu()
-        masks_of_pictures = processor.post_process_masks([small], [frame.image.shape[:2]])
+        masks_of_pictures = processor.post_process_masks(
+            [small], [frame.image.shape[:2]]
+        )
         masks = masks_of_pictures[0][0].numpy()
     if not several:
         return masks[0]
@@ -96,5 +105,7 @@ def _prompts(
 
 def _as_prompt(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Convert a mask to logits on the network's grid: float32 [1, 1, height, width]."""
-    small = cv2.resize(mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA
+    )
     return np.where(small > 0.5, PRIOR, -PRIOR).astype(np.float32)[None, None]

@@ -1,7 +1,8 @@
-"""The built-in SAM: `segment_anything`'s own prompt encoder and mask decoder behind a small image encoder.
+"""The built-in SAM: `segment_anything`'s own prompt encoder and mask decoder behind a
+small image encoder.
 
-Features at 4 and 2 pixels are folded into channels of the embedding and join the decoder while it upsamples,
-since edges and thin objects are lost at 8 pixels per token.
+Features at 4 and 2 pixels are folded into channels of the embedding and join the
+decoder while it upsamples, since edges and thin objects are lost at 8 pixels per token.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from torch.nn import functional as F
 SIZE = 256  # pixels of the long side the encoder sees
 STRIDE = 8  # pixels per token; masks come out at SIZE / 2
 WIDTH = 128  # of the embedding and the decoder
-EDGES = (WIDTH // 4, WIDTH // 8)  # channels of features at 4 and at 2 pixels, as in the decoder
+# channels of features at 4 and at 2 pixels, as in the decoder
+EDGES = (WIDTH // 4, WIDTH // 8)
 FILE = "model.safetensors"
 
 
@@ -27,7 +29,8 @@ class Encoder(nn.Module):
     """Convolutions down to 8 pixels per token, attention at 16, both fused at 8.
 
     Attributes:
-        img_size: Size in pixels to which `SamPredictor` scales the long side of a frame.
+        img_size: Size in pixels to which `SamPredictor` scales the long side of a
+            frame.
     """
 
     def __init__(self, channels: tuple[int, int] = (48, 96), depth: int = 3) -> None:
@@ -60,14 +63,19 @@ class Encoder(nn.Module):
             nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
             nn.GroupNorm(1, WIDTH),
         )
-        self.sharp = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 32, 3, padding=1))
-        self.near = nn.Sequential(_Residual(fine), nn.SiLU(), nn.Conv2d(fine, EDGES[0] + 4 * 32, 1))
+        self.sharp = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(12, 32, 3, padding=1)
+        )
+        self.near = nn.Sequential(
+            _Residual(fine), nn.SiLU(), nn.Conv2d(fine, EDGES[0] + 4 * 32, 1)
+        )
         self.edges = nn.Sequential(nn.SiLU(), nn.Conv2d(32, EDGES[1], 3, padding=1))
 
     def forward(
         self, x: Float[Tensor, "batch 3 size size"]
     ) -> Float[Tensor, "batch channels grid grid"]:
-        """Embed normalised pictures: the embedding, then `EDGES` folded into channels; see `unfolded`."""
+        """Embed normalised pictures: the embedding, then `EDGES` folded into channels;
+        see `unfolded`."""
         fine = self.fine(x)
         near = self.near(fine)
         at_four, for_two = near[:, : EDGES[0]], near[:, EDGES[0] :]
@@ -80,29 +88,37 @@ class Encoder(nn.Module):
         context = tokens.transpose(1, 2).reshape(coarse.shape)
         context = F.interpolate(context, scale_factor=2.0, mode="nearest")
         out = self.out(self.lateral(middle) + context)
-        return torch.cat([out, F.pixel_unshuffle(at_four, 2), F.pixel_unshuffle(at_two, 4)], 1)
+        return torch.cat(
+            [out, F.pixel_unshuffle(at_four, 2), F.pixel_unshuffle(at_two, 4)], 1
+        )
 
 
 def unfolded(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Split into embedding and features at 4 and 2 pixels: [b, width, g, g], [.., 2g, 2g], [.., 4g, 4g]."""
+    """Split into embedding and features at 4 and 2 pixels: [b, width, g, g], [.., 2g,
+    2g], [.., 4g, 4g]."""
     out, at_four, at_two = features.split([WIDTH, 4 * EDGES[0], 16 * EDGES[1]], 1)
     return out, F.pixel_shuffle(at_four, 2), F.pixel_shuffle(at_two, 4)
 
 
 class Decoder(MaskDecoder):
-    """The library's decoder, with `EDGES` added where it upsamples, for one or several pictures at once."""
+    """The library's decoder, with `EDGES` added where it upsamples, for one or several
+    pictures at once."""
 
     def __init__(self) -> None:
         super().__init__(
             num_multimask_outputs=3,
             activation=nn.ReLU,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=256, num_heads=4),
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=WIDTH, mlp_dim=256, num_heads=4
+            ),
             transformer_dim=WIDTH,
             iou_head_depth=2,
             iou_head_hidden_dim=WIDTH,
         )
         self.mix = nn.Sequential(
-            nn.Conv2d(EDGES[0], EDGES[0], 3, padding=1), nn.GELU(), nn.Conv2d(EDGES[0], EDGES[0], 1)
+            nn.Conv2d(EDGES[0], EDGES[0], 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(EDGES[0], EDGES[0], 1),
         )
 
     def predict_masks(
@@ -112,22 +128,33 @@ class Decoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Predict all four masks and their qualities; the prompts of each picture follow each other."""
+        """Predict all four masks and their qualities; the prompts of each picture
+        follow each other."""
         prompts = len(sparse_prompt_embeddings)
         per_picture = prompts // len(image_embeddings)
         embedding, at_four, at_two = unfolded(image_embeddings)
-        embedding = embedding.repeat_interleave(per_picture, 0) + dense_prompt_embeddings
+        embedding = (
+            embedding.repeat_interleave(per_picture, 0) + dense_prompt_embeddings
+        )
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], 1)
-        states, keys = self.transformer(embedding, image_pe.expand_as(embedding), tokens)
+        tokens = torch.cat(
+            [tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], 1
+        )
+        states, keys = self.transformer(
+            embedding, image_pe.expand_as(embedding), tokens
+        )
         grid = keys.transpose(1, 2).reshape(embedding.shape)
         picture = self._upscaled(grid, at_four, at_two)
-        weights = [mlp(states[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
+        weights = [
+            mlp(states[:, 1 + i])
+            for i, mlp in enumerate(self.output_hypernetworks_mlps)
+        ]
         masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), picture)
         return masks, self.iou_prediction_head(states[:, 0])
 
     def _upscaled(self, grid: Tensor, at_four: Tensor, at_two: Tensor) -> Tensor:
-        """Upscale from 8 to 2 pixels as the library does, with the encoder's features on the way."""
+        """Upscale from 8 to 2 pixels as the library does, with the encoder's features
+        on the way."""
         to_four, norm, activate, to_two, activate_again = self.output_upscaling
         x = _added(to_four(grid), at_four)
         x = activate(norm(x))
@@ -158,9 +185,14 @@ class _Residual(nn.Module):
 def build_tiny_sam() -> Sam:
     """Build the network with fresh weights, in float32."""
     prompts = PromptEncoder(
-        WIDTH, (SIZE // STRIDE, SIZE // STRIDE), (SIZE, SIZE), mask_in_chans=16, activation=nn.ReLU
+        WIDTH,
+        (SIZE // STRIDE, SIZE // STRIDE),
+        (SIZE, SIZE),
+        mask_in_chans=16,
+        activation=nn.ReLU,
     )
-    encoder: Any = Encoder()  # of the library's own it uses only `img_size` and the output
+    # of the library's own it uses only `img_size` and the output
+    encoder: Any = Encoder()
     return Sam(encoder, prompts, Decoder())
 
 
@@ -186,5 +218,8 @@ def load_tiny_sam(folder: Path) -> Sam:
 def save_tiny_sam(sam: Sam, folder: Path) -> None:
     """Write the weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().half().contiguous() for name, value in sam.state_dict().items()}
+    weights = {
+        name: value.detach().half().contiguous()
+        for name, value in sam.state_dict().items()
+    }
     save_file(weights, folder / FILE)

@@ -1,6 +1,7 @@
 """Masks from clicks, strokes and boxes: by SAM, or by cuts (`cuts`).
 
-Everything about torch is imported when first used: a bad request is refused within a second.
+Everything about torch is imported when first used: a bad request is refused within a
+second.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def segment(
 ) -> Bool[np.ndarray, "height width"]:
     """Find the mask of the object that is clicked, boxed or drawn over.
 
-    A single click selects the whole object; several prompts select what fits all of them. To correct a mask
-    with further clicks, pass it as `previous`.
+    A single click selects the whole object; several prompts select what fits all of
+    them. To correct a mask with further clicks, pass it as `previous`.
 
     Args:
         image: RGB, or the result of `embed`.
@@ -51,17 +52,22 @@ def segment(
         point_labels: 1 per point on the object, 0 per point outside it.
         box: x0, y0, x1, y1 in pixels.
         previous: Mask to correct.
-        index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
-        method: A finder of `models.finders`: "sam"; "cuts", for real clips, which replaces SAM if
-            SAM has no weights, with a warning; or a published SAM in `$REGRAIN_MODELS`, by name.
-        strokes: Lines drawn over the object or, erasing, over what does not belong to it.
-        model: For "sam", path of a published checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is
-            the built-in one.
-        clip: For "cuts", the clip that the image is from: things are told apart by how they move.
+        index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part
+            of the part.
+        method: A finder of `models.finders`: "sam"; "cuts", for real clips, which
+            replaces SAM if SAM has no weights, with a warning; or a published SAM in
+            `$REGRAIN_MODELS`, by name.
+        strokes: Lines drawn over the object or, erasing, over what does not belong to
+            it.
+        model: For "sam", path of a published checkpoint, or its name in the folder
+            `$REGRAIN_MODELS`; None is the built-in one.
+        clip: For "cuts", the clip that the image is from: things are told apart by how
+            they move.
         frame: Its number in the clip, from 0.
 
     Raises:
-        MaskError: Points, labels, box or mask do not fit the image, or nothing marks the object.
+        MaskError: Points, labels, box or mask do not fit the image, or nothing marks
+            the object.
         ModelError: The weights are missing or broken.
     """
     encoded = image if isinstance(image, Embedded) else None
@@ -101,13 +107,16 @@ def _by_sam(
     checkpoint = _checkpoint(seen.model)
     if checkpoint:
         return sam2.predict(checkpoint, seen, coords, labels, box, previous, index)
-    return sam.predict(sam.load_sam(seen.model), seen, coords, labels, box, previous, index)
+    return sam.predict(
+        sam.load_sam(seen.model), seen, coords, labels, box, previous, index
+    )
 
 
 def _by_cuts(
     image: np.ndarray, prompts: _Prompts, scene: Scene
 ) -> Bool[np.ndarray, "height width"]:
-    """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a first click or box."""
+    """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a
+    first click or box."""
     height, width = image.shape[:2]
     ratio = np.array(scene.shape[::-1]) / (width, height)
     points = prompts.points * ratio
@@ -140,8 +149,11 @@ def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
-    """Encode a frame with SAM. The last frames are kept, so that the same pixels are encoded only once.
+def embed(
+    image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None
+) -> Embedded:
+    """Encode a frame with SAM. The last frames are kept, so that the same pixels are
+    encoded only once.
 
     `image` is RGB, `model` as for `segment`.
 
@@ -179,9 +191,11 @@ def _with_strokes(
 def _with_middle(
     coords: np.ndarray, labels: np.ndarray, previous: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add a click in the middle of the mask to correct, unless one of the clicks confirms it.
+    """Add a click in the middle of the mask to correct, unless one of the clicks
+    confirms it.
 
-    A lone corrective click outweighs the mask prompt: the right part is lost with the wrong one.
+    A lone corrective click outweighs the mask prompt: the right part is lost with the
+    wrong one.
     """
     last = np.array(previous.shape[::-1]) - 1
     x, y = np.minimum(coords.round().astype(int), last).T
@@ -209,13 +223,17 @@ def _checked(
     corners = None if box is None else _checked_box(box, (width, height))
     if previous is not None and np.shape(previous) != (height, width):
         got = f"got {np.shape(previous)}"
-        raise MaskError("previous", f"Expected a mask of shape {(height, width)}, {got}.")
+        raise MaskError(
+            "previous", f"Expected a mask of shape {(height, width)}, {got}."
+        )
     is_clicked = marks.any()
     is_drawn = any(not stroke.erase for stroke in strokes)
     is_masked = previous is not None and np.any(previous)
     if not (is_clicked or is_drawn or is_masked or box is not None):
         reason = "Nothing marks the object."
-        raise MaskError("points", f"{reason} Add a point with label 1, a stroke or a box.")
+        raise MaskError(
+            "points", f"{reason} Add a point with label 1, a stroke or a box."
+        )
     return _Prompts(coords, marks.astype(int), corners, previous, strokes)
 
 
@@ -233,7 +251,9 @@ def _checked_points(
         raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {got}.")
     if not ((coords >= 0) & (coords < size)).all():
         reason = f"A point of {shorten(coords.tolist())} is outside"
-        raise MaskError("points", f"{reason} the frame of {size[0]}x{size[1]}. Move it.")
+        raise MaskError(
+            "points", f"{reason} the frame of {size[0]}x{size[1]}. Move it."
+        )
     return coords, marks
 
 

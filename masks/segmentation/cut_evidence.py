@@ -1,6 +1,8 @@
-"""Evidence that tells a thing from its surroundings in one frame: its colours, its place, its motion.
+"""Evidence that tells a thing from its surroundings in one frame: its colours, its
+place, its motion.
 
-All evidence is in logarithms of odds, learnt from a soft mask of what is probably inside.
+All evidence is in logarithms of odds, learnt from a soft mask of what is probably
+inside.
 """
 
 from __future__ import annotations
@@ -12,7 +14,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
-from regrain.masks.segmentation.cut_tables import CELLS, Guide, Palette, Places, Soft, local_counts
+from regrain.masks.segmentation.cut_tables import (
+    CELLS,
+    Guide,
+    Palette,
+    Places,
+    Soft,
+    local_counts,
+)
 
 LONG_SIDE = 256  # pixels worked on
 _MOST = 4.0  # of the evidence of colours
@@ -33,7 +42,8 @@ Flows = tuple[Float32[np.ndarray, "2 h w"], ...]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A frame on the working grid, and everything about it that does not depend on clicks.
+    """A frame on the working grid, and everything about it that does not depend on
+    clicks.
 
     Attributes:
         image: RGB.
@@ -55,7 +65,8 @@ class Scene:
 
     @cached_property
     def fences(self) -> tuple[np.ndarray, np.ndarray]:
-        """Costs of parting neighbours, to the right and down; see `cut_solver.divide`."""
+        """Costs of parting neighbours, to the right and down; see
+        `cut_solver.divide`."""
         right = np.square(np.diff(self.lab, axis=1)).sum(2)
         down = np.square(np.diff(self.lab, axis=0)).sum(2)
         mean = max(float(np.mean([right.mean(), down.mean()])), 1e-3)
@@ -88,7 +99,8 @@ class Scene:
 
     @cached_property
     def motions(self) -> list[tuple[np.ndarray, Places]]:
-        """Motion of every pixel against the background, in bins, for each flow, and its lookup."""
+        """Motion of every pixel against the background, in bins, for each flow, and its
+        lookup."""
         residuals = [_motion_bins(flow, rim(self.shape)) for flow in self.flows]
         return [(bins, Places(bins, _MOTION_CELLS, self.shape)) for bins in residuals]
 
@@ -106,7 +118,8 @@ def _slope(values: np.ndarray) -> np.ndarray:
 
 
 def by_color(scene: Scene, inside: Soft, outside: Soft) -> Soft:
-    """Return the evidence of each pixel's colour, from soft masks 0..1 of inside and outside; capped."""
+    """Return the evidence of each pixel's colour, from soft masks 0..1 of inside and
+    outside; capped."""
     palette = scene.palette
     within = _color_counts(palette, inside)
     beyond = _color_counts(palette, outside)
@@ -122,7 +135,9 @@ def _color_counts(palette: Palette, weights: Soft) -> np.ndarray:
     counts = cv2.GaussianBlur(counts.reshape(first, -1), (1, 5), 1e-6, sigmaY=1.0)
     counts = np.ascontiguousarray(counts.reshape(first * second, third))
     counts = cv2.GaussianBlur(counts, (5, 1), 1.0, sigmaY=1e-6)
-    middle = np.ascontiguousarray(counts.reshape(first, second, third).transpose(1, 0, 2))
+    middle = np.ascontiguousarray(
+        counts.reshape(first, second, third).transpose(1, 0, 2)
+    )
     middle = cv2.GaussianBlur(middle.reshape(second, -1), (1, 5), 1e-6, sigmaY=1.0)
     return middle.reshape(second, first, third).transpose(1, 0, 2).ravel()
 
@@ -135,8 +150,11 @@ def by_place(scene: Scene, inside: Soft, outside: Soft) -> Soft:
     return scene.places.read(_log_odds(within, beyond, inside, outside))
 
 
-def _log_odds(within: np.ndarray, beyond: np.ndarray, inside: Soft, outside: Soft) -> np.ndarray:
-    """Return the logarithm of the odds from counts inside and outside; 0 where neither was seen."""
+def _log_odds(
+    within: np.ndarray, beyond: np.ndarray, inside: Soft, outside: Soft
+) -> np.ndarray:
+    """Return the logarithm of the odds from counts inside and outside; 0 where neither
+    was seen."""
     area_inside = float(inside.sum())
     area_outside = float(outside.sum())
     scale = (area_inside + area_outside) / 2
@@ -148,7 +166,8 @@ def _log_odds(within: np.ndarray, beyond: np.ndarray, inside: Soft, outside: Sof
 
 
 def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
-    """Return the evidence of each pixel's motion, from soft masks as for `by_color`; 0 without flows."""
+    """Return the evidence of each pixel's motion, from soft masks as for `by_color`; 0
+    without flows."""
     total = np.zeros(scene.shape, np.float32)
     if not scene.flows:
         return total
@@ -164,15 +183,19 @@ def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
 
 
 _MOTION_BINS = np.argwhere(np.ones((_STEPS, _STEPS)))
-_MOTION_LIKENESS = np.exp(-np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2) / 2).astype(
-    np.float32
-)
+_MOTION_LIKENESS = np.exp(
+    -np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2) / 2
+).astype(np.float32)
 
 
-def _motion_bins(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.ndarray, " pixels"]:
-    """Bin each pixel's motion beyond that of the background, whose flow is quadratic in x and y."""
+def _motion_bins(
+    flow: Float32[np.ndarray, "2 h w"], outside: Soft
+) -> Int[np.ndarray, " pixels"]:
+    """Bin each pixel's motion beyond that of the background, whose flow is quadratic in
+    x and y."""
     residual, spread = _residual(flow, outside)
-    compressed = np.arcsinh(residual / np.float32(spread + 0.15))  # 1 is about the noise
+    # 1 is about the noise
+    compressed = np.arcsinh(residual / np.float32(spread + 0.15))
     steps = (compressed.astype(np.float32) / _REACH + 1) / 2 * _STEPS
     across, down = np.clip(steps, 0, _STEPS - 1).astype(np.int64)
     return (across * _STEPS + down).ravel()
@@ -181,7 +204,8 @@ def _motion_bins(flow: Float32[np.ndarray, "2 h w"], outside: Soft) -> Int[np.nd
 def _residual(
     flow: Float32[np.ndarray, "2 h w"], outside: Soft
 ) -> tuple[Float[np.ndarray, "2 h w"], float]:
-    """Subtract the background's motion from a flow; return that and its median length outside."""
+    """Subtract the background's motion from a flow; return that and its median length
+    outside."""
     height, width = outside.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)  # type: ignore[misc]
     basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
@@ -199,7 +223,8 @@ def _robust_fit(
     goal: Float32[np.ndarray, "points 2"],
     trust: Float32[np.ndarray, " points"],
 ) -> tuple[Float32[np.ndarray, "terms 2"], float]:
-    """Fit `goal` by least squares, with less weight from round to round for what is far off.
+    """Fit `goal` by least squares, with less weight from round to round for what is far
+    off.
 
     Returns:
         Coefficients, and the median distance from the fit, weighted by `trust`.
@@ -224,7 +249,8 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def rim(shape: tuple[int, int]) -> Soft:
-    """Return a soft mask that is 1 at the frame's border and falls to 0.1 away from it."""
+    """Return a soft mask that is 1 at the frame's border and falls to 0.1 away from
+    it."""
     height, width = shape
     y, x = np.mgrid[:height, :width]
     depth = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x))

@@ -1,4 +1,5 @@
-"""Motion of a frame against those around it; computed once for a frame of a clip and kept."""
+"""Motion of a frame against those around it; computed once for a frame of a clip and
+kept."""
 
 from __future__ import annotations
 
@@ -20,8 +21,11 @@ REACH = 3  # frames: a slow thing shows its motion over several
 _KEPT = 12  # scenes, about 20 MB each
 
 
-def shrunk(image: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Shrink a picture until its longer side has at most `side` pixels; neither side below 16."""
+def shrunk(
+    image: UInt8[np.ndarray, "height width 3"], side: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Shrink a picture until its longer side has at most `side` pixels; neither side
+    below 16."""
     height, width = image.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = (max(16, round(width * scale)), max(16, round(height * scale)))
@@ -35,7 +39,8 @@ def flow_between(
 ) -> Float32[np.ndarray, "2 h w"]:
     """Estimate how far each pixel moves to its place in the target, (dx, dy) in pixels.
 
-    Source: Kroeger et al. 2016, arXiv:1603.03590 (DIS), as in OpenCV, down to single pixels.
+    Source: Kroeger et al. 2016, arXiv:1603.03590 (DIS), as in OpenCV, down to single
+        pixels.
     """
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
@@ -56,7 +61,9 @@ def resized(
     flow: Float32[np.ndarray, "2 h w"], shape: tuple[int, int]
 ) -> Float32[np.ndarray, "2 new_h new_w"]:
     """Resize a flow to another grid, in that grid's pixels."""
-    parts = [cv2.resize(part, shape[::-1], interpolation=cv2.INTER_AREA) for part in flow]
+    parts = [
+        cv2.resize(part, shape[::-1], interpolation=cv2.INTER_AREA) for part in flow
+    ]
     height_ratio, width_ratio = np.float32(shape) / flow.shape[1:]
     return np.stack(parts) * np.float32([[[width_ratio]], [[height_ratio]]])
 
@@ -64,7 +71,8 @@ def resized(
 def scene_of(
     image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0
 ) -> Scene:
-    """Return a frame with its motion in its clip, if any; kept, so that further clicks estimate no flow."""
+    """Return a frame with its motion in its clip, if any; kept, so that further clicks
+    estimate no flow."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
     key: tuple = (digest,)
     if clip is not None:
@@ -88,11 +96,15 @@ _lock = Lock()
 
 
 def _flows(clip: Clip, frame: int, shape: tuple[int, int]) -> Flows:
-    """Estimate the flows to the next frame and `REACH` frames on, then those back; fewer at the ends."""
+    """Estimate the flows to the next frame and `REACH` frames on, then those back;
+    fewer at the ends."""
     first = max(0, frame - REACH)
     last = min(len(clip) - 1, frame + REACH)
     pictures = clip.read(first, last + 1)
-    greys = [cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY) for picture in pictures]
+    greys = [
+        cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
+        for picture in pictures
+    ]
     place = frame - first
     flows = []
     for way in (greys[place:], greys[place::-1]):

@@ -1,4 +1,5 @@
-"""Solvers of cuts: the smoothest division of a picture, and ways through it that avoid edges.
+"""Solvers of cuts: the smoothest division of a picture, and ways through it that avoid
+edges.
 
 Everything here is a function of arrays on one small grid.
 """
@@ -11,7 +12,9 @@ from jaxtyping import Bool, Float32
 
 SURE = 30.0  # evidence by which a click decides
 _STEP = (
-    0.35  # of both iterations: its square times 8, the squared norm of the differences, is below 1
+    # of both iterations: its square times 8, the squared norm of the differences, is
+    # below 1
+    0.35
 )
 _ITERATIONS = 40
 _TURNS = 12  # how often a shortest way may turn
@@ -26,7 +29,8 @@ def divide(
     start: Float32[np.ndarray, "h w"],
     iterations: int = _ITERATIONS,
 ) -> Float32[np.ndarray, "h w"]:
-    """Divide a picture into inside (1) and outside (0) where the evidence says so and edges are cheap.
+    """Divide a picture into inside (1) and outside (0) where the evidence says so and
+    edges are cheap.
 
     Minimises -sum(evidence x) + sum(right |dx| + down |dy|) over x from 0 to 1.
 
@@ -64,7 +68,8 @@ def divide(
 def distance(
     seeds: Bool[np.ndarray, "h w"], cost: Float32[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "h w"]:
-    """Return the cost of the cheapest way from any seed to each pixel; `cost` is that of a step."""
+    """Return the cost of the cheapest way from any seed to each pixel; `cost` is that
+    of a step."""
     far = np.where(seeds, np.float32(0), _FAR).astype(np.float32)
     for _ in range(_TURNS):
         before = far.copy()
@@ -88,12 +93,16 @@ def _diagonally(far: np.ndarray, cost: np.ndarray) -> np.ndarray:
     for y, x in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
         shift = np.float32([[1, 0, x], [0, 1, y]])
         size = far.shape[::-1]
-        moved = cv2.warpAffine(far, shift, size, flags=cv2.INTER_NEAREST, borderValue=float(_FAR))
+        moved = cv2.warpAffine(
+            far, shift, size, flags=cv2.INTER_NEAREST, borderValue=float(_FAR)
+        )
         far = np.minimum(far, moved + dearer)
     return far
 
 
-def nearest_share(far: Float32[np.ndarray, "h w"], share: float) -> Bool[np.ndarray, "h w"]:
+def nearest_share(
+    far: Float32[np.ndarray, "h w"], share: float
+) -> Bool[np.ndarray, "h w"]:
     """Choose the given share of all pixels, those with the cheapest ways."""
     count = max(1, round(share * far.size))
     return far <= np.partition(far.ravel(), count - 1)[count - 1]
@@ -102,7 +111,8 @@ def nearest_share(far: Float32[np.ndarray, "h w"], share: float) -> Bool[np.ndar
 def touching(
     mask: Bool[np.ndarray, "h w"], seeds: Bool[np.ndarray, "h w"]
 ) -> Bool[np.ndarray, "h w"]:
-    """Keep the pieces of a mask that a seed lies in; all of it if there are no seeds in it."""
+    """Keep the pieces of a mask that a seed lies in; all of it if there are no seeds in
+    it."""
     _, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     found = np.unique(numbers[seeds & mask])
     if len(found) == 0:

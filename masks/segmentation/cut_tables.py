@@ -18,7 +18,8 @@ Soft = Float32[np.ndarray, "h w"]
 
 
 class Palette:
-    """The colours of a frame in bins: fine ones over the whole frame, coarse ones by place.
+    """The colours of a frame in bins: fine ones over the whole frame, coarse ones by
+    place.
 
     Attributes:
         box: Fine bins of the three channels of Lab.
@@ -47,13 +48,16 @@ def local_counts(
     weights: Soft,
     cells: int,
 ) -> Float32[np.ndarray, "bins cells cells"]:
-    """Sum weights by bin and cell, blurred in both; `cells` is the number of cells to a side."""
+    """Sum weights by bin and cell, blurred in both; `cells` is the number of cells to a
+    side."""
     height, width = weights.shape
     rows = np.arange(height) * cells // height
     columns = np.arange(width) * cells // width
     cell = (rows[:, None] * cells + columns).ravel()
     size = len(likeness) * cells**2
-    counts = np.bincount(bins * cells**2 + cell, weights.ravel(), size).astype(np.float32)
+    counts = np.bincount(bins * cells**2 + cell, weights.ravel(), size).astype(
+        np.float32
+    )
     near = likeness @ counts.reshape(len(likeness), -1)
     at = np.arange(cells)
     blur = np.exp(-np.square((at[:, None] - at) / _BLUR) / 2).astype(np.float32)
@@ -61,7 +65,8 @@ def local_counts(
 
 
 class Places:
-    """Places in a table by bin and cell that each pixel reads, linearly between the middles of cells."""
+    """Places in a table by bin and cell that each pixel reads, linearly between the
+    middles of cells."""
 
     def __init__(
         self, bins: Int[np.ndarray, " pixels"], cells: int, shape: tuple[int, int]
@@ -91,7 +96,8 @@ class Places:
 
 
 class Guide:
-    """A frame, 0..1, as the guide of a filter: its mean colours, and the inverse of their covariance.
+    """A frame, 0..1, as the guide of a filter: its mean colours, and the inverse of
+    their covariance.
 
     Source: He et al. 2010, "Guided image filtering".
     """
@@ -104,8 +110,12 @@ class Guide:
         self._mean = mean
         pairs = (image[..., :, None] * image[..., None, :]).reshape(*image.shape[:2], 9)
         second = np.dstack([cv2.blur(pairs[..., i], self._size) for i in range(9)])
-        covariance = second.reshape(*image.shape, 3) - mean[..., :, None] * mean[..., None, :]
-        inverse = np.linalg.inv(covariance + np.float32(_SOFT) * np.eye(3, dtype=np.float32))
+        covariance = (
+            second.reshape(*image.shape, 3) - mean[..., :, None] * mean[..., None, :]
+        )
+        inverse = np.linalg.inv(
+            covariance + np.float32(_SOFT) * np.eye(3, dtype=np.float32)
+        )
         self._inverse = inverse.astype(np.float32)
 
     def smoothed(self, values: Soft) -> Soft:

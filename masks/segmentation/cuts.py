@@ -1,8 +1,9 @@
-"""Masks from clicks on real clips: colours, places and motion are weighed, and the best outline is cut.
+"""Masks from clicks on real clips: colours, places and motion are weighed, and the best
+outline is cut.
 
-A first click begins small, a box with several sizes; further clicks correct the mask, or divide it anew where
-much of it is wrong. No network is needed.
-Where there is a SAM, it is asked about the first click or box, and about points of what that leads to; cuts
+A first click begins small, a box with several sizes; further clicks correct the mask,
+or divide it anew where much of it is wrong. No network is needed. Where there is a SAM,
+it is asked about the first click or box, and about points of what that leads to; cuts
 begin with its answers too, and the best one is taken.
 """
 
@@ -17,8 +18,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
-from regrain.masks.segmentation.cut_evidence import Scene, Soft, by_color, by_motion, by_place, rim
-from regrain.masks.segmentation.cut_solver import SURE, distance, divide, nearest_share, touching
+from regrain.masks.segmentation.cut_evidence import (
+    Scene,
+    Soft,
+    by_color,
+    by_motion,
+    by_place,
+    rim,
+)
+from regrain.masks.segmentation.cut_solver import (
+    SURE,
+    distance,
+    divide,
+    nearest_share,
+    touching,
+)
 
 Mask = Bool[np.ndarray, "h w"]
 _SEED = 0.015  # radius of a click, of the short side
@@ -41,7 +55,8 @@ class _Round(NamedTuple):
     moved: float
 
 
-# A first guess must not bind colours to places; motion finds things, but its outlines are loose.
+# A first guess must not bind colours to places; motion finds things, but its outlines
+# are loose.
 _ROUNDS = (_Round(0.0, 1.0), _Round(0.0, 1.0), _Round(0.5, 1.0), _Round(0.5, 0.5))
 _EVENLY = _Round(1.0, 1.0)
 
@@ -53,12 +68,14 @@ _ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances 
 _CHANGE = 1.0  # what changing all of a mask counts against lying on edges
 _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
 
-# A click that takes away in the middle of a mask says that much of it is wrong: the mask is divided anew.
+# A click that takes away in the middle of a mask says that much of it is wrong: the
+# mask is divided anew.
 _MIDDLE = 0.4  # depth of such a click, of the mask's
 _STRAIGHT = 0.06  # what a way costs without edges, which cost 1 on average
 _TAKEN = 2.0  # how far what is taken away reaches, in depths of the click
 
-# Returns a network's logits for points (x, y), or for the box if there are none; all in pixels of the scene.
+# Returns a network's logits for points (x, y), or for the box if there are none; all in
+# pixels of the scene.
 Ask = Callable[[Float[np.ndarray, "points 2"]], Float32[np.ndarray, "h w"]]
 
 
@@ -76,10 +93,12 @@ def seeds_of(
     strokes: Sequence[BrushStroke] = (),
     box: Float[np.ndarray, "4"] | None = None,
 ) -> Seeds:
-    """Draw clicks, strokes and what is outside a box on the working grid; the later covers the earlier.
+    """Draw clicks, strokes and what is outside a box on the working grid; the later
+    covers the earlier.
 
-    All is in pixels of the grid, whose height and width are `shape`. Clicks are (x, y), labelled 1 inside and
-    0 outside; strokes are inside or, erasing, outside; the box is x0, y0, x1, y1.
+    All is in pixels of the grid, whose height and width are `shape`. Clicks are (x, y),
+    labelled 1 inside and 0 outside; strokes are inside or, erasing, outside; the box is
+    x0, y0, x1, y1.
     """
     inside = outside = np.zeros(shape, bool)
     radius = max(1.0, _SEED * min(shape))
@@ -106,11 +125,13 @@ def begin(
 ) -> Soft:
     """Cut out what a first click, stroke or box marks.
 
-    A network's answer depends much on where it is clicked, and of a box it may know little. So a mask is cut
-    out from its first answer, and the network is asked about several points of that mask.
+    A network's answer depends much on where it is clicked, and of a box it may know
+    little. So a mask is cut out from its first answer, and the network is asked about
+    several points of that mask.
 
-    `seeds` are what is certain: without anything inside, the thing is looked for in all that is not outside.
-    `click` is the first click, if any, (x, y), and `ask` a network to ask.
+    `seeds` are what is certain: without anything inside, the thing is looked for in all
+    that is not outside. `click` is the first click, if any, (x, y), and `ask` a network
+    to ask.
     """
     starts = _starts(scene, seeds)
     if ask is None:
@@ -136,7 +157,9 @@ def _advice(ask: Ask, points: np.ndarray) -> np.ndarray:
     return np.clip(ask(points), -_ADVICE, _ADVICE).astype(np.float32)
 
 
-def _grown_from_advice(scene: Scene, seeds: Seeds, advice: Sequence[np.ndarray]) -> list[Soft]:
+def _grown_from_advice(
+    scene: Scene, seeds: Seeds, advice: Sequence[np.ndarray]
+) -> list[Soft]:
     """Grow a mask from each answer of a network that is not empty."""
     return [_grown(scene, seeds, hint > 0, hint) for hint in advice if (hint > 0).any()]
 
@@ -157,7 +180,9 @@ def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
     return [nearest_share(far, share) for share in shares]
 
 
-def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None = None) -> Soft:
+def _grown(
+    scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None = None
+) -> Soft:
     """Refine a mask in rounds; `hint` is a network's evidence."""
     inside = start.astype(np.float32)
     around = np.maximum(rim(scene.shape), seeds.outside)
@@ -175,7 +200,9 @@ def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None = No
 
 def _seen(scene: Scene, inside: Soft, outside: Soft, weights: _Round = _EVENLY) -> Soft:
     """Return the evidence of the frame itself."""
-    evidence = by_color(scene, inside, outside) + weights.moved * by_motion(scene, inside, outside)
+    evidence = by_color(scene, inside, outside) + weights.moved * by_motion(
+        scene, inside, outside
+    )
     if weights.placed:
         evidence = evidence + weights.placed * by_place(scene, inside, outside)
     return evidence
@@ -188,7 +215,9 @@ def _nearness(inside: Soft) -> Soft:
     return (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
 
 
-def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | None = None) -> Soft:
+def _cut(
+    scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | None = None
+) -> Soft:
     """Cut along the best outline; drop pieces that touch neither a click nor `kept`."""
     evidence = np.where(seeds.outside, -SURE, evidence)
     evidence = np.where(seeds.inside, SURE, evidence).astype(np.float32)
@@ -200,12 +229,15 @@ def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | N
 
 
 def _best(scene: Scene, masks: Sequence[Soft], voters: Sequence[Mask] = ()) -> Soft:
-    """Choose the mask that agrees most with the voters, and lies best on edges of colours and of motion."""
+    """Choose the mask that agrees most with the voters, and lies best on edges of
+    colours and of motion."""
 
     def score(soft: Soft) -> float:
         mask = soft > 0.5
         agreement = np.mean([iou(mask, voter) for voter in voters]) if voters else 0
-        return float(agreement + _on_edges(scene.edges, mask) + _on_edges(scene.shifts, mask))
+        return float(
+            agreement + _on_edges(scene.edges, mask) + _on_edges(scene.shifts, mask)
+        )
 
     return max(masks, key=score)
 
@@ -214,7 +246,9 @@ def correct(scene: Scene, seeds: Seeds, so_far: Soft, new: Seeds) -> Soft:
     """Correct a mask, 0..1, where new seeds contradict it; everything else stays."""
     soft = so_far
     for marked, inside in ((new.inside, True), (new.outside, False)):
-        count, numbers = cv2.connectedComponents(marked.astype(np.uint8), connectivity=8)
+        count, numbers = cv2.connectedComponents(
+            marked.astype(np.uint8), connectivity=8
+        )
         for number in range(1, count):
             spot = numbers == number
             wrong = (soft > 0.5) != inside
@@ -223,8 +257,11 @@ def correct(scene: Scene, seeds: Seeds, so_far: Soft, new: Seeds) -> Soft:
     return soft
 
 
-def _divided(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, depth: float) -> Soft:
-    """Divide a mask anew: remove what is nearer to a click outside the thing than to those on it.
+def _divided(
+    scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, depth: float
+) -> Soft:
+    """Divide a mask anew: remove what is nearer to a click outside the thing than to
+    those on it.
 
     Colours do not count: where much is wrong, they have misled.
     """
@@ -234,13 +271,18 @@ def _divided(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, depth: float)
     reach = _TAKEN * depth * float(np.median(cost)) + 0.5
     nearer = np.maximum(np.log(taken / kept), 4 * np.log(taken / reach))
     mask = so_far > 0.5
-    evidence = np.where(mask, np.clip(nearer, -_PRIOR, _PRIOR), -_PRIOR).astype(np.float32)
+    evidence = np.where(mask, np.clip(nearer, -_PRIOR, _PRIOR), -_PRIOR).astype(
+        np.float32
+    )
     start = (mask & (nearer > 0)).astype(np.float32)
     return _cut(scene, evidence, seeds, start)
 
 
-def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool) -> Soft:
-    """Correct one mistake: of several sizes the one whose new outline lies on the strongest edges."""
+def _corrected(
+    scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool
+) -> Soft:
+    """Correct one mistake: of several sizes the one whose new outline lies on the
+    strongest edges."""
     before = so_far > 0.5
     side = before != inside  # where the mistake may be
     depth = float(signed_distance(side | spot)[spot].max())
@@ -257,7 +299,8 @@ def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: boo
         field = _field(scene, far, cost, side, reach)
         soft = _corrected_within(scene, seeds, so_far, field, inside)
         flipped = (soft > 0.5) != before
-        # Only the piece that the click lies in changes, and only to what the click says.
+        # Only the piece that the click lies in changes, and only to what the click
+        # says.
         changes = touching(flipped & side, spot) | ~flipped
         soft = np.where(changes, soft, so_far).astype(np.float32)
         score = _fit(scene, before, soft > 0.5)
@@ -266,7 +309,9 @@ def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: boo
     return chosen
 
 
-def _corrected_within(scene: Scene, seeds: Seeds, so_far: Soft, field: Soft, inside: bool) -> Soft:
+def _corrected_within(
+    scene: Scene, seeds: Seeds, so_far: Soft, field: Soft, inside: bool
+) -> Soft:
     """Cut anew where a click counts; elsewhere the mask so far is evidence."""
     soft = so_far
     for _ in range(_CORRECTION_ROUNDS):
@@ -277,8 +322,11 @@ def _corrected_within(scene: Scene, seeds: Seeds, so_far: Soft, field: Soft, ins
     return soft
 
 
-def _field(scene: Scene, far: np.ndarray, cost: np.ndarray, side: Mask, reach: float) -> Soft:
-    """Return where a click counts, 0..1: near it, and near what looks like that on the same side."""
+def _field(
+    scene: Scene, far: np.ndarray, cost: np.ndarray, side: Mask, reach: float
+) -> Soft:
+    """Return where a click counts, 0..1: near it, and near what looks like that on the
+    same side."""
     usual = float(np.median(cost))
     field = np.exp(-np.square(far / (reach * usual)) / 2).astype(np.float32)
     alike = by_color(scene, field, (1 - field) * ~side + 1e-3) > _ALIKE
@@ -288,7 +336,8 @@ def _field(scene: Scene, far: np.ndarray, cost: np.ndarray, side: Mask, reach: f
 
 
 def _fit(scene: Scene, before: Mask, after: Mask) -> float:
-    """Score a correction: the strength of edges along the new outline, less the share that changed."""
+    """Score a correction: the strength of edges along the new outline, less the share
+    that changed."""
     changed = before != after
     if not changed.any():
         return -1.0
@@ -298,7 +347,8 @@ def _fit(scene: Scene, before: Mask, after: Mask) -> float:
 
 
 def _on_edges(slopes: Soft, mask: Mask, where: Mask | bool = True) -> float:
-    """Return the mean strength of edges along a mask's outline, 0..1; 1 if a whole piece went."""
+    """Return the mean strength of edges along a mask's outline, 0..1; 1 if a whole
+    piece went."""
     around = np.ones((3, 3), np.uint8)
     inner = cv2.erode(mask.astype(np.uint8), around, borderValue=1) > 0
     outline = mask & ~inner & where
@@ -317,10 +367,12 @@ def find(
     strokes: Sequence[BrushStroke] = (),
     ask: Ask | None = None,
 ) -> Soft:
-    """Cut out what is marked, on the working grid: one click after the other, or as corrections of a mask.
+    """Cut out what is marked, on the working grid: one click after the other, or as
+    corrections of a mask.
 
-    Points, labels, box and strokes are as for `seeds_of`, points in the order of the clicks; `previous` is a
-    mask to correct, and `ask` a network to ask about a first click or box.
+    Points, labels, box and strokes are as for `seeds_of`, points in the order of the
+    clicks; `previous` is a mask to correct, and `ask` a network to ask about a first
+    click or box.
 
     Returns:
         A soft mask: 0 is surely outside, 1 surely inside.
@@ -347,10 +399,13 @@ def _begun(
     strokes: Sequence[BrushStroke],
     ask: Ask | None,
 ) -> Soft:
-    """Begin with the first click on the thing or, without one, with the strokes; within the box, if any."""
+    """Begin with the first click on the thing or, without one, with the strokes; within
+    the box, if any."""
     first = np.flatnonzero(labels)[:1]
     clicked = len(first) > 0
-    seeds = seeds_of(scene.shape, points[first], labels[first], () if clicked else strokes, box)
+    seeds = seeds_of(
+        scene.shape, points[first], labels[first], () if clicked else strokes, box
+    )
     if not clicked and box is None:
         ask = None
     return begin(scene, seeds, points[first], ask)

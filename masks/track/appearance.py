@@ -1,4 +1,5 @@
-"""The appearance of tracked regions: layers that remember how they looked, and the background behind them."""
+"""The appearance of tracked regions: layers that remember how they looked, and the
+background behind them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _UNKNOWN = 12.0  # more, where only the nearest of a layer's colours is known
 _ENOUGH = 0.15  # share of a layer that must be in view to tell its velocity
 _MOST = 0.4  # share of a layer that must be in view to tell its turning
 _FAR = 0.1  # weight of that velocity against what is near
-_LIMB = 0.1  # of the root of a layer's area: how far limbs reach beyond the remembered outline
+# of the root of a layer's area: how far limbs reach beyond the remembered outline
+_LIMB = 0.1
 _SEARCH = 4  # pixels by which a memory is moved to fit better
 
 
@@ -28,14 +30,17 @@ class TrackedLayer:
     """One region during a pass.
 
     Attributes:
-        distance: Signed distance to the edge of the whole object in pixels, hidden parts included.
-        memory: How it looked when last clear of others, [h, w, 4]: red, green, blue, outline (0..1).
+        distance: Signed distance to the edge of the whole object in pixels, hidden
+            parts included.
+        memory: How it looked when last clear of others, [h, w, 4]: red, green, blue,
+            outline (0..1).
         palette: See `palette_of`.
         refine: How its edges are refined.
         place: Transform from frame to `memory`, 3 x 3.
         shown: `memory`, transformed to the frame.
         touched: True if another region was next to it, or where it should be.
-        velocity: Mean displacement per frame when last seen, from a frame to the one before, in pixels.
+        velocity: Mean displacement per frame when last seen, from a frame to the one
+            before, in pixels.
     """
 
     distance: np.ndarray
@@ -58,7 +63,8 @@ class TrackedLayer:
 
 @dataclass
 class Background:
-    """The background of all regions: its colours, where they have been seen, and `palette_of`."""
+    """The background of all regions: its colours, where they have been seen, and
+    `palette_of`."""
 
     look: np.ndarray
     known: np.ndarray
@@ -73,7 +79,8 @@ def new_layer(
     refine: Refine | None,
     before: TrackedLayer | None,
 ) -> TrackedLayer:
-    """Make a region's layer from a key frame, with its earlier memory where another region now hides it."""
+    """Make a region's layer from a key frame, with its earlier memory where another
+    region now hides it."""
     others = (labels != BACKGROUND) & ~seen
     whole = mask
     look = image
@@ -89,13 +96,17 @@ def new_layer(
 
 
 def move_layer(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"]) -> None:
-    """Move a layer's distance along `flow`, pixels (x, y) from the frame to the one before; in place."""
+    """Move a layer's distance along `flow`, pixels (x, y) from the frame to the one
+    before; in place."""
     distance = _warped(layer.distance[None], flow)[0]
     layer.distance = np.where(_inside_frame(flow), distance, np.minimum(distance, -1))
 
 
-def move_ground(ground: Background, flow: Float32[np.ndarray, "2 h w"], own: Mask) -> None:
-    """Move the background along `flow`, where `own` says that it was tracked; in place."""
+def move_ground(
+    ground: Background, flow: Float32[np.ndarray, "2 h w"], own: Mask
+) -> None:
+    """Move the background along `flow`, where `own` says that it was tracked; in
+    place."""
     velocity = np.zeros(2, np.float32)
     if own.any():
         velocity = np.median(flow[:, own], axis=1)
@@ -107,9 +118,13 @@ def move_ground(ground: Background, flow: Float32[np.ndarray, "2 h w"], own: Mas
 
 
 def carry(
-    layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target: np.ndarray
+    layer: TrackedLayer,
+    flow: Float32[np.ndarray, "2 h w"],
+    own: Mask,
+    target: np.ndarray,
 ) -> None:
-    """Move a memory as a whole, following its visible part, then to where it fits best."""
+    """Move a memory as a whole, following its visible part, then to where it fits
+    best."""
     visible = int(own.sum())
     share = visible / max(int(layer.outline.sum()), 1)
     if share > _ENOUGH:
@@ -127,7 +142,8 @@ def carry(
 
 
 def _similarity(flow: Float32[np.ndarray, "2 h w"], own: Mask) -> np.ndarray | None:
-    """Estimate shift, turn and scale of the visible part, a 2 x 3 matrix; None if nothing fits."""
+    """Estimate shift, turn and scale of the visible part, a 2 x 3 matrix; None if
+    nothing fits."""
     every = max(1, int(own.sum()) // 500)
     y, x = np.nonzero(own)
     y, x = y[::every], x[::every]
@@ -144,7 +160,8 @@ def _placed(layer: TrackedLayer) -> np.ndarray:
 
 
 def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
-    """Find the shift (x, y) by which a memory fits the frame best; hidden pixels count the same for all."""
+    """Find the shift (x, y) by which a memory fits the frame best; hidden pixels count
+    the same for all."""
     y, x = np.nonzero(shown[..., 3] > 0.5)
     if len(y) == 0:
         return 0, 0
@@ -165,26 +182,30 @@ def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
 
 
 def bounds(layer: TrackedLayer) -> Mask:
-    """Return the pixels that a layer may claim: its remembered outline and a little around it, for limbs."""
+    """Return the pixels that a layer may claim: its remembered outline and a little
+    around it, for limbs."""
     outline = layer.outline
     limb = _LIMB * float(outline.sum()) ** 0.5
     return signed_distance(outline) > -limb - 1
 
 
 def palette_of(image: np.ndarray, mask: Mask) -> Float32[np.ndarray, "32 32 32"]:
-    """Return each colour's distance in grey levels, in steps of eight, to the nearest colour in the mask."""
+    """Return each colour's distance in grey levels, in steps of eight, to the nearest
+    colour in the mask."""
     shown = np.zeros((32, 32, 32), np.uint8)
     shown[tuple(image[mask].T // 8)] = 1
     steps = np.abs(8.0 * np.arange(32)[:, None] - 8.0 * np.arange(32)) / 3
     table = np.where(shown > 0, 0, 255).astype(np.float32)
-    for axis in range(3):  # the mean of absolute differences, one channel after the other
+    # the mean of absolute differences, one channel after the other
+    for axis in range(3):
         from_each = np.moveaxis(table, axis, 0)[None] + steps[:, :, None, None]
         table = np.moveaxis(from_each.min(1), 0, axis)
     return table.astype(np.float32)
 
 
 def error_of(layer: TrackedLayer | Background, target: np.ndarray) -> np.ndarray:
-    """Return the difference in grey levels between frame and colours: the known ones there, or the nearest.
+    """Return the difference in grey levels between frame and colours: the known ones
+    there, or the nearest.
 
     A layer's limbs move within its outline, so the nearest may be right there too.
     """
@@ -201,7 +222,8 @@ def error_of(layer: TrackedLayer | Background, target: np.ndarray) -> np.ndarray
 def own_flow(
     flow: Float32[np.ndarray, "2 h w"], own: Mask, velocity: np.ndarray
 ) -> Float32[np.ndarray, "2 h w"]:
-    """Return a layer's motion everywhere: its own where visible, spread around, and far away its velocity."""
+    """Return a layer's motion everywhere: its own where visible, spread around, and far
+    away its velocity."""
     weight = own.astype(np.float32)
     sigma = 0.03 * max(own.shape)
     share = cv2.GaussianBlur(weight, (0, 0), sigma)
@@ -220,7 +242,9 @@ def _inside_frame(flow: np.ndarray) -> Mask:
     return (x > -1) & (x < width) & (y > -1) & (y < height)
 
 
-def _warped(stack: np.ndarray, flow: Float32[np.ndarray, "2 h w"]) -> Float32[np.ndarray, "c h w"]:
+def _warped(
+    stack: np.ndarray, flow: Float32[np.ndarray, "2 h w"]
+) -> Float32[np.ndarray, "c h w"]:
     values = torch.from_numpy(stack.astype(np.float32))
     return warp(values[None], torch.from_numpy(flow)[None])[0].numpy()
 

@@ -1,7 +1,8 @@
 """A second opinion on tracked masks: do motion and colours agree with the tracker?
 
-Trackers are sure of the wrong thing. This check is independent of them: it moves the mask of the frame before
-along its own flow, and compares the colours and the area of a mask with those of the key frame.
+Trackers are sure of the wrong thing. This check is independent of them: it moves the
+mask of the frame before along its own flow, and compares the colours and the area of a
+mask with those of the key frame.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from regrain.masks.track.uncertainty import DOUBTFUL
 _BINS = 16  # of each channel of Lab
 _LEAST = 0.25  # lowest answer: only the tracker says that a region is lost
 _AGREE = 8.0  # most of the logarithm of the odds, either way
-# Logistic regression on six things in five real clips, outlined by hand on three or four frames each and
-# tracked over 24 frames from each of these: 66 masks, 15 of them wrong (IoU below 0.6). Tried on things that
-# it was not fitted on, it doubts 0.93 of the wrong masks, 0.14 of the others and 0.05 of those above 0.75.
-# The limit from which it doubts was chosen on the same masks.
+# Logistic regression on six things in five real clips, outlined by hand on three or
+# four frames each and tracked over 24 frames from each of these: 66 masks, 15 of them
+# wrong (IoU below 0.6). Tried on things that it was not fitted on, it doubts 0.93 of
+# the wrong masks, 0.14 of the others and 0.05 of those above 0.75. The limit from which
+# it doubts was chosen on the same masks.
 _COLORS, _AREA, _MOTION, _NONE = 21.5, 3.9, 18.3, 34.5
 
 
@@ -35,8 +37,8 @@ class MaskConsistency:
     # Colours and area of each region on its last key frame.
     _known: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
     _grey: np.ndarray | None = None
-    # The last mask of each region that was believed, moved along to the last frame: one that has swelled,
-    # jumped or split is doubted until it comes back to this.
+    # The last mask of each region that was believed, moved along to the last frame: one
+    # that has swelled, jumped or split is doubted until it comes back to this.
     _masks: dict[int, np.ndarray] = field(default_factory=dict)
 
     def see(
@@ -45,7 +47,8 @@ class MaskConsistency:
         labels: UInt8[np.ndarray, "h w"],
         given: set[int] | frozenset[int],
     ) -> dict[int, float]:
-        """Check the labels that the tracker found on the next frame; return the trust in each region, 0..1.
+        """Check the labels that the tracker found on the next frame; return the trust
+        in each region, 0..1.
 
         The `given` labels have the mask of a key frame here and are trusted.
         """
@@ -78,12 +81,16 @@ class MaskConsistency:
         flow = finder.calc(grey, self._grey, None)
         moved = {}
         for label, mask in self._masks.items():
-            values = sampled(mask.astype(np.uint8), flow, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+            values = sampled(
+                mask.astype(np.uint8), flow, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT
+            )
             moved[label] = values > 0
         return moved
 
 
-def _histogram(colors: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, " bins"]:
+def _histogram(
+    colors: np.ndarray, mask: Bool[np.ndarray, "h w"]
+) -> Float32[np.ndarray, " bins"]:
     steps = colors[mask].T // (256 // _BINS)
     bins = np.ravel_multi_index(steps, (_BINS, _BINS, _BINS))
     counts = np.bincount(bins, minlength=_BINS**3)

@@ -1,4 +1,5 @@
-"""Plan of a correction: the frames up to the key frames next to it are tracked again."""
+"""Plan of a correction: the frames up to the key frames next to it are tracked
+again."""
 
 from __future__ import annotations
 
@@ -17,8 +18,10 @@ class Pass(NamedTuple):
 
     Attributes:
         frames: For `start` and `stop` of `propagate`.
-        keys: For `propagate`: the key frames of the stretch, and at its ends the other regions as they are.
-        regions: By label, the stretches in which the region takes the new masks; on other frames it stays.
+        keys: For `propagate`: the key frames of the stretch, and at its ends the other
+            regions as they are.
+        regions: By label, the stretches in which the region takes the new masks; on
+            other frames it stays.
     """
 
     frames: range
@@ -34,11 +37,15 @@ class Pass(NamedTuple):
         return labels
 
 
-def changed_by(keys: Iterable[int], corrected: Iterable[int], count: int) -> list[range]:
-    """Return the frames of a region that corrections change, in order and apart from each other.
+def changed_by(
+    keys: Iterable[int], corrected: Iterable[int], count: int
+) -> list[range]:
+    """Return the frames of a region that corrections change, in order and apart from
+    each other.
 
-    Around each corrected frame, now a key frame or one before, these are the frames from the key frame before
-    it to the key frame after it, both included; to the end of the clip where there is none.
+    Around each corrected frame, now a key frame or one before, these are the frames
+    from the key frame before it to the key frame after it, both included; to the end of
+    the clip where there is none.
     """
     keys = set(keys)
     parts = []
@@ -57,12 +64,15 @@ def plan(
 ) -> list[Pass]:
     """Plan what must be tracked again after corrections.
 
-    Where stretches are cut out of the clip, regions without a key frame there begin with their known mask.
+    Where stretches are cut out of the clip, regions without a key frame there begin
+    with their known mask.
 
     Args:
-        keys: All key frames, the corrected ones included: by frame, masks by label, the uppermost first.
+        keys: All key frames, the corrected ones included: by frame, masks by label, the
+            uppermost first.
         corrected: By label, the frames that were corrected.
-        known: Returns the masks of a frame, from 0, as they are: by label, the uppermost first.
+        known: Returns the masks of a frame, from 0, as they are: by label, the
+            uppermost first.
         count: Frames of the clip.
     """
     own: dict[int, list[range]] = {}
@@ -85,7 +95,8 @@ def _stated(
     keys: Mapping[int, Mapping[int, Mask]],
     known: Callable[[int], Mapping[int, Mask]],
 ) -> dict[int, dict[int, Mask]]:
-    """Return the key frames of a stretch, and its ends `cuts` with the known masks of other regions."""
+    """Return the key frames of a stretch, and its ends `cuts` with the known masks of
+    other regions."""
     stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
     for cut in cuts:
         given = stated.get(cut, {})

@@ -1,7 +1,9 @@
-"""Masks of real clips, followed by cuts: moved along the flow as they are, then cut once along the edges.
+"""Masks of real clips, followed by cuts: moved along the flow as they are, then cut
+once along the edges.
 
-A mask that is moved stays soft: rounding it at every frame would wear thin parts away. Colours have little
-say and motion has none, since both are often the same on either side of an outline.
+A mask that is moved stays soft: rounding it at every frame would wear thin parts away.
+Colours have little say and motion has none, since both are often the same on either
+side of an outline.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ from jaxtyping import Float32, UInt8
 
 from regrain.masks.draw import signed_distance
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Scene, Soft, by_color
-from regrain.masks.segmentation.cut_motion import FLOW_SIDE, flow_between, resized, sampled, shrunk
+from regrain.masks.segmentation.cut_motion import (
+    FLOW_SIDE,
+    flow_between,
+    resized,
+    sampled,
+    shrunk,
+)
 from regrain.masks.segmentation.cut_solver import divide
 from regrain.masks.track.consistency import MaskConsistency
 from regrain.masks.track.edges import Mask
@@ -41,10 +49,12 @@ def follow(
 
     Args:
         frames: Frame numbers and RGB pictures, in the order of following.
-        stated: By key frame, masks by label (bool [height, width]); the earlier covers the later.
+        stated: By key frame, masks by label (bool [height, width]); the earlier covers
+            the later.
 
     Yields:
-        Frame number, labels (0 is the background), and how sure each region is, 0..1; 0 once nothing is left.
+        Frame number, labels (0 is the background), and how sure each region is, 0..1; 0
+        once nothing is left.
     """
     held: dict[int, Soft] = {}
     before: _Frame | None = None
@@ -56,10 +66,14 @@ def follow(
         given = stated.get(frame, {})
         size = now.scene.shape[::-1]
         for label, mask in given.items():
-            held[label] = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            held[label] = cv2.resize(
+                mask.astype(np.float32), size, interpolation=cv2.INTER_AREA
+            )
         labels = _labels(held, given, picture.shape[:2])
         trust = consistency.see(picture, labels, frozenset(given))
-        sure = {label: trust[label] if np.any(labels == label) else 0.0 for label in held}
+        sure = {
+            label: trust[label] if np.any(labels == label) else 0.0 for label in held
+        }
         yield frame, labels, sure
         before = now
 
@@ -92,9 +106,11 @@ def _carried(held: Mapping[int, Soft], before: _Frame, now: _Frame) -> dict[int,
 
 
 def _trust(scene: Scene, old: Scene, back: _Flow, ahead: _Flow) -> Soft:
-    """Return the trust in the flow `back` to the old frame at each pixel of the scene, 0..1.
+    """Return the trust in the flow `back` to the old frame at each pixel of the scene,
+    0..1.
 
-    1, less where it disagrees with the flow `ahead` from there, 0 where colours disagree.
+    1, less where it disagrees with the flow `ahead` from there, 0 where colours
+    disagree.
     """
     off = np.hypot(*(back + sampled(ahead, back)))
     allowed = _SLACK + _SHARE * np.hypot(*back)
@@ -106,7 +122,8 @@ def _trust(scene: Scene, old: Scene, back: _Flow, ahead: _Flow) -> Soft:
 
 
 def _moved(scene: Scene, soft: Soft, back: _Flow, trust: Soft, colors: Soft) -> Soft:
-    """Move a mask of the frame before, 0..1, along `back` to this one and cut it; `colors` is evidence."""
+    """Move a mask of the frame before, 0..1, along `back` to this one and cut it;
+    `colors` is evidence."""
     moved = sampled(soft[None], back)[0]
     inside = moved > 0.5
     if not inside.any():
@@ -117,7 +134,8 @@ def _moved(scene: Scene, soft: Soft, back: _Flow, trust: Soft, colors: Soft) -> 
 
 
 def _like(both: Scene, soft: Soft) -> Soft:
-    """Return evidence of a frame's colours by where they were in the mask of the frame before, capped.
+    """Return evidence of a frame's colours by where they were in the mask of the frame
+    before, capped.
 
     `both` shows the frame before, and this one below it.
     """

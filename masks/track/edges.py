@@ -18,7 +18,8 @@ Refine = Callable[[np.ndarray, Mask, Mask], Mask]
 
 BAND = 0.04  # of the long side: how far a followed mask may be off
 _NO_BOX = (0, 0, 0, 0)  # of grabCut, which is given a trimap instead
-_TELLING = 0.85  # IoU with itself that a right mask must keep for its colours to be asked
+# IoU with itself that a right mask must keep for its colours to be asked
+_TELLING = 0.85
 _AGREED = 0.7  # IoU of the answer with the moved mask, from which it is believed
 
 
@@ -32,7 +33,8 @@ class Colors(NamedTuple):
 def learn(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
 ) -> Colors | None:
-    """Learn the colours of a region and of its surroundings; None if either is empty."""
+    """Learn the colours of a region and of its surroundings; None if either is
+    empty."""
     if mask.all() or not mask.any():
         return None
     colors = Colors(np.zeros((1, 65)), np.zeros((1, 65)))
@@ -50,9 +52,11 @@ def tighten(
     others: Bool[np.ndarray, "height width"],
     colors: Colors,
 ) -> Bool[np.ndarray, "height width"]:
-    """Move the edge of a roughly correct mask to where colours change, at most `BAND` of the long side away.
+    """Move the edge of a roughly correct mask to where colours change, at most `BAND`
+    of the long side away.
 
-    `others` are pixels that surely do not belong to it, `colors` those learned where the mask was correct.
+    `others` are pixels that surely do not belong to it, `colors` those learned where
+    the mask was correct.
     """
     distance = signed_distance(mask)
     reach = BAND * max(mask.shape)
@@ -62,7 +66,8 @@ def tighten(
     window = _window(distance > -reach - 2)
     picture = np.ascontiguousarray(image[window])
     part = np.ascontiguousarray(trimap[window])
-    outside, inside = colors.outside.copy(), colors.inside.copy()  # grabCut writes into them
+    # grabCut writes into them
+    outside, inside = colors.outside.copy(), colors.inside.copy()
     cv2.grabCut(picture, part, _NO_BOX, outside, inside, 1, cv2.GC_EVAL_FREEZE_MODEL)
     out = np.zeros_like(mask)
     out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
@@ -76,7 +81,8 @@ def _window(mask: Mask) -> tuple[slice, slice]:
 
 
 def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:
-    """Make a refiner from the colours of a correct mask; None if they do not separate it from the rest."""
+    """Make a refiner from the colours of a correct mask; None if they do not separate
+    it from the rest."""
     colors = learn(image, mask)
     if colors is None:
         return None
@@ -86,8 +92,11 @@ def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:
     return partial(tighten, colors=colors)
 
 
-def refined(refine: Refine, image: np.ndarray, mask: Mask, others: Mask) -> tuple[Mask, float]:
-    """Return the refined mask if it shows the same object, and its agreement, 0.5 to 1."""
+def refined(
+    refine: Refine, image: np.ndarray, mask: Mask, others: Mask
+) -> tuple[Mask, float]:
+    """Return the refined mask if it shows the same object, and its agreement, 0.5 to
+    1."""
     answer = refine(image, mask, others) & ~others
     agreed = iou(answer, mask)
     return answer if agreed >= _AGREED else mask, 0.5 + 0.5 * agreed

@@ -1,4 +1,5 @@
-"""Steps of `python -m masks track`: clicks become key frames, masks are written as they come."""
+"""Steps of `python -m masks track`: clicks become key frames, masks are written as they
+come."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ Given = dict[int, dict[int, np.ndarray]]
 Confidences = dict[int, dict[int, float]]
 
 
-def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) -> Given:
+def masks_of_clicks(
+    clip: Clip, clicks: Clicks, method: str, model: str | None
+) -> Given:
     """Find the mask of every click: by frame and label, bool [height, width].
 
     Clicks are in pixels of the clip; `method` and `model` are as for `masks.segment`.
@@ -47,7 +50,9 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
     for label, by_frame in clicks.items():
         for frame, (points, kinds) in by_frame.items():
             image = clip.read(frame, frame + 1)[0]
-            find = partial(segment, image, method=method, model=model, clip=clip, frame=frame)
+            find = partial(
+                segment, image, method=method, model=model, clip=clip, frame=frame
+            )
             mask = None
             if kinds[0] == 1:  # the first click alone selects the whole object
                 mask = find(points[:1], kinds[:1])
@@ -60,7 +65,9 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
     return keys
 
 
-def follow(clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flow") -> Confidences:
+def follow(
+    clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flow"
+) -> Confidences:
     """Track key frames through the clip and write the labels of every frame.
 
     Returns:
@@ -85,7 +92,8 @@ def correct(
     right: Collection[int],
     tracker: str = "flow",
 ) -> Confidences:
-    """Track given masks up to the frames whose masks are right; other labels stay, and all are written.
+    """Track given masks up to the frames whose masks are right; other labels stay, and
+    all are written.
 
     Args:
         clip: The clip.
@@ -111,7 +119,9 @@ def correct(
         write_frame(seen, folder, frame, colors)
     confidences: Confidences = {label: {} for label in corrected}
     passes = plan(keys, corrected, lambda frame: _masks_at(before, frame), len(clip))
-    for frame, found, changed in _tracked(clip, passes, keys, confidences, flow, tracker):
+    for frame, found, changed in _tracked(
+        clip, passes, keys, confidences, flow, tracker
+    ):
         new = before.read(frame, frame + 1)[0].copy()
         for label in changed:
             # What the region gives up goes to whatever was seen there.
@@ -129,7 +139,8 @@ def _tracked(
     flow: Any,
     tracker: str,
 ) -> Iterator[tuple[int, np.ndarray, list[int]]]:
-    """Yield frame, labels and the regions that take them; fill in `confidences`, show progress."""
+    """Yield frame, labels and the regions that take them; fill in `confidences`, show
+    progress."""
     areas = _mean_areas(keys)
 
     def steps() -> Iterator[tuple[Pass, int, np.ndarray, Confidence]]:
@@ -156,7 +167,8 @@ def _tracked(
 
 
 def _mean_areas(keys: Mapping[int, Mapping[int, np.ndarray]]) -> dict[int, float]:
-    """Return the mean area in pixels of each label, over the key frames that show it."""
+    """Return the mean area in pixels of each label, over the key frames that show
+    it."""
     areas: dict[int, list[int]] = {}
     for masks in keys.values():
         for label, mask in masks.items():

@@ -1,4 +1,5 @@
-"""From one frame to the next: layers move along the flow, then colours decide which one is visible where."""
+"""From one frame to the next: layers move along the flow, then colours decide which one
+is visible where."""
 
 from __future__ import annotations
 
@@ -27,8 +28,10 @@ from regrain.masks.track.edges import Mask, refined
 _STEADY = 12.0  # grey levels by which what flow says outweighs what colours say
 _SAME = 25.0  # grey levels up to which flow has found the same thing
 _EDGE = 4.0  # per pixel beyond the layer's edge
-_FADE = 0.85  # what a remembered outline keeps per frame: limbs stay in it for four frames
-_APART = 0.08  # of the long side: so far from all others a memory stays fresh though they touch
+# what a remembered outline keeps per frame: limbs stay in it for four frames
+_FADE = 0.85
+# of the long side: so far from all others a memory stays fresh though they touch
+_APART = 0.08
 
 
 def advance(
@@ -39,7 +42,8 @@ def advance(
     target: np.ndarray,
     method: FlowMethod,
 ) -> tuple[np.ndarray, dict[int, float]]:
-    """Move all layers from `image` to `target`; return the visible labels and each region's confidence, 0..1.
+    """Move all layers from `image` to `target`; return the visible labels and each
+    region's confidence, 0..1.
 
     Changes layers and background in place; `labels` are those of `image`.
     """
@@ -72,8 +76,8 @@ def _followed(
     """Follow labels from `image` to `target`.
 
     Returns:
-        The flow from `target` to `image`, and the label that each pixel had; -1 where that is not known,
-        since the pixel was hidden or its colour has changed.
+        The flow from `target` to `image`, and the label that each pixel had; -1 where
+        that is not known, since the pixel was hidden or its colour has changed.
     """
     flow, back = estimate_both(target[None], image[None], method)
     hidden = occlusion(flow, back)[0].numpy()
@@ -90,7 +94,8 @@ def _straighten(
     target: np.ndarray,
     errors: dict[int, np.ndarray],
 ) -> dict[int, float]:
-    """Refine the edges of each layer in `view`, in place; return the confidence of each, 0..1."""
+    """Refine the edges of each layer in `view`, in place; return the confidence of
+    each, 0..1."""
     sure = {}
     for label, layer in layers.items():
         mask = view == label
@@ -113,8 +118,11 @@ def _straighten(
     return sure
 
 
-def _remember(layer: TrackedLayer, seen: Mask, others: Mask, target: np.ndarray) -> None:
-    """Update a layer's memory where it is clear of the others; if they touch, only far from them."""
+def _remember(
+    layer: TrackedLayer, seen: Mask, others: Mask, target: np.ndarray
+) -> None:
+    """Update a layer's memory where it is clear of the others; if they touch, only far
+    from them."""
     layer.touched = bool((near(seen | layer.outline) & others).any())
     apart = -_APART * max(seen.shape) if layer.touched else np.inf
     free = signed_distance(others) < apart
@@ -129,7 +137,8 @@ def _remember(layer: TrackedLayer, seen: Mask, others: Mask, target: np.ndarray)
 def _arrange(
     layers: dict[int, TrackedLayer], followed: dict[int, Mask], errors: dict
 ) -> np.ndarray:
-    """Choose the visible label at each pixel: of the possible layers, the one that looks most like it."""
+    """Choose the visible label at each pixel: of the possible layers, the one that
+    looks most like it."""
     best = errors[BACKGROUND].copy()
     view = np.zeros(best.shape, np.uint8)
     reach = 0.03 * max(view.shape)
@@ -137,7 +146,8 @@ def _arrange(
     for label, layer in layers.items():
         remembered = signed_distance(layer.outline)
         error = errors[label]
-        # What was hidden comes back where it is remembered, if it looks more like this than like background.
+        # What was hidden comes back where it is remembered, if it looks more like this
+        # than like background.
         back = (remembered > 0) & (error < errors[BACKGROUND])
         within = layer.distance > 0
         close = strange & (layer.distance > -reach)
@@ -151,4 +161,6 @@ def _arrange(
 
 
 def _read(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    return sampled(values, flow.transpose(1, 2, 0), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    return sampled(
+        values, flow.transpose(1, 2, 0), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT
+    )

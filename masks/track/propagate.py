@@ -1,9 +1,11 @@
-"""Track masks through a clip: from key frames both ways along optical flow, with one layer per region.
+"""Track masks through a clip: from key frames both ways along optical flow, with one
+layer per region.
 
-Flow moves a layer; colours decide which layer is in front and refine its edges. A layer remembers how it
-looked when it was last clear of the others. While they touch, that memory moves as a whole to where it fits
-the frame best: it bounds what the layer may claim, and hidden parts come back where memory expects them.
-Between two key frames, both directions are blended.
+Flow moves a layer; colours decide which layer is in front and refine its edges. A layer
+remembers how it looked when it was last clear of the others. While they touch, that
+memory moves as a whole to where it fits the frame best: it bounds what the layer may
+claim, and hidden parts come back where memory expects them. Between two key frames,
+both directions are blended.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Confidence(float):
     """Confidence of a frame, the least of its regions: 0 is lost, 1 is sure.
 
     Attributes:
-        regions: Confidence by label: how much of the whole object is visible and looks as before.
+        regions: Confidence by label: how much of the whole object is visible and looks
+            as before.
     """
 
     regions: dict[int, float]
@@ -71,33 +74,40 @@ def propagate(
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], Confidence]]:
     """Carry masks from key frames to all others.
 
-    Each frame comes once: from the first key frame to the end, then from there back to the start. A region
-    follows the key frames that contain it, so regions may have their own key frames. To correct a frame, make
-    it a key frame and call again; `start` and `stop` limit the work to what that changes, which
+    Each frame comes once: from the first key frame to the end, then from there back to
+    the start. A region follows the key frames that contain it, so regions may have
+    their own key frames. To correct a frame, make it a key frame and call again;
+    `start` and `stop` limit the work to what that changes, which
     `masks.track.corrections.plan` works out.
 
-    Frames stream. Only between the first and the last key frame, the masks of one direction wait for those of
-    the other; they are compressed to a few kilobytes per frame.
+    Frames stream. Only between the first and the last key frame, the masks of one
+    direction wait for those of the other; they are compressed to a few kilobytes per
+    frame.
 
     Args:
         clip: Frames.
-        keys: By frame, labels [height, width] (uint8, 0 = background) of all visible regions, or masks by
-            label (bool [height, width]), which may be empty; the earlier covers the later.
+        keys: By frame, labels [height, width] (uint8, 0 = background) of all visible
+            regions, or masks by label (bool [height, width]), which may be empty; the
+            earlier covers the later.
         start: First frame to track.
         stop: Frame after the last; None is the end of the clip.
-        refine: Returns a better mask, given a frame, a moved mask and the pixels of other regions. "colors"
-            cuts by the region's colours in its key frame; None keeps the result of flow.
+        refine: Returns a better mask, given a frame, a moved mask and the pixels of
+            other regions. "colors" cuts by the region's colours in its key frame; None
+            keeps the result of flow.
         flow: How motion is estimated; see `editing.motion.flow.estimate_flow`.
-        tracker: "flow"; "cuts", for real clips, which moves masks, cuts them along edges, and does not find
-            again what was hidden; or the name of a SAM 2 or SAM 3 in the folder `$REGRAIN_MODELS`, which
-            follows masks with its own memory. `refine` and `flow` count for "flow" alone.
+        tracker: "flow"; "cuts", for real clips, which moves masks, cuts them along
+            edges, and does not find again what was hidden; or the name of a SAM 2 or
+            SAM 3 in the folder `$REGRAIN_MODELS`, which follows masks with its own
+            memory. `refine` and `flow` count for "flow" alone.
 
     Yields:
         Frame number, its labels, and the confidence. Key frames are unchanged.
 
     Raises:
-        MaskError: There is no key frame, or one is outside the clip or has another size.
-        ModelError: "raft" is chosen without weights, or the tracker is unknown or broken.
+        MaskError: There is no key frame, or one is outside the clip or has another
+            size.
+        ModelError: "raft" is chosen without weights, or the tracker is unknown or
+            broken.
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
@@ -115,7 +125,9 @@ def propagate(
 def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int, Mask]]:
     """Check key frames; return their masks by frame, in order, and by label."""
     if not keys:
-        raise MaskError("keys", "No key frame is given. Give the labels of at least one frame.")
+        raise MaskError(
+            "keys", "No key frame is given. Give the labels of at least one frame."
+        )
     stated: dict[int, dict[int, Mask]] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
@@ -152,7 +164,8 @@ def _both_ways(
     stop: int,
     follow: Callable[..., Iterator[_Followed]],
 ) -> Iterator[tuple[int, dict[int, Seen]]]:
-    """Track from the first key frame on, and from the last one back, on frames that may be shrunk."""
+    """Track from the first key frame on, and from the last one back, on frames that may
+    be shrunk."""
     size = _working_size(clip)
     small: dict[int, dict[int, Mask]] = {}
     for frame, masks in stated.items():
@@ -163,7 +176,8 @@ def _both_ways(
             yield frame, {label: Seen(labels == label, sure[label]) for label in sure}
 
     first, last = min(stated), max(stated)
-    # Masks from later key frames are needed first, so they are kept, compressed; the rest streams.
+    # Masks from later key frames are needed first, so they are kept, compressed; the
+    # rest streams.
     backwards = walk(range(last, start - 1, -1))
     later = {frame: packed(seen) for frame, seen in islice(backwards, last - first + 1)}
     for frame, seen in walk(range(first, stop)):
@@ -180,9 +194,13 @@ def _working_size(clip: Clip) -> tuple[int, int]:
 
 
 def _blend(
-    frame: int, stated: dict[int, dict[int, Mask]], earlier: dict[int, Seen], later: dict[int, Seen]
+    frame: int,
+    stated: dict[int, dict[int, Mask]],
+    earlier: dict[int, Seen],
+    later: dict[int, Seen],
 ) -> dict[int, Seen]:
-    """Blend the masks of both directions, weighted by nearness of the key frame and by confidence."""
+    """Blend the masks of both directions, weighted by nearness of the key frame and by
+    confidence."""
     blended = earlier | later
     for label in earlier.keys() & later.keys():
         keys = [key for key, masks in stated.items() if label in masks]
@@ -208,7 +226,8 @@ def _finish(
     stated: Mapping[int, Mapping[int, Mask]],
     size: tuple[int, int],
 ) -> tuple[int, np.ndarray, Confidence]:
-    """Return the labels of a frame at the size of the clip, those of a key frame as they were given."""
+    """Return the labels of a frame at the size of the clip, those of a key frame as
+    they were given."""
     labels = np.zeros(size[::-1], np.uint8)
     for label, (mask, _) in reversed(seen.items()):
         labels[_scaled(mask, size)] = label
@@ -220,7 +239,8 @@ def _finish(
 
 
 def _stamped(labels: np.ndarray, given: Mapping[int, Mask]) -> np.ndarray:
-    """Return labels with the given regions only in their masks; the earlier covers the later."""
+    """Return labels with the given regions only in their masks; the earlier covers the
+    later."""
     labels = np.where(np.isin(labels, [*given]), 0, labels).astype(np.uint8)
     for label, mask in reversed(given.items()):
         labels[mask] = label
@@ -248,7 +268,9 @@ def _by_layers(
         for label, mask in given.items():
             seen = labels == label
             refiner = by_colors(picture, seen) if refine == "colors" else refine
-            layers[label] = new_layer(picture, mask, seen, labels, refiner, layers.get(label))
+            layers[label] = new_layer(
+                picture, mask, seen, labels, refiner, layers.get(label)
+            )
         if given:
             ground = _new_ground(picture, labels, ground)
         before = (labels, picture)
@@ -258,8 +280,11 @@ def _by_layers(
         yield frame, labels, sure
 
 
-def _new_ground(picture: np.ndarray, labels: np.ndarray, before: Background | None) -> Background:
-    """Learn the background on a key frame; a region that begins there had been taken for background."""
+def _new_ground(
+    picture: np.ndarray, labels: np.ndarray, before: Background | None
+) -> Background:
+    """Learn the background on a key frame; a region that begins there had been taken
+    for background."""
     clear = clear_background(labels)
     palette = palette_of(picture, clear)
     if before is None:
@@ -274,8 +299,11 @@ def _scaled(mask: Mask, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     return cv2.resize(mask.astype(np.float32), size, interpolation=method) > 0.5
 
 
-def _read(clip: Clip, order: range, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield frames in order, read by window, since a video file cannot be read backwards one by one."""
+def _read(
+    clip: Clip, order: range, size: tuple[int, int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield frames in order, read by window, since a video file cannot be read
+    backwards one by one."""
     for first in range(0, len(order), _WINDOW):
         window = order[first : first + _WINDOW]
         low = min(window)

@@ -1,8 +1,9 @@
 """Follow masks through a clip with the memory of a published SAM 2 or SAM 3.
 
-The network is shown every key frame first, then it goes forwards from the first one and, in a session of
-its own, backwards: a correction given to a session that has tracked already would be overwritten. A session
-holds what the network may still look at, so memory does not grow with the clip.
+The network is shown every key frame first, then it goes forwards from the first one
+and, in a session of its own, backwards: a correction given to a session that has
+tracked already would be overwritten. A session holds what the network may still look
+at, so memory does not grow with the clip.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from regrain.masks.models.cost import timing
 
 Masks = Mapping[int, np.ndarray]
 _WINDOW = 16  # frames read at once: a video file cannot be read backwards one by one
-_STABLE = 1.0  # logits: a mask that changes much between these two thresholds is a guess
+# logits: a mask that changes much between these two thresholds is a guess
+_STABLE = 1.0
 
 
 class Seen(NamedTuple):
@@ -33,15 +35,21 @@ class Seen(NamedTuple):
 
 
 def track(
-    checkpoint: Checkpoint, clip: Clip, stated: Mapping[int, Masks], start: int, stop: int
+    checkpoint: Checkpoint,
+    clip: Clip,
+    stated: Mapping[int, Masks],
+    start: int,
+    stop: int,
 ) -> Iterator[tuple[int, dict[int, Seen]]]:
     """Carry masks from key frames to the frames `start` to `stop` - 1.
 
-    `stated` has masks by key frame and label; an empty one says that the region is not there.
+    `stated` has masks by key frame and label; an empty one says that the region is not
+    there.
 
     Yields:
-        Frame number and what is seen of each region: from the first key frame to the end, then from there
-        back to the start. Before its own first key frame a region is followed backwards from there.
+        Frame number and what is seen of each region: from the first key frame to the
+        end, then from there back to the start. Before its own first key frame a region
+        is followed backwards from there.
 
     Raises:
         ModelError: The checkpoint cannot track, or is broken.
@@ -55,7 +63,8 @@ def track(
     turn = max(first_keys.values())
     walk = partial(_walk, checkpoint, network, clip, stated)
     with closing(walk(range(turn - 1, start - 1, -1), reverse=True)) as backwards:
-        # Regions that begin later are needed while the clip goes forwards; they are kept, compressed.
+        # Regions that begin later are needed while the clip goes forwards; they are
+        # kept, compressed.
         early = {}
         for frame, seen in islice(backwards, turn - first):
             begin_later = {n: one for n, one in seen.items() if frame < first_keys[n]}
@@ -67,7 +76,8 @@ def track(
 
 
 class _Pictures:
-    """The clip as the network sees it, read when it looks: frame by frame, in windows that are not kept."""
+    """The clip as the network sees it, read when it looks: frame by frame, in windows
+    that are not kept."""
 
     def __init__(self, clip: Clip, network: Network) -> None:
         self._clip = clip
@@ -84,7 +94,9 @@ class _Pictures:
             self._window = self._clip.read(first, min(first + _WINDOW, len(self._clip)))
             self._first = first
         picture = self._window[frame - first][None]
-        seen = self._network.processor.video_processor(videos=[picture], return_tensors="pt")
+        seen = self._network.processor.video_processor(
+            videos=[picture], return_tensors="pt"
+        )
         return seen["pixel_values_videos"][0][0]
 
 
@@ -112,20 +124,29 @@ def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
     import torch
 
     model, processor = network
-    session = processor.init_video_session(inference_device=model.device, dtype=torch.float32)
+    session = processor.init_video_session(
+        inference_device=model.device, dtype=torch.float32
+    )
     session.video_width, session.video_height = clip.size
     session.processed_frames = _Pictures(clip, network)
-    # Of regions that lie over each other on no key frame, the surer one has the pixels that two claim.
-    covers = [np.sum([*masks.values()], axis=0, dtype=np.uint8) for masks in stated.values()]
+    # Of regions that lie over each other on no key frame, the surer one has the pixels
+    # that two claim.
+    covers = [
+        np.sum([*masks.values()], axis=0, dtype=np.uint8) for masks in stated.values()
+    ]
     session.apart = all(cover.max() <= 1 for cover in covers)
     for frame, masks in stated.items():
-        # All regions of a frame at once: of those given one by one only the last would count as new.
+        # All regions of a frame at once: of those given one by one only the last would
+        # count as new.
         arrays = [np.ascontiguousarray(mask) for mask in masks.values()]
-        processor.add_inputs_to_inference_session(session, frame, list(masks), input_masks=arrays)
+        processor.add_inputs_to_inference_session(
+            session, frame, list(masks), input_masks=arrays
+        )
         with torch.inference_mode():
             model(session, frame_idx=frame)
     for number in map(session.obj_id_to_idx, session.obj_ids):
-        # Regions of other key frames were tracked on this one, from far away: that must not be remembered.
+        # Regions of other key frames were tracked on this one, from far away: that must
+        # not be remembered.
         session.output_dict_per_obj[number]["non_cond_frame_outputs"].clear()
         session.frames_tracked_per_obj[number].clear()
     return session
@@ -158,7 +179,9 @@ def _forget(network: Network, session: Any, frame: int) -> None:
     """Drop the memory of frames that are too far back for later ones to look at."""
     config = network.model.config
     reach = max(config.num_maskmem, config.max_object_pointers_in_encoder)
-    outputs = [one["non_cond_frame_outputs"] for one in session.output_dict_per_obj.values()]
+    outputs = [
+        one["non_cond_frame_outputs"] for one in session.output_dict_per_obj.values()
+    ]
     for kept in (*outputs, *session.frames_tracked_per_obj.values()):
         too_far = [other for other in kept if abs(other - frame) >= reach]
         for old in too_far:
@@ -170,6 +193,10 @@ def packed(seen: Mapping[int, Seen]) -> dict[int, tuple[bytes, float]]:
     return {label: (pack(mask), sure) for label, (mask, sure) in seen.items()}
 
 
-def unpacked(kept: Mapping[int, tuple[bytes, float]], size: tuple[int, int]) -> dict[int, Seen]:
+def unpacked(
+    kept: Mapping[int, tuple[bytes, float]], size: tuple[int, int]
+) -> dict[int, Seen]:
     """Return the regions that `packed` compressed; `size` is (width, height)."""
-    return {label: Seen(unpack(data, size), sure) for label, (data, sure) in kept.items()}
+    return {
+        label: Seen(unpack(data, size), sure) for label, (data, sure) in kept.items()
+    }

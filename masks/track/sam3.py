@@ -1,4 +1,5 @@
-"""Things found by words: the text half of a published SAM 3; see `masks.models.checkpoints`."""
+"""Things found by words: the text half of a published SAM 3; see
+`masks.models.checkpoints`."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ MOST = 8  # things in a clip
 
 
 class Instance(NamedTuple):
-    """A thing that words found: bool [height, width], 0 (no) to 1 (sure), and the words."""
+    """A thing that words found: bool [height, width], 0 (no) to 1 (sure), and the
+    words."""
 
     mask: np.ndarray
     score: float
@@ -48,10 +50,11 @@ def instances(
     checkpoint: Checkpoint,
     least: float = LEAST,
 ) -> list[Instance]:
-    """Find every thing that the words name, the surest first; each once, with the words that fit it best.
+    """Find every thing that the words name, the surest first; each once, with the words
+    that fit it best.
 
-    `image` is RGB, `words` are short names of things, such as "dog" or "red car"; what has the score `least`,
-    0..1, counts as found.
+    `image` is RGB, `words` are short names of things, such as "dog" or "red car"; what
+    has the score `least`, 0..1, counts as found.
 
     Raises:
         ModelError: The checkpoint takes no words, or is broken.
@@ -63,7 +66,9 @@ def instances(
     inputs = processor.image_processor(images=image, return_tensors="pt")
     found: list[Instance] = []
     with torch.inference_mode():
-        features = model.get_vision_features(pixel_values=inputs["pixel_values"].to(model.device))
+        features = model.get_vision_features(
+            pixel_values=inputs["pixel_values"].to(model.device)
+        )
         for text in words:
             inputs = processor(text=text, return_tensors="pt").to(model.device)
             answer = model(vision_embeds=features, **inputs)
@@ -90,10 +95,11 @@ def _distinct(found: list[Instance]) -> list[Instance]:
 def find_by_words(
     clip: Clip, words: Sequence[str], finder: str, tracker: str = "flow"
 ) -> Iterator[Progress | FoundThings]:
-    """Find things on the middle frame of a clip and follow them; what was found comes last.
+    """Find things on the middle frame of a clip and follow them; what was found comes
+    last.
 
-    `words` are as for `instances`, `tracker` as for `masks.propagate`; `finder` names a checkpoint that takes
-    words.
+    `words` are as for `instances`, `tracker` as for `masks.propagate`; `finder` names a
+    checkpoint that takes words.
 
     Raises:
         ModelError: The finder is unknown, takes no words, or is broken; the tracker is.

@@ -1,4 +1,5 @@
-"""Where tracking lost a region or is in doubt about it, as stretches of frames and in words."""
+"""Where tracking lost a region or is in doubt about it, as stretches of frames and in
+words."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ from typing import Literal, NamedTuple
 
 DOUBTFUL = 0.5  # confidence below which a frame is pointed out
 LOST = 0.2  # below which next to nothing of the region is seen
-_SMALL = 0.3  # of the region's area on its key frames: a smaller mask lowers the confidence
+# of the region's area on its key frames: a smaller mask lowers the confidence
+_SMALL = 0.3
 _SHOWN = 3  # stretches of a kind that are named
 
 
 class UncertainSpan(NamedTuple):
-    """Frames in a row on which a region is lost or doubtful; `to_end` if the last is that of the clip."""
+    """Frames in a row on which a region is lost or doubtful; `to_end` if the last is
+    that of the clip."""
 
     kind: Literal["lost", "doubtful"]
     first: int
@@ -28,14 +31,16 @@ class UncertainSpan(NamedTuple):
 def judged(confidence: float, share: float) -> float:
     """Confidence in a mask, lowered if next to nothing is left of the region.
 
-    A tracker may follow the last visible corner of what has gone behind something and be sure of that corner.
-    `share` is the area of the mask as a share of the region's mean area on its key frames.
+    A tracker may follow the last visible corner of what has gone behind something and
+    be sure of that corner. `share` is the area of the mask as a share of the region's
+    mean area on its key frames.
     """
     return min(confidence, share / _SMALL)
 
 
 def doubts(confidence: Mapping[int, float], count: int) -> list[UncertainSpan]:
-    """The stretches of a region that need a look, from its confidence by frame, 0 (lost) to 1 (sure)."""
+    """The stretches of a region that need a look, from its confidence by frame, 0
+    (lost) to 1 (sure)."""
     spans: list[UncertainSpan] = []
     for frame, sure in sorted(confidence.items()):
         if sure >= DOUBTFUL:
@@ -53,8 +58,8 @@ def doubts(confidence: Mapping[int, float], count: int) -> list[UncertainSpan]:
 def in_words(spans: Iterable[UncertainSpan], first: int = 0) -> str:
     """Say the stretches: "lost in frames 120-143 and 160, doubtful in frames 90-96".
 
-    What is lost comes first; of many stretches of a kind, the longest are named. Empty where there are none.
-    `first` is the number of the first frame as people count.
+    What is lost comes first; of many stretches of a kind, the longest are named. Empty
+    where there are none. `first` is the number of the first frame as people count.
     """
     spans = list(spans)
     said = []
@@ -66,7 +71,8 @@ def in_words(spans: Iterable[UncertainSpan], first: int = 0) -> str:
 
 
 def _frames(spans: list[UncertainSpan], first: int) -> str:
-    """Say the frames of spans: "from frame 9 to the end" if the only one is long and reaches it."""
+    """Say the frames of spans: "from frame 9 to the end" if the only one is long and
+    reaches it."""
     if len(spans) == 1:
         (span,) = spans
         if span.first == span.last:

@@ -28,12 +28,18 @@ def test_a_true_edit_is_right_and_the_source_is_not(task):
 def test_a_true_edit_that_is_soft_and_a_few_pixels_off_is_right():
     task = TASKS["instance"](20_003, SIZE, true_masks(6))
     moved = np.roll(render_frames(task.truth, SIZE), (3, -4), (1, 2))
-    assert nearest(np.stack([cv2.GaussianBlur(f, (0, 0), 1.5) for f in moved]), task) == asked(task)
+    assert nearest(
+        np.stack([cv2.GaussianBlur(f, (0, 0), 1.5) for f in moved]), task
+    ) == asked(task)
 
 
 def test_an_exchange_is_told_from_no_exchange():
-    tasks = (TASKS["instance"](seed, SIZE, true_masks(6)) for seed in range(20_000, 20_050))
-    swapped = next(t for t in tasks if t.targets[0].elsewhere[0] == t.source.actors[0].kind)
+    tasks = (
+        TASKS["instance"](seed, SIZE, true_masks(6)) for seed in range(20_000, 20_050)
+    )
+    swapped = next(
+        t for t in tasks if t.targets[0].elsewhere[0] == t.source.actors[0].kind
+    )
     assert nearest(render_frames(swapped.source, SIZE), swapped) == asked(swapped)[::-1]
 
 
@@ -50,7 +56,9 @@ def test_hard_scenes_are_what_they_are_called(name):
     for seed in (20_003, 20_004):
         task = TASKS[name](seed, SIZE, true_masks(0))
         frames, labels = task.request.clip.read(0, 8), np.asarray(task.request.labels)
-        (first, last) = ([np.nonzero(labels[t] == i)[1].mean() for i in (1, 2)] for t in (0, -1))
+        (first, last) = (
+            [np.nonzero(labels[t] == i)[1].mean() for i in (1, 2)] for t in (0, -1)
+        )
         assert name != "dark" or frames[:, : SIZE // 4].mean() < 100
         assert name != "sketch" or task.source.style in ("pencil", "chalk")
         assert name != "jumping" or task.source.actors[0].motion == "jump"

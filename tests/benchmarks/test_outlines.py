@@ -1,4 +1,5 @@
-"""The figures of crispness tell a clean edit from a blurred one and from one that kept the old outline."""
+"""The figures of crispness tell a clean edit from a blurred one and from one that kept
+the old outline."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,5 @@
-"""The check of a real checkpoint, run whole on a random one: every figure is there, whatever it is worth."""
+"""The check of a real checkpoint, run whole on a random one: every figure is there,
+whatever it is worth."""
 
 import json
 from fractions import Fraction
@@ -40,12 +41,20 @@ def call(folder, clip, *more):
         "--frames",
         2,
     ]
-    return main([str(x) for x in (*given, "--steps", 2, "-o", clip.parent / "out", *more)])
+    return main(
+        [str(x) for x in (*given, "--steps", 2, "-o", clip.parent / "out", *more)]
+    )
 
 
 def write_clip(folder, width, whole=False):
-    """A narrow image encoder of CLIP, or a whole CLIP, that projects to so many numbers."""
-    from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+    """A narrow image encoder of CLIP, or a whole CLIP, that projects to so many
+    numbers."""
+    from transformers import (
+        CLIPConfig,
+        CLIPModel,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )
 
     sizes = {
         "hidden_size": 32,
@@ -53,17 +62,24 @@ def write_clip(folder, width, whole=False):
         "num_hidden_layers": 1,
         "num_attention_heads": 1,
     }
-    vision = CLIPVisionConfig(**sizes, image_size=32, patch_size=8, projection_dim=width)
+    vision = CLIPVisionConfig(
+        **sizes, image_size=32, patch_size=8, projection_dim=width
+    )
     model = CLIPVisionModelWithProjection(vision)
     if whole:
-        both = {"text_config": sizes | {"projection_dim": width}, "vision_config": vision.to_dict()}
+        both = {
+            "text_config": sizes | {"projection_dim": width},
+            "vision_config": vision.to_dict(),
+        }
         model = CLIPModel(CLIPConfig(**both, projection_dim=width))
     model.save_pretrained(folder)
     return folder
 
 
 @pytest.mark.parametrize("sdxl", [False, True])
-def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(tiny_folder, clip, capsys, sdxl):
+def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(
+    tiny_folder, clip, capsys, sdxl
+):
     more, folder = [], tiny_folder
     if sdxl:
         folder = write_small_model(clip.parent / "xl", sdxl=True)
@@ -80,7 +96,12 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(tiny_folder, clip,
     facts = json.loads((clip.parent / "out" / "real_checkpoint.json").read_text())
     assert facts["size"] == [88 if sdxl else 64, 64]
     assert facts["frames"] == 2
-    for name in ("round trip dB", "reconstruction dB", "edit outside dB", "peak memory GB"):
+    for name in (
+        "round trip dB",
+        "reconstruction dB",
+        "edit outside dB",
+        "peak memory GB",
+    ):
         assert 0 < facts[name] < 100
     assert set(facts["seconds"]) >= {"inverting", "editing", "decoding"}
     assert facts["params"]["steps"] == {"value": 2, "source": "given"}
@@ -88,13 +109,18 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(tiny_folder, clip,
     assert sheet.shape == (4 * 64, 2 * facts["size"][0], 3)
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert head == f"| {folder.name}, 2 steps | found | good |"
-    rows = {row.split(" |")[0][2:]: row.removesuffix(" |").split(" | ")[1:] for row in rows}
+    rows = {
+        row.split(" |")[0][2:]: row.removesuffix(" |").split(" | ")[1:] for row in rows
+    }
     assert rows["loads"] == [
         f"{'SDXL' if sdxl else 'Stable Diffusion'}, torch.float32 on cpu",
         "yes",
     ]
     assert rows["reconstructs (25 dB)"][1] == "**no**"
-    assert rows["outside unchanged"] == [f"0 of {facts['pixels outside']} pixels differ", "yes"]
+    assert rows["outside unchanged"] == [
+        f"0 of {facts['pixels outside']} pixels differ",
+        "yes",
+    ]
     assert (
         0 < facts["pixels outside"] < 2 * (96 * 128 - (40 * 40 if sdxl else 32 * 42))
     )  # and a margin
@@ -150,7 +176,8 @@ def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):
     tokens = torch.tensor(tiny.check_prompts(["a red fox"], ["prompt"]).input_ids)
     with torch.no_grad():
         logits = (
-            whole(input_ids=tokens, pixel_values=pixels).logits_per_image / whole.logit_scale.exp()
+            whole(input_ids=tokens, pixel_values=pixels).logits_per_image
+            / whole.logit_scale.exp()
         )
     assert ClipScore(str(place), tiny)(frames, "a red fox") == pytest.approx(
         float(logits.mean()), abs=1e-5
@@ -163,9 +190,13 @@ def test_sdxl_s_second_encoder_reads_for_an_image_encoder_alone(tmp_path):
     frames = np.zeros((1, 32, 32, 3), np.uint8)
     with torch.no_grad():
         image = score._image(
-            torch.tensor([-1.7923, -1.7521, -1.4802]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+            torch.tensor([-1.7923, -1.7521, -1.4802])
+            .view(1, 3, 1, 1)
+            .expand(1, 3, 32, 32)
         )
-    expected = torch.cosine_similarity(image.image_embeds, model.embed(["a fox"]).pooled)
+    expected = torch.cosine_similarity(
+        image.image_embeds, model.embed(["a fox"]).pooled
+    )
     assert score(frames, "a fox") == pytest.approx(float(expected), abs=1e-4)
 
 
@@ -173,7 +204,9 @@ def test_the_reconstruction_goes_by_the_words_of_the_inversion(tiny):
     frames, labels = np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8)
     labels[:, 20:40, 20:40] = 1
     region = Region("region", 1, prompt="a red fox", source="a cat")
-    request = EditRequest(ArrayClip(frames), labels, (region,), "a cat on the grass, snow")
+    request = EditRequest(
+        ArrayClip(frames), labels, (region,), "a cat on the grass, snow"
+    )
     same = unchanged(request)
     assert same.composed.text == request.source_prompt
     _, text = lay_out(tiny, same, Grid(2, 8, 8))

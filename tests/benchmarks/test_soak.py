@@ -1,25 +1,79 @@
-"""The soak notices what one session shows of another's, and what is left behind."""
+"""The soak notices what one session shows of another's, and names what is left
+behind."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.app import chromium
-from benchmarks.soak import kept
-from benchmarks.stops import Left
+from benchmarks.leftovers import Held, count, kept
+from benchmarks.served import chromium
+from benchmarks.stopped_runs import stop_after
 from benchmarks.visitor import Session, Tally
+
+STOPS = 8
+
+
+def soak(folder, *options):
+    """The figures of a soak in a process of its own: another test's threads are none of
+    this one's."""
+    command = [sys.executable, "-m", "benchmarks.soak", *options, "-o", str(folder)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, env=os.environ
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "soak.json").read_text()), done.stdout
+
+
+@pytest.mark.slow
+def test_stops_leave_nothing(tmp_path):
+    found, printed = soak(tmp_path, "--sessions", "0", "--stops", str(STOPS))
+    assert [*found] == ["stops"]
+    before, after = found["stops"]["before"], found["stops"]["after"]
+    assert all(after[name] <= before[name] for name in ("threads", "files", "children"))
+    assert after["memory"] - before["memory"] < 64e6
+    assert f"after {STOPS} stops" in printed
+    assert "left behind by stopped runs: nothing" in printed
+
+
+@pytest.mark.slow
+def test_a_run_that_is_not_stopped_ends(own_cache):
+    assert stop_after(10_000, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.usefixtures("chromium_there")
+def test_a_visitor_is_counted(tmp_path):
+    options = "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 0"
+    found, printed = soak(tmp_path, *options.split())
+    visitors = found["visitors"]
+    assert [*found] == ["visitors"]
+    assert visitors["foreign"] == []
+    assert sum(visitors["acts"].values()) > 0
+    assert visitors["states"] > 0
+    assert "left behind by visitors" in printed
 
 
 async def visit(url: str, tally: Tally) -> list[int]:
-    """Foreign states seen after two sessions have acted, and once one shows the other's name."""
+    """Foreign states seen after two sessions have acted, and once one shows the other's
+    name."""
     from playwright.async_api import async_playwright
 
     counts = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**chromium())
-        first, second = (Session(number, 2, browser, url, tally, seed=0) for number in range(2))
-        for session, more in ((first, ("write", "reload", "lose_network")), (second, ())):
+        first, second = (
+            Session(number, 2, browser, url, tally, seed=0) for number in range(2)
+        )
+        for session, more in (
+            (first, ("write", "reload", "lose_network")),
+            (second, ()),
+        ):
             for act in ("open", "click", *more):
                 await getattr(session, act)()
                 await session.look()
@@ -40,15 +94,27 @@ def test_what_is_another_sessions_is_noticed(server):
     assert tally.foreign == ["mine-1-1 saw mine-0-1 of mine-0-1"]
     assert {what.split()[0] for what in tally.owners} >= {"mine-0-1", "point"}
     assert tally.lost == 0
+    json.dumps(tally.figures())
 
 
 def test_what_is_left_behind_is_named():
-    before = (Left(10, 20, 0, 10**9), 1, 40)
-    assert kept(before, (Left(12, 22, 0, 10**9 + 10**7), 0, 0)) == []
-    named = [
+    before = Held(10, 20, 0, 10**9, 1, 40)
+    assert kept(before, Held(12, 22, 0, 10**9 + 10**7), spare=8) == []
+    assert kept(before, Held(60, 20, 1, 2 * 10**9, 2, 9), spare=8) == [
         "threads 10 -> 60",
         "children 0 -> 1",
         "memory 1000 -> 2000 MB",
         "2 media folders with 9 files",
     ]
-    assert kept(before, (Left(60, 20, 1, 2 * 10**9), 2, 9)) == named
+    assert kept(before, Held(12, 20, 0, 10**9)) == ["threads 10 -> 12"]
+
+
+def test_media_of_pages_are_counted(tmp_path):
+    (tmp_path / "one" / "deep").mkdir(parents=True)
+    (tmp_path / "two").mkdir()
+    for name in ("one/a.mp4", "one/deep/b.png"):
+        (tmp_path / name).write_bytes(b"")
+    held = count(media=tmp_path)
+    assert (held.media_folders, held.media_files) == (2, 2)
+    assert held.threads >= 1
+    assert held.memory > 10**6

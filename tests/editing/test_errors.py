@@ -27,7 +27,11 @@ def test_tree(kind, parents):
 def test_text_is_one_line_and_survives_pickling():
     error = pickle.loads(pickle.dumps(errors.MaskError("ma\nsks", "two\n  lines")))
     assert type(error) is errors.MaskError
-    assert (str(error), error.field, error.message) == ("ma sks: two lines", "ma sks", "two lines")
+    assert (str(error), error.field, error.message) == (
+        "ma sks: two lines",
+        "ma sks",
+        "two lines",
+    )
 
 
 class Inner(BaseModel):

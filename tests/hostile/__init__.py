@@ -1,4 +1,5 @@
-"""A corpus of hostile inputs: kinds of input combined with faults. `python -m tests.hostile` runs it."""
+"""A corpus of hostile inputs: kinds of input combined with faults. `python -m
+tests.hostile` runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ KINDS = {
     **dict.fromkeys(("project", "setting", "command", "words"), projects.cases),
     "masks": masks_.cases,
     **dict.fromkeys(("archive", "upload"), archives.cases),
-    **dict.fromkeys(("weights", "single file", "lora", "adapter", "cache"), weights.cases),
+    **dict.fromkeys(
+        ("weights", "single file", "lora", "adapter", "cache"), weights.cases
+    ),
 }
 
 

@@ -1,4 +1,5 @@
-"""`python -m tests.hostile [--kind KIND ...] [--quick]` prints what fails, and passed/total."""
+"""`python -m tests.hostile [--kind KIND ...] [--quick]` prints what fails, and
+passed/total."""
 
 from __future__ import annotations
 
@@ -16,8 +17,12 @@ def main() -> int:
     """Run the corpus; 0 if all passed."""
     parser = argparse.ArgumentParser(description="Run hostile inputs.")
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--like", default="", help="only cases whose name contains this")
-    parser.add_argument("--quick", action="store_true", help="without cases that run a model")
+    parser.add_argument(
+        "--like", default="", help="only cases whose name contains this"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="without cases that run a model"
+    )
     parser.add_argument(
         "--sample", type=int, metavar="N", help="at most this many of each kind, seeded"
     )
@@ -35,17 +40,23 @@ def main() -> int:
         if fault:
             wrong[case.kind] += 1
         if fault or args.show:
-            said = answer.said.encode("ascii", "backslashreplace").decode()[-600:].strip()
+            said = (
+                answer.said.encode("ascii", "backslashreplace").decode()[-600:].strip()
+            )
             sys.stdout.write(
                 f"{case.kind}: {case.name}: {fault or 'ok'} ({answer.code})\n    {said}\n"
             )
             sys.stdout.flush()
         if total.total() % 100 == 0:
-            sys.stderr.write(f"{total.total()} of {len(cases)} done, {wrong.total()} wrong\n")
+            sys.stderr.write(
+                f"{total.total()} of {len(cases)} done, {wrong.total()} wrong\n"
+            )
     for kind, count in total.items():
         sys.stdout.write(f"{kind:10} {count - wrong[kind]}/{count}\n")
     passed = total.total() - wrong.total()
-    sys.stdout.write(f"{passed}/{total.total()} passed in {time.monotonic() - began:.0f} s\n")
+    sys.stdout.write(
+        f"{passed}/{total.total()} passed in {time.monotonic() - began:.0f} s\n"
+    )
     return int(passed < total.total())
 
 

@@ -24,7 +24,9 @@ Change = Callable[..., object]  # of a path
 FRAMES, WIDTH, HEIGHT = 4, 64, 64
 
 
-def pixels(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def pixels(
+    frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT
+) -> np.ndarray:
     """RGB frames in which blocks move."""
     rng = np.random.default_rng(0)
     blocks = rng.integers(30, 220, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
@@ -49,33 +51,40 @@ def write_video(
     rate: Fraction | int = 8,
     **more: Any,
 ) -> Path:
-    """Write a video file; `sound` is codec, layout and rate, the rest as for `write_clip`."""
+    """Write a video file; `sound` is codec, layout and rate, the rest as for
+    `write_clip`."""
     frames = pixels() if frames is None else frames
     if sound:
-        more["sound"] = sound[0], _wave(sound[1], sound[2], len(frames) / Fraction(rate))
+        more["sound"] = (
+            sound[0],
+            _wave(sound[1], sound[2], len(frames) / Fraction(rate)),
+        )
     return write_clip(path, frames, codec=codec, pixels=pix_fmt, fps=rate, **more)
 
 
 def _wave(layout: str, rate: int, seconds: Fraction) -> av.AudioFrame:
     channels = av.AudioLayout(layout).nb_channels
     t = np.arange(int(seconds * rate)) / rate
-    wave = np.stack([np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]).astype(
-        np.float32
-    )
+    wave = np.stack(
+        [np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]
+    ).astype(np.float32)
     # Packed: PyAV miscounts the planes of eight channels and more.
     return samples(0.1 * wave.T.reshape(1, -1), "flt", layout, rate)
 
 
 @cache
 def store() -> Path:
-    """Where sound inputs are kept while the process lives; children of it use what is there."""
+    """Where sound inputs are kept while the process lives; children of it use what is
+    there."""
     folder = Path(mkdtemp(prefix="hostile-base-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 @cache
-def video(suffix: str = ".mp4", codec: str = "libx264", pix_fmt: str = "yuv420p") -> bytes:
+def video(
+    suffix: str = ".mp4", codec: str = "libx264", pix_fmt: str = "yuv420p"
+) -> bytes:
     """A sound video file."""
     file = store() / f"{codec}-{pix_fmt}{suffix}"
     if not file.exists():
@@ -98,7 +107,13 @@ def write_masks(folder: Path, masks: np.ndarray | None = None) -> Path:
 
 def content() -> dict[str, Any]:
     """A sound project.json."""
-    left = {"name": "left", "label": 1, "source": "a cat", "prompt": "a pig", "color": "#ffe11a"}
+    left = {
+        "name": "left",
+        "label": 1,
+        "source": "a cat",
+        "prompt": "a pig",
+        "color": "#ffe11a",
+    }
     right = {
         "name": "right",
         "label": 2,
@@ -113,8 +128,20 @@ def content() -> dict[str, Any]:
         "prompt": "",
         "negative_prompt": "",
     }
-    how = {"method": "videograin", "params": {"steps": 2}, "model": "storybook", "seed": 3}
-    return {"version": 1, "clip": clip, **words, "regions": [left, right], "masks": "masks", **how}
+    how = {
+        "method": "videograin",
+        "params": {"steps": 2},
+        "model": "storybook",
+        "seed": 3,
+    }
+    return {
+        "version": 1,
+        "clip": clip,
+        **words,
+        "regions": [left, right],
+        "masks": "masks",
+        **how,
+    }
 
 
 def changed(content: Any, place: str, value: Any) -> Any:
@@ -140,7 +167,8 @@ def write_project(folder: Path, changed: Any = None) -> Path:
 def with_project(
     change: Change = lambda path: None, *given: Any, at: str = ""
 ) -> Callable[[Path], None]:
-    """Writes a sound project into `project` of a folder, then changes something at a path in that folder."""
+    """Writes a sound project into `project` of a folder, then changes something at a
+    path in that folder."""
 
     def write(folder: Path) -> None:
         write_project(folder / "project")

@@ -33,13 +33,16 @@ class Case:
     command: list[
         str
     ]  # the command line: "editing", "masks" or one of `PROGRAMS`, and its arguments
-    write: Write  # writes the files into an empty folder, in which the command then runs
-    expected: Expected = "refuse"  # whether it must be refused, must be accepted, or may be either
+    # writes the files into an empty folder, in which the command then runs
+    write: Write
+    # whether it must be refused, must be accepted, or may be either
+    expected: Expected = "refuse"
     slow: bool = False  # whether it runs a model
 
 
 class Answer(NamedTuple):
-    """What a command did: its code (negative for a signal, None if it hung), what it said, what it left."""
+    """What a command did: its code (negative for a signal, None if it hung), what it
+    said, what it left."""
 
     code: int | None
     said: str
@@ -55,7 +58,11 @@ def judge(case: Case, answer: Answer) -> str:
     if answer.code not in (0, 2) or "Traceback (most recent" in answer.said:
         return "traceback"
     if answer.code == 0:
-        return "nonsense accepted" if case.expected == "refuse" else _check_warnings(answer.said)
+        return (
+            "nonsense accepted"
+            if case.expected == "refuse"
+            else _check_warnings(answer.said)
+        )
     if case.expected == "accept":
         return "refused"
     return _judge_line(answer)
@@ -99,7 +106,8 @@ def unique(cases: Iterable[Case]) -> list[Case]:
 
 
 def sample(cases: Iterable[Case], count: int, seed: int = 0) -> list[Case]:
-    """By seed, so many quick cases of each kind, and an eighth as many of those that run a model."""
+    """By seed, so many quick cases of each kind, and an eighth as many of those that
+    run a model."""
     groups: dict[tuple[str, bool], list[Case]] = {}
     for case in cases:
         groups.setdefault((case.kind, case.slow), []).append(case)

@@ -18,7 +18,15 @@ from PIL import Image
 from regrain.editing.media.clip import ColorTags
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
-from tests.hostile.faults import CONTENT, NAMES, SPECIAL, damage, damage_file, put, replace_file
+from tests.hostile.faults import (
+    CONTENT,
+    NAMES,
+    SPECIAL,
+    damage,
+    damage_file,
+    put,
+    replace_file,
+)
 
 _EDIT = [
     "editing",
@@ -43,7 +51,10 @@ _CODECS |= {
     "VP9 in WebM": (".webm", "libvpx-vp9", "yuv420p"),
     "VP8 in WebM": (".webm", "libvpx", "yuv420p"),
 }
-_CODECS |= {"AV1 in Matroska": (".mkv", "libsvtav1", "yuv420p"), "GIF": (".gif", "gif", "rgb8")}
+_CODECS |= {
+    "AV1 in Matroska": (".mkv", "libsvtav1", "yuv420p"),
+    "GIF": (".gif", "gif", "rgb8"),
+}
 _CODECS |= {
     "MPEG-4 in AVI": (".avi", "mpeg4", "yuv420p"),
     "MJPEG in AVI": (".avi", "mjpeg", "yuvj420p"),
@@ -75,7 +86,11 @@ def _checked(
 ) -> Case:
     """A clip that is written and opened as a new project, which reads all of it."""
     return Case(
-        "clip", name, ["new_and_check", clip], lambda folder: write(folder / clip), expected
+        "clip",
+        name,
+        ["new_and_check", clip],
+        lambda folder: write(folder / clip),
+        expected,
     )
 
 
@@ -94,7 +109,10 @@ def cases() -> Iterator[Case]:
     for name, text in NAMES.items():
         clip = f"./{text}.mp4"
         yield _checked(
-            f"name with {name}", lambda path: path.write_bytes(base.video()), "either", clip
+            f"name with {name}",
+            lambda path: path.write_bytes(base.video()),
+            "either",
+            clip,
         )
         yield _checked(f"missing, name with {name}", lambda path: None, clip=clip)
     yield from chain(_tags(), _shapes(), _sounds(), _folders())
@@ -103,7 +121,8 @@ def cases() -> Iterator[Case]:
 def _overwritten(
     boxes: tuple[bytes, ...], offset: int, data: bytes, path: Path, **options: Any
 ) -> None:
-    """Write a video, then over what the file says, which no encoder need allow; boxes lie one in another."""
+    """Write a video, then over what the file says, which no encoder need allow; boxes
+    lie one in another."""
     content, at = bytearray(base.write_video(path, **options).read_bytes()), 0
     for box in boxes:
         at = content.find(box, at)
@@ -114,14 +133,24 @@ def _overwritten(
 
 
 def _tags() -> Iterator[Case]:
-    # Primaries, transfer, matrix: two bytes each; the range is the top bit that follows.
+    # Primaries, transfer, matrix: two bytes each; the range is the top bit that
+    # follows.
     offsets = {"matrix": 12, "range": 14, "primaries": 8, "transfer": 10}
     for part, offset in offsets.items():
         for value in (*range(0, 19), 22, 200) if part != "range" else range(4):
-            data = bytes([0x80 * (value > 1)]) if part == "range" else struct.pack(">H", value)
+            data = (
+                bytes([0x80 * (value > 1)])
+                if part == "range"
+                else struct.pack(">H", value)
+            )
             # H.264 has its own tags.
             write = partial(
-                _overwritten, (b"colrnclx",), offset, data, tags=ColorTags(), codec="mpeg4"
+                _overwritten,
+                (b"colrnclx",),
+                offset,
+                data,
+                tags=ColorTags(),
+                codec="mpeg4",
             )
             yield _edited("clip", f"colour {part} {value}", write, "accept")
 
@@ -132,10 +161,21 @@ def _shapes() -> Iterator[Case]:
         # FFV1 finds no way of its own to cut a frame that is one pixel wide.
         options = {"slices": "1"} if size[0] == 1 else {}
         frames = base.pixels(2, *size)
-        write = partial(base.write_video, frames=frames, codec="ffv1", pix_fmt="bgr0", **options)
+        write = partial(
+            base.write_video, frames=frames, codec="ffv1", pix_fmt="bgr0", **options
+        )
         expected = "refuse" if size in narrow else "accept"
         yield _edited("clip", "{}x{}".format(*size), write, expected, "clip.mkv")
-    for aspect in ("65535:1", "1:65535", "2147483647:1", "4096:1", "1:300", "16:11", "0:1", "3:2"):
+    for aspect in (
+        "65535:1",
+        "1:65535",
+        "2147483647:1",
+        "4096:1",
+        "1:300",
+        "16:11",
+        "0:1",
+        "3:2",
+    ):
         data = struct.pack(">II", *map(int, aspect.split(":")))
         write = partial(_overwritten, (b"pasp",), 4, data, aspect=Fraction(2, 1))
         yield _edited("clip", f"pixels of {aspect}", write, "either")
@@ -147,15 +187,24 @@ def _shapes() -> Iterator[Case]:
         Fraction(120),
     ):
         yield _edited(
-            "clip", f"{rate} frames a second", partial(base.write_video, rate=rate), "either"
+            "clip",
+            f"{rate} frames a second",
+            partial(base.write_video, rate=rate),
+            "either",
         )
-    write = partial(base.write_video, frames=base.pixels(3), stamps=(0, 40, 864_000_000))
+    write = partial(
+        base.write_video, frames=base.pixels(3), stamps=(0, 40, 864_000_000)
+    )
     yield _edited("clip", "a gap of ten days", write, "accept", "clip.mkv")
-    slow = partial(_overwritten, (b"strh",), 28, struct.pack("<II", 2**32 - 1, 1), codec="mpeg4")
+    slow = partial(
+        _overwritten, (b"strh",), 28, struct.pack("<II", 2**32 - 1, 1), codec="mpeg4"
+    )
     yield _checked("a frame in 136 years", slow, "accept", "clip.avi")
     for field, offset in (("width", 28), ("height", 30)):
         for value in (0, 1, 30_000, 65_535):
-            write = partial(_overwritten, (b"stsd", b"avc1"), offset, struct.pack(">H", value))
+            write = partial(
+                _overwritten, (b"stsd", b"avc1"), offset, struct.pack(">H", value)
+            )
             yield _checked(f"declared {field} {value}", write, "either")
 
 
@@ -204,7 +253,8 @@ def _sounds() -> Iterator[Case]:
 def _sounding(sound: tuple[str, str, int], path: Path) -> None:
     try:
         base.write_video(path, sound=sound)
-    except (ValueError, OSError, av.FFmpegError):  # the encoder does not know this layout
+    except (ValueError, OSError, av.FFmpegError):
+        # the encoder does not know this layout
         base.write_video(path, sound=("pcm_s16le", sound[1], 48000))
 
 
@@ -237,11 +287,19 @@ def _pictures(
 def _folders() -> Iterator[Case]:
     for suffix in (".png", ".jpg", ".webp", ".bmp", ".tif"):
         for name in CONTENT:
-            soft = any(word in name for word in ("flip", "last", "near", "middle", "tail", "twice"))
+            soft = any(
+                word in name
+                for word in ("flip", "last", "near", "middle", "tail", "twice")
+            )
             more: dict[str, Any] = {"quality": 90} if suffix == ".jpg" else {}
             more["expected"] = "either" if soft else "refuse"
             yield _pictures(
-                f"{suffix}, {name}", f"00002{suffix}", damage_file, name, name + suffix, **more
+                f"{suffix}, {name}",
+                f"00002{suffix}",
+                damage_file,
+                name,
+                name + suffix,
+                **more,
             )
     for name in SPECIAL:
         if name != "missing":
@@ -259,9 +317,13 @@ def _folders() -> Iterator[Case]:
         yield _pictures("one of {}x{}".format(*size), "00003.png", save)
     command = ["new_and_check", "clip"]
     for side in (20_000, 60_000, 2**31 - 1):
-        write = lambda folder, side=side: replace_file(folder / "clip" / "00000.png", bomb(side))  # noqa: E731
+        write = lambda folder, side=side: replace_file(  # noqa: E731
+            folder / "clip" / "00000.png", bomb(side)
+        )
         yield Case("pictures", f"a bomb of {side} pixels a side", command, write)
-    yield Case("pictures", "an empty folder", command, lambda folder: (folder / "clip").mkdir())
+    yield Case(
+        "pictures", "an empty folder", command, lambda folder: (folder / "clip").mkdir()
+    )
 
 
 def rename_broken(file: Path, name: str) -> None:
@@ -281,7 +343,10 @@ def bomb(side: int) -> bytes:
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
         )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)

@@ -1,4 +1,5 @@
-"""Faults that any file, name or value can have, to be combined with every kind of input."""
+"""Faults that any file, name or value can have, to be combined with every kind of
+input."""
 
 from __future__ import annotations
 
@@ -50,10 +51,16 @@ CONTENT: dict[str, Bytes] = {
     },
     **{"head zeroed": _filled(0, 0, 0.05), "middle zeroed": _filled(0, 0.4, 0.6)},
     **{"tail of ones": _filled(255, 0.8, 1), "all zero": _filled(0, 0, 1)},
-    "noise": lambda data, rng: rng.integers(0, 256, max(len(data), 64), np.uint8).tobytes(),
-    "junk before": lambda data, rng: rng.integers(0, 256, 100, np.uint8).tobytes() + data,
+    "noise": lambda data, rng: rng.integers(
+        0, 256, max(len(data), 64), np.uint8
+    ).tobytes(),
+    "junk before": lambda data, rng: (
+        rng.integers(0, 256, 100, np.uint8).tobytes() + data
+    ),
     "twice": lambda data, rng: data * 2,
-    "a web page": lambda data, rng: b"<!doctype html><html><body>Not found</body></html>",
+    "a web page": lambda data, rng: (
+        b"<!doctype html><html><body>Not found</body></html>"
+    ),
     "a pickle": lambda data, rng: (
         b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07builtin\x94."
     ),
@@ -63,8 +70,11 @@ CONTENT: dict[str, Bytes] = {
 
 
 def damage(data: bytes, fault: str, key: str = "") -> bytes:
-    """Data with one of `CONTENT`; random numbers follow from the key, by default the fault's name."""
-    return CONTENT[fault](data, np.random.default_rng(zlib.crc32((key or fault).encode())))
+    """Data with one of `CONTENT`; random numbers follow from the key, by default the
+    fault's name."""
+    return CONTENT[fault](
+        data, np.random.default_rng(zlib.crc32((key or fault).encode()))
+    )
 
 
 def _socket(path: Path) -> None:
@@ -76,7 +86,10 @@ def _link(target: str) -> Callable[[Path], None]:
     return lambda path: path.symlink_to(target)
 
 
-SPECIAL: dict[str, Callable[[Path], None]] = {"a pipe": os.mkfifo, "a folder": Path.mkdir}
+SPECIAL: dict[str, Callable[[Path], None]] = {
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+}
 SPECIAL |= {
     "a socket": _socket,
     "missing": lambda path: None,
@@ -122,12 +135,21 @@ TEXT |= {
     "an absolute path": "/etc/passwd",
     "percent": "%s%n%d{0}{x}",
 }
-TEXT |= {"a URL": "http://169.254.169.254/latest", "emoji": "\U0001f9d1\u200d\U0001f680" * 40}
+TEXT |= {
+    "a URL": "http://169.254.169.254/latest",
+    "emoji": "\U0001f9d1\u200d\U0001f680" * 40,
+}
 TEXT |= {"a template": "${alert(1)}{{7*7}}<img src=x onerror=alert(1)>"}
 TEXT |= {"combining marks": "e" + "\u0301" * 5000, "a null": "a\0b"}
 
 # Values as JSON has them, by what is odd about them.
-VALUES: dict[str, Any] = {"null": None, "true": True, "false": False, "zero": 0, "minus one": -1}
+VALUES: dict[str, Any] = {
+    "null": None,
+    "true": True,
+    "false": False,
+    "zero": 0,
+    "minus one": -1,
+}
 VALUES |= {
     "one and a half": 1.5,
     "a whole float": 1.0,
@@ -141,7 +163,11 @@ VALUES |= {
     "a list of lists": [[[[]]]],
     "10,000 entries": [0] * 10_000,
 }
-VALUES |= {"10**400": 10**400, "an object": {}, "an odd object": {"": {"": None}, "a\x1b": 1}}
+VALUES |= {
+    "10**400": 10**400,
+    "an object": {},
+    "an odd object": {"": {"": None}, "a\x1b": 1},
+}
 VALUES |= {
     "an object of 1000": {str(i): i for i in range(1000)},
     "mixed": [1, "a", None, {"b": [True]}],

@@ -26,7 +26,15 @@ from tests.hostile.faults import (
 
 _USES = {
     "in a project": ["editing", "check", "project"],
-    "for a new one": ["editing", "new", "project/clip.mp4", "-o", "out", "--masks", "{}"],
+    "for a new one": [
+        "editing",
+        "new",
+        "project/clip.mp4",
+        "-o",
+        "out",
+        "--masks",
+        "{}",
+    ],
     "to convert": ["masks", "convert", "{}", "-o", "out"],
 }
 
@@ -34,7 +42,9 @@ _USES = {
 def cases() -> Iterator[Case]:
     """All of them."""
     for use, command in _USES.items():
-        yield from _pictures(use, [part.replace("{}", "project/masks") for part in command])
+        yield from _pictures(
+            use, [part.replace("{}", "project/masks") for part in command]
+        )
     yield from _json()
     yield from _folders()
 
@@ -51,10 +61,15 @@ _ODD |= {"another size": ("P", (65, 64), 0), "label 200": ("L", (64, 64), 200)}
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
     def one(name: str, soft: bool, change: base.Change, *given: Any) -> Case:
         write = base.with_project(change, *given, at="project/masks/00001.png")
-        return Case("masks", f"{use}, {name}", command, write, "either" if soft else "refuse")
+        return Case(
+            "masks", f"{use}, {name}", command, write, "either" if soft else "refuse"
+        )
 
     for name in CONTENT:
-        soft = any(word in name for word in ("flipped", "last", "twice", "near", "tail", "middle"))
+        soft = any(
+            word in name
+            for word in ("flipped", "last", "twice", "near", "tail", "middle")
+        )
         yield one(name, soft, damage_file, name)
     for name in SPECIAL:
         soft = use == "to convert" and name in ("missing", "a folder")
@@ -95,9 +110,14 @@ _PLACES += (
     "categories",
     "categories.0",
 )
-_PLACES += ("annotations.0.segmentation.counts.0", "categories.0.id", "categories.0.name")
+_PLACES += (
+    "annotations.0.segmentation.counts.0",
+    "categories.0.id",
+    "categories.0.name",
+)
 _EMPTY = ("zero", "a list", "an object", "text: empty")
-_ANY = ("images.0.file_name", "annotations.0.track_id", "categories.0.name")  # what may be anything
+# what may be anything
+_ANY = ("images.0.file_name", "annotations.0.track_id", "categories.0.name")
 
 
 def _json() -> Iterator[Case]:
@@ -111,14 +131,22 @@ def _json() -> Iterator[Case]:
             soft = place in _ANY or place.endswith("id") or name in _EMPTY
             write = base.with_project(change, at="masks.json")
             yield Case(
-                "masks", f"JSON, {place} is {name}", new, write, "either" if soft else "refuse"
+                "masks",
+                f"JSON, {place} is {name}",
+                new,
+                write,
+                "either" if soft else "refuse",
             )
     convert = ["masks", "convert", "masks.json", "-o", "out"]
     for name in CONTENT:
         data = damage(json.dumps(_content()).encode(), name)
         write = base.with_project(replace_file, data, at="masks.json")
         yield Case(
-            "masks", f"JSON, {name}", convert, write, "either" if "flipped" in name else "refuse"
+            "masks",
+            f"JSON, {name}",
+            convert,
+            write,
+            "either" if "flipped" in name else "refuse",
         )
 
 
@@ -138,12 +166,16 @@ def _folders() -> Iterator[Case]:
             for name in names:
                 base.write_masks(folder / "whole" / name)
 
-        yield Case("masks", f"folders {' and '.join(names)}", new, base.with_project(change))
+        yield Case(
+            "masks", f"folders {' and '.join(names)}", new, base.with_project(change)
+        )
     for suffix in (".mp4", ".mkv"):
         for name in CONTENT:
 
             def write(folder: Path, suffix=suffix, name=name) -> None:
-                (folder / f"masks{suffix}").write_bytes(damage(base.video(suffix), name))
+                (folder / f"masks{suffix}").write_bytes(
+                    damage(base.video(suffix), name)
+                )
 
             command = ["masks", "convert", f"masks{suffix}", "-o", "out"]
             yield Case("masks", f"{suffix} video, {name}", command, write, "either")

@@ -15,14 +15,30 @@ from regrain.editing.media.labels import write_regions
 from regrain.editing.params.registry import METHODS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
-from tests.hostile.faults import CONTENT, SPECIAL, TEXT, VALUES, damage_file, put, replace_file
+from tests.hostile.faults import (
+    CONTENT,
+    SPECIAL,
+    TEXT,
+    VALUES,
+    damage_file,
+    put,
+    replace_file,
+)
 
 CHECK = ["editing", "check", "project"]
 _REGION = [f"regions.0.{key}" for key in ("prompt", "source", "negative", "name")]
 # Where text may be anything a person types.
 _FREE = {"source_prompt", "prompt", "negative_prompt", *_REGION}
 _PLACES = (
-    *("version", "clip", "clip.path", "clip.start", "clip.stride", "clip.frames", "clip.size"),
+    *(
+        "version",
+        "clip",
+        "clip.path",
+        "clip.start",
+        "clip.stride",
+        "clip.frames",
+        "clip.size",
+    ),
     *(
         "source_prompt",
         "prompt",
@@ -54,32 +70,54 @@ _PLACES = (
 
 
 # Odd values that fit.
-_FITTING = {"regions.0.picture_scale": ("a whole float", "tiny", "zero", "one and a half")}
+_FITTING = {
+    "regions.0.picture_scale": ("a whole float", "tiny", "zero", "one and a half")
+}
 _FITTING |= {"regions.0.strength": ("a whole float", "tiny")}
 
 
 def _sound(place: str, name: str, value: Any) -> Expected:
     """What must become of a value at a place."""
-    same = json.dumps(base.changed(base.content(), place, value)) == json.dumps(base.content())
+    same = json.dumps(base.changed(base.content(), place, value)) == json.dumps(
+        base.content()
+    )
     if same or name in _FITTING.get(place, ()):
         return "either"
     text = name.startswith("text: ")
-    nothing = name in ("null", "a list", "an object", "text: empty", "text: blank", "false", "zero")
-    # What cannot be seen is dropped: such text counts as empty, which all but a name may be.
-    nothing = nothing or (name == "text: zero width" and place in _FREE - {"regions.0.name"})
+    nothing = name in (
+        "null",
+        "a list",
+        "an object",
+        "text: empty",
+        "text: blank",
+        "false",
+        "zero",
+    )
+    # What cannot be seen is dropped: such text counts as empty, which all but a name
+    # may be.
+    nothing = nothing or (
+        name == "text: zero width" and place in _FREE - {"regions.0.name"}
+    )
     hostile = any(
-        word in name for word in ("surrogate", "900,000", "100,000", "null", "zero width")
+        word in name
+        for word in ("surrogate", "900,000", "100,000", "null", "zero width")
     )
     loose = place.startswith(("params", "more_prompts", "regions.0.drawn", "loras"))
-    loose = (loose or (text and place in ("model", "picture_adapter"))) and "true" not in name
+    loose = (
+        loose or (text and place in ("model", "picture_adapter"))
+    ) and "true" not in name
     return (
-        "either" if nothing or (not hostile and (loose or (text and place in _FREE))) else "refuse"
+        "either"
+        if nothing or (not hostile and (loose or (text and place in _FREE)))
+        else "refuse"
     )
 
 
 def _project(place: str, value: Any, folder: Path) -> Path:
     """Write a project with another value at a place."""
-    return base.write_project(folder / "project", base.changed(base.content(), place, value))
+    return base.write_project(
+        folder / "project", base.changed(base.content(), place, value)
+    )
 
 
 def cases() -> Iterator[Case]:
@@ -87,7 +125,13 @@ def cases() -> Iterator[Case]:
     for place in _PLACES:
         for name, value in VALUES.items():
             write = partial(_project, place, value)
-            yield Case("project", f"{place} is {name}", CHECK, write, _sound(place, name, value))
+            yield Case(
+                "project",
+                f"{place} is {name}",
+                CHECK,
+                write,
+                _sound(place, name, value),
+            )
     yield from chain(
         _files(), _sizes(), _settings(), _options(), _places(), _overlaps(), _batches()
     )
@@ -111,10 +155,16 @@ _TEXTS |= {
     + ",".join(f'"k{i}":1' for i in range(95_000))
     + ',"k94999":2}'
 }
-_TEXTS |= {"deep lists": "[" * 200_000, "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000}
+_TEXTS |= {
+    "deep lists": "[" * 200_000,
+    "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000,
+}
 _TEXTS |= {"NaN": '{"version": NaN}', "Infinity": '{"version": 1, "seed": Infinity}'}
 _TEXTS |= {"a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}"}
-_TEXTS |= {"UTF-16": '{"version": 1}'.encode("utf-16").decode("latin-1"), "a list": "[]"}
+_TEXTS |= {
+    "UTF-16": '{"version": 1}'.encode("utf-16").decode("latin-1"),
+    "a list": "[]",
+}
 _TEXTS |= {"a string": '"project"', "a comment": '// hello\n{"version": 1}'}
 _TEXTS |= {"2 MB": '{"version": 1, "prompt": "' + "x" * 2_000_000 + '"}'}
 
@@ -130,7 +180,9 @@ def _files() -> Iterator[Case]:
             write = base.with_project(put, name, at=f"project/{part}")
             yield Case("project", f"{title} is {name}", CHECK, write)
     for name, text in _TEXTS.items():
-        write = base.with_project(replace_file, text.encode("latin-1"), at="project/project.json")
+        write = base.with_project(
+            replace_file, text.encode("latin-1"), at="project/project.json"
+        )
         yield Case("project", f"text, {name}", CHECK, write)
 
 
@@ -140,7 +192,13 @@ def _sizes() -> Iterator[Case]:
         write = partial(_project, "clip.size", size)
         yield Case("project", f"a working size of {size}", CHECK, write, expected)
         command = ["editing", "new", "project/clip.mp4", "-o", "out", f"--size={size}"]
-        yield Case("command", f"editing new --size {size}", command, base.with_project(), expected)
+        yield Case(
+            "command",
+            f"editing new --size {size}",
+            command,
+            base.with_project(),
+            expected,
+        )
 
 
 _SETTINGS = {
@@ -168,9 +226,21 @@ _SETTINGS |= {
     "odd digits": "²",
     "spaces": " " * 50_000,
 }
-_SETTINGS |= {"commas": "," * 20_000, "dashes": "0-" * 20_000, "at signs": "a@" * 10_000}
-_SETTINGS |= {"colons": "a:" * 10_000, "a template": "${x}", "beyond the clip": "every 10000"}
-_SETTINGS |= {"frames": "0, 999999", "a range": "auto 9-2", "a float": "0.3333333333333333333333"}
+_SETTINGS |= {
+    "commas": "," * 20_000,
+    "dashes": "0-" * 20_000,
+    "at signs": "a@" * 10_000,
+}
+_SETTINGS |= {
+    "colons": "a:" * 10_000,
+    "a template": "${x}",
+    "beyond the clip": "every 10000",
+}
+_SETTINGS |= {
+    "frames": "0, 999999",
+    "a range": "auto 9-2",
+    "a float": "0.3333333333333333333333",
+}
 
 
 def _settings() -> Iterator[Case]:
@@ -180,10 +250,13 @@ def _settings() -> Iterator[Case]:
             for name, value in _SETTINGS.items():
                 command = [*CHECK, "--method", method, f"--set={key}={value}"]
                 hopeless = (
-                    name in ("NaN", "huge", "many digits", "deep", "long") and "emphasis" not in key
+                    name in ("NaN", "huge", "many digits", "deep", "long")
+                    and "emphasis" not in key
                 )
                 expected: Expected = "refuse" if hopeless else "either"
-                yield Case("setting", f"{method} {key}: {name}", command, write, expected)
+                yield Case(
+                    "setting", f"{method} {key}: {name}", command, write, expected
+                )
     huge = '--set=emphasis_words=[["cat", ' + "9" * 400 + "]]"
     yield Case(
         "setting",
@@ -207,9 +280,25 @@ _OPTIONS = {
     "editing tune project -o out.safetensors --set=tune_steps=1": "--model --lora --set --name --dtype",
     "editing clusters project -o out": "--count --steps --seed --model",
 }
-_ODD = {"empty": "", "blank": " ", "minus": "-1", "huge": "9" * 40, "5000 digits": "1" * 5000}
-_ODD |= {"a float": "0.5", "a word": "zzz", "control characters": "a\x1b[2Jb", "a new line": "a\nb"}
-_ODD |= {"zero width": "\u200b", "long": "x" * 100_000, "not UTF-8": "a\udcff", "a folder": "/"}
+_ODD = {
+    "empty": "",
+    "blank": " ",
+    "minus": "-1",
+    "huge": "9" * 40,
+    "5000 digits": "1" * 5000,
+}
+_ODD |= {
+    "a float": "0.5",
+    "a word": "zzz",
+    "control characters": "a\x1b[2Jb",
+    "a new line": "a\nb",
+}
+_ODD |= {
+    "zero width": "\u200b",
+    "long": "x" * 100_000,
+    "not UTF-8": "a\udcff",
+    "a folder": "/",
+}
 _ODD |= {
     "a device": "/dev/zero",
     "a URL": "http://127.0.0.1:1/x",
@@ -226,7 +315,11 @@ _ODD |= {
     "a label of many digits": "1" * 5000 + "=x",
     "a frame of many digits": "1:" + "9" * 5000 + ",1,1",
 }
-_ODD |= {"numbers": "1:0," + "9" * 5000 + ",1", "not a number": "1:0,nan,inf", "a range": "300=x"}
+_ODD |= {
+    "numbers": "1:0," + "9" * 5000 + ",1",
+    "not a number": "1:0,nan,inf",
+    "a range": "300=x",
+}
 _ODD |= {"300 characters": "x" * 300}
 # Odd values that some option takes, and those that one option takes.
 _TAKEN = (
@@ -261,7 +354,11 @@ def _options() -> Iterator[Case]:
                 title = f"{' '.join(command[:2])} {option} {name}"
                 given = [*command, f"{option}={value}"]
                 yield Case(
-                    "command", title, given, base.with_project(), "either" if soft else "refuse"
+                    "command",
+                    title,
+                    given,
+                    base.with_project(),
+                    "either" if soft else "refuse",
                 )
 
 
@@ -276,7 +373,11 @@ def _places() -> Iterator[Case]:
         command = ["editing", "new", "project/clip.mp4", "-o", out]
         expected: Expected = "either" if out == "\x1b[31m" else "refuse"
         yield Case(
-            "command", f"editing new -o {out[:20]!r}", command, base.with_project(), expected
+            "command",
+            f"editing new -o {out[:20]!r}",
+            command,
+            base.with_project(),
+            expected,
         )
     for name in ("attention/notes.txt", "report.json/mine.txt", "masks.mp4/mine.txt"):
         command = ["editing", "run", "project", "-o", "out"]
@@ -287,7 +388,8 @@ def _places() -> Iterator[Case]:
     yield Case("command", "masks of another clip in the way", command, write)
 
 
-# Outputs that are an input, hold one or lie in one; `made` is a project with the clip where results go.
+# Outputs that are an input, hold one or lie in one; `made` is a project with the clip
+# where results go.
 _OVERLAPPING = (
     *(
         f"editing clusters project -o {out}"
@@ -303,7 +405,10 @@ _OVERLAPPING = (
         f"editing tune project --set=tune_steps=1 -o {out}"
         for out in ("model.safetensors", "project")
     ),
-    *(f"masks convert project/masks -o project{out}" for out in ("/masks", "/masks/new", "")),
+    *(
+        f"masks convert project/masks -o project{out}"
+        for out in ("/masks", "/masks/new", "")
+    ),
     *(f"masks clean labels/1 --grow=1 -o labels{out}" for out in ("", "/1", "/1/new")),
     "masks pair project/clip.mp4 project/masks -o project/masks/new",
     "masks track labels/1 --click=1:0,9,20 -o labels",
@@ -313,15 +418,26 @@ _OVERLAPPING = (
 
 def _overlaps() -> Iterator[Case]:
     for text in _OVERLAPPING:
-        yield Case("command", text, text.split(), _overlapping, slow="masks" not in text[:5])
+        yield Case(
+            "command", text, text.split(), _overlapping, slow="masks" not in text[:5]
+        )
     for text in _OPTIONS:
         command = text.split()
-        command[command.index("-o") + 1] = "loop.safetensors" if "tune" in command else "loop"
+        command[command.index("-o") + 1] = (
+            "loop.safetensors" if "tune" in command else "loop"
+        )
         name = f"{' '.join(command[:2])} -o a link to itself"
         soft: Expected = (
             "either" if "tune" in command else "refuse"
         )  # a file takes the place of a link
-        yield Case("command", name, command, base.with_project(_loop), soft, slow=soft == "either")
+        yield Case(
+            "command",
+            name,
+            command,
+            base.with_project(_loop),
+            soft,
+            slow=soft == "either",
+        )
 
 
 def _loop(folder: Path) -> None:
@@ -340,7 +456,11 @@ def _overlapping(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"weights")
 
 
-_PATHS = {"a null in a path": "a\0b", "a link to itself": "loop", "a long path": "x" * 3000}
+_PATHS = {
+    "a null in a path": "a\0b",
+    "a link to itself": "loop",
+    "a long path": "x" * 3000,
+}
 
 
 def _batches() -> Iterator[Case]:
@@ -351,13 +471,28 @@ def _batches() -> Iterator[Case]:
             (folder / "jobs.jsonl").write_text(json.dumps({"project": path}))
 
         command = ["editing", "batch", "jobs.jsonl", "-o", "out"]
-        yield Case("command", f"editing batch of {name}", command, base.with_project(change))
+        yield Case(
+            "command", f"editing batch of {name}", command, base.with_project(change)
+        )
 
 
 def _words() -> Iterator[Case]:
-    new = ["editing", "new", "project/clip.mp4", "-o", "out", "--masks", "project/masks"]
+    new = [
+        "editing",
+        "new",
+        "project/clip.mp4",
+        "-o",
+        "out",
+        "--masks",
+        "project/masks",
+    ]
     for name, text in TEXT.items():
         given = text.replace("\0", "")[:100_000]
         region = [*new, f"--region=1:{given}=a pig"]
-        for option, command in (("--prompt", [*CHECK, f"--prompt={given}"]), ("--region", region)):
-            yield Case("words", f"{option} {name}", command, base.with_project(), "either")
+        for option, command in (
+            ("--prompt", [*CHECK, f"--prompt={given}"]),
+            ("--region", region),
+        ):
+            yield Case(
+                "words", f"{option} {name}", command, base.with_project(), "either"
+            )

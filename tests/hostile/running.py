@@ -1,4 +1,5 @@
-"""Runs hostile cases, each in a process of its own, forked from one that has loaded everything."""
+"""Runs hostile cases, each in a process of its own, forked from one that has loaded
+everything."""
 
 from __future__ import annotations
 
@@ -50,8 +51,11 @@ def warm_up(cases: Iterable[Case]) -> None:
         load_backbone("storybook")
 
 
-def run(cases: Iterable[Case], seconds: float = SECONDS) -> Iterator[tuple[Case, Answer, str]]:
-    """Run cases one after the other: the case, its answer, and what is wrong with it (empty: nothing)."""
+def run(
+    cases: Iterable[Case], seconds: float = SECONDS
+) -> Iterator[tuple[Case, Answer, str]]:
+    """Run cases one after the other: the case, its answer, and what is wrong with it
+    (empty: nothing)."""
     for case in cases:
         answer = answer_of(case, seconds)
         yield case, answer, judge(case, answer)
@@ -59,7 +63,9 @@ def run(cases: Iterable[Case], seconds: float = SECONDS) -> Iterator[tuple[Case,
 
 def answer_of(case: Case, seconds: float = SECONDS) -> Answer:
     """Run one case."""
-    with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="hostile-", ignore_cleanup_errors=True
+    ) as name:
         folder = Path(name).resolve()
         (folder / "in").mkdir()
         said = folder / "said.txt"
@@ -73,14 +79,21 @@ def answer_of(case: Case, seconds: float = SECONDS) -> Answer:
         select.select([prepared], [], [], _PREPARATION)
         os.close(prepared)
         code = _wait(child, seconds)
-        text = said.read_bytes().decode("utf-8", "surrogateescape") if said.exists() else ""
+        text = (
+            said.read_bytes().decode("utf-8", "surrogateescape")
+            if said.exists()
+            else ""
+        )
         if code == 99:
-            raise RuntimeError(f"case {case.kind}/{case.name} could not be prepared:\n{text}")
+            raise RuntimeError(
+                f"case {case.kind}/{case.name} could not be prepared:\n{text}"
+            )
         return Answer(code, text, _left(folder / "in"))
 
 
 def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
-    """In the child: prepare, tell so by closing a pipe, then run the command line; never returns."""
+    """In the child: prepare, tell so by closing a pipe, then run the command line;
+    never returns."""
     code = 99
     try:
         os.setsid()
@@ -93,7 +106,9 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
             os.environ[name] = str(folder.parent / "cache")
         case.write(folder)
         (folder.parent / _KEPT).write_bytes(b"\n".join(os.listdir(os.fsencode(folder))))
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -123,7 +138,8 @@ def _main(program: str, *arguments: str) -> int:
 
 
 def _wait(child: int, seconds: float) -> int | None:
-    """The exit code of a child; negative for a signal, None if it did not end in time."""
+    """The exit code of a child; negative for a signal, None if it did not end in
+    time."""
     handle = os.pidfd_open(child)
     try:
         ready, _, _ = select.select([handle], [], [], seconds)
@@ -170,7 +186,8 @@ def _open_upload(name: str) -> int:
         sys.stderr.write(f"error: {error}\n")
         shutil.rmtree("media")
         return 2
-    return int(any(Path("media").rglob("*stray*")))  # further files in an archive are not unpacked
+    # further files in an archive are not unpacked
+    return int(any(Path("media").rglob("*stray*")))
 
 
 def _twice_with_broken_cache(fault: str) -> int:
@@ -188,7 +205,9 @@ def _twice_with_broken_cache(fault: str) -> int:
     if code := main([*run, "b"]):
         return code
     if Path("a/edited.mp4").read_bytes() != Path("b/edited.mp4").read_bytes():
-        sys.stderr.write("Traceback (most recent call): other bytes with a broken cache\n")
+        sys.stderr.write(
+            "Traceback (most recent call): other bytes with a broken cache\n"
+        )
         return 1
     return 0
 

@@ -17,7 +17,15 @@ import numpy as np
 from regrain.editing.storage.local_models import ASSETS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
-from tests.hostile.faults import CONTENT, SPECIAL, VALUES, damage, damage_file, put, replace_file
+from tests.hostile.faults import (
+    CONTENT,
+    SPECIAL,
+    VALUES,
+    damage,
+    damage_file,
+    put,
+    replace_file,
+)
 
 Make = Callable[[], bytes]
 _FILES = (
@@ -27,7 +35,12 @@ _FILES = (
         "text_encoder/config.json",
         "scheduler/scheduler_config.json",
     ),
-    *("tokenizer/vocab.json", "tokenizer/tokenizer_config.json", "words.json", "defaults.json"),
+    *(
+        "tokenizer/vocab.json",
+        "tokenizer/tokenizer_config.json",
+        "words.json",
+        "defaults.json",
+    ),
     "unet/diffusion_pytorch_model.safetensors.index.json",
 )
 _KEYS = {
@@ -63,27 +76,51 @@ _TEXTS |= {"not JSON": "{", "not UTF-8": "\xff\xfe", "an object of nothing": "{}
 
 
 def _run(model: str, *more: str) -> list[str]:
-    return ["editing", "run", "project", "-o", "out", "--set=steps=1", f"--model={model}", *more]
+    return [
+        "editing",
+        "run",
+        "project",
+        "-o",
+        "out",
+        "--set=steps=1",
+        f"--model={model}",
+        *more,
+    ]
 
 
-def _with_model(name: str, file: str, expected: Expected, change: base.Change, *given: Any) -> Case:
-    """A run with a copy of the built-in model, all of it links, in which a file changes."""
+def _with_model(
+    name: str, file: str, expected: Expected, change: base.Change, *given: Any
+) -> Case:
+    """A run with a copy of the built-in model, all of it links, in which a file
+    changes."""
 
     def write(folder: Path) -> None:
         base.write_project(folder / "project")
-        shutil.copytree(ASSETS / "storybook", folder / "model", copy_function=os.symlink)
+        shutil.copytree(
+            ASSETS / "storybook", folder / "model", copy_function=os.symlink
+        )
         change(folder / "model" / file, *given)
 
     return Case("weights", name, _run("model"), write, expected, slow=True)
 
 
 def _with_file(
-    kind: str, name: str, make: Make, file: str, option: str = "", expected: Expected = "refuse"
+    kind: str,
+    name: str,
+    make: Make,
+    file: str,
+    option: str = "",
+    expected: Expected = "refuse",
 ) -> Case:
     """A run with a file, which is the model unless an option takes it."""
     command = _run("storybook", option + file) if option else _run(file)
     return Case(
-        kind, name, command, base.with_project(_fill, make, at=file), expected, slow=bool(option)
+        kind,
+        name,
+        command,
+        base.with_project(_fill, make, at=file),
+        expected,
+        slow=bool(option),
     )
 
 
@@ -99,10 +136,18 @@ def cases() -> Iterator[Case]:
 def _configs() -> Iterator[Case]:
     for file in _FILES:
         for name, text in _TEXTS.items():
-            soft = name == "an object of nothing" or "words" in file or "tokenizer_config" in file
+            soft = (
+                name == "an object of nothing"
+                or "words" in file
+                or "tokenizer_config" in file
+            )
             expected: Expected = "either" if soft else "refuse"
             yield _with_model(
-                f"{file} is {name}", file, expected, replace_file, text.encode("latin-1")
+                f"{file} is {name}",
+                file,
+                expected,
+                replace_file,
+                text.encode("latin-1"),
             )
         for name in (
             "a pipe",
@@ -114,7 +159,9 @@ def _configs() -> Iterator[Case]:
             soft = (
                 name == "missing" or "tokenizer_config" in file
             )  # not a file is as good as missing
-            yield _with_model(f"{file} is {name}", file, "either" if soft else "refuse", put, name)
+            yield _with_model(
+                f"{file} is {name}", file, "either" if soft else "refuse", put, name
+            )
 
 
 def _keys() -> Iterator[Case]:
@@ -142,25 +189,36 @@ def _entry(length: int, start: int, stop: int, dtype: str = "F32") -> dict[str, 
 
 _HEADS: dict[str, Make] = {
     "a head of 90 MB": lambda: header(b" " * 90_000_000),
-    "a million tensors": lambda: header({f"t{i}": _entry(0, 0, 0) for i in range(1_000_000)}),
+    "a million tensors": lambda: header(
+        {f"t{i}": _entry(0, 0, 0) for i in range(1_000_000)}
+    ),
     "a long head that is not there": lambda: struct.pack("<Q", 2**40),
     "offsets beyond the file": lambda: header({"a": _entry(9, 0, 36)}),
     "a negative shape": lambda: header({"a": _entry(-1, 0, 4)}) + bytes(4),
     "an unknown type": lambda: header({"a": _entry(1, 0, 4, "X9")}) + bytes(4),
     "a list for a head": lambda: header([]),
-    "deep metadata": lambda: header(b'{"__metadata__":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001),
+    "deep metadata": lambda: header(
+        b'{"__metadata__":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001
+    ),
     "no tensors": lambda: header({}),
 }
 
 
 def _soft(name: str) -> Expected:
     """Weights with a few wrong numbers are still weights."""
-    return "either" if any(word in name for word in ("flipped", "middle", "tail")) else "refuse"
+    return (
+        "either"
+        if any(word in name for word in ("flipped", "middle", "tail"))
+        else "refuse"
+    )
 
 
 def _tensors() -> Iterator[Case]:
     for name in CONTENT:
-        for file in ("text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"):
+        for file in (
+            "text_encoder/model.safetensors",
+            "vae/diffusion_pytorch_model.safetensors",
+        ):
             yield _with_model(f"{file}, {name}", file, _soft(name), damage_file, name)
     for name, make in _HEADS.items():
         file = "vae/diffusion_pytorch_model.safetensors"
@@ -195,7 +253,9 @@ def _singles() -> Iterator[Case]:
             title = f"{'.'.join(name.split('.')[1:-1])} of shape {shape}"
             yield _with_file(kind, title, partial(_misshaped, name, shape), file)
     for name in CONTENT:
-        sound = partial(_damaged, "storybook/text_encoder/model.safetensors", 200_000, name)
+        sound = partial(
+            _damaged, "storybook/text_encoder/model.safetensors", 200_000, name
+        )
         yield _with_file(kind, name, sound, file)
 
 
@@ -209,7 +269,9 @@ _LAYER = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 def _lora(**parts: np.ndarray) -> bytes:
     from safetensors.numpy import save
 
-    named = ((f"{_LAYER}.{name.replace('__', '.')}", value) for name, value in parts.items())
+    named = (
+        (f"{_LAYER}.{name.replace('__', '.')}", value) for name, value in parts.items()
+    )
     return save({name: np.ascontiguousarray(value) for name, value in named})
 
 
@@ -221,7 +283,9 @@ def _halves(
     **more: np.ndarray,
 ) -> bytes:
     return _lora(
-        lora_A__weight=np.full(a, fill, dtype), lora_B__weight=np.full(b, fill, dtype), **more
+        lora_A__weight=np.full(a, fill, dtype),
+        lora_B__weight=np.full(b, fill, dtype),
+        **more,
     )
 
 
@@ -233,13 +297,27 @@ _LORAS: dict[str, Make] = {
     "widths that differ": lambda: _halves((4, 7), (9, 4)),
     "one half": lambda: _lora(lora_A__weight=np.zeros((4, 96), np.float32)),
     "NaN": lambda: _halves((4, 96), (96, 4), fill=np.nan),
-    "alpha of two numbers": lambda: _halves((4, 96), (96, 4), alpha=np.zeros(2, np.float32)),
-    "alpha of NaN": lambda: _halves((4, 96), (96, 4), alpha=np.array(np.nan, np.float32)),
+    "alpha of two numbers": lambda: _halves(
+        (4, 96), (96, 4), alpha=np.zeros(2, np.float32)
+    ),
+    "alpha of NaN": lambda: _halves(
+        (4, 96), (96, 4), alpha=np.array(np.nan, np.float32)
+    ),
     "whole numbers": lambda: _halves((4, 96), (96, 4), np.int64),
     "five dimensions": lambda: _halves((4, 96, 1, 1, 1), (96, 4, 1, 1, 1)),
     "an odd name": lambda: _lora(foo__bar=np.zeros((4, 96), np.float32)),
 }
-_WRITTEN = ("@", "x@", "x@nan", "x@1e999", "x@-1", "@1", "x@@1", "a" * 5000, "file@" + "1" * 5000)
+_WRITTEN = (
+    "@",
+    "x@",
+    "x@nan",
+    "x@1e999",
+    "x@-1",
+    "@1",
+    "x@@1",
+    "a" * 5000,
+    "file@" + "1" * 5000,
+)
 _WRITTEN += (" " * 20_000 + "@1",)
 
 
@@ -253,16 +331,23 @@ def _loras() -> Iterator[Case]:
             yield _with_file(kind, f"head, {name}", make, file, option)
         for name in CONTENT:
             damaged = partial(
-                _damaged, "examples/13_by_a_tuned_model/adapter.safetensors", 2**30, name
+                _damaged,
+                "examples/13_by_a_tuned_model/adapter.safetensors",
+                2**30,
+                name,
             )
             expected = _soft(name) if kind == "adapter" else "refuse"
             yield _with_file(kind, name, damaged, file, option, expected)
         for name in SPECIAL:
             write = base.with_project(put, name, at=file)
-            yield Case(kind, f"is {name}", _run("storybook", option + file), write, slow=True)
+            yield Case(
+                kind, f"is {name}", _run("storybook", option + file), write, slow=True
+            )
     for text in _WRITTEN:
         name = f"written {text[:12]!r} ({len(text)})"
-        yield Case("lora", name, _run("storybook", f"--lora={text}"), base.with_project())
+        yield Case(
+            "lora", name, _run("storybook", f"--lora={text}"), base.with_project()
+        )
 
 
 def _caches() -> Iterator[Case]:
@@ -277,7 +362,13 @@ def _caches() -> Iterator[Case]:
         title = f"entries{' are' if name in special else ','} {name}"
         command = ["twice_with_broken_cache", name]
         yield Case("cache", title, command, base.with_project(), "accept", slow=True)
-    for name in ("a file", "a pipe", "a link to itself", "below a file", "a full device"):
+    for name in (
+        "a file",
+        "a pipe",
+        "a link to itself",
+        "below a file",
+        "a full device",
+    ):
 
         def spoil(folder: Path, name=name) -> None:
             root = folder.parent / "cache"
@@ -286,7 +377,16 @@ def _caches() -> Iterator[Case]:
             if name in ("a file", "below a file"):
                 root.write_text("x")
             else:
-                SPECIAL["a link to a full device" if name == "a full device" else name](root)
+                SPECIAL["a link to a full device" if name == "a full device" else name](
+                    root
+                )
 
         write = base.with_project(spoil)
-        yield Case("cache", f"the folder is {name}", _run("storybook"), write, "accept", slow=True)
+        yield Case(
+            "cache",
+            f"the folder is {name}",
+            _run("storybook"),
+            write,
+            "accept",
+            slow=True,
+        )

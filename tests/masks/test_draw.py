@@ -69,7 +69,14 @@ def test_holes_and_specks_by_size():
 
 
 def test_signed_distance_changes_sign_between_pixels():
-    assert draw.signed_distance(X < 40)[30, 37:43].tolist() == [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]
+    assert draw.signed_distance(X < 40)[30, 37:43].tolist() == [
+        2.5,
+        1.5,
+        0.5,
+        -0.5,
+        -1.5,
+        -2.5,
+    ]
 
 
 def test_points_are_spread_well_inside():

@@ -9,7 +9,12 @@ from PIL import Image
 from tables import rows
 
 from regrain.editing import ArrayClip
-from regrain.editing.media.labels import read_labels, read_regions, write_labels, write_regions
+from regrain.editing.media.labels import (
+    read_labels,
+    read_regions,
+    write_labels,
+    write_regions,
+)
 from regrain.editing.media.writing import write_lossless
 from regrain.masks.__main__ import main
 from regrain.masks.models import sam
@@ -58,7 +63,8 @@ def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
 
 
 def watched(monkeypatch, name):
-    """What a function of `following` is called with from now on: by position, and by name."""
+    """What a function of `following` is called with from now on: by position, and by
+    name."""
     seen, inner = [], getattr(following, name)
     watch = lambda *given, **how: seen.append((given, how)) or inner(*given, **how)  # noqa: E731
     monkeypatch.setattr(following, name, watch)
@@ -78,12 +84,25 @@ def test_drawn_clips_ask_sam_and_flow_and_real_ones_cuts(
 ):
     asked, followed = watched(monkeypatch, "segment"), watched(monkeypatch, "propagate")
     if drawn:
-        monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")  # as if the clip said that it was
+        # as if the clip said that it was
+        monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")
     assert (
-        call("track", clip, "--click", "1:2,27,32", "--frames", 3, *given, "-o", tmp_path / "out")
+        call(
+            "track",
+            clip,
+            "--click",
+            "1:2,27,32",
+            "--frames",
+            3,
+            *given,
+            "-o",
+            tmp_path / "out",
+        )
         == 0
     )
-    assert [(how["method"], how["frame"], len(how["clip"])) for _, how in asked] == [("cuts", 2, 3)]
+    assert [(how["method"], how["frame"], len(how["clip"])) for _, how in asked] == [
+        ("cuts", 2, 3)
+    ]
     assert ("SAM weights are missing" in capsys.readouterr().err) == drawn
     assert [how["tracker"] for _, how in followed] == [by]
 
@@ -106,7 +125,15 @@ def test_used_frames(clip, tmp_path):
         assert set(np.unique(labels_in(tmp_path / "out", 2))) == {0, 9}
 
 
-CLICKS = "1:0,25", "0:0,25,32", "1:0,-5,32", "1:0,25,32,2", "1:6,25,32", "1:0,96,32", "1:0,25,32,0"
+CLICKS = (
+    "1:0,25",
+    "0:0,25,32",
+    "1:0,-5,32",
+    "1:0,25,32,2",
+    "1:6,25,32",
+    "1:0,96,32",
+    "1:0,25,32,0",
+)
 REFUSED = {
     "--click: ": [[], *(["--click", click] for click in CLICKS)],
     "--finder: ": [[*CLICK, "--method", "magic"]],
@@ -118,7 +145,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("start", "options"), rows(REFUSED))
-def test_errors_name_the_field_and_leave_nothing(clip, tmp_path, capsys, start, options):
+def test_errors_name_the_field_and_leave_nothing(
+    clip, tmp_path, capsys, start, options
+):
     assert call("track", clip, *options, "-o", tmp_path / "out") == 2
     assert last_error(capsys).startswith(f"error: {start}")
     assert not (tmp_path / "out").exists()
@@ -144,7 +173,9 @@ def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, capsys):
     assert contents(frames) == before
 
 
-def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_path, capsys):
+def test_what_cannot_be_written_or_read_is_refused_before_any_work(
+    clip, tmp_path, capsys
+):
     (tmp_path / "file.txt").write_text("words")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.doc").touch()
@@ -154,7 +185,10 @@ def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_pat
         ((clip, "-o", tmp_path / "mine"), "contains"),
         ((clip, "-o", long), "Choose a shorter name"),
         ((long, "-o", tmp_path / "out"), "does not exist"),
-        ((clip, "-o", tmp_path / "out", "--model", tmp_path), "folder without model.safetensors"),
+        (
+            (clip, "-o", tmp_path / "out", "--model", tmp_path),
+            "folder without model.safetensors",
+        ),
         ((clip, "-o", tmp_path / "out", "--model", long), "was not found"),
     ):
         assert call("track", *arguments, *CLICK) == 2
@@ -164,7 +198,8 @@ def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_pat
 
 
 def labelled(folder):
-    """Four frames of two squares, one beside the other, and a speck; written as PNG files."""
+    """Four frames of two squares, one beside the other, and a speck; written as PNG
+    files."""
     labels = np.zeros((4, 64, 96), np.uint8)
     labels[:, 10:30, 10:30], labels[:, 10:30, 30:50], labels[:, 50, 80] = 1, 2, 2
     labels[:, 18:20, 18:20] = 0
@@ -184,7 +219,12 @@ def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path):
     masks = {n: np.zeros((2, 64, 96), bool) for n in (1, 2)}
     masks[1][:, 10:30, 10:30], masks[2][:, 20:40, 20:40] = True, True
     write_regions(masks, tmp_path / "in")
-    for source, out in (("in", "a.json"), ("a.json", "out"), ("out", "b.mkv"), ("b.mkv", "flat")):
+    for source, out in (
+        ("in", "a.json"),
+        ("a.json", "out"),
+        ("out", "b.mkv"),
+        ("b.mkv", "flat"),
+    ):
         assert call("convert", tmp_path / source, "-o", tmp_path / out) == 0
     found = read_regions(tmp_path / "out", 2, SIZE)
     assert all((found[n] == masks[n]).all() for n in masks)
@@ -200,7 +240,15 @@ def test_a_black_and_white_video_is_read_by_its_colour(tmp_path):
     frames[:, 20:40, 20:40] = 255
     write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
     assert (
-        call("convert", tmp_path / "clip.mkv", "-o", tmp_path / "out", "--color", "7=#ffffff") == 0
+        call(
+            "convert",
+            tmp_path / "clip.mkv",
+            "-o",
+            tmp_path / "out",
+            "--color",
+            "7=#ffffff",
+        )
+        == 0
     )
     assert (labels_in(tmp_path / "out", 3) == 7 * (frames[..., 0] > 0)).all()
 
@@ -247,7 +295,9 @@ def test_what_cannot_be_converted_or_cleaned_is_named(field, line, tmp_path, cap
 
 def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
     labels = labelled(tmp_path / "in")
-    write_labels(np.where(labels == 2, 9, labels).astype(np.uint8), tmp_path / "nine", {})
+    write_labels(
+        np.where(labels == 2, 9, labels).astype(np.uint8), tmp_path / "nine", {}
+    )
     arguments = ("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv")
     assert call(*arguments) == 2
     assert "Labels 1 and 9 are both" in last_error(capsys)
@@ -256,19 +306,36 @@ def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
     assert "already exists" in last_error(capsys)
 
 
-def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, monkeypatch):
-    assert call("track", clip, *CLICK, "--click", "2:0,70,32", "-o", tmp_path / "out") == 0
+def test_a_correction_tracks_again_up_to_the_next_right_frame(
+    clip, tmp_path, monkeypatch
+):
+    assert (
+        call("track", clip, *CLICK, "--click", "2:0,70,32", "-o", tmp_path / "out") == 0
+    )
     before = labels_in(tmp_path / "out")
     seen = watched(monkeypatch, "propagate")
     wrong = before.copy()
     wrong[3:5][wrong[3:5] == 1] = 0  # lost on two frames
     write_labels(wrong, tmp_path / "wrong", {})
-    options = ["--masks", tmp_path / "wrong", "--key", 2, "--key", 5, "--click", "1:3,28,32"]
+    options = [
+        "--masks",
+        tmp_path / "wrong",
+        "--key",
+        2,
+        "--key",
+        5,
+        "--click",
+        "1:3,28,32",
+    ]
     assert call("track", clip, *options, "-o", tmp_path / "right") == 0
     after = labels_in(tmp_path / "right")
     (((_, keys), how),) = seen
     assert (how["start"], how["stop"]) == (2, 6)
-    assert {frame: sorted(masks) for frame, masks in keys.items()} == {2: [1, 2], 3: [1], 5: [1, 2]}
+    assert {frame: sorted(masks) for frame, masks in keys.items()} == {
+        2: [1, 2],
+        3: [1],
+        5: [1, 2],
+    }
     assert (after[[0, 1, 2, 5]] == wrong[[0, 1, 2, 5]]).all()
     assert ((after == 2) == (wrong == 2))[[3, 4]].mean() > 0.99
     for frame in (3, 4):
@@ -279,7 +346,14 @@ def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, mo
 
 def test_masks_may_be_corrected_where_they_are(clip, tmp_path, capsys):
     assert call("track", clip, *CLICK, "-o", tmp_path / "out") == 0
-    options = ["--masks", tmp_path / "out", "--click", "2:4,66,32", "-o", tmp_path / "out"]
+    options = [
+        "--masks",
+        tmp_path / "out",
+        "--click",
+        "2:4,66,32",
+        "-o",
+        tmp_path / "out",
+    ]
     assert call("track", clip, *options, "--key", 6) == 2
     assert last_error(capsys).startswith("error: --key: Frame 6 is outside")
     assert call("track", clip, *options, "--key", 1) == 0
@@ -308,7 +382,11 @@ def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, capsys):
     before = contents(tmp_path / "out")
     write_labels(np.ones((6, 64, 96), np.uint8), tmp_path / "new", {1: "#ff0000"})
     new = tmp_path / "new"
-    for arguments in (("track", clip, *CLICK), ("clean", new, "--grow", "1"), ("convert", new)):
+    for arguments in (
+        ("track", clip, *CLICK),
+        ("clean", new, "--grow", "1"),
+        ("convert", new),
+    ):
         assert call(*arguments, "-o", tmp_path / "out") == 2
         assert "masks of another clip, 4 frames of 96x64" in last_error(capsys)
     assert contents(tmp_path / "out") == before

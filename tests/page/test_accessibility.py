@@ -1,4 +1,5 @@
-"""axe finds nothing on the page in any state, and fingers can hit everything; the editor is made up."""
+"""axe finds nothing on the page in any state, and fingers can hit everything; the
+editor is made up."""
 
 from io import BytesIO
 
@@ -14,7 +15,9 @@ BARE = """() => getComputedStyle(document.activeElement).outlineStyle === 'none'
 
 def check_queue(page, several: bool):
     """Runs that wait, as many as may and one more or one alone; then none."""
-    waiting = ("a fox", "a panda", "a dog", "a green fox", "a green dog")[: 5 if several else 1]
+    waiting = ("a fox", "a panda", "a dog", "a green fox", "a green dog")[
+        : 5 if several else 1
+    ]
     for number, words in enumerate(waiting):
         page.fill("#rg-prompt-0", words)
         page.click("#run")
@@ -36,7 +39,9 @@ def test_axe_finds_nothing(server, open_page, look):
     check(page, "opened")
     page.click("#tabs >> text=Masks")
     page.click(".rg-canvas-stage canvas")
-    page.wait_for_function("document.querySelector('.rg-editor').editor.pending.length == 0")
+    page.wait_for_function(
+        "document.querySelector('.rg-editor').editor.pending.length == 0"
+    )
     check(page, "masks")
     with server.hold("tracking", 4):
         page.click(".rg-track")
@@ -82,8 +87,16 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
     page.keyboard.press("Tab")
     undo.focus()
     page.wait_for_function(AT_REST)
-    box, shown = undo.bounding_box(), Image.open(BytesIO(page.screenshot())).convert("RGB")
-    x, y, right, below = box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+    box, shown = (
+        undo.bounding_box(),
+        Image.open(BytesIO(page.screenshot())).convert("RGB"),
+    )
+    x, y, right, below = (
+        box["x"],
+        box["y"],
+        box["x"] + box["width"],
+        box["y"] + box["height"],
+    )
     middle = (x + right) / 2, (y + below) / 2
     around = [
         (x - 3, middle[1]),
@@ -97,7 +110,10 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
     # That of the frame lies within it, whose surroundings are cut off.
     canvas = page.locator(".rg-canvas-stage canvas")
     canvas.focus()
-    box, shown = canvas.bounding_box(), Image.open(BytesIO(page.screenshot())).convert("RGB")
+    box, shown = (
+        canvas.bounding_box(),
+        Image.open(BytesIO(page.screenshot())).convert("RGB"),
+    )
     x, y = round(box["x"]), round(box["y"] + box["height"] / 2)
     assert {shown.getpixel((x + n, y)) for n in range(2)} == ring
 

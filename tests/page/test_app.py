@@ -1,4 +1,5 @@
-"""The page in a real Chromium, with a made-up editor; at the end with a narrow SDXL and a narrow Wan."""
+"""The page in a real Chromium, with a made-up editor; at the end with a narrow SDXL and
+a narrow Wan."""
 
 import json
 import shutil
@@ -7,7 +8,18 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from browser import ROOT, Server, plays, prompt, report, run, saved, unfold, wait, wait_for_result
+from browser import (
+    ROOT,
+    Server,
+    plays,
+    prompt,
+    report,
+    run,
+    saved,
+    unfold,
+    wait,
+    wait_for_result,
+)
 from diffusers import UNet2DConditionModel
 from fake_app import write_examples
 from made_models import write_sdxl, write_wan
@@ -45,7 +57,9 @@ def test_words_are_typed_and_an_example_is_chosen(page):
     )
     page.click("[data-name='02_discs_and_lawn']")
     page.wait_for_selector("#rg-prompt-2")
-    assert page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
+    assert (
+        page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
+    )
     assert prompt(page) == "1 a panda and 2 a fox walk on 3 snow"
     page.click("#tabs >> text=Edit")
     wait(lambda: plays(page, "source"), 60, "the source plays")
@@ -112,7 +126,9 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     assert page.locator(captions).all_inner_texts() == ["Source", *asked]
     assert page.locator(".rg-pane img").count() == 0
     page.wait_for_function(IN_STEP, arg=4)
-    names = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.dataset.file)")
+    names = page.eval_on_selector_all(
+        ".rg-files a", "all => all.map(a => a.dataset.file)"
+    )
     assert names[:3] == ["edited.mp4", "edited_2.mp4", "edited_3.mp4"]
     # Two of them at a time.
     page.click(".rg-bar >> text=Wipe")
@@ -122,10 +138,23 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     page.click(".rg-bar >> text=Reconstruction")
     assert page.locator(captions).all_inner_texts() == ["Reconstruction", asked[2]]
     page.click(".rg-bar >> text=Side by side")
-    assert page.locator(captions).all_inner_texts() == ["Source", "Reconstruction", *asked]
+    assert page.locator(captions).all_inner_texts() == [
+        "Source",
+        "Reconstruction",
+        *asked,
+    ]
     # Words of source and edit, and the area at the steps, follow the player.
     words = page.get_by_role("list", name="Source").locator("li")
-    assert words.all_inner_texts() == ["a", "cat", "and", "dog", "walk", "on", "the", "grass"]
+    assert words.all_inner_texts() == [
+        "a",
+        "cat",
+        "and",
+        "dog",
+        "walk",
+        "on",
+        "the",
+        "grass",
+    ]
     assert page.get_by_role("list", name="Edit").locator("li").first.inner_text() == "a"
     assert page.get_by_text("step 12").count() == 1
     page.locator(".rg-seek").fill(
@@ -146,7 +175,9 @@ def test_stop_ends_the_worker(server, page):
         text = "document.querySelector('#progress').innerText"
         page.wait_for_function(f"/Editing\\s+step 6 of 12/.test({text})")
         page.click("#stop")
-        wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
+        wait(
+            lambda: server.steps().count("closed") > before, 60, "the editor is closed"
+        )
     page.wait_for_selector("text=Stopped at step 6 of 12. Nothing was saved.")
     assert server.steps()[-2:] == ["editing 6", "closed"]
     page.wait_for_selector("#run:text-is('Run')")
@@ -169,7 +200,9 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
         page.click("#run")
         page.wait_for_selector(".rg-strip img")
         page.close()
-        wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
+        wait(
+            lambda: server.steps().count("closed") > before, 60, "the editor is closed"
+        )
     wait(lambda: not own.exists(), 60, "the files are gone")
 
 
@@ -183,14 +216,18 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
         second.wait_for_selector("text=Waiting in the queue")
     wait_for_result(first)
     wait_for_result(second)
-    regions = [page.locator(".rg-inspector-names button").count() for page in (first, second)]
+    regions = [
+        page.locator(".rg-inspector-names button").count() for page in (first, second)
+    ]
     assert regions == [2, 1]
 
 
 def test_words_never_become_code(page):
     evil = "${alert(1)} {{value}} <img src=x onerror=alert(2)> `unicorn`"
     page.fill("#rg-prompt-0", evil)
-    page.wait_for_function("document.querySelector('.rg-prompt').innerText.includes('unicorn')")
+    page.wait_for_function(
+        "document.querySelector('.rg-prompt').innerText.includes('unicorn')"
+    )
     assert evil in page.inner_text(".rg-prompt")
     page.click("#run")
     page.wait_for_selector("[role=alert]")
@@ -204,15 +241,16 @@ def test_a_preset_shows_what_it_sets(server, open_page):
         page.locator("#settings .rg-more button:visible", has_text=topic).first.click()
 
     def layers(value):
-        return page.locator("#settings fieldset:visible", has_text="Layers").get_by_label(
-            value, exact=True
-        )
+        return page.locator(
+            "#settings fieldset:visible", has_text="Layers"
+        ).get_by_label(value, exact=True)
 
     layers("all").wait_for()
     assert layers("all").is_checked()
     preset = page.locator("#settings fieldset:visible", has_text="Preset")
     assert (
-        "Start from the paper's values or from those of the released code." in preset.inner_text()
+        "Start from the paper's values or from those of the released code."
+        in preset.inner_text()
     )
     preset.get_by_label("released").check()
     wait(lambda: layers("coarse").is_checked(), 10, "the preset's layers")
@@ -220,7 +258,8 @@ def test_a_preset_shows_what_it_sets(server, open_page):
 
 @pytest.fixture(scope="module")
 def sdxl_server(tmp_path_factory):
-    """The real editor with an SDXL and Wans on the shelf, which recommend very little work."""
+    """The real editor with an SDXL and Wans on the shelf, which recommend very little
+    work."""
     folder = tmp_path_factory.mktemp("sdxl")
     model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
     (model / config).write_text(
@@ -228,7 +267,9 @@ def sdxl_server(tmp_path_factory):
     )
     (model / "defaults.json").write_text(json.dumps(FEW))
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
-    write_picture_adapter(write_encoder(model.parent / "pictures") / "ip.safetensors", unet, "plus")
+    write_picture_adapter(
+        write_encoder(model.parent / "pictures") / "ip.safetensors", unet, "plus"
+    )
     for name, side in (("film", 4), ("reel", 32)):  # latents of 4 pixels
         film = write_wan(folder / "models" / name)
         (film / "defaults.json").write_text(json.dumps(FEW))
@@ -241,7 +282,9 @@ def sdxl_server(tmp_path_factory):
         "REGRAIN_MODELS": model.parent,
     }
     server = Server(
-        [ROOT / "app.py"], folder, **{name: str(place) for name, place in places.items()}
+        [ROOT / "app.py"],
+        folder,
+        **{name: str(place) for name, place in places.items()},
     )
     yield server
     server.stop()
@@ -260,7 +303,9 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
         return page.locator(".rg-addon-name").all_inner_texts()
 
     def kept() -> str | None:
-        project = saved(page, lambda: page.click("#tabs button:has-text('Save')"), tmp_path)
+        project = saved(
+            page, lambda: page.click("#tabs button:has-text('Save')"), tmp_path
+        )
         with zipfile.ZipFile(project) as archive:
             return json.loads(archive.read("project.json")).get("motion")
 
@@ -269,7 +314,9 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
     page.click("[data-name='01_two_discs']")
     page.wait_for_selector("#rg-prompt-1")
     assert (shown(), kept()) == ([], None)
-    page.get_by_label("LoRA file, motion or picture adapter").select_option("storybook/motion")
+    page.get_by_label("LoRA file, motion or picture adapter").select_option(
+        "storybook/motion"
+    )
     wait(lambda: kept() == "storybook/motion@1", 30, "it is on")
     page.click("#model input")
     page.get_by_role("option", name="narrow").click()
@@ -281,7 +328,9 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
 
 
 @pytest.mark.slow
-def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(sdxl_server, open_page, tmp_path):
+def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
+    sdxl_server, open_page, tmp_path
+):
     page = open_page(sdxl_server)
     card = page.locator(".rg-card").first
     card.locator("input[type=file]").set_input_files(
@@ -292,17 +341,28 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(sdxl_server, open
     page.get_by_role("option", name="narrow").click()
     page.wait_for_selector("text=/8 frames, 2 steps.*about [0-9.]+ GB of memory/")
     page.click("#run")
-    page.wait_for_selector(".rg-files a", state="detached")  # those of the shipped result
+    # those of the shipped result
+    page.wait_for_selector(".rg-files a", state="detached")
     wait_for_result(page)
     found = report(page)
-    assert (found["request"]["model"], found["request"]["method"]) == ("narrow", "videograin")
-    assert [(one["region"], one["scale"]) for one in found["pictures"]] == [("left disc", 0.6)]
+    assert (found["request"]["model"], found["request"]["method"]) == (
+        "narrow",
+        "videograin",
+    )
+    assert [(one["region"], one["scale"]) for one in found["pictures"]] == [
+        ("left disc", 0.6)
+    ]
     assert found["metrics"]["outside_psnr"] == 100  # not a bit outside differs
-    assert found["metrics"]["inside_psnr_by_region"].keys() == {"left disc", "right disc"}
+    assert found["metrics"]["inside_psnr_by_region"].keys() == {
+        "left disc",
+        "right disc",
+    }
     assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
     page.select_option(".rg-method select", "flow_regions")
     page.click("#run")
-    page.wait_for_selector("text=/Flow_regions needs the flow of a video model/ >> visible=true")
+    page.wait_for_selector(
+        "text=/Flow_regions needs the flow of a video model/ >> visible=true"
+    )
     card.get_by_title("Remove the picture").click()  # such a model cannot look at it
     card.locator(".rg-picture img").wait_for(state="hidden")
     page.click("#model input")
@@ -311,17 +371,24 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(sdxl_server, open
     page.wait_for_selector("[role=alert], .rg-files a", state="detached")
     wait_for_result(page)
     found = report(page)
-    assert (found["request"]["model"], found["request"]["method"]) == ("film", "flow_regions")
+    assert (found["request"]["model"], found["request"]["method"]) == (
+        "film",
+        "flow_regions",
+    )
     assert found["metrics"]["outside_psnr"] == 100
     assert "repeated once for film" in " ".join(found["warnings"])
 
 
 @pytest.mark.slow
-def test_a_clip_of_ones_own_goes_through_a_video_model(sdxl_server, open_page, tmp_path):
+def test_a_clip_of_ones_own_goes_through_a_video_model(
+    sdxl_server, open_page, tmp_path
+):
     y, x = np.mgrid[:128, :160]
     cells = np.random.default_rng(0).integers(60, 160, (16, 20, 3), dtype=np.uint8)
     ground = cells.repeat(8, 0).repeat(8, 1)
-    walks = [((x - 45 - 3 * t) ** 2 + (y - 64) ** 2 < 20**2)[..., None] for t in range(17)]
+    walks = [
+        ((x - 45 - 3 * t) ** 2 + (y - 64) ** 2 < 20**2)[..., None] for t in range(17)
+    ]
     frames = [np.where(disc, np.uint8((220, 40, 40)), ground) for disc in walks]
     write_video(tmp_path / "own.mp4", frames, Fraction(16))
     page = open_page(sdxl_server)
@@ -343,7 +410,10 @@ def test_a_clip_of_ones_own_goes_through_a_video_model(sdxl_server, open_page, t
     page.wait_for_selector("text=/17 frames, 2 steps/")
     run(page)
     found = report(page)
-    assert (found["request"]["model"], found["request"]["method"]) == ("reel", "flow_regions")
+    assert (found["request"]["model"], found["request"]["method"]) == (
+        "reel",
+        "flow_regions",
+    )
     assert found["metrics"]["outside_psnr"] == 100
     assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
     assert "repeated" not in " ".join(found["warnings"])

@@ -1,4 +1,5 @@
-"""Masks on the page, in a real Chromium: what a new user would do, and what nobody should be able to do."""
+"""Masks on the page, in a real Chromium: what a new user would do, and what nobody
+should be able to do."""
 
 import json
 import zipfile
@@ -47,7 +48,8 @@ from regrain.editing.media.writing import write_video
 from regrain.masks.draw import deepest
 
 pytestmark = pytest.mark.browser
-STEPS = "6"  # not what the built-in model recommends, and long enough for two previews to be seen
+# not what the built-in model recommends, and long enough for two previews to be seen
+STEPS = "6"
 
 
 def test_what_a_new_user_does(server, open_page):
@@ -68,9 +70,13 @@ def test_what_a_new_user_does(server, open_page):
     with server.hold("tracking", 4):
         page.keyboard.press("t")
         seen = until(
-            page, lambda s: sum("2" in frame for frame in s["area"]) == 4, "masks arrive one by one"
+            page,
+            lambda s: sum("2" in frame for frame in s["area"]) == 4,
+            "masks arrive one by one",
         )
-    tracked = until(page, lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked")
+    tracked = until(
+        page, lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked"
+    )
     assert tracked["rev"] > seen["rev"]
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     assert tracked["score"][7] < 0.5
@@ -105,9 +111,13 @@ def test_ten_fast_clicks_are_ten_points(page):
     start_empty(page)
     for number in range(10):
         click(page, (40 + 7 * number, 110 + 10 * (number % 3)))
-    until(page, lambda s: s["points"][0].get("1") == 10 and not s["waiting"], "ten points")
+    until(
+        page, lambda s: s["points"][0].get("1") == 10 and not s["waiting"], "ten points"
+    )
     click(page, (40, 110))
-    until(page, lambda s: s["points"][0].get("1") == 9, "a click on a point takes it back")
+    until(
+        page, lambda s: s["points"][0].get("1") == 9, "a click on a point takes it back"
+    )
     press_until(page, "Control+z", lambda s: s["points"][0].get("1") == 10, "undone")
 
 
@@ -116,9 +126,13 @@ def test_a_click_right_after_a_new_region_was_wanted_is_its_own(page):
     page.evaluate("document.body.focus()")
     page.keyboard.press("n")
     click(page, (40, 40))
-    made = until(page, lambda s: len(s["labels"]) == 3 and not s["waiting"], "a third region")
+    made = until(
+        page, lambda s: len(s["labels"]) == 3 and not s["waiting"], "a third region"
+    )
     label = next(label for label in made["labels"] if label not in before["labels"])
-    points = until(page, lambda s: s["points"][0].get(str(label)), "its point")["points"][0]
+    points = until(page, lambda s: s["points"][0].get(str(label)), "its point")[
+        "points"
+    ][0]
     old = before["points"][0]
     assert {**points, str(label): 0} == {**old, str(label): 0}
 
@@ -128,7 +142,9 @@ def test_brush_eraser_undo_and_what_is_seen(page):
     area = state(page)["area"][0]["1"]
     page.keyboard.press("b")
     paint(page, (190, 40), (215, 40))
-    painted = until(page, lambda s: s["area"][0]["1"] > area + 300 and not s["waiting"], "painted")
+    painted = until(
+        page, lambda s: s["area"][0]["1"] > area + 300 and not s["waiting"], "painted"
+    )
     more = painted["area"][0]["1"]
     page.mouse.move(5, 5)
     wait(lambda: pixel(page, (200, 40))[0] > 150, 60, "the yellow mask is seen")
@@ -137,7 +153,9 @@ def test_brush_eraser_undo_and_what_is_seen(page):
     until(page, lambda s: s["area"][0]["1"] < area + 60, "erased")
     press_until(page, "Control+z", lambda s: s["area"][0]["1"] == more, "undone")
     press_until(page, "Control+z", lambda s: s["area"][0]["1"] == area, "undone twice")
-    press_until(page, "Control+Shift+z", lambda s: s["area"][0]["1"] == more, "done again")
+    press_until(
+        page, "Control+Shift+z", lambda s: s["area"][0]["1"] == more, "done again"
+    )
     page.mouse.move(5, 5)
     page.keyboard.press("h")
     wait(lambda: pixel(page, (200, 40))[0] < 150, 60, "masks are hidden")
@@ -147,9 +165,9 @@ def test_mask_tools_change_the_selected_region(page):
     before = state(page)["area"]
     page.select_option(".rg-mask-tools .rg-pick .rg-pixels", "4")
     page.click("[data-reshape=grow]")
-    grown = until(page, lambda s: s["area"][0]["1"] > before[0]["1"] + 800, "the mask has grown")[
-        "area"
-    ]
+    grown = until(
+        page, lambda s: s["area"][0]["1"] > before[0]["1"] + 800, "the mask has grown"
+    )["area"]
     assert [frame["2"] for frame in grown] == [frame["2"] for frame in before]
     assert [frame["1"] for frame in grown[1:]] == [frame["1"] for frame in before[1:]]
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
@@ -202,14 +220,18 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
     until(page, lambda s: s["labels"] == [2], "deleted")
     page.wait_for_selector("#cards >> text=Upper regions", state="hidden")
     page.locator(".rg-canvas-stage canvas").focus()
-    press_until(page, "Control+z", lambda s: sorted(s["labels"]) == [1, 2], "it is back")
+    press_until(
+        page, "Control+z", lambda s: sorted(s["labels"]) == [1, 2], "it is back"
+    )
     page.wait_for_selector(".rg-card[data-label='1']")
     assert page.input_value(".rg-card[data-label='1'] .rg-name") == evil[:40]
     assert page.locator("#cards img[src='x'], #canvas .rg-time img").count() == 0
     run(page)
 
 
-def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(server, page):
+def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(
+    server, page
+):
     start_empty(page)
     mask_disc(page)
     with server.hold("tracking", 4):
@@ -222,7 +244,8 @@ def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(se
         page.wait_for_selector("text=Tracking stopped.")
         stopped = state(page)
         assert (stopped["frame"], stopped["points"]) == (4, points)
-    until(page, lambda s: s["stale"] == [1], "still to be tracked")  # told after the notice
+    # told after the notice
+    until(page, lambda s: s["stale"] == [1], "still to be tracked")
     assert sum(bool(frame) for frame in state(page)["area"]) < 8
     page.fill("#rg-prompt-0", "a robot")
     with server.hold("tracking", 4):
@@ -266,11 +289,17 @@ def test_things_are_found_without_a_click(server, page):
     press_until(page, "Control+z", lambda s: s["labels"] == [], "one step undoes it")
     empty, find = page.locator("#rg-source"), page.locator("#rg-find")
     refused = lambda: empty.get_attribute("aria-invalid") == "true"  # noqa: E731
-    fill_until(page, empty, "", lambda: find.click() or page.wait_for_timeout(1000) or refused())
+    fill_until(
+        page,
+        empty,
+        "",
+        lambda: find.click() or page.wait_for_timeout(1000) or refused(),
+    )
 
 
 def test_scrubbing_waits_for_nobody(server, open_page):
-    page = open_page(server)  # a shared one may just tell the server that it is still there
+    # a shared one may just tell the server that it is still there
+    page = open_page(server)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
     asked = []
     # Whether the server was restarted is asked now and then.
@@ -284,7 +313,12 @@ def test_scrubbing_waits_for_nobody(server, open_page):
     wait(quiet, 60, "a page that was just opened asks nothing more")
     page.locator(".rg-ruler").scroll_into_view_if_needed()
     box = page.locator(".rg-ruler").bounding_box()
-    drag(page, (box["x"] + 3, box["y"] + 9), (box["x"] + box["width"] - 3, box["y"] + 9), steps=20)
+    drag(
+        page,
+        (box["x"] + 3, box["y"] + 9),
+        (box["x"] + box["width"] - 3, box["y"] + 9),
+        steps=20,
+    )
     assert state(page)["frame"] == 8
     for key, frame in ((",", 7), ("Home", 1), (".", 2), ("ArrowRight", 3), ("End", 8)):
         page.keyboard.press(key)
@@ -314,13 +348,19 @@ def use_frames(page, first, last, stride=1):
     if not page.is_visible(".rg-trim-track"):
         page.click("#tabs button:has-text('Frames')")
     page.locator(".rg-trim select").select_option(str(stride))
-    for name, frame in (("Last frame", last), ("First frame", first), ("Last frame", last)):
+    for name, frame in (
+        ("Last frame", last),
+        ("First frame", first),
+        ("Last frame", last),
+    ):
         handle = page.get_by_role("slider", name=name)
         handle.focus()
         at = lambda one=handle: int(one.get_attribute("aria-valuenow"))  # noqa: E731
         page.keyboard.press("End" if frame > at() else "Home")
         while by := frame - at():
-            keys = ("PageUp", "PageDown") if abs(by) >= 10 else ("ArrowRight", "ArrowLeft")
+            keys = (
+                ("PageUp", "PageDown") if abs(by) >= 10 else ("ArrowRight", "ArrowLeft")
+            )
             page.keyboard.press(keys[by < 0])
     page.click("text=Use these frames")
 
@@ -332,13 +372,21 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     use_frames(page, 1, 150)
     until(page, lambda s: s["count"] == 150, "all of it")
     long = lambda: page.evaluate(LONG)  # noqa: E731
-    wait(lambda: long()["small"] == long()["film"] > 1, 30, "the film shows small frames")
+    wait(
+        lambda: long()["small"] == long()["film"] > 1, 30, "the film shows small frames"
+    )
     assert long()["whole"] < 64
     page.mouse.click(*spot(page, (128, 128)))
-    until(page, lambda s: s["labels"] and not s["waiting"] and s["area"][0].get("1"), "masked")
+    until(
+        page,
+        lambda s: s["labels"] and not s["waiting"] and s["area"][0].get("1"),
+        "masked",
+    )
     page.keyboard.press("t")
     wait(
-        lambda: long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: "),
+        lambda: (
+            long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: ")
+        ),
         60,
         "tracked",
     )
@@ -354,7 +402,8 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     assert long()["runs"]
     page.keyboard.press("PageUp")
     assert state(page)["frame"] == 140
-    assert "lost from frame" in page.inner_text(".rg-say")  # masks that come leave what is said
+    # masks that come leave what is said
+    assert "lost from frame" in page.inner_text(".rg-say")
     page.fill(".rg-card [data-key=prompt]", "a robot")
     use_frames(page, 101, 120)  # the click was on frame 1
     page.click("text=Keep the frames")
@@ -367,7 +416,9 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     use_frames(page, 1, 150)
     until(page, lambda s: s["count"] == 150, "all of it again")
     for frame in range(0, 150, 25):
-        page.evaluate("frame => document.querySelector('.rg-editor').editor.go(frame)", frame)
+        page.evaluate(
+            "frame => document.querySelector('.rg-editor').editor.go(frame)", frame
+        )
         wait(lambda: long()["shown"], 30, "a frame is shown")
     assert long()["whole"] <= 64
 
@@ -379,14 +430,16 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     page.click("dialog.rg-real-model[open] >> text=Close")
     said = "The built-in model only draws picture-book scenes; here it draws nonsense. Masks work."
     assert page.inner_text("#notice") == f"{said} Use a real model"
-    assert page.inner_text("#useless") == "Here the model draws nonsense. Use a real model"
-    assert page.evaluate(IN_SIGHT, ["#useless"]) == []
-    said = (
-        "For better masks on real clips: start with REGRAIN_MODELS=/your/folder, then fetch SAM 2.1"
+    assert (
+        page.inner_text("#useless") == "Here the model draws nonsense. Use a real model"
     )
+    assert page.evaluate(IN_SIGHT, ["#useless"]) == []
+    said = "For better masks on real clips: start with REGRAIN_MODELS=/your/folder, then fetch SAM 2.1"
     assert page.inner_text("#fetch").startswith(said)
     loaded = until(
-        page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded"
+        page,
+        lambda s: s["labels"] == [] and s["loaded"] == s["count"],
+        "the clip is loaded",
     )
     assert loaded["count"] == 32
     assert "of 60" in page.inner_text(".rg-say")
@@ -396,7 +449,11 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     until(page, lambda s: s["area"][0].get("1", 0) > 1000, "masked")
     for width, height in ((1440, 900), (1024, 768), (1280, 900)):
         page.set_viewport_size({"width": width, "height": height})
-        wait(lambda: page.evaluate(IN_SIGHT, TIMELINE) == [], 10, f"in sight at {width} x {height}")
+        wait(
+            lambda: page.evaluate(IN_SIGHT, TIMELINE) == [],
+            10,
+            f"in sight at {width} x {height}",
+        )
     page.fill("#rg-prompt-0", "a fox")
     set_keys(page, "0, 2", [0, 2, 7])
     project = saved(page, lambda: page.click("#tabs button:has-text('Save')"), tmp_path)
@@ -431,7 +488,9 @@ def test_what_cannot_be_opened_changes_nothing(page, tmp_path):
     until(page, lambda s: s["points"][0].get("1") == 1, "the example still works")
 
 
-KEYS, CUTS = (f"#long-clips label:has-text('{name}') textarea" for name in ("Key frames", "Cuts"))
+KEYS, CUTS = (
+    f"#long-clips label:has-text('{name}') textarea" for name in ("Key frames", "Cuts")
+)
 
 
 def test_keys_move_a_cursor_and_click(page):
@@ -448,7 +507,8 @@ def test_keys_move_a_cursor_and_click(page):
 
 
 def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page):
-    """Nothing is made up here: the example's frames, the built-in SAM, tracking, the built-in model."""
+    """Nothing is made up here: the example's frames, the built-in SAM, tracking, the
+    built-in model."""
     truth = load_project(
         ROOT / "assets" / "examples" / "01_two_animals"
     ).labels  # exactly the two animals
@@ -457,13 +517,19 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     start_empty(page)
     for label, words, source in ((1, "a fox", "a cat"), (2, "a panda", "a rabbit")):
         if label > 1:
-            press_until(page, "n", lambda s, label=label: label in s["labels"], "another region")
+            press_until(
+                page, "n", lambda s, label=label: label in s["labels"], "another region"
+            )
         click(page, deepest(truth[0] == label), size)
         until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers", 180)
         describe(page, label, words, source)
         page.locator(".rg-canvas-stage canvas").focus()
     press_until(
-        page, "t", lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked", 120
+        page,
+        "t",
+        lambda s: all(len(frame) == 2 for frame in s["area"]),
+        "both are tracked",
+        120,
     )
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     for label in (1, 2):
@@ -480,7 +546,8 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
         .observe(document.body, { subtree: true, childList: true, attributes: true }); }"""
     )
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".rg-files a", state="detached")  # those of the shipped result
+    # those of the shipped result
+    page.wait_for_selector(".rg-files a", state="detached")
     wait_for_result(page, 300)
     assert page.evaluate("window.seen.size") >= 2
     made = report(page)
@@ -514,7 +581,11 @@ def drag_key(page, frame, to):
     track.scroll_into_view_if_needed()
     box = track.bounding_box()
     begin, end = (box["x"] + (at + 0.5) / 8 * box["width"] for at in (frame, to))
-    drag(page, (begin + 3, box["y"] + box["height"] / 2), (end, box["y"] + box["height"] / 2))
+    drag(
+        page,
+        (begin + 3, box["y"] + box["height"] / 2),
+        (end, box["y"] + box["height"] / 2),
+    )
 
 
 def test_key_frames_are_marked_and_move(page):
@@ -533,7 +604,8 @@ def test_key_frames_are_marked_and_move(page):
     page.fill(KEYS, "every other")
     page.wait_for_selector(".rg-keys[data-kind=wrong]")
     page.click("#run")
-    page.wait_for_selector("[role=alert]:has-text('Keyframes')")  # at once: it does not stay
+    # at once: it does not stay
+    page.wait_for_selector("[role=alert]:has-text('Keyframes')")
     page.click("#tabs >> text=Masks")
     set_keys(page, "0, 4", [0, 4, 7])
     page.click("#run")
@@ -579,10 +651,14 @@ def write_shots(path, frames, cuts):
     rng, film = np.random.default_rng(0), np.empty((frames, 96, 128, 3), np.uint8)
     y, x = np.mgrid[:96, :128]
     for start, stop in pairwise((0, *cuts, frames)):
-        ground = np.kron(rng.integers(60, 200, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        ground = np.kron(rng.integers(60, 200, (12, 16, 3)), np.ones((8, 8, 1))).astype(
+            np.uint8
+        )
         for frame in range(start, stop):
             film[frame] = ground
-            film[frame][(x - 20 - (frame - start) % 80) ** 2 + (y - 48) ** 2 < 14**2] = (
+            film[frame][
+                (x - 20 - (frame - start) % 80) ** 2 + (y - 48) ** 2 < 14**2
+            ] = (
                 220,
                 40,
                 40,
@@ -627,7 +703,10 @@ def test_cuts_are_found_and_corrected(page, tmp_path):
     box = page.locator(".rg-cuts .rg-marks-track").bounding_box()
     drag(
         page,
-        *((box["x"] + at / 60 * box["width"], box["y"] + box["height"] / 2) for at in (24, 30)),
+        *(
+            (box["x"] + at / 60 * box["width"], box["y"] + box["height"] / 2)
+            for at in (24, 30)
+        ),
     )
     wait(lambda: page.input_value(CUTS) == "30, 40", 30, "it was dragged")
     page.fill(CUTS, "none")
@@ -652,11 +731,18 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
     box = page.locator(".rg-keys .rg-marks-track").bounding_box()
     x, y = (box["x"] + 3.5 / 8 * box["width"] - 15, box["y"] + 30)
     finger = page.context.new_cdp_session(page)
-    for kind, dx in (("touchStart", 0), ("touchMove", -10), ("touchMove", -32), ("touchEnd", None)):
+    for kind, dx in (
+        ("touchStart", 0),
+        ("touchMove", -10),
+        ("touchMove", -32),
+        ("touchEnd", None),
+    ):
         points = [] if dx is None else [{"x": x + dx, "y": y}]
         finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     says(page, "0, 1, 5, 7")
-    column, card = (page.locator(one).first.bounding_box() for one in ("#tabs", ".rg-card"))
+    column, card = (
+        page.locator(one).first.bounding_box() for one in ("#tabs", ".rg-card")
+    )
     assert (card["x"], card["width"]) == (column["x"], column["width"])
     # Cuts, of a clip that is long enough for them.
     write_shots(tmp_path / "shots.mp4", 60, (24,))
@@ -668,7 +754,11 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
     for frame, cuts in ((48, [24, 48]), (24, [48])):
         page.evaluate("frame => window.regrain.editor.go(frame)", frame)
         page.locator(".rg-cuts button").tap()
-        wait(lambda cuts=cuts: cuts_of(page) == cuts, 30, "a tap adds one, and removes one")
+        wait(
+            lambda cuts=cuts: cuts_of(page) == cuts,
+            30,
+            "a tap adds one, and removes one",
+        )
 
 
 def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path):
@@ -686,13 +776,20 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
         wait(lambda: plays(page, "edited"), 60, "what is finished plays")
         assert page.get_attribute(".rg-seek", "max") == "32"
         page.click("#stop")
-        page.wait_for_selector("text=Finished windows are kept; Run goes on from there.")
+        page.wait_for_selector(
+            "text=Finished windows are kept; Run goes on from there."
+        )
     page.wait_for_selector("#run:text-is('Run')")
     before = server.steps().count("window 1 editing 12")
     run(page)
     assert server.steps().count("window 1 editing 12") == before
     assert page.locator(".rg-pane figcaption").all_inner_texts() == ["Source", "Edited"]
-    assert report(page)["whole"] == {"file": "whole.mp4", "start": 10, "stop": 106, "frames": 120}
+    assert report(page)["whole"] == {
+        "file": "whole.mp4",
+        "start": 10,
+        "stop": 106,
+        "frames": 120,
+    }
     assert "your file with frames 11 to 106 edited" in page.inner_text(".rg-result")
     # The same again comes from the cache, and nothing else does.
     told = lambda: page.inner_text(".rg-estimate")  # noqa: E731
@@ -704,5 +801,7 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
     for text, again in (("a fox", False), ("a robot", True)):
         page.get_by_label("It should show").fill(text)
         wait(
-            lambda again=again: ("already" in told()) == again, 60, "the estimate follows the words"
+            lambda again=again: ("already" in told()) == again,
+            60,
+            "the estimate follows the words",
         )

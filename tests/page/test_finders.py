@@ -1,4 +1,5 @@
-"""Published SAMs on the page, in a real Chromium: fetched from a hub on this machine, then used."""
+"""Published SAMs on the page, in a real Chromium: fetched from a hub on this machine,
+then used."""
 
 import pytest
 from browser import PHONE, ROOT, Server, overflow
@@ -40,15 +41,19 @@ def fetched(server):
     return [path.name for path in models.iterdir()] if models.is_dir() else []
 
 
-def test_a_published_sam_is_fetched_and_becomes_the_usual_one(fetching, open_page, film):
+def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
+    fetching, open_page, film
+):
     server, hub = fetching
     page = open_page(server)
-    assert not page.locator(".rg-fetch").is_visible()  # the built-in one is for drawn clips
+    # the built-in one is for drawn clips
+    assert not page.locator(".rg-fetch").is_visible()
     assert page.locator("[data-finder]").count() == 2
     bring(page, film)
     get = page.locator("text=Get SAM 2.1 tiny (156 MB)")
     get.wait_for()
-    page.wait_for_selector("[data-finder=cuts][aria-pressed=true]")  # without a published one
+    # without a published one
+    page.wait_for_selector("[data-finder=cuts][aria-pressed=true]")
     # Without the hub it is said, and it can be tried again.
     hub.status = 500
     get.click()
@@ -60,7 +65,8 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(fetching, open_pag
     page.wait_for_selector("text=/SAM 2.1 tiny: 0 of . MB/")
     page.click(".rg-fetch >> text=Stop")
     get.wait_for()
-    page.wait_for_timeout(1000)  # the thread that waits for the hub hears of it at its next look
+    # the thread that waits for the hub hears of it at its next look
+    page.wait_for_timeout(1000)
     hub.hold.set()
     assert "sam2.1-hiera-tiny" not in fetched(server)
     # Fetched, it answers clicks on this clip; what it costs is said first.

@@ -1,4 +1,5 @@
-"""The first screen in a real Chromium: examples and their results, what is always in sight, what is wrong."""
+"""The first screen in a real Chromium: examples and their results, what is always in
+sight, what is wrong."""
 
 from fractions import Fraction
 
@@ -48,7 +49,11 @@ def title(page):
 
 def test_results_that_ship_show_at_once(real_server, open_page):
     page = open_page(real_server)
-    wait(lambda: plays(page, "edited") and plays(page, "source"), 10, "the first result plays")
+    wait(
+        lambda: plays(page, "edited") and plays(page, "source"),
+        10,
+        "the first result plays",
+    )
     assert 300_000 < page.evaluate(LOADED) <= 1_000_000
     assert "made earlier" in page.inner_text(".rg-made").lower()
     assert "seed 5" in page.inner_text(".rg-made")
@@ -61,7 +66,9 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     page.wait_for_selector("#seed input")
     # Folds have the arrows of a summary: to the right, and down once they are open.
     wait(
-        lambda: page.evaluate(TURNED, "#settings") in ("none", "matrix(1, 0, 0, 1, 0, 0)"),
+        lambda: (
+            page.evaluate(TURNED, "#settings") in ("none", "matrix(1, 0, 0, 1, 0, 0)")
+        ),
         10,
         "it turns",
     )
@@ -75,7 +82,9 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     wait(lambda: plays(page, "edited"), 10, "both edits of the next play")
     assert "FateZero" in page.inner_text(".rg-made")
     links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.href)")
-    assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [200] * 3
+    assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [
+        200
+    ] * 3
 
 
 def test_a_page_at_rest_asks_for_no_frames(server, open_page):
@@ -151,7 +160,9 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     page.click("#settings > button")
 
     def seen() -> bool:
-        return all(page.evaluate(IN_SIGHT, top) for top in (0, *range(300, 900, 40), 10_000))
+        return all(
+            page.evaluate(IN_SIGHT, top) for top in (0, *range(300, 900, 40), 10_000)
+        )
 
     assert seen()
     with server.hold("editing", 6):
@@ -165,7 +176,9 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     page.click("#run")
     page.wait_for_selector(".rg-wrong[dir=auto] >> text=unicorn")
     wait(
-        lambda: page.is_visible("[role=alert]") == (options is DESK), 10, "said beside Run, or once"
+        lambda: page.is_visible("[role=alert]") == (options is DESK),
+        10,
+        "said beside Run, or once",
     )
     assert seen()
     page.fill("#rg-prompt-0", "a cat")
@@ -200,7 +213,8 @@ def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     assert page.locator("body.rg-dropping").count() == 1
     drop(page, second)
     page.wait_for_selector("dialog[open]")
-    press(page, "Control+Enter")  # runs nothing behind the question, in which Keep has the focus
+    # runs nothing behind the question, in which Keep has the focus
+    press(page, "Control+Enter")
     assert page.is_hidden("#stop")
     press(page, "Enter")
     page.wait_for_selector("dialog[open]", state="detached")
@@ -220,7 +234,14 @@ def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
 
 
 def test_only_what_was_uploaded_is_opened():
-    for said in ({"path": "/etc/passwd"}, {"path": "../x"}, {"path": 3}, {}, None, ["x"]):
+    for said in (
+        {"path": "/etc/passwd"},
+        {"path": "../x"},
+        {"path": 3},
+        {},
+        None,
+        ["x"],
+    ):
         with pytest.raises(ClipError, match="did not arrive"):
             uploaded(said)
 
@@ -240,7 +261,11 @@ def test_the_trim_bar_by_mouse(page, tmp_path):
     drag(page, at(0.2), at(0.5))
     first = page.get_by_role("slider", name="First frame")
     assert abs(int(first.get_attribute("aria-valuenow")) - 19) <= 1
-    count = int(last.get_attribute("aria-valuenow")) - int(first.get_attribute("aria-valuenow")) + 1
+    count = (
+        int(last.get_attribute("aria-valuenow"))
+        - int(first.get_attribute("aria-valuenow"))
+        + 1
+    )
     assert f"{count} frames" in page.inner_text(".rg-trim-said")
     page.click("text=Use these frames")
     page.wait_for_function(f"window.regrain.editor.clip.count === {count}")
@@ -250,12 +275,15 @@ def test_tries_take_less_and_say_so(server, open_page):
     page = open_page(server)
     page.wait_for_selector("#tries p:has-text('8 frames')", state="attached")
     page.click("text=First frame")
-    page.wait_for_selector(".rg-made:has-text('try of the first frame')", state="attached")
+    page.wait_for_selector(
+        ".rg-made:has-text('try of the first frame')", state="attached"
+    )
     assert page.locator(".rg-player .rg-count").inner_text() == "1 / 1"
     page.click("text=Quick try")
     page.wait_for_selector(".rg-made:has-text('4 frames')", state="attached")
     assert {
-        text.rpartition(", ")[2] for text in page.locator(".rg-run-title").all_inner_texts()
+        text.rpartition(", ")[2]
+        for text in page.locator(".rg-run-title").all_inner_texts()
     } == {"try"}
     page.click("#run")
     page.wait_for_function(
@@ -265,7 +293,10 @@ def test_tries_take_less_and_say_so(server, open_page):
     page.wait_for_function(
         "/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)"
     )
-    assert all(text.split()[-1] == "s" for text in page.locator(".rg-quality").all_inner_texts())
+    assert all(
+        text.split()[-1] == "s"
+        for text in page.locator(".rg-quality").all_inner_texts()
+    )
 
 
 def test_a_whole_edit_by_keyboard(server, open_page):
@@ -273,7 +304,9 @@ def test_a_whole_edit_by_keyboard(server, open_page):
 
     def tab_to(selector):
         for _ in range(120):
-            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            if page.evaluate(
+                "selector => document.activeElement.matches(selector)", selector
+            ):
                 return
             page.keyboard.press("Tab")
         raise AssertionError(f"the Tab key does not reach {selector}")
@@ -302,7 +335,9 @@ def test_a_wrong_setting_is_unfolded(server, open_page):
     page.click("#settings > button")
     page.wait_for_selector(".rg-param-keyframes", state="hidden")
     page.click("#run")
-    page.wait_for_selector(".rg-param-keyframes textarea[aria-invalid=true]", state="visible")
+    page.wait_for_selector(
+        ".rg-param-keyframes textarea[aria-invalid=true]", state="visible"
+    )
     page.wait_for_function("document.activeElement.closest('.rg-param-keyframes')")
     assert page.locator("#experiments > button.open").count() == 0
     # The next run begins without marks.

@@ -1,4 +1,5 @@
-"""What `ui/page/gradio_insides.py` says of Gradio still holds in a real Chromium, each under its name."""
+"""What `ui/page/gradio_insides.py` says of Gradio still holds in a real Chromium, each
+under its name."""
 
 import urllib.request
 
@@ -25,7 +26,9 @@ def changed(page, module, old, new):
     assert text.count(old) == 1
     headers = {"content-type": "text/javascript"}
     body = text.replace(old, new)
-    page.context.route(f"**/{module}", lambda route: route.fulfill(body=body, headers=headers))
+    page.context.route(
+        f"**/{module}", lambda route: route.fulfill(body=body, headers=headers)
+    )
 
 
 @pytest.fixture
@@ -39,7 +42,8 @@ def test_client_fetch(opened):
     names = []
     joins = "/gradio_api/queue/join"
     opened.on(
-        "request", lambda request: names.append(request.headers) if joins in request.url else None
+        "request",
+        lambda request: names.append(request.headers) if joins in request.url else None,
     )
     opened.select_option(".rg-method select", index=1)
     opened.wait_for_timeout(2000)
@@ -98,4 +102,5 @@ def test_unknown_session(server):
         f"{server.url}/gradio_api/queue/data?session_hash=nobody"
     ) as answer:
         assert b'"session_not_found":true' in answer.read()
-    assert server.output.read_text().count("Traceback") == before  # which Gradio would end with
+    # which Gradio would end with
+    assert server.output.read_text().count("Traceback") == before

@@ -34,9 +34,12 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
     path = export(page, form, tmp_path)
     start_empty(page)
     (drop if form == "png" else load)(page, path)
-    until(page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions")
+    until(
+        page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions"
+    )
     assert all(
-        (all_masks(page, label) == one).all() for label, one in zip((1, 2), before, strict=True)
+        (all_masks(page, label) == one).all()
+        for label, one in zip((1, 2), before, strict=True)
     )
     assert "Imported masks of" in page.inner_text(".rg-say")
     if form == "coco":  # names come along
@@ -54,13 +57,16 @@ def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     assert Image.open(files[0]).mode == "P"
     start_empty(page)
     load(page, *files)
-    until(page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions")
+    until(
+        page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions"
+    )
     assert (all_masks(page, 1) == before).all()
     # Those of another clip are refused in one line, and nothing changes.
     load(page, *files[:5])
     page.wait_for_selector(".rg-say.rg-alarm")
-    assert "has 5 masks, but the clip uses 8 frames. Add one per frame." in page.inner_text(
-        ".rg-say"
+    assert (
+        "has 5 masks, but the clip uses 8 frames. Add one per frame."
+        in page.inner_text(".rg-say")
     )
     assert state(page)["labels"] == [1, 2]
     (tmp_path / "notes.json").write_text(json.dumps({"hello": 1}))
@@ -80,7 +86,9 @@ def test_the_pair_for_other_editors_and_nothing_without_masks(page, tmp_path):
     page.click("[data-act=files]")
     page.wait_for_selector(".rg-mask-files[open]")
     wait(
-        lambda: page.locator(".rg-mask-forms button:disabled").count() == 5, 60, "nothing to export"
+        lambda: page.locator(".rg-mask-forms button:disabled").count() == 5,
+        60,
+        "nothing to export",
     )
     page.keyboard.press("Escape")
     page.wait_for_selector(".rg-mask-files[open]", state="hidden")

@@ -1,8 +1,20 @@
-"""The mask tools of the canvas, in a real Chromium: boxes, feathering, inverting, by hand and by keys."""
+"""The mask tools of the canvas, in a real Chromium: boxes, feathering, inverting, by
+hand and by keys."""
 
 import pytest
 from browser import wait
-from canvas import LEFT, SIDE, mask, paint, pixel, press_until, spot, start_empty, state, until
+from canvas import (
+    LEFT,
+    SIDE,
+    mask,
+    paint,
+    pixel,
+    press_until,
+    spot,
+    start_empty,
+    state,
+    until,
+)
 
 pytestmark = pytest.mark.browser
 DISC = 42**2 * 3.14159
@@ -12,26 +24,35 @@ def test_a_box_finds_what_it_holds(page):
     start_empty(page)
     page.keyboard.press("r")
     paint(page, (25, 75), (118, 165))
-    area = until(page, lambda s: s["area"][0].get("1"), "what the box holds is masked")["area"][0][
-        "1"
-    ]
+    area = until(page, lambda s: s["area"][0].get("1"), "what the box holds is masked")[
+        "area"
+    ][0]["1"]
     assert abs(area - DISC) < 60
     press_until(page, "Control+z", lambda s: not s["area"][0].get("1"), "undone")
     # With Shift the whole rectangle is taken, with Alt it is cut out.
     page.keyboard.down("Shift")
     paint(page, (20, 20), (60, 50))
     page.keyboard.up("Shift")
-    full = until(page, lambda s: s["area"][0].get("1"), "the rectangle is masked")["area"][0]["1"]
+    full = until(page, lambda s: s["area"][0].get("1"), "the rectangle is masked")[
+        "area"
+    ][0]["1"]
     assert abs(full - 40 * 30) < 120
     page.keyboard.down("Alt")
     paint(page, (20, 20), (40, 50))
     page.keyboard.up("Alt")
-    left = until(page, lambda s: s["area"][0]["1"] < full, "part is cut out")["area"][0]["1"]
+    left = until(page, lambda s: s["area"][0]["1"] < full, "part is cut out")["area"][
+        0
+    ]["1"]
     assert abs(left - 20 * 30) < 120
     # A press without a drag is nothing.
     rev = state(page)["rev"]
     page.mouse.click(*spot(page, LEFT))
-    press_until(page, "Control+z", lambda s: s["area"][0]["1"] == full, "the last step was the cut")
+    press_until(
+        page,
+        "Control+z",
+        lambda s: s["area"][0]["1"] == full,
+        "the last step was the cut",
+    )
     assert state(page)["rev"] == rev + 1
     paint(page, (200, 20), (240, 60))  # around nothing
     page.wait_for_selector(".rg-say.rg-alarm")
@@ -56,15 +77,17 @@ def test_a_box_is_drawn_by_keys(page):
     move((24, 74))
     page.keyboard.press("Enter")
     move((118, 166))
-    area = press_until(page, "Enter", lambda s: s["area"][0].get("1"), "masked")["area"][0]["1"]
+    area = press_until(page, "Enter", lambda s: s["area"][0].get("1"), "masked")[
+        "area"
+    ][0]["1"]
     assert abs(area - DISC) < 60
 
 
 def test_invert_and_feather_are_steps_that_undo(page):
     before = state(page)["area"]
-    turned = press_until(page, "i", lambda s: s["area"][0]["1"] != before[0]["1"], "inverted")[
-        "area"
-    ]
+    turned = press_until(
+        page, "i", lambda s: s["area"][0]["1"] != before[0]["1"], "inverted"
+    )["area"]
     assert turned[0]["1"] == SIDE**2 - before[0]["1"]
     assert turned[1] == before[1]
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
@@ -72,7 +95,9 @@ def test_invert_and_feather_are_steps_that_undo(page):
     page.click("[data-reshape=invert]")
     until(
         page,
-        lambda s: all(a["1"] == SIDE**2 - b["1"] for a, b in zip(s["area"], before, strict=True)),
+        lambda s: all(
+            a["1"] == SIDE**2 - b["1"] for a, b in zip(s["area"], before, strict=True)
+        ),
         "",
     )
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
@@ -84,7 +109,10 @@ def test_invert_and_feather_are_steps_that_undo(page):
     page.select_option(".rg-feather select", "16")
     wait(lambda: pixel(page, edge) != strong, 60, "the edge is fainter")
     wait(
-        lambda: page.evaluate("document.querySelector('.rg-editor').editor.feathers[1]") == 16,
+        lambda: (
+            page.evaluate("document.querySelector('.rg-editor').editor.feathers[1]")
+            == 16
+        ),
         60,
         "kept",
     )
@@ -96,4 +124,6 @@ def test_invert_and_feather_are_steps_that_undo(page):
     ):
         page.keyboard.press(key)
         wait(lambda value=value: chosen() == value, 60, f"{value} after {key}")
-    assert mask(page, 0, 1, SIDE).sum() == before[0]["1"], "a feather leaves the mask as it is"
+    assert mask(page, 0, 1, SIDE).sum() == before[0]["1"], (
+        "a feather leaves the mask as it is"
+    )

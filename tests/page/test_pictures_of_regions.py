@@ -1,4 +1,5 @@
-"""Pictures of regions in a real Chromium: with an adapter and without, by every way that one comes."""
+"""Pictures of regions in a real Chromium: with an adapter and without, by every way
+that one comes."""
 
 import base64
 import shutil
@@ -26,7 +27,9 @@ def shelved(tmp_path_factory):
     """A page with a made-up editor and a shelf of its own."""
     root = tmp_path_factory.mktemp("pictures")
     server = Server(
-        [ROOT / "tests" / "fake_app.py", root], root, REGRAIN_MODELS=str(root / "models")
+        [ROOT / "tests" / "fake_app.py", root],
+        root,
+        REGRAIN_MODELS=str(root / "models"),
     )
     yield server
     server.stop()
@@ -48,7 +51,9 @@ def toy(folder: Path, colour, size=(60, 90)) -> Path:
 
 
 def give(card, path: Path, kind: str = "drop"):
-    card.evaluate(GIVEN, [kind, path.name, base64.b64encode(path.read_bytes()).decode()])
+    card.evaluate(
+        GIVEN, [kind, path.name, base64.b64encode(path.read_bytes()).decode()]
+    )
 
 
 def shown(card) -> str:
@@ -79,7 +84,9 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     one.get_by_text("Get one").click()
     dialog = page.locator("dialog.rg-real-model[open]")
     assert dialog.locator("h2").inner_text() == "Get a picture adapter"
-    dialog.get_by_text("picture adapter for Stable Diffusion, 98 MB, licence apache-2.0").wait_for()
+    dialog.get_by_text(
+        "picture adapter for Stable Diffusion, 98 MB, licence apache-2.0"
+    ).wait_for()
     fetch = dialog.get_by_role(
         "button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15.safetensors"
     )
@@ -126,7 +133,9 @@ def test_axe_finds_nothing_in_pictures(own_server, open_page, tmp_path):
         page.get_by_text("Get one").first.click()
         page.wait_for_selector("dialog.rg-real-model[open] >> text=picture adapter for")
         check(page, f"adapters to fetch, {look}")
-        fetch = page.get_by_role("button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15")
+        fetch = page.get_by_role(
+            "button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15"
+        )
         fetch.click() if look == "phone" else page.keyboard.press("Escape")
         page.wait_for_selector("dialog.rg-real-model[open]", state="detached")
         check(page, f"a card asks for an adapter, {look}")

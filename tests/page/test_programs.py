@@ -1,4 +1,5 @@
-"""What programs see: endpoints for their own videos, over the official client and as tools of MCP."""
+"""What programs see: endpoints for their own videos, over the official client and as
+tools of MCP."""
 
 import asyncio
 import base64
@@ -21,7 +22,14 @@ from PIL import Image
 
 from regrain.editing.media.reading import VideoClip
 
-ENDPOINTS = ["edit_video", "edit_example", "track", "segment", "list_methods", "list_models"]
+ENDPOINTS = [
+    "edit_video",
+    "edit_example",
+    "track",
+    "segment",
+    "list_methods",
+    "list_models",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,9 @@ def clip(server) -> Path:
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory) -> Client:
-    return Client(server.url, download_files=str(tmp_path_factory.mktemp("made")), verbose=False)
+    return Client(
+        server.url, download_files=str(tmp_path_factory.mktemp("made")), verbose=False
+    )
 
 
 def mcp(server, talk):
@@ -68,7 +78,8 @@ def test_what_is_shared_of_the_page_is_its_own(server):
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", str(ROOT / "requirements.txt"), str(ROOT / "ui" / "page.py")]
+    "path",
+    ["/etc/passwd", str(ROOT / "requirements.txt"), str(ROOT / "ui" / "page.py")],
 )
 def test_no_file_but_media_is_served(server, path):
     assert server.get(f"/gradio_api/file={path}")[0] == 403
@@ -76,7 +87,9 @@ def test_no_file_but_media_is_served(server, path):
 
 def test_an_own_video_is_edited_by_clicks(client, clip):
     asked = {"source_prompt": "a cat and a dog walk", "params": {"steps": 4}}
-    video, report = client.predict(handle_file(clip), CLICKED, **asked, api_name="/edit_video")
+    video, report = client.predict(
+        handle_file(clip), CLICKED, **asked, api_name="/edit_video"
+    )
     source, edited = VideoClip(clip), VideoClip(Path(video))
     assert (len(edited), edited.size) == (len(source), source.size)
     before, after = (one.read(0, 1)[0].astype(int) for one in (source, edited))
@@ -103,14 +116,18 @@ def test_tracked_masks_go_into_an_edit(client, clip):
     asked = {"masks": handle_file(masks), "source_prompt": "a cat and a dog walk"}
     video, _ = client.predict(handle_file(clip), words, **asked, api_name="/edit_video")
     del asked["masks"]
-    clicked, _ = client.predict(handle_file(clip), CLICKED, **asked, api_name="/edit_video")
+    clicked, _ = client.predict(
+        handle_file(clip), CLICKED, **asked, api_name="/edit_video"
+    )
     assert filecmp.cmp(video, clicked, shallow=False)
 
 
 def test_a_part_of_a_video_is_used_and_clicks_count_in_it(client, clip):
     clicks = [{"x": 70 + 4 * 6, "y": 120, "frame": 2}]
     used = {"start": 2, "stride": 2, "frames": 3}
-    masks, said = client.predict(handle_file(clip), [{"clicks": clicks}], **used, api_name="/track")
+    masks, said = client.predict(
+        handle_file(clip), [{"clicks": clicks}], **used, api_name="/track"
+    )
     assert said["frames"] == 3
     with zipfile.ZipFile(masks) as archive:
         assert np.array(Image.open(archive.open("00002.png")))[120, 94] == 1
@@ -169,10 +186,14 @@ def test_a_mask_of_a_frame(client, clip, how):
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(client, clip, endpoint, asked, said):
-    usual = {"/segment": {"image": handle_file(clip)}, "/edit_example": {"example": "01_two_discs"}}
+    usual = {
+        "/segment": {"image": handle_file(clip)},
+        "/edit_example": {"example": "01_two_discs"},
+    }
     with pytest.raises(AppError) as error:
         client.predict(
-            **usual.get(endpoint, {"video": handle_file(clip)}) | asked, api_name=endpoint
+            **usual.get(endpoint, {"video": handle_file(clip)}) | asked,
+            api_name=endpoint,
         )
     assert said in str(error.value)
     assert "\n" not in str(error.value)
@@ -180,7 +201,9 @@ def test_what_cannot_be_done_is_said_in_one_line(client, clip, endpoint, asked, 
 
 def test_an_example_is_edited(client):
     words, params = json.dumps({"left disc": "a robot"}), json.dumps({"steps": 4})
-    video, report = client.predict("01_two_discs", words, params, api_name="/edit_example")
+    video, report = client.predict(
+        "01_two_discs", words, params, api_name="/edit_example"
+    )
     with av.open(video["path"] if isinstance(video, dict) else video) as container:
         assert container.streams.video[0].codec_context.name == "h264"
         assert sum(1 for _ in container.decode(video=0)) == 8
@@ -209,21 +232,32 @@ def test_one_declaration_documents_an_endpoint(server):
     assert [*info["named_endpoints"]] == [f"/{name}" for name in ENDPOINTS]
     assert info["unnamed_endpoints"] == {}
     fields = {
-        one["parameter_name"]: one for one in info["named_endpoints"]["/edit_video"]["parameters"]
+        one["parameter_name"]: one
+        for one in info["named_endpoints"]["/edit_video"]["parameters"]
     }
     region = fields["regions"]["type"]["items"]["properties"]
-    assert region["prompt"]["description"] == "What it should become; empty keeps the source."
+    assert (
+        region["prompt"]["description"]
+        == "What it should become; empty keeps the source."
+    )
     assert (region["strength"]["minimum"], region["strength"]["maximum"]) == (0, 1)
     assert region["clicks"]["items"]["required"] == ["x", "y"]
     assert "videograin" in fields["method"]["type"]["enum"]
-    assert [name for name, one in fields.items() if not one["parameter_has_default"]] == ["video"]
-    tools = {tool["name"]: tool for tool in json.loads(server.get("/gradio_api/mcp/schema")[1])}
+    assert [
+        name for name, one in fields.items() if not one["parameter_has_default"]
+    ] == ["video"]
+    tools = {
+        tool["name"]: tool
+        for tool in json.loads(server.get("/gradio_api/mcp/schema")[1])
+    }
     told = tools["edit_video"]["inputSchema"]["properties"]
     assert told["regions"]["items"]["properties"].keys() == region.keys()
     assert told["video"]["type"] == "string"
     for tool in tools.values():
         assert tool["description"]
-        assert all(one["description"] for one in tool["inputSchema"]["properties"].values())
+        assert all(
+            one["description"] for one in tool["inputSchema"]["properties"].values()
+        )
 
 
 def test_programs_on_the_page_about_the_api_run_as_listed(
@@ -234,8 +268,12 @@ def test_programs_on_the_page_about_the_api_run_as_listed(
     Image.fromarray(VideoClip(clip).read(0, 1)[0]).save("picture.png")
     info, said = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"], []
     for told in info.values():
-        listed = told["code_snippets"]["python"].replace("01_two_animals", "01_two_discs")
-        exec(re.sub("client = .*", "", listed), {"client": client, "print": said.append})
+        listed = told["code_snippets"]["python"].replace(
+            "01_two_animals", "01_two_discs"
+        )
+        exec(
+            re.sub("client = .*", "", listed), {"client": client, "print": said.append}
+        )
     assert len(said) == len(ENDPOINTS)
     assert said[0][1]["prompt_used"] == "a dog"
 
@@ -254,28 +292,39 @@ def test_tools_of_mcp(server, clip):
 
     tools, methods, mask, refused = mcp(server, talk)
     assert set(tools) == {*ENDPOINTS}
-    assert "videograin" in [method["name"] for method in json.loads(methods.content[0].text)]
+    assert "videograin" in [
+        method["name"] for method in json.loads(methods.content[0].text)
+    ]
     shown, address, found = mask.content
     assert not mask.isError
     assert (shown.type, shown.mimeType) == ("image", "image/png")
     assert server.url in address.text
     assert 0 < json.loads(found.text)["share"] < 1
     assert refused.isError
-    assert refused.content[0].text == "clicks.0: (999, 0) is outside the frame of 256x256. Move it."
+    assert (
+        refused.content[0].text
+        == "clicks.0: (999, 0) is outside the frame of 256x256. Move it."
+    )
 
 
 def test_masks_of_programs_wait_for_no_run(server, client, clip):
     with server.hold("editing", 3):
         run = client.submit(handle_file(clip), CLICKED, api_name="/edit_video")
         wait(lambda: server.steps()[-1:] == ["editing 3"], 60, "the run is held")
-        assert client.predict(handle_file(clip), [LEFT], api_name="/segment")[1]["share"] > 0
+        assert (
+            client.predict(handle_file(clip), [LEFT], api_name="/segment")[1]["share"]
+            > 0
+        )
         assert not run.done()
     run.result()
 
 
 def test_one_address_has_three_calls_at_a_time(server, client, clip):
     with server.hold("editing", 3):
-        runs = [client.submit(handle_file(clip), CLICKED, api_name="/edit_video") for _ in range(4)]
+        runs = [
+            client.submit(handle_file(clip), CLICKED, api_name="/edit_video")
+            for _ in range(4)
+        ]
         wait(lambda: any(run.done() for run in runs), 60, "one is refused")
     failed = [str(run.exception()) for run in runs if run.exception()]
     assert [said.partition(":")[0] for said in failed] == ["queue"]
@@ -288,14 +337,18 @@ def test_a_program_that_leaves_ends_its_run(server, clip):
         client.submit(handle_file(clip), CLICKED, api_name="/edit_video")
         wait(lambda: server.steps()[-1:] == ["editing 5"], 60, "the run is held")
         client.close()
-        wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
+        wait(
+            lambda: server.steps().count("closed") > before, 60, "the editor is closed"
+        )
     assert server.steps()[-2:] == ["editing 5", "closed"]
 
 
 def test_the_readme_s_program_runs(server, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     blocks = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+        r"^```python\n(.*?)^```",
+        (ROOT / "README.md").read_text(),
+        re.DOTALL | re.MULTILINE,
     )
     program = next(text for text in blocks if "gradio_client" in text)
     exec(program.replace("http://127.0.0.1:7860", server.url), {})

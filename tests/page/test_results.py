@@ -32,14 +32,18 @@ def page(server, open_page):
 
 
 def begin_variants(page, count: int):
-    page.get_by_role("group", name="Variants").get_by_text(str(count), exact=True).click()
+    page.get_by_role("group", name="Variants").get_by_text(
+        str(count), exact=True
+    ).click()
     page.click("#run")
 
 
 def run_variants(page, count: int):
     before = page.locator(PICTURES).count()
     begin_variants(page, count)
-    page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == {before + count}")
+    page.wait_for_function(
+        f"document.querySelectorAll('{PICTURES}').length == {before + count}"
+    )
     page.wait_for_selector("#run:text-is('Run')")
 
 
@@ -63,12 +67,17 @@ def test_variants_are_kept_and_compared(server, page):
     page.wait_for_selector("#run:text-is('Run')")
     assert titles(page) == ["FRESCO, seed 1", "FRESCO, seed 0"]
     said = page.locator(PICTURES).first.inner_text()
-    assert said.split("\n")[1:] == ["a panda and a fox walk on the grass", "8 frames, 3 s"]
+    assert said.split("\n")[1:] == [
+        "a panda and a fox walk on the grass",
+        "8 frames, 3 s",
+    ]
     shown = "all => all.map(one => one.getAttribute('aria-pressed'))"
     assert page.eval_on_selector_all(PICTURES, shown) == ["true", "false"]
     second = source_of(page, "edited")
     page.locator(PICTURES).nth(1).click()
-    page.wait_for_function("was => document.querySelector('video.edited').src != was", arg=second)
+    page.wait_for_function(
+        "was => document.querySelector('video.edited').src != was", arg=second
+    )
     first = source_of(page, "edited")
     page.wait_for_function(
         f"(all => all[1].ariaPressed == 'true')(document.querySelectorAll('{PICTURES}'))"
@@ -77,14 +86,18 @@ def test_variants_are_kept_and_compared(server, page):
     press_letter(page, 1, "A")
     assert "Now press B" in page.inner_text(".rg-history")
     press_letter(page, 0, "B")
-    page.wait_for_function("src => document.querySelector('video.source').src == src", arg=first)
+    page.wait_for_function(
+        "src => document.querySelector('video.source').src == src", arg=first
+    )
     assert source_of(page, "edited") == second
     captions = page.locator(".rg-pane:not([hidden]) figcaption").all_inner_texts()
     assert captions == ["A: FRESCO, seed 0", "B: FRESCO, seed 1"]
     assert page.locator(".rg-result").count() == 0
     wait(lambda: plays(page, "source") and plays(page, "edited"), 60, "both edits play")
     page.click(".rg-bar >> text=Flip")
-    assert page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
+    assert (
+        page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
+    )
     # A picture leads back to one result.
     page.locator(PICTURES).first.click()
     page.wait_for_selector(".rg-files a")
@@ -100,11 +113,17 @@ def test_stop_keeps_the_variants_that_are_finished(server, page):
         page.wait_for_selector(PICTURES)
         page.wait_for_selector("text=/variant [23] of 4, step 3 of 12/")
         page.click("#stop")
-        page.wait_for_selector("text=/Stopped in variant [23] of 4. Finished variants are kept./")
+        page.wait_for_selector(
+            "text=/Stopped in variant [23] of 4. Finished variants are kept./"
+        )
         page.wait_for_selector("#run:text-is('Run')")
     kept = len(titles(page))
     assert 1 <= kept < 4
-    wait(lambda: server.steps().count("closed") == before + kept + 1, 60, "the last one is closed")
+    wait(
+        lambda: server.steps().count("closed") == before + kept + 1,
+        60,
+        "the last one is closed",
+    )
     assert page.locator(".rg-files a").count() > 0
 
 
@@ -131,11 +150,19 @@ def test_settings_of_a_result_come_back(page):
         "document.querySelector('#at-hand input[type=number]')?.offsetParent == null"
     )
     page.locator(PICTURES).first.click()
-    page.wait_for_function(f"document.querySelector('{PICTURES}').ariaPressed == 'true'")
+    page.wait_for_function(
+        f"document.querySelector('{PICTURES}').ariaPressed == 'true'"
+    )
     page.click("text=Use these settings")
     page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
-    page.wait_for_function("document.querySelector('.rg-method select').value == 'fresco'")
-    wait(lambda: strength.is_visible() and strength.input_value() == "0.6", 30, "its strength")
+    page.wait_for_function(
+        "document.querySelector('.rg-method select').value == 'fresco'"
+    )
+    wait(
+        lambda: strength.is_visible() and strength.input_value() == "0.6",
+        30,
+        "its strength",
+    )
     # The same again, from the seed of the one that was chosen.
     run_variants(page, 1)
     assert titles(page)[0] == "FRESCO, seed 1"
@@ -154,11 +181,15 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     page.click("#tabs >> text=Edit")
     page.click(PICTURES)
     page.wait_for_selector(".rg-files a")
-    wait(lambda: plays(page, "source") and plays(page, "edited"), 60, "both videos play")
+    wait(
+        lambda: plays(page, "source") and plays(page, "edited"), 60, "both videos play"
+    )
     page.click(".rg-history-bar >> text=Remove")
     page.wait_for_selector(PICTURES, state="detached")
     assert page.locator(".rg-files a").count() == 0
-    assert [entry for entry in own.iterdir() if not entry.name.startswith("clip-")] == []
+    assert [
+        entry for entry in own.iterdir() if not entry.name.startswith("clip-")
+    ] == []
     wait(lambda: plays(page, "source"), 60, "the open clip plays")
 
 
@@ -173,16 +204,28 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
     row, stem = shown.locator(".rg-files"), "01_two_discs-videograin-seed0"
     names = ["Download video", "Report", "Reconstruction", "Save", "GIF", "Masks"]
     paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
-    endings = [".mp4", "_report.json", "_reconstruction.mp4", "_project.zip", ".gif", "_masks.zip"]
+    endings = [
+        ".mp4",
+        "_report.json",
+        "_reconstruction.mp4",
+        "_project.zip",
+        ".gif",
+        "_masks.zip",
+    ]
     assert [path.name for path in paths] == [stem + ending for ending in endings]
     assert json.loads(paths[1].read_text())["version"] == 1
     with Image.open(paths[4]) as picture:
         assert (picture.n_frames, max(picture.size)) == (8, 256)
         assert b"AI-edited" in picture.info["comment"]
     with zipfile.ZipFile(paths[5]) as archive:
-        assert sorted(archive.namelist()) == [f"masks/{number:05d}.png" for number in range(8)]
+        assert sorted(archive.namelist()) == [
+            f"masks/{number:05d}.png" for number in range(8)
+        ]
         with archive.open("masks/00000.png") as file, Image.open(file) as mask:
-            assert (mask.mode, sorted(color for _, color in mask.getcolors())) == ("P", [0, 1, 2])
+            assert (mask.mode, sorted(color for _, color in mask.getcolors())) == (
+                "P",
+                [0, 1, 2],
+            )
 
 
 def pixel(page, which: int, x: float, y: float) -> list[int]:
@@ -197,7 +240,9 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
     )  # in the column of words, which the result makes as long as it is
     page.locator(".rg-seek").fill("1")
     left, right = (70 / 256, 120 / 256), (180 / 256, 150 / 256)
-    page.wait_for_function("document.querySelectorAll('.rg-inspector canvas').length == 2")
+    page.wait_for_function(
+        "document.querySelectorAll('.rg-inspector canvas').length == 2"
+    )
     label = page.locator(".rg-inspector canvas").nth(1)
     wait(
         lambda: "All steps, frame 1" in (label.get_attribute("aria-label") or ""),
@@ -209,22 +254,34 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
         30,
         "left is hot",
     )
-    assert sum(pixel(page, 1, *left)) > sum(pixel(page, 0, *left))  # guided, and on its own
-    # By keyboard: the other region, and the first steps, in which little has been found.
-    page.get_by_role("group", name="Attention of").get_by_role("button", name="right disc").focus()
+    # guided, and on its own
+    assert sum(pixel(page, 1, *left)) > sum(pixel(page, 0, *left))
+    # By keyboard: the other region, and the first steps, in which little has been
+    # found.
+    page.get_by_role("group", name="Attention of").get_by_role(
+        "button", name="right disc"
+    ).focus()
     page.keyboard.press("Enter")
     wait(
-        lambda: sum(pixel(page, 1, *right)[:3]) > sum(pixel(page, 1, *left)[:3]), 30, "right is hot"
+        lambda: sum(pixel(page, 1, *right)[:3]) > sum(pixel(page, 1, *left)[:3]),
+        30,
+        "right is hot",
     )
     late = sum(pixel(page, 1, *right)[:3])
     steps = page.get_by_role("group", name="Steps of the run")
     assert (
-        page.inner_text(".rg-inspector").count("Late: no map, since attention is recorded only")
+        page.inner_text(".rg-inspector").count(
+            "Late: no map, since attention is recorded only"
+        )
         == 1
     )
     steps.get_by_role("button", name="Early").focus()
     page.keyboard.press("Enter")
-    wait(lambda: sum(pixel(page, 1, *right)[:3]) < late - 30, 30, "the early map is weaker")
+    wait(
+        lambda: sum(pixel(page, 1, *right)[:3]) < late - 30,
+        30,
+        "the early map is weaker",
+    )
     assert page.evaluate("document.activeElement.innerText") == "Early"
     assert (
         label.get_attribute("aria-label")
@@ -234,4 +291,8 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
     page.get_by_label("Opacity").fill("0")
     wait(lambda: pixel(page, 0, *right) == pixel(page, 1, *right), 30, "no map")
     page.locator(".rg-seek").fill("8")
-    wait(lambda: "frame 8" in label.get_attribute("aria-label"), 30, "it follows the player")
+    wait(
+        lambda: "frame 8" in label.get_attribute("aria-label"),
+        30,
+        "it follows the player",
+    )

@@ -1,4 +1,5 @@
-"""The page as a Space has it: of another user, from files that cannot be written, below a prefix."""
+"""The page as a Space has it: of another user, from files that cannot be written, below
+a prefix."""
 
 import os
 import re
@@ -28,7 +29,9 @@ def space():
     folder = Path(tempfile.mkdtemp())  # pytest's own are closed to other users
     checkout, home = folder / "checkout", folder / "home"
     for name in ("assets", "editing", "masks", "regrain", "ui"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     (checkout / "tests").mkdir()
     shutil.copy(ROOT / "tests" / "fake_app.py", checkout / "tests")
     (home / "tmp").mkdir(parents=True)
@@ -39,10 +42,18 @@ def space():
     root = os.getuid() == 0
     for path in (home, home / "tmp") if root else ():
         os.chown(path, USER, USER)
-    variables = {"HOME": str(home), "SPACE_ID": "owner/space", "GRADIO_ROOT_PATH": PREFIX}
+    variables = {
+        "HOME": str(home),
+        "SPACE_ID": "owner/space",
+        "GRADIO_ROOT_PATH": PREFIX,
+    }
     command = [checkout / "tests" / "fake_app.py", home]
     server = Server(
-        command, home, checkout, [*(AS_USER if root else ()), sys.executable], **variables
+        command,
+        home,
+        checkout,
+        [*(AS_USER if root else ()), sys.executable],
+        **variables,
     )
     proxy = Proxy(server.url, PREFIX)
     yield server, proxy

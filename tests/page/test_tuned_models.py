@@ -1,4 +1,5 @@
-"""Tuned models in a real Chromium: tuned, chosen, renamed, downloaded, added; the editor is made up."""
+"""Tuned models in a real Chromium: tuned, chosen, renamed, downloaded, added; the
+editor is made up."""
 
 from itertools import product
 
@@ -12,7 +13,9 @@ pytestmark = pytest.mark.browser
 PICK = "#rg-models-pick"
 
 
-KNOWN = map(" and ".join, product(("a cat", "a dog", "a fox"), ("a panda", "a robot", "a cat")))
+KNOWN = map(
+    " and ".join, product(("a cat", "a dog", "a fox"), ("a panda", "a robot", "a cat"))
+)
 
 
 @pytest.fixture
@@ -21,7 +24,8 @@ def page(server, open_page):
 
 
 def choose_method(page):
-    """Tune-A-Video with words of one test: what was tuned with others is not cached for it."""
+    """Tune-A-Video with words of one test: what was tuned with others is not cached for
+    it."""
     page.select_option(".rg-method select", "tune_a_video")
     unfold(page, "#settings")
     page.fill("#rg-source", next(KNOWN))
@@ -42,18 +46,23 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
         page.wait_for_function(
             "document.querySelector('.rg-losses').innerText.includes('after 24 of 40')"
         )
-        plot = page.get_by_role("img", name="Loss after 24 of 40 steps: 0.15, from 0.24.")
+        plot = page.get_by_role(
+            "img", name="Loss after 24 of 40 steps: 0.15, from 0.24."
+        )
         assert plot.locator("circle").count() == 24
         assert page.locator(".rg-strip").first.locator("img").count() == 4
         assert names(page)[1:] == ["20 steps"]
         assert page.locator(".rg-takes").is_hidden()
         page.click("#stop")
-        page.wait_for_selector("text=Stopped after 24 of 40 tuning steps. Run goes on from there.")
+        page.wait_for_selector(
+            "text=Stopped after 24 of 40 tuning steps. Run goes on from there."
+        )
     page.wait_for_selector("#run:text-is('Run')")
     before = len(server.steps())
     run(page)
     later = [step for step in server.steps()[before:] if step.startswith("tuning")]
-    assert 24 < int(later[0].split()[1]) < 40  # a few steps pass until the editor hears of the stop
+    # a few steps pass until the editor hears of the stop
+    assert 24 < int(later[0].split()[1]) < 40
     assert "Loss after 40 of 40 steps" in page.inner_text(".rg-losses")
     assert names(page) == ["None: tune on this clip first", "20 steps", "40 steps"]
     page.click("#tabs >> text=Masks")
@@ -72,7 +81,9 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(
     others = set(server.media())
     page = tuned(choose_method(open_page(server)))
     (mine,) = (
-        folder for folder in set(server.media()) - others if list(folder.rglob("*.safetensors"))
+        folder
+        for folder in set(server.media()) - others
+        if list(folder.rglob("*.safetensors"))
     )
     page.select_option(PICK, label="40 steps")
     page.wait_for_selector("text=The run does not tune again.")
@@ -81,7 +92,10 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(
     page.wait_for_function(
         "!document.querySelector('.rg-models').innerText.includes('does not tune')"
     )
-    assert page.locator(PICK).evaluate("node => node.selectedOptions[0].text") == "40 steps"
+    assert (
+        page.locator(PICK).evaluate("node => node.selectedOptions[0].text")
+        == "40 steps"
+    )
     before = len(server.steps())
     page.click("#run")
     page.wait_for_selector(".rg-losses", state="detached")
@@ -118,7 +132,11 @@ def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path):
     file = saved(page, page.get_by_label("Download this tuned model").click, tmp_path)
     assert file.name == "img_src_x_onerror_alert_1_alert_2.safetensors"
     facts = read_facts(file)
-    assert (facts.name, facts.steps, facts.words) == (evil, 20, page.input_value("#rg-source"))
+    assert (facts.name, facts.steps, facts.words) == (
+        evil,
+        20,
+        page.input_value("#rg-source"),
+    )
 
 
 def add_file(page, file, **facts):
@@ -130,7 +148,9 @@ def add_file(page, file, **facts):
     chooser.value.set_files(file)
 
 
-def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page, tmp_path):
+def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(
+    server, open_page, tmp_path
+):
     page = open_page(server)
     unfold(page, "#settings")
     broken = tmp_path / "notes.safetensors"
@@ -139,7 +159,9 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     page.wait_for_selector(".rg-alarm >> text=notes.safetensors")
     assert names(page) == ["None"]
     add_file(page, tmp_path / "long.safetensors", frames=16)
-    page.wait_for_selector(".rg-alarm >> text=It was tuned on 16 frames, but the clip has 8.")
+    page.wait_for_selector(
+        ".rg-alarm >> text=It was tuned on 16 frames, but the clip has 8."
+    )
     assert names(page)[1:] == ["long"]
     page.click("#run")
     page.wait_for_selector("[role=alert]")
@@ -155,8 +177,12 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     page.wait_for_selector(".rg-alarm >> text=16 frames")
     unfold(page, "#experiments")
     page.locator("#experiments .rg-more:visible button", has_text="More").click()
-    page.locator("#settings fieldset:visible", has_text="Start from").get_by_label("noise").check()
-    page.wait_for_function("!document.querySelector('.rg-models .rg-alarm').textContent")
+    page.locator("#settings fieldset:visible", has_text="Start from").get_by_label(
+        "noise"
+    ).check()
+    page.wait_for_function(
+        "!document.querySelector('.rg-models .rg-alarm').textContent"
+    )
 
 
 def test_the_small_screen(server, open_page):
@@ -165,8 +191,15 @@ def test_the_small_screen(server, open_page):
     page.wait_for_selector("text=The run does not tune again.")
     assert overflow(page) <= 0
     box = page.locator(".rg-losses").bounding_box()
-    for inner in (text.bounding_box() for text in page.locator(".rg-losses text").all()):
-        assert box["x"] <= inner["x"] <= inner["x"] + inner["width"] <= box["x"] + box["width"]
+    for inner in (
+        text.bounding_box() for text in page.locator(".rg-losses text").all()
+    ):
+        assert (
+            box["x"]
+            <= inner["x"]
+            <= inner["x"] + inner["width"]
+            <= box["x"] + box["width"]
+        )
     low = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).length"
     assert page.eval_on_selector_all(".rg-models :is(button, select)", low) == 0
 
@@ -175,7 +208,10 @@ def test_settings_of_the_tuning_are_together(page):
     unfold(page, "#experiments")
     titles = page.locator("#experiments .rg-more:visible .label-wrap")
     wait(lambda: titles.count() >= 2, 20, "the groups are shown")
-    assert [text.split("\n")[0] for text in titles.all_inner_texts()][:2] == ["Tuning", "More"]
+    assert [text.split("\n")[0] for text in titles.all_inner_texts()][:2] == [
+        "Tuning",
+        "More",
+    ]
     first = page.locator("#settings input[type=number]:visible").first
     assert first.input_value() == "40"
     first.fill("80")

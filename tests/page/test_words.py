@@ -1,4 +1,5 @@
-"""Words and settings in a real Chromium: checked at their fields, before any work; kept whole; inserted."""
+"""Words and settings in a real Chromium: checked at their fields, before any work; kept
+whole; inserted."""
 
 import re
 
@@ -9,7 +10,9 @@ pytestmark = pytest.mark.browser
 NOTE = ".rg-wrong"
 
 
-def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_click(page):
+def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_click(
+    page,
+):
     page.click("#rg-prompt-0")
     page.fill("#rg-prompt-0", "a robat and a cat")
     page.wait_for_selector(f"{NOTE} >> text=robat")
@@ -118,7 +121,10 @@ def test_strength_and_negative_words_of_a_region_reach_the_run(page):
     page.fill("#rg-strength-1", "0.4")
     page.fill("#rg-avoid", "snow")
     run(page)
-    assert report(page)["asked"] == {"negative_prompt": "snow", "left disc": ["green", 0.4]}
+    assert report(page)["asked"] == {
+        "negative_prompt": "snow",
+        "left disc": ["green", 0.4],
+    }
 
 
 def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
@@ -132,13 +138,22 @@ def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
     assert quality.nth(0).locator("input").is_checked()
     steps.fill("33")
     steps.press("Tab")
-    wait(lambda: page.locator(".rg-quality :checked").count() == 0, 60, "no quality has 33 steps")
+    wait(
+        lambda: page.locator(".rg-quality :checked").count() == 0,
+        60,
+        "no quality has 33 steps",
+    )
     page.locator(".rg-method select").select_option("sdedit")
-    wait(lambda: quality.all_inner_texts()[1].startswith("Standard"), 60, "another method's steps")
+    wait(
+        lambda: quality.all_inner_texts()[1].startswith("Standard"),
+        60,
+        "another method's steps",
+    )
 
 
 def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_page):
-    """Answers may overtake each other: each look says what was typed when it was sent."""
+    """Answers may overtake each other: each look says what was typed when it was
+    sent."""
     page = open_page(server)
     unfold(page, "#settings")
     steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
@@ -153,12 +168,18 @@ def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_
     assert len(held) == 1
     held[0].continue_()
     page.unroute_all()
-    wait(lambda: page.locator(".rg-quality :checked").count() == 0, 60, "no quality has 33 steps")
+    wait(
+        lambda: page.locator(".rg-quality :checked").count() == 0,
+        60,
+        "no quality has 33 steps",
+    )
 
 
 def test_a_control_network_is_picked_weighed_and_seen(page):
     unfold(page, "#settings", "#experiments")
-    page.get_by_role("button", name="Source", exact=False).locator("visible=true").first.click()
+    page.get_by_role("button", name="Source", exact=False).locator(
+        "visible=true"
+    ).first.click()
     page.get_by_text("Add control network").first.click()
     text = page.locator(".rg-param-control textarea").first
     assert text.input_value() == "canny=storybook/canny@0.7"
@@ -173,7 +194,9 @@ def test_a_control_network_is_picked_weighed_and_seen(page):
 
 def test_a_pixel_is_chosen_by_a_click_on_the_frame(page):
     unfold(page, "#settings", "#experiments")
-    page.get_by_role("button", name="Attention maps").locator("visible=true").first.click()
+    page.get_by_role("button", name="Attention maps").locator(
+        "visible=true"
+    ).first.click()
     page.get_by_text("Choose in the frame").click()
     canvas = page.locator(".rg-canvas-stage canvas").first
     canvas.scroll_into_view_if_needed()
@@ -190,9 +213,7 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
     unfold(page, "#settings")
     page.get_by_text("Use a real model").first.click()
     hub = page.locator("dialog.rg-real-model[open]")
-    facts = (
-        "owner/modelStable Diffusion, 4.3 GB, .* at 512 px .*, licence creativeml-openrail-m, gated"
-    )
+    facts = "owner/modelStable Diffusion, 4.3 GB, .* at 512 px .*, licence creativeml-openrail-m, gated"
     hub.locator("li", has_text=re.compile(facts)).wait_for()
     for asked, said in (
         ("owner/other", "cannot be reached"),

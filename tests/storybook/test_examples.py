@@ -24,7 +24,8 @@ def test_every_example_is_in_the_table_and_results_are_small():
 
 @pytest.mark.parametrize("name", [name for name in TABLE if name != "11_mask_by_name"])
 def test_an_example_is_made_again(name, tmp_path, monkeypatch):
-    """What is written, to the word; what is drawn, but for the last bits of another processor.
+    """What is written, to the word; what is drawn, but for the last bits of another
+    processor.
 
     Adapters are tuned for one step only, so their weights are not compared.
     """
@@ -35,15 +36,18 @@ def test_an_example_is_made_again(name, tmp_path, monkeypatch):
     theirs = {p.relative_to(shipped) for p in shipped.rglob("*") if p.is_file()}
     assert files == {path for path in theirs if path.parts[0] != RESULT}
     for file in (f for f in files if f.suffix == ".json" and f.name != FILE):
-        assert json.loads((shipped / file).read_text()) == json.loads((ours / file).read_text()), (
-            file
-        )
+        assert json.loads((shipped / file).read_text()) == json.loads(
+            (ours / file).read_text()
+        ), file
     projects = [
-        Project.model_validate_json((folder / FILE).read_text()) for folder in (ours, shipped)
+        Project.model_validate_json((folder / FILE).read_text())
+        for folder in (ours, shipped)
     ]
     assert projects[0] == projects[1]
     a, b = load_project(ours), load_project(shipped)
-    frames = [request.clip.read(0, len(request.clip)).astype(float) for request in (a, b)]
+    frames = [
+        request.clip.read(0, len(request.clip)).astype(float) for request in (a, b)
+    ]
     assert np.abs(frames[0] - frames[1]).mean() < 0.5
     if a.labels is not None:
         assert (a.labels == b.labels).mean() > 0.999
@@ -69,7 +73,8 @@ def test_the_moving_picture_of_the_readme_shows_the_shipped_result(tmp_path):
     write_picture(EXAMPLES / "01_two_animals", made)
     films = (ImageSequence.Iterator(Image.open(path)) for path in (shipped, made))
     old, new = (
-        np.stack([np.asarray(frame.convert("RGB"), float) for frame in film]) for film in films
+        np.stack([np.asarray(frame.convert("RGB"), float) for frame in film])
+        for film in films
     )
     assert (len(old), shipped.stat().st_size <= 300_000) == (8, True)
     assert np.abs(old - new).mean() < 1
@@ -86,7 +91,8 @@ def test_a_result_of_another_version_is_not_shown(tmp_path):
 
 
 def test_a_result_is_made_again(tmp_path):
-    """In one step; that the whole way still leads to what ships is seen in tests/test_built_in.py."""
+    """In one step; that the whole way still leads to what ships is seen in
+    tests/test_built_in.py."""
     project = tmp_path / "project"
     shutil.copytree(EXAMPLES / "11_mask_by_name", project)
     asked = json.loads((project / FILE).read_text())
@@ -94,6 +100,10 @@ def test_a_result_is_made_again(tmp_path):
     before = (project / RESULT / "edited.mp4").read_bytes()
     make_result(project)
     made = read_made(project, tmp_path / "media")
-    assert made.report["project"] == digest(project) != digest(EXAMPLES / "11_mask_by_name")
+    assert (
+        made.report["project"]
+        == digest(project)
+        != digest(EXAMPLES / "11_mask_by_name")
+    )
     assert made.report["params"]["steps"] == {"value": 1, "source": "given"}
     assert Path(made.edits[0]).read_bytes() != before

@@ -1,4 +1,5 @@
-"""The picture adapter of the built-in model: what it is trained on, and that what is trained is what runs."""
+"""The picture adapter of the built-in model: what it is trained on, and that what is
+trained is what runs."""
 
 import numpy as np
 import torch
@@ -13,11 +14,14 @@ from storybook.world import COLORS
 
 def net_for(unet):
     names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    return PictureNet(unet, [name for name in names if unet.get_submodule(name).is_cross_attention])
+    return PictureNet(
+        unet, [name for name in names if unet.get_submodule(name).is_cross_attention]
+    )
 
 
 def test_captions_name_no_colour_and_pictures_show_it():
-    """What covers an actor is of the colours that its picture has; drawn alike every time."""
+    """What covers an actor is of the colours that its picture has; drawn alike every
+    time."""
     samples = [draw_sample(seed) for seed in range(6)]
     for sample in samples:
         assert not {*COLORS} & {*sample["caption"].split()}
@@ -32,7 +36,8 @@ def test_captions_name_no_colour_and_pictures_show_it():
 def test_what_is_trained_is_what_runs(tmp_path):
     backbone = load_backbone("storybook")
     net = net_for(backbone.unet)
-    assert sum(p.numel() for p in net.parameters()) < 1_000_000  # 2 MB in half precision
+    # 2 MB in half precision
+    assert sum(p.numel() for p in net.parameters()) < 1_000_000
     save_file(
         {name: value.contiguous() for name, value in net.named().items()},
         tmp_path / "own.safetensors",
@@ -43,13 +48,17 @@ def test_what_is_trained_is_what_runs(tmp_path):
     Image.fromarray(shown[0]).save(tmp_path / "one.png")
     asked = [PictureSpec("", 0, tmp_path / "one.png", None, "picture")]
     pictures = load_pictures(str(tmp_path / "own.safetensors"), asked, backbone)
-    ours = net.tokens(torch.from_numpy(shown[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    ours = net.tokens(
+        torch.from_numpy(shown[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    )
     assert (pictures.seen[0].tokens[0] - ours).abs().max() < 1e-5
     assert (
         pictures.seen[0].tokens[1] - net.tokens(torch.zeros(1, 3, DRAWN, DRAWN))
     ).abs().max() < 1e-5
     site = next(
-        site for site in backbone.sites if site.kind == "cross" and site.block == "mid_block"
+        site
+        for site in backbone.sites
+        if site.kind == "cross" and site.block == "mid_block"
     )
     q = torch.randn(1, 8, 16, 32)
     wanted = net.term(q, site, ours)
@@ -67,5 +76,9 @@ def test_gradients_reach_all_that_is_trained():
     predict(
         net, backbone.unet, x, t, torch.randn(1, 32, 128, generator=made), shown, masks
     ).mean().backward()
-    still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max()]
+    still = [
+        name
+        for name, p in net.named_parameters()
+        if p.grad is None or not p.grad.abs().max()
+    ]
     assert still == []

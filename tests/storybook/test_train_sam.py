@@ -16,13 +16,15 @@ def test_levels_agree_with_the_worlds_truth():
     drawn, levels = render(scene, 128), scene_levels(scene, 128, 0)
     assert (levels[0] == drawn.labels[0]).all()
     assert (
-        levels[1] == np.where(drawn.labels[0] > 0, 5 * drawn.labels[0] + drawn.parts[0], 0)
+        levels[1]
+        == np.where(drawn.labels[0] > 0, 5 * drawn.labels[0] + drawn.parts[0], 0)
     ).all()
 
 
 @pytest.mark.parametrize("index", range(6))
 def test_levels_nest(index):
-    """Every part lies in one whole, every part of a part in one part; nothing lies in the padding."""
+    """Every part lies in one whole, every part of a part in one part; nothing lies in
+    the padding."""
     picture = training_picture(0, index, 96)
     whole, part, shape = picture.levels
     for inner, outer in ((part, whole), (shape, part)):
@@ -44,16 +46,23 @@ def test_without_edges_the_decoder_is_the_librarys():
     sam = tiny_sam.build_tiny_sam().eval()
     torch.nn.init.zeros_(sam.mask_decoder.mix[2].weight)
     torch.nn.init.zeros_(sam.mask_decoder.mix[2].bias)
-    features = torch.cat([torch.randn(2, tiny_sam.WIDTH, 32, 32), torch.zeros(2, 384, 32, 32)], 1)
+    features = torch.cat(
+        [torch.randn(2, tiny_sam.WIDTH, 32, 32), torch.zeros(2, 384, 32, 32)], 1
+    )
     points, labels = (
         torch.rand(4, 2, 2) * tiny_sam.SIZE,
         torch.tensor([[1.0, 0], [1, 1], [0, 1], [1, 1]]),
     )
-    sparse, dense = sam.prompt_encoder((points, labels), None, torch.randn(4, 1, 128, 128))
+    sparse, dense = sam.prompt_encoder(
+        (points, labels), None, torch.randn(4, 1, 128, 128)
+    )
     masks, quality = train_sam.decode(sam, features, (sparse, dense))
     place = sam.prompt_encoder.get_dense_pe()
     for i in range(4):
-        embedding, one = features[i // 2 : i // 2 + 1, : tiny_sam.WIDTH], np.s_[i : i + 1]
+        embedding, one = (
+            features[i // 2 : i // 2 + 1, : tiny_sam.WIDTH],
+            np.s_[i : i + 1],
+        )
         wanted = MaskDecoder.predict_masks(
             sam.mask_decoder, embedding, place, sparse[one], dense[one]
         )
@@ -101,18 +110,22 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
     def train(run, samples):
         train_sam._picture.cache_clear()
         options = f"--run {tmp_path / run} --samples 8 --batch 2 --every 1 --small 1 --small-size 64".split()
-        monkeypatch.setattr(sys, "argv", ["train_sam", *options, "--until", str(samples)])
+        monkeypatch.setattr(
+            sys, "argv", ["train_sam", *options, "--until", str(samples)]
+        )
         train_sam.main()
 
     train("whole", 8)
     train("parts", 4)
     train("parts", 8)
     whole, parts = (
-        (tmp_path / run / "state.safetensors").read_bytes() for run in ("whole", "parts")
+        (tmp_path / run / "state.safetensors").read_bytes()
+        for run in ("whole", "parts")
     )
     assert whole == parts
     curve = [
-        json.loads(line) for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()
     ]
     assert [line["samples"] for line in curve] == [2, 4, 6, 8]
 

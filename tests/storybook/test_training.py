@@ -1,4 +1,5 @@
-"""Training: words, pictures, resuming, several workers learning as one; what learns alone fits the rest."""
+"""Training: words, pictures, resuming, several workers learning as one; what learns
+alone fits the rest."""
 
 import os
 import shutil
@@ -52,13 +53,19 @@ def test_two_workers_learn_what_one_would_from_both_batches(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared = os.environ | {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     command = [sys.executable, "-c", WORKER, str(tmp_path)]
     both = [
-        subprocess.Popen(command, cwd=ROOT, env=shared | {"RANK": str(rank)}) for rank in (0, 1)
+        subprocess.Popen(command, cwd=ROOT, env=shared | {"RANK": str(rank)})
+        for rank in (0, 1)
     ]
     try:
-        # Where one fails, the other would wait for it: no time limit tells a failure from a busy machine.
+        # Where one fails, the other would wait for it: no time limit tells a failure
+        # from a busy machine.
         while any(process.poll() is None for process in both):
             assert not any(process.poll() for process in both)
             time.sleep(0.05)
@@ -71,7 +78,10 @@ def test_two_workers_learn_what_one_would_from_both_batches(tmp_path):
 
     torch.manual_seed(0)
     model = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.Linear(3, 1)})
-    optimiser, x = torch.optim.SGD(model.parameters(), lr=0.1), torch.arange(12.0).view(4, 3)
+    optimiser, x = (
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        torch.arange(12.0).view(4, 3),
+    )
     ((model["a"](x[:2]).mean() + model["b"](x[2:]).mean()) / 2).backward()
     # `Run.step` clips what each worker sends nothing of: the mean.
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -85,7 +95,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     def learn(folder, steps):
         torch.manual_seed(0)
         model = nn.Linear(3, 1)
-        run = Run(folder, model, torch.optim.AdamW(model.parameters(), lr=0.05), ema=0.9)
+        run = Run(
+            folder, model, torch.optim.AdamW(model.parameters(), lr=0.05), ema=0.9
+        )
         for _ in range(steps):
             torch.manual_seed(run.done)
             run.pace(0.05, 40, warm=4)
@@ -122,13 +134,19 @@ def test_known_words_keep_their_meaning_where_the_vocabulary_grows(tmp_path):
 
 def test_muon_steps_are_orthogonal_inside_and_adams_at_the_ends():
     torch.manual_seed(0)
-    model = nn.ModuleDict({"inner": nn.Conv2d(16, 24, 3), "conv_out": nn.Conv2d(24, 16, 3)})
+    model = nn.ModuleDict(
+        {"inner": nn.Conv2d(16, 24, 3), "conv_out": nn.Conv2d(24, 16, 3)}
+    )
     before = {k: p.detach().clone() for k, p in model.named_parameters()}
     optimiser = Muon(model, 0.1, ends=("conv_out",), decay=0.0)
-    model["conv_out"](model["inner"](torch.randn(2, 16, 8, 8))).square().mean().backward()
+    model["conv_out"](
+        model["inner"](torch.randn(2, 16, 8, 8))
+    ).square().mean().backward()
     optimiser.step()
     moved = {k: p.detach() - before[k] for k, p in model.named_parameters()}
-    turned = torch.linalg.svdvals(moved["inner.weight"].flatten(1)) / (0.1 * 0.2 * 144**0.5)
+    turned = torch.linalg.svdvals(moved["inner.weight"].flatten(1)) / (
+        0.1 * 0.2 * 144**0.5
+    )
     assert turned.min() > 0.6
     assert turned.max() < 1.3
     # AdamW's first step is the learning rate, whatever the gradient.
@@ -151,7 +169,8 @@ def test_work_is_shared_out_about_equally():
     for count in (1, 2, 3):
         owners = shares(costs, count)
         loads = [
-            sum(c for c, o in zip(costs, owners, strict=True) if o == who) for who in range(count)
+            sum(c for c, o in zip(costs, owners, strict=True) if o == who)
+            for who in range(count)
         ]
         assert sum(loads) == 30
         assert max(loads) - min(loads) <= 1
@@ -176,7 +195,9 @@ def test_a_shard_holds_its_scenes_and_is_not_rendered_twice(tmp_path, monkeypatc
         assert dataset.write_shard(shard, tmp_path, 32) == shard
     maps = dataset.load(tmp_path)
     assert [m.shape for m in maps] == [(3, 32, 32, 3)] * 2
-    assert np.array_equal(maps[1], dataset.render_shard(dataset.FIRST_TRAINING_SEED + 3, 3, 32))
+    assert np.array_equal(
+        maps[1], dataset.render_shard(dataset.FIRST_TRAINING_SEED + 3, 3, 32)
+    )
 
     kept = np.zeros((3, 32, 32, 3), np.uint8)
     np.save(tmp_path / "pictures_00001.npy", kept)
@@ -185,10 +206,19 @@ def test_a_shard_holds_its_scenes_and_is_not_rendered_twice(tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(tmp_path):
+def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(
+    tmp_path,
+):
     pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
     np.save(tmp_path / "pictures_00000.npy", pictures)
-    command = [sys.executable, "-m", "storybook.train_autoencoder", "--decoder", "--samples", "4"]
+    command = [
+        sys.executable,
+        "-m",
+        "storybook.train_autoencoder",
+        "--decoder",
+        "--samples",
+        "4",
+    ]
     command += [
         "--data",
         str(tmp_path),
@@ -218,7 +248,9 @@ def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were
 def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
     model = load_backbone("storybook")
     net = copied(model.unet)
-    hint = edges(np.stack([render_frames(sample_scene(s), 128, (0,))[0] for s in (0, 1)]))
+    hint = edges(
+        np.stack([render_frames(sample_scene(s), 128, (0,))[0] for s in (0, 1)])
+    )
     assert set(hint.unique().tolist()) == {0.0, 1.0}
     rng = torch.Generator().manual_seed(0)
     abar = torch.tensor(model.schedule.alphas_cumprod, dtype=torch.float32)
@@ -231,7 +263,8 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
         first, alone, atol=0.05
     )  # half precision, where the processor computes in it
     optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
-    # Edges are let in from the second step on, when what follows them is not zero any more.
+    # Edges are let in from the second step on, when what follows them is not zero any
+    # more.
     for _ in range(3):
         optimiser.zero_grad()
         (predict(net, model.unet, x, t, text, hint) - v).square().mean().backward()
@@ -244,7 +277,8 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
 
     net.half().save_pretrained(tmp_path / "canny")
     taken, _ = load_control_net(str(tmp_path / "canny"), model)
-    assert 2 * sum(p.numel() for p in taken.parameters()) < 8 * 2**20  # bytes as shipped
+    # bytes as shipped
+    assert 2 * sum(p.numel() for p in taken.parameters()) < 8 * 2**20
 
 
 def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
@@ -254,18 +288,25 @@ def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
     clips, t = torch.randn(1, 4, 16, 16, 16, generator=rng), torch.tensor([500])
     text = model.embed(["a cat walks"]).vectors
     with torch.no_grad():
-        alone, first = (train_motion.predict(m, model.unet, clips, t, text) for m in (None, motion))
+        alone, first = (
+            train_motion.predict(m, model.unet, clips, t, text) for m in (None, motion)
+        )
     assert torch.allclose(first, alone, atol=0.05)  # half precision, and another kernel
     abar = torch.tensor(model.schedule.alphas_cumprod, dtype=torch.float32)
     optimiser = torch.optim.AdamW(motion.parameters(), 1e-2)
     for _ in range(3):  # the first steps let the modules in
         optimiser.zero_grad()
-        train_motion.training_loss(motion, model.unet, clips, text, "half", abar, rng).backward()
+        train_motion.training_loss(
+            motion, model.unet, clips, text, "half", abar, rng
+        ).backward()
         optimiser.step()
     train_motion.ship(motion, tmp_path / "motion")
     taken = load_motion(str(tmp_path / "motion"), model)
     assert taken.positions == train_motion.POSITIONS
-    weights = {name: {k: w.float() for k, w in own.items()} for name, own in taken.modules.items()}
+    weights = {
+        name: {k: w.float() for k, w in own.items()}
+        for name, own in taken.modules.items()
+    }
     with torch.no_grad(), between_frames(weights, taken.heads, 4)(model.unet):
         shipped = train_motion.predict(None, model.unet, clips, t, text)
     assert (shipped - alone).abs().max() > 0.2
@@ -286,14 +327,17 @@ def test_frames_share_noise_as_those_of_an_edit_do():
             torch.zeros(4, 4, 10_000), kind, torch.Generator().manual_seed(1)
         )
         assert noise.std().item() == pytest.approx(1, abs=0.02)
-        assert [(noise[:, 0] * noise[:, i]).mean().item() for i in (1, 3)] == pytest.approx(
-            [near, far], abs=0.03
-        )
+        assert [
+            (noise[:, 0] * noise[:, i]).mean().item() for i in (1, 3)
+        ] == pytest.approx([near, far], abs=0.03)
 
 
 def truth(seed=7, frame=3):
     scene = storybook.sample_scene(seed, frames=8, actors=2)
-    kept = {key: torch.from_numpy(value[None]) for key, value in truth_of(scene, frame).items()}
+    kept = {
+        key: torch.from_numpy(value[None])
+        for key, value in truth_of(scene, frame).items()
+    }
     return scene, read_truth(kept, torch.arange(1))
 
 

@@ -20,7 +20,9 @@ MOTIONS = ("walk", "run", "jump", "stand")
 
 def one(motion, kind="cat", pan=0.0, speed=0.01, accessory=None, facing=1):
     """A scene with one actor in the middle."""
-    actor = Actor(kind, None, accessory, "a", 0.5, 0.9, 0.45, facing, speed, 0.7, motion)
+    actor = Actor(
+        kind, None, accessory, "a", 0.5, 0.9, 0.45, facing, speed, 0.7, motion
+    )
     return Scene(3, 8, (actor,), "city", "storybook", 0, pan)
 
 
@@ -28,7 +30,11 @@ def warped(frame, flow):
     """What the frame before `frame` looks like according to the forward flow."""
     y, x = np.mgrid[: frame.shape[0], : frame.shape[1]].astype(np.float32)
     return cv2.remap(
-        frame, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        frame,
+        x + flow[0],
+        y + flow[1],
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 
@@ -39,7 +45,9 @@ def test_examples_are_scenes_of_this_world_and_a_seed_decides_a_scene():
     scene = storybook.sample_scene(3)
     assert scene == storybook.sample_scene(3) != storybook.sample_scene(4)
     json.dumps(dataclasses.asdict(scene))
-    assert np.array_equal(storybook.render(scene, 64).frames, storybook.render(scene, 64).frames)
+    assert np.array_equal(
+        storybook.render(scene, 64).frames, storybook.render(scene, 64).frames
+    )
 
 
 @pytest.mark.parametrize("actors", [1, 2, 3])
@@ -50,18 +58,25 @@ def test_each_phrase_stands_once_in_the_caption_in_order(actors):
         scene = storybook.replace(scene, actor=actors - 1, **same)
         places = [scene.caption.index(a.phrase) for a in scene.actors]
         assert places == sorted(places)
-        assert all(scene.caption.count(a.phrase) == 1 for a in scene.actors), scene.caption
+        assert all(scene.caption.count(a.phrase) == 1 for a in scene.actors), (
+            scene.caption
+        )
 
 
 def test_captions_use_known_words_only_and_all_of_them():
-    scenes = [storybook.sample_scene(s, actors=a) for s in range(1000) for a in (1, 2, 3)]
+    scenes = [
+        storybook.sample_scene(s, actors=a) for s in range(1000) for a in (1, 2, 3)
+    ]
     used = {word for scene in scenes for word in scene.caption.split()}
     # Two of a kind are made by an exchange alone.
     assert used == set(vocabulary()) - {"another", "third"}
     # "An" stands before a vowel, and only there.
     scene = one("walk", "astronaut")
     assert scene.actors[0].phrase == "an astronaut"
-    assert storybook.replace(scene, actor=0, color="red").actors[0].phrase == "a red astronaut"
+    assert (
+        storybook.replace(scene, actor=0, color="red").actors[0].phrase
+        == "a red astronaut"
+    )
 
 
 def test_places_in_captions_are_true_in_every_frame():
@@ -70,7 +85,9 @@ def test_places_in_captions_are_true_in_every_frame():
     for seed in range(150):
         for actors in (2, 3):
             scene = storybook.sample_scene(seed, actors=actors)
-            named = dict(zip([a.phrase for a in scene.actors], scene.actors, strict=True))
+            named = dict(
+                zip([a.phrase for a in scene.actors], scene.actors, strict=True)
+            )
             words = scene.caption
             for order in ("on the left", "in the middle", "on the right"):
                 words = words.replace(order, f"#{order.split()[-1]}")
@@ -78,8 +95,13 @@ def test_places_in_captions_are_true_in_every_frame():
             for frame in (0, 7):
                 feet = {p: a.x + a.facing * a.speed * frame for p, a in named.items()}
                 rank = sorted(named, key=lambda p: feet[p])
-                sides = ["left", "right"] if actors == 2 else ["left", "middle", "right"]
-                assert said in ([], [sides[rank.index(p)] for p in named]), (seed, scene.caption)
+                sides = (
+                    ["left", "right"] if actors == 2 else ["left", "middle", "right"]
+                )
+                assert said in ([], [sides[rank.index(p)] for p in named]), (
+                    seed,
+                    scene.caption,
+                )
             first, second = scene.actors[:2]
             for word, true in (
                 ("in front of", first.y > second.y),
@@ -112,7 +134,9 @@ def test_replace_keeps_the_motion_and_what_is_not_named():
         scene.actors[0].speed,
     )
     before, after = storybook.render(scene, 96), storybook.render(edited, 96)
-    outside = ((before.labels != 1) & (after.labels != 1)).astype(np.uint8).transpose(1, 2, 0)
+    outside = (
+        ((before.labels != 1) & (after.labels != 1)).astype(np.uint8).transpose(1, 2, 0)
+    )
     outside = cv2.erode(outside, np.ones((9, 9))).transpose(2, 0, 1) > 0
     assert np.array_equal(before.frames[outside], after.frames[outside])
     assert storybook.replace(scene, background="beach").background == "beach"
@@ -134,17 +158,23 @@ def test_flow_carries_labels_to_the_next_frame():
 @pytest.mark.parametrize("kind", ["cat", "car", "astronaut"])
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_the_next_frame_warped_by_the_flow_is_this_frame(motion, kind):
-    """On the actor and on what is far behind it; a flow half a pixel off is clearly worse, none far worse."""
+    """On the actor and on what is far behind it; a flow half a pixel off is clearly
+    worse, none far worse."""
     drawn = storybook.render(one(motion, kind, pan=0.02, speed=0.03), 128)
     sky = np.mgrid[:128, :128][0] < 76  # shadows, which are the ground's, lie below
 
     def error(t, region, off):
-        back = warped(drawn.frames[t + 1], drawn.flow[t] + np.float32(off).reshape(2, 1, 1))
+        back = warped(
+            drawn.frames[t + 1], drawn.flow[t] + np.float32(off).reshape(2, 1, 1)
+        )
         return np.abs(back.astype(int) - drawn.frames[t])[region].mean()
 
     errors = {}
     for t in range(7):
-        seen = warped(drawn.labels[t + 1].astype(np.float32), drawn.flow[t]) == drawn.labels[t]
+        seen = (
+            warped(drawn.labels[t + 1].astype(np.float32), drawn.flow[t])
+            == drawn.labels[t]
+        )
         seen = cv2.erode(seen.astype(np.uint8), np.ones((5, 5))) > 0
         for name, region in (
             ("actor", drawn.labels[t] == 1),
@@ -152,10 +182,14 @@ def test_the_next_frame_warped_by_the_flow_is_this_frame(motion, kind):
         ):
             for off in ((0, 0), (0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)):
                 errors.setdefault((name, off), []).append(error(t, region & seen, off))
-            still = np.abs(drawn.frames[t + 1].astype(int) - drawn.frames[t])[region & seen].mean()
+            still = np.abs(drawn.frames[t + 1].astype(int) - drawn.frames[t])[
+                region & seen
+            ].mean()
             errors.setdefault((name, "none"), []).append(still)
     for name in ("actor", "ground"):
-        exact, *others, still = (np.mean(e) for (who, _), e in errors.items() if who == name)
+        exact, *others, still = (
+            np.mean(e) for (who, _), e in errors.items() if who == name
+        )
         assert exact < min(others) / 1.4
         assert exact < still / 2
 
@@ -173,7 +207,8 @@ def test_a_moving_camera_shifts_the_background_by_its_flow(pan, size):
         assert abs(way - pan * size * (t + 1)) <= 0.25 + 1e-6
         if ground[0, 0] % 1 == 0:  # then whole pixels move: nothing is blurred
             moved, labels = (
-                np.roll(x[t], int(ground[0, 0]), 1) for x in (drawn.frames, drawn.labels)
+                np.roll(x[t], int(ground[0, 0]), 1)
+                for x in (drawn.frames, drawn.labels)
             )
             beside = ((labels > 0) | (drawn.labels[t + 1] > 0)).astype(np.uint8)
             beside = cv2.dilate(beside, np.ones((9, 9)))
@@ -186,18 +221,23 @@ def test_those_who_stand_stay_on_the_ground_when_the_camera_moves():
     for t in range(7):
         wheels = (drawn.parts[t] == 3) & (drawn.labels[t] == 1)
         assert np.allclose(
-            drawn.flow[t][0][wheels], drawn.flow[t][0][drawn.labels[t] == 0][0], atol=0.3
+            drawn.flow[t][0][wheels],
+            drawn.flow[t][0][drawn.labels[t] == 0][0],
+            atol=0.3,
         )
 
 
 def test_runners_stride_further_and_jumpers_leave_the_ground():
-    def low(motion):  # the lowest row of the actor, and how wide its legs stand, in each frame
+    # the lowest row of the actor, and how wide its legs stand, in each frame
+    def low(motion):
         drawn = storybook.render(one(motion, "fox"), 128)
         rows = [np.nonzero(labels.any(1))[0].max() for labels in drawn.labels]
         legs = [np.nonzero((parts == 3).any(0))[0] for parts in drawn.parts]
         return max(rows) - min(rows), max(int(np.ptp(columns)) for columns in legs)
 
-    (walk, stride), (run, long_stride), (jump, _), (stand, _) = (low(motion) for motion in MOTIONS)
+    (walk, stride), (run, long_stride), (jump, _), (stand, _) = (
+        low(motion) for motion in MOTIONS
+    )
     assert long_stride > stride
     assert jump > 12 > run > walk >= stand
 
@@ -205,17 +245,24 @@ def test_runners_stride_further_and_jumpers_leave_the_ground():
 @pytest.mark.parametrize("accessory", storybook.ACCESSORIES)
 def test_things_worn_span_three_latent_cells(accessory):
     for kind in storybook.KINDS:
-        worn = storybook.render(one("stand", kind, accessory=accessory), 128).parts[0] == 4
+        worn = (
+            storybook.render(one("stand", kind, accessory=accessory), 128).parts[0] == 4
+        )
         assert max(np.ptp(np.nonzero(worn), axis=1)) >= 24, kind
 
 
 def test_light_comes_from_the_left_whichever_way_an_actor_faces():
     for kind in storybook.KINDS:
-        right, left = (primitives(one("stand", kind, facing=facing))[0] for facing in (1, -1))
+        right, left = (
+            primitives(one("stand", kind, facing=facing))[0] for facing in (1, -1)
+        )
         assert any(patch.lean > 0 for patch in right)
         for a, b in zip(right, left, strict=True):
-            # An actor who faces left is mirrored; its shapes are the same, its lighter patches are not.
-            assert np.allclose(a.points[:, 0].mean() - b.points[:, 0].mean(), -2 * a.lean)
+            # An actor who faces left is mirrored; its shapes are the same, its lighter
+            # patches are not.
+            assert np.allclose(
+                a.points[:, 0].mean() - b.points[:, 0].mean(), -2 * a.lean
+            )
 
 
 @pytest.mark.parametrize("style", storybook.STYLES)

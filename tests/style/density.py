@@ -1,7 +1,9 @@
-"""`python -m tests.style.density` says how dense the code is, and fails above the limits.
+"""`python -m tests.style.density` says how dense the code is, and fails above the
+limits.
 
-Density is the number of nodes of the syntax tree per line of code, over all functions of 12 lines and more.
-Docstrings, comments and empty lines do not count. Well-known code has 6 to 10.
+Density is the number of nodes of the syntax tree per line of code, over all functions
+of 12 lines and more. Docstrings, comments and empty lines do not count. Well-known code
+has 6 to 10.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ RIDDLE = re.compile(r"(What|Whether|Those|The same|All that|As|Who)\b")
 
 
 class Measured(NamedTuple):
-    """One function: where it is, its lines of code, and the nodes of its syntax tree."""
+    """One function: where it is, its lines of code, and the nodes of its syntax
+    tree."""
 
     place: str
     lines: int
@@ -51,11 +54,15 @@ def measure(name: str, text: str) -> Iterator[Measured]:
         body = function.body[1:] if ast.get_docstring(function) else function.body
         if not body:
             continue
-        written = (line.strip() for line in lines[body[0].lineno - 1 : function.end_lineno])
+        written = (
+            line.strip() for line in lines[body[0].lineno - 1 : function.end_lineno]
+        )
         code = [line for line in written if line and not line.startswith("#")]
         if len(code) >= SHORT:
             nodes = sum(1 for statement in body for _ in ast.walk(statement))
-            yield Measured(f"{name}:{function.lineno} {function.name}", len(code), nodes)
+            yield Measured(
+                f"{name}:{function.lineno} {function.name}", len(code), nodes
+            )
 
 
 def riddles(name: str, text: str) -> Iterator[str]:
@@ -81,7 +88,9 @@ def main() -> int:
     if density <= MOST_NODES and len(found) <= MOST_RIDDLES:
         return 0
     for function in sorted(functions, key=lambda one: -one.density)[:12]:
-        sys.stdout.write(f"  {function.density:.1f} in {function.lines} lines: {function.place}\n")
+        sys.stdout.write(
+            f"  {function.density:.1f} in {function.lines} lines: {function.place}\n"
+        )
     for riddle in found[:12]:
         sys.stdout.write(f"  {riddle}\n")
     return 1

@@ -1,4 +1,5 @@
-"""`python -m tests.style.licences` prints the licence of every package that Regrain brings along."""
+"""`python -m tests.style.licences` prints the licence of every package that Regrain
+brings along."""
 
 from __future__ import annotations
 
@@ -11,9 +12,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-# Packages whose metadata do not name it; taken from the file LICENSE of their repositories.
+# Packages whose metadata do not name it; taken from the file LICENSE of their
+# repositories.
 _UNNAMED = {"segment-anything": "Apache-2.0"}
-_NAMES = {r"Apache": "Apache-2.0", r"(BSD.?3.Clause|3-Clause BSD)( License)?$": "BSD-3-Clause"}
+_NAMES = {
+    r"Apache": "Apache-2.0",
+    r"(BSD.?3.Clause|3-Clause BSD)( License)?$": "BSD-3-Clause",
+}
 _NAMES |= {r"BSD( License)?$": "BSD", r"MIT( License.*)?$": "MIT"}
 
 
@@ -26,7 +31,9 @@ def required() -> list[str]:
 def licence(package: str) -> str:
     """The licence of an installed package, by its short name."""
     facts = metadata(package)
-    named = (text for text in facts.get_all("Classifier", []) if text.startswith("License"))
+    named = (
+        text for text in facts.get_all("Classifier", []) if text.startswith("License")
+    )
     written = " ".join((facts.get("License") or "").split())
     first = next((text.split("::")[-1].strip() for text in named), "")
     found = facts.get("License-Expression") or first or written

@@ -17,9 +17,15 @@ def test_the_page_lists_what_is_required_and_folders_of_weights():
     listed = dict(re.findall(r"^\| ([\w-]+) \| (\w.*) \|$", table, re.MULTILINE))
     assert list(listed) == required()
     locked = dict(
-        re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+        re.findall(
+            r"^([\w-]+)==([\w.]+)",
+            (ROOT / "requirements.lock").read_text(),
+            re.MULTILINE,
+        )
     )
-    there = [package for package in required() if package in set(brought_along([package]))]
+    there = [
+        package for package in required() if package in set(brought_along([package]))
+    ]
     here = [
         package for package in there if version(package) == locked[package]
     ]  # other versions may differ
@@ -32,7 +38,17 @@ def test_the_page_lists_what_is_required_and_folders_of_weights():
 
 @pytest.mark.parametrize("package", sorted(brought_along(required())))
 def test_no_package_demands_more_than_the_page_says(package):
-    named = ("MIT", "BSD", "Apache", "ISC", "PSF", "MPL", "Mozilla Public", "0BSD", "HPND")
+    named = (
+        "MIT",
+        "BSD",
+        "Apache",
+        "ISC",
+        "PSF",
+        "MPL",
+        "Mozilla Public",
+        "0BSD",
+        "HPND",
+    )
     found = licence(package)
     own = package.startswith(("nvidia-", "cuda-"))
     assert found.startswith(named) or (own and "NVIDIA" in PAGE), found

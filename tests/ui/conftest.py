@@ -14,7 +14,8 @@ from regrain.ui.session.session_store import SessionStore
 
 @pytest.fixture
 def open_clip(tmp_path):
-    """Opens grey frames with regions, whose masks are boxes (rows, columns) by label on every frame."""
+    """Opens grey frames with regions, whose masks are boxes (rows, columns) by label on
+    every frame."""
 
     def opened(name="clip", shape=(2, 32, 32), regions=(), boxes=None, **asked):
         labels = np.zeros(shape, np.uint8)

@@ -1,4 +1,5 @@
-"""Colours of the page: text can be read, in light and dark (WCAG 2.2, 1.4.3 and 1.4.11)."""
+"""Colours of the page: text can be read, in light and dark (WCAG 2.2, 1.4.3 and
+1.4.11)."""
 
 import re
 from pathlib import Path
@@ -22,7 +23,8 @@ LIGHT, DARK = (
 def luminance(color):
     parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in parts
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

@@ -1,4 +1,5 @@
-"""The page's scripts: modules of one version that import each other, with tests of their own for node."""
+"""The page's scripts: modules of one version that import each other, with tests of
+their own for node."""
 
 import gzip
 import re
@@ -46,13 +47,17 @@ def test_every_module_is_imported_and_every_import_is_there():
     assert used == {*scripts.MODULES}
     assert {*scripts.first_modules()} < used
     for name in scripts.COMPONENTS:
-        assert re.search(r"^export function mount\(", scripts.MODULES[f"{name}.js"], re.MULTILINE)
+        assert re.search(
+            r"^export function mount\(", scripts.MODULES[f"{name}.js"], re.MULTILINE
+        )
 
 
 def test_modules_come_before_what_imports_them():
     order = scripts.first_modules()
     for name in order:
-        assert all(order.index(one) <= order.index(name) for one in scripts.with_imports(name))
+        assert all(
+            order.index(one) <= order.index(name) for one in scripts.with_imports(name)
+        )
 
 
 def declared_events():
@@ -61,7 +66,8 @@ def declared_events():
     body = re.sub(r"/\*\*.*?\*/", "", body)
     components = re.findall(r"^  (\w+): \{((?:[^{}]|\{[^{}]*\})*)\};", body, re.M)
     return {
-        name: {*re.findall(r"(\w+):", re.sub(r"\{[^{}]*\}", "", text))} for name, text in components
+        name: {*re.findall(r"(\w+):", re.sub(r"\{[^{}]*\}", "", text))}
+        for name, text in components
     }
 
 
@@ -89,7 +95,9 @@ def test_a_module_is_served_for_good_and_only_under_its_version():
     assert int(headers["content-length"]) == len(packed) < len(body)
 
 
-@pytest.mark.parametrize("name", ["types.d.ts", "../page.css", "canvas", "", "canvas/../hub.js"])
+@pytest.mark.parametrize(
+    "name", ["types.d.ts", "../page.css", "canvas", "", "canvas/../hub.js"]
+)
 def test_nothing_but_modules_is_served(name):
     assert fetch(scripts.ADDRESS + name)[0] == 404
 
@@ -118,6 +126,8 @@ def test_the_page_names_the_first_script_before_gradios_and_what_it_needs():
 @pytest.mark.skipif(not NODE, reason="node is not installed")
 def test_the_pure_parts_pass_nodes_own_tests():
     files = sorted(map(str, (ROOT / "tests" / "ui" / "js").glob("*.test.js")))
-    done = subprocess.run([NODE, "--test", *files], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [NODE, "--test", *files], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"^# pass (\d+)", done.stdout, re.MULTILINE)[1]) > 20

@@ -1,4 +1,5 @@
-"""Endpoints for programs, each made of a declaration of its arguments and a function."""
+"""Endpoints for programs, each made of a declaration of its arguments and a
+function."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _list_programs = routes.generate_code_snippets
 
 
 class Refused(gr.Error):
-    """One line for whoever called; MCP is shown `str` of it, in which gradio quotes the message."""
+    """One line for whoever called; MCP is shown `str` of it, in which gradio quotes the
+    message."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, print_exception=False)
@@ -46,13 +48,17 @@ class Caller:
         return cls(getattr(request, "session_hash", None) or "", address_of(request))
 
 
-def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool = True) -> None:
+def offer(
+    arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool = True
+) -> None:
     """Offer a function to programs, by its own name; must run inside a layout.
 
-    Gradio documents it from the declaration, for clients and for MCP: types, defaults, descriptions.
+    Gradio documents it from the declaration, for clients and for MCP: types, defaults,
+    descriptions.
 
     Args:
-        work: Its docstring says what it does and returns; its return annotation is documented.
+        work: Its docstring says what it does and returns; its return annotation is
+            documented.
         queue: Whether calls wait in gradio's queue, as all that takes long should.
     """
     declared = arguments.model_fields
@@ -80,14 +86,18 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
 
 
 def _show_schema(component: Any, schema: Mapping[str, Any]) -> None:
-    """Give the component of an argument its JSON schema: gradio knows no types but Python's."""
+    """Give the component of an argument its JSON schema: gradio knows no types but
+    Python's."""
     component._api_info = schema
     if "examples" in schema:  # for the program that gradio's page about the API lists
         component.example_payload = lambda: schema["examples"][0]
 
 
-def _with_examples(name: str, told: Mapping[str, Any], *where: Any, **more: Any) -> dict[str, str]:
-    """The programs on gradio's page about the API: examples, where a default alone would be refused."""
+def _with_examples(
+    name: str, told: Mapping[str, Any], *where: Any, **more: Any
+) -> dict[str, str]:
+    """The programs on gradio's page about the API: examples, where a default alone
+    would be refused."""
     parts = []
     for part in told["parameters"]:
         has_example = "examples" in part["type"]
@@ -99,7 +109,8 @@ routes.generate_code_snippets = _with_examples
 
 
 def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    """Return a JSON schema as gradio reads it: without references, titles, and true or false for a schema.
+    """Return a JSON schema as gradio reads it: without references, titles, and true or
+    false for a schema.
 
     `known` is what references lead to; of a whole schema, its own `$defs`.
     """
@@ -124,7 +135,9 @@ def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any
     return plain
 
 
-def _describe(endpoint: Any, work: Callable[..., Any], fields: Mapping[str, FieldInfo]) -> None:
+def _describe(
+    endpoint: Any, work: Callable[..., Any], fields: Mapping[str, FieldInfo]
+) -> None:
     """Give an endpoint the name, the signature and the docstring that gradio reads."""
     parameters = []
     for name, field in fields.items():
@@ -140,10 +153,16 @@ def _describe(endpoint: Any, work: Callable[..., Any], fields: Mapping[str, Fiel
         "return": returned,
     }
     summary, _, returns = (inspect.getdoc(work) or "").partition("\n\nReturns:\n")
-    listed = "\n".join(f"    {name}: {field.description}" for name, field in fields.items())
+    listed = "\n".join(
+        f"    {name}: {field.description}" for name, field in fields.items()
+    )
     # On one line: gradio puts commas between lines.
-    endpoint.__doc__ = f"{summary}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"
+    endpoint.__doc__ = (
+        f"{summary}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"
+    )
 
 
 def _parameter(name: str, default: object) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default
+    )

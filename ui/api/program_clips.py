@@ -1,4 +1,5 @@
-"""Sessions on a program's own video or picture: opened, clicked, with masks from files."""
+"""Sessions on a program's own video or picture: opened, clicked, with masks from
+files."""
 
 from __future__ import annotations
 
@@ -28,10 +29,13 @@ NOTHING = "Nothing was found there. Click nearer to the middle of the object."
 def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, str]:
     """Open an uploaded video in a folder, as the page does; the upload stays.
 
-    Returns the session, and a sentence about what was left out, maybe empty; raises as `open_frame` does.
+    Returns the session, and a sentence about what was left out, maybe empty; raises as
+    `open_frame` does.
     """
     with _kept(asked.video, folder, "video") as kept:
-        opened, note = open_upload(kept, folder, asked.start, asked.stride, asked.frames)
+        opened, note = open_upload(
+            kept, folder, asked.start, asked.stride, asked.frames
+        )
     session = Session(opened, fallback)
     if asked.tracker:
         session.tracker = choose("tracker", asked.tracker, trackers()).name
@@ -39,7 +43,8 @@ def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, st
 
 
 def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
-    """Open a picture, or one frame of a video; an EditingError if it cannot be opened or is too large."""
+    """Open a picture, or one frame of a video; an EditingError if it cannot be opened
+    or is too large."""
     with _kept(file, folder, "image") as kept:
         if kept.suffix.lower() in _PICTURES:
             return Session(open_picture(kept, folder), fallback)
@@ -47,7 +52,8 @@ def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
 
 
 def file_size(session: Session) -> tuple[int, int]:
-    """Return (width, height) of the file that a session shows; the session may work on a smaller size."""
+    """Return (width, height) of the file that a session shows; the session may work on
+    a smaller size."""
     file = session.opened.file
     return VideoClip(file).size if file else session.state.size
 
@@ -61,10 +67,12 @@ def add_regions(
 ) -> list[int]:
     """Give a session its regions, the uppermost first, and return their labels.
 
-    Regions without clicks have their masks in an uploaded file, which is unpacked in `folder`.
+    Regions without clicks have their masks in an uploaded file, which is unpacked in
+    `folder`.
 
     Raises:
-        EditingError: A region's values or the masks are not allowed, or there is no such finder.
+        EditingError: A region's values or the masks are not allowed, or there is no
+            such finder.
     """
     if finder:
         choose("finder", finder, click_models(session.fallback))
@@ -87,15 +95,19 @@ def add_regions(
 def click(
     session: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment
 ) -> None:
-    """Find a region's mask by clicks, in pixels of the file and on frame 0 unless they name one.
+    """Find a region's mask by clicks, in pixels of the file and on frame 0 unless they
+    name one.
 
-    Those on the object come first. An EditingError names `field`: one is outside the clip, or found nothing.
+    Those on the object come first. An EditingError names `field`: one is outside the
+    clip, or found nothing.
     """
     count = len(session.opened.frames)
     width, height = file_size(session)
     for number, one in enumerate(clicks):
         if _frame(one) >= count:
-            message = f"{_frame(one)} is outside the clip. Choose from 0 to {count - 1}."
+            message = (
+                f"{_frame(one)} is outside the clip. Choose from 0 to {count - 1}."
+            )
             raise RequestError(f"{field}.{number}.frame", message)
         if not (0 <= one.x < width and 0 <= one.y < height):
             place = f"({one.x:g}, {one.y:g})"
@@ -149,7 +161,8 @@ def _kept(file: Path, folder: Path, field: str) -> Iterator[Path]:
     try:
         if file.suffix.lower() == ".zip":  # to pages, a project
             raise ClipError(
-                field, f"{shorten(file.name)} is not a video. Unpack it and send the video."
+                field,
+                f"{shorten(file.name)} is not a video. Unpack it and send the video.",
             )
         check_upload(file)
         yield name_again(file, place_for(file, folder))

@@ -1,6 +1,8 @@
-"""Arguments that programs send: one declaration per endpoint gives validation, defaults and documents.
+"""Arguments that programs send: one declaration per endpoint gives validation, defaults
+and documents.
 
-Edits and regions have the fields that `editing.request.edit.Edit` and `region.Region` declare.
+Edits and regions have the fields that `editing.request.edit.Edit` and `region.Region`
+declare.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ A = TypeVar("A", bound=Arguments)
 
 
 def _arrived(value: object) -> Path:
-    """Return the path of an uploaded file; nothing else on this machine is opened for a stranger."""
+    """Return the path of an uploaded file; nothing else on this machine is opened for a
+    stranger."""
     try:
         return uploaded(value)
     except EditingError:
@@ -63,8 +66,12 @@ Method = Annotated[str, WithJsonSchema({"type": "string", "enum": [*METHODS]})]
 class Click(Arguments):
     """A point on a picture."""
 
-    x: Pixels = Field(description="Pixels of the file, from the left edge of the frame.")
-    y: Pixels = Field(description="Pixels of the file, from the upper edge of the frame.")
+    x: Pixels = Field(
+        description="Pixels of the file, from the left edge of the frame."
+    )
+    y: Pixels = Field(
+        description="Pixels of the file, from the upper edge of the frame."
+    )
     inside: bool = Field(
         True, description="Whether the point is on the object; false marks what is not."
     )
@@ -81,15 +88,21 @@ class ClickedRegion(Arguments):
 
     name: str = Field("", description="Its name.")
     label: int = Field(
-        0, ge=0, le=255, description="Its value in the masks; 0 takes its place in the list."
+        0,
+        ge=0,
+        le=255,
+        description="Its value in the masks; 0 takes its place in the list.",
     )
     clicks: list[FrameClick] = Field(
-        [], max_length=MAX_POINTS, description="Points on the object, on one frame or several."
+        [],
+        max_length=MAX_POINTS,
+        description="Points on the object, on one frame or several.",
     )
 
 
 def _offered(owner: type, base: type[A], **types: Any) -> type[A]:
-    """Make a model that adds to `base` what programs may give of a dataclass's declared fields.
+    """Make a model that adds to `base` what programs may give of a dataclass's declared
+    fields.
 
     `types` are those of single fields; by default their own.
     """
@@ -97,14 +110,17 @@ def _offered(owner: type, base: type[A], **types: Any) -> type[A]:
     for name, one in declared(owner).items():
         if one.programs and name not in base.model_fields:
             default = None if one.kind == "file" else one.info.default
-            description = one.programs if isinstance(one.programs, str) else one.description
+            description = (
+                one.programs if isinstance(one.programs, str) else one.description
+            )
             info = Field(default, description=description, **one.limits)
             fields[name] = (types.get(name, _type(one)), info)
     return create_model(f"Offered{owner.__name__}", __base__=base, **fields)
 
 
 def _type(one: Declared) -> Any:
-    """Return the type of a field for programs: files are uploaded, and names of models are short."""
+    """Return the type of a field for programs: files are uploaded, and names of models
+    are short."""
     if one.kind == "file":
         return MaybeUpload
     if one.kind == "weights":
@@ -120,7 +136,8 @@ class OfVideo(Arguments):
     """Which frames of a video are used, and who makes its masks."""
 
     video: Upload = Field(
-        description="The video: mp4, mov, webm, mkv, avi or gif.", examples=[_file("clip.mp4")]
+        description="The video: mp4, mov, webm, mkv, avi or gif.",
+        examples=[_file("clip.mp4")],
     )
     start: Frame | None = Field(None, description="First frame used, from 0.")
     stride: Count | None = Field(None, description="Use every stride-th frame.")
@@ -130,7 +147,9 @@ class OfVideo(Arguments):
         "frames is given.",
     )
     finder: Name = Field("", description=f"What turns clicks into masks. {_USUAL}")
-    tracker: Name = Field("", description=f"What follows masks through the video. {_USUAL}")
+    tracker: Name = Field(
+        "", description=f"What follows masks through the video. {_USUAL}"
+    )
 
 
 class EditVideo(OfVideo, _offered(Edit, Arguments, method=Method)):
@@ -168,7 +187,10 @@ class SegmentImage(Arguments):
         examples=[_file("picture.png")],
     )
     clicks: list[Click] = Field(
-        [], max_length=MAX_POINTS, description="Points on the object.", examples=[_CLICKS]
+        [],
+        max_length=MAX_POINTS,
+        description="Points on the object.",
+        examples=[_CLICKS],
     )
     box: list[Pixels] = Field(
         [],
@@ -182,14 +204,17 @@ class SegmentImage(Arguments):
 class EditExample(Arguments):
     """Arguments of `edit_example`."""
 
-    example: str = Field(description="Name of an example project.", examples=["01_two_animals"])
+    example: str = Field(
+        description="Name of an example project.", examples=["01_two_animals"]
+    )
     prompts: str = Field(
         "{}",
         description="JSON object: names of regions, and what each should become. The others keep the "
         "example's prompts.",
     )
     params: str = Field(
-        "{}", description='JSON object: parameters of the method, such as {"steps": 20}.'
+        "{}",
+        description='JSON object: parameters of the method, such as {"steps": 20}.',
     )
 
 

@@ -62,13 +62,17 @@ class Programs:
     fallback: str = "sam"  # who finds masks where no published SAM is at hand
     # Whose mask is next. Programs wait for each other, and pages for none of them.
     masking: RunQueue = field(default_factory=RunQueue)
-    going: set[tuple[str, Ticket]] = field(default_factory=set)  # connection and place of each call
+    # connection and place of each call
+    going: set[tuple[str, Ticket]] = field(default_factory=set)
 
-    def edit_video(self, asked: EditVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
+    def edit_video(
+        self, asked: EditVideo, caller: Caller
+    ) -> tuple[FileData, dict[str, Any]]:
         """Edit a video of your own, each region with its own words.
 
-        Masks come from clicks, which are followed through the video, or from a file. Outside the regions the
-        video stays as it is. Calls wait for their turn; one address may have three at a time.
+        Masks come from clicks, which are followed through the video, or from a file.
+        Outside the regions the video stays as it is. Calls wait for their turn; one
+        address may have three at a time.
 
         Returns:
             The edited video (mp4), and the report of the run.
@@ -77,7 +81,9 @@ class Programs:
         check_params(asked.method, asked.params)
         with self._call(self.turns, caller) as (turn, page, folder):
             session, note = open_video(asked, folder, self.fallback)
-            labels = add_regions(session, asked.regions, asked.finder, asked.masks, folder)
+            labels = add_regions(
+                session, asked.regions, asked.finder, asked.masks, folder
+            )
             self._wait(turn, page)
             self._find(session, asked.regions, labels, turn)
             saved = self._run(RunJob(self._request(session, asked), page), turn)
@@ -86,7 +92,9 @@ class Programs:
             report["warnings"] = [*report.get("warnings", ()), note]
         return _answer(saved, report)
 
-    def edit_example(self, asked: EditExample, caller: Caller) -> tuple[FileData, dict[str, Any]]:
+    def edit_example(
+        self, asked: EditExample, caller: Caller
+    ) -> tuple[FileData, dict[str, Any]]:
         """Edit one of the example clips, each region with its own words.
 
         Returns:
@@ -101,15 +109,21 @@ class Programs:
             saved = self._run(RunJob(request, page), turn)
         return _answer(saved, saved.finished.report)
 
-    def segment(self, asked: SegmentImage, caller: Caller) -> tuple[FileData, dict[str, Any]]:
-        """Find the mask of one object in a picture, or in a frame of a video, from clicks or a box.
+    def segment(
+        self, asked: SegmentImage, caller: Caller
+    ) -> tuple[FileData, dict[str, Any]]:
+        """Find the mask of one object in a picture, or in a frame of a video, from
+        clicks or a box.
 
         Returns:
-            The mask as a grey PNG file of the picture's size, 255 inside, and what was found: share of the
-            picture, 0 to 1, and box (left, top, right, bottom in pixels).
+            The mask as a grey PNG file of the picture's size, 255 inside, and what was
+            found: share of the picture, 0 to 1, and box (left, top, right, bottom in
+            pixels).
         """
         if not asked.clicks and not asked.box:
-            raise RequestError("clicks", "No clicks and no box given. Give at least one.")
+            raise RequestError(
+                "clicks", "No clicks and no box given. Give at least one."
+            )
         with self._call(self.masking, caller) as (turn, page, folder):
             session = open_frame(asked.image, asked.frame, folder, self.fallback)
             labels = add_regions(session, [ClickedRegion()], asked.finder)
@@ -125,12 +139,14 @@ class Programs:
             facts = {"share": float(np.mean(mask)), "box": mask.getbbox()}
             return FileData(path=str(path)), facts
 
-    def track(self, asked: TrackVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
+    def track(
+        self, asked: TrackVideo, caller: Caller
+    ) -> tuple[FileData, dict[str, Any]]:
         """Find objects of a video from clicks and follow them through it.
 
         Returns:
-            The masks, as indexed PNG files in a zip file, ready to be the masks of edit_video; and by region
-            the frames on which it was lost or is doubtful.
+            The masks, as indexed PNG files in a zip file, ready to be the masks of
+            edit_video; and by region the frames on which it was lost or is doubtful.
         """
         with self._call(self.masking, caller) as (turn, page, folder):
             session, note = open_video(asked, folder, self.fallback)
@@ -139,8 +155,12 @@ class Programs:
             self._find(session, asked.regions, labels, turn)
             path = self.jobs.media.new_run(page) / "masks.zip"
             state = session.state
-            write_tracks(masks_of(session), state.regions, session.opened.clip.fps, path)
-            doubts = {state.regions[label].name: _doubts(state, label) for label in labels}
+            write_tracks(
+                masks_of(session), state.regions, session.opened.clip.fps, path
+            )
+            doubts = {
+                state.regions[label].name: _doubts(state, label) for label in labels
+            }
             facts: dict[str, Any] = {"regions": doubts, "frames": state.shape[0]}
             if note:
                 facts["note"] = note
@@ -150,7 +170,8 @@ class Programs:
         """List the methods: what each needs, and its parameters as JSON schemas.
 
         Returns:
-            By method its name, title, paper, use of regions, source prompt and seed, and params.
+            By method its name, title, paper, use of regions, source prompt and seed,
+            and params.
         """
         return [
             {
@@ -166,11 +187,13 @@ class Programs:
         ]
 
     def list_models(self, asked: Nothing, caller: Caller) -> dict[str, Any]:
-        """List what is at hand here: models, what is added to them, and who finds and follows masks.
+        """List what is at hand here: models, what is added to them, and who finds and
+        follows masks.
 
         Returns:
-            Names: models, loras, motions (adapters), picture_adapters, controls; words, all that the built-in
-            model knows, by kind; finders and trackers with what they are good for.
+            Names: models, loras, motions (adapters), picture_adapters, controls; words,
+            all that the built-in model knows, by kind; finders and trackers with what
+            they are good for.
         """
         catalogue = self.jobs.catalogue
         able = [one for one in finders().values() if not one.missing]
@@ -185,12 +208,17 @@ class Programs:
             "trackers": {one.name: one.about for one in able if one.follows},
         }
 
-    def _find(self, session: Session, asked: list[Any], labels: list[int], turn: Ticket) -> None:
-        """Find the masks of clicks, and follow them to where the clip begins and ends."""
+    def _find(
+        self, session: Session, asked: list[Any], labels: list[int], turn: Ticket
+    ) -> None:
+        """Find the masks of clicks, and follow them to where the clip begins and
+        ends."""
         clicked = []
         for number, (one, label) in enumerate(zip(asked, labels, strict=True)):
             if one.clicks:
-                click(session, label, one.clicks, f"regions.{number}.clicks", self.points)
+                click(
+                    session, label, one.clicks, f"regions.{number}.clicks", self.points
+                )
                 clicked.append(label)
                 _check(turn)
         if clicked:
@@ -213,7 +241,8 @@ class Programs:
             self.jobs.media.touch(page)
 
     def _run(self, job: RunJob, turn: Ticket) -> Saved:
-        """Run a job in the worker's thread while the program is there, and return its last item."""
+        """Run a job in the worker's thread while the program is there, and return its
+        last item."""
         saved: Any = None
         with closing(in_thread(lambda: self.jobs.run(job), turn)) as items:
             for item in items:
@@ -228,9 +257,9 @@ class Programs:
         """Return what is to be run; a prompt that is given counts for every method."""
         given = from_json(asked, Edit)
         given["picture"] = str(given["picture"] or "")
-        given["picture_adapter"] = given["picture_adapter"] or self.jobs.catalogue.seeing(
-            given["model"]
-        )
+        given["picture_adapter"] = given[
+            "picture_adapter"
+        ] or self.jobs.catalogue.seeing(given["model"])
         edit = Edit(**given)
         session.method = edit.method
         session.source_prompt = edit.source_prompt
@@ -238,10 +267,16 @@ class Programs:
         return replace(build_request(session, edit), prompt=edit.prompt)
 
     @contextmanager
-    def _call(self, turns: RunQueue, caller: Caller) -> Iterator[tuple[Ticket, str, Path]]:
-        """Hold a place in a queue, a name for results, kept for an hour, and a folder until the end."""
-        turn = turns.enter(Visitor(f"programs at {caller.address}", caller.address, PER_PROGRAM))
-        page = f"call {secrets.token_hex(16)}"  # its own, so that its files and those of others never meet
+    def _call(
+        self, turns: RunQueue, caller: Caller
+    ) -> Iterator[tuple[Ticket, str, Path]]:
+        """Hold a place in a queue, a name for results, kept for an hour, and a folder
+        until the end."""
+        turn = turns.enter(
+            Visitor(f"programs at {caller.address}", caller.address, PER_PROGRAM)
+        )
+        # its own, so that its files and those of others never meet
+        page = f"call {secrets.token_hex(16)}"
         going = (caller.session, turn)
         finished = False
         self.going.add(going)
@@ -280,7 +315,8 @@ def _answer(saved: Saved, report: Mapping[str, Any]) -> tuple[FileData, dict[str
 
 
 def without_paths(report: Any) -> Any:
-    """Return a report for clients of gradio, which take every object with a `path` for a file to download."""
+    """Return a report for clients of gradio, which take every object with a `path` for
+    a file to download."""
     if isinstance(report, Mapping):
         plain = {}
         for key, value in report.items():
@@ -292,13 +328,17 @@ def without_paths(report: Any) -> Any:
 
 
 def _check(turn: Ticket) -> None:
-    """Raise a RequestError if the program has left, so that nobody waits for the result any more."""
+    """Raise a RequestError if the program has left, so that nobody waits for the result
+    any more."""
     if turn.ending:
-        raise RequestError("call", "It was stopped, since the program disconnected. Call again.")
+        raise RequestError(
+            "call", "It was stopped, since the program disconnected. Call again."
+        )
 
 
 def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:
-    """Return stretches of frames, first and last, on which a region was lost, and is doubtful."""
+    """Return stretches of frames, first and last, on which a region was lost, and is
+    doubtful."""
     doubts: dict[str, list[list[int]]] = {"lost": [], "doubtful": []}
     for span in uncertain(state, label):
         doubts[span.kind].append([span.first, span.last])

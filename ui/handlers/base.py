@@ -1,4 +1,5 @@
-"""Common parts of handlers: components they change, page and session of an event, texts of errors."""
+"""Common parts of handlers: components they change, page and session of an event, texts
+of errors."""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.views import run_views, settings
-from regrain.ui.views import session_views as views
+from regrain.ui.views import run_views, session_views, settings
 from regrain.ui.views.catalogue import Catalogue, moving
 from regrain.ui.views.model_views import addons_view, tuned_models
 from regrain.ui.views.wording import sentence
@@ -88,7 +89,14 @@ class Components:
     @property
     def session(self) -> list[Any]:
         """The components that show a session, without its fields."""
-        clip = [self.gallery, self.canvas, self.player, self.live, self.result, self.losses]
+        clip = [
+            self.gallery,
+            self.canvas,
+            self.player,
+            self.live,
+            self.result,
+            self.losses,
+        ]
         words = [self.progress, self.cards, self.prompt, self.addons]
         return [*clip, *self.model_shown, *words, *self.method_shown]
 
@@ -121,14 +129,16 @@ class Handlers:
         return self.visits.get(page_of(request))
 
     def described(self, request: gr.Request, words: Any) -> Session:
-        """Return the session of a page with the words of its cards; raises as `Session.check` does."""
+        """Return the session of a page with the words of its cards; raises as
+        `Session.check` does."""
         given = words if isinstance(words, dict) else {}
         with self.visits.held(page_of(request), given) as session:
             session.describe(given)
         return session
 
     def given_params(self, session: Session, fields: FieldValues) -> dict[str, Any]:
-        """Return the parameters that a page gives; an EditingError if a model or a value is not allowed."""
+        """Return the parameters that a page gives; an EditingError if a model or a
+        value is not allowed."""
         model = self.catalogue.model(fields.model)
         method = session.method
         base = session.opened.request
@@ -137,7 +147,8 @@ class Handlers:
         return self.parts.controls.given(method, fields.parameters, usual, project)
 
     def asked(self, session: Session, fields: FieldValues) -> Edit:
-        """Return what a page asks for: its fields, and what its project says where there is no field."""
+        """Return what a page asks for: its fields, and what its project says where
+        there is no field."""
         model = self.catalogue.model(fields.model)
         return replace(
             session.opened.request.asked,
@@ -149,7 +160,8 @@ class Handlers:
         )
 
     def _added(self, project: Edit, model: str, given: object) -> dict[str, Any]:
-        """Return what a page adds to the model, by field of `Edit`; its project's until it has given any."""
+        """Return what a page adds to the model, by field of `Edit`; its project's until
+        it has given any."""
         usual = project.picture_adapter or self.catalogue.seeing(model)
         if not isinstance(given, list | tuple):
             return {"motion": moving(model, project.motion), "picture_adapter": usual}
@@ -171,32 +183,43 @@ class Handlers:
         return build_request(session, self.asked(session, fields))
 
     def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
-        """Return the cards and the composed prompt; of a chosen model also whether it looks at pictures."""
-        blind = self.catalogue.blind(str(model)) if model in self.catalogue.models else None
+        """Return the cards and the composed prompt; of a chosen model also whether it
+        looks at pictures."""
+        blind = (
+            self.catalogue.blind(str(model)) if model in self.catalogue.models else None
+        )
         return {
-            self.parts.cards: views.cards(session, blind),
-            self.parts.prompt: views.prompts(session),
+            self.parts.cards: session_views.cards(session, blind),
+            self.parts.prompt: session_views.prompts(session),
         }
 
     def method(self, method: str) -> dict[Any, Any]:
         """Return the choice of a method, and its fields in place of another's."""
-        return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
+        return {
+            self.parts.method: method_choice.choice(method),
+            **self.parts.controls.show(method),
+        }
 
     def settings(self, asked: Edit) -> dict[Any, Any]:
         """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
-        seed = {self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))}
+        seed = {
+            self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))
+        }
         return self.method(asked.method) | seed | self.added(added)
 
     def added(self, names: list[str]) -> dict[Any, Any]:
         """Return the names of what is added to the model, in their field."""
-        # The time: a page that has changed the list would take no notice of what it was sent before.
+        # The time: a page that has changed the list would take no notice of what it was
+        # sent before.
         shown = addons_view(self.catalogue, names) | {"time": time.time()}
         return {self.parts.added: names, self.parts.addons: shown}
 
-    def tuned_models(self, session: Session, problem: str = "") -> views.View:
+    def tuned_models(self, session: Session, problem: str = "") -> View:
         """Return the list of tuned models; see `model_views.tuned_models`."""
-        return tuned_models(session.adapters, self.catalogue.adapters, session.method, problem)
+        return tuned_models(
+            session.adapters, self.catalogue.adapters, session.method, problem
+        )
 
     def buttons(self, running: bool) -> dict[Any, Any]:
         """Return Run and Stop, while a run goes on or none."""
@@ -211,14 +234,18 @@ class Handlers:
         return {self.parts.progress: run_views.failed(error.field, error.message)}
 
     def download(self, path: Path | str, name: str) -> dict[Any, Any]:
-        """Return a file for the browser to save; the time tells it from the same file wanted before."""
-        return {self.parts.download: {"path": str(path), "name": name, "time": time.time()}}
+        """Return a file for the browser to save; the time tells it from the same file
+        wanted before."""
+        return {
+            self.parts.download: {"path": str(path), "name": name, "time": time.time()}
+        }
 
 
 def page_of(request: gr.Request) -> str:
     """Return the page's own name: what its tab calls itself, or else its connection.
 
-    A tab keeps its name through a reload (`js/head/page_name.js`), while Gradio's session ends with it.
+    A tab keeps its name through a reload (`js/head/page_name.js`), while Gradio's
+    session ends with it.
     """
     headers = getattr(request, "headers", None) or {}
     name = headers.get("x-regrain-page", "")
@@ -228,7 +255,8 @@ def page_of(request: gr.Request) -> str:
 
 
 def event_data(event: gr.EventData) -> Data:
-    """Return the data of an event; empty if they are no object, which the page itself never sends."""
+    """Return the data of an event; empty if they are no object, which the page itself
+    never sends."""
     return event._data if isinstance(event._data, dict) else {}
 
 
@@ -245,7 +273,8 @@ def seed_field(method: str) -> dict[str, Any]:
 
 
 def explain(error: Exception, what: str, with_field: bool = False) -> str:
-    """Return the text of an error for a page; any that is no user's is logged as `what`."""
+    """Return the text of an error for a page; any that is no user's is logged as
+    `what`."""
     if not isinstance(error, EditingError):
         log.error(what, exc_info=error)
         return BROKEN

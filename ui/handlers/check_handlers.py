@@ -1,4 +1,5 @@
-"""Remarks on words and settings: what is wrong, which quality they are, what a run takes."""
+"""Remarks on words and settings: what is wrong, which quality they are, what a run
+takes."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def choices(
 ) -> View:
     """Return the qualities of a method, and which one the settings are `now`.
 
-    `usual` are the parameters of a run with nothing given, `takes` says how long one takes with some counts.
+    `usual` are the parameters of a run with nothing given, `takes` says how long one
+    takes with some counts.
     """
     shown = []
     chosen = ""
@@ -49,7 +51,9 @@ def choices(
         if time:
             detail += f", {time}"
         hint = _HINTS[name]
-        shown.append({"name": name, "title": name.capitalize(), "detail": detail, "hint": hint})
+        shown.append(
+            {"name": name, "title": name.capitalize(), "detail": detail, "hint": hint}
+        )
     return {"chosen": chosen, "qualities": shown}
 
 
@@ -60,7 +64,9 @@ class CheckHandlers(Handlers):
     costs: Costs  # what earlier runs took
 
     @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries])
-    def look(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
+    def look(
+        self, request: gr.Request, words: object, *fields: object
+    ) -> dict[Any, Any]:
         """Return all remarks while they change; none on what is only missing."""
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
@@ -78,7 +84,9 @@ class CheckHandlers(Handlers):
         return shown
 
     @outputs(lambda p: [p.progress, p.checks])
-    def permit(self, request: gr.Request, words: object, *fields: object) -> Iterator[Any]:
+    def permit(
+        self, request: gr.Request, words: object, *fields: object
+    ) -> Iterator[Any]:
         """Let a run begin, or say beside Run and at the field why it cannot.
 
         Raises:
@@ -103,7 +111,8 @@ class CheckHandlers(Handlers):
     def _check(
         self, request: gr.Request, words: object, values: tuple[object, ...]
     ) -> tuple[Session, list[checks.Diagnostic]]:
-        """The session, and what `checks.check` says of it; raises as `described` does."""
+        """The session, and what `checks.check` says of it; raises as `described`
+        does."""
         session, fields = self.described(request, words), FieldValues.of(values)
         with session.lock:
             try:
@@ -114,14 +123,17 @@ class CheckHandlers(Handlers):
                 return session, [checks.Diagnostic(error.field, error.message)]
 
     def weigh(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
-        """Return which quality the settings are and what a run takes, after anything that changes them."""
+        """Return which quality the settings are and what a run takes, after anything
+        that changes them."""
         quality, tries = self.parts.quality, self.parts.tries
         given = FieldValues.of(fields)
         try:
             session = self.session(request)
             model = self.catalogue.model(given.model)
             method = session.method
-            now = self.catalogue.values(method, model, self.given_params(session, given))
+            now = self.catalogue.values(
+                method, model, self.given_params(session, given)
+            )
             usual = self.catalogue.values(method, model, {})
             asked = planned(session, model, now)
         except EditingError:
@@ -153,7 +165,9 @@ class CheckHandlers(Handlers):
             return gr.skip()
         try:
             session = self.session(request)
-            usual = self.catalogue.values(session.method, self.catalogue.model(model), {})
+            usual = self.catalogue.values(
+                session.method, self.catalogue.model(model), {}
+            )
         except EditingError:
             return gr.skip()
         counts = METHODS[session.method].Params.scaled(usual, name)

@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 
 
 def find_cuts(visits: SessionStore, page: str, data: Data) -> View | None:
-    """Return the canvas with the cuts of the clip that a page shows; None if the page has left it meanwhile.
+    """Return the canvas with the cuts of the clip that a page shows; None if the page
+    has left it meanwhile.
 
     To look for them takes 10 to 15 ms a frame.
     """

@@ -22,10 +22,11 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
-from regrain.ui.views import session_views as views
+from regrain.ui.views import session_views
 from regrain.ui.views.result_views import download_name
 
-# What regions take over from those of an earlier run, and what only on the same clip, in whose pixels it is.
+# What regions take over from those of an earlier run, and what only on the same clip,
+# in whose pixels it is.
 _TAKEN = ("prompt", "source", "negative", "strength", "picture", "picture_scale")
 _OF_CLIP = ("margin", "feather")
 
@@ -46,7 +47,10 @@ class HistoryHandlers(Handlers):
             run = session.history.get(_of(event, "key"))
             shown = run.read()
             session.history.shown = (run.key,)
-            return {self.parts.player: shown["player"], self.parts.result: shown["result"]}
+            return {
+                self.parts.player: shown["player"],
+                self.parts.result: shown["result"],
+            }
 
         return self._act(request, show)
 
@@ -72,18 +76,33 @@ class HistoryHandlers(Handlers):
             self.media.drop(history.remove(_of(event, "key")).folder)
             if not was_shown:
                 return {}
-            return {self.parts.player: views.player(session.opened), self.parts.result: None}
+            return {
+                self.parts.player: session_views.player(session.opened),
+                self.parts.result: None,
+            }
 
         return self._act(request, remove)
 
     @outputs(
-        lambda p: [p.history, p.progress, p.cards, p.prompt, p.addons, *p.method_shown, *p.fields]
+        lambda p: [
+            p.history,
+            p.progress,
+            p.cards,
+            p.prompt,
+            p.addons,
+            *p.method_shown,
+            *p.fields,
+        ]
     )
-    def use(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+    def use(
+        self, event: gr.EventData, request: gr.Request, model: object
+    ) -> dict[Any, Any]:
         """Put the settings and words of one into the form."""
 
         def use(session: Session) -> dict[Any, Any]:
-            choices = session.history.used = session.history.get(_of(event, "key")).choices
+            choices = session.history.used = session.history.get(
+                _of(event, "key")
+            ).choices
             with session.lock:
                 note = _take(session, choices)
             return self._form(session, choices, model) | {
@@ -94,10 +113,15 @@ class HistoryHandlers(Handlers):
 
     @outputs(lambda p: [p.progress, *p.controls.all])
     def fill(self, request: gr.Request) -> dict[Any, Any]:
-        """Fill the fields of a method that was hidden, which take a value only once they are shown."""
+        """Fill the fields of a method that was hidden, which take a value only once
+        they are shown."""
         try:
             choices = self.session(request).history.used
-            return self._fields(choices.edit) if choices else {self.parts.progress: gr.skip()}
+            return (
+                self._fields(choices.edit)
+                if choices
+                else {self.parts.progress: gr.skip()}
+            )
         except EditingError as error:
             return self.failed(error)
 
@@ -108,14 +132,18 @@ class HistoryHandlers(Handlers):
         try:
             run = self.session(request).history.get(_of(event, "key"))
             if wanted not in MADE:
-                raise RequestError("download", "This file cannot be made. Choose another.")
+                raise RequestError(
+                    "download", "This file cannot be made. Choose another."
+                )
             path = MADE[wanted](run)
         except Exception as error:
             failed = explain(error, "a file could not be made")
             return {self.parts.download: {"failed": failed, "time": time.time()}}
         return self.download(path, path.name)
 
-    def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]) -> dict[Any, Any]:
+    def _act(
+        self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]
+    ) -> dict[Any, Any]:
         try:
             session = self.session(request)
             shown = act(session)
@@ -123,17 +151,21 @@ class HistoryHandlers(Handlers):
         except EditingError as error:
             return self.failed(error)
 
-    def _form(self, session: Session, choices: Choices, model: object) -> dict[Any, Any]:
+    def _form(
+        self, session: Session, choices: Choices, model: object
+    ) -> dict[Any, Any]:
         """Return every field as it was when the run began."""
         shown = self.cards(session) | self.settings(choices.edit)
-        # A field that has the value already is left alone: a change of model fills all others anew.
+        # A field that has the value already is left alone: a change of model fills all
+        # others anew.
         if model != choices.edit.model:
             shown[self.parts.model] = choices.edit.model
         shown[self.parts.cards] |= {"anew": time.time()}
         return shown | self._fields(choices.edit)
 
     def _fields(self, edit: Edit) -> dict[Any, Any]:
-        """Return a run's parameters in the fields of its method; an EditingError if the model has gone."""
+        """Return a run's parameters in the fields of its method; an EditingError if the
+        model has gone."""
         controls = self.parts.controls
         values = self.catalogue.values(edit.method, edit.model, edit.params)
         return {**controls.fill(edit.method, values), **controls.fill_shared(values)}
@@ -160,7 +192,9 @@ def _take(session: Session, choices: Choices) -> str:
     if same_clip or not session.source_prompt:
         session.source_prompt = choices.edit.source_prompt
     names = {region.name for region in regions.values()}
-    lacking = [shorten(asked.name) for asked in choices.regions if asked.name not in names]
+    lacking = [
+        shorten(asked.name) for asked in choices.regions if asked.name not in names
+    ]
     if same_clip or not lacking:
         return "Its words and settings are in the form now."
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
@@ -171,7 +205,8 @@ def _of(event: gr.EventData, key: str) -> Any:
 
 
 def make_gif(run: PastRun) -> Path:
-    """Make an animated picture of a run's first edit, once; a RequestError if its files are gone."""
+    """Make an animated picture of a run's first edit, once; a RequestError if its files
+    are gone."""
     path = run.folder / download_name(run.stem, "edited.gif")
     video = run.folder / "out" / "edited.mp4"
     if not path.is_file():
@@ -185,7 +220,8 @@ def make_gif(run: PastRun) -> Path:
 
 
 def pack_masks(run: PastRun) -> Path:
-    """Pack the masks of a run's project into a zip file, once; a RequestError if its files are gone."""
+    """Pack the masks of a run's project into a zip file, once; a RequestError if its
+    files are gone."""
     path = run.folder / download_name(run.stem, "masks.zip")
     project = run.folder / "project.zip"
     if not path.is_file():

@@ -1,4 +1,5 @@
-"""Masks come in from files and go out as files: for the clip that is open, in any form of `masks.io`."""
+"""Masks come in from files and go out as files: for the clip that is open, in any form
+of `masks.io`."""
 
 from __future__ import annotations
 
@@ -21,7 +22,14 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.masks.draw import pack
-from regrain.masks.io.files import PAIR_MASK, VIDEOS, Masks, colors_of, write_masks, write_pair
+from regrain.masks.io.files import (
+    PAIR_MASK,
+    VIDEOS,
+    Masks,
+    colors_of,
+    write_masks,
+    write_pair,
+)
 from regrain.masks.io.video import find_colors, read_mask_video
 from regrain.ui.handlers.base import Handlers, event_data, page_of
 from regrain.ui.handlers.outputs import outputs
@@ -59,9 +67,9 @@ class MaskFileHandlers(Handlers):
         finally:
             self.media.drop(folder)
         with session.lock:
-            return {self.parts.canvas: session_views.canvas(session, -1, note)} | self.cards(
-                session
-            )
+            return {
+                self.parts.canvas: session_views.canvas(session, -1, note)
+            } | self.cards(session)
 
     @outputs(lambda p: [p.download, p.canvas])
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
@@ -72,13 +80,17 @@ class MaskFileHandlers(Handlers):
             return {self.parts.canvas: self._refused(request, error)}
         return self.download(path, path.name)
 
-    def _load(self, session: Session, files: Sequence[str], folder: Path) -> tuple[Session, str]:
+    def _load(
+        self, session: Session, files: Sequence[str], folder: Path
+    ) -> tuple[Session, str]:
         with session.lock:
             identity = session.id
             opened = session.opened
             state = session.state
         colors = {label: region.color for label, region in state.regions.items()}
-        tracks, called = read_tracks(files, folder, opened.used, opened.total, state.size, colors)
+        tracks, called = read_tracks(
+            files, folder, opened.used, opened.total, state.size, colors
+        )
         with session.lock:
             if session.id != identity:
                 raise StaleEvent
@@ -118,7 +130,9 @@ class MaskFileHandlers(Handlers):
         except EditingError as missing:
             return session_views.lost(missing.message)
         with session.lock:
-            return session_views.canvas(session, session.rev, sentence(error), True, session.shown)
+            return session_views.canvas(
+                session, session.rev, sentence(error), True, session.shown
+            )
 
 
 def read_tracks(
@@ -135,7 +149,8 @@ def read_tracks(
         files: Move into the folder.
         folder: Where they are unpacked.
         used: Frames of the file that the clip has.
-        total: Frames of the file; of a picture for each of these, those of the frames in use are taken.
+        total: Frames of the file; of a picture for each of these, those of the frames
+            in use are taken.
         size: Its (width, height).
         colors: "#rrggbb" of labels that a video may show.
 
@@ -158,7 +173,8 @@ def read_tracks(
 
 
 def _remove_unused(folder: Path, used: range, total: int) -> None:
-    """Remove pictures of frames that the clip does not use, if there is one for each frame of its file."""
+    """Remove pictures of frames that the clip does not use, if there is one for each
+    frame of its file."""
     pictures = sorted(folder.glob("*.png"), key=lambda file: natural(file.name))
     if len(pictures) != total:
         return
@@ -175,8 +191,11 @@ def _names_in(path: Path) -> Mapping[int, str]:
     return names(facts) if is_data_set(facts) else {}
 
 
-def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out: Path) -> None:
-    """Write masks as a zip file of indexed PNG files, or in the form of another ending; see `write_masks`."""
+def write_tracks(
+    masks: Masks, regions: Mapping[int, Region], fps: Fraction, out: Path
+) -> None:
+    """Write masks as a zip file of indexed PNG files, or in the form of another ending;
+    see `write_masks`."""
     colors = {label: regions[label].color.lower() for label in masks}
     if len(set(colors.values())) < len(colors):
         colors = colors_of(masks)
@@ -188,16 +207,22 @@ def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out
 
 
 def _take(
-    session: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]
+    session: Session,
+    tracks: Mapping[int, Mapping[int, bytes]],
+    called: Mapping[int, str],
 ) -> str:
-    """Make regions of masks that were read; returns a note. A MaskError if there are none, or too many."""
+    """Make regions of masks that were read; returns a note. A MaskError if there are
+    none, or too many."""
     if not tracks:
         raise MaskError(
-            "masks", "They are empty in every frame. Choose masks with at least one object."
+            "masks",
+            "They are empty in every frame. Choose masks with at least one object.",
         )
     free = MAX_REGIONS - len(session.state.regions)
     if len(tracks) > free:
-        message = f"The file has {len(tracks)}, but only {free} more regions are allowed."
+        message = (
+            f"The file has {len(tracks)}, but only {free} more regions are allowed."
+        )
         raise MaskError("masks", f"{message} Delete some or use fewer.")
     labels = sorted(tracks)  # the lower covers the higher
     wished = []
@@ -210,7 +235,8 @@ def _take(
 
 
 def _put(files: Sequence[str | Path], folder: Path) -> Path:
-    """Move uploads into a folder; returns the file or the folder that holds the masks."""
+    """Move uploads into a folder; returns the file or the folder that holds the
+    masks."""
     target = folder / "masks"
     paths = [Path(file) for file in files]
     if len(paths) == 1 and paths[0].suffix.lower() == ".zip":
@@ -235,9 +261,12 @@ def _unzipped(file: Path, target: Path) -> Path:
 
 
 def _inner(folder: Path) -> Path:
-    """Return the file or folder of masks in a folder, however deep (`Annotations/480p/car/`)."""
+    """Return the file or folder of masks in a folder, however deep
+    (`Annotations/480p/car/`)."""
     entries = [
-        entry for entry in folder.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."
+        entry
+        for entry in folder.iterdir()
+        if entry.name != "__MACOSX" and entry.name[0] != "."
     ]
     only = entries[0] if len(entries) == 1 else None
     if only and only.is_dir() and not only.name.isdigit():
@@ -249,7 +278,9 @@ def _inner(folder: Path) -> Path:
     return only if only and only.is_file() else folder
 
 
-def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:
+def _read(
+    path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
+) -> Masks:
     if path.suffix.lower() in _MOVIES:
         masks = _read_movie(path, frames, size, colors)
     else:
@@ -260,14 +291,19 @@ def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, s
     return masks
 
 
-def _read_movie(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:
-    """Read masks of a video in which each object has a colour: its region's, or a usual one."""
+def _read_movie(
+    path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
+) -> Masks:
+    """Read masks of a video in which each object has a colour: its region's, or a usual
+    one."""
     video = open_clip(path)
     check_extent(path.name, (len(video), video.size), (frames, size))
     usual = colors_of(range(1, 9))
     known = dict.fromkeys([*colors.values(), *usual.values()])
     shown = find_colors(video, dict(enumerate(known, 1)))
     if not shown:
-        message = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
+        message = (
+            f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
+        )
         raise MaskError("masks", message)
     return split(read_mask_video(path, frames, size, shown))

@@ -21,13 +21,15 @@ from regrain.ui.session.state import MAX_UNDO
 from regrain.ui.views import session_views
 
 MAX_RESHAPE = 64  # pixels
-_FAR = 10**9  # pixels; no clip is so large, and a whole number may be too large for a float
+# pixels; no clip is so large, and a whole number may be too large for a float
+_FAR = 10**9
 _NOTHING = (
     "Nothing found at that point. "
     "Click nearer the middle of the object, or paint it with the brush (B)."
 )
 _NOTHING_BOXED = (
-    "Nothing found in that box. Draw it closer around the object, or hold Shift to take all of it."
+    "Nothing found in that box. "
+    "Draw it closer around the object, or hold Shift to take all of it."
 )
 _KINDS = get_args(get_type_hints(Reshape)["kind"])
 
@@ -61,7 +63,8 @@ class Masking:
         """Answer an event of the canvas.
 
         Returns:
-            The canvas, None where it stays as it is; and the session if the cards must change too.
+            The canvas, None where it stays as it is; and the session if the cards must
+            change too.
         """
         try:
             with self.visits.held(page, data) as session:
@@ -82,21 +85,26 @@ class Masking:
         if act == "look":  # only to be given masks
             note = None  # the note before stays
         wanted = _wanted(session, data)
-        view = session_views.canvas(session, data["have"], note, alarm, session.shown, wanted)
+        view = session_views.canvas(
+            session, data["have"], note, alarm, session.shown, wanted
+        )
         if act in ("undo", "redo"):
             view |= _go_to_change(session)
         cards_changed = before != _of_cards(session)
         return view, session if cards_changed else None
 
     def _do(self, session: Session, data: Data) -> tuple[str | None, bool]:
-        """Do what an event asks for; returns a note, and whether it is about something that went wrong."""
+        """Do what an event asks for; returns a note, and whether it is about something
+        that went wrong."""
         act = self._acts.get(str(data.get("act")))
         if act is None:
             return "", False
         try:
             note = act(session, data)
         except Exception as error:
-            return explain(error, "an event of the canvas failed", with_field=True), True
+            return explain(
+                error, "an event of the canvas failed", with_field=True
+            ), True
         return note or "", note in (_NOTHING, _NOTHING_BOXED)
 
     def _stop(self, session: Session, data: Data) -> None:
@@ -106,11 +114,15 @@ class Masking:
         frame = frame_of(session, data)
         at = _place(session, data.get("at"))
         if data["act"] == "unpoint":
-            found = mask_edits.remove_point(session, _label(data), frame, at, self.segment)
+            found = mask_edits.remove_point(
+                session, _label(data), frame, at, self.segment
+            )
         else:
             label = self._target(session, data)
             inside = bool(data.get("inside"))
-            found = mask_edits.add_point(session, label, frame, at, inside, self.segment)
+            found = mask_edits.add_point(
+                session, label, frame, at, inside, self.segment
+            )
         return None if found else _NOTHING
 
     def _box(self, session: Session, data: Data) -> str | None:
@@ -119,7 +131,9 @@ class Masking:
         frame = frame_of(session, data)
         how = data.get("how")
         if how in ("add", "erase"):
-            mask_edits.add_edit(session, label, frame, Rectangle(box, erase=how == "erase"))
+            mask_edits.add_edit(
+                session, label, frame, Rectangle(box, erase=how == "erase")
+            )
             return None
         found = mask_edits.add_box(session, label, frame, box, self.segment)
         return None if found else _NOTHING_BOXED
@@ -133,10 +147,16 @@ class Masking:
         kind = data.get("kind")
         pixels = data.get("pixels")
         if kind not in _KINDS or not is_int(pixels) or not 1 <= pixels <= MAX_RESHAPE:
-            allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
+            allowed = (
+                f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
+            )
             raise RequestError("mask tool", allowed)
         everywhere = data.get("all") is True
-        frames = list(range(session.state.shape[0])) if everywhere else [frame_of(session, data)]
+        frames = (
+            list(range(session.state.shape[0]))
+            if everywhere
+            else [frame_of(session, data)]
+        )
         mask_edits.reshape(session, _label(data), frames, Reshape(kind, pixels))
 
     def _feather(self, session: Session, data: Data) -> None:
@@ -151,7 +171,9 @@ class Masking:
         how = data.get("how")
         if how == "cut":
             at = _pair(data.get("at"))
-            found = region_pictures.cut_out(session, label, at, self._folder(data), self.segment)
+            found = region_pictures.cut_out(
+                session, label, at, self._folder(data), self.segment
+            )
             if not found:
                 return region_pictures.NOTHING
             return "Cut out; undo brings the whole picture back."
@@ -165,7 +187,8 @@ class Masking:
         return note or "Click the thing in the picture to cut it out."
 
     def _folder(self, data: Data) -> Path:
-        """Make a folder that stays as long as the page, since undo brings pictures back."""
+        """Make a folder that stays as long as the page, since undo brings pictures
+        back."""
         return self.visits.media.new_clip(str(data["page"]))
 
     def _find_by(self, session: Session, data: Data) -> None:
@@ -183,9 +206,11 @@ class Masking:
         return "The rest of the frame is a region now. Say what it should become."
 
     def _target(self, session: Session, data: Data) -> int:
-        """Return the region an event is for; the first click of all makes one, and fast later ones use it.
+        """Return the region an event is for; the first click of all makes one, and fast
+        later ones use it.
 
-        The rest of the frame cannot be drawn: while it is selected, a region without words is drawn.
+        The rest of the frame cannot be drawn: while it is selected, a region without
+        words is drawn.
         """
         regions = session.state.regions
         rest = session.state.rest
@@ -206,10 +231,15 @@ class Masking:
             session.redo()
         else:
             session.undo()
-        return f"Undo ends here: it keeps the last {MAX_UNDO} steps." if session.cut else ""
+        return (
+            f"Undo ends here: it keeps the last {MAX_UNDO} steps."
+            if session.cut
+            else ""
+        )
 
     def _delete(self, session: Session, data: Data) -> None:
-        session.stop.set()  # a tracker writes by label, and labels of deleted regions are given again
+        # a tracker writes by label, and labels of deleted regions are given again
+        session.stop.set()
         session.commit(session.state.delete(_label(data)))
 
     def _clear(self, session: Session, data: Data) -> None:
@@ -242,7 +272,11 @@ def _dragged_box(session: Session, data: Data) -> Box:
 def _brush_stroke(session: Session, data: Data) -> BrushStroke:
     path = data.get("path")
     radius = data.get("radius")
-    if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
+    if (
+        not isinstance(path, list)
+        or not 1 <= len(path) <= MAX_PATH
+        or not _is_number(radius)
+    ):
         raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
     largest = float(max(session.state.size))
     radius = min(max(float(radius), 0.5), largest)
@@ -255,7 +289,8 @@ def _brush_stroke(session: Session, data: Data) -> BrushStroke:
 
 
 def frame_of(session: Session, data: Data) -> int:
-    """Return the frame an event is about, from 0; a RequestError if the clip has no such frame."""
+    """Return the frame an event is about, from 0; a RequestError if the clip has no
+    such frame."""
     frame: Any = data.get("frame")
     if not _is_frame(session, frame):
         most = session.state.shape[0] - 1
@@ -272,7 +307,8 @@ def frame_shown(session: Session, data: Data) -> int:
 
 
 def _go_to_change(session: Session) -> View:
-    """Lead the page to the first frame that was changed last, unless it shows one of them."""
+    """Lead the page to the first frame that was changed last, unless it shows one of
+    them."""
     changed = [frame for frame, rev in session.changed.items() if rev == session.rev]
     if not changed or session.shown in changed:
         return {}
@@ -280,7 +316,8 @@ def _go_to_change(session: Session) -> View:
 
 
 def _of_cards(session: Session) -> list[tuple[int, str]]:
-    """Return the part of the cards that the server alone changes: labels and pictures, in their order."""
+    """Return the part of the cards that the server alone changes: labels and pictures,
+    in their order."""
     return [(label, region.picture) for label, region in session.state.regions.items()]
 
 
@@ -289,7 +326,11 @@ def _wanted(session: Session, data: Data) -> list[int]:
     frames = data.get("wanted")
     if not isinstance(frames, list):
         return []
-    return [frame for frame in frames[: session_views.MAX_WHOLE] if _is_frame(session, frame)]
+    return [
+        frame
+        for frame in frames[: session_views.MAX_WHOLE]
+        if _is_frame(session, frame)
+    ]
 
 
 def _is_frame(session: Session, value: object) -> TypeGuard[int]:
@@ -305,7 +346,8 @@ def _pair(at: object) -> tuple[float, float]:
 
 
 def _place(session: Session, at: object) -> tuple[float, float]:
-    """Return a place (x, y) in pixels of the clip from the frame's corner, within the frame."""
+    """Return a place (x, y) in pixels of the clip from the frame's corner, within the
+    frame."""
     x, y = _pair(at)
     width, height = session.state.size
     x = min(max(x, 0.0), width - 1e-3)

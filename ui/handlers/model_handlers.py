@@ -1,4 +1,5 @@
-"""Events about models: fetched from the hub, or a published SAM; what is added, what a control sees."""
+"""Events about models: fetched from the hub, or a published SAM; what is added, what a
+control sees."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
-from regrain.ui.views import session_views as views
+from regrain.ui.session.method_choice import View
+from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
     Hub,
     control_view,
@@ -69,7 +71,8 @@ class ModelHandlers(FetchHandlers):
 
     @outputs(lambda p: [p.hub])
     def ask(self, event: gr.EventData) -> Any:
-        """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is fetched."""
+        """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is
+        fetched."""
         words = str(event_data(event).get("id", "")).strip()
         local = local_view([name for name in local_models() if is_name(name)])
         try:
@@ -79,13 +82,16 @@ class ModelHandlers(FetchHandlers):
             text = said if "/" in words else f"The hub cannot be reached. {_by_hand()}"
             return self._hub("error", text, local=local)
         text = "" if found else "The hub has none of that name that can be used here."
-        return self._hub("listed", text, local=local, hits=[listing_view(one) for one in found])
+        return self._hub(
+            "listed", text, local=local, hits=[listing_view(one) for one in found]
+        )
 
     @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
     def fetch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Iterator[Any]:
-        """Fetch a model, a motion or a picture adapter, with progress; then it is chosen, or added."""
+        """Fetch a model, a motion or a picture adapter, with progress; then it is
+        chosen, or added."""
         id = str(event_data(event).get("id", "")).strip()
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
@@ -97,7 +103,9 @@ class ModelHandlers(FetchHandlers):
                     self.visits.keep(page)
                     text = f"{gigabytes(done)} of {gigabytes(total)}"
                     share = done / max(total, 1)
-                    yield {self.parts.hub: self._hub("fetching", text, id=id, share=share)}
+                    yield {
+                        self.parts.hub: self._hub("fetching", text, id=id, share=share)
+                    }
         except Exception as error:
             said = explain(error, "a model could not be fetched")
             yield {self.parts.hub: self._hub("error", said)}
@@ -119,16 +127,26 @@ class ModelHandlers(FetchHandlers):
 
     @outputs(lambda p: [p.hub, p.model])
     def use(self, event: gr.EventData) -> Any:
-        """Choose a model of $REGRAIN_MODELS, which may have been put there since the page was started."""
+        """Choose a model of $REGRAIN_MODELS, which may have been put there since the
+        page was started."""
         name = str(event_data(event).get("id", ""))
         if name not in local_models() or not is_name(name):
-            return {self.parts.hub: self._hub("error", f"{shorten(name)} is not there any more.")}
+            return {
+                self.parts.hub: self._hub(
+                    "error", f"{shorten(name)} is not there any more."
+                )
+            }
         return self._choose(name, "Chosen.")
 
     def _choose(self, id: str, text: str) -> dict[Any, Any]:
         self.catalogue.add("models", id)
-        chosen = gr.Dropdown(choices=self.catalogue.model_choices, value=id, visible=True)
-        return {self.parts.hub: self._hub("done", text, id=id), self.parts.model: chosen}
+        chosen = gr.Dropdown(
+            choices=self.catalogue.model_choices, value=id, visible=True
+        )
+        return {
+            self.parts.hub: self._hub("done", text, id=id),
+            self.parts.model: chosen,
+        }
 
     def _add(self, id: str, added: object, alike: list[str]) -> dict[Any, Any]:
         """Add an adapter, in place of another like it."""
@@ -143,7 +161,11 @@ class ModelHandlers(FetchHandlers):
         given = event_data(event).get("added")
         if not isinstance(given, list):
             return []
-        return [f"{one.get('name')}@{one.get('weight')}" for one in given if isinstance(one, dict)]
+        return [
+            f"{one.get('name')}@{one.get('weight')}"
+            for one in given
+            if isinstance(one, dict)
+        ]
 
     def see_control(self, event: gr.EventData, request: gr.Request) -> Any:
         """Show a frame as a control network would see it."""
@@ -152,21 +174,30 @@ class ModelHandlers(FetchHandlers):
         controls = self.catalogue.controls
         try:
             frames = self.session(request).opened.frames
-            if kind not in KINDS or not isinstance(frame, int) or not 0 <= frame < len(frames):
+            if (
+                kind not in KINDS
+                or not isinstance(frame, int)
+                or not 0 <= frame < len(frames)
+            ):
                 return gr.skip()
             picture = CONTROL_MAPS[kind](frames[frame : frame + 1])[0]
         except Exception as error:
-            return control_view(controls, explain(error, "a control map could not be made"))
+            return control_view(
+                controls, explain(error, "a control map could not be made")
+            )
         title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
 
-    def _hub(self, state: str, text: str, **more: object) -> views.View | None:
+    def _hub(self, state: str, text: str, **more: object) -> View | None:
         view = hub_view(self.hub)
-        return view and view | {"state": state, "text": text, "turn": next(_turns)} | more
+        return (
+            view and view | {"state": state, "text": text, "turn": next(_turns)} | more
+        )
 
 
-def offer() -> views.View | None:
-    """Return the offer of the SAM that can be fetched; None if it is here, or nothing can be fetched."""
+def offer() -> View | None:
+    """Return the offer of the SAM that can be fetched; None if it is here, or nothing
+    can be fetched."""
     shown = {"state": "offer", "title": _TITLE, "size": SUGGESTED.size, "note": ""}
     if os.environ.get("SPACE_ID") or SUGGESTED.name in finders():
         return None
@@ -197,7 +228,9 @@ class MaskModelHandlers(FetchHandlers):
             shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
         except Exception as error:
             note = explain(error, "a model could not be fetched")
-            shown = {self.parts.fetch: (offer() or {}) | {"state": "failed", "note": note}}
+            shown = {
+                self.parts.fetch: (offer() or {}) | {"state": "failed", "note": note}
+            }
         finally:
             self._stopped.pop(page, None)
         yield shown
@@ -205,15 +238,19 @@ class MaskModelHandlers(FetchHandlers):
     def _done(self, page: str) -> dict[Any, Any]:
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
-        shown: dict[Any, Any] = {self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}}
+        shown: dict[Any, Any] = {
+            self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}
+        }
         session = self.visits.find(page)
         if session:
             with session.lock:
-                shown[self.parts.canvas] = views.canvas(session, session.rev, None)
+                shown[self.parts.canvas] = session_views.canvas(
+                    session, session.rev, None
+                )
         return shown
 
 
-def _busy(step: Fetched) -> views.View:
+def _busy(step: Fetched) -> View:
     return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
 
 
@@ -222,4 +259,6 @@ def _by_hand() -> str:
     place = f"into ${MODELS_VARIABLE}"  # whose path is nobody's business
     if models_folder() is None:
         place = f"into a folder, and start with {MODELS_VARIABLE}=/that/folder"
-    return f"Put a diffusers folder or a .safetensors file {place}. Then open this again."
+    return (
+        f"Put a diffusers folder or a .safetensors file {place}. Then open this again."
+    )

@@ -13,7 +13,8 @@ _NAME = "declared_outputs"
 
 
 def outputs(choose: Outputs) -> Callable[[Handler], Handler]:
-    """Declare the components that a handler may change: `@outputs(lambda p: [p.canvas, p.cards])`."""
+    """Declare the components that a handler may change: `@outputs(lambda p: [p.canvas,
+    p.cards])`."""
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _NAME, choose)

@@ -1,4 +1,5 @@
-"""Clips, masks and words: each handler takes what the page sent and returns the parts it changes."""
+"""Clips, masks and words: each handler takes what the page sent and returns the parts
+it changes."""
 
 from __future__ import annotations
 
@@ -51,25 +52,34 @@ class MaskHandlers(Handlers):
     files: ClipFiles
 
     @outputs(_all_of_a_clip)
-    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+    def choose(
+        self, event: gr.EventData, request: gr.Request, model: object
+    ) -> dict[Any, Any]:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
         session = self.files.begin(page_of(request), example.opened)
         return self.opened(session, "", model)
 
     @outputs(_all_of_a_clip)
-    def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+    def load(
+        self, event: gr.EventData, request: gr.Request, model: object
+    ) -> dict[Any, Any]:
         """Open a clip of the user's own that was uploaded."""
         try:
-            session, note = self.files.upload(page_of(request), uploaded(event_data(event)))
+            session, note = self.files.upload(
+                page_of(request), uploaded(event_data(event))
+            )
         except Exception as error:
             failed = explain(error, "a clip could not be opened", with_field=True)
             return {self.parts.gallery: {"failed": failed, "time": time.time()}}
         return self.opened(session, note, model)
 
     @outputs(_all_of_a_clip)
-    def trim(self, event: gr.EventData, request: gr.Request, words: object) -> dict[Any, Any]:
-        """Use another part of the clip; words, settings and masks of frames that are still used stay."""
+    def trim(
+        self, event: gr.EventData, request: gr.Request, words: object
+    ) -> dict[Any, Any]:
+        """Use another part of the clip; words, settings and masks of frames that are
+        still used stay."""
         try:
             self.described(request, words)
             session, note = self.files.trim(page_of(request), event_data(event))
@@ -98,7 +108,8 @@ class MaskHandlers(Handlers):
 
     @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """Answer one thing done on the canvas or the cards: a click, a stroke, a region, undo."""
+        """Answer one thing done on the canvas or the cards: a click, a stroke, a
+        region, undo."""
         shown, session = self.masking.act(page_of(request), event_data(event))
         changes = {self.parts.canvas: shown or gr.skip()}
         return changes | self.cards(session) if session else changes
@@ -115,7 +126,9 @@ class MaskHandlers(Handlers):
         return find_cuts(self.visits, page_of(request), event_data(event)) or gr.skip()
 
     @outputs(lambda p: [p.canvas, p.cards, p.prompt])
-    def discover(self, request: gr.Request, words: object, model: object) -> Iterator[Any]:
+    def discover(
+        self, request: gr.Request, words: object, model: object
+    ) -> Iterator[Any]:
         """Make regions of what is found by the words alone."""
         try:
             session = self.described(request, words)
@@ -139,7 +152,9 @@ class MaskHandlers(Handlers):
             return gr.skip()  # said when it is run; while typing it would only disturb
 
     @outputs(lambda p: [p.download, p.progress])
-    def save(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
+    def save(
+        self, request: gr.Request, words: object, *fields: object
+    ) -> dict[Any, Any]:
         """Save the project as an archive."""
         try:
             session = self.described(request, words)
@@ -153,9 +168,19 @@ class MaskHandlers(Handlers):
             return self.failed(error)
         return self.download(saved, "project.zip")
 
-    @outputs(lambda p: [*p.model_shown, p.cards, p.prompt, p.added, p.addons, *p.controls.all])
+    @outputs(
+        lambda p: [
+            *p.model_shown,
+            p.cards,
+            p.prompt,
+            p.added,
+            p.addons,
+            *p.controls.all,
+        ]
+    )
     def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
-        """Show a model's recommendations, and whether it can edit this clip; another's motion is off."""
+        """Show a model's recommendations, and whether it can edit this clip; another's
+        motion is off."""
         names = [str(name) for name in added] if isinstance(added, list) else []
         kept = [name for name in names if moving(model, name)]
         try:
@@ -189,7 +214,9 @@ class MaskHandlers(Handlers):
         motion = moving(model, opened.request.motion)
         asked = replace(opened.request, method=session.method, motion=motion)
         return {
-            self.parts.gallery: session_views.gallery(self.catalogue.examples, opened.name),
+            self.parts.gallery: session_views.gallery(
+                self.catalogue.examples, opened.name
+            ),
             **self._shown(session, note, model),
             **self.settings(asked),
             **self._notice(session, model),
@@ -197,7 +224,9 @@ class MaskHandlers(Handlers):
             **self._shared(session),
         }
 
-    def _shown(self, session: Session, note: str, model: object = None) -> dict[Any, Any]:
+    def _shown(
+        self, session: Session, note: str, model: object = None
+    ) -> dict[Any, Any]:
         """Show the clip, its masks and words, and no run."""
         p = self.parts
         return {
@@ -235,6 +264,10 @@ class MaskHandlers(Handlers):
     def _shared(self, session: Session) -> dict[Any, Any]:
         """Fill the fields that all methods share as the project has them."""
         request = session.opened.request
-        given = {name: value for name, value in request.params.items() if name in settings.SHARED}
+        given = {
+            name: value
+            for name, value in request.params.items()
+            if name in settings.SHARED
+        }
         values = self.catalogue.values(request.method, BUILT_IN_MODEL, given)
         return self.parts.controls.fill_shared(values)

@@ -14,7 +14,14 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, ResourceError
-from regrain.editing.recipe.events import Losses, Preview, Progress, Stage, Tuned, WindowStarted
+from regrain.editing.recipe.events import (
+    Losses,
+    Preview,
+    Progress,
+    Stage,
+    Tuned,
+    WindowStarted,
+)
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import (
     BROKEN,
@@ -34,9 +41,9 @@ from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Computed, Session, StaleEvent
-from regrain.ui.views import attention_views, model_views, run_views
-from regrain.ui.views import session_views as views
+from regrain.ui.views import attention_views, model_views, run_views, session_views
 from regrain.ui.views.costs import left_again
 from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
 from regrain.ui.views.variants import attempt, plan, remember, title_of
@@ -82,12 +89,15 @@ class RunHandlers(Handlers):
     def begin(
         self, request: gr.Request, variants: object, words: Any, *fields: object
     ) -> dict[Any, Any]:
-        """Take a place in the queue, and show the page while it waits or the run before goes on."""
+        """Take a place in the queue, and show the page while it waits or the run before
+        goes on."""
         page = page_of(request)
         try:
             session, form = self._form(request, variants, words, fields)
             self._check_new(session, form)
-            visitor = Visitor(page, address_of(request), away=lambda: self.visits.away(page))
+            visitor = Visitor(
+                page, address_of(request), away=lambda: self.visits.away(page)
+            )
             turn = self.turns.enter(visitor)
         except StaleEvent:
             return {self.parts.progress: gr.skip()}
@@ -101,48 +111,66 @@ class RunHandlers(Handlers):
         run.begin(self.work(session, page, run))
         shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
         if not before:
-            shown[self.parts.progress] = run_views.waiting(session.method, session.adapters.path)
-            shown |= dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses))
+            shown[self.parts.progress] = run_views.waiting(
+                session.method, session.adapters.path
+            )
+            shown |= dict.fromkeys(
+                (self.parts.live, self.parts.result, self.parts.losses)
+            )
         return shown
 
     def _form(
-        self, request: gr.Request, variants: object, words: Any, fields: tuple[object, ...]
+        self,
+        request: gr.Request,
+        variants: object,
+        words: Any,
+        fields: tuple[object, ...],
     ) -> tuple[Session, RunForm]:
-        """Return the session, and what its page says; an EditingError if the model is not offered."""
+        """Return the session, and what its page says; an EditingError if the model is
+        not offered."""
         given = FieldValues.of(fields)
         session = self.described(request, words)
         self.catalogue.model(given.model)
         as_it_is = copy.copy(session)
-        return session, RunForm(as_it_is, variants, words.get("attempt"), words["have"], given)
+        return session, RunForm(
+            as_it_is, variants, words.get("attempt"), words["have"], given
+        )
 
     def _check_new(self, session: Session, form: RunForm) -> None:
-        """Refuse what is under way already, as after a double click; masks may be tracked meanwhile."""
+        """Refuse what is under way already, as after a double click; masks may be
+        tracked meanwhile."""
         for run in session.going:
             same_masks = run.asked.session.state.layers == form.session.state.layers
             if run.asked.said == form.said and (same_masks or session.tracking):
                 raise ResourceError(
-                    "queue", "This run is under way already. Change something for another."
+                    "queue",
+                    "This run is under way already. Change something for another.",
                 )
 
     def _refused(self, page: str, error: EditingError) -> dict[Any, Any]:
-        """Return an error beside Run, or in the list where a run shows how far it is."""
+        """Return an error beside Run, or in the list where a run shows how far it
+        is."""
         session = self.visits.find(page)
         if session and session.going:
             return {self.parts.queue: self._queue(session, error.message)}
         return self.failed(error)
 
-    def _queue(self, session: Session, note: str = "") -> views.View:
+    def _queue(self, session: Session, note: str = "") -> View:
         """Return the view of the runs that wait for the one that goes on."""
         jobs = []
         for run in session.going[1:]:
             form: RunForm = run.asked
             title = title_of(form.session.method, form.fields.seed)
-            jobs.append({"key": run.key, "title": title, "text": composed(form.session)[0].text})
-        return {"jobs": jobs, "note": note, "time": time.time()}  # a note said again is another
+            jobs.append(
+                {"key": run.key, "title": title, "text": composed(form.session)[0].text}
+            )
+        # a note said again is another
+        return {"jobs": jobs, "note": note, "time": time.time()}
 
     @outputs(lambda p: [p.queue])
     def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """Let a waiting run change places with the one `by` places after it, or else take it out."""
+        """Let a waiting run change places with the one `by` places after it, or else
+        take it out."""
         session = self.visits.find(page_of(request))
         if session is None:
             return {self.parts.queue: gr.skip()}
@@ -156,7 +184,8 @@ class RunHandlers(Handlers):
 
     @outputs(_shows_the_run)
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """Yield the view of the run that has just begun; nothing if it was refused, or waits for another."""
+        """Yield the view of the run that has just begun; nothing if it was refused, or
+        waits for another."""
         run = self.visits.run_of(page_of(request))
         if run is None or run.watched:
             yield {self.parts.progress: gr.skip()}
@@ -166,10 +195,12 @@ class RunHandlers(Handlers):
 
     @outputs(_shows_the_run)
     async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
-        """Yield the view of the page's last run, if there was one, from its beginning; then of later ones."""
+        """Yield the view of the page's last run, if there was one, from its beginning;
+        then of later ones."""
         page = page_of(request)
         progress = self.parts.progress
-        yield {progress: gr.skip()}  # without a word, gradio would empty all that it may change
+        # without a word, gradio would empty all that it may change
+        yield {progress: gr.skip()}
         last = None
         while (run := self.visits.run_of(page)) and run is not last:
             run.watched = True
@@ -178,7 +209,8 @@ class RunHandlers(Handlers):
                 yield {self.parts.queue: self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
                 if last is not run and run.behind and progress in changes:
-                    changes[progress] |= {"asked": True}  # the one before may have been stopped
+                    # the one before may have been stopped
+                    changes[progress] |= {"asked": True}
                 last = run
                 yield changes
             last = run
@@ -197,8 +229,11 @@ class RunHandlers(Handlers):
         run.stop(stopped)
         return stopped
 
-    def work(self, session: Session, page: str, run: RunThread) -> Generator[Changes, None, None]:
-        """Run what a page asked for from first to last; what is not yet tracked is tracked before."""
+    def work(
+        self, session: Session, page: str, run: RunThread
+    ) -> Generator[Changes, None, None]:
+        """Run what a page asked for from first to last; what is not yet tracked is
+        tracked before."""
         form: RunForm = run.asked
         try:
             refused = None
@@ -220,7 +255,10 @@ class RunHandlers(Handlers):
             yield self.failed(error) | {self.parts.live: None}
         except Exception:
             log.exception("a run failed")
-            yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
+            yield {
+                self.parts.progress: run_views.failed("run", BROKEN),
+                self.parts.live: None,
+            }
 
     def _plan(self, session: Session, page: str, form: RunForm) -> list[RunJob]:
         """Return the runs that were asked for; an EditingError if there can be none."""
@@ -237,13 +275,16 @@ class RunHandlers(Handlers):
         """Say how many runs come before this one, until its turn."""
         last = None
         while not run.turn.wait(_WAIT):
-            shown = run_views.waiting(asked.method, asked.adapters.path, *run.turn.before())
+            shown = run_views.waiting(
+                asked.method, asked.adapters.path, *run.turn.before()
+            )
             yield {self.parts.progress: gr.skip() if shown == last else shown}
             last = shown
 
     @outputs(lambda p: [p.run, p.stop, p.queue, p.canvas])
     def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
-        """Return the page after a run, however it ended: its own tracking may have been stopped with it."""
+        """Return the page after a run, however it ended: its own tracking may have been
+        stopped with it."""
         run, shown = self.visits.run_of(page_of(request)), {}
         if run is None or run.over:  # else the next has begun meanwhile
             shown = self.buttons(False) | {self.parts.queue: None}
@@ -252,10 +293,13 @@ class RunHandlers(Handlers):
         except EditingError:
             return shown | {self.parts.canvas: gr.skip()}
         with session.lock:
-            return shown | {self.parts.canvas: views.canvas(session, words["have"])}
+            return shown | {
+                self.parts.canvas: session_views.canvas(session, words["have"])
+            }
 
     def _complete(self, session: Session, form: RunForm) -> Iterator[Changes]:
-        """Track the regions that were never followed to the end; a RequestError if that is stopped."""
+        """Track the regions that were never followed to the end; a RequestError if that
+        is stopped."""
         asked = form.session
         ignored = method_choice.uses(asked.method).regions == "ignored"
         if ignored or not asked.state.to_track(only_untracked=True):
@@ -266,7 +310,8 @@ class RunHandlers(Handlers):
         with session.lock:
             labels = session.state.to_track(only_untracked=True)
             identity = session.id
-        # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
+        # Nothing is handed out while the lock is held: what comes back may come in
+        # another thread, or never.
         if labels:
             yield from self._track(session, labels, identity, form.since)
         with session.lock:
@@ -274,7 +319,10 @@ class RunHandlers(Handlers):
                 message = "Tracking was stopped before the end. Track them, then run."
                 raise RequestError("regions", message)
             tracked = session.state.layers
-        layers = {label: tracked.get(label, layer) for label, layer in asked.state.layers.items()}
+        layers = {
+            label: tracked.get(label, layer)
+            for label, layer in asked.state.layers.items()
+        }
         asked.state = replace(asked.state, layers=layers)
         shown = look(session, identity, form.since)
         if shown:
@@ -288,14 +336,18 @@ class RunHandlers(Handlers):
             for step in steps:
                 shown = look(session, identity, since) if step else None
                 if step and shown:
-                    yield {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
+                    yield {
+                        self.parts.canvas: shown,
+                        self.parts.progress: run_views.tracking(*step),
+                    }
                 else:
                     yield {self.parts.progress: gr.skip()}
 
     def _run(
         self, session: Session, identity: str, job: RunJob, run: RunThread
     ) -> Iterator[Changes]:
-        """Run a job and show its events, unless the page opens another clip meanwhile."""
+        """Run a job and show its events, unless the page opens another clip
+        meanwhile."""
         job = replace(job, kept=session.history.folders)
         display = _Display(self, session, job, run)
         started = job.number > 1 or run.behind
@@ -304,17 +356,21 @@ class RunHandlers(Handlers):
                 if session.id != identity:  # nobody waits for this one
                     return
                 if run.turn.ending and not run.over:
-                    yield {self.parts.progress: run_views.given_up(), self.parts.live: None}
+                    yield {
+                        self.parts.progress: run_views.given_up(),
+                        self.parts.live: None,
+                    }
                     return
                 run.turn.follow(item)
                 if item is not None and not started:
                     started = True
-                    yield {self.parts.player: views.player(display.opened)}
+                    yield {self.parts.player: session_views.player(display.opened)}
                 yield display.show(item)
 
 
 def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:
-    """Move a waiting run by one place, if `by` is -1 or 1, else take it out of the queue."""
+    """Move a waiting run by one place, if `by` is -1 or 1, else take it out of the
+    queue."""
     run = waiting[at]
     if by == 1 or by == -1:
         other = at + by
@@ -335,7 +391,9 @@ class _Display:
         self._session, self._job, self._run = session, job, run
         self.opened: ClipSession = job.opened or session.opened
         part = f"variant {job.number} of {job.total}" if job.total > 1 else ""
-        self._progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
+        self._progress = run_views.RunProgress(
+            job.request.method, job.request.adapter, part
+        )
         self._losses = model_views.LossCurve()
 
     @singledispatchmethod
@@ -366,11 +424,17 @@ class _Display:
     @show.register
     def _(self, item: Losses) -> Changes:
         losses = self._losses.take(item)
-        return {self._parts.losses: losses} if losses else {self._parts.progress: gr.skip()}
+        return (
+            {self._parts.losses: losses}
+            if losses
+            else {self._parts.progress: gr.skip()}
+        )
 
     @show.register
     def _(self, item: Tuned) -> Changes:
-        shown: Changes = {self._parts.adapters: self._handlers.tuned_models(self._session)}
+        shown: Changes = {
+            self._parts.adapters: self._handlers.tuned_models(self._session)
+        }
         losses = self._losses.take(item)
         if losses:
             shown[self._parts.losses] = losses
@@ -382,7 +446,11 @@ class _Display:
 
     @show.register
     def _(self, item: Begun) -> Changes:
-        return {self._parts.player: views.begun_player(self.opened, item.path, item.frames)}
+        return {
+            self._parts.player: session_views.begun_player(
+                self.opened, item.path, item.frames
+            )
+        }
 
     @show.register
     def _(self, item: Saved) -> Changes:

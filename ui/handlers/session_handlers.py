@@ -19,7 +19,8 @@ from regrain.ui.views.catalogue import BUILT_IN_MODEL
 
 _NOTE = "Your clip, masks and words are as you left them."
 _GONE = ResourceError(
-    "clip", "The server was restarted, and what you had here was removed. Open your clip again."
+    "clip",
+    "The server was restarted, and what you had here was removed. Open your clip again.",
 )
 
 
@@ -29,7 +30,8 @@ class SessionHandlers:
 
     head: Any  # the header, whose script asks for the work of its page
     masks: MaskHandlers  # opens sessions
-    look: Callable[..., dict[Any, Any]]  # judges the settings; called with the values of all fields
+    # judges the settings; called with the values of all fields
+    look: Callable[..., dict[Any, Any]]
 
     def here(self, request: gr.Request) -> None:
         """Note that the page is still open."""
@@ -41,14 +43,20 @@ class SessionHandlers:
             session.fields = fields
 
     def arrive(self, request: gr.Request) -> dict[Any, Any]:
-        """Say whether a page that was opened had something before; else judge the settings of a new one."""
+        """Say whether a page that was opened had something before; else judge the
+        settings of a new one."""
         if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
             return {self.head: {"known": True}}
-        _, *others = [getattr(field, "value", None) for field in self.masks.parts.fields]
-        return {self.head: {"known": False}} | self.look(request, BUILT_IN_MODEL, *others)
+        _, *others = [
+            getattr(field, "value", None) for field in self.masks.parts.fields
+        ]
+        return {self.head: {"known": False}} | self.look(
+            request, BUILT_IN_MODEL, *others
+        )
 
     def offer(self, event: gr.EventData) -> dict[Any, Any]:
-        """Offer the own clip of another page of the same browser, if that was closed and is still kept."""
+        """Offer the own clip of another page of the same browser, if that was closed
+        and is still kept."""
         page = str(event_data(event).get("page"))
         session = self.masks.visits.find(page)
         if session and session.opened.own and self.masks.visits.has_left(page):
@@ -57,13 +65,17 @@ class SessionHandlers:
 
     @outputs(lambda p: [*p.session, *p.fields, p.history, p.run, p.stop])
     def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """Show all that a page had before it was reloaded, and what was typed there last."""
+        """Show all that a page had before it was reloaded, and what was typed there
+        last."""
         p = self.masks.parts
         said = event_data(event)
         session = self.masks.visits.find(page_of(request))
-        if session is None or said.get("gone"):  # what the page sends again begins a new one
+        # what the page sends again begins a new one
+        if session is None or said.get("gone"):
             # One of the two is on show.
-            return {p.canvas: session_views.lost(_GONE.message)} | self.masks.failed(_GONE)
+            return {p.canvas: session_views.lost(_GONE.message)} | self.masks.failed(
+                _GONE
+            )
         with suppress(EditingError):  # of another clip
             self.masks.described(request, said.get("typed"))
         model, *_ = session.fields or (BUILT_IN_MODEL,)
@@ -77,11 +89,16 @@ class SessionHandlers:
 
     @outputs(lambda p: [p.progress, *p.fields])
     def refill(self, request: gr.Request) -> dict[Any, Any]:
-        """Fill the fields as before a reload, once they are shown: one that appears forgets its value."""
+        """Fill the fields as before a reload, once they are shown: one that appears
+        forgets its value."""
         session = self.masks.visits.find(page_of(request))
         p = self.masks.parts
         filled: dict[Any, Any] = {p.progress: gr.skip()}
-        for part, value in zip(p.fields, session.fields if session else (), strict=False):
+        for part, value in zip(
+            p.fields, session.fields if session else (), strict=False
+        ):
             # A state has no properties to update.
-            filled[part] = value if isinstance(part, gr.State) else gr.update(value=value)
+            filled[part] = (
+                value if isinstance(part, gr.State) else gr.update(value=value)
+            )
         return filled

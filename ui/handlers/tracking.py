@@ -1,4 +1,5 @@
-"""Masks that come by themselves: regions followed through the clip, and found in it by words."""
+"""Masks that come by themselves: regions followed through the clip, and found in it by
+words."""
 
 from __future__ import annotations
 
@@ -57,10 +58,12 @@ class Tracking:
 
     Args:
         visits: The sessions of all open pages.
-        propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
-            frames and how sure it is; and `tracker`, see `masks.propagate`.
+        propagate: A clip, its key frames by frame and label, `start` and `stop` to
+            labels on each of these frames and how sure it is; and `tracker`, see
+            `masks.propagate`.
         discover: A request for the objects of a clip to progress, and as the last what
-            `feature_clusters.find_clusters` returns. With `finder` and `tracker`, they are found by words.
+            `feature_clusters.find_clusters` returns. With `finder` and `tracker`, they
+            are found by words.
         turns: Hands out the machine, which looking for objects needs.
     """
 
@@ -78,7 +81,8 @@ class Tracking:
         self._trackers = RunQueue()
 
     def track(self, page: str, data: Data) -> Iterator[View | None]:
-        """Follow the regions that were corrected through the clip; None while there is nothing new."""
+        """Follow the regions that were corrected through the clip; None while there is
+        nothing new."""
         idle = None
         try:
             with self.visits.held(page, data) as session:
@@ -90,19 +94,23 @@ class Tracking:
                 if not session.tracking:  # else watched again, after a reload
                     self._begin(session)
                 if not session.tracking:
-                    idle = session_views.canvas(session, since, _NO_KEY, frame=session.shown)
+                    idle = session_views.canvas(
+                        session, since, _NO_KEY, frame=session.shown
+                    )
         except StaleEvent:
             return
         except EditingError as error:
             yield session_views.lost(error.message)
             return
-        if idle:  # handed out without the lock: what comes back may come in another thread
+        # handed out without the lock: what comes back may come in another thread
+        if idle:
             yield idle
         else:
             yield from _watch(session, identity, since)
 
     def _begin(self, session: Session) -> None:
-        """Track what was corrected, or else all that was drawn, in a thread that nobody needs to watch."""
+        """Track what was corrected, or else all that was drawn, in a thread that nobody
+        needs to watch."""
         state = session.state
         drawn = [label for label, layer in state.layers.items() if layer.drawn]
         labels = state.to_track() or drawn
@@ -115,8 +123,11 @@ class Tracking:
             for _ in self.follow(session, labels):
                 pass
 
-    def follow(self, session: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
-        """Track regions together in a thread; ends early once the session's `stop` is set."""
+    def follow(
+        self, session: Session, labels: list[int]
+    ) -> Generator[Followed | None, None, None]:
+        """Track regions together in a thread; ends early once the session's `stop` is
+        set."""
         with session.lock:
             session.stop = stop = threading.Event()
             session.tracking = labels[0]
@@ -126,10 +137,13 @@ class Tracking:
         try:
             with (
                 self._trackers.enter_first() as turn,
-                closing(in_thread(lambda: self._follow(session, labels, stop), turn)) as steps,
+                closing(
+                    in_thread(lambda: self._follow(session, labels, stop), turn)
+                ) as steps,
             ):
                 for step in steps:
-                    if stop.is_set():  # noticed at once: the tracker may be long over its frame
+                    # noticed at once: the tracker may be long over its frame
+                    if stop.is_set():
                         break
                     yield step
             finished = not stop.is_set()
@@ -176,13 +190,20 @@ class Tracking:
         self, clip: Clip, passes: list[Pass], tracker: str
     ) -> Iterator[tuple[Pass, _Tracked]]:
         for part in passes:
-            how = {"start": part.frames.start, "stop": part.frames.stop, "tracker": tracker}
+            how = {
+                "start": part.frames.start,
+                "stop": part.frames.stop,
+                "tracker": tracker,
+            }
             with closing(self.propagate(clip, part.keys, **how)) as frames:  # type: ignore[type-var]
                 for tracked in frames:
                     yield part, tracked
 
-    def discover(self, session: Session, since: int, model: str) -> Iterator[View | None]:
-        """Make a region of everything a model tells apart in the clip; None while there is nothing new."""
+    def discover(
+        self, session: Session, since: int, model: str
+    ) -> Iterator[View | None]:
+        """Make a region of everything a model tells apart in the clip; None while there
+        is nothing new."""
         with session.lock:
             if session.tracking or self._discover is None:
                 return
@@ -210,7 +231,8 @@ class Tracking:
     def _search(
         self, session: Session, model: str, stop: threading.Event, identity: str
     ) -> Generator[str | None, None, None]:
-        """Yield notes while objects are looked for, the outcome last; None while there is nothing new."""
+        """Yield notes while objects are looked for, the outcome last; None while there
+        is nothing new."""
         find = self._discover
         assert find is not None
         with session.lock:
@@ -238,7 +260,8 @@ class Tracking:
 def look(
     session: Session, identity: str, since: int, note: str = "", alarm: bool = False
 ) -> View | None:
-    """Return the canvas of a session while it shows the clip of that identity; see `session_views.canvas`."""
+    """Return the canvas of a session while it shows the clip of that identity; see
+    `session_views.canvas`."""
     with session.lock:
         if session.id != identity:
             return None
@@ -247,7 +270,8 @@ def look(
 
 
 def _watch(session: Session, identity: str, since: int) -> Iterator[View | None]:
-    """Yield the canvas of a session while regions are tracked, and at the end with a note."""
+    """Yield the canvas of a session while regions are tracked, and at the end with a
+    note."""
     shown = None
     while session.tracking and session.id == identity:
         done = session.followed
@@ -264,7 +288,8 @@ def _watch(session: Session, identity: str, since: int) -> Iterator[View | None]
 
 
 def _usual_area(state: State, label: int) -> float:
-    """Return the mean area of a region's masks that were drawn, in pixels; 1 without any."""
+    """Return the mean area of a region's masks that were drawn, in pixels; 1 without
+    any."""
     areas = [state.mask(label, frame).sum() for frame in state.layers[label].drawn]
     there = [area for area in areas if area]
     return float(np.mean(there)) if there else 1.0
@@ -299,11 +324,14 @@ def _take_frame(
     return True
 
 
-def _take_found(session: Session, identity: str, found: Any, clear: float) -> str | None:
+def _take_found(
+    session: Session, identity: str, found: Any, clear: float
+) -> str | None:
     """Make regions of the clusters that have a name and fit it, in one step to undo.
 
-    `found` has `labels`, uint8 [frames, height, width], where cluster i + 1 is `names[i]`, and by cluster
-    `fit`, above 1 where the name fits. Below `clear` it is called "thing 1".
+    `found` has `labels`, uint8 [frames, height, width], where cluster i + 1 is
+    `names[i]`, and by cluster `fit`, above 1 where the name fits. Below `clear` it is
+    called "thing 1".
 
     Returns:
         A note for the page; None if it shows another clip.
@@ -327,7 +355,8 @@ def _take_found(session: Session, identity: str, found: Any, clear: float) -> st
 def _named_clusters(
     names: Sequence[str], fits: Sequence[float], clear: float
 ) -> tuple[list[int], list[str]]:
-    """Return numbers, from 1, and words of the clusters whose name fits; no word where that is not clear."""
+    """Return numbers, from 1, and words of the clusters whose name fits; no word where
+    that is not clear."""
     numbers, words = [], []
     for number, (name, fit) in enumerate(zip(names, fits, strict=True), 1):
         if name and fit > _FITS:

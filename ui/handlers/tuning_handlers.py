@@ -1,4 +1,5 @@
-"""Events about tuned models: chosen, renamed, downloaded, uploaded; what a run would tune."""
+"""Events about tuned models: chosen, renamed, downloaded, uploaded; what a run would
+tune."""
 
 from __future__ import annotations
 
@@ -26,21 +27,30 @@ Estimator = Callable[[EditRequest, Any, bool], Estimate]
 
 @dataclass(frozen=True)
 class TuningHandlers(Handlers):
-    """The list of tuned models, and the sentence beside Run; without `estimate`, only the steps are said."""
+    """The list of tuned models, and the sentence beside Run; without `estimate`, only
+    the steps are said."""
 
     estimate: Estimator | None = None
-    turns: RunQueue = field(default_factory=RunQueue)  # hands out the machine, which is timed
+    # hands out the machine, which is timed
+    turns: RunQueue = field(default_factory=RunQueue)
 
     @outputs(lambda p: [p.adapters])
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Choose the one that was picked."""
         server = self.catalogue.adapters
-        return self._act(request, lambda session: session.adapters.choose(_key(event), server))
+        return self._act(
+            request, lambda session: session.adapters.choose(_key(event), server)
+        )
 
     @outputs(lambda p: [p.adapters])
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Give one another name."""
-        given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
+        given = (
+            _key(event),
+            event_data(event).get("name", ""),
+            self.media,
+            page_of(request),
+        )
         return self._act(request, lambda session: session.adapters.rename(*given))
 
     @outputs(lambda p: [p.adapters])
@@ -66,7 +76,8 @@ class TuningHandlers(Handlers):
 
     @outputs(lambda p: [p.adapters, p.takes])
     def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
-        """Say whether the chosen one fits, and what the run would tune, after anything that changes it."""
+        """Say whether the chosen one fits, and what the run would tune, after anything
+        that changes it."""
         try:
             session = self.session(request)
         except EditingError:
@@ -79,7 +90,10 @@ class TuningHandlers(Handlers):
             if model_views.tunes(session.method) and not asked.adapter:
                 estimate = self._estimated(asked)
         takes = model_views.takes(estimate)
-        return {self.parts.adapters: self.tuned_models(session, problem), self.parts.takes: takes}
+        return {
+            self.parts.adapters: self.tuned_models(session, problem),
+            self.parts.takes: takes,
+        }
 
     def _act(
         self, request: gr.Request, act: Callable[[Session], dict[Any, Any] | None]
@@ -111,9 +125,11 @@ class TuningHandlers(Handlers):
         return EditRequest(session.opened.request.clip, None, (), **vars(asked))
 
     def _estimated(self, asked: EditRequest) -> Estimate:
-        """Estimate what its tuning takes; the model is timed only while nobody uses it."""
+        """Estimate what its tuning takes; the model is timed only while nobody uses
+        it."""
         usual = self.catalogue.values(asked.method, asked.model, asked.params)
-        params: Any = METHODS[asked.method].Params.model_construct(**usual)  # checked already
+        # checked already
+        params: Any = METHODS[asked.method].Params.model_construct(**usual)
         if self.estimate is None:
             return Estimate(params.tune_steps)
         with self.turns.enter_first() as turn:
@@ -122,7 +138,8 @@ class TuningHandlers(Handlers):
 
 
 def _problem(asked: EditRequest, session: Session) -> str:
-    """Say why the chosen model does not fit, as far as it is known; empty if it does."""
+    """Say why the chosen model does not fit, as far as it is known; empty if it
+    does."""
     try:
         check_known(asked)
     except EditingError as error:
@@ -131,7 +148,9 @@ def _problem(asked: EditRequest, session: Session) -> str:
     tuned_on = chosen.facts.model if chosen and chosen.facts else asked.model
     if Path(tuned_on).stem == Path(asked.model).stem:
         return ""
-    models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}"
+    models = (
+        f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}"
+    )
     return f"{models}. Use the first, or tune anew."
 
 

@@ -40,10 +40,12 @@ from regrain.ui.views.costs import Costs
 from regrain.ui.views.jobs import Jobs
 from regrain.ui.views.scripts import calling
 
-# Seconds between looks for what gradio keeps, uploads and results of programs, and the age at which it goes.
+# Seconds between looks for what gradio keeps, uploads and results of programs, and the
+# age at which it goes.
 _UNUSED = (600, int(MAX_AGE))
-# How events are listened to: all are private, since the endpoints for programs are others. FREE: events never
-# wait for each other. MANY: events queue and are never dropped.
+# How events are listened to: all are private, since the endpoints for programs are
+# others. FREE: events never wait for each other. MANY: events queue and are never
+# dropped.
 QUIET: dict[str, Any] = {
     "show_progress": "hidden",
     "show_progress_on": [],
@@ -51,6 +53,10 @@ QUIET: dict[str, Any] = {
 }
 FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
+# At most so many at a time, of all pages.
+ONE: dict[str, Any] = {**QUIET, "concurrency_limit": 1}
+TWO: dict[str, Any] = {**QUIET, "concurrency_limit": 2}
+FOUR: dict[str, Any] = {**QUIET, "concurrency_limit": 4}
 # Scripts of the browser alone.
 _RESTORED = calling("shared/calls.js", "noteRestored")
 _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
@@ -75,7 +81,8 @@ def build(
         costs = Costs(_runs_made_for(examples))
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
-        add_api(programs)  # before events of pages, some of which have the names of endpoints
+        # before events of pages, some of which have the names of endpoints
+        add_api(programs)
 
         shared = (catalogue, visits, media, parts)
         masking = Masking(visits, tools.segment)
@@ -91,7 +98,9 @@ def build(
         changes += _wire_models(ModelHandlers(*shared, tools.hub))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
-        changes.append(_listen(parts, parts.quality.choose, checking.choose, parts.model, **QUIET))
+        changes.append(
+            _listen(parts, parts.quality.choose, checking.choose, parts.model, **QUIET)
+        )
         _wire_tuning(tuning, changes)
         _wire_checks(checking, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
@@ -118,15 +127,17 @@ def _listen(
     given: Any = None,
     **how: Any,
 ) -> Dependency:
-    """Call a handler on an event, with the values of `given`; it declares which components it changes."""
+    """Call a handler on an event, with the values of `given`; it declares which
+    components it changes."""
     return event(handler, given, outputs_of(handler, parts), **how)
 
 
 def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Dependency:
     """Connect the events that bring back a page's work; returns the one that does.
 
-    Most pages are new. Bringing one back writes to all its components, which takes a browser half a second,
-    so it waits until the server has said that there is something.
+    Most pages are new. Bringing one back writes to all its components, which takes a
+    browser half a second, so it waits until the server has said that there is
+    something.
     """
     p = sessions.masks.parts
     on = partial(_listen, p)
@@ -136,26 +147,27 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     head.keep(sessions.keep, p.fields, None, **MANY)
     restored = on(head.back, sessions.restore, **FREE)
     filled = on(restored.then, sessions.refill, **FREE)
-    # Until then the fields hold the values of a new page, or those the browser filled in on its way back.
+    # Until then the fields hold the values of a new page, or those the browser filled
+    # in on its way back.
     filled.then(None, None, None, js=_RESTORED, **QUIET)
     return restored
 
 
 def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
-    """Connect events of clips, masks and words; returns those that may change what a run would tune."""
+    """Connect events of clips, masks and words; returns those that may change what a
+    run would tune."""
     p = masks.parts
     on = partial(_listen, p)
-    few = {"concurrency_limit": 2}
     changes = [
         on(p.gallery.pick, masks.choose, p.model, **MANY),
-        on(p.gallery.open, masks.load, p.model, **QUIET, **few),
-        on(p.canvas.trim, masks.trim, p.cards, **QUIET, **few),
+        on(p.gallery.open, masks.load, p.model, **TWO),
+        on(p.canvas.trim, masks.trim, p.cards, **TWO),
         on(p.cards.prompts, masks.describe, p.cards, **MANY),
         on(p.method.choose, masks.switch, **QUIET),
         on(p.model.change, masks.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
     ]
     on(p.canvas.act, masks.act, **MANY)
-    on(p.canvas.scan, masks.scan, **MANY | {"concurrency_limit": 1})
+    on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
     on(p.canvas.save, masks.save, [p.cards, *p.fields], **QUIET)
@@ -163,32 +175,36 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
         preset = p.controls.own(method).get("preset")
         if preset:
             chosen: Any = preset.input  # type: ignore[attr-defined]
-            changes.append(on(chosen, masks.choose_preset(method), [preset, p.model], **QUIET))
+            changes.append(
+                on(chosen, masks.choose_preset(method), [preset, p.model], **QUIET)
+            )
     return changes
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
-    """Connect the hub, LoRA files and control networks; returns the events that may change a request."""
+    """Connect the hub, LoRA files and control networks; returns the events that may
+    change a request."""
     p = models.parts
     on = partial(_listen, p)
-    on(p.hub.ask, models.ask, concurrency_limit=4, **QUIET)
+    on(p.hub.ask, models.ask, **FOUR)
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
-            helper.look(models.see_control, None, helper, concurrency_limit=2, **QUIET)  # type: ignore[attr-defined]
+            helper.look(models.see_control, None, helper, **TWO)  # type: ignore[attr-defined]
     return [
-        on(p.hub.fetch, models.fetch, [p.added, p.model], concurrency_limit=1, **QUIET),
+        on(p.hub.fetch, models.fetch, [p.added, p.model], **ONE),
         on(p.hub.use, models.use, **QUIET),
         on(p.addons.choose, models.add, **QUIET),
     ]
 
 
 def _wire_mask_files(files: MaskFileHandlers, fetching: MaskModelHandlers) -> None:
-    """Connect the import and the export of masks, and the button that fetches a published SAM."""
+    """Connect the import and the export of masks, and the button that fetches a
+    published SAM."""
     p = files.parts
     on = partial(_listen, p)
-    on(p.mask_file.upload, files.load, p.mask_file, **QUIET, concurrency_limit=2)
-    on(p.canvas.export, files.save, **QUIET, concurrency_limit=2)
+    on(p.mask_file.upload, files.load, p.mask_file, **TWO)
+    on(p.canvas.export, files.save, **TWO)
     on(p.fetch.fetch, fetching.start, **FREE)
     p.fetch.stop(fetching.stop, None, None, **QUIET, queue=False)
 
@@ -203,31 +219,36 @@ def _wire_runs(
     permitted = on(p.run.click, checking.permit, given, **FREE)
     began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
     on(began.failure, runs.ready, p.cards, **FREE)
-    ended = []
-    for event, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
-        # Not skipped while the watching of a run that was stopped comes to its end.
-        watched = on(event, handler, **MANY)
-        ended.append(on(watched.then, runs.ready, p.cards, **FREE))
+
+    def ends_of(watched: Dependency) -> Dependency:
+        ended = on(watched.then, runs.ready, p.cards, **FREE)
         on(watched.failure, runs.ready, p.cards, **FREE)
+        return ended
+
+    # MANY: not skipped while the watching of a run that was stopped comes to its end.
+    ended = [ends_of(on(began.success, runs.watch, **MANY))]
+    ended.append(ends_of(on(restored.success, runs.watch_again, **MANY)))
     on(p.stop.click, runs.stop, **FREE)
     on(p.queue.arrange, runs.arrange, **MANY)
     return ended
 
 
 def _wire_history(history: HistoryHandlers) -> Dependency:
-    """Connect the list of earlier runs; returns the event that may change what a run would tune."""
+    """Connect the list of earlier runs; returns the event that may change what a run
+    would tune."""
     p = history.parts
     on = partial(_listen, p)
     on(p.history.show, history.show, **QUIET)
     on(p.history.compare, history.compare, **QUIET)
     on(p.history.remove, history.remove, **QUIET)
-    on(p.result.make, history.make, **MANY | {"concurrency_limit": 2})
+    on(p.result.make, history.make, **MANY | TWO)
     used = on(p.history.use, history.use, p.model, **QUIET)
     return on(used.then, history.fill, **QUIET)
 
 
 def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
-    """After every change and while somebody types, say what is wrong, which quality it is, what it takes."""
+    """After every change and while somebody types, say what is wrong, which quality it
+    is, what it takes."""
     p = checking.parts
     counts = {id(field) for field in p.controls.counts}
     heard = [
@@ -236,9 +257,15 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
         if id(field) in counts or isinstance(field, gr.Textbox | gr.Number)
     ]
     typed: list[Any] = [field.change for field in heard]  # type: ignore[attr-defined]
-    # Every change asks for the one event that looks. Of several looks at once, each with the page's values at
-    # its time, an older one may answer last; of one event the next waits for the answer.
-    ask: dict[str, Any] = {"fn": None, "js": _ASK_TO_LOOK, **QUIET, "trigger_mode": "multiple"}
+    # Every change asks for the one event that looks. Of several looks at once, each
+    # with the page's values at its time, an older one may answer last; of one event the
+    # next waits for the answer.
+    ask: dict[str, Any] = {
+        "fn": None,
+        "js": _ASK_TO_LOOK,
+        **QUIET,
+        "trigger_mode": "multiple",
+    }
     gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
@@ -247,7 +274,8 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
-    """Connect the list of tuned models, whose events join the changes; after every change, look at it."""
+    """Connect the list of tuned models, whose events join the changes; after every
+    change, look at it."""
     p = tuning.parts
     on = partial(_listen, p)
     on(p.adapters.export, tuning.export, **QUIET)
@@ -268,11 +296,13 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
 
 
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:
-    """Tie the marks below the film strip to the fields they write, both ways, within the browser."""
+    """Tie the marks below the film strip to the fields they write, both ways, within
+    the browser."""
     fields = p.controls.shared
     tell = calling("shared/calls.js", "takeWritten", [*fields])
     read = calling("shared/calls.js", "readWritten", [*fields])
-    # A field that is not shown tells nothing of its changes, hence the listeners to what fills it.
+    # A field that is not shown tells nothing of its changes, hence the listeners to
+    # what fills it.
     listeners: list[Any] = [page.load, *(change.then for change in changes)]
     listeners += [field.change for field in fields.values()]  # type: ignore[attr-defined]
     for listen in listeners:

@@ -1,8 +1,10 @@
-"""What hangs on how Gradio works inside, for which it offers no official way, in one place.
+"""The page's dependence on how Gradio works inside, where it offers no official way, in
+one place.
 
-`INSIDES` says each of them, as seen on `SEEN_ON`. A test of the same name fails once one no longer holds, so
-that an upgrade of Gradio tells which. Those of the browser are in `ui/js/head/gradio_insides.js`; what the
-style sheets and `ui/js` know of Gradio's elements is in `ELEMENTS`.
+`INSIDES` says each of them, as seen on `SEEN_ON`. A test of the same name fails once
+one no longer holds, so that an upgrade of Gradio tells which. Those of the browser are
+in `ui/js/head/gradio_insides.js`; what the style sheets and `ui/js` know of Gradio's
+elements is in `ELEMENTS`.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ ELEMENTS = {
     "the file of an upload button": "input[type=file] ~ #mask-file, :has(> input[type=file]) > #mask-file",
     "the foot": "footer button",
 }
-POLL = 0.01  # seconds between looks for new events; Gradio's own 0.001 takes 6 % of a core from idle pages
+# seconds between looks for new events; Gradio's own 0.001 takes 6 % of a core from idle
+# pages
+POLL = 0.01
 
 _MALFORMED = "Page: It sent a value that fits no field. Reload it."
 _UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check them, and call again."
@@ -69,10 +73,12 @@ def poll_calmly(page: gr.Blocks) -> None:
 
 
 class Page(gr.Blocks):
-    """Gradio's blocks; never shows a traceback, and re-renders only what an answer changed."""
+    """Gradio's blocks; never shows a traceback, and re-renders only what an answer
+    changed."""
 
     def drop_session(self, session: str) -> None:
-        """Free gradio's copies of all components for a session; it would keep those of 10,000 sessions."""
+        """Free gradio's copies of all components for a session; it would keep those of
+        10,000 sessions."""
         if holder := getattr(self, "state_holder", None):  # once the page is served
             holder.session_data.pop(session, None)
             holder.time_last_used.pop(session, None)
@@ -85,11 +91,16 @@ class Page(gr.Blocks):
     @mcp_server_obj.setter
     def mcp_server_obj(self, server: Any) -> None:
         if server:
-            server.postprocess_output_data = partial(_as_json, server.postprocess_output_data)
+            server.postprocess_output_data = partial(
+                _as_json, server.postprocess_output_data
+            )
         self.__dict__["mcp_server_obj"] = server
 
-    async def preprocess_data(self, block_fn: BlockFunction, *args: Any, **kwargs: Any) -> Any:
-        """Preprocess as gradio does; values that a component cannot hold are refused in one line."""
+    async def preprocess_data(
+        self, block_fn: BlockFunction, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Preprocess as gradio does; values that a component cannot hold are refused in
+        one line."""
         try:
             return await super().preprocess_data(block_fn, *args, **kwargs)
         except Exception as error:
@@ -100,28 +111,34 @@ class Page(gr.Blocks):
     async def postprocess_data(
         self, block_fn: BlockFunction, predictions: Any, state: Any
     ) -> list[Any]:
-        """Postprocess as gradio does, which would also make every component anew that stays as it is."""
+        """Postprocess as gradio does, which would also make every component anew that
+        stays as it is."""
         by_component = isinstance(predictions, dict) and bool(predictions)
         if not by_component or not set(predictions) <= set(block_fn.outputs):
             return await super().postprocess_data(block_fn, predictions, state)
-        changed = {block: value for block, value in predictions.items() if value != gr.skip()}
+        changed = {
+            block: value for block, value in predictions.items() if value != gr.skip()
+        }
         answers: dict[Any, Any] = {}
         if changed:
             part = copy.copy(block_fn)
             part.outputs = list(changed)
             values: Any = list(changed.values())
-            if len(values) == 1:  # gradio takes the value of a single component without a list
+            # gradio takes the value of a single component without a list
+            if len(values) == 1:
                 values = values[0]
             answered = await super().postprocess_data(part, values, state)
             answers = dict(zip(changed, answered, strict=True))
         return [answers.get(block, gr.skip()) for block in block_fn.outputs]
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
-        """Process an event as gradio does; a fault is logged here and said in one line."""
+        """Process an event as gradio does; a fault is logged here and said in one
+        line."""
         try:
             return await super().process_api(*args, **kwargs)
         except gr.Error as error:
-            if error.print_exception:  # gradio's, such as of a file that nobody uploaded
+            # gradio's, such as of a file that nobody uploaded
+            if error.print_exception:
                 raise Refused(_MALFORMED) from None
             raise
         except EditingError as error:
@@ -131,7 +148,10 @@ class Page(gr.Blocks):
             raise Refused(BROKEN) from None
 
 
-def _as_json(tell: Callable[[list[Any], str], Any], answers: list[Any], root: str) -> Any:
-    """Let `tell` write the answers of an MCP tool as JSON; by itself it writes objects as Python does."""
+def _as_json(
+    tell: Callable[[list[Any], str], Any], answers: list[Any], root: str
+) -> Any:
+    """Let `tell` write the answers of an MCP tool as JSON; by itself it writes objects
+    as Python does."""
     texts = [one if is_file_obj_with_meta(one) else json.dumps(one) for one in answers]
     return tell(texts, root)

@@ -23,11 +23,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 TITLE = "Regrain"
-DESCRIPTION = (
-    "Edit each thing in a video with its own words: click it, say what it should become, run."
-)
+DESCRIPTION = "Edit each thing in a video with its own words: click it, say what it should become, run."
 SHARE_IMAGE = "/regrain/share.png"
-_PICTURE = Path(__file__).parents[1] / "share.png"  # a frame of the first example, before and after
+# a frame of the first example, before and after
+_PICTURE = Path(__file__).parents[1] / "share.png"
 # Gradio's own tags, which name Gradio.
 _FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 
@@ -35,7 +34,9 @@ _FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 class PageHead:
     """Puts the head into the page as `app` sends it."""
 
-    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: Callable[[Message, Receive, Send], Awaitable[None]]
+    ) -> None:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -50,7 +51,8 @@ class PageHead:
         except RuntimeError as error:
             if not isinstance(error.__cause__, HTTPException):
                 raise
-            # Gradio refuses the events of a session it does not know once it has begun to send them.
+            # Gradio refuses the events of a session it does not know once it has begun
+            # to send them.
             log.info("events of an unknown session: %s", error.__cause__.status_code)
             await send({"type": "http.response.body", "body": b""})
 
@@ -62,7 +64,8 @@ def _is_asked(scope: Message, path: str, *methods: str) -> bool:
 
 def _own_answer(scope: Message) -> Response | None:
     """Return what is served here instead of by Gradio, if the request is for that."""
-    if _is_asked(scope, "/", "HEAD"):  # Gradio's own, at its start: a busy machine is not given up
+    # Gradio's own, at its start: a busy machine is not given up
+    if _is_asked(scope, "/", "HEAD"):
         return Response()
     if _is_asked(scope, SHARE_IMAGE, "GET", "HEAD"):
         return FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})
@@ -72,7 +75,8 @@ def _own_answer(scope: Message) -> Response | None:
 
 
 def _module(scope: Message) -> Response:
-    """Return a module of the page's scripts, which a browser keeps for good: its address has its version."""
+    """Return a module of the page's scripts, which a browser keeps for good: its
+    address has its version."""
     name = scope["path"].removeprefix(scripts.ADDRESS)
     if name not in scripts.MODULES:
         return PlainTextResponse("Not found", 404)
@@ -102,7 +106,8 @@ def _takes_gzip(scope: Message) -> bool:
 
 
 def _rewriting(scope: Message, send: Send) -> Send:
-    """Gather the page, change its head, then send it, packed if the browser can unpack it."""
+    """Gather the page, change its head, then send it, packed if the browser can unpack
+    it."""
     start: Message = {}
     packed = _takes_gzip(scope)
     parts: list[bytes] = []
@@ -154,7 +159,10 @@ def with_head(page: str, address: str) -> str:
     tags += f'<meta name="description" content="{html.escape(DESCRIPTION)}">\n'
     for name in scripts.first_modules():
         tags += f'<link rel="modulepreload" href=".{scripts.ADDRESS}{name}">\n'
-    # Modules run in the order in which the page names them, so this one comes before all of Gradio's.
+    # Modules run in the order in which the page names them, so this one comes before
+    # all of Gradio's.
     first = f'<script type="module" src=".{scripts.ADDRESS}{scripts.FIRST}"></script>\n'
     page = _FOREIGN.sub("", page)
-    return page.replace("<script", f"{first}<script", 1).replace("</head>", f"{tags}</head>", 1)
+    return page.replace("<script", f"{first}<script", 1).replace(
+        "</head>", f"{tags}</head>", 1
+    )

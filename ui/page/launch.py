@@ -14,9 +14,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-# Holds the visitors' files. It goes with the process or, if that is killed, at the next start.
+# Holds the visitors' files. It goes with the process or, if that is killed, at the next
+# start.
 FOLDER = Path(tempfile.gettempdir()).resolve() / f"regrain-{secrets.token_hex(8)}"
-# Read by gradio when it is imported: uploads are there, too, and nothing is reported to anyone.
+# Read by gradio when it is imported: uploads are there, too, and nothing is reported to
+# anyone.
 os.environ["GRADIO_TEMP_DIR"] = str(FOLDER / "uploads")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -40,7 +42,8 @@ MAX_THREADS = 256  # pages that watch a run hold one event each
 
 
 def _call(module: str, name: str, /, *given, **how):
-    """Call a function that is imported only now, in the thread that works: torch takes seconds."""
+    """Call a function that is imported only now, in the thread that works: torch takes
+    seconds."""
     return getattr(import_module(f"regrain.{module}"), name)(*given, **how)
 
 
@@ -51,21 +54,30 @@ estimate = partial(_call, "editing.pipeline.estimate", "estimate_tuning")
 
 
 def discover(request, finder=None, tracker="flow"):
-    """Find the objects of a clip by the model's features or by words: events, and last what was found."""
+    """Find the objects of a clip by the model's features or by words: events, and last
+    what was found."""
     if finder:
         from regrain.editing.methods.feature_clusters import maybe_nouns
         from regrain.masks.track.sam3 import find_by_words
 
-        yield from find_by_words(request.clip, maybe_nouns(request.source_prompt), finder, tracker)
+        yield from find_by_words(
+            request.clip, maybe_nouns(request.source_prompt), finder, tracker
+        )
         return
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.loading.load import load_backbone
 
     backbone, words = load_backbone(request.model), request.source_prompt
-    yield (yield from find_clusters(backbone, request.clip, words, size=request.size, apart=True))
+    yield (
+        yield from find_clusters(
+            backbone, request.clip, words, size=request.size, apart=True
+        )
+    )
 
 
-def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
+def launch(
+    tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook"
+) -> None:
     """Serve the page until interrupted, at $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT.
 
     `examples` holds project folders, `model_folder` the built-in model.
@@ -76,8 +88,11 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with private(FOLDER, "regrain-[0-9a-f]{16}"), suppress(SystemExit):
         media = Media(FOLDER / "media")
-        page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
-        # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
+        page: gr.Blocks = build(
+            tools, load_examples(examples, media.examples), media, model_folder
+        )
+        # Events of all pages share the length of this queue. Runs wait in their own,
+        # `ui.server.run_queue`.
         page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
         poll_calmly(page)
         page.launch(
@@ -91,7 +106,8 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
             favicon_path=str(Path(__file__).parents[1] / "favicon.svg"),
             max_threads=MAX_THREADS,
             app_kwargs={"middleware": [Middleware(PageHead)]},
-            max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
+            # an adapter of Stable Diffusion has 300 MB; videos may have fewer
+            max_file_size="400mb",
         )
     sys.stdout.flush()
     os._exit(0)  # torch, if a run is inside it, would abort when the interpreter ends

@@ -1,4 +1,5 @@
-"""Layout of the page: all its components, in the order in which they are seen, and the work behind them."""
+"""Layout of the page: all its components, in the order in which they are seen, and the
+work behind them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,13 @@ from regrain.ui.views import session_views, settings
 from regrain.ui.views.catalogue import BUILT_IN_MODEL, Catalogue
 from regrain.ui.views.components import view
 from regrain.ui.views.costs import Edit
-from regrain.ui.views.model_views import Hub, addons_view, control_view, hub_view, tuned_models
+from regrain.ui.views.model_views import (
+    Hub,
+    addons_view,
+    control_view,
+    hub_view,
+    tuned_models,
+)
 from regrain.ui.views.result_views import made_player, made_result
 
 
@@ -44,7 +51,9 @@ class Tools:
 
 def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
     """Make all components, showing the session a new page begins with."""
-    gallery = session_views.gallery(catalogue.examples, next(iter(catalogue.examples), None))
+    gallery = session_views.gallery(
+        catalogue.examples, next(iter(catalogue.examples), None)
+    )
     shown: dict[str, Any] = {"gallery": view("gallery", gallery, elem_id="examples")}
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
@@ -73,7 +82,10 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
         ),
     }
     if tools.remark:
-        gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
+        gr.HTML(
+            f"<p class='rg-remark'>{html.escape(tools.remark)}</p>",
+            apply_default_css=False,
+        )
     shown["player"] = view("player", player, elem_id="player")
     shown["history"] = view("history", elem_id="history")
     shown["live"] = view("live", elem_id="live")
@@ -82,7 +94,9 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
     return shown
 
 
-def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict[str, Any]:
+def _words_column(
+    catalogue: Catalogue, start: Session | None, hub: Hub
+) -> dict[str, Any]:
     method = start.method if start else next(iter(METHODS))
     usual = _usual(catalogue, start)
     cards, prompts = None, None
@@ -96,7 +110,10 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     with gr.Row(elem_classes="rg-choices"):
         shown["method"] = view("method", method_choice.choice(method), elem_id="method")
         shown["model"] = gr.Dropdown(
-            choices=catalogue.model_choices, value=BUILT_IN_MODEL, label="Model", elem_id="model"
+            choices=catalogue.model_choices,
+            value=BUILT_IN_MODEL,
+            label="Model",
+            elem_id="model",
         )
         shown["hub"] = view("hub_model", hub_view(hub), elem_id="hub")
     shown["adapter_file"] = gr.UploadButton(
@@ -118,7 +135,8 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
 
 
 def _usual(catalogue: Catalogue, start: Session | None) -> settings.Usual:
-    """Return the parameters of each method on a new page: its project's, or the model's usual ones."""
+    """Return the parameters of each method on a new page: its project's, or the model's
+    usual ones."""
     usual = {}
     for method in METHODS:
         given = start.opened.request.params if start and start.method == method else {}
@@ -130,7 +148,9 @@ def _add_run() -> dict[str, Any]:
     with gr.Row():
         shown: dict[str, Any] = {
             "run": gr.Button("Run", elem_id="run", variant="primary", scale=3),
-            "stop": gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90),
+            "stop": gr.Button(
+                "Stop", elem_id="stop", scale=1, visible=False, min_width=90
+            ),
         }
     shown["useless"] = view("notice", elem_id="useless")
     for name in ("tries", "takes", "progress", "queue"):
@@ -152,14 +172,18 @@ def _add_settings(
         own = start.adapters
     adapters = tuned_models(own, catalogue.adapters, method)
     help = {"control": control_view(catalogue.controls)}
-    with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
+    with gr.Accordion(
+        "Settings", open=False, elem_id="settings", elem_classes="rg-fold"
+    ):
         shown: dict[str, Any] = {
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
             "adapters": view("adapters", adapters, elem_id="adapters"),
         }
         first = settings.make_some(usual, method, settings.FIRST)
-        shown["seed"] = gr.Number(seed, label="Seed", elem_id="seed", **seed_field(method))
+        shown["seed"] = gr.Number(
+            seed, label="Seed", elem_id="seed", **seed_field(method)
+        )
         shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
         shown["controls"] = first | settings.make_fields(usual, method, help)
     return shown
@@ -179,9 +203,13 @@ def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:
     )
     value = {
         "note": note,
-        "groups": [{"title": title, "words": [*words]} for title, words in groups.items()],
+        "groups": [
+            {"title": title, "words": [*words]} for title, words in groups.items()
+        ],
     }
     title = "What the built-in model knows"
-    with gr.Accordion(title, open=False, elem_id="words", elem_classes="rg-fold") as words:
+    with gr.Accordion(
+        title, open=False, elem_id="words", elem_classes="rg-fold"
+    ) as words:
         view("vocabulary", value)
     return words

@@ -1,7 +1,7 @@
 """The filter of a public page: results of real checkpoints are shown only if they pass.
 
-Published as `StableDiffusionSafetyChecker`: a CLIP vision model with embeddings of concepts. The built-in
-model draws a picture-book world and is not checked.
+Published as `StableDiffusionSafetyChecker`: a CLIP vision model with embeddings of
+concepts. The built-in model draws a picture-book world and is not checked.
 """
 
 from __future__ import annotations
@@ -38,15 +38,18 @@ _BROKEN = f"{_ALONE} cannot be loaded. Use its safetensors file."
 
 
 def wanted() -> bool:
-    """Return whether results are checked: on a Hugging Face Space, or as $REGRAIN_SAFETY says, 1 or 0."""
+    """Return whether results are checked: on a Hugging Face Space, or as
+    $REGRAIN_SAFETY says, 1 or 0."""
     usual = "1" if os.environ.get("SPACE_ID") else "0"
     return os.environ.get("REGRAIN_SAFETY", usual) != "0"
 
 
 def guarded(edit: Edit) -> Edit:
-    """Make an editor withhold results that do not pass, by a RequestError, and show nothing before.
+    """Make an editor withhold results that do not pass, by a RequestError, and show
+    nothing before.
 
-    Real checkpoints are refused where no checker can be loaded; see `find_checker` and `load_checker`.
+    Real checkpoints are refused where no checker can be loaded; see `find_checker` and
+    `load_checker`.
     """
 
     def edit_and_check(request: EditRequest) -> Iterator[Event]:
@@ -65,7 +68,8 @@ def guarded(edit: Edit) -> Edit:
 
 
 def find_checker(model: str) -> Path:
-    """Return the folder of the checker: the model's own, the shared one, or any other model's.
+    """Return the folder of the checker: the model's own, the shared one, or any other
+    model's.
 
     Raises:
         ModelError: There is none.
@@ -86,9 +90,12 @@ def find_checker(model: str) -> Path:
 
 @lru_cache(maxsize=1)
 def load_checker(folder: Path) -> Any:
-    """Load the checker in a folder, on the device that edits; a ModelError if it cannot be loaded."""
+    """Load the checker in a folder, on the device that edits; a ModelError if it cannot
+    be loaded."""
     import torch
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from diffusers.pipelines.stable_diffusion.safety_checker import (
+        StableDiffusionSafetyChecker,
+    )
 
     how: dict[str, Any] = {
         "use_safetensors": True,
@@ -115,7 +122,8 @@ def flags(checker: Any, frames: Iterator[Frame]) -> bool:
     every = (square for frame in frames for square in squares(frame, side))
     while batch := list(islice(every, _BATCH)):
         pixels = torch.from_numpy(np.stack(batch)).to(device)
-        nothing = np.zeros((len(batch), 1))  # the images themselves would be blacked out
+        # the images themselves would be blacked out
+        nothing = np.zeros((len(batch), 1))
         _, flagged = checker(clip_input=pixels, images=nothing)
         if any(flagged):
             return True
@@ -123,7 +131,8 @@ def flags(checker: Any, frames: Iterator[Frame]) -> bool:
 
 
 def squares(frame: Frame, side: int) -> list[np.ndarray]:
-    """Return squares that cover a frame, as CLIP reads them: float32 [3, side, side]."""
+    """Return squares that cover a frame, as CLIP reads them: float32 [3, side,
+    side]."""
     height, width = frame.shape[:2]
     short = min(height, width)
     found = []
@@ -151,7 +160,8 @@ def _as_read(square: Frame, side: int) -> np.ndarray:
 
 
 def _check(event: Finished, checker: Any) -> None:
-    """Raise RequestError if an edit of a result, or its reconstruction, does not pass."""
+    """Raise RequestError if an edit of a result, or its reconstruction, does not
+    pass."""
     result = event.result
     edits = [result.frames, result.uncomposited]
     edits += [other.frames for other in result.others]

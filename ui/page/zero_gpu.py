@@ -1,7 +1,9 @@
-"""ZeroGPU: on such a Space, a GPU is lent for the seconds of one call, which runs in a process of its own.
+"""ZeroGPU: on such a Space, a GPU is lent for the seconds of one call, which runs in a
+process of its own.
 
-Arguments and results are pickled, so frames travel as arrays. A Space with ZeroGPU has the package `spaces`
-and says so in $SPACES_ZERO_GPU, while others may have the package alone; elsewhere nothing here is used.
+Arguments and results are pickled, so frames travel as arrays. A Space with ZeroGPU has
+the package `spaces` and says so in $SPACES_ZERO_GPU, while others may have the package
+alone; elsewhere nothing here is used.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from regrain.masks.models.finders import CUTS
 if TYPE_CHECKING:
     from regrain.ui.page.layout import Tools
 
-# Seconds; assumed, not measured: on the GPUs that are lent, half precision, 512 x 512 pixels.
+# Seconds; assumed, not measured: on the GPUs that are lent, half precision, 512 x 512
+# pixels.
 _LOADING = 20.0
 _SECONDS_PER_PASS = 0.04
 _PIXELS = 512 * 512
@@ -35,7 +38,8 @@ _MOST = 300  # that are asked for
 
 
 def package() -> ModuleType | None:
-    """Import the package `spaces` on a Space with ZeroGPU, before torch; returns None elsewhere."""
+    """Import the package `spaces` on a Space with ZeroGPU, before torch; returns None
+    elsewhere."""
     on = os.environ.get("SPACES_ZERO_GPU", "").casefold() in ("1", "t", "true")
     return importlib.import_module("spaces") if on else None
 
@@ -45,7 +49,9 @@ def lent(tools: Tools, spaces: Any) -> Tools:
     by_request = spaces.GPU(duration=_seconds_of_call)
     edit = by_request(partial(_portably, tools.edit))
     segment = spaces.GPU(duration=_CLICK)(tools.segment)
-    propagate = spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
+    propagate = spaces.GPU(duration=_tracking_seconds)(
+        partial(_propagated, tools.propagate)
+    )
     discover = None
     if tools.discover:
         discover = partial(_send, by_request(partial(_portably, tools.discover)))
@@ -63,18 +69,22 @@ def _send(work: Any, request: EditRequest, **how: Any) -> Iterator[Any]:
     return work(portable(request), how)
 
 
-def _send_clip(work: Any, clip: Clip, keys: Any, start: int, stop: int, **how: Any) -> Any:
+def _send_clip(
+    work: Any, clip: Clip, keys: Any, start: int, stop: int, **how: Any
+) -> Any:
     """Call work on a lent GPU with a clip and its key frames."""
     return work(held_clip(clip), keys, start, stop, how)
 
 
 def _segment(here: Any, there: Any, *points: Any, **how: Any) -> Any:
-    """Find a mask on a lent GPU, or here by cuts: these need no GPU, and their clip would have to travel."""
+    """Find a mask on a lent GPU, or here by cuts: these need no GPU, and their clip
+    would have to travel."""
     return (here if how.get("method") == CUTS else there)(*points, **how)
 
 
 def run_seconds(request: EditRequest) -> int:
-    """Return the seconds of GPU that a run asks for, by its steps, frames and size, and some to load."""
+    """Return the seconds of GPU that a run asks for, by its steps, frames and size, and
+    some to load."""
     width, height = request.clip.size
     share = min(1.0, width * height / _PIXELS)
     seconds = _LOADING + frame_passes(request) * share * _SECONDS_PER_PASS
@@ -82,7 +92,8 @@ def run_seconds(request: EditRequest) -> int:
 
 
 def portable(value: Any) -> Any:
-    """Return a request or an event that can be pickled: frames in memory, whatever they were read from."""
+    """Return a request or an event that can be pickled: frames in memory, whatever they
+    were read from."""
     if isinstance(value, EditRequest):
         labels = None if value.labels is None else np.asarray(value.labels)
         return replace(value, clip=held_clip(value.clip), labels=labels)
@@ -115,7 +126,12 @@ def held_clip(clip: Clip) -> ArrayClip:
     """Return a clip in memory."""
     frames = np.asarray(frames_of(clip))
     return ArrayClip(
-        frames, clip.fps, clip.name, clip.comment, times=clip.times, duration=clip.duration
+        frames,
+        clip.fps,
+        clip.name,
+        clip.comment,
+        times=clip.times,
+        duration=clip.duration,
     )
 
 
@@ -137,6 +153,8 @@ def _propagated(
     yield from propagate(clip, keys, start=start, stop=stop, **how)
 
 
-def _tracking_seconds(clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]) -> int:
+def _tracking_seconds(
+    clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]
+) -> int:
     seconds = _LOADING + (stop - start) * _TRACKED
     return min(_MOST, round(seconds))

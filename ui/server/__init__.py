@@ -1,1 +1,2 @@
-"""Shared by all visitors: the queue of runs, threads that work, media files; knows no session."""
+"""Shared by all visitors: the queue of runs, threads that work, media files; knows no
+session."""

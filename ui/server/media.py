@@ -1,4 +1,5 @@
-"""Files and pictures for browsers: the one folder the page may serve, and frames as data URLs."""
+"""Files and pictures for browsers: the one folder the page may serve, and frames as
+data URLs."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _CLIP = "clip-"
 
 
 class Media:
-    """Example media, and a folder of random name per open page, which goes with it or after an hour."""
+    """Example media, and a folder of random name per open page, which goes with it or
+    after an hour."""
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
         self.root = root.resolve()
@@ -36,21 +38,26 @@ class Media:
             folder.mkdir(parents=True, exist_ok=True)
 
     def new_run(self, page: str, keep: Collection[Path] = ()) -> Path:
-        """Make an empty folder for one run of a page; earlier ones go, but for the last and those to keep."""
+        """Make an empty folder for one run of a page; earlier ones go, but for the last
+        and those to keep."""
         self.sweep()
         folder = self._folder(page)
         if folder.is_dir():
-            runs = [entry for entry in folder.iterdir() if not entry.name.startswith(_CLIP)]
+            runs = [
+                entry for entry in folder.iterdir() if not entry.name.startswith(_CLIP)
+            ]
             gone = [run for run in runs if run not in keep]
             gone.sort(key=lambda run: run.stat().st_mtime)
-            for run in gone[:-1]:  # the last is on the screen until this one shows something
+            # the last is on the screen until this one shows something
+            for run in gone[:-1]:
                 shutil.rmtree(run, ignore_errors=True)
         run = folder / secrets.token_hex(8)
         run.mkdir(parents=True)
         return run
 
     def new_clip(self, page: str) -> Path:
-        """Make an empty folder for a clip that a page opens; it stays until `drop` or `forget`."""
+        """Make an empty folder for a clip that a page opens; it stays until `drop` or
+        `forget`."""
         self.sweep()
         clip = self._folder(page) / f"{_CLIP}{secrets.token_hex(8)}"
         clip.mkdir(parents=True)
@@ -69,7 +76,9 @@ class Media:
 
     def _folder(self, page: str) -> Path:
         with self._lock:
-            return self._folders.setdefault(page, self._pages / secrets.token_urlsafe(16))
+            return self._folders.setdefault(
+                page, self._pages / secrets.token_urlsafe(16)
+            )
 
     def forget(self, page: str) -> None:
         """Remove a page's files."""
@@ -87,7 +96,9 @@ class Media:
                     old.add(folder)
                     shutil.rmtree(folder, ignore_errors=True)
             self._folders = {
-                page: folder for page, folder in self._folders.items() if folder not in old
+                page: folder
+                for page, folder in self._folders.items()
+                if folder not in old
             }
 
     def _is_old(self, folder: Path) -> bool:

@@ -1,4 +1,5 @@
-"""Whose turn it is: one at a time, in turns between visitors, and only so many for each."""
+"""Whose turn it is: one at a time, in turns between visitors, and only so many for
+each."""
 
 from __future__ import annotations
 
@@ -38,11 +39,13 @@ class Visitor:
 class RunQueue:
     """Hands out one turn at a time.
 
-    A visitor's second run comes after everybody's first; among equals, the first to come is first. Visitors
-    who have gone come last. Work that counts for no visitor comes before them all, see `enter_first`.
+    A visitor's second run comes after everybody's first; among equals, the first to
+    come is first. Visitors who have gone come last. Work that counts for no visitor
+    comes before them all, see `enter_first`.
 
-    A turn is held until no thread shares its ticket any more. So a page can drop a run at once, while the
-    thread that works for it finishes its last step before the next run begins.
+    A turn is held until no thread shares its ticket any more. So a page can drop a run
+    at once, while the thread that works for it finishes its last step before the next
+    run begins.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,10 +60,13 @@ class RunQueue:
         self._next: dict[str, int] = {}
 
     def enter(self, visitor: Visitor) -> Ticket:
-        """Take a place; a ResourceError if the visitor, the address or all together have too many."""
+        """Take a place; a ResourceError if the visitor, the address or all together
+        have too many."""
         with self.changed:
             counted = self._counted()
-            _check_limits(visitor, [ticket.visitor for ticket in counted if ticket.visitor])
+            _check_limits(
+                visitor, [ticket.visitor for ticket in counted if ticket.visitor]
+            )
             if not counted:
                 self._round = 0
                 self._next = {}
@@ -69,7 +75,8 @@ class RunQueue:
             return self._add(Ticket(self, visitor, start))
 
     def enter_first(self) -> Ticket:
-        """Take the place before all visitors, behind others like it, for work that is no run of theirs."""
+        """Take the place before all visitors, behind others like it, for work that is
+        no run of theirs."""
         with self.changed:
             return self._add(Ticket(self))
 
@@ -79,7 +86,8 @@ class RunQueue:
         return ticket
 
     def _counted(self) -> list[Ticket]:
-        """The tickets that count for a visitor: those that wait or run, and were not stopped."""
+        """The tickets that count for a visitor: those that wait or run, and were not
+        stopped."""
         tickets = list(self._waiting)
         if self._running:
             tickets.append(self._running)
@@ -94,7 +102,11 @@ class RunQueue:
         present = ticket.visitor is not None and not ticket.visitor.gone
         if self._running and self._running.gone and present:
             self._running.ending = True
-        if self._running is None and ticket in self._waiting and self._order()[0] is ticket:
+        if (
+            self._running is None
+            and ticket in self._waiting
+            and self._order()[0] is ticket
+        ):
             self._waiting.remove(ticket)
             self._running = ticket
             self._started = self._clock()
@@ -122,7 +134,8 @@ class RunQueue:
         return ahead + (running is not None), self._seconds_until(ahead, running)
 
     def _seconds_until(self, ahead: int, running: Ticket | None) -> float | None:
-        """Seconds until `ahead` runs, and the one that runs, are over; None where nobody knows."""
+        """Seconds until `ahead` runs, and the one that runs, are over; None where
+        nobody knows."""
         usual = sum(self._seconds) / len(self._seconds) if self._seconds else None
         left = 0.0
         if running:
@@ -148,12 +161,17 @@ class RunQueue:
         self.changed.notify_all()
 
     def _move_up_behind(self, ticket: Ticket) -> None:
-        """Let the later runs of a visitor move up by the place of one that is not wanted any more."""
+        """Let the later runs of a visitor move up by the place of one that is not
+        wanted any more."""
         if ticket.visitor is None:
             return
         name = ticket.visitor.name
         for other in self._waiting:
-            if other.visitor and other.visitor.name == name and other.start > ticket.start:
+            if (
+                other.visitor
+                and other.visitor.name == name
+                and other.start > ticket.start
+            ):
                 other.start -= 1
         self._next[name] = max(self._next.get(name, 0) - 1, 0)
 
@@ -165,11 +183,14 @@ class Ticket:
         visitor: Whose it is; None for work that counts for no visitor.
         start: The round in which it is served.
         ending: It was stopped, and may still be inside its last step.
-        ends: When the run expects to end, by the queue's clock; None while that is unknown.
+        ends: When the run expects to end, by the queue's clock; None while that is
+            unknown.
         finished: The run came to its end.
     """
 
-    def __init__(self, queue: RunQueue, visitor: Visitor | None = None, start: int = 0) -> None:
+    def __init__(
+        self, queue: RunQueue, visitor: Visitor | None = None, start: int = 0
+    ) -> None:
         self.visitor = visitor
         self.start = start
         self.ending = False
@@ -195,7 +216,8 @@ class Ticket:
             return self._queue._take(self)
 
     def before(self) -> tuple[int, float | None]:
-        """Count the runs before this one, and the seconds they will take; None where nobody knows."""
+        """Count the runs before this one, and the seconds they will take; None where
+        nobody knows."""
         with self._queue.changed:
             return self._queue._before(self)
 
@@ -225,14 +247,16 @@ class Ticket:
                 self._queue._remove(self)
 
     def stop(self) -> None:
-        """Free a waiting place at once; a run that has the turn gives it back when its step ends."""
+        """Free a waiting place at once; a run that has the turn gives it back when its
+        step ends."""
         with self._queue.changed:
             self.ending = True
             if self in self._queue._waiting:
                 self._queue._remove(self)
 
     def leave(self, finished: bool = False) -> None:
-        """Give the place or the turn back, once no thread shares it; `finished` if the run has ended well."""
+        """Give the place or the turn back, once no thread shares it; `finished` if the
+        run has ended well."""
         with self._queue.changed:
             self.finished = finished
             self.ending = True
@@ -251,7 +275,8 @@ class Ticket:
 
 
 def _check_limits(visitor: Visitor, there: Sequence[Visitor]) -> None:
-    """Refuse, by a ResourceError, a run of a visitor beside the runs of those who are there."""
+    """Refuse, by a ResourceError, a run of a visitor beside the runs of those who are
+    there."""
     own = sum(other.name == visitor.name for other in there)
     if own >= visitor.most:
         said = f"You already have {own} runs in progress or waiting."

@@ -1,4 +1,5 @@
-"""Runs of pages: each goes on while nobody watches, and what it shows is kept until the next begins."""
+"""Runs of pages: each goes on while nobody watches, and what it shows is kept until the
+next begins."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _GLANCE = 0.1  # seconds between looks of a page that watches
 
 
 class RunThread:
-    """One run of a page, in a thread of its own, which gives its turn back when it ends.
+    """One run of a page, in a thread of its own, which gives its turn back when it
+    ends.
 
     Attributes:
         turn: Its place in the queue.
@@ -51,11 +53,13 @@ class RunThread:
         self._lock = threading.Lock()
 
     def begin(self, steps: Generator[Changes, None, None]) -> None:
-        """Take the steps, each of which changes what the page shows, until they end or the run is stopped."""
+        """Take the steps, each of which changes what the page shows, until they end or
+        the run is stopped."""
         start_thread(lambda: self._work(steps), "run")
 
     def show(self, changes: Mapping[Any, Any]) -> None:
-        """Keep what the page is to show now; what a stopped run still says is dropped."""
+        """Keep what the page is to show now; what a stopped run still says is
+        dropped."""
         with self._lock:
             if self.over:
                 return
@@ -70,13 +74,17 @@ class RunThread:
         return view
 
     def since(self, rev: int) -> tuple[int, Changes]:
-        """Return the present revision and what has changed after `rev`, 0 for everything."""
+        """Return the present revision and what has changed after `rev`, 0 for
+        everything."""
         with self._lock:
-            changed = {part: view for part, (at, view) in self._shown.items() if at > rev}
+            changed = {
+                part: view for part, (at, view) in self._shown.items() if at > rev
+            }
             return self._rev, changed
 
     def stop(self, last: Mapping[Any, Any] | None = None) -> None:
-        """End the run; its place is free at once, or after its present step. `last` is shown."""
+        """End the run; its place is free at once, or after its present step. `last` is
+        shown."""
         self.show(last or {})
         with self._lock:
             self.over = True
@@ -100,7 +108,8 @@ class RunThread:
 
 
 async def watch(run: RunThread, noticed: Callable[[], None]) -> AsyncIterator[Changes]:
-    """Yield what a run shows, from the beginning to its end; `noticed` is called at every look."""
+    """Yield what a run shows, from the beginning to its end; `noticed` is called at
+    every look."""
     rev = 0
     while True:
         over = run.over  # before the look, so that nothing said last is missed

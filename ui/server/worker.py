@@ -20,7 +20,8 @@ _NICENESS = 10  # a tenth of the time of a processor that a click wants too
 
 
 def start_thread(work: Callable[[], object], name: str) -> None:
-    """Begin work in a thread that sees the context of its caller: ZeroGPU reads there whose request it is."""
+    """Begin work in a thread that sees the context of its caller: ZeroGPU reads there
+    whose request it is."""
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name=name, daemon=True).start()
 
@@ -28,12 +29,15 @@ def start_thread(work: Callable[[], object], name: str) -> None:
 def in_thread(
     start: Callable[[], Iterator[T]], turn: Ticket, pulse: float = 0.5
 ) -> Generator[T | None, None, None]:
-    """Iterate in a thread once a turn has come; closing this generator closes the iterator at its next item.
+    """Iterate in a thread once a turn has come; closing this generator closes the
+    iterator at its next item.
 
     Args:
         start: Makes the iterator, in the thread; what it raises is raised here.
-        turn: Shared until the iterator has ended, which may be after this generator was closed.
-        pulse: Seconds after which None is yielded while there is nothing new, so that a close is noticed.
+        turn: Shared until the iterator has ended, which may be after this generator was
+            closed.
+        pulse: Seconds after which None is yielded while there is nothing new, so that a
+            close is noticed.
     """
     items: queue.SimpleQueue[object] = queue.SimpleQueue()
     stop = threading.Event()
@@ -82,7 +86,9 @@ def _await_turn(turn: Ticket, stop: threading.Event, pulse: float) -> bool:
 
 
 def _drain(
-    start: Callable[[], Iterator[T]], items: queue.SimpleQueue[object], stop: threading.Event
+    start: Callable[[], Iterator[T]],
+    items: queue.SimpleQueue[object],
+    stop: threading.Event,
 ) -> None:
     if stop.is_set():
         return

@@ -1,4 +1,5 @@
-"""Tuned models that a page can choose: its own, which no other page sees, a project's, the server's."""
+"""Tuned models that a page can choose: its own, which no other page sees, a project's,
+the server's."""
 
 from __future__ import annotations
 
@@ -78,8 +79,11 @@ class AdapterList:
             self.chosen = _find(key, server)
 
     def take_project(self, adapter: str) -> None:
-        """List and choose the adapter of a project that was opened; the one of the project before goes."""
-        self.entries = {key: entry for key, entry in self.entries.items() if key != _PROJECT}
+        """List and choose the adapter of a project that was opened; the one of the
+        project before goes."""
+        self.entries = {
+            key: entry for key, entry in self.entries.items() if key != _PROJECT
+        }
         self.chosen = None
         self.note = ""
         if not adapter:
@@ -113,7 +117,8 @@ class AdapterList:
             self._add(name, path, facts, "Made on this page", media)
 
     def add_file(self, file: Path, media: Media, page: str) -> None:
-        """List and choose an uploaded file; it moves into the page's folder. A ModelError if it is none."""
+        """List and choose an uploaded file; it moves into the page's folder. A
+        ModelError if it is none."""
         facts = read_facts(file)
         path = media.new_clip(page) / f"{_stem(file.stem)}.safetensors"
         shutil.move(file, path)
@@ -124,7 +129,8 @@ class AdapterList:
         """Give one of the page's own another name, in its file too.
 
         Raises:
-            EditingError: It is not the page's own, there is no name, or the disk is full.
+            EditingError: It is not the page's own, there is no name, or the disk is
+                full.
         """
         entry = self.own(key)
         wanted = " ".join(str(name).split())[:MAX_NAME]
@@ -149,13 +155,18 @@ class AdapterList:
         own = {name: entry for name, entry in self.entries.items() if entry.own}
         return _find(key, own)
 
-    def _add(self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media) -> Entry:
+    def _add(
+        self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media
+    ) -> Entry:
         with self._changing:
             self._count += 1
             entry = Entry(f"own-{self._count}", name, str(path), facts, group)
-            entries = dict(self.entries)  # another one: pages may be reading the present one
+            # another one: pages may be reading the present one
+            entries = dict(self.entries)
             removable = [
-                one for one in entries.values() if one.key != _PROJECT and one is not self.chosen
+                one
+                for one in entries.values()
+                if one.key != _PROJECT and one is not self.chosen
             ]
             excess = max(0, len(removable) - MAX_OWN + 1)
             oldest = removable[:excess]
@@ -205,7 +216,8 @@ def _same(a: AdapterFacts | None, b: AdapterFacts) -> bool:
 
 
 def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:
-    """Write an adapter with a name in its file into a new folder of a page; returns its path."""
+    """Write an adapter with a name in its file into a new folder of a page; returns its
+    path."""
     folder = media.new_clip(page)
     path = folder / f"{_stem(name)}.safetensors"
     facts = adapter.facts.model_copy(update={"name": name})

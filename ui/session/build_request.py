@@ -1,4 +1,5 @@
-"""From what a page works on to what is run: prompts and the request, checked by field."""
+"""From what a page works on to what is run: prompts and the request, checked by
+field."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
     Args:
         session: Its words, regions, masks and tuned model are taken.
         asked: Everything else.
-        masked: Whether regions need masks. If not, no mask is read, and the request is only for checks.
+        masked: Whether regions need masks. If not, no mask is read, and the request is
+            only for checks.
 
     Raises:
         RequestError: See `region_errors`; a bad parameter.
@@ -61,13 +63,16 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
     return EditRequest(
         session.opened.request.clip,
         _flatten(session.state, regions, masked) if regions else None,
-        tuple(_requested(region, session.state.layers[region.label]) for region in regions),
+        tuple(
+            _requested(region, session.state.layers[region.label]) for region in regions
+        ),
         **vars(asked) | own,
     )
 
 
 def _requested(region: Region, layer: MaskLayer) -> Region:
-    """Return a region with the frames whose masks a person has made, by hand and by clicks."""
+    """Return a region with the frames whose masks a person has made, by hand and by
+    clicks."""
     clicked = frozenset(layer.clicked)
     drawn = frozenset(layer.drawn) - clicked
     return replace(
@@ -89,33 +94,45 @@ def build_discovery(session: Session, model: str) -> EditRequest:
         message = "It is empty. Name the objects to find, such as 'a cat and a dog'."
         raise RequestError("The clip shows", message)
     session.state.new_region()  # refused where there are too many
-    return EditRequest(base.clip, None, (), words, model=model, size=base.size, method=base.method)
+    return EditRequest(
+        base.clip, None, (), words, model=model, size=base.size, method=base.method
+    )
 
 
 def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | None:
-    """Return whole masks of a request's regions by label, bool [frames, height, width], if some overlap."""
+    """Return whole masks of a request's regions by label, bool [frames, height, width],
+    if some overlap."""
     whole = {region.label: state.masks(region.label) for region in request.regions}
     return whole if overlap(whole) else None
 
 
 def masks_of(session: Session) -> dict[int, LazyFrames]:
-    """Return the masks of all regions that have one by label, the uppermost first; read by window."""
+    """Return the masks of all regions that have one by label, the uppermost first; read
+    by window."""
     state = session.state
-    return {label: state.masks(label) for label in state.regions if _has_mask(session, label)}
+    return {
+        label: state.masks(label)
+        for label in state.regions
+        if _has_mask(session, label)
+    }
 
 
 def with_cuts(request: EditRequest, session: Session) -> EditRequest:
-    """Return the request with the cuts that were found in the clip, unless it has its own."""
+    """Return the request with the cuts that were found in the clip, unless it has its
+    own."""
     if not session.found or "cuts" in request.params:
         return request
-    return replace(request, params={**request.params, "cuts": write_cuts(session.found)})
+    return replace(
+        request, params={**request.params, "cuts": write_cuts(session.found)}
+    )
 
 
 def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     """Return what was typed for the whole frame, a line per edit, as a method takes it.
 
-    An empty first line stands for the prompt composed from the regions, where there are any with words.
-    Where a method needs regions, only the project's prompt counts, and only while its words are unchanged.
+    An empty first line stands for the prompt composed from the regions, where there are
+    any with words. Where a method needs regions, only the project's prompt counts, and
+    only while its words are unchanged.
     """
     regions = uses(method).regions
     if regions == "needed":
@@ -123,7 +140,9 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     first, *more = (line.strip() for line in session.prompt.split("\n"))
     more = [line for line in more if line]
     known = session.state.regions.values()
-    composes = regions == "taken" and any(one.prompt.strip() or one.picture for one in known)
+    composes = regions == "taken" and any(
+        one.prompt.strip() or one.picture for one in known
+    )
     if more and not first and not composes:
         return tuple(more)
     return (first, *more)
@@ -133,7 +152,11 @@ def _prompt_of_project(session: Session) -> str:
     """Return the project's prompt while its words are unchanged, else nothing."""
     base = session.opened.request
     same_words = _words(base.regions) == _words(session.state.regions.values())
-    return base.prompt if same_words and session.source_prompt == base.source_prompt else ""
+    return (
+        base.prompt
+        if same_words and session.source_prompt == base.source_prompt
+        else ""
+    )
 
 
 def _words(regions: Iterable[Region]) -> list[tuple[int, str, str]]:
@@ -176,11 +199,14 @@ def _regions(session: Session, method: str) -> list[Region]:
     if uses(method).regions == "ignored":
         return []
     known = session.state.regions.values()
-    return [r for r in known if r.prompt.strip() or r.picture or _has_mask(session, r.label)]
+    return [
+        r for r in known if r.prompt.strip() or r.picture or _has_mask(session, r.label)
+    ]
 
 
 def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
-    """Return labels, uint8 [frames, height, width], read by window: earlier regions cover later ones."""
+    """Return labels, uint8 [frames, height, width], read by window: earlier regions
+    cover later ones."""
     masks: Mapping[int, LazyFrames] = {
         region.label: state.masks(region.label) for region in regions
     }
@@ -199,4 +225,6 @@ def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
 
 def _has_mask(session: Session, label: int) -> bool:
     layer = session.state.layers[label]
-    return layer.rest or any(session.masked(label, frame) for frame in {*layer.keys, *layer.track})
+    return layer.rest or any(
+        session.masked(label, frame) for frame in {*layer.keys, *layer.track}
+    )

@@ -1,4 +1,5 @@
-"""Files of clips: an example or an upload is opened, another part of it chosen, a project saved."""
+"""Files of clips: an example or an upload is opened, another part of it chosen, a
+project saved."""
 
 from __future__ import annotations
 
@@ -21,17 +22,20 @@ from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 
 MADE_WITH = b"Made with Regrain"  # comment of zip files
-MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as the server takes
+# bytes; projects and tuned models may be as large as the server takes
+MAX_VIDEO = 100_000_000
 
 
 class ClipFiles:
-    """Opens clips for pages and saves their projects; an error leaves a page as it was."""
+    """Opens clips for pages and saves their projects; an error leaves a page as it
+    was."""
 
     def __init__(self, visits: SessionStore, media: Media) -> None:
         self.visits, self.media = visits, media
 
     def begin(self, page: str, opened: ClipSession, anew: bool = True) -> Session:
-        """Begin anew on a clip, or go on with another part of it; the files of the one before go."""
+        """Begin anew on a clip, or go on with another part of it; the files of the one
+        before go."""
         session = self.visits.get(page, opened)
         with session.lock:
             old = session.opened
@@ -45,19 +49,25 @@ class ClipFiles:
         return session
 
     def upload(self, page: str, file: Path) -> tuple[Session, str]:
-        """Open an uploaded file, which moves into the page's folder; raises as `open_upload` does."""
+        """Open an uploaded file, which moves into the page's folder; raises as
+        `open_upload` does."""
         check_upload(file)
         return self._open(page, file, shutil.move)
 
     def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
-        """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1; raises likewise."""
+        """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1;
+        raises likewise."""
         file = self.visits.get(page).opened.file
         start, stride, frames = (part.get(key) for key in ("start", "stride", "frames"))
-        if file is None or not (_is_count(start) and _is_count(stride) and _is_count(frames)):
+        if file is None or not (
+            _is_count(start) and _is_count(stride) and _is_count(frames)
+        ):
             raise RequestError(
                 "clip", "First frame, step and number of frames must be whole numbers."
             )
-        return self._open(page, file, shutil.copyfile, start, max(1, stride), max(1, frames))
+        return self._open(
+            page, file, shutil.copyfile, start, max(1, stride), max(1, frames)
+        )
 
     def _open(
         self, page: str, file: Path, take: Callable[[Path, Path], object], *part: int
@@ -73,9 +83,14 @@ class ClipFiles:
         return self.begin(page, opened, anew=not part), note
 
     def save(
-        self, session: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str
+        self,
+        session: Session,
+        request: EditRequest,
+        whole: dict[int, LazyFrames] | None,
+        page: str,
     ) -> Path:
-        """Write a project and pack it in place of the one before; `whole` as `whole_masks` returns it."""
+        """Write a project and pack it in place of the one before; `whole` as
+        `whole_masks` returns it."""
         folder = self.media.new_clip(page)
         archive = pack_project(request, whole, folder)
         if session.saved:
@@ -84,17 +99,23 @@ class ClipFiles:
         return archive
 
 
-def pack_project(request: EditRequest, whole: dict[int, LazyFrames] | None, folder: Path) -> Path:
-    """Write a request as `project.zip` into a folder, with whole masks where they overlap.
+def pack_project(
+    request: EditRequest, whole: dict[int, LazyFrames] | None, folder: Path
+) -> Path:
+    """Write a request as `project.zip` into a folder, with whole masks where they
+    overlap.
 
     Returns:
         The path of the archive.
     """
-    return packed(folder / "project.zip", lambda inner: save_project(request, inner, whole))
+    return packed(
+        folder / "project.zip", lambda inner: save_project(request, inner, whole)
+    )
 
 
 def packed(archive: Path, write: Callable[[Path], object]) -> Path:
-    """Pack the files that `write` puts into a folder as a zip file, which says where it comes from.
+    """Pack the files that `write` puts into a folder as a zip file, which says where it
+    comes from.
 
     Returns:
         The path of the archive.
@@ -130,14 +151,13 @@ def check_upload(file: Path) -> None:
         return
     size = file.stat().st_size
     if size > MAX_VIDEO:
-        message = (
-            f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
-        )
+        message = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
         raise ClipError("clip", f"{message} Shorten it or compress it.")
 
 
 def place_for(file: Path, folder: Path) -> Path:
-    """Return the path an upload moves to: apart from files made here, some of which have usual names."""
+    """Return the path an upload moves to: apart from files made here, some of which
+    have usual names."""
     kept = folder / "upload" / file.name
     kept.parent.mkdir()
     return kept

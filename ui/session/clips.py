@@ -1,4 +1,5 @@
-"""Clips that a page can open: a project folder, a user's own clip, a project saved as a zip file."""
+"""Clips that a page can open: a project folder, a user's own clip, a project saved as a
+zip file."""
 
 from __future__ import annotations
 
@@ -28,14 +29,26 @@ MAX_FRAMES = 1200
 MAX_SIDE = 1280  # pixels; larger clips are scaled down
 MAX_SOURCE_SIDE = 4096  # pixels of a file that can be opened
 LEAST_SIDE = 12  # pixels that optical flow needs
-# Longer clips are thinned to this many frames and frames per second, unless another part is chosen.
+# Longer clips are thinned to this many frames and frames per second, unless another
+# part is chosen.
 USUAL_FRAMES, USUAL_FPS = 32, 8
 BUILT_IN_MOTION = "storybook/motion"  # clips begin with it; other models take it off
 MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
-_CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
+_CLIP_SUFFIXES = (
+    ".mp4",
+    ".mov",
+    ".m4v",
+    ".webm",
+    ".mkv",
+    ".avi",
+    ".gif",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+)
 # Nothing a browser would run
 _UNPACKED = (".json", ".safetensors", *IMAGE_SUFFIXES, *_CLIP_SUFFIXES)
 
@@ -49,7 +62,8 @@ class ClipSession:
     request: EditRequest  # the project's; without regions for a bare clip
     folder: Path  # holds the frames as pages load them, `00000.jpg` on
     frames: LazyFrames  # the same frames in full size, on disk until they are read
-    source: Path  # the frames as a video, H.264; may have to be written first, see `ensure_source`
+    # the frames as a video, H.264; may have to be written first, see `ensure_source`
+    source: Path
     file: Path | None = None  # one's own video, of which another part can be chosen
     # Folder of whole masks by label, where regions of the project overlap
     masks: Path | None = None
@@ -69,11 +83,14 @@ class ClipSession:
     @property
     def used(self) -> range:
         """The frames of its file that it has."""
-        return range(self.start, self.start + self.stride * len(self.frames), self.stride)
+        return range(
+            self.start, self.start + self.stride * len(self.frames), self.stride
+        )
 
     @property
     def drawn(self) -> bool:
-        """True if it is of the built-in model's world: an example, or a clip that says so."""
+        """True if it is of the built-in model's world: an example, or a clip that says
+        so."""
         return not self.own or self.request.clip.comment == DRAWN
 
     @property
@@ -93,7 +110,8 @@ class ClipSession:
 
 
 def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSession:
-    """Write a clip's frames into a folder that is served, for pages and for random access.
+    """Write a clip's frames into a folder that is served, for pages and for random
+    access.
 
     Raises:
         ClipError: Its frames are too small to follow motion in.
@@ -102,7 +120,8 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSe
     width, height = clip.size
     if min(clip.size) < LEAST_SIDE:
         raise ClipError(
-            "clip", f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up."
+            "clip",
+            f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "frames.raw"
@@ -112,7 +131,8 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSe
 
 
 def _write_frames(clip: Clip, file: Path) -> None:
-    """Write the frames in full size into a file, and smaller ones beside it for pages to load."""
+    """Write the frames in full size into a file, and smaller ones beside it for pages
+    to load."""
     with file.open("wb") as sink:
         for start, stop in windows(len(clip)):
             for index, frame in enumerate(clip.read(start, stop), start):
@@ -123,7 +143,8 @@ def _write_frames(clip: Clip, file: Path) -> None:
 
 
 def _frames_in(file: Path, shape: tuple[int, int, int, int]) -> LazyFrames:
-    """Return the frames in a file; they are read, since mapped pages count as memory of this process."""
+    """Return the frames in a file; they are read, since mapped pages count as memory of
+    this process."""
     _, height, width, channels = shape
     frame_bytes = height * width * channels
 
@@ -168,7 +189,9 @@ def open_upload(
     if max(whole.size) > MAX_SOURCE_SIDE:
         width, height = whole.size
         message = f"{width}x{height} pixels are too many"
-        raise ClipError("clip", f"{message}. Scale it to at most {MAX_SOURCE_SIDE} per side.")
+        raise ClipError(
+            "clip", f"{message}. Scale it to at most {MAX_SOURCE_SIDE} per side."
+        )
     notes = []
     first = start or 0
     if start is None and stride is None and frames is None:
@@ -181,14 +204,18 @@ def open_upload(
         wanted = frames or len(whole)
         used = _count(whole, first, step, min(wanted, MAX_FRAMES))
         if _count(whole, first, step, wanted) > MAX_FRAMES:
-            notes.append(f"The page takes at most {MAX_FRAMES} frames. It uses the first of these.")
+            notes.append(
+                f"The page takes at most {MAX_FRAMES} frames. It uses the first of these."
+            )
     clip = VideoClip(file, first, step, used)
     _check_stored(used, _shown_size(clip.size))
     if max(clip.size) > MAX_SIDE:
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
     notes += [f"Note: {warning}" for warning in clip.warnings]
-    opened = prepare("", file.name, EditRequest(clip, None, (), motion=BUILT_IN_MOTION), folder)
+    opened = prepare(
+        "", file.name, EditRequest(clip, None, (), motion=BUILT_IN_MOTION), folder
+    )
     opened = replace(
         opened,
         file=file,
@@ -201,13 +228,15 @@ def open_upload(
 
 
 def _count(clip: VideoClip, first: int, step: int, most: int) -> int:
-    """Count the frames of a clip from `first` on, every `step`-th: at least 1, at most `most`."""
+    """Count the frames of a clip from `first` on, every `step`-th: at least 1, at most
+    `most`."""
     there = len(range(first, len(clip), step))
     return max(1, min(most, there))
 
 
 def open_picture(file: Path, folder: Path) -> ClipSession:
-    """Open a picture, the only one in its folder, as a clip of one frame that is kept in a new folder.
+    """Open a picture, the only one in its folder, as a clip of one frame that is kept
+    in a new folder.
 
     Raises:
         ClipError: It cannot be read, or is too large.
@@ -231,21 +260,26 @@ def _write_strip(clip: VideoClip, path: Path) -> Path:
 
 
 def _usual_stride(clip: VideoClip) -> int:
-    """Return the stride that thins a long clip, no further than to the usual frames per second."""
+    """Return the stride that thins a long clip, no further than to the usual frames per
+    second."""
     by_rate = int(clip.fps // USUAL_FPS)
     by_length = len(clip) // USUAL_FRAMES
     return max(1, min(by_rate, by_length))
 
 
 def _thinned(total: int, used: int, step: int) -> str:
-    """Say which frames of a clip of `total` are used: the first `used`, every `step`-th."""
+    """Say which frames of a clip of `total` are used: the first `used`, every
+    `step`-th."""
     last = (used - 1) * step + 1
-    which = f"frames 1–{last}" if step == 1 else f"every {ordinal(step)} frame, 1–{last},"
+    which = (
+        f"frames 1–{last}" if step == 1 else f"every {ordinal(step)} frame, 1–{last},"
+    )
     return f"Using {which} of {total}. Choose others above."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
-    """Write a clip scaled down to what the page takes; returns it, and a sentence that says so."""
+    """Write a clip scaled down to what the page takes; returns it, and a sentence that
+    says so."""
     width, height = _shown_size(clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
@@ -255,7 +289,8 @@ def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
 
 
 def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return (width, height) of a clip in the page: large ones are scaled down, to even sides."""
+    """Return (width, height) of a clip in the page: large ones are scaled down, to even
+    sides."""
     scale = MAX_SIDE / max(size)
     if scale >= 1:
         return size
@@ -268,14 +303,14 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
     width, height = size
     most = MAX_STORED // (3 * width * height)
     if frames > most:
-        message = (
-            f"{frames} frames of {width}x{height} are too many for the page. Choose at most {most}"
-        )
+        message = f"{frames} frames of {width}x{height} are too many for the page. Choose at most {most}"
         raise ClipError("clip.frames", f"{message}, or use the command line.")
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
-    damaged = f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
+    damaged = (
+        f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
+    )
     try:
         with boundary("project", damaged), zipfile.ZipFile(file) as archive:
             project = _unpack_project(archive, folder / "project")
@@ -288,7 +323,8 @@ def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
 
 
 def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
-    """Unpack a project file and the files it names; returns its folder, which may be an inner one."""
+    """Unpack a project file and the files it names; returns its folder, which may be an
+    inner one."""
 
     def is_project(path: Path) -> bool:
         return path.name == FILE and target in path.parents[:2]
@@ -308,26 +344,33 @@ def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
 
 
 def _check_extent(clip: Clip) -> None:
-    """Refuse a clip that is too large, before masks are read: a small archive may hold large ones."""
+    """Refuse a clip that is too large, before masks are read: a small archive may hold
+    large ones."""
     if len(clip) > MAX_FRAMES:
-        message = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
-        raise ClipError("clip.frames", f"{message}. Shorten the clip or use the command line.")
+        message = (
+            f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
+        )
+        raise ClipError(
+            "clip.frames", f"{message}. Shorten the clip or use the command line."
+        )
     _check_stored(len(clip), clip.size)
     if max(clip.size) > MAX_SIDE:
         width, height = clip.size
-        message = (
-            f"{width}x{height} pixels are too many for the page, which takes {MAX_SIDE} per side"
-        )
+        message = f"{width}x{height} pixels are too many for the page, which takes {MAX_SIDE} per side"
         raise ClipError("clip", f"{message}. Shrink the clip or use the command line.")
 
 
 def unpack(
-    archive: zipfile.ZipFile, target: Path, wanted: Callable[[Path], bool] = lambda path: True
+    archive: zipfile.ZipFile,
+    target: Path,
+    wanted: Callable[[Path], bool] = lambda path: True,
 ) -> None:
-    """Extract the wanted pictures, videos, JSON and weights, counting bytes: archives may lie.
+    """Extract the wanted pictures, videos, JSON and weights, counting bytes: archives
+    may lie.
 
     Raises:
-        RequestError: There are too many files or bytes, or a file that must not be there.
+        RequestError: There are too many files or bytes, or a file that must not be
+            there.
     """
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
@@ -351,7 +394,8 @@ def unpack(
 
 
 def _check_entry(entry: zipfile.ZipInfo, path: Path, root: Path) -> None:
-    """Refuse an entry that would be written outside the root, or is a link or a device."""
+    """Refuse an entry that would be written outside the root, or is a link or a
+    device."""
     if not path.is_relative_to(root) or "\\" in entry.filename:
         message = f"{shorten(entry.filename)} points outside the archive. Remove it."
         raise RequestError("project", message)
@@ -362,7 +406,8 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path, root: Path) -> None:
 
 
 def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:
-    """Copy at most `most` bytes; returns how many of them are left, below 0 if there was more."""
+    """Copy at most `most` bytes; returns how many of them are left, below 0 if there
+    was more."""
     while most >= 0 and (block := source.read(1 << 20)):
         most -= len(block)
         if most >= 0:

@@ -32,7 +32,8 @@ class Example:
     """A project folder, ready to be shown."""
 
     opened: ClipSession  # its frames and what it asks for
-    # Data URL of the middle frame, with its regions in their colours where no result is shipped
+    # Data URL of the middle frame, with its regions in their colours where no result is
+    # shipped
     thumbnail: str
     after: str = ""  # data URL of the same frame of the shipped result; else empty
 
@@ -43,7 +44,8 @@ class Example:
 
     @property
     def change(self) -> str:
-        """A summary of the edit in few words: `cat → fox, rabbit → panda`, or `in pencil`."""
+        """A summary of the edit in few words: `cat → fox, rabbit → panda`, or `in
+        pencil`."""
         changes = []
         for region in self.request.regions:
             if region.prompt:
@@ -52,14 +54,18 @@ class Example:
                 changes.append(f"{before or _bare(now)} → {after}")
         if changes:
             return ", ".join(changes)
-        apart = [_apart(self.request.source_prompt, target) for target in self.request.targets]
+        apart = [
+            _apart(self.request.source_prompt, target)
+            for target in self.request.targets
+        ]
         before = apart[0][0]
         after = " / ".join(after for _, after in apart)
         return f"{before} → {after}" if before else after
 
 
 def load_examples(folder: Path, media: Path) -> dict[str, Example]:
-    """Read every project in a folder, by name; one that cannot be read is logged and left out.
+    """Read every project in a folder, by name; one that cannot be read is logged and
+    left out.
 
     The files to show are written into `media`.
     """
@@ -100,12 +106,15 @@ def _title(name: str) -> str:
 
 
 def _apart(now: str, then: str) -> tuple[str, str]:
-    """Return what differs between two texts: their words but for equal ones at both ends."""
+    """Return what differs between two texts: their words but for equal ones at both
+    ends."""
     one, other = now.split(), then.split()
     start = len(commonprefix([one, other]))
     one, other = one[start:], other[start:]
     end = len(commonprefix([one[::-1], other[::-1]]))
-    return _bare(" ".join(one[: len(one) - end])), _bare(" ".join(other[: len(other) - end]))
+    return _bare(" ".join(one[: len(one) - end])), _bare(
+        " ".join(other[: len(other) - end])
+    )
 
 
 def _bare(text: str) -> str:
@@ -128,7 +137,9 @@ def from_example(
             message = f"Region {name[:60]!r} was not found. {suggest(name, known)}"
             raise RequestError("prompts", message)
         if not isinstance(text, str):
-            raise RequestError(f"regions.{name}.prompt", f"Expected text, got {shorten(text)}.")
+            raise RequestError(
+                f"regions.{name}.prompt", f"Expected text, got {shorten(text)}."
+            )
     regions = []
     for region in base.regions:
         prompt = str(prompts.get(region.name, region.prompt)).strip()
@@ -153,5 +164,7 @@ def read_object(field: str, text: str) -> dict[str, Any]:
         message = f"The text is not JSON ({error}). Use an object such as {{}}."
         raise RequestError(field, message) from None
     if not isinstance(value, dict):
-        raise RequestError(field, f"Expected an object of names and values, got {shorten(value)}.")
+        raise RequestError(
+            field, f"Expected an object of names and values, got {shorten(value)}."
+        )
     return value

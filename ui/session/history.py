@@ -29,7 +29,8 @@ class Choices:
 
     @classmethod
     def of(cls, request: EditRequest, clip: str, prompt: str) -> Choices:
-        """Return those of a request; `clip` and `prompt` are the session's `id` and `prompt`."""
+        """Return those of a request; `clip` and `prompt` are the session's `id` and
+        `prompt`."""
         return cls(request.asked, request.regions, clip, prompt)
 
 
@@ -80,7 +81,8 @@ class History:
         return frozenset(run.folder for run in self.runs)
 
     def add(self, run: PastRun) -> tuple[PastRun, ...]:
-        """Add a run, show it, and return the runs that are too many, whose files may go."""
+        """Add a run, show it, and return the runs that are too many, whose files may
+        go."""
         with self._lock:
             runs = (run, *self.runs)
             self.runs, self.shown = runs[:MAX_RUNS], (run.key,)
@@ -119,11 +121,14 @@ class History:
 
 def gone() -> RequestError:
     """Make the error about a run that is not there any more."""
-    return RequestError("history", "This run has been removed. Choose another, or run it again.")
+    return RequestError(
+        "history", "This run has been removed. Choose another, or run it again."
+    )
 
 
 def compare(first: PastRun, second: PastRun) -> View:
-    """Return the player with two edits in place of source and edit; raises as `PastRun.read` does."""
+    """Return the player with two edits in place of source and edit; raises as
+    `PastRun.read` does."""
     one = first.read()["player"]
     other = second.read()["player"]
     names = [f"A: {first.title}", f"B: {second.title}"]

@@ -1,4 +1,5 @@
-"""Masks of regions as a person and a tracker made them: frozen values, so that undo just keeps old ones."""
+"""Masks of regions as a person and a tracker made them: frozen values, so that undo
+just keeps old ones."""
 
 from __future__ import annotations
 
@@ -44,14 +45,18 @@ class Key:
     """A person's work on a region on one frame."""
 
     points: tuple[tuple[float, float, bool], ...] = ()  # (x, y, belongs to it)
-    edits: tuple[Edit, ...] = ()  # strokes, boxes and tools over what was found, in their order
+    # strokes, boxes and tools over what was found, in their order
+    edits: tuple[Edit, ...] = ()
     found: bytes | None = None  # packed mask of the points and the box, None for none
-    by: str = ""  # its finder: a name of a mask model, or `CLICKS`; empty if it was drawn
-    box: Box | None = None  # x0, y0, x1, y1 around it, in pixels from the frame's corner
+    # its finder: a name of a mask model, or `CLICKS`; empty if it was drawn
+    by: str = ""
+    # x0, y0, x1, y1 around it, in pixels from the frame's corner
+    box: Box | None = None
 
     @property
     def counts(self) -> bool:
-        """True if it makes a mask, even an empty one: points that found nothing do not."""
+        """True if it makes a mask, even an empty one: points that found nothing do
+        not."""
         return self.found is not None or bool(self.edits)
 
     @property
@@ -62,12 +67,14 @@ class Key:
 
 @dataclass(frozen=True, eq=False)
 class MaskLayer:
-    """Masks of one region: work by hand lies over those of a tracker or a file. Masks are packed."""
+    """Masks of one region: work by hand lies over those of a tracker or a file. Masks
+    are packed."""
 
     keys: Mapping[int, Key] = field(default_factory=dict)
     track: Mapping[int, bytes] = field(default_factory=dict)
     score: Mapping[int, float] = field(default_factory=dict)
-    corrected: frozenset[int] = frozenset()  # frames drawn, or cleared, since it was tracked
+    # frames drawn, or cleared, since it was tracked
+    corrected: frozenset[int] = frozenset()
     followed: frozenset[int] = frozenset()  # corrections that are being tracked
     partial: bool = False  # tracked, and not to the end
     by: str = ""  # finder of its masks, if not the session's usual one
@@ -80,7 +87,8 @@ class MaskLayer:
 
     @property
     def to_follow(self) -> list[int]:
-        """Frames to track from: the corrected ones, or all that are drawn if there is nothing to correct."""
+        """Frames to track from: the corrected ones, or all that are drawn if there is
+        nothing to correct."""
         if self.fresh or not self.track:
             return self.drawn
         return list(self.corrected)
@@ -96,7 +104,8 @@ class MaskLayer:
         return [frame for frame, key in self.keys.items() if key.clicked]
 
     def with_key(self, frame: int, key: Key) -> MaskLayer:
-        """Return the layer with other work by hand on a frame, which is a correction to be tracked."""
+        """Return the layer with other work by hand on a frame, which is a correction to
+        be tracked."""
         keys = {**self.keys, frame: key}
         if not (key.points or key.edits or key.box):
             del keys[frame]
@@ -125,7 +134,8 @@ def _laid_over(key: Key, packed: bytes | None, size: tuple[int, int]) -> Mask:
 
 
 def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
-    """Use strokes, boxes and tools on a mask, in their order; itself where there are none."""
+    """Use strokes, boxes and tools on a mask, in their order; itself where there are
+    none."""
     for edit in edits:
         match edit:
             case BrushStroke():
@@ -146,13 +156,15 @@ def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
 
 
 def run_lengths(key: Key | None, packed: bytes | None, size: tuple[int, int]) -> str:
-    """Return the mask of a frame, see `mask_on`, as `encode_runs` does; empty where there is none."""
+    """Return the mask of a frame, see `mask_on`, as `encode_runs` does; empty where
+    there is none."""
     if key is None and packed is None:
         return ""
     return encode_runs(_laid_over(key or Key(), packed, size))
 
 
 def encode_runs(mask: Mask) -> str:
-    """Return lengths of the runs of a mask, row by row, outside first; empty for an empty mask."""
+    """Return lengths of the runs of a mask, row by row, outside first; empty for an
+    empty mask."""
     lengths = runs(mask.T)  # which go down the columns
     return " ".join(map(str, lengths)) if len(lengths) > 1 else ""

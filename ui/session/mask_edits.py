@@ -1,4 +1,5 @@
-"""Masks made by hand: points, boxes, strokes and tools change one region; each is a step to undo."""
+"""Masks made by hand: points, boxes, strokes and tools change one region; each is a
+step to undo."""
 
 from __future__ import annotations
 
@@ -11,7 +12,15 @@ import numpy as np
 from regrain.editing.errors import RequestError
 from regrain.masks.draw import BrushStroke, Rectangle, pack, unpack
 from regrain.masks.models.finders import CUTS
-from regrain.ui.session.layers import Box, Edit, Key, Mask, MaskLayer, Reshape, touched_up
+from regrain.ui.session.layers import (
+    Box,
+    Edit,
+    Key,
+    Mask,
+    MaskLayer,
+    Reshape,
+    touched_up,
+)
 from regrain.ui.session.mask_models import choose, click_models
 from regrain.ui.session.session import Session
 
@@ -38,7 +47,9 @@ def add_point(
     """
     key = session.state.layer(label).keys.get(frame, Key())
     if len(key.points) >= MAX_POINTS:
-        raise RequestError("points", f"At most {MAX_POINTS} are allowed on a frame. Use the brush.")
+        raise RequestError(
+            "points", f"At most {MAX_POINTS} are allowed on a frame. Use the brush."
+        )
     before = session.state.mask(label, frame)
     key = replace(key, points=(*key.points, (*at, inside)))
     if key.box and inside and not _within(key.box, at):
@@ -59,7 +70,9 @@ def remove_point(
     return _find(session, label, frame, replace(key, points=points), None, segment)
 
 
-def add_box(session: Session, label: int, frame: int, box: Box, segment: Segment) -> bool:
+def add_box(
+    session: Session, label: int, frame: int, box: Box, segment: Segment
+) -> bool:
     """Find the object in a box, x0, y0, x1, y1 in pixels from the frame's corner.
 
     It replaces an earlier box, and points outside it that were to be inside.
@@ -76,14 +89,18 @@ def add_box(session: Session, label: int, frame: int, box: Box, segment: Segment
     return _find(session, label, frame, key, None, segment)
 
 
-def add_edit(session: Session, label: int, frame: int, edit: BrushStroke | Rectangle) -> None:
-    """Brush or erase on a frame, by a stroke or a whole rectangle, over the mask as it is."""
+def add_edit(
+    session: Session, label: int, frame: int, edit: BrushStroke | Rectangle
+) -> None:
+    """Brush or erase on a frame, by a stroke or a whole rectangle, over the mask as it
+    is."""
     layer = _with_edit(session.state.layer(label), frame, edit)
     session.commit(session.state.with_layer(label, layer))
 
 
 def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> None:
-    """Use a mask tool on a region's masks on these frames; a RequestError if it has none there."""
+    """Use a mask tool on a region's masks on these frames; a RequestError if it has
+    none there."""
     layer = session.state.layer(label)
     masked = [frame for frame in frames if session.state.mask(label, frame).any()]
     if not masked:
@@ -101,7 +118,8 @@ def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> No
 def _reshaped(
     layer: MaskLayer, frames: list[int], how: Reshape, size: tuple[int, int]
 ) -> MaskLayer:
-    """Use a mask tool on many frames of a layer, of which none needs to be tracked again."""
+    """Use a mask tool on many frames of a layer, of which none needs to be tracked
+    again."""
     keys = dict(layer.keys)
     track = dict(layer.track)
     drawn = set(layer.drawn)
@@ -120,8 +138,11 @@ def finder_of(session: Session, label: int) -> str:
     return session.state.layer(label).by or session.finder
 
 
-def find_by(session: Session, label: int, frame: int, finder: str, segment: Segment) -> None:
-    """Choose the finder of a region's masks; this frame's is found anew at once, in the same step to undo.
+def find_by(
+    session: Session, label: int, frame: int, finder: str, segment: Segment
+) -> None:
+    """Choose the finder of a region's masks; this frame's is found anew at once, in the
+    same step to undo.
 
     Raises:
         RequestError: There is no such finder here.
@@ -146,7 +167,12 @@ def _within(box: Box, at: tuple[float, float]) -> bool:
 
 
 def _find(
-    session: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment
+    session: Session,
+    label: int,
+    frame: int,
+    key: Key,
+    before: Mask | None,
+    segment: Segment,
 ) -> bool:
     """Find the mask of a key frame by its points, see `_found`.
 
@@ -159,7 +185,12 @@ def _find(
 
 
 def _found(
-    session: Session, layer: MaskLayer, frame: int, key: Key, before: Mask | None, segment: Segment
+    session: Session,
+    layer: MaskLayer,
+    frame: int,
+    key: Key,
+    before: Mask | None,
+    segment: Segment,
 ) -> MaskLayer:
     """Return a layer with the mask of a key frame found by its points and box.
 
@@ -169,7 +200,8 @@ def _found(
     if before is None:
         before = _mask_before(session, layer, frame, key)
     clicked_inside = any(inside for *_, inside in key.points)
-    cuts_off = bool(key.points) and before.any()  # points outside alone take away from a mask
+    # points outside alone take away from a mask
+    cuts_off = bool(key.points) and before.any()
     found = None
     if key.box is not None or clicked_inside or cuts_off:
         mask = _segmented(session, frame, key, before, by, segment)

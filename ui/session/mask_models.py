@@ -1,4 +1,5 @@
-"""The mask models at hand on a page: which answer clicks, words and tracking, and which are usual."""
+"""The mask models at hand on a page: which answer clicks, words and tracking, and which
+are usual."""
 
 from __future__ import annotations
 
@@ -10,20 +11,23 @@ from regrain.masks.models.finders import MaskModel, finders, usual
 
 
 def title(name: str) -> str:
-    """Return the name that people know of the model that found a mask; empty for none."""
+    """Return the name that people know of the model that found a mask; empty for
+    none."""
     built_in = {"sam": "SAM", "cuts": "cuts"}
     return built_in.get(name) or title_of(name)
 
 
 def usual_finder(drawn: bool, fallback: str) -> str:
-    """Return the finder of a clip's masks, unless a region chooses another: on real ones a SAM, or cuts."""
+    """Return the finder of a clip's masks, unless a region chooses another: on real
+    ones a SAM, or cuts."""
     if drawn:
         return fallback
     return usual(drawn, lambda model: "points" in model.takes).name
 
 
 def finder_by_words(drawn: bool) -> str | None:
-    """Return the finder of things by words: a SAM 3 on real clips; None where none is at hand."""
+    """Return the finder of things by words: a SAM 3 on real clips; None where none is
+    at hand."""
     at_hand = any("words" in model.takes for model in finders().values())
     if drawn or not at_hand:
         return None
@@ -47,12 +51,15 @@ def click_models(fallback: str) -> dict[str, MaskModel]:
 
 def trackers() -> dict[str, MaskModel]:
     """Return the models that follow masks, by name."""
-    able = [model for model in finders().values() if model.follows and not model.missing]
+    able = [
+        model for model in finders().values() if model.follows and not model.missing
+    ]
     return {model.name: model for model in able}
 
 
 def choose(field: str, name: object, able: Mapping[str, MaskModel]) -> MaskModel:
-    """Look one of these up; a RequestError about `field` if there is none of that name."""
+    """Look one of these up; a RequestError about `field` if there is none of that
+    name."""
     if not isinstance(name, str) or name not in able:
         said = str(name)[:60]
         raise RequestError(field, f"{said!r} was not found. {suggest(said, able)}")

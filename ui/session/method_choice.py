@@ -27,8 +27,9 @@ class Uses:
 def uses(name: str) -> Uses:
     """Read from a method's record what it uses.
 
-    Its needs have `regions`, or `masks` where they are optional; either of them, `inversion` or
-    `source_prompt` if it reads what the clip shows; `seed` unless only a parameter `variation` draws noise.
+    Its needs have `regions`, or `masks` where they are optional; either of them,
+    `inversion` or `source_prompt` if it reads what the clip shows; `seed` unless only a
+    parameter `variation` draws noise.
     """
     method = METHODS[name]
     needs = method.needs
@@ -51,7 +52,10 @@ def uses(name: str) -> Uses:
 
 def choice(chosen: str) -> View:
     """Return the methods, what each does and uses, and which one is chosen."""
-    return {"chosen": chosen, "methods": [_described(method) for method in METHODS.values()]}
+    return {
+        "chosen": chosen,
+        "methods": [_described(method) for method in METHODS.values()],
+    }
 
 
 def seed_words(name: str) -> str:

@@ -42,7 +42,11 @@ def take(session: Session, label: int, file: Path, folder: Path) -> str:
 
 
 def cut_out(
-    session: Session, label: int, at: tuple[float, float], folder: Path, segment: Segment
+    session: Session,
+    label: int,
+    at: tuple[float, float],
+    folder: Path,
+    segment: Segment,
 ) -> bool:
     """Cut the thing at a place of a region's picture out of it.
 
@@ -78,8 +82,11 @@ def cut_out(
     return True
 
 
-def _in_picture(at: tuple[float, float], pixels: np.ndarray) -> tuple[float, float] | None:
-    """Return x and y in pixels of a place in the square around a picture; None beside the picture."""
+def _in_picture(
+    at: tuple[float, float], pixels: np.ndarray
+) -> tuple[float, float] | None:
+    """Return x and y in pixels of a place in the square around a picture; None beside
+    the picture."""
     height, width = pixels.shape[:2]
     side = max(height, width)
     x = at[0] * side - (side - width) / 2
@@ -88,7 +95,8 @@ def _in_picture(at: tuple[float, float], pixels: np.ndarray) -> tuple[float, flo
 
 
 def _square_around(mask: Mask) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of a square around a mask, with some room; may reach outside."""
+    """Return left, top, right, bottom of a square around a mask, with some room; may
+    reach outside."""
     rows = np.flatnonzero(mask.any(1))
     columns = np.flatnonzero(mask.any(0))
     x = (columns[0] + columns[-1] + 1) / 2
@@ -110,7 +118,8 @@ def remove(session: Session, label: int) -> None:
 
 
 def as_seen(path: str) -> str:
-    """Return a picture as a model sees it, as a data URL; empty without one, or if it is gone."""
+    """Return a picture as a model sees it, as a data URL; empty without one, or if it
+    is gone."""
     if not path:
         return ""
     try:
@@ -124,7 +133,9 @@ def _as_seen(path: str, changed: int) -> str:
     return data_url(shown(Path(path), _SHOWN, _FIELD), _SHOWN)
 
 
-def _keep(session: Session, label: int, pixels: UInt8[np.ndarray, "h w 4"], folder: Path) -> None:
+def _keep(
+    session: Session, label: int, pixels: UInt8[np.ndarray, "h w 4"], folder: Path
+) -> None:
     """Write a picture under its fingerprint, and give it to a region."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

@@ -1,4 +1,5 @@
-"""The work of one open page, kept by the server: clip, regions, masks, words, undo. NumPy only."""
+"""The work of one open page, kept by the server: clip, regions, masks, words, undo.
+NumPy only."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class SessionExpired(RequestError):
 
 
 class StaleEvent(RequestError):
-    """The event was for a clip that the page has left; nothing is to be said about it."""
+    """The event was for a clip that the page has left; nothing is to be said about
+    it."""
 
     def __init__(self) -> None:
         super().__init__("page", "the clip has changed; try again")
@@ -62,10 +64,12 @@ class ClipWork:
     opened: ClipSession
     id: str = ""  # tells this clip from those that the page had before
     rev: int = 0  # grows with every change of masks
-    changed: dict[int, int] = field(init=False)  # frame to the revision of its last change
+    # frame to the revision of its last change
+    changed: dict[int, int] = field(init=False)
     shown: int = 0  # frame that the page showed last
     acknowledged: deque[int] = field(default_factory=lambda: deque(maxlen=32))  # events
-    fields: tuple[object, ...] = ()  # values of the page's fields, once it has sent them
+    # values of the page's fields, once it has sent them
+    fields: tuple[object, ...] = ()
     # Regions, masks, words
     state: State = field(init=False)
     source_prompt: str = field(init=False)
@@ -74,13 +78,15 @@ class ClipWork:
     method: str = field(init=False)
     # Tracking
     tracker: str = field(init=False)
-    tracking: int = 0  # first label that is tracked now; -1 while objects are sought, 0 for neither
+    # first label that is tracked now; -1 while objects are sought, 0 for neither
+    tracking: int = 0
     tracked: tuple[int, ...] = ()  # labels that are tracked, or were last
     # Frames tracked, of how many, seconds left, and the last of them
     followed: tuple[int, int, float, int] | None = None
     trouble: Exception | None = None  # the error that ended it early
     # Runs
-    runs: list[RunThread] = field(default_factory=list)  # without those that ended before the last
+    # without those that ended before the last
+    runs: list[RunThread] = field(default_factory=list)
     computed: list[Computed] = field(default_factory=list)  # the last first
     found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
 
@@ -94,7 +100,9 @@ class ClipWork:
         self.method = request.method
         self.tracker = usual_tracker(self.opened.drawn)
         self._undo = Undo()
-        self._run_lengths = lru_cache(_KEPT_RUNS)(partial(run_lengths, size=self.state.size))
+        self._run_lengths = lru_cache(_KEPT_RUNS)(
+            partial(run_lengths, size=self.state.size)
+        )
 
 
 class Session(ClipWork):
@@ -102,7 +110,8 @@ class Session(ClipWork):
 
     Args:
         opened: The first clip.
-        fallback: The mask model that answers clicks where no published SAM is at hand: `sam` or `cuts`.
+        fallback: The mask model that answers clicks where no published SAM is at hand:
+            `sam` or `cuts`.
     """
 
     def __init__(self, opened: ClipSession, fallback: str = "sam") -> None:
@@ -125,12 +134,14 @@ class Session(ClipWork):
         self._begin(opened, identity)
 
     def _begin(self, opened: ClipSession, identity: str) -> None:
-        super().__init__(opened, identity)  # every field of the work has its first value again
+        # every field of the work has its first value again
+        super().__init__(opened, identity)
         if opened.file is None:  # a bare clip says nothing of it
             self.adapters.take_project(opened.request.adapter)
 
     def open_part(self, opened: ClipSession, identity: str) -> None:
-        """Go on with other frames of the same file: masks of those that stay, all words, undo."""
+        """Go on with other frames of the same file: masks of those that stay, all
+        words, undo."""
         numbers = opened.used
         places = {}
         for frame, number in enumerate(self.opened.used):
@@ -215,13 +226,15 @@ class Session(ClipWork):
     # Regions and words
 
     def add_region(self) -> int:
-        """Make an empty region on top of the others; returns its label. Raises as `State.new_region` does."""
+        """Make an empty region on top of the others; returns its label. Raises as
+        `State.new_region` does."""
         region = self.state.new_region()
         self.commit(self.state.insert(region, MaskLayer()))
         return region.label
 
     def add_rest(self) -> int:
-        """Make a region of all that no other covers, below the others; there is one at most.
+        """Make a region of all that no other covers, below the others; there is one at
+        most.
 
         Returns:
             Its label.
@@ -232,7 +245,9 @@ class Session(ClipWork):
         if self.state.rest is not None:
             return self.state.rest
         region = replace(self.state.new_region(REST), margin=0)
-        self.commit(self.state.insert(region, MaskLayer(rest=True), len(self.state.regions)))
+        self.commit(
+            self.state.insert(region, MaskLayer(rest=True), len(self.state.regions))
+        )
         return region.label
 
     def add_masks(
@@ -242,7 +257,8 @@ class Session(ClipWork):
         sources: list[str],
         score: float,
     ) -> list[str]:
-        """Make a region of each track, the first uppermost, above the others; one step to undo.
+        """Make a region of each track, the first uppermost, above the others; one step
+        to undo.
 
         Args:
             names: Wished for; an empty one stands for the usual.
@@ -258,7 +274,9 @@ class Session(ClipWork):
         """
         state = self.state
         made = []
-        for place, (name, track, source) in enumerate(zip(names, tracks, sources, strict=True)):
+        for place, (name, track, source) in enumerate(
+            zip(names, tracks, sources, strict=True)
+        ):
             region = replace(state.new_region(name[:MAX_NAME].strip()), source=source)
             layer = MaskLayer({}, track, dict.fromkeys(track, score))
             state = state.insert(region, layer, place)
@@ -268,7 +286,8 @@ class Session(ClipWork):
         return made
 
     def describe(self, words: object) -> None:
-        """Take words, colours and order over as the cards send them; masks and the set of regions stay."""
+        """Take words, colours and order over as the cards send them; masks and the set
+        of regions stay."""
         if not isinstance(words, dict):
             return
         self.state = self.state.describe(words.get("regions"))
@@ -328,8 +347,11 @@ class Session(ClipWork):
         self.state = state.keep_words(before)
         self.mark(state.changed_since(before))
 
-    def set_tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> None:
-        """Take one frame over from the tracker, which is no step to undo; see `State.tracked`."""
+    def set_tracked(
+        self, label: int, frame: int, mask: Mask, confidence: float
+    ) -> None:
+        """Take one frame over from the tracker, which is no step to undo; see
+        `State.tracked`."""
         state = self.state.tracked(label, frame, mask, confidence)
         if state is not self.state:
             self.state = state
@@ -353,7 +375,8 @@ def _project_state(opened: ClipSession) -> State:
 
 
 def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
-    """Return the masks of a project's regions by label: tracked, and made by a person on key frames."""
+    """Return the masks of a project's regions by label: tracked, and made by a person
+    on key frames."""
     request = opened.request
     if request.labels is None:
         return {}
@@ -362,7 +385,9 @@ def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
         whole = open_regions(opened.masks, len(opened.frames), request.clip.size)
     layers = {}
     for region in request.regions:
-        masks = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
+        masks = whole.get(region.label) or mask_of(
+            cast(Labels, request.labels), region.label
+        )
         track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
         keys = _project_keys(region, track)
         layers[region.label] = MaskLayer(keys, track, dict.fromkeys(track, 1.0))

@@ -24,19 +24,24 @@ log = logging.getLogger(__name__)
 MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
 _MAX_KNOWN = 4096  # pages, and connections that ended before they arrived
-_LATE = 30.0  # seconds after a page has gone in which a sign of life may have been sent before
-_SILENCE = 100.0  # seconds in which an open page says that it is open, even one in the background
+# seconds after a page has gone in which a sign of life may have been sent before
+_LATE = 30.0
+# seconds in which an open page says that it is open, even one in the background
+_SILENCE = 100.0
 
 
 @dataclass(eq=False)
 class _Page:
     """The store's record of a page; times by the clock of the store."""
 
-    session: Session | None = None  # None before its first event, and once it is forgotten
+    # None before its first event, and once it is forgotten
+    session: Session | None = None
     used: float = 0.0  # when its last event came
-    left: float | None = None  # when it went, or lost its last connection; None while it is there
+    # when it went, or lost its last connection; None while it is there
+    left: float | None = None
     heard: float = 0.0  # when it last said that it is open
-    due: float | None = None  # when it is forgotten, unless it was heard after `silent_since`
+    # when it is forgotten, unless it was heard after `silent_since`
+    due: float | None = None
     silent_since: float = 0.0
     connected: set[str] = field(default_factory=set)
     connections: set[str] = field(default_factory=set)  # those that ended among them
@@ -50,7 +55,8 @@ class SessionStore:
         media: Holds files, which go with their page.
         finder: See `Session`.
         clock: Seconds, growing.
-        grace: Seconds in which a page that was reloaded or lost its connection may come back.
+        grace: Seconds in which a page that was reloaded or lost its connection may come
+            back.
         ended: Called with each connection of a page that is forgotten.
     """
 
@@ -78,7 +84,8 @@ class SessionStore:
         self._sweeping = False
 
     def get(self, page: str, opened: ClipSession | None = None) -> Session:
-        """Return the session of a page; a new one, on `opened` or what new pages show, on its first event.
+        """Return the session of a page; a new one, on `opened` or what new pages show,
+        on its first event.
 
         Raises:
             RequestError: There is nothing to show.
@@ -92,7 +99,8 @@ class SessionStore:
                         "clip", "No clip is open. Choose an example or open your own."
                     )
                 known.session = Session(start, self._finder)
-                if known.left is not None:  # the page has gone, and this event was answered late
+                # the page has gone, and this event was answered late
+                if known.left is not None:
                     self._forget_later(known)
             session = known.session
             known.used = self._clock()
@@ -125,7 +133,8 @@ class SessionStore:
         return session.run if session else None
 
     def keep(self, page: str) -> None:
-        """Keep a page alive while its run goes on; this does not tell whether the page is open.
+        """Keep a page alive while its run goes on; this does not tell whether the page
+        is open.
 
         The server may go on for minutes with the events of a page that was closed.
         """
@@ -136,7 +145,8 @@ class SessionStore:
         self.media.touch(page)
 
     def here(self, page: str) -> None:
-        """Note that a page says it is open: kept though its connection is lost, yet not as used."""
+        """Note that a page says it is open: kept though its connection is lost, yet not
+        as used."""
         with self._lock:
             known = self._pages.get(page)
             if known and known.left is not None:
@@ -148,16 +158,19 @@ class SessionStore:
         return known is None or known.left is not None
 
     def away(self, page: str) -> float:
-        """Return the seconds since a page has left and said nothing; 0 while it is there."""
+        """Return the seconds since a page has left and said nothing; 0 while it is
+        there."""
         known = self._pages.get(page)
         if known is None or known.left is None or known.heard > known.left:
             return 0.0
         return self._clock() - known.left
 
     def arrive(self, page: str, connection: str) -> Session | None:
-        """Note that a page is opened, or is there again; returns its session if it has one.
+        """Note that a page is opened, or is there again; returns its session if it has
+        one.
 
-        `connection` tells the page that is loaded now from the same one before a reload.
+        `connection` tells the page that is loaded now from the same one before a
+        reload.
         """
         with self._lock:
             known = self._known(page)
@@ -169,7 +182,8 @@ class SessionStore:
         return self.get(page) if known.session else None
 
     def leave(self, page: str, connection: str = "") -> None:
-        """Forget a page later, unless it comes back: it was closed or reloaded, or lost its connection."""
+        """Forget a page later, unless it comes back: it was closed or reloaded, or lost
+        its connection."""
         with self._lock:
             known = self._pages.get(page)
             if known is None:
@@ -194,7 +208,8 @@ class SessionStore:
         return known
 
     def _unused(self) -> list[str]:
-        """List the pages that were not used for an hour, and the longest unused beyond `MAX_PAGES`."""
+        """List the pages that were not used for an hour, and the longest unused beyond
+        `MAX_PAGES`."""
         now = self._clock()
         kept = [page for page, known in self._pages.items() if known.session]
         old = [page for page in kept if now - self._pages[page].used > MAX_AGE]
@@ -202,9 +217,11 @@ class SessionStore:
         return list(dict.fromkeys([*old, *kept[:excess]]))
 
     def _forget_later(self, known: _Page) -> None:
-        """Forget a page after the grace, unless it says meanwhile that only its connection is lost.
+        """Forget a page after the grace, unless it says meanwhile that only its
+        connection is lost.
 
-        Its events do not say that: on a busy machine they are answered long after it has gone.
+        Its events do not say that: on a busy machine they are answered long after it
+        has gone.
         """
         now = self._clock()
         known.left = now
@@ -212,13 +229,17 @@ class SessionStore:
         known.silent_since = now + self._late
         if not self._sweeping:
             self._sweeping = True
-            threading.Thread(target=self._sweep_until_done, name="sweep", daemon=True).start()
+            threading.Thread(
+                target=self._sweep_until_done, name="sweep", daemon=True
+            ).start()
 
     def _sweep_until_done(self) -> None:
         """Sweep whenever a page is due, as long as there is one that may be."""
         while True:
             with self._lock:
-                dues = [known.due for known in self._pages.values() if known.due is not None]
+                dues = [
+                    known.due for known in self._pages.values() if known.due is not None
+                ]
                 if not dues:
                     self._sweeping = False
                     return
@@ -230,7 +251,8 @@ class SessionStore:
                 log.exception("a page could not be forgotten")
 
     def sweep(self) -> None:
-        """Forget the pages that have gone for good; those that still say they are open wait another turn."""
+        """Forget the pages that have gone for good; those that still say they are open
+        wait another turn."""
         gone = []
         with self._lock:
             now = self._clock()
@@ -247,7 +269,8 @@ class SessionStore:
             self.forget(page)
 
     def forget(self, page: str) -> None:
-        """Free a page's session and its files. That it has gone stays known: more of it may be answered."""
+        """Free a page's session and its files. That it has gone stays known: more of it
+        may be answered."""
         with self._lock:
             known = self._pages.get(page, _Page())
             session = known.session

@@ -1,4 +1,5 @@
-"""Regions and their masks as one frozen value: a change makes another, and undo brings one back."""
+"""Regions and their masks as one frozen value: a change makes another, and undo brings
+one back."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ class State:
     # Regions
 
     def new_region(self, name: str = "") -> Region:
-        """Make a region with a label, name and colour of its own, called `name` where that is free.
+        """Make a region with a label, name and colour of its own, called `name` where
+        that is free.
 
         Raises:
             RequestError: There are as many as allowed.
@@ -58,11 +60,14 @@ class State:
                 "regions", f"At most {MAX_REGIONS} are allowed here. Delete one first."
             )
         label = next(number for number in range(1, 256) if number not in self.regions)
-        region = Region(self._free_name(name, label), label, color=self._free_color(label))
+        region = Region(
+            self._free_name(name, label), label, color=self._free_color(label)
+        )
         return replace(region, margin=region.effective_margin(self.size))
 
     def _free_name(self, wished: str, label: int) -> str:
-        """Return the name wished for, or else one with a number from `label` on, that no region has."""
+        """Return the name wished for, or else one with a number from `label` on, that
+        no region has."""
         used = {region.name.casefold() for region in self.regions.values()}
         names = [wished] if wished else []
         names += [f"{wished or 'Region'} {number}" for number in range(label, 300)]
@@ -96,7 +101,8 @@ class State:
         return replace(self, regions={**self.regions, label: changed})
 
     def describe(self, entries: object) -> State:
-        """Return the state with words, colours and order from the cards, and the same masks and regions."""
+        """Return the state with words, colours and order from the cards, and the same
+        masks and regions."""
         described = {}
         for entry in entries if isinstance(entries, list) else ():
             if not isinstance(entry, dict):
@@ -104,11 +110,16 @@ class State:
             region = self.regions.get(entry.get("label", 0))
             if region:
                 described[region.label] = _described(region, entry)
-        others = {label: region for label, region in self.regions.items() if label not in described}
+        others = {
+            label: region
+            for label, region in self.regions.items()
+            if label not in described
+        }
         return replace(self, regions=described | others)
 
     def keep_words(self, since: State) -> State:
-        """Return the state with the words and the order of a later one, which outlive an undo.
+        """Return the state with the words and the order of a later one, which outlive
+        an undo.
 
         Of a region that both have, feather and picture alone are undone.
         """
@@ -116,7 +127,9 @@ class State:
         for label, later in since.regions.items():
             region = self.regions.get(label)
             if region:
-                regions.append(replace(later, feather=region.feather, picture=region.picture))
+                regions.append(
+                    replace(later, feather=region.feather, picture=region.picture)
+                )
         for place, (label, region) in enumerate(self.regions.items()):
             if label not in since.regions:  # it comes back to where it was
                 regions.insert(place, region)
@@ -149,7 +162,9 @@ class State:
         def read(start: int, stop: int) -> np.ndarray:
             masks = np.empty((stop - start, *self.shape[1:]), bool)
             for frame, mask in enumerate(masks, start):
-                mask[:] = np.any([mask_on(layer, frame, self.size) for layer in layers], axis=0)
+                mask[:] = np.any(
+                    [mask_on(layer, frame, self.size) for layer in layers], axis=0
+                )
             return ~masks if rest else masks
 
         return LazyFrames(self.shape, bool, read)
@@ -175,8 +190,12 @@ class State:
         ]
 
     def on_frames(self, places: Mapping[int, int], count: int) -> State:
-        """Return the regions on `count` other frames; masks of those that stay go to their `places`."""
-        layers = {label: _on_frames(layer, places, count) for label, layer in self.layers.items()}
+        """Return the regions on `count` other frames; masks of those that stay go to
+        their `places`."""
+        layers = {
+            label: _on_frames(layer, places, count)
+            for label, layer in self.layers.items()
+        }
         return replace(self, shape=(count, *self.shape[1:]), layers=layers)
 
     # Tracking
@@ -195,10 +214,12 @@ class State:
         return labels
 
     def begin_track(self, labels: Collection[int]) -> tuple[State, list[Pass]]:
-        """Begin to track these regions: what corrections change, or else all of a region.
+        """Begin to track these regions: what corrections change, or else all of a
+        region.
 
         Returns:
-            The state from which on undo brings their old tracks back, and the passes of the tracker.
+            The state from which on undo brings their old tracks back, and the passes of
+            the tracker.
         """
         drawn = {label: self._drawn(label) for label in self.regions}
         keys: dict[int, dict[int, Mask]] = {}
@@ -223,7 +244,8 @@ class State:
         return {label: self.mask(label, frame) for label in self.regions}
 
     def end_track(self, labels: Collection[int], finished: bool) -> State:
-        """Return the state after tracking; unless it `finished`, its corrections are to be tracked again."""
+        """Return the state after tracking; unless it `finished`, its corrections are to
+        be tracked again."""
         layers = dict(self.layers)
         for label in layers.keys() & set(labels):
             layer = layers[label]
@@ -235,7 +257,8 @@ class State:
         return replace(self, layers=layers)
 
     def tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> State:
-        """Return the state with one frame from the tracker; key frames stay as they were drawn."""
+        """Return the state with one frame from the tracker; key frames stay as they
+        were drawn."""
         layer = self.layers.get(label)
         if layer is None or frame in layer.drawn:
             return self
@@ -253,7 +276,8 @@ class Undo:
     cut: bool = False  # whether there were more before
 
     def step(self, now: State) -> Undo:
-        """Return this after one more operation on `now`; what was taken back cannot be done again."""
+        """Return this after one more operation on `now`; what was taken back cannot be
+        done again."""
         past = (*self.past, now)
         return Undo(past[-MAX_UNDO:], cut=self.cut or len(past) > MAX_UNDO)
 
@@ -273,17 +297,22 @@ class Undo:
 
 
 def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:
-    """Move a layer to other frames; where some of them lack a mask, it is to be followed again."""
+    """Move a layer to other frames; where some of them lack a mask, it is to be
+    followed again."""
 
     def moved_of(values: Mapping[int, T]) -> dict[int, T]:
-        return {places[frame]: value for frame, value in values.items() if frame in places}
+        return {
+            places[frame]: value for frame, value in values.items() if frame in places
+        }
 
     moved = replace(
         layer,
         keys=moved_of(layer.keys),
         track=moved_of(layer.track),
         score=moved_of(layer.score),
-        corrected=frozenset(places[frame] for frame in layer.corrected if frame in places),
+        corrected=frozenset(
+            places[frame] for frame in layer.corrected if frame in places
+        ),
         followed=frozenset(),
     )
     complete = len({*moved.keys, *moved.track}) == count
@@ -295,15 +324,19 @@ def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskL
     return replace(moved, corrected=frozenset(moved.drawn), partial=True)
 
 
-def _to_be_tracked(layer: MaskLayer, drawn: Mapping[int, Mask], size: tuple[int, int]) -> MaskLayer:
-    """Make the masks of a layer's drawn frames part of its track, from where they are to be followed."""
+def _to_be_tracked(
+    layer: MaskLayer, drawn: Mapping[int, Mask], size: tuple[int, int]
+) -> MaskLayer:
+    """Make the masks of a layer's drawn frames part of its track, from where they are
+    to be followed."""
     keys = dict(layer.keys)
     track = dict(layer.track)
     score = dict(layer.score)
     for frame, mask in drawn.items():
         key = keys[frame]
         if key.found is None:
-            # Work by hand lies over the track, which is about to hold its outcome: keep what it lay over.
+            # Work by hand lies over the track, which is about to hold its outcome: keep
+            # what it lay over.
             below = unpack(layer.track.get(frame), size)
             keys[frame] = replace(key, found=pack(below))
         track[frame] = pack(mask)

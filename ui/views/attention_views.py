@@ -25,13 +25,18 @@ _WHOLE = "all"  # steps together
 _NOTHING = 1e-12
 # Heading and captions of a pair of pictures of attention, by whether masks guide it.
 _LOOKS = {
-    True: ("Attention on each region’s words", "without guidance", "guided by the masks"),
+    True: (
+        "Attention on each region’s words",
+        "without guidance",
+        "guided by the masks",
+    ),
     False: ("Attention on the new words", "on its own", "with the source’s attention"),
 }
 
 
 def live(event: Preview, request: EditRequest) -> View:
-    """Show the frames the model expects at this step, and the attention on regions' words, or of a pixel."""
+    """Show the frames the model expects at this step, and the attention on regions'
+    words, or of a pixel."""
     picked = spread(len(event.frames))
     colors = _colors(event.attention, request.regions)
 
@@ -59,9 +64,11 @@ def _by_regions(request: EditRequest) -> bool:
 
 
 def _caption(name: str, request: EditRequest) -> str:
-    """Say what a map of attention shows: a region's words, a word of the prompt, or a chosen pixel's view."""
+    """Say what a map of attention shows: a region's words, a word of the prompt, or a
+    chosen pixel's view."""
     words = {
-        region.name: region.prompt or region.source or region.name for region in request.regions
+        region.name: region.prompt or region.source or region.name
+        for region in request.regions
     }
     if name == PICTURE:
         return "Share of the picture"
@@ -73,8 +80,11 @@ def _caption(name: str, request: EditRequest) -> str:
     return f"Attention on “{words.get(name, name)}”"
 
 
-def attention(outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]) -> View:
-    """Show maps to be laid over the clip, by region or word: of all steps, and of the first, middle and last.
+def attention(
+    outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]
+) -> View:
+    """Show maps to be laid over the clip, by region or word: of all steps, and of the
+    first, middle and last.
 
     `measured` is `metrics.attention` of the report.
     """
@@ -107,7 +117,8 @@ def attention(outcome: EditResult, request: EditRequest, measured: Mapping[str, 
 
 
 def _sheet(parts: Sequence[RegionAttention], picked: Sequence[int]) -> str:
-    """Return a PNG data URL: a row of maps before and a row after the change for each part, on one scale."""
+    """Return a PNG data URL: a row of maps before and a row after the change for each
+    part, on one scale."""
     rows = []
     for part in parts:
         rows.append(np.asarray(part.before)[picked])
@@ -119,7 +130,8 @@ def _sheet(parts: Sequence[RegionAttention], picked: Sequence[int]) -> str:
 
 
 def words(outcome: EditResult) -> View | None:
-    """Show a small picture for each word of source and edit, in a few frames of the clip."""
+    """Show a small picture for each word of source and edit, in a few frames of the
+    clip."""
     if outcome.words is None:
         return None
     picked = spread(len(outcome.source), _FEW)
@@ -131,7 +143,9 @@ def words(outcome: EditResult) -> View | None:
     }
 
 
-def _word_rows(maps: Mapping[str, np.ndarray], frames: Mapping[int, Frame]) -> list[View]:
+def _word_rows(
+    maps: Mapping[str, np.ndarray], frames: Mapping[int, Frame]
+) -> list[View]:
     """Show the attention on each word as heat over some frames."""
     rows = []
     for word, values in maps.items():
@@ -145,7 +159,8 @@ def _word_rows(maps: Mapping[str, np.ndarray], frames: Mapping[int, Frame]) -> l
 
 
 def areas(outcome: EditResult) -> View | None:
-    """Show the area the edit was kept to, at a few steps and in a few frames of the clip."""
+    """Show the area the edit was kept to, at a few steps and in a few frames of the
+    clip."""
     if not outcome.step_areas:
         return None
     picked = spread(len(outcome.source), _FEW)
@@ -153,7 +168,9 @@ def areas(outcome: EditResult) -> View | None:
 
     def row(step: int) -> View:
         areas = outcome.step_areas[step]
-        looks = [washed(frame, areas[i], default_color(1)) for i, frame in frames.items()]
+        looks = [
+            washed(frame, areas[i], default_color(1)) for i, frame in frames.items()
+        ]
         return {"step": step + 1, "frames": [data_url(look, 128, 66) for look in looks]}
 
     numbers = sorted(outcome.step_areas)
@@ -161,8 +178,11 @@ def areas(outcome: EditResult) -> View | None:
     return {"indices": [i + 1 for i in picked], "steps": steps}
 
 
-def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[str, int]]:
-    """Return colour and label of each heat map: its region's; for a word of the prompt, the next free."""
+def _colors(
+    names: Iterable[str], regions: Sequence[Region]
+) -> dict[str, tuple[str, int]]:
+    """Return colour and label of each heat map: its region's; for a word of the prompt,
+    the next free."""
     colors = {region.name: (region.color, region.label) for region in regions}
     colors |= {f"{PICTURE} of {name}": color for name, color in colors.items()}
     label = max((region.label for region in regions), default=0)
@@ -182,7 +202,8 @@ def _attention_words(entry: Mapping[str, Any]) -> str:
 
 
 def spread(count: int, most: int = _SHOWN) -> list[int]:
-    """Return at most so many indices, evenly spread, the first and the last among them."""
+    """Return at most so many indices, evenly spread, the first and the last among
+    them."""
     picked = min(count, most)
     gaps = max(1, picked - 1)
     return sorted({round(i * (count - 1) / gaps) for i in range(picked)})

@@ -1,4 +1,5 @@
-"""The choices of a page: examples, models, LoRA files, adapters. Nothing else is opened for a stranger."""
+"""The choices of a page: examples, models, LoRA files, adapters. Nothing else is opened
+for a stranger."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ _FOLDERS = {
 
 
 def moving(model: object, asked: str) -> str:
-    """Return the motion adapter that was asked for; not the built-in one with another model."""
+    """Return the motion adapter that was asked for; not the built-in one with another
+    model."""
     is_own = asked.partition("@")[0] == BUILT_IN_MOTION
     return "" if is_own and model != BUILT_IN_MODEL else asked
 
@@ -44,7 +46,8 @@ def moving(model: object, asked: str) -> str:
 class Catalogue:
     """The names of everything that can be chosen, and checks of what a browser sent.
 
-    `examples` are in the order shown; `model_folder` holds the built-in model's recommendations and words.
+    `examples` are in the order shown; `model_folder` holds the built-in model's
+    recommendations and words.
     """
 
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
@@ -53,7 +56,10 @@ class Catalogue:
         self.models = [BUILT_IN_MODEL, *filter(is_name, local_models())]
         local = _named_entries()
         self.loras = _added(local, "loras", "*.safetensors")
-        self.motions = [BUILT_IN_MOTION, *_added(local, "motion", "*.safetensors", "*/")]
+        self.motions = [
+            BUILT_IN_MOTION,
+            *_added(local, "motion", "*.safetensors", "*/"),
+        ]
         self.pictures = _added(local, "pictures", "*.safetensors")
         if built_in().is_file():
             self.pictures.insert(0, BUILT_IN)
@@ -64,7 +70,9 @@ class Catalogue:
     @property
     def model_choices(self) -> list[tuple[str, str]]:
         """The models as the page calls them, with their ids."""
-        return [(BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models]
+        return [
+            (BUILT_IN_TITLE if id == BUILT_IN_MODEL else id, id) for id in self.models
+        ]
 
     def example(self, name: object) -> Example:
         """Look an example up; a RequestError if there is none of that name."""
@@ -73,7 +81,8 @@ class Catalogue:
         return self.examples[name]
 
     def model(self, name: object) -> str:
-        """Check the choice of a model, a RequestError if it is not offered; nothing is downloaded."""
+        """Check the choice of a model, a RequestError if it is not offered; nothing is
+        downloaded."""
         if name not in self.models:
             raise _not_found("model", name, self.models)
         return str(name)
@@ -85,22 +94,32 @@ class Catalogue:
             setattr(self, kind, [*known, id])
 
     def reader(self, model: str) -> Reader:
-        """Return how an offered model reads prompts; a ModelError if its files cannot be read."""
+        """Return how an offered model reads prompts; a ModelError if its files cannot
+        be read."""
         built_in = ModelLocation("folder", str(self._folder))
         return open_reader(built_in if model == BUILT_IN_MODEL else find(model))
 
-    def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
-        """Return every parameter as a run of a model would have it; an EditingError if one is wrong."""
-        folder = self._folder if model == BUILT_IN_MODEL else (models_folder() or Path()) / model
+    def values(
+        self, method: str, model: str, given: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """Return every parameter as a run of a model would have it; an EditingError if
+        one is wrong."""
+        folder = (
+            self._folder
+            if model == BUILT_IN_MODEL
+            else (models_folder() or Path()) / model
+        )
         return settings.values(method, folder, given)
 
     def seeing(self, model: str) -> str:
-        """Return the first picture adapter that fits a model, else the first; empty without any."""
+        """Return the first picture adapter that fits a model, else the first; empty
+        without any."""
         fitting = self._fitting(self._wide(model))
         return next(iter([*fitting, *self.pictures]), "")
 
     def blind(self, model: str) -> dict[str, str]:
-        """Return what to say where a model sees no pictures, and what to ask the hub; empty if it does.
+        """Return what to say where a model sees no pictures, and what to ask the hub;
+        empty if it does.
 
         Raises as `reader` does.
         """
@@ -108,12 +127,16 @@ class Catalogue:
         if self._fitting(wide):
             return {}
         if wide is None or wide in SEEING:
-            return {"text": "No picture adapter for this model is here.", "ask": PUBLISHED}
+            return {
+                "text": "No picture adapter for this model is here.",
+                "ask": PUBLISHED,
+            }
         text = "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can."
         return {"text": text, "ask": ""}
 
     def _wide(self, model: str) -> int | None:
-        """Return how wide the text of a model is that looks at pictures; 0 of others, None if not known."""
+        """Return how wide the text of a model is that looks at pictures; 0 of others,
+        None if not known."""
         place = self._folder if model == BUILT_IN_MODEL else configurations(find(model))
         if place is None:
             return None
@@ -150,17 +173,22 @@ def _check_offered(field: str, name: str, known: list[str]) -> None:
 
 
 def _added(local: list[Path], folder: str, *patterns: str) -> list[str]:
-    """Return the files of a kind in one folder of $REGRAIN_MODELS, as a project names them."""
+    """Return the files of a kind in one folder of $REGRAIN_MODELS, as a project names
+    them."""
     names = set()
     for entry in local:
         if entry.name == folder:
             for pattern in patterns:
-                names |= {file.name.removesuffix(".safetensors") for file in entry.glob(pattern)}
+                names |= {
+                    file.name.removesuffix(".safetensors")
+                    for file in entry.glob(pattern)
+                }
     return sorted(f"{folder}/{name}" for name in names if is_name(name))
 
 
 def _text_width(adapter: str) -> int:
-    """Return how wide the text is of models that a picture adapter fits; 0 if it cannot be read."""
+    """Return how wide the text is of models that a picture adapter fits; 0 if it cannot
+    be read."""
     try:
         return PictureFile(adapter, fetch=False).cross
     except EditingError:
@@ -182,5 +210,7 @@ def _named_entries() -> list[Path]:
             entries.append(entry)
         else:
             allowed = "letters, digits, '.', '_' and '-'"
-            log.warning("%r is left out: a model's name may hold %s", entry.name, allowed)
+            log.warning(
+                "%r is left out: a model's name may hold %s", entry.name, allowed
+            )
     return entries

@@ -1,7 +1,7 @@
 """Faults of a page's words and settings, as far as they are known without a model.
 
-One function, `check`, answers while somebody types and again when a run begins. The request itself says what
-may be run: see `editing.request.edit_request`.
+One function, `check`, answers while somebody types and again when a run begins. The
+request itself says what may be run: see `editing.request.edit_request`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ _QUALITIES = (
     "red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|grey|gray|golden|silver|blond|dark|"
     "light|bright|big|large|huge|small|little|tiny|tall|short|long|old|young|new"
 )
-_THING = re.compile(rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES})\s+)*(?P<noun>\w+)", re.I)
+_THING = re.compile(
+    rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES})\s+)*(?P<noun>\w+)", re.I
+)
 _PLACE = re.compile(
-    "left|right|top|bottom|front|back|background|foreground|middle|cent(?:re|er)|side", re.I
+    "left|right|top|bottom|front|back|background|foreground|middle|cent(?:re|er)|side",
+    re.I,
 )
 
 
@@ -44,7 +47,8 @@ class Diagnostic:
     text: str  # the fault, then what to do
     words: tuple[Unknown, ...] = ()  # words of the field that the model does not know
     offers: tuple[str, ...] = ()  # texts to put into the field with a click
-    # "wrong" keeps a run from beginning, and so does "missing", said when one was wanted; "hint" does not
+    # "wrong" keeps a run from beginning, and so does "missing", said when one was
+    # wanted; "hint" does not
     kind: str = "wrong"
 
     @property
@@ -54,7 +58,8 @@ class Diagnostic:
 
 
 def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
-    """List the faults, and hints, in the order of the page; `asked` is as its fields have it."""
+    """List the faults, and hints, in the order of the page; `asked` is as its fields
+    have it."""
     found = [
         *_region_remarks(session),
         *_word_remarks(session, asked.model, reader),
@@ -72,7 +77,9 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
     for remark in sorted(found, key=lambda remark: remark.hint):
         gravest.setdefault(remark.field, remark)
     order = _order(session)
-    return sorted(gravest.values(), key=lambda remark: order.get(remark.field, len(order)))
+    return sorted(
+        gravest.values(), key=lambda remark: order.get(remark.field, len(order))
+    )
 
 
 def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
@@ -86,7 +93,8 @@ def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
 def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
     """Return the remarks as the page marks them.
 
-    `pressed` counts attempts to run: after one, missing things are said as well, and the first field focused.
+    `pressed` counts attempts to run: after one, missing things are said as well, and
+    the first field focused.
     """
     wrong = first_wrong(remarks) if pressed else None
     said = [remark for remark in remarks if pressed or remark.kind != "missing"]
@@ -103,19 +111,26 @@ def _remark_view(remark: Diagnostic) -> View:
         "text": remark.text,
         "hint": remark.hint,
         "offers": list(remark.offers),
-        "words": [{"word": word, "near": list(near)} for word, near in remark.words[:_MOST]],
+        "words": [
+            {"word": word, "near": list(near)} for word, near in remark.words[:_MOST]
+        ],
     }
 
 
 def _region_remarks(session: Session) -> Iterator[Diagnostic]:
     for error in region_errors(session, session.method):
-        yield _remark(error, session, "missing" if error.field == "regions" else "wrong")
+        yield _remark(
+            error, session, "missing" if error.field == "regions" else "wrong"
+        )
 
 
 def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
-    """Yield texts with unknown words or too many tokens; or else whole prompts that are too long together."""
+    """Yield texts with unknown words or too many tokens; or else whole prompts that are
+    too long together."""
     try:
-        asked = build_request(session, Edit(method=session.method, model=model), masked=False)
+        asked = build_request(
+            session, Edit(method=session.method, model=model), masked=False
+        )
     except EditingError:  # said with the regions
         return
     too_long = {error.field for error in length_errors(asked.regions)}
@@ -138,7 +153,8 @@ def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diag
 
 
 def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
-    """Yield the fields with a prompt that is read; all lines of the one that may have several as one text."""
+    """Yield the fields with a prompt that is read; all lines of the one that may have
+    several as one text."""
     unread = ["more_prompts"]  # which are lines of "prompt"
     if not uses(asked.method).source_prompt:
         unread.append("source_prompt")
@@ -149,10 +165,14 @@ def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
             yield field, text
 
 
-def _readable(field: str, text: str, reader: Reader, session: Session) -> Iterator[Diagnostic]:
+def _readable(
+    field: str, text: str, reader: Reader, session: Session
+) -> Iterator[Diagnostic]:
     unknown = tuple(reader.unknown(text))
     messages = [_unknown(unknown)] if unknown else []
-    too_long = (error for line in text.split("\n") for error in reader.too_long(field, line))
+    too_long = (
+        error for line in text.split("\n") for error in reader.too_long(field, line)
+    )
     if first := next(too_long, None):
         messages.append(first.message)
     if messages:
@@ -189,14 +209,17 @@ def _repeated(session: Session) -> Iterator[Diagnostic]:
         words = " ".join(line.split()).casefold()
         if words in seen:
             message = f"Line {number} repeats line {seen[words]}"
-            yield Diagnostic("prompt", f"{message}, so both edits will be the same.", kind="hint")
+            yield Diagnostic(
+                "prompt", f"{message}, so both edits will be the same.", kind="hint"
+            )
             return
         if words:
             seen[words] = number
 
 
 def _unbound(session: Session) -> Iterator[Diagnostic]:
-    """Yield hints at regions whose words replace nothing in the source prompt, and are added at its end."""
+    """Yield hints at regions whose words replace nothing in the source prompt, and are
+    added at its end."""
     if uses(session.method).regions == "ignored" or session.prompt.strip():
         return
     if not session.source_prompt.strip():
@@ -213,13 +236,13 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
         if not region.source.strip():
             message = f"Say what it is now. Without that, “{words}” is only added to the prompt."
         elif region.label in missing:
-            message = (
-                f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
-            )
+            message = f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
         else:
             continue
         offers = tuple(_unclaimed(session.source_prompt, regions))[:_MOST_OFFERS]
-        yield Diagnostic(f"regions.{region.name}.source", message, offers=offers, kind="hint")
+        yield Diagnostic(
+            f"regions.{region.name}.source", message, offers=offers, kind="hint"
+        )
 
 
 def things(text: str) -> list[str]:
@@ -229,18 +252,24 @@ def things(text: str) -> list[str]:
 
 
 def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
-    """Yield things of the source prompt that no region claims: an article, colours or sizes, one word."""
+    """Yield things of the source prompt that no region claims: an article, colours or
+    sizes, one word."""
     unchanged = [replace(region, prompt=region.source) for region in regions]
     spans = compose(source_prompt, source_prompt, unchanged).spans
     claimed = [span for span in spans.values() if span]
     for thing in _THING.finditer(source_prompt):
-        free = all(thing.end() <= start or stop <= thing.start() for start, stop in claimed)
+        free = all(
+            thing.end() <= start or stop <= thing.start() for start, stop in claimed
+        )
         if free and not _PLACE.fullmatch(thing["noun"]):
             yield thing[0]
 
 
 def _remark(
-    error: EditingError, session: Session, kind: str = "wrong", words: tuple[Unknown, ...] = ()
+    error: EditingError,
+    session: Session,
+    kind: str = "wrong",
+    words: tuple[Unknown, ...] = (),
 ) -> Diagnostic:
     """Place an error at the field of the page that it is about."""
     field = error.field
@@ -256,9 +285,18 @@ def _remark(
 
 
 def _order(session: Session) -> dict[str, int]:
-    """Number the fields in their order on the page, from the top; parameters come last."""
+    """Number the fields in their order on the page, from the top; parameters come
+    last."""
     keys = ("name", "source", "prompt", "negative", "mask", "margin", "strength")
     names = [region.name for region in session.state.regions.values()]
     cards = [f"regions.{name}.{key}" for name in names for key in keys]
-    fields = ["clip", "source_prompt", "prompt", "regions", *cards, "negative_prompt", "method"]
+    fields = [
+        "clip",
+        "source_prompt",
+        "prompt",
+        "regions",
+        *cards,
+        "negative_prompt",
+        "method",
+    ]
     return {field: number for number, field in enumerate(fields)}

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.themes import Base
 
-from regrain.ui.views.scripts import module_url
+from regrain.ui.views.scripts import IDLE, module_url
 
 _HERE = Path(__file__).parents[1]
 
@@ -39,11 +39,14 @@ EVENTS = {
 }
 
 
-def view(script: str, value: Any = None, template: str = "<div></div>", **options: Any) -> gr.HTML:
-    """Make a component drawn from a value by the module `ui/js/SCRIPT.js`; None shows nothing.
+def view(
+    script: str, value: Any = None, template: str = "<div></div>", **options: Any
+) -> gr.HTML:
+    """Make a component drawn from a value by the module `ui/js/SCRIPT.js`; None shows
+    nothing.
 
-    Its template is constant, so that what a person wrote never becomes markup. It is no subclass of gr.HTML,
-    for which Gradio would write a stub file beside this one.
+    Its template is constant, so that what a person wrote never becomes markup. It is no
+    subclass of gr.HTML, for which Gradio would write a stub file beside this one.
     """
     return gr.HTML(
         value,
@@ -57,17 +60,20 @@ def view(script: str, value: Any = None, template: str = "<div></div>", **option
 def _mounting(script: str) -> str:
     """Return the code that imports a component's module and has it draw.
 
-    Gradio offers an event as a method of the component if the code has its name in quotes.
+    Gradio offers an event as a method of the component if the code has its name in
+    quotes.
     """
     events = " ".join(f'"{event}"' for event in EVENTS.get(script, ()))
+    how = "mountWithValue" if script in IDLE else "mount"
     return (
         f"import({module_url('shared/mounting.js')})\n"
-        f'  .then(({{ mount }}) => mount("{script}.js", element, props, trigger, watch)); // {events}'
+        f'  .then(({{ {how} }}) => {how}("{script}.js", element, props, trigger, watch)); // {events}'
     )
 
 
 def theme() -> Base:
-    """Neutral greys, so that colours are judged right; fonts of the system, so that nothing is fetched."""
+    """Neutral greys, so that colours are judged right; fonts of the system, so that
+    nothing is fetched."""
     return Base(
         primary_hue="orange",
         neutral_hue="stone",

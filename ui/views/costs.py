@@ -31,8 +31,8 @@ _KEPT = 64  # runs of this machine
 _STAGES = ("scanning", "inverting", "editing", "decoding", "measuring")
 _CACHED = ("inverting", "editing")  # take no time where the cache has their results
 _LONG = 90.0  # seconds
-# By which factor an estimate may be off: from a run of as much work or up to so many times more or less, of
-# another method, of another model.
+# By which factor an estimate may be off: from a run of as much work or up to so many
+# times more or less, of another method, of another model.
 _OFF = {1.3: 1.0, 4.0: 1.5}
 _OFF_FAR = 2.0
 _OFF_MODEL = 3.0
@@ -67,10 +67,13 @@ class Taken:
 class Costs:
     """Seconds and memory of the last runs on this machine, kept in the cache folder.
 
-    `made` are runs of the examples, made elsewhere, and their reports; they help where none is known here.
+    `made` are runs of the examples, made elsewhere, and their reports; they help where
+    none is known here.
     """
 
-    def __init__(self, made: Iterable[tuple[EditRequest, Mapping[str, Any]]] = ()) -> None:
+    def __init__(
+        self, made: Iterable[tuple[EditRequest, Mapping[str, Any]]] = ()
+    ) -> None:
         costs = [_taken(request, report) for request, report in made]
         self._made = [replace(taken, here=False) for taken in costs if taken]
         self._lock = threading.Lock()
@@ -94,8 +97,11 @@ class Costs:
 
         return edit_and_note
 
-    def note(self, request: EditRequest, report: Mapping[str, Any], share: float = 1.0) -> None:
-        """Keep the cost of a run, of whose windows a share was edited and the rest was in the cache."""
+    def note(
+        self, request: EditRequest, report: Mapping[str, Any], share: float = 1.0
+    ) -> None:
+        """Keep the cost of a run, of whose windows a share was edited and the rest was
+        in the cache."""
         taken = _taken(request, report)
         if taken is None:
             return
@@ -104,14 +110,17 @@ class Costs:
             self._runs = [taken, *self._runs[: _KEPT - 1]]
             _write(self._runs)
 
-    def about(self, request: EditRequest, left: float = 1.0) -> tuple[float, float, Taken] | None:
+    def about(
+        self, request: EditRequest, left: float = 1.0
+    ) -> tuple[float, float, Taken] | None:
         """Estimate a run by the earlier one that is most like it.
 
-        Every parameter of the request counts as it is; `left` is the share of its frames that are not in the
-        cache.
+        Every parameter of the request counts as it is; `left` is the share of its
+        frames that are not in the cache.
 
         Returns:
-            Its seconds, by which factor they may be off, and the earlier run; None where nothing is known.
+            Its seconds, by which factor they may be off, and the earlier run; None
+            where nothing is known.
         """
         asked = _planned(request)
         known = self._comparable(request)
@@ -126,7 +135,8 @@ class Costs:
         return seconds, _off(best, asked), best
 
     def _comparable(self, request: EditRequest) -> list[Taken]:
-        """List runs of the same model, and without a GPU those of any model on this machine."""
+        """List runs of the same model, and without a GPU those of any model on this
+        machine."""
         return [
             run
             for run in [*self._runs, *self._made]
@@ -134,7 +144,8 @@ class Costs:
         ]
 
     def _inverting(self, asked: Taken, nearest: list[Taken]) -> float:
-        """Estimate the seconds of inversion per work; 0 if the cache has this inversion."""
+        """Estimate the seconds of inversion per work; 0 if the cache has this
+        inversion."""
         if any(run.inverted == asked.inverted for run in self._runs):
             return 0.0
         for run in nearest:
@@ -143,7 +154,8 @@ class Costs:
         return nearest[0].inverting / nearest[0].work
 
     def told(self, request: EditRequest, left: float = 1.0) -> str:
-        """Say how long a run takes; empty where nothing is known. Parameters as for `about`."""
+        """Say how long a run takes; empty where nothing is known. Parameters as for
+        `about`."""
         found = self.about(request, left)
         if found is None:
             return ""
@@ -175,7 +187,9 @@ class Costs:
                 size = f"{size} at {side} px"
         room = f", about {memory / 1e9:.1f} GB of memory" if memory else ""
         if found is None or run is None:
-            return {"text": f"{size}{room}. After a first run, this shows how long it takes here."}
+            return {
+                "text": f"{size}{room}. After a first run, this shows how long it takes here."
+            }
         told = self.told(request, left)
         if left < 1:
             told += " for what is left"
@@ -199,13 +213,15 @@ def _off(run: Taken, asked: Taken) -> float:
 
 
 def left_again(report: Mapping[str, Any]) -> float:
-    """Return the seconds that the same run takes once more, if all its windows are in the cache."""
+    """Return the seconds that the same run takes once more, if all its windows are in
+    the cache."""
     seconds = report.get("seconds", {})
     return sum(seconds.get(stage, 0.0) for stage in _STAGES if stage not in _CACHED)
 
 
 def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequest:
-    """Return the request of a session, as far as it takes time; a RequestError if prompts are wrong."""
+    """Return the request of a session, as far as it takes time; a RequestError if
+    prompts are wrong."""
     prompt, *more = own_prompts(session, session.method)
     return replace(
         session.opened.request,
@@ -219,7 +235,8 @@ def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequ
 
 
 def _planned(request: EditRequest) -> Taken | None:
-    """Return a run that has not taken anything yet; None if its work cannot be counted."""
+    """Return a run that has not taken anything yet; None if its work cannot be
+    counted."""
     operations = None
     with suppress(EditingError):  # said where the model or the parameter is chosen
         operations = work(request)
@@ -246,7 +263,8 @@ def _planned(request: EditRequest) -> Taken | None:
 
 
 def _taken(request: EditRequest, report: Mapping[str, Any]) -> Taken | None:
-    """Return the cost of a run by its report; None if it came from the cache, or cannot be counted."""
+    """Return the cost of a run by its report; None if it came from the cache, or cannot
+    be counted."""
     seconds = report.get("seconds", {})
     if not seconds.get("editing"):
         return None
@@ -285,7 +303,9 @@ def _write(runs: Iterable[Taken]) -> None:
         with replacing(_file()) as path:
             path.write_text(json.dumps([asdict(run) for run in runs]), encoding="utf-8")
     except OSError:
-        log.warning("what this run took cannot be kept: the cache folder cannot be written")
+        log.warning(
+            "what this run took cannot be kept: the cache folder cannot be written"
+        )
 
 
 def _file() -> Path:

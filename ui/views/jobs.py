@@ -25,8 +25,11 @@ from regrain.ui.views.costs import Edit
 
 # Of what a run writes.
 _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
-MAX_WHOLE = 3000  # frames of a clip that an edit is put back into; a minute or so of writing
-_GROWTH = 1.5  # by which the first frames must grow to be written anew: in all, each is written about twice
+# frames of a clip that an edit is put back into; a minute or so of writing
+MAX_WHOLE = 3000
+# by which the first frames must grow to be written anew: in all, each is written about
+# twice
+_GROWTH = 1.5
 _BEGUN_SIDE = 640  # longest side of their video
 
 
@@ -37,7 +40,8 @@ class Saved:
     finished: Finished  # the result and its report
     files: Mapping[str, str]  # what was written, by its usual name
     folder: Path  # where it is
-    # The source video, which stays when the page opens another clip; None if none was opened
+    # The source video, which stays when the page opens another clip; None if none was
+    # opened
     source: Path | None = None
 
 
@@ -55,8 +59,10 @@ class RunJob:
 
     Attributes:
         page: The page whose folder its files go to.
-        opened: The clip the page shows, whose source video is written first; None for programs.
-        whole: Whole masks by label where they overlap, for the project; see `whole_masks`.
+        opened: The clip the page shows, whose source video is written first; None for
+            programs.
+        whole: Whole masks by label where they overlap, for the project; see
+            `whole_masks`.
         keep: Called with every version of a tuning.
         kept: Folders of earlier runs of the page that stay.
         number: Which variant it is, from 1, of those that one press of Run makes.
@@ -84,8 +90,9 @@ class Jobs:
     def run(self, job: RunJob) -> Iterator[Event | Begun | Saved]:
         """Edit, then write the files of a result.
 
-        Of a long clip, the frames that are finished first are written while the others are edited. An
-        EditingError says that the request asks for what is not offered, or that the edit failed.
+        Of a long clip, the frames that are finished first are written while the others
+        are edited. An EditingError says that the request asks for what is not offered,
+        or that the edit failed.
         """
         check_runnable(job.request)
         self.catalogue.check(job.request)
@@ -96,7 +103,9 @@ class Jobs:
         yield Stage("saving")
         yield _save(job, finished, folder)
 
-    def _edit(self, job: RunJob, folder: Path) -> Generator[Event | Begun, None, Finished]:
+    def _edit(
+        self, job: RunJob, folder: Path
+    ) -> Generator[Event | Begun, None, Finished]:
         finished = None
         begun = _FirstFrames(folder, job.request)
         with closing(self.edit(job.request)) as events:  # type: ignore[type-var]
@@ -120,16 +129,21 @@ def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
     request = job.request
     out = folder / "out"
     whole = stretch_of(job.opened) if job.opened else None
-    report = write_outputs(finished.result, request, finished.report, out, whole=whole or False)
+    report = write_outputs(
+        finished.result, request, finished.report, out, whole=whole or False
+    )
     archive = pack_project(request, job.whole, folder)
     files = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
     files[archive.name] = str(archive)
-    source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+    source = (
+        name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+    )
     return Saved(replace(finished, report=dict(report)), files, folder, source)
 
 
 def name_again(file: Path, path: Path) -> Path:
-    """Give a file a second name, which stays when the first goes, or copy it where that is impossible."""
+    """Give a file a second name, which stays when the first goes, or copy it where that
+    is impossible."""
     try:
         os.link(file, path)
     except OSError:
@@ -138,15 +152,21 @@ def name_again(file: Path, path: Path) -> Path:
 
 
 def stretch_of(opened: ClipSession) -> VideoClip | None:
-    """Return the stretch of one's own file that is edited, if the edit can be put back into the file."""
+    """Return the stretch of one's own file that is edited, if the edit can be put back
+    into the file."""
     used = len(opened.request.clip)
-    if opened.file is None or opened.stride != 1 or not used < opened.total <= MAX_WHOLE:
+    if (
+        opened.file is None
+        or opened.stride != 1
+        or not used < opened.total <= MAX_WHOLE
+    ):
         return None
     return VideoClip(opened.file, opened.start, 1, used)
 
 
 class _FirstFrames:
-    """Writes the finished frames of a run to be looked at, anew when they have grown enough."""
+    """Writes the finished frames of a run to be looked at, anew when they have grown
+    enough."""
 
     def __init__(self, folder: Path, request: EditRequest) -> None:
         self._folder, self._request = folder, request

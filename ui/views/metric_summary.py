@@ -1,7 +1,9 @@
-"""The figures of a run in words: what changed, what stayed, how steady, where words look.
+"""The figures of a run in words: what changed, what stayed, how steady, where words
+look.
 
-The meaning of a figure is taken from `benchmarks/README.md`: measured on the built-in model and drawn clips,
-the only ones whose true edit is known. Nothing is said of what was not measured.
+The meaning of a figure is taken from `benchmarks/README.md`: measured on the built-in
+model and drawn clips, the only ones whose true edit is known. Nothing is said of what
+was not measured.
 """
 
 from __future__ import annotations
@@ -16,29 +18,34 @@ from regrain.ui.views.wording import capital
 IDENTICAL = 99.0
 """dB; equal frames are reported as 100."""
 KEPT = 25.0
-"""dB to the source. The model alone leaves what it should keep at 24.2 to 27.8 (outside, before
-compositing), so a region this near has changed no more than one that nobody touched."""
+"""dB to the source. The model alone leaves what it should keep at 24.2 to 27.8
+(outside, before compositing), so a region this near has changed no more than one that
+nobody touched."""
 NEAR = 20.0
-"""dB to the source. Methods without masks leave what surrounds a thing at 20.4 to 22.3: a change, but a
-slight one."""
+"""dB to the source. Methods without masks leave what surrounds a thing at 20.4 to 22.3:
+a change, but a slight one."""
 STEADY = 1.4
-"""Times the source's own motion error. The steadiest edits measured, by tuned models from fresh noise, have
-0.99 to 1.36."""
+"""Times the source's own motion error. The steadiest edits measured, by tuned models
+from fresh noise, have 0.99 to 1.36."""
 FLICKERS = 3.8
-"""Times the source's own motion error. Frames edited each on its own have 4.4 to 4.8; the least steady row of
-VideoGrain, with guidance 7, has 3.74."""
+"""Times the source's own motion error. Frames edited each on its own have 4.4 to 4.8;
+the least steady row of VideoGrain, with guidance 7, has 3.74."""
 FOUND = 0.39
-"""Attention of a region's pixels to its words. Under modulation every layer that was measured gives 0.39 to
-1.00."""
+"""Attention of a region's pixels to its words. Under modulation every layer that was
+measured gives 0.39 to 1.00."""
 LOST = 0.14
 """The same without modulation: 0.00 to 0.14, where 0.36 of the edits come out right."""
-_REDRAWN = "No more than what the model redraws anyway. Try more guidance or other words."
+_REDRAWN = (
+    "No more than what the model redraws anyway. Try more guidance or other words."
+)
 Fact = tuple[str, str, bool]
-_LEVEL = 1 / 255  # below the least difference of two pixels, a ratio of motion errors means nothing
+# below the least difference of two pixels, a ratio of motion errors means nothing
+_LEVEL = 1 / 255
 
 
 def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
-    """Say whether the edit worked: each answer has a name, a word or two, a sentence, and maybe doubt."""
+    """Say whether the edit worked: each answer has a name, a word or two, a sentence,
+    and maybe doubt."""
     found = {
         "What changed": _changed(metrics, request),
         "What stayed": _stayed(metrics, request),
@@ -66,7 +73,9 @@ def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
         before = entry.get("inside_before")
         after = entry.get("inside_after")
         if before is not None and after is not None:
-            rows[f"Attention inside {name}"] = f"{100 * before:.0f} %, guided {100 * after:.0f} %"
+            rows[f"Attention inside {name}"] = (
+                f"{100 * before:.0f} %, guided {100 * after:.0f} %"
+            )
     return [{"name": name, "value": value} for name, value in rows.items()]
 
 
@@ -133,7 +142,11 @@ def _steady(metrics: Mapping[str, Any]) -> Fact | None:
         return "As steady as the source", text, False
     if times <= FLICKERS:
         return "Slightly unsteady", text, False
-    return "Flickers", f"{text} Try less guidance, or a method that ties frames together.", True
+    return (
+        "Flickers",
+        f"{text} Try less guidance, or a method that ties frames together.",
+        True,
+    )
 
 
 def _placed(metrics: Mapping[str, Any]) -> Fact | None:

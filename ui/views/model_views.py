@@ -1,4 +1,5 @@
-"""Models as the page shows them: of the hub, LoRA files, control networks, tuned models and their tuning."""
+"""Models as the page shows them: of the hub, LoRA files, control networks, tuned models
+and their tuning."""
 
 from __future__ import annotations
 
@@ -59,9 +60,12 @@ def hub_view(hub: Hub) -> View | None:
 
 
 def listing_view(listing: Listing) -> View:
-    """Show a model of the hub in a line: family, size, how it fits into this machine's memory, licence."""
+    """Show a model of the hub in a line: family, size, how it fits into this machine's
+    memory, licence."""
     facts = [listing.family, gigabytes(listing.size), _fits(listing.family)]
-    facts.append(f"licence {listing.licence}" if listing.licence else "no licence is given")
+    facts.append(
+        f"licence {listing.licence}" if listing.licence else "no licence is given"
+    )
     if listing.gated:
         facts.append("gated: accept its terms on the hub first")
     return {"id": listing.id, "facts": _line(facts)}
@@ -82,7 +86,8 @@ def _line(facts: Sequence[str]) -> str:
 
 
 def _fits(family: str) -> str:
-    """Say how much of a family fits here, by the smallest side it is used at; empty if unknown."""
+    """Say how much of a family fits here, by the smallest side it is used at; empty if
+    unknown."""
     for need in NEEDS:
         if need.family == family:
             return f"{need.fits()} into memory at {need.side} px (estimate)"
@@ -97,7 +102,8 @@ def gigabytes(count: int) -> str:
 
 
 def addons_view(known: Catalogue, chosen: Sequence[str]) -> View:
-    """Show LoRA files and adapters to choose from, and the chosen ones with their weights."""
+    """Show LoRA files and adapters to choose from, and the chosen ones with their
+    weights."""
     specs = []
     for text in chosen:
         with suppress(ModelError):  # the run says so
@@ -112,7 +118,8 @@ def addons_view(known: Catalogue, chosen: Sequence[str]) -> View:
 
 
 def control_view(models: Sequence[str], text: str = "", picture: str = "") -> View:
-    """Show the kinds and models of control networks, and the picture that was last asked for."""
+    """Show the kinds and models of control networks, and the picture that was last
+    asked for."""
     return {"kinds": [*KINDS], "models": [*models], "text": text, "picture": picture}
 
 
@@ -124,7 +131,8 @@ def tunes(method: str) -> bool:
 def tuned_models(
     own: AdapterList, server: Mapping[str, Entry], method: str, problem: str = ""
 ) -> View:
-    """Show the page's and the server's tuned models; `problem` says why the chosen one does not fit."""
+    """Show the page's and the server's tuned models; `problem` says why the chosen one
+    does not fit."""
     groups: dict[str, list[View]] = {}
     for entry in [*own.entries.values(), *server.values()]:
         shown = {"key": entry.key, "name": entry.name, "own": entry.own}
@@ -134,7 +142,9 @@ def tuned_models(
     return {
         "chosen": chosen.key if chosen else "",
         "none": "None: tune on this clip first" if tuning else "None",
-        "groups": [{"title": title, "entries": entries} for title, entries in groups.items()],
+        "groups": [
+            {"title": title, "entries": entries} for title, entries in groups.items()
+        ],
         "detail": _facts(chosen, tuning) if chosen else "",
         "problem": own.note or problem,
     }
@@ -197,7 +207,8 @@ def _places(values: np.ndarray, most: int) -> list[list[float]]:
 
 
 def _trailing_mean(losses: np.ndarray, span: int) -> np.ndarray:
-    """Return the mean of each loss and the ones before it, `span` in all, or as many as there are."""
+    """Return the mean of each loss and the ones before it, `span` in all, or as many as
+    there are."""
     sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
     stops = np.arange(1, len(losses) + 1)
     starts = np.maximum(0, stops - span)

@@ -30,7 +30,8 @@ def result(
     """Show a result: in plain words, as pictures of attention, and to take away.
 
     Args:
-        outcome: None where only the report of a run is left, so that there are no pictures.
+        outcome: None where only the report of a run is left, so that there are no
+            pictures.
         files: Paths of the files that were written, by their usual names.
         stem: The beginning of names of downloads, see `stem_of`.
         key: The run's key in the page's history.
@@ -56,20 +57,26 @@ def result(
         shown["attention"] = attention_views.attention(outcome, request, measured)
         shown["words"] = attention_views.words(outcome)
         shown["areas"] = attention_views.areas(outcome)
-        shown["makes"] = [name for name in MADE if name != "masks.zip" or request.regions]
+        shown["makes"] = [
+            name for name in MADE if name != "masks.zip" or request.regions
+        ]
     return shown
 
 
 def made_result(opened: ClipSession) -> View | None:
-    """Show the figures and files of the result that ships with an example; None where there is none."""
+    """Show the figures and files of the result that ships with an example; None where
+    there is none."""
     made = opened.made
     if made is None:
         return None
-    return result(None, made.report, opened.request, made.files, stem_of(opened, opened.request))
+    return result(
+        None, made.report, opened.request, made.files, stem_of(opened, opened.request)
+    )
 
 
 def made_player(opened: ClipSession) -> View | None:
-    """Show the clip beside the edits that ship with it, if there are any; None for one's own clip."""
+    """Show the clip beside the edits that ship with it, if there are any; None for
+    one's own clip."""
     if opened.own:
         return None
     if opened.made is None:
@@ -78,7 +85,10 @@ def made_player(opened: ClipSession) -> View | None:
     shown = player(opened, [{"prompt": prompt, "path": path} for prompt, path in pairs])
     settings = _settings(opened.request, opened.made.report)
     note = f"This result was made earlier with this example’s settings: {settings}."
-    return shown | {"caption": "Edited earlier", "note": f"{note} Press Run to make it again."}
+    return shown | {
+        "caption": "Edited earlier",
+        "note": f"{note} Press Run to make it again.",
+    }
 
 
 def _settings(request: EditRequest, report: Mapping[str, Any]) -> str:
@@ -92,7 +102,8 @@ def _settings(request: EditRequest, report: Mapping[str, Any]) -> str:
 
 
 def stem_of(opened: ClipSession, request: EditRequest) -> str:
-    """Name a run's files so that a person tells them apart: clip, method and, where it matters, seed."""
+    """Name a run's files so that a person tells them apart: clip, method and, where it
+    matters, seed."""
     parts = [opened.name or Path(opened.title).stem, request.method]
     if opened.attempt:
         parts.append("try")
@@ -103,7 +114,8 @@ def stem_of(opened: ClipSession, request: EditRequest) -> str:
 
 
 def download_name(stem: str, name: str) -> str:
-    """Return a file's name among a person's downloads: `edited_2.mp4` is `STEM_2.mp4`."""
+    """Return a file's name among a person's downloads: `edited_2.mp4` is
+    `STEM_2.mp4`."""
     if name in (*EDITS, *MADE) and name.startswith("edited"):
         return stem + name.removeprefix("edited")
     return f"{stem}_{name}"

@@ -28,11 +28,13 @@ _LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
 _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 
 
-def waiting(method: str, adapter: str = "", before: int = 0, seconds: float | None = None) -> View:
+def waiting(
+    method: str, adapter: str = "", before: int = 0, seconds: float | None = None
+) -> View:
     """Show a run that was requested and has not begun.
 
-    `before` runs come first and take so many seconds; None where nobody knows. `asked` in the view tells it
-    from late answers of a run that was stopped.
+    `before` runs come first and take so many seconds; None where nobody knows. `asked`
+    in the view tells it from late answers of a run that was stopped.
     """
     detail = ""
     if before:
@@ -62,7 +64,8 @@ class RunProgress:
         self._part = part
         self._window: WindowStarted | None = None  # the present one
         self._work = 0  # of all windows
-        self._edited = False  # the present window was edited, not kept from a run that was stopped
+        # the present window was edited, not kept from a run that was stopped
+        self._edited = False
         self._timed = False  # a window before it was edited
 
     def take(self, event: Stage | Progress | WindowStarted) -> View:
@@ -86,7 +89,8 @@ class RunProgress:
         return shown
 
     def _as_progress(self, event: Stage | Progress | WindowStarted) -> Progress:
-        """Return the beginning of a stage or a window as progress, after taking note of the window."""
+        """Return the beginning of a stage or a window as progress, after taking note of
+        the window."""
         if isinstance(event, WindowStarted):
             self._timed |= self._edited
             self._window = event
@@ -119,7 +123,8 @@ class RunProgress:
 
     @property
     def left(self) -> float:
-        """The share of the work of all windows that is left when the present one begins."""
+        """The share of the work of all windows that is left when the present one
+        begins."""
         return self._window.left / max(self._work, 1) if self._window else 1.0
 
 
@@ -130,7 +135,9 @@ def stopped(last: object) -> View:
 
 def given_up() -> View:
     """Show that a run was ended, since its page was away and others were waiting."""
-    return _view("stopped", "Stopped: you were away, and others were waiting. Run again.")
+    return _view(
+        "stopped", "Stopped: you were away, and others were waiting. Run again."
+    )
 
 
 def _stopped_where(shown: Mapping[str, Any]) -> str:
@@ -144,7 +151,9 @@ def _stopped_where(shown: Mapping[str, Any]) -> str:
         return f"Stopped in {where}. {kept}"
     if windows := shown.get("windows"):
         kept = "Finished windows are kept; Run goes on from there."
-        return f"Stopped in {where}. {kept if windows['done'] else 'Nothing was saved.'}"
+        return (
+            f"Stopped in {where}. {kept if windows['done'] else 'Nothing was saved.'}"
+        )
     at = f" at {where}" if where else ""
     tuning = _bar_of_tuning(shown)
     if tuning and tuning["now"] and where:
@@ -164,13 +173,17 @@ def _bar_of_tuning(shown: Mapping[str, Any]) -> View | None:
 
 
 def failed(field: str, message: str) -> View:
-    """Show that a run failed; the page marks the field, named as in the request, and goes there."""
+    """Show that a run failed; the page marks the field, named as in the request, and
+    goes there."""
     shown = _view("error", capital(message), place(field))
     return shown | {"field": field, "time": time.time()}  # said again, it is another
 
 
-def done(report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = False) -> View:
-    """Show that a run has ended well, or while it was measured; seconds of `tracking` came before."""
+def done(
+    report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = False
+) -> View:
+    """Show that a run has ended well, or while it was measured; seconds of `tracking`
+    came before."""
     if unmeasured:
         return _view("done", "Stopped measuring. The edit is kept, without figures.")
     seconds = sum(report.get("seconds", {}).values()) + tracking
@@ -181,9 +194,14 @@ def _view(state: str, text: str, detail: str = "", stages: Sequence[View] = ()) 
     return {"state": state, "text": text, "detail": detail, "stages": [*stages]}
 
 
-def _stages(method: str, adapter: str, current: str = "", share: float = 0.0) -> list[View]:
-    """Return the bars of a run: the recipe's stages, the runner's around them, and the page's own."""
-    own = [name for name in METHODS[method].stages if not (adapter and name == "tuning")]
+def _stages(
+    method: str, adapter: str, current: str = "", share: float = 0.0
+) -> list[View]:
+    """Return the bars of a run: the recipe's stages, the runner's around them, and the
+    page's own."""
+    own = [
+        name for name in METHODS[method].stages if not (adapter and name == "tuning")
+    ]
     names = ["loading", *own, "measuring", "saving"]
     if current == "scanning":  # takes no time beside the others
         current, share = names[1], 0.0
@@ -196,7 +214,14 @@ def _stages(method: str, adapter: str, current: str = "", share: float = 0.0) ->
             filled = 1.0
         elif number == now:
             filled = round(share, 3)
-        bars.append({"name": title, "share": filled, "now": number == now, "long": name in _LONG})
+        bars.append(
+            {
+                "name": title,
+                "share": filled,
+                "now": number == now,
+                "long": name in _LONG,
+            }
+        )
     return bars
 
 

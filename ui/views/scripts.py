@@ -1,7 +1,7 @@
 """The page's scripts: ES modules below `ui/js`, which browsers import from one address.
 
-The address holds a version made of what all modules say, so that a browser never mixes those of two
-versions and may keep each for good.
+The address holds a version made of what all modules say, so that a browser never mixes
+those of two versions and may keep each for good.
 """
 
 from __future__ import annotations
@@ -13,15 +13,24 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "js"
 FIRST = "head/first.js"  # runs before Gradio's own
-# Components inside folds. Gradio makes them when a fold is opened, and so nobody waits for them at first.
+# Components that do nothing until they have a value, which they have not at first.
+IDLE = {"history", "live", "losses", "notice", "queue", "takes"}
+# Components inside folds, which Gradio makes when a fold is opened.
 _IN_FOLDS = {"adapters", "addons", "control", "heat_pixel", "variants", "vocabulary"}
+# comments that only tools read
+_TYPES = re.compile(r"^ */\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 _IMPORT = re.compile(r'^import [^;]*? from "(\.[^"]+)";', re.MULTILINE)
 
 
 def _read_modules() -> dict[str, str]:
-    """Return the text of each module by its path below the folder."""
-    paths = sorted(FOLDER.rglob("*.js"))
-    return {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    """Return the text of each module by its path below the folder, without types, on
+    the same lines."""
+    texts: dict[str, str] = {}
+    for path in sorted(FOLDER.rglob("*.js")):
+        name = path.relative_to(FOLDER).as_posix()
+        text = path.read_text(encoding="utf-8")
+        texts[name] = _TYPES.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+    return texts
 
 
 def version_of(texts: dict[str, str]) -> str:
@@ -36,7 +45,8 @@ ADDRESS = f"/regrain/js/{version_of(MODULES)}/"  # below the app's own
 
 
 def module_url(name: str) -> str:
-    """Return an expression of JavaScript for the address of a module, which Gradio's configuration begins."""
+    """Return an expression of JavaScript for the address of a module, which Gradio's
+    configuration begins."""
     return f'window.gradio_config.root + "{ADDRESS}{name}"'
 
 
@@ -53,18 +63,21 @@ def calling(name: str, function: str, *first: object) -> str:
 
 
 def with_imports(name: str) -> list[str]:
-    """Return a module after all that it imports, itself or through others, each once."""
+    """Return a module after all that it imports, itself or through others, each
+    once."""
     found: list[str] = []
     folder = (FOLDER / name).parent
     for relative in _IMPORT.findall(MODULES[name]):
-        imported = (folder / relative).resolve().relative_to(FOLDER.resolve()).as_posix()
+        imported = (
+            (folder / relative).resolve().relative_to(FOLDER.resolve()).as_posix()
+        )
         found += [one for one in with_imports(imported) if one not in found]
     return [*found, name]
 
 
 def first_modules() -> list[str]:
     """Return the modules that the page needs as it opens."""
-    components = [f"{name}.js" for name in COMPONENTS if name not in _IN_FOLDS]
+    components = [f"{name}.js" for name in COMPONENTS if name not in IDLE | _IN_FOLDS]
     entries = [FIRST, "shared/mounting.js", "shared/calls.js", *components]
     needed = dict.fromkeys(one for entry in entries for one in with_imports(entry))
     return [*needed]

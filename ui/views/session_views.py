@@ -1,4 +1,5 @@
-"""The clip, masks, words and cards of a session, and the examples, as values that JSON can hold."""
+"""The clip, masks, words and cards of a session, and the examples, as values that JSON
+can hold."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
 def player(
     opened: ClipSession, edits: Sequence[View] = (), reconstruction: str | None = None
 ) -> View:
-    """Show the source clip, the edits beside it, and its reconstruction from the inversion."""
+    """Show the source clip, the edits beside it, and its reconstruction from the
+    inversion."""
     clip = opened.request.clip
     width, height = clip.size
     shown: View = {
@@ -89,7 +91,8 @@ def player(
 
 
 def begun_player(opened: ClipSession, path: str, frames: int) -> View:
-    """Show the first frames of an edit that goes on, beside the same frames of the source clip."""
+    """Show the first frames of an edit that goes on, beside the same frames of the
+    source clip."""
     shown = player(opened, [{"prompt": "", "path": path}])
     unfinished = f"Frames 1–{frames} of {shown['frames']}, more to come"
     return shown | {"frames": frames, "unfinished": unfinished}
@@ -103,14 +106,16 @@ def canvas(
     frame: int = 0,
     wanted: Collection[int] = (),
 ) -> View:
-    """Show the frames and masks of a page that changed after revision `since`, all of them for -1.
+    """Show the frames and masks of a page that changed after revision `since`, all of
+    them for -1.
 
-    Masks come whole on the frames next to `frame`, and on wanted ones; of others that changed, the numbers
-    are given (`wanting`) and the page asks for them when it shows them. The kinds of a region's masks on all
-    frames (`lanes`) are always there.
+    Masks come whole on the frames next to `frame`, and on wanted ones; of others that
+    changed, the numbers are given (`wanting`) and the page asks for them when it shows
+    them. The kinds of a region's masks on all frames (`lanes`) are always there.
 
     Args:
-        since: The revision the page has; an answer may be lost, so each holds all that is newer.
+        since: The revision the page has; an answer may be lost, so each holds all that
+            is newer.
         note: Said below the frame; None leaves what is said there.
         alarm: Whether the note is about something that went wrong.
         frame: The one the page shows, from 0.
@@ -147,7 +152,9 @@ def canvas(
 def _mask_models(session: Session) -> View:
     """Show the models that find and follow masks, and which of them do."""
     return {
-        "choices": [_finder(model) for model in click_models(session.fallback).values()],
+        "choices": [
+            _finder(model) for model in click_models(session.fallback).values()
+        ],
         "trackers": [_mask_model(model) for model in trackers().values()],
         "tracker": session.tracker,
         "usual": session.finder,
@@ -201,7 +208,8 @@ def _whole_masks(session: Session, frames: Iterable[int]) -> View:
 
 
 def _lane(session: Session, label: int) -> str:
-    """Return the kinds of a region's masks on all frames, a character each; see `_cell`."""
+    """Return the kinds of a region's masks on all frames, a character each; see
+    `_cell`."""
     count = len(session.opened.frames)
     if session.state.layers[label].rest:
         return "9" * count
@@ -209,7 +217,8 @@ def _lane(session: Session, label: int) -> str:
 
 
 def _cell(session: Session, label: int, frame: int) -> str:
-    """Return drawn "k", drawn empty "e", clicked "c", tracked "0" to "9" (tenths), lost "-" or " "."""
+    """Return drawn "k", drawn empty "e", clicked "c", tracked "0" to "9" (tenths), lost
+    "-" or " "."""
     layer = session.state.layers[label]
     key = layer.keys.get(frame)
     if key is None and frame not in layer.track:
@@ -243,7 +252,8 @@ def lost(note: str) -> View:
 
 
 def cards(session: Session, blind: Mapping[str, str] | None = None) -> View:
-    """Show one card per region, uppermost first; `blind` is `Catalogue.blind`, where it may be new."""
+    """Show one card per region, uppermost first; `blind` is `Catalogue.blind`, where it
+    may be new."""
     regions = session.state.regions
     return {
         "id": session.id,
@@ -264,7 +274,8 @@ def _card(region: Region) -> View:
 
 
 def prompts(session: Session) -> View:
-    """Show the composed prompts in pieces; a region's own words carry its label and colour."""
+    """Show the composed prompts in pieces; a region's own words carry its label and
+    colour."""
     pieces = [_pieces(prompt, session.state.regions) for prompt in composed(session)]
     return {"prompts": [parts for parts in pieces if parts]}
 
@@ -279,7 +290,12 @@ def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
         kept = not (region.prompt.strip() or region.picture)
         pieces.append({"text": text[done:start]})
         pieces.append(
-            {"text": text[start:stop], "label": label, "color": region.color, "kept": kept}
+            {
+                "text": text[start:stop],
+                "label": label,
+                "color": region.color,
+                "kept": kept,
+            }
         )
         done = stop
     pieces.append({"text": text[done:]})

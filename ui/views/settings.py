@@ -29,7 +29,8 @@ _REACH = {
 }
 _MAX_SLIDER = 10_000  # larger ranges are typed into
 AT_HAND = ("strength",)  # shown beside Run, without opening the settings
-_LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
+# shown there too, among what matters to long clips
+_LONG = ("window", "frames_at_once")
 _OF_CLIP = ("keyframes", "cuts")
 _OF_PICTURES = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
 SHARED = (*_OF_CLIP, *_OF_PICTURES)  # one field for all methods
@@ -52,11 +53,15 @@ _INFO = {
 _HELPERS = ("heat_pixel", "control")  # texts that a script of this name helps to write
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
-Usual = Mapping[str, Mapping[str, Any]]  # by method, the parameters of a run with nothing given
+# by method, the parameters of a run with nothing given
+Usual = Mapping[str, Mapping[str, Any]]
 
 
-def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict[str, Any]:
-    """Return parameters as a run would use them on a folder's model; an EditingError if one is wrong."""
+def values(
+    method: str, model_folder: Path, given: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return parameters as a run would use them on a folder's model; an EditingError if
+    one is wrong."""
     path = model_folder / "defaults.json"
     recommended = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return resolve_params(method, given, recommended.get(method, {}))[0].model_dump()
@@ -66,17 +71,22 @@ def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict
 class ParameterFields:
     """Input fields of all methods, of which one's are shown."""
 
-    columns: Sequence[tuple[str, gr.Column]]  # what is shown and hidden as a whole, with its method
+    # what is shown and hidden as a whole, with its method
+    columns: Sequence[tuple[str, gr.Column]]
     # By method and parameter; those of `SHARED` are the same for all methods
     fields: Mapping[str, Mapping[str, Component]]
     # What helps to write a text, with the name of its parameter
     helpers: Sequence[tuple[str, gr.HTML]] = ()
 
     def __or__(self, others: ParameterFields) -> ParameterFields:
-        """Return these and the fields of the same methods in other places of the page."""
+        """Return these and the fields of the same methods in other places of the
+        page."""
         fields = {}
         for method in dict.fromkeys((*self.fields, *others.fields)):
-            fields[method] = {**self.fields.get(method, {}), **others.fields.get(method, {})}
+            fields[method] = {
+                **self.fields.get(method, {}),
+                **others.fields.get(method, {}),
+            }
         helpers = (*self.helpers, *others.helpers)
         return ParameterFields((*self.columns, *others.columns), fields, helpers)
 
@@ -100,18 +110,24 @@ class ParameterFields:
         """The fields of the counts that a quality sets, of all methods."""
         found = []
         for fields in self.fields.values():
-            found += [fields[name] for name in ("steps", "tune_steps") if name in fields]
+            found += [
+                fields[name] for name in ("steps", "tune_steps") if name in fields
+            ]
         return found
 
     def own(self, method: str) -> dict[str, Component]:
         """Return the fields of one method alone."""
         return {
-            name: control for name, control in self.fields[method].items() if name not in SHARED
+            name: control
+            for name, control in self.fields[method].items()
+            if name not in SHARED
         }
 
     def show(self, method: str) -> dict[Any, Any]:
         """Return updates that show one method's."""
-        return {column: gr.Column(visible=name == method) for name, column in self.columns}
+        return {
+            column: gr.Column(visible=name == method) for name, column in self.columns
+        }
 
     def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
         """Return updates that set one method's own fields."""
@@ -128,7 +144,8 @@ class ParameterFields:
         usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         project: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return the parameters of a method whose fields differ from those of a run with nothing given.
+        """Return the parameters of a method whose fields differ from those of a run
+        with nothing given.
 
         Args:
             values: Of all fields; a browser may send 20.0.
@@ -159,7 +176,10 @@ class ParameterFields:
         by_control = {}
         for control, value in zip(self.all, values, strict=True):
             by_control[id(control)] = value
-        return {name: by_control[id(control)] for name, control in self.fields[method].items()}
+        return {
+            name: by_control[id(control)]
+            for name, control in self.fields[method].items()
+        }
 
 
 def make_fields(
@@ -175,15 +195,23 @@ def make_fields(
         made = {name: _make_field(name, fields[name], values[name]) for name in names}
         return ParameterFields((), dict.fromkeys(usual, made))
 
-    with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
+    with gr.Accordion(
+        "Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"
+    ):
         clips = share(_OF_CLIP) | make_some(usual, shown, _LONG)
-    with gr.Accordion("Pictures", open=False, elem_id="of-pictures", elem_classes="rg-more"):
+    with gr.Accordion(
+        "Pictures", open=False, elem_id="of-pictures", elem_classes="rg-more"
+    ):
         clips |= share(_OF_PICTURES)
-    with gr.Accordion("For experiments", open=False, elem_id="experiments", elem_classes="rg-more"):
+    with gr.Accordion(
+        "For experiments", open=False, elem_id="experiments", elem_classes="rg-more"
+    ):
         return clips | _make_experiments(usual, shown, help)
 
 
-def _make_experiments(usual: Usual, shown: str, help: Mapping[str, Any]) -> ParameterFields:
+def _make_experiments(
+    usual: Usual, shown: str, help: Mapping[str, Any]
+) -> ParameterFields:
     helpers: list[tuple[str, gr.HTML]] = []
 
     def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
@@ -201,7 +229,8 @@ def _make_experiments(usual: Usual, shown: str, help: Mapping[str, Any]) -> Para
 
 
 def _experiments(method: str) -> dict[str, list[str]]:
-    """Return the parameters of a method that have no other place on the page, by group."""
+    """Return the parameters of a method that have no other place on the page, by
+    group."""
     params = METHODS[method].Params
     elsewhere = {*_HIDDEN, *AT_HAND, *_LONG, *SHARED, *FIRST}
     names = []
@@ -218,7 +247,9 @@ def _experiments(method: str) -> dict[str, list[str]]:
 
 
 def _make_columns(
-    usual: Usual, shown: str, make: Callable[[str, Mapping[str, Any]], dict[str, Component]]
+    usual: Usual,
+    shown: str,
+    make: Callable[[str, Mapping[str, Any]], dict[str, Component]],
 ) -> ParameterFields:
     columns, fields = [], {}
     for method, values in usual.items():
@@ -229,7 +260,8 @@ def _make_columns(
 
 
 def make_some(usual: Usual, shown: str, names: Sequence[str]) -> ParameterFields:
-    """Make fields of these names for the methods that have them; must run inside a layout.
+    """Make fields of these names for the methods that have them; must run inside a
+    layout.
 
     Those of the method `shown` are seen first.
     """
@@ -237,11 +269,15 @@ def make_some(usual: Usual, shown: str, names: Sequence[str]) -> ParameterFields
     def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
         fields = METHODS[method].Params.model_fields
         return {
-            name: _make_field(name, fields[name], values[name]) for name in names if name in fields
+            name: _make_field(name, fields[name], values[name])
+            for name in names
+            if name in fields
         }
 
     having = {
-        method: values for method, values in usual.items() if not values.keys().isdisjoint(names)
+        method: values
+        for method, values in usual.items()
+        if not values.keys().isdisjoint(names)
     }
     return _make_columns(having, shown, make)
 
@@ -279,7 +315,8 @@ def _limits(field: FieldInfo) -> tuple[Any, Any]:
 
 
 def slider_step(high: float, value: float) -> float:
-    """Return a slider's step: as coarse as its range allows where two of them or more make up its value."""
+    """Return a slider's step: as coarse as its range allows where two of them or more
+    make up its value."""
     steps = [step for step in _STEPS if high > 1 or step <= 0.05]
     for step in steps:
         is_multiple = round(abs(value) / step, 6) % 1 == 0
@@ -288,7 +325,9 @@ def slider_step(high: float, value: float) -> float:
     return steps[-1]
 
 
-def _filled(fields: Mapping[str, Component], values: Mapping[str, Any]) -> dict[Any, Any]:
+def _filled(
+    fields: Mapping[str, Component], values: Mapping[str, Any]
+) -> dict[Any, Any]:
     return {
         control: _update(control, values[name])
         for name, control in fields.items()
@@ -299,7 +338,8 @@ def _filled(fields: Mapping[str, Component], values: Mapping[str, Any]) -> dict[
 def _update(control: Component, value: Any) -> dict[str, Any]:
     if isinstance(control, gr.Textbox):
         return gr.update(value=_as_text(value))
-    if isinstance(control, gr.Slider):  # a value beyond its end would be refused with every event
+    # a value beyond its end would be refused with every event
+    if isinstance(control, gr.Slider):
         return gr.update(value=value, maximum=max(control.maximum, value))
     return gr.update(value=value)
 
@@ -309,7 +349,8 @@ def _choices(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _read(field: FieldInfo, value: Any) -> Any:
-    """Return the value of a field as the parameter wants it; what cannot be read is left to the checks."""
+    """Return the value of a field as the parameter wants it; what cannot be read is
+    left to the checks."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
     if isinstance(value, str) and not is_text(field) and not _choices(field):

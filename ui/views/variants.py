@@ -1,4 +1,5 @@
-"""Runs that one press of Run makes: a try of a few frames, a whole run, or one of several seeds each."""
+"""Runs that one press of Run makes: a try of a few frames, a whole run, or one of
+several seeds each."""
 
 from __future__ import annotations
 
@@ -16,8 +17,7 @@ from regrain.ui.server.media import Media, data_url
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import View, uses
-from regrain.ui.views import result_views
-from regrain.ui.views import session_views as views
+from regrain.ui.views import result_views, session_views
 from regrain.ui.views.jobs import RunJob, Saved, name_again
 from regrain.ui.views.run_views import duration
 
@@ -31,7 +31,8 @@ _LEAST, _MOST, _SHARE = 4, 8, 4  # frames of a quick try: a quarter, within thes
 def attempt(
     kind: object, request: EditRequest, opened: ClipSession
 ) -> tuple[EditRequest, ClipSession]:
-    """Return what a try runs, and the clip it is shown with; both as given if `kind` is no attempt."""
+    """Return what a try runs, and the clip it is shown with; both as given if `kind` is
+    no attempt."""
     if kind not in ATTEMPTS:
         return request, opened
     if request.adapter:  # tuned on so many frames, and of use for no other number
@@ -58,13 +59,16 @@ def _params(kind: str, request: EditRequest) -> dict[str, Any]:
     if kind == "quick":
         for name, most in (("steps", STEPS), ("tune_steps", TUNE_STEPS)):
             value = request.params.get(name)
-            params[name] = min(most, value) if isinstance(value, int) and value > 0 else most
+            params[name] = (
+                min(most, value) if isinstance(value, int) and value > 0 else most
+            )
     fields = METHODS[request.method].Params.model_fields
     return {name: value for name, value in params.items() if name in fields}
 
 
 def plan(job: RunJob, wanted: object, values: Mapping[str, Any]) -> list[RunJob]:
-    """Return the runs of one press of Run: `job` with its own seed, and with those that follow it.
+    """Return the runs of one press of Run: `job` with its own seed, and with those that
+    follow it.
 
     Args:
         wanted: What the page sent, {"count": 1 to 4}; anything else is taken for 1.
@@ -99,7 +103,8 @@ def _check_seed_acts(method: str, values: Mapping[str, Any]) -> None:
 
 
 def title_of(method: str, seed: object) -> str:
-    """Return what a run is called in lists: its method and, where it matters, its seed."""
+    """Return what a run is called in lists: its method and, where it matters, its
+    seed."""
     title = METHODS[method].title
     return title if uses(method).seed == "never" else f"{title}, seed {str(seed)[:20]}"
 
@@ -112,12 +117,13 @@ def remember(
     opened: ClipSession,
     media: Media,
 ) -> dict[str, View]:
-    """Add a result to the history, whose oldest files may go; return the views `player` and `result`."""
+    """Add a result to the history, whose oldest files may go; return the views `player`
+    and `result`."""
     result, report = saved.finished.result, saved.finished.report
     stem = result_views.stem_of(opened, request)
     key = secrets.token_hex(8)
-    edits = views.edits(request, saved.files)
-    player = views.player(opened, edits, saved.files.get("reconstruction.mp4"))
+    edits = session_views.edits(request, saved.files)
+    player = session_views.player(opened, edits, saved.files.get("reconstruction.mp4"))
     if saved.source:
         player |= {"source": str(saved.source)}
     files = {}
@@ -134,7 +140,8 @@ def remember(
         folder=saved.folder,
         stem=stem,
         clip=opened.title,
-        title=title_of(request.method, request.seed) + (", try" if opened.attempt else ""),
+        title=title_of(request.method, request.seed)
+        + (", try" if opened.attempt else ""),
         facts=_facts(request, report),
         text=str(report.get("prompt_used", "")),
         picture=data_url(result.frames[len(result.frames) // 2], _THUMBNAIL, 80),

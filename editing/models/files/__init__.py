@@ -1,4 +1,5 @@
-"""Files of models, found, fetched, read and checked: folders, single files, LoRA, vocabularies.
+"""Files of models, found, fetched, read and checked: folders, single files, LoRA,
+vocabularies.
 
 Imports rooms below `models`.
 """

@@ -1,4 +1,5 @@
-"""The JSON files of a model's folder, read through types: a stranger's numbers must not fill memory."""
+"""The JSON files of a model's folder, read through types: a stranger's numbers must not
+fill memory."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from regrain.editing.errors import ModelError, from_validation, shorten
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
-WAN_SIZE = 480  # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
+# short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
+WAN_SIZE = 480
 _Few = Annotated[int, Field(ge=1, le=128)]
 
 
@@ -44,7 +46,9 @@ class UNetConfig(_Config):
     in_channels: _Width = 4
     out_channels: _Width = 4
     sample_size: Annotated[int, Field(ge=1, le=1024)] | None = None
-    block_out_channels: list[_Width] = Field([320, 640, 1280, 1280], min_length=1, max_length=8)
+    block_out_channels: list[_Width] = Field(
+        [320, 640, 1280, 1280], min_length=1, max_length=8
+    )
     layers_per_block: _Few | list[_Few] = 2
     transformer_layers_per_block: _Few | list[_Few] = 1
     cross_attention_dim: _Width | list[_Width] = 1280
@@ -53,7 +57,9 @@ class UNetConfig(_Config):
     up_block_types: list[str] | None = Field(None, max_length=8)
     addition_embed_type: str | None = Field(None, max_length=100)
     addition_time_embed_dim: _Width | None = None
-    projection_class_embeddings_input_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    projection_class_embeddings_input_dim: (
+        Annotated[int, Field(ge=1, le=65_536)] | None
+    ) = None
 
 
 class TransformerConfig(_Config):
@@ -111,7 +117,8 @@ def read_config(path: Path, id: str) -> dict[str, Any]:
     """Read a JSON file of a model's folder, checked by the part it is in.
 
     Raises:
-        ModelError: It cannot be read, is not an object, or has a value that no such model has.
+        ModelError: It cannot be read, is not an object, or has a value that no such
+            model has.
     """
     place = f"{path.parent.name}/{path.name}"
     content = read_json(path, f"{shorten(id)}: {place}")

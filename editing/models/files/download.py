@@ -1,4 +1,5 @@
-"""Downloads for loading a model by its hub id: the files that are needed, and errors of the hub."""
+"""Downloads for loading a model by its hub id: the files that are needed, and errors of
+the hub."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def obtain(id: str, config: str, files: Sequence[str]) -> Path:
-    """Return the file or folder of a model, downloaded if it is a hub id; see `find` and `download`."""
+    """Return the file or folder of a model, downloaded if it is a hub id; see `find`
+    and `download`."""
     source = find(id, config)
     if source.kind == "hub":
         return Path(download(id, files))
@@ -30,7 +32,8 @@ def obtain(id: str, config: str, files: Sequence[str]) -> Path:
 
 
 def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True) -> str:
-    """Download the needed files of a hub repository, safetensors only, and return their local folder.
+    """Download the needed files of a hub repository, safetensors only, and return their
+    local folder.
 
     Without `fetch`, only what was downloaded before is found.
 
@@ -40,7 +43,9 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True)
     from huggingface_hub import snapshot_download
 
     with hub_error(id):
-        return snapshot_download(id, allow_patterns=list(files), local_files_only=not fetch)
+        return snapshot_download(
+            id, allow_patterns=list(files), local_files_only=not fetch
+        )
 
 
 @contextmanager
@@ -48,9 +53,14 @@ def hub_error(id: str) -> Iterator[None]:
     """Say in a line what the hub's client failed at.
 
     Raises:
-        ModelError: The repository is gated, private or missing, or the hub cannot be reached.
+        ModelError: The repository is gated, private or missing, or the hub cannot be
+            reached.
     """
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+    )
 
     away = unreachable()
     try:
@@ -65,5 +75,7 @@ def hub_error(id: str) -> Iterator[None]:
         said = "is not downloaded, and the hub cannot be reached. Go online once, or use storybook"
         raise ModelError("model", f"{id!r} {said}.") from error
     except (HfHubHTTPError, OSError) as error:
-        said = f"cannot be downloaded ({first_line(error)}). Try again, or use storybook"
+        said = (
+            f"cannot be downloaded ({first_line(error)}). Try again, or use storybook"
+        )
         raise ModelError("model", f"{id!r} {said}.") from error

@@ -33,10 +33,12 @@ class ModelParts:
 
 
 def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
-    """Read a diffusers folder; `words.json` and `defaults.json` next to the parts are optional.
+    """Read a diffusers folder; `words.json` and `defaults.json` next to the parts are
+    optional.
 
     Raises:
-        ModelError: A part or some of its weights are missing, or exist only as a pickle.
+        ModelError: A part or some of its weights are missing, or exist only as a
+            pickle.
     """
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -52,9 +54,13 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
     autoencoder = vae.get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
         reason = f"{shorten(id)} has an unsupported autoencoder, {autoencoder}"
-        raise ModelError("model", f"{reason}. Use a model with {' or '.join(autoencoders)}.")
+        raise ModelError(
+            "model", f"{reason}. Use a model with {' or '.join(autoencoders)}."
+        )
     if unet.get("sample_size") is None:
-        raise ModelError("model", f"{shorten(id)}: unet/config.json has no sample_size. Add it.")
+        raise ModelError(
+            "model", f"{shorten(id)}: unet/config.json has no sample_size. Add it."
+        )
     tokenizer = _read_tokenizer(folder / "tokenizer", id)
     second = _read_second(folder, id, dtype) if unet.get("addition_embed_type") else {}
     return ModelParts(

@@ -1,4 +1,5 @@
-"""Models on the hub: search, description, and fetching to where `load_backbone` finds them."""
+"""Models on the hub: search, description, and fetching to where `load_backbone` finds
+them."""
 
 from __future__ import annotations
 
@@ -14,15 +15,27 @@ from typing import Any, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.download import NETWORKS, PART_FILES, PIPELINE_FILES, hub_error
+from regrain.editing.models.files.download import (
+    NETWORKS,
+    PART_FILES,
+    PIPELINE_FILES,
+    hub_error,
+)
 from regrain.editing.models.files.location import about
-from regrain.editing.models.files.picture_heads import ENCODER, SEEING, Head, near, read_head
+from regrain.editing.models.files.picture_heads import (
+    ENCODER,
+    SEEING,
+    Head,
+    near,
+    read_head,
+)
 from regrain.editing.storage.fetching import Fetched, Fetching, list_files, watched
 from regrain.editing.storage.safetensors_files import check_head
 
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
 MOTION, PICTURES = "motion adapter", "picture adapter"
-# Families that can be edited with and what is added to them, by the classes that the hub names.
+# Families that can be edited with and what is added to them, by the classes that the
+# hub names.
 _FAMILIES = {
     "StableDiffusionPipeline": "Stable Diffusion",
     "StableDiffusionXLPipeline": "SDXL",
@@ -30,7 +43,8 @@ _FAMILIES = {
     "WanVACEPipeline": "Wan 2.1",
     "MotionAdapter": MOTION,
 }
-_NAMED = ("*ip-adapter*.safetensors", "*ip_adapter*.safetensors")  # files of picture adapters
+# files of picture adapters
+_NAMED = ("*ip-adapter*.safetensors", "*ip_adapter*.safetensors")
 _MOST = 4  # models of a family that a search finds
 
 
@@ -41,8 +55,10 @@ class Listing:
     Attributes:
         id: `owner/name`, of a picture adapter with its file: `owner/name/file`.
         licence: Its name on the hub; empty if there is none.
-        files: The files to fetch, with bytes (0 if unknown): configurations, tokenizer, safetensors.
-        family: Its family's title, or `MOTION`, or begins with `PICTURES`; empty if the hub does not say.
+        files: The files to fetch, with bytes (0 if unknown): configurations, tokenizer,
+            safetensors.
+        family: Its family's title, or `MOTION`, or begins with `PICTURES`; empty if the
+            hub does not say.
         gated: Whether its terms have to be accepted on the hub first.
     """
 
@@ -75,7 +91,8 @@ class _Asked(NamedTuple):
 def allowed() -> tuple[str, ...] | None:
     """Return the hub ids that may be fetched; None if all may.
 
-    On a Space they are those of $REGRAIN_ALLOWED_MODELS, none without it; elsewhere all, unless it is set.
+    On a Space they are those of $REGRAIN_ALLOWED_MODELS, none without it; elsewhere
+    all, unless it is set.
     """
     listed = os.environ.get(ALLOWED_VARIABLE)
     if listed is None and not os.environ.get("SPACE_ID"):
@@ -88,8 +105,8 @@ def describe(id: str) -> Listing:
     """Ask the hub about a model.
 
     Raises:
-        ModelError: It may not be fetched here, the hub cannot be reached, or it is neither a model nor a
-            motion or picture adapter in safetensors.
+        ModelError: It may not be fetched here, the hub cannot be reached, or it is
+            neither a model nor a motion or picture adapter in safetensors.
     """
     asked = _ask(id)
     if asked.file:
@@ -98,7 +115,8 @@ def describe(id: str) -> Listing:
 
 
 def _split_id(id: str) -> tuple[str, str]:
-    """Split an id into a repository and the file of it that it names, which is mostly empty."""
+    """Split an id into a repository and the file of it that it names, which is mostly
+    empty."""
     owner, _, rest = id.partition("/")
     name, _, file = rest.partition("/")
     return f"{owner}/{name}" if rest else owner, file
@@ -111,10 +129,16 @@ def _ask(id: str) -> _Asked:
     repository, file = _split_id(id)
     known = allowed()
     if known is not None and id not in known and repository not in known:
-        listed = f"Choose one of {', '.join(known)}." if known else "Use a model of the list."
+        listed = (
+            f"Choose one of {', '.join(known)}."
+            if known
+            else "Use a model of the list."
+        )
         raise ModelError("model", f"{id[:60]!r} may not be fetched here. {listed}")
     with hub_error(repository):
-        return _Asked(repository, file, HfApi().model_info(repository, files_metadata=True))
+        return _Asked(
+            repository, file, HfApi().model_info(repository, files_metadata=True)
+        )
 
 
 def _list_whole(id: str, info: Any) -> Listing:
@@ -142,7 +166,8 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _list_picture_adapter(id: str, file: str, info: Any) -> Listing:
-    """List a picture adapter: a file of a repository, and the image encoder there that it needs."""
+    """List a picture adapter: a file of a repository, and the image encoder there that
+    it needs."""
     sizes = list_files(info)
     if file not in sizes or not file.endswith(".safetensors"):
         said = f"{shorten(id)} has no {shorten(file)} in safetensors"
@@ -169,15 +194,22 @@ def _read_remote_head(id: str, file: str, named: str) -> Head:
     try:
         with hub_error(named), about("model"):
             found = HfApi().parse_safetensors_file_metadata(id, file)
-            shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
+            shapes = {
+                name: tuple(tensor.shape) for name, tensor in found.tensors.items()
+            }
             return read_head(named, shapes)
     except SafetensorsParsingError as error:
-        said = f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
+        said = (
+            f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
+        )
         raise ModelError("model", said) from error
 
 
-def _encoder_of(head: Head, id: str, file: str, sizes: Mapping[str, int]) -> list[str] | None:
-    """Find the files of the image encoder that fits an adapter; None without a whole one in safetensors."""
+def _encoder_of(
+    head: Head, id: str, file: str, sizes: Mapping[str, int]
+) -> list[str] | None:
+    """Find the files of the image encoder that fits an adapter; None without a whole
+    one in safetensors."""
     configs = [name for name in sizes if name.endswith(f"{ENCODER}/config.json")]
     folders = {PurePosixPath(name).parent for name in configs}
     for folder in near(PurePosixPath(file), folders):
@@ -209,12 +241,14 @@ def _config(id: str, folder: str = "") -> dict[str, Any]:
 
 
 def search(words: str) -> list[Listing]:
-    """Find the most downloaded models of every family whose ids hold these words, and adapters.
+    """Find the most downloaded models of every family whose ids hold these words, and
+    adapters.
 
     Only those that may be fetched. Of words that are an id, what that repository has.
 
     Raises:
-        ModelError: The hub cannot be reached, or has nothing of that id that can be used here.
+        ModelError: The hub cannot be reached, or has nothing of that id that can be
+            used here.
     """
     if "/" in words:
         return _offered(words)
@@ -224,7 +258,8 @@ def search(words: str) -> list[Listing]:
 
 
 def _popular(words: str) -> list[str]:
-    """Return the ids of the most downloaded models and adapters of each kind, some of them twice."""
+    """Return the ids of the most downloaded models and adapters of each kind, some of
+    them twice."""
     from huggingface_hub import HfApi
 
     asked = [(f"diffusers:{pipeline}", words or None) for pipeline in _FAMILIES]
@@ -232,23 +267,33 @@ def _popular(words: str) -> list[str]:
     ids = []
     for tag, named in dict.fromkeys(asked):
         with hub_error("the list of models"):
-            found = HfApi().list_models(filter=tag, search=named, sort="downloads", limit=_MOST)
+            found = HfApi().list_models(
+                filter=tag, search=named, sort="downloads", limit=_MOST
+            )
             ids += [model.id for model in found]
     return ids
 
 
 def _offered(id: str) -> list[Listing]:
-    """List what an id offers: a model or an adapter, or all picture adapters of a repository."""
+    """List what an id offers: a model or an adapter, or all picture adapters of a
+    repository."""
     repository, file, info = _ask(id)
     if file:
         return [_list_picture_adapter(repository, file, info)]
-    adapters = [name for name in sorted(list_files(info)) if _matches(name.lower(), _NAMED)]
-    found = _usable(lambda name: [_list_picture_adapter(repository, name, info)], adapters)
+    adapters = [
+        name for name in sorted(list_files(info)) if _matches(name.lower(), _NAMED)
+    ]
+    found = _usable(
+        lambda name: [_list_picture_adapter(repository, name, info)], adapters
+    )
     return found or [_list_whole(repository, info)]
 
 
-def _usable(find: Callable[[str], list[Listing]], names: Iterable[str]) -> list[Listing]:
-    """Return all that `find` finds by names, a few at a time, leaving out what cannot be used."""
+def _usable(
+    find: Callable[[str], list[Listing]], names: Iterable[str]
+) -> list[Listing]:
+    """Return all that `find` finds by names, a few at a time, leaving out what cannot
+    be used."""
 
     def found(name: str) -> list[Listing]:
         try:
@@ -263,13 +308,17 @@ def _usable(find: Callable[[str], list[Listing]], names: Iterable[str]) -> list[
 def fetch(listing: Listing) -> Iterator[Fetched]:
     """Fetch the files of a model, telling how far it is a few times a second.
 
-    Closing this generator stops it. What has come stays in the cache, and is not fetched again.
+    Closing this generator stops it. What has come stays in the cache, and is not
+    fetched again.
 
     Raises:
-        ModelError: The hub cannot be reached or refuses, the disk is too small, or what came is damaged.
+        ModelError: The hub cannot be reached or refuses, the disk is too small, or what
+            came is damaged.
     """
     id = listing.repository
-    missing = sum(size for name, size in listing.files.items() if _cached(id, name) is None)
+    missing = sum(
+        size for name, size in listing.files.items() if _cached(id, name) is None
+    )
     _check_room(listing.id, missing)
 
     def work(fetching: Fetching) -> None:

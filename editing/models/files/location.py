@@ -25,7 +25,8 @@ PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 
 @dataclass(frozen=True)
 class ModelLocation:
-    """The location of a model: a diffusers folder, a .safetensors file, or a repository on the hub."""
+    """The location of a model: a diffusers folder, a .safetensors file, or a repository
+    on the hub."""
 
     kind: Literal["folder", "file", "hub"]
     location: str
@@ -33,14 +34,16 @@ class ModelLocation:
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """A LoRA or a motion adapter (hub id, name in $REGRAIN_MODELS, folder or file) and its weight."""
+    """A LoRA or a motion adapter (hub id, name in $REGRAIN_MODELS, folder or file) and
+    its weight."""
 
     model: str
     weight: float = 1.0
 
 
 class PictureSpec(NamedTuple):
-    """A picture that a request names: for the region of a label, or for the whole frame (0)."""
+    """A picture that a request names: for the region of a label, or for the whole frame
+    (0)."""
 
     name: str
     label: int
@@ -50,7 +53,8 @@ class PictureSpec(NamedTuple):
 
 
 def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> LoraSpec:
-    """Read `FILE@WEIGHT`; the weight, from `least` to 4, may be left out. Errors are about `field`.
+    """Read `FILE@WEIGHT`; the weight, from `least` to 4, may be left out. Errors are
+    about `field`.
 
     Raises:
         ModelError: The text has another form, or the weight is out of range.
@@ -80,8 +84,9 @@ def about(field: str) -> Iterator[None]:
 def find(id: str, config: str = _UNET) -> ModelLocation:
     """Find a model by id without loading it; takes at most a tenth of a second.
 
-    Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS (".safetensors" may be left
-    out); a path; a hub id "owner/name". A folder must contain `config`.
+    Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS
+    (".safetensors" may be left out); a path; a hub id "owner/name". A folder must
+    contain `config`.
 
     Raises:
         ModelError: The id is unknown, or the file could run code when opened.
@@ -102,7 +107,9 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
     if _HUB_ID.fullmatch(id):
         return ModelLocation("hub", id)
     where = f"owner/name, a name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file"
-    raise ModelError("model", f"{shorten(id)} was not found. Use storybook, a hub id like {where}.")
+    raise ModelError(
+        "model", f"{shorten(id)} was not found. Use storybook, a hub id like {where}."
+    )
 
 
 def _check(path: Path, id: str, config: str) -> ModelLocation:
@@ -116,4 +123,6 @@ def _check(path: Path, id: str, config: str) -> ModelLocation:
     if any((path / name).is_file() for name in names):
         return ModelLocation("folder", str(path.resolve()))
     reason = f"{shorten(id)} has no {config}"
-    raise ModelError("model", f"{reason}. Use a diffusers folder or a .safetensors file.")
+    raise ModelError(
+        "model", f"{reason}. Use a diffusers folder or a .safetensors file."
+    )

@@ -1,7 +1,8 @@
 """LoRA files: low-rank changes of a model's weights, added once when it is loaded.
 
-Hu et al. 2021, arXiv:2106.09685: W + weight * alpha / rank * up @ down. Read are the names that diffusers,
-peft and kohya's trainers write, for linear layers and convolutions of UNet, transformer and text encoder.
+Hu et al. 2021, arXiv:2106.09685: W + weight * alpha / rank * up @ down. Read are the
+names that diffusers, peft and kohya's trainers write, for linear layers and
+convolutions of UNet, transformer and text encoder.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ _PREFIXES = {
     "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
 }
-# Of a layer in the original layout, as kohya's trainers name it for SDXL: block, place, and the rest.
+# Of a layer in the original layout, as kohya's trainers name it for SDXL: block, place,
+# and the rest.
 _ORIGINAL = re.compile(r"(input|middle|output)_blocks?_(\d+)_(?:(\d+)_)?(.+)")
 _RESNET = {
     "in_layers_2": "conv1",
@@ -80,7 +82,8 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
         specs: See `parse_lora`.
         parts: UNet or transformer, and text encoders, by their names; changed in place.
     Raises:
-        ModelError: A file is missing, is not a LoRA, or was made for another kind or size of model.
+        ModelError: A file is missing, is not a LoRA, or was made for another kind or
+            size of model.
     """
     weights = {name: _weights(part) for name, part in parts.items()}
     for text in specs:
@@ -102,7 +105,8 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
 
 
 def _check_size(spec: LoraSpec, title: str, delta: Tensor, weight: Tensor) -> None:
-    """Refuse a change, [out, in * kernel], that is not as large as the weight of its layer."""
+    """Refuse a change, [out, in * kernel], that is not as large as the weight of its
+    layer."""
     rows, columns = delta.shape
     needed_rows, needed_columns = weight.flatten(1).shape
     if (rows, columns) != (needed_rows, needed_columns):
@@ -111,7 +115,8 @@ def _check_size(spec: LoraSpec, title: str, delta: Tensor, weight: Tensor) -> No
 
 
 def _locate(layer: _Layer, parts: Mapping[str, nn.Module]) -> tuple[str, str]:
-    """Return part and name of a layer in the model, with underscores as `_weights` has them."""
+    """Return part and name of a layer in the model, with underscores as `_weights` has
+    them."""
     name = layer.name.replace(".", "_")
     if "transformer" in parts:  # which kohya's trainers name unet
         part = "transformer" if layer.part == "unet" else layer.part
@@ -129,7 +134,8 @@ def _misfit(spec: LoraSpec, reason: str) -> ModelError:
 
 
 def _scaling(facts: Mapping[str, object], part: str, name: str) -> tuple[object, bool]:
-    """Return the alpha of a layer by peft's configuration, and whether the root of its rank divides it."""
+    """Return the alpha of a layer by peft's configuration, and whether the root of its
+    rank divides it."""
     alpha = facts.get(f"{part}.lora_alpha")
     pattern = facts.get(f"{part}.alpha_pattern")
     if isinstance(pattern, dict):
@@ -140,7 +146,8 @@ def _scaling(facts: Mapping[str, object], part: str, name: str) -> tuple[object,
 
 
 def _delta(change: Mapping[str, Tensor], alpha: object, by_root: bool) -> Tensor | None:
-    """Compute the change at weight 1, [out, in * kernel]; None if factors are missing or do not match."""
+    """Compute the change at weight 1, [out, in * kernel]; None if factors are missing
+    or do not match."""
     if "up" not in change or "down" not in change:
         return None
     factors = (change["up"], change["down"])
@@ -166,7 +173,8 @@ def _is_factor(tensor: Tensor) -> bool:
 
 
 def _in_diffusers(name: str, per_level: int) -> str:
-    """Return the name in diffusers' layout of a UNet's layer that may be named as in the original one."""
+    """Return the name in diffusers' layout of a UNet's layer that may be named as in
+    the original one."""
     original = _ORIGINAL.fullmatch(name)
     if not original:
         return name
@@ -189,14 +197,16 @@ def _in_diffusers(name: str, per_level: int) -> str:
 
 
 def _of_wan(name: str) -> str:
-    """Return the name in diffusers' layout of a layer of Wan that may be named as in the original one."""
+    """Return the name in diffusers' layout of a layer of Wan that may be named as in
+    the original one."""
     for original, ours in _WAN.items():
         name = re.sub(rf"(^|_){original}$", rf"\1{ours}", name)
     return name
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return weights by layer, dots as underscores, with and without the outer name of a text encoder."""
+    """Return weights by layer, dots as underscores, with and without the outer name of
+    a text encoder."""
     weights = {
         name.replace(".", "_"): module.weight
         for name, module in model.named_modules()

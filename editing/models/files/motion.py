@@ -1,4 +1,5 @@
-"""Motion adapters: folders in diffusers' format, hub ids, and single files with the authors' names."""
+"""Motion adapters: folders in diffusers' format, hub ids, and single files with the
+authors' names."""
 
 from __future__ import annotations
 
@@ -38,9 +39,11 @@ class MotionFile:
     """An adapter as it is in a file, not yet sorted by a model's modules.
 
     Attributes:
-        modules: Weights by module of the adapter, such as "down_blocks.0.motion_modules.1".
+        modules: Weights by module of the adapter, such as
+            "down_blocks.0.motion_modules.1".
         positions: Frames at most.
-        heads: Of attention, per level of the UNet from the finest, or one number for all.
+        heads: Of attention, per level of the UNet from the finest, or one number for
+            all.
         groups: Groups of its normalisation.
         betas: `beta_schedule` of the model it was trained on; None is the model's own.
     """
@@ -64,21 +67,26 @@ class MotionFile:
         with boundary(FIELD, unreadable, ModelError):
             usual_length = config.get("motion_max_seq_length", 32)
             self.positions = int(min(lengths, default=usual_length))
-            self.heads: int | Sequence[int] = config.get("motion_num_attention_heads", 8)
+            self.heads: int | Sequence[int] = config.get(
+                "motion_num_attention_heads", 8
+            )
             self.groups = int(config.get("motion_norm_num_groups", 32))
-        # All published ones for Stable Diffusion 1.5 were trained with linear betas, which no file says.
+        # All published ones for Stable Diffusion 1.5 were trained with linear betas,
+        # which no file says.
         is_published = self.width("down_blocks.0.motion_modules.0") == _WIDTH
         usual_betas = "linear" if is_published else None
         self.betas: str | None = config.get("beta_schedule", usual_betas)
 
     def width(self, module: str) -> int:
-        """Return the channels of the place that a module follows; 0 without the module."""
+        """Return the channels of the place that a module follows; 0 without the
+        module."""
         norm = self.modules.get(module, {}).get("norm.weight")
         return 0 if norm is None else len(norm)
 
 
 def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
-    """Find the file with the weights, and read the config beside it, if there is one."""
+    """Find the file with the weights, and read the config beside it, if there is
+    one."""
     with about(FIELD):
         folder = obtain(id, "config.json", PART_FILES)
         if folder.is_file():
@@ -86,11 +94,15 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
         config = read_config(folder / "config.json", id)
     kind = config.get("_class_name", "MotionAdapter")
     if kind != "MotionAdapter":
-        raise ModelError(FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter.")
+        raise ModelError(
+            FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter."
+        )
     found = sorted(folder.glob("*.safetensors"))
     if not found:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        raise ModelError(FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them.")
+        raise ModelError(
+            FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them."
+        )
     return found[0], config
 
 
@@ -102,7 +114,9 @@ def _read(path: Path, id: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _sorted(tensors: Mapping[str, Tensor], id: str) -> tuple[dict[str, dict[str, Tensor]], list]:
+def _sorted(
+    tensors: Mapping[str, Tensor], id: str
+) -> tuple[dict[str, dict[str, Tensor]], list]:
     """Return the weights by module, and the lengths of all tables of positions."""
     modules: dict[str, dict[str, Tensor]] = {}
     lengths = []
@@ -120,5 +134,6 @@ def _sorted(tensors: Mapping[str, Tensor], id: str) -> tuple[dict[str, dict[str,
 
 def _other_kind(id: str, reason: str) -> ModelError:
     return ModelError(
-        FIELD, f"{shorten(id)} {reason}. Use a motion adapter of AnimateDiff or AnimateLCM."
+        FIELD,
+        f"{shorten(id)} {reason}. Use a motion adapter of AnimateDiff or AnimateLCM.",
     )

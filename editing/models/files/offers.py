@@ -29,14 +29,16 @@ _WAN = ("WanTransformer3DModel", "WanVACETransformer3DModel")
 
 
 class Family(NamedTuple):
-    """A kind of model, as shown to users, and the offers of its backbone; none if it is not supported."""
+    """A kind of model, as shown to users, and the offers of its backbone; none if it is
+    not supported."""
 
     title: str
     offers: frozenset[str]
 
 
 def family_of(source: ModelLocation) -> Family | None:
-    """Find the kind of a model; None if its configuration is not on this machine or cannot be read."""
+    """Find the kind of a model; None if its configuration is not on this machine or
+    cannot be read."""
     if source.kind == "file":
         return _of_file(Path(source.location))
     if source.kind == "folder":
@@ -51,9 +53,13 @@ def family_of(source: ModelLocation) -> Family | None:
 
 
 def family_of_configs(
-    index: Mapping, unet: Mapping, scheduler: Mapping, transformer: Mapping | None = None
+    index: Mapping,
+    unet: Mapping,
+    scheduler: Mapping,
+    transformer: Mapping | None = None,
 ) -> Family | None:
-    """Find the kind of a model by its index, and the configuration of its parts; all may be empty."""
+    """Find the kind of a model by its index, and the configuration of its parts; all
+    may be empty."""
     if transformer and transformer.get("_class_name") in _WAN:
         return _wan(index, transformer)
     if unet:
@@ -87,7 +93,8 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
 def _wan(index: Mapping, transformer: Mapping) -> Family:
     """Recognise Wan 2.1 from text.
 
-    Wan 2.2 has a second transformer or coarser latents; models from pictures have more input channels.
+    Wan 2.2 has a second transformer or coarser latents; models from pictures have more
+    input channels.
     """
     library, *_ = index.get("transformer_2") or [None]
     if library or index.get("expand_timesteps"):

@@ -1,4 +1,5 @@
-"""Heads of picture adapters: their kind by the names of their weights, and their encoder's folder."""
+"""Heads of picture adapters: their kind by the names of their weights, and their
+encoder's folder."""
 
 from __future__ import annotations
 
@@ -55,26 +56,37 @@ def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
     Raises:
         ModelError: It is none, or of a kind that is not supported.
     """
-    own = {name.removeprefix(_OWN): shapes[name] for name in shapes if name.startswith(_OWN)}
+    own = {
+        name.removeprefix(_OWN): shapes[name]
+        for name in shapes
+        if name.startswith(_OWN)
+    }
     if "perceiver_resampler.proj_in.weight" in own or own.keys() >= {
         "norm.weight",
         "proj.0.weight",
     }:
-        raise ModelError(FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter.")
+        raise ModelError(
+            FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter."
+        )
     kind = _kind_of(own)
     read = [name for name in shapes if _KEYS_AND_VALUES.fullmatch(name)]
     if kind is None or not read:
-        raise ModelError(FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter.")
+        raise ModelError(
+            FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter."
+        )
     for name in shapes:
         if not name.startswith(_OWN) and name not in read:
-            raise ModelError(FIELD, f"{shorten(id)} has {shorten(name)}. Use a plain IP-Adapter.")
+            raise ModelError(
+                FIELD, f"{shorten(id)} has {shorten(name)}. Use a plain IP-Adapter."
+            )
     *_, width = own[_AS_WIDE[kind]]
     *_, cross = shapes[read[0]]
     return Head(kind, width, cross)
 
 
 def _kind_of(own: Mapping[str, tuple[int, ...]]) -> Kind | None:
-    """Find the kind by the names of the weights that make tokens; None if it is not complete."""
+    """Find the kind by the names of the weights that make tokens; None if it is not
+    complete."""
     for kind, key in _TOLD_BY.items():
         if key in own:
             return kind if _AS_WIDE[kind] in own else None
@@ -88,5 +100,9 @@ def near(weights: PurePath, encoders: Iterable[_Place]) -> list[_Place]:
     """
     beside = weights.parent
     above = beside.parent
-    found = [at for at in encoders if at.parent in (beside, above) or at.parent.parent == above]
+    found = [
+        at
+        for at in encoders
+        if at.parent in (beside, above) or at.parent.parent == above
+    ]
     return sorted(found, key=lambda at: (at.parent != beside, at.parent == above, at))

@@ -1,4 +1,5 @@
-"""The words and the tokens of a model's prompts, known without loading it. Loads no torch."""
+"""The words and the tokens of a model's prompts, known without loading it. Loads no
+torch."""
 
 from __future__ import annotations
 
@@ -12,7 +13,12 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.words import Unknown, check_length, read_words, unknown_words
+from regrain.editing.models.files.words import (
+    Unknown,
+    check_length,
+    read_words,
+    unknown_words,
+)
 from regrain.editing.storage.local_models import ASSETS
 
 if TYPE_CHECKING:
@@ -60,7 +66,8 @@ class Reader:
 
 
 def open_reader(source: ModelLocation) -> Reader:
-    """Open the reader of a model; one that is a file or not downloaded yet reads as CLIP does.
+    """Open the reader of a model; one that is a file or not downloaded yet reads as
+    CLIP does.
 
     Raises:
         ModelError: Its list of words cannot be read.
@@ -72,7 +79,9 @@ def open_reader(source: ModelLocation) -> Reader:
     whole = (own / "tokenizer.json").is_file()
     in_two = (own / "vocab.json").is_file() and (own / "merges.txt").is_file()
     tokens = own if whole or in_two else CLIP
-    positions = _number(folder / "text_encoder" / "config.json", "max_position_embeddings")
+    positions = _number(
+        folder / "text_encoder" / "config.json", "max_position_embeddings"
+    )
     return Reader(read_words(folder), tokens, min(_limit(tokens), positions))
 
 
@@ -97,7 +106,9 @@ def _tokenizer(folder: Path) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    damaged = f"{folder.parent.name}/{folder.name} cannot be read. Download the model again."
+    damaged = (
+        f"{folder.parent.name}/{folder.name} cannot be read. Download the model again."
+    )
     with boundary("model", damaged, ModelError):
         whole = folder / "tokenizer.json"
         if not whole.is_file():
@@ -109,7 +120,8 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 
 def _clip_tokenizer(vocabulary: Path, merges: Path) -> Tokenizer:
-    """Build CLIP's tokenizer from its two files, which do not say how text is normalised and split."""
+    """Build CLIP's tokenizer from its two files, which do not say how text is
+    normalised and split."""
     from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 

@@ -1,7 +1,7 @@
 """One .safetensors file in the original Stable Diffusion layout, read offline.
 
-The architecture comes from `assets/checkpoints` and widths from the tensors, so narrow and pruned checkpoints
-load too.
+The architecture comes from `assets/checkpoints` and widths from the tensors, so narrow
+and pruned checkpoints load too.
 """
 
 import json
@@ -39,13 +39,15 @@ EPS_CORRELATION = 0.5
 def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     """Read one checkpoint file.
 
-    Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention 1024 wide). Most files do
-    not say what the network predicts. It is taken from, in this order: the metadata
-    (`modelspec.prediction_type`), an empty tensor named `v_pred`, and for 2.x the network itself
-    (`guess_prediction`). SDXL works at 1024 pixels, 2.x with v-prediction at 768, all others at 512.
+    Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention
+    1024 wide). Most files do not say what the network predicts. It is taken from, in
+    this order: the metadata (`modelspec.prediction_type`), an empty tensor named
+    `v_pred`, and for 2.x the network itself (`guess_prediction`). SDXL works at 1024
+    pixels, 2.x with v-prediction at 768, all others at 512.
 
     Raises:
-        ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x or XL.
+        ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x
+            or XL.
     """
     name = shorten(path.name)
     with opened(path, "model", path.name) as file:
@@ -57,7 +59,9 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     with boundary("model", incomplete, ModelError):
         unet = _unet(checkpoint, version)
         vae = _vae(checkpoint, version)
-        encoders = {part: _text_encoder(checkpoint, version, part) for part in TEXT[version]}
+        encoders = {
+            part: _text_encoder(checkpoint, version, part) for part in TEXT[version]
+        }
     vae.to(torch.float32).eval()
     for part in (unet, *encoders.values()):
         part.to(dtype).eval()
@@ -65,7 +69,9 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     pad = "!" if version == "sd2" else "<|endoftext|>"
-    tokenizer = CLIPTokenizer.from_pretrained(CLIP, pad_token=pad, local_files_only=True)
+    tokenizer = CLIPTokenizer.from_pretrained(
+        CLIP, pad_token=pad, local_files_only=True
+    )
     prediction = _stated_prediction(checkpoint, metadata)
     if prediction is None and version == "sd2":
         ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
@@ -79,7 +85,9 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
 
 
-def _stated_prediction(checkpoint: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str | None:
+def _stated_prediction(
+    checkpoint: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> str | None:
     """Return the output of the network as the file states it; None if it does not."""
     stated = metadata.get("modelspec.prediction_type", "").lower()
     if stated.startswith("v") or "v_pred" in checkpoint:
@@ -88,7 +96,8 @@ def _stated_prediction(checkpoint: Mapping[str, Tensor], metadata: Mapping[str, 
 
 
 def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
-    """Recognise the version by its text encoders; other or incomplete files raise ModelError."""
+    """Recognise the version by its text encoders; other or incomplete files raise
+    ModelError."""
     if any(key.startswith("conditioner.embedders.") for key in checkpoint):
         version = "sdxl"
     elif _token_table("sd2", "text_encoder") in checkpoint:
@@ -126,14 +135,18 @@ def _count(checkpoint: Mapping[str, Tensor], prefix: str) -> int:
 
 @torch.no_grad()
 def guess_prediction(unet: Callable, text: Tensor) -> str:
-    """Find out what a network predicts from its output at the noisiest level, on almost pure noise.
+    """Find out what a network predicts from its output at the noisiest level, on almost
+    pure noise.
 
-    A network for eps returns nearly that noise (correlation close to 1). One for v returns minus the image
-    that it expects, which does not resemble the noise. `text` is the encoded empty prompt, [1, L, d].
+    A network for eps returns nearly that noise (correlation close to 1). One for v
+    returns minus the image that it expects, which does not resemble the noise. `text`
+    is the encoded empty prompt, [1, L, d].
     """
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     answer = unet(noise.to(text), 999, text).sample.float()
-    correlation = torch.corrcoef(torch.stack([answer.flatten(), noise.flatten()]))[0, 1].item()
+    correlation = torch.corrcoef(torch.stack([answer.flatten(), noise.flatten()]))[
+        0, 1
+    ].item()
     return "epsilon" if correlation > EPS_CORRELATION else "v_prediction"
 
 
@@ -146,7 +159,8 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
 
     config = _config(version, "unet")
     levels = range(len(config["block_out_channels"]))
-    blocks_per_level = config["layers_per_block"] + 1  # with the one that halves the sides
+    # with the one that halves the sides
+    blocks_per_level = config["layers_per_block"] + 1
     starts = [f"{UNET}input_blocks.{1 + blocks_per_level * level}." for level in levels]
     widths = [len(checkpoint[f"{start}0.out_layers.3.weight"]) for start in starts]
     attention = f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"
@@ -158,7 +172,9 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     if version != "sd1":
         own["attention_head_dim"] = [max(1, width // HEAD) for width in widths]
     if version == "sdxl":
-        depths = [_count(checkpoint, f"{start}1.transformer_blocks.") for start in starts]
+        depths = [
+            _count(checkpoint, f"{start}1.transformer_blocks.") for start in starts
+        ]
         own["transformer_layers_per_block"] = [max(1, depth) for depth in depths]
         own |= _added_widths(checkpoint)
     return _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
@@ -185,18 +201,27 @@ def _vae(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
 def _part(
     kind: Any, checkpoint: Mapping[str, Tensor], version: str, part: str, **own: object
 ) -> nn.Module:
-    place = {"config": str(CHECKPOINTS / version), "subfolder": part, "local_files_only": True}
+    place = {
+        "config": str(CHECKPOINTS / version),
+        "subfolder": part,
+        "local_files_only": True,
+    }
     return kind.from_single_file(dict(checkpoint), **place, **own)
 
 
-def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> nn.Module:
+def _text_encoder(
+    checkpoint: Mapping[str, Tensor], version: str, part: str
+) -> nn.Module:
     from accelerate import init_empty_weights
     from diffusers.loaders.single_file_utils import (
         convert_ldm_clip_checkpoint,
         convert_open_clip_checkpoint,
     )
     from transformers.models.clip.configuration_clip import CLIPTextConfig
-    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+    from transformers.models.clip.modeling_clip import (
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+    )
 
     prefix = TEXT[version][part]
     is_openclip = prefix.endswith(f".{_OPENCLIP}")
@@ -226,7 +251,9 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str, part: str) -> 
     else:
         weights = convert_ldm_clip_checkpoint(checkpoint)
     if not hasattr(model, "text_model"):  # transformers 5 has one module less
-        weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
+        weights = {
+            key.removeprefix("text_model."): value for key, value in weights.items()
+        }
     expected = model.state_dict()
     known = {key: value for key, value in weights.items() if key in expected}
     model.load_state_dict(known, assign=True)

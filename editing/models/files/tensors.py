@@ -25,7 +25,9 @@ def opened(path: Path, field: str, title: str) -> Iterator[Any]:
     from safetensors import safe_open
 
     check_head(path, field)
-    damaged = f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
+    damaged = (
+        f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
+    )
     with boundary(field, damaged, ModelError), safe_open(path, "pt") as file:
         yield file
 

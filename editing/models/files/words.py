@@ -1,4 +1,5 @@
-"""The vocabulary of a small model. Loads no torch, so that unknown words are refused before loading it."""
+"""The vocabulary of a small model. Loads no torch, so that unknown words are refused
+before loading it."""
 
 from __future__ import annotations
 
@@ -18,14 +19,16 @@ _ALIKE = 0.7  # how far they must be spelt alike, 0..1
 
 
 class Unknown(NamedTuple):
-    """A word that a model does not know, lower case, and the nearest it knows, best first."""
+    """A word that a model does not know, lower case, and the nearest it knows, best
+    first."""
 
     word: str
     near: tuple[str, ...]
 
 
 def read_words(folder: Path) -> frozenset[str] | None:
-    """Read the words that a model folder lists in words.json, lower case; None without that file.
+    """Read the words that a model folder lists in words.json, lower case; None without
+    that file.
 
     Raises:
         ModelError: See `read_groups`.
@@ -40,7 +43,8 @@ def read_words(folder: Path) -> frozenset[str] | None:
 def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
     """Read the words and phrases of words.json, by group; None without that file.
 
-    The file is a JSON object of lists by title, or one list, which has the title "Words".
+    The file is a JSON object of lists by title, or one list, which has the title
+    "Words".
 
     Raises:
         ModelError: The file is neither.
@@ -52,7 +56,9 @@ def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
     listed = read if isinstance(read, dict) else {"Words": read}
     groups = {}
     for title, phrases in listed.items():
-        if not isinstance(phrases, list) or not all(isinstance(one, str) for one in phrases):
+        if not isinstance(phrases, list) or not all(
+            isinstance(one, str) for one in phrases
+        ):
             said = f"{path.name} is not a JSON list of words"
             raise ModelError("model", f"{said}. Download the model again.")
         groups[title] = tuple(phrase.lower() for phrase in phrases)
@@ -60,7 +66,8 @@ def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
 
 
 def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
-    """Return the words of a text that are not in `words`, each once, ignoring case and punctuation.
+    """Return the words of a text that are not in `words`, each once, ignoring case and
+    punctuation.
 
     `words` are lower case; None knows every word.
     """
@@ -71,7 +78,8 @@ def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
 
 
 def _misspelt(word: str, words: Iterable[str]) -> tuple[str, ...]:
-    """Return the known words that somebody may have meant to write; for "man", not "an"."""
+    """Return the known words that somebody may have meant to write; for "man", not
+    "an"."""
     alike = sorted(known for known in words if known[0] == word[0])
     return tuple(get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE))
 
@@ -91,7 +99,11 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
         return
     word, near = unknown[0]
     known = sorted(words or ())
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Use {', '.join(known[:8])} ..."
+    hint = (
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else f"Use {', '.join(known[:8])} ..."
+    )
     said = f'Unknown word "{word}"; this model knows {len(known)} words'
     raise PromptError(field, f"{said}. {hint}")
 
@@ -104,17 +116,21 @@ def tokenise(
     limit: int,
     marks: int = 2,
 ) -> Any:
-    """Tokenise prompts by a tokenizer of transformers, which types none; padded to the limit.
+    """Tokenise prompts by a tokenizer of transformers, which types none; padded to the
+    limit.
 
     Raises:
-        PromptError: See `check_words` and `check_length`; the field is that of `fields`.
+        PromptError: See `check_words` and `check_length`; the field is that of
+            `fields`.
     """
     for prompt, name in zip(prompts, fields, strict=True):
         check_words(words, prompt, name)
     tokens = tokenizer(
         [*prompts], padding="max_length", max_length=limit, return_offsets_mapping=True
     )
-    for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
+    for prompt, name, offsets in zip(
+        prompts, fields, tokens.offset_mapping, strict=True
+    ):
         check_length(prompt, name, offsets, limit, marks)
     return tokens
 
@@ -137,15 +153,18 @@ def token_facts(tokens: Any) -> TokenFacts:
 
 
 def check_length(
-    prompt: str, field: str, offsets: Sequence[tuple[int, int]], limit: int, marks: int = 2
+    prompt: str,
+    field: str,
+    offsets: Sequence[tuple[int, int]],
+    limit: int,
+    marks: int = 2,
 ) -> None:
     """Check that the tokens of a prompt fit.
 
     Args:
-        prompt, field: The text, and the field to name in the error.
-        offsets: The characters [start, stop) of each token, start and end token included.
-        limit: Most tokens, those included.
-        marks: How many such tokens there are.
+        prompt, field: The text, and the field to name in the error. offsets: The
+        characters [start, stop) of each token, start and end token included. limit:
+        Most tokens, those included. marks: How many such tokens there are.
     Raises:
         PromptError: They do not; names the first word that does not fit.
     """
@@ -154,5 +173,9 @@ def check_length(
     start, _ = offsets[limit - 1]  # the end token needs the last place
     cut = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
     word = f"{shorten(cut[0])} (character {cut.start() + 1})"
-    count = f"The prompt has {len(offsets) - marks} tokens, but at most {limit - marks} fit"
-    raise PromptError(field, f"{count}. Shorten it; {word} is the first word that does not fit.")
+    count = (
+        f"The prompt has {len(offsets) - marks} tokens, but at most {limit - marks} fit"
+    )
+    raise PromptError(
+        field, f"{count}. Shorten it; {word} is the first word that does not fit."
+    )

@@ -24,7 +24,12 @@ from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 from regrain.editing.models.wan.load import load_wan
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.params.registry import SUPPORTED
-from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
+from regrain.editing.storage.memory import (
+    count_weights,
+    free_memory,
+    takes_turns,
+    weights_dtype,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +42,8 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> StableDiffusion | Wan:
-    """Load a model that was found; `load_backbone`, which also says what it raises, keeps it."""
+    """Load a model that was found; `load_backbone`, which also says what it raises,
+    keeps it."""
     began = time.perf_counter()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     _prepare_libraries()
@@ -46,7 +52,11 @@ def load(
         _check_family(family_of(ModelLocation("folder", str(place))), id)
         return load_wan(place, id, loras, device, dtype)
     dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-    parts = read_file(place, dtype) if source.kind == "file" else read_folder(place, id, dtype)
+    parts = (
+        read_file(place, dtype)
+        if source.kind == "file"
+        else read_folder(place, id, dtype)
+    )
     schedule = _schedule(parts.scheduler, id)
     _check_architecture(parts, id)
     weights = _weight_bytes(parts)
@@ -126,7 +136,8 @@ def _prepare_libraries() -> None:
 
 
 def _check_architecture(parts: ModelParts, id: str) -> None:
-    """Refuse other families of models, unknown predictions, and parts that do not fit together."""
+    """Refuse other families of models, unknown predictions, and parts that do not fit
+    together."""
     _check_family(family_of_configs({}, parts.unet.config, parts.scheduler), id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
@@ -150,7 +161,9 @@ def _fit_together(parts: ModelParts) -> bool:
         width += second.hidden_size
         reads &= second.vocab_size >= tokens
         reads &= second.max_position_embeddings >= text.max_position_embeddings
-        pooled_and_sizes = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
+        pooled_and_sizes = second.projection_dim + 6 * (
+            unet.addition_time_embed_dim or 0
+        )
         reads &= pooled_and_sizes == unet.projection_class_embeddings_input_dim
     given = unet.cross_attention_dim
     widths = {*given} if isinstance(given, list | tuple) else {given}

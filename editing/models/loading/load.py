@@ -26,14 +26,17 @@ _loading = threading.Lock()
 
 
 def local_models() -> list[str]:
-    """List the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a whole model."""
+    """List the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a
+    whole model."""
     adapters = local_adapters()
     names = []
     for entry in local_entries():
         is_folder = any(
             (entry / part / "config.json").is_file() for part in ("unet", "transformer")
         )
-        is_file = entry.suffix.lower() == ".safetensors" and not entry.name.startswith("raft_")
+        is_file = entry.suffix.lower() == ".safetensors" and not entry.name.startswith(
+            "raft_"
+        )
         if is_folder or (is_file and entry.stem not in adapters):
             names.append(entry.name)
     return names
@@ -46,17 +49,19 @@ def load_backbone(
     device: "str | torch.device | None" = None,
     dtype: "torch.dtype | None" = None,
 ) -> Backbone:
-    """Load a model, or return the loaded one; the last two stay loaded and are shared by all callers.
+    """Load a model, or return the loaded one; the last two stay loaded and are shared
+    by all callers.
 
     Args:
         id: See `find`.
-        loras: Files to add, `FILE@WEIGHT`; part of the model's identity. See `lora.add_loras`.
+        loras: Files to add, `FILE@WEIGHT`; part of the model's identity. See
+            `lora.add_loras`.
         device: Default: the first CUDA device, else the CPU.
         dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
     Raises:
-        ModelError: The id is unknown, weights are missing or unsafe, the architecture is not Stable Diffusion
-            1.x, 2.x or XL, or Wan 2.1, the hub cannot be reached, the repository is gated, or a LoRA does
-            not fit.
+        ModelError: The id is unknown, weights are missing or unsafe, the architecture
+            is not Stable Diffusion 1.x, 2.x or XL, or Wan 2.1, the hub cannot be
+            reached, the repository is gated, or a LoRA does not fit.
     """
     source = find(id)
     key = _key(source, loras, device, dtype)
@@ -68,14 +73,18 @@ def load_backbone(
                 _loaded.popitem(last=False)
             try:
                 _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
-            except ModelError as error:  # what looks like a damaged file may be an older library
-                raise ModelError(error.field, " ".join((error.message, *problems()))) from error
+            except ModelError as error:
+                # what looks like a damaged file may be an older library
+                raise ModelError(
+                    error.field, " ".join((error.message, *problems()))
+                ) from error
         _loaded.move_to_end(key)
         return _loaded[key]
 
 
 def loaded_backbone(id: str, loras: Sequence[str] = ()) -> Backbone | None:
-    """Return the model that `load_backbone` would without loading anything; None if it is not in memory.
+    """Return the model that `load_backbone` would without loading anything; None if it
+    is not in memory.
 
     Raises:
         ModelError: The id is unknown.
@@ -83,5 +92,7 @@ def loaded_backbone(id: str, loras: Sequence[str] = ()) -> Backbone | None:
     return _loaded.get(_key(find(id), loras, None, None))
 
 
-def _key(source: ModelLocation, loras: Sequence[str], device: object, dtype: object) -> tuple:
+def _key(
+    source: ModelLocation, loras: Sequence[str], device: object, dtype: object
+) -> tuple:
     return source, tuple(loras), str(device), str(dtype)

@@ -1,7 +1,8 @@
-"""A picture adapter on a model: pictures as tokens, and what they add to a cross-attention layer.
+"""A picture adapter on a model: pictures as tokens, and what they add to a
+cross-attention layer.
 
-IP-Adapter, Ye et al. 2023, arXiv:2308.06721, Eq. 5: attention to the tokens of a picture, by keys and values
-of their own, is added to the attention to the text.
+IP-Adapter, Ye et al. 2023, arXiv:2308.06721, Eq. 5: attention to the tokens of a
+picture, by keys and values of their own, is added to the attention to the text.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 
-# InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks and places.
-_BLOCKS = {"style": "up_blocks.0.attentions.1.", "layout": "down_blocks.2.attentions.1."}
+# InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks
+# and places.
+_BLOCKS = {
+    "style": "up_blocks.0.attentions.1.",
+    "layout": "down_blocks.2.attentions.1.",
+}
 _PALETTE = 128  # pixels a side of what colours are read from
 Half = Literal["uncond", "cond"]
 
@@ -62,17 +67,25 @@ class Pictures:
     weights: Mapping[str, tuple[Tensor, Tensor]]
     fingerprint: str
     warnings: Sequence[str] = ()
-    _known: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _known: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(
+        default_factory=dict
+    )
     _palettes: dict[int, Float[Tensor, "places c"]] = field(default_factory=dict)
 
     @property
     def key(self) -> list[object]:
         """Identifies adapter and pictures, for cache keys."""
-        pictures = [[seen.asked.name, seen.fingerprint, seen.scale] for seen in self.seen]
+        pictures = [
+            [seen.asked.name, seen.fingerprint, seen.scale] for seen in self.seen
+        ]
         return [self.fingerprint, *pictures]
 
     def term(
-        self, q: Float[Tensor, "rows heads tokens dim"], layer: str, half: Half, number: int
+        self,
+        q: Float[Tensor, "rows heads tokens dim"],
+        layer: str,
+        half: Half,
+        number: int,
     ) -> Float[Tensor, "rows heads tokens dim"]:
         """Attend from a layer's queries to the tokens of a picture, at scale 1."""
         k, v = self._keys_and_values(layer, half, number, heads=q.shape[1])
@@ -82,7 +95,8 @@ class Pictures:
     def _keys_and_values(
         self, layer: str, half: Half, number: int, heads: int
     ) -> tuple[Tensor, Tensor]:
-        """Return what a layer makes of a picture's tokens, [1, heads, tokens, dim], computed once."""
+        """Return what a layer makes of a picture's tokens, [1, heads, tokens, dim],
+        computed once."""
         place = (layer, half, number)
         if place not in self._known:
             given, empty = self.seen[number].tokens
@@ -98,13 +112,18 @@ class Pictures:
             asked = self.seen[number].asked
             colors, opaque = thing(asked.path, _PALETTE, asked.field)
             latents = backbone.encode(colors[None])
-            shares = F.adaptive_avg_pool2d(torch.from_numpy(opaque)[None], latents.shape[2:])
+            shares = F.adaptive_avg_pool2d(
+                torch.from_numpy(opaque)[None], latents.shape[2:]
+            )
             shares = shares.flatten()
-            self._palettes[number] = latents[0].flatten(1).T[shares >= 0.9 * shares.max()]
+            self._palettes[number] = (
+                latents[0].flatten(1).T[shares >= 0.9 * shares.max()]
+            )
         return self._palettes[number]
 
     def acting(self, blocks: str) -> frozenset[str]:
-        """Return the layers that see pictures: all, or those of the blocks of style or of layout."""
+        """Return the layers that see pictures: all, or those of the blocks of style or
+        of layout."""
         start = _BLOCKS.get(blocks, "")
         return frozenset(name for name in self.weights if name.startswith(start))
 
@@ -115,16 +134,21 @@ def load_pictures(
     """Read pictures by an adapter for a model; None if all scales are 0.
 
     Raises:
-        ModelError: The adapter or its encoder is missing or does not fit, or the model has no such blocks.
+        ModelError: The adapter or its encoder is missing or does not fit, or the model
+            has no such blocks.
         RequestError: A picture cannot be read.
     """
     if "image_unet" not in backbone.offers:
         said = f"{shorten(backbone.id)} cannot see pictures"
-        raise ModelError(FIELD, f"{said}. Use a Stable Diffusion or SDXL model, or words.")
+        raise ModelError(
+            FIELD, f"{said}. Use a Stable Diffusion or SDXL model, or words."
+        )
     wide = backbone.unet.config.cross_attention_dim
     file = PictureFile(id, wide)
     if file.cross != wide:
-        raise _misfit(file, backbone, f": it reads text of {file.cross} numbers, the model {wide}")
+        raise _misfit(
+            file, backbone, f": it reads text of {file.cross} numbers, the model {wide}"
+        )
     if blocks != "all":
         _check_blocks(blocks, backbone)
     _ = file.encoder  # which must fit, too, before any weights are read
@@ -162,7 +186,9 @@ def _check_blocks(blocks: str, backbone: Backbone) -> None:
 
 
 def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    sums = [(name, float(tensor.double().sum())) for name, tensor in sorted(tensors.items())]
+    sums = [
+        (name, float(tensor.double().sum())) for name, tensor in sorted(tensors.items())
+    ]
     return hashlib.sha256(repr(sums).encode()).hexdigest()
 
 
@@ -171,11 +197,14 @@ def _by_layer(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Sort keys and values by layer.
 
-    In files they have odd numbers, in the order of the model's processors, those of the middle block last.
+    In files they have odd numbers, in the order of the model's processors, those of the
+    middle block last.
     """
     unet = backbone.unet
     processors = [name.removesuffix(".processor") for name in unet.attn_processors]
-    layers = [name for name in processors if unet.get_submodule(name).is_cross_attention]
+    layers = [
+        name for name in processors if unet.get_submodule(name).is_cross_attention
+    ]
     left = {name for name in tensors if name.startswith("ip_adapter.")}
 
     def take(key: str, shape: torch.Size) -> Tensor:

@@ -1,6 +1,8 @@
-"""Pictures as a model sees them, and the few tokens that a picture adapter makes of them.
+"""Pictures as a model sees them, and the few tokens that a picture adapter makes of
+them.
 
-Ye et al. 2023, arXiv:2308.06721; the readers of its published files, by their names there.
+Ye et al. 2023, arXiv:2308.06721; the readers of its published files, by their names
+there.
 """
 
 from __future__ import annotations
@@ -32,14 +34,19 @@ Pair = tuple[Float[Tensor, "1 tokens cross"], Float[Tensor, "1 tokens cross"]]
 
 
 class PictureEncoder:
-    """Makes tokens of pictures; the image encoder is loaded when it is needed, released with this.
+    """Makes tokens of pictures; the image encoder is loaded when it is needed, released
+    with this.
 
     Attributes:
         side: Height and width in pixels of the pictures that it reads.
     """
 
     def __init__(
-        self, file: PictureFile, weights: Weights, device: torch.device, dtype: torch.dtype
+        self,
+        file: PictureFile,
+        weights: Weights,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         """Find the encoder; `weights` are those of `image_proj`.
 
@@ -49,13 +56,20 @@ class PictureEncoder:
         self._file = file
         self._folder = file.encoder
         self._place = {"device": device, "dtype": dtype}
-        self._weights = {name: weight.to(**self._place) for name, weight in weights.items()}
-        config = {} if self._folder is None else read_config(self._folder / "config.json", file.id)
+        self._weights = {
+            name: weight.to(**self._place) for name, weight in weights.items()
+        }
+        config = (
+            {}
+            if self._folder is None
+            else read_config(self._folder / "config.json", file.id)
+        )
         self.side = int(config.get("image_size", DRAWN))
         self._model = None
 
     def tokens(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
-        """Return the tokens of a picture as `shown`, cached by file, encoder and picture."""
+        """Return the tokens of a picture as `shown`, cached by file, encoder and
+        picture."""
         key = {
             "kind": "picture",
             "files": self._file_stats(),
@@ -67,7 +81,9 @@ class PictureEncoder:
             given, empty = self._read(picture)
             kept = {"given": given.cpu(), "empty": empty.cpu()}
             cache.store(key, kept)
-        given, empty = (kept[name].clone().to(**self._place) for name in ("given", "empty"))
+        given, empty = (
+            kept[name].clone().to(**self._place) for name in ("given", "empty")
+        )
         return given, empty
 
     def _file_stats(self) -> list[tuple[str, int, int]]:
@@ -80,7 +96,10 @@ class PictureEncoder:
 
     @torch.no_grad()
     def _read(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
-        pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w").float() / 255
+        pixels = (
+            rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w").float()
+            / 255
+        )
         pixels = self._normalised(pixels).to(**self._place)
         try:
             tokens = self._tokens_of(pixels)
@@ -91,7 +110,9 @@ class PictureEncoder:
             raise ResourceError(FIELD, said) from error
         return tokens[:1], tokens[1:]
 
-    def _normalised(self, pixels: Float[Tensor, "1 3 side side"]) -> Float[Tensor, "1 3 side side"]:
+    def _normalised(
+        self, pixels: Float[Tensor, "1 3 side side"]
+    ) -> Float[Tensor, "1 3 side side"]:
         """Scale pixels from 0..1 to what the encoder expects."""
         if self._folder is None:
             return 2 * pixels - 1
@@ -99,11 +120,15 @@ class PictureEncoder:
         deviation = torch.tensor(_DEVIATION).view(3, 1, 1)
         return (pixels - mean) / deviation
 
-    def _tokens_of(self, pixels: Float[Tensor, "1 3 side side"]) -> Float[Tensor, "2 tokens cross"]:
+    def _tokens_of(
+        self, pixels: Float[Tensor, "1 3 side side"]
+    ) -> Float[Tensor, "2 tokens cross"]:
         """Compute the tokens of a picture, and of no picture."""
         if self._file.kind == "plain":
             embeds = self._loaded()(pixels).image_embeds
-            return projected(torch.cat([embeds, torch.zeros_like(embeds)]), self._weights)
+            return projected(
+                torch.cat([embeds, torch.zeros_like(embeds)]), self._weights
+            )
         both = torch.cat([pixels, torch.zeros_like(pixels)])
         if self._file.kind == "drawn":
             return resampled(drawn(both, self._weights), self._weights)
@@ -114,7 +139,9 @@ class PictureEncoder:
 
     def _loaded(self) -> torch.nn.Module:
         if self._model is None:
-            from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+            from transformers.models.clip.modeling_clip import (
+                CLIPVisionModelWithProjection,
+            )
 
             assert self._folder is not None
             kind, dtype = CLIPVisionModelWithProjection, self._place["dtype"]
@@ -127,7 +154,8 @@ class PictureEncoder:
 def projected(
     embeds: Float[Tensor, "n width"], weights: Weights
 ) -> Float[Tensor, "n tokens cross"]:
-    """Compute tokens of the plain kind, from the encoder's vector of a whole picture."""
+    """Compute tokens of the plain kind, from the encoder's vector of a whole
+    picture."""
     cross = len(weights["norm.weight"])
     tokens = linear(embeds, weights, "proj").unflatten(-1, (-1, cross))
     return normed(tokens, weights, "norm")
@@ -144,7 +172,8 @@ def full(
 def resampled(
     hidden: Float[Tensor, "n patches width"], weights: Weights
 ) -> Float[Tensor, "n tokens cross"]:
-    """Compute tokens of the Plus kind: learned queries that look at the patches, and at each other."""
+    """Compute tokens of the Plus kind: learned queries that look at the patches, and at
+    each other."""
     latents = weights["latents"].expand(len(hidden), -1, -1)
     patches = linear(hidden, weights, "proj_in")
     for layer in range(blocks(weights, "layers.")):
@@ -179,7 +208,8 @@ def _fed_forward(
 def drawn(
     pixels: Float[Tensor, "n 3 side side"], weights: Weights
 ) -> Float[Tensor, "n patches width"]:
-    """Make patches of small pictures, -1 to 1: the reader of the built-in model's adapter."""
+    """Make patches of small pictures, -1 to 1: the reader of the built-in model's
+    adapter."""
     names = [name for name in weights if name.endswith(".weight") and "reader" in name]
     for layer in sorted(int(name.split(".")[1]) for name in names):
         weight = weights[f"reader.{layer}.weight"]

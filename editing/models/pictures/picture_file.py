@@ -13,7 +13,13 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import download
 from regrain.editing.models.files.location import MAX_TEXT, PICKLES, about
-from regrain.editing.models.files.picture_heads import ENCODER, FACES, FIELD, near, read_head
+from regrain.editing.models.files.picture_heads import (
+    ENCODER,
+    FACES,
+    FIELD,
+    near,
+    read_head,
+)
 from regrain.editing.models.files.tensors import opened, read_tensors
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
@@ -23,7 +29,8 @@ if TYPE_CHECKING:
 
 BUILT_IN = "storybook/pictures"
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
-# The file that a repository is asked for by its name alone; for SDXL another, whose text is so wide.
+# The file that a repository is asked for by its name alone; for SDXL another, whose
+# text is so wide.
 _USUAL_FILE = "models/ip-adapter_sd15.safetensors"
 _USUAL_XL_FILE = "sdxl_models/ip-adapter_sdxl_vit-h.safetensors"
 _WIDE = 2048
@@ -35,7 +42,8 @@ class PictureFile:
 
     Attributes:
         head: Facts of its head, as the next three.
-        kind: plain, plus, full, or drawn: of the built-in model, with a reader of its own.
+        kind: plain, plus, full, or drawn: of the built-in model, with a reader of its
+            own.
         width: Of what the encoder gives.
         cross: Width of the text that the model reads.
         scale: The scale that suits it, where none is given.
@@ -45,7 +53,8 @@ class PictureFile:
         """Read the head of an adapter.
 
         Args:
-            id: A file, a folder, a name in $REGRAIN_MODELS, OWNER/NAME or OWNER/NAME/FILE of the hub.
+            id: A file, a folder, a name in $REGRAIN_MODELS, OWNER/NAME or
+                OWNER/NAME/FILE of the hub.
             wide: Width of the model's text, which chooses a repository's file.
             fetch: Whether files may be downloaded.
         Raises:
@@ -70,7 +79,8 @@ class PictureFile:
 
     @cached_property
     def encoder(self) -> Path | None:
-        """The folder of the image encoder that fits, beside the weights or in the folders above.
+        """The folder of the image encoder that fits, beside the weights or in the
+        folders above.
 
         None if the adapter reads pictures itself.
 
@@ -94,14 +104,22 @@ class PictureFile:
     def _encoders(self) -> list[Path]:
         """Return the folders of encoders that are near, the most likely first."""
         above = self.path.parent.parent
-        folders = {self.path.parent / ENCODER, *above.glob(f"*/{ENCODER}"), above / ENCODER}
-        return near(self.path, [folder for folder in folders if (folder / "config.json").is_file()])
+        folders = {
+            self.path.parent / ENCODER,
+            *above.glob(f"*/{ENCODER}"),
+            above / ENCODER,
+        }
+        return near(
+            self.path,
+            [folder for folder in folders if (folder / "config.json").is_file()],
+        )
 
     def _width_of(self, folder: Path) -> object:
         return read_config(folder / "config.json", self.id).get(self.head.encodes)
 
     def _no_encoder(self, widths: Sequence[object]) -> ModelError:
-        """Make the error that no encoder has the right width; `widths` are those of the ones there are."""
+        """Make the error that no encoder has the right width; `widths` are those of the
+        ones there are."""
         needed = f"needs beside it an {ENCODER}/ that gives {self.width} numbers"
         found = f"the one there gives {widths[0]}" if widths else "there is none"
         advice = "Put the encoder it was trained with there."
@@ -119,7 +137,8 @@ def built_in() -> Path:
 
 
 def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
-    """Find the file of an adapter, and the repository of the hub that it is of, or an empty text."""
+    """Find the file of an adapter, and the repository of the hub that it is of, or an
+    empty text."""
     if not id.strip() or len(id) > MAX_TEXT or not id.isprintable():
         raise ModelError(FIELD, f"{shorten(id)} was not found. Name an IP-Adapter.")
     _refuse_pickle(id)
@@ -154,7 +173,9 @@ def _refuse_pickle(id: str) -> None:
     if Path(id).suffix.lower() not in PICKLES:
         return
     if "faceid" in id.lower():
-        raise ModelError(FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter.")
+        raise ModelError(
+            FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter."
+        )
     beside = shorten(str(Path(id).with_suffix(".safetensors")))
     said = f"{shorten(id)} is a pickle and could run code when opened"
     raise ModelError(FIELD, f"{said}. Use {beside}.")
@@ -167,9 +188,13 @@ def _only_file(folder: Path, id: str) -> Path:
         return files[0]
     if files:
         names = shorten(", ".join(file.name for file in files[:4]))
-        raise ModelError(FIELD, f"{shorten(id)} has several: {names}. Name one, as FOLDER/FILE.")
+        raise ModelError(
+            FIELD, f"{shorten(id)} has several: {names}. Name one, as FOLDER/FILE."
+        )
     hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-    raise ModelError(FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them.")
+    raise ModelError(
+        FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them."
+    )
 
 
 def _download(id: str, name: str, fetch: bool) -> str:

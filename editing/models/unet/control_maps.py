@@ -1,4 +1,5 @@
-"""Input of control networks: edges, depth or poses of every frame. Imports torch only when needed."""
+"""Input of control networks: edges, depth or poses of every frame. Imports torch only
+when needed."""
 
 from __future__ import annotations
 
@@ -13,8 +14,11 @@ DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
 POSE_MODEL = "lllyasviel/Annotators"
 
 
-def canny(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Draw white edges on black, by OpenCV's Canny with thresholds 100 and 200 on grey values."""
+def canny(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Draw white edges on black, by OpenCV's Canny with thresholds 100 and 200 on grey
+    values."""
     import cv2  # see editing.media.clip.resize
 
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
@@ -22,8 +26,11 @@ def canny(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
     return np.repeat(np.stack(edges)[..., None], 3, -1)
 
 
-def depth(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Estimate depth with a model of transformers: near is white, on one scale for the whole clip.
+def depth(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Estimate depth with a model of transformers: near is white, on one scale for the
+    whole clip.
 
     Raises:
         ModelError: The weights are missing.
@@ -35,7 +42,9 @@ def depth(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
         processor = AutoImageProcessor.from_pretrained(DEPTH_MODEL)
-        model = AutoModelForDepthEstimation.from_pretrained(DEPTH_MODEL, use_safetensors=True)
+        model = AutoModelForDepthEstimation.from_pretrained(
+            DEPTH_MODEL, use_safetensors=True
+        )
     except (ImportError, OSError, ValueError) as error:
         raise _missing("depth", f"the weights of {DEPTH_MODEL}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -46,20 +55,27 @@ def depth(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
         for frame in frames:
             inputs = processor(images=frame, return_tensors="pt").to(device)
             depths = model(**inputs).predicted_depth[0].float().cpu().numpy()
-            nearness.append(cv2.resize(depths, (width, height), interpolation=cv2.INTER_CUBIC))
+            nearness.append(
+                cv2.resize(depths, (width, height), interpolation=cv2.INTER_CUBIC)
+            )
     return gray_depth(np.stack(nearness))
 
 
-def gray_depth(nearness: Float[np.ndarray, "frames h w"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Convert nearness (inverse depth, any unit) to grey values: the clip's 2nd percentile is black, the 98th
-    white. One scale for the whole clip keeps a still scene from flickering.
+def gray_depth(
+    nearness: Float[np.ndarray, "frames h w"],
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Convert nearness (inverse depth, any unit) to grey values: the clip's 2nd
+    percentile is black, the 98th white. One scale for the whole clip keeps a still
+    scene from flickering.
     """
     far, near = np.percentile(nearness, [2, 98])
     grey = ((nearness - far) / max(near - far, 1e-8)).clip(0, 1) * 255
     return np.repeat(grey.round().astype(np.uint8)[..., None], 3, -1)
 
 
-def pose(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
+def pose(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+) -> UInt8[np.ndarray, "frames h w 3"]:
     """Draw skeletons as OpenPose does, by controlnet-aux.
 
     Raises:
@@ -78,13 +94,17 @@ def pose(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames
     drawn = []
     for frame in frames:
         picture = np.asarray(detector(frame, include_hand=True, output_type="np"))
-        drawn.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))
+        drawn.append(
+            cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
+        )
     return np.stack(drawn)
 
 
 def _missing(kind: str, what: str) -> ModelError:
     advice = "Install them, or use canny instead."
-    return ModelError("params.control", f"{kind} needs {what}, which are missing. {advice}")
+    return ModelError(
+        "params.control", f"{kind} needs {what}, which are missing. {advice}"
+    )
 
 
 CONTROL_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -92,4 +112,5 @@ CONTROL_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "depth": depth,
     "pose": pose,
 }
-"""The input of a control network by its kind, computed from a clip; RGB in and out, of the same size."""
+"""The input of a control network by its kind, computed from a clip; RGB in and out, of
+the same size."""

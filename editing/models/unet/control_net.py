@@ -1,4 +1,5 @@
-"""Control networks for one run, from diffusers folders; they add residuals to a UNet's forward."""
+"""Control networks for one run, from diffusers folders; they add residuals to a UNet's
+forward."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ FIELD = "params.control"
 
 
 class _Net(NamedTuple):
-    """A control network, the lock to hold while it is patched, its weight and its input."""
+    """A control network, the lock to hold while it is patched, its weight and its
+    input."""
 
     module: nn.Module
     lock: Lock
@@ -41,7 +43,11 @@ class _Net(NamedTuple):
     ) -> tuple[Sequence[Tensor], Tensor]:
         """Compute the residuals of the down blocks and of the middle block."""
         hint = self.hint.repeat(len(x) // len(self.hint), 1, 1, 1)
-        given = {"controlnet_cond": hint, "conditioning_scale": self.weight, "return_dict": False}
+        given = {
+            "controlnet_cond": hint,
+            "conditioning_scale": self.weight,
+            "return_dict": False,
+        }
         with self.lock, patched(self.module, patches):
             return self.module(x, t, **read, **given)
 
@@ -61,7 +67,8 @@ class ControlNets:
         backbone: Backbone,
         patches: Sequence[Patch] = (),
     ) -> None:
-        """Load the networks and draw their maps; `patches` are entered on each network for each forward.
+        """Load the networks and draw their maps; `patches` are entered on each network
+        for each forward.
 
         Raises:
             ModelError: See `load_control_net`; or a map cannot be drawn.
@@ -82,7 +89,8 @@ class ControlNets:
         self.maps = np.concatenate(drawn, 2) if drawn else None
 
     def reading(self, text: PromptEmbedding) -> ControlFn | None:
-        """Make the `control` of an `Intervention`; `text` is what the networks read, one per branch."""
+        """Make the `control` of an `Intervention`; `text` is what the networks read,
+        one per branch."""
         if not self._nets:
             return None
 
@@ -105,19 +113,23 @@ def _total(module: nn.Module) -> float:
 
 
 def _added(sums: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
-    """Add residuals of one network to those of the networks before it, if there are any."""
+    """Add residuals of one network to those of the networks before it, if there are
+    any."""
     if not sums:
         return [*more]
     return [a + b for a, b in zip(sums, more, strict=True)]
 
 
 def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
-    """Load a control network for this backbone, on its device, with the lock to hold while it is patched.
+    """Load a control network for this backbone, on its device, with the lock to hold
+    while it is patched.
 
-    Backbones of one kind share the network, so their own locks do not separate its users.
+    Backbones of one kind share the network, so their own locks do not separate its
+    users.
 
     Raises:
-        ModelError: It is missing, not safetensors, not a ControlNet, or made for another family of models.
+        ModelError: It is missing, not safetensors, not a ControlNet, or made for
+            another family of models.
         ResourceError: Memory does not suffice.
     """
     try:
@@ -125,7 +137,8 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
             folder = obtain(id, "config.json", PART_FILES)
             if folder.is_file():
                 raise ModelError(
-                    FIELD, f"{id!r} is a file. Use a ControlNet folder in diffusers format."
+                    FIELD,
+                    f"{id!r} is a file. Use a ControlNet folder in diffusers format.",
                 )
             _check_family(read_config(folder / "config.json", id), id, backbone)
             return _load(folder, id, backbone.device, backbone.dtype)

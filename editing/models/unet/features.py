@@ -1,4 +1,5 @@
-"""Plug-and-Play: record features of the source clip in one forward and inject them into another.
+"""Plug-and-Play: record features of the source clip in one forward and inject them into
+another.
 
 Each extends the `Intervention` of one call; see `editing.models.intervention`.
 """
@@ -17,8 +18,9 @@ from torch.utils.hooks import RemovableHandle
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.models.intervention import Intervention, hooked
 
-# Layers of the decoder from which Plug-and-Play takes features, of twelve in Stable Diffusion 1.x (three in
-# each of four up blocks); smaller models use those at the same relative depth.
+# Layers of the decoder from which Plug-and-Play takes features, of twelve in Stable
+# Diffusion 1.x (three in each of four up blocks); smaller models use those at the same
+# relative depth.
 _LAYERS = 12
 _RESIDUALS = (3, 4, 6)
 _ATTENTION = range(4, 10)
@@ -26,7 +28,8 @@ _ATTENTION = range(4, 10)
 
 @dataclass(eq=False)
 class Features:
-    """Features of one forward of the source clip, by layer: residual branches of ResNets, queries, keys."""
+    """Features of one forward of the source clip, by layer: residual branches of
+    ResNets, queries, keys."""
 
     residuals: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -41,8 +44,9 @@ class Features:
 def recording(features: Features, change: Intervention) -> Intervention:
     """Extend a change so that it also records `features` during one forward.
 
-    Source: Tumanyan et al., arXiv:2211.12572, Sec. 4: features of the decoder's layer 4, queries and keys of
-    layers 4 to 11; the layers are those of VideoGrain's released code.
+    Source: Tumanyan et al., arXiv:2211.12572, Sec. 4: features of the decoder's layer
+    4, queries and keys of layers 4 to 11; the layers are those of VideoGrain's released
+    code.
     """
     wanted: set[str] = set()
     attend = change.attend or plain
@@ -67,7 +71,8 @@ def recording(features: Features, change: Intervention) -> Intervention:
 
 
 def injecting(features: Features, change: Intervention) -> Intervention:
-    """Extend a change so that it also replaces a forward's own features with `features`, in every branch."""
+    """Extend a change so that it also replaces a forward's own features with
+    `features`, in every branch."""
     attend = change.attend or plain
 
     def inject(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -98,7 +103,8 @@ def _repeated(x: Tensor, rows: int) -> Tensor:
 
 
 def _decoder(model: nn.Module, places: Container[int]) -> list[tuple[int, int]]:
-    """Return (up block, layer in it) of the layers of the decoder at these places of twelve."""
+    """Return (up block, layer in it) of the layers of the decoder at these places of
+    twelve."""
     layers = []
     for number, block in enumerate(model.up_blocks):
         layers += [(number, layer) for layer in range(len(block.resnets))]
@@ -106,14 +112,16 @@ def _decoder(model: nn.Module, places: Container[int]) -> list[tuple[int, int]]:
 
 
 def _residual_branches(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the last convolution of the residual branch of each ResNet that is kept or injected."""
+    """Return the last convolution of the residual branch of each ResNet that is kept or
+    injected."""
     layers = _decoder(model, _RESIDUALS)
     names = [f"up_blocks.{block}.resnets.{layer}" for block, layer in layers]
     return {name: model.get_submodule(f"{name}.conv2") for name in names}
 
 
 def _attention_layers(model: nn.Module) -> set[str]:
-    """Return the names of the self-attention layers whose queries and keys are kept or injected."""
+    """Return the names of the self-attention layers whose queries and keys are kept or
+    injected."""
     names = set()
     for number, layer in _decoder(model, _ATTENTION):
         block = model.up_blocks[number]

@@ -1,8 +1,10 @@
-"""Motion modules: attention over time after each block's attention (AnimateDiff, arXiv:2307.04725).
+"""Motion modules: attention over time after each block's attention (AnimateDiff,
+arXiv:2307.04725).
 
-Every place of the picture attends to itself in all frames of its branch. The modules travel with a call, as
-everything that alters a forward does; the network they were trained for does not change. What is read are
-folders in diffusers' format and single files with the authors' names, as safetensors.
+Every place of the picture attends to itself in all frames of its branch. The modules
+travel with a call, as everything that alters a forward does; the network they were
+trained for does not change. What is read are folders in diffusers' format and single
+files with the authors' names, as safetensors.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from regrain.editing.models.unet.tuned import View
 
 Weights = Mapping[str, Tensor]
 _NORM_EPS = 1e-6
-_PLACES = 8192  # attended at once: some CUDA kernels end at 65,535 rows of batch and heads
+# attended at once: some CUDA kernels end at 65,535 rows of batch and heads
+_PLACES = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +41,13 @@ class MotionModules:
     """The weights of an adapter, sorted by the module of the UNet that each follows.
 
     Attributes:
-        modules: By name of the attention, or of the resnet where a block has none: its weights.
+        modules: By name of the attention, or of the resnet where a block has none: its
+            weights.
         heads: Heads of attention, by the same names.
         positions: Frames at most in one call: as many positions as it was trained with.
         groups: Groups of its normalisation.
-        schedule: Of the model that it was trained on, where that is not the model's own.
+        schedule: Of the model that it was trained on, where that is not the model's
+            own.
     """
 
     modules: Mapping[str, Weights]
@@ -66,9 +71,11 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     """Read a motion adapter for a model.
 
     Args:
-        id: A folder in diffusers' format, a .safetensors file, a name in $REGRAIN_MODELS, or a hub id.
+        id: A folder in diffusers' format, a .safetensors file, a name in
+            $REGRAIN_MODELS, or a hub id.
     Raises:
-        ModelError: It cannot be read (see `MotionFile`), or was made for another family of models.
+        ModelError: It cannot be read (see `MotionFile`), or was made for another family
+            of models.
     """
     file = MotionFile(id)
     names = places(backbone.unet)
@@ -86,8 +93,11 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     return MotionModules(modules, heads, file.positions, file.groups, schedule)
 
 
-def _check_names(file: MotionFile, names: Mapping[str, str], backbone: Backbone) -> None:
-    """Refuse an adapter with other modules than the model has places; the middle one may be missing."""
+def _check_names(
+    file: MotionFile, names: Mapping[str, str], backbone: Backbone
+) -> None:
+    """Refuse an adapter with other modules than the model has places; the middle one
+    may be missing."""
     unknown = sorted(file.modules.keys() - names.keys())
     needed = {name for name in names if not name.startswith("mid")}
     missing = sorted(needed - file.modules.keys())
@@ -97,13 +107,16 @@ def _check_names(file: MotionFile, names: Mapping[str, str], backbone: Backbone)
 
 
 def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
-    """Check that a module can be computed at its place, and return its heads of attention."""
+    """Check that a module can be computed at its place, and return its heads of
+    attention."""
     channels = backbone.unet.config.block_out_channels
     level = _level(name, len(channels))
     needed = int(channels[level])
     given = file.width(name)
     if given != needed:
-        raise _misfit(file, backbone, f"{name} has {given} channels, the model {needed}")
+        raise _misfit(
+            file, backbone, f"{name} has {given} channels, the model {needed}"
+        )
     wrong = _misfit(file, backbone, f"{name} cannot be computed")
     with boundary(FIELD, wrong.message, ModelError):
         heads = file.heads if isinstance(file.heads, int) else file.heads[level]
@@ -114,7 +127,8 @@ def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
 
 
 def _level(name: str, levels: int) -> int:
-    """Return the level of the UNet that a module is on, from the finest, by its name in adapters."""
+    """Return the level of the UNet that a module is on, from the finest, by its name in
+    adapters."""
     way, number, *_ = name.split(".")
     if way == "down_blocks":
         return int(number)
@@ -129,20 +143,24 @@ def _misfit(file: MotionFile, backbone: Backbone, reason: str) -> ModelError:
 
 
 def places(unet: nn.Module) -> dict[str, str]:
-    """Return the module of the UNet that each motion module follows, by its name in diffusers' adapters."""
+    """Return the module of the UNet that each motion module follows, by its name in
+    diffusers' adapters."""
     found = {}
     for way in ("down_blocks", "up_blocks"):
         for level, block in enumerate(getattr(unet, way)):
             kind = "attentions" if hasattr(block, "attentions") else "resnets"
             for layer in range(len(getattr(block, kind))):
-                found[f"{way}.{level}.motion_modules.{layer}"] = f"{way}.{level}.{kind}.{layer}"
+                found[f"{way}.{level}.motion_modules.{layer}"] = (
+                    f"{way}.{level}.{kind}.{layer}"
+                )
     if hasattr(unet.mid_block, "attentions"):
         found["mid_block.motion_modules.0"] = "mid_block.attentions.0"
     return found
 
 
 def moving(backbone: Backbone, motion: MotionModules, scale: float = 1.0) -> Backbone:
-    """Return a view of a model whose every call has motion modules; the model itself does not change.
+    """Return a view of a model whose every call has motion modules; the model itself
+    does not change.
 
     `scale` is that of `between_frames`; at 0 the view is the model.
     """
@@ -165,7 +183,9 @@ class _Moving(View):
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
         """Return the model's window, at most the adapter's positions."""
-        return min(self._backbone.window_frames(rows, height, width), self._motion.positions)
+        return min(
+            self._backbone.window_frames(rows, height, width), self._motion.positions
+        )
 
     def extend(self, change: Intervention, frames: int) -> Intervention:
         """See `View.extend`."""
@@ -173,8 +193,12 @@ class _Moving(View):
         if motion.positions < frames:
             given = f"{frames} frames are edited together"
             said = f"{given}, but the adapter has {motion.positions} positions"
-            raise RequestError("motion", f"{said}. Lower params.window, or use fewer frames.")
-        patch = between_frames(self._modules, motion.heads, frames, self._scale, motion.groups)
+            raise RequestError(
+                "motion", f"{said}. Lower params.window, or use fewer frames."
+            )
+        patch = between_frames(
+            self._modules, motion.heads, frames, self._scale, motion.groups
+        )
         return replace(change, patches=(*change.patches, patch))
 
 
@@ -185,9 +209,11 @@ def between_frames(
     scale: float = 1.0,
     groups: int = 32,
 ) -> Patch:
-    """Let each frame see the others after the attention of every block; rows are (branch frame).
+    """Let each frame see the others after the attention of every block; rows are
+    (branch frame).
 
-    Each frame is normalised alone, as in the authors' code; diffusers does it over all frames of a branch.
+    Each frame is normalised alone, as in the authors' code; diffusers does it over all
+    frames of a branch.
 
     Args:
         modules, heads, groups: See `MotionModules`.
@@ -216,10 +242,18 @@ def seen_in_time(
 ) -> Float[Tensor, "rows channels h w"]:
     """Compute the term that a motion module adds to its input; see `between_frames`."""
     height, width = x.shape[-2:]
-    tokens = F.group_norm(x, groups, weights["norm.weight"], weights["norm.bias"], _NORM_EPS)
-    tokens = rearrange(tokens, "(branch frame) c h w -> (branch h w) frame c", frame=frames)
-    out = torch.cat([_transformed(some, weights, heads) for some in tokens.split(_PLACES)])
-    return rearrange(out, "(branch h w) frame c -> (branch frame) c h w", h=height, w=width)
+    tokens = F.group_norm(
+        x, groups, weights["norm.weight"], weights["norm.bias"], _NORM_EPS
+    )
+    tokens = rearrange(
+        tokens, "(branch frame) c h w -> (branch h w) frame c", frame=frames
+    )
+    out = torch.cat(
+        [_transformed(some, weights, heads) for some in tokens.split(_PLACES)]
+    )
+    return rearrange(
+        out, "(branch h w) frame c -> (branch frame) c h w", h=height, w=width
+    )
 
 
 def _transformed(
@@ -239,7 +273,10 @@ def _transformed(
 
 
 def _attended(
-    tokens: Float[Tensor, "places frames channels"], weights: Weights, layer: str, heads: int
+    tokens: Float[Tensor, "places frames channels"],
+    weights: Weights,
+    layer: str,
+    heads: int,
 ) -> Float[Tensor, "places frames channels"]:
     q, k, v = (linear(tokens, weights, f"{layer}.to_{part}") for part in "qkv")
     q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
@@ -260,10 +297,14 @@ def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
 
 def normed(x: Tensor, weights: Weights, name: str) -> Tensor:
     """Apply a layer's normalisation, by the name of its weights."""
-    return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"])
+    return F.layer_norm(
+        x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"]
+    )
 
 
-def interleaved_sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
+def interleaved_sinusoids(
+    frames: int, channels: int
+) -> Float[Tensor, "frames channels"]:
     """Return sinusoidal positions, a sine and a cosine in turn.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, Sec. 3.5.

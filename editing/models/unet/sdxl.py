@@ -1,4 +1,5 @@
-"""Stable Diffusion XL: two text encoders side by side, and pooled text and sizes with every call."""
+"""Stable Diffusion XL: two text encoders side by side, and pooled text and sizes with
+every call."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ class StableDiffusionXL(StableDiffusion):
     """A loaded SDXL model.
 
     Attributes:
-        text_encoder_2: Reads the same tokens; its vectors stand beside those of `text_encoder`, and its
-            projection of the end mark is the pooled text.
+        text_encoder_2: Reads the same tokens; its vectors stand beside those of
+            `text_encoder`, and its projection of the end mark is the pooled text.
         padding_2: Number of the token that it is padded with.
         empty_is_zero: Whether the empty prompt is zeros, as the model was trained
             (`force_zeros_for_empty_prompt` of its pipeline).
@@ -40,7 +41,8 @@ class StableDiffusionXL(StableDiffusion):
     def _encode(
         self, prompts: Sequence[str], tokens: Any
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
-        """Return the last but one layer of both encoders, without its norm; the pooled text of the second."""
+        """Return the last but one layer of both encoders, without its norm; the pooled
+        text of the second."""
         rows = torch.tensor(tokens.input_ids, device=self.device)
         padding = torch.tensor(tokens.attention_mask, device=self.device) == 0
         with self._turn(self.text_encoder):
@@ -56,13 +58,16 @@ class StableDiffusionXL(StableDiffusion):
         return vectors, pooled
 
     def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
-        """See `StableDiffusion`. The sizes say: not cropped, and as large as its working size."""
+        """See `StableDiffusion`. The sizes say: not cropped, and as large as its
+        working size."""
         if text.pooled is None:
             raise ValueError("text has no pooled vectors; encode it with this model")
         height, width = self._pixels(x)
         rows = len(x)
         pooled = text.pooled.to(x).repeat_interleave(rows // len(text), dim=0)
         # Original size, crop from the top left, target size.
-        sizes = torch.tensor([[height, width, 0, 0, height, width]]).to(x).expand(rows, -1)
+        sizes = (
+            torch.tensor([[height, width, 0, 0, height, width]]).to(x).expand(rows, -1)
+        )
         added = {"text_embeds": pooled, "time_ids": sizes}
         return super().read_by(x, text) | {"added_cond_kwargs": added}

@@ -1,4 +1,5 @@
-"""Stable Diffusion 1.x and 2.x, and other models with a UNet, an autoencoder and a CLIP text encoder."""
+"""Stable Diffusion 1.x and 2.x, and other models with a UNet, an autoencoder and a CLIP
+text encoder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +18,13 @@ from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.words import token_facts, tokenise
-from regrain.editing.models.intervention import PLAIN, Intervention, checkpointed, hooked, patched
+from regrain.editing.models.intervention import (
+    PLAIN,
+    Intervention,
+    checkpointed,
+    hooked,
+    patched,
+)
 from regrain.editing.models.turns import TurnTaking, diverged
 from regrain.editing.models.unet.temporal import tunable_shapes, untuned
 from regrain.editing.storage.memory import (
@@ -37,7 +44,8 @@ class StableDiffusion(TurnTaking):
     Attributes:
         size: Short side in pixels at which the model was trained.
         coarsest: Side of a cell of the coarsest attention grid, in latents.
-        multiple: Both sides of a working size are multiples of this, in pixels, as the UNet's levels need.
+        multiple: Both sides of a working size are multiples of this, in pixels, as the
+            UNet's levels need.
         token_limit: Most tokens in a prompt, start and end included.
         defaults: Recommended parameters by method name.
         words: The words it was trained on, lower case; None if it takes any.
@@ -93,10 +101,12 @@ class StableDiffusion(TurnTaking):
 
     @cached_property
     def sketch(self) -> tuple[float, ...]:
-        """A few numbers by which adapters know the weights they were tuned on, in any dtype, on any device.
+        """A few numbers by which adapters know the weights they were tuned on, in any
+        dtype, on any device.
 
-        Each is the projection of one attention layer's normalised keys and values on a fixed direction.
-        Rounding to bfloat16 moves it by about 0.001, a LoRA at its usual weight by more than 0.01.
+        Each is the projection of one attention layer's normalised keys and values on a
+        fixed direction. Rounding to bfloat16 moves it by about 0.001, a LoRA at its
+        usual weight by more than 0.01.
         """
         projections = []
         for site in self.sites[:_SKETCHED]:
@@ -108,32 +118,43 @@ class StableDiffusion(TurnTaking):
         return tuple(projections)
 
     def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
-        """Return names and shapes of the weights that Tune-A-Video tunes; see `temporal.tunable_shapes`."""
+        """Return names and shapes of the weights that Tune-A-Video tunes; see
+        `temporal.tunable_shapes`."""
         return tunable_shapes(self.unet, rank)
 
-    def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
-        """Make the weights of `tunable_shapes` before the first step; see `temporal.untuned`."""
+    def untuned(
+        self, rank: int, fresh: torch.Generator
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Make the weights of `tunable_shapes` before the first step; see
+        `temporal.untuned`."""
         return untuned(self.unet, rank, fresh)
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """Tell whether the activations of a call fit until its backward pass; height, width in latents."""
-        return activations_fit(self.activation_bytes(frames, height, width), self._free(self.unet))
+        """Tell whether the activations of a call fit until its backward pass; height,
+        width in latents."""
+        return activations_fit(
+            self.activation_bytes(frames, height, width), self._free(self.unet)
+        )
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
-        """Return the memory of a call's activations in bytes; height and width in latents."""
+        """Return the memory of a call's activations in bytes; height and width in
+        latents."""
         return frames * height * width * prod(self._finest) * self._KEPT
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
-        """Tell whether both halves of guidance fit into one call; height and width in latents."""
+        """Tell whether both halves of guidance fit into one call; height and width in
+        latents."""
         return halves_fit(frames, height * width, *self._finest, self._free(self.unet))
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
-        """Choose how many frames of a long clip are edited together, at `rows` of `predict` a frame."""
+        """Choose how many frames of a long clip are edited together, at `rows` of
+        `predict` a frame."""
         return window_frames(rows, height * width, *self._finest, self._free(self.unet))
 
     @property
     def _finest(self) -> tuple[int, int]:
-        """Channels of the finest level with attention, for each cell of the latents; bytes of a number."""
+        """Channels of the finest level with attention, for each cell of the latents;
+        bytes of a number."""
         least = self.sites[0].least
         level = least.bit_length() - 1
         channels = int(self.unet.config.block_out_channels[level]) // least**2
@@ -147,18 +168,27 @@ class StableDiffusion(TurnTaking):
     def encode(
         self, frames: UInt8[np.ndarray, "frames height width 3"]
     ) -> Float[Tensor, "frames c gh gw"]:
-        """Encode frames at a working size to the mean of the posterior, scaled to about unit deviation."""
+        """Encode frames at a working size to the mean of the posterior, scaled to about
+        unit deviation."""
         height, width = frames.shape[1:3]
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
         few = max(1, at_once)
         latents = []
         for start in range(0, len(frames), few):
-            pixels = torch.from_numpy(frames[start : start + few].copy()).to(self.device)
-            with self._turn(self.vae, len(frames), (height, width)), _tiled(self.vae, not at_once):
+            pixels = torch.from_numpy(frames[start : start + few].copy()).to(
+                self.device
+            )
+            with (
+                self._turn(self.vae, len(frames), (height, width)),
+                _tiled(self.vae, not at_once),
+            ):
                 scaled = pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1
                 out = self.vae.encode(scaled)
-            latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
-        # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
+            latents.append(
+                out.latent if hasattr(out, "latent") else out.latent_dist.mean
+            )
+        # Contiguous, since a cached copy is, and convolutions round differently on
+        # another memory layout.
         return torch.cat(latents).contiguous() * self.vae.config.scaling_factor
 
     @torch.no_grad()
@@ -171,15 +201,21 @@ class StableDiffusion(TurnTaking):
         scaled = latents.float() / self.vae.config.scaling_factor
         frames = []
         for part in scaled.split(max(1, at_once)):
-            with self._turn(self.vae, len(latents), (height, width)), _tiled(self.vae, not at_once):
+            with (
+                self._turn(self.vae, len(latents), (height, width)),
+                _tiled(self.vae, not at_once),
+            ):
                 pixels = self.vae.decode(part.to(self.device)).sample
             colors = ((pixels + 1) * 127.5).round().clamp(0, 255).byte()
             frames.append(colors.movedim(1, -1).cpu().numpy())
         return np.concatenate(frames)
 
     @torch.no_grad()
-    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> PromptEmbedding:
-        """Encode prompts, padded to the token limit; `fields` and errors as in `check_prompts`."""
+    def embed(
+        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+    ) -> PromptEmbedding:
+        """Encode prompts, padded to the token limit; `fields` and errors as in
+        `check_prompts`."""
         if fields is None:
             fields = ["prompt"] * len(prompts)
         tokens = self.check_prompts(prompts, fields)
@@ -190,20 +226,25 @@ class StableDiffusion(TurnTaking):
     def _encode(
         self, prompts: Sequence[str], tokens: Any
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
-        """Encode prompts with their tokens to vectors, and to pooled ones if the network takes such."""
+        """Encode prompts with their tokens to vectors, and to pooled ones if the
+        network takes such."""
         rows = torch.tensor(tokens.input_ids, device=self.device)
         with self._turn(self.text_encoder):
             vectors = self.text_encoder(rows).last_hidden_state.float()
         if getattr(self.text_encoder.config, "zero_padding", False):
-            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
+            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[
+                ..., None
+            ]
         return vectors, None
 
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
-        """Tokenise prompts without encoding them, and refuse those that cannot be encoded.
+        """Tokenise prompts without encoding them, and refuse those that cannot be
+        encoded.
 
         Raises:
-            PromptError: A prompt exceeds the token limit or has a word that the model does not know (ignoring
-                case and punctuation); the field is that of `fields`.
+            PromptError: A prompt exceeds the token limit or has a word that the model
+                does not know (ignoring case and punctuation); the field is that of
+                `fields`.
         """
         return tokenise(self.tokenizer, prompts, fields, self.words, self.token_limit)
 
@@ -218,15 +259,18 @@ class StableDiffusion(TurnTaking):
     ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
         """Predict (x0, eps) from noisy latents, whatever the network outputs.
 
-        One model call for all rows. Gradients flow if `text.vectors` or tensors of `change` require them.
+        One model call for all rows. Gradients flow if `text.vectors` or tensors of
+        `change` require them.
 
         Args:
-            x: Rows (branch frame), at the level where `step` starts; (x0, eps) are in its dtype.
+            x: Rows (branch frame), at the level where `step` starts; (x0, eps) are in
+                its dtype.
             step: The step.
-            text: One prompt per row, or one per branch, which is then used for each of its frames.
+            text: One prompt per row, or one per branch, which is then used for each of
+                its frames.
             change: Changes to the model for this call.
-            recompute: Recompute activations in the backward pass to save memory, each part under the same
-                patches and the same lock as the call itself.
+            recompute: Recompute activations in the backward pass to save memory, each
+                part under the same patches and the same lock as the call itself.
         Raises:
             ValueError: The prompts do not divide the rows.
             DivergedError: The output of the network has NaN or Inf.
@@ -239,7 +283,10 @@ class StableDiffusion(TurnTaking):
 
         @contextmanager
         def changed() -> Iterator[None]:
-            with self._turn(self.unet, frames, size), patched(self.unet, change.patches):
+            with (
+                self._turn(self.unet, frames, size),
+                patched(self.unet, change.patches),
+            ):
                 yield
 
         network = self._network(x, step, text, change)
@@ -256,7 +303,8 @@ class StableDiffusion(TurnTaking):
         return x0, eps
 
     def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
-        """Return the inputs of a network beside `x`, by argument: a row of `text` for each of `x`."""
+        """Return the inputs of a network beside `x`, by argument: a row of `text` for
+        each of `x`."""
         rows = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
         return {"encoder_hidden_states": rows}
 
@@ -267,7 +315,10 @@ class StableDiffusion(TurnTaking):
         rows = x.to(self.device, self.dtype)
         t = torch.tensor(step.t, device=self.device)
         given = self.read_by(rows, text)
-        given["cross_attention_kwargs"] = {"attend": change.attend, "queries": change.queries}
+        given["cross_attention_kwargs"] = {
+            "attend": change.attend,
+            "queries": change.queries,
+        }
 
         def network() -> Tensor:
             residuals = {}
@@ -291,7 +342,8 @@ def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
         yield
         return
     vae.enable_tiling()
-    # AutoencoderKL's tiles are as large as its training pictures, so one of those would not be cut.
+    # AutoencoderKL's tiles are as large as its training pictures, so one of those would
+    # not be cut.
     usual = {name: getattr(vae, name) for name in _TILES if hasattr(vae, name)}
     for name, size in usual.items():
         setattr(vae, name, size // 2)

@@ -1,11 +1,13 @@
-"""Tune-A-Video's changes to a UNet for images, for one call: attention over time, and tuned projections.
+"""Tune-A-Video's changes to a UNet for images, for one call: attention over time, and
+tuned projections.
 
-After the feed-forward layer of every transformer block, each place of the picture attends to itself in all
-frames (Wu et al. 2022, arXiv:2212.11565, Sec. 4.1). FateZero's variant also follows every convolution with a
-small one over time. Both add nothing until they are tuned: their last layers are zero.
+After the feed-forward layer of every transformer block, each place of the picture
+attends to itself in all frames (Wu et al. 2022, arXiv:2212.11565, Sec. 4.1). FateZero's
+variant also follows every convolution with a small one over time. Both add nothing
+until they are tuned: their last layers are zero.
 
-The weights are a mapping by name, as in Tune-A-Video's checkpoints; they travel with a call and are never put
-on the model.
+The weights are a mapping by name, as in Tune-A-Video's checkpoints; they travel with a
+call and are never put on the model.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ _REACH = 3  # frames that a convolution over time sees
 
 
 def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of the tuned weights: queries and attention over time in every block.
+    """Return names and shapes of the tuned weights: queries and attention over time in
+    every block.
 
     Args:
         unet: The network; may be on the meta device.
@@ -47,10 +50,13 @@ def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]
 
 
 def _block_shapes(name: str, block: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a transformer block's query projections and attention over time."""
+    """Return the shapes of a transformer block's query projections and attention over
+    time."""
     shapes: dict[str, tuple[int, ...]] = {}
     for query in _QUERIES:
-        shapes[f"{name}{query}"] = tuple(block.get_parameter(query.removeprefix(".")).shape)
+        shapes[f"{name}{query}"] = tuple(
+            block.get_parameter(query.removeprefix(".")).shape
+        )
     _, wide = shapes[f"{name}{_QUERIES[0]}"]
     for part in ("to_q", "to_k", "to_v", "to_out.0"):
         shapes[f"{name}{_ATTENTION}{part}.weight"] = (wide, wide)
@@ -58,8 +64,11 @@ def _block_shapes(name: str, block: nn.Module) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _convolution_shapes(name: str, channels: int, rank: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the two convolutions over time that follow one over the picture."""
+def _convolution_shapes(
+    name: str, channels: int, rank: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the two convolutions over time that follow one over the
+    picture."""
     inner = min(rank, channels // 2)
     return {
         f"{name}{_CONVOLUTION}down.weight": (inner, channels, _REACH),
@@ -67,13 +76,16 @@ def _convolution_shapes(name: str, channels: int, rank: int) -> dict[str, tuple[
     }
 
 
-def untuned(unet: nn.Module, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
+def untuned(
+    unet: nn.Module, rank: int, fresh: torch.Generator
+) -> dict[str, Float[Tensor, "..."]]:
     """Make the weights of `tunable_shapes` before the first step, float32 on the CPU.
 
     With them the network is the image model's.
 
-    The last layers are zero, their biases too. Tune-A-Video's code leaves the bias of attention over time
-    random, so that its untuned network is not quite the image model.
+    The last layers are zero, their biases too. Tune-A-Video's code leaves the bias of
+    attention over time random, so that its untuned network is not quite the image
+    model.
     """
     weights = {}
     for name, shape in tunable_shapes(unet, rank).items():
@@ -108,7 +120,8 @@ def with_weights(
 
 
 def in_time(weights: Weights, frames: int, positions: bool) -> Patch:
-    """Let the transformer blocks and convolutions that `weights` names look over time; see `with_weights`."""
+    """Let the transformer blocks and convolutions that `weights` names look over time;
+    see `with_weights`."""
     blocks = _grouped(weights, _ATTENTION)
     convolutions = _grouped(weights, _CONVOLUTION)
 
@@ -120,9 +133,13 @@ def in_time(weights: Weights, frames: int, positions: bool) -> Patch:
 
     def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
         for name, own in blocks.items():
-            yield model.get_submodule(name).register_forward_hook(partial(after_block, own))
+            yield model.get_submodule(name).register_forward_hook(
+                partial(after_block, own)
+            )
         for name, own in convolutions.items():
-            yield model.get_submodule(name).register_forward_hook(partial(after_convolution, own))
+            yield model.get_submodule(name).register_forward_hook(
+                partial(after_convolution, own)
+            )
 
     return lambda model: hooked(register(model))
 
@@ -140,8 +157,10 @@ def attend_in_time(
         x: Rows (branch frame).
         weights: to_q, to_k, to_v, to_out.0 (with bias).
         frames, heads: Frames per branch, number of heads.
-        positions: Add sinusoidal positions of the frames; without, their order makes no difference.
-    Source: Tune-A-Video, arXiv:2212.11565, Sec. 4.1; positions are those of arXiv:1706.03762, Sec. 3.5.
+        positions: Add sinusoidal positions of the frames; without, their order makes no
+            difference.
+    Source: Tune-A-Video, arXiv:2212.11565, Sec. 4.1; positions are those of
+        arXiv:1706.03762, Sec. 3.5.
     """
     weights = {name: weight.to(x.dtype) for name, weight in weights.items()}
     places = rearrange(x, "(branch frame) n c -> (branch n) frame c", frame=frames)
@@ -165,12 +184,15 @@ def convolve_in_time(
     h, w = x.shape[-2:]
     places = rearrange(x, "(branch frame) c h w -> (branch h w) c frame", frame=frames)
     for part in ("down", "up"):
-        places = F.conv1d(places, weights[f"{part}.weight"].to(x.dtype), padding=_REACH // 2)
+        places = F.conv1d(
+            places, weights[f"{part}.weight"].to(x.dtype), padding=_REACH // 2
+        )
     return rearrange(places, "(branch h w) c frame -> (branch frame) c h w", h=h, w=w)
 
 
 def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
-    """Return sinusoidal positions: sines in the first half of the channels, cosines in the second."""
+    """Return sinusoidal positions: sines in the first half of the channels, cosines in
+    the second."""
     half = channels // 2
     rates = 10_000 ** (-torch.arange(half) / half)
     angles = torch.arange(frames)[:, None] * rates
@@ -178,7 +200,8 @@ def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
 
 
 def _grouped(weights: Weights, part: str) -> dict[str, dict[str, Tensor]]:
-    """Return the weights of one kind of layer, by the module that they follow, then by name inside it."""
+    """Return the weights of one kind of layer, by the module that they follow, then by
+    name inside it."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, weight in weights.items():
         module, _, own = name.partition(part)

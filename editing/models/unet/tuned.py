@@ -1,4 +1,5 @@
-"""A model with an adapter: the same weights, shared with everyone, and the changes of each call."""
+"""A model with an adapter: the same weights, shared with everyone, and the changes of
+each call."""
 
 from __future__ import annotations
 
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
 
 
 def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
-    """Return a view of a model whose every call uses an adapter, known to fit; the model is unchanged."""
+    """Return a view of a model whose every call uses an adapter, known to fit; the
+    model is unchanged."""
     return cast("Backbone", _Tuned(backbone, adapter))
 
 
 class View:
-    """A model seen through another; attributes that a subclass does not define are the model's."""
+    """A model seen through another; attributes that a subclass does not define are the
+    model's."""
 
     def __init__(self, backbone: Backbone) -> None:
-        # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
+        # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks
+        # `__getattr__` no more.
         names = {*Backbone.__annotations__, *vars(Backbone)} - {"fingerprint"}
         for name in names:
             if not name.startswith("_") and not hasattr(type(self), name):
@@ -59,7 +63,9 @@ class _Tuned(View):
         super().__init__(backbone)
         self._facts = adapter.facts
         place = (backbone.device, backbone.dtype)
-        self._weights = {name: weight.to(*place) for name, weight in adapter.weights.items()}
+        self._weights = {
+            name: weight.to(*place) for name, weight in adapter.weights.items()
+        }
         self.fingerprint = adapter.digest(backbone.fingerprint)
 
     def extend(self, change: Intervention, frames: int) -> Intervention:

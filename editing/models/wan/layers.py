@@ -1,7 +1,8 @@
 """The attention layers of a Wan transformer, and the one hook into them.
 
-Its blocks forward no keyword to a layer, so what computes attention is delivered by a context variable, which
-is set around one call of the network: other threads do not see it, and an exception takes it away.
+Its blocks forward no keyword to a layer, so what computes attention is delivered by a
+context variable, which is set around one call of the network: other threads do not see
+it, and an exception takes it away.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def attending(attend: AttentionFn | None) -> Iterator[None]:
 
 
 class VideoLayerProcessor:
-    """A processor of diffusers that passes q, k and v, normalised and rotated, to `attending`'s function."""
+    """A processor of diffusers that passes q, k and v, normalised and rotated, to
+    `attending`'s function."""
 
     def __init__(self, site: AttentionLayer):
         self.site = site
@@ -43,7 +45,8 @@ class VideoLayerProcessor:
         attention_mask: Tensor | None = None,
         rotary_emb: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Run one layer on hidden_states [clips, tokens, channels], tokens in (time, height, width) order."""
+        """Run one layer on hidden_states [clips, tokens, channels], tokens in (time,
+        height, width) order."""
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         q = attn.norm_q(attn.to_q(hidden_states))
         k = attn.norm_k(attn.to_k(text))
@@ -69,7 +72,8 @@ def _rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
 
 def install(transformer: nn.Module) -> tuple[AttentionLayer, ...]:
-    """Give every attention layer a `VideoLayerProcessor`; called once, when the model is loaded."""
+    """Give every attention layer a `VideoLayerProcessor`; called once, when the model
+    is loaded."""
     stride = tuple(transformer.config.patch_size)
     sites = []
     for name, module in transformer.named_modules():

@@ -18,7 +18,12 @@ from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.files.words import read_words
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
-from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
+from regrain.editing.storage.memory import (
+    count_weights,
+    free_memory,
+    takes_turns,
+    weights_dtype,
+)
 from regrain.editing.storage.safetensors_files import read_weights
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -26,12 +31,17 @@ _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
 
 
 def load_wan(
-    folder: Path, id: str, loras: Sequence[str], device: torch.device, dtype: torch.dtype | None
+    folder: Path,
+    id: str,
+    loras: Sequence[str],
+    device: torch.device,
+    dtype: torch.dtype | None,
 ) -> Wan:
     """Load Wan 2.1, or the base layers of its VACE.
 
     Raises:
-        ModelError: A part or some of its weights are missing, or its parts do not fit together.
+        ModelError: A part or some of its weights are missing, or its parts do not fit
+            together.
     """
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
@@ -43,9 +53,13 @@ def load_wan(
     if dtype is None:
         dtype = _dtype(folder, device)
     with boundary(
-        "model", f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.", ModelError
+        "model",
+        f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.",
+        ModelError,
     ):
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder / "tokenizer", local_files_only=True
+        )
     network = read_weights(WanTransformer3DModel, folder / "transformer", id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     add_loras(loras, {"transformer": network})
@@ -62,7 +76,9 @@ def load_wan(
         id=id,
         transformer=network,
         vae=autoencoder,
-        reader=PromptReader(tokenizer, load_encoder, _identity(text_folder), read_words(folder)),
+        reader=PromptReader(
+            tokenizer, load_encoder, _identity(text_folder), read_words(folder)
+        ),
         schedule=FlowSchedule(float(config["scheduler"].get("flow_shift") or _SHIFT)),
         device=device,
         dtype=dtype,
@@ -73,10 +89,13 @@ def load_wan(
 
 
 def _read_configs(folder: Path, id: str) -> dict[str, dict[str, Any]]:
-    """Read the configurations of the parts by their folders, and check that the parts fit together."""
+    """Read the configurations of the parts by their folders, and check that the parts
+    fit together."""
     names = ("transformer", "vae", "text_encoder")
     config = {name: read_config(folder / name / "config.json", id) for name in names}
-    config["scheduler"] = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    config["scheduler"] = read_config(
+        folder / "scheduler" / "scheduler_config.json", id
+    )
     network = config["transformer"]
     latents_fit = config["vae"].get("z_dim", 16) == network.get("in_channels", 16)
     text_fits = config["text_encoder"].get("d_model") == network.get("text_dim", 4096)
@@ -87,10 +106,13 @@ def _read_configs(folder: Path, id: str) -> dict[str, dict[str, Any]]:
 
 
 def _dtype(folder: Path, device: torch.device) -> torch.dtype:
-    """Choose the type of the transformer's weights: the trained one on a GPU, else the one that fits."""
+    """Choose the type of the transformer's weights: the trained one on a GPU, else the
+    one that fits."""
     if device.type == "cuda":
         return torch.bfloat16
-    return weights_dtype(device, count_weights(folder / "transformer"), free_memory(device))
+    return weights_dtype(
+        device, count_weights(folder / "transformer"), free_memory(device)
+    )
 
 
 def _identity(folder: Path) -> str:

@@ -1,4 +1,5 @@
-"""Wan 2.1 (arXiv:2503.20314): a transformer over the latents of a whole clip, which predicts a velocity."""
+"""Wan 2.1 (arXiv:2503.20314): a transformer over the latents of a whole clip, which
+predicts a velocity."""
 
 from __future__ import annotations
 
@@ -27,15 +28,17 @@ from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_
 class Wan(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
-    A latent stands for four frames, the first for one alone. A clip that does not fit is encoded with its
-    last frame repeated; `decode` returns those frames, too. Attributes are those of `StableDiffusion`.
+    A latent stands for four frames, the first for one alone. A clip that does not fit
+    is encoded with its last frame repeated; `decode` returns those frames, too.
+    Attributes are those of `StableDiffusion`.
     """
 
     id: str
     transformer: nn.Module
     vae: nn.Module
     reader: PromptReader
-    schedule: Any  # a `FlowSchedule`; methods that ask more of one are refused by what they need
+    # a `FlowSchedule`; methods that ask more of one are refused by what they need
+    schedule: Any
     device: torch.device
     dtype: torch.dtype
     sample_size: int | None = None
@@ -56,11 +59,14 @@ class Wan(TurnTaking):
         self.frames_per_latent: int = 2 ** sum(stages)
         self.coarsest: int = self.transformer.config.patch_size[-1]
         self.multiple: int = self.factor * self.coarsest
-        self.size: int = self.sample_size * self.factor if self.sample_size else WAN_SIZE
+        self.size: int = (
+            self.sample_size * self.factor if self.sample_size else WAN_SIZE
+        )
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """The parts with weights that stay, by their folders; the text encoder comes and goes."""
+        """The parts with weights that stay, by their folders; the text encoder comes
+        and goes."""
         return {"transformer": self.transformer, "vae": self.vae}
 
     @property
@@ -77,7 +83,8 @@ class Wan(TurnTaking):
     def encode(
         self, frames: UInt8[np.ndarray, "frames height width 3"]
     ) -> Float[Tensor, "time c gh gw"]:
-        """Encode a clip to the mean of the posterior, scaled to about unit deviation."""
+        """Encode a clip to the mean of the posterior, scaled to about unit
+        deviation."""
         lacking = (1 - len(frames)) % self.frames_per_latent
         padded = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
         with self._decoder(len(frames), frames.shape[1:3]):
@@ -85,7 +92,8 @@ class Wan(TurnTaking):
             pixels = pixels.float() / 127.5 - 1
             mean = self.vae.encode(pixels.contiguous()).latent_dist.mode()
         middle, spread = self._scale()
-        # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
+        # Contiguous, since a cached copy is, and convolutions round differently on
+        # another memory layout.
         return ((mean - middle) / spread)[0].transpose(0, 1).contiguous()
 
     @torch.no_grad()
@@ -124,8 +132,11 @@ class Wan(TurnTaking):
                 after.callback(self.vae.disable_tiling)
             yield
 
-    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> PromptEmbedding:
-        """Encode prompts, padded to the token limit; `fields` and errors as in `check_prompts`."""
+    def embed(
+        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+    ) -> PromptEmbedding:
+        """Encode prompts, padded to the token limit; `fields` and errors as in
+        `check_prompts`."""
         return self.reader.embed(prompts, fields, self.device)
 
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
@@ -153,7 +164,8 @@ class Wan(TurnTaking):
         return False
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
-        """Choose how many frames of a long clip are decoded together; height and width in latents."""
+        """Choose how many frames of a long clip are decoded together; height and width
+        in latents."""
         pixels = height * width * self.factor**2
         return max(LEAST_WINDOW, clip_frames(pixels, self._free(self.vae)))
 
@@ -171,7 +183,8 @@ class Wan(TurnTaking):
         *,
         recompute: bool = False,
     ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
-        """Predict (x0, eps) from noisy latents; errors are those of `StableDiffusion.predict`.
+        """Predict (x0, eps) from noisy latents; errors are those of
+        `StableDiffusion.predict`.
 
         Args:
             x: Rows (clip time), at the level where `step` starts.

@@ -1,4 +1,5 @@
-"""Prompts of a Wan model: umT5's vectors, kept on disk, so that its large encoder is loaded once a prompt."""
+"""Prompts of a Wan model: umT5's vectors, kept on disk, so that its large encoder is
+loaded once a prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import token_facts, tokenise
 from regrain.editing.storage import cache
 
-TOKEN_LIMIT = 512  # Wan was trained on prompts padded to so many, and nothing masks the padding
+# Wan was trained on prompts padded to so many, and nothing masks the padding
+TOKEN_LIMIT = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,9 @@ class PromptReader:
 
     def check(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
         """Tokenise prompts; errors as `check_prompts` of a backbone."""
-        return tokenise(self.tokenizer, prompts, fields, self.words, TOKEN_LIMIT, marks=1)
+        return tokenise(
+            self.tokenizer, prompts, fields, self.words, TOKEN_LIMIT, marks=1
+        )
 
     @torch.no_grad()
     def embed(
@@ -50,7 +54,12 @@ class PromptReader:
         vectors = []
         for row, length in zip(tokens.input_ids, lengths, strict=True):
             own = row[:length]  # without padding
-            key = {"kind": "text", "model": self.identity, "device": device.type, "ids": own}
+            key = {
+                "kind": "text",
+                "model": self.identity,
+                "device": device.type,
+                "ids": own,
+            }
             kept = cache.load(key)
             if kept is None:
                 encoder = encoder or self.load().to(device)

@@ -4,21 +4,37 @@ import pytest
 import torch
 
 from regrain.editing.attention import backends
-from regrain.editing.attention.backends import attention, attention_in_runs, uses_xformers
+from regrain.editing.attention.backends import (
+    attention,
+    attention_in_runs,
+    uses_xformers,
+)
 
 
 @pytest.mark.parametrize(("dim", "width"), [(8, 8), (13, 8), (8, 11)])
 @pytest.mark.parametrize("scale", [None, 0.3])
 def test_equals_the_formula(dim, width, scale):
-    q, k, v = torch.randn(2, 3, 5, dim), torch.randn(2, 3, 7, dim), torch.randn(2, 3, 7, width)
-    expected = torch.softmax(q @ k.mT * (dim**-0.5 if scale is None else scale), dim=-1) @ v
-    torch.testing.assert_close(attention(q, k, v, scale), expected, atol=1e-6, rtol=1e-5)
+    q, k, v = (
+        torch.randn(2, 3, 5, dim),
+        torch.randn(2, 3, 7, dim),
+        torch.randn(2, 3, 7, width),
+    )
+    expected = (
+        torch.softmax(q @ k.mT * (dim**-0.5 if scale is None else scale), dim=-1) @ v
+    )
+    torch.testing.assert_close(
+        attention(q, k, v, scale), expected, atol=1e-6, rtol=1e-5
+    )
 
 
 def test_wide_keys_never_materialise_the_matrix():
     from torch.profiler import ProfilerActivity, profile
 
-    q, k, v = torch.randn(1, 1, 64, 20), torch.randn(1, 1, 64, 20), torch.randn(1, 1, 64, 16)
+    q, k, v = (
+        torch.randn(1, 1, 64, 20),
+        torch.randn(1, 1, 64, 20),
+        torch.randn(1, 1, 64, 16),
+    )
     with profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen:
         attention(q, k, v)
     names = {event.name for event in seen.events()}
@@ -33,7 +49,8 @@ def runs_one_by_one(q, k, v):
     """Attention of each run on its own."""
     split = [x.split(RUNS.tolist(), 1) for x in (q, k, v)]
     rows = (
-        attention(*(part.transpose(1, 2) for part in parts)) for parts in zip(*split, strict=True)
+        attention(*(part.transpose(1, 2) for part in parts))
+        for parts in zip(*split, strict=True)
     )
     return torch.cat([out.transpose(1, 2) for out in rows], 1)
 
@@ -44,7 +61,9 @@ def test_runs_see_themselves_alone(at_once, monkeypatch):
     q, k, v = torch.randn(
         3, 2, int(RUNS.sum()), 4, 16, generator=torch.Generator().manual_seed(0)
     ).unbind()
-    torch.testing.assert_close(attention_in_runs(q, k, v, RUNS), runs_one_by_one(q, k, v))
+    torch.testing.assert_close(
+        attention_in_runs(q, k, v, RUNS), runs_one_by_one(q, k, v)
+    )
 
 
 def test_xformers_is_left_alone_without_a_gpu():
@@ -58,7 +77,12 @@ def test_xformers_computes_runs_in_one_call():
     """Tracks of unequal length, each row of the batch with its own tokens."""
     assert uses_xformers(torch.device("cuda"), torch.float16)
     generator = torch.Generator().manual_seed(0)
-    q, k, v = torch.randn(3, 2, int(RUNS.sum()), 4, 40, generator=generator).cuda().half().unbind()
+    q, k, v = (
+        torch.randn(3, 2, int(RUNS.sum()), 4, 40, generator=generator)
+        .cuda()
+        .half()
+        .unbind()
+    )
     expected = runs_one_by_one(*(x.float().cpu() for x in (q, k, v)))
     found = attention_in_runs(q, k, v, RUNS.cuda()).float().cpu()
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
@@ -67,8 +91,12 @@ def test_xformers_computes_runs_in_one_call():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_keys_wider_than_values_need_no_matrix_on_a_gpu():
-    """PyTorch's memory-efficient kernel takes them; the fallback would hold queries x keys."""
-    q, k = (torch.randn(1, 8, 4096, 48, device="cuda", dtype=torch.float16) for _ in range(2))
+    """PyTorch's memory-efficient kernel takes them; the fallback would hold queries x
+    keys."""
+    q, k = (
+        torch.randn(1, 8, 4096, 48, device="cuda", dtype=torch.float16)
+        for _ in range(2)
+    )
     v = torch.randn(1, 8, 4096, 40, device="cuda", dtype=torch.float16)
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

@@ -35,7 +35,11 @@ def same_numbers():
 
 def still(frames=FRAMES):
     flow = torch.zeros(frames, 2, HEIGHT, WIDTH)
-    return Motion(flow, flow, *(torch.zeros(frames, HEIGHT, WIDTH, dtype=torch.bool) for _ in "ab"))
+    return Motion(
+        flow,
+        flow,
+        *(torch.zeros(frames, HEIGHT, WIDTH, dtype=torch.bool) for _ in "ab"),
+    )
 
 
 def random_motion():
@@ -66,11 +70,17 @@ def unlike(x, motion, circular):
         for i in range(pairs):
             a, b, pair = half[i], half[(i + 1) % FRAMES], motion[i : i + 1]
             total = (
-                total + ((b - warp(a[None], pair.backward, "zero")).abs() * ~pair.appeared).sum()
+                total
+                + (
+                    (b - warp(a[None], pair.backward, "zero")).abs() * ~pair.appeared
+                ).sum()
             )
             if circular:
                 total = (
-                    total + ((a - warp(b[None], pair.forward, "zero")).abs() * ~pair.hidden).sum()
+                    total
+                    + (
+                        (a - warp(b[None], pair.forward, "zero")).abs() * ~pair.hidden
+                    ).sum()
                 )
     return total / x.numel()
 
@@ -81,7 +91,9 @@ def units(x):
 
 def total(x, source, motion, wanted):
     similar = dense(units(x), units(source), wanted.distance)
-    return wanted.flow * unlike(x, motion, wanted.circular) + wanted.similarity * similar
+    return (
+        wanted.flow * unlike(x, motion, wanted.circular) + wanted.similarity * similar
+    )
 
 
 def near(found, expected):
@@ -92,7 +104,9 @@ def near(found, expected):
 @pytest.mark.parametrize(("places", "channels"), [(7, 9), (5, 3), (130, 9), (1000, 9)])
 def test_the_slope_of_similarity_is_that_of_the_dense_loss(places, channels, distance):
     """With one block and with several, with rows together and alone."""
-    rows, reference = (normalize(torch.randn(11, places, channels), dim=-1) for _ in "ab")
+    rows, reference = (
+        normalize(torch.randn(11, places, channels), dim=-1) for _ in "ab"
+    )
     expected = gradient(lambda u: dense(u, reference, distance), rows)
     assert near(unit_slope(rows, reference, distance), expected)
 
@@ -120,20 +134,25 @@ def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
     x, motion = features(), random_motion()
     expected = gradient(lambda x: unlike(x, motion, circular), x)
     assert near(
-        room.flow_slope(as_places(x), room.neighbours(motion, circular)), as_places(expected)
+        room.flow_slope(as_places(x), room.neighbours(motion, circular)),
+        as_places(expected),
     )
 
 
 @pytest.mark.parametrize("circular", [True, False])
 def test_one_frame_agrees_with_itself(circular):
-    x, wanted = features(2), replace(WANTED, similarity=0.0, circular=circular, restore=False)
+    x, wanted = (
+        features(2),
+        replace(WANTED, similarity=0.0, circular=circular, restore=False),
+    )
     assert torch.equal(optimize_features(x, x, still(1), wanted), x)
 
 
 def test_halves_of_guidance_do_not_touch():
     x, source, motion = features(), features(), random_motion()
     alone = [
-        optimize_features(x[rows], source[rows], motion, WANTED) for rows in (slice(3), slice(3, 6))
+        optimize_features(x[rows], source[rows], motion, WANTED)
+        for rows in (slice(3), slice(3, 6))
     ]
     found = optimize_features(x, source, motion, WANTED)
     torch.testing.assert_close(found, torch.cat(alone), atol=1e-4, rtol=1e-4)
@@ -150,19 +169,32 @@ def test_what_agrees_already_stays():
 def test_statistics_are_put_back():
     x = 3 + 2 * features()
     found = optimize_features(x, features(), random_motion(), WANTED)
-    for a, b in ((found.mean((2, 3)), x.mean((2, 3))), (found.std((2, 3)), x.std((2, 3)))):
+    for a, b in (
+        (found.mean((2, 3)), x.mean((2, 3))),
+        (found.std((2, 3)), x.std((2, 3))),
+    ):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-    free = optimize_features(x, features(), random_motion(), replace(WANTED, restore=False))
+    free = optimize_features(
+        x, features(), random_motion(), replace(WANTED, restore=False)
+    )
     assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
     single = torch.randn(2, 4, 1, 1)  # place
     torch.testing.assert_close(room.with_statistics(single + 5, single), single)
 
 
 def test_one_round_as_released():
-    """Down every slope by the learning rate; then 1 stands for the epsilon of the old variance."""
+    """Down every slope by the learning rate; then 1 stands for the epsilon of the old
+    variance."""
     x, source, motion = 0.3 * features(), features(), random_motion()
     wanted = Agreement(
-        2.0, 100.0, True, "absolute", rounds=1, learning_rate=0.2, restore=True, released=True
+        2.0,
+        100.0,
+        True,
+        "absolute",
+        rounds=1,
+        learning_rate=0.2,
+        restore=True,
+        released=True,
     )
     slope = gradient(lambda x: total(x, source, motion, wanted), x)
     moved, cells = x - 0.2 * slope / (slope.abs() + 1e-8), HEIGHT * WIDTH
@@ -173,7 +205,9 @@ def test_one_round_as_released():
         )
         for y in (moved, x)
     )
-    expected = (moved - mean) / (spread + 1e-5) ** 0.5 * (old_spread + 1) ** 0.5 + old_mean
+    expected = (moved - mean) / (spread + 1e-5) ** 0.5 * (
+        old_spread + 1
+    ) ** 0.5 + old_mean
     torch.testing.assert_close(
         optimize_features(x, source, motion, wanted), expected, atol=1e-4, rtol=1e-4
     )
@@ -184,7 +218,8 @@ def test_what_only_rounding_made_has_no_slope_but_as_released():
     wanted = replace(WANTED, similarity=0.0, restore=False, rounds=1)
     x[1] += 1e-6
     moved = [
-        optimize_features(x, x, still(), replace(wanted, released=on)) - x for on in (False, True)
+        optimize_features(x, x, still(), replace(wanted, released=on)) - x
+        for on in (False, True)
     ]
     assert not moved[0].any()
     assert moved[1].abs().amax() > wanted.learning_rate / 2
@@ -195,12 +230,19 @@ def test_dtype_shape_and_weights_are_left_alone():
     source = features()
     x = layer(features())
     found = optimize_features(x.to(torch.bfloat16), source, still(), WANTED)
-    assert (found.dtype, found.shape, found.requires_grad) == (torch.bfloat16, x.shape, False)
+    assert (found.dtype, found.shape, found.requires_grad) == (
+        torch.bfloat16,
+        x.shape,
+        False,
+    )
     assert layer.weight.grad is None
     with torch.no_grad():
         assert optimize_features(x, source, still(), WANTED).grad_fn is None
     # Without weights of the losses nothing is done.
     half = x.bfloat16()
     assert (
-        optimize_features(half, source, still(), replace(WANTED, flow=0.0, similarity=0.0)) is half
+        optimize_features(
+            half, source, still(), replace(WANTED, flow=0.0, similarity=0.0)
+        )
+        is half
     )

@@ -1,4 +1,5 @@
-"""Each frame sees exactly the frames it should: compared with loops, and by moving what must not matter."""
+"""Each frame sees exactly the frames it should: compared with loops, and by moving what
+must not matter."""
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 4, 3, 5, 8
 @pytest.fixture
 def qkv():
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(3, BRANCHES * FRAMES, HEADS, TOKENS, DIM, generator=generator).unbind()
+    return torch.randn(
+        3, BRANCHES * FRAMES, HEADS, TOKENS, DIM, generator=generator
+    ).unbind()
 
 
 def loop(qkv, seen):
@@ -62,7 +65,8 @@ def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
         seen = (ids == ids[row % FRAMES, token]).nonzero()
         q = qkv[0][row, :, token][None, :, None]
         k, v = (
-            torch.stack([x[first + f, :, n] for f, n in seen.tolist()], 1)[None] for x in qkv[1:]
+            torch.stack([x[first + f, :, n] for f, n in seen.tolist()], 1)[None]
+            for x in qkv[1:]
         )
         expected[row, :, token] = attention(q, k, v)[0, :, 0]
     torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
@@ -75,10 +79,14 @@ def test_a_token_alone_in_its_track_keeps_its_value(qkv):
     assert torch.equal(tracks(*qkv, FRAMES, ids, 0.2), qkv[2])
 
 
-@pytest.mark.parametrize("selectors", ["all", ("own",), ("first", "previous"), ("own", "middle")])
+@pytest.mark.parametrize(
+    "selectors", ["all", ("own",), ("first", "previous"), ("own", "middle")]
+)
 def test_labels_follow_the_keys(qkv, selectors):
     """Labels written into k arrive where `labels_seen` says they do."""
-    labels = torch.randint(0, 9, (FRAMES, TOKENS), generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(
+        0, 9, (FRAMES, TOKENS), generator=torch.Generator().manual_seed(0)
+    )
     rows = labels.float()[:, None, :, None]
     seen, laid = frames_seen(selectors, FRAMES, middle=1), []
 
@@ -87,4 +95,7 @@ def test_labels_follow_the_keys(qkv, selectors):
         return q
 
     across_frames(rows, rows, rows, FRAMES, seen, attend)
-    assert all(torch.equal(a, b) for a, b in zip(laid, room.labels_seen(labels, seen), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(laid, room.labels_seen(labels, seen), strict=True)
+    )

@@ -1,4 +1,5 @@
-"""The hook: bit-equal to diffusers' own attention, reaches every layer, leaves nothing behind."""
+"""The hook: bit-equal to diffusers' own attention, reaches every layer, leaves nothing
+behind."""
 
 from copy import deepcopy
 
@@ -35,7 +36,9 @@ def expected(tiny, inputs):
 )
 def test_equals_diffusers_bit_for_bit(tiny, inputs, expected, attend):
     with torch.no_grad():
-        out = tiny.unet(*inputs, cross_attention_kwargs=attend and {"attend": attend}).sample
+        out = tiny.unet(
+            *inputs, cross_attention_kwargs=attend and {"attend": attend}
+        ).sample
     assert torch.equal(out, expected)
 
 
@@ -52,7 +55,9 @@ def test_every_site_is_seen_once_in_order(tiny, inputs):
     with torch.no_grad():
         tiny.unet(*inputs, cross_attention_kwargs={"attend": attend})
     assert tuple(seen) == tiny.sites
-    assert {f"{site.name}.processor" for site in seen} == tiny.unet.attn_processors.keys()
+    assert {
+        f"{site.name}.processor" for site in seen
+    } == tiny.unet.attn_processors.keys()
     assert [site.kind for site in seen].count("self") == 16
     assert [site.kind for site in seen].count("cross") == 16
     middle = "mid_block.attentions.0.transformer_blocks.0.attn2"
@@ -89,14 +94,23 @@ def test_a_mask_is_refused(tiny, inputs):
 
 
 def test_a_sites_stride_gives_its_grid(tiny):
-    """The tokens that reach each layer are those of the grid said beforehand, at an uneven size too."""
+    """The tokens that reach each layer are those of the grid said beforehand, at an
+    uneven size too."""
     x, text = torch.zeros(2, 4, 24, 8), torch.zeros(2, 77, 32)
     grid, found = Grid(2, 24, 8), {}
     with torch.no_grad():
         tiny.unet(x, 1, text, cross_attention_kwargs=noting(found))
     assert all(grid.at(site).tokens == tokens for site, tokens in found.items())
-    assert {site.stride for site in found} == {(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)}
-    assert {site.block for site in found if site.finest} == {"down_blocks.0", "up_blocks.3"}
+    assert {site.stride for site in found} == {
+        (1, 1, 1),
+        (1, 2, 2),
+        (1, 4, 4),
+        (1, 8, 8),
+    }
+    assert {site.block for site in found if site.finest} == {
+        "down_blocks.0",
+        "up_blocks.3",
+    }
     # Sides that do not divide are rounded up.
     assert Grid(5, 9, 7).over((1, 4, 4)) == (5, 3, 2)
     assert Grid(5, 9, 7).over((2, 1, 1)) == (3, 9, 7)
@@ -106,5 +120,11 @@ def test_a_sites_stride_gives_its_grid(tiny):
     ("size", "read"), [((64, 96), 4), ((60, 96), 2), ((96, 32), 2), ((12, 12), 1)]
 )
 def test_words_are_read_on_the_coarsest_grid_with_sixteen_cells_a_side(size, read):
-    sites = [AttentionLayer("", "cross", "", (1, stride, stride)) for stride in (8, 4, 2, 1)]
-    assert map_stride(Grid(3, *size), [AttentionLayer("", "self", ""), *sites]) == (1, read, read)
+    sites = [
+        AttentionLayer("", "cross", "", (1, stride, stride)) for stride in (8, 4, 2, 1)
+    ]
+    assert map_stride(Grid(3, *size), [AttentionLayer("", "self", ""), *sites]) == (
+        1,
+        read,
+        read,
+    )

@@ -14,29 +14,40 @@ from regrain.editing.attention.regions import (
 
 
 def written_out(q, k, v, query_label, key_label, strength):
-    """The paper's formula, dense: s + a (max - s) inside the region, s - a (s - min) elsewhere."""
+    """The paper's formula, dense: s + a (max - s) inside the region, s - a (s - min)
+    elsewhere."""
     s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     a = strength[:, None, :, None]
-    same = ((query_label[:, :, None] == key_label[:, None, :]) & (query_label[:, :, None] >= 0))[
-        :, None
-    ]
+    same = (
+        (query_label[:, :, None] == key_label[:, None, :])
+        & (query_label[:, :, None] >= 0)
+    )[:, None]
     high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
     return torch.where(same, s + a * (high - s), s - a * (s - low)).softmax(-1) @ v
 
 
-def case(queries=50, keys=50, regions=3, dim=24, dtype=torch.float64, seed=0, label_rows=2):
+def case(
+    queries=50, keys=50, regions=3, dim=24, dtype=torch.float64, seed=0, label_rows=2
+):
     g = torch.Generator().manual_seed(seed)
-    q, k, v = (torch.randn(2, 3, n, dim, generator=g, dtype=dtype) for n in (queries, keys, keys))
+    q, k, v = (
+        torch.randn(2, 3, n, dim, generator=g, dtype=dtype)
+        for n in (queries, keys, keys)
+    )
     ql = torch.randint(-1, regions, (label_rows, queries), generator=g)
     kl = torch.randint(-1, regions, (label_rows, keys), generator=g)
     return q, k, v, ql, kl, torch.rand(label_rows, queries, generator=g, dtype=dtype)
 
 
 @pytest.mark.parametrize("label_rows", [1, 2])
-@pytest.mark.parametrize(("queries", "keys", "regions"), [(50, 50, 3), (64, 9, 1), (40, 77, 8)])
+@pytest.mark.parametrize(
+    ("queries", "keys", "regions"), [(50, 50, 3), (64, 9, 1), (40, 77, 8)]
+)
 def test_channel_form_equals_formula(queries, keys, regions, label_rows):
     values = case(queries, keys, regions, label_rows=label_rows)
-    assert torch.allclose(modulated_attention(*values), written_out(*values), rtol=0, atol=1e-12)
+    assert torch.allclose(
+        modulated_attention(*values), written_out(*values), rtol=0, atol=1e-12
+    )
 
 
 def test_single_precision_is_within_1e_6():
@@ -77,7 +88,9 @@ def test_many_keys_on_a_cpu_go_in_blocks_to_the_same_numbers(monkeypatch, label_
     q, k, v, *rest = values
     for block in (1, 300 * 16, 1 << 20):
         monkeypatch.setattr("regrain.editing.attention.regions._BLOCK", block)
-        assert torch.allclose(modulated_attention(*values), expected, rtol=0, atol=1e-12)
+        assert torch.allclose(
+            modulated_attention(*values), expected, rtol=0, atol=1e-12
+        )
     narrow = modulated_attention(q, k, v[..., :3], *rest)
     assert torch.allclose(narrow, expected[..., :3], rtol=0, atol=1e-12)
     learned = modulated_attention(q, k, v.requires_grad_(), *rest)
@@ -86,7 +99,8 @@ def test_many_keys_on_a_cpu_go_in_blocks_to_the_same_numbers(monkeypatch, label_
 
 
 def test_half_precision_holds_logits_beyond_its_numbers():
-    """Stable Diffusion 2's reach 3e5 before they are scaled, half precision ends at 65504."""
+    """Stable Diffusion 2's reach 3e5 before they are scaled, half precision ends at
+    65504."""
     q, k, _, ql, kl, a = case(dim=64, dtype=torch.float32)
     q, k = (60 * q).half(), (60 * k).half()
     assert not (q @ k.transpose(-1, -2)).isfinite().all()
@@ -107,13 +121,21 @@ def test_no_region_loses_its_last_cell_to_another_that_is_small_too():
     assert grid_labels(labels, 2, 2, 3)[0].tolist() == [1, 0, 2, 0]
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 2e-6)]
+)
 def test_two_calls_merged_are_the_widened_one(dtype, atol):
     q, k, v, ql, kl, a = case(80, 90, 4, dim=128, label_rows=1)
-    ql[0, :10], kl[kl == 3] = 3, 0  # a region without keys of its own, and tokens of none
+    # a region without keys of its own, and tokens of none
+    ql[0, :10], kl[kl == 3] = 3, 0
     values = [x.to(dtype) for x in (q, k, v)], ql, kl, a.to(dtype)
     expected = written_out(q, k, v, ql, kl, a)
-    assert torch.allclose(merged(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol)
     assert torch.allclose(
-        modulated_attention(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol
+        merged(*values[0], *values[1:]).double(), expected, rtol=0, atol=atol
+    )
+    assert torch.allclose(
+        modulated_attention(*values[0], *values[1:]).double(),
+        expected,
+        rtol=0,
+        atol=atol,
     )

@@ -1,4 +1,5 @@
-"""Attention to words bound to regions, against the formula written out with all the padding."""
+"""Attention to words bound to regions, against the formula written out with all the
+padding."""
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ def case(pads, seed=0):
     g = torch.Generator().manual_seed(seed)
     q = torch.randn(1, 3, 40, 8, generator=g, dtype=torch.float64)
     k, v = (
-        torch.randn(1, 3, len(WORDS) + pads, 8, generator=g, dtype=torch.float64) for _ in range(2)
+        torch.randn(1, 3, len(WORDS) + pads, 8, generator=g, dtype=torch.float64)
+        for _ in range(2)
     )
     for x in (k, v):
         x[:, :, len(WORDS) :] = x[:, :, -1:]
@@ -36,7 +38,9 @@ def written_out(q, k, v, codes, a, columns, padding):
         for j in range(n if columns else 0):
             if WORDS[j] >= 0:
                 inside = codes == WORDS[j]
-                target = torch.where(inside, rows[inside, j].max(), rows[~inside, j].min())
+                target = torch.where(
+                    inside, rows[inside, j].max(), rows[~inside, j].min()
+                )
                 out[head, :, j] = rows[:, j] + columns * (target - rows[:, j])
     given = out.softmax(-1)
     return (given @ v[0])[None], s.softmax(-1)[..., :n].mean(0), given[..., :n].mean(0)
@@ -44,18 +48,28 @@ def written_out(q, k, v, codes, a, columns, padding):
 
 @pytest.mark.parametrize("block", [1, 1 << 20])
 @pytest.mark.parametrize("pads", [0, 1, 30])
-@pytest.mark.parametrize(("columns", "padding"), [(0.0, "kept"), (0.0, "pushed"), (0.3, "kept")])
-def test_maps_follow_the_formula_and_padding_is_folded(monkeypatch, columns, padding, pads, block):
+@pytest.mark.parametrize(
+    ("columns", "padding"), [(0.0, "kept"), (0.0, "pushed"), (0.3, "kept")]
+)
+def test_maps_follow_the_formula_and_padding_is_folded(
+    monkeypatch, columns, padding, pads, block
+):
     monkeypatch.setattr("regrain.editing.attention.words._BLOCK", block)
     q, k, v, codes, a = case(pads)
     found = attend_to_words(q, k, v, WordBinding(codes, WORDS, a, columns, padding))
-    for one, other in zip(found, written_out(q, k, v, codes, a, columns, padding), strict=True):
-        assert torch.allclose(one.double(), other, rtol=0, atol=1e-12 if one.ndim == 4 else 1e-6)
+    for one, other in zip(
+        found, written_out(q, k, v, codes, a, columns, padding), strict=True
+    ):
+        assert torch.allclose(
+            one.double(), other, rtol=0, atol=1e-12 if one.ndim == 4 else 1e-6
+        )
 
 
 def test_no_strength_is_plain_attention():
     q, k, v, codes, a = case(30)
-    binding = WordBinding(codes, WORDS, torch.zeros_like(a), columns=0.3, padding="pushed")
+    binding = WordBinding(
+        codes, WORDS, torch.zeros_like(a), columns=0.3, padding="pushed"
+    )
     out, before, after = attend_to_words(q, k, v, binding)
     assert torch.allclose(out, attention(q, k, v), rtol=0, atol=1e-12)
     assert torch.allclose(before, after, rtol=0, atol=1e-6)

@@ -32,7 +32,14 @@ def material(tmp_path):
 
 @pytest.fixture
 def project(material):
-    options = ["--masks", material / "masks", "--stride", 2, "--source-prompt", "a cat sits"]
+    options = [
+        "--masks",
+        material / "masks",
+        "--stride",
+        2,
+        "--source-prompt",
+        "a cat sits",
+    ]
     options += ["--region", "1:cat=a fox", "--region-source", "1=a cat"]
     assert call("new", material / "clip.mp4", "-o", material / "project", *options) == 0
     return material / "project"
@@ -62,7 +69,9 @@ def requests(monkeypatch):
     return engine
 
 
-def test_new_makes_a_project_that_loads_and_is_not_overwritten(material, project, capsys):
+def test_new_makes_a_project_that_loads_and_is_not_overwritten(
+    material, project, capsys
+):
     assert call("new", material / "clip.mp4", "-o", project) == 2
     assert "is already a project" in last_error(capsys)
     request = load_project(project)
@@ -74,11 +83,27 @@ def test_new_makes_a_project_that_loads_and_is_not_overwritten(material, project
 
 def test_new_without_masks_has_no_regions(material, requests, capsys):
     assert (
-        call("new", material / "clip.mp4", "-o", material / "p", "--frames", 2, "--size", 256) == 0
+        call(
+            "new",
+            material / "clip.mp4",
+            "-o",
+            material / "p",
+            "--frames",
+            2,
+            "--size",
+            256,
+        )
+        == 0
     )
     request = load_project(material / "p")
-    assert (request.regions, request.labels, len(request.clip), request.size) == ((), None, 2, 256)
-    assert call("run", material / "p", "-o", material / "out") == 2  # there is nothing to do
+    assert (request.regions, request.labels, len(request.clip), request.size) == (
+        (),
+        None,
+        2,
+        256,
+    )
+    # there is nothing to do
+    assert call("run", material / "p", "-o", material / "out") == 2
     assert last_error(capsys).startswith("error: regions: ")
 
 
@@ -94,7 +119,9 @@ NOT_NEW = {
 
 
 @pytest.mark.parametrize(("field", "options"), rows(NOT_NEW))
-def test_new_refuses_by_name_and_leaves_nothing(material, capsys, monkeypatch, field, options):
+def test_new_refuses_by_name_and_leaves_nothing(
+    material, capsys, monkeypatch, field, options
+):
     monkeypatch.chdir(material)
     before = sorted(material.rglob("*"))
     assert call("new", "clip.mp4", "-o", "p", *options.split()) == 2
@@ -128,8 +155,17 @@ def test_another_method_drops_the_params_and_says_so_and_prompts_are_several_edi
     project, requests, tmp_path
 ):
     change(project, params={"steps": 9, "feather": 1.0})
-    options = ["--method", "fatezero", "--prompt", "a fox sits", "--prompt", "a panda sits"]
-    assert call("run", project, "-o", tmp_path / "out", *options, "--set", "steps=4") == 0
+    options = [
+        "--method",
+        "fatezero",
+        "--prompt",
+        "a fox sits",
+        "--prompt",
+        "a panda sits",
+    ]
+    assert (
+        call("run", project, "-o", tmp_path / "out", *options, "--set", "steps=4") == 0
+    )
     assert requests[0].params == {"steps": 4}
     assert requests[0].targets == ("a fox sits", "a panda sits, a fox")
     warnings = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
@@ -146,9 +182,13 @@ NOT_RUN = {
     "method: ": [["--method", "none"]],
     "model: ": [["--model", ""]],
     "--bogus: ": [["--bogus"]],
-    "--dtype: Expected float32, float16 or bfloat16, got 'float8'.": [["--dtype", "float8"]],
+    "--dtype: Expected float32, float16 or bfloat16, got 'float8'.": [
+        ["--dtype", "float8"]
+    ],
     "--out: 'project' contains": [["-o", "project"]],
-    "more_prompts: videograin makes one edit per run": [["--prompt", "a fox", "--prompt", "a dog"]],
+    "more_prompts: videograin makes one edit per run": [
+        ["--prompt", "a fox", "--prompt", "a dog"]
+    ],
 }
 
 
@@ -167,9 +207,13 @@ def test_run_refuses_and_leaves_nothing(
 def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(
     project, requests, tmp_path, capsys
 ):
-    requests.error = ResourceError("memory", "3 frames of 32x16 do not fit. Lower size.")
+    requests.error = ResourceError(
+        "memory", "3 frames of 32x16 do not fit. Lower size."
+    )
     assert call("run", project, "-o", tmp_path / "out") == 2
-    assert last_error(capsys) == "error: memory: 3 frames of 32x16 do not fit. Lower size."
+    assert (
+        last_error(capsys) == "error: memory: 3 frames of 32x16 do not fit. Lower size."
+    )
     assert not (tmp_path / "out").exists()
     requests.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
@@ -187,9 +231,14 @@ def test_usage_errors_are_one_line(capsys, arguments):
 
 def test_numbers_that_are_none_are_named_in_plain_words(capsys):
     assert call("run", "p", "-o", "o", "--seed", "x") == 2
-    assert capsys.readouterr().err == "error: --seed: Expected a whole number. See --help.\n"
+    assert (
+        capsys.readouterr().err
+        == "error: --seed: Expected a whole number. See --help.\n"
+    )
     assert call("batch", "p", "-o", "o", "--cpus", 0) == 2
-    assert capsys.readouterr().err == "error: --cpus: Expected at least 0.1. See --help.\n"
+    assert (
+        capsys.readouterr().err == "error: --cpus: Expected at least 0.1. See --help.\n"
+    )
 
 
 def test_schema_is_json_and_doctor_names_versions_device_and_estimates(capsys):
@@ -204,12 +253,24 @@ def test_schema_is_json_and_doctor_names_versions_device_and_estimates(capsys):
 def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
     change(project, seed=-1)
     code = "import sys; from regrain.editing.__main__ import main; code = main(sys.argv[1:]);"
-    code += "assert not {'torch', 'diffusers', 'cv2'} & set(sys.modules); sys.exit(code)"
-    arguments = [sys.executable, "-c", code, "run", str(project), "-o", str(tmp_path / "out")]
+    code += (
+        "assert not {'torch', 'diffusers', 'cv2'} & set(sys.modules); sys.exit(code)"
+    )
+    arguments = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        str(project),
+        "-o",
+        str(tmp_path / "out"),
+    ]
     before = os.times().children_user
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert run.stderr.splitlines()[-1].startswith("error: seed: Expected a whole number from 0 to ")
+    assert run.stderr.splitlines()[-1].startswith(
+        "error: seed: Expected a whole number from 0 to "
+    )
     assert (
         os.times().children_user - before < 2
     )  # of work, not of waiting; 0.7 where this was written

@@ -17,12 +17,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def nodes():
-    """The nodes of a cluster on this machine, each a process, with room for one worker each."""
+    """The nodes of a cluster on this machine, each a process, with room for one worker
+    each."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster as Nodes
 
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
-    os.environ.update(RAY_worker_niceness="0")  # at 15 a worker starves beside other tests
+    # at 15 a worker starves beside other tests
+    os.environ.update(RAY_worker_niceness="0")
     cluster = Nodes(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
@@ -36,7 +38,8 @@ def nodes():
 def test_a_batch_outlives_a_node(nodes, tmp_path, own_cache):
     cluster, others = nodes
     jobs = [
-        EditJob(f"job{i}", write_project(tmp_path / "in" / f"job{i}", seed=i)) for i in range(5)
+        EditJob(f"job{i}", write_project(tmp_path / "in" / f"job{i}", seed=i))
+        for i in range(5)
     ]
     out = tmp_path / "out"
     status, ended = Status(jobs, out), Counter()
@@ -53,7 +56,8 @@ def test_a_batch_outlives_a_node(nodes, tmp_path, own_cache):
         *(job.name for job in jobs),
     ]
     seeds = [
-        json.loads((out / job.name / "report.json").read_text())["request"]["seed"] for job in jobs
+        json.loads((out / job.name / "report.json").read_text())["request"]["seed"]
+        for job in jobs
     ]
     assert seeds == [0, 1, 2, 3, 4]
 
@@ -66,7 +70,9 @@ def test_a_clip_split_over_workers_ends_in_the_same_bytes(nodes, tmp_path, own_c
     Status([job], tmp_path / "out")
     outcomes = [*Cluster(cluster.address, tmp_path / "out").run(split([job]))]
     assert [outcome.error for outcome in outcomes] == ["", "", ""]
-    parts, whole = (tmp_path / folder / "edited.mp4" for folder in ("out/clip", "whole"))
+    parts, whole = (
+        tmp_path / folder / "edited.mp4" for folder in ("out/clip", "whole")
+    )
     assert filecmp.cmp(parts, whole, shallow=False)
 
 
@@ -74,5 +80,10 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capsys, own_cache):
     project = write_project(tmp_path / "in")
     ray = pytest.importorskip("ray")
     ray.shutdown()
-    assert main(["batch", str(project), "-o", str(tmp_path / "out"), "--ray", "127.0.0.1:1"]) == 2
+    assert (
+        main(
+            ["batch", str(project), "-o", str(tmp_path / "out"), "--ray", "127.0.0.1:1"]
+        )
+        == 2
+    )
     assert "cannot be reached" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Batches: which jobs there are, that each is done once, that a batch goes on, and shots of one clip."""
+"""Batches: which jobs there are, that each is done once, that a batch goes on, and
+shots of one clip."""
 
 import filecmp
 import json
@@ -13,14 +14,25 @@ from tables import rows
 
 from regrain.editing import RequestError, load_project, save_project
 from regrain.editing.__main__ import main
-from regrain.editing.cli.jobs import EditJob, Task, _count_shots, is_done, read_jobs, split, work
+from regrain.editing.cli.jobs import (
+    EditJob,
+    Task,
+    _count_shots,
+    is_done,
+    read_jobs,
+    split,
+    work,
+)
 from regrain.editing.storage import cache
 
 
 @pytest.fixture
 def projects(tmp_path, own_cache):
     """Three projects."""
-    return [write_project(tmp_path / "in" / name, seed=seed) for seed, name in enumerate("abc")]
+    return [
+        write_project(tmp_path / "in" / name, seed=seed)
+        for seed, name in enumerate("abc")
+    ]
 
 
 def status(out: Path) -> dict:
@@ -81,7 +93,12 @@ def test_every_job_is_done_once_and_a_batch_goes_on(projects, tmp_path, monkeypa
     assert main(command) == 0
     assert ran == [0, 1, 1, 2]
     assert status(out) == dict.fromkeys("abc", "done")
-    assert sorted(entry.name for entry in out.iterdir()) == ["a", "b", "batch.json", "c"]
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "a",
+        "b",
+        "batch.json",
+        "c",
+    ]
     assert main(command) == 0
     assert ran == [0, 1, 1, 2]
     # Another seed is another result.
@@ -92,7 +109,9 @@ def test_every_job_is_done_once_and_a_batch_goes_on(projects, tmp_path, monkeypa
 
 
 def test_one_that_fails_does_not_stop_the_others(projects, tmp_path, capsys):
-    save_project(replace(load_project(projects[0]), prompt="an unheardof thing"), projects[0])
+    save_project(
+        replace(load_project(projects[0]), prompt="an unheardof thing"), projects[0]
+    )
     assert main(["batch", *map(str, projects), "-o", str(tmp_path / "out")]) == 1
     assert status(tmp_path / "out") == {"a": "failed", "b": "done", "c": "done"}
     said = capsys.readouterr()
@@ -100,10 +119,15 @@ def test_one_that_fails_does_not_stop_the_others(projects, tmp_path, capsys):
     assert "2 of 3 jobs done" in said.out
 
 
-def test_a_folder_with_other_files_is_refused_and_so_are_no_projects(projects, tmp_path, capsys):
+def test_a_folder_with_other_files_is_refused_and_so_are_no_projects(
+    projects, tmp_path, capsys
+):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    for source, out, field in ((projects[0], "out", "--out"), (tmp_path / "*", "new", "JOBS")):
+    for source, out, field in (
+        (projects[0], "out", "--out"),
+        (tmp_path / "*", "new", "JOBS"),
+    ):
         assert main(["batch", str(source), "-o", str(tmp_path / out)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"error: {field}: ")
@@ -134,7 +158,11 @@ def test_shots_edited_apart_end_in_the_same_bytes(tmp_path, own_cache, monkeypat
 
 def test_what_all_windows_need_is_done_by_the_first_shot(tmp_path):
     project = write_project(
-        tmp_path / "in", shots=2, method="tune_a_video", source_prompt="a pig", params={}
+        tmp_path / "in",
+        shots=2,
+        method="tune_a_video",
+        source_prompt="a pig",
+        params={},
     )
     tasks = split([EditJob("clip", project)])
     assert [task.after for task in tasks] == [(), (0,), (0, 1)]

@@ -40,7 +40,8 @@ def project(tmp_path) -> Path:
 @pytest.fixture
 def file(small, tmp_path) -> Path:
     save_adapter(
-        learned(small, request(source_prompt="a cat"), tune_steps=0), tmp_path / "clip.safetensors"
+        learned(small, request(source_prompt="a cat"), tune_steps=0),
+        tmp_path / "clip.safetensors",
     )
     return tmp_path / "clip.safetensors"
 
@@ -95,11 +96,18 @@ def test_tune_uses_the_type_and_the_method_given(tune, project, out, monkeypatch
     assert tune("--dtype", "bfloat16") == 0
     assert [str(named["dtype"]) for named in asked] == ["torch.bfloat16"]
     assert all(
-        str(weight.dtype) == "torch.float32" for weight in load_adapter(out).weights.values()
+        str(weight.dtype) == "torch.float32"
+        for weight in load_adapter(out).weights.values()
     )
 
 
-NAMES = ["a", "a.pt", "folder.safetensors", "file/a.safetensors", "x" * 120 + ".safetensors"]
+NAMES = [
+    "a",
+    "a.pt",
+    "folder.safetensors",
+    "file/a.safetensors",
+    "x" * 120 + ".safetensors",
+]
 REFUSED = {
     "--out": [["-o", name] for name in NAMES],
     "--name": [["--name", "x" * 101], ["--name", " "]],
@@ -135,12 +143,16 @@ def test_tune_refuses_a_clip_without_words_and_a_folder_it_cannot_write(
         assert tune(*options) == 2
         assert last_error(capsys).startswith("error: source_prompt: ")
     access = os.access
-    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    monkeypatch.setattr(
+        "os.access", lambda path, mode: mode != os.W_OK and access(path, mode)
+    )
     assert tune() == 2
     assert last_error(capsys).startswith("error: --out: ")
 
 
-def test_stopped_by_the_keyboard_the_same_command_goes_on(tune, out, monkeypatch, capsys):
+def test_stopped_by_the_keyboard_the_same_command_goes_on(
+    tune, out, monkeypatch, capsys
+):
     taken, gradients = [], Tuning.gradients
 
     def counting(self, learner):
@@ -161,14 +173,20 @@ def test_stopped_by_the_keyboard_the_same_command_goes_on(tune, out, monkeypatch
 
 def test_nan_is_one_line(tune, out, monkeypatch, capsys):
     inner = Tuning.gradients
-    monkeypatch.setattr(Tuning, "gradients", lambda *given: (float("nan"), inner(*given)[1]))
+    monkeypatch.setattr(
+        Tuning, "gradients", lambda *given: (float("nan"), inner(*given)[1])
+    )
     assert tune() == 2
     said = last_error(capsys)
-    assert said.startswith("error: params.learning_rate: The loss is NaN or Inf in tuning step 1.")
+    assert said.startswith(
+        "error: params.learning_rate: The loss is NaN or Inf in tuning step 1."
+    )
     assert not out.exists()
 
 
-def test_run_uses_an_adapter_instead_of_tuning(project, small_folder, file, tmp_path, monkeypatch):
+def test_run_uses_an_adapter_instead_of_tuning(
+    project, small_folder, file, tmp_path, monkeypatch
+):
     monkeypatch.setattr(Tuning, "gradients", lambda *_: pytest.fail("tuned"))
     out = tmp_path / "out"
     options = ("--model", small_folder, "--set", "steps=1", "--set", "preview_every=0")
@@ -181,12 +199,16 @@ def test_run_uses_an_adapter_instead_of_tuning(project, small_folder, file, tmp_
 
 
 @pytest.mark.usefixtures("_no_model")
-@pytest.mark.parametrize("name", ["nowhere", "sub/nowhere", "text.safetensors", "five.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["nowhere", "sub/nowhere", "text.safetensors", "five.safetensors"]
+)
 def test_run_refuses_an_adapter_before_a_model_is_loaded(
     project, small, tmp_path, monkeypatch, capsys, name
 ):
     (tmp_path / "text.safetensors").write_text("text")
-    save_adapter(learned(small, request(5), tune_steps=0), tmp_path / "five.safetensors")
+    save_adapter(
+        learned(small, request(5), tune_steps=0), tmp_path / "five.safetensors"
+    )
     monkeypatch.chdir(tmp_path)
     for options in ([], ["--dtype", "float32"]):
         assert call("run", project, "-o", "out", "--adapter", name, *options) == 2
@@ -215,9 +237,13 @@ def test_a_saved_project_has_its_adapter_with_it(project, file, tmp_path):
     assert Path(again.adapter).parent == (tmp_path / "copy").resolve()
     assert Path(again.adapter).read_bytes() == file.read_bytes()
     save_project(again, tmp_path / "copy")  # onto the file it reads from
-    assert Path(load_project(tmp_path / "copy").adapter).read_bytes() == file.read_bytes()
+    assert (
+        Path(load_project(tmp_path / "copy").adapter).read_bytes() == file.read_bytes()
+    )
     save_project(EditRequest(clip(), None, ()), tmp_path / "copy")
     assert load_project(tmp_path / "copy").adapter == ""
     with pytest.raises(EditingError, match=r"^adapter: "):
-        save_project(EditRequest(clip(), None, (), adapter="nowhere"), tmp_path / "none")
+        save_project(
+            EditRequest(clip(), None, (), adapter="nowhere"), tmp_path / "none"
+        )
     assert not (tmp_path / "none").exists()

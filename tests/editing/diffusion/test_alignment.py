@@ -1,4 +1,5 @@
-"""Which tokens of one prompt stand for which of another, with OpenAI's CLIP vocabulary."""
+"""Which tokens of one prompt stand for which of another, with OpenAI's CLIP
+vocabulary."""
 
 import pytest
 import torch
@@ -36,7 +37,10 @@ def test_words_are_compared_without_case_and_punctuation():
         (),
         ("watercolor", "painting"),
     )
-    assert new_words(RABBIT, "a rabbit is eating an orange") == (("watermelon",), ("orange",))
+    assert new_words(RABBIT, "a rabbit is eating an orange") == (
+        ("watermelon",),
+        ("orange",),
+    )
     assert new_words("a cat", "the cat") == (("a",), ("the",))
     assert new_words(DOG, DOG) == ((), ())
 
@@ -47,13 +51,16 @@ def test_words_are_compared_without_case_and_punctuation():
      ("a big dog is eating watermelon", False), (f"{DOG} there", False)],
 )  # fmt: skip
 def test_words_are_swapped_in_their_places(target, swap):
-    """As many words are not enough: one that is inserted and another that is lost move those between."""
+    """As many words are not enough: one that is inserted and another that is lost move
+    those between."""
     assert is_swap(DOG, target) == swap
 
 
 def test_find_words(tiny):
     phrases = {"Dog": (2,), "a": (1, 5), "eating a": (4, 5), "watermelon.": (6,)}
-    assert {phrase: find_words(tiny.embed([DOG]), phrase) for phrase in phrases} == phrases
+    assert {
+        phrase: find_words(tiny.embed([DOG]), phrase) for phrase in phrases
+    } == phrases
 
 
 @pytest.mark.parametrize("phrase", ["watermelo", "dog eating", "", "..."])
@@ -73,14 +80,19 @@ def test_equalizer_touches_the_tokens_of_its_words_only(tiny):
 
 def test_replace_as_published_and_mended(tiny):
     original, fixed = (
-        replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), v) for v in ("original", "fixed")
+        replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), v)
+        for v in ("original", "fixed")
     )
     spread = {0: {0: 1}, 1: {1: 1}, 2: dict.fromkeys(range(2, 7), 0.2)}
     assert entries(original, range(3)) == entries(fixed, range(3)) == spread
-    nothing, same = dict.fromkeys(range(3, 7), {}), {row: {row: 1} for row in range(7, 77)}
+    nothing, same = (
+        dict.fromkeys(range(3, 7), {}),
+        {row: {row: 1} for row in range(7, 77)},
+    )
     assert entries(original, range(3, 77)) == nothing | same
     assert entries(fixed, range(3, 73)) == {row: {row + 4: 1} for row in range(3, 73)}
-    # Many tokens replaced by one: its column gathers all five; what follows is shifted and counted twice.
+    # Many tokens replaced by one: its column gathers all five; what follows is shifted
+    # and counted twice.
     original = replace_map(tiny.embed([SHIBA]), tiny.embed([DOG]), "original")
     assert float(original[:, 2].sum()) == 5
     assert [float(row.sum()) for row in original[3:7]] == [2] * 4
@@ -106,18 +118,24 @@ def test_replacing_loses_and_doubles_no_attention(tiny):
 
 
 def test_a_comma_makes_no_edited_word(tiny):
-    """The published code compares "countryside," with "countryside" and edits it; a source comma is gone."""
+    """The published code compares "countryside," with "countryside" and edits it; a
+    source comma is gone."""
     source, target = tiny.embed([f"{JEEP},"]), tiny.embed([JEEP])
     mapper = replace_map(source, target)
     last = source.lengths[0] - 3
-    same = {i: {i: 1} for i in range(last + 1)}  # and the comma's share goes to the word it follows
-    assert entries(mapper, range(last + 3)) == same | {last + 1: {last: 1}, last + 2: {last + 1: 1}}
+    # and the comma's share goes to the word it follows
+    same = {i: {i: 1} for i in range(last + 1)}
+    assert entries(mapper, range(last + 3)) == same | {
+        last + 1: {last: 1},
+        last + 2: {last + 1: 1},
+    }
 
 
 @pytest.mark.parametrize(
     ("variant", "prompt", "expected"),
     [
-        ("original", "A Spider-Man  rides a wooden", {"wooden": (), "rides": (6, 7)}),  # shifted
+        # shifted
+        ("original", "A Spider-Man  rides a wooden", {"wooden": (), "rides": (6, 7)}),
         ("fixed", "A Spider-Man  rides a wooden", {"wooden": (7,), "rides": (5,)}),
         ("original", f"{JEEP},", {"countryside": None}),  # hidden by the comma
     ],
@@ -128,14 +146,19 @@ def test_words_after_double_spaces_and_before_commas(tiny, variant, prompt, expe
 
 
 def test_replacing_needs_as_many_words(tiny):
-    with pytest.raises(PromptError, match="2 words, but the source prompt has 6.*refine"):
+    with pytest.raises(
+        PromptError, match="2 words, but the source prompt has 6.*refine"
+    ):
         replace_map(tiny.embed([DOG]), tiny.embed(["a dog"]))
 
 
 def published_alignment(source, target):
-    """Needleman and Wunsch on token ids as published: of equal moves first a new token, then a lost one."""
+    """Needleman and Wunsch on token ids as published: of equal moves first a new token,
+    then a lost one."""
     ours, theirs = (text.ids[0][: text.lengths[0]] for text in (source, target))
-    score = {(i, 0): 0 for i in range(len(ours) + 1)} | {(0, j): 0 for j in range(len(theirs) + 1)}
+    score = {(i, 0): 0 for i in range(len(ours) + 1)} | {
+        (0, j): 0 for j in range(len(theirs) + 1)
+    }
     move = {}
     for i in range(1, len(ours) + 1):
         for j in range(1, len(theirs) + 1):
@@ -162,13 +185,18 @@ def published_alignment(source, target):
         ("a cat dog", "a dog cat", [0, 1, 3, -1, 4]),
         ("A Black SWAN, on ice", "a black swan on ICE", [0, 1, 2, 3, 5, 6, 7]),
         (RABBIT, "a rabbit is eating an orange", [0, 1, 2, 3, 4, -1, -1, 7]),
-        ("a man is surfing", "a boy is surfing in the desert", [0, 1, -1, 3, 4, -1, -1, -1, 5]),
+        (
+            "a man is surfing",
+            "a boy is surfing in the desert",
+            [0, 1, -1, 3, 4, -1, -1, -1, 5],
+        ),
         (JEEP, f"watercolor painting of {JEEP}", [0, -1, -1, -1, *range(1, 13)]),
     ],
 )
 @pytest.mark.parametrize("variant", ["fixed", "original"])
 def test_refine_compares_tokens_of_the_vocabulary(tiny, source, target, start, variant):
-    """`black` that ends a word and `black` that begins one have the same letters and different ids."""
+    """`black` that ends a word and `black` that begins one have the same letters and
+    different ids."""
     source, target = tiny.embed([source]), tiny.embed([target])
     indices, aligned = refine_map(source, target, variant)
     assert indices[: len(start)].tolist() == start
@@ -182,9 +210,14 @@ def test_refine_compares_tokens_of_the_vocabulary(tiny, source, target, start, v
 
 def test_case_makes_an_edited_word_as_published(tiny):
     """Between two edited words places are kept; behind the last one they are not."""
-    source, target = "a dog is eating A watermelon", "a Shiba-Inu is eating a watermelon"
+    source, target = (
+        "a dog is eating A watermelon",
+        "a Shiba-Inu is eating a watermelon",
+    )
     mapper = replace_map(tiny.embed([source]), tiny.embed([target]), "original")
     assert entries(mapper, range(3, 6)) == {3: {7: 1}, 4: {8: 1}, 5: {9: 1}}
     assert entries(mapper, [10]) == {10: {10: 1}}
-    same_case = replace_map(tiny.embed([source.lower()]), tiny.embed([target]), "original")
+    same_case = replace_map(
+        tiny.embed([source.lower()]), tiny.embed([target]), "original"
+    )
     assert entries(same_case, [3]) == {3: {}}

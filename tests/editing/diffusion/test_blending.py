@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from regrain.editing.diffusion.blending import blend_latents, composite, mask_from_attention
+from regrain.editing.diffusion.blending import (
+    blend_latents,
+    composite,
+    mask_from_attention,
+)
 from regrain.editing.media.labels import fade_inwards
 
 RNG = np.random.default_rng(0)
@@ -35,12 +39,15 @@ def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
     mask = mask_from_attention(mass, (8, 8), 0.5)[:, 0]
     expected = torch.zeros(3, 8, 8)
     expected[0, :4, :4] = (
-        1  # a cell and its neighbours, each two pixels wide; half the maximum is not above
+        # a cell and its neighbours, each two pixels wide; half the maximum is not above
+        1
     )
     expected[1, :6, 2:] = 1  # weak, but its frame's strongest
     assert torch.equal(mask, expected)
     assert not mask_from_attention(mass, (4, 4), 1.0).any()
-    assert torch.equal(mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.tensor([[0.0, 1.0]] * 2))
+    assert torch.equal(
+        mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.tensor([[0.0, 1.0]] * 2)
+    )
 
 
 def test_feather_fades_from_edit_to_source_outside_and_opacity_inside():

@@ -1,4 +1,5 @@
-"""Noise levels against diffusers and the references; updates undone; the three parametrisations agree."""
+"""Noise levels against diffusers and the references; updates undone; the three
+parametrisations agree."""
 
 import numpy as np
 import pytest
@@ -30,10 +31,14 @@ def tensors():
 
 
 def noise(seed, *shape):
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
-@pytest.mark.parametrize("beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize(
+    "beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"]
+)
 def test_alphas_equal_diffusers(beta_schedule):
     config = SD | {"beta_schedule": beta_schedule}
     ours = Schedule.from_config(config).alphas_cumprod
@@ -92,11 +97,18 @@ def test_inversion_mirrors_sampling(schedule):
 
 
 def test_inversion_conventions(schedule):
-    """What each reference tells its network: see 1.5 of VideoGrain's and 0.4 of FateZero's description."""
-    assert [step.t for step in schedule.inversion(50, "videograin")] == list(range(1, 962, 20))
-    assert [step.t for step in schedule.inversion(50, "fatezero")] == list(range(1, 982, 20))
+    """What each reference tells its network: see 1.5 of VideoGrain's and 0.4 of
+    FateZero's description."""
+    assert [step.t for step in schedule.inversion(50, "videograin")] == list(
+        range(1, 962, 20)
+    )
+    assert [step.t for step in schedule.inversion(50, "fatezero")] == list(
+        range(1, 982, 20)
+    )
     assert [step.t for step in schedule.inversion(50)] == [1, *range(1, 962, 20)]
-    assert schedule.inversion(50, "videograin")[0].signal == pytest.approx(0.998296**0.5, abs=1e-6)
+    assert schedule.inversion(50, "videograin")[0].signal == pytest.approx(
+        0.998296**0.5, abs=1e-6
+    )
     assert schedule.inversion(50)[0].signal == pytest.approx(0.999150**0.5, abs=1e-6)
 
 
@@ -113,7 +125,9 @@ def test_parametrisations_agree(schedule, tensors, prediction):
         }
         both = split(outputs[prediction], x, step.signal, step.noise, prediction)
         torch.testing.assert_close(both, (x0, eps), atol=1e-12, rtol=1e-12)
-        torch.testing.assert_close(combine(*both, step, prediction), outputs[prediction])
+        torch.testing.assert_close(
+            combine(*both, step, prediction), outputs[prediction]
+        )
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
@@ -124,11 +138,14 @@ def test_advance_equals_diffusers(schedule, tensors, prediction):
     for step in schedule.sampling(20):
         x0, eps = split(output, x, step.signal, step.noise, prediction)
         expected = theirs.step(output, step.t, x).prev_sample
-        torch.testing.assert_close(advance(x0, eps, step), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            advance(x0, eps, step), expected, atol=1e-4, rtol=1e-4
+        )
 
 
 def test_ddpm_step_equals_diffusers(schedule, tensors):
-    """All but the last step: diffusers' DDPM ends at a clean level and adds nothing there."""
+    """All but the last step: diffusers' DDPM ends at a clean level and adds nothing
+    there."""
     theirs = DDPMScheduler.from_config(
         SD | {"variance_type": "fixed_small", "timestep_spacing": "leading"}
     )
@@ -140,17 +157,25 @@ def test_ddpm_step_equals_diffusers(schedule, tensors):
             eps, step.t, x, generator=torch.Generator().manual_seed(step.t)
         ).prev_sample
         x0, _ = split(eps, x, step.signal, step.noise, "epsilon")
-        torch.testing.assert_close(ddpm_step(x0, eps, step, fresh), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            ddpm_step(x0, eps, step, fresh), expected, atol=1e-4, rtol=1e-4
+        )
 
 
 def test_guide(tensors):
     uncond, cond = tensors
     for scale in (0.0, 1.0, 7.5):
-        torch.testing.assert_close(guide(uncond, cond, scale), scale * cond + (1 - scale) * uncond)
+        torch.testing.assert_close(
+            guide(uncond, cond, scale), scale * cond + (1 - scale) * uncond
+        )
 
 
 def test_unknown_schedules_and_impossible_step_counts_are_refused(schedule):
-    bad = {"beta_schedule": "sigmoid", "timestep_spacing": "random", "rescale_betas_zero_snr": True}
+    bad = {
+        "beta_schedule": "sigmoid",
+        "timestep_spacing": "random",
+        "rescale_betas_zero_snr": True,
+    }
     for key, value in bad.items():
         with pytest.raises(ValueError, match=key):
             Schedule.from_config(SD | {key: value})

@@ -1,4 +1,5 @@
-"""Which tokens a phrase became, with OpenAI's CLIP vocabulary, and phrases spliced into a sentence."""
+"""Which tokens a phrase became, with OpenAI's CLIP vocabulary, and phrases spliced into
+a sentence."""
 
 import pytest
 import torch
@@ -14,7 +15,11 @@ IRON = "Iron Man and Spiderman are jogging under cherry blossoms"
         (IRON, "Iron Man", (1, 2)),
         (IRON, "Spiderman", (4,)),
         (IRON, "cherry blossoms", (8, 9)),
-        ("An Iron Man and a Stormtrooper on moss covered stone bridge", "An Iron Man", (1, 2, 3)),
+        (
+            "An Iron Man and a Stormtrooper on moss covered stone bridge",
+            "An Iron Man",
+            (1, 2, 3),
+        ),
         ("a dog is eating a watermelon", "watermelon", (6,)),
         ("a Shiba-Inu is eating a watermelon", "Shiba-Inu", (2, 3, 4, 5, 6)),
         ("a rabbit,  eating: 12 melons", "eating", (4,)),

@@ -17,7 +17,10 @@ RNG = np.random.default_rng(0)
 def smooth(frames, width=64, height=48):
     """Smooth colours that differ from frame to frame, which encoders keep."""
     y, x = np.mgrid[:height, :width]
-    waves = [np.stack([x / 9 + i, y / 11 + 2 * i, (x + y) / 13 - i], -1) for i in range(frames)]
+    waves = [
+        np.stack([x / 9 + i, y / 11 + 2 * i, (x + y) / 13 - i], -1)
+        for i in range(frames)
+    ]
     return (128 + 60 * np.sin(waves)).astype(np.uint8)
 
 
@@ -28,7 +31,13 @@ def facts(path):
         frames = list(container.decode(video=0))
         sizes = {(frame.width, frame.height, frame.format.name) for frame in frames}
         assert sizes == {(stream.width, stream.height, stream.pix_fmt)}
-        return stream.width, stream.height, stream.pix_fmt, stream.average_rate, len(frames)
+        return (
+            stream.width,
+            stream.height,
+            stream.pix_fmt,
+            stream.average_rate,
+            len(frames),
+        )
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 48), (64, 49), (101, 75), (1, 1)])
@@ -46,7 +55,9 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
 )
 def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
     frames = smooth(3)
-    clip = open_clip(write_clip(tmp_path / "wide.mp4", frames, crf="4", aspect=Fraction(*pixel)))
+    clip = open_clip(
+        write_clip(tmp_path / "wide.mp4", frames, crf="4", aspect=Fraction(*pixel))
+    )
     assert clip.size == size
     assert np.abs(clip.read(0, 3).astype(int) - resize(frames, size)).mean() < 4
 
@@ -56,8 +67,11 @@ def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
     noise = RNG.integers(0, 256, (12, 17, 23, 3), dtype=np.uint8)
     frames = np.kron(noise, np.ones((1, 8, 8, 1), np.uint8))
     written = set()
-    for _ in range(10):  # x264 with a macroblock tree passes twice in a row often enough
-        write_video(tmp_path / "a.mp4", frames, Fraction(10), audio_from=open_clip(source).audio)
+    # x264 with a macroblock tree passes twice in a row often enough
+    for _ in range(10):
+        write_video(
+            tmp_path / "a.mp4", frames, Fraction(10), audio_from=open_clip(source).audio
+        )
         written.add((tmp_path / "a.mp4").read_bytes())
     assert len(written) == 1
     data = written.pop()
@@ -67,7 +81,9 @@ def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
         assert "creation_time" not in container.metadata
 
 
-@pytest.mark.parametrize("tags", [(), (2, 0, 2, 2), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 16)])
+@pytest.mark.parametrize(
+    "tags", [(), (2, 0, 2, 2), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 16)]
+)
 def test_colour_tags_survive_and_are_meant(tmp_path, tags):
     tags = ColorTags(*tags)
     frames = flat([40, 128, 210])
@@ -79,7 +95,9 @@ def test_colour_tags_survive_and_are_meant(tmp_path, tags):
 
 
 def test_a_round_trip_has_no_bias(tmp_path):
-    frames = RNG.integers(60, 190, (4, 12, 16, 3)).astype(np.uint8).repeat(8, 1).repeat(8, 2)
+    frames = (
+        RNG.integers(60, 190, (4, 12, 16, 3)).astype(np.uint8).repeat(8, 1).repeat(8, 2)
+    )
     write_video(tmp_path / "a.mp4", frames, Fraction(8))
     again = open_clip(tmp_path / "a.mp4").read(0, 4)
     assert np.abs((again.astype(int) - frames).mean((0, 1, 2))).max() < 0.5
@@ -114,7 +132,10 @@ def test_start_stride_and_frames_choose_the_frames_read_in_any_order(numbered):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frames": 13}, "clip.frames: The clip has 12 frames from frame 0 at stride 1; 13 were"),
+        (
+            {"frames": 13},
+            "clip.frames: The clip has 12 frames from frame 0 at stride 1; 13 were",
+        ),
         ({"frames": 5, "stride": 3}, "clip.frames: The clip has 4 frames"),
         ({"frames": 0}, "clip.frames: Expected a whole number of at least 1, got 0"),
         ({"start": 12}, "clip.start: The clip has 12 frames, so none is left"),
@@ -131,8 +152,13 @@ def test_more_than_there_is_is_refused(numbered, options, message):
 
 def sound_alone(path):
     with av.open(str(path), "w") as container:
-        stream, sound = container.add_stream("aac", rate=RATE), np.zeros((1, RATE), np.float32)
-        container.mux([*stream.encode(samples(sound, "fltp", "mono")), *stream.encode(None)])
+        stream, sound = (
+            container.add_stream("aac", rate=RATE),
+            np.zeros((1, RATE), np.float32),
+        )
+        container.mux(
+            [*stream.encode(samples(sound, "fltp", "mono")), *stream.encode(None)]
+        )
 
 
 UNREADABLE = "not a readable video"
@@ -143,7 +169,10 @@ UNREADABLE = "not a readable video"
     [
         (lambda path: path.write_bytes(b""), UNREADABLE),
         (lambda path: path.write_bytes(b"no video\n" * 200), UNREADABLE),
-        (lambda path: path.write_bytes(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"), UNREADABLE),
+        (
+            lambda path: path.write_bytes(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"),
+            UNREADABLE,
+        ),
         (lambda path: Image.new("RGB", (8, 8)).save(path, format="PNG"), UNREADABLE),
         (lambda path: None, "does not exist"),
         (sound_alone, "no readable video stream"),
@@ -174,7 +203,9 @@ def test_a_file_whose_only_key_frame_is_missing_is_refused(tmp_path):
 def test_rotation_is_applied(tmp_path):
     upright = flat([100] * 3)
     upright[:, :, :8, 0] = 250  # a red bar on the left
-    clip = open_clip(write_clip(tmp_path / "a.mp4", np.rot90(upright, -1, (1, 2)), rotation=90))
+    clip = open_clip(
+        write_clip(tmp_path / "a.mp4", np.rot90(upright, -1, (1, 2)), rotation=90)
+    )
     assert clip.size == (32, 16)
     assert np.abs(clip.read(0, 3).astype(int) - upright).mean() < 5
 
@@ -191,7 +222,9 @@ def test_sound_that_is_shorter_than_the_picture_ends_in_silence(tmp_path):
 
 def test_images_come_in_the_order_of_their_numbers(tmp_path):
     for number in (10, 2, 1):
-        Image.new("RGB", (6, 4), (number * 20, 0, 0)).save(tmp_path / f"frame{number}.png")
+        Image.new("RGB", (6, 4), (number * 20, 0, 0)).save(
+            tmp_path / f"frame{number}.png"
+        )
     (tmp_path / "notes.txt").write_text("no image")
     clip = open_clip(tmp_path)
     assert (clip.size, clip.fps, len(clip)) == ((6, 4), 8, 3)
@@ -199,7 +232,9 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path):
     assert open_clip(tmp_path, start=1, stride=2).read(0, 1)[0, 0, 0, 0] == 40
 
 
-def test_an_image_on_its_side_is_turned_and_one_of_16_bits_keeps_its_brightness(tmp_path):
+def test_an_image_on_its_side_is_turned_and_one_of_16_bits_keeps_its_brightness(
+    tmp_path,
+):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg", exif=exif)
@@ -210,8 +245,12 @@ def test_an_image_on_its_side_is_turned_and_one_of_16_bits_keeps_its_brightness(
     Image.fromarray(ramp).save(tmp_path / "deep" / "00000.png")
     frame = open_clip(tmp_path / "deep").read(0, 1)[0]
     assert abs(frame[..., 0].astype(int) - ramp // 257).max() <= 1
-    Image.fromarray(np.zeros((32, 48), np.float32)).save(tmp_path / "deep" / "00000.tiff")
-    with pytest.raises(ClipError, match="'00000.tiff' has neither 8 nor 16 bits a channel"):
+    Image.fromarray(np.zeros((32, 48), np.float32)).save(
+        tmp_path / "deep" / "00000.tiff"
+    )
+    with pytest.raises(
+        ClipError, match="'00000.tiff' has neither 8 nor 16 bits a channel"
+    ):
         open_clip(tmp_path / "deep").read(1, 2)
 
 
@@ -230,8 +269,18 @@ def test_array_clip():
     assert isinstance(clip, Clip)
     assert (len(clip), clip.size, clip.fps) == (9, (64, 48), 12)
     assert (clip.read(2, 5) == frames[2:5]).all()
-    narrow, wide = np.zeros((1, 1, 33, 3), np.uint8), np.zeros((1, 300, 8193, 3), np.uint8)
-    for wrong in (frames[0], frames[:0], frames.astype(np.float32), frames[..., :1], narrow, wide):
+    narrow, wide = (
+        np.zeros((1, 1, 33, 3), np.uint8),
+        np.zeros((1, 300, 8193, 3), np.uint8),
+    )
+    for wrong in (
+        frames[0],
+        frames[:0],
+        frames.astype(np.float32),
+        frames[..., :1],
+        narrow,
+        wide,
+    ):
         with pytest.raises(ClipError):
             ArrayClip(wrong)
 
@@ -257,9 +306,13 @@ def test_resize_averages_down_and_is_smooth_up():
     assert resize(frames, (12, 20)).shape == (2, 20, 12, 3)
 
 
-def test_a_file_whose_end_is_cut_off_says_so_or_is_refused_where_it_breaks_off(tmp_path):
+def test_a_file_whose_end_is_cut_off_says_so_or_is_refused_where_it_breaks_off(
+    tmp_path,
+):
     path = tmp_path / "n.mp4"
-    write_video(path, RNG.integers(0, 256, (60, 64, 64, 3), dtype=np.uint8), Fraction(30))
+    write_video(
+        path, RNG.integers(0, 256, (60, 64, 64, 3), dtype=np.uint8), Fraction(30)
+    )
     assert open_clip(path).warnings == []
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

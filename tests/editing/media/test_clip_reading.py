@@ -11,7 +11,8 @@ from regrain.editing.media.reading import open_clip
 
 FRAMES = 40
 OPEN_GOP = "open-gop=1:keyint=8:bframes=3:scenecut=0"
-# Files that can be entered at their key frames, and those that are counted from the first frame.
+# Files that can be entered at their key frames, and those that are counted from the
+# first frame.
 ENTERED = {
     "b_frames.mp4": {"g": "8", "bf": "3"},
     "open.mp4": {"x264_params": OPEN_GOP},
@@ -27,7 +28,12 @@ COUNTED = {
     "h264.ts": {"g": "8", "bf": "3"},
     "h264.avi": {"g": "8", "bf": "3"},
     "mpeg2.mpg": {"codec": "mpeg2video", "g": "8", "bf": "2"},
-    "vp8.webm": {"codec": "libvpx", "g": "8", "auto_alt_ref": "1", "lag_in_frames": "10"},
+    "vp8.webm": {
+        "codec": "libvpx",
+        "g": "8",
+        "auto_alt_ref": "1",
+        "lag_in_frames": "10",
+    },
     "a.gif": {"codec": "gif", "pixels": "rgb8"},
 }
 
@@ -56,17 +62,23 @@ def test_any_order_gives_the_same_frames(tmp_path, decoded, name):
     clip, draw = open_clip(path), random.Random(0)
     for start in [draw.randrange(FRAMES) for _ in range(30)]:
         stop = min(FRAMES, start + draw.randrange(1, 5))
-        assert np.array_equal(clip.read(start, stop), expected[start:stop]), (start, stop)
+        assert np.array_equal(clip.read(start, stop), expected[start:stop]), (
+            start,
+            stop,
+        )
     clip, decoded[0] = open_clip(path), 0
     for start in range(FRAMES - 1, -1, -1):
         assert np.array_equal(clip.read(start, start + 1)[0], expected[start]), start
     if name in ENTERED:
-        assert decoded[0] < FRAMES * 14  # some of a group of at most 12 each, not all frames before
+        # some of a group of at most 12 each, not all frames before
+        assert decoded[0] < FRAMES * 14
     else:
         assert decoded[0] >= FRAMES
 
 
-def test_reading_on_decodes_no_frame_twice_and_distrusts_key_frames(tmp_path, decoded, monkeypatch):
+def test_reading_on_decodes_no_frame_twice_and_distrusts_key_frames(
+    tmp_path, decoded, monkeypatch
+):
     path = write_clip(tmp_path / "a.mp4", moving(FRAMES), g="8", bf="2")
     expected = open_clip(path).read(0, FRAMES)
     clip, decoded[0] = open_clip(path), 0

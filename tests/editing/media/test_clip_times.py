@@ -19,20 +19,26 @@ def seconds(stamps, unit=Fraction(1, 1000)):
 
 
 def test_a_varying_rate_is_read_frame_by_frame_and_a_part_keeps_its_own_times(tmp_path):
-    varying = write_clip(tmp_path / "v.mp4", flat(LEVELS), stamps=STAMPS, last=67, bf="0")
+    varying = write_clip(
+        tmp_path / "v.mp4", flat(LEVELS), stamps=STAMPS, last=67, bf="0"
+    )
     clip = open_clip(varying)
     assert list(clip.times) == seconds(STAMPS)
     assert clip.duration == Fraction(500, 1000)
     assert clip.fps == Fraction(7000, 433)
     assert clip.warnings == []
-    assert [round(value / 30) for value in clip.read(0, 8).mean((1, 2, 3)).tolist()] == list(
-        range(8)
-    )
+    assert [
+        round(value / 30) for value in clip.read(0, 8).mean((1, 2, 3)).tolist()
+    ] == list(range(8))
     clip = open_clip(varying, start=1, stride=2, frames=3)
     assert [round(float(time), 3) for time in clip.times] == [0, 0.08, 0.121]
-    assert clip.duration == Fraction(433 - 40, 1000)  # until the next frame that would be used
+    # until the next frame that would be used
+    assert clip.duration == Fraction(433 - 40, 1000)
     last = open_clip(varying, start=6)
-    assert (list(last.times), last.duration) == ([0, Fraction(33, 1000)], Fraction(100, 1000))
+    assert (list(last.times), last.duration) == (
+        [0, Fraction(33, 1000)],
+        Fraction(100, 1000),
+    )
 
 
 FILM = Fraction(1001, 30000), [0, 1, 2, 5, 6, 9, 10, 11]
@@ -43,10 +49,17 @@ FINE = Fraction(1, 90000), [0, 3003, 6001, 9009, 12012, 15016, 20000, 21000]
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 def test_written_times_are_those_of_the_source(tmp_path, unit, stamps, container):
     source = write_clip(
-        tmp_path / f"s.{container}", flat(LEVELS), stamps=stamps, unit=unit, last=3, bf="0"
+        tmp_path / f"s.{container}",
+        flat(LEVELS),
+        stamps=stamps,
+        unit=unit,
+        last=3,
+        bf="0",
     )
     clip = open_clip(source)
-    write_video(tmp_path / "w.mp4", clip.read(0, 8), clip.fps, **timing_of(clip), tags=clip.tags)
+    write_video(
+        tmp_path / "w.mp4", clip.read(0, 8), clip.fps, **timing_of(clip), tags=clip.tags
+    )
     times, end = seen(tmp_path / "w.mp4")
     was, was_end = seen(source)
     assert times == [time - was[0] for time in was]
@@ -54,7 +67,11 @@ def test_written_times_are_those_of_the_source(tmp_path, unit, stamps, container
         assert end == was_end - was[0]
         assert (clip.times, clip.duration) == (tuple(times), end)
     again = open_clip(tmp_path / "w.mp4")
-    assert (again.times, again.duration, again.fps) == (clip.times, clip.duration, clip.fps)
+    assert (again.times, again.duration, again.fps) == (
+        clip.times,
+        clip.duration,
+        clip.fps,
+    )
     with av.open(str(tmp_path / "w.mp4")) as file:
         assert file.duration == pytest.approx(float(clip.duration) * 1e6, abs=2000)
 
@@ -65,24 +82,33 @@ def test_written_times_are_those_of_the_source(tmp_path, unit, stamps, container
 @pytest.mark.parametrize("container", ["mp4", "mkv", "avi"])
 def test_a_constant_rate_has_no_times(tmp_path, fps, container):
     codec = "mpeg4" if container == "avi" else "libx264"
-    clip = open_clip(write_clip(tmp_path / f"a.{container}", moving(40), fps=fps, codec=codec))
+    clip = open_clip(
+        write_clip(tmp_path / f"a.{container}", moving(40), fps=fps, codec=codec)
+    )
     assert (clip.fps, clip.times, clip.duration) == (fps, None, 40 / fps)
     assert open_clip(clip.path, 4, 3).duration == 12 * 3 / fps
 
 
 def test_a_last_frame_may_stay_and_a_file_may_start_late_or_before_zero(tmp_path):
     stamps = list(range(0, 400, 40))
-    clip = open_clip(write_clip(tmp_path / "a.mp4", moving(10), stamps=stamps, last=1000, bf="0"))
+    clip = open_clip(
+        write_clip(tmp_path / "a.mp4", moving(10), stamps=stamps, last=1000, bf="0")
+    )
     assert (list(clip.times), clip.duration) == (seconds(stamps), Fraction(1360, 1000))
     for first in (-120, 7000):
         stamps = [first + stamp for stamp in STAMPS]
-        clip = open_clip(write_clip(tmp_path / f"{first}.mkv", flat(LEVELS), stamps=stamps))
+        clip = open_clip(
+            write_clip(tmp_path / f"{first}.mkv", flat(LEVELS), stamps=stamps)
+        )
         assert list(clip.times) == seconds(STAMPS)
 
 
 def test_frames_that_an_edit_list_hides_are_not_there(tmp_path):
     """Packets are copied without encoding, five frames earlier."""
-    source, cut = write_clip(tmp_path / "a.mp4", moving(30), g="10", bf="2"), tmp_path / "b.mp4"
+    source, cut = (
+        write_clip(tmp_path / "a.mp4", moving(30), g="10", bf="2"),
+        tmp_path / "b.mp4",
+    )
     pictures = open_clip(source).read(0, 30)
     options = {"avoid_negative_ts": "disabled"}
     with av.open(str(source)) as old, av.open(str(cut), "w", options=options) as new:
@@ -103,7 +129,9 @@ def test_times_that_start_over_are_not_believed(tmp_path):
     two = write_clip(tmp_path / "b.ts", flat(LEVELS[::-1]))
     (tmp_path / "c.ts").write_bytes(one.read_bytes() + two.read_bytes())
     clip = open_clip(tmp_path / "c.ts")
-    shown = [round(value / 30) for value in clip.read(0, len(clip)).mean((1, 2, 3)).tolist()]
+    shown = [
+        round(value / 30) for value in clip.read(0, len(clip)).mean((1, 2, 3)).tolist()
+    ]
     assert shown == [*range(8), *range(7, -1, -1)]
     write_video(tmp_path / "w.mp4", clip.read(0, 16), clip.fps, **timing_of(clip))
     assert len(seen(tmp_path / "w.mp4")[0]) == 16
@@ -111,7 +139,13 @@ def test_times_that_start_over_are_not_believed(tmp_path):
 
 def test_equal_times_follow_each_other(tmp_path):
     times = [Fraction(n, 10) for n in (0, 1, 1, 1, 4)]
-    write_video(tmp_path / "a.mp4", moving(5), Fraction(10), times=times, duration=Fraction(1, 2))
+    write_video(
+        tmp_path / "a.mp4",
+        moving(5),
+        Fraction(10),
+        times=times,
+        duration=Fraction(1, 2),
+    )
     shown, _ = seen(tmp_path / "a.mp4")
     assert sorted(set(shown)) == shown
     assert (shown[0], shown[1], len(shown)) == (0, Fraction(1, 10), 5)
@@ -124,7 +158,9 @@ def test_a_clip_in_memory_has_times_and_keeps_them_without_loss(tmp_path):
     times, frames = seconds(STAMPS), moving(8)
     clip = ArrayClip(frames, Fraction(16), times=times, duration=Fraction(1, 2))
     assert (list(clip.times), clip.duration) == (times, Fraction(1, 2))
-    assert ArrayClip(frames, Fraction(16), times=times).duration == times[-1] + Fraction(1, 16)
+    assert ArrayClip(frames, Fraction(16), times=times).duration == times[
+        -1
+    ] + Fraction(1, 16)
     assert ArrayClip(frames, Fraction(16)).duration == Fraction(1, 2)
     write_lossless(tmp_path / "a.mkv", clip)
     again = open_clip(tmp_path / "a.mkv")

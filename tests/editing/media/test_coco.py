@@ -21,7 +21,9 @@ def masks_of(tmp_path, facts):
 def data_set(annotations, **more):
     """Four images in an order that is not theirs."""
     order = (10, 2, 1, 9)
-    images = [{"id": n, "file_name": f"f{n}.jpg", "width": 9, "height": 6} for n in order]
+    images = [
+        {"id": n, "file_name": f"f{n}.jpg", "width": 9, "height": 6} for n in order
+    ]
     return {
         "images": images,
         "annotations": annotations,
@@ -32,7 +34,13 @@ def data_set(annotations, **more):
 
 def square(image, category=3, at=2, **more):
     corners = [at, 1, at + 3, 1, at + 3, 4, at, 4]
-    return {"id": 1, "image_id": image, "category_id": category, "segmentation": [corners], **more}
+    return {
+        "id": 1,
+        "image_id": image,
+        "category_id": category,
+        "segmentation": [corners],
+        **more,
+    }
 
 
 def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
@@ -48,7 +56,11 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     y, x = np.nonzero(masks[3][0])
     assert (first["area"], first["segmentation"]["size"]) == (masks[3][0].sum(), [6, 9])
     assert first["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
-    assert len({one["id"] for one in facts["annotations"]}) == len(facts["annotations"]) == 4
+    assert (
+        len({one["id"] for one in facts["annotations"]})
+        == len(facts["annotations"])
+        == 4
+    )
     back = read_regions(tmp_path / "masks.json", FRAMES, SIZE)
     assert {label: mask.tolist() for label, mask in back.items()} == {
         n: m.tolist() for n, m in masks.items()
@@ -64,35 +76,49 @@ def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(tmp_path):
 
 
 def test_objects_with_a_number_become_labels_of_their_own(tmp_path):
-    facts = data_set([square(1, track_id=7), square(1, at=5, track_id=8), square(2, track_id=7)])
+    facts = data_set(
+        [square(1, track_id=7), square(1, at=5, track_id=8), square(2, track_id=7)]
+    )
     found = masks_of(tmp_path, facts)
-    shown = {label: [int(mask.any()) for mask in masks] for label, masks in found.items()}
+    shown = {
+        label: [int(mask.any()) for mask in masks] for label, masks in found.items()
+    }
     assert shown == {1: [1, 1, 0, 0], 2: [1, 0, 0, 0]}
     assert names(facts) == {1: "dog", 2: "dog"}
     pieces = masks_of(tmp_path, data_set([square(1, at=0), square(1, at=5)]))[3][0]
-    assert (pieces[2, 1], pieces[2, 6]) == (True, True)  # without numbers, pieces of one object
+    # without numbers, pieces of one object
+    assert (pieces[2, 1], pieces[2, 6]) == (True, True)
 
 
 def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(tmp_path):
     facts = data_set([square(1)])
     facts["images"].pop()
-    with pytest.raises(MaskError, match="3 frames of 9x6, but the clip uses 4 of 9x6. Use masks"):
+    with pytest.raises(
+        MaskError, match="3 frames of 9x6, but the clip uses 4 of 9x6. Use masks"
+    ):
         masks_of(tmp_path, facts)
     facts = data_set([square(1)])
     facts["images"][0] |= {"width": 10**6, "height": 10**6}
     with pytest.raises(
-        MaskError, match="4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks"
+        MaskError,
+        match="4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks",
     ):
         masks_of(tmp_path, facts)
 
 
 COUNTED = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": {"counts": 5}}
-BROKEN = [{"annotations": wrong} for wrong in ([{"image_id": 1}], [square(99)], [COUNTED], 3)]
+BROKEN = [
+    {"annotations": wrong} for wrong in ([{"image_id": 1}], [square(99)], [COUNTED], 3)
+]
 
 
 def test_what_is_no_data_set_is_refused(tmp_path):
-    facts = [json.dumps(data_set([square(1)]) | wrong) for wrong in [*BROKEN, {"images": []}]]
+    facts = [
+        json.dumps(data_set([square(1)]) | wrong) for wrong in [*BROKEN, {"images": []}]
+    ]
     for text in ("", "[]", "{}", '{"masks": 3}', "[" * 100_000, *facts):
         (tmp_path / "masks.json").write_text(text)
-        with pytest.raises(MaskError, match=r"masks\.json' is not a JSON file of masks"):
+        with pytest.raises(
+            MaskError, match=r"masks\.json' is not a JSON file of masks"
+        ):
             read_regions(tmp_path / "masks.json", FRAMES, SIZE)

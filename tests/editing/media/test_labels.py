@@ -30,7 +30,9 @@ def save(folder, *masks, mode=None):
         (image.convert(mode) if mode else image).save(folder / f"{index:05d}.png")
 
 
-@pytest.mark.parametrize(("write", "name"), [(write_regions, "masks"), (write_rle, "masks.json")])
+@pytest.mark.parametrize(
+    ("write", "name"), [(write_regions, "masks"), (write_rle, "masks.json")]
+)
 def test_the_earlier_in_the_list_covers_the_later(tmp_path, write, name):
     left, right = np.zeros((2, 1, 5, 7), bool)
     left[..., :4], right[..., 3:] = True, True
@@ -38,7 +40,15 @@ def test_the_earlier_in_the_list_covers_the_later(tmp_path, write, name):
     write({1: left, 2: right}, tmp_path / name)
     assert read_labels(tmp_path / name, 1, SIZE)[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
     for order in ([2, 1], [2]):
-        assert read_labels(tmp_path / name, 1, SIZE, order)[0, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
+        assert read_labels(tmp_path / name, 1, SIZE, order)[0, 0].tolist() == [
+            1,
+            1,
+            1,
+            2,
+            2,
+            2,
+            2,
+        ]
 
 
 def holding(content):
@@ -58,8 +68,18 @@ SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("make", "frames", "size", "message"),
     [
-        (lambda folder: save(folder, *SOME), 4, SIZE, "has 3 masks, but the clip uses 4 frames"),
-        (lambda folder: save(folder, SOME[0]), 4, SIZE, "has 1 mask, but the clip uses 4 frames"),
+        (
+            lambda folder: save(folder, *SOME),
+            4,
+            SIZE,
+            "has 3 masks, but the clip uses 4 frames",
+        ),
+        (
+            lambda folder: save(folder, SOME[0]),
+            4,
+            SIZE,
+            "has 1 mask, but the clip uses 4 frames",
+        ),
         (
             lambda at: save(at, SOME[0], SOME[1][:4]),
             2,
@@ -72,18 +92,33 @@ SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
             SIZE,
             "00000.png' has colours",
         ),
-        (lambda at: Image.new("I;16", SIZE).save(at / "00000.png"), 1, SIZE, "mode I;16"),
+        (
+            lambda at: Image.new("I;16", SIZE).save(at / "00000.png"),
+            1,
+            SIZE,
+            "mode I;16",
+        ),
         *(
             (holding(data), 1, SIZE, "00000.png")
             for data in (b"", b"no image", b"\x89PNG\r\n\x1a\n")
         ),
         (cut, 1, (280, 200), "00000.png"),
         (lambda folder: folder.rmdir(), 1, SIZE, "not a folder"),
-        (lambda folder: (save(folder / "1", SOME[0]), save(folder, SOME[0])), 1, SIZE, "next to"),
-        *((lambda at, n=n: save(at / n, SOME[0]), 1, SIZE, "label from 1 to 255") for n in LABELS),
+        (
+            lambda folder: (save(folder / "1", SOME[0]), save(folder, SOME[0])),
+            1,
+            SIZE,
+            "next to",
+        ),
+        *(
+            (lambda at, n=n: save(at / n, SOME[0]), 1, SIZE, "label from 1 to 255")
+            for n in LABELS
+        ),
     ],
 )
-def test_folders_that_are_no_masks_of_the_clip_are_refused(tmp_path, make, frames, size, message):
+def test_folders_that_are_no_masks_of_the_clip_are_refused(
+    tmp_path, make, frames, size, message
+):
     (tmp_path / "masks").mkdir()
     make(tmp_path / "masks")
     for read in (read_labels, read_regions):
@@ -102,7 +137,10 @@ def test_labels_are_the_same_after_any_way_out_and_in_and_show_colours(
 ):
     write_labels(labels, tmp_path / "png", {int(labels[0, 0, 0]): "#ff8000"})
     with Image.open(tmp_path / "png" / "00000.png") as image:
-        assert (image.mode, image.convert("RGB").getpixel((0, 0))) == ("P", (255, 128, 0))
+        assert (image.mode, image.convert("RGB").getpixel((0, 0))) == (
+            "P",
+            (255, 128, 0),
+        )
     save(tmp_path / "grey", *labels)
     for name in ("png", "grey"):
         assert (read_labels(tmp_path / name, 3, SIZE) == labels).all()
@@ -114,7 +152,9 @@ def test_labels_are_the_same_after_any_way_out_and_in_and_show_colours(
         back = read_regions(tmp_path / name, 3, SIZE)
         assert set(back) == set(overlapping)
         assert all((back[label] == mask).all() for label, mask in overlapping.items())
-        assert (read_labels(tmp_path / name, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
+        assert (
+            read_labels(tmp_path / name, 3, SIZE, order=[7, 2]) == flatten(overlapping)
+        ).all()
 
 
 def test_greys_are_soft_edges_but_with_a_palette_labels(tmp_path):
@@ -165,7 +205,10 @@ def test_runs_are_those_of_coco_compressed_or_not():
     wide = np.zeros((40, 3000), bool)
     wide[:, 7:2000] = True
     rngs = map(np.random.default_rng, range(8))
-    for mask in [wide, *(rng.random(rng.integers(1, 9, 2)) < rng.random() for rng in rngs)]:
+    for mask in [
+        wide,
+        *(rng.random(rng.integers(1, 9, 2)) < rng.random() for rng in rngs),
+    ]:
         for counts in (runs(mask), compressed(runs(mask))):
             assert (from_runs(counts, mask.shape[::-1]) == mask).all()
 
@@ -207,11 +250,17 @@ def test_labels_are_read_by_window(tmp_path, labels, name, write, monkeypatch):
     found = read_labels(path, 3, SIZE)
     assert isinstance(found, Labels)
     assert (found.shape, found.dtype, found.present) == (labels.shape, np.uint8, {1, 2})
-    assert [len(found.read(*window)) for window in ((0, 0), (1, 2), (1, 3))] == [0, 1, 2]
+    assert [len(found.read(*window)) for window in ((0, 0), (1, 2), (1, 3))] == [
+        0,
+        1,
+        2,
+    ]
     assert np.array_equal(found.read(1, 3), labels[1:])
     if name != "masks.json":  # only what is asked for is opened
         opened, really = [], Image.open
-        monkeypatch.setattr(Image, "open", lambda file: opened.append(file.name) or really(file))
+        monkeypatch.setattr(
+            Image, "open", lambda file: opened.append(file.name) or really(file)
+        )
         found.read(1, 2)
         assert set(opened) == {"00001.png"}
 

@@ -21,7 +21,12 @@ def spooled(*lengths):
 @pytest.mark.parametrize("lengths", [(7,), (3, 0, 4), (1,) * 7])
 def test_what_is_spooled_comes_back(lengths):
     frames = spooled(*lengths)
-    assert (len(frames), frames.shape, frames.dtype, frames.ndim) == (7, FRAMES.shape, np.uint8, 4)
+    assert (len(frames), frames.shape, frames.dtype, frames.ndim) == (
+        7,
+        FRAMES.shape,
+        np.uint8,
+        4,
+    )
     assert np.array_equal(frames, FRAMES)
     assert np.array_equal(frames.read(2, 5), FRAMES[2:5])
     assert np.array_equal(np.stack(list(frames)), FRAMES)
@@ -45,7 +50,13 @@ def test_it_can_be_read_while_it_grows_by_frames_of_its_size_if_the_disk_has_roo
     "key",
     [
         *(0, -1, np.int64(3)),
-        *(slice(2, 5), slice(None, None, 3), slice(None, None, -2), slice(5, 2), slice(9, None)),
+        *(
+            slice(2, 5),
+            slice(None, None, 3),
+            slice(None, None, -2),
+            slice(5, 2),
+            slice(9, None),
+        ),
         *((2, 1), (-2, slice(1, 3), 0), (slice(1, 4), ..., 0), (slice(None), 2)),
         *((..., None), (2, ..., None), (0, slice(None), [2, 0])),
         *([0, 6, 3], np.array([1, 1]), FRAMES[..., 0] > 99),
@@ -58,7 +69,9 @@ def test_an_index_means_what_it_means_of_an_array(key):
 
 def test_an_index_reads_only_the_frames_it_names():
     seen = []
-    frames = LazyFrames(FRAMES.shape, np.uint8, lambda a, b: seen.append((a, b)) or FRAMES[a:b])
+    frames = LazyFrames(
+        FRAMES.shape, np.uint8, lambda a, b: seen.append((a, b)) or FRAMES[a:b]
+    )
     frames[3], frames[2:4], frames[5, 1, 1], frames[::3]  # noqa: B018
     assert seen == [(3, 4), (2, 4), (5, 6), (0, 1), (3, 4), (6, 7)]
     for beyond in (lambda: frames[7], lambda: frames.read(3, 8)):
@@ -73,7 +86,9 @@ def test_arithmetic_and_methods_are_those_of_an_array():
     assert (frames == FRAMES).all()
     assert (~frames == 255 - frames).all()
     assert frames.mean() == FRAMES.mean()
-    assert np.array_equal(np.where(frames > 99, frames, 0), np.where(FRAMES > 99, FRAMES, 0))
+    assert np.array_equal(
+        np.where(frames > 99, frames, 0), np.where(FRAMES > 99, FRAMES, 0)
+    )
     assert np.asarray(frames, np.float32).dtype == np.float32
     assert not hasattr(frames, "no_such_method")
     with pytest.raises(ValueError, match="read-only"):

@@ -1,4 +1,5 @@
-"""The cases of all methods: what each file NAME_formulas.py says of its method, beside the formulas."""
+"""The cases of all methods: what each file NAME_formulas.py says of its method, beside
+the formulas."""
 
 from importlib import import_module
 from importlib.util import find_spec

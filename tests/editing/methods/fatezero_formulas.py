@@ -1,4 +1,5 @@
-"""FateZero written out: what every call of the model should be given, and what becomes of its answers."""
+"""FateZero written out: what every call of the model should be given, and what becomes
+of its answers."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -37,7 +38,12 @@ from wiring import exchanged as exchanged_words
 
 from regrain.editing.diffusion.schedule import Step
 
-AREAS = {"use_masks": False, "blend_latents": "always", "blend_self": True, "blend_threshold": 0.8}
+AREAS = {
+    "use_masks": False,
+    "blend_latents": "always",
+    "blend_self": True,
+    "blend_threshold": 0.8,
+}
 FULL = {"cross_until": 1.0, "self_until": 1.0}
 CASE = Case(
     base=SHORT | {"blend_from": 0.25, "blend_until": 0.75},
@@ -72,7 +78,10 @@ CASE = Case(
 )
 
 
-NEW = {"a fox on the grass": {"fox": [2]}, "a red fox on the grass": {"red": [2], "fox": [3]}}
+NEW = {
+    "a fox on the grass": {"fox": [2]},
+    "a red fox on the grass": {"red": [2], "fox": [3]},
+}
 WORDS = {"cat": [2], "grass": [5]}  # of the source
 
 
@@ -81,20 +90,33 @@ def check(run: Run) -> None:
     params, model = run.params, run.model
     convention = "fatezero" if params.inversion_latents == "released" else "paper"
     falling = model.schedule.sampling(params.steps)
-    inverting, rebuilding = run.of("inverting")[: params.steps], run.of("inverting")[params.steps :]
+    inverting, rebuilding = (
+        run.of("inverting")[: params.steps],
+        run.of("inverting")[params.steps :],
+    )
     layers = partial(keys_of, run)
-    latents = check_inverting(run, inverting, run.request.source_prompt, convention, layers)
+    latents = check_inverting(
+        run, inverting, run.request.source_prompt, convention, layers
+    )
     assert (run.result.reconstruction is not None) == params.reconstruct
     if params.reconstruct:
         check_unguided(run, rebuilding, run.request.source_prompt, layers)
-        near(run.decoded[-1], walk(latents[-1], rebuilding, falling)[-1], "reconstruction")
+        near(
+            run.decoded[-1],
+            walk(latents[-1], rebuilding, falling)[-1],
+            "reconstruction",
+        )
     else:
         assert not rebuilding
     targets = run.request.targets
     assert [call.step for call in run.of("editing")] == list(falling)
     inside = region_mask(run)
-    x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
-    x = check_editing(run, latents, [mass(call, call.branch(0)) for call in inverting], x)
+    x = varied(latents[-1], inside, params, run.request.seed).repeat(
+        len(targets), 1, 1, 1
+    )
+    x = check_editing(
+        run, latents, [mass(call, call.branch(0)) for call in inverting], x
+    )
     check_latents(run, x.split(run.frames))
     check_shown(run, inverting)
 
@@ -106,11 +128,15 @@ def region_mask(run: Run, tokens: int = FINEST) -> Tensor | None:
     return any_in(run.request.edited_mask, GRIDS[tokens])
 
 
-def check_editing(run: Run, latents: list[Tensor], looks: list[Tensor], x: Tensor) -> Tensor:
+def check_editing(
+    run: Run, latents: list[Tensor], looks: list[Tensor], x: Tensor
+) -> Tensor:
     """Every step of the edit; the latents it ends with."""
     params, targets = run.params, run.request.targets
     count, cleaner = len(targets), params.inversion_latents == "released"
-    texts = run.model.embed([run.request.source_prompt, run.request.negatives, *targets]).vectors
+    texts = run.model.embed(
+        [run.request.source_prompt, run.request.negatives, *targets]
+    ).vectors
     own = [torch.zeros(0)] * count
     for call in run.of("editing"):
         step = call.step
@@ -124,10 +150,13 @@ def check_editing(run: Run, latents: list[Tensor], looks: list[Tensor], x: Tenso
             near(call.text(branch), texts[text], f"text of step {step.index}")
         area = min(step.total - step.index - cleaner, len(looks) - 1)
         check_attention(
-            run, call, [source_area(run, looks[area], t) for t in targets] if first else []
+            run,
+            call,
+            [source_area(run, looks[area], t) for t in targets] if first else [],
         )
         halves = [
-            [answers(call, first + i + count * half) for i in range(count)] for half in (0, 1)
+            [answers(call, first + i + count * half) for i in range(count)]
+            for half in (0, 1)
         ]
         ends = zip(*halves, strict=True)
         x = torch.cat([guided(u, c, params.guidance_scale, step) for u, c in ends])
@@ -136,7 +165,9 @@ def check_editing(run: Run, latents: list[Tensor], looks: list[Tensor], x: Tenso
             own[i] = torch.cat([own[i], here]) if len(own[i]) else here
         mask = blend_mask(run, step, looks[area], [maps.mean(0) for maps in own])
         if mask is not None:
-            known = latents[step.total - 1 - step.index + cleaner].repeat(count, 1, 1, 1)
+            known = latents[step.total - 1 - step.index + cleaner].repeat(
+                count, 1, 1, 1
+            )
             x = mask * x + (1 - mask) * known
         check_areas(run, step, mask, looks[area], within)
     return x
@@ -145,14 +176,18 @@ def check_editing(run: Run, latents: list[Tensor], looks: list[Tensor], x: Tenso
 def windows(run: Run, step: Step) -> tuple[bool, bool]:
     """Whether cross- and self-attention are taken over: of N + 1 steps and of N."""
     cross = int((step.total + 1) * run.params.cross_until + 1e-9)
-    return step.index < cross, step.index < int(step.total * run.params.self_until + 1e-9)
+    return step.index < cross, step.index < int(
+        step.total * run.params.self_until + 1e-9
+    )
 
 
 # --- The edited area
 
 
 def marks(run: Run) -> list[int]:
-    return [token for word in run.params.blend_words or ["cat"] for token in WORDS[word]]
+    return [
+        token for word in run.params.blend_words or ["cat"] for token in WORDS[word]
+    ]
 
 
 def edit_marks(run: Run, target: str) -> list[int]:
@@ -161,25 +196,38 @@ def edit_marks(run: Run, target: str) -> list[int]:
     return [token for tokens in NEW[target].values() for token in tokens]
 
 
-def source_area(run: Run, looks: Tensor, target: str, tokens: int = FINEST) -> dict[int, Tensor]:
-    """Where the words that go look in the source at this level of noise, on every grid."""
+def source_area(
+    run: Run, looks: Tensor, target: str, tokens: int = FINEST
+) -> dict[int, Tensor]:
+    """Where the words that go look in the source at this level of noise, on every
+    grid."""
     if run.params.use_masks and run.request.edited:
-        return {tokens: any_in(run.request.edited_mask, grid) for tokens, grid in GRIDS.items()}
+        return {
+            tokens: any_in(run.request.edited_mask, grid)
+            for tokens, grid in GRIDS.items()
+        }
     words = looks[..., marks(run)].sum(-1)
     return {
-        tokens: marked(words, grid, run.params.blend_threshold) for tokens, grid in GRIDS.items()
+        tokens: marked(words, grid, run.params.blend_threshold)
+        for tokens, grid in GRIDS.items()
     }
 
 
-def blend_mask(run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]) -> Tensor | None:
-    """What is kept of the edit after this step; None where all is. Where words of either prompt look."""
+def blend_mask(
+    run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]
+) -> Tensor | None:
+    """What is kept of the edit after this step; None where all is. Where words of
+    either prompt look."""
     params = run.params
     masks = region_mask(run)
     wanted = params.blend_latents == "always" or (
         params.blend_latents == "masks" and masks is not None
     )
     done, total = step.index + 1, step.total
-    after, before = int(params.blend_from * total + 1e-9), int(params.blend_until * total + 1e-9)
+    after, before = (
+        int(params.blend_from * total + 1e-9),
+        int(params.blend_until * total + 1e-9),
+    )
     if not (wanted and after < done and (done < before or params.blend_until == 1)):
         return None
     if masks is not None:
@@ -192,7 +240,9 @@ def blend_mask(run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]) -> Te
     return torch.cat(found)
 
 
-def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within: bool) -> None:
+def check_areas(
+    run: Run, step: Step, mask: Tensor | None, looks: Tensor, within: bool
+) -> None:
     """The result tells the area of the first edit, at every step that used one."""
     expected = mask
     if mask is None and run.params.blend_self and within:
@@ -200,7 +250,9 @@ def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within
     if expected is None or region_mask(run) is not None:
         assert step.index not in run.result.step_areas
     else:
-        assert (run.result.step_areas[step.index] == (expected[: run.frames, 0] > 0).numpy()).all()
+        assert (
+            run.result.step_areas[step.index] == (expected[: run.frames, 0] > 0).numpy()
+        ).all()
 
 
 # --- Attention
@@ -215,7 +267,8 @@ def keys_of(run: Run, layer: Layer) -> str:
 
 
 def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> None:
-    """The source and, by default, the unconditional half are free; the edits take over what they should."""
+    """The source and, by default, the unconditional half are free; the edits take over
+    what they should."""
     cross, within = windows(run, call.step)
     first, count = int(cross or within), len(run.request.targets)
     edits = range(first + count, first + 2 * count)
@@ -224,18 +277,24 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
         if cross and is_taken(run, layer):
             for branch, target in zip(edits, run.request.targets, strict=True):
                 rows = call.branch(branch)
-                source, edit = (softmax(layer.q[r], layer.k[r]) for r in (slice(run.frames), rows))
+                source, edit = (
+                    softmax(layer.q[r], layer.k[r]) for r in (slice(run.frames), rows)
+                )
                 expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)
     taking = (
-        [*edits] if run.params.guidance_half == "cond" else [*range(first, first + count), *edits]
+        [*edits]
+        if run.params.guidance_half == "cond"
+        else [*range(first, first + count), *edits]
     )
     for layer in each(call.layers, "self"):
         expected = see(layer.q, layer.k, layer.v, keys_of(run, layer), run.frames)
         if within and is_taken(run, layer):
             for branch in taking:
                 area = areas[(branch - first) % count][layer.tokens]
-                expected[call.branch(branch)] = taken_over(run, layer, call.branch(branch), area)
+                expected[call.branch(branch)] = taken_over(
+                    run, layer, call.branch(branch), area
+                )
         near(layer.out, expected, layer.site.name)
 
 
@@ -244,9 +303,12 @@ def is_taken(run: Run, layer: Layer) -> bool:
 
 
 def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:
-    """The source's attention on the edit's values; inside the area, if blended, the edit's own."""
+    """The source's attention on the edit's values; inside the area, if blended, the
+    edit's own."""
     keys = keys_of(run, layer)
-    source = see(layer.q[: run.frames], layer.k[: run.frames], layer.v[rows], keys, run.frames)
+    source = see(
+        layer.q[: run.frames], layer.k[: run.frames], layer.v[rows], keys, run.frames
+    )
     if not run.params.blend_self:
         return source
     inside = area.flatten(2)[..., None]
@@ -270,11 +332,15 @@ def emphasised(run: Run, target: str) -> dict[str, float]:
     if not params.emphasis_words:
         return dict.fromkeys(NEW[target], params.emphasis)
     own = dict(params.emphasis_words)
-    return {word: params.emphasis if factor is None else factor for word, factor in own.items()}
+    return {
+        word: params.emphasis if factor is None else factor
+        for word, factor in own.items()
+    }
 
 
 def check_shown(run: Run, inverting: Sequence[Call]) -> None:
-    """Where words look: in the source while it is inverted, in the edit before anything is changed."""
+    """Where words look: in the source while it is inverted, in the edit before anything
+    is changed."""
     words = run.result.words
     source = torch.stack([mass(call, call.branch(0)) for call in inverting]).mean(0)
     assert set(words.source) == set(WORDS)
@@ -282,7 +348,13 @@ def check_shown(run: Run, inverting: Sequence[Call]) -> None:
         near(torch.from_numpy(words.source[word]), source[..., tokens].sum(-1), word)
     count, target = len(run.request.targets), run.request.targets[0]
     calls = run.of("editing")
-    edit = torch.stack([mass(call, call.branch(call.branches - count)) for call in calls]).mean(0)
+    edit = torch.stack(
+        [mass(call, call.branch(call.branches - count)) for call in calls]
+    ).mean(0)
     for word, tokens in NEW[target].items():
         near(torch.from_numpy(words.edit[word]), edit[..., tokens].sum(-1), word)
-        near(torch.from_numpy(run.result.attention[word].before), edit[..., tokens].sum(-1), word)
+        near(
+            torch.from_numpy(run.result.attention[word].before),
+            edit[..., tokens].sum(-1),
+            word,
+        )

@@ -1,4 +1,5 @@
-"""flow_regions written out: what every call of the model should be given, and what becomes of its answers."""
+"""flow_regions written out: what every call of the model should be given, and what
+becomes of its answers."""
 
 from math import log
 
@@ -47,8 +48,10 @@ CASE = Case(
 )
 
 
-TIME, TOKENS = 2, (2, 3)  # latents of frame 0 and of up to four after it; tokens of 8 x 8 pixels
-# Token -> region, of "a panda and a fox on the grass" and of its source, which has as many words.
+# latents of frame 0 and of up to four after it; tokens of 8 x 8 pixels
+TIME, TOKENS = 2, (2, 3)
+# Token -> region, of "a panda and a fox on the grass" and of its source, which has as
+# many words.
 WORDS = {0: 1, 1: 1, 3: 2, 4: 2}
 LENGTH, LIMIT = 9, 512
 UNCOND, COND = 0, 1
@@ -67,7 +70,8 @@ def check(run: Run) -> None:
     )
     steps = params.steps - int((1 - params.strength) * params.steps + 1e-9)
     sigmas = [
-        params.shift * u / (1 + (params.shift - 1) * u) for u in np.linspace(1, 0, params.steps + 1)
+        params.shift * u / (1 + (params.shift - 1) * u)
+        for u in np.linspace(1, 0, params.steps + 1)
     ]
     sigmas = sigmas[-steps - 1 :]
     calls, offset = iter(run.of("editing")), torch.zeros_like(clean)
@@ -75,16 +79,20 @@ def check(run: Run) -> None:
     for sigma, lower in zip(sigmas, sigmas[1:], strict=False):
         changes = []
         for _ in range(params.averages):
-            noised = (1 - sigma) * clean + sigma * torch.randn(clean.shape, generator=fresh)
+            noised = (1 - sigma) * clean + sigma * torch.randn(
+                clean.shape, generator=fresh
+            )
             new = [
                 check_call(run, next(calls), noised + offset, sigma, "new", half, heat)
                 for half in (0, 1)
             ]
             old = [
-                check_call(run, next(calls), noised, sigma, "old", half, heat) for half in (0, 1)
+                check_call(run, next(calls), noised, sigma, "old", half, heat)
+                for half in (0, 1)
             ]
             changes.append(
-                velocity(new, params.guidance_scale) - velocity(old, params.source_guidance)
+                velocity(new, params.guidance_scale)
+                - velocity(old, params.source_guidance)
             )
         change = gate * amplified(torch.stack(changes).mean(0), params.amplify)
         offset = offset + (lower - sigma) * change
@@ -115,10 +123,14 @@ def check_call(
     near(call.x, x, f"x of {which}", atol=1e-4)
     assert (call.step.noise, call.step.signal) == (sigma, 1 - sigma)
     assert call.step.t == round(1000 * sigma)
-    prompt = {"new": "a panda and a fox on the grass", "old": request.source_prompt}[which]
+    prompt = {"new": "a panda and a fox on the grass", "old": request.source_prompt}[
+        which
+    ]
     near(
         call.vectors[0],
-        vectors(run, prompt) if half else run.model.embed([request.negatives]).vectors[0],
+        vectors(run, prompt)
+        if half
+        else run.model.embed([request.negatives]).vectors[0],
     )
     bound = half == COND and (which == "new" or params.modulated == "both")
     begins = call.step.index / params.steps
@@ -126,11 +138,18 @@ def check_call(
     for layer in call.layers:
         if layer.site.kind == "self":
             expected = (
-                modulated(layer, codes(run), codes(run), a * params.self_strength * sigma**5)
+                modulated(
+                    layer, codes(run), codes(run), a * params.self_strength * sigma**5
+                )
                 @ layer.v
             )
         else:
-            across = a * (codes(run) > 0) * params.cross_strength * sigma**params.schedule_power
+            across = (
+                a
+                * (codes(run) > 0)
+                * params.cross_strength
+                * sigma**params.schedule_power
+            )
             given = to_words(run, layer, across)
             expected = given @ layer.v
             if (half, which) == (COND, "new"):
@@ -146,7 +165,9 @@ def vectors(run: Run, prompt: str) -> Tensor:
         phrases = run.model.embed(
             [" ".join(prompt.split()[:2]), " ".join(prompt.split()[3:5])]
         ).vectors
-        found = torch.cat([found[:LENGTH], phrases[0, :2], phrases[1, :2], found[LENGTH + 4 :]])
+        found = torch.cat(
+            [found[:LENGTH], phrases[0, :2], phrases[1, :2], found[LENGTH + 4 :]]
+        )
     return found
 
 
@@ -163,24 +184,30 @@ def parts(run: Run) -> list[list[int]]:
 
 
 def codes(run: Run) -> Tensor:
-    """A token takes the region that covers most of its pixels in its frames, if regions cover a quarter."""
+    """A token takes the region that covers most of its pixels in its frames, if regions
+    cover a quarter."""
     labels, found = np.asarray(run.request.areas), []
     for part in parts(run):
         for y in range(TOKENS[0]):
             for x in range(TOKENS[1]):
                 seen = labels[part, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
                 counts = [(seen == label).sum() for label in (1, 2)]
-                found.append(1 + int(np.argmax(counts)) if sum(counts) >= seen.size / 4 else 0)
+                found.append(
+                    1 + int(np.argmax(counts)) if sum(counts) >= seen.size / 4 else 0
+                )
     assert len(set(found)) == 3
     return torch.tensor(found)
 
 
 def strength(run: Run) -> Tensor:
-    """Of every token: its region's, times the share of its latent that is of the same region."""
+    """Of every token: its region's, times the share of its latent that is of the same
+    region."""
     own = torch.tensor([1.0, 0.9, 0.5])[codes(run)]
     if run.params.size_term:
         by_latent = codes(run).unflatten(0, (TIME, -1))
-        share = [[1 - (row == code).float().mean() for code in row] for row in by_latent]
+        share = [
+            [1 - (row == code).float().mean() for code in row] for row in by_latent
+        ]
         own = own * torch.tensor(share).flatten()
     return own
 
@@ -188,14 +215,20 @@ def strength(run: Run) -> Tensor:
 def modulated(layer: Layer, queries: Tensor, keys: Tensor, a: Tensor) -> Tensor:
     s = scores(layer.q, layer.k)
     high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
-    return (s + a[:, None] * (torch.where(queries[:, None] == keys, high, low) - s)).softmax(-1)
+    return (
+        s + a[:, None] * (torch.where(queries[:, None] == keys, high, low) - s)
+    ).softmax(-1)
 
 
 def to_words(run: Run, layer: Layer, a: Tensor) -> Tensor:
-    """Attention to all 512 tokens: words bound by rows, then by columns; padding kept or pushed."""
+    """Attention to all 512 tokens: words bound by rows, then by columns; padding kept
+    or pushed."""
     regions, count = words(run), len(words(run))
     s = scores(layer.q, layer.k)
-    high, low = s[..., :count].amax(-1, keepdim=True), s[..., :count].amin(-1, keepdim=True)
+    high, low = (
+        s[..., :count].amax(-1, keepdim=True),
+        s[..., :count].amin(-1, keepdim=True),
+    )
     own = (codes(run)[:, None] == regions) & (regions > 0)
     moved = s + a[:, None] * (low - s) if run.params.padding == "pushed" else s.clone()
     rows = s[..., :count]
@@ -211,7 +244,8 @@ def to_words(run: Run, layer: Layer, a: Tensor) -> Tensor:
 
 
 class Heat:
-    """Where the words of regions look, over the calls that were modulated, or all if none was."""
+    """Where the words of regions look, over the calls that were modulated, or all if
+    none was."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.found = run, {True: [], False: []}
@@ -222,10 +256,21 @@ class Heat:
     def check(self) -> None:
         mean = torch.stack(self.found[True] or self.found[False]).mean(0)
         for region, name in enumerate(("left", "right"), 1):
-            own = [token for token, code in enumerate(words(self.run).tolist()) if code == region]
+            own = [
+                token
+                for token, code in enumerate(words(self.run).tolist())
+                if code == region
+            ]
             maps = mean[..., own].sum(-1).unflatten(1, (TIME, *TOKENS))
             check_maps(
                 self.run,
                 name,
-                maps[:, [latent for latent, part in enumerate(parts(self.run)) for _ in part]],
+                maps[
+                    :,
+                    [
+                        latent
+                        for latent, part in enumerate(parts(self.run))
+                        for _ in part
+                    ],
+                ],
             )

@@ -1,4 +1,5 @@
-"""FRESCO written out, on whole matrices: what every call is given, and what becomes of its answer."""
+"""FRESCO written out, on whole matrices: what every call is given, and what becomes of
+its answer."""
 
 from dataclasses import replace
 from functools import partial
@@ -54,7 +55,12 @@ SMOOTH = {"blend": False, "smooth_from": 0.5, "smooth_until": 1.0}
 CASE = Case(
     base=SHORT
     | MODULATED
-    | {"strength": 1.0, "optimise_rounds": 2, "spatial_steps": 2, "temporal_sharpness": 1.0},
+    | {
+        "strength": 1.0,
+        "optimise_rounds": 2,
+        "spatial_steps": 2,
+        "temporal_sharpness": 1.0,
+    },
     rows=MODULATED_ROWS
     | {
         "size_term": Row(False),
@@ -86,7 +92,13 @@ CASE = Case(
 
 
 UNCOND, COND = 0, 1
-SHARED = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")
+SHARED = (
+    "self_strength",
+    "cross_strength",
+    "modulate_until",
+    "schedule_power",
+    "size_term",
+)
 
 
 def check(run: Run) -> None:
@@ -96,27 +108,40 @@ def check(run: Run) -> None:
     motion = around(frames, "dis")
     run.kept["motion"] = motion
     assert not scan_cuts(frames)
-    steps = model.schedule.sampling(params.steps)[round(params.steps * (1 - params.strength)) :]
+    steps = model.schedule.sampling(params.steps)[
+        round(params.steps * (1 - params.strength)) :
+    ]
     clean, first = model.encode(frames), noise(run, 0, params.first_noise == "own")
     own = first if params.details == "fixed" else noise(run, 0, True)
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     source, *calls = run.calls
-    check_source(run, source, steps[-1].signal * clean + steps[-1].noise * own, steps[-1])
-    assert [(call.stage, call.step) for call in calls] == [("editing", step) for step in steps]
+    check_source(
+        run, source, steps[-1].signal * clean + steps[-1].noise * own, steps[-1]
+    )
+    assert [(call.stage, call.step) for call in calls] == [
+        ("editing", step) for step in steps
+    ]
     x = steps[0].signal * clean + steps[0].noise * first
     for call, step in zip(calls, steps, strict=True):
         near(call.x, torch.cat([x, x]), f"x of step {step.index}", atol=1e-3)
         check_words(run, call)
         check_attention(
-            run, call, source if step.index < steps[0].index + params.spatial_steps else None
+            run,
+            call,
+            source if step.index < steps[0].index + params.spatial_steps else None,
         )
         check_features(run, call, source)
         uncond, cond = answers(call, UNCOND), answers(call, COND)
-        x0, eps = (guide(u, c, params.guidance_scale) for u, c in zip(uncond, cond, strict=True))
+        x0, eps = (
+            guide(u, c, params.guidance_scale)
+            for u, c in zip(uncond, cond, strict=True)
+        )
         x = after(run, *smoothed(run, x0, eps, x, step), step)
         if params.blend:
             last = step.index == step.total - 1
-            known = clean if last else step.signal_next * clean + step.noise_next * first
+            known = (
+                clean if last else step.signal_next * clean + step.noise_next * first
+            )
             x = inside * x + (1 - inside) * known
     check_control(run, calls)
     near(run.decoded[-1], x, "last latents", atol=1e-3)
@@ -128,7 +153,9 @@ def check_words(run: Run, call: Call) -> None:
     if run.request.edited:
         check_texts(run, call)
         return
-    for half, text in zip((UNCOND, COND), (run.request.negatives, run.request.prompt), strict=True):
+    for half, text in zip(
+        (UNCOND, COND), (run.request.negatives, run.request.prompt), strict=True
+    ):
         assert has_text(call, half, run.model.embed([text]).vectors)
 
 
@@ -137,9 +164,9 @@ def noise(run: Run, draw: int, own: bool) -> Tensor:
     shape = run.model.encode(run.request.clip.read(0, 1)).shape[1:]
 
     def one(frame: int) -> Tensor:
-        seed = np.random.SeedSequence((run.request.seed, draw, frame)).generate_state(1, np.uint64)[
-            0
-        ]
+        seed = np.random.SeedSequence((run.request.seed, draw, frame)).generate_state(
+            1, np.uint64
+        )[0]
         return torch.randn(shape, generator=torch.Generator().manual_seed(int(seed)))
 
     return torch.stack([one(frame if own else 0) for frame in range(run.frames)])
@@ -160,7 +187,8 @@ def after(run: Run, x0: Tensor, eps: Tensor, step: Step) -> Tensor:
 
 
 def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
-    """The clip itself, almost clean, with the texts of the edit; nothing else is changed."""
+    """The clip itself, almost clean, with the texts of the edit; nothing else is
+    changed."""
     assert call.step == step
     near(call.x, torch.cat([x, x]), "x of the source")
     check_words(run, call)
@@ -171,25 +199,37 @@ def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
 
 
 def check_attention(run: Run, call: Call, source: Call | None) -> None:
-    """Words bind everywhere; self-attention is guided in the last two blocks of the decoder."""
+    """Words bind everywhere; self-attention is guided in the last two blocks of the
+    decoder."""
     regions = bound(run)
     if regions:
         check_cross(regions, call)
     for layer in () if regions else each(call.layers, "cross"):
         near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
     originals = {layer.site.name: layer for layer in source.layers} if source else {}
-    guided, last = 0, sorted({site.block for site in run.model.sites if "up_" in site.block})[-2:]
+    guided, last = (
+        0,
+        sorted({site.block for site in run.model.sites if "up_" in site.block})[-2:],
+    )
     for layer in each(call.layers, "self"):
         if layer.site.block in last:
             guided += 1
-            expected = guided_attention(regions, run, call, layer, originals.get(layer.site.name))
+            expected = guided_attention(
+                regions, run, call, layer, originals.get(layer.site.name)
+            )
         else:
             expected = plain(layer.q, layer.k, layer.v)
             rows = call.branch(COND)
             if regions:
-                expected[rows] = self_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
+                expected[rows] = (
+                    self_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
+                )
         near(layer.out, expected, layer.site.name, atol=1e-4)
-    assert guided == sum(site.kind == "self" and site.block in last for site in run.model.sites) > 3
+    assert (
+        guided
+        == sum(site.kind == "self" and site.block in last for site in run.model.sites)
+        > 3
+    )
 
 
 def bound(run: Run) -> Run | None:
@@ -204,7 +244,11 @@ def guided_attention(
     regions: Run | None, run: Run, call: Call, layer: Layer, original: Layer | None
 ) -> Tensor:
     """Spatial, then cross-frame, then along the motion."""
-    params, pairs, size = run.params, run.kept["motion"][: run.frames - 1], GRIDS[layer.tokens]
+    params, pairs, size = (
+        run.params,
+        run.kept["motion"][: run.frames - 1],
+        GRIDS[layer.tokens],
+    )
     looking = layer.q
     if original is not None:
         alike = params.spatial_sharpness * scores(original.q, original.k)
@@ -215,13 +259,17 @@ def guided_attention(
     halves = []
     for half in (UNCOND, COND):
         rows = call.branch(half)
-        halves.append(cross_frame(regions, call, layer.rows(rows), looking[rows], shared, half))
+        halves.append(
+            cross_frame(regions, call, layer.rows(rows), looking[rows], shared, half)
+        )
     out = torch.cat(halves)
     if call.step.index >= int(params.temporal_until * call.step.total + 1e-9):
         return out
     pixels = torch.from_numpy(run.request.clip.read(0, run.frames)).float()
     appeared = middle(pairs.appeared[..., None].float(), size)[..., 0] > 0.5
-    ids = track_ids(*token_maps(pairs.at(size).backward, appeared, middle(pixels, size))).flatten()
+    ids = track_ids(
+        *token_maps(pairs.at(size).backward, appeared, middle(pixels, size))
+    ).flatten()
     same = ids[:, None] == ids[None]
     assert same.sum() > 1.5 * len(same)  # the clip moves slowly enough to be followed
     return along(layer, out, same, params.temporal_sharpness)
@@ -235,9 +283,15 @@ def middle(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def cross_frame(
-    regions: Run | None, call: Call, layer: Layer, looking: Tensor, shared: Tensor, half: int
+    regions: Run | None,
+    call: Call,
+    layer: Layer,
+    looking: Tensor,
+    shared: Tensor,
+    half: int,
 ) -> Tensor:
-    """All frames see the same tokens; with the prompt each region keeps among its own."""
+    """All frames see the same tokens; with the prompt each region keeps among its
+    own."""
     kept = shared.flatten()
     k, v = (x.transpose(0, 1).flatten(1, 2)[:, kept] for x in (layer.k, layer.v))
     q = looking.transpose(0, 1).flatten(1, 2)
@@ -248,7 +302,9 @@ def cross_frame(
         queries, keys = own.flatten()[None], own[shared][None]
         weights = regions.params.self_strength * region_strengths(regions)
         a = strengths(regions, call.step, queries, keys, weights)
-        out = (lifted(q[None], k[None], queries[..., None] == keys[:, None], a) @ v[None])[0]
+        out = (
+            lifted(q[None], k[None], queries[..., None] == keys[:, None], a) @ v[None]
+        )[0]
     return out.unflatten(1, (layer.frames, -1)).transpose(0, 1)
 
 
@@ -256,7 +312,8 @@ def cross_frame(
 
 
 def check_features(run: Run, call: Call, source: Call) -> None:
-    """What enters each up block, optimised by Adam on the dense losses in the first steps."""
+    """What enters each up block, optimised by Adam on the dense losses in the first
+    steps."""
     params = run.params
     active = call.step.index < int(params.optimise_until * call.step.total + 1e-9)
     for came, (entered, _), reference in zip(
@@ -273,7 +330,9 @@ def check_features(run: Run, call: Call, source: Call) -> None:
             else adam(params, came, partial(loss, params, reference, motion))
         )
         if (weight := background(run, came.shape[2:])) is not None:
-            expected = torch.cat([fused(half, motion, weight) for half in expected.chunk(2)])
+            expected = torch.cat(
+                [fused(half, motion, weight) for half in expected.chunk(2)]
+            )
         # Where a slope is almost 0, rounding decides which way Adam goes.
         close = (found - expected).abs() <= 2e-3 + 1e-3 * expected.abs()
         assert close.float().mean() > 0.95, "optimised features"
@@ -291,7 +350,8 @@ def adam(params: object, x: Tensor, loss: object) -> Tensor:
         x = x.detach() - params.learning_rate * first / (1 - 0.9**t) / unbiased
     if not params.restore_statistics:
         return x
-    floor = 1.0 if params.details == "released" else 1e-5  # under the old deviation alone
+    # under the old deviation alone
+    floor = 1.0 if params.details == "released" else 1e-5
     (mean, std), (old_mean, old_std) = (
         (y.mean((2, 3), keepdim=True), (y.var((2, 3), keepdim=True) + more) ** 0.5)
         for y, more in ((x, 1e-5), (original, floor))
@@ -308,9 +368,19 @@ def loss(params: object, reference: Tensor, motion: Motion, x: Tensor) -> Tensor
             pairs = frames if params.flow_loss == "circular" else frames - 1
             for k in range(pairs):
                 a, b = half[k, None], half[(k + 1) % frames, None]
-                off = off + ((b - moved(a, motion.backward[k])).abs() * ~motion.appeared[k]).sum()
+                off = (
+                    off
+                    + (
+                        (b - moved(a, motion.backward[k])).abs() * ~motion.appeared[k]
+                    ).sum()
+                )
                 if params.flow_loss == "circular":
-                    off = off + ((a - moved(b, motion.forward[k])).abs() * ~motion.hidden[k]).sum()
+                    off = (
+                        off
+                        + (
+                            (a - moved(b, motion.forward[k])).abs() * ~motion.hidden[k]
+                        ).sum()
+                    )
         total = total + params.flow_weight * off / x.numel()
     if params.similarity_weight:
         u, r = (normalize(y.flatten(2), dim=1) for y in (x, reference))
@@ -333,7 +403,8 @@ def moved(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def background(run: Run, size: tuple[int, int]) -> Tensor | None:
-    """What no region covers; the box by which regions grow is one pixel wide at this size of frame."""
+    """What no region covers; the box by which regions grow is one pixel wide at this
+    size of frame."""
     if not run.params.smooth_background or (run.params.blend and run.request.edited):
         return None
     covered = torch.from_numpy(np.asarray(run.request.labels) > 0).float()[:, None]
@@ -341,21 +412,31 @@ def background(run: Run, size: tuple[int, int]) -> Tensor | None:
 
 
 def fused(x: Tensor, motion: Motion, weight: Tensor) -> Tensor:
-    """Each frame takes its background from the one before; at the end the last one from the first."""
+    """Each frame takes its background from the one before; at the end the last one from
+    the first."""
     out = list(x)
     for k in range(len(x) - 1):
-        share = ~motion.appeared[k] * weight[k + 1] * moved(weight[k, None], motion.backward[k])[0]
-        out[k + 1] = (1 - share) * out[k + 1] + share * moved(out[k][None], motion.backward[k])[0]
+        share = (
+            ~motion.appeared[k]
+            * weight[k + 1]
+            * moved(weight[k, None], motion.backward[k])[0]
+        )
+        out[k + 1] = (1 - share) * out[k + 1] + share * moved(
+            out[k][None], motion.backward[k]
+        )[0]
     share = ~motion.hidden[-1] * weight[-1] * moved(weight[:1], motion.forward[-1])[0]
     out[-1] = (1 - share) * out[-1] + share * moved(out[0][None], motion.forward[-1])[0]
     return torch.stack(out)
 
 
-def smoothed(run: Run, x0: Tensor, eps: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+def smoothed(
+    run: Run, x0: Tensor, eps: Tensor, x: Tensor, step: Step
+) -> tuple[Tensor, Tensor]:
     params, size = run.params, run.request.clip.size[::-1]
     weight = background(run, size)
     start, stop = (
-        int(share * step.total + 1e-9) for share in (params.smooth_from, params.smooth_until)
+        int(share * step.total + 1e-9)
+        for share in (params.smooth_from, params.smooth_until)
     )
     if weight is None or not start <= step.index < stop:
         return x0, eps
@@ -366,8 +447,11 @@ def smoothed(run: Run, x0: Tensor, eps: Tensor, x: Tensor, step: Step) -> tuple[
 
 
 def check_control(run: Run, calls: list[Call]) -> None:
-    """The networks read the negative prompt and the prompt as it was composed; not for the source."""
+    """The networks read the negative prompt and the prompt as it was composed; not for
+    the source."""
     assert len(run.controls) == (len(calls) if run.params.control else 0)
-    texts = run.model.embed([run.request.negatives, "a panda and a fox on the grass"]).vectors
+    texts = run.model.embed(
+        [run.request.negatives, "a panda and a fox on the grass"]
+    ).vectors
     for seen in run.controls:
         check_reading(run, seen, texts)

@@ -1,4 +1,5 @@
-"""SDEdit written out: what every call of the model should be given, and what becomes of its answers."""
+"""SDEdit written out: what every call of the model should be given, and what becomes of
+its answers."""
 
 from fractions import Fraction
 
@@ -18,14 +19,20 @@ def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params, request, model = run.params, run.request, run.model
     clean = model.encode(request.clip.read(0, run.frames))
-    noise = torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(request.seed))
+    noise = torch.randn(
+        clean.shape[1:], generator=torch.Generator().manual_seed(request.seed)
+    )
     steps = steps_taken(model.schedule.sampling(params.steps), params.strength)
-    assert [(call.stage, call.step) for call in run.calls] == [("editing", step) for step in steps]
+    assert [(call.stage, call.step) for call in run.calls] == [
+        ("editing", step) for step in steps
+    ]
 
     def known(step: Step) -> torch.Tensor:
         return step.signal_next * clean + step.noise_next * noise
 
-    check_edits(run, run.calls, steps[0].signal * clean + steps[0].noise * noise, known, "own")
+    check_edits(
+        run, run.calls, steps[0].signal * clean + steps[0].noise * noise, known, "own"
+    )
 
 
 def steps_taken(steps: tuple[Step, ...], strength: float) -> list[Step]:

@@ -27,7 +27,9 @@ def having(parameter):
     return [name for name in METHODS if parameter in METHODS[name].Params.model_fields]
 
 
-MODULATED = [name for name in UNETS if issubclass(METHODS[name].Params, ModulatedParams)]
+MODULATED = [
+    name for name in UNETS if issubclass(METHODS[name].Params, ModulatedParams)
+]
 
 
 def params(method, **given):
@@ -36,7 +38,8 @@ def params(method, **given):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].anchors])
 def test_anchors_take_the_same_way_again(small, monkeypatch, method):
-    """In every call, rows of anchors hold what they held in the same call for the window before."""
+    """In every call, rows of anchors hold what they held in the same call for the
+    window before."""
     calls, predict = [[]], small.predict
 
     def spy(x, step, *args, **named):
@@ -59,12 +62,15 @@ def test_anchors_take_the_same_way_again(small, monkeypatch, method):
             assert differs(new[:, 2], old[:, 2])
 
 
-# FRESCO's key frames may be far apart: what newly appears in one is not taken from the one before.
+# FRESCO's key frames may be far apart: what newly appears in one is not taken from the
+# one before.
 @pytest.mark.parametrize("method", sorted({*having("flow")} - {"fresco"}))
 def test_motion_does_not_lead_over_a_break(small, method):
     pieces = WindowFrames.whole(FRAMES), WindowFrames((0, 1, 2), breaks=(1,))
     recipe, asked, given = METHODS[method].run, requested(method), params(method)
-    one, other = (finish(recipe(small, asked, given, piece)).edits[0] for piece in pieces)
+    one, other = (
+        finish(recipe(small, asked, given, piece)).edits[0] for piece in pieces
+    )
     assert differs(one, other)
 
 
@@ -73,13 +79,17 @@ def test_the_tables_of_tests_know_every_method(method):
     """Here a new method is told what it lacks; elsewhere it is a KeyError."""
     assert method in CASES, f"add {method}_formulas.py with a CASE and a function check"
     if method in having("strength"):
-        assert CASES[method].shares, f"add the steps that {method} runs of four, by strength"
+        assert CASES[method].shares, (
+            f"add the steps that {method} runs of four, by strength"
+        )
 
 
 @pytest.mark.parametrize("method", having("strength"))
 def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
     for strength, taken in CASES[method].shares.items():
-        events = edit_clip(fitting, requested(method), params(method, strength=strength))
+        events = edit_clip(
+            fitting, requested(method), params(method, strength=strength)
+        )
         with torch.no_grad():
             done = [
                 (e.done, e.total)
@@ -92,7 +102,9 @@ def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
 @pytest.mark.parametrize("method", MODULATED)
 def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
     rows, predict, results = [], small.predict, []
-    monkeypatch.setattr(small, "predict", lambda x, *args: rows.append(len(x)) or predict(x, *args))
+    monkeypatch.setattr(
+        small, "predict", lambda x, *args: rows.append(len(x)) or predict(x, *args)
+    )
     more = {"optimise_until": 0.0} if method == "fresco" else {}
     given = params(method, steps=2, guidance_scale=2.0, **more)
     for fits in (True, False):
@@ -100,15 +112,20 @@ def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
         rows.clear()
         results.append(finish(edit_clip(small, requested(method), given)))
         assert max(rows) == FRAMES * (2 if fits else 1)
-    together, apart = (np.asarray(result.uncomposited).astype(int) for result in results)
+    together, apart = (
+        np.asarray(result.uncomposited).astype(int) for result in results
+    )
     assert np.abs(together - apart).max() <= 1
     for name, maps in results[0].attention.items():
-        np.testing.assert_allclose(maps.after, results[1].attention[name].after, atol=1e-5)
+        np.testing.assert_allclose(
+            maps.after, results[1].attention[name].after, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method):
-    """Between two events nothing hangs on the network; what is cached gives the same bits again."""
+    """Between two events nothing hangs on the network; what is cached gives the same
+    bits again."""
     network = getattr(fitting, "unet", None) or fitting.transformer
     before = {name: x.clone() for name, x in network.state_dict().items()}
     there = {name: set(vars(module)) for name, module in network.named_modules()}
@@ -120,30 +137,43 @@ def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method
                 while True:
                     seen.append(next(events))
                     assert not any(
-                        m._forward_hooks or m._forward_pre_hooks for m in network.modules()
+                        m._forward_hooks or m._forward_pre_hooks
+                        for m in network.modules()
                     )
                     assert not any(
-                        getattr(m, "gradient_checkpointing", False) for m in network.modules()
+                        getattr(m, "gradient_checkpointing", False)
+                        for m in network.modules()
                     )
             except StopIteration as stop:
                 results.append(stop.value)
         if len(results) == 1:
             check_events(method, seen, results[0].attention)
     assert np.array_equal(*(np.asarray(result.frames) for result in results))
-    assert there == {name: set(vars(module)) for name, module in network.named_modules()}
+    assert there == {
+        name: set(vars(module)) for name, module in network.named_modules()
+    }
     assert all(torch.equal(x, network.state_dict()[name]) for name, x in before.items())
 
 
 def check_events(method, seen, attention):
-    """Stages of the record, each counted from 1 to its total; maps of what the result has maps of."""
+    """Stages of the record, each counted from 1 to its total; maps of what the result
+    has maps of."""
     record = METHODS[method]
-    assert tuple(event.name for event in seen if isinstance(event, Stage)) == record.stages
+    assert (
+        tuple(event.name for event in seen if isinstance(event, Stage)) == record.stages
+    )
     for stage in record.stages:
-        done = [(e.done, e.total) for e in seen if isinstance(e, Progress) and e.stage == stage]
+        done = [
+            (e.done, e.total)
+            for e in seen
+            if isinstance(e, Progress) and e.stage == stage
+        ]
         assert done == [(i + 1, len(done)) for i in range(len(done))], stage
     assert set(attention) == CASES[method].heat
     previews = [event for event in seen if isinstance(event, Preview)]
-    assert len(previews) == sum(isinstance(e, Progress) and e.stage == "editing" for e in seen)
+    assert len(previews) == sum(
+        isinstance(e, Progress) and e.stage == "editing" for e in seen
+    )
     for event in previews:
         assert len(event.frames) == len(event.indices) == FRAMES
         assert set(event.attention) == set(attention)
@@ -151,7 +181,9 @@ def check_events(method, seen, attention):
 
 
 @pytest.mark.parametrize("method", UNETS)
-def test_a_motion_adapter_moves_every_method_and_at_scale_0_none(small, tmp_path, method):
+def test_a_motion_adapter_moves_every_method_and_at_scale_0_none(
+    small, tmp_path, method
+):
     write_adapter(tmp_path / "motion", small.unet, heads=2)
     plain = replace(requested(method), params=BASES[method])
 
@@ -174,7 +206,9 @@ def test_projects_keep_the_name_of_a_motion_adapter(tmp_path):
     save_project(request, tmp_path / "project")
     assert load_project(tmp_path / "project").motion == "v1-5-3@0.8"
     for wrong in ("x@-1", "x@5", "@1"):
-        with pytest.raises(ModelError, match="Expected FILE@WEIGHT with a weight from 0 to 4"):
+        with pytest.raises(
+            ModelError, match="Expected FILE@WEIGHT with a weight from 0 to 4"
+        ):
             replace(request, motion=wrong)
     with pytest.raises(ModelError, match="Use --motion for a path"):
         save_project(replace(request, motion="/home/x/motion"), tmp_path / "other")

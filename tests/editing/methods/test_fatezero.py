@@ -1,4 +1,5 @@
-"""FateZero: what it keeps in memory, and which words it takes. `test_wiring` holds its steps to formulas."""
+"""FateZero: what it keeps in memory, and which words it takes. `test_wiring` holds its
+steps to formulas."""
 
 import gc
 from dataclasses import replace
@@ -29,16 +30,28 @@ def plan_of(model, asked, given) -> fatezero.FateZeroPlan:
 
 def live_bytes() -> int:
     """Of all tensors there are, each memory counted once."""
-    tensors = [x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
-    return sum({s.data_ptr(): s.nbytes() for s in (x.untyped_storage() for x in tensors)}.values())
+    tensors = [
+        x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)
+    ]
+    return sum(
+        {
+            s.data_ptr(): s.nbytes() for s in (x.untyped_storage() for x in tensors)
+        }.values()
+    )
 
 
 @torch.no_grad()
-def test_nothing_is_kept_but_latents_and_where_the_source_words_look(small, monkeypatch):
+def test_nothing_is_kept_but_latents_and_where_the_source_words_look(
+    small, monkeypatch
+):
     asked, predict, most = requested("fatezero", masks=False), small.predict, {}
     for steps in (3, 7):  # each third of the schedule has its own heat
         given = params(
-            steps=steps, blend_self=True, blend_latents="always", cross_until=1.0, self_until=1.0
+            steps=steps,
+            blend_self=True,
+            blend_latents="always",
+            cross_until=1.0,
+            self_until=1.0,
         )
         live = []
 
@@ -60,7 +73,8 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(small, monk
         4 * (4 + plan.source.lengths[0]) + 1
     )  # latents and words, float32, and whether it is in the area
     assert most[7] - most[3] == 4 * FRAMES * FINEST * cell
-    # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the release's 36.2 GiB.
+    # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the
+    # release's 36.2 GiB.
     assert 50 * 8 * 4 * (64 * 64 * 4 + 16 * 16 * 14) < 36.2 * 2**30 / 1000
 
 
@@ -73,8 +87,18 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(small, monk
             "params.blend_words",
             "Did you mean 'cat'",
         ),
-        ("a big cat on the grass", {"blend_self": True}, "params.blend_words", "Name a word"),
-        (FOX, {"emphasis_words": "fix=3"}, "params.emphasis_words", "Did you mean 'fox'"),
+        (
+            "a big cat on the grass",
+            {"blend_self": True},
+            "params.blend_words",
+            "Name a word",
+        ),
+        (
+            FOX,
+            {"emphasis_words": "fix=3"},
+            "params.emphasis_words",
+            "Did you mean 'fox'",
+        ),
         ("a fox on grass", {"cross_control": "replace"}, "prompt", "refine"),
     ],
 )
@@ -86,12 +110,17 @@ def test_words_that_are_not_there_are_named(small, prompt, given, field, message
 
 def test_emphasis_words():
     gained = ("watercolor", "sketch")
-    assert fatezero.emphasis(params(emphasis=4.0), gained) == {"watercolor": 4.0, "sketch": 4.0}
+    assert fatezero.emphasis(params(emphasis=4.0), gained) == {
+        "watercolor": 4.0,
+        "sketch": 4.0,
+    }
     named = params(emphasis=4.0, emphasis_words="sketch=2, Red fox")
     assert fatezero.emphasis(named, gained) == {"sketch": 2.0, "Red fox": 4.0}
     assert fatezero.emphasis(params(), gained) == {}
     for factor in ("much", "nan", "-1", "21"):
-        with pytest.raises(RequestError, match="WORD=FACTOR with a factor from 0 to 20"):
+        with pytest.raises(
+            RequestError, match="WORD=FACTOR with a factor from 0 to 20"
+        ):
             check_params("fatezero", {"emphasis_words": f"sketch={factor}"})
 
 
@@ -102,7 +131,9 @@ def test_presets():
         "released",
         1.0,
     )
-    shape, resolved = resolve_params("fatezero", {"preset": "shape", "self_until": 0.3}, {})
+    shape, resolved = resolve_params(
+        "fatezero", {"preset": "shape", "self_until": 0.3}, {}
+    )
     assert (shape.blend_self, shape.self_until) == (True, 0.3)
     assert resolved["blend_self"]["source"] == "preset"
     for name in FateZeroParams.PRESETS:

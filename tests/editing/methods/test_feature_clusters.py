@@ -1,4 +1,5 @@
-"""Regions without masks: k-means and names by their meaning, and on the built-in model against the truth."""
+"""Regions without masks: k-means and names by their meaning, and on the built-in model
+against the truth."""
 
 from fractions import Fraction
 
@@ -57,7 +58,8 @@ def test_nouns_of_several_tokens_and_repeated_ones(tiny):
 def test_long_clips_are_refused(tiny):
     clip = ArrayClip(np.zeros((65, 64, 64, 3), np.uint8))
     with pytest.raises(
-        RequestError, match=r"clip.frames: Clusters are found in at most 64 frames.* has 65"
+        RequestError,
+        match=r"clip.frames: Clusters are found in at most 64 frames.* has 65",
     ):
         next(find_clusters(tiny, clip, "a horse"))
 
@@ -86,7 +88,10 @@ def test_pca_has_one_scale_for_the_clip():
 @pytest.fixture(scope="module")
 def found():
     """Clusters of the second example, one fox in the snow, and its true mask."""
-    model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "02_one_animal")
+    model, request = (
+        load_backbone("storybook"),
+        load_project(ASSETS / "examples" / "02_one_animal"),
+    )
     clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
     events = find_clusters(model, clip, request.source_prompt, count=2, steps=10)
     return finish(events), request.labels[:4] > 0
@@ -151,6 +156,14 @@ def test_what_touches_on_any_frame_stays_one():
 def test_two_of_a_kind_share_a_word_and_others_take_their_own():
     cells = torch.arange(3).view(1, 1, 3)
     mass = torch.tensor([[[[0.1, 0.2], [0.9, 0.1], [0.8, 0.1]]]])
-    assert name_clusters(cells, mass, ("cat", "grass"), (0, 1, 1))[0] == ("grass", "cat", "cat")
+    assert name_clusters(cells, mass, ("cat", "grass"), (0, 1, 1))[0] == (
+        "grass",
+        "cat",
+        "cat",
+    )
     mass[..., 2, :] = torch.tensor([0.1, 0.9])
-    assert name_clusters(cells, mass, ("cat", "dog"), (0, 1, 1))[0] == ("", "cat", "dog")
+    assert name_clusters(cells, mass, ("cat", "dog"), (0, 1, 1))[0] == (
+        "",
+        "cat",
+        "dog",
+    )

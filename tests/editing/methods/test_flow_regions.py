@@ -1,4 +1,5 @@
-"""flow_regions: what its formulas must give, pieces of long clips, and runs from the command line."""
+"""flow_regions: what its formulas must give, pieces of long clips, and runs from the
+command line."""
 
 import json
 from dataclasses import replace
@@ -31,13 +32,20 @@ def params(**given):
 
 
 def clip_of(frames, height=16, width=24):
-    noise = np.random.default_rng(1).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+    noise = np.random.default_rng(1).integers(
+        0, 256, (frames, height, width, 3), dtype=np.uint8
+    )
     return ArrayClip(noise, fps=8)
 
 
 def whole_frame(frames, source="a cat on the grass", prompt="a fox on the grass"):
     """By words alone."""
-    given = {"source_prompt": source, "prompt": prompt, "method": "flow_regions", "seed": 7}
+    given = {
+        "source_prompt": source,
+        "prompt": prompt,
+        "method": "flow_regions",
+        "seed": 7,
+    }
     return EditRequest(clip_of(frames), None, (), **given)
 
 
@@ -49,12 +57,16 @@ def latents_of(model, asked, given, piece=None):
 def test_equal_prompts_and_guidance_edit_nothing(wan, modulated):
     """Exactly; but on the target alone, what binding itself does is an edit."""
     asked = requested("flow_regions")
-    regions = tuple(replace(region, prompt=region.source or "a dog") for region in asked.regions)
+    regions = tuple(
+        replace(region, prompt=region.source or "a dog") for region in asked.regions
+    )
     regions = tuple(replace(region, source=region.prompt) for region in regions)
     asked = replace(asked, source_prompt="a cat and a dog", regions=regions)
     assert asked.composed.text == asked.source_prompt
     found = latents_of(wan, asked, params(modulated=modulated, **SAME))
-    assert torch.equal(found, wan.encode(asked.clip.read(0, 3))) == (modulated == "both")
+    assert torch.equal(found, wan.encode(asked.clip.read(0, 3))) == (
+        modulated == "both"
+    )
     unequal = latents_of(wan, asked, params(**(SAME | {"guidance_scale": 5.0})))
     assert not torch.equal(unequal, found)
 
@@ -72,19 +84,28 @@ def test_latents_outside_the_regions_stay_bit_for_bit(wan):
 
 def test_no_strength_is_the_plain_edit(wan_double):
     wan = wan_double
-    asked, weak = requested("flow_regions"), {"cross_strength": 0.0, "self_strength": 0.0}
+    asked, weak = (
+        requested("flow_regions"),
+        {"cross_strength": 0.0, "self_strength": 0.0},
+    )
     given = params(**weak, modulate_until=1.0)
     calls, predict = [], wan.predict
     bare = SimpleNamespace(
         **{name: getattr(wan, name) for name in dir(wan) if not name.startswith("__")}
     )
-    bare.predict = lambda *given: (calls.append(given[-1]), predict(*given), predict(*given[:-1]))[
-        -1
-    ]
+    bare.predict = lambda *given: (
+        calls.append(given[-1]),
+        predict(*given),
+        predict(*given[:-1]),
+    )[-1]
     torch.testing.assert_close(
-        latents_of(wan, asked, given), latents_of(bare, asked, given), atol=1e-11, rtol=1e-11
+        latents_of(wan, asked, given),
+        latents_of(bare, asked, given),
+        atol=1e-11,
+        rtol=1e-11,
     )
-    # Two prompts, with and without words: only those with words have an attention of their own.
+    # Two prompts, with and without words: only those with words have an attention of
+    # their own.
     assert [change.attend is None for change in calls[:4]] == [True, False, True, False]
 
 
@@ -102,9 +123,16 @@ def test_nothing_changes_attention_while_a_run_is_suspended(wan):
 
 
 class Gaussians(SimpleNamespace):
-    """Answers as the exact flow of data with the mean that a prompt names, and a deviation."""
+    """Answers as the exact flow of data with the mean that a prompt names, and a
+    deviation."""
 
-    id, size, multiple, frames_per_latent, device = "gauss", 16, 8, 4, torch.device("cpu")
+    id, size, multiple, frames_per_latent, device = (
+        "gauss",
+        16,
+        8,
+        4,
+        torch.device("cpu"),
+    )
 
     def __init__(self, wan, deviation):
         super().__init__(sites=wan.sites, wan=wan, deviation=deviation)
@@ -140,7 +168,9 @@ def test_a_shifted_mean_is_carried_over(wan, given, share, atol):
     """Alike in every latent, for any number of steps."""
     model, asked = Gaussians(wan, 0.5), whole_frame(5)
     given = {"guidance_scale": 1.0, "source_guidance": 1.0} | given
-    moved = latents_of(model, asked, params(**given)) - wan.encode(asked.clip.read(0, 5))
+    moved = latents_of(model, asked, params(**given)) - wan.encode(
+        asked.clip.read(0, 5)
+    )
     assert float(moved.std()) < 1e-5
     assert float(moved.mean()) == pytest.approx(2 * share, abs=atol)
 
@@ -150,11 +180,15 @@ def test_the_grid_of_a_flow_is_shifted_and_its_steps_are_eulers():
     u = np.array([1, 0.75, 0.5, 0.25, 0])
     assert np.allclose([step.noise for step in steps], (5 * u / (1 + 4 * u))[:-1])
     assert steps[-1].noise_next == 0
-    x, v = torch.randn(2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, v = torch.randn(
+        2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     for step in steps:
         x0, eps = x - step.noise * v, x + step.signal * v
         euler = x + (step.noise_next - step.noise) * v
-        assert torch.allclose(step.signal_next * x0 + step.noise_next * eps, euler, atol=1e-12)
+        assert torch.allclose(
+            step.signal_next * x0 + step.noise_next * eps, euler, atol=1e-12
+        )
     assert torch.allclose(combine(x0, eps, step, "flow"), v)
     with pytest.raises(ValueError, match="expected 1 to 1000, got 0"):
         FlowSchedule(1.0).sampling(0)
@@ -174,11 +208,14 @@ def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
     asked, given = whole_frame(17), params(span=9, steps=1)  # 5 latents, 3 at once
     calls, predict = [], wan.predict
     monkeypatch.setattr(
-        wan, "predict", lambda x, *rest: calls.append((x, *(y := predict(x, *rest)))) or y
+        wan,
+        "predict",
+        lambda x, *rest: calls.append((x, *(y := predict(x, *rest)))) or y,
     )
     found = followed(run(wan, asked, given))[0]
     assert [len(x) for x, *_ in calls] == [3, 3] * 4
-    # Of one step from pure noise, the mean over both pieces, which share latent 2, decides.
+    # Of one step from pure noise, the mean over both pieces, which share latent 2,
+    # decides.
     halves = []
     for (_, x0, _), (_, later, _) in zip(calls[::2], calls[1::2], strict=True):
         halves.append(torch.cat([x0[:2], (x0[2:] + later[:1]) / 2, later[1:]]))
@@ -224,7 +261,9 @@ def test_words_are_found_by_their_characters(wan):
     """Pieces of words, upper case and a comma among them."""
     prompt = "Zebra, a fox"
     bound = RegionText.read(wan, prompt, [(0, 5), (7, 12)], "prompt", False)
-    tokens = wan.reader.tokenizer.convert_ids_to_tokens(bound.text.ids[0][: bound.text.lengths[0]])
+    tokens = wan.reader.tokenizer.convert_ids_to_tokens(
+        bound.text.ids[0][: bound.text.lengths[0]]
+    )
     assert tokens[-4:] == [",", "▁a", "▁fox", "</s>"]
     codes = bound.words.tolist()
     assert codes == [1] * (len(codes) - 4) + [-1, 2, 2, -1]
@@ -239,27 +278,38 @@ def test_phrases_alone_that_do_not_fit_are_refused(wan):
 # --- Which model
 
 
-def test_methods_and_models_that_do_not_fit_are_refused_before_loading(wan_folder, small_folder):
+def test_methods_and_models_that_do_not_fit_are_refused_before_loading(
+    wan_folder, small_folder
+):
     for method in METHODS:
         fits = method == "flow_regions"
-        asked = replace(requested(method), model=str(small_folder if fits else wan_folder))
-        with pytest.raises(ModelError, match=rf"^model: {method} needs .*, which .* does not have"):
+        asked = replace(
+            requested(method), model=str(small_folder if fits else wan_folder)
+        )
+        with pytest.raises(
+            ModelError, match=rf"^model: {method} needs .*, which .* does not have"
+        ):
             next(edit(asked))
 
 
 def test_what_is_made_for_image_models_is_refused(wan, wan_folder):
     asked = replace(requested("flow_regions"), motion="v1-5-2", model=str(wan_folder))
     for given in ((asked,), (asked, wan)):
-        with pytest.raises(ModelError, match=r"^motion: It is made for a UNet .* Remove it or use"):
+        with pytest.raises(
+            ModelError, match=r"^motion: It is made for a UNet .* Remove it or use"
+        ):
             [*edit(*given)]
 
 
 def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
-    """17 frames, and 16, which the report says; the encoder of prompts is loaded once for both."""
+    """17 frames, and 16, which the report says; the encoder of prompts is loaded once
+    for both."""
     call = command(main)
     for frames in (17, 16):
         project, out = tmp_path / f"{frames}", tmp_path / f"out{frames}"
-        save_project(replace(whole_frame(frames), clip=clip_of(frames, 32, 48)), project)
+        save_project(
+            replace(whole_frame(frames), clip=clip_of(frames, 32, 48)), project
+        )
         options = [
             "--model",
             wan_folder,
@@ -274,9 +324,7 @@ def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
         found = json.loads((out / "report.json").read_text())
         assert found["params"]["preset"] == {"value": "regions", "source": "method"}
         said = [text for text in found["warnings"] if "repeated" in text]
-        expected = (
-            f"The last frame was repeated once for {wan_folder}, and cut again after the edit."
-        )
+        expected = f"The last frame was repeated once for {wan_folder}, and cut again after the edit."
         assert said == ([] if frames == 17 else [expected])
         assert found["metrics"]
     assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0

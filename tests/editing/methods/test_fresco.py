@@ -1,4 +1,5 @@
-"""FRESCO on a tiny random model: noise, batches with anchors, its sampler, and clips at the edges."""
+"""FRESCO on a tiny random model: noise, batches with anchors, its sampler, and clips at
+the edges."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -38,7 +39,9 @@ def test_noise_comes_from_seed_step_and_frame_alone(small, monkeypatch):
     """The same frames in other batches enter the first step with the same latents."""
     entered, predict, starts = [], small.predict, []
     monkeypatch.setattr(
-        small, "predict", lambda x, *rest: entered.append(x.clone()) or predict(x, *rest)
+        small,
+        "predict",
+        lambda x, *rest: entered.append(x.clone()) or predict(x, *rest),
     )
     for frames_at_once in (8, 4):
         run(
@@ -53,7 +56,8 @@ def test_noise_comes_from_seed_step_and_frame_alone(small, monkeypatch):
         )  # a call for the source, then 3 steps
         entered.clear()
     ((whole,), (first, second)) = starts
-    assert (torch.cat([first, second[2:]]) - whole).abs().max() < 1e-6  # as the encoder's last bits
+    # as the encoder's last bits
+    assert (torch.cat([first, second[2:]]) - whole).abs().max() < 1e-6
 
 
 def test_two_frames_at_once_are_refused():
@@ -67,7 +71,8 @@ def test_short_clips(small, frames):
     assert result.frames.shape == (frames, HEIGHT, WIDTH, 3)
 
 
-# What the authors' code does (williamyang1991/FRESCO at 736a714), in our words, whatever our presets say.
+# What the authors' code does (williamyang1991/FRESCO at 736a714), in our words,
+# whatever our presets say.
 RELEASE = {
     "steps": 20, "strength": 0.75, "guidance_scale": 7.5, "first_noise": "shared", "step_noise": "own",
     "optimise_until": 0.75, "learning_rate": 0.2, "flow_weight": 2.0, "similarity_weight": 100.0,
@@ -80,20 +85,25 @@ RELEASE = {
 def test_the_released_preset_is_the_release(small, tmp_path):
     """A whole run without words of regions; only the rounds are fewer."""
     asked = requested("fresco")
-    regions = tuple(Region(region.name, region.label, margin=0) for region in asked.regions)
+    regions = tuple(
+        Region(region.name, region.label, margin=0) for region in asked.regions
+    )
     asked = replace(asked, regions=regions, prompt="a fox on the grass")
     assert check_params("fresco", {"preset": "released"}).optimise_rounds == 20
-    run = drive(small, asked, tmp_path, preset="released", optimise_rounds=2, preview_every=0)
+    run = drive(
+        small, asked, tmp_path, preset="released", optimise_rounds=2, preview_every=0
+    )
     assert {name: getattr(run.params, name) for name in RELEASE} == RELEASE
-    assert [step.t >= 350 for step in (call.step for call in run.calls[1:])] == [True] * 8 + [
-        False
-    ] * 7
+    assert [step.t >= 350 for step in (call.step for call in run.calls[1:])] == [
+        True
+    ] * 8 + [False] * 7
     own = SimpleNamespace(**RELEASE, optimise_rounds=2, blend=True, control=())
     fresco_formulas.check(replace(run, params=own))
 
 
 def test_foreground_and_occlusions_grow_by_six_pixels_of_512(small):
-    """The foreground of a frame, and what appears in the next, is 13 pixels wide where one pixel is given."""
+    """The foreground of a frame, and what appears in the next, is 13 pixels wide where
+    one pixel is given."""
     side, point = 512, (slice(None), 100, 200)
     box = torch.zeros(side, side, dtype=torch.bool)
     box[94:107, 194:207] = True
@@ -118,6 +128,8 @@ def test_foreground_and_occlusions_grow_by_six_pixels_of_512(small):
         params=params(smooth_from=0.0, smooth_until=1.0),
         background=torch.ones_like(background),
     )
-    x0, _ = model.smoothed(*[torch.zeros(2, side, side, 3)] * 3, small.schedule.sampling(STEPS)[0])
+    x0, _ = model.smoothed(
+        *[torch.zeros(2, side, side, 3)] * 3, small.schedule.sampling(STEPS)[0]
+    )
     assert torch.equal(x0[1, ..., 0] == 200, box)
     assert fresco._growth((64, 90)) == 1

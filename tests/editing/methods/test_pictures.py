@@ -1,4 +1,5 @@
-"""Pictures in every method: which rows see them, where, when, and what else must not change."""
+"""Pictures in every method: which rows see them, where, when, and what else must not
+change."""
 
 import json
 from dataclasses import replace
@@ -39,9 +40,13 @@ def folders(tmp_path_factory):
 
     @cache
     def made(sdxl):
-        model = loaded(write_small_model(tmp_path_factory.mktemp("models") / "small", sdxl=sdxl))
+        model = loaded(
+            write_small_model(tmp_path_factory.mktemp("models") / "small", sdxl=sdxl)
+        )
         folder = write_encoder(tmp_path_factory.mktemp("adapter"))
-        return model, write_picture_adapter(folder / "adapter.safetensors", model.unet, "plain")
+        return model, write_picture_adapter(
+            folder / "adapter.safetensors", model.unet, "plain"
+        )
 
     return made
 
@@ -70,14 +75,18 @@ def asked(adapter, tmp_path):
         shown = str(write_picture(tmp_path / "toy.png", 4))
         first, *others = request.regions
         first = replace(first, picture=shown, picture_scale=scale, margin=1)
-        return replace(request, params=BASES[method] | request.params, regions=(first, *others))
+        return replace(
+            request, params=BASES[method] | request.params, regions=(first, *others)
+        )
 
     return asked
 
 
 def without(request):
     return replace(
-        request, regions=tuple(replace(r, picture="") for r in request.regions), picture=""
+        request,
+        regions=tuple(replace(r, picture="") for r in request.regions),
+        picture="",
     )
 
 
@@ -92,10 +101,13 @@ def decoded(request, model):
 
 
 @pytest.mark.parametrize(
-    ("method", "sdxl"), [*((m, False) for m in UNETS), ("sdedit", True)], indirect=["sdxl"]
+    ("method", "sdxl"),
+    [*((m, False) for m in UNETS), ("sdedit", True)],
+    indirect=["sdxl"],
 )
 def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
-    """Every call: rows of the edit's halves get the term of the formula, those of the source nothing."""
+    """Every call: rows of the edit's halves get the term of the formula, those of the
+    source nothing."""
     request, calls, make = asked(method), [], Looking._attend
     picture = write_picture(Path(request.regions[0].picture).parent / "scene.png", 5)
     request = replace(request, picture=str(picture), picture_scale=0.4)
@@ -120,9 +132,12 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
                     term = torch.zeros_like(one)
                     for seen in pictures.seen if half in ("uncond", "cond") else ():
                         tokens = seen.tokens[half == "uncond"]
-                        own_keys = (F.linear(tokens, w) for w in pictures.weights[site.name])
+                        own_keys = (
+                            F.linear(tokens, w) for w in pictures.weights[site.name]
+                        )
                         k2, v2 = (
-                            x.unflatten(-1, (q.shape[1], -1)).transpose(1, 2) for x in own_keys
+                            x.unflatten(-1, (q.shape[1], -1)).transpose(1, 2)
+                            for x in own_keys
                         )
                         share = scales[seen.asked.label] * cover(
                             seen.asked.label, grid.at(site).size
@@ -136,7 +151,10 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
 
     monkeypatch.setattr(Looking, "_attend", spy)
     seeing = decoded(request, model)
-    assert {half for branches in calls for half in branches} - {"source", "source_uncond"} == {
+    assert {half for branches in calls for half in branches} - {
+        "source",
+        "source_uncond",
+    } == {
         "uncond",
         "cond",
     }
@@ -179,9 +197,9 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     area = torch.from_numpy(asked("sdedit").areas[:] == 1).float()
     cover = F.adaptive_avg_pool2d(area, x0.shape[2:])
     file = asked("sdedit").regions[0].picture
-    palette = model.encode(np.asarray(Image.open(file).convert("RGB").resize((128, 128), 3))[None])[
-        0
-    ]
+    palette = model.encode(
+        np.asarray(Image.open(file).convert("RGB").resize((128, 128), 3))[None]
+    )[0]
     near(view._pictures.palette(0, model), palette.flatten(1).T, "palette")
     side, reach = x0.shape[2], round(0.15 * max(x0.shape[2:]))
     assert reach
@@ -189,15 +207,18 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     matched = torch.cat(
         [
             half
-            + (palette.mean((1, 2)) - (cover[:, None] * half).sum((0, 2, 3)) / cover.sum())[
-                :, None, None
-            ]
+            + (
+                palette.mean((1, 2))
+                - (cover[:, None] * half).sum((0, 2, 3)) / cover.sum()
+            )[:, None, None]
             for half in x0.split(FRAMES)
         ]
     )
     for row in range(len(x0)):
         own, weight = x0[row].movedim(0, -1), cover[row % FRAMES]
-        far = (matched[row].movedim(0, -1)[:, :, None] - palette.flatten(1).T).norm(dim=-1)
+        far = (matched[row].movedim(0, -1)[:, :, None] - palette.flatten(1).T).norm(
+            dim=-1
+        )
         way = weight[..., None] * (palette.flatten(1).T[far.argmin(-1)] - own)
         for y in range(side):
             for x in range(x0.shape[3]):
@@ -218,12 +239,16 @@ def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
     params, _ = resolve_params("sdedit", request.params, {})
     view = Looking(model, pictures, request, params)
-    plainly = Looking(model, pictures, request, params.model_copy(update={"picture_colors": 0.0}))
+    plainly = Looking(
+        model, pictures, request, params.model_copy(update={"picture_colors": 0.0})
+    )
     text = model.embed(["", "a fox"], ["negative_prompt", "prompt"])
     rows = Batch(FRAMES, ("uncond", "cond"))
     x = torch.randn(2 * FRAMES, *model.encode(request.clip.read(0, 1)).shape[1:])
     both = rows.texts(dict(zip(rows.branches, text, strict=True)))
-    (x0, eps), (own_x0, own_eps) = (each.predict(x, step, both) for each in (view, plainly))
+    (x0, eps), (own_x0, own_eps) = (
+        each.predict(x, step, both) for each in (view, plainly)
+    )
     moved = x0 != own_x0
     assert moved.any()
     assert torch.equal(eps != own_eps, moved)
@@ -250,14 +275,19 @@ def test_colors_are_those_of_what_is_opaque(model, asked, tmp_path):
     for name in ("faint", "nothing"):
         assert found[name].palette(0, model).isfinite().all()
         assert len(found[name].palette(0, model))
-    # The model sees grey in both, so windows kept for one would be taken for the other's.
+    # The model sees grey in both, so windows kept for one would be taken for the
+    # other's.
     assert found["faint"].seen[0].fingerprint != found["nothing"].seen[0].fingerprint
 
 
 def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
     finished, previews = ran(asked("videograin", params={"preview_every": 1}), model)
     assert len(previews) == 4
-    assert set(finished.result.attention["picture of left"].parts) == {"early", "middle", "late"}
+    assert set(finished.result.attention["picture of left"].parts) == {
+        "early",
+        "middle",
+        "late",
+    }
     name = "picture of left"
     for shares in (
         finished.result.attention[name].after,
@@ -265,10 +295,12 @@ def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
     ):
         assert shares.shape[0] == FRAMES
         assert 0 <= shares.min() < shares.max() <= 1
-        # The region drifts from the left half to the middle; the rightmost cells never see the picture.
+        # The region drifts from the left half to the middle; the rightmost cells never
+        # see the picture.
         assert shares[..., -1].max() == 0 < shares[..., 0].max()
     whole, _ = ran(
-        replace(without(asked("sdedit")), picture=asked("sdedit").regions[0].picture), model
+        replace(without(asked("sdedit")), picture=asked("sdedit").regions[0].picture),
+        model,
     )
     assert whole.result.attention["picture"].after.min() > 0.01
     (said,) = finished.report["pictures"]
@@ -303,7 +335,8 @@ def beside(model, tmp_path, monkeypatch):
 
 
 def test_pictures_act_beside_all_else(model, asked, beside):
-    """The picture changes the run, at scale 0 nothing of it; each of the others acts, too."""
+    """The picture changes the run, at scale 0 nothing of it; each of the others acts,
+    too."""
 
     def run(**given):
         *_, finished = edit(replace(asked("videograin", **given), model=str(model.id)))
@@ -321,9 +354,11 @@ def test_pictures_act_beside_all_else(model, asked, beside):
 
 
 def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):
-    """Masks move with the frames of each window; a kept window is not that of another picture or scale."""
+    """Masks move with the frames of each window; a kept window is not that of another
+    picture or scale."""
     long = replace(
-        requested("sdedit", frames=5), params=BASES["sdedit"] | {"window": 3, "cuts": "none"}
+        requested("sdedit", frames=5),
+        params=BASES["sdedit"] | {"window": 3, "cuts": "none"},
     )
     seeing = replace(
         long,
@@ -354,19 +389,25 @@ def test_several_edits_see_the_same_pictures(model, asked):
         ),
         atol=1,
     )
-    assert not np.array_equal(both.others[0].uncomposited[:], decoded(without(one), model))
+    assert not np.array_equal(
+        both.others[0].uncomposited[:], decoded(without(one), model)
+    )
 
 
 def test_a_picture_may_stand_for_words(model, asked):
     request = asked("videograin")
     left, right = request.regions
-    request = replace(request, regions=(replace(left, prompt=""), replace(right, prompt="")))
+    request = replace(
+        request, regions=(replace(left, prompt=""), replace(right, prompt=""))
+    )
     assert [region.name for region in request.edited] == ["left"]
     check_runnable(request)
     assert len(decoded(request, model)) == FRAMES
 
 
-def test_a_project_and_a_command_carry_pictures(model, asked, adapter, tmp_path, monkeypatch):
+def test_a_project_and_a_command_carry_pictures(
+    model, asked, adapter, tmp_path, monkeypatch
+):
     monkeypatch.setenv("REGRAIN_MODELS", str(adapter.parent))
     request = replace(asked("sdedit"), picture_adapter="adapter", picture_scale=0.3)
     request = replace(request, picture=request.regions[0].picture)
@@ -377,28 +418,51 @@ def test_a_project_and_a_command_carry_pictures(model, asked, adapter, tmp_path,
         "picture_1.png",
     )
     again = load_project(tmp_path / "project")
-    assert (again.picture_adapter, again.picture_scale, again.regions[0].picture_scale) == (
+    assert (
+        again.picture_adapter,
+        again.picture_scale,
+        again.regions[0].picture_scale,
+    ) == (
         "adapter",
         0.3,
         1.2,
     )
     paths = [asked.path for asked in again.pictures]
-    assert [path.read_bytes() for path in paths] == [Path(request.picture).read_bytes()] * 2
+    assert [path.read_bytes() for path in paths] == [
+        Path(request.picture).read_bytes()
+    ] * 2
     change(tmp_path / "project", picture="../toy.png")
-    with pytest.raises(EditingError, match="Expected a relative path inside the project folder"):
+    with pytest.raises(
+        EditingError, match="Expected a relative path inside the project folder"
+    ):
         load_project(tmp_path / "project")
     change(tmp_path / "project", picture="")
-    arguments = ["run", tmp_path / "project", "-o", tmp_path / "out", "--model", model.id]
+    arguments = [
+        "run",
+        tmp_path / "project",
+        "-o",
+        tmp_path / "out",
+        "--model",
+        model.id,
+    ]
     assert (
         command(main)(
-            *arguments, "--picture", f"cat={paths[0]}@0.7", "--picture-adapter", "adapter"
+            *arguments,
+            "--picture",
+            f"cat={paths[0]}@0.7",
+            "--picture-adapter",
+            "adapter",
         )
         == 0
     )
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert [(one["region"], one["scale"]) for one in report["pictures"]] == [("cat", 0.7)]
+    assert [(one["region"], one["scale"]) for one in report["pictures"]] == [
+        ("cat", 0.7)
+    ]
     assert list((tmp_path / "out" / "attention").glob("picture*cat*.mp4"))
-    given = override(without(request), pictures=[f"cat={paths[0]}@0.7", f"{paths[1]}"])[0]
+    given = override(without(request), pictures=[f"cat={paths[0]}@0.7", f"{paths[1]}"])[
+        0
+    ]
     assert [(p.name, p.path, p.scale) for p in given.pictures] == [
         ("", paths[1], None),
         ("cat", paths[0], 0.7),
@@ -420,10 +484,26 @@ def test_memory_is_told_with_what_sees_pictures(model, asked):
             "regions.left.picture",
             "needs a picture adapter, but none is chosen",
         ),
-        ({"picture": "nowhere.png"}, "regions.left.picture", "'nowhere.png' does not exist"),
-        ({"picture_scale": 1.6}, "regions.left.picture_scale", "from 0 to 1.5, or null, got 1.6"),
-        ({"picture_adapter": "x.bin"}, "picture_adapter", "is a pickle.*Use 'x.safetensors'"),
-        ({"picture_adapter": "a/ip-adapter-faceid_sd15.bin"}, "picture_adapter", "InsightFace"),
+        (
+            {"picture": "nowhere.png"},
+            "regions.left.picture",
+            "'nowhere.png' does not exist",
+        ),
+        (
+            {"picture_scale": 1.6},
+            "regions.left.picture_scale",
+            "from 0 to 1.5, or null, got 1.6",
+        ),
+        (
+            {"picture_adapter": "x.bin"},
+            "picture_adapter",
+            "is a pickle.*Use 'x.safetensors'",
+        ),
+        (
+            {"picture_adapter": "a/ip-adapter-faceid_sd15.bin"},
+            "picture_adapter",
+            "InsightFace",
+        ),
         (
             {"params": {"picture_blocks": "style"}},
             "params.picture_blocks",
@@ -432,7 +512,11 @@ def test_memory_is_told_with_what_sees_pictures(model, asked):
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(model, asked, change, field, said):
-    own = {key: value for key, value in change.items() if key in ("picture", "picture_scale")}
+    own = {
+        key: value
+        for key, value in change.items()
+        if key in ("picture", "picture_scale")
+    }
     rest = {key: value for key, value in change.items() if key not in own}
 
     def attempt():

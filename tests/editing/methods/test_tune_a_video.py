@@ -50,7 +50,9 @@ def test_tuned_models_follow_the_formulas_in_every_call(
     run = drive(tuned(small, adapter), asked, tmp_path / "tuned", **BASES[method])
     if method != "tune_a_video":  # whose formulas begin with the tuning
         check_formulas(run)
-        one, other = ([(c.stage, c.step, len(c.x)) for c in each.calls] for each in (run, plain))
+        one, other = (
+            [(c.stage, c.step, len(c.x)) for c in each.calls] for each in (run, plain)
+        )
         assert one == other
     assert len(brought) == len(run.calls)
     queries = {
@@ -61,7 +63,9 @@ def test_tuned_models_follow_the_formulas_in_every_call(
     for change in brought:
         assert same(dict(change.queries), queries)
         assert len(change.patches) >= 1
-    assert not np.array_equal(np.asarray(run.result.frames), np.asarray(plain.result.frames))
+    assert not np.array_equal(
+        np.asarray(run.result.frames), np.asarray(plain.result.frames)
+    )
 
 
 @pytest.mark.parametrize("method", EDITS)
@@ -69,7 +73,8 @@ def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method
     adapter = learned(small, requested("tune_a_video"), tune_steps=0)
     models = {"plain": small, "tuned": tuned(small, adapter)}
     runs = [
-        drive(models[name], requested(method), tmp_path / name, **BASES[method]) for name in models
+        drive(models[name], requested(method), tmp_path / name, **BASES[method])
+        for name in models
     ]
     one, other = ([x.clone() for x in run.decoded] for run in runs)
     assert all(torch.equal(*both) for both in zip(one, other, strict=True))
@@ -79,7 +84,9 @@ def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method
 @pytest.mark.parametrize("method", INVERTS)
 def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, method):
     name = next(iter(adapter.weights))
-    other = Adapter(adapter.facts, {**adapter.weights, name: adapter.weights[name] + 0.1})
+    other = Adapter(
+        adapter.facts, {**adapter.weights, name: adapter.weights[name] + 0.1}
+    )
     asked = (
         requested(method)
         if method != "tune_a_video"
@@ -95,7 +102,9 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
     assert inverted(adapter) == 0
     assert inverted(other) == first
     if method != "tune_a_video":
-        assert len(drive(small, asked, tmp_path, **BASES[method]).of("inverting")) == first
+        assert (
+            len(drive(small, asked, tmp_path, **BASES[method]).of("inverting")) == first
+        )
 
 
 def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
@@ -103,11 +112,24 @@ def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
 ):
     net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    view, asked = tuned(small, adapter), replace(requested("tune_a_video"), adapter="given")
+    view, asked = (
+        tuned(small, adapter),
+        replace(requested("tune_a_video"), adapter="given"),
+    )
     base = {"steps": 2, "preview_every": 0}
-    for given in ({}, {"steps": 3}, {"joint_norm": False}, {"control": f"canny={net.name}@0.5"}):
-        runs = [drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)]
-        assert [len(run.of("inverting")) for run in runs] == [(base | given)["steps"], 0], given
+    for given in (
+        {},
+        {"steps": 3},
+        {"joint_norm": False},
+        {"control": f"canny={net.name}@0.5"},
+    ):
+        runs = [
+            drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)
+        ]
+        assert [len(run.of("inverting")) for run in runs] == [
+            (base | given)["steps"],
+            0,
+        ], given
         assert (runs[0].result.control is not None) == ("control" in given)
         (word,) = runs[0].result.attention  # of the edit's new words
         assert word == "fox"
@@ -136,14 +158,17 @@ def test_other_frame_counts_start_from_noise(small, tmp_path):
 
 
 def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
-    """The same bits as tuning and editing in one run; no tuning, and the report says whose weights."""
+    """The same bits as tuning and editing in one run; no tuning, and the report says
+    whose weights."""
     asked = request(params=QUICK | {"learning_rate": 0.01, "positions": True})
     events = list(edit(asked, small))
     whole = events[-1]
     made = [event for event in events if isinstance(event, Tuned)][-1]
     stages = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]
     assert (
-        [e.name for e in events if isinstance(e, Stage)] == stages == list(whole.report["seconds"])
+        [e.name for e in events if isinstance(e, Stage)]
+        == stages
+        == list(whole.report["seconds"])
     )
     done = [e for e in events if isinstance(e, Progress)]
     units = dict(zip(stages[1:], (2, 2, 2, FRAMES, 1), strict=True))
@@ -158,26 +183,35 @@ def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
     assert not [e for e in events if isinstance(e, Tuned | Losses)]
     assert "tuning" not in [e.name for e in events if isinstance(e, Stage)]
     assert np.array_equal(events[-1].result.frames, whole.result.frames)
-    facts = made.adapter.facts.model_dump(mode="json", exclude={"version", "sketch", "clip"})
+    facts = made.adapter.facts.model_dump(
+        mode="json", exclude={"version", "sketch", "clip"}
+    )
     assert events[-1].report["adapter"] == facts
     assert events[-1].report["warnings"] == []
     losses = [round(float(loss), 6) for loss in made.losses]
     assert whole.report["adapter"] == facts | {"losses": losses}
     assert len(losses) == 2
-    assert "adapter" not in edited(small, request(method="sdedit", params={"steps": 2})).report
+    assert (
+        "adapter"
+        not in edited(small, request(method="sdedit", params={"steps": 2})).report
+    )
 
 
 def test_the_report_warns_of_another_clip(small, tmp_path):
-    save_adapter(learned(small, request(size=24), tune_steps=0), tmp_path / "clip.safetensors")
+    save_adapter(
+        learned(small, request(size=24), tune_steps=0), tmp_path / "clip.safetensors"
+    )
     asked = request(
-        adapter=str(tmp_path / "clip.safetensors"), params={"steps": 1, "preview_every": 0}
+        adapter=str(tmp_path / "clip.safetensors"),
+        params={"steps": 1, "preview_every": 0},
     )
     (warning,) = edited(small, asked).report["warnings"]
     assert warning == "The adapter was tuned on another clip or other frames of it."
 
 
 def test_the_library_tunes_for_any_method(small):
-    """The params of another method and an adapter do not matter; those of Tune-A-Video do."""
+    """The params of another method and an adapter do not matter; those of Tune-A-Video
+    do."""
     own = request(params=QUICK)
     *_, last = tune(own, small)
     assert isinstance(last, Tuned)

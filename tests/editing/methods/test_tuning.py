@@ -1,4 +1,5 @@
-"""Tuning on a clip: against the formulas, from the cache, by several users, stopped anywhere."""
+"""Tuning on a clip: against the formulas, from the cache, by several users, stopped
+anywhere."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,11 +30,15 @@ def tuning_of(model, asked=None, **given) -> Tuning:
 def shaken(weights, by=0.1):
     """Weights away from where a tuning begins, so that everything has a gradient."""
     fresh = torch.Generator().manual_seed(5)
-    return {name: x + by * torch.randn(x.shape, generator=fresh) for name, x in weights.items()}
+    return {
+        name: x + by * torch.randn(x.shape, generator=fresh)
+        for name, x in weights.items()
+    }
 
 
 def make_steep(monkeypatch, model, factor):
-    """Let the network's output, and with it all gradients, be longer; models are shared by tests."""
+    """Let the network's output, and with it all gradients, be longer; models are shared
+    by tests."""
     weight = model.unet.conv_out.weight
     monkeypatch.setattr(weight, "data", weight.data * factor)
     monkeypatch.setitem(vars(model), "fingerprint", f"steep {factor}")
@@ -59,7 +64,9 @@ def until(events, count):
         ("sample", {"temporal_rank": 40}, 100),
     ],
 )
-def test_steps_are_those_of_the_formulas(small_double, monkeypatch, prediction, given, steep):
+def test_steps_are_those_of_the_formulas(
+    small_double, monkeypatch, prediction, given, steep
+):
     """Network, noise, target, clipping and AdamW, for two steps."""
     model, rate = small_double, 1e-3
     monkeypatch.setattr(model, "prediction", prediction)
@@ -67,19 +74,34 @@ def test_steps_are_those_of_the_formulas(small_double, monkeypatch, prediction, 
     plan = tuning_of(model, learning_rate=rate, tune_seed=4, **given)
     weights = shaken(model.untuned(plan.params.temporal_rank, torch.Generator()))
     learner = Learner.of(weights | {"losses": torch.zeros(0)}, rate)
-    adamw, words = reference.AdamW(rate), model.embed([WORDS]).vectors.double().repeat(FRAMES, 1, 1)
+    adamw, words = (
+        reference.AdamW(rate),
+        model.embed([WORDS]).vectors.double().repeat(FRAMES, 1, 1),
+    )
     for index in range(2):
-        own = {name: weight.double().requires_grad_() for name, weight in weights.items()}
-        unet = reference.network(model.unet, own, plan.params.joint_norm, plan.params.positions)
+        own = {
+            name: weight.double().requires_grad_() for name, weight in weights.items()
+        }
+        unet = reference.network(
+            model.unet, own, plan.params.joint_norm, plan.params.positions
+        )
         step, noise = drawn(model.schedule, plan.latents, 4, index)
         alpha = float(model.schedule.alphas_cumprod[step.t])
         clean = plan.latents
         with torch.enable_grad():
             output = unet(
-                alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, torch.tensor(step.t), words
+                alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise,
+                torch.tensor(step.t),
+                words,
             ).sample
-            error = (output - reference.target(prediction, clean, noise, alpha)).square().mean()
-            gradients = dict(zip(own, torch.autograd.grad(error, list(own.values())), strict=True))
+            error = (
+                (output - reference.target(prediction, clean, noise, alpha))
+                .square()
+                .mean()
+            )
+            gradients = dict(
+                zip(own, torch.autograd.grad(error, list(own.values())), strict=True)
+            )
         loss, found = plan.gradients(learner)
         assert loss == pytest.approx(float(error), rel=1e-6)
         for name, gradient in gradients.items():
@@ -87,7 +109,9 @@ def test_steps_are_those_of_the_formulas(small_double, monkeypatch, prediction, 
             torch.testing.assert_close(
                 found[name].double(), gradient, rtol=1e-4, atol=1e-6 * steep, msg=name
             )
-        assert (sum(float(g.square().sum()) for g in gradients.values()) > 1) == (steep > 1)
+        assert (sum(float(g.square().sum()) for g in gradients.values()) > 1) == (
+            steep > 1
+        )
         learner.descend(loss, found)
         weights = adamw.step(own, reference.clipped(gradients))
         for name, weight in weights.items():
@@ -97,7 +121,9 @@ def test_steps_are_those_of_the_formulas(small_double, monkeypatch, prediction, 
     assert learner.steps == 2
 
 
-def test_levels_and_noise_are_drawn_evenly_from_the_seed_and_the_number_of_the_step(small):
+def test_levels_and_noise_are_drawn_evenly_from_the_seed_and_the_number_of_the_step(
+    small,
+):
     latents = torch.zeros(FRAMES, 4, 8, 8)
     steps, noises = zip(
         *(drawn(small.schedule, latents, 0, index) for index in range(400)), strict=True
@@ -123,16 +149,22 @@ def test_levels_and_noise_are_drawn_evenly_from_the_seed_and_the_number_of_the_s
 
 
 def test_only_the_tuned_weights_change(small):
-    """TV3: the model keeps its parameters, has no hook and no gradient; everything tuned has moved."""
+    """TV3: the model keeps its parameters, has no hook and no gradient; everything
+    tuned has moved."""
     before = {name: x.clone() for name, x in small.unet.state_dict().items()}
     adapter = learned(small, tune_steps=3, learning_rate=1e-3, temporal_rank=2)
     assert same(small.unet.state_dict(), before)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules())
+    assert not any(
+        m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules()
+    )
     assert all(p.grad is None and not p.requires_grad for p in small.unet.parameters())
     fresh = small.untuned(2, torch.Generator().manual_seed(0))
     assert adapter.weights.keys() == small.tunable_shapes(2).keys()
     assert all(not torch.equal(adapter.weights[name], fresh[name]) for name in fresh)
-    assert all(x.dtype == torch.float32 and not x.requires_grad for x in adapter.weights.values())
+    assert all(
+        x.dtype == torch.float32 and not x.requires_grad
+        for x in adapter.weights.values()
+    )
 
 
 @pytest.mark.slow
@@ -154,21 +186,32 @@ def test_the_loss_falls(tiny):
 
 def test_what_says_how_to_tune_matters_and_the_seed_draws_the_first_weights(small):
     usual = learned(small, tune_steps=3)
-    others = {"tune_seed": 1, "learning_rate": 2e-5, "positions": True, "temporal_rank": 1}
+    others = {
+        "tune_seed": 1,
+        "learning_rate": 2e-5,
+        "positions": True,
+        "temporal_rank": 1,
+    }
     others |= {"joint_norm": False, "tune_steps": 4}
     names = {"tune_seed": "seed", "temporal_rank": "rank", "tune_steps": "steps"}
     for name, value in others.items():
         other = learned(small, **{"tune_steps": 3} | {name: value})
         assert getattr(other.facts, names.get(name, name)) == value
-        assert any(not torch.equal(x, other.weights[key]) for key, x in usual.weights.items()), name
-    first, second = (small.untuned(0, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+        assert any(
+            not torch.equal(x, other.weights[key]) for key, x in usual.weights.items()
+        ), name
+    first, second = (
+        small.untuned(0, torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    )
     assert same(learned(small, tune_steps=0, tune_seed=1).weights, second)
     assert not same(first, second)
 
 
 def test_source_prompt_and_clip_matter_and_the_edit_does_not(small):
     usual = learned(small)
-    assert not same(usual.weights, learned(small, request(source_prompt="a dog")).weights)
+    assert not same(
+        usual.weights, learned(small, request(source_prompt="a dog")).weights
+    )
     assert not same(usual.weights, learned(small, request(size=24)).weights)
     asked = request(prompt="a panda", negative_prompt="ugly", seed=3)
     assert same(usual.weights, learned(small, asked).weights)
@@ -205,12 +248,15 @@ def preview(model, asked, **given):
 
 
 def test_a_preview_is_drawn_by_the_tuned_weights_from_one_noise(small):
-    """With the prompt and its guidance; without weights that changed, the same picture again."""
+    """With the prompt and its guidance; without weights that changed, the same picture
+    again."""
     runs = (
         tuning(small, tune_steps=2, tune_preview_every=1, learning_rate=rate)
         for rate in (1e-12, 0.01)
     )
-    still, moved = ([event.frames for event in run if isinstance(event, Preview)] for run in runs)
+    still, moved = (
+        [event.frames for event in run if isinstance(event, Preview)] for run in runs
+    )
     assert len(still) == len(moved) == 3
     assert (still[0] == moved[0]).all()
     assert (still[0] == still[2]).all()
@@ -227,15 +273,21 @@ def test_a_preview_is_drawn_by_the_tuned_weights_from_one_noise(small):
 
 
 @pytest.mark.parametrize("fits", [True, False])
-def test_tunings_in_two_threads_do_not_see_each_other(small, tmp_path, monkeypatch, fits):
+def test_tunings_in_two_threads_do_not_see_each_other(
+    small, tmp_path, monkeypatch, fits
+):
     """Also where activations are recomputed while the other one is in the network."""
     monkeypatch.setattr(small, "activations_fit", lambda *_: fits)
-    given = [{"tune_seed": seed, "tune_steps": 3, "temporal_rank": seed} for seed in (1, 2)]
+    given = [
+        {"tune_seed": seed, "tune_steps": 3, "temporal_rank": seed} for seed in (1, 2)
+    ]
     alone = [learned(small, **each).weights for each in given]
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "threads"))
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda each: learned(small, **each), given)
-    assert [same(one.weights, weights) for one, weights in zip(found, alone, strict=True)] == [
+    assert [
+        same(one.weights, weights) for one, weights in zip(found, alone, strict=True)
+    ] == [
         True,
         True,
     ]
@@ -246,12 +298,16 @@ def test_recomputed_activations_give_the_same_gradients(small, monkeypatch):
     weights = shaken(small.untuned(2, torch.Generator()))
     learner = Learner.of(weights | {"losses": torch.zeros(0)}, 1e-3)
     asked, predict = [], small.predict
-    noted = lambda *a, recompute: asked.append(recompute) or predict(*a, recompute=recompute)  # noqa: E731
+    noted = lambda *a, recompute: (  # noqa: E731
+        asked.append(recompute) or predict(*a, recompute=recompute)
+    )
     monkeypatch.setattr(small, "predict", noted)
     sizes = []
     for fits in (True, False):
         monkeypatch.setattr(
-            small, "activations_fit", lambda *size, fits=fits: sizes.append(size) or fits
+            small,
+            "activations_fit",
+            lambda *size, fits=fits: sizes.append(size) or fits,
         )
         loss, gradients = plan.gradients(learner)
         if fits:
@@ -274,7 +330,9 @@ def steep(small, monkeypatch):
 
 
 @pytest.mark.parametrize("stop", [1, 3])
-def test_a_stopped_tuning_goes_on_as_if_it_had_not_stopped(steep, tmp_path, monkeypatch, stop):
+def test_a_stopped_tuning_goes_on_as_if_it_had_not_stopped(
+    steep, tmp_path, monkeypatch, stop
+):
     """TV8, bit for bit, and with as many steps in all."""
     given = {"tune_steps": 5, "learning_rate": 1e-3}
     (whole,) = [e for e in tuning(steep, **given) if isinstance(e, Tuned)]
@@ -287,7 +345,9 @@ def test_a_stopped_tuning_goes_on_as_if_it_had_not_stopped(steep, tmp_path, monk
     assert same(resumed.adapter.weights, whole.adapter.weights)
 
 
-def test_more_steps_go_on_from_fewer_and_fewer_are_there_already(small, tmp_path, monkeypatch):
+def test_more_steps_go_on_from_fewer_and_fewer_are_there_already(
+    small, tmp_path, monkeypatch
+):
     given = {"learning_rate": 1e-3, "keep_every": 2}
     taken = counted(monkeypatch)
     three = learned(small, tune_steps=3, **given)
@@ -317,12 +377,17 @@ def test_a_shorter_tuning_that_was_stopped_goes_on_too(small, monkeypatch):
     assert taken[5:] == [6]
 
 
-def test_a_version_whose_state_is_gone_is_no_place_to_go_on_from(small, monkeypatch, tmp_path):
-    """A version has no moments, so more steps are taken from the beginning, to the same bits."""
+def test_a_version_whose_state_is_gone_is_no_place_to_go_on_from(
+    small, monkeypatch, tmp_path
+):
+    """A version has no moments, so more steps are taken from the beginning, to the same
+    bits."""
     whole = learned(small, tune_steps=5, learning_rate=1e-3)
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "other"))
     learned(small, tune_steps=3, learning_rate=1e-3)
-    state = state_key(tuning_of(small, tune_steps=3, learning_rate=1e-3).inputs, "state")
+    state = state_key(
+        tuning_of(small, tune_steps=3, learning_rate=1e-3).inputs, "state"
+    )
     (tmp_path / "other" / f"{cache.digest(state)}.safetensors").unlink()
     learned(small, tune_steps=3, learning_rate=1e-3)
     assert same(learned(small, tune_steps=5, learning_rate=1e-3).weights, whole.weights)
@@ -366,7 +431,9 @@ def test_an_update_that_was_interrupted_is_not_kept(small, monkeypatch):
 # --- What goes wrong
 
 
-def test_a_loss_that_is_nan_names_the_learning_rate_and_keeps_what_was_there(small, monkeypatch):
+def test_a_loss_that_is_nan_names_the_learning_rate_and_keeps_what_was_there(
+    small, monkeypatch
+):
     taken, gradients = [], Tuning.gradients
 
     def bad(self, learner):
@@ -387,7 +454,9 @@ def test_a_loss_that_is_nan_names_the_learning_rate_and_keeps_what_was_there(sma
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_gradient_that_is_nan_names_the_learning_rate_and_moves_nothing(small, value):
-    learner = Learner.of({"a": torch.ones(2), "b": torch.ones(3), "losses": torch.zeros(2)}, 0.01)
+    learner = Learner.of(
+        {"a": torch.ones(2), "b": torch.ones(3), "losses": torch.zeros(2)}, 0.01
+    )
     with pytest.raises(DivergedError, match=r"^params.learning_rate: .*step 3.*0.01"):
         learner.descend(1.0, {"a": torch.tensor([0.0, value]), "b": torch.ones(3)})
     assert learner.steps == 2
@@ -397,7 +466,9 @@ def test_a_gradient_that_is_nan_names_the_learning_rate_and_moves_nothing(small,
 
 def test_a_network_that_gives_nan_names_the_learning_rate(small, monkeypatch):
     until(tuning(small, tune_steps=4, keep_every=1), 2)
-    monkeypatch.setattr(small.unet.conv_out.bias, "data", torch.full((4,), float("nan")))
+    monkeypatch.setattr(
+        small.unet.conv_out.bias, "data", torch.full((4,), float("nan"))
+    )
     with pytest.raises(DivergedError, match=r"^params.learning_rate: .*step 3"):
         list(tuning(small, tune_steps=4, keep_every=1))
 
@@ -411,7 +482,9 @@ def test_weights_that_overflowed_are_not_kept(small):
     assert cache.load(state_key(plan.inputs, "version", 0)) is None
 
 
-def test_a_cache_that_cannot_be_written_stops_no_tuning(small, tmp_path, monkeypatch, caplog):
+def test_a_cache_that_cannot_be_written_stops_no_tuning(
+    small, tmp_path, monkeypatch, caplog
+):
     usual = learned(small, tune_steps=3)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "file" / "cache"))

@@ -1,4 +1,5 @@
-"""Words bound to regions by a trained transformer, which does not know by itself which square is meant."""
+"""Words bound to regions by a trained transformer, which does not know by itself which
+square is meant."""
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ def model():
 
 
 def right(model, swap, **given):
-    """Share of the squares of all scenes that got their colour; and what changed outside them."""
+    """Share of the squares of all scenes that got their colour; and what changed
+    outside them."""
     found, outside = [], []
     for number in range(SCENES):
         fresh = np.random.default_rng(1000 + number)
@@ -43,12 +45,15 @@ def right(model, swap, **given):
             method="flow_regions",
             seed=number,
         )
-        (edited,) = finish(run(model, asked, check_params("flow_regions", SHORT | given))).edits
+        (edited,) = finish(
+            run(model, asked, check_params("flow_regions", SHORT | given))
+        ).edits
         edited = edited.permute(0, 2, 3, 1).numpy()
         for label, colour in zip((1, 2), wanted, strict=True):
             mean = edited[labels == label].mean(0)
             found.append(
-                min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum()) == colour
+                min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum())
+                == colour
             )
         outside.append(np.abs(edited - frames)[labels == 0].max())
     return np.mean(found), max(outside)

@@ -1,4 +1,5 @@
-"""vid2vid-zero: its layers, and what it learns; `test_wiring` holds its steps to the formulas."""
+"""vid2vid-zero: its layers, and what it learns; `test_wiring` holds its steps to the
+formulas."""
 
 import threading
 from dataclasses import replace
@@ -29,14 +30,21 @@ def noise(seed=0):
 
 def test_an_unknown_layer_is_named_with_the_nearest(tiny):
     with pytest.raises(
-        RequestError, match=r"^params.dense_layers: 'up_blocks.0' .* Did you mean 'up_blocks"
+        RequestError,
+        match=r"^params.dense_layers: 'up_blocks.0' .* Did you mean 'up_blocks",
     ):
         vid2vid_zero.dense_sites(tiny.sites, ("mid_block", "up_blocks.0"))
 
 
 @pytest.mark.parametrize(
     ("ratio", "used"),
-    [(1.0, range(50)), (-1.0, range(50)), (0.5, range(26)), (-0.5, range(25, 50)), (0.0, ())],
+    [
+        (1.0, range(50)),
+        (-1.0, range(50)),
+        (0.5, range(26)),
+        (-0.5, range(25, 50)),
+        (0.0, ()),
+    ],
 )
 def test_share_of_the_steps_that_use_the_learned_text(tiny, ratio, used):
     steps = tiny.schedule.sampling(50)
@@ -56,7 +64,9 @@ def learn(model, scale=7.5):
 
     with torch.no_grad():
         given = predict, predict_source, model.schedule.sampling(STEPS), text[0].vectors
-        return text[0].vectors, [*null_text(pivots, *given, guidance_scale=scale, inner_steps=1)]
+        return text[0].vectors, [
+            *null_text(pivots, *given, guidance_scale=scale, inner_steps=1)
+        ]
 
 
 def test_at_guidance_1_nothing_is_learned(tiny):
@@ -72,10 +82,20 @@ def test_rates_and_the_end_of_learning(tiny, monkeypatch):
         return text, 0.0
 
     monkeypatch.setattr(inversion, "_descend", descend)
-    x, text, steps = torch.zeros(1, 1, 1, 1), torch.zeros(1, 2, 3), tiny.schedule.sampling(50)
+    x, text, steps = (
+        torch.zeros(1, 1, 1, 1),
+        torch.zeros(1, 2, 3),
+        tiny.schedule.sampling(50),
+    )
     answer = lambda *_: (x, x)  # noqa: E731
-    list(null_text([x] * 51, answer, answer, steps, text, guidance_scale=2.0, inner_steps=1))
-    assert seen == [pytest.approx((1e-2 * (1 - i / 100), 1e-5 + 2e-5 * i)) for i in range(50)]
+    list(
+        null_text(
+            [x] * 51, answer, answer, steps, text, guidance_scale=2.0, inner_steps=1
+        )
+    )
+    assert seen == [
+        pytest.approx((1e-2 * (1 - i / 100), 1e-5 + 2e-5 * i)) for i in range(50)
+    ]
 
 
 def test_learning_stops_when_near_enough():
@@ -109,7 +129,9 @@ def test_recomputed_activations_give_the_same_gradient(tiny, patches):
     try:
         plain = gradient(tiny, text, change=Intervention(patches=patches))
         assert len(calls) == 1
-        again = gradient(tiny, text, change=Intervention(patches=patches), recompute=True)
+        again = gradient(
+            tiny, text, change=Intervention(patches=patches), recompute=True
+        )
     finally:
         handle.remove()
     assert len(calls) == 3  # forward, and once more on the way back
@@ -119,7 +141,8 @@ def test_recomputed_activations_give_the_same_gradient(tiny, patches):
 
 
 def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(tiny):
-    """Its hooks are on the shared network until its call returns; the backward pass waits that long."""
+    """Its hooks are on the shared network until its call returns; the backward pass
+    waits that long."""
     text, entered, alone = tiny.embed([""]), threading.Event(), threading.Event()
     expected = gradient(tiny, text, recompute=True)
     waited = []
@@ -138,7 +161,11 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
     asked = text.vectors.clone().requires_grad_(True)
     step = tiny.schedule.sampling(STEPS)[1]
     x0, eps = tiny.predict(noise(), step, text.with_vectors(asked), recompute=True)
-    handle = tiny.unet.up_blocks[3].resnets[0].register_forward_pre_hook(lambda *_: alone.set())
+    handle = (
+        tiny.unet.up_blocks[3]
+        .resnets[0]
+        .register_forward_pre_hook(lambda *_: alone.set())
+    )
     run = threading.Thread(target=other)
     try:
         run.start()
@@ -152,7 +179,8 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
 
 
 def test_learning_in_half_precision_loses_no_gradient():
-    """Of a distance whose own gradient per value, 2e-8, is no number of half precision."""
+    """Of a distance whose own gradient per value, 2e-8, is no number of half
+    precision."""
     goal = torch.full((100, 100), 1e-4)
     start = torch.zeros(1, 1, 1)
     loss = (start.requires_grad_(True).half() * 0.01 - goal.half()).square().mean()
@@ -167,25 +195,40 @@ def test_learning_in_half_precision_loses_no_gradient():
 def test_learning_with_a_model_in_bfloat16(tiny_folder):
     half = load_backbone(str(tiny_folder), dtype=torch.bfloat16)
     empty, walk = learn(half)
-    assert all(text.dtype == torch.float32 and text.isfinite().all() for _, text, _ in walk)
+    assert all(
+        text.dtype == torch.float32 and text.isfinite().all() for _, text, _ in walk
+    )
     assert (walk[0][1] - empty).abs().max() == pytest.approx(1e-2, rel=0.05)
 
 
-def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(small, monkeypatch):
+def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(
+    small, monkeypatch
+):
     asked, learned, original = requested("vid2vid_zero"), [], vid2vid_zero.null_text
     monkeypatch.setattr(
-        vid2vid_zero, "null_text", lambda *a, **k: learned.append(1) or original(*a, **k)
+        vid2vid_zero,
+        "null_text",
+        lambda *a, **k: learned.append(1) or original(*a, **k),
     )
-    base = BASES["vid2vid_zero"] | {"inversion": "null_text", "inner_steps": 1, "steps": 2}
+    base = BASES["vid2vid_zero"] | {
+        "inversion": "null_text",
+        "inner_steps": 1,
+        "steps": 2,
+    }
     others = [{"guidance_scale": 3.0}, {"learning_rate": 0.02}, {"inner_steps": 2}]
     others += [
-        {"learn_with": "sampling"} | more for more in ({}, {"keys": "own"}, {"dense_layers": ""})
+        {"learn_with": "sampling"} | more
+        for more in ({}, {"keys": "own"}, {"dense_layers": ""})
     ]
 
     @torch.no_grad()
     def invert(asked, given):
         events = edit_clip(small, asked, check_params("vid2vid_zero", base | given))
-        next(event for event in events if isinstance(event, Stage) and event.name == "editing")
+        next(
+            event
+            for event in events
+            if isinstance(event, Stage) and event.name == "editing"
+        )
         events.close()
 
     for number, given in enumerate(({}, *others), 1):

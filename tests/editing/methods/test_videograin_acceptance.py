@@ -1,9 +1,10 @@
-"""The acceptance behaviours of VideoGrain, by the number they have in its specification.
+"""The acceptance behaviours of VideoGrain, by the number they have in its
+specification.
 
-Elsewhere: 2 to 4 in attention/test_regions.py; 7, 9, most of 12 and 16 in every run of test_wiring.py, by
-videograin_formulas.py; 10 in models/test_intervention.py; 11 in diffusion/test_schedule.py, and with 14 in
-test_built_in.py; 15 in motion/test_flow.py and attention/test_frames.py; 16's identities in
-models/test_features.py.
+Elsewhere: 2 to 4 in attention/test_regions.py; 7, 9, most of 12 and 16 in every run of
+test_wiring.py, by videograin_formulas.py; 10 in models/test_intervention.py; 11 in
+diffusion/test_schedule.py, and with 14 in test_built_in.py; 15 in motion/test_flow.py
+and attention/test_frames.py; 16's identities in models/test_features.py.
 """
 
 import json
@@ -59,15 +60,19 @@ SELF, CROSS = layer("self"), layer("cross")
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def ask_for(labels, *prompts, source="a cat and a dog on the grass", size=SIZE, **given):
+def ask_for(
+    labels, *prompts, source="a cat and a dog on the grass", size=SIZE, **given
+):
     """A request with noise for a clip; region i + 1 is to become prompts[i]."""
     rng = np.random.default_rng(0)
     clip = ArrayClip(
-        rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), fps=Fraction(8)
+        rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8),
+        fps=Fraction(8),
     )
     names = ("a cat", "a dog", "the grass")
     regions = tuple(
-        Region(f"region {i}", i + 1, text, names[i], margin=0) for i, text in enumerate(prompts)
+        Region(f"region {i}", i + 1, text, names[i], margin=0)
+        for i, text in enumerate(prompts)
     )
     return EditRequest(clip, labels, regions, source_prompt=source, **given)
 
@@ -83,14 +88,19 @@ def two_animals(**given):
     return ask_for(two_boxes(), "a panda", "a fox", **given)
 
 
-def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), step=None, **given):
-    """The attention that a run has in a step, or in the first one if its xi were `amount`."""
+def hook(
+    tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), step=None, **given
+):
+    """The attention that a run has in a step, or in the first one if its xi were
+    `amount`."""
     grid = Grid(len(request.clip), *grid)
     layout, _ = videograin.lay_out(tiny, request, grid)
     params = VideoGrainParams(
         **given | {"track_levels": 0} | ({} if step else {"schedule_power": 1})
     )
-    model = videograin.VideoGrainModel(tiny, working_clip(tiny, request), request, params)
+    model = videograin.VideoGrainModel(
+        tiny, working_clip(tiny, request), request, params
+    )
     heat = AttentionRecorder(HeatScope.choose(grid, tiny.sites))
     modulation = videograin.Modulation(layout, params, model.seen, heat, model.tracks)
     step = step or replace(tiny.schedule.sampling(params.steps)[0], time=amount)
@@ -98,11 +108,15 @@ def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), step=N
 
 
 def random(*shape, seed=0, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype
+    )
 
 
 def test_01_regions_without_words_leave_cross_attention_alone(tiny):
-    request = ask_for(two_boxes(), "", "", prompt="a panda on the moon", source="a clip")
+    request = ask_for(
+        two_boxes(), "", "", prompt="a panda on the moon", source="a clip"
+    )
     regions = tuple(replace(region, source="") for region in request.regions)
     request = replace(request, regions=regions)
     layout, text = videograin.lay_out(tiny, request, GRID)
@@ -119,12 +133,17 @@ def test_01_regions_without_words_leave_cross_attention_alone(tiny):
 
 
 def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
-    """Layers by name on the real configuration; whether a grid is modulated, on real numbers."""
+    """Layers by name on the real configuration; whether a grid is modulated, on real
+    numbers."""
     from diffusers import UNet2DConditionModel
 
-    config = json.loads((ASSETS / "checkpoints" / "sd1" / "unet" / "config.json").read_text())
+    config = json.loads(
+        (ASSETS / "checkpoints" / "sd1" / "unet" / "config.json").read_text()
+    )
     tokens = {}
-    noted = {"attend": lambda q, k, v, site: tokens.update({site.name: q.shape[2]}) or q}
+    noted = {
+        "attend": lambda q, k, v, site: tokens.update({site.name: q.shape[2]}) or q
+    }
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
         sites = install(unet)
@@ -145,9 +164,13 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
                 attend(q, x, x, layer(kind, 64 // side))
                 for kind, x in (("self", k), ("cross", text))
             ]
-            changed[side * side] = [not torch.equal(a, b) for a, b in zip(ours, plain, strict=True)]
+            changed[side * side] = [
+                not torch.equal(a, b) for a, b in zip(ours, plain, strict=True)
+            ]
         for index, kind in enumerate(("self", "cross")):
-            of = [changed[tokens[site.name]][index] for site in sites if site.kind == kind]
+            of = [
+                changed[tokens[site.name]][index] for site in sites if site.kind == kind
+            ]
             assert sum(of) == expected[index]
     steps = tiny.schedule.sampling(50)
     xi = [fade(VideoGrainParams(), step) for step in steps]
@@ -157,8 +180,13 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
     text = random(2 * FRAMES, 2, 77, 8)
     for step, plain in ((steps[14], False), (steps[15], True)):
         attend, _ = hook(tiny, two_animals(), step=step)
-        assert torch.equal(attend(q, k, k, SELF), across_frames(q, k, k, FRAMES, "all")) == plain
-        assert torch.equal(attend(q, text, text, CROSS), attention(q, text, text)) == plain
+        assert (
+            torch.equal(attend(q, k, k, SELF), across_frames(q, k, k, FRAMES, "all"))
+            == plain
+        )
+        assert (
+            torch.equal(attend(q, text, text, CROSS), attention(q, text, text)) == plain
+        )
 
 
 @pytest.mark.parametrize("half", ["uncond", "cond", "both"])
@@ -174,8 +202,12 @@ def test_06_halves_of_guidance_also_when_they_come_alone(tiny, half):
             own = q[at], keys[at], keys[at]
             alone, _ = hook(tiny, request, guidance_half=half, rows=(rows,))
             assert torch.equal(alone(*own, site), part)
-            plain = across_frames(*own, FRAMES, "all") if site is SELF else attention(*own)
-            untouched = rows == "uncond" if site is CROSS else half not in (rows, "both")
+            plain = (
+                across_frames(*own, FRAMES, "all") if site is SELF else attention(*own)
+            )
+            untouched = (
+                rows == "uncond" if site is CROSS else half not in (rows, "both")
+            )
             assert torch.equal(part, plain) == untouched
 
 
@@ -221,15 +253,19 @@ EDITS = [
     ("A man in black suit", "black suit"),
     ("A man in blue shirt", "blue shirt"),
     ("An Iron Man", ""),
-    (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees"),  # the demo: its "man" is below
-    (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees|"),  # and its visualised attention
+    # the demo: its "man" is below
+    (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees"),
+    # and its visualised attention
+    (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees|"),
 ]  # fmt: skip
 
 
 def test_08_every_local_prompt_is_found_exactly_once(tiny):
     assert len(EDITS) == 33
     for prompt, phrases in EDITS:
-        regions = [Region(f"{i}", i + 1, prompt=p) for i, p in enumerate(phrases.split("|"))]
+        regions = [
+            Region(f"{i}", i + 1, prompt=p) for i, p in enumerate(phrases.split("|"))
+        ]
         composed, text = compose("", prompt, regions), tiny.embed([prompt])
         assert composed.text == prompt
         assert not missing_phrases("", prompt, regions)
@@ -248,7 +284,9 @@ def test_08_every_local_prompt_is_found_exactly_once(tiny):
 def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
     """The release drops "man" silently: "spiderman" is one token."""
     prompt = f"Spiderman and Polar Bear {JOG} trees"
-    assert not set(tiny.tokenizer("man").input_ids[1:-1]) & set(tiny.tokenizer(prompt).input_ids)
+    assert not set(tiny.tokenizer("man").input_ids[1:-1]) & set(
+        tiny.tokenizer(prompt).input_ids
+    )
     composed = compose("", prompt, [Region("left", 1, prompt="man")])
     assert composed.text == f"{prompt}, man"
     assert spans(tiny.embed([composed.text]), *composed.spans[1]) == (11,)
@@ -256,7 +294,9 @@ def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
     request = ask_for(
         two_boxes(1) % 2, "man", prompt=prompt, params={"steps": 1, "preview_every": 0}
     )
-    (finished,) = (event for event in edit(request, tiny) if isinstance(event, Finished))
+    (finished,) = (
+        event for event in edit(request, tiny) if isinstance(event, Finished)
+    )
     (warning,) = finished.report["warnings"]
     assert "'region 0': 'man' does not match whole words of the prompt" in warning
     assert f"{prompt}, man" in warning
@@ -286,19 +326,29 @@ def test_12_what_is_blended_outside_is_not_what_the_regions_begin_with(tiny):
     begun = mix_noise(clean, None, 1.0, fresh)
     blended = videograin.outside([clean, clean], step, "noise", fresh) / step.noise
     assert torch.equal(begun[0], begun[1])
-    assert abs(torch.corrcoef(torch.stack([begun[0].flatten(), blended[0].flatten()]))[0, 1]) < 0.3
+    assert (
+        abs(
+            torch.corrcoef(torch.stack([begun[0].flatten(), blended[0].flatten()]))[
+                0, 1
+            ]
+        )
+        < 0.3
+    )
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """The built-in model and the first example: layout, texts, latents, noise, and the modulated steps."""
+    """The built-in model and the first example: layout, texts, latents, noise, and the
+    modulated steps."""
     model, request = (
         load_backbone("storybook"),
         load_project(ASSETS / "examples" / "01_two_animals"),
     )
     frames = resize(request.clip.read(0, 4), (model.size, model.size))
     clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
-    request = EditRequest(clip, request.labels[:4], request.regions, request.source_prompt)
+    request = EditRequest(
+        clip, request.labels[:4], request.regions, request.source_prompt
+    )
     latents = model.encode(frames)
     layout, text = videograin.lay_out(model, request, model.grid(*frames.shape[:3]))
     steps = [s for s in model.schedule.sampling(20) if fade(VideoGrainParams(), s) > 0]
@@ -306,7 +356,8 @@ def trained():
 
 
 def masses(known, amount=1.0, **given):
-    """Mean share of words inside their region and outside, and of same-region keys, over layers and heads."""
+    """Mean share of words inside their region and outside, and of same-region keys,
+    over layers and heads."""
     model, layout, text, latents, step = known
     x = add_noise(latents, random(*latents.shape), step)
     params = VideoGrainParams(guidance_half="cond", schedule_power=1, **given)
@@ -332,7 +383,8 @@ def masses(known, amount=1.0, **given):
     labels = layout.codes(finest).view(len(x), *heat.scope.size).numpy()
     after = [(maps[name].after, labels == i) for i, name in enumerate(layout.names, 1)]
     inside, outside = (
-        np.mean([x[place == side].mean() for x, place in after]) for side in (True, False)
+        np.mean([x[place == side].mean() for x, place in after])
+        for side in (True, False)
     )
     return inside, outside, float(np.mean(own))
 
@@ -342,26 +394,36 @@ def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
     *rest, steps = trained
     for step in steps:
         known = (*rest, step)
-        cross = [masses(known, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)]
+        cross = [
+            masses(known, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)
+        ]
         assert [m[0] for m in cross] == sorted(m[0] for m in cross)
         assert cross[2][0] > cross[0][0] + 0.02
-        # Outside, the share of a region's words need not fall: where the start token holds most, levelling
-        # it raises all others a little. What must grow is the contrast.
+        # Outside, the share of a region's words need not fall: where the start token
+        # holds most, levelling it raises all others a little. What must grow is the
+        # contrast.
         contrast = [inside / outside for inside, outside, _ in cross]
         assert contrast == sorted(contrast)
         assert contrast[2] > 2 * contrast[0]
         within = [
             cross[0][2],
-            *(masses(known, cross_strength=0.0, self_strength=s)[2] for s in (0.3, 1.0)),
+            *(
+                masses(known, cross_strength=0.0, self_strength=s)[2]
+                for s in (0.3, 1.0)
+            ),
         ]
         assert within == sorted(within)
         assert within[2] > within[0] + 0.02
-    faded = [masses((*rest, steps[3]), amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
+    faded = [
+        masses((*rest, steps[3]), amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)
+    ]
     assert faded == sorted(faded)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: 16 frames of 512 x 512")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU: 16 frames of 512 x 512"
+)
 def test_17_memory_of_sixteen_frames_is_near_plain_attentions():
     q, k, v = torch.randn(3, 1, 8, 16 * 1024, 40, device="cuda", dtype=torch.float16)
     labels = torch.arange(16 * 1024, device="cuda")[None] % 4
@@ -392,7 +454,9 @@ def tiny_part(labels):
 
 @pytest.mark.parametrize("uncovered", ["region", "repelled"])
 @pytest.mark.parametrize("change", [lambda x: x, absent, tiny_part, np.ones_like])
-def test_18_degenerate_layouts_stay_finite_and_within_bounds(tiny, monkeypatch, change, uncovered):
+def test_18_degenerate_layouts_stay_finite_and_within_bounds(
+    tiny, monkeypatch, change, uncovered
+):
     labels = change(two_boxes())
     request = ask_for(labels, *("a panda", "a fox")[: int(labels.max())])
     attend, layout = hook(tiny, request, uncovered=uncovered, guidance_half="both")
@@ -421,7 +485,11 @@ def test_presets_set_what_their_source_does():
     given = {"preset": "released", "levels": "all"}
     released, resolved = resolve_params("videograin", given, {"blend": False})
     assert paper == VideoGrainParams(guidance_half="cond")
-    given |= {"guidance_half": "uncond", "uncovered": "repelled", "size_over_frames": True}
+    given |= {
+        "guidance_half": "uncond",
+        "uncovered": "repelled",
+        "size_over_frames": True,
+    }
     given |= {"blend_with": "noise", "inversion": "released", "inject_until": 0.0}
     assert released == VideoGrainParams(**given)
     assert resolved["levels"]["source"] == "given"
@@ -436,13 +504,15 @@ def test_never_all_steps_are_taken_again():
 @pytest.mark.parametrize("pixel", ["3,0,0", "0,64,0", "0,0,64"])
 def test_a_pixel_beside_the_clip_is_refused_before_any_work(tiny, pixel):
     with pytest.raises(
-        RequestError, match=r"^params.heat_pixel: .* from 0 to 2 and a pixel inside 64 x 64"
+        RequestError,
+        match=r"^params.heat_pixel: .* from 0 to 2 and a pixel inside 64 x 64",
     ):
         next(edit(replace(two_animals(), params={"heat_pixel": pixel}), tiny))
 
 
 @pytest.mark.parametrize(
-    "given", [{"heat_pixel": "1,2"}, {"heat_grids": "3"}, {"heat_from": 0.5, "heat_until": 0.5}]
+    "given",
+    [{"heat_pixel": "1,2"}, {"heat_grids": "3"}, {"heat_from": 0.5, "heat_until": 0.5}],
 )
 def test_what_to_look_at_is_checked_with_the_request(given):
     with pytest.raises(RequestError, match="^params"):

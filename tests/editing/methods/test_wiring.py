@@ -1,7 +1,8 @@
 """Every parameter of every method reaches what it is for.
 
-A row of a table gives a parameter another value than its base. Both runs must follow the method's formulas,
-call by call, and show a difference; a parameter without a row is refused. Models are random and tiny.
+A row of a table gives a parameter another value than its base. Both runs must follow
+the method's formulas, call by call, and show a difference; a parameter without a row is
+refused. Models are random and tiny.
 """
 
 from collections.abc import Mapping
@@ -33,10 +34,12 @@ from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS
 
-LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}  # held in test_assembly.py
+# held in test_assembly.py
+LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}
 # Held in methods/test_pictures.py.
 LATER |= {"picture_from", "picture_until", "picture_blocks", "picture_colors"}
-# Tried on both families of UNets, since it names layers of a model or changes its text; the rest on one.
+# Tried on both families of UNets, since it names layers of a model or changes its text;
+# the rest on one.
 OF_FAMILY = {"preset", "control", "levels", "keys_levels", "track_levels", "heat_grids"}
 OF_FAMILY |= {"dense_layers", "freeu", "learn_with", "tune_steps"}
 TRIED = [
@@ -50,7 +53,8 @@ TRIED = [
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """For each family a folder of models, and what was made of it: the model, and its runs."""
+    """For each family a folder of models, and what was made of it: the model, and its
+    runs."""
     made: dict[str, tuple[Path, Any, dict[str, tuple[Run, Path]]]] = {}
 
     def folder_of(family: str) -> tuple[Path, Any, dict[str, tuple[Run, Path]]]:
@@ -85,7 +89,8 @@ def model(folders, family, monkeypatch):
 
 @pytest.fixture
 def run_of(model, folders, family, tmp_path_factory):
-    """Runs that have been checked: bases, made once, and runs `beside` them that use the same cache."""
+    """Runs that have been checked: bases, made once, and runs `beside` them that use
+    the same cache."""
     *_, made = folders(family)
 
     def run_of(method: str, row: Row, given: Mapping[str, object]) -> Run:
@@ -93,9 +98,12 @@ def run_of(model, folders, family, tmp_path_factory):
         key = repr((method, sorted(base.items()), row.prompt, row.frames))
         if given == {} and key in made:
             return made[key][0]
-        # What a set-up learns shows in its events alone, so it is learned anew. Compared calls must be made.
+        # What a set-up learns shows in its events alone, so it is learned anew.
+        # Compared calls must be made.
         shares = given and not METHODS[method].setup and row.shown is not calls_of
-        before, cache = made[key] if shares else (None, tmp_path_factory.mktemp("cache"))
+        before, cache = (
+            made[key] if shares else (None, tmp_path_factory.mktemp("cache"))
+        )
         asked = requested(method, row.prompt, frames=row.frames)
         run = drive(model, asked, cache, **(base | given))
         run.calls[:0] = calls_cached(run, before) if before else []
@@ -107,14 +115,19 @@ def run_of(model, folders, family, tmp_path_factory):
 
 
 def calls_cached(run: Run, before: Run) -> list[Call]:
-    """Calls of the inversion that this run did not make, having found what the run before made of them.
+    """Calls of the inversion that this run did not make, having found what the run
+    before made of them.
 
     If this run should not have used them, they are not what its formulas say.
     """
     own, kept = run.of("inverting"), before.of("inverting")
     if own and own[0].step.noise_next > own[0].step.noise:
         return []
-    return [call for call in kept if call.step.noise_next > call.step.noise] if own else kept
+    return (
+        [call for call in kept if call.step.noise_next > call.step.noise]
+        if own
+        else kept
+    )
 
 
 @pytest.mark.parametrize(("family", "method", "name"), TRIED, indirect=["family"])
@@ -137,7 +150,9 @@ def test_formulas_hold_for_a_longer_clip(run_of, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_no_parameter_is_without_a_row(method):
     fields = METHODS[method].Params.model_fields
-    single = {name for name, field in fields.items() if len(get_args(field.annotation)) == 1}
+    single = {
+        name for name, field in fields.items() if len(get_args(field.annotation)) == 1
+    }
     known = {*CASES[method].rows, *CASES[method].elsewhere}
     assert known - single == set(fields) - single - LATER
 
@@ -146,8 +161,11 @@ def test_the_flow_is_found_as_told(model, tmp_path):
     base, request = BASES["videograin"], requested("videograin")
     with pytest.raises(ModelError, match="^flow: The weights of RAFT are missing"):
         drive(model, request, tmp_path, flow="raft", **base)
-    # Without weights "auto" is "dis", so that the inversion made for one serves the other.
-    first, other = (drive(model, request, tmp_path, flow=flow, **base) for flow in ("auto", "dis"))
+    # Without weights "auto" is "dis", so that the inversion made for one serves the
+    # other.
+    first, other = (
+        drive(model, request, tmp_path, flow=flow, **base) for flow in ("auto", "dis")
+    )
     check_formulas(first)
     assert first.of("inverting")
     assert not other.of("inverting")
@@ -164,14 +182,19 @@ def test_none_of_the_schedule_keeps_the_clip(model, tmp_path, method):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].several])
 def test_several_prompts_without_masks_follow_the_formulas(model, tmp_path, method):
-    """The words alone edit the whole frame; fresh noise is in all of it. Maps are those of the first."""
+    """The words alone edit the whole frame; fresh noise is in all of it. Maps are those
+    of the first."""
     alone = requested(method, masks=False)
     beside = AREAS if method == "fatezero" else {}
     beside = (
-        beside | {"variation": 0.4} if "variation" in METHODS[method].Params.model_fields else {}
+        beside | {"variation": 0.4}
+        if "variation" in METHODS[method].Params.model_fields
+        else {}
     )
     runs = (replace(alone, more_prompts=(REFINED,)), alone)
-    several, one = (drive(model, request, tmp_path, **(BASES[method] | beside)) for request in runs)
+    several, one = (
+        drive(model, request, tmp_path, **(BASES[method] | beside)) for request in runs
+    )
     check(several)
     for name, maps in one.result.attention.items():
         near(

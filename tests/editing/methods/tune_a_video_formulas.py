@@ -1,4 +1,5 @@
-"""Tune-A-Video written out: what every call of the model should be given, and what comes of its answers."""
+"""Tune-A-Video written out: what every call of the model should be given, and what
+comes of its answers."""
 
 import torch
 from torch import Tensor
@@ -42,19 +43,27 @@ CASE = Case(
 
 
 def check(run: Run) -> None:
-    """The tuning's calls by what they are given; every call of the edit by the formulas of the paper."""
+    """The tuning's calls by what they are given; every call of the edit by the formulas
+    of the paper."""
     params, model = run.params, run.model
     clean = model.encode(run.request.clip.read(0, run.frames))
     check_tuning(run, clean)
     source, x = start(run, clean)
     calls = run.of("editing")
     assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
-    check_edits(run, calls, x, lambda step: source[params.steps - 1 - step.index], "first_previous")
+    check_edits(
+        run,
+        calls,
+        x,
+        lambda step: source[params.steps - 1 - step.index],
+        "first_previous",
+    )
     check_control(run)
 
 
 def check_tuning(run: Run, clean: Tensor) -> None:
-    """Noised to one level with the source prompt; previews apart, which have two branches."""
+    """Noised to one level with the source prompt; previews apart, which have two
+    branches."""
     params, model = run.params, run.model
     words = model.embed([run.request.source_prompt]).vectors
     calls = [call for call in run.of("tuning") if call.learns]
@@ -64,7 +73,8 @@ def check_tuning(run: Run, clean: Tensor) -> None:
         assert has_text(call, 0, words)
         assert (call.step.signal, call.step.noise) == model.schedule.level(call.step.t)
         noise = (call.x - call.step.signal * clean) / call.step.noise
-        # The clip is small beside its noise, whose numbers are many enough for their deviation.
+        # The clip is small beside its noise, whose numbers are many enough for their
+        # deviation.
         assert 0.8 < noise.std() < 1.2
         assert abs(noise.mean()) < 0.15
         check_plain(call, "first_previous")
@@ -87,16 +97,22 @@ def start(run: Run, clean: Tensor) -> tuple[list[Tensor], Tensor]:
     calls = run.of("inverting")
     if params.start == "noise":
         assert not calls
-        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(request.seed))
+        noise = torch.randn(
+            clean.shape, generator=torch.Generator().manual_seed(request.seed)
+        )
         falling = model.schedule.sampling(params.steps)
-        return [clean, *(step.signal * clean + step.noise * noise for step in falling[::-1])], noise
+        return [
+            clean,
+            *(step.signal * clean + step.noise * noise for step in falling[::-1]),
+        ], noise
     latents = check_inverting(run, calls, "", "fatezero", "first_previous")
     inside = any_in(request.edited_mask, GRIDS[FINEST]) if request.edited else None
     return latents, varied(latents[-1], inside, params, request.seed)
 
 
 def check_control(run: Run) -> None:
-    """Control networks in every call of the inversion and the edit, with the rows' own texts."""
+    """Control networks in every call of the inversion and the edit, with the rows' own
+    texts."""
     rows = [(call.stage, len(call.x)) for call in run.calls if call.stage != "tuning"]
     controls = [(seen["stage"], len(seen["x"])) for seen in run.controls]
     assert controls == (rows if run.params.control else [])

@@ -1,7 +1,9 @@
-"""The smallest trained Wan: clips of two moving squares, whose captions never say which one is left.
+"""The smallest trained Wan: clips of two moving squares, whose captions never say which
+one is left.
 
-`python -m tests.editing.methods.two_squares STATE` trains the weights beside this file in about 20 minutes of
-one core; a training that was stopped goes on from the file STATE. Latents are pixels, without an autoencoder.
+`python -m tests.editing.methods.two_squares STATE` trains the weights beside this file
+in about 20 minutes of one core; a training that was stopped goes on from the file
+STATE. Latents are pixels, without an autoencoder.
 """
 
 import math
@@ -30,8 +32,11 @@ LENGTH = 8  # tokens of a caption, its end included
 STEPS, BATCH, RATE, SHIFT, DROPPED, SAVED = 3000, 64, 1.5e-3, 3.0, 0.15, 100
 
 
-def scene(fresh: np.random.Generator, left: str, right: str) -> tuple[np.ndarray, np.ndarray]:
-    """Frames [FRAMES, SIDE, SIDE, 3] of -1, 0 and 1, and labels: 1 the left square, 2 the right one."""
+def scene(
+    fresh: np.random.Generator, left: str, right: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames [FRAMES, SIDE, SIDE, 3] of -1, 0 and 1, and labels: 1 the left square, 2
+    the right one."""
     frames, labels = (
         np.zeros((FRAMES, SIDE, SIDE, 3), np.float32),
         np.zeros((FRAMES, SIDE, SIDE), np.uint8),
@@ -43,7 +48,11 @@ def scene(fresh: np.random.Generator, left: str, right: str) -> tuple[np.ndarray
         )
         moves = fresh.integers(-1, 2)
         for t in range(FRAMES):
-            place = (t, slice(y + t * moves, y + t * moves + SQUARE), slice(x, x + SQUARE))
+            place = (
+                t,
+                slice(y + t * moves, y + t * moves + SQUARE),
+                slice(x, x + SQUARE),
+            )
             frames[place], labels[place] = COLOURS[colour], label
     return frames, labels
 
@@ -53,11 +62,17 @@ def caption(one: str, other: str) -> str:
 
 
 def networks() -> nn.ModuleDict:
-    """The transformer, and a text encoder of one layer, which reads in both directions."""
+    """The transformer, and a text encoder of one layer, which reads in both
+    directions."""
     from diffusers import WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 
-    sizes = {"num_attention_heads": 4, "attention_head_dim": 24, "num_layers": 4, "ffn_dim": 224}
+    sizes = {
+        "num_attention_heads": 4,
+        "attention_head_dim": 24,
+        "num_layers": 4,
+        "ffn_dim": 224,
+    }
     sizes |= {
         "in_channels": 3,
         "out_channels": 3,
@@ -74,13 +89,17 @@ def networks() -> nn.ModuleDict:
         "dropout_rate": 0.0,
     }
     encoder = UMT5EncoderModel(UMT5Config(**text, vocab_size=len(WORDS)))
-    return nn.ModuleDict({"transformer": WanTransformer3DModel(**sizes), "text_encoder": encoder})
+    return nn.ModuleDict(
+        {"transformer": WanTransformer3DModel(**sizes), "text_encoder": encoder}
+    )
 
 
 class Words:
     """Called as a tokenizer of transformers is; a token is a word."""
 
-    def __call__(self, prompts: list[str], max_length: int, **_: object) -> SimpleNamespace:
+    def __call__(
+        self, prompts: list[str], max_length: int, **_: object
+    ) -> SimpleNamespace:
         found = SimpleNamespace(input_ids=[], attention_mask=[], offset_mapping=[])
         for prompt in prompts:
             words, ends = (
@@ -88,7 +107,8 @@ class Words:
                 np.cumsum([len(word) + 1 for word in prompt.split()], dtype=int) - 1,
             )
             places = [
-                (int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)
+                (int(end) - len(word), int(end))
+                for word, end in zip(words, ends, strict=True)
             ]
             ids, pads = [*map(WORDS.index, words), 0], max_length - len(words) - 1
             found.input_ids.append(ids + [0] * pads)
@@ -128,12 +148,15 @@ def load() -> Wan:
 
 
 def batch(fresh: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips [BATCH, 3, FRAMES, SIDE, SIDE], tokens [BATCH, LENGTH], and how many tokens there are."""
+    """Clips [BATCH, 3, FRAMES, SIDE, SIDE], tokens [BATCH, LENGTH], and how many tokens
+    there are."""
     clips, ids, lengths = [], [], []
     for _ in range(BATCH):
         left, right = fresh.choice([*COLOURS], 2, replace=False)
         clips.append(scene(fresh, left, right)[0])
-        words = caption(*fresh.permutation([left, right])).split() * (fresh.random() > DROPPED)
+        words = caption(*fresh.permutation([left, right])).split() * (
+            fresh.random() > DROPPED
+        )
         lengths.append(len(words) + 1)
         ids.append([*map(WORDS.index, words), *[0] * (LENGTH - len(words))])
     x = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).contiguous()
@@ -141,10 +164,13 @@ def batch(fresh: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def loss_of(parts: nn.ModuleDict, fresh: np.random.Generator) -> Tensor:
-    """The flow-matching loss; the padding of 512 tokens counts as one key, as it does in the product."""
+    """The flow-matching loss; the padding of 512 tokens counts as one key, as it does
+    in the product."""
     x, ids, lengths = batch(fresh)
     real = torch.arange(LENGTH) < lengths[:, None]
-    vectors = parts["text_encoder"](ids, real.long()).last_hidden_state * real[..., None]
+    vectors = (
+        parts["text_encoder"](ids, real.long()).last_hidden_state * real[..., None]
+    )
     vectors = F.pad(vectors, (0, 0, 0, 1))
     bias = torch.tensor([0.0] * LENGTH + [math.log(TOKEN_LIMIT - LENGTH)])
 
@@ -167,7 +193,9 @@ def train(state: Path) -> None:
     torch.manual_seed(0)
     parts = networks()
     install(parts["transformer"])
-    optimiser = torch.optim.AdamW(parts.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(
+        parts.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01
+    )
     mean = {name: weight.clone() for name, weight in parts.state_dict().items()}
     begun = 0
     if state.is_file():
@@ -179,7 +207,9 @@ def train(state: Path) -> None:
     for step in range(begun, STEPS):
         done = (step + 1) / STEPS
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / 100) * min(1, 2 * (1 - done) + 0.01)
+            group["lr"] = (
+                RATE * min(1, (step + 1) / 100) * min(1, 2 * (1 - done) + 0.01)
+            )
         optimiser.zero_grad()
         loss = loss_of(parts, np.random.default_rng(step))
         loss.backward()
@@ -190,7 +220,11 @@ def train(state: Path) -> None:
             mean[name].lerp_(weight, max(0.005, 1 / (step + 10)))
         if (step + 1) % SAVED == 0 or step + 1 == STEPS:
             print(step + 1, f"{np.mean(losses[-SAVED:]):.4f}", flush=True)  # noqa: T201
-            whole = {"parts": parts.state_dict(), "optimiser": optimiser.state_dict(), "mean": mean}
+            whole = {
+                "parts": parts.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "mean": mean,
+            }
             torch.save(whole | {"step": step + 1}, f"{state}.new")
             os.replace(f"{state}.new", state)
     save_file({name: weight.half() for name, weight in mean.items()}, WEIGHTS)

@@ -1,4 +1,5 @@
-"""vid2vid-zero written out: what every call of the model should be given, and what becomes of its answers."""
+"""vid2vid-zero written out: what every call of the model should be given, and what
+becomes of its answers."""
 
 from functools import partial
 
@@ -73,7 +74,9 @@ def check(run: Run) -> None:
     learned = check_learning(run, inverting[params.steps :], latents)
     targets, scale = run.request.targets, params.guidance_scale
     inside = blended_area(run)
-    x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
+    x = varied(latents[-1], inside, params, run.request.seed).repeat(
+        len(targets), 1, 1, 1
+    )
     rebuilt = latents[-1]
     calls = run.of("editing")
     assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
@@ -83,11 +86,17 @@ def check(run: Run) -> None:
         check_attention(run, call, rows)
         halves = zip(rows.unconds, rows.edits, strict=True)
         x = torch.cat(
-            [guided(*(answers(call, row) for row in both), scale, step) for both in halves]
+            [
+                guided(*(answers(call, row) for row in both), scale, step)
+                for both in halves
+            ]
         )
         if rows.source is not None:
             rebuilt = guided(
-                answers(call, rows.source_uncond), answers(call, rows.source), scale, step
+                answers(call, rows.source_uncond),
+                answers(call, rows.source),
+                scale,
+                step,
             )
         if inside is not None:
             known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
@@ -100,7 +109,8 @@ def check(run: Run) -> None:
 
 
 def check_inversion(run: Run, calls: list[Call]) -> list[Tensor]:
-    """Each frame on its own, told the level it goes to, with the source prompt where that guides back."""
+    """Each frame on its own, told the level it goes to, with the source prompt where
+    that guides back."""
     params = run.params
     empty = params.inversion == "plain" or (
         params.inversion == "null_text" and params.pivot == "empty"
@@ -110,14 +120,18 @@ def check_inversion(run: Run, calls: list[Call]) -> list[Tensor]:
     )
 
 
-def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[int, Tensor]:
-    """Text by text, each from the one before: Adam towards the latents of the inversion; texts by step."""
+def check_learning(
+    run: Run, calls: list[Call], latents: list[Tensor]
+) -> dict[int, Tensor]:
+    """Text by text, each from the one before: Adam towards the latents of the
+    inversion; texts by step."""
     params, model = run.params, run.model
     if params.inversion != "null_text":
         assert not calls
         return {}
     source, text = (
-        model.embed([p]).vectors for p in (run.request.source_prompt, run.request.negatives)
+        model.embed([p]).vectors
+        for p in (run.request.source_prompt, run.request.negatives)
     )
     x, learned, left = latents[-1], {}, list(calls)
     for step in model.schedule.sampling(params.steps):
@@ -126,14 +140,24 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
         for call in here:
             near(call.x, x, f"x while learning step {step.index}")
             assert call.recompute == (params.recompute and call.learns)
-            check_plain(call, partial(frames_of, run) if params.learn_with == "sampling" else "own")
+            check_plain(
+                call,
+                partial(frames_of, run) if params.learn_with == "sampling" else "own",
+            )
         assert has_text(cond, 0, source)
         assert [call.learns for call in here] == [False] + [True] * len(tries) + [False]
         assert has_text(tries[0], 0, text)
         goal, share = latents[step.total - 1 - step.index], step.index / step.total
-        ends = [guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step) for t in tries]
-        enough = [float((end - goal).square().mean()) < 1e-5 + 1e-3 * share for end in ends]
-        assert len(tries) == (enough.index(True) + 1 if True in enough else params.inner_steps)
+        ends = [
+            guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step)
+            for t in tries
+        ]
+        enough = [
+            float((end - goal).square().mean()) < 1e-5 + 1e-3 * share for end in ends
+        ]
+        assert len(tries) == (
+            enough.index(True) + 1 if True in enough else params.inner_steps
+        )
         rate = params.learning_rate * (1 - share / 2)
         moved = (tries[1] if len(tries) > 1 else last).text(0) - text[0]
         # Adam's first step, wherever the gradient is not tiny.
@@ -154,7 +178,8 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
 
 
 def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
-    """Of the squared distance between where a guided step leads and its goal, by the text: [L, d]."""
+    """Of the squared distance between where a guided step leads and its goal, by the
+    text: [L, d]."""
     step, text = cond.step, text.clone().requires_grad_(True)
     with torch.enable_grad():
         empty = run.model.embed([run.request.negatives]).with_vectors(text)
@@ -162,7 +187,9 @@ def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
             cond.x, torch.tensor(step.t), **run.model.read_by(cond.x, empty)
         ).sample
         x0 = (cond.x - step.noise * eps) / step.signal
-        error = guided((x0, eps), answers(cond, 0), run.params.guidance_scale, step) - goal
+        error = (
+            guided((x0, eps), answers(cond, 0), run.params.guidance_scale, step) - goal
+        )
         return torch.autograd.grad(error.square().mean(), text)[0][0]
 
 
@@ -170,27 +197,40 @@ class Branches:
     """Which rows of a call are whose, known by their texts and latents."""
 
     def __init__(
-        self, run: Run, call: Call, x: Tensor, rebuilt: Tensor, learned: dict[int, Tensor]
+        self,
+        run: Run,
+        call: Call,
+        x: Tensor,
+        rebuilt: Tensor,
+        learned: dict[int, Tensor],
     ) -> None:
         params, model = run.params, run.model
         targets, step = run.request.targets, call.step
         texts = model.embed([run.request.source_prompt, *targets]).vectors.split(1)
         negative = params.inversion == "negative_prompt"
-        unguided = texts[0] if negative else model.embed([run.request.negatives]).vectors
+        unguided = (
+            texts[0] if negative else model.embed([run.request.negatives]).vectors
+        )
         if uses_learned(params, step):
             unguided = learned[step.index]
         left = list(range(call.branches))
 
         def take(text: Tensor, latents: Tensor) -> int:
             for branch in left:
-                near_by = torch.allclose(call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4)
+                near_by = torch.allclose(
+                    call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4
+                )
                 if near_by and has_text(call, branch, text):
                     left.remove(branch)
                     return branch
-            raise AssertionError(f"step {step.index} has no row of such a text and such latents")
+            raise AssertionError(
+                f"step {step.index} has no row of such a text and such latents"
+            )
 
         parts = x.split(run.frames)
-        self.edits = [take(text, part) for text, part in zip(texts[1:], parts, strict=True)]
+        self.edits = [
+            take(text, part) for text, part in zip(texts[1:], parts, strict=True)
+        ]
         self.unconds = [take(unguided, part) for part in parts]
         self.source = take(texts[0], rebuilt) if needs_source(run, step) else None
         self.source_uncond = self.source
@@ -203,11 +243,15 @@ def uses_learned(params, step: Step) -> bool:
     share, total = params.learned_share, step.total
     if params.inversion != "null_text":
         return False
-    return step.index <= total * share if share > 0 else step.index >= total * (1 + share)
+    return (
+        step.index <= total * share if share > 0 else step.index >= total * (1 + share)
+    )
 
 
 def crosses(run: Run, step: Step, target: str) -> bool:
-    share = run.params.replace_until if replaces(run, target) else run.params.refine_until
+    share = (
+        run.params.replace_until if replaces(run, target) else run.params.refine_until
+    )
     return step.index < int((step.total + 1) * share + 1e-9)
 
 
@@ -226,14 +270,21 @@ def needs_source(run: Run, step: Step) -> bool:
 def frames_of(run: Run, layer: Layer) -> str:
     """All frames in the dense layers, some in the others."""
     # In SDXL, the first level has no attention.
-    names = [option.strip() for name in run.params.dense_layers for option in name.split("|")]
-    names = [name for name in names if name != "down_blocks.1.attentions.0" or finest(run) < FINEST]
+    names = [
+        option.strip() for name in run.params.dense_layers for option in name.split("|")
+    ]
+    names = [
+        name
+        for name in names
+        if name != "down_blocks.1.attentions.0" or finest(run) < FINEST
+    ]
     dense = any(layer.site.name.startswith(f"{name}.") for name in names)
     return "all" if dense else run.params.keys
 
 
 def check_attention(run: Run, call: Call, rows: Branches) -> None:
-    """Source and unconditional rows are free; the edits follow the source in their windows."""
+    """Source and unconditional rows are free; the edits follow the source in their
+    windows."""
     source = call.branch(rows.source) if rows.source is not None else None
     for layer in each(call.layers, "cross"):
         expected = plain(layer.q, layer.k, layer.v)
@@ -248,4 +299,8 @@ def check_attention(run: Run, call: Call, rows: Branches) -> None:
         q, k = layer.q.clone(), layer.k.clone()
         for branch in rows.edits if is_within(run, call.step) else ():
             q[call.branch(branch)], k[call.branch(branch)] = q[source], k[source]
-        near(layer.out, see(q, k, layer.v, frames_of(run, layer), run.frames), layer.site.name)
+        near(
+            layer.out,
+            see(q, k, layer.v, frames_of(run, layer), run.frames),
+            layer.site.name,
+        )

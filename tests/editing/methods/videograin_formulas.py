@@ -1,4 +1,5 @@
-"""VideoGrain written out: what every call of the model should be given, and what becomes of its answers."""
+"""VideoGrain written out: what every call of the model should be given, and what
+becomes of its answers."""
 
 import numpy as np
 import torch
@@ -87,7 +88,9 @@ def check(run: Run) -> None:
     for call in [*run.of("inverting"), *sources]:
         assert has_text(call, 0, source)
         check_plain(run, call)
-    undone = list(reversed(rising))[: sum(in_first(run.params.inject_until, s) for s in steps)]
+    undone = list(reversed(rising))[
+        : sum(in_first(run.params.inject_until, s) for s in steps)
+    ]
     assert [call.step for call in sources] == undone
     for call in sources:
         near(call.x, latents[call.step.index], "source latents")
@@ -119,10 +122,14 @@ def check_editing(
         near(call.x, torch.cat([x, x]), f"x of step {step.index}")
         check_texts(run, call)
         check_attention(run, call, kept.get(step.index))
-        x = guided(answers(call, UNCOND), answers(call, COND), params.guidance_scale, step)
+        x = guided(
+            answers(call, UNCOND), answers(call, COND), params.guidance_scale, step
+        )
         if params.blend and params.blend_with == "noise":
             noise = torch.randn(latents[0].shape, generator=fresh)
-            x = inside * x + (1 - inside) * (step.signal * latents[0] + step.noise * noise)
+            x = inside * x + (1 - inside) * (
+                step.signal * latents[0] + step.noise * noise
+            )
         elif params.blend:
             level = max(len(latents) - 2 - step.index, 0)
             x = inside * x + (1 - inside) * latents[level]
@@ -131,7 +138,9 @@ def check_editing(
 
 def noised(run: Run, x: Tensor, step: Step, fresh: torch.Generator) -> Tensor:
     """The edit averaged along the motion, and one noise for all of its frames."""
-    calm = steady(iter(run.model.decode(x)), iter(run.request.clip.read(0, run.frames)), 3.0)
+    calm = steady(
+        iter(run.model.decode(x)), iter(run.request.clip.read(0, run.frames)), 3.0
+    )
     noise = torch.randn(x.shape[1:], generator=fresh)
     return step.signal * run.model.encode(np.stack([*calm])) + step.noise * noise
 
@@ -142,7 +151,12 @@ def in_first(share: float, step: Step) -> bool:
 
 def check_texts(run: Run, call: Call) -> None:
     """The negative prompt, and the prompt with each region's phrase as it is alone."""
-    prompts = [run.request.negatives, "a panda and a fox on the grass", "a panda", "a fox"]
+    prompts = [
+        run.request.negatives,
+        "a panda and a fox on the grass",
+        "a panda",
+        "a fox",
+    ]
     negative, whole, panda, fox = run.model.embed(prompts).vectors
     spliced = whole.clone()
     spliced[1:3], spliced[4:6] = panda[1:3], fox[1:3]
@@ -170,7 +184,8 @@ def span(run: Run) -> str:
 
 
 def tracks_of(run: Run) -> dict[int, Tensor]:
-    """Track of every token, by how many a frame has: of the finest `track_levels` grids."""
+    """Track of every token, by how many a frame has: of the finest `track_levels`
+    grids."""
     frames = run.request.clip.read(0, run.frames)
     if "tracks" in run.kept:
         return run.kept["tracks"]
@@ -179,7 +194,9 @@ def tracks_of(run: Run) -> dict[int, Tensor]:
         estimate_flow(frames[1:], frames[:-1], "dis"),
     )
     hidden = occlusion(there, back)
-    levels = [one for one in GRIDS.items() if one[0] <= finest(run)][: run.params.track_levels]
+    levels = [one for one in GRIDS.items() if one[0] <= finest(run)][
+        : run.params.track_levels
+    ]
     run.kept["tracks"] = {
         tokens: trajectories(there, hidden, grid).flatten(1) for tokens, grid in levels
     }
@@ -187,7 +204,8 @@ def tracks_of(run: Run) -> dict[int, Tensor]:
 
 
 def along_tracks(run: Run, layer: Layer, seen: Tensor) -> Tensor:
-    """Each token sees its own track, in what attention gave before; alone it keeps that."""
+    """Each token sees its own track, in what attention gave before; alone it keeps
+    that."""
     tracks = tracks_of(run).get(layer.tokens)
     if tracks is None:
         return seen
@@ -199,7 +217,9 @@ def along_tracks(run: Run, layer: Layer, seen: Tensor) -> Tensor:
 def along(layer: Layer, values: Tensor, same: Tensor, sharpness: float = 1.0) -> Tensor:
     """Each token of a branch, in all of its frames, sees those that are the same."""
     out = []
-    for q, k, v in zip(*(x.split(layer.frames) for x in (layer.q, layer.k, values)), strict=True):
+    for q, k, v in zip(
+        *(x.split(layer.frames) for x in (layer.q, layer.k, values)), strict=True
+    ):
         q, k, v = (x.transpose(0, 1).flatten(1, 2) for x in (q, k, v))
         maps = (sharpness * scores(q, k)).masked_fill(~same, -torch.inf).softmax(-1)
         out.append((maps @ v).unflatten(1, (layer.frames, -1)).transpose(0, 1))
@@ -207,7 +227,8 @@ def along(layer: Layer, values: Tensor, same: Tensor, sharpness: float = 1.0) ->
 
 
 def codes(run: Run, tokens: int) -> Tensor:
-    """Region of each token: what most of its pixels are, of equals rather a region than the background."""
+    """Region of each token: what most of its pixels are, of equals rather a region than
+    the background."""
     if tokens in run.kept:
         return run.kept[tokens]
     labels, (height, width) = np.asarray(run.request.labels), GRIDS[tokens]
@@ -233,7 +254,8 @@ def fade(run: Run, step: Step) -> float:
 def strengths(
     run: Run, step: Step, own: Tensor, keys: Tensor, weights: Tensor, over: int = 1
 ) -> Tensor:
-    """a = xi w (1 - S), with S the share of the keys that are of the query's own region."""
+    """a = xi w (1 - S), with S the share of the keys that are of the query's own
+    region."""
     params = run.params
     if params.levels == "coarse" and own.shape[1] == finest(run):
         return torch.zeros(own.shape)
@@ -249,9 +271,12 @@ def region_strengths(run: Run) -> Tensor:
 
 
 def lifted(q: Tensor, k: Tensor, same: Tensor, a: Tensor) -> Tensor:
-    """softmax of (1 - a) s + a (largest of the row inside the region, smallest elsewhere)."""
+    """softmax of (1 - a) s + a (largest of the row inside the region, smallest
+    elsewhere)."""
     s = scores(q, k)
-    extreme = torch.where(same[:, None], s.amax(-1, keepdim=True), s.amin(-1, keepdim=True))
+    extreme = torch.where(
+        same[:, None], s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
+    )
     a = a[:, None, :, None]
     return torch.softmax((1 - a) * s + a * extreme, -1)
 
@@ -271,10 +296,17 @@ def cross_maps(run: Run, step: Step, layer: Layer) -> Tensor:
 
 def self_maps(run: Run, step: Step, layer: Layer) -> Tensor:
     own = codes(run, layer.tokens)
-    keys = gathered(own[:, None, :, None].float(), span(run), run.frames)[:, 0, :, 0].long()
+    keys = gathered(own[:, None, :, None].float(), span(run), run.frames)[
+        :, 0, :, 0
+    ].long()
     weights = run.params.self_strength * region_strengths(run)
     a = strengths(
-        run, step, own, keys, weights, over=run.frames if run.params.size_over_frames else 1
+        run,
+        step,
+        own,
+        keys,
+        weights,
+        over=run.frames if run.params.size_over_frames else 1,
     )
     same = own[..., None] == keys[:, None]
     if run.params.uncovered == "repelled":
@@ -292,7 +324,8 @@ def refusal(run: Run, layer: Layer) -> Tensor:
 
 
 def check_attention(run: Run, call: Call, source: Call | None) -> None:
-    """Modulated in the halves that are, along the tracks in both; queries and keys of the source injected."""
+    """Modulated in the halves that are, along the tracks in both; queries and keys of
+    the source injected."""
     halves = {"both": (UNCOND, COND), "cond": (COND,), "uncond": (UNCOND,)}[
         run.params.guidance_half
     ]
@@ -307,7 +340,8 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
             if differs(layer.out, self_attention(run, call, layer, halves)):
                 layer, injected = taken, injected + 1
         near(layer.out, self_attention(run, call, layer, halves), layer.site.name)
-    # Of six places in the decoder those at four to nine twelfths of the way; SDXL's last has no attention.
+    # Of six places in the decoder those at four to nine twelfths of the way; SDXL's
+    # last has no attention.
     assert injected == ((3 if finest(run) == FINEST else 2) if source else 0)
 
 
@@ -315,11 +349,15 @@ def check_cross(run: Run, call: Call) -> None:
     """Words of the prompt bound to regions, negative ones read inside alone."""
     for layer in each(call.layers, "cross"):
         uncond, cond = (layer.rows(call.branch(half)) for half in (UNCOND, COND))
-        expected = torch.cat([refusal(run, uncond), cross_maps(run, call.step, cond) @ cond.v])
+        expected = torch.cat(
+            [refusal(run, uncond), cross_maps(run, call.step, cond) @ cond.v]
+        )
         near(layer.out, expected, layer.site.name)
 
 
-def self_attention(run: Run, call: Call, layer: Layer, halves: tuple[int, ...]) -> Tensor:
+def self_attention(
+    run: Run, call: Call, layer: Layer, halves: tuple[int, ...]
+) -> Tensor:
     expected = spanned(run, layer)
     for half in halves:
         rows = call.branch(half)
@@ -332,7 +370,8 @@ def self_attention(run: Run, call: Call, layer: Layer, halves: tuple[int, ...]) 
 
 
 def check_free_u(run: Run) -> None:
-    """Half of the channels from below grow where they are strong; so in inversion and in denoising."""
+    """Half of the channels from below grow where they are strong; so in inversion and
+    in denoising."""
     factors = {"off": [], "released": [1.2], "full": [1.2, 1.4]}[run.params.freeu]
     for call in run.calls:
         for index, (before, after) in enumerate(call.hidden):
@@ -344,9 +383,16 @@ def check_free_u(run: Run) -> None:
             low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
             gain = 1 + (factors[index] - 1) * (mean - low) / (high - low)
             near(
-                after[:, : below // 2], before[:, : below // 2] * gain, "strong features", atol=1e-4
+                after[:, : below // 2],
+                before[:, : below // 2] * gain,
+                "strong features",
+                atol=1e-4,
             )
-            near(after[:, below // 2 : below], before[:, below // 2 : below], "other features")
+            near(
+                after[:, below // 2 : below],
+                before[:, below // 2 : below],
+                "other features",
+            )
             if run.params.freeu == "full":
                 assert differs(after[:, below:], before[:, below:])
             else:
@@ -354,9 +400,14 @@ def check_free_u(run: Run) -> None:
 
 
 def check_control(run: Run) -> None:
-    """The networks read the source prompt, then the negative prompt and the prompt as it was composed."""
+    """The networks read the source prompt, then the negative prompt and the prompt as
+    it was composed."""
     assert len(run.controls) == (len(run.calls) if run.params.control else 0)
-    prompts = [run.request.source_prompt, run.request.negatives, "a panda and a fox on the grass"]
+    prompts = [
+        run.request.source_prompt,
+        run.request.negatives,
+        "a panda and a fox on the grass",
+    ]
     texts = run.model.embed(prompts).vectors
     for call, seen in zip(run.calls, run.controls, strict=False):
         expected = texts[1:] if call.branches == 2 else texts[:1]
@@ -366,7 +417,10 @@ def check_control(run: Run) -> None:
 def check_reading(run: Run, seen: dict, texts: Tensor) -> None:
     """One call of a control network."""
     near(
-        seen["text"], texts.repeat_interleave(run.frames, 0), "text of a control network", atol=1e-4
+        seen["text"],
+        texts.repeat_interleave(run.frames, 0),
+        "text of a control network",
+        atol=1e-4,
     )
     assert seen["conditioning_scale"] == run.params.control[0].weight
     assert len(seen["hint"]) == len(seen["x"])
@@ -376,10 +430,13 @@ def check_reading(run: Run, seen: dict, texts: Tensor) -> None:
 
 
 def check_heat(run: Run, edits: list[Call]) -> None:
-    """Maps of each region's words, averaged over the layers and steps asked for that were modulated."""
+    """Maps of each region's words, averaged over the layers and steps asked for that
+    were modulated."""
     params = run.params
     divisors = params.heat_grids or [1, 2, 4]
-    grids = {tokens: height for tokens, (height, _) in GRIDS.items() if tokens <= finest(run)}
+    grids = {
+        tokens: height for tokens, (height, _) in GRIDS.items() if tokens <= finest(run)
+    }
     read = [tokens for tokens, height in grids.items() if 8 // height in divisors]
     size = GRIDS[read[0]]
     found: dict[bool, list[Tensor]] = {True: [], False: []}
@@ -400,7 +457,9 @@ def check_heat(run: Run, edits: list[Call]) -> None:
                 .transpose(-1, -2)
                 .unflatten(-1, GRIDS[layer.tokens])
             )
-            maps = interpolate(maps.flatten(0, 1), size, mode="bilinear", align_corners=False)
+            maps = interpolate(
+                maps.flatten(0, 1), size, mode="bilinear", align_corners=False
+            )
             found[modulated].append(maps.unflatten(0, (2, -1)))
     mean = torch.stack(found[True] or found[False]).mean(0)
     for index, region in enumerate(run.request.regions, 1):
@@ -419,7 +478,8 @@ def check_maps(run: Run, name: str, expected: Tensor) -> None:
 
 
 def check_pixel(run: Run, edits: list[Call]) -> None:
-    """Where pixel (x 10, y 6) of frame 1 looks: its cell's self-attention, averaged over layers and steps."""
+    """Where pixel (x 10, y 6) of frame 1 looks: its cell's self-attention, averaged
+    over layers and steps."""
     if not run.params.heat_pixel:
         assert set(run.result.attention) == {"left", "right"}
         return
@@ -431,7 +491,15 @@ def check_pixel(run: Run, edits: list[Call]) -> None:
             cell = 6 * height // HEIGHT * width + 10 * width // WIDTH
             before = softmax(cond.q, gathered(cond.k, "all", run.frames))
             if fade(run, call.step) > 0:
-                maps = torch.stack([before, self_maps(run, call.step, cond)])[:, 1, :, cell].mean(1)
-                maps = maps.unflatten(-1, (run.frames, height, width)) * layer.tokens / most
-                found.append(interpolate(maps, GRIDS[most], mode="bilinear", align_corners=False))
+                maps = torch.stack([before, self_maps(run, call.step, cond)])[
+                    :, 1, :, cell
+                ].mean(1)
+                maps = (
+                    maps.unflatten(-1, (run.frames, height, width))
+                    * layer.tokens
+                    / most
+                )
+                found.append(
+                    interpolate(maps, GRIDS[most], mode="bilinear", align_corners=False)
+                )
     check_maps(run, "frame 1 at 10,6", torch.stack(found).mean(0))

@@ -1,7 +1,9 @@
-"""What a recipe asks of its model, call by call: a small model, a spy on its `predict`, and formulas.
+"""What a recipe asks of its model, call by call: a small model, a spy on its `predict`,
+and formulas.
 
-Formulas are written out here, on whole matrices, and share no code with what they check but the arithmetic of
-a step. `drive` is the only place that knows how `predict` is called.
+Formulas are written out here, on whole matrices, and share no code with what they check
+but the arithmetic of a step. `drive` is the only place that knows how `predict` is
+called.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -66,17 +68,25 @@ def labels(frames: int = FRAMES) -> np.ndarray:
 def requested(
     method: str, prompt: str = "", masks: bool = True, frames: int = FRAMES
 ) -> EditRequest:
-    """Two regions if they are bound to their words; else one, by words and, if wanted, by its mask."""
+    """Two regions if they are bound to their words; else one, by words and, if wanted,
+    by its mask."""
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
     if issubclass(METHODS[method].Params, ModulatedParams):
-        left = Region("left", 1, "a panda", "a cat", strength=0.9, negative="ugly", margin=0)
+        left = Region(
+            "left", 1, "a panda", "a cat", strength=0.9, negative="ugly", margin=0
+        )
         right = Region("right", 2, "a fox", "a dog", strength=0.5, margin=0)
         given["source_prompt"] = "a cat and a dog on the grass"
         return EditRequest(clip(frames), labels(frames), (left, right), **given)
-    given |= {"source_prompt": "a cat on the grass", "prompt": prompt or "a fox on the grass"}
+    given |= {
+        "source_prompt": "a cat on the grass",
+        "prompt": prompt or "a fox on the grass",
+    }
     if not masks:
         return EditRequest(clip(frames), None, (), **given)
-    region = Region("cat", 1, prompt="a red fox" if prompt else "a fox", source="a cat", margin=0)
+    region = Region(
+        "cat", 1, prompt="a red fox" if prompt else "a fox", source="a cat", margin=0
+    )
     return EditRequest(clip(frames), labels(frames) % 2, (region,), **given)
 
 
@@ -120,7 +130,8 @@ class Call:
     normed: int = 0  # rows that the last normalisation took statistics of
     # What came to each up block, before a patch changed it.
     entering: list[Tensor] = field(default_factory=list)
-    # What entered the first layer of each up block, before and after a patch changed it.
+    # What entered the first layer of each up block, before and after a patch changed
+    # it.
     hidden: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @property
@@ -148,8 +159,10 @@ class Run:
     decoded: list[Tensor]
     result: EditResult
     controls: list[dict[str, Any]]
-    versions: list[int]  # numbers of the steps after which a tuning showed what it had learned
-    kept: dict[Any, Any] = field(default_factory=dict)  # of formulas that need much work
+    # numbers of the steps after which a tuning showed what it had learned
+    versions: list[int]
+    # of formulas that need much work
+    kept: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -161,12 +174,22 @@ class Run:
 
 
 def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run:
-    """Run the request's method with these parameters, and note every call of the model."""
+    """Run the request's method with these parameters, and note every call of the
+    model."""
     params, _ = resolve_params(request.method, given, {})
-    calls, previews, decoded, controls, versions, stage = [], {}, [], [], [], ["loading"]
+    calls, previews, decoded, controls, versions, stage = (
+        [],
+        {},
+        [],
+        [],
+        [],
+        ["loading"],
+    )
     predict, decode, frames = model.predict, model.decode, len(request.clip)
 
-    def spy(x, step, text, change: Intervention = PLAIN, **named: Any) -> tuple[Tensor, Tensor]:
+    def spy(
+        x, step, text, change: Intervention = PLAIN, **named: Any
+    ) -> tuple[Tensor, Tensor]:
         given = (text.vectors, *change.queries.values())
         learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
         vectors, recompute = text.vectors.detach().clone(), bool(named.get("recompute"))
@@ -175,7 +198,11 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
 
         def attending(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             seen = [x.detach().clone() for x in (q, k, v)]
-            out = plain(q, k, v) if change.attend is None else change.attend(q, k, v, site)
+            out = (
+                plain(q, k, v)
+                if change.attend is None
+                else change.attend(q, k, v, site)
+            )
             call.layers.append(Layer(site, *seen, out.detach().clone(), frames))
             return out
 
@@ -184,7 +211,8 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
         call.x0, call.eps = x0.detach(), eps.detach()
         return x0, eps
 
-    # Types are checked around a recipe, which hides from `no_grad` that it is a generator.
+    # Types are checked around a recipe, which hides from `no_grad` that it is a
+    # generator.
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setenv("REGRAIN_CACHE", str(cache))
         patch.setattr(model, "predict", spy)
@@ -202,12 +230,15 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
                 versions.append(event.adapter.facts.steps)
             if isinstance(event, Preview) and stage[0] == "editing":
                 previews[calls[-1].step.index] = event
-    return Run(model, request, params, calls, previews, decoded, *result, controls, versions)
+    return Run(
+        model, request, params, calls, previews, decoded, *result, controls, versions
+    )
 
 
 @contextmanager
 def sensors(unet: torch.nn.Module, call: Call) -> Iterator[None]:
-    """What happens inside the network during one call: normalisation, and the input of each up block."""
+    """What happens inside the network during one call: normalisation, and the input of
+    each up block."""
     norm, before = unet.conv_norm_out.forward, dict[int, Tensor]()
 
     def normed(x: Tensor) -> Tensor:
@@ -230,14 +261,20 @@ def sensors(unet: torch.nn.Module, call: Call) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as hooks:
         patch.setattr(unet.conv_norm_out, "forward", normed)
         for index, block in enumerate(unet.up_blocks):
-            hooks.enter_context(block.register_forward_pre_hook(enter, with_kwargs=True))
+            hooks.enter_context(
+                block.register_forward_pre_hook(enter, with_kwargs=True)
+            )
             # Registered first, it sees what a patch has not changed yet.
             hooks.enter_context(block.resnets[0].register_forward_pre_hook(note(index)))
-            patch.setattr(block.resnets[0], "forward", watched(block.resnets[0].forward, index))
+            patch.setattr(
+                block.resnets[0], "forward", watched(block.resnets[0].forward, index)
+            )
         yield
 
 
-def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: list[str]) -> None:
+def watch_control(
+    patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: list[str]
+) -> None:
     """Note what control networks are called with, and what they answer."""
     from diffusers import ControlNetModel
 
@@ -247,7 +284,8 @@ def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: 
         answer = forward(self, x, t, **named)
         text, hint = named["encoder_hidden_states"], named["controlnet_cond"]
         seen.append(
-            {"stage": stage[0], "x": x, "text": text, "hint": hint, "answer": answer} | named
+            {"stage": stage[0], "x": x, "text": text, "hint": hint, "answer": answer}
+            | named
         )
         return answer
 
@@ -257,7 +295,9 @@ def watch_control(patch: pytest.MonkeyPatch, seen: list[dict[str, Any]], stage: 
 # --- Formulas
 
 
-def near(found: Tensor, expected: Tensor, what: object = "", atol: float = 2e-5) -> None:
+def near(
+    found: Tensor, expected: Tensor, what: object = "", atol: float = 2e-5
+) -> None:
     found, expected = found.float(), expected.float()
     torch.testing.assert_close(
         found, expected, atol=atol, rtol=1e-4, msg=lambda text: f"{what}: {text}"
@@ -265,7 +305,9 @@ def near(found: Tensor, expected: Tensor, what: object = "", atol: float = 2e-5)
 
 
 def differs(one: Tensor, other: Tensor) -> bool:
-    return one.shape != other.shape or not torch.allclose(one.float(), other.float(), atol=1e-4)
+    return one.shape != other.shape or not torch.allclose(
+        one.float(), other.float(), atol=1e-4
+    )
 
 
 def scores(q: Tensor, k: Tensor) -> Tensor:
@@ -281,7 +323,8 @@ def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def gathered(x: Tensor, seen: str, count: int) -> Tensor:
-    """Keys or values of the frames that each of `count` frames of a branch sees, one after the other."""
+    """Keys or values of the frames that each of `count` frames of a branch sees, one
+    after the other."""
     branches = x.unflatten(0, (-1, count))
     found = []
     for frame in range(count):
@@ -302,7 +345,8 @@ def any_in(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 def marked(mass: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
-    """Where attention [frames, h, w] exceeds a share of its strongest: [frames, 1, height, width]."""
+    """Where attention [frames, h, w] exceeds a share of its strongest: [frames, 1,
+    height, width]."""
     wide = interpolate(max_pool2d(mass[:, None], 3, 1, 1), size, mode="nearest")
     return (wide > threshold * wide.amax((2, 3), keepdim=True)).float()
 
@@ -313,10 +357,13 @@ def finest(run: Run) -> int:
 
 
 def mass(call: Call, rows: slice) -> Tensor:
-    """Attention of every token on the finest grid, over its layers and heads: [frames, h, w, tokens]."""
+    """Attention of every token on the finest grid, over its layers and heads: [frames,
+    h, w, tokens]."""
     most = max(one.tokens for one in call.layers)
     layers = [
-        one.rows(rows) for one in call.layers if one.site.kind == "cross" and one.tokens == most
+        one.rows(rows)
+        for one in call.layers
+        if one.site.kind == "cross" and one.tokens == most
     ]
     maps = torch.stack([softmax(one.q, one.k).mean(1) for one in layers])
     return maps.mean(0).unflatten(1, GRIDS[most])
@@ -347,16 +394,23 @@ def check_inverting(
     """The clip, unguided, up to noise; the latents from clean to noise."""
     check_unguided(run, calls, prompt, frames)
     clean = run.model.encode(run.request.clip.read(0, run.frames))
-    return walk(clean, calls, run.model.schedule.inversion(run.params.steps, convention))
+    return walk(
+        clean, calls, run.model.schedule.inversion(run.params.steps, convention)
+    )
 
 
 def check_plain(call: Call, frames: str | Callable[[Layer], str] = "own") -> None:
-    """Attention that nothing changes; which frames a frame sees may depend on the layer."""
+    """Attention that nothing changes; which frames a frame sees may depend on the
+    layer."""
     for layer in each(call.layers, "cross"):
         near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
     for layer in each(call.layers, "self"):
         seen = frames if isinstance(frames, str) else frames(layer)
-        near(layer.out, see(layer.q, layer.k, layer.v, seen, call.frames), layer.site.name)
+        near(
+            layer.out,
+            see(layer.q, layer.k, layer.v, seen, call.frames),
+            layer.site.name,
+        )
 
 
 def blended_area(run: Run) -> Tensor | None:
@@ -368,9 +422,12 @@ def blended_area(run: Run) -> Tensor | None:
 def check_edits(
     run: Run, calls: list[Call], x: Tensor, known: Callable[[Step], Tensor], frames: str
 ) -> None:
-    """Every edit from the same latents, without and with its prompt; `known` gives what is outside."""
+    """Every edit from the same latents, without and with its prompt; `known` gives what
+    is outside."""
     params, request, inside = run.params, run.request, blended_area(run)
-    uncond, *texts = run.model.embed([request.negatives, *request.targets]).vectors.split(1)
+    uncond, *texts = run.model.embed(
+        [request.negatives, *request.targets]
+    ).vectors.split(1)
     edits, xs = len(texts), [x] * len(texts)
     for call in calls:
         assert call.branches == 2 * edits
@@ -381,7 +438,10 @@ def check_edits(
             assert has_text(call, i, uncond)
             assert has_text(call, edits + i, texts[i])
             xs[i] = guided(
-                answers(call, i), answers(call, edits + i), params.guidance_scale, call.step
+                answers(call, i),
+                answers(call, edits + i),
+                params.guidance_scale,
+                call.step,
             )
             if inside is not None:
                 xs[i] = inside * xs[i] + (1 - inside) * known(call.step)
@@ -399,9 +459,13 @@ def has_text(call: Call, branch: int, text: Tensor) -> bool:
     return torch.allclose(call.text(branch), text[0], atol=1e-4)
 
 
-def guided(uncond: Sequence[Tensor], cond: Sequence[Tensor], scale: float, step: Step) -> Tensor:
+def guided(
+    uncond: Sequence[Tensor], cond: Sequence[Tensor], scale: float, step: Step
+) -> Tensor:
     """Where a guided step leads, of (x0, eps) without and with the prompt."""
-    return advance(*(guide(u, c, scale) for u, c in zip(uncond, cond, strict=True)), step)
+    return advance(
+        *(guide(u, c, scale) for u, c in zip(uncond, cond, strict=True)), step
+    )
 
 
 def answers(call: Call, branch: int) -> tuple[Tensor, Tensor]:
@@ -409,7 +473,8 @@ def answers(call: Call, branch: int) -> tuple[Tensor, Tensor]:
 
 
 def varied(x: Tensor, mask: Tensor | None, params: Any, seed: int) -> Tensor:
-    """Inverted latents with the share of fresh noise that `variation` asks for, the same in all frames."""
+    """Inverted latents with the share of fresh noise that `variation` asks for, the
+    same in all frames."""
     noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
     mixed = (1 - params.variation) ** 0.5 * x + params.variation**0.5 * noise
     return mixed if mask is None else mask * mixed + (1 - mask) * x
@@ -437,7 +502,8 @@ def check_norm(run: Run) -> None:
 
 
 def check_pixels(run: Run) -> None:
-    """Inside the mask the edit, next to it a fade as wide as `feather`, outside the source."""
+    """Inside the mask the edit, next to it a fade as wide as `feather`, outside the
+    source."""
     mask, feather = np.asarray(run.request.edited_mask), run.params.feather
     source, alone, frames = (
         np.asarray(getattr(run.result, n)) for n in ("source", "uncomposited", "frames")
@@ -446,7 +512,9 @@ def check_pixels(run: Run) -> None:
     ys, xs = np.mgrid[: mask.shape[1], : mask.shape[2]]
     for frame in range(len(mask)):
         inside = np.argwhere(mask[frame])
-        away = np.hypot(ys[..., None] - inside[:, 0], xs[..., None] - inside[:, 1]).min(-1)
+        away = np.hypot(ys[..., None] - inside[:, 0], xs[..., None] - inside[:, 1]).min(
+            -1
+        )
         weight = (1 - away / max(feather, 1e-6)).clip(0, 1)[..., None]
         mixed = weight * alone[frame] + (1 - weight) * source[frame]
         straight = (away % 1 == 0) & (away < 3) | (
@@ -459,12 +527,15 @@ def check_pixels(run: Run) -> None:
 
 def check_previews(run: Run) -> None:
     every = run.params.preview_every
-    assert list(run.previews) == [i for i in range(run.params.steps) if every and i % every == 0]
+    assert list(run.previews) == [
+        i for i in range(run.params.steps) if every and i % every == 0
+    ]
 
 
 # --- Words of two prompts
 
-# Token of the source for each of the target, -1 where it is new; the end of the prompts is behind.
+# Token of the source for each of the target, -1 where it is new; the end of the prompts
+# is behind.
 ALIGNED = {
     ("a cat on the grass", "a fox on the grass"): [0, 1, -1, 3, 4, 5, 6],
     ("a cat on the grass", "a red fox on the grass"): [0, 1, -1, -1, 3, 4, 5, 6],
@@ -477,19 +548,23 @@ def replaces(run: Run, target: str) -> bool:
 
 
 def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
-    """Words replaced in their places, or kept words as in the source and new ones their own."""
+    """Words replaced in their places, or kept words as in the source and new ones their
+    own."""
     if replaces(run, target):
         return source.clone()
     aligned = ALIGNED[run.request.source_prompt, target]
     length, limit = len(aligned), source.shape[-1]
     shift = 7 - length if run.params.alignment == "fixed" else 0
-    indices = torch.tensor(aligned + [min(j + shift, limit - 1) for j in range(length, limit)])
+    indices = torch.tensor(
+        aligned + [min(j + shift, limit - 1) for j in range(length, limit)]
+    )
     return torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
 
 
 def each(layers: Sequence[Layer], kind: str) -> Iterator[Layer]:
     found = [layer for layer in layers if layer.site.kind == kind]
-    assert {layer.tokens for layer in found} in ({96, 24, 6}, {24, 6})  # Stable Diffusion, SDXL
+    # Stable Diffusion, SDXL
+    assert {layer.tokens for layer in found} in ({96, 24, 6}, {24, 6})
     yield from found
 
 
@@ -518,13 +593,15 @@ def calls_of(run: Run) -> list[Any]:
 
 @dataclass
 class Row:
-    """Another value of a parameter, what is set beside it in both runs, and where the two must differ."""
+    """Another value of a parameter, what is set beside it in both runs, and where the
+    two must differ."""
 
     other: object
     beside: Mapping[str, object] = field(default_factory=dict)
     shown: Callable[[Run], Any] = latents_of
     prompt: str = ""
-    frames: int = FRAMES  # of the clip; with more than three, weights between key frames differ
+    # of the clip; with more than three, weights between key frames differ
+    frames: int = FRAMES
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Adapter files: exact, complete or not there, and refused in one line where they do not belong."""
+"""Adapter files: exact, complete or not there, and refused in one line where they do
+not belong."""
 
 import errno
 import json
@@ -52,13 +53,16 @@ def test_saved_is_loaded_exactly(adapter, file, monkeypatch):
     """TV9."""
     again = load_adapter(file)
     with monkeypatch.context() as patch:
-        patch.setattr("safetensors.torch.load_file", lambda *_: pytest.fail("weights were read"))
+        patch.setattr(
+            "safetensors.torch.load_file", lambda *_: pytest.fail("weights were read")
+        )
         assert again.facts == adapter.facts == read_facts(file)
     assert same(dict(again.weights), dict(adapter.weights))
     assert same(load_file(file), dict(adapter.weights))  # the tuned parameters alone
     save_adapter(again, file)
     assert same(dict(load_adapter(file).weights), dict(adapter.weights))
-    file.write_bytes(b"\xff" * file.stat().st_size)  # what is loaded does not change with its file
+    # what is loaded does not change with its file
+    file.write_bytes(b"\xff" * file.stat().st_size)
     assert same(dict(again.weights), dict(adapter.weights))
 
 
@@ -69,9 +73,21 @@ def test_the_facts_say_what_was_tuned_how(small, adapter):
     assert facts.pop("clip") == pytest.approx(
         cells[[0, 1, 1, 2]].flatten(), abs=0.01
     )  # of four frames
-    tuned = {"words": "a cat on the grass", "steps": 1, "learning_rate": 1e-3, "seed": 0}
+    tuned = {
+        "words": "a cat on the grass",
+        "steps": 1,
+        "learning_rate": 1e-3,
+        "seed": 0,
+    }
     tuned |= {"joint_norm": True, "positions": False, "rank": 2}
-    of = {"version": 1, "name": "", "model": small.id, "frames": FRAMES, "width": 16, "height": 16}
+    of = {
+        "version": 1,
+        "name": "",
+        "model": small.id,
+        "frames": FRAMES,
+        "width": 16,
+        "height": 16,
+    }
     assert facts == of | tuned
     facts = learned(small, replace(request(), clip=still(16, 24)), tune_steps=0).facts
     assert (facts.width, facts.height) == (24, 16)
@@ -138,7 +154,13 @@ def test_other_weights_are_refused(small, adapter, monkeypatch):
     monkeypatch.setitem(vars(small), "sketch", adapter.facts.sketch)
     for sketch in (other, shorter):
         facts = adapter.facts.model_copy(update={"sketch": sketch})
-        refused("not on these weights", check_fits, Adapter(facts, adapter.weights), small, SIZE)
+        refused(
+            "not on these weights",
+            check_fits,
+            Adapter(facts, adapter.weights),
+            small,
+            SIZE,
+        )
 
 
 @pytest.mark.parametrize("part", ["to_k", "to_v"])
@@ -150,7 +172,9 @@ def test_a_model_with_a_lora_is_another(small, small_folder, adapter, tmp_path, 
         "A": torch.randn(2, columns, generator=fresh),
         "B": torch.randn(rows, 2, generator=fresh),
     }
-    tensors = {f"unet.{name}.lora_{half}.weight": weight for half, weight in halves.items()}
+    tensors = {
+        f"unet.{name}.lora_{half}.weight": weight for half, weight in halves.items()
+    }
     save_file(tensors, tmp_path / "look.safetensors")
     added = load_backbone(str(small_folder), (f"{tmp_path / 'look.safetensors'}@0.5",))
     refused("with the same LoRAs", check_fits, adapter, added, SIZE)
@@ -160,30 +184,51 @@ def test_other_sizes_and_frame_counts_are_refused(small, adapter):
     wrong = "tuned at 16 x 16 pixels, but the working size is"
     refused(f"{wrong} 24 x 16. Set size to 16", check_fits, adapter, small, (24, 16))
     refused(f"{wrong} 16 x 24", check_fits, adapter, small, (16, 24))
-    refused("tuned on 3 frames, but the clip has 5. Use 3 frames", check_frames, adapter.facts, 5)
+    refused(
+        "tuned on 3 frames, but the clip has 5. Use 3 frames",
+        check_frames,
+        adapter.facts,
+        5,
+    )
 
 
 def test_weights_of_another_network_are_refused(small, adapter):
     weights, facts = adapter.weights, adapter.facts
     name, *rest = weights
     bad = weights[name].clone()
-    fewer, other = {key: weights[key] for key in rest}, {**weights, "other": torch.ones(1)}
+    fewer, other = (
+        {key: weights[key] for key in rest},
+        {**weights, "other": torch.ones(1)},
+    )
     of_rank = Adapter(facts.model_copy(update={"rank": 1}), weights)
     others = [
-        Adapter(facts, found) for found in (fewer, other, {**weights, name: weights[name][:1]})
+        Adapter(facts, found)
+        for found in (fewer, other, {**weights, name: weights[name][:1]})
     ]
     for one in (of_rank, *others):
         refused("not on these weights", check_fits, one, small, SIZE)
     for value in (float("nan"), float("inf")):
         bad.view(-1)[-1] = value
-        refused("NaN or Inf", check_fits, Adapter(facts, {**weights, name: bad}), small, SIZE)
+        refused(
+            "NaN or Inf",
+            check_fits,
+            Adapter(facts, {**weights, name: bad}),
+            small,
+            SIZE,
+        )
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.bool, torch.float8_e4m3fn])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.int32, torch.bool, torch.float8_e4m3fn]
+)
 def test_weights_of_other_types_are_used_or_refused(small, adapter, tmp_path, dtype):
     path = tmp_path / "a.safetensors"
     header = {"regrain_adapter": adapter.facts.model_dump_json()}
-    save_file({name: weight.to(dtype) for name, weight in adapter.weights.items()}, path, header)
+    save_file(
+        {name: weight.to(dtype) for name, weight in adapter.weights.items()},
+        path,
+        header,
+    )
     if dtype == torch.float16:
         check_fits(load_adapter(path), small, SIZE)
     else:
@@ -199,7 +244,9 @@ def test_they_are_found_by_name_or_path_and_listed(file, tmp_path, monkeypatch):
     stranger(models / "lora.safetensors")
     (models / "a").mkdir()  # a model of the same name
     assert adapters.local_adapters() == ["a", "b"]
-    assert find_adapter("a") == find_adapter("a.safetensors") == models / "a.safetensors"
+    assert (
+        find_adapter("a") == find_adapter("a.safetensors") == models / "a.safetensors"
+    )
     assert find_adapter(str(file)) == file
     for name in (
         "c",
@@ -213,12 +260,23 @@ def test_they_are_found_by_name_or_path_and_listed(file, tmp_path, monkeypatch):
         refused("was not found", find_adapter, name)
 
 
-def test_an_adapter_that_is_missing_or_of_other_frames_is_refused_before_the_model_is_loaded(file):
-    refused("was not found", next, edit(request(adapter="nowhere", model="no/such-model")))
-    refused("tuned on 3 frames", next, edit(request(5, adapter=str(file), model="no/such-model")))
+def test_an_adapter_that_is_missing_or_of_other_frames_is_refused_before_the_model_is_loaded(
+    file,
+):
+    refused(
+        "was not found", next, edit(request(adapter="nowhere", model="no/such-model"))
+    )
+    refused(
+        "tuned on 3 frames",
+        next,
+        edit(request(5, adapter=str(file), model="no/such-model")),
+    )
     assert adapter_facts(request()) is None
     assert adapter_facts(request(adapter=str(file))) == read_facts(file)
-    assert adapter_facts(request(5, adapter=str(file), params={"start": "noise"})) is not None
+    assert (
+        adapter_facts(request(5, adapter=str(file), params={"start": "noise"}))
+        is not None
+    )
     for method, given in (("sdedit", {}), ("tune_a_video", {"start": "inversion"})):
         other = request(5, adapter=str(file), method=method, params=given)
         refused("tuned on 3 frames", check_runnable, other)
@@ -228,10 +286,15 @@ def test_another_clip_is_a_warning(small, file):
     view, warnings = use_adapter(small, request(adapter=str(file)))
     assert warnings == []
     assert view.fingerprint == load_adapter(file).digest(small.fingerprint)
-    _, (warning,) = use_adapter(small, replace(request(adapter=str(file)), clip=still(16, 16)))
+    _, (warning,) = use_adapter(
+        small, replace(request(adapter=str(file)), clip=still(16, 16))
+    )
     assert warning == "The adapter was tuned on another clip or other frames of it."
     refused(
-        "tuned at 16 x 16 pixels", use_adapter, small, replace(request(adapter=str(file)), size=64)
+        "tuned at 16 x 16 pixels",
+        use_adapter,
+        small,
+        replace(request(adapter=str(file)), size=64),
     )
 
 
@@ -245,20 +308,26 @@ def test_a_full_disk_leaves_nothing_half_written(adapter, file, tmp_path, monkey
 
     monkeypatch.setattr(Path, "write_bytes", full)
     for path in (file, tmp_path / "new" / "other.safetensors"):
-        with pytest.raises(ResourceError, match=r"^--out: .*No space left on device.*is kept\.$"):
+        with pytest.raises(
+            ResourceError, match=r"^--out: .*No space left on device.*is kept\.$"
+        ):
             save_adapter(adapter, path)
     assert file.read_bytes() == before
     assert [*tmp_path.glob("*.safetensors"), *tmp_path.glob("new/*")] == [file]
 
 
-@pytest.mark.parametrize("name", ["adapter", "adapter.pt", "folder.safetensors", ".safetensors"])
+@pytest.mark.parametrize(
+    "name", ["adapter", "adapter.pt", "folder.safetensors", ".safetensors"]
+)
 def test_names_that_do_not_suit_are_refused(adapter, tmp_path, name):
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(RequestError, match=r"^--out: "):
         save_adapter(adapter, tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a" * 500, "a\x1b[31m", "\u200b", "a\udcff"])
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a" * 500, "a\x1b[31m", "\u200b", "a\udcff"]
+)
 def test_names_can_be_seen_and_written(name):
     with pytest.raises(RequestError, match="--name: Expected 1 to"):
         adapters.check_name("--name", name)

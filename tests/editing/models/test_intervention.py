@@ -1,4 +1,5 @@
-"""Changes of a UNet for one call: a network over frames that stays the image network where it must."""
+"""Changes of a UNet for one call: a network over frames that stays the image network
+where it must."""
 
 import pytest
 import torch
@@ -15,14 +16,19 @@ def attend_over(frames, selectors):
     seen = frames_seen(selectors, frames)
 
     def attend(q, k, v, site):
-        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, frames, seen)
+        return (
+            attention(q, k, v)
+            if site.kind == "cross"
+            else across_frames(q, k, v, frames, seen)
+        )
 
     return attend
 
 
 @pytest.fixture(scope="module")
 def image(tiny_double):
-    """Noisy latents of one frame, their step and text, and what diffusers' own network makes of them."""
+    """Noisy latents of one frame, their step and text, and what diffusers' own network
+    makes of them."""
     model = tiny_double
     x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).double()
     step, text = model.schedule.sampling(4)[1], model.embed(["a cat"])
@@ -34,7 +40,9 @@ def image(tiny_double):
 @pytest.mark.parametrize("patch", [None, joint_norm], ids=["per frame", "joint"])
 @pytest.mark.parametrize("see", SEEN.values(), ids=SEEN)
 @pytest.mark.parametrize("frames", [1, FRAMES])
-def test_one_frame_and_equal_frames_are_the_image_model(tiny_double, image, see, patch, frames):
+def test_one_frame_and_equal_frames_are_the_image_model(
+    tiny_double, image, see, patch, frames
+):
     x, step, text, expected = image
     change = Intervention(attend_over(frames, see), (patch(frames),) if patch else ())
     _, eps = tiny_double.predict(x.repeat(frames, 1, 1, 1), step, text, change)

@@ -19,7 +19,8 @@ from storybook.world import render_frames, sample_scene
 
 
 def case(frames, side, seed=0):
-    """Smooth motion, few colours so that there are ties, and a tenth of the tokens occluded."""
+    """Smooth motion, few colours so that there are ties, and a tenth of the tokens
+    occluded."""
     generator = torch.Generator().manual_seed(seed)
     coarse = 3 * torch.randn(frames - 1, 2, 5, 5, generator=generator)
     backward = interpolate(coarse, (side, side), mode="bilinear")
@@ -29,9 +30,12 @@ def case(frames, side, seed=0):
 
 
 def sequential(backward, appeared, colours):
-    """The definition of `token_maps`: one pair after the other, one token after the other."""
+    """The definition of `token_maps`: one pair after the other, one token after the
+    other."""
     pairs = zip(backward, appeared, colours[:-1], colours[1:], strict=True)
-    maps, links = zip(*(sequential_pair(*(x.numpy() for x in pair)) for pair in pairs), strict=True)
+    maps, links = zip(
+        *(sequential_pair(*(x.numpy() for x in pair)) for pair in pairs), strict=True
+    )
     return torch.tensor(maps), torch.tensor(links)
 
 
@@ -48,7 +52,9 @@ def sequential_pair(backward, appeared, here, there):
     used = {token for _, token in best.values()}
     left = (token for token in range(height * width) if token not in used)
     tokens = range(height * width)
-    return [best[p][1] if p in best else next(left) for p in tokens], [p in best for p in tokens]
+    return [best[p][1] if p in best else next(left) for p in tokens], [
+        p in best for p in tokens
+    ]
 
 
 def texture(height=72, width=96, seed=0):
@@ -77,7 +83,8 @@ def known_flow(monkeypatch):
 
 
 def moving_square():
-    """A bright square of 24 pixels on a textured ground moves 6 pixels right; its true flows."""
+    """A bright square of 24 pixels on a textured ground moves 6 pixels right; its true
+    flows."""
     frames = np.stack([texture(), texture()])
     square = texture(24, 24, 1) // 2 + 128
     flows = [torch.zeros(1, 2, 72, 96) for _ in range(2)]
@@ -120,7 +127,9 @@ def test_a_shift_is_consistent_inside_and_leads_to_the_other_frame(known_flow):
     assert torch.equal(motion.hidden[0], expected)
     assert torch.equal(motion.appeared[0], expected.flip(0, 1))
     moved = warp(planes(a[None].copy()), motion.backward, "zero")
-    assert torch.allclose(moved[..., 2:, 3:], planes(b[None].copy())[..., 2:, 3:], atol=1e-3)
+    assert torch.allclose(
+        moved[..., 2:, 3:], planes(b[None].copy())[..., 2:, 3:], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(("off", "occluded"), [(0.8, False), (1.2, True)])
@@ -137,10 +146,13 @@ def test_flows_must_cancel_up_to_half_a_pixel_and_a_share_of_their_lengths(
 def test_pixels_of_another_colour_are_occluded(known_flow):
     known_flow(*[constant(0, 0, 1, 8, 8).forward] * 2)
     for value, occluded in ((163, False), (164, True)):
-        motion = find_motion(*(np.full((1, 8, 8, 3), grey, np.uint8) for grey in (100, value)))
-        assert {*motion.hidden.flatten().tolist(), *motion.appeared.flatten().tolist()} == {
-            occluded
-        }
+        motion = find_motion(
+            *(np.full((1, 8, 8, 3), grey, np.uint8) for grey in (100, value))
+        )
+        assert {
+            *motion.hidden.flatten().tolist(),
+            *motion.appeared.flatten().tolist(),
+        } == {occluded}
 
 
 def test_around_leads_from_each_frame_to_the_next_and_back_to_the_first():
@@ -152,7 +164,9 @@ def test_around_leads_from_each_frame_to_the_next_and_back_to_the_first():
     assert torch.equal(motion.appeared[3:], last.appeared)
     alone = around(frames[:1], "dis")
     assert len(alone.forward) == 1
-    assert not any(x.any() for x in (alone.forward, alone.backward, alone.hidden, alone.appeared))
+    assert not any(
+        x.any() for x in (alone.forward, alone.backward, alone.hidden, alone.appeared)
+    )
 
 
 def test_a_coarser_grid_has_shorter_flow_and_keeps_every_occlusion():
@@ -202,7 +216,8 @@ def test_newly_seen_reads_the_middle_of_each_cell():
     motion.appeared[0, 1, 5:7] = motion.appeared[0, 2, 5] = (
         True  # 3 of the 4 in the middle of cell (0, 1)
     )
-    motion.appeared[0, 8:10, 0:4] = True  # 2 of the 4 in the middle of cell (2, 0): no majority
+    # 2 of the 4 in the middle of cell (2, 0): no majority
+    motion.appeared[0, 8:10, 0:4] = True
     motion.appeared[0, 12, 12:16] = True  # none in the middle
     seen = newly_seen(motion, (4, 6))
     assert seen[1].nonzero()[:, 0].tolist() == [1]
@@ -223,10 +238,14 @@ def test_background_follows_the_motion_from_frame_to_frame():
     motion.forward[3, 1] = 0
     fused = smooth_background(x, motion, ones)
     for frame in range(4):
-        # The frame before is fused already, so that what it passes on is the first frame's.
+        # The frame before is fused already, so that what it passes on is the first
+        # frame's.
         shift = 2 * frame
-        assert torch.allclose(fused[frame, ..., shift:], x[0, ..., : 24 - shift], atol=1e-5)
-        assert torch.allclose(fused[frame, ..., :2], x[frame, ..., :2], atol=1e-5)  # came into view
+        assert torch.allclose(
+            fused[frame, ..., shift:], x[0, ..., : 24 - shift], atol=1e-5
+        )
+        # came into view
+        assert torch.allclose(fused[frame, ..., :2], x[frame, ..., :2], atol=1e-5)
 
 
 def test_background_is_kept_apart_from_what_is_hidden_or_not_background():
@@ -267,4 +286,8 @@ def test_cuts_are_found_and_shots_flat_and_single_frames_are_not_cut():
         frames = render_frames(sample_scene(seed, 6, 1 + seed % 3), 64)
         assert find_cuts(frames, around(frames, "dis")) == (), seed
     flat = np.full((3, 32, 32, 3), 90, np.uint8)
-    assert find_cuts(flat, around(flat, "dis")) == find_cuts(flat[:1], around(flat[:1])) == ()
+    assert (
+        find_cuts(flat, around(flat, "dis"))
+        == find_cuts(flat[:1], around(flat[:1]))
+        == ()
+    )

@@ -38,7 +38,9 @@ def test_warp_shifts_bilinearly_and_clamps_to_the_border_or_fades_to_zero():
     shifted = warp(x, constant(3, -2, 2))
     assert torch.allclose(shifted[:, :, 2:, :-3], x[:, :, :-2, 3:], atol=1e-5)
     x = torch.arange(16.0).expand(1, 1, 12, 16)
-    assert torch.allclose(warp(x, constant(0.25, 0))[..., :15], x[..., :15] + 0.25, atol=1e-5)
+    assert torch.allclose(
+        warp(x, constant(0.25, 0))[..., :15], x[..., :15] + 0.25, atol=1e-5
+    )
     assert torch.allclose(warp(x, constant(100, 100)), torch.full((1, 1, 12, 16), 15.0))
     out = warp(torch.ones(1, 1, 12, 16), constant(2.25, 0), "zero")[0, 0, 3]
     assert torch.allclose(out, torch.tensor([1.0] * 13 + [0.75, 0, 0]), atol=1e-5)
@@ -59,13 +61,20 @@ def test_warp_keeps_the_type_and_one_pixel_grids_and_refuses_what_does_not_fit()
 def test_flow_finds_a_shift_and_warp_undoes_it(size):
     height, width = size
     large = texture()
-    here, there = large[8 : 8 + height, 8 : 8 + width], large[6 : 6 + height, 5 : 5 + width]
+    here, there = (
+        large[8 : 8 + height, 8 : 8 + width],
+        large[6 : 6 + height, 5 : 5 + width],
+    )
     flow = estimate_flow(here[None], there[None])
     inner = flow[0, :, 8:-8, 8:-8]
     assert inner.shape == (2, height - 16, width - 16)
-    assert torch.allclose(inner.median(-1)[0].median(-1)[0], torch.tensor([3.0, 2.0]), atol=0.3)
+    assert torch.allclose(
+        inner.median(-1)[0].median(-1)[0], torch.tensor([3.0, 2.0]), atol=0.3
+    )
     back = warp(torch.from_numpy(there).float().permute(2, 0, 1)[None], flow)
-    difference = (back - torch.from_numpy(here).float().permute(2, 0, 1)).abs()[..., 8:-8, 8:-8]
+    difference = (back - torch.from_numpy(here).float().permute(2, 0, 1)).abs()[
+        ..., 8:-8, 8:-8
+    ]
     assert difference.mean() < 12 < np.abs(there.astype(int) - here).mean()
     forward, backward = estimate_both(here[None], there[None])
     assert torch.equal(forward, flow)
@@ -85,7 +94,10 @@ def test_occlusion_is_where_the_flows_do_not_cancel_or_leave_the_frame():
 def followed(flow, lost, height, width):
     """`trajectories`, cell by cell in plain Python."""
     tall, wide = flow.shape[2:]
-    alive = {(y, x): (i, float(x), float(y)) for i, (y, x) in enumerate(np.ndindex(height, width))}
+    alive = {
+        (y, x): (i, float(x), float(y))
+        for i, (y, x) in enumerate(np.ndindex(height, width))
+    }
     begun, out = len(alive), []
     for frame in range(len(flow) + 1):
         out.append([[alive[y, x][0] for x in range(width)] for y in range(height)])
@@ -101,11 +113,17 @@ def followed(flow, lost, height, width):
 
             def at(field, x0=x0, x1=x1, y0=y0, y1=y1, fx=fx, fy=fy):
                 top = (1 - fx) * field[y0, x0] + fx * field[y0, x1]
-                return float((1 - fy) * top + fy * ((1 - fx) * field[y1, x0] + fx * field[y1, x1]))
+                return float(
+                    (1 - fy) * top
+                    + fy * ((1 - fx) * field[y1, x0] + fx * field[y1, x1])
+                )
 
             if at(lost[frame].float()) > 0.5:
                 continue
-            x, y = x + at(flow[frame, 0]) * width / wide, y + at(flow[frame, 1]) * height / tall
+            x, y = (
+                x + at(flow[frame, 0]) * width / wide,
+                y + at(flow[frame, 1]) * height / tall,
+            )
             cell = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
             if not (0 <= cell[0] < height and 0 <= cell[1] < width):
                 continue
@@ -145,7 +163,10 @@ def test_a_clip_is_followed_on_its_finest_grids():
 
 
 def test_a_cell_goes_to_the_nearest_track_or_the_oldest_in_a_tie():
-    target, off = torch.tensor([4, 1, 4, 1, 1, 2]), torch.tensor([0.5, 0.2, 0.1, 0.1, 0.1, 9.0])
+    target, off = (
+        torch.tensor([4, 1, 4, 1, 1, 2]),
+        torch.tensor([0.5, 0.2, 0.1, 0.1, 0.1, 9.0]),
+    )
     winner, taken = nearest_track(target, off, torch.tensor([0, 1, 2, 8, 5, 3]), 6)
     assert winner.tolist() == [4, 5, 2]
     assert taken.tolist() == [False, True, True, False, True, False]

@@ -15,7 +15,11 @@ def decibels(a, b):
 def filled(edited, keys, source, labels=None):
     read = None if labels is None else (lambda a, b: labels[a:b])
     return np.stack(
-        [*fill_between(edited[[*keys]], keys, lambda a, b: source[a:b], "dis", labels=read)]
+        [
+            *fill_between(
+                edited[[*keys]], keys, lambda a, b: source[a:b], "dis", labels=read
+            )
+        ]
     )
 
 
@@ -33,7 +37,10 @@ def test_only_one_span_of_the_source_is_read_at_a_time_and_none_between_neighbou
 
     def fill(*keys):
         return fill_between(
-            source[[*keys]], keys, lambda a, b: read.append((a, b)) or source[a:b], "dis"
+            source[[*keys]],
+            keys,
+            lambda a, b: read.append((a, b)) or source[a:b],
+            "dis",
         )
 
     assert np.array_equal(np.stack([*fill(0, 1)]), source[:2])
@@ -51,13 +58,17 @@ def test_only_one_span_of_the_source_is_read_at_a_time_and_none_between_neighbou
 def test_frames_between_are_nearer_to_the_truth_than_copies_of_key_frames(seed):
     scene = sample_scene(seed, 9)
     color = "blue" if scene.actors[0].color != "blue" else "red"
-    source, true = render_frames(scene, 96), render_frames(replace(scene, 0, color=color), 96)
+    source, true = (
+        render_frames(scene, 96),
+        render_frames(replace(scene, 0, color=color), 96),
+    )
     keys = (0, 4, 8)
     out = filled(true, keys, source)
     nearest = [min(keys, key=lambda key: abs(key - i)) for i in range(9)]
     between = [1, 2, 3, 5, 6, 7]
     assert (
-        decibels(out[between], true[between]) > decibels(true[nearest][between], true[between]) + 4
+        decibels(out[between], true[between])
+        > decibels(true[nearest][between], true[between]) + 4
     )
 
 
@@ -73,7 +84,9 @@ def test_the_edit_fades_from_one_key_frame_to_the_next():
 def moving_square():
     """A bright square that moves 4 pixels a frame over noise, and its labels."""
     noise = np.random.default_rng(0).integers(60, 120, (20, 20, 3), dtype=np.uint8)
-    source = np.repeat(cv2.resize(noise, (96, 96), interpolation=cv2.INTER_CUBIC)[None], 5, 0)
+    source = np.repeat(
+        cv2.resize(noise, (96, 96), interpolation=cv2.INTER_CUBIC)[None], 5, 0
+    )
     labels = np.zeros(source.shape[:3], np.uint8)
     for i in range(5):
         labels[i, 30:60, 10 + 4 * i : 40 + 4 * i] = 1
@@ -85,16 +98,25 @@ def test_detail_of_the_source_that_no_key_frame_shows_is_kept():
     source, _ = moving_square()
     source[2, 70:80, 70:80] += 60  # appears in one frame between the key frames
     edited = source // 2 + 60  # an edit that keeps the source's detail
-    off = np.abs(filled(edited, (0, 4), source)[2].astype(int) - edited[2])[70:80, 70:80]
+    off = np.abs(filled(edited, (0, 4), source)[2].astype(int) - edited[2])[
+        70:80, 70:80
+    ]
     assert off.mean() < 12  # of 30
-    assert np.abs(filled(np.full_like(edited, 60), (0, 4), source)[2].astype(int) - 60).max() == 0
+    assert (
+        np.abs(
+            filled(np.full_like(edited, 60), (0, 4), source)[2].astype(int) - 60
+        ).max()
+        == 0
+    )
 
 
 def test_pixels_of_a_region_come_from_that_region():
     """Without contrast in the source only the labels say what moves."""
     _, labels = moving_square()
     source = np.full((*labels.shape, 3), 100, np.uint8)
-    edited = np.where(labels[..., None] == 1, np.uint8((200, 40, 40)), np.uint8((40, 40, 200)))
+    edited = np.where(
+        labels[..., None] == 1, np.uint8((200, 40, 40)), np.uint8((40, 40, 200))
+    )
     right, wrong = (
         filled(edited, (0, 4), source, known)[2].astype(int) for known in (labels, None)
     )
@@ -103,13 +125,18 @@ def test_pixels_of_a_region_come_from_that_region():
 
 
 def specks(frames, where):
-    off = [np.abs(frame.astype(float) - cv2.medianBlur(frame, 3)).mean(-1) for frame in frames]
+    off = [
+        np.abs(frame.astype(float) - cv2.medianBlur(frame, 3)).mean(-1)
+        for frame in frames
+    ]
     return np.stack(off)[where].mean()
 
 
 def test_new_shapes_are_torn_less_and_edits_of_the_whole_frame_stay(monkeypatch):
     scene = sample_scene(33, 9)
-    kinds = [kind for kind in KINDS if kind not in [actor.kind for actor in scene.actors]]
+    kinds = [
+        kind for kind in KINDS if kind not in [actor.kind for actor in scene.actors]
+    ]
     truth = scene
     for number, kind in enumerate(kinds[: len(scene.actors)]):
         truth = replace(truth, number, kind=kind)
@@ -122,7 +149,9 @@ def test_new_shapes_are_torn_less_and_edits_of_the_whole_frame_stay(monkeypatch)
     steadied, whole = fill(labels), fill(np.ones_like(labels))
     monkeypatch.setattr(between, "_RESHAPED", -1.0)
     torn, inside = fill(labels), labels[1:8] > 0
-    fewer, more, least = (specks(frames[1:8], inside) for frames in (steadied, torn, true))
+    fewer, more, least = (
+        specks(frames[1:8], inside) for frames in (steadied, torn, true)
+    )
     assert fewer - least < 0.85 * (more - least)
     assert np.array_equal(fill(np.ones_like(labels)), whole)
 
@@ -131,5 +160,7 @@ def test_filled_frames_are_as_sharp_as_the_true_edit():
     scene = sample_scene(31, 9)
     true = render_frames(replace(scene, 0, color="blue"), 96)
     out = filled(true, (0, 8), render_frames(scene, 96))
-    sharp = [np.hypot(*np.gradient(x[1:8].mean(-1), axis=(1, 2))).mean() for x in (out, true)]
+    sharp = [
+        np.hypot(*np.gradient(x[1:8].mean(-1), axis=(1, 2))).mean() for x in (out, true)
+    ]
     assert 0.95 < sharp[0] / sharp[1] < 1.05

@@ -1,4 +1,5 @@
-"""Parameters: their ranges, those written as a short text, where each value comes from; methods of others."""
+"""Parameters: their ranges, those written as a short text, where each value comes from;
+methods of others."""
 
 import json
 import math
@@ -10,7 +11,12 @@ from pydantic import TypeAdapter
 
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.params import registry
-from regrain.editing.params.registry import METHODS, add_methods, check_params, resolve_params
+from regrain.editing.params.registry import (
+    METHODS,
+    add_methods,
+    check_params,
+    resolve_params,
+)
 from regrain.editing.params.written import (
     Controls,
     Emphasis,
@@ -86,15 +92,22 @@ def test_what_is_not_allowed_is_refused_by_name(method, name, wrong):
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_schema_and_reports_keep_the_texts(method):
     assert {"steps", "guidance_scale", "preset"} <= set(method.Params.model_fields)
-    assert all(field.title and field.description for field in method.Params.model_fields.values())
+    assert all(
+        field.title and field.description
+        for field in method.Params.model_fields.values()
+    )
     defaults = method.Params()
-    described = schema()["properties"]["params"]["anyOf"][list(METHODS).index(method.name)][
-        "properties"
-    ]
+    described = schema()["properties"]["params"]["anyOf"][
+        list(METHODS).index(method.name)
+    ]["properties"]
     for name, field in method.Params.model_fields.items():
         if is_text(field):
             assert described[name]["type"] == "string"
-            assert described[name]["default"] == field.default == defaults.model_dump()[name]
+            assert (
+                described[name]["default"]
+                == field.default
+                == defaults.model_dump()[name]
+            )
     assert method.Params.model_validate(defaults.model_dump()) == defaults
 
 
@@ -103,12 +116,18 @@ def test_the_schema_and_reports_keep_the_texts(method):
     [
         ({}, {"value": False, "source": "model"}, "method"),
         ({"preset": "paper"}, {"value": True, "source": "preset"}, "preset"),
-        ({"preset": "paper", "blend": False}, {"value": False, "source": "given"}, "preset"),
+        (
+            {"preset": "paper", "blend": False},
+            {"value": False, "source": "given"},
+            "preset",
+        ),
     ],
 )
 def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, feather):
     given = {"steps": 7, "heat_grids": [1, 2]} | given
-    params, resolved = resolve_params("videograin", given, {"steps": 20, "blend": False})
+    params, resolved = resolve_params(
+        "videograin", given, {"steps": 20, "blend": False}
+    )
     assert resolved["heat_grids"] == {
         "value": "1, 2",
         "source": "given",
@@ -121,7 +140,9 @@ def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, f
 
 
 def test_a_bad_recommendation_is_the_models_fault_and_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
+    with pytest.raises(
+        RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"
+    ):
         check_params("videograim", {})
     with pytest.raises(ModelError, match=r"defaults.json: params.steps"):
         resolve_params("videograin", {}, {"steps": -1})
@@ -140,7 +161,9 @@ POINTS = {
 def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(
     monkeypatch, caplog
 ):
-    points = [EntryPoint(name, value, "regrain.methods") for name, value in POINTS.items()]
+    points = [
+        EntryPoint(name, value, "regrain.methods") for name, value in POINTS.items()
+    ]
     monkeypatch.setattr(
         registry, "entry_points", lambda group: [p for p in points if p.group == group]
     )
@@ -157,7 +180,10 @@ def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_u
 
 def test_only_methods_that_invert_say_what_an_inversion_takes():
     said = {
-        name: method.Params.model_fields["steps"].description for name, method in METHODS.items()
+        name: method.Params.model_fields["steps"].description
+        for name, method in METHODS.items()
     }
     inverting = {name for name, text in said.items() if "inversion" in text}
-    assert inverting == {name for name, method in METHODS.items() if "inversion" in method.needs}
+    assert inverting == {
+        name for name, method in METHODS.items() if "inversion" in method.needs
+    }

@@ -1,4 +1,5 @@
-"""Long clips: windows with anchors, shots, key frames; what was finished is not made again."""
+"""Long clips: windows with anchors, shots, key frames; what was finished is not made
+again."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +20,13 @@ from regrain.editing.motion import interpolation
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method, check_params
 from regrain.editing.pipeline.assembly import Compositor, edit_clip
-from regrain.editing.recipe.events import EditResult, Preview, Progress, Ready, WindowStarted
+from regrain.editing.recipe.events import (
+    EditResult,
+    Preview,
+    Progress,
+    Ready,
+    WindowStarted,
+)
 from regrain.editing.recipe.window import WindowResult, working_clip
 from regrain.editing.request.plan import make_plan
 from regrain.editing.storage.memory import window_frames
@@ -53,7 +60,9 @@ def request(method="videograin", frames=FRAMES, masks=None, **changes):
         "regions": (HORSE,),
     }
     given |= {"clip": ArrayClip(moving(frames), fps=Fraction(24))}
-    return EditRequest(labels=labels(frames) if masks is None else masks, **(given | changes))
+    return EditRequest(
+        labels=labels(frames) if masks is None else masks, **(given | changes)
+    )
 
 
 def has(method, name):
@@ -93,7 +102,8 @@ def pieces_of(model, asked, given):
 
 def test_frames_that_are_edited_alone_do_not_notice_windows(small):
     whole, parts = (
-        run(small, request("sdedit"), params("sdedit", window=size)) for size in (FRAMES, 3)
+        run(small, request("sdedit"), params("sdedit", window=size))
+        for size in (FRAMES, 3)
     )
     off = np.asarray(whole.uncomposited).astype(int) - np.asarray(parts.uncomposited)
     assert np.abs(off).max() <= 1
@@ -101,11 +111,16 @@ def test_frames_that_are_edited_alone_do_not_notice_windows(small):
 
 def test_windows_are_as_large_as_memory_allows(small, monkeypatch):
     asked = []
-    monkeypatch.setattr(type(small), "window_frames", lambda self, *sizes: asked.append(sizes) or 5)
+    monkeypatch.setattr(
+        type(small), "window_frames", lambda self, *sizes: asked.append(sizes) or 5
+    )
     grid, given = working_clip(small, request()).grid, params("fatezero", window=0)
     finish(edit_clip(small, request("fatezero"), given))
-    assert asked[0] == (4, *grid.size)  # the source and both halves of guidance, and one to spare
-    _, pieces = pieces_of(small, request("fatezero", more_prompts=("a cat on the beach",)), given)
+    # the source and both halves of guidance, and one to spare
+    assert asked[0] == (4, *grid.size)
+    _, pieces = pieces_of(
+        small, request("fatezero", more_prompts=("a cat on the beach",)), given
+    )
     assert asked[-1] == (6, *grid.size)
     assert [piece.numbers for piece in pieces][0] == (0, 1, 2, 3, 4)
 
@@ -164,10 +179,16 @@ def test_anchors_are_held_in_the_steps_taken_again(small):
 def test_a_region_may_be_in_some_windows_alone(small):
     masks = labels()
     masks[4:, 45:60, 5:30] = 2
-    asked = request(masks=masks, regions=(HORSE, Region("sand", 2, prompt="grass", margin=0)))
+    asked = request(
+        masks=masks, regions=(HORSE, Region("sand", 2, prompt="grass", margin=0))
+    )
     result = run(small, asked, params("videograin"))
-    assert np.array_equal(np.asarray(result.frames)[:4, 45:60, 5:30], moving()[:4, 45:60, 5:30])
-    assert (np.asarray(result.frames)[4:, 46:59, 6:29] != moving()[4:, 46:59, 6:29]).mean() > 0.5
+    assert np.array_equal(
+        np.asarray(result.frames)[:4, 45:60, 5:30], moving()[:4, 45:60, 5:30]
+    )
+    assert (
+        np.asarray(result.frames)[4:, 46:59, 6:29] != moving()[4:, 46:59, 6:29]
+    ).mean() > 0.5
 
 
 # --- Shots
@@ -176,7 +197,8 @@ def test_a_region_may_be_in_some_windows_alone(small):
 def test_each_shot_is_edited_like_a_clip(small):
     shots = [moving(5, 1), moving(4, 2)]
     asked = request(
-        masks=np.concatenate([labels(5), labels(4)]), clip=ArrayClip(np.concatenate(shots))
+        masks=np.concatenate([labels(5), labels(4)]),
+        clip=ArrayClip(np.concatenate(shots)),
     )
     result = run(small, asked, params("videograin", window=8, cuts="5"))
     assert result.plan.cuts == (5,)
@@ -187,13 +209,17 @@ def test_each_shot_is_edited_like_a_clip(small):
 
 
 def test_cuts_are_found_and_said(small):
-    asked = request("sdedit", 9, clip=ArrayClip(np.concatenate([moving(4, 1), moving(5, 2)])))
+    asked = request(
+        "sdedit", 9, clip=ArrayClip(np.concatenate([moving(4, 1), moving(5, 2)]))
+    )
     given = {"steps": 2, "preview_every": 0}
     *_, last = edit(replace(asked, params=given), small)
     assert isinstance(last, Finished)
     assert last.report["cuts"] == [4]
     assert [part["frames"] for part in last.report["windows"]] == [[0, 3], [4, 8]]
-    assert "seems to be cut before frame 4, counted from 0" in last.report["warnings"][0]
+    assert (
+        "seems to be cut before frame 4, counted from 0" in last.report["warnings"][0]
+    )
     for cuts in ("none", "6"):
         *_, last = edit(replace(asked, params=given | {"cuts": cuts}), small)
         assert not any("cut before" in warning for warning in last.report["warnings"])
@@ -201,7 +227,10 @@ def test_cuts_are_found_and_said(small):
 
 
 def test_frames_outside_the_clip_are_refused_before_the_model_is_loaded():
-    for name, frames, said in (("cuts", "4, 9", "Choose .* 1 to 7"), ("keyframes", "0, 9", "")):
+    for name, frames, said in (
+        ("cuts", "4, 9", "Choose .* 1 to 7"),
+        ("keyframes", "0, 9", ""),
+    ):
         with pytest.raises(
             RequestError, match=rf"params.{name}: Frame 9 is outside the clip. {said}"
         ):
@@ -227,7 +256,9 @@ def keyed(keyframes, size=32, method="fatezero", **given):
     assembly = Compositor(Inverting(), asked, given, plan)
     for window in plan.windows:
         keys = list(window.keys)
-        maps = np.array(keys, np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
+        maps = np.array(keys, np.float32)[:, None, None] * np.ones(
+            (1, 4, 4), np.float32
+        )
         shown = torch.from_numpy(255 - moving()[keys]).movedim(-1, 1).float()
         heat, words = (
             RegionAttention(maps, maps + 10),
@@ -287,7 +318,9 @@ def test_frames_between_key_frames_follow_the_flow_that_was_asked_for(monkeypatc
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_key_frames(fitting, method):
-    result, pieces = pieces_of(fitting, request(method), params(method, keyframes="every 4"))
+    result, pieces = pieces_of(
+        fitting, request(method), params(method, keyframes="every 4")
+    )
     assert [piece.numbers for piece in pieces] == [(0, 4, 7)]
     assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
     assert (np.asarray(result.frames) != moving()).any((1, 2, 3)).all()
@@ -297,7 +330,8 @@ def test_a_region_in_no_key_frame_is_refused(small):
     masks = labels()
     masks[[0, 7]] = 0
     with pytest.raises(
-        RequestError, match=r"params.keyframes: Region 'horse' .* Add a frame that shows it"
+        RequestError,
+        match=r"params.keyframes: Region 'horse' .* Add a frame that shows it",
     ):
         run(small, request(masks=masks), params("videograin", keyframes="0, 7"))
 
@@ -314,12 +348,15 @@ def test_previews_show_frames_of_the_clip(small):
 
 def calls_of(model, monkeypatch):
     found, predict = [], model.predict
-    monkeypatch.setattr(model, "predict", lambda *a, **k: found.append(1) or predict(*a, **k))
+    monkeypatch.setattr(
+        model, "predict", lambda *a, **k: found.append(1) or predict(*a, **k)
+    )
     return found
 
 
 def check_long(method, result, events, pieces):
-    """What an edit of nine frames in windows of four is and says, whatever the method."""
+    """What an edit of nine frames in windows of four is and says, whatever the
+    method."""
     frames = np.asarray(result.frames)
     assert frames.shape == (9, SIZE, SIZE, 3)
     assert (frames != moving(9))[labels(9) == 1].mean() > 0.5
@@ -357,7 +394,11 @@ def test_every_method_edits_long_clips_and_one_that_was_stopped_twice_ends_in_th
         with torch.no_grad():
             for event in events:
                 begun += isinstance(event, WindowStarted)
-                if begun > at and isinstance(event, Progress) and event.stage == "editing":
+                if (
+                    begun > at
+                    and isinstance(event, Progress)
+                    and event.stage == "editing"
+                ):
                     break
             events.close()
     calls = calls_of(fitting, monkeypatch)
@@ -367,20 +408,33 @@ def test_every_method_edits_long_clips_and_one_that_was_stopped_twice_ends_in_th
     for name, maps in whole.attention.items():
         assert np.array_equal(maps.after, again.attention[name].after)
     told = [event for event in told if isinstance(event, WindowStarted | Progress)]
-    stages = [event.number if isinstance(event, WindowStarted) else event.stage for event in told]
-    edited = [number for number in range(1, 4) if "editing" in stages[stages.index(number) :][:4]]
+    stages = [
+        event.number if isinstance(event, WindowStarted) else event.stage
+        for event in told
+    ]
+    edited = [
+        number
+        for number in range(1, 4)
+        if "editing" in stages[stages.index(number) :][:4]
+    ]
     assert edited == [3]
     calls.clear()
     run(fitting, asked, given)
     assert not calls  # all windows are kept
 
 
-def test_another_request_is_edited_anew_and_what_comes_after_the_latents_is_not(small, monkeypatch):
+def test_another_request_is_edited_anew_and_what_comes_after_the_latents_is_not(
+    small, monkeypatch
+):
     run(small, request("sdedit"), params("sdedit"))
     calls = calls_of(small, monkeypatch)
-    result = run(small, request("sdedit"), params("sdedit", feather=0.0, preview_every=1))
+    result = run(
+        small, request("sdedit"), params("sdedit", feather=0.0, preview_every=1)
+    )
     assert not calls
-    assert np.array_equal(np.asarray(result.frames)[labels() != 1], moving()[labels() != 1])
+    assert np.array_equal(
+        np.asarray(result.frames)[labels() != 1], moving()[labels() != 1]
+    )
     for change in (
         {"seed": 8},
         {"prompt": "a cat on the beach"},
@@ -397,7 +451,11 @@ def test_another_request_is_edited_anew_and_what_comes_after_the_latents_is_not(
 def test_all_of_a_draft_is_kept(small, monkeypatch):
     asked = request("fatezero", more_prompts=("a cat on the beach",))
     given = params(
-        "fatezero", reconstruct=True, use_masks=False, blend_latents="always", blend_self=True
+        "fatezero",
+        reconstruct=True,
+        use_masks=False,
+        blend_latents="always",
+        blend_self=True,
     )
     first = run(small, asked, given)
     calls = calls_of(small, monkeypatch)
@@ -411,7 +469,8 @@ def test_all_of_a_draft_is_kept(small, monkeypatch):
             assert np.array_equal(maps, getattr(again.words, side)[name])
     assert first.step_areas.keys() == again.step_areas.keys()
     assert all(
-        np.array_equal(area, again.step_areas[step]) for step, area in first.step_areas.items()
+        np.array_equal(area, again.step_areas[step])
+        for step, area in first.step_areas.items()
     )
 
 
@@ -420,24 +479,32 @@ def test_all_of_a_draft_is_kept(small, monkeypatch):
 
 def test_decoding_by_window_changes_no_bit(tiny):
     count = 26  # two windows of the autoencoder and a bit
-    frames = np.random.default_rng(0).integers(0, 256, (count, 40, 48, 3), dtype=np.uint8)
+    frames = np.random.default_rng(0).integers(
+        0, 256, (count, 40, 48, 3), dtype=np.uint8
+    )
     masks = np.zeros(frames.shape[:3], np.uint8)
     for index, frame in enumerate(masks):
         frame[8:30, index : index + 12] = 1
-    asked = EditRequest(ArrayClip(frames), masks, (Region("a", 1, "a fox", margin=3),), size=64)
+    asked = EditRequest(
+        ArrayClip(frames), masks, (Region("a", 1, "a fox", margin=3),), size=64
+    )
     working, generator = working_clip(tiny, asked), torch.Generator().manual_seed(0)
     assert np.array_equal(working.frames, resize(frames, tiny.fit(48, 40, 64)))
     cells = np.asarray(asked.edited_mask).reshape(count, 5, 8, 6, 8).any((2, 4))
     assert np.array_equal(
         working.edited((5, 6))[:, 0].numpy(), cells
     )  # those that are touched at all
-    first, back = (torch.randn(count, 4, *working.grid.size, generator=generator) for _ in range(2))
+    first, back = (
+        torch.randn(count, 4, *working.grid.size, generator=generator) for _ in range(2)
+    )
     given = check_params("fatezero", {"reconstruct": True})
     plan = make_plan((), given.keyframes, frames_of(asked.clip), count)
     assembly = Compositor(tiny, asked, given, plan)
     list(assembly.add(plan.windows[0], WindowResult((first,), reconstruction=back)))
     result = assembly.result()
-    edited, rebuilt = (resize(tiny.decode(latents), asked.clip.size) for latents in (first, back))
+    edited, rebuilt = (
+        resize(tiny.decode(latents), asked.clip.size) for latents in (first, back)
+    )
     assert isinstance(result, EditResult)
     assert isinstance(result.frames, DiskFrames)
     assert np.array_equal(result.uncomposited, edited)
@@ -450,7 +517,10 @@ def test_decoding_by_window_changes_no_bit(tiny):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if has(name, "steady")])
 def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method):
-    asked, more = request(method), {"reconstruct": True} if has(method, "reconstruct") else {}
+    asked, more = (
+        request(method),
+        {"reconstruct": True} if has(method, "reconstruct") else {},
+    )
     plain = run(tiny, asked, params(method, FRAMES, **more))
     calm = run(tiny, asked, params(method, FRAMES, steady=2, **more))
     source = np.asarray(plain.source)
@@ -458,7 +528,9 @@ def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, me
     assert not np.array_equal(expected, plain.uncomposited)
     assert np.array_equal(calm.uncomposited, expected)
     untouched = ~np.asarray(asked.edited_mask)
-    away = np.stack([cv2.erode(one.astype(np.uint8), np.ones((9, 9))) > 0 for one in untouched])
+    away = np.stack(
+        [cv2.erode(one.astype(np.uint8), np.ones((9, 9))) > 0 for one in untouched]
+    )
     assert check_params(method, {}).feather < 4
     assert np.array_equal(np.asarray(calm.frames)[away], source[away])
     if more:

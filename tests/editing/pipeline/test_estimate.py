@@ -1,4 +1,5 @@
-"""What is said before a run, loading nothing: how long a tuning takes, whether an adapter fits."""
+"""What is said before a run, loading nothing: how long a tuning takes, whether an
+adapter fits."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -51,9 +52,9 @@ def one_second(monkeypatch):
 def tune(request, steps):
     """The result of a tuning of so many steps."""
     given = {"tune_steps": steps, "tune_preview_every": 0}
-    return [e for e in runner.tune(replace(request, params=given)) if isinstance(e, Tuned)][
-        -1
-    ].adapter
+    return [
+        e for e in runner.tune(replace(request, params=given)) if isinstance(e, Tuned)
+    ][-1].adapter
 
 
 def test_before_the_model_is_loaded_only_the_steps_are_known(request_, monkeypatch):
@@ -68,7 +69,8 @@ def test_seconds_are_passes_of_a_frame(request_, one_second):
     )  # while the model is busy
     assert one_second == []
     found = estimate_tuning(request_, PARAMS)
-    # 4 steps, and previews at 0, 2 and 4 of 8 steps with both halves; 3 frames, a second each.
+    # 4 steps, and previews at 0, 2 and 4 of 8 steps with both halves; 3 frames, a
+    # second each.
     assert found.seconds == pytest.approx(3 * (4 * 3.3 + 3 * 16))
     assert (found.steps, found.taken) == (4, 0)
     assert len(one_second) == 1
@@ -79,31 +81,46 @@ def test_seconds_are_passes_of_a_frame(request_, one_second):
 
 
 @pytest.mark.parametrize("sdxl", [False, True])
-def test_memory_is_counted_from_the_files_as_by_the_model(request_, tmp_path, sdxl, monkeypatch):
+def test_memory_is_counted_from_the_files_as_by_the_model(
+    request_, tmp_path, sdxl, monkeypatch
+):
     model = write_small_model(tmp_path / "model", sdxl)
-    more = {"more_prompts": tuple("bcdefgh"), "clip": ArrayClip(np.zeros((8, 16, 16, 3), np.uint8))}
+    more = {
+        "more_prompts": tuple("bcdefgh"),
+        "clip": ArrayClip(np.zeros((8, 16, 16, 3), np.uint8)),
+    }
     asked = replace(request_, model=str(model), method="fatezero", size=64, **more)
     backbone = load_backbone(str(model))
     numbers = {
-        name: sum(p.numel() for p in part.parameters()) for name, part in backbone.parts.items()
+        name: sum(p.numel() for p in part.parameters())
+        for name, part in backbone.parts.items()
     }
     whole = 4 * sum(numbers.values())
     fewer = {"params": {"window": 3}}
-    for changes, frames, rows in (({}, 8, 18), (fewer, 3, 18), ({"more_prompts": ()}, 8, 4)):
+    for changes, frames, rows in (
+        ({}, 8, 18),
+        (fewer, 3, 18),
+        ({"more_prompts": ()}, 8, 4),
+    ):
         most = max(
-            call_bytes(rows * frames, 32 * 32, *backbone._finest), min(frames, 4) * 64 * 64 * 4096
+            call_bytes(rows * frames, 32 * 32, *backbone._finest),
+            min(frames, 4) * 64 * 64 * 4096,
         )
         assert counted(replace(asked, **changes), 4) == (64, whole + most)
     most = max(call_bytes(18 * 8, 32 * 32, backbone._finest[0], 2), 4 * 64 * 64 * 4096)
     assert counted(asked, 2) == (64, whole // 2 + 2 * numbers["vae"] + most)
     monkeypatch.setattr(estimate, "autoencoder_bytes", lambda *_: 0)
     halves = replace(asked, method="fresco", more_prompts=())
-    assert counted(halves, 4)[1] == whole + call_bytes(2 * 8, 32 * 32, *backbone._finest)
+    assert counted(halves, 4)[1] == whole + call_bytes(
+        2 * 8, 32 * 32, *backbone._finest
+    )
     assert counted(replace(asked, size=None))[0] == backbone.size
     assert counted(replace(asked, model="owner/name")) is None
 
 
-def test_where_activations_do_not_fit_a_step_takes_one_more_pass(request_, one_second, monkeypatch):
+def test_where_activations_do_not_fit_a_step_takes_one_more_pass(
+    request_, one_second, monkeypatch
+):
     backbone = load_backbone(request_.model)
     monkeypatch.setattr(type(backbone), "activations_fit", lambda *_: False)
     found = estimate_tuning(request_, replace_params(tune_preview_every=0))
@@ -139,7 +156,11 @@ def test_what_the_header_says_is_enough_to_refuse(request_, tmp_path):
     check_known(saved())
     check_known(request_)
     unfit = {"sketch": (0.0,)}, "not on these weights"
-    for changes, said in (({"frames": 5}, "5 frames"), ({"width": 64}, "64 x 16"), unfit):
+    for changes, said in (
+        ({"frames": 5}, "5 frames"),
+        ({"width": 64}, "64 x 16"),
+        unfit,
+    ):
         with pytest.raises(ModelError, match=said):
             check_known(saved(**changes))
     check_known(replace(saved(frames=5), params={"start": "noise"}))

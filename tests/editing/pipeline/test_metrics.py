@@ -18,8 +18,12 @@ from regrain.editing.pipeline.metrics import BEST_PSNR, measure, psnr, ssim, war
 def pair():
     """Frames of blocks, and the same with noise."""
     rng = np.random.default_rng(0)
-    clean = np.kron(rng.integers(30, 220, (2, 8, 12, 3)), np.ones((1, 8, 8, 1))).astype(np.uint8)
-    return clean, (clean + rng.integers(-20, 21, clean.shape)).clip(0, 255).astype(np.uint8)
+    clean = np.kron(rng.integers(30, 220, (2, 8, 12, 3)), np.ones((1, 8, 8, 1))).astype(
+        np.uint8
+    )
+    return clean, (clean + rng.integers(-20, 21, clean.shape)).clip(0, 255).astype(
+        np.uint8
+    )
 
 
 def to_torch(frames):
@@ -35,9 +39,16 @@ def test_psnr_and_ssim_agree_with_torchmetrics(pair):
     expected = peak_signal_noise_ratio(to_torch(b), to_torch(a), data_range=255.0)
     assert psnr(a, b, everywhere(a)) == pytest.approx(float(expected), abs=1e-6)
     options = {"data_range": 255.0, "sigma": 1.5, "return_full_image": True}
-    _, expected = structural_similarity_index_measure(to_torch(b), to_torch(a), **options)
+    _, expected = structural_similarity_index_measure(
+        to_torch(b), to_torch(a), **options
+    )
     inner = everywhere(a)
-    inner[:, :6], inner[:, -6:], inner[:, :, :6], inner[:, :, -6:] = False, False, False, False
+    inner[:, :6], inner[:, -6:], inner[:, :, :6], inner[:, :, -6:] = (
+        False,
+        False,
+        False,
+        False,
+    )
     expected = float(expected[..., 6:-6, 6:-6].mean())
     assert ssim(a, b, inner) == pytest.approx(expected, abs=1e-3)
 
@@ -64,7 +75,10 @@ def moving(step, frames=4, size=128):
         .repeat(4, 1)
     )
     return np.stack(
-        [large[20 : 20 + size, 20 + step * i : 20 + step * i + size] for i in range(frames)]
+        [
+            large[20 : 20 + size, 20 + step * i : 20 + step * i + size]
+            for i in range(frames)
+        ]
     )
 
 
@@ -89,7 +103,10 @@ def test_measure_reports_every_key(pair):
     labels[:, :, :48], labels[:, :, 72:] = 1, 2
     regions = (Region("left", 1, "a fox", margin=0), Region("right", 2))
     request = EditRequest(clip=ArrayClip(source), labels=labels, regions=regions)
-    before, after = np.full((2, 4, 6), 0.25, np.float32), np.zeros((2, 4, 6), np.float32)
+    before, after = (
+        np.full((2, 4, 6), 0.25, np.float32),
+        np.zeros((2, 4, 6), np.float32),
+    )
     after[:, :, :3] = 0.75
     attention = {"left": RegionAttention(before, after)}
     composited = np.where(request.edited_mask[..., None], noisy, source)
@@ -132,7 +149,8 @@ def test_a_mask_that_cuts_a_cell_counts_by_its_share():
 
 @pytest.fixture
 def edited():
-    """A request and a result of five frames whose every figure differs from frame to frame."""
+    """A request and a result of five frames whose every figure differs from frame to
+    frame."""
     rng = np.random.default_rng(2)
     source = moving(2, 5, 64)
     labels = np.zeros(source.shape[:3], np.uint8)
@@ -142,11 +160,18 @@ def edited():
     request = EditRequest(clip=ArrayClip(source), labels=labels, regions=regions)
     changed = (source + rng.integers(0, 30, source.shape)).clip(0, 255).astype(np.uint8)
     maps = [rng.random((5, 4, 6), np.float32) for _ in range(4)]
-    attention = {"left": RegionAttention(*maps[:2]), "right": RegionAttention(*maps[2:])}
-    return request, EditResult(changed // 2, changed, source, request.edited_mask, attention)
+    attention = {
+        "left": RegionAttention(*maps[:2]),
+        "right": RegionAttention(*maps[2:]),
+    }
+    return request, EditResult(
+        changed // 2, changed, source, request.edited_mask, attention
+    )
 
 
-def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, monkeypatch):
+def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(
+    edited, monkeypatch
+):
     request, result = edited
     found = []
     for size in (5, 1, 2, 4):
@@ -154,7 +179,12 @@ def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, mon
         monkeypatch.setattr("regrain.editing.pipeline.metrics.windows", by)
         found.append(measure(result, request))
     for other in found[1:]:
-        for key in ("outside_psnr", "outside_ssim", "outside_psnr_uncomposited", "warp_error"):
+        for key in (
+            "outside_psnr",
+            "outside_ssim",
+            "outside_psnr_uncomposited",
+            "warp_error",
+        ):
             assert other[key] == pytest.approx(found[0][key], abs=1e-9)
         for name, means in found[0]["attention"].items():
             assert other["attention"][name] == pytest.approx(means, abs=1e-9)
@@ -166,7 +196,9 @@ def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, mon
     areas = (request.areas == 1).astype(np.float32)
     share = [cv2.resize(area, (6, 4), interpolation=cv2.INTER_AREA) for area in areas]
     expected = np.average(result.attention["left"].after, weights=1 - np.stack(share))
-    assert found[0]["attention"]["left"]["outside_after"] == pytest.approx(expected, abs=1e-6)
+    assert found[0]["attention"]["left"]["outside_after"] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_a_result_on_disk_measures_as_one_in_memory(edited):

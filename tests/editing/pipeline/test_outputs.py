@@ -20,7 +20,12 @@ from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.pipeline import outputs
-from regrain.editing.pipeline.outputs import check_out, file_names, write_edited_gif, write_outputs
+from regrain.editing.pipeline.outputs import (
+    check_out,
+    file_names,
+    write_edited_gif,
+    write_outputs,
+)
 from regrain.editing.storage.local_models import ASSETS
 
 FRAMES, HEIGHT, WIDTH = 3, 31, 45
@@ -31,7 +36,9 @@ def request_():
     labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
     labels[:, :, :20], labels[:, :, 30:] = 1, 2
     cat = Region("The cat!", 1, "a fox", color="#ff0000", margin=0)
-    clip = ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 100, np.uint8), Fraction(24000, 1001))
+    clip = ArrayClip(
+        np.full((FRAMES, HEIGHT, WIDTH, 3), 100, np.uint8), Fraction(24000, 1001)
+    )
     return EditRequest(clip, labels, (cat, Region("dog", 2, color="#0000ff")))
 
 
@@ -61,7 +68,11 @@ def seen(path, frames=1):
 def test_everything_is_written(tmp_path, request_, result):
     report = {"seconds": np.float32(0.5), "fps": Fraction(3, 2), "warnings": []}
     write_outputs(
-        replace(result, control=result.source), request_, report, tmp_path / "a" / "out", gif=True
+        replace(result, control=result.source),
+        request_,
+        report,
+        tmp_path / "a" / "out",
+        gif=True,
     )
     out = tmp_path / "a" / "out"
     names = "comparison.mp4 control.mp4 edited.gif edited.mp4 masks.mp4 report.json"
@@ -99,7 +110,11 @@ def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result
                 halves[15, 8],
                 halves[15, 38],
             ]  # yellow where the edit is let through, else grey
-            assert sides[washed][0] - sides[washed][2] > 30 > np.ptp(sides[1 - washed]) + 10
+            assert (
+                sides[washed][0] - sides[washed][2]
+                > 30
+                > np.ptp(sides[1 - washed]) + 10
+            )
 
 
 def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
@@ -109,29 +124,41 @@ def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
     assert abs(both[:, : WIDTH - 2].mean() - 100) < 2
     assert abs(both[:, WIDTH + 2 :].mean() - 150) < 2
     (masks,) = seen(tmp_path / "out" / "masks.mp4")
-    for column, color in [(8, (165, 58, 58)), (25, (100, 100, 100)), (38, (58, 58, 165))]:
+    for column, color in [
+        (8, (165, 58, 58)),
+        (25, (100, 100, 100)),
+        (38, (58, 58, 165)),
+    ]:
         assert np.abs(masks[15, column] - color).max() < 12
     heat = tmp_path / "out" / "attention"
-    before, after = (seen(heat / f"the_cat_{when}.mp4")[0] for when in ("before", "after"))
+    before, after = (
+        seen(heat / f"the_cat_{when}.mp4")[0] for when in ("before", "after")
+    )
     # From dark over the colour of the region to white; both videos share one scale.
     assert after[15, 5].sum() > 500 > 350 > before[15, 5].sum()
     assert np.abs(after[15, 40] - before[15, 40]).max() < 12
 
 
 @pytest.mark.parametrize("report", [{"loss": float("nan")}, {"object": object()}])
-def test_a_failure_leaves_nothing_and_keeps_what_was_there(tmp_path, request_, result, report):
+def test_a_failure_leaves_nothing_and_keeps_what_was_there(
+    tmp_path, request_, result, report
+):
     with pytest.raises((ValueError, TypeError)):
         write_outputs(result, request_, report, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     write_outputs(result, request_, {}, tmp_path / "out")
     before = tree(tmp_path / "out")
     with pytest.raises((ValueError, TypeError)):
-        write_outputs(replace(result, frames=result.source), request_, report, tmp_path / "out")
+        write_outputs(
+            replace(result, frames=result.source), request_, report, tmp_path / "out"
+        )
     assert tree(tmp_path / "out") == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, request_, result, monkeypatch):
+def test_a_full_disk_is_told_and_leaves_nothing(
+    tmp_path, request_, result, monkeypatch
+):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
@@ -162,7 +189,9 @@ def test_file_names_are_safe_and_differ():
 
 def test_large_frames_are_shrunk_only_where_they_explain(tmp_path, request_, result):
     large = np.zeros((1, 60, 1000, 3), np.uint8)
-    request = EditRequest(clip=ArrayClip(large), labels=None, regions=(), prompt="a fox")
+    request = EditRequest(
+        clip=ArrayClip(large), labels=None, regions=(), prompt="a fox"
+    )
     wide = EditResult(large, large, large, request.edited_mask, {})
     write_outputs(wide, request, {}, tmp_path / "out")
     with av.open(str(tmp_path / "out" / "comparison.mp4")) as container:
@@ -174,7 +203,9 @@ def test_large_frames_are_shrunk_only_where_they_explain(tmp_path, request_, res
 def test_every_edit_of_a_run_is_written_beside_the_source_and_earlier_results_are_replaced(
     tmp_path, request_, result
 ):
-    others = tuple(OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90))
+    others = tuple(
+        OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90)
+    )
     more = replace(result, others=others, reconstruction=result.source)
     write_outputs(more, request_, {}, tmp_path / "out", gif=True)
     written = {"edited_2.mp4", "edited_3.mp4", "edited.gif", "reconstruction.mp4"}
@@ -182,7 +213,12 @@ def test_every_edit_of_a_run_is_written_beside_the_source_and_earlier_results_ar
     assert np.abs(seen(tmp_path / "out" / "edited_3.mp4", FRAMES) - 190).max() <= 2
     (beside,) = seen(tmp_path / "out" / "comparison.mp4")
     assert beside.shape[1] == 4 * WIDTH
-    assert [round(beside[15, WIDTH * i + 20].mean(), -1) for i in range(4)] == [100, 150, 170, 190]
+    assert [round(beside[15, WIDTH * i + 20].mean(), -1) for i in range(4)] == [
+        100,
+        150,
+        170,
+        190,
+    ]
     write_outputs(result, request_, {}, tmp_path / "out")
     assert not written & set(tree(tmp_path / "out"))
     assert "edited.mp4" in tree(tmp_path / "out")
@@ -192,7 +228,9 @@ def test_a_gif_shows_every_frame_in_colours_of_its_own_for_its_time(tmp_path):
     rng = np.random.default_rng(0)
     palettes = rng.integers(0, 256, (6, 200, 3), dtype=np.uint8)
     cells = rng.integers(0, 200, (6, 24, 30))
-    frames = np.stack([colors[cell] for colors, cell in zip(palettes, cells, strict=True)])
+    frames = np.stack(
+        [colors[cell] for colors, cell in zip(palettes, cells, strict=True)]
+    )
     frames[2:4] = frames[1]  # a pause
     frames[5] = frames[4]
     frames[5, 3:9, 5:7] = frames[4, 0, 0]  # a small change
@@ -215,7 +253,10 @@ def test_a_gif_is_nearer_to_its_clip_than_pillows(tmp_path):
     errors = []
     for name in ("ours.gif", "pillow.gif"):
         with Image.open(tmp_path / name) as gif:
-            shown = [np.asarray(one.convert("RGB"), float) for one in ImageSequence.all_frames(gif)]
+            shown = [
+                np.asarray(one.convert("RGB"), float)
+                for one in ImageSequence.all_frames(gif)
+            ]
         errors.append(np.square(shown - frames).mean())
     assert errors[0] < errors[1]
 
@@ -233,7 +274,9 @@ def test_a_gif_lasts_as_long_as_its_clip(tmp_path, fps, shown):
     assert sum(lasting) == 1000 * count // fps
 
 
-def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(tmp_path, request_, result):
+def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(
+    tmp_path, request_, result
+):
     most = 0
 
     def watched(frames):
@@ -244,7 +287,14 @@ def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(tmp_path
 
         return LazyFrames(frames.shape, frames.dtype, read)
 
-    names = ("frames", "uncomposited", "source", "edited_mask", "reconstruction", "control")
+    names = (
+        "frames",
+        "uncomposited",
+        "source",
+        "edited_mask",
+        "reconstruction",
+        "control",
+    )
     given = replace(result, reconstruction=result.source, control=result.source)
     lazy = replace(given, **{name: watched(getattr(given, name)) for name in names})
     write_outputs(lazy, request_, {}, tmp_path / "lazy", gif=True)

@@ -1,4 +1,5 @@
-"""The runner's promises: the order of events, the report's keys, cancelling, early refusals."""
+"""The runner's promises: the order of events, the report's keys, cancelling, early
+refusals."""
 
 from fractions import Fraction
 
@@ -9,12 +10,16 @@ from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.errors import PromptError
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.pipeline.clocks import RunClock
-from regrain.editing.recipe.events import Finished, Preview, Progress, Stage, WindowStarted
+from regrain.editing.recipe.events import (
+    Finished,
+    Preview,
+    Progress,
+    Stage,
+    WindowStarted,
+)
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-KEYS = (
-    "version comment versions date request prompt_used params seconds peak_memory metrics warnings"
-)
+KEYS = "version comment versions date request prompt_used params seconds peak_memory metrics warnings"
 
 
 def request(**changes) -> EditRequest:
@@ -22,7 +27,9 @@ def request(**changes) -> EditRequest:
     labels[:, 16:48, 16:48] = 1
     frames = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     given = {"source_prompt": "a cat on the left", "params": {"steps": 2}} | changes
-    region = Region("thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat", margin=0)
+    region = Region(
+        "thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat", margin=0
+    )
     comment = DRAWN if given.pop("drawn", False) else ""
     clip = ArrayClip(frames, fps=Fraction(8), comment=comment)
     return EditRequest(clip, labels, (region,), **given)
@@ -38,7 +45,9 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     room = "regrain.editing.pipeline"
     monkeypatch.setattr(f"{room}.clocks.peak_memory", peak)
     monkeypatch.setattr(f"{room}.report.peak_memory", peak)
-    monkeypatch.setattr(f"{room}.preparation.reset_peak", lambda on: asked.append(("reset", on)))
+    monkeypatch.setattr(
+        f"{room}.preparation.reset_peak", lambda on: asked.append(("reset", on))
+    )
     events = list(edit(request(), small))
     assert asked[0] == ("reset", small.device)
     assert set(asked[1:]) == {("peak", small.device)}
@@ -54,8 +63,14 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert report["params"]["self_strength"]["source"] == "method"
     assert set(report["seconds"]) == set(stages)
-    assert {"outside_psnr", "outside_ssim", "warp_error", "attention"} <= set(report["metrics"])
-    shares = {f"{place}_{when}" for place in ("inside", "outside") for when in ("before", "after")}
+    assert {"outside_psnr", "outside_ssim", "warp_error", "attention"} <= set(
+        report["metrics"]
+    )
+    shares = {
+        f"{place}_{when}"
+        for place in ("inside", "outside")
+        for when in ("before", "after")
+    }
     assert set(report["metrics"]["attention"]["thing"]) == shares
     assert report["request"]["regions"][0]["prompt"] == "a fox"
     assert report["warnings"] == []
@@ -71,12 +86,14 @@ def test_measuring_can_be_skipped(small):
     assert len(event.result.frames) == 2
 
 
-def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(tiny_dc):
+def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(
+    tiny_dc,
+):
     (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
     assert "are meaningless" in warning
-    report = list(edit(request(drawn=True, params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[
-        -1
-    ].report
+    report = list(
+        edit(request(drawn=True, params={"guidance_scale": 2.0, "steps": 2}), tiny_dc)
+    )[-1].report
     assert report["warnings"] == []
     # What the user gives outweighs what the model recommends.
     assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
@@ -108,7 +125,9 @@ class Ticks:
 
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr("regrain.editing.pipeline.clocks.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr(
+            "regrain.editing.pipeline.clocks.time.perf_counter", lambda: self.now
+        )
 
     def left(self, clock, seconds, done, total):
         self.now += seconds
@@ -130,7 +149,8 @@ def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
     clock.stages.enter("inverting")
     for done in (1, 2):
         ticks.left(clock, 10, done, 2)
-    assert ticks.left(clock, 1, 1, 5) == pytest.approx(4)  # quicker units, and more of them
+    # quicker units, and more of them
+    assert ticks.left(clock, 1, 1, 5) == pytest.approx(4)
     assert ticks.left(clock, 1, 2, 5) == pytest.approx(3)
     # What was kept takes no time: it tells nothing of the units that follow.
     clock.stages.enter("inverting")
@@ -147,7 +167,8 @@ def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
         clock.windows.begin(WindowStarted(number, 4, work, left))
 
     begin(1, 8, 32)
-    assert ticks.left(clock, 5, 1, 4) == pytest.approx(15)  # of the stage: no window is known
+    # of the stage: no window is known
+    assert ticks.left(clock, 5, 1, 4) == pytest.approx(15)
     for done in (2, 3, 4):
         ticks.left(clock, 5, done, 4)
     begin(2, 8, 24)  # 8 frames took 20 s, so 24 take 60 s

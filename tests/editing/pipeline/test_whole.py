@@ -1,4 +1,5 @@
-"""A stretch of a clip, edited and put back; a clip of a varying rate through the command line."""
+"""A stretch of a clip, edited and put back; a clip of a varying rate through the
+command line."""
 
 import filecmp
 import json
@@ -30,7 +31,9 @@ call = command(main)
 def source(tmp_path):
     """Ten frames at a varying rate, with a tone from the frame at 0.5 s on."""
     path = tmp_path / "source.mp4"
-    return write_clip(path, flat(LEVELS), stamps=STAMPS, last=60, tone_at=0.5, bf="0", crf="4")
+    return write_clip(
+        path, flat(LEVELS), stamps=STAMPS, last=60, tone_at=0.5, bf="0", crf="4"
+    )
 
 
 @pytest.fixture
@@ -39,7 +42,9 @@ def _inverts(monkeypatch):
 
     def edit(request, backbone=None):
         frames = request.clip.read(0, len(request.clip))
-        result = events.EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {})
+        result = events.EditResult(
+            255 - frames, 255 - frames, frames, request.edited_mask, {}
+        )
         yield events.Finished(result, {"version": 1, "warnings": []})
 
     monkeypatch.setitem(
@@ -53,13 +58,19 @@ def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copi
 ):
     options = ["--start", 3, "--frames", 4, "--source-prompt", "a", "--prompt", "b"]
     assert call("new", source, "-o", tmp_path / "p", *options) == 0
-    assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--gif", "--whole") == 0
+    assert (
+        call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--gif", "--whole")
+        == 0
+    )
     for name in ("edited.mp4", "comparison.mp4"):
         times, end = seen(tmp_path / "out" / name)
         assert times == [Fraction(stamp - 200, 1000) for stamp in STAMPS[3:7]]
         assert end == Fraction(580 - 200, 1000)
     _, sound = heard(tmp_path / "out" / "edited.mp4")
-    before, after = np.abs(sound[0, : RATE * 28 // 100]), np.abs(sound[0, RATE * 32 // 100 :])
+    before, after = (
+        np.abs(sound[0, : RATE * 28 // 100]),
+        np.abs(sound[0, RATE * 32 // 100 :]),
+    )
     assert before.max() < 0.05 < 0.4 < after.max()
     with Image.open(tmp_path / "out" / "edited.gif") as gif:
         assert [frame.info["duration"] for frame in ImageSequence.Iterator(gif)] == [
@@ -80,13 +91,21 @@ def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copi
     assert np.abs(whole.read(0, 10).astype(int) - frames).mean() < 1
     assert seen(whole.path)[0] == seen(source)[0]
     before, after = heard(source)[1], heard(whole.path)[1]
-    assert abs(np.abs(before[0]).__gt__(0.2).argmax() - np.abs(after[0]).__gt__(0.2).argmax()) < 64
+    assert (
+        abs(
+            np.abs(before[0]).__gt__(0.2).argmax()
+            - np.abs(after[0]).__gt__(0.2).argmax()
+        )
+        < 64
+    )
 
 
 @pytest.mark.parametrize("part", [(0, 4), (6, 4), (0, 10)])
 def test_a_stretch_may_touch_the_ends(tmp_path, source, part):
     clip = open_clip(source, part[0], 1, part[1])
-    told = write_whole(tmp_path / "w.mp4", clip, np.zeros((part[1], 16, 32, 3), np.uint8))
+    told = write_whole(
+        tmp_path / "w.mp4", clip, np.zeros((part[1], 16, 32, 3), np.uint8)
+    )
     assert told == {"file": "w.mp4", "start": part[0], "stop": sum(part), "frames": 10}
     dark = open_clip(tmp_path / "w.mp4").read(0, 10).mean((1, 2, 3)) < 5
     assert np.flatnonzero(dark).tolist() == list(range(part[0], sum(part)))
@@ -105,29 +124,41 @@ def test_a_folder_of_images_may_be_whole(tmp_path):
 def test_what_cannot_be_whole_is_refused_before_the_engine_is_loaded(
     tmp_path, source, capsys, monkeypatch
 ):
-    no_file = "^--whole: 'array' is not a file. Use a video file or a folder of images.$"
+    no_file = (
+        "^--whole: 'array' is not a file. Use a video file or a folder of images.$"
+    )
     with pytest.raises(RequestError, match=no_file):
         check_whole(ArrayClip(flat(LEVELS)))
     monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", None)
-    assert call("new", source, "-o", tmp_path / "p", "--stride", 2, "--prompt", "b") == 0
+    assert (
+        call("new", source, "-o", tmp_path / "p", "--stride", 2, "--prompt", "b") == 0
+    )
     assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--whole") == 2
-    reason = "With a stride of 2, the clip skips frames of its file. Set clip.stride to 1."
+    reason = (
+        "With a stride of 2, the clip skips frames of its file. Set clip.stride to 1."
+    )
     assert last_error(capsys) == f"error: --whole: {reason}"
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv422p10le"])
-@pytest.mark.parametrize("tags", [(), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 14), (2, 0, 2, 2)])
+@pytest.mark.parametrize(
+    "tags", [(), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 14), (2, 0, 2, 2)]
+)
 def test_a_written_clip_shows_the_colours_of_its_source(tmp_path, pixels, tags):
     tags = ColorTags(*tags)
     colors = np.full((3, 16, 96, 3), (200, 60, 30), np.uint8)
     colors[:, :, 32:64], colors[:, :, 64:] = (20, 180, 90), (240, 240, 250)
-    clip = open_clip(write_clip(tmp_path / "s.mkv", colors, pixels=pixels, crf="1", tags=tags))
+    clip = open_clip(
+        write_clip(tmp_path / "s.mkv", colors, pixels=pixels, crf="1", tags=tags)
+    )
     assert clip.tags == tags
     write_video(tmp_path / "w.mp4", clip.read(0, 3), clip.fps, tags=clip.tags)
     again = open_clip(tmp_path / "w.mp4")
     assert again.tags == tags
     inside = np.r_[8:24, 40:56, 72:88]  # of bars whose edges are soft
-    shown, source = (video.read(0, 3)[:, :, inside].astype(int) for video in (again, clip))
+    shown, source = (
+        video.read(0, 3)[:, :, inside].astype(int) for video in (again, clip)
+    )
     assert np.abs(shown - source).max() <= 3
     assert np.abs(source - colors[:, :, inside]).max() <= 3

@@ -1,4 +1,5 @@
-"""Heat is averaged over what it should be, and a pixel looks where its row of attention says."""
+"""Heat is averaged over what it should be, and a pixel looks where its row of attention
+says."""
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ GRID = Grid(3, 8, 8)
 
 
 def sites(*strides):
-    return tuple(AttentionLayer(f"s{n}", "cross", "mid_block", (1, n, n)) for n in strides)
+    return tuple(
+        AttentionLayer(f"s{n}", "cross", "mid_block", (1, n, n)) for n in strides
+    )
 
 
 def steps(total):
@@ -39,7 +42,11 @@ def test_heat_peaks_at_one():
 
 
 def test_a_scope_counts_the_steps_it_touches():
-    assert [step.index for step in steps(10) if scope(0.25, 0.5).counts(step)] == [2, 3, 4]
+    assert [step.index for step in steps(10) if scope(0.25, 0.5).counts(step)] == [
+        2,
+        3,
+        4,
+    ]
     assert any(scope(0.5, 0.51).counts(step) for step in steps(3))
 
 
@@ -70,7 +77,10 @@ def recorded(scope, total, changed=()):
 
 def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
     inner = HeatScope(frozenset([(1, 2, 2)]), (4, 4), 0.25, 0.75)
-    assert [AttentionRecorder(inner).reads(site) for site in sites(1, 2)] == [False, True]
+    assert [AttentionRecorder(inner).reads(site) for site in sites(1, 2)] == [
+        False,
+        True,
+    ]
     found = recorded(inner, 4)
     assert found.before.shape == (3, 4, 4)
     assert np.allclose(found.before, 1.5)
@@ -79,14 +89,18 @@ def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
 
 def test_heat_is_also_kept_by_thirds_of_the_schedule():
     found = recorded(scope(), 6)
-    means = {part: (maps.before.mean(), maps.after.mean()) for part, maps in found.parts.items()}
+    means = {
+        part: (maps.before.mean(), maps.after.mean())
+        for part, maps in found.parts.items()
+    }
     assert means == {"early": (0.5, 10.5), "middle": (2.5, 12.5), "late": (4.5, 14.5)}
     assert np.allclose(found.before, 2.5)
     assert recorded(scope(last=1 / 3), 6).parts == {}  # one third has no parts
 
 
 def test_changed_steps_alone_are_averaged_where_there_are_any():
-    """A step may be within the window and have nothing to modulate: strength 0, or no layer that is."""
+    """A step may be within the window and have nothing to modulate: strength 0, or no
+    layer that is."""
     assert np.allclose(recorded(scope(), 4, changed=(1, 2)).before, 1.5)
     assert np.allclose(recorded(scope(), 3).before, 1.0)
 
@@ -104,11 +118,15 @@ def test_a_step_has_its_own_mean_and_columns_add_up():
 
 
 @pytest.mark.parametrize(
-    ("selectors", "frames"), [("all", [0, 1, 2]), (("first", "previous"), [0, 0]), (("own",), [1])]
+    ("selectors", "frames"),
+    [("all", [0, 1, 2]), (("first", "previous"), [0, 0]), (("own",), [1])],
 )
 def test_a_pixel_looks_where_its_row_of_attention_says(selectors, frames):
     q, k = torch.randn(2, 3, 2, 64, 8, generator=torch.Generator().manual_seed(0))
-    look, seen = PixelHeat((7, 13.0, 20.0), 1, (32, 32), scope()), frames_seen(selectors, 3)
+    look, seen = (
+        PixelHeat((7, 13.0, 20.0), 1, (32, 32), scope()),
+        frames_seen(selectors, 3),
+    )
 
     def attend(a, b, v):
         look.add(a, b, GRID, seen, None)
@@ -117,7 +135,9 @@ def test_a_pixel_looks_where_its_row_of_attention_says(selectors, frames):
     across_frames(q, k, k, 3, seen, attend)
     place = 5 * 8 + 3  # y 20 and x 13 of 32 pixels, on 8 x 8 cells
     keys = torch.cat([k[frame] for frame in frames], 1)
-    row = (q[1, :, place, None] @ keys.transpose(1, 2) / 8**0.5).softmax(-1)[:, 0].mean(0)
+    row = (
+        (q[1, :, place, None] @ keys.transpose(1, 2) / 8**0.5).softmax(-1)[:, 0].mean(0)
+    )
     expected = torch.zeros(3, 64)
     for frame, share in zip(frames, row.split(64), strict=True):
         expected[frame] += share

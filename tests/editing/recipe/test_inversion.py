@@ -1,4 +1,5 @@
-"""Inversion with a denoiser that is exact: the data are Gaussian, so the best answer has a formula."""
+"""Inversion with a denoiser that is exact: the data are Gaussian, so the best answer
+has a formula."""
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ MEAN, SPREAD = 0.3, 0.5
 
 
 def gaussian(x, step):
-    """E[x0 | x] for x0 ~ N(MEAN, SPREAD^2), knowing only the level the network is told."""
+    """E[x0 | x] for x0 ~ N(MEAN, SPREAD^2), knowing only the level the network is
+    told."""
     signal, noise = SCHEDULE.level(step.t)
     gain = signal * SPREAD**2 / (signal**2 * SPREAD**2 + noise**2)
     eps = (x - signal * (MEAN + gain * (x - signal * MEAN))) / noise
@@ -21,7 +23,9 @@ def gaussian(x, step):
 
 def data():
     generator = torch.Generator().manual_seed(0)
-    return MEAN + SPREAD * torch.randn(4, 4, 16, 16, dtype=torch.float64, generator=generator)
+    return MEAN + SPREAD * torch.randn(
+        4, 4, 16, 16, dtype=torch.float64, generator=generator
+    )
 
 
 def round_trip_error(steps, convention):
@@ -63,18 +67,24 @@ def test_yields_each_step_with_its_latents_one_at_a_time():
 
 @pytest.mark.parametrize("convention", ["paper", "fatezero"])
 def test_noise_that_depends_on_the_level_alone_is_undone_exactly(convention):
-    """Inversion and sampling visit the same levels: told the same noise between two, they are inverse."""
+    """Inversion and sampling visit the same levels: told the same noise between two,
+    they are inverse."""
     clean = data()
     steps, back = SCHEDULE.inversion(20, convention), SCHEDULE.sampling(20)
     between = {step.signal_next: i for i, step in enumerate(steps)}
     noises = torch.randn(
-        20, *clean.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+        20,
+        *clean.shape,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(1),
     )
 
     def frozen(x, step, eps):
         return (x - step.noise * eps) / step.signal, eps
 
-    *_, (_, x) = ddim_walk(clean, lambda x, s: frozen(x, s, noises[between[s.signal_next]]), steps)
+    *_, (_, x) = ddim_walk(
+        clean, lambda x, s: frozen(x, s, noises[between[s.signal_next]]), steps
+    )
     for step in back:
         x = advance(*frozen(x, step, noises[between[step.signal]]), step)
     assert (x - clean).abs().max() < 1e-6

@@ -12,15 +12,31 @@ from regrain.editing.recipe.window import ResizedClip, WindowFrames
 
 def test_preview_recovers_colours_that_depend_linearly_on_latents():
     latents = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    frames = (latents * 200 + 20).round().byte().movedim(1, -1).numpy().repeat(8, 1).repeat(8, 2)
+    frames = (
+        (latents * 200 + 20)
+        .round()
+        .byte()
+        .movedim(1, -1)
+        .numpy()
+        .repeat(8, 1)
+        .repeat(8, 2)
+    )
     preview = LatentPreview(latents, frames, zoom=1)
-    assert np.abs(preview(latents).astype(int) - frames[:, ::8, ::8].astype(int)).max() <= 4
+    assert (
+        np.abs(preview(latents).astype(int) - frames[:, ::8, ::8].astype(int)).max()
+        <= 4
+    )
 
 
 def previewed(piece, every, steps):
     """The previews of every step, with maps that hold the places of the frames."""
-    latents, frames = torch.rand(len(piece), 3, 4, 4), np.zeros((len(piece), 32, 32, 3), np.uint8)
-    working = ResizedClip(frames, Grid(len(piece), 4, 4), None, piece, tuple(range(len(piece))))
+    latents, frames = (
+        torch.rand(len(piece), 3, 4, 4),
+        np.zeros((len(piece), 32, 32, 3), np.uint8),
+    )
+    working = ResizedClip(
+        frames, Grid(len(piece), 4, 4), None, piece, tuple(range(len(piece)))
+    )
     previews = Previews(latents, working, every)
     places = lambda shown: {"n": np.float32(shown)[:, None, None]}  # noqa: E731
     return [
@@ -34,7 +50,11 @@ def test_previews_come_every_few_steps_and_show_eight_frames():
     assert [len(previews) for previews in found] == [1, 0, 0, 1, 0, 0, 1]
     first = found[0][0]
     assert list(first.indices) == first.attention["n"].ravel().tolist()
-    assert (first.indices[0], first.indices[-1], first.frames.shape) == (0, 19, (8, 16, 16, 3))
+    assert (first.indices[0], first.indices[-1], first.frames.shape) == (
+        0,
+        19,
+        (8, 16, 16, 3),
+    )
     assert not any(previewed(WindowFrames.whole(20), 0, 7))
 
 

@@ -32,7 +32,9 @@ def test_every_field_has_another_value():
 
 
 @pytest.mark.parametrize("field", EDIT)
-def test_a_field_of_an_edit_is_kept_in_the_project_and_written_to_the_report(tmp_path, field):
+def test_a_field_of_an_edit_is_kept_in_the_project_and_written_to_the_report(
+    tmp_path, field
+):
     request = make_request(**{field: EDIT[field]})
     assert getattr(request.asked, field) == EDIT[field]
     save_project(request, tmp_path / "p")
@@ -51,7 +53,9 @@ def test_a_field_of_an_edit_is_kept_in_the_project_and_written_to_the_report(tmp
 
 
 @pytest.mark.parametrize("field", REGION)
-def test_a_field_of_a_region_is_kept_in_the_project_and_written_to_the_report(tmp_path, field):
+def test_a_field_of_a_region_is_kept_in_the_project_and_written_to_the_report(
+    tmp_path, field
+):
     request = with_region(**{field: REGION[field]})
     assert getattr(request.regions[0], field) == REGION[field]
     save_project(request, tmp_path / "p")
@@ -75,7 +79,9 @@ def test_a_note_is_no_prompt_and_not_too_long():
         *dict(request.texts()).values(),
     }
     assert "note" not in describe(with_region())["regions"][0]
-    with pytest.raises(RequestError, match=r"^regions.left.note: 1001 characters are too many."):
+    with pytest.raises(
+        RequestError, match=r"^regions.left.note: 1001 characters are too many."
+    ):
         with_region(note="x" * 1001)
 
 
@@ -139,7 +145,9 @@ def test_an_option_of_the_command_line_replaces_a_value(tmp_path, monkeypatch, k
     monkeypatch.setattr(command, "check_runnable", note)
     save_project(make_request(prompt="a cat"), tmp_path / "p")
     value, expected = CHANGES[key]
-    values = [f"{name}={one}" for name, one in value.items()] if key == "params" else value
+    values = (
+        [f"{name}={one}" for name, one in value.items()] if key == "params" else value
+    )
     arguments = ["run", "p", "-o", "out"]
     for one in values if isinstance(values, list) else [values]:
         arguments += [OPTIONS.get(key, f"--{key.replace('_', '-')}"), str(one)]

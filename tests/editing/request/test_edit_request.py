@@ -61,7 +61,10 @@ LABELS[0, :2], LABELS[1, 2:] = 1, 2
 
 
 def make(**changes):
-    clip, regions = ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)), (region(1, "a panda"), region(2))
+    clip, regions = (
+        ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)),
+        (region(1, "a panda"), region(2)),
+    )
     return EditRequest(**{"clip": clip, "labels": LABELS, "regions": regions} | changes)
 
 
@@ -78,7 +81,8 @@ def test_request_is_frozen_and_holds_what_was_given():
 
 UNFIT = [("shape", LABELS[:1]), ("shape", LABELS[:, :3]), ("need masks", None)]
 UNFIT += [
-    (said, np.where(LABELS == 2, np.uint8(n), LABELS)) for said, n in (("label 9", 9), ("'r2'", 0))
+    (said, np.where(LABELS == 2, np.uint8(n), LABELS))
+    for said, n in (("label 9", 9), ("'r2'", 0))
 ]
 
 
@@ -137,7 +141,11 @@ def test_runnable_needs_something_to_do():
 
 def by_words(**given):
     clip = ArrayClip(np.zeros((2, 16, 16, 3), np.uint8))
-    common = {"source_prompt": "a cat sits", "prompt": "a fox sits", "method": "fatezero"}
+    common = {
+        "source_prompt": "a cat sits",
+        "prompt": "a fox sits",
+        "method": "fatezero",
+    }
     return EditRequest(clip, None, (), **(common | given))
 
 
@@ -145,9 +153,16 @@ def test_several_prompts_are_several_edits():
     request = by_words(more_prompts=("a red fox sits", "a panda sits"))
     check_runnable(request)
     assert request.targets == ("a fox sits", "a red fox sits", "a panda sits")
-    masked = make(source_prompt=PAIR, method="fatezero", more_prompts=("two animals on the grass",))
+    masked = make(
+        source_prompt=PAIR,
+        method="fatezero",
+        more_prompts=("two animals on the grass",),
+    )
     appended = ", ".join(r.prompt for r in masked.regions if r.prompt)
-    assert masked.targets == (masked.composed.text, f"two animals on the grass, {appended}")
+    assert masked.targets == (
+        masked.composed.text,
+        f"two animals on the grass, {appended}",
+    )
 
 
 TWO = {"more_prompts": ("a dog",)}
@@ -182,10 +197,15 @@ def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
 
 
 def test_a_region_that_says_nothing_of_its_margin_has_room():
-    clip, labels = ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)), np.zeros((1, 64, 96), np.uint8)
+    clip, labels = (
+        ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)),
+        np.zeros((1, 64, 96), np.uint8),
+    )
     labels[0, 20:40, 20:40], labels[0, 20:40, 60:80] = 1, 2
     request = make(clip=clip, labels=labels, regions=(region(1, "a fox"), region(2)))
-    rows, columns = (np.flatnonzero((request.areas[0] == 1).any(axis)) for axis in (1, 0))
+    rows, columns = (
+        np.flatnonzero((request.areas[0] == 1).any(axis)) for axis in (1, 0)
+    )
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (
         16,
         43,
@@ -196,7 +216,9 @@ def test_a_region_that_says_nothing_of_its_margin_has_room():
 
 
 def test_a_prompt_for_the_whole_clip_edits_all_of_it_whatever_the_masks():
-    request = make(regions=(region(1), region(2)), prompt="a painting", method="fatezero")
+    request = make(
+        regions=(region(1), region(2)), prompt="a painting", method="fatezero"
+    )
     assert request.edited_mask.all()
     whole = make(labels=None, regions=(), prompt="a painting")
     assert not whole.areas.read(0, 2).any()

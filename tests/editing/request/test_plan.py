@@ -23,7 +23,11 @@ def test_later_windows_have_the_first_frame_and_the_last_of_the_window_before():
 
 
 def test_frames_that_are_edited_alone_need_no_anchors():
-    assert windows(planned(7, size=3, anchors=0)) == [((), (0, 1, 2)), ((), (3, 4, 5)), ((), (6,))]
+    assert windows(planned(7, size=3, anchors=0)) == [
+        ((), (0, 1, 2)),
+        ((), (3, 4, 5)),
+        ((), (6,)),
+    ]
     short = planned(8)  # one window
     assert windows(short) == [((), tuple(range(8)))]
     assert short.keys == short.nearest == tuple(range(8))
@@ -34,7 +38,17 @@ def test_shots_share_nothing():
     assert windows(plan) == [((), (0, 4, 8)), ((), (9, 13)), ((), (14, 18, 19))]
     assert [window.shot for window in plan.windows] == [0, 1, 2]
     # Frame 11 is as near to 9 as to 13, frame 8 is nearer to 9 but in another shot.
-    assert [plan.keys[place] for place in plan.nearest][6:15] == [4, 8, 8, 9, 9, 9, 13, 13, 14]
+    assert [plan.keys[place] for place in plan.nearest][6:15] == [
+        4,
+        8,
+        8,
+        9,
+        9,
+        9,
+        13,
+        13,
+        14,
+    ]
 
 
 def test_chosen_key_frames_are_joined_by_the_ends_of_shots():
@@ -50,7 +64,9 @@ def blocks(seed, frames):
 
 
 def cuts_of(*shots):
-    clip = ArrayClip(np.concatenate([blocks(seed, frames) for seed, frames in enumerate(shots)]))
+    clip = ArrayClip(
+        np.concatenate([blocks(seed, frames) for seed, frames in enumerate(shots)])
+    )
     return [number for number, cut in scan(clip) if cut]
 
 
@@ -65,13 +81,19 @@ def test_cuts_are_found():
 
 
 def test_cuts_are_read_and_written():
-    for written, other, cuts in (("auto", "", None), ("none", [], ()), ("8, 24", "24, 8", (8, 24))):
+    for written, other, cuts in (
+        ("auto", "", None),
+        ("none", [], ()),
+        ("8, 24", "24, 8", (8, 24)),
+    ):
         assert write_cuts(cuts) == written
         assert read_cuts(written) == read_cuts(other) == cuts
     assert read_cuts([8, 24, 8]) == (8, 24)
 
 
-@pytest.mark.parametrize("given", ["0", "-3", "all", "1;2", "1.5", 7, "9" * 8, None, "1," * 2000])
+@pytest.mark.parametrize(
+    "given", ["0", "-3", "all", "1;2", "1.5", 7, "9" * 8, None, "1," * 2000]
+)
 def test_other_cuts_are_refused(given):
     with pytest.raises(ValueError, match="expected auto, none"):
         read_cuts(given)

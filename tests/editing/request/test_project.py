@@ -7,11 +7,24 @@ import numpy as np
 import pytest
 from tables import rows
 
-from regrain.editing import ArrayClip, EditingError, EditRequest, Region, RequestError, open_clip
+from regrain.editing import (
+    ArrayClip,
+    EditingError,
+    EditRequest,
+    Region,
+    RequestError,
+    open_clip,
+)
 from regrain.editing.cli.jobs import read_jobs
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
-from regrain.editing.request.project import FILE, Project, load_project, save_project, schema
+from regrain.editing.request.project import (
+    FILE,
+    Project,
+    load_project,
+    save_project,
+    schema,
+)
 from regrain.editing.storage.local_models import ASSETS
 
 PROJECT = {
@@ -20,7 +33,13 @@ PROJECT = {
     "source_prompt": "a cat and a dog walk on the grass",
     "regions": [
         {"name": "left", "label": 1, "source": "a cat", "prompt": "a panda"},
-        {"name": "right", "label": 2, "source": "a dog", "prompt": "a fox", "color": "#112233"},
+        {
+            "name": "right",
+            "label": 2,
+            "source": "a dog",
+            "prompt": "a fox",
+            "color": "#112233",
+        },
     ],
     "masks": "masks",
     "params": {"steps": 5},
@@ -59,14 +78,22 @@ def test_a_project_becomes_a_request(folder):
     for path in (folder, folder / FILE):
         request = load_project(path)
         assert (len(request.clip), request.clip.fps, request.seed) == (3, 6, 7)
-        assert request.clip.read(0, 3)[:, 0, 0, 0].tolist() == pytest.approx([20, 60, 100], abs=2)
+        assert request.clip.read(0, 3)[:, 0, 0, 0].tolist() == pytest.approx(
+            [20, 60, 100], abs=2
+        )
         assert (request.labels == halves(3)).all()
         assert request.composed.text == "a panda and a fox walk on the grass"
         assert request.regions[1] == Region("right", 2, "a fox", "a dog", "#112233")
         assert request.params == {"steps": 5}
 
 
-OUTSIDE = ["../clip.mp4", "masks/../clip.mp4", "/etc/passwd", "C:\\clip.mp4", "..\\clip.mp4"]
+OUTSIDE = [
+    "../clip.mp4",
+    "masks/../clip.mp4",
+    "/etc/passwd",
+    "C:\\clip.mp4",
+    "..\\clip.mp4",
+]
 REFUSED = {
     "verison": [1],
     "version": [2],
@@ -110,7 +137,14 @@ def test_what_is_not_allowed_is_refused_by_name(folder, field, value):
     assert caught.value.field == field
 
 
-WRONG = ["", "[]", "{", '{"version": NaN}', '{"seed": Infinity}', '{"seed": 1, "seed": 2}']
+WRONG = [
+    "",
+    "[]",
+    "{",
+    '{"version": NaN}',
+    '{"seed": Infinity}',
+    '{"seed": 1, "seed": 2}',
+]
 HOSTILE = ["[" * 100_000, "\udcff", "1" * 5000, " " * 1_000_001]
 
 
@@ -121,7 +155,9 @@ def test_what_is_no_project_is_refused(folder, text):
         load_project(folder)
 
 
-def test_infinity_written_as_a_number_and_a_folder_without_a_project_are_refused(folder, tmp_path):
+def test_infinity_written_as_a_number_and_a_folder_without_a_project_are_refused(
+    folder, tmp_path
+):
     text = (folder / FILE).read_text().replace('"steps": 5', '"guidance_scale": 1e999')
     (folder / FILE).write_text(text)
     for path, said in (
@@ -132,7 +168,9 @@ def test_infinity_written_as_a_number_and_a_folder_without_a_project_are_refused
             load_project(path)
 
 
-def test_the_name_of_an_example_stands_for_it_where_there_is_no_such_folder(tmp_path, monkeypatch):
+def test_the_name_of_an_example_stands_for_it_where_there_is_no_such_folder(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     example = ASSETS / "examples" / "01_two_animals"
     assert load_project("01_two_animals").clip.path == example / "clip.mp4"
@@ -239,4 +277,6 @@ def test_schema_describes_every_key():
     described = schema()
     assert set(described["properties"]) == set(Project.model_fields)
     assert described["additionalProperties"] is False
-    assert "self_strength" in described["properties"]["params"]["anyOf"][0]["properties"]
+    assert (
+        "self_strength" in described["properties"]["params"]["anyOf"][0]["properties"]
+    )

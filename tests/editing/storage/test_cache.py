@@ -23,7 +23,9 @@ def refuse(*_, **__):
     raise PermissionError(13, "Permission denied")
 
 
-def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(folder, monkeypatch):
+def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(
+    folder, monkeypatch
+):
     value = torch.randn(3, 4)
     cache.store(KEY, {"latents": value})
     assert torch.equal(cache.load(KEY)["latents"], value)
@@ -78,7 +80,8 @@ def test_the_least_recently_used_go_first(folder):
 
 
 def test_small_entries_outlive_large_ones(folder):
-    """Finished windows are small, and a run that goes on needs them; an inversion is made anew."""
+    """Finished windows are small, and a run that goes on needs them; an inversion is
+    made anew."""
     cache.store({"window": 1}, {"x": torch.ones(10)})
     for number in range(4):
         cache.store({"inversion": number}, {"x": torch.ones(40_000)}, cap=400_000)
@@ -88,7 +91,8 @@ def test_small_entries_outlive_large_ones(folder):
 
 
 def test_what_is_kept_says_how_far_its_stage_is():
-    """The second part of a stage goes on from the first: never 10 of 10, then 6 of 10."""
+    """The second part of a stage goes on from the first: never 10 of 10, then 6 of
+    10."""
     made = []
 
     def make():

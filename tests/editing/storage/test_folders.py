@@ -1,4 +1,5 @@
-"""Results are put together beside their place; what a killed process left there goes, what lives stays."""
+"""Results are put together beside their place; what a killed process left there goes,
+what lives stays."""
 
 import os
 import signal
@@ -54,7 +55,12 @@ def test_a_living_process_keeps_its_folder_and_what_a_killed_one_left_goes_with_
 
 
 def test_folders_of_others_stay(tmp_path):
-    others = [".other.12345678.partial", ".out.1234567.partial", ".out.12345678", "out.partial"]
+    others = [
+        ".other.12345678.partial",
+        ".out.1234567.partial",
+        ".out.12345678",
+        "out.partial",
+    ]
     for name in others:
         (tmp_path / name).mkdir()
     remove_stale(tmp_path / "out")
@@ -63,7 +69,9 @@ def test_folders_of_others_stay(tmp_path):
 
 def test_what_cannot_be_locked_stays(tmp_path, monkeypatch):
     kill(begin(tmp_path / "out"))
-    monkeypatch.setattr(folders, "lock_descriptor", lambda *_, **__: os.listdir("/nowhere"))
+    monkeypatch.setattr(
+        folders, "lock_descriptor", lambda *_, **__: os.listdir("/nowhere")
+    )
     write(tmp_path / "out")
     assert len([*tmp_path.iterdir()]) == 2
 
@@ -101,6 +109,8 @@ def test_a_failure_keeps_the_old_file(tmp_path):
 
     with pytest.raises(OSError, match="full"):
         fail()
-    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("a", "old")]
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [
+        ("a", "old")
+    ]
     with pytest.raises(ResourceError), staged(tmp_path / "a" / "b"):
         pass

@@ -20,7 +20,13 @@ GIB = 1 << 30
 
 
 def test_the_autoencoder_takes_fewer_frames_and_weights_are_halved_only_where_they_must():
-    assert [memory.frames_at_once(512, 512, n * GIB) for n in (16, 8, 4, 2, 1)] == [4, 4, 2, 1, 0]
+    assert [memory.frames_at_once(512, 512, n * GIB) for n in (16, 8, 4, 2, 1)] == [
+        4,
+        4,
+        2,
+        1,
+        0,
+    ]
     cpu, sd15 = torch.device("cpu"), 983_000_000
     assert memory.weights_dtype(cpu, sd15, 16 * GIB) == torch.float32
     assert memory.weights_dtype(cpu, sd15, 4 * GIB) == torch.bfloat16
@@ -38,7 +44,8 @@ def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
     assert memory.takes_turns(cuda, sd15, sd15["unet"])
     assert not memory.takes_turns(torch.device("cpu"), sd15, 1)
     with pytest.raises(
-        ResourceError, match=r"^model: Its unet needs 1.7 GiB, but cuda has 1.6 GiB free. "
+        ResourceError,
+        match=r"^model: Its unet needs 1.7 GiB, but cuda has 1.6 GiB free. ",
     ):
         memory.takes_turns(cuda, sd15, 1640 << 20)
     # Both halves of guidance fit into eight times their widest tensor.
@@ -51,13 +58,18 @@ def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
     ("version", "kind"), [("sd1", StableDiffusion), ("sdxl", StableDiffusionXL)]
 )
 def test_what_calls_are_said_to_take_holds_for_published_sizes(version, kind):
-    """Bytes alive at once, and kept for a backward pass; of published UNets, without weights or computing."""
+    """Bytes alive at once, and kept for a backward pass; of published UNets, without
+    weights or computing."""
     from diffusers import UNet2DConditionModel
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    config = json.loads((ASSETS / "checkpoints" / version / "unet" / "config.json").read_text())
+    config = json.loads(
+        (ASSETS / "checkpoints" / version / "unet" / "config.json").read_text()
+    )
     kept = {}
-    keep = lambda x: kept.update({x.untyped_storage()._cdata: x.untyped_storage().nbytes()}) or x  # noqa: E731
+    keep = lambda x: (  # noqa: E731
+        kept.update({x.untyped_storage()._cdata: x.untyped_storage().nbytes()}) or x
+    )
     with FakeTensorMode(allow_non_fake_inputs=True):
         unet = UNet2DConditionModel.from_config(config)
         told = {"text_embeds": torch.zeros(2, 1280), "time_ids": torch.zeros(2, 6)}
@@ -67,7 +79,10 @@ def test_what_calls_are_said_to_take_holds_for_published_sizes(version, kind):
         own = {parameter.untyped_storage()._cdata for parameter in unet.parameters()}
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
             answer = unet(
-                torch.zeros(2, 4, 64, 64, requires_grad=True), 5, text, added_cond_kwargs=told
+                torch.zeros(2, 4, 64, 64, requires_grad=True),
+                5,
+                text,
+                added_cond_kwargs=told,
             )
         saved = sum(count for key, count in kept.items() if key not in own)
         assert answer.sample.requires_grad
@@ -87,7 +102,9 @@ class Alive(TorchDispatchMode):
 
     def __init__(self, model):
         super().__init__()
-        self.known = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+        self.known = {
+            parameter.untyped_storage()._cdata for parameter in model.parameters()
+        }
         self.now = self.peak = 0
 
     def __torch_dispatch__(self, function, _, args=(), kwargs=None):
@@ -122,10 +139,16 @@ def test_the_peak_of_a_cpu_is_that_of_the_process():
     cpu = torch.device("cpu")
     memory.reset_peak(cpu)
     status = Path("/proc/self/status").read_text().splitlines()
-    resident = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+    resident = next(
+        int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS")
+    )
     assert 1 << 20 < memory.free_memory() < 1 << 50
     # The kernel adds up pages of each processor late.
-    assert resident - 2**22 <= memory.peak_memory(cpu) < memory.free_memory() + 2 * resident
+    assert (
+        resident - 2**22
+        <= memory.peak_memory(cpu)
+        < memory.free_memory() + 2 * resident
+    )
 
 
 def test_the_peak_is_of_the_runs_own_device_and_counted_from_its_reset(monkeypatch):
@@ -190,10 +213,16 @@ c.fflush(None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the C library decides")
-@pytest.mark.parametrize(("script", "least", "most"), [(RETURNED, 1001, 1 << 20), (SHARED, 1, 2)])
+@pytest.mark.parametrize(
+    ("script", "least", "most"), [(RETURNED, 1001, 1 << 20), (SHARED, 1, 2)]
+)
 def test_what_threads_have_freed_is_returned_and_arenas_are_shared(script, least, most):
-    """In a process of its own: pieces too small to be mapped, freed but for the last of each thread."""
+    """In a process of its own: pieces too small to be mapped, freed but for the last of
+    each thread."""
     run = subprocess.run(
-        [sys.executable, "-c", THREADS + script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", THREADS + script],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert least <= (run.stdout.count("<heap nr=") or int(run.stdout)) <= most

@@ -14,7 +14,9 @@ def old_diffusers(monkeypatch):
     """An installation whose diffusers is too old."""
     version = packages.version
     monkeypatch.setattr(
-        packages, "version", lambda name: "0.31.0" if name == "diffusers" else version(name)
+        packages,
+        "version",
+        lambda name: "0.31.0" if name == "diffusers" else version(name),
     )
 
 
@@ -23,7 +25,11 @@ OLD = "diffusers 0.31.0 is installed, >=0.40 is needed."
 
 def test_the_tested_versions_are_within_the_ranges():
     assert list(packages.problems()) == []
-    assert {need.name for need in packages.needed()} > {"torch", "numpy", "opencv-python-headless"}
+    assert {need.name for need in packages.needed()} > {
+        "torch",
+        "numpy",
+        "opencv-python-headless",
+    }
 
 
 def test_one_that_is_too_old_or_missing_is_named(old_diffusers, monkeypatch):
@@ -49,7 +55,9 @@ def test_a_library_that_cannot_be_imported_is_no_lack_of_memory(capsys, old_diff
     assert capsys.readouterr().err == line
 
 
-def test_a_model_that_cannot_be_loaded_may_be_the_librarys_fault(tmp_path, old_diffusers):
+def test_a_model_that_cannot_be_loaded_may_be_the_librarys_fault(
+    tmp_path, old_diffusers
+):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=f"broken.safetensors.* {OLD}"):
         load.load_backbone(str(tmp_path / "broken.safetensors"))

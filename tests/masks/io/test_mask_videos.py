@@ -1,4 +1,5 @@
-"""Masks as videos, and a clip with its masks as the pair of videos that other editors take."""
+"""Masks as videos, and a clip with its masks as the pair of videos that other editors
+take."""
 
 from fractions import Fraction
 
@@ -40,7 +41,9 @@ def clip(tmp_path):
 def test_the_area_is_grey_in_one_and_white_in_the_other(clip, labels, tmp_path):
     write_pair(open_clip(clip), {2: labels == 2}, tmp_path)
     paths = (tmp_path / "src_video.mp4", tmp_path / "src_mask.mp4", clip)
-    source, mask, before = (open_clip(path).read(0, FRAMES).astype(int) for path in paths)
+    source, mask, before = (
+        open_clip(path).read(0, FRAMES).astype(int) for path in paths
+    )
     inside = (labels == 2)[:, 20:26, 32:40]
     assert inside.all()
     assert np.abs(source[:, 20:26, 32:40] - 127).mean() <= 2
@@ -76,7 +79,9 @@ def test_colours_of_a_mask_video_are_found(labels, tmp_path):
 
 def test_two_colours_like_the_same_known_colour_are_two_labels(labels, tmp_path):
     known = {1: "#3b82f6"}
-    write_mask_video(labels, tmp_path / "a.mkv", Fraction(8), {1: "#1d82f6", 2: "#5982f6"})
+    write_mask_video(
+        labels, tmp_path / "a.mkv", Fraction(8), {1: "#1d82f6", 2: "#5982f6"}
+    )
     found = find_colors(open_clip(tmp_path / "a.mkv"), known)
     assert sorted(found) == [1, 2]
     assert set(found.values()) == {"#1d82f6", "#5982f6"}
@@ -84,7 +89,16 @@ def test_two_colours_like_the_same_known_colour_are_two_labels(labels, tmp_path)
 
 def test_the_command_writes_the_pair_of_the_used_frames(clip, labels, tmp_path, capsys):
     write_labels(labels[::2], tmp_path / "masks", {})
-    given = [clip, tmp_path / "masks", "-o", tmp_path / "out", "--stride", 2, "--label", 1]
+    given = [
+        clip,
+        tmp_path / "masks",
+        "-o",
+        tmp_path / "out",
+        "--stride",
+        2,
+        "--label",
+        1,
+    ]
     assert call("pair", *given) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "src_mask.mp4",
@@ -101,7 +115,10 @@ def test_what_does_not_match_is_refused_in_one_line(clip, labels, tmp_path, caps
     short = "'masks' has 2 frames of 48x32, but the clip uses 4 of 48x32. Use masks of this clip."
     absent = "Label 9 is not in the masks. Choose from 1, 2."
     for options, said in (([], short), (["--stride", 2, "--label", 9], absent)):
-        assert call("pair", clip, tmp_path / "masks", "-o", tmp_path / "out", *options) == 2
+        assert (
+            call("pair", clip, tmp_path / "masks", "-o", tmp_path / "out", *options)
+            == 2
+        )
         assert last_error(capsys).endswith(said)
         assert not (tmp_path / "out").exists()
 
@@ -109,8 +126,12 @@ def test_what_does_not_match_is_refused_in_one_line(clip, labels, tmp_path, caps
 @pytest.mark.parametrize(("name", "same"), [("masks.mkv", 1), ("masks.mp4", 0.98)])
 def test_mkv_loses_nothing_and_mp4_only_edges(tmp_path, labels, name, same):
     write_mask_video(labels, tmp_path / name, Fraction(8), COLORS)
-    assert (read_mask_video(tmp_path / name, 4, (48, 32), COLORS) == labels).mean() >= same
-    with pytest.raises(MaskError, match="4 frames of 48x32, but the clip uses 4 of 48x30"):
+    assert (
+        read_mask_video(tmp_path / name, 4, (48, 32), COLORS) == labels
+    ).mean() >= same
+    with pytest.raises(
+        MaskError, match="4 frames of 48x32, but the clip uses 4 of 48x30"
+    ):
         read_mask_video(tmp_path / name, 4, (48, 30), COLORS)
 
 
@@ -125,5 +146,7 @@ def test_labels_are_read_a_frame_at_a_time(tmp_path, labels):
     for name in ("masks.mkv", "masks.mp4"):
         write_mask_video(lazy, tmp_path / name, Fraction(8), COLORS)
         write_mask_video(labels, tmp_path / f"whole_{name}", Fraction(8), COLORS)
-        assert (tmp_path / name).read_bytes() == (tmp_path / f"whole_{name}").read_bytes()
+        assert (tmp_path / name).read_bytes() == (
+            tmp_path / f"whole_{name}"
+        ).read_bytes()
     assert set(read) == {1}

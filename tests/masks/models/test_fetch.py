@@ -29,7 +29,8 @@ def served(published):
 
 @pytest.fixture
 def online(served, tmp_path, monkeypatch):
-    """A hub that can be reached and was asked nothing, and an empty folder of models."""
+    """A hub that can be reached and was asked nothing, and an empty folder of
+    models."""
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("SPACE_ID", raising=False)
     hub, address = served
@@ -41,7 +42,9 @@ def online(served, tmp_path, monkeypatch):
 def test_json_and_safetensors_of_one_revision_arrive(online, published, tmp_path):
     steps = list(fetch())
     folder = tmp_path / "models" / SUGGESTED.name
-    assert {file.name for file in folder.iterdir()} == {file.name for file in published.iterdir()}
+    assert {file.name for file in folder.iterdir()} == {
+        file.name for file in published.iterdir()
+    }
     for file in published.iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes()
     total = sum(file.stat().st_size for file in published.iterdir())
@@ -77,7 +80,9 @@ FAULTS |= {"no weights": "cannot be used .*no .safetensors weights"}
 
 
 @pytest.mark.parametrize(("fault", "said"), FAULTS.items())
-def test_what_goes_wrong_is_one_line_and_leaves_nothing(online, fault, said, tmp_path, monkeypatch):
+def test_what_goes_wrong_is_one_line_and_leaves_nothing(
+    online, fault, said, tmp_path, monkeypatch
+):
     if fault == "away":
         reach(monkeypatch, "http://127.0.0.1:9")
     elif fault == "no weights":
@@ -93,7 +98,8 @@ def test_a_folder_that_cannot_be_written_is_said(online, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "file" / "models"))
     with pytest.raises(
-        ModelError, match=r"models: REGRAIN_MODELS cannot be written \(.*Not a directory"
+        ModelError,
+        match=r"models: REGRAIN_MODELS cannot be written \(.*Not a directory",
     ):
         list(fetch())
     assert online.asked == []

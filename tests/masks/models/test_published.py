@@ -1,4 +1,5 @@
-"""Published SAM 2 and SAM 3 answer as transformers does: clicks, boxes, masks, words and tracking."""
+"""Published SAM 2 and SAM 3 answer as transformers does: clicks, boxes, masks, words
+and tracking."""
 
 import json
 import shutil
@@ -25,7 +26,9 @@ SAM2, SAM3 = "sam2.1-hiera-tiny", "sam3"
 WIDTH, HEIGHT, COUNT = 80, 60, 20
 NOISE = np.random.default_rng(0)
 IMAGE = NOISE.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-CLIP = ArrayClip(NOISE.integers(0, 255, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8), Fraction(8))
+CLIP = ArrayClip(
+    NOISE.integers(0, 255, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8), Fraction(8)
+)
 LEFT, RIGHT = np.zeros((2, HEIGHT, WIDTH), bool)
 LEFT[10:30, 10:30] = RIGHT[25:50, 45:70] = True
 
@@ -45,19 +48,26 @@ def _models(shelf, monkeypatch):
 
 @pytest.fixture(scope="module")
 def direct(shelf):
-    """Networks and processors of transformers, loaded without our code: for pictures and for video."""
+    """Networks and processors of transformers, loaded without our code: for pictures
+    and for video."""
 
     def load(name, kind):
         return tuple(
-            getattr(t, kind + part).from_pretrained(shelf / name) for part in ("Model", "Processor")
+            getattr(t, kind + part).from_pretrained(shelf / name)
+            for part in ("Model", "Processor")
         )
 
     model3, _ = video3 = load(SAM3, "Sam3TrackerVideo")
-    # Sam3TrackerModel.from_pretrained leaves out most of what is published (transformers 5.23).
+    # Sam3TrackerModel.from_pretrained leaves out most of what is published
+    # (transformers 5.23).
     parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
-    config = t.Sam3TrackerConfig(**{part: getattr(model3.config, part).to_dict() for part in parts})
+    config = t.Sam3TrackerConfig(
+        **{part: getattr(model3.config, part).to_dict() for part in parts}
+    )
     picture3 = t.Sam3TrackerModel(config).eval()
-    assert picture3.load_state_dict(model3.state_dict(), strict=False).missing_keys == []
+    assert (
+        picture3.load_state_dict(model3.state_dict(), strict=False).missing_keys == []
+    )
     still3 = picture3, t.Sam3TrackerProcessor.from_pretrained(shelf / SAM3)
     return {SAM2: (load(SAM2, "Sam2"), load(SAM2, "Sam2Video")), SAM3: (still3, video3)}
 
@@ -85,12 +95,15 @@ def ask(network, multimask, points=None, box=None, mask=None):
 @pytest.mark.parametrize("name", [SAM2, SAM3])
 def test_a_first_click_takes_the_largest_of_three_good_masks(name, direct):
     found, quality = ask(direct[name][0], True, [(30, 20, 1)])
-    assert np.ptp(quality) < 0.12  # none is much worse, so the largest is the whole thing
+    # none is much worse, so the largest is the whole thing
+    assert np.ptp(quality) < 0.12
     largest = found[found.sum((1, 2)).argmax()]
     assert 0 < largest.sum() < largest.size
     assert (masks.segment(IMAGE, [(30, 20)], [1], method=name) == largest).all()
     smallest = found[found.sum((1, 2)).argmin()]
-    assert (masks.segment(IMAGE, [(30, 20)], [1], method=name, index=2) == smallest).all()
+    assert (
+        masks.segment(IMAGE, [(30, 20)], [1], method=name, index=2) == smallest
+    ).all()
 
 
 @pytest.mark.parametrize("name", [SAM2, SAM3])
@@ -101,52 +114,75 @@ def test_points_a_box_and_an_earlier_mask_reach_the_network(name, direct):
     for given in ((points,), (points, box), ([], box), (points[:1], None, wide)):
         expected = ask(direct[name][0], False, *given)[0][0]
         clicks = [p[:2] for p in given[0]], [p[2] for p in given[0]]
-        assert (masks.segment(IMAGE, *clicks, *given[1:], method=name) == expected).all()
+        assert (
+            masks.segment(IMAGE, *clicks, *given[1:], method=name) == expected
+        ).all()
     assert not (ask(direct[name][0], False, points[:1])[0][0] == expected).all()
 
 
 def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
     encoded = []
     slow = sam2._encode
-    monkeypatch.setattr(sam2, "_encode", lambda *given: encoded.append(1) or slow(*given))
+    monkeypatch.setattr(
+        sam2, "_encode", lambda *given: encoded.append(1) or slow(*given)
+    )
     fresh = 255 - IMAGE
     with ThreadPoolExecutor(4) as four:
-        list(four.map(lambda _: masks.segment(fresh, [(30, 20)], [1], method=SAM2), range(4)))
+        list(
+            four.map(
+                lambda _: masks.segment(fresh, [(30, 20)], [1], method=SAM2), range(4)
+            )
+        )
     frame = masks.embed(fresh, SAM2)  # an embedded frame answers as its pixels do
-    one, other = (masks.segment(given, [(9, 9)], [1], method=SAM2) for given in (frame, fresh))
+    one, other = (
+        masks.segment(given, [(9, 9)], [1], method=SAM2) for given in (frame, fresh)
+    )
     assert (one == other).all()
     assert len(encoded) == 1
 
 
 def test_clicks_and_tracking_share_their_weights():
     checkpoint = checkpoints.find(SAM3)
-    clicks, video = (checkpoints.load(checkpoint, use).model for use in ("clicks", "tracking"))
+    clicks, video = (
+        checkpoints.load(checkpoint, use).model for use in ("clicks", "tracking")
+    )
     own = {weight.data_ptr() for weight in video.parameters()}
     assert all(weight.data_ptr() in own for weight in clicks.parameters())
 
 
 def follow(network, keys, reverse, first):
-    """Masks by frame and label, and how sure each is that the thing is there, from transformers."""
+    """Masks by frame and label, and how sure each is that the thing is there, from
+    transformers."""
     model, processor = network
-    session = processor.init_video_session(video=CLIP.read(0, COUNT), dtype=torch.float32)
+    session = processor.init_video_session(
+        video=CLIP.read(0, COUNT), dtype=torch.float32
+    )
     for frame, given in keys.items():
         processor.add_inputs_to_inference_session(
             session, frame, list(given), input_masks=[*given.values()]
         )
         model(session, frame_idx=frame)
     found = {}
-    for out in model.propagate_in_video_iterator(session, start_frame_idx=first, reverse=reverse):
-        seen = processor.post_process_masks([out.pred_masks], [[HEIGHT, WIDTH]])[0][:, 0].numpy()
+    for out in model.propagate_in_video_iterator(
+        session, start_frame_idx=first, reverse=reverse
+    ):
+        seen = processor.post_process_masks([out.pred_masks], [[HEIGHT, WIDTH]])[0][
+            :, 0
+        ].numpy()
         found[out.frame_idx] = dict(zip(out.object_ids, seen, strict=True))
     return found
 
 
 @pytest.mark.parametrize("name", [SAM2, SAM3])
 def test_two_regions_are_followed_both_ways_as_transformers_does(name, direct):
-    keys = {4: {1: LEFT, 2: RIGHT | LEFT}}  # one over the other: each keeps what the network says
-    forwards, backwards = (follow(direct[name][1], keys, reverse, 4) for reverse in (False, True))
+    # one over the other: each keeps what the network says
+    keys = {4: {1: LEFT, 2: RIGHT | LEFT}}
+    forwards, backwards = (
+        follow(direct[name][1], keys, reverse, 4) for reverse in (False, True)
+    )
     found = {
-        frame: (labels, sure) for frame, labels, sure in masks.propagate(CLIP, keys, tracker=name)
+        frame: (labels, sure)
+        for frame, labels, sure in masks.propagate(CLIP, keys, tracker=name)
     }
     assert list(found) == [*range(4, COUNT), *range(3, -1, -1)]
     changed = 0
@@ -163,7 +199,10 @@ def test_two_regions_are_followed_both_ways_as_transformers_does(name, direct):
 
 
 def labels_by_frame(keys, **how):
-    return {frame: labels for frame, labels, _ in masks.propagate(CLIP, keys, tracker=SAM2, **how)}
+    return {
+        frame: labels
+        for frame, labels, _ in masks.propagate(CLIP, keys, tracker=SAM2, **how)
+    }
 
 
 def test_corrections_stay_as_they_were_given(direct):
@@ -191,7 +230,8 @@ def test_a_region_that_begins_later_is_followed_back_from_there(direct):
     found = tracked({2: {1: LEFT}, 8: {2: RIGHT}}, COUNT)
     for frame in (2, 5, 7):
         assert 0 < back[frame][2].sum() < RIGHT.size
-        alone = back[frame][2] & ~found[frame][1].mask  # what both claim goes to the surer one
+        # what both claim goes to the surer one
+        alone = back[frame][2] & ~found[frame][1].mask
         assert (found[frame][2].mask & ~found[frame][1].mask <= alone).all()
         assert found[frame][2].mask.any()
 
@@ -233,8 +273,13 @@ def test_words_find_things_as_transformers_does(shelf):
     with torch.no_grad():
         answer = model(**inputs)
     sizes = inputs["original_sizes"].tolist()
-    least = float((answer.pred_logits.sigmoid() * answer.presence_logits.sigmoid()).min()) * 0.99
-    expected = processor.post_process_instance_segmentation(answer, least, target_sizes=sizes)[0]
+    least = (
+        float((answer.pred_logits.sigmoid() * answer.presence_logits.sigmoid()).min())
+        * 0.99
+    )
+    expected = processor.post_process_instance_segmentation(
+        answer, least, target_sizes=sizes
+    )[0]
     best = int(expected["scores"].argmax())
     found = instances(IMAGE, ["a dog"], checkpoint, least)
     assert found[0].words == "a dog"
@@ -247,7 +292,9 @@ def test_words_find_things_as_transformers_does(shelf):
 def test_what_words_find_is_followed_through_the_clip(monkeypatch):
     things = [sam3.Instance(LEFT, 0.9, "dog"), sam3.Instance(RIGHT, 0.6, "car")]
     asked = []
-    monkeypatch.setattr(sam3, "instances", lambda image, *_: asked.append(image) or things)
+    monkeypatch.setattr(
+        sam3, "instances", lambda image, *_: asked.append(image) or things
+    )
     *steps, found = find_by_words(CLIP, ["dog", "car"], SAM3, SAM2)
     assert (asked[0] == CLIP.read(10, 11)[0]).all()
     assert [step.done for step in steps] == [*range(COUNT + 1)]
@@ -260,7 +307,9 @@ def test_what_words_find_is_followed_through_the_clip(monkeypatch):
     assert not found.labels.any()
 
 
-def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, monkeypatch):
+def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(
+    shelf, tmp_path, monkeypatch
+):
     (shelf / "another-model").mkdir(exist_ok=True)
     (shelf / "another-model" / "config.json").write_text('{"model_type": "clip"}')
     known = finders.finders()
@@ -275,22 +324,33 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, mon
     monkeypatch.setattr(sam, "missing", lambda: None)
     assert finders.usual(drawn=True).name == "sam"
     assert finders.usual(drawn=False).name == SAM2
-    assert finders.usual(drawn=False, can=lambda finder: "words" in finder.takes).name == SAM3
+    assert (
+        finders.usual(drawn=False, can=lambda finder: "words" in finder.takes).name
+        == SAM3
+    )
     assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["flow", "cuts"]
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert [finders.usual(drawn).name for drawn in (True, False)] == ["sam", "cuts"]
     assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["flow", "cuts"]
     (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"")
     assert finders.usual(drawn=False).name == "sam_vit_b_01ec64"
-    with pytest.raises(MaskError, match=r"method: 'sam3' was not found. .*Choose from sam, cuts"):
+    with pytest.raises(
+        MaskError, match=r"method: 'sam3' was not found. .*Choose from sam, cuts"
+    ):
         masks.segment(IMAGE, [(1, 1)], [1], method="sam3")
     with pytest.raises(MaskError, match="tracker: 'sam' was not found"):
         list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="sam"))
 
 
 WEIGHTS = "model.safetensors"
-NO_CONFIG, NO_WEIGHTS = "no config.json with a model_type", "has no .safetensors weights"
-NO_PROCESSOR, UNFIT = "lacks files of its processor", "cannot be loaded|lacks .* weights"
+NO_CONFIG, NO_WEIGHTS = (
+    "no config.json with a model_type",
+    "has no .safetensors weights",
+)
+NO_PROCESSOR, UNFIT = (
+    "lacks files of its processor",
+    "cannot be loaded|lacks .* weights",
+)
 
 
 def cut(folder, end):
@@ -307,9 +367,18 @@ BROKEN = {
     ),
     "cut off": (lambda folder: cut(folder, 5000), "is damaged"),
     "half": (lambda folder: cut(folder, -50000), "is damaged"),
-    "no processor": (lambda folder: (folder / "processor_config.json").unlink(), NO_PROCESSOR),
-    "other sizes": (lambda folder: change_config(folder, memory_fuser_embed_dim=64), UNFIT),
-    "another model": (lambda folder: change_config(folder, model_type="clip"), NO_CONFIG),
+    "no processor": (
+        lambda folder: (folder / "processor_config.json").unlink(),
+        NO_PROCESSOR,
+    ),
+    "other sizes": (
+        lambda folder: change_config(folder, memory_fuser_embed_dim=64),
+        UNFIT,
+    ),
+    "another model": (
+        lambda folder: change_config(folder, model_type="clip"),
+        NO_CONFIG,
+    ),
     "no JSON": (lambda folder: (folder / "config.json").write_text("{"), NO_CONFIG),
 }
 
@@ -329,7 +398,9 @@ def test_a_broken_folder_is_one_line(how, shelf, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("model_type", "use"), [("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")]
 )
-def test_what_a_checkpoint_is_not_made_for_is_said(model_type, use, shelf, tmp_path, monkeypatch):
+def test_what_a_checkpoint_is_not_made_for_is_said(
+    model_type, use, shelf, tmp_path, monkeypatch
+):
     shutil.copytree(shelf / SAM2, tmp_path / "mine")
     change_config(tmp_path / "mine", model_type=model_type)
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
@@ -341,7 +412,9 @@ def test_the_size_is_read_from_the_header(shelf):
     header = (shelf / SAM2 / "model.safetensors").read_bytes()
     entries = json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])
     total = sum(
-        int(np.prod(entry["shape"])) for key, entry in entries.items() if key != "__metadata__"
+        int(np.prod(entry["shape"]))
+        for key, entry in entries.items()
+        if key != "__metadata__"
     )
     checkpoint = checkpoints.find(SAM2)
     assert (checkpoint.parameters, checkpoint.side) == (total, 128)
@@ -357,7 +430,10 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     guess = cost.cost(published)
     assert not guess.measured
     assert 2 < guess.first < 5  # two cores need about 3 s for what one does in 5.7
-    first, then = "about 3 s for the first click on a frame", "about 6 s to follow a frame"
+    first, then = (
+        "about 3 s for the first click on a frame",
+        "about 6 s to follow a frame",
+    )
     assert guess.in_words() == f"{first}, then less than a second; {then}"
     now = iter([10.0, 17.0])
     monkeypatch.setattr(cost.time, "perf_counter", lambda: next(now))
@@ -371,7 +447,13 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
 def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
     assert main(["finders"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in listed] == ["sam", "cuts", "flow", SAM2, SAM3]
+    assert [line.split(":")[0] for line in listed] == [
+        "sam",
+        "cuts",
+        "flow",
+        SAM2,
+        SAM3,
+    ]
     assert listed[3].startswith(
         f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2"
     )
@@ -396,4 +478,6 @@ def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
     for option in ("--finder", "--tracker"):
         assert main([*asked, option, "sam9"]) == 2
         said = capsys.readouterr().err.splitlines()[-1]
-        assert said.startswith(f"error: {option}: 'sam9' was not found. Did you mean 'sam")
+        assert said.startswith(
+            f"error: {option}: 'sam9' was not found. Did you mean 'sam"
+        )

@@ -21,7 +21,8 @@ def disc(x, y, radius):
 
 
 class Circles:
-    """A predictor that sees circles: of 10, 5 and 2 pixels around one click, one around all else."""
+    """A predictor that sees circles: of 10, 5 and 2 pixels around one click, one around
+    all else."""
 
     asked: list = []  # noqa: RUF012
 
@@ -34,10 +35,15 @@ class Circles:
     def predict(self, points, labels, box, mask_input, multimask_output):
         self.asked.append((points, labels, box, mask_input))
         center = (
-            box.reshape(2, 2).mean(0) if points is None else points[labels == labels.max()].mean(0)
+            box.reshape(2, 2).mean(0)
+            if points is None
+            else points[labels == labels.max()].mean(0)
         )
         masks = np.stack(
-            [disc(*center, radius) for radius in ((10, 5, 2) if multimask_output else (8,))]
+            [
+                disc(*center, radius)
+                for radius in ((10, 5, 2) if multimask_output else (8,))
+            ]
         )
         return masks, np.linspace(0.9, 0.8, len(masks)), None
 
@@ -63,10 +69,16 @@ def untrained(tmp_path_factory):
     return folder
 
 
-def test_a_first_click_means_the_whole_thing_or_a_part_and_more_clicks_what_fits_them(circles):
+def test_a_first_click_means_the_whole_thing_or_a_part_and_more_clicks_what_fits_them(
+    circles,
+):
     for index, radius in ((None, 10), (0, 10), (1, 5), (2, 2)):
-        assert (click.segment(IMAGE, [(50, 40)], [1], index=index) == disc(50, 40, radius)).all()
-    assert (click.segment(IMAGE, [(40, 40), (60, 40), (9, 9)], [1, 1, 0]) == disc(50, 40, 8)).all()
+        assert (
+            click.segment(IMAGE, [(50, 40)], [1], index=index) == disc(50, 40, radius)
+        ).all()
+    assert (
+        click.segment(IMAGE, [(40, 40), (60, 40), (9, 9)], [1, 1, 0]) == disc(50, 40, 8)
+    ).all()
 
 
 def test_published_models_do_not_order_their_masks(circles, monkeypatch):
@@ -101,7 +113,9 @@ def test_strokes_are_asked_as_clicks(circles):
     assert points[-1].tolist() == [80, 80]
 
 
-def test_the_same_pixels_are_embedded_once_and_few_frames_are_kept(untrained, monkeypatch):
+def test_the_same_pixels_are_embedded_once_and_few_frames_are_kept(
+    untrained, monkeypatch
+):
     two = 5_000_000  # bytes: a picture and its features take 2.1 million
     monkeypatch.setattr(sam, "_frames", KeptFrames(two))
     images = np.zeros((4, 20, 30, 3), np.uint8)
@@ -120,11 +134,14 @@ def test_the_real_network_answers_at_the_frames_size(untrained, shape):
     assert frame.features.shape[2:] == (32, 32)
     one = click.segment(frame, [(5, 6)], [1])
     everywhere = np.ones(shape, bool)
-    two = click.segment(frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=everywhere)
+    two = click.segment(
+        frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=everywhere
+    )
     assert one.shape == two.shape == shape
     assert one.dtype == two.dtype == bool
     assert (click.segment(image, [(5, 6)], [1], model=untrained) == one).all()
-    assert (untrained / FILE).stat().st_size <= 4_000_000  # of weights that fit the page
+    # of weights that fit the page
+    assert (untrained / FILE).stat().st_size <= 4_000_000
 
 
 def test_without_weights_cuts_answer_and_it_is_said(monkeypatch, tmp_path):
@@ -195,7 +212,9 @@ def test_what_does_not_fit_is_refused_by_name(field, change):
 
 def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
     asked = []
-    monkeypatch.setattr(sam, "predict", lambda sam, frame, *given: asked.append(given[:2]) or mask)
+    monkeypatch.setattr(
+        sam, "predict", lambda sam, frame, *given: asked.append(given[:2]) or mask
+    )
     monkeypatch.setattr(sam, "load_sam", lambda _: None)
     frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
     mask = np.zeros((40, 60), bool)
@@ -204,7 +223,8 @@ def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
     points, labels = asked.pop()
     assert points.tolist() == [[20, 20], [50, 20]]
     assert labels.tolist() == [1, 1]
-    # Not where it would contradict what is taken away, nor where a click already confirms the mask.
+    # Not where it would contradict what is taken away, nor where a click already
+    # confirms the mask.
     click.segment(frame, [(20, 20)], [0], previous=mask)
     points, labels = asked.pop()
     assert labels.tolist() == [1, 0]

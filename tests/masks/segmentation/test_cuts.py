@@ -15,7 +15,12 @@ from regrain.masks.segmentation import cut_motion, cuts
 from regrain.masks.segmentation.click import segment
 from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
-from regrain.masks.segmentation.cut_solver import distance, divide, nearest_share, touching
+from regrain.masks.segmentation.cut_solver import (
+    distance,
+    divide,
+    nearest_share,
+    touching,
+)
 
 COUNT, MIDDLE = 7, 3
 IMAGE, DISC, BLUE = discs()
@@ -23,7 +28,8 @@ BOTH = DISC | BLUE
 
 
 def moving(**colors):
-    """A disc that goes right while the background goes left: the clip, and the disc on each frame."""
+    """A disc that goes right while the background goes left: the clip, and the disc on
+    each frame."""
     clip, truth = drifting((50, 3), radius=24, count=COUNT, size=(96, 128), **colors)
     return clip, [masks[1] for masks in truth]
 
@@ -40,7 +46,8 @@ def _no_network(monkeypatch):
 
 @pytest.fixture
 def network(monkeypatch):
-    """A SAM whose answers are those of a function of (points, how often it was asked); gives what it got."""
+    """A SAM whose answers are those of a function of (points, how often it was asked);
+    gives what it got."""
     asked = []
 
     def answer(decide):
@@ -50,7 +57,9 @@ def network(monkeypatch):
 
         monkeypatch.setattr(sam, "missing", lambda: None)
         monkeypatch.setattr(sam, "logits", logits)
-        monkeypatch.setattr("regrain.masks.segmentation.click.embed", lambda image: image)
+        monkeypatch.setattr(
+            "regrain.masks.segmentation.click.embed", lambda image: image
+        )
         return asked
 
     return answer
@@ -81,7 +90,9 @@ def test_one_click_finds_a_thing_of_its_own_colours(frame):
 def test_a_picture_alone_is_enough():
     clip, discs = BRIGHT
     for alone in (ArrayClip(clip.read(0, 1), Fraction(8)), None):
-        found = segment(clip.read(0, 1)[0], [deepest(discs[0])], [1], method="cuts", clip=alone)
+        found = segment(
+            clip.read(0, 1)[0], [deepest(discs[0])], [1], method="cuts", clip=alone
+        )
         assert iou(found, discs[0]) > 0.85
 
 
@@ -89,7 +100,8 @@ def test_a_network_is_heard(network):
     """Where a SAM is here, its answer to the first click counts."""
     clip, discs = BRIGHT
     asked = network(lambda _: discs[MIDDLE])
-    image = cv2.GaussianBlur(clip.read(MIDDLE, MIDDLE + 1)[0], (0, 0), 12)  # colours tell little
+    # colours tell little
+    image = cv2.GaussianBlur(clip.read(MIDDLE, MIDDLE + 1)[0], (0, 0), 12)
     click = deepest(discs[MIDDLE])
     found = segment(image, [click], [1], method="cuts")
     assert iou(found, discs[MIDDLE]) > 0.9
@@ -100,10 +112,13 @@ def test_a_network_is_heard(network):
 
 
 def test_of_a_box_a_network_is_asked_at_several_points(network):
-    """It knows nothing of the box and is wrong at the first point; at the others it is right, so they win."""
+    """It knows nothing of the box and is wrong at the first point; at the others it is
+    right, so they win."""
     y, x = np.mgrid[:96, :128]
     body, wrong = np.hypot((x - 64) / 2, y - 48) < 20, x < 50
-    asked = network(lambda points: ~body if not len(points) else wrong if len(asked) == 2 else body)
+    asked = network(
+        lambda points: ~body if not len(points) else wrong if len(asked) == 2 else body
+    )
     box = (20, 24, 108, 72)
     image = np.full((96, 128, 3), 90, np.uint8)
     image[24:73, 20:109] += (30 * body[24:73, 20:109, None]).astype(np.uint8)
@@ -120,7 +135,8 @@ def test_of_a_box_a_network_is_asked_at_several_points(network):
 
 
 def test_of_a_click_a_network_is_asked_again_where_its_answer_leads():
-    """Its answer to the click runs past the drawn outline; to points of that it knows better."""
+    """Its answer to the click runs past the drawn outline; to points of that it knows
+    better."""
     scene = Scene(np.full((40, 60, 3), 90, np.uint8))
     loose, right = np.zeros(scene.shape, bool), np.zeros(scene.shape, bool)
     loose[6:34, 4:40] = right[10:30, 10:50] = True
@@ -129,9 +145,13 @@ def test_of_a_click_a_network_is_asked_again_where_its_answer_leads():
 
     def ask(points):
         asked.append(points.tolist())
-        return np.where(loose if len(asked) == 1 else right, 9.0, -9.0).astype(np.float32)
+        return np.where(loose if len(asked) == 1 else right, 9.0, -9.0).astype(
+            np.float32
+        )
 
-    found = cuts.begin(scene, cuts.seeds_of(scene.shape, click, np.array([1])), click, ask)
+    found = cuts.begin(
+        scene, cuts.seeds_of(scene.shape, click, np.array([1])), click, ask
+    )
     assert asked[0] == click.tolist()
     assert len({*map(str, asked)}) == 6
     assert iou(found > 0.5, right) > 0.9
@@ -148,7 +168,9 @@ def test_in_a_box_the_answer_that_most_are_like_is_taken():
         answers = iter([first, first, *4 * [others]])  # of the box, then of five points
         assert (
             iou(
-                cuts.begin(scene, seeds, ask=lambda _, given=answers: next(given)) > 0.5, others > 0
+                cuts.begin(scene, seeds, ask=lambda _, given=answers: next(given))
+                > 0.5,
+                others > 0,
             )
             > 0.9
         )
@@ -156,42 +178,56 @@ def test_in_a_box_the_answer_that_most_are_like_is_taken():
     assert cuts.begin(scene, seeds, ask=lambda points: nothing).shape == scene.shape
 
 
-ON_RED, ON_BLUE = BrushStroke(((45, 60), (75, 60)), 4), BrushStroke(((130, 60), (150, 60)), 4)
+ON_RED, ON_BLUE = (
+    BrushStroke(((45, 60), (75, 60)), 4),
+    BrushStroke(((130, 60), (150, 60)), 4),
+)
 OFF_BLUE = BrushStroke(ON_BLUE.points, 4, erase=True)
 
 
 @pytest.mark.parametrize(
     ("points", "labels", "how", "expected", "least"),
     [
-        ([(60, 60), (140, 60)], [1, 1], {"previous": DISC}, BOTH, 0.9),  # a further click adds
-        ([(60, 60), (140, 60)], [1, 0], {"previous": BOTH}, DISC, 0.95),  # and takes away
-        ([(60, 60)], [1], {"previous": BOTH}, BOTH, 0.97),  # it agrees, so next to nothing changes
-        ([(60, 60), (140, 60)], [1, 1], {}, BOTH, 0.9),  # all at once: one after the other
+        # a further click adds
+        ([(60, 60), (140, 60)], [1, 1], {"previous": DISC}, BOTH, 0.9),
+        # and takes away
+        ([(60, 60), (140, 60)], [1, 0], {"previous": BOTH}, DISC, 0.95),
+        # it agrees, so next to nothing changes
+        ([(60, 60)], [1], {"previous": BOTH}, BOTH, 0.97),
+        # all at once: one after the other
+        ([(60, 60), (140, 60)], [1, 1], {}, BOTH, 0.9),
         ([], [], {"box": (22, 22, 98, 98)}, DISC, 0.9),
         ([], [], {"strokes": [ON_RED]}, DISC, 0.9),
         ([], [], {"strokes": [OFF_BLUE], "previous": BOTH}, DISC, 0.9),
     ],
 )
-def test_clicks_boxes_and_strokes_add_and_take_away(points, labels, how, expected, least):
+def test_clicks_boxes_and_strokes_add_and_take_away(
+    points, labels, how, expected, least
+):
     found = segment(IMAGE, points, labels, method="cuts", **how)
     assert iou(found, expected) > least
-    assert "previous" not in how or iou(found & DISC, DISC) > 0.95  # what was right stays
+    # what was right stays
+    assert "previous" not in how or iou(found & DISC, DISC) > 0.95
     assert "box" not in how or not found[:, 101:].any()
 
 
-@pytest.mark.parametrize("how", [{"points": [(30, 48), (90, 48)], "point_labels": [1, 0]}, {}])
+@pytest.mark.parametrize(
+    "how", [{"points": [(30, 48), (90, 48)], "point_labels": [1, 0]}, {}]
+)
 def test_a_click_that_takes_away_in_the_middle_divides_the_mask_anew(how):
     """Colours are the same on both sides of a line, and the mask covers both."""
     image = np.full((96, 128, 3), 90, np.uint8)
     cv2.line(image, (50, 0), (50, 95), (200, 200, 200))
-    how = how or {"points": [(90, 48)], "point_labels": [0]}  # of a mask that was never clicked
+    # of a mask that was never clicked
+    how = how or {"points": [(90, 48)], "point_labels": [0]}
     left = np.arange(128) < 50
     found = segment(image, previous=np.ones((96, 128), bool), method="cuts", **how)
     assert iou(found, np.tile(left, (96, 1))) > 0.9
 
 
 def test_a_further_click_changes_the_piece_that_it_lies_in_and_no_other(monkeypatch):
-    """The cut flips three pieces: the click's, another on its side, and one on the other side."""
+    """The cut flips three pieces: the click's, another on its side, and one on the
+    other side."""
     before, after = (np.zeros((12, 20), np.float32) for _ in range(2))
     before[:, :8] = 1
     after[:6, :12] = 1  # to the right of the mask there is more, below it is lost
@@ -207,7 +243,8 @@ def test_a_further_click_changes_the_piece_that_it_lies_in_and_no_other(monkeypa
 
 
 def test_of_two_answers_the_one_that_ends_where_motion_does_is_taken():
-    """Without edges of colours and without a network; whatever else was found has no vote."""
+    """Without edges of colours and without a network; whatever else was found has no
+    vote."""
     flow = np.zeros((2, 40, 60), np.float32)
     flow[0, :, 20:40] = 3
     scene = Scene(np.full((40, 60, 3), 90, np.uint8), (flow,))
@@ -217,7 +254,8 @@ def test_of_two_answers_the_one_that_ends_where_motion_does_is_taken():
     right, wrong, same = (one.astype(np.float32) for one in (right, wrong, same))
     assert cuts._best(scene, [wrong, same, right], []) is right
     assert cuts._best(scene, [right, wrong, same], []) is right
-    assert cuts._best(scene, [right, wrong], network) is right  # edges of motion count as much
+    # edges of motion count as much
+    assert cuts._best(scene, [right, wrong], network) is right
     assert cuts._best(Scene(scene.image), [right, wrong], network) is wrong
 
 
@@ -234,7 +272,8 @@ def test_the_motion_of_a_frame_is_computed_once(monkeypatch):
         cut_motion, "flow_between", lambda *given: computed.append(1) or flow(*given)
     )
     scene = scene_of(image, clip, 2)
-    assert len(scene.flows) == 3  # one and three frames on, one back; there are no three before it
+    # one and three frames on, one back; there are no three before it
+    assert len(scene.flows) == 3
     assert len(computed) == 5
     assert scene_of(image, clip, 2) is scene
     assert scene_of(image, clip, 1) is not scene
@@ -243,7 +282,9 @@ def test_the_motion_of_a_frame_is_computed_once(monkeypatch):
 def test_motion_to_frames_around_is_chained():
     clip, discs = HIDDEN
     scene = scene_of(clip.read(MIDDLE, MIDDLE + 1)[0], clip, MIDDLE)
-    middle = discs[MIDDLE] & ~(cv2.dilate((~discs[MIDDLE]).astype(np.uint8), np.ones((17, 17))) > 0)
+    middle = discs[MIDDLE] & ~(
+        cv2.dilate((~discs[MIDDLE]).astype(np.uint8), np.ones((17, 17))) > 0
+    )
     across = [float(np.median(flow[0][middle])) for flow in scene.flows]
     assert across == pytest.approx([3, 9, -3, -9], abs=0.7)
 
@@ -264,7 +305,8 @@ def test_ways_are_as_short_as_they_can_be():
     seeds = np.zeros(cost.shape, bool)
     seeds[4, 2] = True
     found = np.where(seeds, 0, np.inf)
-    for _ in range(cost.size):  # Bellman and Ford's: each turn settles the ways of one more step
+    # Bellman and Ford's: each turn settles the ways of one more step
+    for _ in range(cost.size):
         around = np.pad(found, 1, constant_values=np.inf)
         for dy, dx in itertools.product(range(3), range(3)):
             step = cost * (2**0.5 if dy != 1 and dx != 1 else 1)

@@ -14,7 +14,10 @@ def test_a_correction_reaches_to_the_key_frames_next_to_it():
     assert changed_by([10], [10], 40) == [range(0, 40)]
     # Those that change the same frames are joined.
     assert changed_by([0, 10, 20, 30], [10, 20], 40) == [range(0, 31)]
-    assert changed_by([0, 10, 20, 30, 35, 39], [10, 35], 40) == [range(0, 21), range(30, 40)]
+    assert changed_by([0, 10, 20, 30, 35, 39], [10, 35], 40) == [
+        range(0, 21),
+        range(30, 40),
+    ]
 
 
 def known(frame):
@@ -39,5 +42,10 @@ def test_regions_take_new_masks_on_their_own_frames_only():
     keys = {0: {1: MASK, 2: MASK}, 10: {1: MASK}, 20: {1: MASK}, 30: {2: MASK}}
     (one,) = plan(keys, {1: [0], 2: [30]}, known, 40)
     assert one.frames == range(0, 40)
-    assert [one.labels_at(frame) for frame in (0, 10, 11, 39)] == [[1, 2], [1, 2], [2], [2]]
+    assert [one.labels_at(frame) for frame in (0, 10, 11, 39)] == [
+        [1, 2],
+        [1, 2],
+        [2],
+        [2],
+    ]
     assert plan({0: {1: MASK}}, {1: []}, known, 40) == []

@@ -1,4 +1,5 @@
-"""Following by cuts, on made-up clips: textured discs that move over a textured background."""
+"""Following by cuts, on made-up clips: textured discs that move over a textured
+background."""
 
 from fractions import Fraction
 
@@ -18,7 +19,10 @@ HEIGHT, WIDTH, COUNT = 96, 160, 12
 
 
 def followed(clip, keys, **how):
-    return {t: (labels, sure) for t, labels, sure in propagate(clip, keys, tracker=CUTS, **how)}
+    return {
+        t: (labels, sure)
+        for t, labels, sure in propagate(clip, keys, tracker=CUTS, **how)
+    }
 
 
 def test_what_only_motion_shows_is_followed():
@@ -33,9 +37,12 @@ def test_what_only_motion_shows_is_followed():
 
 
 def test_thin_parts_do_not_wear_away():
-    """A pole, narrower than a pixel of the working grid is wide at the smallest clips people use."""
+    """A pole, narrower than a pixel of the working grid is wide at the smallest clips
+    people use."""
     rng = np.random.default_rng(5)
-    behind = cv2.GaussianBlur(rng.integers(90, 140, (HEIGHT, WIDTH + 40, 3), np.uint8), (0, 0), 1.5)
+    behind = cv2.GaussianBlur(
+        rng.integers(90, 140, (HEIGHT, WIDTH + 40, 3), np.uint8), (0, 0), 1.5
+    )
     frames, truth = [], []
     for t in range(COUNT):
         picture, pole = behind[:, 20:-20].copy(), np.zeros((HEIGHT, WIDTH), bool)
@@ -48,7 +55,8 @@ def test_thin_parts_do_not_wear_away():
 
 
 def test_edges_and_the_colours_of_the_frame_before_draw_a_loose_mask_in(monkeypatch):
-    """A key mask that is a little too large everywhere comes to lie on the outline: only with both."""
+    """A key mask that is a little too large everywhere comes to lie on the outline:
+    only with both."""
     clip, truth = drifting((40, 2), colors=RED)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
 
@@ -72,9 +80,12 @@ def test_both_ways_from_a_key_frame_and_between_two():
 
 
 def test_what_comes_in_is_not_taken_for_the_thing():
-    """The thing touches the border; what the camera uncovers there is rather background."""
+    """The thing touches the border; what the camera uncovers there is rather
+    background."""
     rng = np.random.default_rng(2)
-    wide = cv2.GaussianBlur(rng.integers(60, 200, (HEIGHT, WIDTH + 60, 3), np.uint8), (0, 0), 2)
+    wide = cv2.GaussianBlur(
+        rng.integers(60, 200, (HEIGHT, WIDTH + 60, 3), np.uint8), (0, 0), 2
+    )
     frames = np.stack([wide[:, 48 - 4 * t : 48 - 4 * t + WIDTH] for t in range(COUNT)])
     key = np.zeros((HEIGHT, WIDTH), bool)
     key[30:70, :20] = True
@@ -96,7 +107,10 @@ def test_flow_counts_less_where_it_disagrees_and_nothing_where_colours_do():
 def test_after_a_cut_a_mask_is_not_believed():
     clip, truth = drifting((40, 1), colors=RED)
     other = np.stack(
-        [texture(70 + t, ((0, 0, 60), (90, 90, 250)))[:HEIGHT, :WIDTH] for t in range(4)]
+        [
+            texture(70 + t, ((0, 0, 60), (90, 90, 250)))[:HEIGHT, :WIDTH]
+            for t in range(4)
+        ]
     )
     found = followed(
         ArrayClip(np.concatenate([clip.read(0, 6), other]), Fraction(8)), {0: truth[0]}
@@ -106,5 +120,8 @@ def test_after_a_cut_a_mask_is_not_believed():
 
 
 def test_the_surer_of_two_has_the_pixel():
-    soft = {1: np.array([[0.9, 0.6]], np.float32), 2: np.array([[0.6, 0.9]], np.float32)}
+    soft = {
+        1: np.array([[0.9, 0.6]], np.float32),
+        2: np.array([[0.6, 0.9]], np.float32),
+    }
     assert cut_track._labels(soft, {}, (1, 2)).tolist() == [[1, 2]]

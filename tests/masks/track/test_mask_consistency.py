@@ -1,4 +1,5 @@
-"""The second opinion on tracked masks: right ones are believed, those that went wrong are not."""
+"""The second opinion on tracked masks: right ones are believed, those that went wrong
+are not."""
 
 from fractions import Fraction
 
@@ -17,9 +18,16 @@ HEIGHT, WIDTH, FRAMES, STEP = 96, 128, 10, 3
 @pytest.fixture(scope="module")
 def scene():
     """A textured square over a texture, and where it is."""
-    ground = np.repeat(np.repeat(RNG.integers(60, 140, (24, 32, 3)), 4, 0), 4, 1).astype(np.uint8)
-    thing = np.repeat(np.repeat(RNG.integers(120, 250, (8, 8, 3)), 4, 0), 4, 1).astype(np.uint8)
-    frames, truth = np.stack([ground] * FRAMES), np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    ground = np.repeat(
+        np.repeat(RNG.integers(60, 140, (24, 32, 3)), 4, 0), 4, 1
+    ).astype(np.uint8)
+    thing = np.repeat(np.repeat(RNG.integers(120, 250, (8, 8, 3)), 4, 0), 4, 1).astype(
+        np.uint8
+    )
+    frames, truth = (
+        np.stack([ground] * FRAMES),
+        np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8),
+    )
     for t in range(FRAMES):
         place = np.s_[32:64, 10 + STEP * t : 42 + STEP * t]
         frames[t][place], truth[t][place] = thing, 1
@@ -47,9 +55,13 @@ def test_masks_that_stay_behind_or_leak_are_doubted(scene):
 
 
 def test_a_mask_that_swelled_jumped_or_split_is_doubted_until_it_comes_back(scene):
-    """Its colours and its motion say nothing: in a world of one colour nothing seems to move."""
+    """Its colours and its motion say nothing: in a world of one colour nothing seems to
+    move."""
     _, truth = scene
-    grey, still = np.full((FRAMES, HEIGHT, WIDTH, 3), 120, np.uint8), np.stack([truth[0]] * FRAMES)
+    grey, still = (
+        np.full((FRAMES, HEIGHT, WIDTH, 3), 120, np.uint8),
+        np.stack([truth[0]] * FRAMES),
+    )
     swollen, jumped, split = (still.copy() for _ in range(3))
     swollen[4:8, 20:90, 5:70] = 1
     jumped[4:8] = np.roll(still[0], 60, 1)
@@ -63,7 +75,11 @@ def test_a_mask_that_swelled_jumped_or_split_is_doubted_until_it_comes_back(scen
 def test_doubt_is_not_loss(scene):
     frames, truth = scene
     assert (
-        min(opinions(frames, np.where(np.arange(FRAMES)[:, None, None] > 4, 1 - truth, truth)))
+        min(
+            opinions(
+                frames, np.where(np.arange(FRAMES)[:, None, None] > 4, 1 - truth, truth)
+            )
+        )
         > LOST
     )
 
@@ -71,7 +87,8 @@ def test_doubt_is_not_loss(scene):
 def test_the_tracker_listens_to_it(scene):
     frames, truth = scene
     cut = frames.copy()
-    cut[5:] = RNG.integers(0, 90, cut[5:].shape)  # the thing is gone, and everything is noise
+    # the thing is gone, and everything is noise
+    cut[5:] = RNG.integers(0, 90, cut[5:].shape)
     steps = propagate(ArrayClip(cut, Fraction(8)), {0: truth[0]}, flow="dis")
     kept = {t: sure.regions[1] for t, _, sure in steps}
     assert kept[4] > 0.8

@@ -31,14 +31,18 @@ def walk():
 
 
 def circles(drawn, error=1.5):
-    """A stand-in for SAM: knows the truth of each frame, but blurs its edges by `error` pixels."""
+    """A stand-in for SAM: knows the truth of each frame, but blurs its edges by `error`
+    pixels."""
     truth = {
-        frame.tobytes(): labels for frame, labels in zip(drawn.frames, drawn.labels, strict=True)
+        frame.tobytes(): labels
+        for frame, labels in zip(drawn.frames, drawn.labels, strict=True)
     }
 
     def refine(image, mask, others):
         labels = truth[image.tobytes()]
-        best = max(range(1, labels.max() + 1), key=lambda label: iou(labels == label, mask))
+        best = max(
+            range(1, labels.max() + 1), key=lambda label: iou(labels == label, mask)
+        )
         rng = np.random.default_rng(int(mask.sum()))
         return signed_distance(labels == best) > rng.uniform(-error, error)
 
@@ -47,30 +51,42 @@ def circles(drawn, error=1.5):
 
 def tracked(clip, keys, **options):
     """Labels and confidence by frame."""
-    return {frame: (labels, sure) for frame, labels, sure in propagate(clip, keys, **options)}
+    return {
+        frame: (labels, sure)
+        for frame, labels, sure in propagate(clip, keys, **options)
+    }
 
 
 def labels_of(clip, keys, refine=None, **options):
     """By frame, without a network's help unless one is given."""
-    return {frame: labels for frame, labels, _ in propagate(clip, keys, refine=refine, **options)}
+    return {
+        frame: labels
+        for frame, labels, _ in propagate(clip, keys, refine=refine, **options)
+    }
 
 
 def scores(drawn, found):
     assert sorted(found) == list(range(len(drawn.frames)))
     actors = range(1, drawn.labels.max() + 1)
     return np.array(
-        [[iou(found[f] == a, drawn.labels[f] == a) for a in actors] for f in sorted(found)]
+        [
+            [iou(found[f] == a, drawn.labels[f] == a) for a in actors]
+            for f in sorted(found)
+        ]
     )
 
 
 def followed(drawn, keys, refine=None):
     """Labels by frame, from key frames that are right."""
-    return labels_of(ArrayClip(drawn.frames), {key: drawn.labels[key] for key in keys}, refine)
+    return labels_of(
+        ArrayClip(drawn.frames), {key: drawn.labels[key] for key in keys}, refine
+    )
 
 
 @cache
 def crossed(seed, seen):
-    """Two who cross, and what is found of them: by a SAM that sees them, or without weights, by colours."""
+    """Two who cross, and what is found of them: by a SAM that sees them, or without
+    weights, by colours."""
     drawn = render(crossing(seed), 256)
     refine = circles(drawn) if seen else "colors"
     return drawn, tracked(ArrayClip(drawn.frames), {0: drawn.labels[0]}, refine=refine)
@@ -84,7 +100,8 @@ def test_actors_are_followed_without_weights(walk):
     ("seed", "seen"), [(0, False), (4, False), (0, True), (1, True), (2, True)]
 )
 def test_actors_who_cross_are_followed(seed, seen):
-    """Also grey on grey, and what comes out from behind; a SAM finds again what was hidden."""
+    """Also grey on grey, and what comes out from behind; a SAM finds again what was
+    hidden."""
     drawn, found = crossed(seed, seen)
     got = scores(drawn, {frame: labels for frame, (labels, _) in found.items()})
     assert got.mean() >= (0.9 if seen else 0.85)
@@ -92,17 +109,29 @@ def test_actors_who_cross_are_followed(seed, seen):
 
 
 def test_of_two_who_always_touch_one_may_change_its_shape():
-    """A disc that grows beside a wall: what it looked like at first must not bound it for ever."""
+    """A disc that grows beside a wall: what it looked like at first must not bound it
+    for ever."""
     y, x = np.mgrid[:96, :160]
     rng = np.random.default_rng(3)
-    ground, skin = rng.integers(60, 120, (96, 160, 3)), rng.integers(160, 250, (96, 160, 3))
+    ground, skin = (
+        rng.integers(60, 120, (96, 160, 3)),
+        rng.integers(160, 250, (96, 160, 3)),
+    )
     wall = x >= 110
-    discs = [(np.hypot((x - 110) / (1 + 0.06 * t), y - 48) < 30) & ~wall for t in range(16)]
+    discs = [
+        (np.hypot((x - 110) / (1 + 0.06 * t), y - 48) < 30) & ~wall for t in range(16)
+    ]
     frames = np.stack(
-        [np.where(d[..., None], skin, np.where(wall[..., None], 20, ground)) for d in discs]
+        [
+            np.where(d[..., None], skin, np.where(wall[..., None], 20, ground))
+            for d in discs
+        ]
     )
     keys = {0: np.where(wall, 2, discs[0]).astype(np.uint8)}
-    last = {f: labels for f, labels, _ in propagate(ArrayClip(frames.astype(np.uint8)), keys)}[15]
+    last = {
+        f: labels
+        for f, labels, _ in propagate(ArrayClip(frames.astype(np.uint8)), keys)
+    }[15]
     assert iou(last == 1, discs[15]) > 0.85
 
 
@@ -133,7 +162,10 @@ def test_between_two_key_frames_nothing_is_far_from_either():
 
 
 def test_regions_may_have_key_frames_of_their_own(walk):
-    keys = {2: {1: walk.labels[2] == 1}, 20: {2: walk.labels[20] == 2, 3: walk.labels[20] == 3}}
+    keys = {
+        2: {1: walk.labels[2] == 1},
+        20: {2: walk.labels[20] == 2, 3: walk.labels[20] == 3},
+    }
     got = scores(walk, labels_of(ArrayClip(walk.frames), keys))
     assert got[2, 0] == got[20, 1] == got[20, 2] == 1
     assert got.mean() >= 0.75
@@ -142,7 +174,9 @@ def test_regions_may_have_key_frames_of_their_own(walk):
 @pytest.mark.parametrize("tracker", ["flow", "cuts"])
 def test_what_a_key_frame_states_as_gone_is_gone_from_there_on(tracker):
     clip, truth = drifting((40, 2), (120, -2))
-    found = tracked(clip, {0: truth[0], 6: {1: np.zeros((96, 160), bool)}}, tracker=tracker)
+    found = tracked(
+        clip, {0: truth[0], 6: {1: np.zeros((96, 160), bool)}}, tracker=tracker
+    )
     for frame in (6, 8):
         assert not (found[frame][0] == 1).any()
         assert (found[frame][0] == 2).any()
@@ -225,7 +259,9 @@ def test_a_region_of_one_pixel_is_followed_or_lost_without_a_fault():
     frames[:, 18, 20] = 250
     key = np.zeros((37, 53), np.uint8)
     key[18, 20] = 1
-    assert len(list(propagate(ArrayClip(frames, Fraction(8)), {0: key}, flow="dis"))) == 3
+    assert (
+        len(list(propagate(ArrayClip(frames, Fraction(8)), {0: key}, flow="dis"))) == 3
+    )
 
 
 def test_edges_go_where_colours_part():
@@ -233,4 +269,5 @@ def test_edges_go_where_colours_part():
     off = np.roll(red, 4, axis=1)
     assert iou(off, red) < 0.9
     assert iou(tighten(image, off, blue, learn(image, red)), red) > 0.97
-    assert learn(image, red & False) is learn(image, red | True) is None  # they teach no colours
+    # they teach no colours
+    assert learn(image, red & False) is learn(image, red | True) is None

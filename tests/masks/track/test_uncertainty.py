@@ -5,14 +5,23 @@ import numpy as np
 from regrain.editing import ArrayClip
 from regrain.masks import propagate
 from regrain.masks.draw import iou
-from regrain.masks.track.uncertainty import DOUBTFUL, LOST, UncertainSpan, doubts, in_words, judged
+from regrain.masks.track.uncertainty import (
+    DOUBTFUL,
+    LOST,
+    UncertainSpan,
+    doubts,
+    in_words,
+    judged,
+)
 from storybook import render, sample_scene
 
 
 def test_stretches_of_a_region():
     scores = [0.9] * 3 + [0.3] * 2 + [0.0] * 4 + [0.9] + [0.05] * 2
     spans = ("doubtful", 3, 4, False), ("lost", 5, 8, False), ("lost", 10, 11, True)
-    assert doubts(dict(enumerate(scores)), 12) == [UncertainSpan(*span) for span in spans]
+    assert doubts(dict(enumerate(scores)), 12) == [
+        UncertainSpan(*span) for span in spans
+    ]
     # Frames that are not neighbours are no stretch.
     assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2}, 40)] == [
         (3, 4),
@@ -21,14 +30,20 @@ def test_stretches_of_a_region():
 
 
 def test_words():
-    found = [UncertainSpan("doubtful", 90, 96, False), UncertainSpan("lost", 120, 143, False)]
+    found = [
+        UncertainSpan("doubtful", 90, 96, False),
+        UncertainSpan("lost", 120, 143, False),
+    ]
     assert in_words(found) == "lost in frames 120-143, doubtful in frames 90-96"
     assert in_words(found[:1], first=1) == "doubtful in frames 91-97"
     assert in_words([UncertainSpan("lost", 4, 4, False)]) == "lost in frame 4"
-    assert in_words([UncertainSpan("lost", 9, 11, True)]) == "lost from frame 9 to the end"
+    assert (
+        in_words([UncertainSpan("lost", 9, 11, True)]) == "lost from frame 9 to the end"
+    )
     assert in_words([]) == ""
     many = [UncertainSpan("lost", 10 * n, 10 * n + n, False) for n in range(1, 7)]
-    assert in_words(many) == "lost in frames 40-44, 50-55, 60-66 and 9 others"  # the longest
+    # the longest
+    assert in_words(many) == "lost in frames 40-44, 50-55, 60-66 and 9 others"
 
 
 def test_an_actor_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure():
@@ -39,11 +54,17 @@ def test_an_actor_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure
     frames[:, :, 47:87], labels[:, :, 47:87] = (90, 60, 40), 0
     scores, overlap = {}, {}
     for frame, found, sure in propagate(ArrayClip(frames), {0: labels[0]}):
-        scores[frame] = judged(sure.regions[1], (found == 1).sum() / (labels[0] == 1).sum())
+        scores[frame] = judged(
+            sure.regions[1], (found == 1).sum() / (labels[0] == 1).sum()
+        )
         overlap[frame] = iou(found == 1, labels[frame] == 1)
-    assert all(overlap[frame] > 0.8 and scores[frame] >= DOUBTFUL for frame in range(12))
+    assert all(
+        overlap[frame] > 0.8 and scores[frame] >= DOUBTFUL for frame in range(12)
+    )
     assert all(scores[frame] < LOST for frame in range(30, 36)), scores
-    assert all(score < DOUBTFUL for frame, score in scores.items() if overlap[frame] < 0.2)
+    assert all(
+        score < DOUBTFUL for frame, score in scores.items() if overlap[frame] < 0.2
+    )
     assert "lost from frame" in in_words(doubts(scores, len(frames)))
 
 

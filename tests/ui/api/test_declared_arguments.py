@@ -1,4 +1,5 @@
-"""Every field of an edit and of a region reaches a run from programs, and the page keeps it."""
+"""Every field of an edit and of a region reaches a run from programs, and the page
+keeps it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -52,9 +53,15 @@ def test_all_but_these_are_offered_to_programs():
 @pytest.mark.parametrize("field", OFFERED)
 def test_a_field_of_an_edit_comes_from_a_program(open_clip, uploads, field):
     given, expected = sent(Edit, EDIT, field, uploads)
-    more = {"picture": sent(Edit, EDIT, "picture", uploads)[0]} if "picture" in field else {}
+    more = (
+        {"picture": sent(Edit, EDIT, "picture", uploads)[0]}
+        if "picture" in field
+        else {}
+    )
     content = {"video": sent(Edit, EDIT, "picture", uploads)[0]} | more | {field: given}
-    jobs = SimpleNamespace(catalogue=SimpleNamespace(seeing=lambda model: "pictures/usual"))
+    jobs = SimpleNamespace(
+        catalogue=SimpleNamespace(seeing=lambda model: "pictures/usual")
+    )
     asked = EditVideo.model_validate(content)
     session = Session(open_clip(regions=(Region("cat", 1, "a fox"),), **EVERYWHERE))
     request = Programs(jobs, None, None, None)._request(session, asked)
@@ -70,7 +77,8 @@ def test_a_field_of_a_region_comes_from_a_program(uploads, field):
     assert EditedRegion.model_json_schema()["properties"][field]["description"]
 
 
-# What the page takes from elsewhere: its own words, its list of tuned models, its masks.
+# What the page takes from elsewhere: its own words, its list of tuned models, its
+# masks.
 OF_THE_PAGE = {"source_prompt", "prompt", "negative_prompt", "more_prompts", "adapter"}
 
 
@@ -90,12 +98,16 @@ def test_the_page_keeps_a_field_of_a_region_from_project_to_project(
 ):
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
-    region = Region(**{"name": "left", "label": 1, "prompt": "a cat"} | {field: REGION[field]})
+    region = Region(
+        **{"name": "left", "label": 1, "prompt": "a cat"} | {field: REGION[field]}
+    )
     boxes = {region.label: (slice(None), slice(None))}
     session = Session(open_clip(regions=(region,), boxes=boxes))
     request = build_request(session, session.opened.request.asked)
     assert getattr(request.regions[0], field) == REGION[field]
-    request = replace(request, picture_adapter="pictures/plus" if "picture" in field else "")
+    request = replace(
+        request, picture_adapter="pictures/plus" if "picture" in field else ""
+    )
     (tmp_path / "saved").mkdir()
     archive = pack_project(request, None, tmp_path / "saved")
     opened, _ = open_upload(archive, tmp_path / "again")

@@ -52,9 +52,13 @@ LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
     masks, runs = handlers
-    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0) == {"progress": gr.skip()}
+    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0) == {
+        "progress": gr.skip()
+    }
     assert set(masks.save(REQUEST, LATE, "storybook", [], 0)) == {"download"}
-    assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [{"canvas"}]
+    assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [
+        {"canvas"}
+    ]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
     assert masks.act(event, REQUEST) == {"canvas": gr.skip()}
     assert list(masks.track(event, REQUEST)) == []
@@ -71,7 +75,9 @@ def turn(**more):
     return SimpleNamespace(start=0, ending=False, **nothing, **come, **more)
 
 
-def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, monkeypatch):
+def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
+    handlers, monkeypatch
+):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
     form = SimpleNamespace(choices=lambda request: None)
@@ -83,7 +89,9 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(handlers, m
         yield Stage("saving")
         yield Saved(SimpleNamespace(report={}), {}, job, None)
 
-    monkeypatch.setattr(run_handlers, "remember", lambda *_: {"player": None, "result": None})
+    monkeypatch.setattr(
+        run_handlers, "remember", lambda *_: {"player": None, "result": None}
+    )
     job = replace(JOB, number=2, total=2)
     runs = replace(runs, jobs=SimpleNamespace(run=work))
     steps = runs._run(session, session.id, job, run)
@@ -122,7 +130,9 @@ def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_as
     _, runs = handlers
     session, ended = runs.visits.get("page"), threading.Event()
     monkeypatch.setattr(
-        RunHandlers, "work", lambda *_: iter(lambda: {"over": ended.wait(0.01)}, {"over": True})
+        RunHandlers,
+        "work",
+        lambda *_: iter(lambda: {"over": ended.wait(0.01)}, {"over": True}),
     )
 
     def begin(words):
@@ -156,7 +166,10 @@ def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(handl
     mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
     form = RunForm(copy.copy(session), None, "", session.rev, None)
     frames = range(len(session.opened.frames))
-    found = ((frame, np.full(session.state.size[::-1], label, np.uint8), 1.0) for frame in frames)
+    found = (
+        (frame, np.full(session.state.size[::-1], label, np.uint8), 1.0)
+        for frame in frames
+    )
     runs = replace(runs, tracking=Tracking(runs.visits, lambda *_, **__: found))
     other = session.add_region()
     session.state = session.state.change_region(label, prompt="a fox")
@@ -208,13 +221,18 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
         .repeat(frames, 0)
         .astype(np.uint8)
     )
-    found = SimpleNamespace(labels=labels, names=("rabbit", "grass", "big"), fit=(2.0, 1.3, 0.9))
+    found = SimpleNamespace(
+        labels=labels, names=("rabbit", "grass", "big"), fit=(2.0, 1.3, 0.9)
+    )
     follower = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter([found]))
     (*_, shown) = follower.discover(session, session.rev, "storybook")
     assert shown["note"].startswith(
         "Found: rabbit, thing 1. Not found: cat, grass. The masks are rough"
     )
-    assert [region.source for region in session.state.regions.values()] == ["rabbit", ""]
+    assert [region.source for region in session.state.regions.values()] == [
+        "rabbit",
+        "",
+    ]
 
 
 @pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
@@ -241,7 +259,9 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
 
     begun = replace(runs, turns=SimpleNamespace(enter=refuse))
     begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0)
-    runs = replace(runs, jobs=SimpleNamespace(run=lambda job: iter([Stage("editing")] * 5)))
+    runs = replace(
+        runs, jobs=SimpleNamespace(run=lambda job: iter([Stage("editing")] * 5))
+    )
     turn = runs.turns.enter(*asked)
     run, job = RunThread(turn), RunJob(session.opened.request, "page")
     shown = runs._run(session, session.id, job, run)
@@ -250,5 +270,9 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
     visits.leave("page")
     now[0] = GONE + 1
     assert not runs.turns.enter(Visitor("other", "")).wait(0)
-    said = [changes["progress"]["text"] for changes in shown if "text" in changes["progress"]]
+    said = [
+        changes["progress"]["text"]
+        for changes in shown
+        if "text" in changes["progress"]
+    ]
     assert said[-1] == "Stopped: you were away, and others were waiting. Run again."

@@ -1,4 +1,5 @@
-"""Models on the page: LoRA files with weights, the hub with and without network, qualities."""
+"""Models on the page: LoRA files with weights, the hub with and without network,
+qualities."""
 
 from types import SimpleNamespace
 
@@ -23,8 +24,12 @@ FILES = {
 
 
 def info(files):
-    siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in files.items()]
-    return SimpleNamespace(siblings=siblings, card_data=None, tags=["license:mit"], gated=False)
+    siblings = [
+        SimpleNamespace(rfilename=name, size=size) for name, size in files.items()
+    ]
+    return SimpleNamespace(
+        siblings=siblings, card_data=None, tags=["license:mit"], gated=False
+    )
 
 
 @pytest.fixture
@@ -32,7 +37,9 @@ def listed(monkeypatch):
     """Makes the hub list these files; at first, a model's."""
 
     def show(files):
-        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, id, **_: info(files))
+        monkeypatch.setattr(
+            huggingface_hub.HfApi, "model_info", lambda self, id, **_: info(files)
+        )
 
     show(FILES)
     return show
@@ -43,16 +50,23 @@ def test_a_listing_counts_what_would_be_fetched(listed):
     assert (found.size, found.licence) == (3_000_000_500, "mit")
     assert "unet/x.bin" not in found.files
     listed(
-        FILES | {f"text_encoder_2/model.{end}": 40 for end in ("safetensors", "fp16.safetensors")}
+        FILES
+        | {
+            f"text_encoder_2/model.{end}": 40
+            for end in ("safetensors", "fp16.safetensors")
+        }
     )
     assert hub.describe("owner/xl").size == found.size + 40
     listed({"unet/diffusion_pytorch_model.bin": 9})
-    with pytest.raises(ModelError, match="has no UNet in safetensors, and no transformer"):
+    with pytest.raises(
+        ModelError, match="has no UNet in safetensors, and no transformer"
+    ):
         hub.describe("owner/name")
 
 
 def test_without_network_the_error_says_so():
-    with pytest.raises(ModelError, match="the hub cannot be reached"):  # tests are offline
+    # tests are offline
+    with pytest.raises(ModelError, match="the hub cannot be reached"):
         hub.describe("owner/name")
 
 
@@ -69,8 +83,13 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
 
 def test_loras_have_weights():
     chosen = [{"name": "loras/ink", "weight": 0.5}]
-    known = SimpleNamespace(loras=["loras/ink"], motions=["motion/lcm"], pictures=["pictures/plus"])
-    assert addons_view(known, ("loras/ink@0.5", "@@")) == {**vars(known), "chosen": chosen}
+    known = SimpleNamespace(
+        loras=["loras/ink"], motions=["motion/lcm"], pictures=["pictures/plus"]
+    )
+    assert addons_view(known, ("loras/ink@0.5", "@@")) == {
+        **vars(known),
+        "chosen": chosen,
+    }
     handlers = ModelHandlers(None, None, None, None, hub)
     event = SimpleNamespace(_data={"added": [*chosen, "x"]})
     assert handlers.add(event) == ["loras/ink@0.5"]
@@ -90,15 +109,25 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         (None, ("a",), "own@1", "pictures/ip"),
         ([], (), "", "pictures/ip"),
         (["a", "own@1"], ("a",), "own@1", "pictures/ip"),
-        (["loras/ink@1", "motion/lcm@0.5"], ("loras/ink@1",), "motion/lcm@0.5", "pictures/ip"),
+        (
+            ["loras/ink@1", "motion/lcm@0.5"],
+            ("loras/ink@1",),
+            "motion/lcm@0.5",
+            "pictures/ip",
+        ),
         (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
         asked = handlers.asked(session, FieldValues("m", given, 0, ()))
-        assert (asked.loras, asked.motion, asked.picture_adapter) == (loras, motion, seeing)
+        assert (asked.loras, asked.motion, asked.picture_adapter) == (
+            loras,
+            motion,
+            seeing,
+        )
 
 
 @pytest.mark.parametrize(
-    ("kind", "family"), [("motions", hub.MOTION), ("pictures", f"{hub.PICTURES} for SDXL")]
+    ("kind", "family"),
+    [("motions", hub.MOTION), ("pictures", f"{hub.PICTURES} for SDXL")],
 )
 def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkeypatch):
     catalogue = SimpleNamespace(
@@ -106,7 +135,9 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
     )
     catalogue.add = lambda kind, id: getattr(catalogue, kind).append(id)
     monkeypatch.setattr(ModelHandlers, "session", lambda self, request: None)
-    monkeypatch.setattr(ModelHandlers, "cards", lambda self, session, model: {"cards": model})
+    monkeypatch.setattr(
+        ModelHandlers, "cards", lambda self, session, model: {"cards": model}
+    )
     there = SimpleNamespace(
         describe=lambda id: hub.Listing(id, "", {}, family),
         fetch=lambda _: (step for step in ()),
@@ -114,7 +145,10 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
     )
     parts = SimpleNamespace(hub="hub", added="added", addons="addons")
     handlers = ModelHandlers(catalogue, None, None, parts, there)
-    asked = SimpleNamespace(_data={"id": "owner/moves"}), SimpleNamespace(session_hash="page")
+    asked = (
+        SimpleNamespace(_data={"id": "owner/moves"}),
+        SimpleNamespace(session_hash="page"),
+    )
     (*_, last) = handlers.fetch(["loras/ink@1", "motion/lcm@0.5"], "storybook", *asked)
     assert last.get("cards") == (
         None if kind == "motions" else "storybook"
@@ -131,7 +165,9 @@ def test_a_better_quality_does_more(method):
     counts = [params.scaled(usual, name) for name in QUALITIES]
     assert counts[1] == {name: usual[name] for name in params.SCALED}
     assert all(
-        low[name] < mid[name] < high[name] for low, mid, high in [counts] for name in params.SCALED
+        low[name] < mid[name] < high[name]
+        for low, mid, high in [counts]
+        for name in params.SCALED
     )
     for changed in counts:
         params.model_validate(changed)
@@ -139,9 +175,14 @@ def test_a_better_quality_does_more(method):
 
 def test_the_quality_is_the_one_whose_counts_are_set():
     usual = {"steps": 20}
-    assert choices("videograin", usual, {"steps": 20}, lambda _: "")["chosen"] == "standard"
+    assert (
+        choices("videograin", usual, {"steps": 20}, lambda _: "")["chosen"]
+        == "standard"
+    )
     assert choices("videograin", usual, {"steps": 21}, lambda _: "")["chosen"] == ""
-    shown = choices("videograin", usual, {"steps": 8}, lambda counts: f"{2 * counts['steps']} s")
+    shown = choices(
+        "videograin", usual, {"steps": 8}, lambda counts: f"{2 * counts['steps']} s"
+    )
     assert shown["chosen"] == "draft"
     details = [f"{steps} steps, {2 * steps} s" for steps in (8, 20, 40)]
     assert [one["detail"] for one in shown["qualities"]] == details

@@ -1,4 +1,5 @@
-"""Tracking and fetching work in threads that know who asked: there, ZeroGPU looks for the visitor."""
+"""Tracking and fetching work in threads that know who asked: there, ZeroGPU looks for
+the visitor."""
 
 import time
 from contextvars import ContextVar
@@ -33,7 +34,9 @@ def test_tracking_by_hand_sees_the_context_of_who_asked(visits):
     session = visits.get("page")
     mask_edits.add_edit(session, session.add_region(), 0, BrushStroke(((5, 5),), 3))
     VISITOR.set("somebody")
-    shown = Tracking(visits, propagate).track("page", {"id": session.id, "have": session.rev})
+    shown = Tracking(visits, propagate).track(
+        "page", {"id": session.id, "have": session.rev}
+    )
     next(shown)
     VISITOR.set("somebody else")
     for _ in shown:
@@ -66,7 +69,9 @@ def test_fetching_a_model_sees_the_context_of_who_asked(visits):
 
     VISITOR.set("somebody")
     parts = SimpleNamespace(fetch="fetch", canvas="canvas")
-    for _ in MaskModelHandlers(None, visits, visits.media, parts, fetch=fetch).start(REQUEST):
+    for _ in MaskModelHandlers(None, visits, visits.media, parts, fetch=fetch).start(
+        REQUEST
+    ):
         pass
     assert seen == ["somebody"]
 

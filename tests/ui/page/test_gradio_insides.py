@@ -1,7 +1,8 @@
-"""What `ui/page/gradio_insides.py` says of Gradio still holds, as far as no browser is needed.
+"""What `ui/page/gradio_insides.py` says of Gradio still holds, as far as no browser is
+needed.
 
-Each test has the name of an entry. One that fails says that a new Gradio works otherwise: what the entry was
-for may have become needless, or no longer works.
+Each test has the name of an entry. One that fails says that a new Gradio works
+otherwise: what the entry was for may have become needless, or no longer works.
 """
 
 import re
@@ -36,7 +37,9 @@ def page():
 
 def test_each_has_a_test():
     named = {
-        name for path in TESTS for name in re.findall(r"^def test_(\w+)\(", path.read_text(), re.M)
+        name
+        for path in TESTS
+        for name in re.findall(r"^def test_(\w+)\(", path.read_text(), re.M)
     }
     assert {*INSIDES} <= named
 

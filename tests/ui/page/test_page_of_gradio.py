@@ -24,11 +24,16 @@ def page_of(kind: type[Blocks]) -> tuple[Blocks, tuple]:
 
 
 def answered(kind: type[Blocks], answer) -> tuple[list, list[str]]:
-    """What an event answers whose function returns this, and which components were made anew for it."""
+    """What an event answers whose function returns this, and which components were made
+    anew for it."""
     page, parts = page_of(kind)
     state = SessionState(page)
     data = anyio.run(page.postprocess_data, page.fns[0], answer(*parts), state)
-    anew = [part.elem_id for part in parts if state.blocks_config.blocks[part._id] is not part]
+    anew = [
+        part.elem_id
+        for part in parts
+        if state.blocks_config.blocks[part._id] is not part
+    ]
     return data, anew
 
 
@@ -37,7 +42,10 @@ def answered(kind: type[Blocks], answer) -> tuple[list, list[str]]:
     [
         (lambda words, count, run: {words: {"text": "a"}, count: gr.skip()}, []),
         (lambda words, count, run: {run: gr.update(interactive=False)}, ["run"]),
-        (lambda words, count, run: {count: 2, run: gr.Button("Stop"), words: None}, ["run"]),
+        (
+            lambda words, count, run: {count: 2, run: gr.Button("Stop"), words: None},
+            ["run"],
+        ),
         (lambda words, count, run: {count: gr.skip()}, []),
     ],
 )
@@ -46,7 +54,8 @@ def test_what_an_answer_leaves_as_it_is_is_not_made_anew(answer, anew):
     assert made == anew
     as_gradio, _ = answered(Blocks, answer)
     for one in filter(lambda one: isinstance(one, dict), as_gradio):
-        assert one.pop("props", gr.skip()) == gr.skip()  # of HTML, and nothing that it has
+        # of HTML, and nothing that it has
+        assert one.pop("props", gr.skip()) == gr.skip()
     assert told == as_gradio
 
 

@@ -9,10 +9,18 @@ import torch
 from regrain.editing import ArrayClip, EditRequest
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.lazy_frames import frames_of
-from regrain.editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Progress, Ready
+from regrain.editing.recipe.events import (
+    EditResult,
+    Finished,
+    OtherEdit,
+    Preview,
+    Progress,
+    Ready,
+)
 from regrain.ui.page import safety
 
-# Names of weights as published, in CompVis/stable-diffusion-safety-checker and in models' folders.
+# Names of weights as published, in CompVis/stable-diffusion-safety-checker and in
+# models' folders.
 PUBLISHED = {
     "concept_embeds",
     "concept_embeds_weights",
@@ -27,8 +35,11 @@ PUBLISHED |= {f"vision_model.vision_model.{name}" for name in VISION.split()} | 
 
 
 def write_checker(folder, threshold, without=()):
-    """A checker that flags what is nearer to a concept than the threshold, which is a cosine."""
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    """A checker that flags what is nearer to a concept than the threshold, which is a
+    cosine."""
+    from diffusers.pipelines.stable_diffusion.safety_checker import (
+        StableDiffusionSafetyChecker,
+    )
     from safetensors.torch import load_file, save_file
     from transformers import CLIPConfig
 
@@ -41,20 +52,30 @@ def write_checker(folder, threshold, without=()):
     vision |= {"image_size": 32, "patch_size": 8}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+        checker = StableDiffusionSafetyChecker(
+            CLIPConfig(vision_config=vision, projection_dim=8)
+        )
     checker.concept_embeds_weights.data[:] = threshold
     checker.save_pretrained(folder)
     path = folder / "model.safetensors"
-    weights = {published(name): value.contiguous() for name, value in load_file(path).items()}
+    weights = {
+        published(name): value.contiguous() for name, value in load_file(path).items()
+    }
     assert weights.keys() >= PUBLISHED
-    save_file({k: v for k, v in weights.items() if k not in without}, path, {"format": "pt"})
+    save_file(
+        {k: v for k, v in weights.items() if k not in without}, path, {"format": "pt"}
+    )
     return folder
 
 
 def published(name: str) -> str:
     """Of a weight, whatever this release of transformers calls it."""
     bare = name.removeprefix("vision_model.").removeprefix("vision_model.")
-    return f"vision_model.vision_model.{bare}" if name.startswith("vision_model.") else name
+    return (
+        f"vision_model.vision_model.{bare}"
+        if name.startswith("vision_model.")
+        else name
+    )
 
 
 @pytest.fixture
@@ -110,7 +131,9 @@ def test_a_checker_that_is_not_whole_is_refused(models, without):
         next(guarded("real"))
 
 
-def test_without_a_checker_or_with_a_pickle_real_checkpoints_are_refused_before_any_work(models):
+def test_without_a_checker_or_with_a_pickle_real_checkpoints_are_refused_before_any_work(
+    models,
+):
     with pytest.raises(ModelError, match="safety checker was not found"):
         next(guarded("real"))
     folder = write_checker(models / "safety_checker", 1.0)
@@ -134,5 +157,7 @@ def test_squares_cover_wide_and_high_frames():
 )
 def test_it_is_on_on_a_space(monkeypatch, space, chosen, on):
     for name, value in (("SPACE_ID", space), ("REGRAIN_SAFETY", chosen)):
-        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(
+            name, raising=False
+        )
     assert safety.wanted() is on

@@ -1,4 +1,5 @@
-"""Where GPUs are lent: a made-up `spaces` module, which pickles all that goes there and comes back."""
+"""Where GPUs are lent: a made-up `spaces` module, which pickles all that goes there and
+comes back."""
 
 import pickle
 import sys
@@ -14,13 +15,20 @@ from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
-from regrain.editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Ready
+from regrain.editing.recipe.events import (
+    EditResult,
+    Finished,
+    OtherEdit,
+    Preview,
+    Ready,
+)
 from regrain.ui.page import zero_gpu
 from regrain.ui.page.layout import Tools
 
 
 class Spaces:
-    """As the package has it: a decorator with a duration, a number or a function of the arguments."""
+    """As the package has it: a decorator with a duration, a number or a function of the
+    arguments."""
 
     def __init__(self):
         self.durations = []
@@ -48,7 +56,9 @@ def lazy(array):
 
 
 def request(frames=4, **asked):
-    pictures = np.arange(frames * 64 * 64 * 3, dtype=np.uint8).reshape(frames, 64, 64, 3)
+    pictures = np.arange(frames * 64 * 64 * 3, dtype=np.uint8).reshape(
+        frames, 64, 64, 3
+    )
     labels = np.zeros((frames, 64, 64), np.uint8)
     labels[:, 8:40, 8:40] = 1
     clip = ArrayClip(lazy(pictures), Fraction(8))
@@ -63,12 +73,15 @@ def edit(asked):
     mask = lazy(asked.edited_mask[:])
     others = (OtherEdit("a dog", lazy(frames), frames),)
     yield Finished(
-        EditResult(lazy(frames), frames, lazy(frames), mask, {}, others=others), {"version": 1}
+        EditResult(lazy(frames), frames, lazy(frames), mask, {}, others=others),
+        {"version": 1},
     )
 
 
 def lent(spaces):
-    tools = Tools(edit, masks.segment, masks.propagate, lambda asked: iter([len(asked.clip)]))
+    tools = Tools(
+        edit, masks.segment, masks.propagate, lambda asked: iter([len(asked.clip)])
+    )
     return zero_gpu.lent(tools, spaces)
 
 
@@ -80,7 +93,9 @@ def test_a_run_goes_there_and_back():
     for frames in (finished.result.frames, finished.result.others[0].frames):
         np.testing.assert_array_equal(np.asarray(frames), expected)
     np.testing.assert_array_equal(np.asarray(ready.frames), expected[:2])
-    np.testing.assert_array_equal(np.asarray(finished.result.edited_mask), asked.edited_mask)
+    np.testing.assert_array_equal(
+        np.asarray(finished.result.edited_mask), asked.edited_mask
+    )
     assert spaces.durations == [zero_gpu.run_seconds(asked)]
 
 
@@ -101,24 +116,35 @@ def test_masks_go_there_and_back():
 def test_seconds_follow_the_cost():
     short, long = request(params={"steps": 10}), request(params={"steps": 20})
     assert frame_passes(long) == 2 * frame_passes(short) == 20 * 4 * 4
-    assert frame_passes(request(params={"steps": 10, "redraw": 0.5})) == (10 * 4 + 5 * 3) * 4
     assert (
-        frame_passes(request(method="sdedit", params={"steps": 10, "strength": 0.5})) == 5 * 2 * 4
+        frame_passes(request(params={"steps": 10, "redraw": 0.5}))
+        == (10 * 4 + 5 * 3) * 4
+    )
+    assert (
+        frame_passes(request(method="sdedit", params={"steps": 10, "strength": 0.5}))
+        == 5 * 2 * 4
     )
     seen = request(params={"steps": 10, "control": "canny=storybook/canny"})
     assert frame_passes(seen) == 1.5 * frame_passes(short)
     tuned = request(method="tune_a_video", params={"steps": 10, "tune_steps": 100})
     assert frame_passes(tuned) > 100 * 4 * 3
-    assert zero_gpu.run_seconds(short) <= zero_gpu.run_seconds(long) < zero_gpu.run_seconds(tuned)
+    assert (
+        zero_gpu.run_seconds(short)
+        <= zero_gpu.run_seconds(long)
+        < zero_gpu.run_seconds(tuned)
+    )
     huge = request(frames=40, method="tune_a_video", params={"tune_steps": 1000})
     assert zero_gpu.run_seconds(huge) <= 300
 
 
-@pytest.mark.parametrize(("said", "on"), [("1", True), ("true", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("said", "on"), [("1", True), ("true", True), ("0", False), ("", False)]
+)
 def test_it_is_used_only_where_gpus_are_lent(monkeypatch, said, on):
     made = ModuleType("spaces")
     made.__spec__ = ModuleSpec("spaces", None)
-    monkeypatch.setitem(sys.modules, "spaces", made)  # a Space with a plain CPU may have it, too
+    # a Space with a plain CPU may have it, too
+    monkeypatch.setitem(sys.modules, "spaces", made)
     monkeypatch.setenv("SPACES_ZERO_GPU", said)
     assert zero_gpu.package() is (made if on else None)
     monkeypatch.delenv("SPACES_ZERO_GPU")

@@ -8,7 +8,9 @@ from pathlib import Path
 from regrain.ui.server.media import MAX_AGE, Media
 
 
-def test_pages_share_no_folder_no_path_holds_their_identity_and_forgetting_removes_it(tmp_path):
+def test_pages_share_no_folder_no_path_holds_their_identity_and_forgetting_removes_it(
+    tmp_path,
+):
     media = Media(tmp_path)
     one, two = media.new_run("page-one"), media.new_run("page-two")
     assert one.parent != two.parent

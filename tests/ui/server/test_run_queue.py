@@ -7,7 +7,14 @@ import pytest
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.recipe.events import Progress
-from regrain.ui.server.run_queue import GONE, MAX_WAITING, PER_ADDRESS, PER_PAGE, RunQueue, Visitor
+from regrain.ui.server.run_queue import (
+    GONE,
+    MAX_WAITING,
+    PER_ADDRESS,
+    PER_PAGE,
+    RunQueue,
+    Visitor,
+)
 
 
 def page(name, address="10.0.0.1"):

@@ -1,4 +1,5 @@
-"""A run of a page in its thread: it knows who asked for it, and gives its turn back at its end."""
+"""A run of a page in its thread: it knows who asked for it, and gives its turn back at
+its end."""
 
 import threading
 import time
@@ -43,8 +44,13 @@ def test_a_run_and_the_work_it_hands_on_see_the_context_of_who_asked(turns):
     wait_until(lambda: turns.enter_first().wait(0))
 
 
-def test_a_page_is_done_with_its_run_at_once_and_the_next_begins_after_the_last_step(turns):
-    first, second = RunThread(turns.enter(Visitor("a", ""))), turns.enter(Visitor("b", ""))
+def test_a_page_is_done_with_its_run_at_once_and_the_next_begins_after_the_last_step(
+    turns,
+):
+    first, second = (
+        RunThread(turns.enter(Visitor("a", ""))),
+        turns.enter(Visitor("b", "")),
+    )
     inside, release = threading.Event(), threading.Event()
 
     def work():

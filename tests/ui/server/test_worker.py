@@ -123,7 +123,9 @@ def test_a_run_and_the_threads_it_starts_see_the_context_of_who_asked(turn):
     assert items(in_thread(lambda: iter([VISITOR.get()]), turn)) == ["somebody"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a thread has no priority of its own"
+)
 def test_a_run_and_what_it_starts_give_way_to_clicks(turn):
     def niceness():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

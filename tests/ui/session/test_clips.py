@@ -8,18 +8,33 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regrain.editing import ArrayClip, ClipError, EditingError, EditRequest, MaskError, Region
+from regrain.editing import (
+    ArrayClip,
+    ClipError,
+    EditingError,
+    EditRequest,
+    MaskError,
+    Region,
+)
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import unpack
 from regrain.masks.track.propagate import propagate
 from regrain.ui.handlers.mask_files import _put, read_tracks
 from regrain.ui.session import clips
 from regrain.ui.session.clip_files import pack_project
-from regrain.ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal, prepare
+from regrain.ui.session.clips import (
+    MAX_SIDE,
+    USUAL_FRAMES,
+    open_upload,
+    ordinal,
+    prepare,
+)
 
 
 def frames(count, height=32, width=48):
-    return np.stack([np.full((height, width, 3), 40 + i, np.uint8) for i in range(count)])
+    return np.stack(
+        [np.full((height, width, 3), 40 + i, np.uint8) for i in range(count)]
+    )
 
 
 def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(tmp_path):
@@ -41,7 +56,11 @@ def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_sai
 ):
     write_video(tmp_path / "a.mp4", frames(120), Fraction(24))
     opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
-    assert (len(opened.frames), opened.request.clip.fps, opened.total) == (USUAL_FRAMES, 8, 120)
+    assert (len(opened.frames), opened.request.clip.fps, opened.total) == (
+        USUAL_FRAMES,
+        8,
+        120,
+    )
     assert note == "Using every 3rd frame, 1–94, of 120. Choose others above."
     whole, note = open_upload(tmp_path / "a.mp4", tmp_path / "whole", 0, 1, 120)
     assert (len(whole.frames), note) == (120, "")
@@ -57,7 +76,8 @@ def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_sai
     )
     monkeypatch.setattr(clips, "MAX_STORED", 10 * 3 * 32 * 48)
     with pytest.raises(
-        ClipError, match="12 frames of 48x32 .* Choose at most 10, or use the command line"
+        ClipError,
+        match="12 frames of 48x32 .* Choose at most 10, or use the command line",
     ):
         open_upload(tmp_path / "a.mp4", tmp_path / "full", 0, 1, 12)
 
@@ -67,7 +87,12 @@ def test_a_large_clip_is_scaled_and_remembers_which_part_of_the_file_it_is(tmp_p
     opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out", 1, 2, 2)
     assert opened.request.clip.size == (MAX_SIDE, 320)
     assert "scaled" in note
-    assert (opened.start, opened.stride, opened.total, len(opened.frames)) == (1, 2, 6, 2)
+    assert (opened.start, opened.stride, opened.total, len(opened.frames)) == (
+        1,
+        2,
+        6,
+        2,
+    )
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.zip", "a.txt"])
@@ -77,7 +102,9 @@ def test_other_files_are_refused(tmp_path, name):
         open_upload(tmp_path / name, tmp_path / "out")
 
 
-def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_path, monkeypatch):
+def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(
+    tmp_path, monkeypatch
+):
     request = EditRequest(
         ArrayClip(frames(33)), np.ones((33, 32, 48), np.uint8), (Region("all", 1),)
     )
@@ -97,7 +124,10 @@ def test_a_packed_project_comes_back_and_says_where_it_comes_from(tmp_path, insi
     archive = pack_project(
         EditRequest(ArrayClip(frames(3)), labels, regions, "a cat"), None, tmp_path
     )
-    with zipfile.ZipFile(archive) as packed, zipfile.ZipFile(tmp_path / "p.zip", "w") as again:
+    with (
+        zipfile.ZipFile(archive) as packed,
+        zipfile.ZipFile(tmp_path / "p.zip", "w") as again,
+    ):
         assert packed.comment == b"Made with Regrain"
         for name in packed.namelist():
             again.writestr(f"{inside}/{name}".lstrip("/"), packed.read(name))
@@ -106,7 +136,9 @@ def test_a_packed_project_comes_back_and_says_where_it_comes_from(tmp_path, insi
     assert opened.request.regions[0].prompt == "a fox"
 
 
-@pytest.mark.parametrize("name", ["../project.json", "/etc/project.json", "a/../../project.json"])
+@pytest.mark.parametrize(
+    "name", ["../project.json", "/etc/project.json", "a/../../project.json"]
+)
 def test_an_archive_cannot_write_elsewhere(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         archive.writestr(name, "x")
@@ -117,13 +149,26 @@ def test_an_archive_cannot_write_elsewhere(tmp_path, name):
 
 def test_ordinals_are_english():
     said = [ordinal(number) for number in (2, 3, 4, 11, 12, 13, 21, 22, 101, 111)]
-    assert said == ["2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]
+    assert said == [
+        "2nd",
+        "3rd",
+        "4th",
+        "11th",
+        "12th",
+        "13th",
+        "21st",
+        "22nd",
+        "101st",
+        "111th",
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(60)])
 def test_a_damaged_zip_of_masks_is_refused(tmp_path, content):
     (tmp_path / "masks.zip").write_bytes(content)
-    with pytest.raises(MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"):
+    with pytest.raises(
+        MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"
+    ):
         _put([tmp_path / "masks.zip"], tmp_path)
 
 
@@ -136,7 +181,8 @@ def written(folder, count, picture):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_masks_as_other_tools_write_them_are_taken(tmp_path, mode):
-    """Soft edges, black and white in colours, DAVIS's folders, and a picture for every frame of the file."""
+    """Soft edges, black and white in colours, DAVIS's folders, and a picture for every
+    frame of the file."""
     level = np.minimum(np.arange(48) * 14, 255).astype(np.uint8)  # from black to white
 
     def picture(index):
@@ -155,7 +201,9 @@ def test_masks_as_other_tools_write_them_are_taken(tmp_path, mode):
 
 
 def test_grey_labels_stay_labels(tmp_path):
-    labels = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8), 12)[None].repeat(32, 0))
+    labels = Image.fromarray(
+        np.repeat(np.arange(4, dtype=np.uint8), 12)[None].repeat(32, 0)
+    )
     file = written(tmp_path / "grey", 1, lambda _: labels) / "00000.png"
     assert set(read_tracks([file], tmp_path, range(1), 1, (48, 32), {})[0]) == {1, 2, 3}
 
@@ -165,7 +213,11 @@ def test_a_clip_too_small_for_optical_flow_is_refused_when_it_is_opened(tmp_path
         request = EditRequest(ArrayClip(frames(2, height, width)), None, ())
         if min(height, width) == 12:
             opened = prepare("", "small", request, tmp_path / "small")
-            assert len(list(propagate(opened.clip, {0: np.ones((12, 12), np.uint8)}))) == 2
+            assert (
+                len(list(propagate(opened.clip, {0: np.ones((12, 12), np.uint8)}))) == 2
+            )
         else:
-            with pytest.raises(ClipError, match=f"{width}x{height}, but need 12 per side. Scale"):
+            with pytest.raises(
+                ClipError, match=f"{width}x{height}, but need 12 per side. Scale"
+            ):
                 prepare("", "small", request, tmp_path / "small")

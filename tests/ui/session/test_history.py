@@ -55,7 +55,9 @@ def run(number, folder=None):
 
 def test_the_oldest_runs_go():
     history = History()
-    dropped = [old.key for number in range(MAX_RUNS + 2) for old in history.add(run(number))]
+    dropped = [
+        old.key for number in range(MAX_RUNS + 2) for old in history.add(run(number))
+    ]
     assert dropped == ["0", "1"]
     assert [one.key for one in history.runs][:2] == ["13", "12"]
     assert history.view()["shown"] == ["13"]
@@ -79,27 +81,39 @@ def test_two_clips_are_told_apart_and_the_shorter_is_said(tmp_path):
     assert (same["names"], same["note"]) == (["A: VideoGrain", "B: VideoGrain"], "")
 
 
-def test_words_of_another_clip_go_to_regions_of_the_same_name_or_that_is_said(open_clip):
+def test_words_of_another_clip_go_to_regions_of_the_same_name_or_that_is_said(
+    open_clip,
+):
     region = Region("cat", 1, "", "")
     session = Session(open_clip(regions=(region,), boxes={1: (slice(4), slice(4))}))
     for name, said in (
         ("cat", "Its words and settings"),
         ("dog", "no region here is called 'dog'"),
     ):
-        asked = replace(asking(CAT), regions=(replace(CAT, name=name, prompt=f"a {name}"),))
+        asked = replace(
+            asking(CAT), regions=(replace(CAT, name=name, prompt=f"a {name}"),)
+        )
         assert said in _take(session, Choices.of(asked, "another", ""))
         assert session.state.regions[1].prompt == "a cat"
 
 
 @pytest.mark.parametrize(("clip", "margin"), [("", 3), ("another", 2)])
-def test_everything_that_acts_on_a_region_comes_back_with_an_earlier_run(open_clip, clip, margin):
+def test_everything_that_acts_on_a_region_comes_back_with_an_earlier_run(
+    open_clip, clip, margin
+):
     region = Region("cat", 1, "a fox", margin=2)
     session = Session(open_clip(regions=(region,), boxes={1: (slice(4), slice(4))}))
     given = {"negative": "fog", "strength": 0.5, "feather": 4, "margin": 3}
-    asked = replace(asking(CAT), regions=(replace(CAT, **given),), negative_prompt="rain")
+    asked = replace(
+        asking(CAT), regions=(replace(CAT, **given),), negative_prompt="rain"
+    )
     _take(session, Choices.of(asked, clip, ""))
     found = session.state.regions[1]
-    assert (found.negative, found.strength, session.negative_prompt) == ("fog", 0.5, "rain")
+    assert (found.negative, found.strength, session.negative_prompt) == (
+        "fog",
+        0.5,
+        "rain",
+    )
     assert (found.margin, found.feather) == (margin, 4 if not clip else 0)
 
 
@@ -120,7 +134,12 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
 def test_variants_have_seeds_of_their_own():
     request = asking(CAT)
     made = plan(RunJob(request, "page"), {"count": 4}, {"variation": 0.4})
-    assert [(one.request.seed, one.number) for one in made] == [(7, 1), (8, 2), (9, 3), (10, 4)]
+    assert [(one.request.seed, one.number) for one in made] == [
+        (7, 1),
+        (8, 2),
+        (9, 3),
+        (10, 4),
+    ]
     for strange in ({"count": 5}, {"count": "2"}, None, 3):
         assert len(plan(RunJob(request, "page"), strange, {})) == 1
     with pytest.raises(RequestError, match="^variants: .*Set Variation above 0"):
@@ -137,11 +156,16 @@ def test_downloads_begin_with_what_they_are_of():
     assert names == ["x.mp4", "x_2.mp4", "x.gif", "x_report.json"]
     request = SimpleNamespace(method="sdedit", seed=3)
     for attempt, stem in (("", "dog-sdedit-seed3"), ("A try", "dog-sdedit-try-seed3")):
-        assert stem_of(SimpleNamespace(name="", title="dog.mp4", attempt=attempt), request) == stem
+        assert (
+            stem_of(SimpleNamespace(name="", title="dog.mp4", attempt=attempt), request)
+            == stem
+        )
 
 
 def said(name, request, **metrics):
-    found = {fact["name"]: (fact["value"], fact["doubt"]) for fact in facts(metrics, request)}
+    found = {
+        fact["name"]: (fact["value"], fact["doubt"]) for fact in facts(metrics, request)
+    }
     return found.get(name)
 
 
@@ -155,7 +179,11 @@ def steadiness(error, source):
 def attended(inside, outside):
     return {
         "attention": {
-            "cat": {"inside_before": 0.1, "inside_after": inside, "outside_after": outside}
+            "cat": {
+                "inside_before": 0.1,
+                "inside_after": inside,
+                "outside_after": outside,
+            }
         }
     }
 
@@ -163,16 +191,37 @@ def attended(inside, outside):
 @pytest.mark.parametrize(
     ("name", "measured", "expected"),
     [
-        (CHANGED, {"inside_psnr_by_region": {"cat": NEAR - 1}}, ("Clearly changed", False)),
-        (CHANGED, {"inside_psnr_by_region": {"cat": NEAR}}, ("Slightly changed", False)),
+        (
+            CHANGED,
+            {"inside_psnr_by_region": {"cat": NEAR - 1}},
+            ("Clearly changed", False),
+        ),
+        (
+            CHANGED,
+            {"inside_psnr_by_region": {"cat": NEAR}},
+            ("Slightly changed", False),
+        ),
         (CHANGED, {"inside_psnr_by_region": {"cat": KEPT}}, ("Hardly changed", True)),
-        (CHANGED, {"inside_psnr_by_region": {"cat": 9.0, "dog": 9.0}}, ("Both regions", False)),
-        (CHANGED, {"inside_psnr_by_region": {"cat": 9.0, "dog": KEPT}}, ("1 of 2 regions", True)),
-        (CHANGED, {"inside_psnr_by_region": {"cat": KEPT, "dog": KEPT}}, ("Hardly anything", True)),
+        (
+            CHANGED,
+            {"inside_psnr_by_region": {"cat": 9.0, "dog": 9.0}},
+            ("Both regions", False),
+        ),
+        (
+            CHANGED,
+            {"inside_psnr_by_region": {"cat": 9.0, "dog": KEPT}},
+            ("1 of 2 regions", True),
+        ),
+        (
+            CHANGED,
+            {"inside_psnr_by_region": {"cat": KEPT, "dog": KEPT}},
+            ("Hardly anything", True),
+        ),
         (FLOW, steadiness(STEADY * 0.02, 0.02), ("As steady as the source", False)),
         (FLOW, steadiness(FLICKERS * 0.02, 0.02), ("Slightly unsteady", False)),
         (FLOW, steadiness((FLICKERS + 0.1) * 0.02, 0.02), ("Flickers", True)),
-        (FLOW, steadiness(0.001, 0.0), ("As steady as the source", False)),  # a clip at rest
+        # a clip at rest
+        (FLOW, steadiness(0.001, 0.0), ("As steady as the source", False)),
         (PLACE, attended(FOUND, 0.1), ("Yes", False)),
         (PLACE, attended(FOUND - 0.01, 0.1), ("Partly", True)),
         (PLACE, attended(LOST - 0.01, 0.1), ("No", True)),

@@ -36,7 +36,11 @@ def whole(monkeypatch):
     def add(*needs):
         known = METHODS["videograin"]
         record = replace(
-            known, name="whole", title="Whole", Params=WholeParams, needs=frozenset(needs)
+            known,
+            name="whole",
+            title="Whole",
+            Params=WholeParams,
+            needs=frozenset(needs),
         )
         monkeypatch.setitem(METHODS, "whole", record)
         return "whole"
@@ -48,7 +52,9 @@ def whole(monkeypatch):
 def session(open_clip):
     regions = (Region("left", 1, "a panda", "a cat", margin=0),)
     boxes = {1: (slice(5, 20), slice(5, 20))}
-    return Session(open_clip("clip", (3, 64, 64), regions, boxes, source_prompt="a cat runs"))
+    return Session(
+        open_clip("clip", (3, 64, 64), regions, boxes, source_prompt="a cat runs")
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,9 +66,15 @@ def session(open_clip):
         (("source_prompt",), "ignored", True, "never"),
     ],
 )
-def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source_prompt, seed):
+def test_what_a_method_uses_is_read_from_its_needs(
+    whole, needs, regions, source_prompt, seed
+):
     found = method_choice.uses(whole(*needs))
-    assert (found.regions, found.source_prompt, found.seed) == (regions, source_prompt, seed)
+    assert (found.regions, found.source_prompt, found.seed) == (
+        regions,
+        source_prompt,
+        seed,
+    )
     shown = method_choice.choice("whole")
     orjson.dumps(shown)
     assert [method["name"] for method in shown["methods"]] == [*METHODS]
@@ -110,19 +122,27 @@ def test_each_line_is_an_edit_of_its_own(session):
     asked = build_request(session, Edit(method="fatezero"))
     assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
     assert tuple(one.text for one in composed(session)) == asked.targets
-    # An empty first line stands for what the regions say; without their words it is nothing.
+    # An empty first line stands for what the regions say; without their words it is
+    # nothing.
     session.describe({"prompt": "\na red owl runs"})
     asked = build_request(session, Edit(method="fatezero"))
     assert asked.targets == ("a panda runs", "a red owl runs, a panda")
-    session.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
-    assert build_request(session, Edit(method="fatezero")).targets == ("a red owl runs",)
+    session.describe(
+        {"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"}
+    )
+    assert build_request(session, Edit(method="fatezero")).targets == (
+        "a red owl runs",
+    )
     # A method of regions makes one edit, of theirs.
     assert build_request(session, Edit()).more_prompts == ()
 
 
 def test_the_lines_of_a_project_are_shown(session, tmp_path):
     request = replace(
-        session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",)
+        session.opened.request,
+        method="fatezero",
+        prompt="an owl",
+        more_prompts=("a fox",),
     )
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
@@ -132,16 +152,23 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
 def all_fields(usual, shown):
     """The fields as they follow each other on the page."""
     first = [
-        settings.make_some(usual, shown, names) for names in (settings.AT_HAND, settings.FIRST)
+        settings.make_some(usual, shown, names)
+        for names in (settings.AT_HAND, settings.FIRST)
     ]
     return first[0] | first[1] | settings.make_fields(usual, shown)
 
 
-def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
+def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
+    whole, tmp_path
+):
     usual = {
-        name: settings.values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")
+        name: settings.values(name, tmp_path, {})
+        for name in (whole("inversion"), "videograin")
     }
-    of = {name: lambda given, name=name: settings.values(name, tmp_path, given) for name in usual}
+    of = {
+        name: lambda given, name=name: settings.values(name, tmp_path, given)
+        for name in usual
+    }
     with gr.Blocks():
         controls = all_fields(usual, "videograin")
     assert dict(controls.columns)["videograin"].visible
@@ -156,16 +183,24 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
         "spot": "[3, 4]",
     }.items():
         shown[names.index(name)] = value
-    chosen = {"preview_every": 2, "steps": 7, "style": "ink", "span": (0.1, 0.5), "spot": (3, 4)}
+    chosen = {
+        "preview_every": 2,
+        "steps": 7,
+        "style": "ink",
+        "span": (0.1, 0.5),
+        "spot": (3, 4),
+    }
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
     assert filled[controls.fields["whole"]["steps"]]["value"] == 9
-    assert filled[controls.fields["whole"]["spot"]]["value"] == ""  # what was typed before goes
+    # what was typed before goes
+    assert filled[controls.fields["whole"]["spot"]]["value"] == ""
 
 
 def test_a_run_has_the_parameters_that_are_shown(tmp_path):
-    """With a preset, with what a model recommends, and with both: what the controls say is what runs."""
+    """With a preset, with what a model recommends, and with both: what the controls say
+    is what runs."""
     recommended = {"steps": 20, "guidance_scale": 4.0, "levels": "all"}
     (tmp_path / "defaults.json").write_text(json.dumps({"fatezero": recommended}))
 
@@ -175,13 +210,18 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     with gr.Blocks():
         controls = all_fields({"fatezero": of({})}, "fatezero")
     names = [*controls.fields["fatezero"]]
-    presets = [{"preset": "attribute", "steps": 20, "guidance_scale": 4.0}, {"preset": "paper"}]
+    presets = [
+        {"preset": "attribute", "steps": 20, "guidance_scale": 4.0},
+        {"preset": "paper"},
+    ]
     for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
         shown = [of(project)[name] for name in names]
         given = controls.given("fatezero", shown, of, project)
         assert of(given) == of(project), project
         shown[names.index("steps")] = 11
-        assert of(controls.given("fatezero", shown, of, project)) == of(project) | {"steps": 11}
+        assert of(controls.given("fatezero", shown, of, project)) == of(project) | {
+            "steps": 11
+        }
     chosen = [
         of({"preset": "released"})[name] for name in names
     ]  # as the page shows it once it is chosen
@@ -201,7 +241,8 @@ def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
         0.05,
     ]
     usual = {
-        name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")
+        name: METHODS[name].Params().model_dump(mode="json")
+        for name in ("vid2vid_zero", "sdedit")
     }
     with gr.Blocks():
         fields = all_fields(usual, "sdedit")
@@ -222,25 +263,33 @@ def test_every_parameter_has_one_title_and_one_field(method):
     names = [*made_fields.fields[method]]
     assert len(names) == len(set(names))
     assert method not in ("fresco", "sdedit") or names[0] == "strength"
-    hidden = {"preview_every"} | ({"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set())
+    hidden = {"preview_every"} | (
+        {"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set()
+    )
     assert {*names} == {*METHODS[method].Params.model_fields} - hidden
     # A field that was made twice would be seen, and not read.
     made = list(page.blocks.values())
     fields = {id(field) for field in made_fields.all}
-    assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
+    assert {
+        id(block) for block in made if isinstance(block, gr.components.FormComponent)
+    } == fields
 
 
 def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow_the_method(
     tmp_path,
 ):
     usual = {
-        name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")
+        name: METHODS[name].Params().model_dump(mode="json")
+        for name in ("videograin", "fresco")
     }
     with gr.Blocks():
         both = all_fields(usual, "videograin")
     of_pictures = [f"picture_{end}" for end in ("from", "until", "blocks", "colors")]
     assert [*both.shared] == ["keyframes", "cuts", *of_pictures]
-    for name, hint, value in (("keyframes", "0, 8, 15", "all"), ("cuts", "24, 60", "auto")):
+    for name, hint, value in (
+        ("keyframes", "0, 8, 15", "all"),
+        ("cuts", "24, 60", "auto"),
+    ):
         field = both.shared[name]
         assert isinstance(field, gr.Textbox)
         assert field.value == value
@@ -256,7 +305,10 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
     shown[both.all.index(both.shared["cuts"])] = "24, 60"
     for method in both.fields:
         given = both.given(
-            method, shown, lambda given, m=method: settings.values(m, tmp_path, given), {}
+            method,
+            shown,
+            lambda given, m=method: settings.values(m, tmp_path, given),
+            {},
         )
         assert given == {"keyframes": "every 4", "cuts": "24, 60"}
     shown = [column.visible for column in both.show("fresco").values()]

@@ -1,4 +1,5 @@
-"""Pictures of regions on the page: taken in, cut out, undone, shared, and refused in one line."""
+"""Pictures of regions on the page: taken in, cut out, undone, shared, and refused in
+one line."""
 
 from pathlib import Path
 
@@ -27,7 +28,13 @@ def act(open_clip, visits_of):
     session.label = session.add_region()
 
     def act(label=session.label, **more):
-        event = {"id": "", "have": session.rev, "label": label, "act": "picture", **more}
+        event = {
+            "id": "",
+            "have": session.rev,
+            "label": label,
+            "act": "picture",
+            **more,
+        }
         return Masking(visits, disc).act("page", event)
 
     act.session = session
@@ -50,10 +57,14 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     assert changed is session  # the cards must change, too
     whole = session.state.regions[label].picture
     assert read_picture(Path(whole), "picture").shape == (40, 60, 4)
-    assert session_views.cards(session)["regions"][0]["picture"].startswith("data:image/jpeg")
-    assert region_pictures.NOTHING in act(how="cut", at=[0.5, 0.02])[0]["note"]  # above the picture
+    assert session_views.cards(session)["regions"][0]["picture"].startswith(
+        "data:image/jpeg"
+    )
+    # above the picture
+    assert region_pictures.NOTHING in act(how="cut", at=[0.5, 0.02])[0]["note"]
     assert session.state.regions[label].picture == whole
-    act(how="cut", at=[0.5, 0.5])  # of the square, 60 x 60: in the middle of the picture
+    # of the square, 60 x 60: in the middle of the picture
+    act(how="cut", at=[0.5, 0.5])
     cut = read_picture(Path(session.state.regions[label].picture), "picture")
     assert cut.shape[:2] == (17, 17)  # the disc has 15 pixels a side
     assert cut[8, 8].tolist() == [200, 30, 30, 255]

@@ -25,8 +25,11 @@ FRAMES, HEIGHT, WIDTH = SHAPE = 6, 40, 60
 DOT = BrushStroke(((50.0, 20.0),), 2, False)
 
 
-def left_of(image, points, point_labels, previous=None, method="cuts", clip=None, frame=0):
-    """A made-up segmenter: all columns up to the rightmost point inside, from the first outside on none.
+def left_of(
+    image, points, point_labels, previous=None, method="cuts", clip=None, frame=0
+):
+    """A made-up segmenter: all columns up to the rightmost point inside, from the first
+    outside on none.
 
     By "other", all rows down to the last point.
     """
@@ -127,17 +130,27 @@ def test_the_margin_around_a_region_reaches_the_run(masked):
     cards = [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}]
     session.describe({"source_prompt": "a cat", "regions": cards})
     request = built(session)
-    assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": usual}
+    assert {r.name: r.margin for r in request.regions if r.label < 3} == {
+        "left": 5,
+        "right": usual,
+    }
     assert request.edited_mask[0][12, 22]
     assert not request.edited_mask[0][12, 28]
 
 
 def test_points_strokes_undo_and_redo(session):
     label = clicked(session, (2, 20.0))
-    mask_edits.add_edit(session, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False))
+    mask_edits.add_edit(
+        session, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False)
+    )
     mask_edits.add_edit(session, label, 2, BrushStroke(((5.0, 20.0),), 3, True))
     mask = session.state.mask(label, 2)
-    assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
+    assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (
+        True,
+        False,
+        True,
+        False,
+    )
     click(session, label, 2, 10.0, inside=False)
     mask = session.state.mask(label, 2)
     assert (mask[20, 45], mask[20, 15]) == (
@@ -166,7 +179,10 @@ def test_a_region_asks_another_finder_where_the_usual_one_fails(session, monkeyp
     assert session.state.layers[label].keys[2].by == "other"
     assert session.state.mask(label, 2).sum() == 5 * WIDTH
     other = session.add_region()
-    assert [mask_edits.finder_of(session, one) for one in (label, other)] == ["other", "cuts"]
+    assert [mask_edits.finder_of(session, one) for one in (label, other)] == [
+        "other",
+        "cuts",
+    ]
     for _ in range(2):
         session.undo()
     assert (session.state.mask(label, 2) == before).all()
@@ -211,7 +227,14 @@ def test_revisions_tell_what_changed(session):
     assert list(view["changes"]) == ["3"]
     assert view["changes"]["3"]["1"]["points"] == [[20.0, 5.0, 1]]
     assert view["rev"] > have
-    assert list(session_views.canvas(session)["changes"]) == ["0", "1", "2", "3", "4", "5"]
+    assert list(session_views.canvas(session)["changes"]) == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
     orjson.dumps(view)
 
 
@@ -221,7 +244,11 @@ def test_pages_that_show_another_clip_are_refused(session, masked):
             session.check(identity, have)
     session.open(masked, "second")
     session.check("second", 0)
-    for identity, error in (("", StaleEvent), ("third", SessionExpired), (None, SessionExpired)):
+    for identity, error in (
+        ("", StaleEvent),
+        ("third", SessionExpired),
+        (None, SessionExpired),
+    ):
         with pytest.raises(error):  # the first is the clip before
             session.check(identity, 0)
 
@@ -277,10 +304,14 @@ def followed(tracking, session, labels):
     return [step for step in tracking.follow(session, labels) if step]
 
 
-def test_tracking_streams_keeps_key_frames_can_be_undone_and_broken_off(session, tracking):
+def test_tracking_streams_keeps_key_frames_can_be_undone_and_broken_off(
+    session, tracking
+):
     label = clicked(session, (0, 20.0), (4, 30.0))
     assert session.state.to_track(only_untracked=True) == [label]
-    assert [step.done for step in followed(tracking, session, [label])] == list(range(FRAMES + 1))
+    assert [step.done for step in followed(tracking, session, [label])] == list(
+        range(FRAMES + 1)
+    )
     assert session.state.mask(label, 4).sum() == 30 * HEIGHT
     assert session.state.mask(label, 5).any()
     assert session.state.layers[label].score[1] == 0.8
@@ -293,13 +324,20 @@ def test_tracking_streams_keeps_key_frames_can_be_undone_and_broken_off(session,
     steps = tracking.follow(session, [label])
     next(step for step in steps if step and step.done == 2)
     steps.close()  # Stop, or the page was closed: it is not done
-    assert session.state.to_track(only_untracked=True) == session.state.to_track() == [label]
+    assert (
+        session.state.to_track(only_untracked=True)
+        == session.state.to_track()
+        == [label]
+    )
     assert followed(tracking, session, [label])[-1].done == FRAMES
     assert session.state.to_track(only_untracked=True) == session.state.to_track() == []
 
 
 def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(session, tracking):
-    label, other = clicked(session, (0, 20.0), (2, 22.0), (4, 24.0)), clicked(session, (0, 9.0))
+    label, other = (
+        clicked(session, (0, 20.0), (2, 22.0), (4, 24.0)),
+        clicked(session, (0, 9.0)),
+    )
     given = []
 
     def propagate(clip, keys, start, stop, **how):
@@ -316,11 +354,15 @@ def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(session, tracki
     assert given[1:] == [(2, 5, [2, 3, 4])]
     after = {n: session.state.layers[n].track for n in (label, other)}
     assert after[other] == before[other]
-    assert {frame for frame in range(FRAMES) if after[label][frame] != before[label][frame]} == {3}
+    assert {
+        frame for frame in range(FRAMES) if after[label][frame] != before[label][frame]
+    } == {3}
     assert session.state.to_track() == []
 
 
-def test_what_was_corrected_but_not_tracked_to_the_end_is_tracked_again(session, tracking):
+def test_what_was_corrected_but_not_tracked_to_the_end_is_tracked_again(
+    session, tracking
+):
     label = clicked(session, (0, 20.0), (2, 22.0), (4, 24.0))
     followed(tracking, session, [label])
     click(session, label, 2, 30.0)
@@ -346,7 +388,9 @@ def test_after_tracking_lost_and_doubtful_frames_are_said(visits, tracking):
     session, tracking.propagate = visits.get("page"), propagate
     clicked(session, (0, 20.0))
     *_, last = tracking.track("page", {"id": session.id, "have": session.rev})
-    assert last["note"].startswith("“Region 1”: lost in frames 2-3, doubtful in frame 5. ")
+    assert last["note"].startswith(
+        "“Region 1”: lost in frames 2-3, doubtful in frame 5. "
+    )
     assert last["lanes"] == {"1": "c--939"}
 
 
@@ -387,18 +431,30 @@ def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it
         ({"act": "point", "at": [1, 2], "frame": 99}, "99 is outside the clip"),
         ({"act": "point", "at": [float("nan"), 2]}, "It needs two numbers"),
         ({"act": "stroke", "path": [], "radius": 3}, "It needs 1 to 4000 points"),
-        ({"act": "stroke", "path": [[1, 1]], "radius": "x"}, "It needs 1 to 4000 points"),
+        (
+            {"act": "stroke", "path": [[1, 1]], "radius": "x"},
+            "It needs 1 to 4000 points",
+        ),
         ({"act": "unpoint", "at": [1, 1], "label": 77}, "Region 77 does not exist"),
         ({"act": "clear", "label": 77}, "Region 77 does not exist"),
         ({"act": "delete", "label": None}, "No region is selected"),
         ({"act": "__class__"}, ""),
         ({}, ""),
-        ({"act": "reshape", "kind": "grow", "pixels": 2}, "Click the object or paint it first"),
-        ({"act": "reshape", "kind": "melt", "pixels": 2}, "one of grow, shrink, fill, drop"),
+        (
+            {"act": "reshape", "kind": "grow", "pixels": 2},
+            "Click the object or paint it first",
+        ),
+        (
+            {"act": "reshape", "kind": "melt", "pixels": 2},
+            "one of grow, shrink, fill, drop",
+        ),
         ({"act": "reshape", "kind": "grow", "pixels": 0}, "1 to 64 pixels"),
         ({"act": "reshape", "kind": "grow", "pixels": "2"}, "1 to 64 pixels"),
         ({"act": "reshape", "kind": ["grow"], "pixels": 2}, "one of grow"),
-        ({"act": "reshape", "kind": "grow", "pixels": 2, "label": 7}, "Region 7 does not exist"),
+        (
+            {"act": "reshape", "kind": "grow", "pixels": 2, "label": 7},
+            "Region 7 does not exist",
+        ),
     ],
 )
 def test_strange_events_do_nothing_and_say_why(visits, act, data, said):
@@ -415,7 +471,9 @@ def test_strange_events_do_nothing_and_say_why(visits, act, data, said):
     assert act(id="x")["gone"]
 
 
-def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session, visits, tmp_path):
+def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(
+    session, visits, tmp_path
+):
     files = ClipFiles(visits, visits.media)
     for at in (40, 20):  # the second, smaller, lies on top of the first
         label = clicked(session, (2, at))
@@ -432,7 +490,9 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session,
     opened, _ = open_upload(archive, tmp_path / "again")
     again = Session(opened)
     assert (opened.request.labels == request.labels).all()
-    assert [int(again.state.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
+    assert [int(again.state.mask(1, frame).sum()) for frame in (0, 5)] == [
+        40 * HEIGHT
+    ] * 2
     assert again.state.layers[1].drawn == [2]
     # A correction elsewhere is followed from both frames a person has drawn.
     mask_edits.add_edit(again, 1, 4, DOT)
@@ -440,18 +500,26 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session,
     assert (part.frames, sorted(part.keys)) == (range(2, FRAMES), [2, 4])
 
 
-def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(session, monkeypatch):
+def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(
+    session, monkeypatch
+):
     monkeypatch.setattr(session_views, "MAX_WHOLE", 2)
     label = clicked(session, (3, 20.0))
     view = session_views.canvas(session, -1, frame=3)
-    assert (sorted(view["changes"]), sorted(view["wanting"])) == (["2", "3"], ["0", "1", "4", "5"])
+    assert (sorted(view["changes"]), sorted(view["wanting"])) == (
+        ["2", "3"],
+        ["0", "1", "4", "5"],
+    )
     assert view["wanting"]["4"] == 0
     assert view["lanes"] == {str(label): "   c  "}
     session.set_tracked(label, 5, session.state.mask(label, 3), 0.42)
     session.set_tracked(label, 0, session.state.mask(label, 3) & False, 0.9)
     later = session_views.canvas(session, session.rev, frame=0, wanted=[5])
     assert (list(later["changes"]), later["wanting"]) == (["5"], {})
-    assert later["changes"]["5"][str(label)]["runs"] == view["changes"]["3"][str(label)]["runs"]
+    assert (
+        later["changes"]["5"][str(label)]["runs"]
+        == view["changes"]["3"][str(label)]["runs"]
+    )
     assert later["lanes"] == {str(label): "-  c 4"}
 
 
@@ -460,7 +528,9 @@ def test_a_click_on_a_thousand_frames_is_a_small_answer(open_clip):
     rng = np.random.default_rng(0)
     for _ in range(2):
         label = session.add_region()
-        masks = {frame: pack(rng.random((HEIGHT, WIDTH)) < 0.5) for frame in range(1000)}
+        masks = {
+            frame: pack(rng.random((HEIGHT, WIDTH)) < 0.5) for frame in range(1000)
+        }
         layer = MaskLayer({}, masks, dict.fromkeys(masks, 0.9))
         session.commit(session.state.with_layer(label, layer))
     assert len(orjson.dumps(session_views.canvas(session))) < 300_000
@@ -468,7 +538,8 @@ def test_a_click_on_a_thousand_frames_is_a_small_answer(open_clip):
 
 
 def test_a_stroke_is_drawn_where_the_browser_saw_it(visits, act):
-    """A browser counts from the corner of a pixel: the middle of pixel (10, 20) is at (10.5, 20.5)."""
+    """A browser counts from the corner of a pixel: the middle of pixel (10, 20) is at
+    (10.5, 20.5)."""
     act(act="stroke", frame=0, label=0, path=[[10.5, 20.5]], radius=3)
     expected = brush(np.zeros((HEIGHT, WIDTH), bool), BrushStroke(((10, 20),), 3))
     assert (visits.get("page").state.mask(1, 0) == expected).all()
@@ -537,37 +608,51 @@ def test_a_click_is_not_drawn_by_hand(session, tmp_path):
     assert sorted(again.state.layer(label).drawn) == [1, 4]
 
 
-def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(session, open_clip):
+def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(
+    session, open_clip
+):
     label, rest = clicked(session, (1, 20), (4, 30)), session.add_rest()
     for frame in (1, 2, 3, 4):
         session.set_tracked(label, frame, session.state.mask(label, 1), 0.7)
-    session.describe({"source_prompt": "a cat", "regions": [{"label": label, "prompt": "a fox"}]})
+    session.describe(
+        {"source_prompt": "a cat", "regions": [{"label": label, "prompt": "a fox"}]}
+    )
     session.method = "sdedit"
     lanes = lambda: session_views.canvas(session)["lanes"]  # noqa: E731
     shape = lambda count: (count, HEIGHT, WIDTH)  # noqa: E731
     assert lanes()[str(label)] == " c77c "
 
     def go_on(count, start=0, stride=1):
-        part = replace(open_clip(f"{start}-{stride}", shape(count)), start=start, stride=stride)
+        part = replace(
+            open_clip(f"{start}-{stride}", shape(count)), start=start, stride=stride
+        )
         session.open_part(part, f"{start}-{stride}")
 
     go_on(6, start=1)  # frames 1 to 6 of the file
     assert lanes() == {str(label): "c77c  ", str(rest): "9" * 6}
     assert session.state.mask(label, 3).sum() == 30 * HEIGHT
-    assert (session.source_prompt, session.state.regions[label].prompt) == ("a cat", "a fox")
+    assert (session.source_prompt, session.state.regions[label].prompt) == (
+        "a cat",
+        "a fox",
+    )
     assert (session.method, session.state.shape, session.rev) == ("sdedit", shape(6), 0)
     assert session.state.to_track(only_untracked=True) == [label], (
         "a run follows it to the new frames"
     )
     for _ in range(2):  # the rest of the frame, the click on what is frame 3 now
         session.undo()
-    assert (lanes(), session.can) == ({str(label): "c     "}, {"undo": True, "redo": True})
+    assert (lanes(), session.can) == (
+        {str(label): "c     "},
+        {"undo": True, "redo": True},
+    )
     for _ in range(2):
         session.redo()
 
     go_on(2, start=2, stride=1)  # none of those that a person made
     assert lanes()[str(label)] == "77", "there is nothing to be followed"
     go_on(3, start=1, stride=1)
-    assert lanes()[str(label)] == " c7", "it is followed from the first mask that is left"
+    assert lanes()[str(label)] == " c7", (
+        "it is followed from the first mask that is left"
+    )
     go_on(2, start=5)
     assert (lanes()[str(label)], session.state.regions[label].prompt) == ("  ", "a fox")

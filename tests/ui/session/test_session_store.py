@@ -1,4 +1,5 @@
-"""Pages come, are reloaded and go: when their sessions are kept, and when they are forgotten."""
+"""Pages come, are reloaded and go: when their sessions are kept, and when they are
+forgotten."""
 
 import time
 
@@ -31,11 +32,14 @@ def wait(now):
 
 @pytest.fixture
 def store(open_clip, visits_of, now, monkeypatch):
-    """Makes a store that forgets a page half a second after it has gone, if it is swept."""
+    """Makes a store that forgets a page half a second after it has gone, if it is
+    swept."""
     # Slow beside the models of other tests.
     monkeypatch.setattr(session_store.gc, "collect", lambda: None)
     monkeypatch.setattr(SessionStore, "_sweep_until_done", lambda self: None)
-    return lambda grace=0.5, **how: visits_of(open_clip(), clock=lambda: now[0], grace=grace, **how)
+    return lambda grace=0.5, **how: visits_of(
+        open_clip(), clock=lambda: now[0], grace=grace, **how
+    )
 
 
 def is_forgotten(visits, wait, grace=0.5):
@@ -98,7 +102,9 @@ def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now, wait):
     assert is_forgotten(visits, wait)
 
 
-def test_the_store_sweeps_by_itself_while_there_is_something_to_forget(open_clip, visits_of):
+def test_the_store_sweeps_by_itself_while_there_is_something_to_forget(
+    open_clip, visits_of
+):
     visits = visits_of(open_clip(), grace=0.05)
     for name in ("one", "two"):
         visits.get(name)

@@ -21,7 +21,9 @@ ANY = Reader(None, CLIP, 77)
 def session(open_clip):
     boxes = {1: (slice(0, 8), slice(None)), 2: (slice(16, 24), slice(None))}
     regions = (Region("left", 1, "a fairy", "a dog"), Region("right", 2, "", "a panda"))
-    return Session(open_clip(regions=regions, boxes=boxes, source_prompt="a dog and a panda jump"))
+    return Session(
+        open_clip(regions=regions, boxes=boxes, source_prompt="a dog and a panda jump")
+    )
 
 
 def describe(session, label, **words):
@@ -29,7 +31,9 @@ def describe(session, label, **words):
 
 
 def look(session, reader=READER, seed=0, **params):
-    return checks.check(session, reader, Edit(method=session.method, params=params, seed=seed))
+    return checks.check(
+        session, reader, Edit(method=session.method, params=params, seed=seed)
+    )
 
 
 def said(remarks):
@@ -48,7 +52,10 @@ def test_every_unknown_word_is_named_at_its_field_with_the_nearest(session):
     assert first.field == "source_prompt"
     assert [(u.word, u.near[0]) for u in first.words] == [("dogg", "dog")]
     assert second.field == "regions.left.prompt"
-    assert [(u.word, u.near[0]) for u in second.words] == [("robat", "robot"), ("foxx", "fox")]
+    assert [(u.word, u.near[0]) for u in second.words] == [
+        ("robat", "robot"),
+        ("foxx", "fox"),
+    ]
 
 
 def test_words_that_are_only_spelt_a_little_alike_are_not_offered(session):
@@ -77,8 +84,15 @@ def test_too_many_tokens_are_counted_at_the_field_and_in_the_composed_prompt(ses
 def test_a_long_pasted_text_is_kept_whole_and_said_to_be_too_long(session):
     words = "a cat " * 400
     entry = {"label": 1, "prompt": words, "name": "left"}
-    session.describe({"regions": [entry]} | dict.fromkeys(("source_prompt", "prompt"), words))
-    assert session.state.regions[1].prompt == session.source_prompt == session.prompt == words
+    session.describe(
+        {"regions": [entry]} | dict.fromkeys(("source_prompt", "prompt"), words)
+    )
+    assert (
+        session.state.regions[1].prompt
+        == session.source_prompt
+        == session.prompt
+        == words
+    )
     kind, text = said(look(session))["regions.left.prompt"]
     assert kind == "wrong"
     assert f"2400 characters are {2400 - MAX_TEXT} too many" in text
@@ -99,13 +113,18 @@ def test_words_without_a_mask_are_said_at_the_region(session):
         ("steps", 0),
         ("control", "edges=x"),
     ]
-    + [("keyframes", "0, 9"), ("cuts", "7"), ("heat_pixel", "5,1,1")],  # outside the clip
+    # outside the clip
+    + [("keyframes", "0, 9"), ("cuts", "7"), ("heat_pixel", "5,1,1")],
 )
-def test_parameters_that_cannot_be_read_or_are_outside_the_clip_are_named(session, name, value):
+def test_parameters_that_cannot_be_read_or_are_outside_the_clip_are_named(
+    session, name, value
+):
     assert said(look(session, **{name: value}))[f"params.{name}"][0] == "wrong"
 
 
-def test_several_wrong_settings_are_all_named_and_the_uppermost_field_comes_first(session):
+def test_several_wrong_settings_are_all_named_and_the_uppermost_field_comes_first(
+    session,
+):
     assert all("seed" in said(look(session, seed=seed)) for seed in (-1, 1.5))
     describe(session, 2, prompt="a robat")
     session.source_prompt = "a dogg and a panda jump"
@@ -143,11 +162,15 @@ def test_a_hint_does_not_keep_a_run_from_beginning(session):
     session.source_prompt = (
         "on the Right runs a big pink pig, on the left stands the dog in a grey hat"
     )
-    hint = next(remark for remark in look(session) if remark.field == "regions.right.source")
+    hint = next(
+        remark for remark in look(session) if remark.field == "regions.right.source"
+    )
     assert hint.offers == ("a big pink pig", "the dog", "a grey hat")
 
 
-def test_a_thing_the_clip_is_not_said_to_show_and_prompts_that_repeat_are_hints(session):
+def test_a_thing_the_clip_is_not_said_to_show_and_prompts_that_repeat_are_hints(
+    session,
+):
     describe(session, 2, source="a cat", prompt="a robot")
     assert "does not say this" in look(session)[0].text
     session.method, session.prompt = "fatezero", "a cat\na fox\nA  cat"

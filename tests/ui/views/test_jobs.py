@@ -1,4 +1,5 @@
-"""What a page may ask a model for: nothing is downloaded and no path opened for a stranger."""
+"""What a page may ask a model for: nothing is downloaded and no path opened for a
+stranger."""
 
 import tracemalloc
 from dataclasses import replace
@@ -25,7 +26,8 @@ from regrain.ui.views.jobs import Begun, Jobs, RunJob
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A folder of models: a LoRA, a file with a name no project could give, motion adapters."""
+    """A folder of models: a LoRA, a file with a name no project could give, motion
+    adapters."""
     folder = tmp_path / "models" / "loras"
     folder.mkdir(parents=True)
     for name in ("ink", "a b"):
@@ -39,7 +41,9 @@ def shelf(tmp_path, monkeypatch):
 def negative(request):
     """An edit that turns every frame into its negative."""
     frames = request.clip.read(0, len(request.clip))
-    yield Finished(EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {})
+    yield Finished(
+        EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {}
+    )
 
 
 def asking(**more):
@@ -67,12 +71,24 @@ ASK = {
 @pytest.mark.parametrize(
     ("field", "strangers", "refused", "offered"),
     [
-        ("loras", "{shelf}/ink.safetensors|loras/a b", "^loras: .*loras/ink", "loras/ink@0.5"),
-        ("motion", "{shelf}|loras/ink", f"^motion: .*{', '.join(MOTIONS)}", "motion/v1.5@0.5"),
+        (
+            "loras",
+            "{shelf}/ink.safetensors|loras/a b",
+            "^loras: .*loras/ink",
+            "loras/ink@0.5",
+        ),
+        (
+            "motion",
+            "{shelf}|loras/ink",
+            f"^motion: .*{', '.join(MOTIONS)}",
+            "motion/v1.5@0.5",
+        ),
         ("params", "{shelf}|storybook", CONTROLS, "storybook/canny@0.7"),
     ],
 )
-def test_what_is_here_is_offered_and_nothing_else(shelf, jobs, field, strangers, refused, offered):
+def test_what_is_here_is_offered_and_nothing_else(
+    shelf, jobs, field, strangers, refused, offered
+):
     ran = []
 
     def edit(request):
@@ -115,7 +131,10 @@ def long_edit(request):
     clip, done = request.clip, DiskFrames(SIDE, SIDE)
     for start, stop in windows(len(clip), WINDOW):
         yield WindowStarted(
-            start // WINDOW + 1, -(-len(clip) // WINDOW), stop - start, len(clip) - start
+            start // WINDOW + 1,
+            -(-len(clip) // WINDOW),
+            stop - start,
+            len(clip) - start,
         )
         done.append(255 - clip.read(start, stop))
         if stop < len(clip):
@@ -124,7 +143,8 @@ def long_edit(request):
 
 
 def run_long(jobs, frames):
-    """Run a long edit; its items and the most bytes of memory that it and the views of its result took."""
+    """Run a long edit; its items and the most bytes of memory that it and the views of
+    its result took."""
 
     def drawn(start, stop):
         ramp = np.arange(start, stop, dtype=np.uint8)[:, None, None, None]
@@ -166,7 +186,9 @@ def put_back(jobs, tmp_path):
         (*_, saved) = jobs(negative).run(RunJob(request, "page", opened))
         result, report = saved.finished.result, saved.finished.report
         said = result_views.result(result, report, request, saved.files)["whole"]
-        return said, "whole.mp4" in saved.files and VideoClip(Path(saved.files["whole.mp4"]))
+        return said, "whole.mp4" in saved.files and VideoClip(
+            Path(saved.files["whole.mp4"])
+        )
 
     return put_back
 
@@ -189,5 +211,12 @@ def test_a_clip_that_was_scaled_down_is_put_back_at_its_size(put_back, monkeypat
     monkeypatch.setattr(clips, "MAX_SIDE", 64)
     said, whole = put_back(np.full((6, 96, 128, 3), 90, np.uint8), 1, 1, 2)
     assert whole.size == (64, 48)
-    assert [round(frame.mean() / 5) for frame in whole.read(0, 6)] == [18, 33, 33, 18, 18, 18]
+    assert [round(frame.mean() / 5) for frame in whole.read(0, 6)] == [
+        18,
+        33,
+        33,
+        18,
+        18,
+        18,
+    ]
     assert "frames 2 to 3 edited; the whole is scaled to 64x48" in said

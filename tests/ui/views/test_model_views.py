@@ -41,7 +41,10 @@ FIRST = "Tunes the model on this clip first"
 @pytest.mark.parametrize(
     ("estimate", "said"),
     [
-        (Estimate(200, 0, 121.0, 910_000_000), f"{FIRST}: 200 steps, about 2 min and 0.9 GB here."),
+        (
+            Estimate(200, 0, 121.0, 910_000_000),
+            f"{FIRST}: 200 steps, about 2 min and 0.9 GB here.",
+        ),
         (Estimate(1, 0, 2.0), f"{FIRST}: 1 step, about 2 s here."),
         (Estimate(200), f"{FIRST}: 200 steps."),
         (

@@ -12,7 +12,13 @@ from PIL import Image
 from regrain.editing import Region, RegionAttention, WordAttention, save_project
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.pictures import heat, tint
-from regrain.editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
+from regrain.editing.recipe.events import (
+    EditResult,
+    Preview,
+    Progress,
+    Stage,
+    WindowStarted,
+)
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.session import Session
 from regrain.ui.views import attention_views, result_views, run_views, session_views
@@ -30,7 +36,9 @@ NOTHING, GOES_ON = "Nothing was saved.", "kept; Run goes on from there."
 def opened(open_clip):
     boxes = {1: (slice(4, 20), slice(4, 20)), 2: (slice(8, 24), slice(26, 44))}
     regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
-    return open_clip("clip", (5, 32, 48), regions, boxes, source_prompt="a cat and a dog")
+    return open_clip(
+        "clip", (5, 32, 48), regions, boxes, source_prompt="a cat and a dog"
+    )
 
 
 @pytest.fixture
@@ -84,7 +92,9 @@ def test_every_view_is_json(example):
     assert done["text"] == "Done in 48 s"  # with its tracking
     shown = [
         session_views.gallery({"01": example}, None),
-        session_views.player(example.opened, session_views.edits(request, {"edited.mp4": "x.mp4"})),
+        session_views.player(
+            example.opened, session_views.edits(request, {"edited.mp4": "x.mp4"})
+        ),
         session_views.canvas(session),
         session_views.lost("gone"),
         session_views.cards(session),
@@ -98,7 +108,9 @@ def test_every_view_is_json(example):
         run_views.stopped(run_views.waiting("videograin")),
         run_views.failed("regions.left.prompt", "wrong"),
         done,
-        attention_views.live(Preview(outcome.frames, (0, 1, 2, 3, 4), {"left": spot}), request),
+        attention_views.live(
+            Preview(outcome.frames, (0, 1, 2, 3, 4), {"left": spot}), request
+        ),
         result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
     ]
     orjson.dumps(shown)
@@ -117,12 +129,19 @@ def test_prompt_pieces_make_up_the_prompt(opened):
 
 def test_every_edit_has_its_prompt(opened):
     asked = replace(
-        opened.request, prompt="a fox", regions=(), labels=None, more_prompts=("an owl",)
+        opened.request,
+        prompt="a fox",
+        regions=(),
+        labels=None,
+        more_prompts=("an owl",),
     )
     shown = session_views.edits(
         asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"}
     )
-    assert shown == [{"prompt": "a fox", "path": "/1"}, {"prompt": "an owl", "path": "/2"}]
+    assert shown == [
+        {"prompt": "a fox", "path": "/1"},
+        {"prompt": "an owl", "path": "/2"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,14 +157,21 @@ def test_attention_is_said_to_be_guided_where_masks_guide_it(opened, method, gui
 def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
     spot = np.zeros((9, 4, 6), np.float32)
     spot[:, 2:, 3:] = 0.3
-    words, areas = WordAttention({"cat": spot}, {"fox": spot}), dict.fromkeys(range(20), spot > 0.1)
+    words, areas = (
+        WordAttention({"cat": spot}, {"fox": spot}),
+        dict.fromkeys(range(20), spot > 0.1),
+    )
     outcome = outcome_of(
         attention={"fox": RegionAttention(spot, spot)}, words=words, step_areas=areas
     )
-    shown = result_views.result(outcome, {}, replace(opened.request, method="fatezero"), {})
+    shown = result_views.result(
+        outcome, {}, replace(opened.request, method="fatezero"), {}
+    )
     assert shown["attention"]["heading"] == "Attention on the new words"
     assert shown["words"]["indices"] == [1, 4, 6, 9]
-    assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [("fox", 4)]
+    assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [
+        ("fox", 4)
+    ]
     steps = shown["areas"]["steps"]
     assert (len(steps), steps[0]["step"], steps[-1]["step"]) == (8, 1, 20)
     with Image.open(
@@ -184,23 +210,31 @@ def test_progress_fills_the_stages_before():
 def test_windows_have_a_bar_and_stages_start_over():
     first = [WINDOW_1, Progress("inverting", 20, 20, 0.0), EDITING]
     shown = told(*first)
-    assert shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
+    assert (
+        shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
+    )
     assert shown["windows"] == {"text": "0 of 3 windows done", "done": 0, "share": 0}
     begun = told(*first, WINDOW_2)
     assert shares(begun) == [1, 0, 0, 0, 0, 0]
     assert begun["windows"]["share"] == pytest.approx(1 / 3, abs=1e-3)
-    # From here on the time is that of all windows; before, the stage is all that is known.
+    # From here on the time is that of all windows; before, the stage is all that is
+    # known.
     shown = told(*first, WINDOW_2, Progress("editing", 5, 20, 240.0))
     assert shown["detail"] == "window 2 of 3, step 5 of 20, about 4 min left"
     after = told(*first, Progress("measuring", 3, 24, 2.0))
     assert after["detail"] == "step 3 of 24, about 2 s left"
     assert "windows" not in after
-    shown = told(WINDOW_1, Stage("decoding"), WINDOW_2, EDITING)  # one that was kept tells no time
-    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
+    # one that was kept tells no time
+    shown = told(WINDOW_1, Stage("decoding"), WINDOW_2, EDITING)
+    assert (
+        shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
+    )
 
 
 def test_the_stages_are_the_methods(monkeypatch):
-    record = replace(METHODS["videograin"], name="other", stages=("sculpting", "editing"))
+    record = replace(
+        METHODS["videograin"], name="other", stages=("sculpting", "editing")
+    )
     monkeypatch.setitem(METHODS, "other", record)
     shown = told(Stage("sculpting"), method="other")
     stages = shown["stages"]
@@ -218,7 +252,15 @@ def test_the_stages_are_the_methods(monkeypatch):
 @pytest.mark.parametrize(("adapter", "tune"), [("", ["Tune"]), ("x.safetensors", [])])
 def test_with_a_tuned_model_nothing_is_tuned(adapter, tune):
     names = [stage["name"] for stage in run_views.waiting(TUNE, adapter)["stages"]]
-    assert names == ["Load model", *tune, "Invert clip", "Edit", "Decode", "Measure", "Save"]
+    assert names == [
+        "Load model",
+        *tune,
+        "Invert clip",
+        "Edit",
+        "Decode",
+        "Measure",
+        "Save",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +286,9 @@ def test_stopped_says_where_and_what_is_kept(events, method, adapter, said):
         assert run_views.stopped(shown)["text"] == f"Stopped. {NOTHING}"
 
 
-def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_their_own(opened):
+def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_their_own(
+    opened,
+):
     maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((30, 4, 4), np.float32))
     frames = np.zeros((30, 8, 8, 3), np.uint8)
     view = attention_views.live(Preview(frames, tuple(range(30)), maps), opened.request)
@@ -259,10 +303,15 @@ def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_the
     captions = ["Attention on “a panda”", "Attention of the pixel in snow"]
     assert [row["caption"] for row in rows[:2]] == captions
     assert rows[0]["color"] == opened.request.regions[0].color
-    assert len({row["color"] for row in rows} | {r.color for r in opened.request.regions}) == 4
+    assert (
+        len({row["color"] for row in rows} | {r.color for r in opened.request.regions})
+        == 4
+    )
 
 
-@pytest.mark.parametrize(("psnr", "said"), [(100.0, "outside"), (44.2, "but for the edge")])
+@pytest.mark.parametrize(
+    ("psnr", "said"), [(100.0, "outside"), (44.2, "but for the edge")]
+)
 def test_only_equal_pixels_are_called_unchanged(opened, psnr, said):
     report = {"metrics": {"outside_psnr": psnr}}
     facts = result_views.result(outcome_of(), report, opened.request, {})["facts"]

@@ -17,3 +17,20 @@ export const mount = (module, ...given) => {
   };
   mounted = begin().catch((error) => console.error(`Error executing js_on_load of ${module}:`, error));
 };
+
+/**
+ * The same for a component that does nothing without a value, once it has one.
+ * @param {string} module
+ * @param {Parameters<import("../types").Mount<any>>} given
+ */
+export const mountWithValue = (module, ...given) => {
+  const [, props, , watch] = given;
+  let begun = false;
+  const begin = () => {
+    if (begun || !props.value) return;
+    begun = true;
+    mount(module, ...given);
+  };
+  begin();
+  watch("value", begin);
+};

@@ -1,4 +1,5 @@
-"""Models of a hub on this machine: listed, fetched where there is room, refused where they are damaged."""
+"""Models of a hub on this machine: listed, fetched where there is room, refused where
+they are damaged."""
 
 import shutil
 from pathlib import Path
@@ -40,7 +41,9 @@ def served(tmp_path, monkeypatch):
         yield hub
 
 
-def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(served, monkeypatch):
+def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(
+    served, monkeypatch
+):
     served.gated = "manual"
     (found,) = search("")
     assert (found.id, found.family, found.licence, found.gated) == (
@@ -49,7 +52,11 @@ def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(served, mo
         "mit",
         True,
     )
-    assert found.size == sum((served.folder / name).stat().st_size for name in found.files) > 0
+    assert (
+        found.size
+        == sum((served.folder / name).stat().st_size for name in found.files)
+        > 0
+    )
     assert [one.id for one in search("fine-model")] == [ID]
     assert search("another") == []
     served.tags = ["diffusers:StableDiffusionXLImg2ImgPipeline"]
@@ -70,7 +77,8 @@ def test_what_was_complete_when_a_fetch_stopped_is_kept(served):
     served.hold.clear()
     steps = fetch(describe(ID))
     for _ in steps:
-        if any("text_encoder/model" in path for path in served.asked):  # of 1 MB, in two parts
+        # of 1 MB, in two parts
+        if any("text_encoder/model" in path for path in served.asked):
             break
     stopped = [next(steps) for _ in range(3)][-1]
     steps.close()
@@ -97,7 +105,9 @@ def test_what_is_damaged_is_refused_and_fetched_anew(served):
 
 def test_without_room_nothing_is_fetched(served, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(ModelError, match=f"'{ID}' needs .* GB are free. Make room, or set HF_HOME"):
+    with pytest.raises(
+        ModelError, match=f"'{ID}' needs .* GB are free. Make room, or set HF_HOME"
+    ):
         list(fetch(describe(ID)))
     assert not any("resolve" in path for path in served.asked)
 
@@ -123,34 +133,49 @@ def test_a_motion_adapter_is_found_and_fetched_to_where_it_is_loaded_from(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     (served.folder / "config.json").write_text('{"_class_name": "ControlNetModel"}')
-    with pytest.raises(ModelError, match="has no UNet in safetensors, and no transformer"):
+    with pytest.raises(
+        ModelError, match="has no UNet in safetensors, and no transformer"
+    ):
         describe(ID)
 
 
 @pytest.fixture
 def offered(served, tmp_path):
-    """The hub with picture adapters as the published ones lie, some of which cannot be used."""
+    """The hub with picture adapters as the published ones lie, some of which cannot be
+    used."""
     backbone = load_backbone(str(served.folder))
     served.folder, served.tags, served.repository = tmp_path / "pictures", [], PUBLISHED
     write_encoder(served.folder / "models")
-    other = write_encoder(served.folder / "sdxl_models") / "image_encoder" / "config.json"
+    other = (
+        write_encoder(served.folder / "sdxl_models") / "image_encoder" / "config.json"
+    )
     other.write_text(
-        other.read_text().replace(f'"projection_dim": {PROJECTED}', '"projection_dim": 9')
+        other.read_text().replace(
+            f'"projection_dim": {PROJECTED}', '"projection_dim": 9'
+        )
     )
     for name, kind in ((PLUS, "plus"), (XL, "plain")):
         write_picture_adapter(served.folder / name, backbone.unet, kind)
-    keys = {f"image_proj.{name}.weight": torch.zeros(2, 2) for name in ("norm", "proj.0")}
+    keys = {
+        f"image_proj.{name}.weight": torch.zeros(2, 2) for name in ("norm", "proj.0")
+    }
     save_file(keys, served.folder / "models" / "ip-adapter-faceid_sd15.safetensors")
     (served.folder / "models" / "ip-adapter_sd15.bin").write_bytes(b"pickle")
-    (served.folder / "models" / "ip-adapter-cut.safetensors").write_text("<html>not here</html>")
+    (served.folder / "models" / "ip-adapter-cut.safetensors").write_text(
+        "<html>not here</html>"
+    )
     served.backbone = backbone
     return served
 
 
-def test_picture_adapters_are_offered_with_their_encoders(offered, tmp_path, monkeypatch):
+def test_picture_adapters_are_offered_with_their_encoders(
+    offered, tmp_path, monkeypatch
+):
     found = search(PUBLISHED)
     assert [one.id for one in found] == [f"{PUBLISHED}/{name}" for name in (PLUS, XL)]
-    encoder = [f"models/image_encoder/{name}" for name in ("config.json", "model.safetensors")]
+    encoder = [
+        f"models/image_encoder/{name}" for name in ("config.json", "model.safetensors")
+    ]
     for one, name in zip(
         found, (PLUS, XL), strict=True
     ):  # the one beside the second is of another width
@@ -158,7 +183,9 @@ def test_picture_adapters_are_offered_with_their_encoders(offered, tmp_path, mon
     assert {(one.family, one.licence, one.repository) for one in found} == {
         (PICTURES, "mit", PUBLISHED)
     }
-    assert found[0].size == sum((offered.folder / name).stat().st_size for name in found[0].files)
+    assert found[0].size == sum(
+        (offered.folder / name).stat().st_size for name in found[0].files
+    )
     assert [one.id for one in search("IP-Adapter")] == [one.id for one in found]
     for file, said in (
         ("ip-adapter-faceid_sd15.safetensors", "InsightFace"),
@@ -172,7 +199,10 @@ def test_picture_adapters_are_offered_with_their_encoders(offered, tmp_path, mon
     *_, last = fetch(found[0])
     assert last.done == last.total == found[0].size
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert PictureFile(found[0].id, fetch=False).encoder.parts[-2:] == ("models", "image_encoder")
+    assert PictureFile(found[0].id, fetch=False).encoder.parts[-2:] == (
+        "models",
+        "image_encoder",
+    )
     asked = [PictureSpec("", 0, write_picture(tmp_path / "a.png"), None, "picture")]
     assert len(load_pictures(found[0].id, asked, offered.backbone).seen) == 1
 
@@ -184,6 +214,7 @@ def test_a_picture_adapter_without_its_encoder_is_not_offered(offered, monkeypat
         search(PUBLISHED)
     (offered.folder / "models" / "image_encoder" / "model.safetensors").unlink()
     with pytest.raises(
-        ModelError, match=f"no image_encoder/ beside it that gives {PROJECTED} numbers in s"
+        ModelError,
+        match=f"no image_encoder/ beside it that gives {PROJECTED} numbers in s",
     ):
         describe(f"{PUBLISHED}/{XL}")

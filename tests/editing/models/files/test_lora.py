@@ -28,7 +28,9 @@ def weight_of(model, part, name):
 def halves(weight, draw, rank=2):
     """Random `down` and `up` for a weight."""
     down = torch.randn(rank, *weight.shape[1:], generator=draw)
-    return down, torch.randn(len(weight), rank, *[1] * (weight.ndim - 2), generator=draw)
+    return down, torch.randn(
+        len(weight), rank, *[1] * (weight.ndim - 2), generator=draw
+    )
 
 
 def query_of(model):
@@ -44,9 +46,13 @@ def kohya(part, name):
 
 def processors(part, name):
     if part == "text_encoder":
-        return tuple(f"{part}.{name}.lora_linear_layer.{end}.weight" for end in ("down", "up"))
+        return tuple(
+            f"{part}.{name}.lora_linear_layer.{end}.weight" for end in ("down", "up")
+        )
     stem, layer = name.removesuffix(".0").rsplit(".", 1)
-    return tuple(f"{part}.{stem}.processor.{layer}_lora.{end}.weight" for end in ("down", "up"))
+    return tuple(
+        f"{part}.{stem}.processor.{layer}_lora.{end}.weight" for end in ("down", "up")
+    )
 
 
 @pytest.mark.parametrize("naming", [kohya, processors])
@@ -59,28 +65,36 @@ def test_what_a_file_holds_is_added_to_the_weights(tiny, tiny_folder, tmp_path, 
         weight = weight_of(tiny, *layer)
         down, up = halves(weight, draw)
         tensors |= dict(zip(naming(*layer), (down, up), strict=True))
-        expected[layer] = weight + 0.5 * alpha / 2 * (up.flatten(1) @ down.flatten(1)).view_as(
-            weight
-        )
+        expected[layer] = weight + 0.5 * alpha / 2 * (
+            up.flatten(1) @ down.flatten(1)
+        ).view_as(weight)
     if naming is kohya:
-        tensors |= {name.split(".")[0] + ".alpha": torch.tensor(alpha) for name in tensors}
+        tensors |= {
+            name.split(".")[0] + ".alpha": torch.tensor(alpha) for name in tensors
+        }
     save_file(tensors, file := tmp_path / "ink.safetensors")
     before = {layer: weight_of(tiny, *layer).clone() for layer in layers}
     changed = load_backbone(str(tiny_folder), loras=(f"{file}@0.5",))
     for layer, weight in expected.items():
         torch.testing.assert_close(weight_of(changed, *layer).data, weight)
-        assert torch.equal(weight_of(tiny, *layer), before[layer])  # nobody else's model changed
+        # nobody else's model changed
+        assert torch.equal(weight_of(tiny, *layer), before[layer])
     assert changed.fingerprint != tiny.fingerprint
     assert load_backbone(str(tiny_folder), loras=(f"{file}@0.5",)) is changed
 
 
 def test_several_add_up_and_a_negative_one_takes_back(tiny, tmp_path):
-    assert [parse_lora(text).weight for text in (" owner/name @ -0.5 ", "ink")] == [-0.5, 1.0]
+    assert [parse_lora(text).weight for text in (" owner/name @ -0.5 ", "ink")] == [
+        -0.5,
+        1.0,
+    ]
     save_file(query_of(tiny), file := tmp_path / "a.safetensors")
     unet = deepcopy(tiny.unet)
     add_loras((str(file), f"{file}@-1"), {"unet": unet})
     expected = weight_of(tiny, "unet", QUERY)
-    torch.testing.assert_close(unet.get_submodule(QUERY).weight, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        unet.get_submodule(QUERY).weight, expected, atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("per_level", [2, [2, 2, 2, 2]])
@@ -96,7 +110,9 @@ def test_names_of_the_original_layout_are_known_however_many_layers_are_said(
     unet = deepcopy(tiny.unet)
     unet.register_to_config(layers_per_block=per_level)
     add_loras((str(file),), {"unet": unet})
-    assert not torch.equal(unet.get_submodule(QUERY).weight, weight_of(tiny, "unet", QUERY))
+    assert not torch.equal(
+        unet.get_submodule(QUERY).weight, weight_of(tiny, "unet", QUERY)
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +127,10 @@ def test_names_of_the_original_layout_are_known_however_many_layers_are_said(
             "not fit: the model has no layer",
         ),
         (lambda t: dict([*t.items()][:1]), "is incomplete. Download it again"),
-        (lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()}, "not a plain LoRA"),
+        (
+            lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()},
+            "not a plain LoRA",
+        ),
         (
             lambda t: {"lora_te2_" + k: v for k, v in t.items()},
             "the model has no layer text_encoder_2",
@@ -128,8 +147,15 @@ def test_one_that_does_not_fit_is_one_line(tiny, tmp_path, change, message):
 
 def test_what_is_no_file_is_one_line(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
-    bad = {str(tmp_path / "bad.safetensors"): "is damaged", "nowhere.safetensors": "was not found"}
-    bad |= {"a.pt": "is a pickle", "a@9": "weight from -4 to 4", "": "Expected FILE@WEIGHT"}
+    bad = {
+        str(tmp_path / "bad.safetensors"): "is damaged",
+        "nowhere.safetensors": "was not found",
+    }
+    bad |= {
+        "a.pt": "is a pickle",
+        "a@9": "weight from -4 to 4",
+        "": "Expected FILE@WEIGHT",
+    }
     for name, message in bad.items():
         with pytest.raises(ModelError, match=f"^loras: .*{message}"):
             add_loras((name,), {})
@@ -145,9 +171,14 @@ def test_a_project_names_them_and_a_run_adds_them(
     monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
     (tmp_path / "frames").mkdir()
     for i in range(2):
-        Image.new("RGB", (64, 64), (40 * i, 90, 120)).save(tmp_path / "frames" / f"{i}.png")
+        Image.new("RGB", (64, 64), (40 * i, 90, 120)).save(
+            tmp_path / "frames" / f"{i}.png"
+        )
     project = tmp_path / "project"
-    assert main(["new", str(tmp_path / "frames"), "-o", str(project), "--prompt", "a fox"]) == 0
+    assert (
+        main(["new", str(tmp_path / "frames"), "-o", str(project), "--prompt", "a fox"])
+        == 0
+    )
     content = json.loads((project / "project.json").read_text())
     content |= {
         "model": "tiny",
@@ -160,11 +191,15 @@ def test_a_project_names_them_and_a_run_adds_them(
     assert load_project(project).loras == ("loras/ink@0.4",)
     assert main(["run", str(project), "-o", str(tmp_path / "out")]) == 0
     other = f"{shelf / 'loras' / 'ink.safetensors'}@-1"
-    assert main(["run", str(project), "-o", str(tmp_path / "other"), "--lora", other]) == 0
+    assert (
+        main(["run", str(project), "-o", str(tmp_path / "other"), "--lora", other]) == 0
+    )
     for out, lora in (("out", "loras/ink@0.4"), ("other", other)):
-        assert json.loads((tmp_path / out / "report.json").read_text())["request"]["loras"] == [
-            lora
-        ]
-    (project / "project.json").write_text(json.dumps(content | {"loras": ["/etc/ink@0.4"]}))
+        assert json.loads((tmp_path / out / "report.json").read_text())["request"][
+            "loras"
+        ] == [lora]
+    (project / "project.json").write_text(
+        json.dumps(content | {"loras": ["/etc/ink@0.4"]})
+    )
     assert main(["run", str(project), "-o", str(tmp_path / "no")]) == 2
     assert "in $REGRAIN_MODELS, not '/etc/ink@0.4'" in capsys.readouterr().err

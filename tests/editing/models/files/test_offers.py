@@ -1,4 +1,5 @@
-"""What a model offers is told from its configuration, and compared with what a method needs."""
+"""What a model offers is told from its configuration, and compared with what a method
+needs."""
 
 import json
 from pathlib import Path
@@ -17,7 +18,10 @@ from regrain.editing.params.registry import METHODS, OFFERS, SUPPORTED, check_ne
 
 
 def request(model, method="videograin", **params) -> EditRequest:
-    clip, labels = ArrayClip(np.zeros((2, 64, 64, 3), np.uint8)), np.zeros((2, 64, 64), np.uint8)
+    clip, labels = (
+        ArrayClip(np.zeros((2, 64, 64, 3), np.uint8)),
+        np.zeros((2, 64, 64), np.uint8),
+    )
     labels[:, 16:48, 16:48] = 1
     thing = Region("thing", 1, prompt="a fox", source="a cat")
     return EditRequest(
@@ -27,7 +31,11 @@ def request(model, method="videograin", **params) -> EditRequest:
 
 def folder(path: Path, unet=None, index=None, scheduler=None) -> Path:
     """A model's folder without weights."""
-    given = {"unet/config": unet, "model_index": index, "scheduler/scheduler_config": scheduler}
+    given = {
+        "unet/config": unet,
+        "model_index": index,
+        "scheduler/scheduler_config": scheduler,
+    }
     for name, content in given.items():
         if content:
             (path / f"{name}.json").parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +63,16 @@ TURBO = (XL, None, {"timestep_spacing": "trailing"})
         ("SDXL", STABLE_DIFFUSION, (XL,)),
         ("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"}, TURBO),
         ("the refiner of SDXL", frozenset(), (XL, REFINER)),
-        ("a model with embeddings of 'image'", frozenset(), ({"addition_embed_type": "image"},)),
-        ("a model with 9 input channels", frozenset(), ({"in_channels": 9, "out_channels": 4},)),
+        (
+            "a model with embeddings of 'image'",
+            frozenset(),
+            ({"addition_embed_type": "image"},),
+        ),
+        (
+            "a model with 9 input channels",
+            frozenset(),
+            ({"in_channels": 9, "out_channels": 4},),
+        ),
         ("WanPipeline", frozenset(), (None, {"_class_name": "WanPipeline"})),
     ],
 )
@@ -66,14 +82,20 @@ def test_a_folder_is_told_by_its_configurations(tmp_path, title, offers, configs
 
 def test_a_file_is_told_by_its_keys(tmp_path):
     refiner, xl = ["0.model.token_embedding.weight"], ["0.x", "1.x"]
-    for keys, title in ((refiner, "the refiner of SDXL"), (xl, "SDXL"), ((), "Stable Diffusion")):
+    for keys, title in (
+        (refiner, "the refiner of SDXL"),
+        (xl, "SDXL"),
+        ((), "Stable Diffusion"),
+    ):
         tensors = {f"conditioner.embedders.{key}": torch.zeros(1) for key in keys} | {
             "x": torch.zeros(1)
         }
         save_file(tensors, path := tmp_path / "a.safetensors")
         offers = frozenset() if keys is refiner else STABLE_DIFFUSION
         assert family_of(find(str(path))) == (title, offers)
-        with pytest.raises(ModelError, match=title if keys is refiner else "has no UNet"):
+        with pytest.raises(
+            ModelError, match=title if keys is refiner else "has no UNet"
+        ):
             load_backbone(str(path))
 
 
@@ -87,7 +109,9 @@ def test_what_is_not_here_is_not_guessed(tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, tmp_path):
     path = folder(tmp_path / "model", XL, REFINER)
-    said = rf"^model: .* is the refiner of SDXL, which is not supported. Use {SUPPORTED}.$"
+    said = (
+        rf"^model: .* is the refiner of SDXL, which is not supported. Use {SUPPORTED}.$"
+    )
     with pytest.raises(ModelError, match=said):
         next(edit(request(path, method)))
 
@@ -108,10 +132,14 @@ def test_a_model_without_what_the_method_needs_is_refused():
 
 
 def test_a_parameter_that_asks_too_much_is_refused_by_its_name():
-    for name, given, rest in (("control", "canny=storybook/canny", ""), ("inject_until", 0.1, 0.0)):
+    for name, given, rest in (
+        ("control", "canny=storybook/canny", ""),
+        ("inject_until", 0.1, 0.0),
+    ):
         offers = STABLE_DIFFUSION - {METHODS["videograin"].Params.NEEDS[name]}
         with pytest.raises(
-            ModelError, match=rf"^params.{name}: 'plain' does not have .*. Remove it or use"
+            ModelError,
+            match=rf"^params.{name}: 'plain' does not have .*. Remove it or use",
         ):
             check_needs("videograin", {name: given}, offers, "plain")
         check_needs("videograin", {name: rest}, offers, "plain")
@@ -123,7 +151,9 @@ def test_control_for_a_loaded_model_that_takes_none_is_refused_before_the_recipe
     monkeypatch.setattr(tiny, "offers", tiny.offers - {"control"})
     events = edit(request("tiny", steps=2, control="canny=storybook/canny"), tiny)
     assert next(events).name == "loading"
-    with pytest.raises(ModelError, match=r"^params.control: .* does not have control networks"):
+    with pytest.raises(
+        ModelError, match=r"^params.control: .* does not have control networks"
+    ):
         next(events)
 
 

@@ -24,10 +24,14 @@ def test_tokens_are_those_of_the_real_tokenizer(tiny, tiny_folder, text):
         reader = open_reader(ModelLocation("folder", str(folder)))
         given = tiny.tokenizer(text, return_offsets_mapping=True)
         assert reader.count(text) == len(given.input_ids) - 2
-        assert reader._offsets(text)[1:-1] == [tuple(o) for o in given.offset_mapping[1:-1]]
+        assert reader._offsets(text)[1:-1] == [
+            tuple(o) for o in given.offset_mapping[1:-1]
+        ]
 
 
-def test_what_is_too_long_is_refused_in_the_same_words_as_by_the_model(tiny, tiny_folder):
+def test_what_is_too_long_is_refused_in_the_same_words_as_by_the_model(
+    tiny, tiny_folder
+):
     text = "a very long prompt " * 30
     with pytest.raises(PromptError) as error:
         tiny.check_prompts([text], ["prompt"])
@@ -41,9 +45,9 @@ def test_the_built_in_model_has_a_limit_of_its_own_and_one_that_is_not_here_is_r
     assert (absent.limit, absent.words) == (77, None)
     reader = open_reader(find("storybook"))
     assert reader.limit == 40
-    assert [unknown.word for unknown in reader.unknown("a unicorn and a unicorn on a cat")] == [
-        "unicorn"
-    ]
+    assert [
+        unknown.word for unknown in reader.unknown("a unicorn and a unicorn on a cat")
+    ] == ["unicorn"]
 
 
 def test_groups_hold_the_vocabulary(tmp_path):
@@ -74,5 +78,7 @@ def test_a_damaged_tokenizer_is_refused_in_one_line(tmp_path, name):
     folder = shutil.copytree(CLIP, tmp_path / "model" / "tokenizer")
     (folder / name).write_text("[")
     reader = open_reader(ModelLocation("folder", str(tmp_path / "model")))
-    with pytest.raises(ModelError, match="model/tokenizer cannot be read. Download the model"):
+    with pytest.raises(
+        ModelError, match="model/tokenizer cannot be read. Download the model"
+    ):
         reader.count("a cat")

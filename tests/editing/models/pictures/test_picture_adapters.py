@@ -45,7 +45,9 @@ def backbone(request, tmp_path_factory, tiny_folder):
 @pytest.fixture(scope="module", params=["plain", "plus", "full"])
 def adapter(request, tmp_path_factory, backbone):
     folder = write_encoder(tmp_path_factory.mktemp(request.param))
-    return write_picture_adapter(folder / "adapter.safetensors", backbone.unet, request.param)
+    return write_picture_adapter(
+        folder / "adapter.safetensors", backbone.unet, request.param
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +61,28 @@ def asked(tmp_path_factory, backbone):
     regions = []
     for i, (name, scale) in enumerate(zip(("a fox", "a bear"), SCALES, strict=True)):
         picture = str(write_picture(folder / f"{i}.png", i))
-        regions.append(Region(name, i + 1, name, margin=0, picture=picture, picture_scale=scale))
+        regions.append(
+            Region(name, i + 1, name, margin=0, picture=picture, picture_scale=scale)
+        )
     return EditRequest(
-        ArrayClip(frames, 8), labels, tuple(regions), method="sdedit", model=backbone.id, size=128
+        ArrayClip(frames, 8),
+        labels,
+        tuple(regions),
+        method="sdedit",
+        model=backbone.id,
+        size=128,
     )
 
 
 def pipeline(backbone, adapter):
     """Diffusers' pipeline of the same weights, with the adapter."""
-    encoder = CLIPVisionModelWithProjection.from_pretrained(adapter.parent / "image_encoder")
+    encoder = CLIPVisionModelWithProjection.from_pretrained(
+        adapter.parent / "image_encoder"
+    )
     processor = CLIPImageProcessor(size=28, crop_size=28)
-    pipe = pipeline_of(Path(backbone.id), image_encoder=encoder, feature_extractor=processor)
+    pipe = pipeline_of(
+        Path(backbone.id), image_encoder=encoder, feature_extractor=processor
+    )
     pipe.load_ip_adapter(
         str(adapter.parent), subfolder="", weight_name=adapter.name, image_encoder_folder=None,
         local_files_only=True,
@@ -80,13 +93,19 @@ def pipeline(backbone, adapter):
 
 def theirs(request):
     """Diffusers' rule for masks, in place of ours."""
-    areas = [np.asarray(request.labels[0]) == region.label for region in request.regions]
+    areas = [
+        np.asarray(request.labels[0]) == region.label for region in request.regions
+    ]
     masks = [Image.fromarray(255 * area.astype(np.uint8)) for area in areas]
-    masks = [IPAdapterMaskProcessor().preprocess(masks, height=128, width=128).movedim(1, 0)]
+    masks = [
+        IPAdapterMaskProcessor().preprocess(masks, height=128, width=128).movedim(1, 0)
+    ]
 
     def cover(label, size):
         tokens = size[0] * size[1]
-        return IPAdapterMaskProcessor.downsample(masks[0][:, label - 1], 1, tokens, 1)[..., 0]
+        return IPAdapterMaskProcessor.downsample(masks[0][:, label - 1], 1, tokens, 1)[
+            ..., 0
+        ]
 
     return masks, cover
 
@@ -100,16 +119,22 @@ def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(
     view = Looking(backbone, pictures, asked, SDEditParams())
     pipe = pipeline(backbone, adapter)
     images = [[Image.open(r.picture) for r in asked.regions]]
-    embeds = pipe.prepare_ip_adapter_image_embeds(images, None, torch.device("cpu"), 1, True)
+    embeds = pipe.prepare_ip_adapter_image_embeds(
+        images, None, torch.device("cpu"), 1, True
+    )
     tokens = pipe.unet.encoder_hid_proj([embeds[0]])[0]
     for half in (0, 1):
         found = torch.stack([seen.tokens[half == 0][0] for seen in pictures.seen])
         assert (found - tokens[half]).abs().max() < 1e-5 * tokens.abs().max()
 
-    # 16 x 16, so that no group of the deepest level has two numbers alone, whose norm would be a sign.
+    # 16 x 16, so that no group of the deepest level has two numbers alone, whose norm
+    # would be a sign.
     x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     how = {"guidance_scale": 3.0, "output_type": "latent", "height": 128, "width": 128}
-    how |= {"cross_attention_kwargs": {"ip_adapter_masks": masks}, "negative_prompt": "ugly"}
+    how |= {
+        "cross_attention_kwargs": {"ip_adapter_masks": masks},
+        "negative_prompt": "ugly",
+    }
     for steps in (1, 4):
         how |= {"num_inference_steps": steps, "latents": x.clone()}
         wanted = pipe(PROMPT, ip_adapter_image_embeds=embeds, **how).images
@@ -131,15 +156,22 @@ def sampled(model, x, steps):
 
 def spec(folder, seed=0, size=(28, 28)):
     """One picture that is asked for."""
-    return PictureSpec("", 0, write_picture(folder / f"{seed}.png", seed, size), None, "picture")
+    return PictureSpec(
+        "", 0, write_picture(folder / f"{seed}.png", seed, size), None, "picture"
+    )
 
 
 def test_the_reader_of_the_built_in_model_needs_no_encoder(tiny, tmp_path):
     path = write_picture_adapter(
         tmp_path / "drawn.safetensors", tiny.unet, "drawn", {"scale": "0.9"}
     )
-    one, other = load_pictures(str(path), [spec(tmp_path, i, (40, 20)) for i in (0, 1)], tiny).seen
-    assert (one.scale, one.tokens[0].shape) == (0.9, (1, 6, tiny.unet.config.cross_attention_dim))
+    one, other = load_pictures(
+        str(path), [spec(tmp_path, i, (40, 20)) for i in (0, 1)], tiny
+    ).seen
+    assert (one.scale, one.tokens[0].shape) == (
+        0.9,
+        (1, 6, tiny.unet.config.cross_attention_dim),
+    )
     assert torch.equal(one.tokens[1], other.tokens[1])
     assert (
         (one.tokens[0] - other.tokens[0]).abs().max()
@@ -150,7 +182,8 @@ def test_the_reader_of_the_built_in_model_needs_no_encoder(tiny, tmp_path):
 
 def narrow(tensors):
     return {
-        name: x[:, :8].contiguous() if "ip_adapter" in name else x for name, x in tensors.items()
+        name: x[:, :8].contiguous() if "ip_adapter" in name else x
+        for name, x in tensors.items()
     }
 
 
@@ -185,9 +218,16 @@ def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatc
     write_encoder(shelf / "models")
     for folder in ("models", "sdxl_models"):
         (shelf / folder).mkdir(exist_ok=True)
-        write_picture_adapter(shelf / folder / "ip-adapter_sd15.safetensors", tiny.unet, "plain")
+        write_picture_adapter(
+            shelf / folder / "ip-adapter_sd15.safetensors", tiny.unet, "plain"
+        )
     monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
-    for id in ("models", "sdxl_models", "models/ip-adapter_sd15", str(shelf / "models")):
+    for id in (
+        "models",
+        "sdxl_models",
+        "models/ip-adapter_sd15",
+        str(shelf / "models"),
+    ):
         assert PictureFile(id).encoder == shelf / "models" / "image_encoder", id
     monkeypatch.delenv("REGRAIN_MODELS")
     fetched = []
@@ -214,7 +254,8 @@ def test_style_and_layout_are_blocks_of_sdxl(backbone, tmp_path):
     )
     if not backbone.unet.config.addition_embed_type:
         with pytest.raises(
-            ModelError, match="^params.picture_blocks: .* has no blocks of style. Choose all"
+            ModelError,
+            match="^params.picture_blocks: .* has no blocks of style. Choose all",
         ):
             load_pictures(*given)
         return
@@ -226,12 +267,15 @@ def test_style_and_layout_are_blocks_of_sdxl(backbone, tmp_path):
     assert {name.split(".transformer")[0] for name in found["layout"]} == {
         "down_blocks.2.attentions.1"
     }
-    assert found["all"] == {site.name for site in backbone.sites if site.kind == "cross"}
+    assert found["all"] == {
+        site.name for site in backbone.sites if site.kind == "cross"
+    }
 
 
 def test_a_video_transformer_sees_no_pictures(wan):
     with pytest.raises(
-        ModelError, match="^picture_adapter: .* cannot see pictures. Use a Stable Diffusion"
+        ModelError,
+        match="^picture_adapter: .* cannot see pictures. Use a Stable Diffusion",
     ):
         load_pictures("any", [], wan)
 
@@ -247,7 +291,9 @@ GREY = (128, 128, 128)
         ("I;16", 0x8080, GREY), ("L", 128, GREY), ("P", 0, (0, 0, 0)),
     ],
 )  # fmt: skip
-def test_pictures_of_every_mode_are_shown_whole_in_a_grey_square(tmp_path, mode, colour, seen):
+def test_pictures_of_every_mode_are_shown_whole_in_a_grey_square(
+    tmp_path, mode, colour, seen
+):
     path = tmp_path / f"a.{'tif' if mode in ('CMYK', 'I;16') else 'png'}"
     Image.new(mode, (40, 20), colour).save(path)
     found = shown(path, 20, "picture")
@@ -263,11 +309,18 @@ def test_pictures_are_upright_and_animated_ones_are_still(tmp_path):
     image.save(tmp_path / "a.png", exif=exif)
     found = shown(tmp_path / "a.png", 20, "picture")
     assert (found[5, 10, 0], found[15, 10, 0]) == (255, 0)
-    image.save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (40, 20), "red")])
+    image.save(
+        tmp_path / "a.gif",
+        save_all=True,
+        append_images=[Image.new("RGB", (40, 20), "red")],
+    )
     assert shown(tmp_path / "a.gif", 40, "picture", notes.append)[20, 10].min() > 250
     assert notes == ["'a.gif' is animated; its first frame is used."]
     (tmp_path / "b.png").write_bytes(b"x" * 99)
     Image.new("1", (10000, 6000)).save(tmp_path / "c.png")
-    for name, said in (("b.png", "is not a readable image"), ("c.png", "10000 x 6000 pixels")):
+    for name, said in (
+        ("b.png", "is not a readable image"),
+        ("c.png", "10000 x 6000 pixels"),
+    ):
         with pytest.raises(RequestError, match=f"^regions.cat.picture: .*{said}"):
             shown(tmp_path / name, 20, "regions.cat.picture")

@@ -1,4 +1,5 @@
-"""Control maps without a model, and control networks in diffusers' format with random weights."""
+"""Control maps without a model, and control networks in diffusers' format with random
+weights."""
 
 import json
 from contextlib import contextmanager
@@ -24,13 +25,18 @@ from regrain.editing.pipeline.assembly import edit_clip
 
 
 def test_specs_are_read():
-    canny, depth = ControlSpec("canny", "owner/name", 0.7), ControlSpec("depth", "my folder", 1.0)
+    canny, depth = (
+        ControlSpec("canny", "owner/name", 0.7),
+        ControlSpec("depth", "my folder", 1.0),
+    )
     written = "canny=owner/name@0.7, depth = my folder ,pose=x@0"
     assert read_control(written) == (canny, depth, ControlSpec("pose", "x", 0.0))
     assert read_control("") == ()
 
 
-@pytest.mark.parametrize("text", ["canny", "edges=owner/name", "canny=a@2.5", "canny=@1"])
+@pytest.mark.parametrize(
+    "text", ["canny", "edges=owner/name", "canny=a@2.5", "canny=@1"]
+)
 def test_what_cannot_be_read_is_refused_by_field(text):
     with pytest.raises(RequestError, match="^params.control: Expected .*, got "):
         check_params("videograin", {"control": text})
@@ -60,7 +66,8 @@ def test_depth_has_one_scale_for_the_whole_clip():
 @pytest.mark.parametrize("kind", ["depth", "pose"])
 def test_a_detector_that_is_not_here_is_one_line(kind):
     with pytest.raises(
-        ModelError, match=f"^params.control: {kind} needs .*. Install them, or use canny"
+        ModelError,
+        match=f"^params.control: {kind} needs .*. Install them, or use canny",
     ):
         CONTROL_MAPS[kind](np.zeros((1, 64, 64, 3), np.uint8))
 
@@ -81,7 +88,10 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     nets = ControlNets(specs, FRAMES, tiny)
     down, middle = nets.reading(text)(x, torch.tensor(step.t))
     hint = torch.from_numpy(canny(FRAMES)).movedim(-1, 1).float() / 255
-    vectors, net = text.vectors.repeat_interleave(2, 0), load_control_net(str(net_folder), tiny)[0]
+    vectors, net = (
+        text.vectors.repeat_interleave(2, 0),
+        load_control_net(str(net_folder), tiny)[0],
+    )
     rows = hint.repeat(2, 1, 1, 1)
     expected = net(x, step.t, vectors, rows, conditioning_scale=1.2, return_dict=False)
     for ours, theirs in zip([*down, middle], [*expected[0], expected[1]], strict=True):
@@ -93,14 +103,17 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     )
     silent = ControlNets(read_control(f"canny={net_folder}@0"), FRAMES, tiny)
     assert torch.equal(
-        tiny.predict(x, step, text, Intervention(control=silent.reading(text)))[1], plain
+        tiny.predict(x, step, text, Intervention(control=silent.reading(text)))[1],
+        plain,
     )
     assert ControlNets((), FRAMES, tiny).reading(text) is None
 
 
 OTHERS = {
     "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
-    "is a UNet2DConditionModel. Use a ControlNetModel": {"_class_name": "UNet2DConditionModel"},
+    "is a UNet2DConditionModel. Use a ControlNetModel": {
+        "_class_name": "UNet2DConditionModel"
+    },
 }
 
 
@@ -115,20 +128,30 @@ def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message)
 def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
     (tmp_path / "config.json").write_text((net_folder / "config.json").read_text())
     (tmp_path / "diffusion_pytorch_model.bin").write_bytes(b"x")
-    known = {str(tmp_path): "only pickles", "a.ckpt": "pickle", str(tmp_path / "no"): "not found"}
+    known = {
+        str(tmp_path): "only pickles",
+        "a.ckpt": "pickle",
+        str(tmp_path / "no"): "not found",
+    }
     for id, message in known.items():
         with pytest.raises(ModelError, match=f"params.control: .*{message}"):
             load_control_net(id, tiny)
 
 
-def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_folder, own_cache):
+def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(
+    tiny, net_folder, own_cache
+):
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[:, 16:48, 16:48] = 1
     regions = (Region("cat", 1, prompt="a fox", source="a cat", margin=0),)
     request = EditRequest(ArrayClip(FRAMES, fps=Fraction(8)), labels, regions, "a cat")
 
     def edited(**given):
-        return finish(edit_clip(tiny, request, VideoGrainParams(steps=2, preview_every=0, **given)))
+        return finish(
+            edit_clip(
+                tiny, request, VideoGrainParams(steps=2, preview_every=0, **given)
+            )
+        )
 
     with_control, without = edited(control=f"canny={net_folder}"), edited()
     assert np.array_equal(with_control.control, canny(FRAMES))
@@ -139,7 +162,8 @@ def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_fold
 def test_backbones_that_share_a_network_patch_it_one_at_a_time(
     tiny, tiny_folder, net_folder, monkeypatch
 ):
-    """Each backbone has a lock of its own, the network they share has another, held while it is patched."""
+    """Each backbone has a lock of its own, the network they share has another, held
+    while it is patched."""
     other = load(find(str(tiny_folder)), str(tiny_folder))
     (net, lock), (same, same_lock) = (
         load_control_net(str(net_folder), model) for model in (tiny, other)

@@ -7,7 +7,13 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from regrain.editing.models import intervention as room
-from regrain.editing.models.intervention import FREEU, PLAIN, Intervention, freeu, hooked
+from regrain.editing.models.intervention import (
+    FREEU,
+    PLAIN,
+    Intervention,
+    freeu,
+    hooked,
+)
 from regrain.editing.models.unet.features import Features, injecting, recording
 
 FRAMES = 2
@@ -34,7 +40,9 @@ ATTEND = Intervention(lambda q, k, v, site: scaled_dot_product_attention(q, k, v
 def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
     latents = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(0))
     seen, norm = [], tiny.unet.get_submodule("up_blocks.0.resnets.0.norm1")
-    with hooked([norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))]):
+    with hooked(
+        [norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))]
+    ):
         ask(latents)
         ask(latents, freeu(FREEU["released"]))
     before, adapted = seen
@@ -48,7 +56,9 @@ def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
 
 def test_freeu_of_ones_changes_nothing_and_the_full_one_does(ask, latents):
     assert torch.equal(ask(latents, freeu([(1.0, 1.0)] * 4)), ask(latents))
-    assert not torch.allclose(ask(latents, freeu(FREEU["full"])), ask(latents), atol=1e-4)
+    assert not torch.allclose(
+        ask(latents, freeu(FREEU["full"])), ask(latents), atol=1e-4
+    )
 
 
 def test_low_frequencies_are_the_mean_and_the_slowest_waves():
@@ -65,14 +75,17 @@ def test_features_of_the_same_forward_give_the_same_answer(tiny, ask, latents):
         f"up_blocks.{b}.resnets.{i}" for b, i in ((1, 0), (1, 1), (2, 0))
     }
     places = ((1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0))
-    layers = {f"up_blocks.{b}.attentions.{i}.transformer_blocks.0.attn1" for b, i in places}
+    layers = {
+        f"up_blocks.{b}.attentions.{i}.transformer_blocks.0.attn1" for b, i in places
+    }
     assert set(features.attention) == layers
     assert torch.equal(ask(latents, change=injecting(features, ATTEND)), answer)
     assert torch.equal(ask(latents, change=ATTEND), answer)
 
 
 def test_one_branchs_features_replace_those_of_all(tiny, latents):
-    """Injected into two branches: what the layers give is the recorded, whatever comes in."""
+    """Injected into two branches: what the layers give is the recorded, whatever comes
+    in."""
     step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
     features, name = Features(), "up_blocks.2.resnets.0"
     tiny.predict(latents[:FRAMES], step, text[:1], recording(features, PLAIN))
@@ -81,9 +94,13 @@ def test_one_branchs_features_replace_those_of_all(tiny, latents):
 
     def spy(unet):  # entered last, so its hook sees what the others left
         conv = unet.get_submodule(f"{name}.conv2")
-        return hooked([conv.register_forward_hook(lambda _, __, output: seen.append(output))])
+        return hooked(
+            [conv.register_forward_hook(lambda _, __, output: seen.append(output))]
+        )
 
-    tiny.predict(latents.flip(0), step, text, replace(change, patches=(*change.patches, spy)))
+    tiny.predict(
+        latents.flip(0), step, text, replace(change, patches=(*change.patches, spy))
+    )
     expected = features.residuals[name]
     assert torch.equal(seen[0], torch.cat([expected, expected]))
     assert features.bytes < 1 << 20
@@ -101,5 +118,7 @@ def test_nothing_stays(tiny, ask, latents):
     with pytest.raises(KeyError):
         ask(latents, change=recording(features, Intervention(fails, both)))
     tables = ("_forward_hooks", "_forward_pre_hooks")
-    assert not any(getattr(module, table) for module in tiny.unet.modules() for table in tables)
+    assert not any(
+        getattr(module, table) for module in tiny.unet.modules() for table in tables
+    )
     assert torch.equal(ask(latents), before)

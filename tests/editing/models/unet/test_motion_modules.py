@@ -1,4 +1,5 @@
-"""Motion modules beside diffusers' own, which normalise each frame alone, as in the authors' code."""
+"""Motion modules beside diffusers' own, which normalise each frame alone, as in the
+authors' code."""
 
 import shutil
 from dataclasses import replace
@@ -18,7 +19,11 @@ from regrain.editing.models.files.motion import MotionFile
 from regrain.editing.models.intervention import Intervention, hooked
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet import motion_modules
-from regrain.editing.models.unet.motion_modules import between_frames, load_motion, moving
+from regrain.editing.models.unet.motion_modules import (
+    between_frames,
+    load_motion,
+    moving,
+)
 
 FRAMES = 3
 NORM = "motion_modules.0.norm.weight"
@@ -45,7 +50,8 @@ def folder(request, tmp_path_factory, backbone):
 
 def rows(backbone):
     """Latents of two branches, and their texts."""
-    # 16 x 16, so that groups of the deepest level have more than two numbers, whose norm would be a sign.
+    # 16 x 16, so that groups of the deepest level have more than two numbers, whose
+    # norm would be a sign.
     x = torch.randn(2 * FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     return x.to(backbone.dtype), backbone.embed(["a cat", "a dog runs"])
 
@@ -74,7 +80,9 @@ def test_a_call_equals_diffusers(folder, double, monkeypatch):
     monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
     adapter = MotionAdapter.from_pretrained(folder)
     theirs = authors_norm(
-        UNetMotionModel.from_unet2d(load_backbone(str(backbone.id)).unet, adapter).double()
+        UNetMotionModel.from_unet2d(
+            load_backbone(str(backbone.id)).unet, adapter
+        ).double()
     )
     x, text = rows(backbone)
     motion = load_motion(str(folder), backbone)
@@ -121,9 +129,9 @@ def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
         "output_type": "latent",
         "num_frames": FRAMES,
     }
-    wanted = pipe("a cat", latents=video.clone(), height=128, width=128, **how).frames.movedim(
-        2, 1
-    )[0]
+    wanted = pipe(
+        "a cat", latents=video.clone(), height=128, width=128, **how
+    ).frames.movedim(2, 1)[0]
     text = backbone.embed(["", "a cat"])
     for step in moved.schedule.sampling(4):
         x0, eps = moved.predict(torch.cat([x, x]), step, text)
@@ -138,43 +146,63 @@ def test_scale_weighs_and_zero_is_the_model(folder, backbone):
     assert moving(backbone, motion, 0.0) is backbone
     half, whole = moving(backbone, motion, 0.5), moving(backbone, motion)
     doubled = replace(
-        motion, modules={n: {k: 2 * w for k, w in own.items()} for n, own in motion.modules.items()}
+        motion,
+        modules={
+            n: {k: 2 * w for k, w in own.items()} for n, own in motion.modules.items()
+        },
     )
     views = (backbone, half, whole, moving(backbone, doubled))
     assert len({view.fingerprint for view in views}) == 4
     answers = [view.predict(x, step, text)[1] for view in (backbone, half, whole)]
-    assert (answers[0] - answers[1]).abs().max() > 1e-4 < (answers[1] - answers[2]).abs().max()
+    assert (
+        (answers[0] - answers[1]).abs().max()
+        > 1e-4
+        < (answers[1] - answers[2]).abs().max()
+    )
     assert torch.equal(backbone.predict(x, step, text)[1], answers[0])
     assert whole.size == backbone.size
     assert whole.fit(64, 64) == backbone.fit(64, 64)
 
 
 def test_heads_go_by_level_and_groups_by_the_file(folder, backbone, tmp_path):
-    levels = [2 << level for level in range(len(backbone.unet.config.block_out_channels))]
+    levels = [
+        2 << level for level in range(len(backbone.unet.config.block_out_channels))
+    ]
     said = {"motion_num_attention_heads": levels, "motion_norm_num_groups": 16}
     motion = load_motion(configured(folder, tmp_path / "own", **said), backbone)
     assert motion.groups == 16
-    first, last = motion.heads["down_blocks.0.attentions.0"], motion.heads["up_blocks.0.resnets.0"]
+    first, last = (
+        motion.heads["down_blocks.0.attentions.0"],
+        motion.heads["up_blocks.0.resnets.0"],
+    )
     assert (first, last) == (levels[0], levels[-1])
     (x, text), usual, calls = rows(backbone), load_motion(str(folder), backbone), []
     for groups in (16, 32):
         (patch,) = (
-            moving(backbone, replace(usual, groups=groups)).extend(Intervention(), FRAMES).patches
+            moving(backbone, replace(usual, groups=groups))
+            .extend(Intervention(), FRAMES)
+            .patches
         )
         with patch(backbone.unet):
-            calls.append(backbone.unet(x, 401, text.vectors.repeat_interleave(FRAMES, 0)).sample)
+            calls.append(
+                backbone.unet(x, 401, text.vectors.repeat_interleave(FRAMES, 0)).sample
+            )
     assert not torch.equal(*calls)
 
 
 def test_files_as_wide_as_stable_diffusion_were_trained_on_linear_betas(tmp_path):
     for width, betas in ((320, "linear"), (32, None)):
-        save_file({f"down_blocks.0.{NORM}": torch.zeros(width)}, tmp_path / "mm.safetensors")
+        save_file(
+            {f"down_blocks.0.{NORM}": torch.zeros(width)}, tmp_path / "mm.safetensors"
+        )
         assert MotionFile(str(tmp_path / "mm.safetensors")).betas == betas
 
 
 def test_what_else_alters_a_call_stays(folder, backbone):
     seen, (x, text) = [], rows(backbone)
-    patch = lambda model: hooked([model.conv_out.register_forward_hook(lambda *_: seen.append(1))])  # noqa: E731
+    patch = lambda model: hooked(  # noqa: E731
+        [model.conv_out.register_forward_hook(lambda *_: seen.append(1))]
+    )
     step, moved = (
         backbone.schedule.sampling(4)[1],
         moving(backbone, load_motion(str(folder), backbone)),
@@ -189,7 +217,8 @@ def test_more_frames_than_positions_are_refused(tmp_path, backbone):
     assert moved.window_frames(2, 8, 8) == 2
     x, text = rows(backbone)
     with pytest.raises(
-        RequestError, match="3 frames are edited together, but the adapter has 2 positions"
+        RequestError,
+        match="3 frames are edited together, but the adapter has 2 positions",
     ):
         moved.predict(x, backbone.schedule.sampling(4)[0], text)
 
@@ -213,7 +242,8 @@ def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_
     tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
     save_file(authors(tensors), tmp_path / "mm.safetensors")
     one, other = (
-        load_motion(str(path), backbone) for path in (folder, tmp_path / "mm.safetensors")
+        load_motion(str(path), backbone)
+        for path in (folder, tmp_path / "mm.safetensors")
     )
     assert one.modules.keys() == other.modules.keys()
     assert one.fingerprint == other.fingerprint
@@ -232,7 +262,9 @@ def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_
         (lambda t: {}, "has no motion modules"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_in_one_line(folder, backbone, tmp_path, change, said):
+def test_what_does_not_fit_is_refused_in_one_line(
+    folder, backbone, tmp_path, change, said
+):
     other = shutil.copytree(folder, tmp_path / "other")
     path = other / "diffusion_pytorch_model.safetensors"
     save_file(change(load_file(path)), path)
@@ -259,7 +291,11 @@ def test_numbers_that_do_not_fit_are_refused_in_one_line(
 def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path):
     for name in ("mm.ckpt", "mm.safetensors"):
         (tmp_path / name).write_bytes(b"x" * 99)
-    unread = {"mm.ckpt": "is a pickle", "mm.safetensors": "is damaged", "nowhere": "was not found"}
+    unread = {
+        "mm.ckpt": "is a pickle",
+        "mm.safetensors": "is damaged",
+        "nowhere": "was not found",
+    }
     for name, said in unread.items():
         with pytest.raises(ModelError, match=f"^motion: .*{said}"):
             load_motion(str(tmp_path / name), backbone)

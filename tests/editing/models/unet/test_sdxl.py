@@ -52,7 +52,10 @@ def test_vectors_and_pooled_text_are_the_pipelines(model, pipeline):
     for row, prompt in enumerate(PROMPTS):
         negative = prompt or None
         _, vectors, _, pooled = pipeline.encode_prompt(
-            "a", negative_prompt=negative, do_classifier_free_guidance=True, num_images_per_prompt=1
+            "a",
+            negative_prompt=negative,
+            do_classifier_free_guidance=True,
+            num_images_per_prompt=1,
         )
         torch.testing.assert_close(text.vectors[row : row + 1], vectors)
         torch.testing.assert_close(text.pooled[row : row + 1], pooled)
@@ -65,11 +68,15 @@ def test_padding_and_an_empty_prompt_are_as_the_folder_says(
 ):
     copy = shutil.copytree(folder, tmp_path / "other")
     (copy / "model_index.json").write_text('{"force_zeros_for_empty_prompt": false}')
-    other = type(pipeline.tokenizer_2).from_pretrained(folder / "tokenizer_2", pad_token="a")
+    other = type(pipeline.tokenizer_2).from_pretrained(
+        folder / "tokenizer_2", pad_token="a"
+    )
     other.save_pretrained(copy / "tokenizer_2")
     monkeypatch.setattr(pipeline, "tokenizer_2", other)
     text = load_backbone(str(copy)).embed([""])
-    vectors, _, pooled, _ = pipeline.encode_prompt("", do_classifier_free_guidance=False)
+    vectors, _, pooled, _ = pipeline.encode_prompt(
+        "", do_classifier_free_guidance=False
+    )
     torch.testing.assert_close((text.vectors, text.pooled), (vectors, pooled))
 
 
@@ -101,7 +108,9 @@ def test_rows_of_frames_read_the_text_of_their_branch(model, latents):
     alone = [model.predict(latents, step, text[row])[1] for row in range(2)]
     torch.testing.assert_close(both, torch.cat(alone))
     with pytest.raises(ValueError, match="pooled"):
-        model.predict(latents, step, PromptEmbedding(("",), text.vectors[:1], (2,), ((),), ((),)))
+        model.predict(
+            latents, step, PromptEmbedding(("",), text.vectors[:1], (2,), ((),), ((),))
+        )
 
 
 def test_facts(model):
@@ -109,7 +118,12 @@ def test_facts(model):
     finest = {site.block for site in model.sites if site.finest}
     assert finest == {"down_blocks.1", "up_blocks.1"}
     assert {site.stride[1] for site in model.sites} == {2, 4}
-    assert model.decode(model.encode(np.zeros((1, 64, 64, 3), np.uint8))).shape == (1, 64, 64, 3)
+    assert model.decode(model.encode(np.zeros((1, 64, 64, 3), np.uint8))).shape == (
+        1,
+        64,
+        64,
+        3,
+    )
 
 
 def test_all_weights_count_in_the_fingerprint(folder, model, tmp_path):
@@ -126,14 +140,19 @@ def test_a_single_file_equals_its_folder(model, tmp_path, latents):
     assert_same(read, model, model.parts)
     assert (read.size, read.prediction) == (1024, "epsilon")
     step = model.schedule.sampling(4)[0]
-    answers = [one.predict(latents, step, one.embed(PROMPTS))[1] for one in (read, model)]
+    answers = [
+        one.predict(latents, step, one.embed(PROMPTS))[1] for one in (read, model)
+    ]
     torch.testing.assert_close(*answers)
 
 
 def widen(folder):
     """Another width of the pooled text than the UNet takes."""
     path = folder / "text_encoder_2" / "model.safetensors"
-    weights = {k: v.repeat(2, 1) if "projection" in k else v for k, v in load_file(path).items()}
+    weights = {
+        k: v.repeat(2, 1) if "projection" in k else v
+        for k, v in load_file(path).items()
+    }
     save_file(weights, path, {"format": "pt"})
     rewrite(folder / "text_encoder_2" / "config.json", projection_dim=48)
 
@@ -141,9 +160,9 @@ def widen(folder):
 DAMAGES = {
     "has no folder text_encoder_2/": lambda f: shutil.rmtree(f / "text_encoder_2"),
     "has no folder tokenizer_2/": lambda f: shutil.rmtree(f / "tokenizer_2"),
-    "tokenizer_2/ cannot be loaded": lambda f: (f / "tokenizer_2" / "tokenizer.json").write_text(
-        "x"
-    ),
+    "tokenizer_2/ cannot be loaded": lambda f: (
+        f / "tokenizer_2" / "tokenizer.json"
+    ).write_text("x"),
     "vocab_size": lambda f: rewrite(f / "text_encoder_2" / "config.json", vocab_size=0),
     "do not fit together": widen,
 }
@@ -180,7 +199,8 @@ LAYERS = {
 KOHYA = {"unet": "unet", "text_encoder": "te1", "text_encoder_2": "te2"}
 
 
-# What peft's configuration of each part says, as diffusers writes it into the file; rank 2.
+# What peft's configuration of each part says, as diffusers writes it into the file;
+# rank 2.
 PEFT = {
     "unet.r": 2,
     "unet.lora_alpha": 1,
@@ -199,22 +219,39 @@ SCALES = {
 
 
 @pytest.mark.parametrize("spelling", ["diffusers", "peft", "kohya"])
-def test_loras_of_all_spellings_change_the_same_weights(folder, model, tmp_path, spelling):
+def test_loras_of_all_spellings_change_the_same_weights(
+    folder, model, tmp_path, spelling
+):
     fresh, tensors, expected = torch.Generator().manual_seed(0), {}, {}
     for part, names in LAYERS.items():
         for name in names:
             outer = getattr(model, part)
-            inside = name if hasattr(outer, "text_model") else name.removeprefix("text_model.")
+            inside = (
+                name
+                if hasattr(outer, "text_model")
+                else name.removeprefix("text_model.")
+            )
             weight = outer.get_submodule(inside).weight
             down = torch.randn(2, *weight.shape[1:], generator=fresh)
             up = torch.randn(len(weight), 2, *[1] * (weight.ndim - 2), generator=fresh)
             stem, ends = f"{part}.{name}.lora", ("_A", "_B")
             if spelling == "kohya":
-                known = unet_key(f"{name}.").removesuffix(".") if part == "unet" else name
-                stem, ends = f"lora_{KOHYA[part]}_{known.replace('.', '_')}.lora", ("_down", "_up")
+                known = (
+                    unet_key(f"{name}.").removesuffix(".") if part == "unet" else name
+                )
+                stem, ends = (
+                    f"lora_{KOHYA[part]}_{known.replace('.', '_')}.lora",
+                    ("_down", "_up"),
+                )
             elif spelling == "diffusers":
-                stem, ends = stem + ("" if part == "unet" else "_linear_layer"), (".down", ".up")
-            tensors |= {f"{stem}{end}.weight": x for end, x in zip(ends, (down, up), strict=True)}
+                stem, ends = (
+                    stem + ("" if part == "unet" else "_linear_layer"),
+                    (".down", ".up"),
+                )
+            tensors |= {
+                f"{stem}{end}.weight": x
+                for end, x in zip(ends, (down, up), strict=True)
+            }
             delta = (up.flatten(1) @ down.flatten(1)).view_as(weight)
             scale = SCALES[part](name) if spelling == "peft" else 1
             expected[part, inside] = weight + 0.5 * scale * delta
@@ -230,15 +267,27 @@ def test_loras_of_all_spellings_change_the_same_weights(folder, model, tmp_path,
 def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latents):
     place = write_control_net(tmp_path / "net", model.unet, 0.02)
     frames = np.random.default_rng(0).integers(0, 256, (3, 64, 128, 3), dtype=np.uint8)
-    nets = ControlNets([ControlSpec(kind="canny", model=str(place), weight=0.7)], frames, model)
+    nets = ControlNets(
+        [ControlSpec(kind="canny", model=str(place), weight=0.7)], frames, model
+    )
     text, step = model.embed(PROMPTS), model.schedule.sampling(4)[1]
-    ours = model.predict(latents, step, text, Intervention(control=nets.reading(text)))[1]
+    ours = model.predict(latents, step, text, Intervention(control=nets.reading(text)))[
+        1
+    ]
     net = ControlNetModel.from_pretrained(place)
     hint = torch.from_numpy(nets.maps).movedim(-1, 1).float() / 255
-    added = {"text_embeds": text.pooled, "time_ids": torch.tensor([[64, 128, 0, 0, 64, 128]] * 3)}
+    added = {
+        "text_embeds": text.pooled,
+        "time_ids": torch.tensor([[64, 128, 0, 0, 64, 128]] * 3),
+    }
     told = {"added_cond_kwargs": added, "return_dict": False}
-    down, middle = net(latents, step.t, text.vectors, hint, conditioning_scale=0.7, **told)
-    told |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+    down, middle = net(
+        latents, step.t, text.vectors, hint, conditioning_scale=0.7, **told
+    )
+    told |= {
+        "down_block_additional_residuals": down,
+        "mid_block_additional_residual": middle,
+    }
     (theirs,) = model.unet(latents, step.t, text.vectors, **told)
     torch.testing.assert_close(ours, theirs)
     assert not torch.allclose(ours, model.predict(latents, step, text)[1], atol=1e-3)

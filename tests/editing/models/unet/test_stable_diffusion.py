@@ -45,23 +45,46 @@ def frames():
 def test_facts(tiny, tiny_folder, tiny_dc):
     assert tiny.id == str(tiny_folder)
     assert (tiny.size, tiny.multiple, tiny.token_limit) == (64, 64, 77)
-    assert (tiny.prediction, tiny.dtype, tiny.device.type) == ("epsilon", torch.float32, "cpu")
+    assert (tiny.prediction, tiny.dtype, tiny.device.type) == (
+        "epsilon",
+        torch.float32,
+        "cpu",
+    )
     assert (tiny.words, tiny.defaults, len(tiny.sites)) == (None, {}, 32)
     assert tiny.grid(8, 512, 896) == (8, 64, 112)
-    assert tiny_dc.words == {"a", "and", "cat", "fox", "on", "red", "tiger", "the", "left"}
+    assert tiny_dc.words == {
+        "a",
+        "and",
+        "cat",
+        "fox",
+        "on",
+        "red",
+        "tiger",
+        "the",
+        "left",
+    }
     assert tiny_dc.defaults == {"videograin": {"steps": 20}}
 
 
 def test_fit_keeps_the_aspect(tiny):
-    assert [tiny.fit(*clip, None) for clip in ((64, 64), (30, 3000))] == [(64, 64), (64, 6400)]
-    assert [tiny.fit(*clip, 512) for clip in ((640, 360), (360, 640))] == [(896, 512), (512, 896)]
+    assert [tiny.fit(*clip, None) for clip in ((64, 64), (30, 3000))] == [
+        (64, 64),
+        (64, 6400),
+    ]
+    assert [tiny.fit(*clip, 512) for clip in ((640, 360), (360, 640))] == [
+        (896, 512),
+        (512, 896),
+    ]
     assert (tiny.fit(1920, 1080, 300), tiny.fit(500, 500, 1)) == ((512, 320), (64, 64))
 
 
 def test_encode_is_the_scaled_mean_and_decode_goes_back(tiny, tiny_dc, frames):
     pixels = torch.from_numpy(frames).movedim(-1, 1) / 127.5 - 1
     with torch.no_grad():
-        kl, dc = tiny.vae.encode(pixels).latent_dist.mean, tiny_dc.vae.encode(pixels).latent
+        kl, dc = (
+            tiny.vae.encode(pixels).latent_dist.mean,
+            tiny_dc.vae.encode(pixels).latent,
+        )
     for model, channels, expected in ((tiny, 4, kl * 0.18215), (tiny_dc, 16, dc * 0.5)):
         latents = model.encode(frames)
         assert latents.shape == (5, channels, *model.grid(5, 64, 128)[1:])
@@ -83,7 +106,10 @@ def test_too_long_a_prompt_names_the_first_word_that_does_not_fit(tiny):
 
 
 def test_words_are_matched_without_case_and_punctuation_and_unknown_ones_named(tiny_dc):
-    assert tiny_dc.embed(["", "A red Tiger, and (on the left) a fox!"]).lengths == (2, 15)
+    assert tiny_dc.embed(["", "A red Tiger, and (on the left) a fox!"]).lengths == (
+        2,
+        15,
+    )
     known = 'prompt: Unknown word "tigre"; this model knows 9 words. Did you mean tiger'
     with pytest.raises(PromptError, match=known):
         tiny_dc.embed(["a cat", "a red Tigre."])
@@ -98,17 +124,22 @@ def test_predict_equals_the_network_with_a_text_per_branch_or_per_row(tiny, late
     step, text = tiny.schedule.sampling(50)[10], tiny.embed(["", "a cat"])
     x0, eps = tiny.predict(latents, step, text)
     with torch.no_grad():
-        expected = tiny.unet(latents, step.t, text.vectors.repeat_interleave(2, 0)).sample
+        expected = tiny.unet(
+            latents, step.t, text.vectors.repeat_interleave(2, 0)
+        ).sample
     assert torch.equal(eps, expected)
     torch.testing.assert_close(add_noise(x0, eps, step), latents, atol=1e-5, rtol=1e-5)
-    assert all(map(torch.equal, (x0, eps), tiny.predict(latents, step, text[[0, 0, 1, 1]])))
+    assert all(
+        map(torch.equal, (x0, eps), tiny.predict(latents, step, text[[0, 0, 1, 1]]))
+    )
     with pytest.raises(ValueError, match="do not divide"):
         tiny.predict(latents[:3], step, text)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monkeypatch):
-    """A network that knows the clean latents, asked in each way, at sampling and at inversion steps."""
+    """A network that knows the clean latents, asked in each way, at sampling and at
+    inversion steps."""
     clean, schedule, told = latents / 2, tiny.schedule, {}
 
     class Network(torch.nn.Module):
@@ -120,8 +151,14 @@ def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monke
 
     monkeypatch.setattr(tiny, "unet", Network())
     monkeypatch.setattr(tiny, "prediction", prediction)
-    text = PromptEmbedding(("",), torch.zeros(1, 77, 32), (2,), (((0, 0),) * 77,), ((0,) * 77,))
-    for step in (*schedule.sampling(5), *schedule.inversion(5), *schedule.inversion(5, "fatezero")):
+    text = PromptEmbedding(
+        ("",), torch.zeros(1, 77, 32), (2,), (((0, 0),) * 77,), ((0,) * 77,)
+    )
+    for step in (
+        *schedule.sampling(5),
+        *schedule.inversion(5),
+        *schedule.inversion(5, "fatezero"),
+    ):
         x = add_noise(clean, latents.flip(0), step)
         x0, eps = tiny.predict(x, step, text)
         torch.testing.assert_close(eps, told["eps"], atol=2e-4, rtol=2e-4)
@@ -131,8 +168,14 @@ def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monke
 
 
 def assert_untouched(model, folder):
-    """Nothing that a call could leave on a model is there, and its weights are the stored ones."""
-    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    """Nothing that a call could leave on a model is there, and its weights are the
+    stored ones."""
+    tables = (
+        "_forward_hooks",
+        "_forward_pre_hooks",
+        "_backward_hooks",
+        "_backward_pre_hooks",
+    )
     for name, module in model.unet.named_modules():
         assert not any(getattr(module, table) for table in tables), name
         assert "forward" not in vars(module), name
@@ -154,7 +197,9 @@ def test_changes_last_one_call(small, small_folder, latents):
     def patch(name):
         @contextmanager
         def enter(unet):
-            handle = unet.mid_block.register_forward_hook(lambda module, inputs, output: output * 0)
+            handle = unet.mid_block.register_forward_hook(
+                lambda module, inputs, output: output * 0
+            )
             order.append(name)
             try:
                 yield
@@ -176,14 +221,19 @@ def test_changes_last_one_call(small, small_folder, latents):
     with pytest.raises(KeyError):
         small.predict(latents, step, text, Intervention(failing, (patch("third"),)))
     assert_untouched(small, small_folder)
-    assert torch.equal(small.predict(latents, step, text)[0], plain)  # and the lock is free
+    # and the lock is free
+    assert torch.equal(small.predict(latents, step, text)[0], plain)
 
 
-def test_divergence_names_the_step_and_the_layer_it_began_in(small, small_folder, latents):
+def test_divergence_names_the_step_and_the_layer_it_began_in(
+    small, small_folder, latents
+):
     bad = "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
 
     def attend(q, k, v, site):
-        return scaled_dot_product_attention(q, k, v) * (torch.nan if site.name == bad else 1)
+        return scaled_dot_product_attention(q, k, v) * (
+            torch.nan if site.name == bad else 1
+        )
 
     infinite = latents * torch.inf
     for x, change, layer in (
@@ -206,7 +256,11 @@ def test_divergence_names_the_step_and_the_layer_it_began_in(small, small_folder
             "size: .* 2 frames of 192 x 128 pixels. Lower size to 64, or use 1 frame.$",
         ),
         ((1, 8, 8), 1, "model: .* Use a smaller model or a larger machine"),
-        ((12, 16, 16), 1, "clip.frames: .* 12 frames .* Use 6 frames, or lower size to 64"),
+        (
+            (12, 16, 16),
+            1,
+            "clip.frames: .* 12 frames .* Use 6 frames, or lower size to 64",
+        ),
     ],
 )
 def test_memory_is_reported(tiny, shape, texts, message):
@@ -216,7 +270,9 @@ def test_memory_is_reported(tiny, shape, texts, message):
     rows, height, width = shape
     step, text = tiny.schedule.sampling(50)[2], tiny.embed(["", "a cat"][:texts])
     with pytest.raises(ResourceError, match=message):
-        tiny.predict(torch.zeros(rows, 4, height, width), step, text, Intervention(attend))
+        tiny.predict(
+            torch.zeros(rows, 4, height, width), step, text, Intervention(attend)
+        )
 
 
 def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
@@ -226,7 +282,11 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
     noted = lambda x: calls.append((len(x), tiny.vae.use_tiling)) or encode(x)  # noqa: E731
     monkeypatch.setattr(tiny.vae, "encode", noted)
     two = [(2, False), (2, False), (1, False)]
-    cases = {1 << 40: [(4, False), (1, False)], 2 * 4096 * 64 * 128 * 2: two, 1: [(1, True)] * 5}
+    cases = {
+        1 << 40: [(4, False), (1, False)],
+        2 * 4096 * 64 * 128 * 2: two,
+        1: [(1, True)] * 5,
+    }
     for free, expected in cases.items():
         calls.clear()
         monkeypatch.setattr(
@@ -247,9 +307,12 @@ def test_parts_in_turns_are_moved_only_when_needed(
     moves = []
     for name in ("unet", "vae", "text_encoder"):
         part = getattr(model, name)
-        note = lambda device, name=name, part=part: moves.append((name, str(device))) or part  # noqa: E731
+        note = lambda device, name=name, part=part: (  # noqa: E731
+            moves.append((name, str(device))) or part
+        )
         monkeypatch.setattr(part, "to", note)
-    # A device of another name, to tell it from the parts' home; all is computed on the CPU.
+    # A device of another name, to tell it from the parts' home; all is computed on the
+    # CPU.
     model.device = torch.device("cpu", 0)
     step = model.schedule.sampling(50)[0]
     text = model.embed(["", "a cat"])
@@ -273,9 +336,12 @@ def test_in_turns_the_result_is_the_same_and_the_device_holds_one_part(
     answers = []
     for turns in (False, True):
         monkeypatch.setattr(
-            "regrain.editing.models.loading.build.takes_turns", lambda *_, turns=turns: turns
+            "regrain.editing.models.loading.build.takes_turns",
+            lambda *_, turns=turns: turns,
         )
-        model = load(find(str(tiny_folder)), str(tiny_folder), device="cuda", dtype=torch.float32)
+        model = load(
+            find(str(tiny_folder)), str(tiny_folder), device="cuda", dtype=torch.float32
+        )
         text = model.embed(["", "a cat"])
         answers.append(model.predict(latents, model.schedule.sampling(50)[0], text)[0])
     assert torch.equal(*answers)
@@ -290,11 +356,16 @@ def test_weights_stored_in_half_are_read_as_float(tmp_path, tiny_dc_folder, tiny
     folder = shutil.copytree(tiny_dc_folder, tmp_path / "half")
     for path in folder.rglob("*.safetensors"):
         save_file(
-            {name: value.half() for name, value in load_file(path).items()}, path, {"format": "pt"}
+            {name: value.half() for name, value in load_file(path).items()},
+            path,
+            {"format": "pt"},
         )
     model = load_backbone(str(folder))
     for part in ("unet", "vae", "text_encoder"):
-        ours, theirs = getattr(model, part).state_dict(), getattr(tiny_dc, part).state_dict()
+        ours, theirs = (
+            getattr(model, part).state_dict(),
+            getattr(tiny_dc, part).state_dict(),
+        )
         for name, value in ours.items():
             assert value.dtype == theirs[name].dtype
             assert torch.equal(value, theirs[name].half().to(theirs[name].dtype))
@@ -314,12 +385,19 @@ def test_a_model_is_loaded_once(tiny_folder, monkeypatch):
     assert load_backbone(tiny_folder.name) is load_backbone(str(tiny_folder))
 
 
-def test_only_models_are_offered_from_the_shelf(tiny_folder, wan_folder, tmp_path, monkeypatch):
+def test_only_models_are_offered_from_the_shelf(
+    tiny_folder, wan_folder, tmp_path, monkeypatch
+):
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     (tmp_path / "mine").symlink_to(tiny_folder)
     (tmp_path / "video").symlink_to(wan_folder)
     (tmp_path / "empty").mkdir()
-    for name in ("one.safetensors", "raft_large.safetensors", "sam_vit_b_01ec64.pth", "notes.txt"):
+    for name in (
+        "one.safetensors",
+        "raft_large.safetensors",
+        "sam_vit_b_01ec64.pth",
+        "notes.txt",
+    ):
         (tmp_path / name).touch()
     assert local_models() == ["mine", "one.safetensors", "video"]
     monkeypatch.delenv("REGRAIN_MODELS")
@@ -353,8 +431,9 @@ def test_unknown_ids_are_refused(id):
 
 @pytest.mark.parametrize("name", ["v1-5.ckpt", "model.pt", "pytorch_model.bin"])
 def test_pickles_are_refused_before_they_are_looked_for(tmp_path, name):
-    assert "is a pickle and could run code when opened. Use its .safetensors" in refusal(
-        tmp_path / name
+    assert (
+        "is a pickle and could run code when opened. Use its .safetensors"
+        in refusal(tmp_path / name)
     )
     (tmp_path / name).write_bytes(b"\x80\x04.")
     assert "is a pickle" in refusal(tmp_path / name)
@@ -409,7 +488,9 @@ def test_hub_refusals_are_one_line(monkeypatch, tmp_path, error, message):
     assert message in refusal("nobody/nothing")
 
 
-def test_a_hub_download_is_read_as_a_folder_of_safetensors(monkeypatch, small_folder, small):
+def test_a_hub_download_is_read_as_a_folder_of_safetensors(
+    monkeypatch, small_folder, small
+):
     asked = {}
 
     def download(id, allow_patterns, **_):
@@ -426,10 +507,23 @@ def test_a_hub_download_is_read_as_a_folder_of_safetensors(monkeypatch, small_fo
     }
     refused |= {"safety_checker/model.safetensors", f"{weights}.bin"}
     refused |= {f"{weights}.{kind}.safetensors" for kind in ("fp16", "non_ema")}
-    wanted = {f"{weights}.safetensors", f"{weights}-00001-of-00002.safetensors", "unet/config.json"}
-    wanted |= {"model_index.json", "scheduler/scheduler_config.json", "tokenizer/merges.txt"}
-    wanted |= {"text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"}
-    taken = filter_repo_objects([*wanted, *refused], allow_patterns=asked["someone/something"])
+    wanted = {
+        f"{weights}.safetensors",
+        f"{weights}-00001-of-00002.safetensors",
+        "unet/config.json",
+    }
+    wanted |= {
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/merges.txt",
+    }
+    wanted |= {
+        "text_encoder/model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    }
+    taken = filter_repo_objects(
+        [*wanted, *refused], allow_patterns=asked["someone/something"]
+    )
     assert set(taken) == wanted
 
 
@@ -463,7 +557,8 @@ def test_a_single_file_in_half_precision_is_read_as_float(tmp_path, tiny):
 
 @pytest.fixture(scope="module")
 def second(tiny):
-    """A narrow Stable Diffusion 2.x: OpenCLIP text encoder, linear projections, cross-attention 1024 wide."""
+    """A narrow Stable Diffusion 2.x: OpenCLIP text encoder, linear projections,
+    cross-attention 1024 wide."""
     with torch.random.fork_rng():
         torch.manual_seed(2)
         sizes = {
@@ -471,22 +566,33 @@ def second(tiny):
             "attention_head_dim": (1,) * 4,
             "sample_size": 64,
         }
-        unet = UNet2DConditionModel(**sizes, cross_attention_dim=1024, use_linear_projection=True)
+        unet = UNet2DConditionModel(
+            **sizes, cross_attention_dim=1024, use_linear_projection=True
+        )
         sizes = {"hidden_size": 1024, "intermediate_size": 64, "vocab_size": 49408}
-        layers = {"num_hidden_layers": 1, "num_attention_heads": 16, "hidden_act": "gelu"}
+        layers = {
+            "num_hidden_layers": 1,
+            "num_attention_heads": 16,
+            "hidden_act": "gelu",
+        }
         text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, **layers))
-    return SimpleNamespace(unet=unet.eval(), vae=tiny.vae, text_encoder=text_encoder.eval())
+    return SimpleNamespace(
+        unet=unet.eval(), vae=tiny.vae, text_encoder=text_encoder.eval()
+    )
 
 
 @pytest.mark.parametrize(
     ("metadata", "prediction", "size"),
     [
         ({"modelspec.prediction_type": "epsilon"}, "epsilon", 512),
-        (None, "v_prediction", 768),  # asked: a random network does not answer its input
+        # asked: a random network does not answer its input
+        (None, "v_prediction", 768),
     ],
 )
 def test_second_version_single_file(tmp_path, second, metadata, prediction, size):
-    model = load_file_of(original_layout(second, "sd2"), tmp_path / "second.safetensors", metadata)
+    model = load_file_of(
+        original_layout(second, "sd2"), tmp_path / "second.safetensors", metadata
+    )
     assert_same(model, second)
     assert (model.prediction, model.size) == (prediction, size)
     assert model.unet.config.cross_attention_dim == 1024
@@ -500,7 +606,9 @@ def test_second_version_single_file(tmp_path, second, metadata, prediction, size
     ids=("metadata", "marker"),
 )
 def test_what_a_file_says_it_predicts_is_believed(tmp_path, tiny, metadata, marker):
-    model = load_file_of(original_layout(tiny) | marker, tmp_path / "v.safetensors", metadata)
+    model = load_file_of(
+        original_layout(tiny) | marker, tmp_path / "v.safetensors", metadata
+    )
     assert (model.prediction, model.size) == ("v_prediction", 512)
 
 
@@ -512,7 +620,9 @@ def test_guess_prediction(tiny):
         def answer(x, t, text):
             x0 = signal * x / (signal**2 + noise**2)
             eps = (x - signal * x0) / noise
-            return SimpleNamespace(sample=eps if form == "epsilon" else signal * eps - noise * x0)
+            return SimpleNamespace(
+                sample=eps if form == "epsilon" else signal * eps - noise * x0
+            )
 
         return answer
 
@@ -521,11 +631,15 @@ def test_guess_prediction(tiny):
 
 
 def without(ending):
-    return lambda weights: {key: value for key, value in weights.items() if ending not in key}
+    return lambda weights: {
+        key: value for key, value in weights.items() if ending not in key
+    }
 
 
 INCOMPLETE = "is not a complete Stable Diffusion 1.x checkpoint"
-FIRST, LAST = (f"model.diffusion_model.{name}.weight" for name in ("input_blocks.0.0", "out.2"))
+FIRST, LAST = (
+    f"model.diffusion_model.{name}.weight" for name in ("input_blocks.0.0", "out.2")
+)
 
 
 @pytest.mark.parametrize(
@@ -536,7 +650,10 @@ FIRST, LAST = (f"model.diffusion_model.{name}.weight" for name in ("input_blocks
         (without("first_stage_model."), "has no autoencoder"),
         (without("time_embed.2.bias"), INCOMPLETE),
         (without("layers.1.mlp.fc2.bias"), INCOMPLETE),
-        (lambda weights: weights | {FIRST: torch.zeros(32, 9, 3, 3)}, "9 input channels"),
+        (
+            lambda weights: weights | {FIRST: torch.zeros(32, 9, 3, 3)},
+            "9 input channels",
+        ),
         (lambda weights: weights | {LAST: torch.zeros(4, 16, 3, 3)}, INCOMPLETE),
     ],
 )
@@ -548,7 +665,8 @@ def test_other_single_files_are_refused(tmp_path, tiny, change, message):
 
 
 def test_shipped_configurations_are_the_real_sizes():
-    """On the meta device: parameter counts and heads of Stable Diffusion 1.5, 2.x and SDXL base 1.0."""
+    """On the meta device: parameter counts and heads of Stable Diffusion 1.5, 2.x and
+    SDXL base 1.0."""
     counts = {
         "sd1": [859_520_964, 83_653_863, 123_060_480],
         "sd2": [865_910_724, 83_653_863, 340_387_840],
@@ -556,7 +674,9 @@ def test_shipped_configurations_are_the_real_sizes():
     counts["sdxl"] = [2_567_463_684, 83_653_863, 123_060_480, 694_659_840]
     build = {"unet": UNet2DConditionModel.from_config, "vae": AutoencoderKL.from_config}
     build["text_encoder"] = lambda config: CLIPTextModel(CLIPTextConfig(**config))
-    build["text_encoder_2"] = lambda config: CLIPTextModelWithProjection(CLIPTextConfig(**config))
+    build["text_encoder_2"] = lambda config: CLIPTextModelWithProjection(
+        CLIPTextConfig(**config)
+    )
     for version, expected in counts.items():
         files = [CHECKPOINTS / version / part / "config.json" for part in build]
         with torch.device("meta"):

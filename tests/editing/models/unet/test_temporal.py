@@ -1,4 +1,5 @@
-"""Tuned weights and layers over time: their number, their start, what they mix, and how they travel."""
+"""Tuned weights and layers over time: their number, their start, what they mix, and how
+they travel."""
 
 import json
 from pathlib import Path
@@ -12,7 +13,11 @@ from regrain.editing.methods.tuning import sparse_causal
 from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.unet import temporal
-from regrain.editing.models.unet.temporal import attend_in_time, tunable_shapes, with_weights
+from regrain.editing.models.unet.temporal import (
+    attend_in_time,
+    tunable_shapes,
+    with_weights,
+)
 from regrain.editing.models.unet.tuned import tuned
 
 ASSETS = Path(__file__).parents[4] / "assets"
@@ -49,13 +54,17 @@ def test_stable_diffusion_has_74_354_880_tuned_parameters_in_112_tensors():
     assert bytes_of(shapes) == 4 * 74_354_880 < 300_000_000
     kept = shapes.keys() & dict(unet.named_parameters())
     assert len(kept) == 32
-    assert all(name.endswith((".attn1.to_q.weight", ".attn2.to_q.weight")) for name in kept)
+    assert all(
+        name.endswith((".attn1.to_q.weight", ".attn2.to_q.weight")) for name in kept
+    )
     block = "down_blocks.0.attentions.0.transformer_blocks.0.attn_temp."
     square = dict.fromkeys(
         ("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight"), (320, 320)
     )
     own = {
-        name.removeprefix(block): shape for name, shape in shapes.items() if name.startswith(block)
+        name.removeprefix(block): shape
+        for name, shape in shapes.items()
+        if name.startswith(block)
     }
     assert own == square | {"to_out.0.bias": (320,)}
 
@@ -63,15 +72,23 @@ def test_stable_diffusion_has_74_354_880_tuned_parameters_in_112_tensors():
 def test_convolutions_over_time_follow_every_convolution_over_places():
     unet = unet_of("checkpoints/sd1")
     plain, shapes = tunable_shapes(unet), tunable_shapes(unet, rank=160)
-    wide = {name for name, m in unet.named_modules() if getattr(m, "kernel_size", None) == (3, 3)}
+    wide = {
+        name
+        for name, m in unet.named_modules()
+        if getattr(m, "kernel_size", None) == (3, 3)
+    }
     added = shapes.keys() - plain.keys()
     assert added == {
-        f"{name}.conv_temporal.{part}.weight" for name in wide for part in ("down", "up")
+        f"{name}.conv_temporal.{part}.weight"
+        for name in wide
+        for part in ("down", "up")
     }
     assert shapes["conv_in.conv_temporal.down.weight"] == (160, 320, 3)
     assert shapes["conv_in.conv_temporal.up.weight"] == (320, 160, 3)
     assert shapes["conv_out.conv_temporal.down.weight"] == (2, 4, 3)
-    assert tunable_shapes(unet, rank=7)["mid_block.resnets.0.conv1.conv_temporal.up.weight"] == (
+    assert tunable_shapes(unet, rank=7)[
+        "mid_block.resnets.0.conv1.conv_temporal.up.weight"
+    ] == (
         1280,
         7,
         3,
@@ -81,24 +98,30 @@ def test_convolutions_over_time_follow_every_convolution_over_places():
 @pytest.mark.parametrize("rank", [0, 3])
 @pytest.mark.parametrize("positions", [False, True])
 def test_untuned_it_is_the_image_model(small, rank, positions):
-    """TV1, bit for bit: with sparse-causal attention and statistics of all frames, but nothing over time."""
+    """TV1, bit for bit: with sparse-causal attention and statistics of all frames, but
+    nothing over time."""
     weights = small.untuned(rank, torch.Generator().manual_seed(0))
     step, text = small.schedule.sampling(3)[1], small.embed([WORDS, "a fox"])
     for patches in ((), (joint_norm(FRAMES),)):
         change = Intervention(sparse_causal(FRAMES), patches)
         usual = small.predict(noisy(2 * FRAMES), step, text, change)
         found = small.predict(
-            noisy(2 * FRAMES), step, text, with_weights(change, weights, FRAMES, positions)
+            noisy(2 * FRAMES),
+            step,
+            text,
+            with_weights(change, weights, FRAMES, positions),
         )
         assert all(torch.equal(*both) for both in zip(usual, found, strict=True))
 
 
 def test_untuned_weights_are_the_models_queries_and_random_inner_layers(small):
     weights = small.untuned(3, torch.Generator().manual_seed(0))
-    assert {name: tuple(weight.shape) for name, weight in weights.items()} == small.tunable_shapes(
-        3
+    assert {
+        name: tuple(weight.shape) for name, weight in weights.items()
+    } == small.tunable_shapes(3)
+    again, other = (
+        small.untuned(3, torch.Generator().manual_seed(seed)) for seed in (0, 1)
     )
-    again, other = (small.untuned(3, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     for name, weight in weights.items():
         assert weight.dtype == torch.float32
         assert torch.equal(weight, again[name])
@@ -131,7 +154,9 @@ def temporal_weights(channels, seed=0):
 def test_attention_over_time_is_the_formula(positions):
     x, weights = drawn(2 * 4, 6, 8) * 3 + 1, temporal_weights(8)
     found = attend_in_time(x, weights, 4, 2, positions)
-    expected = torch.cat([reference.in_time(part, weights, 2, positions) for part in x.split(4)])
+    expected = torch.cat(
+        [reference.in_time(part, weights, 2, positions) for part in x.split(4)]
+    )
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     half = attend_in_time(x.bfloat16(), weights, 4, 2, positions)
     assert half.dtype == torch.bfloat16
@@ -142,7 +167,9 @@ def test_attention_over_time_moves_with_the_frames_and_stays_at_its_place():
     """TV5."""
     x, weights, order = drawn(4, 6, 8), temporal_weights(8), torch.tensor([2, 0, 3, 1])
     before = attend_in_time(x, weights, 4, 2, False)
-    torch.testing.assert_close(attend_in_time(x[order], weights, 4, 2, False), before[order])
+    torch.testing.assert_close(
+        attend_in_time(x[order], weights, 4, 2, False), before[order]
+    )
     told = [attend_in_time(x[o], weights, 4, 2, True) for o in (torch.arange(4), order)]
     assert (told[1] - told[0][order]).abs().max() > 0.01  # positions tell the order
     moved = x.clone()
@@ -156,21 +183,24 @@ def test_attention_over_time_moves_with_the_frames_and_stays_at_its_place():
 def test_every_frame_has_its_own_position(channels):
     found = temporal.sinusoids(5, channels)
     assert found.shape == (5, channels)
-    assert found[0].tolist() == [0.0] * (channels // 2) + [1.0] * (channels // 2) + [0.0] * (
-        channels % 2
-    )
+    assert found[0].tolist() == [0.0] * (channels // 2) + [1.0] * (channels // 2) + [
+        0.0
+    ] * (channels % 2)
     assert found[3, 0] == pytest.approx(0.14112, abs=1e-5)  # sin 3
     assert torch.cdist(found, found).add(torch.eye(5) * 9).min() > 0.5
 
 
-@pytest.mark.parametrize("given", [{"rank": 0, "positions": False}, {"rank": 3, "positions": True}])
+@pytest.mark.parametrize(
+    "given", [{"rank": 0, "positions": False}, {"rank": 3, "positions": True}]
+)
 def test_a_call_with_weights_is_the_network_written_out(small_double, given):
     """Each weight in the place that its name says, for the rows of two branches."""
     model, step = small_double, small_double.schedule.sampling(3)[1]
     fresh = torch.Generator().manual_seed(1)
     weights = model.untuned(given["rank"], fresh)
     weights = {
-        n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double() for n, x in weights.items()
+        n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double()
+        for n, x in weights.items()
     }
     x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
     joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
@@ -179,11 +209,16 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, given):
     unet = reference.network(model.unet, weights, True, given["positions"])
     words, told = text.vectors.double().split(1), torch.tensor(step.t)
     halves = zip(x.split(FRAMES), words, strict=True)
-    expected = [unet(rows, told, vectors.expand(FRAMES, -1, -1)).sample for rows, vectors in halves]
+    expected = [
+        unet(rows, told, vectors.expand(FRAMES, -1, -1)).sample
+        for rows, vectors in halves
+    ]
     torch.testing.assert_close(eps, torch.cat(expected), atol=1e-7, rtol=1e-6)
     for name in [*weights][::9]:
         other = {**weights, name: weights[name] + 0.1}
-        moved = model.predict(x, step, text, with_weights(change, other, FRAMES, False))[1]
+        moved = model.predict(
+            x, step, text, with_weights(change, other, FRAMES, False)
+        )[1]
         assert not torch.equal(moved, eps), name
 
 
@@ -205,8 +240,14 @@ def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(s
             assert all(map(torch.equal, found, expected))
             assert not torch.equal(found[1], plain[1])
     assert all(map(torch.equal, plain, small.predict(*given, change)))
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules())
-    assert (view.id, view.schedule, view.sites) == (small.id, small.schedule, small.sites)
+    assert not any(
+        m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules()
+    )
+    assert (view.id, view.schedule, view.sites) == (
+        small.id,
+        small.schedule,
+        small.sites,
+    )
 
 
 def test_a_view_passes_recomputation_on(small, monkeypatch):
@@ -222,9 +263,15 @@ def test_a_view_passes_recomputation_on(small, monkeypatch):
 def test_the_fingerprint_of_a_view_tells_models_and_weights_apart(small):
     adapter = learned(small, tune_steps=0)
     name = next(iter(adapter.weights))
-    moved = Adapter(adapter.facts, {**adapter.weights, name: adapter.weights[name] + 1e-6})
-    told = Adapter(adapter.facts.model_copy(update={"positions": True}), adapter.weights)
+    moved = Adapter(
+        adapter.facts, {**adapter.weights, name: adapter.weights[name] + 1e-6}
+    )
+    told = Adapter(
+        adapter.facts.model_copy(update={"positions": True}), adapter.weights
+    )
     found = [tuned(small, one).fingerprint for one in (adapter, moved, told)]
     assert len({small.fingerprint, *found}) == 4
     assert tuned(small, adapter).fingerprint == found[0]
-    assert found[0] == adapter.digest(small.fingerprint) != adapter.digest("another model")
+    assert (
+        found[0] == adapter.digest(small.fingerprint) != adapter.digest("another model")
+    )

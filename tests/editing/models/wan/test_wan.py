@@ -1,4 +1,5 @@
-"""Wan: its layers against the library's own, its time axis, its prompts, and what is refused."""
+"""Wan: its layers against the library's own, its time axis, its prompts, and what is
+refused."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,10 @@ from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan import layers
 
 STEP = 7  # of 25
-CONFIG, WEIGHTS = "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors"
+CONFIG, WEIGHTS = (
+    "transformer/config.json",
+    "transformer/diffusion_pytorch_model.safetensors",
+)
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
@@ -31,7 +35,9 @@ def step_of(model):
 
 
 def frames_of(count, height=16, width=24):
-    return np.random.default_rng(count).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+    return np.random.default_rng(count).integers(
+        0, 256, (count, height, width, 3), dtype=np.uint8
+    )
 
 
 @pytest.fixture
@@ -48,9 +54,12 @@ def stock(folder, model, latents, text):
         step_of(model),
     )
     for part in (*network.parameters(), *network.buffers()):
-        part.data = part.data.clone()  # kernels round differently at unaligned addresses
+        # kernels round differently at unaligned addresses
+        part.data = part.data.clone()
     rows = latents.unflatten(0, (len(text), -1)).transpose(1, 2)
-    (v,) = network(rows, torch.full((len(text),), float(step.t)), text.vectors, return_dict=False)
+    (v,) = network(
+        rows, torch.full((len(text),), float(step.t)), text.vectors, return_dict=False
+    )
     v = v.transpose(1, 2).flatten(0, 1)
     return latents - step.noise * v, latents + step.signal * v
 
@@ -69,7 +78,9 @@ def test_a_call_is_the_librarys_bit_for_bit(wan, wan_folder, latents):
         assert all(map(torch.equal, found, expected))
     # 3 latents of 2 x 3 tokens; all 512 tokens of a prompt.
     sizes = {"attn1": ("self", 18, 18), "attn2": ("cross", 18, 512)}
-    assert seen == [(f"blocks.{b}.{name}", *sizes[name]) for b in (0, 1) for name in sizes]
+    assert seen == [
+        (f"blocks.{b}.{name}", *sizes[name]) for b in (0, 1) for name in sizes
+    ]
     assert [site.name for site in wan.sites] == [name for name, *_ in seen]
     assert isinstance(wan, Backbone)
 
@@ -100,7 +111,9 @@ def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
     folder = shutil.copytree(wan_folder, tmp_path / "vace")
     (folder / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
     weights = load_file(folder / WEIGHTS)
-    save_file(weights | {"vace_blocks.0.proj_in.bias": torch.zeros(2)}, folder / WEIGHTS)
+    save_file(
+        weights | {"vace_blocks.0.proj_in.bias": torch.zeros(2)}, folder / WEIGHTS
+    )
     rewrite(folder / CONFIG, _class_name="WanVACETransformer3DModel")
     for place in (wan_folder, folder):
         assert family_of(find(str(place))) == ("Wan 2.1", WAN)
@@ -130,18 +143,29 @@ def test_what_computes_attention_is_gone_after_a_call(wan, latents):
 
     assert_same_at_once(scaled, (0.5, 1.0, 2.0))
     with pytest.raises(ValueError, match="takes nothing but attend"):
-        wan.predict(latents, step_of(wan), text, Intervention(patches=(lambda _: nullcontext(),)))
+        wan.predict(
+            latents,
+            step_of(wan),
+            text,
+            Intervention(patches=(lambda _: nullcontext(),)),
+        )
     with pytest.raises(ValueError, match="do not divide"):
         wan.predict(latents[:5], step_of(wan), wan.embed(["a cat", "a dog"]))
     with pytest.raises(DivergedError, match=r"NaN or Inf in step 8 of 25"):
         wan.predict(latents * torch.nan, step_of(wan), text)
 
 
-@pytest.mark.parametrize(("count", "time"), [(1, 1), (2, 2), (5, 2), (6, 3), (16, 5), (17, 5)])
+@pytest.mark.parametrize(
+    ("count", "time"), [(1, 1), (2, 2), (5, 2), (6, 3), (16, 5), (17, 5)]
+)
 def test_a_clip_is_padded_with_its_last_frame(wan, count, time):
     frames = frames_of(count)
     found = wan.encode(frames)
-    assert wan.grid(*frames.shape[:3]) == Grid(time, 4, 6) == (*found.shape[:1], *found.shape[2:])
+    assert (
+        wan.grid(*frames.shape[:3])
+        == Grid(time, 4, 6)
+        == (*found.shape[:1], *found.shape[2:])
+    )
     whole = np.concatenate([frames, np.repeat(frames[-1:], 4 * time - 3 - count, 0)])
     assert torch.equal(found, wan.encode(whole))
     assert wan.decode(found).shape == whole.shape
@@ -181,16 +205,25 @@ def test_latents_are_scaled_as_the_library_does(wan):
         torch.tensor(getattr(wan.vae.config, f"latents_{n}")) for n in ("mean", "std")
     )
     found = wan.encode(frames)
-    torch.testing.assert_close(found, (mean - middle[:, None, None]) / spread[:, None, None])
+    torch.testing.assert_close(
+        found, (mean - middle[:, None, None]) / spread[:, None, None]
+    )
     decoded = wan.vae.decode(mean.transpose(0, 1)[None]).sample[0].permute(1, 2, 3, 0)
-    assert np.abs(((decoded + 1) * 127.5).clamp(0, 255).numpy() - wan.decode(found)).max() <= 0.51
+    assert (
+        np.abs(((decoded + 1) * 127.5).clamp(0, 255).numpy() - wan.decode(found)).max()
+        <= 0.51
+    )
 
 
 def test_little_memory_lets_the_autoencoder_work_in_tiles(wan, monkeypatch):
     tiled, encode = [], wan.vae.encode
-    monkeypatch.setattr(wan.vae, "encode", lambda x: tiled.append(wan.vae.use_tiling) or encode(x))
+    monkeypatch.setattr(
+        wan.vae, "encode", lambda x: tiled.append(wan.vae.use_tiling) or encode(x)
+    )
     for free in (1 << 40, 1):
-        monkeypatch.setattr("regrain.editing.models.turns.free_memory", lambda _, free=free: free)
+        monkeypatch.setattr(
+            "regrain.editing.models.turns.free_memory", lambda _, free=free: free
+        )
         wan.encode(frames_of(5))
         assert wan.window_frames(1, 4, 6) == (max(8, int(free / 2 / (16 * 24 * 36))))
     assert tiled == [False, True]
@@ -203,7 +236,8 @@ def test_out_of_memory_says_what_to_lower(wan, monkeypatch, latents):
 
     monkeypatch.setattr(wan.transformer, "forward", full)
     with pytest.raises(
-        ResourceError, match=r"^clip.frames: Out of memory with 21 frames of 24 x 16 pixels"
+        ResourceError,
+        match=r"^clip.frames: Out of memory with 21 frames of 24 x 16 pixels",
     ):
         wan.predict(latents, step_of(wan), wan.embed(["a cat"]))
 
@@ -211,11 +245,15 @@ def test_out_of_memory_says_what_to_lower(wan, monkeypatch, latents):
 # --- Prompts
 
 
-def test_prompts_are_encoded_once_and_the_encoder_goes(wan_folder, own_cache, monkeypatch):
+def test_prompts_are_encoded_once_and_the_encoder_goes(
+    wan_folder, own_cache, monkeypatch
+):
     from transformers import UMT5EncoderModel
 
     model, loads = load_backbone(str(wan_folder)), []
-    reader = replace(model.reader, load=lambda load=model.reader.load: loads.append(1) or load())
+    reader = replace(
+        model.reader, load=lambda load=model.reader.load: loads.append(1) or load()
+    )
     monkeypatch.setattr(model, "reader", reader)
     prompts = ["a cat on the grass", "", "ugly"]
     first = model.embed(prompts)
@@ -229,14 +267,16 @@ def test_prompts_are_encoded_once_and_the_encoder_goes(wan_folder, own_cache, mo
         prompts, padding="max_length", max_length=512, return_tensors="pt"
     )
     expected = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-    expected = expected * tokens.attention_mask[..., None]  # as the library pads anew, with zeros
+    # as the library pads anew, with zeros
+    expected = expected * tokens.attention_mask[..., None]
     torch.testing.assert_close(first.vectors, expected, atol=1e-5, rtol=1e-4)
     assert set(model.parts) == {"transformer", "vae"}
 
 
 def test_a_prompt_too_long_is_refused_by_its_first_word_too_many(wan):
     with pytest.raises(
-        PromptError, match=r"^regions.cat.prompt: The prompt has 600 tokens, but at most 511"
+        PromptError,
+        match=r"^regions.cat.prompt: The prompt has 600 tokens, but at most 511",
     ):
         wan.check_prompts(["cat " * 600], ["regions.cat.prompt"])
 
@@ -253,7 +293,9 @@ REFUSED = {
     "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
     "do not fit together": config("text_encoder/config.json", d_model=48),
     "num_layers: .* Use another model": config(CONFIG, num_layers=2_000_000),
-    "tokenizer/ cannot be loaded": lambda f: (f / "tokenizer" / "tokenizer.json").write_text("["),
+    "tokenizer/ cannot be loaded": lambda f: (
+        f / "tokenizer" / "tokenizer.json"
+    ).write_text("["),
     "lacks 1 weights, such as proj_out.bias": lacking(WEIGHTS, "proj_out.bias"),
 }
 
@@ -281,7 +323,10 @@ ORIGINAL = {
 SPELLINGS = {  # of a layer, and of both factors
     "diffusers": (lambda name: f"transformer.{name}", ("A", "B")),
     "original": (lambda name: f"diffusion_model.{ORIGINAL[name]}", ("A", "B")),
-    "kohya": (lambda name: f"lora_unet_{ORIGINAL[name].replace('.', '_')}", ("down", "up")),
+    "kohya": (
+        lambda name: f"lora_unet_{ORIGINAL[name].replace('.', '_')}",
+        ("down", "up"),
+    ),
 }
 
 
@@ -292,18 +337,23 @@ def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
     for name in ORIGINAL:
         weight = wan.transformer.get_parameter(f"{name}.weight")
         down, up = (
-            torch.randn(*s, generator=fresh) for s in ((2, weight.shape[1]), (len(weight), 2))
+            torch.randn(*s, generator=fresh)
+            for s in ((2, weight.shape[1]), (len(weight), 2))
         )
         weights |= {
-            f"{spelt(name)}.lora_{end}.weight": x for end, x in zip(ends, (down, up), strict=True)
+            f"{spelt(name)}.lora_{end}.weight": x
+            for end, x in zip(ends, (down, up), strict=True)
         }
         expected[name] = weight + 0.5 * up @ down
     save_file(weights, tmp_path / "lora.safetensors")
     model = load_backbone(str(wan_folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
     for name, weight in expected.items():
-        torch.testing.assert_close(model.transformer.get_parameter(f"{name}.weight"), weight)
+        torch.testing.assert_close(
+            model.transformer.get_parameter(f"{name}.weight"), weight
+        )
     untouched = (
-        one.transformer.get_parameter("blocks.0.attn1.to_k.weight") for one in (model, wan)
+        one.transformer.get_parameter("blocks.0.attn1.to_k.weight")
+        for one in (model, wan)
     )
     assert torch.equal(*untouched)
     assert model.fingerprint != wan.fingerprint
@@ -311,7 +361,14 @@ def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
 
 def test_a_lora_of_another_family_is_refused(wan, tmp_path):
     key = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
-    halves = {f"{key}.lora_A.weight": torch.zeros(2, 4), f"{key}.lora_B.weight": torch.zeros(4, 2)}
+    halves = {
+        f"{key}.lora_A.weight": torch.zeros(2, 4),
+        f"{key}.lora_B.weight": torch.zeros(4, 2),
+    }
     save_file(halves, tmp_path / "lora.safetensors")
-    with pytest.raises(ModelError, match=r"^loras: .*does not fit: the model has no layer"):
-        add_loras([str(tmp_path / "lora.safetensors")], {"transformer": wan.transformer})
+    with pytest.raises(
+        ModelError, match=r"^loras: .*does not fit: the model has no layer"
+    ):
+        add_loras(
+            [str(tmp_path / "lora.safetensors")], {"transformer": wan.transformer}
+        )
