@@ -195,8 +195,8 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     weights = itemsize * sizes.numbers + (4 - itemsize) * in_float32
     adapter = encoder = 0  # numbers in what sees pictures
     if any(request.pictures):
-        file = PictureFile(request.picture_adapter, sizes.cross, fetch=False)
         try:
+            file = PictureFile(request.picture_adapter, sizes.cross, fetch=False)
             adapter, encoder = file.weights()
         except ModelError:
             return None
