@@ -44,9 +44,7 @@ def training_picture(seed: int, index: int, size: int) -> Picture:
 def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw a scene as sampled, or with its actors moved, scaled and placed on a
     texture."""
-    actors = int(rng.choice([1, 2, 2, 3, 3]))
-    seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
-    scene = world.sample_scene(seed, 8, actors)
+    scene = _training_scene(rng)
     frame = int(rng.integers(scene.frames))
     moved = rng.random() < 0.35
     if moved:
@@ -58,6 +56,13 @@ def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         on_actor = levels[0][..., None] > 0
         image = np.where(on_actor, image, texture(rng, size))
     return image, levels
+
+
+def _training_scene(rng: np.random.Generator) -> world.Scene:
+    """Draw a scene that is not held out; one actor is rarer than two or three."""
+    actors = int(rng.choice([1, 2, 2, 3, 3]))
+    seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
+    return world.sample_scene(seed, 8, actors)
 
 
 def _moved(rng: np.random.Generator, actor: world.Actor) -> world.Actor:
