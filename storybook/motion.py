@@ -133,7 +133,12 @@ def _leap(phase: float, upright: bool) -> tuple[np.ndarray, Swing]:
         low = float(np.sin(np.pi * at / 0.2))
         crouching = _scaled(1 + 0.07 * low, 1 - 0.12 * low)
         return crouching, dict.fromkeys(_HIPS, 0.0)
-    air = (at - 0.2) / 0.8
+    return _in_the_air((at - 0.2) / 0.8, upright)
+
+
+def _in_the_air(air: float, upright: bool) -> tuple[np.ndarray, Swing]:
+    """Return the map of the trunk and the swing of the legs; `air` is the share of the
+    flight, 0 to 1."""
     high = float(np.sin(np.pi * air))
     stretched = _scaled(1 - 0.05 * high, 1 + 0.06 * high)
     trunk = _moved(0, -0.42 * high) @ stretched

@@ -320,35 +320,34 @@ def begin_with(
     labels = torch.ones(len(points), 1)
     if start < 0.86:
         prompts = sam.prompt_encoder((points, labels), None, None)
-        masks, quality = decode(sam, features, prompts)
-        each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
-        weights = targets.usable * torch.tensor([2.0, 1.0, 0.5])
-        loss = (each * weights).sum(1).mean()
-        answer = masks[:, 1] > 0
+        loss, answer = _three_answers(sam, features, prompts, targets)
         return Begun(loss, answer, points, labels)
     if start < 0.93:
         boxes = boxes_of(targets.one, rng)
-        loss, answer = _single_answer(sam, features, (None, boxes, None), targets)
+        prompts = sam.prompt_encoder(None, boxes, None)
+        loss, answer = _single_answer(sam, features, prompts, targets)
         no_points = points[:, :0]
         no_labels = labels[:, :0]
         return Begun(loss, answer, no_points, no_labels)
     return Begun(None, displaced(targets.one, rng), points, labels)
 
 
-def _single_answer(
-    sam: Any, features: Tensor, asked: tuple, targets: Targets
+def _three_answers(
+    sam: Any, features: Tensor, prompts: tuple[Tensor, Tensor], targets: Targets
 ) -> tuple[Tensor, Tensor]:
-    """Answer prompts by one mask each.
+    """Answer encoded prompts by a mask of each level; return the loss and the first
+    masks."""
+    masks, quality = decode(sam, features, prompts)
+    each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
+    weights = targets.usable * torch.tensor([2.0, 1.0, 0.5])
+    loss = (each * weights).sum(1).mean()
+    return loss, masks[:, 1] > 0
 
-    Args:
-        sam: The model to train.
-        features: Features of the pictures.
-        asked: Clicks, boxes and masks, as the prompt encoder takes them.
-        targets: Targets of the batch.
-    Returns:
-        The mean loss, and the answered masks, bool.
-    """
-    prompts = sam.prompt_encoder(*asked)
+
+def _single_answer(
+    sam: Any, features: Tensor, prompts: tuple[Tensor, Tensor], targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Answer encoded prompts by one mask each; return the mean loss and the masks."""
     masks, quality = decode(sam, features, prompts)
     loss = answer_loss(masks[:, 0], quality[:, 0], targets.one).mean()
     return loss, masks[:, 0] > 0
@@ -383,8 +382,8 @@ def training_loss(
         prior = None
         if rng.random() < 0.9:  # clicks may also come without the mask they correct
             prior = PRIOR * (2.0 * answer[:, None].float() - 1)
-        asked = ((points, labels), None, prior)
-        loss, answer = _single_answer(sam, features, asked, targets)
+        prompts = sam.prompt_encoder((points, labels), None, prior)
+        loss, answer = _single_answer(sam, features, prompts, targets)
         losses.append(loss)
     return sum(losses, torch.zeros(()))
 
