@@ -88,22 +88,27 @@ def _solid(
     light."""
     middle = (points.min(0) + points.max(0)) / 2
     width, height = np.ptp(points, axis=0)
-
-    below = points[:, 1] > middle[1]
-    enters = below & ~np.roll(below, 1)  # where the outline enters the lower half
-    start = int(np.argmax(enters))
-    edge = np.roll(points, -start, axis=0)[: int(below.sum())]
-    inner_edge = (edge - middle) * (0.97, 0.52) + middle
-    shadow = np.concatenate([edge, inner_edge[::-1]])
-
+    shadow = _underside(points, middle)
     lean = 0.07 * float(width)
-    gleam = (points - middle) * (0.66, 0.5) + middle - (lean, 0.16 * height)
+    towards_light = (lean, 0.16 * height)
+    gleam = (points - middle) * (0.66, 0.5) + middle - towards_light
     patch = _flat(gleam, shade(color, 1.24), part, limb)
     return [
         _shape(points, color, part, limb),
         _flat(shadow, shade(color, 0.83), part, limb),
         dataclasses.replace(patch, lean=lean),
     ]
+
+
+def _underside(points: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Return a crescent along the lower half of an outline: [n, 2]."""
+    below = points[:, 1] > middle[1]
+    enters = below & ~np.roll(below, 1)  # where the outline enters the lower half
+    start = int(np.argmax(enters))
+    count = int(below.sum())
+    edge = np.roll(points, -start, axis=0)[:count]
+    inner_edge = (edge - middle) * (0.97, 0.52) + middle
+    return np.concatenate([edge, inner_edge[::-1]])
 
 
 def _spots(
@@ -426,17 +431,21 @@ def _robot(main: Color) -> Shapes:
             *_solid(hand, main, BODY, arm),
         ]
     trunk = box(-0.27, -0.58, 0.27, -0.19, 0.07)
+    socket = ellipse(0, -0.385, 0.11)
+    lamp = ellipse(0, -0.385, 0.08)
+    gleam = ellipse(-0.02, -0.41, 0.03)
     shapes += [
         *_solid(trunk, main, BODY),
-        _shape(ellipse(0, -0.385, 0.11), INK, BODY),  # a lamp
-        _flat(ellipse(0, -0.385, 0.08), GLOW, BODY),
-        _flat(ellipse(-0.02, -0.41, 0.03), WHITE, BODY),
+        _shape(socket, INK, BODY),
+        _flat(lamp, GLOW, BODY),
+        _flat(gleam, WHITE, BODY),
     ]
     return [*shapes, *_robot_head(main, steel)]
 
 
 def _robot_head(main: Color, steel: Color) -> Shapes:
     antenna = capsule(0, -0.94, 0, -1.04, 0.018)
+    bulb = ellipse(0, -1.06, 0.06)
     left_ear = box(-0.31 - 0.04, -0.84, -0.31 + 0.04, -0.68, 0.02)
     right_ear = box(0.31 - 0.04, -0.84, 0.31 + 0.04, -0.68, 0.02)
     head = box(-0.3, -0.96, 0.3, -0.59, 0.09)
@@ -444,7 +453,7 @@ def _robot_head(main: Color, steel: Color) -> Shapes:
     mouth = box(-0.14, -0.685, 0.14, -0.625, 0.025)
     shapes = [
         _shape(antenna, steel),
-        *_solid(ellipse(0, -1.06, 0.06), (240, 66, 60)),
+        *_solid(bulb, (240, 66, 60)),
         _shape(left_ear, steel),
         _shape(right_ear, steel),
         *_solid(head, main),
@@ -615,13 +624,16 @@ def _astronaut(main: Color) -> Shapes:
     )
     panel = box(-0.13, -0.47, 0.13, -0.3, 0.03)
     slot = capsule(-0.07, -0.345, 0.07, -0.345, 0.018)
+    left_lamp = ellipse(-0.07, -0.42, 0.03, n=12)
+    middle_lamp = ellipse(0, -0.42, 0.03, n=12)
+    right_lamp = ellipse(0.07, -0.42, 0.03, n=12)
     return [
         *shapes,
         *_solid(suit, main, BODY),
         _shape(panel, seam, BODY),
-        _flat(ellipse(-0.07, -0.42, 0.03, n=12), (240, 70, 70), BODY),
-        _flat(ellipse(0, -0.42, 0.03, n=12), (250, 214, 60), BODY),
-        _flat(ellipse(0.07, -0.42, 0.03, n=12), GLOW, BODY),
+        _flat(left_lamp, (240, 70, 70), BODY),
+        _flat(middle_lamp, (250, 214, 60), BODY),
+        _flat(right_lamp, GLOW, BODY),
         _flat(slot, WHITE, BODY),
         *_helmet(main, trim),
     ]
@@ -693,32 +705,40 @@ def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
     w = fit.half
     felt: Color = (50, 56, 124)
     ribbon: Color = (255, 196, 44)
-    crown = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02") * (w, 1) + (x, y)
+    upright = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02")
+    crown = upright * (w, 1) + fit.top
     band = box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01)
     brim = capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05)
     behind = [
         *_solid(crown, felt, ACCESSORY, limb),
         _flat(band, ribbon, ACCESSORY, limb),
     ]
-    return behind, _solid(brim, felt, ACCESSORY, limb)
+    in_front = _solid(brim, felt, ACCESSORY, limb)
+    return behind, in_front
 
 
 def _sunglasses(fit: _Fit, limb: str) -> Shapes:
     x, y = fit.eyes
     w = fit.half
-    bridge = capsule(x - w * 1.05, y - 0.05, x + w * 1.05, y - 0.05, 0.026)
-    shapes = [_shape(bridge, WHITE, ACCESSORY, limb)]
-    for side in (-1, 1):
-        at = x + side * w * 0.5
-        frame = box(at - w * 0.47, y - 0.1, at + w * 0.47, y + 0.115, 0.07)
-        lens = box(at - w * 0.36, y - 0.07, at + w * 0.36, y + 0.088, 0.05)
-        gleam = capsule(at - 0.055, y + 0.02, at - 0.005, y - 0.035, 0.016)
-        shapes += [
-            _shape(frame, WHITE, ACCESSORY, limb),
-            _flat(lens, (24, 24, 34), ACCESSORY, limb),
-            _flat(gleam, (150, 176, 214), ACCESSORY, limb),
-        ]
-    return shapes
+    bridge_y = y - 0.05
+    bridge = capsule(x - w * 1.05, bridge_y, x + w * 1.05, bridge_y, 0.026)
+    return [
+        _shape(bridge, WHITE, ACCESSORY, limb),
+        *_dark_lens(x - w * 0.5, y, w, limb),
+        *_dark_lens(x + w * 0.5, y, w, limb),
+    ]
+
+
+def _dark_lens(x: float, y: float, w: float, limb: str) -> Shapes:
+    """A lens of sunglasses around (x, y) in its frame; `w` is half the head's width."""
+    frame = box(x - w * 0.47, y - 0.1, x + w * 0.47, y + 0.115, 0.07)
+    lens = box(x - w * 0.36, y - 0.07, x + w * 0.36, y + 0.088, 0.05)
+    gleam = capsule(x - 0.055, y + 0.02, x - 0.005, y - 0.035, 0.016)
+    return [
+        _shape(frame, WHITE, ACCESSORY, limb),
+        _flat(lens, (24, 24, 34), ACCESSORY, limb),
+        _flat(gleam, (150, 176, 214), ACCESSORY, limb),
+    ]
 
 
 def _scarf(fit: _Fit) -> Shapes:
@@ -778,7 +798,9 @@ def _wear(kind: str, body: Shapes, accessory: str) -> Shapes:
     if accessory == "hat":
         crown, brim = _hat(fit, limb)
         # A dog's ears hang in front of its head, so its hat covers all of them.
-        ears = _first_of_head(body) if is_beast and kind != "dog" else len(body)
+        ears = len(body)
+        if is_beast and kind != "dog":
+            ears = _first_of_head(body)
         return [*_inserted(body, ears, crown), *brim]
     # The head of a beast hides its neck.
     face = _face(body) if is_beast else len(body)
@@ -788,7 +810,9 @@ def _wear(kind: str, body: Shapes, accessory: str) -> Shapes:
         sack, straps = _carried()
         return [*sack, *_inserted(body, _end_of_trunk(body), straps)]
     pack = _backpack(fit)
-    return [*pack, *body] if kind == "car" else _inserted(body, face, pack)
+    if kind == "car":
+        return [*pack, *body]
+    return _inserted(body, face, pack)
 
 
 def _inserted(body: Shapes, index: int, shapes: Shapes) -> Shapes:

@@ -44,9 +44,7 @@ def training_picture(seed: int, index: int, size: int) -> Picture:
 def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw a scene as sampled, or with its actors moved, scaled and placed on a
     texture."""
-    actors = int(rng.choice([1, 2, 2, 3, 3]))
-    seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
-    scene = world.sample_scene(seed, 8, actors)
+    scene = _training_scene(rng)
     frame = int(rng.integers(scene.frames))
     moved = rng.random() < 0.35
     if moved:
@@ -58,6 +56,13 @@ def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         on_actor = levels[0][..., None] > 0
         image = np.where(on_actor, image, texture(rng, size))
     return image, levels
+
+
+def _training_scene(rng: np.random.Generator) -> world.Scene:
+    """Draw a scene that is not held out; one actor is rarer than two or three."""
+    actors = int(rng.choice([1, 2, 2, 3, 3]))
+    seed = FIRST_TRAINING_SEED + int(rng.integers(2**31))
+    return world.sample_scene(seed, 8, actors)
 
 
 def _moved(rng: np.random.Generator, actor: world.Actor) -> world.Actor:
@@ -94,22 +99,27 @@ def shapes(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]
     a patch on them."""
     image = texture(rng, size)
     levels = np.zeros((3, size, size), np.uint8)
-    part = shape = 0
-    for thing in range(1, int(rng.integers(2, 6))):
+    part = 0
+    shape = 0
+    things = int(rng.integers(1, 5))
+    for thing in range(1, things + 1):
         base = rng.uniform(20, 235, 3)
         center = rng.uniform(0.1, 0.9, 2)
         radius = np.exp(rng.uniform(np.log(0.06), np.log(0.28)))
-        for blob in range(int(rng.integers(1, 5))):
+        blobs = int(rng.integers(1, 5))
+        for blob in range(blobs):
             part += 1
             shape += 1
             offset = rng.uniform(-0.9, 0.9, 2) * radius
             middle = center + offset * (blob > 0)
-            outline = _blob(rng, middle, radius * rng.uniform(0.5, 1))
+            own_radius = radius * rng.uniform(0.5, 1)
+            outline = _blob(rng, middle, own_radius)
             paint = _texture_near(rng, size, base, 30)
             _fill(image, levels, outline * size, paint, (thing, part, shape))
             if rng.random() < 0.4:
                 shape += 1
-                patch = (outline - middle) * rng.uniform(0.25, 0.5) + middle
+                share = rng.uniform(0.25, 0.5)
+                patch = (outline - middle) * share + middle
                 paint = _texture_near(rng, size, base, 60)
                 _fill(image, levels, patch * size, paint, (thing, part, shape))
     return image, levels
@@ -138,8 +148,10 @@ def texture(
         field = _slope(rng, size)
         if kind < 0.75:
             field = np.sin(field * rng.uniform(20, 120))
-    field = (field - field.min()) / max(float(np.ptp(field)), 1e-6)
-    noise = rng.normal(0, rng.uniform(0, 8), (size, size, 1))
+    reach = max(float(np.ptp(field)), 1e-6)
+    field = (field - field.min()) / reach
+    deviation = rng.uniform(0, 8)
+    noise = rng.normal(0, deviation, (size, size, 1))
     image = start + field[..., None] * (end - start) + noise
     return image.clip(0, 255).astype(np.uint8)
 

@@ -113,16 +113,20 @@ def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
     else:
         p = np.pad(corners, ((1, 1), (0, 0)), mode="edge")
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    curve = []
-    for i in range(len(p) - 3):
-        a, b, c, d = p[i : i + 4]
-        linear = (c - a) * t
-        square = (2 * a - 5 * b + 4 * c - d) * t**2
-        cubic = (3 * b - 3 * c + d - a) * t**3
-        curve.append(0.5 * (2 * b + linear + square + cubic))
+    curve = [_between(p[i : i + 4], t) for i in range(len(p) - 3)]
     if not closed:
         curve.append(corners[-1:])
     return np.concatenate(curve)
+
+
+def _between(corners: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Return the points of a Catmull-Rom curve between the second and the third of four
+    corners; `t` runs from 0 to 1."""
+    a, b, c, d = corners
+    linear = (c - a) * t
+    square = (2 * a - 5 * b + 4 * c - d) * t**2
+    cubic = (3 * b - 3 * c + d - a) * t**3
+    return 0.5 * (2 * b + linear + square + cubic)
 
 
 def path(corners: str) -> np.ndarray:
@@ -141,16 +145,19 @@ def tube(corners: str, *radii: float) -> np.ndarray:
     round at the end."""
     line = _smooth(path(corners), False)
     along = np.gradient(line, axis=0)
-    across = np.stack([along[:, 1], -along[:, 0]], 1) / np.linalg.norm(
-        along, axis=1, keepdims=True
-    )
-    width = np.interp(
-        np.linspace(0, 1, len(line)), np.linspace(0, 1, len(radii)), radii
-    )[:, None]
+    normal = np.stack([along[:, 1], -along[:, 0]], 1)
+    across = normal / np.linalg.norm(along, axis=1, keepdims=True)
+    points_at = np.linspace(0, 1, len(line))
+    radii_at = np.linspace(0, 1, len(radii))
+    radius = np.interp(points_at, radii_at, radii)[:, None]
+    side = radius * across
+
     turn = np.linspace(0, np.pi, 7)[1:-1, None]
-    tip = along[-1] / np.linalg.norm(along[-1])
-    cap = line[-1] + width[-1] * (np.cos(turn) * across[-1] + np.sin(turn) * tip)
-    return np.concatenate([line + width * across, cap, (line - width * across)[::-1]])
+    ahead = along[-1] / np.linalg.norm(along[-1])
+    half_circle = np.cos(turn) * across[-1] + np.sin(turn) * ahead
+    cap = line[-1] + radius[-1] * half_circle
+    way_back = (line - side)[::-1]
+    return np.concatenate([line + side, cap, way_back])
 
 
 def poly(*points: tuple[float, float]) -> np.ndarray:

@@ -384,12 +384,18 @@ def _row(example: Example, scene: Scene, model: Backbone) -> np.ndarray:
         *_, last = edit(request, model)
         assert isinstance(last, Finished)
         source = request.clip.read(middle, middle + 1)[0]
-    edited = last.result.frames[list(_SHOWN)]
-    others = [other.frames[middle] for other in last.result.others]
+    result = last.result
+    edited = result.frames[list(_SHOWN)]
+    others = [other.frames[middle] for other in result.others]
     row = np.concatenate([source, *edited, *others], 1)
+    return _numbered(row, scene.seed)
+
+
+def _numbered(row: np.ndarray, number: int) -> np.ndarray:
+    """Enlarge a row of a sheet, and write a number into its corner."""
     large = cv2.resize(row, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
     font = cv2.FONT_HERSHEY_SIMPLEX
-    return cv2.putText(large, str(scene.seed), (4, 16), font, 0.5, (255, 0, 0), 1)
+    return cv2.putText(large, str(number), (4, 16), font, 0.5, (255, 0, 0), 1)
 
 
 def main() -> None:

@@ -77,18 +77,15 @@ def _stride(
     """Return the map of the trunk, and how far the legs have swung."""
     if motion == "walk":
         trunk = _moved(0, -0.012 * abs(wave))
-        forward, back = 24 * wave, -24 * wave
+        forward = 24 * wave
+        back = -24 * wave
         return trunk, {"leg0": forward, "leg3": forward, "leg1": back, "leg2": back}
     if motion == "run":
         tilt = 9 if upright else 5 * wave
         trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, tilt)
-        late = float(np.sin(phase - 0.6))
-        return trunk, {
-            "leg0": 42 * wave,
-            "leg2": 42 * late,
-            "leg1": -42 * wave,
-            "leg3": -42 * late,
-        }
+        early = 42 * wave
+        late = 42 * float(np.sin(phase - 0.6))
+        return trunk, {"leg0": early, "leg2": late, "leg1": -early, "leg3": -late}
     if motion == "jump":
         return _leap(phase, upright)
     breathing = _scaled(1 - 0.006 * wave, 1 + 0.012 * wave)
@@ -134,19 +131,24 @@ def _leap(phase: float, upright: bool) -> tuple[np.ndarray, Swing]:
     at = phase / (2 * np.pi) % 1.0
     if at < 0.2:
         low = float(np.sin(np.pi * at / 0.2))
-        return _scaled(1 + 0.07 * low, 1 - 0.12 * low), dict.fromkeys(_HIPS, 0.0)
-    air = (at - 0.2) / 0.8
+        crouching = _scaled(1 + 0.07 * low, 1 - 0.12 * low)
+        return crouching, dict.fromkeys(_HIPS, 0.0)
+    return _in_the_air((at - 0.2) / 0.8, upright)
+
+
+def _in_the_air(air: float, upright: bool) -> tuple[np.ndarray, Swing]:
+    """Return the map of the trunk and the swing of the legs; `air` is the share of the
+    flight, 0 to 1."""
     high = float(np.sin(np.pi * air))
-    trunk = _moved(0, -0.42 * high) @ _scaled(1 - 0.05 * high, 1 + 0.06 * high)
+    stretched = _scaled(1 - 0.05 * high, 1 + 0.06 * high)
+    trunk = _moved(0, -0.42 * high) @ stretched
     if not upright:
-        trunk = trunk @ rotation(0, -0.35, -16 * float(np.cos(np.pi * air)))
+        tilt = -16 * float(np.cos(np.pi * air))
+        trunk = trunk @ rotation(0, -0.35, tilt)
     reach = 46 * high
-    return trunk, {
-        "leg0": reach,
-        "leg2": 0.8 * reach,
-        "leg1": -reach,
-        "leg3": -0.8 * reach,
-    }
+    less = 0.8 * reach
+    swing = {"leg0": reach, "leg2": less, "leg1": -reach, "leg3": -less}
+    return trunk, swing
 
 
 def lift(motion: str, phase: float) -> float:

@@ -58,34 +58,51 @@ def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarra
     cast = cast_of(scene)
     ids = surface_ids(scene, cast, size, frame)
     actor_of, part_of = owners(cast)
-    label, part = actor_of[ids], part_of[ids]
+    label = actor_of[ids]
+    part = part_of[ids]
     kinds = [1 + KINDS.index(actor.kind) for actor in scene.actors]
     kind = np.array([0, *kinds], np.uint8)[label]
 
-    outline = -_depth(label == 0)
-    middle = np.zeros((2, size, size), np.float32)
-    y, x = np.mgrid[:size, :size]
-    for number in range(1, len(scene.actors) + 1):
-        own = label == number
-        if own.any():
-            outline[own] = _depth(own)[own]
-            to_middle = [x[own].mean() - x[own], y[own].mean() - y[own]]
-            middle[:, own] = np.stack(to_middle) / size
+    outline, middle = _distances(label, len(scene.actors))
     outline = np.clip(outline / CELL, -FAR, FAR) * _OUTLINE_STEPS
+    outline = outline.round().astype(np.int8)
     middle = np.clip(middle, -1, 1) * _MIDDLE_STEPS
+    middle = middle.round().astype(np.int8)
 
     cells = slice(CELL // 2, None, CELL)
     return {
         "kind": kind[cells, cells],
         "part": part[cells, cells],
-        "outline": outline.round().astype(np.int8)[None, cells, cells],
-        "middle": middle.round().astype(np.int8)[:, cells, cells],
+        "outline": outline[None, cells, cells],
+        "middle": middle[:, cells, cells],
     }
 
 
 # Whole numbers per cell, and per frame width, in which shards keep distances.
 _OUTLINE_STEPS = 60
 _MIDDLE_STEPS = 120
+
+
+def _distances(label: np.ndarray, actors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of each pixel to an outline, and its way to the middle of its
+    actor.
+
+    They are in pixels, positive inside, float32 [size, size], and in frame widths,
+    float32 [2, size, size].
+    """
+    size = len(label)
+    outline = -_depth(label == 0)
+    middle = np.zeros((2, size, size), np.float32)
+    y, x = np.mgrid[:size, :size]
+    for number in range(1, actors + 1):
+        own = label == number
+        if not own.any():
+            continue
+        outline[own] = _depth(own)[own]
+        to_right = x[own].mean() - x[own]
+        down = y[own].mean() - y[own]
+        middle[:, own] = np.stack([to_right, down]) / size
+    return outline, middle
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:

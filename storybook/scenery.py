@@ -129,7 +129,8 @@ def _fir(
     img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool = False
 ) -> None:
     """Draw a fir whose foot is at (x, y), `h` high."""
-    left, right = x - 0.02, x + 0.02
+    left = x - 0.02
+    right = x + 0.02
     top = y - 0.2 * h
     trunk = poly((left, y), (right, y), (right, top), (left, top))
     _shape(img, trunk, (112, 76, 48))
@@ -145,11 +146,19 @@ def _fir(
         if snow:  # on the upper half of each tier
             middle = low + (high - low) * 0.5
             edge = y - middle * h
-            reach = half * h * 0.5
-            left_edge = (x - reach, edge)
-            right_edge = (x + reach, edge)
-            notch = (x, edge - 0.06 * h)
-            _shape(img, poly(left_edge, tip, right_edge, notch), WHITE)
+            cap = _snow_cap(tip, edge, half * h * 0.5, 0.06 * h)
+            _shape(img, cap, WHITE)
+
+
+def _snow_cap(
+    tip: tuple[float, float], edge: float, reach: float, notch: float
+) -> np.ndarray:
+    """Polygon of the snow below a tip, down to the height `edge`; its lower edge has a
+    notch."""
+    x, _ = tip
+    left = (x - reach, edge)
+    right = (x + reach, edge)
+    return poly(left, tip, right, (x, edge - notch))
 
 
 # --- backgrounds --------------------------------------------------------------------------------------------
@@ -231,10 +240,12 @@ def _city(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     street: Stops = [(0.671, (108, 110, 122)), (1, (72, 74, 86))]
     _fill(img, HORIZON, pavement + street)
     for x in np.arange(-0.2 * rng.random(), wide, 0.24):
-        stripe = poly(
-            (x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)
-        )
-        _shape(img, stripe, (244, 236, 204))
+        _street_stripe(img, x)
+
+
+def _street_stripe(img: np.ndarray, x: float) -> None:
+    stripe = poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882))
+    _shape(img, stripe, (244, 236, 204))
 
 
 _WALLS: tuple[Color, ...] = (
@@ -258,14 +269,18 @@ def _house(img: np.ndarray, rng: np.random.Generator, x: float, w: float) -> Non
     dark = shade(wall, 0.72)
     lit = rng.random((8, 3)) < 0.65
     heights = np.arange(top + 0.035, 0.58, 0.08)
-    for row, y0 in enumerate(heights):
+    for row, y in enumerate(heights):
         for column in range(3):
-            x0 = x + 0.02 + column * 0.24 * w
-            x1 = x0 + 0.028
-            y1 = y0 + 0.042
-            pane = poly((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+            left = x + 0.02 + column * 0.24 * w
             color = (255, 230, 144) if lit[row % 8, column] else dark
-            _shape(img, pane, color)
+            _window(img, left, y, color)
+
+
+def _window(img: np.ndarray, left: float, top: float, color: Color) -> None:
+    right = left + 0.028
+    bottom = top + 0.042
+    pane = poly((left, top), (right, top), (right, bottom), (left, bottom))
+    _shape(img, pane, color)
 
 
 def _desert(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
@@ -413,16 +428,13 @@ def chalk(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     values = img.astype(np.float32)
     gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
     board = np.array((34, 52, 50), np.float32)
-    grain = (0.95 + 0.13 * _noise(rng, n, 3) + 0.08 * _noise(rng, n, 12)).clip(
-        0.4, 1.4
-    )[..., None]
+    grain = 0.95 + 0.13 * _noise(rng, n, 3) + 0.08 * _noise(rng, n, 12)
+    grain = grain.clip(0.4, 1.4)[..., None]
     vivid = values + 0.5 * (values - values.mean(2, keepdims=True))
+    smudged = 0.66 * (vivid - 66).clip(0) * grain
     line = 200 * _contours(gray, n / 64)[..., None] * grain
-    return (
-        (board + 0.66 * (vivid - 66).clip(0) * grain + line)
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
+    drawing = board + smudged + line
+    return drawing.clip(0, 255).astype(np.uint8)
 
 
 FINISHES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -245,6 +246,11 @@ def ship(motion: Motion, target: Path = TARGET) -> None:
     (target / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
+def _chosen(rng: np.random.Generator, odds: Mapping[Any, float]) -> Any:
+    """Draw a key; the values are the probabilities."""
+    return rng.choice([*odds], p=[*odds.values()])
+
+
 def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=1_000_000, rate=3e-3, ema=0.99)
@@ -274,9 +280,9 @@ def main() -> None:
     captions = Captions(args.run / "tokenizer")
     known = {}
     for frames in clips:
-        scenes = [
-            scene for shard in range(args.shards) for scene in scenes_of(shard, frames)
-        ]
+        scenes = []
+        for shard in range(args.shards):
+            scenes += scenes_of(shard, frames)
         known[frames] = captions.of(scenes)
     text = frozen_text_encoder()
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
@@ -287,14 +293,15 @@ def main() -> None:
     while run.done < args.samples:
         # Length and noise of the batch are the same for every worker.
         common = np.random.default_rng(args.seed * 1_000_003 + run.done)
-        frames = int(common.choice([*LENGTHS], p=[*LENGTHS.values()]))
-        kind = str(common.choice([*SHARED], p=[*SHARED.values()]))
+        frames = int(_chosen(common, LENGTHS))
+        kind = str(_chosen(common, SHARED))
         rng = batch_rng(args.seed, run.done, ROWS)
         run.pace(args.rate, args.samples, warm=4000)
         source = max(frames, 8)
-        rows = torch.randint(len(clips[source]), (ROWS // frames,), generator=rng)
+        latents = clips[source]
+        rows = torch.randint(len(latents), (ROWS // frames,), generator=rng)
         first = int(torch.randint(source - frames + 1, (), generator=rng))
-        x0 = clips[source][rows, first : first + frames].float() * scale
+        x0 = latents[rows, first : first + frames].float() * scale
         words = embed(text, captions.draw(known[source], rows, rng))
         loss = training_loss(motion, unet, x0, words, kind, abar, rng)
         run.step(loss, ROWS)

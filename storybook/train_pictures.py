@@ -126,6 +126,34 @@ class PictureNet(nn.Module):
 def _resampler() -> dict[str, Tensor]:
     """Return new weights of the reader and the resampler, by their names in the
     file."""
+    values = {}
+    for name, shape in _random_shapes().items():
+        inputs = np.prod(shape[1:])
+        values[name] = torch.randn(shape) / np.sqrt(inputs)
+    norms = {"norm_out": CROSS}
+    for layer in range(DEPTH):
+        for part in ("0.norm1", "0.norm2", "1.0"):
+            norms[f"layers.{layer}.{part}"] = WIDTH
+    for name, width in norms.items():
+        values[f"{name}.weight"] = torch.ones(width)
+        values[f"{name}.bias"] = torch.zeros(width)
+    return values
+
+
+_INNER = 64 * HEADS
+# Shapes of the weights of a layer of the resampler.
+_LAYER = {
+    "0.to_q.weight": (_INNER, WIDTH),
+    "0.to_kv.weight": (2 * _INNER, WIDTH),
+    "0.to_out.weight": (WIDTH, _INNER),
+    "1.1.weight": (4 * WIDTH, WIDTH),
+    "1.3.weight": (WIDTH, 4 * WIDTH),
+}
+
+
+def _random_shapes() -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights that start at random, in the order in which they
+    are drawn."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (before, after) in enumerate(_STEPS):
         shapes[f"reader.{i}.weight"] = (after, before, 3, 3)
@@ -135,24 +163,10 @@ def _resampler() -> dict[str, Tensor]:
     shapes["latents"] = (1, TOKENS, WIDTH)
     shapes["proj_in.weight"] = (WIDTH, WIDTH)
     shapes["proj_out.weight"] = (CROSS, WIDTH)
-    inner = 64 * HEADS
     for layer in range(DEPTH):
-        shapes[f"layers.{layer}.0.to_q.weight"] = (inner, WIDTH)
-        shapes[f"layers.{layer}.0.to_kv.weight"] = (2 * inner, WIDTH)
-        shapes[f"layers.{layer}.0.to_out.weight"] = (WIDTH, inner)
-        shapes[f"layers.{layer}.1.1.weight"] = (4 * WIDTH, WIDTH)
-        shapes[f"layers.{layer}.1.3.weight"] = (WIDTH, 4 * WIDTH)
-    values = {}
-    for name, shape in shapes.items():
-        values[name] = torch.randn(shape) / np.sqrt(np.prod(shape[1:]))
-    norms = {"norm_out": CROSS}
-    for layer in range(DEPTH):
-        for part in ("0.norm1", "0.norm2", "1.0"):
-            norms[f"layers.{layer}.{part}"] = WIDTH
-    for name, width in norms.items():
-        values[f"{name}.weight"] = torch.ones(width)
-        values[f"{name}.bias"] = torch.zeros(width)
-    return values
+        for name, shape in _LAYER.items():
+            shapes[f"layers.{layer}.{name}"] = shape
+    return shapes
 
 
 def paint(rng: np.random.Generator) -> str:
@@ -171,16 +185,18 @@ def draw_sample(seed: int) -> dict[str, np.ndarray | str]:
     scene = sample_scene(seed, actors=2)
     cast = []
     for actor in scene.actors:
-        painted = rng.random() < _PAINTED
-        cast.append(dataclasses.replace(actor, color=paint(rng)) if painted else actor)
+        if rng.random() < _PAINTED:
+            actor = dataclasses.replace(actor, color=paint(rng))
+        cast.append(actor)
     scene = dataclasses.replace(scene, actors=tuple(cast))
     unpainted = tuple(dataclasses.replace(actor, color=None) for actor in cast)
+    colorless = dataclasses.replace(scene, actors=unpainted)
     frame = int(rng.integers(scene.frames))
     return {
         "picture": render_frames(scene, SIZE, (frame,))[0],
         "shown": np.stack([portrait(actor, rng) for actor in cast]),
         "masks": _masks(scene, frame),
-        "caption": dataclasses.replace(scene, actors=unpainted).caption,
+        "caption": colorless.caption,
     }
 
 
@@ -205,19 +221,27 @@ def portrait(
 
     If it is `cut` out, there is a fourth channel, in which all else is transparent.
     """
-    scene = sample_scene(int(rng.integers(10**8)), actors=1)
-    look = {"kind": actor.kind, "color": actor.color, "accessory": actor.accessory}
-    posed = dataclasses.replace(scene.actors[0], **look)
-    scene = dataclasses.replace(scene, actors=(posed,), style="storybook")
+    scene = _posed(actor, rng)
     frame = int(rng.integers(scene.frames))
     picture = render_frames(scene, SIZE, (frame,))[0]
-    inside = (surface_ids(scene, cast_of(scene), SIZE, frame) > 0)[..., None]
+    ids = surface_ids(scene, cast_of(scene), SIZE, frame)
+    inside = (ids > 0)[..., None]
     plain = rng.random() < _PLAIN
     if cut:
-        picture = np.dstack([picture, 255 * inside.astype(np.uint8)])
+        opacity = 255 * inside.astype(np.uint8)
+        picture = np.dstack([picture, opacity])
     elif plain:
         picture = np.where(inside, picture, np.uint8(GREY))
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _posed(actor: Actor, rng: np.random.Generator) -> Scene:
+    """Draw a scene with an actor of the same look alone, in storybook style."""
+    seed = int(rng.integers(10**8))
+    scene = sample_scene(seed, actors=1)
+    look = {"kind": actor.kind, "color": actor.color, "accessory": actor.accessory}
+    posed = dataclasses.replace(scene.actors[0], **look)
+    return dataclasses.replace(scene, actors=(posed,), style="storybook")
 
 
 class Drawings:
@@ -293,15 +317,16 @@ def predict(
             out = attention(q, k, v)
             if site.kind != "cross":
                 return out
-            size = tuple(side // site.stride[1] for side in masks.shape[2:])
-            shares = F.adaptive_avg_pool2d(masks, size).flatten(2)[:, :, None, :, None]
+            stride = site.stride[1]
+            size = tuple(side // stride for side in masks.shape[2:])
+            shares = F.adaptive_avg_pool2d(masks, size).flatten(2)
             for i in range(2):
-                out = out + shares[:, i].to(out) * net.term(q, site, tokens[:, i])
+                share = shares[:, i, None, :, None].to(out)
+                out = out + share * net.term(q, site, tokens[:, i])
             return out
 
-        return unet(
-            x, t, text, cross_attention_kwargs={"attend": attend}
-        ).sample.float()
+        predicted = unet(x, t, text, cross_attention_kwargs={"attend": attend})
+        return predicted.sample.float()
 
 
 def _ready(rows: dict[str, Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -381,18 +406,28 @@ def _loss(
 ) -> Tensor:
     """Return the loss of one batch; each picture is dropped in 25 %, the text alone in
     5 %, both in 5 %."""
-    x, t, v = noised(rows["z"][chosen].float() * scale, abar, rng)
+    count = len(chosen)
+    z = rows["z"][chosen].float() * scale
+    x, t, v = noised(z, abar, rng)
     shown, masks = _ready(rows, chosen)
     inside = masks.sum(1, keepdim=True).clamp(max=1)
-    u = torch.rand(len(chosen), 1, generator=rng)
-    grows = torch.rand(len(chosen), 1, 1, 1, generator=rng) < _GROWN
-    masks = torch.where(grows, F.max_pool2d(masks, 3, 1, 1), masks)
-    dropped = (torch.rand(shown.shape[:2], generator=rng) < 0.25) | (u < 0.05)
+
+    # below 0.05: neither text nor pictures; up to 0.1: no text
+    luck = torch.rand(count, 1, generator=rng)
+    grows = torch.rand(count, 1, 1, 1, generator=rng) < _GROWN
+    grown = F.max_pool2d(masks, 3, 1, 1)
+    masks = torch.where(grows, grown, masks)
+
+    alone_dropped = torch.rand(shown.shape[:2], generator=rng) < 0.25
+    dropped = alone_dropped | (luck < 0.05)
     shown = shown * ~dropped[:, :, None, None, None]
-    ids = torch.where(u < 0.1, captions.empty, rows["ids"][chosen])
+    ids = torch.where(luck < 0.1, captions.empty, rows["ids"][chosen])
     words = embed(text, ids)
-    error = (predict(net, unet, x, t, words, shown, masks) - v).square()
-    return (error * (1 + (_INSIDE - 1) * inside)).mean()
+
+    predicted = predict(net, unet, x, t, words, shown, masks)
+    error = (predicted - v).square()
+    weights = 1 + (_INSIDE - 1) * inside
+    return (error * weights).mean()
 
 
 def _probe(

@@ -115,18 +115,24 @@ class Targets:
     """
 
     def __init__(self, pictures: list[Picture], rng: np.random.Generator) -> None:
-        clicks, masks, usable, wanted = [], [], [], []
+        clicks = []
+        masks = []
+        usable = []
+        wanted = []
         for picture in pictures:
+            levels = picture.levels
             for _ in range(PROMPTS):
                 level = int(rng.choice(3, p=LEVELS))
-                x, y = _pixel(picture.levels, level, rng)
-                numbers = picture.levels[:, y, x]
-                three = picture.levels == numbers[:, None, None]
+                x, y = _pixel(levels, level, rng)
+                numbers = levels[:, y, x]
+                three = levels == numbers[:, None, None]
                 fits = [bool(mask.mean() >= MIN_AREA) for mask in three]
+                if not fits[level]:
+                    level = 0
                 clicks.append((x, y))
                 masks.append(three)
                 usable.append([True, *fits[1:]])
-                wanted.append(level if fits[level] else 0)
+                wanted.append(level)
         self.size = pictures[0].image.shape[0]
         self.clicks = torch.tensor(clicks)
         full = torch.from_numpy(np.stack(masks)).float()
@@ -208,21 +214,30 @@ def boxes_of(target: Tensor, rng: np.random.Generator) -> Tensor:
 def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
     """Return masks as a tracker passes them: shifted, scaled, and slightly grown or
     shrunk."""
-    masks = []
     size = target.shape[-1]
+    masks = []
     for mask in (target > 0.5).numpy().astype(np.uint8):
-        y, x = np.nonzero(mask) if mask.any() else (np.zeros(1), np.zeros(1))
-        middle = np.array([x.mean(), y.mean()])
-        reach = 0.06 * (np.ptp(x) + np.ptp(y)) / 2 + 0.5
-        scale = rng.uniform(0.92, 1.08)
-        dx, dy = middle * (1 - scale) + rng.normal(0, reach, 2)
-        change = np.array([[scale, 0, dx], [0, scale, dy]])
+        change = _small_change(mask, rng)
         moved = cv2.warpAffine(mask, change, (size, size))
         side = int(rng.integers(1, 4))
         kernel = np.ones((side, side), np.uint8)
         grow_or_shrink = cv2.dilate if rng.random() < 0.5 else cv2.erode
-        masks.append(grow_or_shrink(moved, kernel) > 0)
+        altered = grow_or_shrink(moved, kernel)
+        masks.append(altered > 0)
     return torch.from_numpy(np.stack(masks))
+
+
+def _small_change(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a 2x3 map that scales a mask about its middle and shifts it, both by a
+    little."""
+    y, x = np.nonzero(mask)
+    if not mask.any():
+        y = x = np.zeros(1)
+    middle = np.array([x.mean(), y.mean()])
+    reach = 0.06 * (np.ptp(x) + np.ptp(y)) / 2 + 0.5
+    scale = rng.uniform(0.92, 1.08)
+    dx, dy = middle * (1 - scale) + rng.normal(0, reach, 2)
+    return np.array([[scale, 0, dx], [0, scale, dy]])
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -304,18 +319,38 @@ def begin_with(
     points = targets.clicks[:, None].float()
     labels = torch.ones(len(points), 1)
     if start < 0.86:
-        masks, quality = decode(
-            sam, features, sam.prompt_encoder((points, labels), None, None)
-        )
-        each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
-        weights = targets.usable * torch.tensor([2.0, 1.0, 0.5])
-        return Begun((each * weights).sum(1).mean(), masks[:, 1] > 0, points, labels)
+        prompts = sam.prompt_encoder((points, labels), None, None)
+        loss, answer = _three_answers(sam, features, prompts, targets)
+        return Begun(loss, answer, points, labels)
     if start < 0.93:
         boxes = boxes_of(targets.one, rng)
-        masks, quality = decode(sam, features, sam.prompt_encoder(None, boxes, None))
-        loss = answer_loss(masks[:, 0], quality[:, 0], targets.one).mean()
-        return Begun(loss, masks[:, 0] > 0, points[:, :0], labels[:, :0])
+        prompts = sam.prompt_encoder(None, boxes, None)
+        loss, answer = _single_answer(sam, features, prompts, targets)
+        no_points = points[:, :0]
+        no_labels = labels[:, :0]
+        return Begun(loss, answer, no_points, no_labels)
     return Begun(None, displaced(targets.one, rng), points, labels)
+
+
+def _three_answers(
+    sam: Any, features: Tensor, prompts: tuple[Tensor, Tensor], targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Answer encoded prompts by a mask of each level; return the loss and the first
+    masks."""
+    masks, quality = decode(sam, features, prompts)
+    each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
+    weights = targets.usable * torch.tensor([2.0, 1.0, 0.5])
+    loss = (each * weights).sum(1).mean()
+    return loss, masks[:, 1] > 0
+
+
+def _single_answer(
+    sam: Any, features: Tensor, prompts: tuple[Tensor, Tensor], targets: Targets
+) -> tuple[Tensor, Tensor]:
+    """Answer encoded prompts by one mask each; return the mean loss and the masks."""
+    masks, quality = decode(sam, features, prompts)
+    loss = answer_loss(masks[:, 0], quality[:, 0], targets.one).mean()
+    return loss, masks[:, 0] > 0
 
 
 def training_loss(
@@ -347,11 +382,9 @@ def training_loss(
         prior = None
         if rng.random() < 0.9:  # clicks may also come without the mask they correct
             prior = PRIOR * (2.0 * answer[:, None].float() - 1)
-        masks, quality = decode(
-            sam, features, sam.prompt_encoder((points, labels), None, prior)
-        )
-        losses.append(answer_loss(masks[:, 0], quality[:, 0], targets.one).mean())
-        answer = masks[:, 0] > 0
+        prompts = sam.prompt_encoder((points, labels), None, prior)
+        loss, answer = _single_answer(sam, features, prompts, targets)
+        losses.append(loss)
     return sum(losses, torch.zeros(()))
 
 

@@ -251,11 +251,13 @@ def carry_over(
 ) -> None:
     """Copy the weights of `known` into `text`; words and positions it does not have
     start at random."""
-    values, known_values = text.state_dict(), known.state_dict()
+    values = text.state_dict()
+    known_values = known.state_dict()
     for name, value in values.items():
         before = known_values[name]
         if name.endswith("token_embedding.weight"):
-            ids, known_ids = words.get_vocab(), known_words.get_vocab()
+            ids = words.get_vocab()
+            known_ids = known_words.get_vocab()
             both = [word for word in ids if word in known_ids]
             to = [ids[word] for word in both]
             source = [known_ids[word] for word in both]

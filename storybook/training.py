@@ -204,13 +204,12 @@ class Run:
         for name, p in self.learnt.items():
             # not every step uses every weight
             moments = self.optimiser.state.get(p, {})
-            tensors["s/" + name] = moments.get("step", torch.zeros(())).clone()
-            tensors["m/" + name] = moments.get(
-                "exp_avg", torch.zeros_like(p)
-            ).contiguous()
-            tensors["v/" + name] = moments.get(
-                "exp_avg_sq", torch.zeros_like(p)
-            ).contiguous()
+            step = moments.get("step", torch.zeros(()))
+            mean = moments.get("exp_avg", torch.zeros_like(p))
+            square = moments.get("exp_avg_sq", torch.zeros_like(p))
+            tensors["s/" + name] = step.clone()
+            tensors["m/" + name] = mean.contiguous()
+            tensors["v/" + name] = square.contiguous()
         partial = self._state.with_suffix(".partial")
         save_file(tensors, partial)
         partial.replace(self._state)
@@ -230,9 +229,11 @@ class Run:
 
     def _load(self) -> None:
         saved = load_file(self._state)
-        self.model.load_state_dict(
-            {k[2:]: v for k, v in saved.items() if k.startswith("w/")}
-        )
+        weights = {}
+        for name, value in saved.items():
+            if name.startswith("w/"):
+                weights[name.removeprefix("w/")] = value
+        self.model.load_state_dict(weights)
         self.done = int(saved["done"])
         self.ema = {name: saved["e/" + name] for name in self.ema}
         for name, p in self.learnt.items():
@@ -241,4 +242,5 @@ class Run:
                 "exp_avg": saved["m/" + name],
                 "exp_avg_sq": saved["v/" + name],
             }
-        self.steps = int(max(saved["s/" + name] for name in self.learnt))
+        counts = [saved["s/" + name] for name in self.learnt]
+        self.steps = int(max(counts))

@@ -171,7 +171,8 @@ class Scene:
             in_front = cast[0].y > cast[1].y
             words["depth"] = "in front of" if in_front else "behind"
         template = _TEMPLATES[count][self.template]
-        text = template.format(*(actor.phrase for actor in cast), **words)
+        phrases = [actor.phrase for actor in cast]
+        text = template.format(*phrases, **words)
         if self.style != "storybook":
             text += f" in {self.style}"
         return text
@@ -225,7 +226,8 @@ def sample_scene(
     # the second world; the first was smaller
     rng = np.random.default_rng([seed, actors, 2])
     pan, crossing = (0.0, False) if plain else _sample_event(rng, actors)
-    looks = [_sample_look(rng, kind, plain) for kind in rng.permutation(KINDS)[:actors]]
+    kinds = rng.permutation(KINDS)[:actors]
+    looks = [_sample_look(rng, kind, plain) for kind in kinds]
     slots = rng.permutation(_SLOTS[actors])
     behind = seed & 1  # of two who cross
     cast = []
@@ -390,9 +392,8 @@ def _sample_template(
     def is_true(template: str) -> bool:
         return not any(word in template for word in untrue)
 
-    return int(
-        rng.choice([i for i, template in enumerate(templates) if is_true(template)])
-    )
+    possible = [i for i, template in enumerate(templates) if is_true(template)]
+    return int(rng.choice(possible))
 
 
 def replace(
@@ -573,7 +574,8 @@ def render_frames(
         frames = tuple(range(scene.frames))
     cast = cast_of(scene)
     backdrop = _backdrop(scene, 2 * size)
-    finish_seed = int(np.random.default_rng([scene.seed, 99]).integers(2**31))
+    rng = np.random.default_rng([scene.seed, 99])
+    finish_seed = int(rng.integers(2**31))
     pictures = []
     for frame in frames:
         large = _draw_frame(scene, cast, backdrop, frame)
@@ -657,17 +659,18 @@ def render(scene: Scene, size: int = 256) -> Rendered:
         depth: float32 [frames, size, size], 0 near .. 1 far.
     """
     cast = cast_of(scene)
-    ids = np.stack(
-        [surface_ids(scene, cast, size, frame) for frame in range(scene.frames)]
-    )
+    numbers = range(scene.frames)
+    ids = np.stack([surface_ids(scene, cast, size, frame) for frame in numbers])
     actor_of, part_of = owners(cast)
-    labels, parts = actor_of[ids], part_of[ids]
-    maps = [_maps(scene, cast, size, frame) for frame in range(scene.frames)]
+    labels = actor_of[ids]
+    parts = part_of[ids]
+    maps = [_maps(scene, cast, size, frame) for frame in numbers]
     flow = np.zeros((scene.frames - 1, 2, size, size), np.float32)
-    for frame in range(scene.frames - 1):
+    for frame in numbers[:-1]:
         flow[frame] = _forward_flow(ids[frame], maps[frame], maps[frame + 1])
     frames = render_frames(scene, size)
-    return Rendered(frames, labels, parts, flow, _depth(scene, labels))
+    depth = _depth(scene, labels)
+    return Rendered(frames, labels, parts, flow, depth)
 
 
 def _depth(scene: Scene, labels: np.ndarray) -> np.ndarray:
