@@ -160,7 +160,8 @@ def measure(
 def variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
     """Return the calls that are compared; "dense" only up to `_DENSE` tokens."""
     q, k, v, label, _, strength = values
-    padded_k, padded_v = padded(k), padded(v)
+    padded_k = padded(k)
+    padded_v = padded(v)
     regions = torch.arange(_WORDS, device=q.device) % 9 - 1
     binding = WordBinding(label[0], regions, strength[0])
     runs: dict[str, Run] = {}

@@ -104,7 +104,8 @@ def request_for(method: str, frames: int, size: int) -> EditRequest:
 @contextmanager
 def watched(unet: torch.nn.Module) -> Iterator[tuple[list[tuple], list[float]]]:
     """Collect the inputs of every call of a UNet, and the processor time of each."""
-    calls, taken = [], []
+    calls = []
+    taken = []
 
     def begin(_: torch.nn.Module, inputs: tuple, given: Mapping[str, Any]) -> None:
         calls.append((*inputs, given["encoder_hidden_states"]))

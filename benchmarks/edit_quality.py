@@ -270,7 +270,8 @@ def measure_task(
         means = summary(figures)
         table[row] = means | {"params": params[0], "seconds_per_edit": seconds}
         sources, edited, truths = zip(*pictures[:_SHEET], strict=True)
-        source, truth = np.concatenate(sources), np.concatenate(truths)
+        source = np.concatenate(sources)
+        truth = np.concatenate(truths)
         columns.append(np.concatenate(edited))
         print(line(task, row, means), flush=True)
     sheet = np.concatenate([source, *columns, truth], 1)

@@ -211,7 +211,9 @@ def reached(frames: np.ndarray, task: Task) -> list[bool]:
 
 def interval(hits: Sequence[bool]) -> tuple[float, float]:
     """Return the share of hits, and the half width of its 95 % interval (Wilson)."""
-    n, p, z = len(hits), float(np.mean(hits)), 1.96
+    n = len(hits)
+    p = float(np.mean(hits))
+    z = 1.96
     return p, z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
 
 
@@ -220,7 +222,8 @@ def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str,
     inside = task.request.edited_mask
     outside = ~inside
     size = frames.shape[1]
-    source, truth = render(task.source, size), render(task.truth, size)
+    source = render(task.source, size)
+    truth = render(task.truth, size)
     asked = [target.asked for target in task.targets]
     found = nearest(frames, task)
     in_pose = nearest(frames, task, search=False)

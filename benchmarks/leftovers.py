@@ -61,7 +61,8 @@ def kept(before: Held, after: Held, spare: int = 0) -> list[str]:
     go."""
     left = []
     for name, more in (("threads", spare), ("files", spare), ("children", 0)):
-        old, new = getattr(before, name), getattr(after, name)
+        old = getattr(before, name)
+        new = getattr(after, name)
         if new > old + more:
             left.append(f"{name} {old} -> {new}")
     if after.memory > before.memory + _MEMORY:

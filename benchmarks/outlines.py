@@ -66,7 +66,8 @@ def old_outline(frames: np.ndarray, task: Task) -> float | None:
     new colour.
     """
     size = frames.shape[1]
-    before, after = render(task.source, size), render(task.truth, size)
+    before = render(task.source, size)
+    after = render(task.truth, size)
     there = _contour(before.labels) & ~_widened(_contour(after.labels), _CLEAR)
     if there.sum() < _FEWEST:
         return None

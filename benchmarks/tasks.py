@@ -111,7 +111,8 @@ def _both_anew(scene: Scene, seed: int, size: int, masks: MaskMaker) -> Task:
     others = rng.permutation([kind for kind in KINDS if kind not in kinds])[:2].tolist()
     asked = kinds[::-1] if rng.random() < 1 / 3 else others
     truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
-    wishes, targets = [], []
+    wishes = []
+    targets = []
     for i, actor in enumerate(truth.actors):
         change = wish(scene, size, i, actor.phrase)
         elsewhere = (asked[1 - i],)

@@ -357,7 +357,8 @@ def cache(
             message = f"{shorten(kind)} is not in the cache. Choose from {choices}."
             raise RequestError("--clear", message)
     latest = time.time() - 86_400 * older
-    gone, left = [], []
+    gone = []
+    left = []
     for entry in kept:
         is_cleared = "all" in cleared or entry.kind in cleared
         if is_cleared and entry.used <= latest:

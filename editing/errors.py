@@ -139,7 +139,8 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "missing":
         return "This key is required. Add it."
     if kind == "too_long":
-        most, got = context["max_length"], context["actual_length"]
+        most = context["max_length"]
+        got = context["actual_length"]
         return f"At most {most} entries are allowed, got {got}."
     if kind == "string_too_long":
         most = context["max_length"]

@@ -191,7 +191,8 @@ def _beast(
     head."""
     legs = legs or color
     foot = foot or legs
-    far_legs, far_foot = shade(legs, 0.74), shade(foot, 0.74)
+    far_legs = shade(legs, 0.74)
+    far_foot = shade(foot, 0.74)
     return [
         *behind,
         *_leg(-0.23, "leg0", far_legs, far_foot, width),
@@ -209,15 +210,14 @@ def _beast(
 
 
 def _cat(main: Color) -> Shapes:
-    dark, nose = shade(main, 0.6), (236, 110, 130)
+    dark = shade(main, 0.6)
+    nose = (236, 110, 130)
     head = blob(
         "0.25,-0.86 0.43,-0.77 0.51,-0.59 0.38,-0.45 0.25,-0.425 0.12,-0.45 -0.01,-0.59 0.07,-0.77"
     )
     tail = "-0.4,-0.42 -0.55,-0.46 -0.61,-0.62 -0.53,-0.78 -0.6,-0.92"
-    ear, inner_ear = (
-        path("0.05,-0.7 0.24,-1.0 0.27,-0.7"),
-        path("0.105,-0.74 0.222,-0.93 0.215,-0.74"),
-    )
+    ear = path("0.05,-0.7 0.24,-1.0 0.27,-0.7")
+    inner_ear = path("0.105,-0.74 0.222,-0.93 0.215,-0.74")
     stripes = [(-0.32, 0), (-0.22, 0.012), (-0.12, 0.015)]
     whiskers = [
         (side, y, d) for side in (-1, 1) for y, d in ((-0.555, -0.03), (-0.525, 0.02))
@@ -259,7 +259,8 @@ def _cat(main: Color) -> Shapes:
 
 
 def _dog(main: Color) -> Shapes:
-    dark, pale = shade(main, 0.5), shade(main, 1.55)
+    dark = shade(main, 0.5)
+    pale = shade(main, 1.55)
     body = blob(
         "-0.47,-0.42 -0.36,-0.56 -0.1,-0.57 0.15,-0.6 0.26,-0.42 0.15,-0.22 -0.15,-0.21 -0.4,-0.23"
     )
@@ -695,7 +696,8 @@ _FITS = {
     "astronaut": _Fit((0.02, -0.745), (0.0, -0.99), (0.0, -0.51), (0.0, -0.42), 0.29),
     "car": _Fit((0.1, -0.55), (-0.06, -0.72), (0.36, -0.36), (-0.3, -0.66), 0.27),
 }
-CLOTH, FLAP = (244, 156, 30), (206, 88, 24)
+CLOTH = (244, 156, 30)
+FLAP = (206, 88, 24)
 UPRIGHT = ("robot", "fairy", "astronaut")
 
 
@@ -783,7 +785,8 @@ def _carried() -> tuple[Shapes, Shapes]:
         "-0.4,-0.17 -0.46,-0.42 -0.4,-0.66 0,-0.7 0.4,-0.66 0.46,-0.42 0.4,-0.17 0,-0.14"
     )
     strap = tube("0.14,-0.58 0.18,-0.46 0.17,-0.28", 0.046)
-    left, right = strap * (-1, 1), strap * (1, 1)
+    left = strap * (-1, 1)
+    right = strap * (1, 1)
     straps = [_shape(left, FLAP, ACCESSORY), _shape(right, FLAP, ACCESSORY)]
     return _solid(sack, CLOTH, ACCESSORY), straps
 

@@ -34,7 +34,8 @@ def training_picture(seed: int, index: int, size: int) -> Picture:
     rng = np.random.default_rng([seed, index])
     image, levels = drawn(rng, size) if rng.random() < 0.8 else shapes(rng, size)
     if rng.random() < 0.5:
-        image, levels = image[:, ::-1], levels[:, :, ::-1]
+        image = image[:, ::-1]
+        levels = levels[:, :, ::-1]
     levels = np.ascontiguousarray(levels)
     if rng.random() < 0.5:
         return Picture(np.ascontiguousarray(image), levels, (size, size))
@@ -185,7 +186,8 @@ def _blob(rng: np.random.Generator, center: np.ndarray, radius: float) -> np.nda
     points = circle * (radius * np.exp(waves))[:, None]
     flat = rng.uniform(0.4, 1)
     angle = rng.uniform(0, np.pi)
-    c, s = np.cos(angle), np.sin(angle)
+    c = np.cos(angle)
+    s = np.sin(angle)
     return points * (1, flat) @ np.array([[c, s], [-s, c]]) + center
 
 
@@ -222,11 +224,13 @@ def _framed(image: np.ndarray, levels: np.ndarray, rng: np.random.Generator) -> 
     """Cut a third of the pictures to another aspect; the rest of the square is
     padding."""
     size = len(image)
-    width, height = size, size
+    width = size
+    height = size
     if rng.random() < 0.35:
         short = int(size * rng.uniform(0.5, 0.95))
         width, height = (size, short) if rng.random() < 0.7 else (short, size)
-    top, left = size - height, size - width
+    top = size - height
+    left = size - width
     framed = np.zeros_like(image)
     framed[:height, :width] = image[top:, left:]
     numbers = np.zeros_like(levels)

@@ -92,8 +92,10 @@ def _arc(x: float, y: float, radius: float, angles: np.ndarray) -> np.ndarray:
 
 def box(x0: float, y0: float, x1: float, y1: float, r: float = 0.03) -> np.ndarray:
     """Polygon of a rectangle with rounded corners."""
-    left, right = x0 + r, x1 - r
-    top, bottom = y0 + r, y1 - r
+    left = x0 + r
+    right = x1 - r
+    top = y0 + r
+    bottom = y1 - r
     corners = [
         (right, bottom, 0),
         (left, bottom, 90),
@@ -168,7 +170,8 @@ def poly(*points: tuple[float, float]) -> np.ndarray:
 def rotation(x: float, y: float, degrees: float) -> np.ndarray:
     """3x3 rotation about (x, y), clockwise on screen."""
     t = np.deg2rad(degrees)
-    c, s = np.cos(t), np.sin(t)
+    c = np.cos(t)
+    s = np.sin(t)
     return np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y], [0, 0, 1]])
 
 

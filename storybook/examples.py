@@ -250,7 +250,8 @@ def part(name: str, room: int, **look: str) -> Ask:
         drawn = render(scene, SIZE)
         mask = (drawn.labels == 1) & (drawn.parts == PARTS.index(name))
         truth = replace(scene, actor=0, **look)
-        source, prompt = scene.actors[0].phrase, truth.actors[0].phrase
+        source = scene.actors[0].phrase
+        prompt = truth.actors[0].phrase
         return one_region(request, mask, name, source, prompt, room)
 
     return ask

@@ -131,7 +131,8 @@ def draw_shard(
     number: int, encode: Callable[[np.ndarray], Tensor]
 ) -> dict[str, Tensor]:
     """Draw the latents and the truth of a shard."""
-    pictures, truths = [], []
+    pictures = []
+    truths = []
     for scene in scenes_of(number):
         frame = int(np.random.default_rng(scene.seed).integers(scene.frames))
         pictures.append(render_frames(scene, _SIZE, (frame,))[0])

@@ -208,7 +208,8 @@ def _palm(img: np.ndarray, x: float, lean: float) -> None:
     """Draw a palm at x whose trunk bends so that its top is `lean` farther to the
     right."""
     for i in range(6):
-        a, b = i / 6, (i + 1) / 6
+        a = i / 6
+        b = (i + 1) / 6
         lower = (x + lean * a * a, 0.68 - 0.42 * a)
         upper = (x + lean * b * b, 0.68 - 0.42 * b)
         _shape(img, capsule(*lower, *upper, 0.024 - 0.006 * a), (164, 114, 68))
@@ -415,7 +416,8 @@ def pencil(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def pixel_art(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Big square pixels in few colours."""
-    n, m = img.shape[0], 42
+    n = img.shape[0]
+    m = 42
     small = cv2.resize(img, (m, m), interpolation=cv2.INTER_AREA).astype(np.float32)
     lively = small + 0.25 * (small - small.mean(2, keepdims=True))
     few = ((lively / 36).round() * 36).clip(0, 255).astype(np.uint8)

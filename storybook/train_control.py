@@ -116,7 +116,8 @@ def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
     shards = sorted(data.glob("pictures_?????.npy"))
     targets = [cache / f"{shard.stem}.safetensors" for shard in shards]
     for number in range(worker(), len(shards), workers()):
-        shard, target = shards[number], targets[number]
+        shard = shards[number]
+        target = targets[number]
         if target.exists():
             continue
         pictures = np.load(shard, mmap_mode="r")

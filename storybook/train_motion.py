@@ -37,7 +37,8 @@ from storybook.training import Run, batch_rng, begin, mixed, options, worker, wo
 from storybook.world import Scene, render_frames, sample_scene
 
 log = logging.getLogger(__name__)
-TARGET, WEIGHTS = ASSETS / "motion", "diffusion_pytorch_model.safetensors"
+TARGET = ASSETS / "motion"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 HEADS = (2, 4, 8)  # by level, as in the UNet
 POSITIONS = 32
 ROWS = 32  # frames of a batch

@@ -171,7 +171,8 @@ def correct(
 ) -> tuple[Tensor, Tensor]:
     """Click, per prompt, on what is missing (label 1) or too much (label 0), in pixels
     of the picture."""
-    points, labels = [], []
+    points = []
+    labels = []
     for want, got in zip((target > 0.5).numpy(), answer.numpy(), strict=True):
         x, y = _correction(want, got, rng)
         points.append((2 * x + 0.5, 2 * y + 0.5))
@@ -203,7 +204,10 @@ def boxes_of(target: Tensor, rng: np.random.Generator) -> Tensor:
         y, x = np.nonzero(mask)
         if not mask.any():
             y = x = np.array([0, 1])
-        left, top, right, bottom = x.min(), y.min(), x.max() + 1, y.max() + 1
+        left = x.min()
+        top = y.min()
+        right = x.max() + 1
+        bottom = y.max() + 1
         box = 2.0 * np.array([left, top, right, bottom])
         width, height = box[2:] - box[:2]
         off = rng.normal(0, 0.05, 4).clip(-0.1, 0.1)
@@ -253,7 +257,8 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 def quality_loss(quality: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Return the squared error of the predicted IoU."""
-    got, want = logits.detach() > 0, target > 0.5
+    got = logits.detach() > 0
+    want = target > 0.5
     both = (got & want).sum((-2, -1))
     either = (got | want).sum((-2, -1)).clamp(min=1)
     return (quality - both / either) ** 2
@@ -394,7 +399,9 @@ def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> fl
     predictor: Any = SamPredictor(sam)
     predictor.set_image(image)
     frame = Embedded(image, "", predictor.features, predictor.input_size)
-    points, labels, got = [deepest(want)], [1], None
+    points = [deepest(want)]
+    labels = [1]
+    got = None
     for click in range(clicks):
         got = predict(sam, frame, np.array(points, float), np.array(labels), None, got)
         wrong = want ^ got
@@ -447,7 +454,8 @@ def taken_away(
     `ask` finds a mask from points, labels and a `previous` one. None if under 15 % of
     the first mask leaks.
     """
-    points, labels = [deepest(wanted)], [1]
+    points = [deepest(wanted)]
+    labels = [1]
     got = ask(points, labels)
     leak = got & ~wanted
     if not got.any() or leak.sum() < 0.15 * got.sum():

@@ -204,7 +204,8 @@ def x0_error(
     """
     if noise is None:
         noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(t))
-    a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
+    a = abar[t].sqrt()
+    s = (1 - abar[t]).sqrt()
     x = a * x0 + s * noise
     v = predict(x, torch.full((len(x),), t))
     error = (a * x - s * v) - x0

@@ -34,7 +34,8 @@ def attention(
         region channels). scale: Factor on q k^T; default dim ** -0.5. mask: True where
         a query sees a key; None lets all see all.
     """
-    dim, width = q.shape[-1], v.shape[-1]
+    dim = q.shape[-1]
+    width = v.shape[-1]
     if dim == width or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
     # The CPU kernel needs equal widths; otherwise it silently falls back to the full

@@ -26,7 +26,8 @@ from regrain.editing.attention.backends import (
 
 # Elements of one block of scores: 4 MB in fp32, which stay in a CPU's cache while they
 # are worked on; a GPU needs more to be kept busy.
-_BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
+_BLOCK = 1 << 20
+_GPU_BLOCK = 1 << 25
 # Divisor of logits in half precision, whose numbers end at 65504: unscaled logits of
 # Stable Diffusion 2 reach 3e5. A power of two costs no accuracy.
 _HALF_SCALE = 64.0
@@ -261,7 +262,8 @@ def _in_blocks(
     Scores are computed once, and their range is taken from them.
     """
     batch, heads, queries, _ = q.shape
-    keys, width = k.shape[2], v.shape[-1]
+    keys = k.shape[2]
+    width = v.shape[-1]
     regions = _regions(query_label, key_label)
     same_q = (query_label[..., None] == regions).to(q.dtype).expand(batch, -1, -1)
     same_k = (key_label[:, None] == regions[:, None]).to(k.dtype).expand(batch, -1, -1)

@@ -20,7 +20,8 @@ from torch import Tensor
 from regrain.editing.attention.backends import Keys, Queries, Values
 
 # Numbers of the maps that are held at once; see `attention.regions`.
-_BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
+_BLOCK = 1 << 20
+_GPU_BLOCK = 1 << 25
 
 
 @dataclass(frozen=True, eq=False)

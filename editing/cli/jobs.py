@@ -311,7 +311,8 @@ class Status:
     """The states of a batch's jobs, kept in batch.json beside the results."""
 
     def __init__(self, jobs: Sequence[EditJob], out: Path) -> None:
-        self._out, self._states = out, {job.name: {"state": "waiting"} for job in jobs}
+        self._out = out
+        self._states = {job.name: {"state": "waiting"} for job in jobs}
         out.mkdir(parents=True, exist_ok=True)
         (out / _WORK).mkdir(exist_ok=True)
         self._write()

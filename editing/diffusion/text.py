@@ -256,7 +256,8 @@ def replace_map(
         PromptError: The prompts differ in their number of words.
     Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (word swap).
     """
-    ours, theirs = _word_tokens(source, variant), _word_tokens(target, variant)
+    ours = _word_tokens(source, variant)
+    theirs = _word_tokens(target, variant)
     if len(ours) != len(theirs):
         raise PromptError(
             "prompt",
@@ -362,7 +363,8 @@ def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
     """Return the pairs of positions of the best global alignment; of ties, the one with
     the latest gaps."""
     score = _alignment_scores(a, b)
-    i, j = len(a), len(b)
+    i = len(a)
+    j = len(b)
     pairs = []
     while i and j:
         if score[i, j] == score[i, j - 1]:

@@ -167,7 +167,8 @@ def thing(
         picture.putalpha(255)
     square = picture.crop(box).resize((side, side), Image.Resampling.BICUBIC)
     values = np.asarray(square, np.float32)
-    colors, opaque = values[..., :3], values[..., 3] / 255
+    colors = values[..., :3]
+    opaque = values[..., 3] / 255
     mean = np.average(colors.reshape(-1, 3), axis=0, weights=opaque.ravel() + 1e-6)
     mixed = colors * opaque[..., None] + mean * (1 - opaque[..., None])
     return mixed.round().astype(np.uint8), opaque

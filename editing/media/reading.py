@@ -111,7 +111,8 @@ class _Decoder:
     """
 
     def __init__(self, path: Path, index: Index) -> None:
-        self._path, self._index = path, index
+        self._path = path
+        self._index = index
         self._frames: Iterator[av.VideoFrame] = iter(())
         # number of the frame that comes next; -1 if decoding has to begin
         self._next = -1

@@ -254,7 +254,8 @@ def make_target(
     )
     words = word_columns(text, gained)
     all_words = word_columns(text, telling_words(text.prompts[0]))
-    source_area, area = (), ()
+    source_area = ()
+    area = ()
     if by_attention:
         source_area = _tokens(source, marks, "params.blend_words")
         area = _tokens(text, params.edit_words or gained, "params.edit_words")
@@ -491,7 +492,8 @@ class Edits:
     ) -> Float[Tensor, "rows c h w"]:
         """Return the latents after a step: with blending, the source's outside the
         edited area."""
-        plan, params = self.plan, self.params
+        plan = self.plan
+        params = self.params
         area = None
         if self.blends_latents(step):
             area = torch.cat(

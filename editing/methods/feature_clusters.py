@@ -338,7 +338,8 @@ def pca_rgb(
     # The sign of a direction is arbitrary: its largest entry is made positive.
     signs = first.gather(1, first.abs().argmax(1, keepdim=True)).sign()
     colors = flat @ (first * signs).T
-    low, high = colors.amin(0), colors.amax(0)
+    low = colors.amin(0)
+    high = colors.amax(0)
     scaled = (colors - low) / (high - low).clamp(min=1e-8) * 255
     return scaled.round().byte().view(*features.shape[:3], 3).numpy()
 

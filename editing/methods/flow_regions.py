@@ -96,7 +96,8 @@ def amplified(change: Float[Tensor, "time c h w"]) -> Float[Tensor, "time c h w"
     """Strengthen a change where it is strong, the more the longer the clip (FlowAnchor,
     arXiv:2604.22586)."""
     mean = change.mean(1, keepdim=True)
-    low, high = mean.amin(), mean.amax()
+    low = mean.amin()
+    high = mean.amax()
     length = log(len(change)) / log(_LONG)
     return change * (1 + length * (mean - low) / (high - low).clamp(min=1e-8))
 

@@ -194,7 +194,8 @@ class FrescoModel:
     the source."""
 
     def __init__(self, clip: FrescoState) -> None:
-        backbone, params = clip.backbone, clip.params
+        backbone = clip.backbone
+        params = clip.params
         self._clip = clip
         self._motion = around(clip.frames, params.flow)
         self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
@@ -235,7 +236,8 @@ class FrescoModel:
     def _predict(
         self, x: Tensor, step: Step, call: Batch, source: Reference
     ) -> tuple[Tensor, Tensor]:
-        clip, params = self._clip, self._clip.params
+        clip = self._clip
+        params = self._clip.params
         spatial = step.index < clip.steps[0].index + params.spatial_steps
         attend = self._attention.attend(step, call, source.looks if spatial else None)
         optimises = step.within(params.optimise_until)
@@ -292,7 +294,8 @@ class FrescoModel:
     ) -> tuple[Tensor, Tensor]:
         """Smooth the background of the expected frames in pixels, in a few late
         steps."""
-        clip, params = self._clip, self._clip.params
+        clip = self._clip
+        params = self._clip.params
         due = step.within(params.smooth_until) and not step.within(params.smooth_from)
         if clip.background is None or not due:
             return x0, eps
@@ -305,7 +308,8 @@ class FrescoModel:
         return x0, (x - step.signal * x0) / step.noise
 
     def _make_modulation(self) -> Modulation | None:
-        clip, params = self._clip, self._clip.params
+        clip = self._clip
+        params = self._clip.params
         if clip.layout is None:
             return None
         shared = params.model_dump(include=set(ModulatedParams.__annotations__))

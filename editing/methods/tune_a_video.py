@@ -127,7 +127,8 @@ def make_plan(
     working: ResizedClip,
 ) -> TuneAVideoPlan:
     """Encode the prompts and prepare the calls."""
-    frames, edits = len(working.frames), len(request.targets)
+    frames = len(working.frames)
+    edits = len(request.targets)
     fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
     uncond, *targets = backbone.embed([request.negatives, *request.targets], fields)
     (empty,) = backbone.embed([""])

@@ -310,7 +310,9 @@ class Tuning:
         Raises:
             DivergedError: The output of the network is NaN or Inf.
         """
-        backbone, params, latents = self.backbone, self.params, self.latents
+        backbone = self.backbone
+        params = self.params
+        latents = self.latents
         frames, _, height, width = latents.shape
         step, noise = drawn(backbone.schedule, latents, params.tune_seed, learner.steps)
         change = with_weights(self.change, learner.weights, frames, params.positions)

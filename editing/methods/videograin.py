@@ -230,7 +230,8 @@ def invert(
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """Invert the clip without guidance and modulation: return latents from clean to
     noise; cached."""
-    backbone, params = model.backbone, model.params
+    backbone = model.backbone
+    params = model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
     facts = {
         "text": model.source.vectors.cpu().numpy().tobytes(),
@@ -282,7 +283,8 @@ def make_heat(
         params.heat_from,
         params.heat_until,
     )
-    pixel, piece = params.heat_pixel, working.piece
+    pixel = params.heat_pixel
+    piece = working.piece
     if pixel is None or pixel.frame not in piece.numbers[piece.anchors :]:
         return AttentionRecorder(scope), None
     place = piece.numbers.index(pixel.frame, piece.anchors)

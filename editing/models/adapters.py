@@ -252,7 +252,8 @@ def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) 
     if not _close(facts.sketch, backbone.sketch, _SAME):
         raise _other_model(facts, backbone)
     if (facts.width, facts.height) != size:
-        own, other = f"{facts.width} x {facts.height}", f"{size[0]} x {size[1]}"
+        own = f"{facts.width} x {facts.height}"
+        other = f"{size[0]} x {size[1]}"
         said = f"It was tuned at {own} pixels, but the working size is {other}"
         advice = f"Set size to {min(facts.width, facts.height)}, or tune anew."
         raise ModelError("adapter", f"{said}. {advice}")

@@ -105,11 +105,13 @@ def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") ->
     consistency after Sundaram et al. 2010.
     """
     forward, backward = estimate_both(frames, targets, method)
-    hidden, appeared = [], []
+    hidden = []
+    appeared = []
     for i in range(len(frames)):  # a pair at a time, for memory
         a = planes(frames[i : i + 1])
         b = planes(targets[i : i + 1])
-        there, back = forward[i : i + 1], backward[i : i + 1]
+        there = forward[i : i + 1]
+        back = backward[i : i + 1]
         hidden.append(_unseen(a, b, there, back))
         appeared.append(_unseen(b, a, back, there))
     return Motion(forward, backward, torch.cat(hidden), torch.cat(appeared))

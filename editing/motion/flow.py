@@ -184,7 +184,9 @@ def trajectories(
     begun = cells
     for flow, gone in zip(forward / frame_sizes, occluded.to(forward), strict=True):
         moved, target, alive = _moved(positions, flow, gone, sizes)
-        moved, target, ids = moved[alive], target[alive], ids[alive]
+        moved = moved[alive]
+        target = target[alive]
+        ids = ids[alive]
         off = (moved - centres[target]).square().sum(1)
         winner, taken = nearest_track(target, off, ids, cells)
         positions = centres.clone()

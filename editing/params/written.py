@@ -157,7 +157,8 @@ def read_keyframes(given: object) -> KeyChoice:
     if auto:
         least, most = _AUTO
         if auto[1]:
-            least, most = int(auto[1]), int(auto[2])
+            least = int(auto[1])
+            most = int(auto[2])
         if 1 <= least <= most:
             return KeyChoice(least=least, most=most)
     frames = _read_frames(text, r"\d{1,6}", _KEYFRAMES)

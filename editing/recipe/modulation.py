@@ -129,8 +129,10 @@ class Modulation:
     ) -> Tensor:
         """Compute Eq. 6: cross-attention that ties the pixels of each region to its
         words."""
-        layout, params = self.layout, self.params
-        codes, words = layout.codes(site), layout.words[None]
+        layout = self.layout
+        params = self.params
+        codes = layout.codes(site)
+        words = layout.words[None]
         bound = layout.has_words
         if params.uncovered == "repelled":  # pixels without words too, from all words
             bound = torch.ones_like(bound)
@@ -191,7 +193,8 @@ class Modulation:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the labels of queries and keys of self-attention, from their regions,
         and all strengths."""
-        layout, params = self.layout, self.params
+        layout = self.layout
+        params = self.params
         term = size_term(codes, keys, len(layout.strength))
         if params.size_over_frames:
             term = 1 - (1 - term) / layout.grid.time

@@ -169,7 +169,9 @@ class WordAttending:
 
     def attend(self, step: Step, part: slice) -> AttentionFn:
         """Return the attention of a call for some latents."""
-        params, regions, words = self._params, self._regions, self.bound.words
+        params = self._params
+        regions = self._regions
+        words = self.bound.words
         codes = regions.codes[part].flatten()
         modulates = self._modulates and step.within(params.modulate_until, begun=True)
         weight = regions.strength[codes] * modulates

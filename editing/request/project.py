@@ -429,6 +429,7 @@ def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:
 
 def _describe_clip(clip: Clip, path: str, size: int | None) -> dict[str, Any]:
     # A clip in memory has neither; all its frames are used.
-    start, stride = getattr(clip, "start", 0), getattr(clip, "stride", 1)
+    start = getattr(clip, "start", 0)
+    stride = getattr(clip, "stride", 1)
     result = {"path": path, "start": start, "stride": stride, "frames": len(clip)}
     return result if size is None else result | {"size": size}

@@ -78,7 +78,8 @@ class Encoder(nn.Module):
         see `unfolded`."""
         fine = self.fine(x)
         near = self.near(fine)
-        at_four, for_two = near[:, : EDGES[0]], near[:, EDGES[0] :]
+        at_four = near[:, : EDGES[0]]
+        for_two = near[:, EDGES[0] :]
         at_two = self.edges(self.sharp(x) + F.pixel_shuffle(for_two, 2))
         middle = self.middle(fine)
         coarse = self.coarse(middle)

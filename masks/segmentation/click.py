@@ -101,7 +101,8 @@ def _by_sam(
 ) -> Bool[np.ndarray, "height width"]:
     """Ask the SAM that has encoded a frame."""
     coords, labels = _with_strokes(prompts.points, prompts.labels, prompts.strokes)
-    box, previous = prompts.box, prompts.previous
+    box = prompts.box
+    previous = prompts.previous
     if previous is not None and len(coords) and box is None:
         coords, labels = _with_middle(coords, labels, previous)
     checkpoint = _checkpoint(seen.model)

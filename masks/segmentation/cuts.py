@@ -291,7 +291,8 @@ def _corrected(
     cost = (1 + 6 * (scene.edges + 0.7 * scene.shifts) / 3).astype(np.float32)
     far = distance(spot, cost)
     height = scene.shape[0]
-    best, chosen = -np.inf, so_far
+    best = -np.inf
+    chosen = so_far
     for radius in _RADII:
         reach = radius * height
         if reach > max(_ROOM * depth, _RADII[0] * height):
@@ -305,7 +306,8 @@ def _corrected(
         soft = np.where(changes, soft, so_far).astype(np.float32)
         score = _fit(scene, before, soft > 0.5)
         if score > best:
-            best, chosen = score, soft
+            best = score
+            chosen = soft
     return chosen
 
 

@@ -146,7 +146,8 @@ def _similarity(flow: Float32[np.ndarray, "2 h w"], own: Mask) -> np.ndarray | N
     nothing fits."""
     every = max(1, int(own.sum()) // 500)
     y, x = np.nonzero(own)
-    y, x = y[::every], x[::every]
+    y = y[::every]
+    x = x[::every]
     here = np.stack([x, y], 1).astype(np.float32)
     there = here + flow[:, y, x].T
     move, _ = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=1.5)
@@ -166,7 +167,8 @@ def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     if len(y) == 0:
         return 0, 0
     every = max(1, len(y) // 1500)
-    y, x = y[::every], x[::every]
+    y = y[::every]
+    x = x[::every]
     colors = shown[y, x, :3]
     padding = ((_SEARCH, _SEARCH), (_SEARCH, _SEARCH), (0, 0))
     padded = np.pad(target, padding, "edge").astype(np.float32)

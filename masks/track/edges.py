@@ -67,7 +67,8 @@ def tighten(
     picture = np.ascontiguousarray(image[window])
     part = np.ascontiguousarray(trimap[window])
     # grabCut writes into them
-    outside, inside = colors.outside.copy(), colors.inside.copy()
+    outside = colors.outside.copy()
+    inside = colors.inside.copy()
     cv2.grabCut(picture, part, _NO_BOX, outside, inside, 1, cv2.GC_EVAL_FREEZE_MODEL)
     out = np.zeros_like(mask)
     out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)

@@ -175,7 +175,8 @@ def _both_ways(
         for frame, labels, sure in follow(_read(clip, order, size), small):
             yield frame, {label: Seen(labels == label, sure[label]) for label in sure}
 
-    first, last = min(stated), max(stated)
+    first = min(stated)
+    last = max(stated)
     # Masks from later key frames are needed first, so they are kept, compressed; the
     # rest streams.
     backwards = walk(range(last, start - 1, -1))
@@ -206,7 +207,8 @@ def _blend(
         keys = [key for key, masks in stated.items() if label in masks]
         before = frame - max((key for key in keys if key <= frame), default=frame)
         after = min((key for key in keys if key >= frame), default=frame) - frame
-        one, other = earlier[label], later[label]
+        one = earlier[label]
+        other = later[label]
         weight = (after + 1e-6) * (one.sure + 0.05)
         other_weight = (before + 1e-6) * (other.sure + 0.05)
         weights = np.array([weight, other_weight])

@@ -113,7 +113,8 @@ class CheckHandlers(Handlers):
     ) -> tuple[Session, list[checks.Diagnostic]]:
         """The session, and what `checks.check` says of it; raises as `described`
         does."""
-        session, fields = self.described(request, words), FieldValues.of(values)
+        session = self.described(request, words)
+        fields = FieldValues.of(values)
         with session.lock:
             try:
                 asked = self.asked(session, fields)
@@ -125,7 +126,8 @@ class CheckHandlers(Handlers):
     def weigh(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
         """Return which quality the settings are and what a run takes, after anything
         that changes them."""
-        quality, tries = self.parts.quality, self.parts.tries
+        quality = self.parts.quality
+        tries = self.parts.tries
         given = FieldValues.of(fields)
         try:
             session = self.session(request)

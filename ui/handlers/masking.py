@@ -262,8 +262,10 @@ def _label(data: Data) -> int:
 def _dragged_box(session: Session, data: Data) -> Box:
     x0, y0 = _place(session, data.get("from"))
     x1, y1 = _place(session, data.get("to"))
-    left, right = min(x0, x1), max(x0, x1)
-    top, bottom = min(y0, y1), max(y0, y1)
+    left = min(x0, x1)
+    right = max(x0, x1)
+    top = min(y0, y1)
+    bottom = max(y0, y1)
     if right - left < 1 or bottom - top < 1:
         raise RequestError("box", "It is too small. Drag it around the object.")
     return left, top, right, bottom

@@ -170,7 +170,8 @@ class ModelHandlers(FetchHandlers):
     def see_control(self, event: gr.EventData, request: gr.Request) -> Any:
         """Show a frame as a control network would see it."""
         said = event_data(event)
-        kind, frame = str(said.get("kind")), said.get("frame")
+        kind = str(said.get("kind"))
+        frame = said.get("frame")
         controls = self.catalogue.controls
         try:
             frames = self.session(request).opened.frames

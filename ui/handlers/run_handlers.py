@@ -218,7 +218,8 @@ class RunHandlers(Handlers):
     @outputs(lambda p: [p.progress])
     def stop(self, request: gr.Request) -> dict[Any, Any]:
         """End the page's run, or take it out of the queue."""
-        run, progress = self.visits.run_of(page_of(request)), self.parts.progress
+        run = self.visits.run_of(page_of(request))
+        progress = self.parts.progress
         if run is None or run.over:
             return {progress: gr.skip()}
         if run.skip:
@@ -285,7 +286,8 @@ class RunHandlers(Handlers):
     def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
         """Return the page after a run, however it ended: its own tracking may have been
         stopped with it."""
-        run, shown = self.visits.run_of(page_of(request)), {}
+        run = self.visits.run_of(page_of(request))
+        shown = {}
         if run is None or run.over:  # else the next has begun meanwhile
             shown = self.buttons(False) | {self.parts.queue: None}
         try:
@@ -387,8 +389,11 @@ class _Display:
     def __init__(
         self, handlers: RunHandlers, session: Session, job: RunJob, run: RunThread
     ) -> None:
-        self._handlers, self._parts = handlers, handlers.parts
-        self._session, self._job, self._run = session, job, run
+        self._handlers = handlers
+        self._parts = handlers.parts
+        self._session = session
+        self._job = job
+        self._run = run
         self.opened: ClipSession = job.opened or session.opened
         part = f"variant {job.number} of {job.total}" if job.total > 1 else ""
         self._progress = run_views.RunProgress(

@@ -357,7 +357,8 @@ def _named_clusters(
 ) -> tuple[list[int], list[str]]:
     """Return numbers, from 1, and words of the clusters whose name fits; no word where
     that is not clear."""
-    numbers, words = [], []
+    numbers = []
+    words = []
     for number, (name, fit) in enumerate(zip(names, fits, strict=True), 1):
         if name and fit > _FITS:
             numbers.append(number)

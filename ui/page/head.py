@@ -119,7 +119,8 @@ def _rewriting(scope: Message, send: Send) -> Send:
         parts.append(message.get("body", b""))
         if message.get("more_body"):
             return
-        page, headers = b"".join(parts), MutableHeaders(scope=start)
+        page = b"".join(parts)
+        headers = MutableHeaders(scope=start)
         if headers.get("content-type", "").startswith("text/html"):
             page = with_head(page.decode(), _address(scope)).encode()
         if packed:  # a quarter is left; gradio packs scripts alone

@@ -67,7 +67,8 @@ def discover(request, finder=None, tracker="flow"):
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.loading.load import load_backbone
 
-    backbone, words = load_backbone(request.model), request.source_prompt
+    backbone = load_backbone(request.model)
+    words = request.source_prompt
     yield (
         yield from find_clusters(
             backbone, request.clip, words, size=request.size, apart=True

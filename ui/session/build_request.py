@@ -89,7 +89,8 @@ def build_discovery(session: Session, model: str) -> EditRequest:
     Raises:
         RequestError: Nobody said what the clip shows, or no more regions are allowed.
     """
-    words, base = session.source_prompt, session.opened.request
+    words = session.source_prompt
+    base = session.opened.request
     if not words.strip():
         message = "It is empty. Name the objects to find, such as 'a cat and a dog'."
         raise RequestError("The clip shows", message)

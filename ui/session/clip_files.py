@@ -31,7 +31,8 @@ class ClipFiles:
     was."""
 
     def __init__(self, visits: SessionStore, media: Media) -> None:
-        self.visits, self.media = visits, media
+        self.visits = visits
+        self.media = media
 
     def begin(self, page: str, opened: ClipSession, anew: bool = True) -> Session:
         """Begin anew on a clip, or go on with another part of it; the files of the one

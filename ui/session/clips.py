@@ -35,7 +35,8 @@ USUAL_FRAMES, USUAL_FPS = 32, 8
 BUILT_IN_MOTION = "storybook/motion"  # clips begin with it; other models take it off
 MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
-_STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
+_STRIP_PICTURES = 12
+_STRIP_SIZE = (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
 _CLIP_SUFFIXES = (
     ".mp4",

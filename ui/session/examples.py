@@ -108,9 +108,11 @@ def _title(name: str) -> str:
 def _apart(now: str, then: str) -> tuple[str, str]:
     """Return what differs between two texts: their words but for equal ones at both
     ends."""
-    one, other = now.split(), then.split()
+    one = now.split()
+    other = then.split()
     start = len(commonprefix([one, other]))
-    one, other = one[start:], other[start:]
+    one = one[start:]
+    other = other[start:]
     end = len(commonprefix([one[::-1], other[::-1]]))
     return _bare(" ".join(one[: len(one) - end])), _bare(
         " ".join(other[: len(other) - end])

@@ -85,7 +85,8 @@ class History:
         go."""
         with self._lock:
             runs = (run, *self.runs)
-            self.runs, self.shown = runs[:MAX_RUNS], (run.key,)
+            self.runs = runs[:MAX_RUNS]
+            self.shown = (run.key,)
         return runs[MAX_RUNS:]
 
     def get(self, key: object) -> PastRun:

@@ -51,7 +51,8 @@ class Catalogue:
     """
 
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
-        self.examples, self._folder = examples, model_folder
+        self.examples = examples
+        self._folder = model_folder
         self.groups = read_groups(model_folder) or {}
         self.models = [BUILT_IN_MODEL, *filter(is_name, local_models())]
         local = _named_entries()

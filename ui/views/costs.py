@@ -88,7 +88,8 @@ class Costs:
             with closing(edit(request)) as events:  # type: ignore[type-var]
                 for event in events:
                     if isinstance(event, WindowStarted):
-                        window, windows = event.number, event.total
+                        window = event.number
+                        windows = event.total
                     elif isinstance(event, Progress) and event.stage == "editing":
                         edited.add(window)
                     elif isinstance(event, Finished):

@@ -169,7 +169,8 @@ class _FirstFrames:
     enough."""
 
     def __init__(self, folder: Path, request: EditRequest) -> None:
-        self._folder, self._request = folder, request
+        self._folder = folder
+        self._request = request
         self._written = 0
         self._paths: list[Path] = []
 

@@ -129,5 +129,6 @@ def _whole(put: Mapping[str, Any] | None) -> str:
     if "size" in put:
         size = "x".join(str(side) for side in put["size"])
         rest = f"the whole is scaled to {size}"
-    first, last = put["start"] + 1, put["stop"]
+    first = put["start"] + 1
+    last = put["stop"]
     return f"The whole clip is your file with frames {first} to {last} edited; {rest}."

@@ -204,7 +204,8 @@ def _stages(
     ]
     names = ["loading", *own, "measuring", "saving"]
     if current == "scanning":  # takes no time beside the others
-        current, share = names[1], 0.0
+        current = names[1]
+        share = 0.0
     now = names.index(current) if current in names else -1
     bars = []
     for number, name in enumerate(names):

@@ -189,7 +189,8 @@ def make_fields(
 
     `help` holds, by parameter, the value of the script that helps to write it.
     """
-    fields, values = METHODS[shown].Params.model_fields, usual[shown]
+    fields = METHODS[shown].Params.model_fields
+    values = usual[shown]
 
     def share(names: Sequence[str]) -> ParameterFields:
         made = {name: _make_field(name, fields[name], values[name]) for name in names}
@@ -251,7 +252,8 @@ def _make_columns(
     shown: str,
     make: Callable[[str, Mapping[str, Any]], dict[str, Component]],
 ) -> ParameterFields:
-    columns, fields = [], {}
+    columns = []
+    fields = {}
     for method, values in usual.items():
         with gr.Column(visible=method == shown, min_width=0) as column:
             fields[method] = make(method, values)

@@ -119,7 +119,8 @@ def remember(
 ) -> dict[str, View]:
     """Add a result to the history, whose oldest files may go; return the views `player`
     and `result`."""
-    result, report = saved.finished.result, saved.finished.report
+    result = saved.finished.result
+    report = saved.finished.report
     stem = result_views.stem_of(opened, request)
     key = secrets.token_hex(8)
     edits = session_views.edits(request, saved.files)

@@ -226,9 +226,11 @@ def _text_encoder(
     prefix = TEXT[version][part]
     is_openclip = prefix.endswith(f".{_OPENCLIP}")
     if is_openclip:
-        layers, wide = f"{prefix}transformer.resblocks.", "mlp.c_fc"
+        layers = f"{prefix}transformer.resblocks."
+        wide = "mlp.c_fc"
     else:
-        layers, wide = f"{prefix}encoder.layers.", "mlp.fc1"
+        layers = f"{prefix}encoder.layers."
+        wide = "mlp.fc1"
     vocabulary, width = checkpoint[_token_table(version, part)].shape
     depth = _count(checkpoint, layers)
     if version == "sd2":

@@ -144,7 +144,8 @@ class PictureEncoder:
             )
 
             assert self._folder is not None
-            kind, dtype = CLIPVisionModelWithProjection, self._place["dtype"]
+            kind = CLIPVisionModelWithProjection
+            dtype = self._place["dtype"]
             with about(FIELD):
                 model = read_weights(kind, self._folder, self._file.id, dtype)
             self._model = model.eval().requires_grad_(False).to(self._place["device"])

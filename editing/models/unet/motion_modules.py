@@ -80,7 +80,8 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     file = MotionFile(id)
     names = places(backbone.unet)
     _check_names(file, names, backbone)
-    modules, heads = {}, {}
+    modules = {}
+    heads = {}
     for name, weights in file.modules.items():
         place = names[name]
         modules[place] = weights

@@ -66,7 +66,8 @@ class VideoLayerProcessor:
 def _rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Turn pairs of channels by their token's angles (Su et al., arXiv:2104.09864)."""
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cosines[..., 0::2], sines[..., 1::2]
+    cos = cosines[..., 0::2]
+    sin = sines[..., 1::2]
     turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1)
     return turned.flatten(-2).type_as(x)
 
