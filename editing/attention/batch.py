@@ -29,13 +29,12 @@ class Batch(NamedTuple):
     branches: tuple[str, ...]
 
     @classmethod
-    def of(cls, frames: int, *source: str, edits: int) -> Batch:
-        """Return the batch of a guided step: the source's branches and both halves of
-        every edit."""
-        halves = [
-            f"{half}/{edit}" for half in ("uncond", "cond") for edit in range(edits)
-        ]
-        return cls(frames, (*source, *halves))
+    def of(cls, frames: int, *source: str, edits: int, scale: float = 0.0) -> Batch:
+        """Return the batch of a step: the source's branches and both halves of every
+        edit; without guidance, at a scale of 1, only the half with words."""
+        halves = ("cond",) if scale == 1 else ("uncond", "cond")
+        names = [f"{half}/{edit}" for half in halves for edit in range(edits)]
+        return cls(frames, (*source, *names))
 
     def rows(self, name: str) -> slice:
         """Return the rows of a branch or a group.
@@ -72,17 +71,26 @@ class Batch(NamedTuple):
         uncond: str = "uncond",
         cond: str = "cond",
     ) -> tuple[Tensor, Tensor]:
-        """Apply guidance to two groups of a call's output (x0, eps)."""
-        x0, eps = (
-            guide(both[self.rows(uncond)], both[self.rows(cond)], scale)
-            for both in answer
-        )
-        return x0, eps
+        """Apply guidance to two groups of a call's output (x0, eps); without `uncond`
+        in this batch, return those of `cond`."""
+        x0, eps = answer
+        own = self.rows(cond)
+        if not self.has(uncond):
+            return x0[own], eps[own]
+        other = self.rows(uncond)
+        guided_x0 = guide(x0[other], x0[own], scale)
+        return guided_x0, guide(eps[other], eps[own], scale)
+
+    def has(self, name: str) -> bool:
+        """Check if a branch or a group is in this batch."""
+        return any(name in (branch, _group(branch)) for branch in self.branches)
 
 
-def guided_calls(frames: int, together: bool) -> tuple[Batch, ...]:
-    """Return the calls of a guided step of one edit: both halves together, or one after
-    the other."""
+def guided_calls(frames: int, together: bool, scale: float = 0.0) -> tuple[Batch, ...]:
+    """Return the calls of a step of one edit: both halves together, or one after the
+    other; without guidance, at a scale of 1, only the half with words."""
+    if scale == 1:
+        return (Batch(frames, ("cond",)),)
     both = ("uncond", "cond")
     if together:
         return (Batch(frames, both),)
@@ -94,6 +102,8 @@ def guide_calls(
 ) -> tuple[Tensor, Tensor]:
     """Apply guidance to the outputs (x0, eps) of `guided_calls`."""
     x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
+    if scale == 1:
+        return x0, eps
     batch = Batch(len(x0) // 2, ("uncond", "cond"))
     return batch.guide((x0, eps), scale)
 

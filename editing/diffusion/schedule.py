@@ -47,6 +47,8 @@ class Step:
         signal, noise: Weights of x0 and eps in the latents that enter the step.
         signal_next, noise_next: Weights of x0 and eps in the latents that leave it.
         time: Where `t` is on the model's schedule: 0 clean, about 1 pure noise.
+        between: Its level lies between those that the model was trained on, of which
+            `t` is the nearest; the network's output counts as being at the step's own.
     """
 
     index: int
@@ -57,6 +59,7 @@ class Step:
     signal_next: float
     noise_next: float
     time: float
+    between: bool = False
 
     def within(
         self, share: float, *, of: int | None = None, begun: bool = False
@@ -165,7 +168,7 @@ class Schedule:
         Errors are those of `levels`.
         """
         pairs = enumerate(pairwise((*self.levels(steps)[::-1], -1)))
-        return tuple(self._step(i, steps, high, high, low) for i, (high, low) in pairs)
+        return tuple(self.step(i, steps, high, high, low) for i, (high, low) in pairs)
 
     def inversion(
         self, steps: int, convention: Convention = "paper"
@@ -191,7 +194,7 @@ class Schedule:
         if convention == "videograin":
             pairs = enumerate(pairwise(rising))
             return tuple(
-                self._step(i, steps - 1, low, low, high) for i, (low, high) in pairs
+                self.step(i, steps - 1, low, low, high) for i, (low, high) in pairs
             )
         if convention not in ("paper", "fatezero"):
             raise ValueError(
@@ -200,15 +203,17 @@ class Schedule:
         starts = (-1, *rising[:-1])
         given = rising if convention == "fatezero" else (rising[0], *rising[:-1])
         moves = enumerate(zip(given, starts, rising, strict=True))
-        return tuple(self._step(i, steps, t, low, high) for i, (t, low, high) in moves)
+        return tuple(self.step(i, steps, t, low, high) for i, (t, low, high) in moves)
 
-    def _step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:
+    def step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:
+        """Return step `index` of `total`, from level `start` to `stop`, of which the
+        network is told `t`."""
         time = max(0.0, (t - self.offset) / len(self.alphas_cumprod))
         return Step(index, total, t, *self.level(start), *self.level(stop), time)
 
     def at(self, t: int) -> Step:
         """Return a single step from level t to the end of sampling."""
-        return self._step(0, 1, t, t, -1)
+        return self.step(0, 1, t, t, -1)
 
 
 def _betas(config: Mapping[str, object]) -> np.ndarray:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import guide_calls, guided_calls
-from regrain.editing.attention.frames import across_frames, frames_seen
+from regrain.editing.attention.frames import SPANS, across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import Convention, Step, add_noise, advance
@@ -53,7 +53,6 @@ from regrain.editing.request.edit_request import EditRequest
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
 _CALM = 3.0  # frames over which an edit is averaged before it is drawn again
-_SPANS = {"full": "all", "sparse_causal": ("first", "previous"), "own_frame": ("own",)}
 
 
 @torch.no_grad()
@@ -123,7 +122,7 @@ class VideoGrainModel:
         self.params = params
         self.grid = working.grid
         frames = working.grid.time
-        self.seen = frames_seen(_SPANS[params.attention_span], frames)
+        self.seen = frames_seen(SPANS[params.attention_span], frames)
         strides = sorted(
             {site.stride for site in backbone.sites if site.kind == "self"}
         )

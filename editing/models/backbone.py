@@ -31,6 +31,9 @@ class Backbone(Protocol):
     token_limit: int
     defaults: Mapping[str, Mapping[str, object]]
     words: frozenset[str] | None
+    few_step: str
+    inpaints: bool
+    told_guidance: bool
     offers: frozenset[str]
     prediction: "Prediction"
     schedule: "Schedule"
@@ -59,7 +62,8 @@ class Backbone(Protocol):
         ...
 
     def encode(self, frames: "np.ndarray") -> "Tensor":
-        """Encode frames, uint8 [f, h, w, 3], to latents."""
+        """Encode frames, uint8 or, of an image model, also float32 [f, h, w, 3], 0..255,
+        to latents."""
         ...
 
     def decode(self, latents: "Tensor") -> "np.ndarray":

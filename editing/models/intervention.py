@@ -40,12 +40,18 @@ class Intervention:
         control: Residuals of control networks.
         queries: Weights of query projections to use instead of the model's, by
             attention layer.
+        beside: Further channels of the first layer, one row per frame: of inpainting
+            models the mask and the latents of the picture.
+        guidance: Scales of guidance, one per branch or one for all, of models that are
+            told it.
     """
 
     attend: AttentionFn | None = None
     patches: tuple[Patch, ...] = ()
     control: ControlFn | None = None
     queries: Mapping[str, Tensor] = field(default_factory=dict)
+    beside: Tensor | None = None
+    guidance: tuple[float, ...] = ()
 
 
 PLAIN = Intervention()

@@ -15,6 +15,30 @@ QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
 _LEAST_STEPS = 4
 _MOST_STEPS = 1000
 FROM_NOISE = "Share of the steps, counted from pure noise, "
+Sampler = Literal[
+    "ddim",
+    "ddim_trailing",
+    "euler",
+    "euler_ancestral",
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "lcm",
+    "tcd",
+]
+SAMPLER = parameter(
+    "ddim",
+    "Sampler",
+    "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for models "
+    "that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
+)
+
+SHOWN = parameter(
+    "grey",
+    "What inpainting models see",
+    "What an inpainting model sees of what it draws anew: grey, as such models are trained, or the source. "
+    "Other models take no notice.",
+)
+Shown = Literal["grey", "source"]
 
 
 class MethodParams(BaseModel):

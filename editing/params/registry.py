@@ -22,6 +22,7 @@ from regrain.editing.params.base import MethodParams
 from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.params.fresco import FrescoParams
+from regrain.editing.params.infedit import InfEditParams
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
@@ -173,6 +174,14 @@ METHODS: dict[str, Method] = {
             stages=("editing", "decoding"),
             several=True,
             anchors=0,
+        ),
+        Method(
+            name="infedit",
+            title="InfEdit",
+            paper="Xu et al. 2024, arXiv:2312.04965",
+            Params=InfEditParams,
+            needs=frozenset({"masks", "source_prompt", "seed", "image_unet"}),
+            stages=("editing", "decoding"),
         ),
         Method(
             name="flow_regions",

@@ -1,6 +1,12 @@
 """Parameters of SDEdit."""
 
-from regrain.editing.params.base import WindowedParams
+from regrain.editing.params.base import (
+    SAMPLER,
+    SHOWN,
+    Sampler,
+    Shown,
+    WindowedParams,
+)
 from regrain.editing.params.written import Share, parameter
 
 
@@ -8,11 +14,17 @@ class SDEditParams(WindowedParams):
     """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
 
     steps: int = parameter(
-        50, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+        50,
+        "Steps",
+        "Steps of the whole schedule, of which `strength` skips some; with samplers for few steps, steps "
+        "that are run.",
+        (1, 1000),
     )
+    sampler: Sampler = SAMPLER
     strength: Share = parameter(
         0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
     )
     blend: bool = parameter(
         True, "Keep latents outside", "Keep the source's latents outside the regions."
     )
+    shown: Shown = SHOWN

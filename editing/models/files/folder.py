@@ -31,6 +31,14 @@ class ModelParts:
     padding_2: int = 0
     empty_is_zero: bool = True
 
+    @property
+    def with_weights(self) -> dict[str, nn.Module]:
+        """The parts with weights, by their folders."""
+        parts = {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
+        if self.text_encoder_2 is not None:
+            parts["text_encoder_2"] = self.text_encoder_2
+        return parts
+
 
 def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
     """Read a diffusers folder; `words.json` and `defaults.json` next to the parts are

@@ -11,13 +11,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.download import obtain
+from regrain.editing.models.files.few_step import FewStep, by_name
+from regrain.editing.models.files.folder import read_defaults
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.tensors import opened
 
@@ -100,8 +102,33 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
             if delta is None:
                 where = f"{shorten(spec.model)}: layer {shorten(layer.name)}"
                 raise ModelError("loras", f"{where} is incomplete. Download it again.")
+            if name == "conv_in" and part == "unet":
+                weight = _widened(parts["unet"], delta, spec)
             _check_size(spec, title, delta, weight)
             weight += (spec.weight * delta).view_as(weight).to(weight)
+
+
+def _widened(unet: Any, delta: Tensor, spec: LoraSpec) -> Tensor:
+    """Return the weight of a UNet's first layer, after giving it the further channels
+    that a LoRA has: those of an inpainting model, a mask and latents."""
+    old = unet.conv_in
+    channels = old.in_channels
+    area = old.weight[0, 0].numel()
+    wanted, odd = divmod(delta.shape[1], area)
+    if odd or wanted != 2 * channels + 1:
+        return old.weight
+    if spec.weight != 1:
+        raise _misfit(spec, "it turns the model into one for inpainting, at weight 1")
+    wide: Any = nn.Conv2d(
+        wanted, old.out_channels, old.kernel_size, padding=old.padding
+    )
+    wide = wide.to(old.weight)
+    wide.weight.zero_()
+    wide.weight[:, :channels] = old.weight
+    wide.bias.copy_(old.bias)
+    unet.conv_in = wide
+    unet.register_to_config(in_channels=wanted)
+    return wide.weight
 
 
 def _check_size(spec: LoraSpec, title: str, delta: Tensor, weight: Tensor) -> None:
@@ -230,6 +257,20 @@ def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
     if not changes:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
     return changes, facts if isinstance(facts, dict) else {}
+
+
+def lora_kind(text: str) -> FewStep | None:
+    """Recognise a LoRA for few steps, by its name or metadata; errors are those of
+    `add_loras`."""
+    id = parse_lora(text).model
+    with opened(_find(id), "loras", id) as file:
+        return by_name(Path(id).name, file.metadata())
+
+
+def lora_defaults(text: str) -> Mapping[str, Mapping[str, object]]:
+    """Read the settings that a LoRA's folder recommends; none without the file."""
+    id = parse_lora(text).model
+    return read_defaults(_find(id).parent / "defaults.json", id)
 
 
 def _find(id: str) -> Path:

@@ -19,6 +19,12 @@ STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
 WAN = frozenset({"flow"})
 """Offers of `Wan`."""
 
+_NO_INVERSION = STABLE_DIFFUSION - {"inversion"}
+# Models by the number of input channels, if latents have four.
+_CHANNELS = {
+    5: "a model that reads depth",
+    8: "a model that reads a picture and instructions (InstructPix2Pix)",
+}
 _CONFIGS = (  # in the order of the arguments of `family_of_configs`
     "model_index.json",
     "unet/config.json",
@@ -76,17 +82,25 @@ def _unsupported(title: str) -> Family:
 def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family:
     channels = unet.get("in_channels", 4)
     added = unet.get("addition_embed_type")
-    if channels != unet.get("out_channels", 4):
-        return _unsupported(f"a model with {channels} input channels")
+    latents = unet.get("out_channels", 4)
+    inpaints = channels == 2 * latents + 1
+    if channels != latents and not inpaints:
+        return _unsupported(
+            _CHANNELS.get(channels, f"a model with {channels} input channels")
+        )
+    if added is None and inpaints:
+        return Family("Stable Diffusion for inpainting", _NO_INVERSION)
     if added is None:
         return Family("Stable Diffusion", STABLE_DIFFUSION)
     if added != "text_time":
         return _unsupported(f"a model with embeddings of {shorten(added)}")
     if index.get("text_encoder", [""])[0] is None:
         return _unsupported("the refiner of SDXL")
+    if inpaints:
+        return Family("SDXL for inpainting", _NO_INVERSION)
     if scheduler.get("timestep_spacing") == "trailing":
         # A few steps without guidance cannot be inverted.
-        return Family("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"})
+        return Family("SDXL Turbo or Lightning", _NO_INVERSION)
     return Family("SDXL", STABLE_DIFFUSION)
 
 

@@ -14,9 +14,17 @@ import torch
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.download import download
+from regrain.editing.models.files.few_step import (
+    GUIDED_LCM,
+    FewStep,
+    by_name,
+    by_scheduler,
+    first_of,
+    proposed,
+)
 from regrain.editing.models.files.folder import ModelParts, read_folder
 from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.lora import add_loras
+from regrain.editing.models.files.lora import add_loras, lora_defaults, lora_kind
 from regrain.editing.models.files.offers import Family, family_of, family_of_configs
 from regrain.editing.models.files.single_file import read_file
 from regrain.editing.models.unet.sdxl import StableDiffusionXL
@@ -59,6 +67,8 @@ def load(
     )
     schedule = _schedule(parts.scheduler, id)
     _check_architecture(parts, id)
+    add_loras(loras, parts.with_weights)
+    few_step = _few_step(parts, id, loras)
     weights = _weight_bytes(parts)
     turns = takes_turns(device, weights, free_memory(device))
     prediction = parts.scheduler.get("prediction_type", "epsilon")
@@ -72,8 +82,9 @@ def load(
         "prediction": prediction,
         "device": device,
         "dtype": dtype,
-        "defaults": parts.defaults,
+        "defaults": _recommended(parts, few_step, loras),
         "words": parts.words,
+        "few_step": few_step.title if few_step else "",
         "takes_turns": turns,
     }
     if parts.text_encoder_2 is None:
@@ -85,7 +96,6 @@ def load(
             padding_2=parts.padding_2,
             empty_is_zero=parts.empty_is_zero,
         )
-    add_loras(loras, model.parts)
     megabytes = sum(weights.values()) / 1e6
     how = ", its parts in turns" if turns else ""
     seconds = time.perf_counter() - began
@@ -102,14 +112,38 @@ def _schedule(config: Mapping[str, Any], id: str) -> Schedule:
         raise ModelError("model", f"{reason}. Use another model.") from error
 
 
+def _few_step(parts: ModelParts, id: str, loras: Sequence[str]) -> FewStep | None:
+    """Recognise a model that draws in few steps: by a LoRA, by its UNet or scheduler,
+    or by its name."""
+    kinds = [lora_kind(text) for text in loras]
+    if parts.unet.config.time_cond_proj_dim:
+        kinds.append(GUIDED_LCM)
+    kinds += [by_scheduler(parts.scheduler), by_name(id)]
+    return first_of(kinds)
+
+
+def _recommended(
+    parts: ModelParts, few_step: FewStep | None, loras: Sequence[str]
+) -> Mapping[str, Mapping[str, object]]:
+    """Return the settings that suit a model, by method: those of a LoRA before those of
+    the model's folder, and these before those of its scheduler."""
+    layers = [proposed(parts.scheduler, few_step), parts.defaults]
+    by_lora = [lora_kind(text) for text in loras]
+    if any(by_lora):
+        layers.append(proposed(parts.scheduler, few_step))
+    layers += [lora_defaults(text) for text in loras]
+    merged: dict[str, dict[str, object]] = {}
+    for layer in layers:
+        for method, values in layer.items():
+            merged[method] = merged.get(method, {}) | dict(values)
+    return merged
+
+
 def _weight_bytes(parts: ModelParts) -> dict[str, int]:
     """Return the bytes of the weights of each part, by its folder."""
-    modules = {"unet": parts.unet, "vae": parts.vae, "text_encoder": parts.text_encoder}
-    if parts.text_encoder_2 is not None:
-        modules["text_encoder_2"] = parts.text_encoder_2
     return {
         name: sum(weight.nbytes for weight in module.parameters())
-        for name, module in modules.items()
+        for name, module in parts.with_weights.items()
     }
 
 
@@ -167,5 +201,5 @@ def _fit_together(parts: ModelParts) -> bool:
         reads &= pooled_and_sizes == unet.projection_class_embeddings_input_dim
     given = unet.cross_attention_dim
     widths = {*given} if isinstance(given, list | tuple) else {given}
-    decodes = parts.vae.config.latent_channels == unet.in_channels
+    decodes = parts.vae.config.latent_channels == unet.out_channels
     return bool(decodes and reads and widths == {width})

@@ -153,7 +153,8 @@ def _check_family(config: Mapping[str, object], id: str, backbone: Backbone) -> 
     kind = config.get("_class_name", "model of unknown kind")
     if kind != "ControlNetModel":
         raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
-    unet = backbone.unet.config
+    unet = dict(backbone.unet.config)
+    unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
     for fact in ("cross_attention_dim", "block_out_channels", "in_channels"):
         given = config.get(fact)
         needed = unet[fact]

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from math import prod
+from math import log, prod
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
@@ -47,10 +48,15 @@ class StableDiffusion(TurnTaking):
         multiple: Both sides of a working size are multiples of this, in pixels, as the
             UNet's levels need.
         token_limit: Most tokens in a prompt, start and end included.
+        inpaints: Whether calls need a mask and latents beside those that are denoised.
+        told_guidance: Whether the network is told the scale of guidance, and needs no
+            second row for it.
         defaults: Recommended parameters by method name.
         words: The words it was trained on, lower case; None if it takes any.
         offers: What it offers to methods; see `editing.params.registry.OFFERS`.
         dtype: Type of UNet and text encoder. Autoencoder and latents are float32.
+        few_step: Kind of few-step model that it is, as shown to users; empty for an
+            ordinary one. Such models cannot be inverted.
         takes_turns: Whether its parts stay in main memory except the one in use.
     """
 
@@ -66,6 +72,7 @@ class StableDiffusion(TurnTaking):
     defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     words: frozenset[str] | None = None
     takes_turns: bool = False
+    few_step: str = ""
 
     # Read from the parts.
     sites: tuple[AttentionLayer, ...] = field(init=False)
@@ -75,6 +82,8 @@ class StableDiffusion(TurnTaking):
     multiple: int = field(init=False)
     size: int = field(init=False)
     token_limit: int = field(init=False)
+    inpaints: bool = field(init=False)
+    told_guidance: bool = field(init=False)
 
     frames_per_latent: ClassVar[int] = 1
     # Tensors as wide as `_finest`, kept for a backward pass: 392 counted.
@@ -83,7 +92,12 @@ class StableDiffusion(TurnTaking):
     def __post_init__(self) -> None:
         self._settle(self.prediction)
         self.sites = install(self.unet)
+        config = self.unet.config
+        self.inpaints = config.in_channels != config.out_channels
+        self.told_guidance = bool(config.time_cond_proj_dim)
         self.offers = STABLE_DIFFUSION
+        if self.few_step or self.inpaints:
+            self.offers -= {"inversion"}
         unet = self.unet.config
         vae = self.vae.config
         levels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
@@ -166,10 +180,12 @@ class StableDiffusion(TurnTaking):
 
     @torch.no_grad()
     def encode(
-        self, frames: UInt8[np.ndarray, "frames height width 3"]
+        self,
+        frames: UInt8[np.ndarray, "frames height width 3"]
+        | Float32[np.ndarray, "frames height width 3"],
     ) -> Float[Tensor, "frames c gh gw"]:
-        """Encode frames at a working size to the mean of the posterior, scaled to about
-        unit deviation."""
+        """Encode frames at a working size, 0..255, to the mean of the posterior, scaled
+        to about unit deviation."""
         height, width = frames.shape[1:3]
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
         few = max(1, at_once)
@@ -295,10 +311,11 @@ class StableDiffusion(TurnTaking):
             output = network()
             if not output.isfinite().all():
                 raise diverged(_first_not_finite(self.unet, network), step)
-        level = self.schedule.level(step.t)
+        own = (step.signal, step.noise)
+        level = own if step.between else self.schedule.level(step.t)
         x0, eps = split(output.to(x), x, *level, self.prediction)
         # An inversion step may pass the model a level other than that of its latents.
-        if level != (step.signal, step.noise):
+        if level != own:
             x0 = (x - step.noise * eps) / step.signal
         return x0, eps
 
@@ -308,6 +325,27 @@ class StableDiffusion(TurnTaking):
         rows = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
         return {"encoder_hidden_states": rows}
 
+    def _widened(self, rows: Tensor, beside: Tensor | None) -> Tensor:
+        """Add the channels that an inpainting model takes beside its latents.
+
+        Raises:
+            ValueError: They are missing, or the model takes none.
+        """
+        if self.inpaints != (beside is not None):
+            raise ValueError("beside: inpainting models need it, others take none")
+        if beside is None:
+            return rows
+        copies = len(rows) // len(beside)
+        return torch.cat([rows, beside.to(rows).repeat(copies, 1, 1, 1)], 1)
+
+    def _told(self, rows: Tensor, scales: tuple[float, ...]) -> Tensor:
+        """Embed the scales of guidance for a model that is told them; 1 if none is
+        given."""
+        told = torch.tensor(scales or (1.0,)).repeat_interleave(
+            len(rows) // max(1, len(scales))
+        )
+        return guidance_embedding(told, self.unet.config.time_cond_proj_dim).to(rows)
+
     def _network(
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
@@ -315,6 +353,9 @@ class StableDiffusion(TurnTaking):
         rows = x.to(self.device, self.dtype)
         t = torch.tensor(step.t, device=self.device)
         given = self.read_by(rows, text)
+        wide = self._widened(rows, change.beside)
+        if self.told_guidance:
+            given["timestep_cond"] = self._told(rows, change.guidance)
         given["cross_attention_kwargs"] = {
             "attend": change.attend,
             "queries": change.queries,
@@ -326,10 +367,26 @@ class StableDiffusion(TurnTaking):
                 down, middle = change.control(rows, t)
                 residuals["down_block_additional_residuals"] = down
                 residuals["mid_block_additional_residual"] = middle
-            (output,) = self.unet(rows, t, **given, **residuals, return_dict=False)
+            (output,) = self.unet(wide, t, **given, **residuals, return_dict=False)
             return output
 
         return network
+
+
+def guidance_embedding(
+    scales: Float[Tensor, "rows"], width: int
+) -> Float[Tensor, "rows width"]:
+    """Embed scales of guidance as consistency models read them: sines, then cosines, of
+    1000 times the scale less 1.
+
+    Source: Luo et al., arXiv:2310.04378, as released; frequencies as in arXiv:1706.03762.
+    """
+    half = width // 2
+    places = torch.arange(half, dtype=torch.float32)
+    frequencies = torch.exp(places * (-log(10_000.0) / (half - 1)))
+    angles = 1000.0 * (scales.float()[:, None] - 1) * frequencies
+    embedded = torch.cat([angles.sin(), angles.cos()], 1)
+    return F.pad(embedded, (0, width % 2))
 
 
 _TILES = ("tile_sample_min_size", "tile_latent_min_size")

@@ -45,6 +45,9 @@ class Wan(TurnTaking):
     defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     takes_turns: bool = False
 
+    few_step: ClassVar[str] = ""
+    inpaints: ClassVar[bool] = False
+    told_guidance: ClassVar[bool] = False
     prediction: ClassVar[Prediction] = "flow"
     token_limit: ClassVar[int] = TOKEN_LIMIT
     offers: ClassVar[frozenset[str]] = WAN

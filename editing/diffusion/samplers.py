@@ -1,0 +1,300 @@
+"""The samplers: which noise levels a run visits, and how it goes from one to the next.
+
+The steps are pure functions of latents and numbers. `Sampling` holds the steps of one
+run, and the estimate before the current one where a sampler needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from math import exp, log
+
+import numpy as np
+import torch
+
+from regrain.editing.diffusion.schedule import (
+    Latents,
+    Schedule,
+    Step,
+    add_noise,
+    advance,
+    ddpm_step,
+)
+from regrain.editing.params.base import Sampler
+
+FEW_STEP: frozenset[Sampler] = frozenset(
+    {"ddim_trailing", "euler", "euler_ancestral", "lcm", "tcd"}
+)
+"""Samplers of models that draw in few steps."""
+_RANDOM: frozenset[Sampler] = frozenset({"euler_ancestral", "lcm", "tcd"})
+_MULTISTEP: frozenset[Sampler] = frozenset({"dpmpp_2m", "dpmpp_2m_karras"})
+_ORIGINAL_STEPS = 50  # levels on which consistency models are distilled
+_BOUNDARY_SCALE = 10.0
+_DATA_DEVIATION = 0.5
+_TCD_NOISE = 0.3  # gamma of TCD: 0 is deterministic, 1 is LCM's step
+_RHO = 7.0
+
+
+def consistency_step(
+    x: Latents, x0: Latents, step: Step, fresh: Latents
+) -> tuple[Latents, Latents]:
+    """Take a step of a latent consistency model: its estimate, noised anew.
+
+    Args:
+        x: Latents that enter the step.
+        x0: The network's estimate for them.
+        step: The step; it ends clean if it is the last.
+        fresh: Standard normal noise.
+    Returns:
+        The latents that leave the step, and the denoised estimate.
+
+    Source: Luo et al., arXiv:2310.04378, Eq. 9 and Algorithm 1; the boundary condition
+        with the constants of the released models.
+    """
+    scaled = _BOUNDARY_SCALE * step.t
+    total = scaled**2 + _DATA_DEVIATION**2
+    denoised = scaled / total**0.5 * x0 + _DATA_DEVIATION**2 / total * x
+    return step.signal_next * denoised + step.noise_next * fresh, denoised
+
+
+def trajectory_step(
+    x0: Latents,
+    eps: Latents,
+    step: Step,
+    between: tuple[float, float],
+    fresh: Latents,
+) -> Latents:
+    """Take a step of a trajectory consistency model: too far, then noised back up.
+
+    Args:
+        x0, eps: Answer of the network.
+        step: The step.
+        between: Signal and noise of the cleaner level that it passes through.
+        fresh: Standard normal noise.
+
+    Source: Zheng et al., arXiv:2402.19159, Algorithm 2 (strategic stochastic sampling).
+    """
+    signal, noise = between
+    kept = step.signal_next / signal
+    added = max(0.0, 1 - kept**2) ** 0.5
+    return kept * (signal * x0 + noise * eps) + added * fresh
+
+
+def second_order_step(
+    x: Latents, x0: Latents, step: Step, before: tuple[Step, Latents] | None
+) -> Latents:
+    """Take a step of DPM-Solver++ 2M; the first and the last one are of first order.
+
+    Args:
+        x: Latents that enter the step.
+        x0: The network's estimate for them.
+        step: The step.
+        before: The step before and its estimate; None at the first.
+
+    Source: Lu et al., arXiv:2211.01095, Algorithm 2.
+    """
+    if not step.noise_next:
+        return step.signal_next * x0
+    length = _log_ratio(step.signal_next, step.noise_next)
+    length -= _log_ratio(step.signal, step.noise)
+    gain = step.signal_next * (1 - exp(-length))
+    straight = step.noise_next / step.noise * x + gain * x0
+    if before is None:
+        return straight
+    last, estimate = before
+    length_before = _log_ratio(step.signal, step.noise)
+    length_before -= _log_ratio(last.signal, last.noise)
+    slope = (x0 - estimate) * (length / length_before)
+    return straight + 0.5 * gain * slope
+
+
+def _log_ratio(signal: float, noise: float) -> float:
+    """Return lambda, half the logarithm of the signal-to-noise ratio."""
+    return log(signal) - log(noise)
+
+
+class Sampling:
+    """The steps of one run by one sampler.
+
+    Attributes:
+        sampler: Its name.
+        steps: The steps, from noise to clean.
+        random: Whether steps add noise.
+    """
+
+    def __init__(
+        self, schedule: Schedule, sampler: Sampler, steps: int, strength: float = 1.0
+    ) -> None:
+        """Choose the levels.
+
+        Args:
+            schedule: Noise levels of the model.
+            sampler: Name of the sampler.
+            steps: Steps of the whole schedule, of which `strength` skips some; or,
+                of a sampler in `FEW_STEP`, steps within the share.
+            strength: Share of the schedule, counted from the clean end, that is run;
+                at least one step is.
+        Raises:
+            ValueError: There are not as many levels.
+        """
+        self.sampler = sampler
+        self.random = sampler in _RANDOM
+        self._schedule = schedule
+        self._before: tuple[Step, Latents] | None = None
+        if sampler in FEW_STEP:
+            self.steps = _few_steps(schedule, sampler, steps, strength)
+        else:
+            whole = _whole(schedule, sampler, steps)
+            kept = [step for step in whole if not step.within(1 - strength)]
+            self.steps = tuple(kept or whole[-1:]) if strength else ()
+
+    def advance(
+        self, x: Latents, x0: Latents, eps: Latents, step: Step, fresh: Latents
+    ) -> Latents:
+        """Return the latents after a step; `fresh` is noise for samplers that add it.
+
+        Steps must be taken in order.
+        """
+        if self.sampler == "lcm":
+            return consistency_step(x, x0, step, fresh)[0]
+        if self.sampler == "tcd":
+            return trajectory_step(x0, eps, step, self._between(step), fresh)
+        if self.sampler == "euler_ancestral":
+            return ddpm_step(x0, eps, step, fresh) if step.noise_next else x0
+        if self.sampler in _MULTISTEP:
+            after = second_order_step(x, x0, step, self._before)
+            self._before = (step, x0)
+            return after
+        return advance(x0, eps, step)
+
+    def known(self, source: Latents, noise: Latents, step: Step) -> Latents:
+        """Return clean latents as they are after a step, with the noise that it added
+        or, if it adds none, with the run's own."""
+        return step.signal_next * source + step.noise_next * noise
+
+    def _between(self, step: Step) -> tuple[float, float]:
+        """Return the level that a step of TCD passes through."""
+        last = step.index + 1 == step.total
+        ends = 0 if last else self.steps[step.index + 1].t
+        return self._schedule.level(int((1 - _TCD_NOISE) * ends))
+
+
+def consistency_levels(
+    schedule: Schedule, steps: int, strength: float = 1.0
+) -> tuple[int, ...]:
+    """Return the levels that a consistency model visits, falling.
+
+    Of the 50 levels on which it was distilled those in the share `strength`, counted
+    from the clean end, and of these as many as there are steps.
+
+    Raises:
+        ValueError: There are fewer levels than steps.
+    """
+    count = len(schedule.alphas_cumprod)
+    apart = count // _ORIGINAL_STEPS
+    known = max(1, int(_ORIGINAL_STEPS * strength + 1e-9))
+    if steps > known:
+        raise ValueError(
+            f"steps: expected at most {known} of a consistency model at this strength, got {steps}"
+        )
+    falling = np.arange(known, 0, -1) * apart - 1
+    places = np.floor(np.linspace(0, known, steps, endpoint=False)).astype(int)
+    return tuple(falling[places].tolist())
+
+
+def trailing_levels(
+    schedule: Schedule, steps: int, strength: float = 1.0
+) -> tuple[int, ...]:
+    """Return evenly spaced levels, falling, of which the first is the noisiest of the
+    share `strength`."""
+    top = len(schedule.alphas_cumprod) * strength
+    places = top - np.arange(steps) * (top / steps)
+    return tuple((np.round(places).astype(int) - 1).clip(min=0).tolist())
+
+
+def _few_steps(
+    schedule: Schedule, sampler: Sampler, steps: int, strength: float
+) -> tuple[Step, ...]:
+    """Return all steps of a sampler for few of them."""
+    if not strength:
+        return ()
+    if sampler in ("lcm", "tcd"):
+        levels = consistency_levels(schedule, steps, strength)
+    else:
+        levels = trailing_levels(schedule, steps, strength)
+    ends = schedule
+    if sampler != "ddim_trailing":
+        ends = replace(schedule, ends_clean=sampler != "tcd")
+    pairs = enumerate(pairwise((*levels, -1)))
+    return tuple(ends.step(i, steps, high, high, low) for i, (high, low) in pairs)
+
+
+def _whole(schedule: Schedule, sampler: Sampler, steps: int) -> tuple[Step, ...]:
+    """Return the steps of a sampler over the whole schedule."""
+    if sampler == "dpmpp_2m":
+        levels = (*_solver_levels(schedule, steps), -1)
+        ends = replace(schedule, ends_clean=True)
+        pairs = enumerate(pairwise(levels))
+        return tuple(ends.step(i, steps, high, high, low) for i, (high, low) in pairs)
+    if sampler == "dpmpp_2m_karras":
+        return _karras_steps(schedule, steps)
+    return schedule.sampling(steps)
+
+
+def _solver_levels(schedule: Schedule, steps: int) -> tuple[int, ...]:
+    """Return the levels of DPM-Solver++ for a schedule's spacing, as diffusers chooses
+    them, falling."""
+    count = len(schedule.alphas_cumprod)
+    if schedule.spacing == "trailing":
+        return trailing_levels(schedule, steps)
+    if schedule.spacing == "linspace":
+        places = np.linspace(0, count - 1, steps + 1).round()
+    else:
+        places = np.arange(steps + 1) * (count // (steps + 1)) + schedule.offset
+    return tuple(places.astype(int)[:0:-1].tolist())
+
+
+def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
+    """Return steps whose levels are evenly spaced in the seventh root of
+    noise / signal.
+
+    They lie between those the model was trained on; it is told the nearest.
+
+    Source: Karras et al., arXiv:2206.00364, Eq. 5.
+    """
+    alphas = schedule.alphas_cumprod
+    known = np.sqrt((1 - alphas) / alphas)
+    low = known[0] ** (1 / _RHO)
+    high = known[-1] ** (1 / _RHO)
+    ratios = (high + np.linspace(0, 1, steps) * (low - high)) ** _RHO
+    places = np.interp(np.log(ratios), np.log(known), np.arange(len(known)))
+    levels = [(float(1 / np.hypot(1, r)), float(r / np.hypot(1, r))) for r in ratios]
+    levels.append((1.0, 0.0))
+    found = []
+    for index, (start, stop) in enumerate(pairwise(levels)):
+        t = int(places[index].round())
+        step = schedule.step(index, steps, t, t, -1)
+        found.append(
+            replace(
+                step,
+                signal=start[0],
+                noise=start[1],
+                signal_next=stop[0],
+                noise_next=stop[1],
+                between=True,
+            )
+        )
+    return tuple(found)
+
+
+def noised(source: Latents, noise: Latents, steps: tuple[Step, ...]) -> Latents:
+    """Return clean latents at the level where the first of some steps starts; as they
+    are if there are none."""
+    return add_noise(source, noise, steps[0]) if steps else source
+
+
+def draw_like(latents: Latents, fresh: torch.Generator) -> Latents:
+    """Draw noise that is the same in all frames of `latents`."""
+    noise = torch.randn(latents.shape[1:], generator=fresh)
+    return noise.to(latents).expand_as(latents)

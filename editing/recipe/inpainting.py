@@ -1,0 +1,53 @@
+"""Input of inpainting models: the mask of what is drawn anew, and the latents of the
+rest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.recipe.window import ResizedClip
+
+GREY = 127.5  # of 255; 0 for the autoencoder
+
+
+def beside_latents(
+    backbone: Backbone,
+    working: ResizedClip,
+    source: Float[Tensor, "frames c h w"],
+    shown: Literal["grey", "source"],
+) -> Float[Tensor, "frames channels h w"] | None:
+    """Return the mask and the latents that an inpainting model reads beside its own;
+    None for other models.
+
+    A cell is drawn anew if an edited region touches any of its pixels.
+
+    Args:
+        backbone: The model.
+        working: The clip at the working size; without regions all of it is drawn anew.
+        source: Its latents.
+        shown: Whether what is drawn anew is hidden, as such models are trained, or the
+            model sees the source there, too.
+
+    Source: Rombach et al., arXiv:2112.10752, Sec. 4.5, as released with Stable
+        Diffusion: mask, then latents.
+    """
+    if not backbone.inpaints:
+        return None
+    inside = working.inside()
+    if inside is None:
+        inside = torch.ones_like(source[:, :1])
+    if shown == "source":
+        return torch.cat([inside, source], 1)
+    hidden = np.ones(working.frames.shape[:3], bool)
+    if working.edited is not None:
+        cells = working.edited(working.frames.shape[1:3])
+        hidden = cells[:, 0].cpu().numpy() > 0
+    seen = working.frames.astype(np.float32)
+    seen[hidden] = GREY
+    return torch.cat([inside, backbone.encode(seen)], 1)

@@ -1,0 +1,33 @@
+"""Draw the last steps of a finished edit again, from frames that agree."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.motion.smoothing import steady
+from regrain.editing.recipe.window import ResizedClip
+
+_CALM = 3.0  # frames over which an edit is averaged before it is drawn again
+
+
+def calmed(
+    backbone: Backbone,
+    working: ResizedClip,
+    x: Float[Tensor, "frames c h w"],
+    flow: Literal["auto", "dis", "raft"],
+) -> Float[Tensor, "frames c h w"]:
+    """Average the frames of a finished edit along the motion of the clip.
+
+    Details that frames agree on outlast the noise that is added next; remains of the
+    old thing do not. If every frame had noise of its own, frames would disagree again.
+
+    Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
+    """
+    frames = backbone.decode(x)
+    calm = steady(iter(frames), iter(working.frames), _CALM, flow)
+    return backbone.encode(np.stack([*calm]))

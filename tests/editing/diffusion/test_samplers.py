@@ -1,0 +1,195 @@
+"""The samplers beside diffusers' own pipelines and schedulers: levels, noise, and whole
+sampling on random weights."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    TCDScheduler,
+)
+from diffusers.schedulers import (
+    scheduling_euler_ancestral_discrete,
+    scheduling_lcm,
+    scheduling_tcd,
+)
+from made_models import SCHEDULER, load_double, write_sdxl, write_small_model
+from pipelines import pipeline_of
+
+from regrain.editing.diffusion.samplers import Sampling, consistency_levels
+from regrain.editing.diffusion.schedule import Schedule
+
+TRAILING = {"timestep_spacing": "trailing"}
+LEADING = {"timestep_spacing": "leading"}
+# Of each sampler, diffusers' scheduler, its options, and steps.
+THEIRS = {
+    "lcm": (LCMScheduler, {}, 4),
+    "tcd": (TCDScheduler, {}, 5),
+    "euler": (EulerDiscreteScheduler, TRAILING, 4),
+    "euler_ancestral": (EulerAncestralDiscreteScheduler, TRAILING, 4),
+    "ddim_trailing": (DDIMScheduler, TRAILING, 8),
+    "ddim": (DDIMScheduler, {}, 10),
+    "dpmpp_2m": (DPMSolverMultistepScheduler, LEADING, 8),
+    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}, 8),
+}
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+def scheduler_of(sampler, **more):
+    kind, options, steps = THEIRS[sampler]
+    found = kind.from_config(SCHEDULER | options | more)
+    precise = Schedule.from_config(SCHEDULER).alphas_cumprod
+    found.alphas_cumprod = torch.from_numpy(precise)
+    if hasattr(found, "final_alpha_cumprod"):
+        found.final_alpha_cumprod = found.alphas_cumprod[0]
+    return found, steps
+
+
+@pytest.fixture(scope="module", params=["sd", "sdxl"])
+def pair(request, tmp_path_factory):
+    """A model in double precision and diffusers' pipeline of the same weights."""
+    folder = tmp_path_factory.mktemp("models") / request.param
+    write = write_sdxl if request.param == "sdxl" else write_small_model
+    write(folder)
+    more = {} if request.param == "sdxl" else {"feature_extractor": None}
+    pipeline = pipeline_of(folder, **more)
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        if getattr(pipeline, part, None) is not None:
+            getattr(pipeline, part).double()
+    return load_double(folder), pipeline
+
+
+@pytest.fixture
+def noise(monkeypatch):
+    """The same noise for both, in order."""
+
+    def draws():
+        fresh = torch.Generator().manual_seed(5)
+        while True:
+            yield torch.randn(1, 4, 8, 16, generator=fresh, dtype=torch.float64)
+
+    theirs = draws()
+    for module in (
+        scheduling_lcm,
+        scheduling_tcd,
+        scheduling_euler_ancestral_discrete,
+    ):
+        monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(theirs))
+    return draws()
+
+
+@pytest.mark.parametrize("sampler", THEIRS)
+def test_a_sampled_picture_is_the_pipelines(pair, noise, sampler):
+    model, pipeline = pair
+    scheduler, steps = scheduler_of(sampler)
+    pipeline.scheduler = scheduler
+    start = torch.randn(
+        1, 4, 8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    factor = pipeline.vae_scale_factor
+    theirs = pipeline(
+        "a cat on a mat",
+        height=8 * factor,
+        width=16 * factor,
+        latents=start.clone(),
+        guidance_scale=1.0,
+        num_inference_steps=steps,
+        eta=0.3 if sampler == "tcd" else 0.0,
+        output_type="latent",
+    ).images
+    sampling = Sampling(model.schedule, sampler, steps)
+    text = model.embed(["a cat on a mat"])
+    x = start * initial(scheduler, sampling.steps[0])
+    for step in sampling.steps:
+        x0, eps = model.predict(x, step, text)
+        random = sampling.random and step is not sampling.steps[-1]
+        fresh = next(noise) if random else torch.zeros_like(x)
+        x = sampling.advance(x, x0, eps, step, fresh)
+    far = (x - theirs).abs().max() / theirs.abs().max()
+    assert float(far) < 1e-6
+
+
+def initial(scheduler, step):
+    """What our latents are of the noise at the start: diffusers' Euler multiplies by
+    the whole deviation, and divides before each call."""
+    if isinstance(scheduler, EulerDiscreteScheduler | EulerAncestralDiscreteScheduler):
+        scheduler.set_timesteps(len(scheduler.timesteps))
+        return float(scheduler.init_noise_sigma) * step.signal
+    return 1.0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8, 15, 50])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_consistency_levels_are_diffusers(steps, strength):
+    scheduler, _ = scheduler_of("lcm")
+    schedule = Schedule.from_config(SCHEDULER)
+    if steps > 50 * strength:
+        with pytest.raises(ValueError, match="at most 25"):
+            consistency_levels(schedule, steps, strength)
+        return
+    scheduler.set_timesteps(steps, strength=strength)
+    ours = consistency_levels(schedule, steps, strength)
+    assert list(ours) == scheduler.timesteps.tolist()
+
+
+def test_four_and_eight_steps():
+    schedule = Schedule.from_config(SCHEDULER)
+    assert consistency_levels(schedule, 4) == (999, 759, 499, 259)
+    eight = (999, 879, 759, 639, 499, 379, 259, 139)
+    assert consistency_levels(schedule, 8) == eight
+    trailing = [step.t for step in Sampling(schedule, "euler", 4).steps]
+    assert trailing == [999, 749, 499, 249]
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+@pytest.mark.parametrize("steps", [5, 15, 20])
+def test_levels_of_the_solver_are_diffusers(spacing, steps):
+    scheduler, _ = scheduler_of("dpmpp_2m", timestep_spacing=spacing)
+    scheduler.set_timesteps(steps)
+    schedule = Schedule.from_config(SCHEDULER | {"timestep_spacing": spacing})
+    ours = [step.t for step in Sampling(schedule, "dpmpp_2m", steps).steps]
+    assert ours == scheduler.timesteps.tolist()
+
+
+@pytest.mark.parametrize("sampler", THEIRS)
+@pytest.mark.parametrize("strength", [1.0, 0.6, 0.05])
+def test_at_least_one_step_is_run_and_the_last_ends_clean(sampler, strength):
+    schedule = Schedule.from_config(SCHEDULER)
+    if sampler in ("lcm", "tcd") and strength < 0.1:
+        with pytest.raises(ValueError, match="at most 2"):
+            Sampling(schedule, sampler, 4, strength)
+        return
+    steps = Sampling(schedule, sampler, 4, strength).steps
+    assert steps
+    assert steps[-1].noise_next <= 0.03
+    levels = [step.noise for step in steps]
+    assert levels == sorted(levels, reverse=True)
+    for before, after in zip(steps, steps[1:], strict=False):
+        assert (before.signal_next, before.noise_next) == (after.signal, after.noise)
+
+
+def test_few_steps_lie_inside_the_wanted_share():
+    """A cut list of four would leave two or three, whatever the strength says."""
+    schedule = Schedule.from_config(SCHEDULER)
+    for sampler in ("euler", "lcm"):
+        steps = Sampling(schedule, sampler, 4, 0.6).steps
+        assert len(steps) == 4
+        assert steps[0].t == pytest.approx(599, abs=1)
+
+
+def test_without_strength_nothing_is_run():
+    schedule = Schedule.from_config(SCHEDULER)
+    for sampler in THEIRS:
+        assert Sampling(schedule, sampler, 4, 0.0).steps == ()
+
+
+def test_karras_levels_are_even_in_the_seventh_root():
+    schedule = Schedule.from_config(SCHEDULER)
+    steps = Sampling(schedule, "dpmpp_2m_karras", 12).steps
+    roots = np.array([(step.noise / step.signal) ** (1 / 7) for step in steps])
+    assert np.ptp(np.diff(roots)) < 1e-9
+    assert all(step.between for step in steps)
