@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,8 @@ def calmed(
     x: Float[Tensor, "frames c h w"],
     flow: Literal["auto", "dis", "raft"],
 ) -> Float[Tensor, "frames c h w"]:
-    """Average the frames of a finished edit along the motion of the clip.
+    """Average the frames of a finished edit along the motion of the clip, which does
+    not lead over a break.
 
     Details that frames agree on outlast the noise that is added next; remains of the
     old thing do not. If every frame had noise of its own, frames would disagree again.
@@ -29,5 +31,8 @@ def calmed(
     Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
     """
     frames = backbone.decode(x)
-    calm = steady(iter(frames), iter(working.frames), _CALM, flow)
-    return backbone.encode(np.stack([*calm]))
+    calm = []
+    for start, stop in pairwise((0, *working.piece.breaks, len(frames))):
+        own = iter(frames[start:stop])
+        calm += steady(own, iter(working.frames[start:stop]), _CALM, flow)
+    return backbone.encode(np.stack(calm))

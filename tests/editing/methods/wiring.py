@@ -68,10 +68,13 @@ def labels(frames: int = FRAMES) -> np.ndarray:
 def requested(
     method: str, prompt: str = "", masks: bool = True, frames: int = FRAMES
 ) -> EditRequest:
-    """Two regions if they are bound to their words; else one, by words and, if wanted,
-    by its mask."""
+    """Two regions if they are bound to their words, none with a prompt; else one, by
+    words and, if wanted, by its mask."""
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
     if issubclass(METHODS[method].Params, ModulatedParams):
+        if prompt:
+            words = {"source_prompt": "a cat on the grass", "prompt": prompt}
+            return EditRequest(clip(frames), None, (), **given, **words)
         left = Region(
             "left", 1, "a panda", "a cat", strength=0.9, negative="ugly", margin=0
         )

@@ -1,0 +1,407 @@
+"""InfEdit written out: what every call of the model should be given, and what becomes of
+its answers.
+
+With regions that have words (the request of most rows) these are bound to them; by a
+prompt alone, attention to words is shared as in the paper.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from videograin_formulas import (
+    check_reading,
+    cross_maps,
+    refusal,
+    self_maps,
+    span,
+    spanned,
+)
+from wiring import (
+    ALIGNED,
+    COMMON_ROWS,
+    FINEST,
+    GRIDS,
+    MODULATED,
+    MODULATED_ROWS,
+    REFINED,
+    SHORT,
+    Call,
+    Case,
+    Layer,
+    Row,
+    Run,
+    any_in,
+    check_latents,
+    each,
+    finest,
+    gathered,
+    has_text,
+    near,
+    plain,
+    softmax,
+)
+
+from regrain.editing.diffusion.schedule import Step, generator
+from regrain.editing.motion.smoothing import steady
+
+WORDS = {
+    "blend": "words",
+    "edit_words": "fox",
+    "keep_words": "grass",
+    "edit_threshold": 0.9,
+    "keep_threshold": 0.9,
+    "self_until": 0.5,
+}
+CASE = Case(
+    base=SHORT | MODULATED | {"guidance_scale": 3.0, "self_until": 0.75},
+    rows=COMMON_ROWS
+    | MODULATED_ROWS
+    | {
+        "preset": Row("add", prompt=REFINED),
+        "blend": Row("never"),
+        "size_term": Row(False, {"attention_span": "own_frame", "hold": 0.5}),
+        "guidance_half": Row("uncond"),
+        "levels": Row("coarse"),
+        "uncovered": Row("repelled", {"guidance_half": "both"}),
+        "size_over_frames": Row(True),
+        "source_guidance": Row(2.0),
+        "strength": Row(0.5),
+        "hold": Row(0.25),
+        "self_until": Row(0.0),
+        "cross_until": Row(0.25, prompt=REFINED),
+        "alignment": Row("original", {"cross_until": 1.0}, prompt=REFINED),
+        "edit_words": Row("red", WORDS, prompt=REFINED),
+        "keep_words": Row("", WORDS, prompt=REFINED),
+        "edit_threshold": Row(0.6, WORDS, prompt=REFINED),
+        "keep_threshold": Row(0.4, WORDS, prompt=REFINED),
+        "attention_span": Row("sparse_causal"),
+        "redraw": Row(0.5),
+    },
+    elsewhere={"flow", "shown"},
+    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
+    heat={"left", "right"},
+    more={"redraw": 0.5, "source_guidance": 2.0},
+)
+TOKENS = {"red": 2, "fox": 3, "grass": 6}  # of "a red fox on the grass"
+HALVES = {"source_uncond": "source", "uncond": "cond", "layout_uncond": "layout"}
+
+
+def check(run: Run) -> None:
+    """The whole run, by the formulas of the paper and the parameters given."""
+    params = run.params
+    clean = run.model.encode(run.request.clip.read(0, run.frames))
+    steps = levels(run)
+    again = round(params.steps * params.redraw)
+    calls = run.of("editing")
+    asked = [*steps, *steps[len(steps) - again :]]
+    assert len(calls) == len(asked)
+    x = started(run, clean, steps[0])
+    estimate = {}
+    kept = Looks()
+    area = region_area(run)
+    for number, (call, level) in enumerate(zip(calls, asked, strict=True)):
+        check_level(run, call.step, level)
+        if number == len(steps):
+            x = redrawn(run, clean, estimate["cond"], call.step)
+        names = branches(run, call.step)
+        expected = torch.cat([x[HALVES.get(name, name)] for name in names])
+        near(call.x, expected, f"x of step {number}")
+        check_texts(run, call, names)
+        check_attention(run, call, names)
+        kept.add(run, call, names)
+        own = guided(run, call, names)
+        estimate = {}
+        for name, found in own.items():
+            if name != "source":
+                held = clean + found - own["source"] if holds(run, call.step) else found
+                estimate[name] = held
+        if area is not None:
+            estimate["cond"] = area * estimate["cond"] + (1 - area) * clean
+        noise = drawn(run, clean, number + 1)
+        for name, one in {"source": clean, **estimate}.items():
+            x[name] = call.step.signal_next * one + call.step.noise_next * noise
+        if params.blend == "words" and call.step.index:
+            x["cond"] = blended(run, x, kept, call.step)
+    del run.decoded[:-1]  # of the edit before its last steps were taken again
+    check_latents(run, [estimate["cond"]])
+    check_control(run)
+    check_heat(run, calls)
+
+
+def levels(run: Run) -> list[tuple[int, int]]:
+    """The level of each step, and the one that it goes to."""
+    origins = [20 * k - 1 for k in range(50, 0, -1)]
+    steps = run.params.steps
+    falling = [origins[i * 50 // steps] for i in range(steps)]
+    pairs = list(zip(falling, [*falling[1:], falling[-1]], strict=True))
+    count = int(steps * run.params.strength + 1e-9)
+    return pairs[-max(1, count) :]
+
+
+def check_level(run: Run, step: Step, level: tuple[int, int]) -> None:
+    alphas = run.model.schedule.alphas_cumprod
+    assert step.t == level[0]
+    assert (step.signal, step.noise) == (
+        alphas[level[0]] ** 0.5,
+        (1 - alphas[level[0]]) ** 0.5,
+    )
+    assert (step.signal_next, step.noise_next) == (
+        alphas[level[1]] ** 0.5,
+        (1 - alphas[level[1]]) ** 0.5,
+    )
+
+
+def drawn(run: Run, like: Tensor, *number: int) -> Tensor:
+    """One picture of noise for all frames."""
+    fresh = generator(run.request.seed, *number)
+    return torch.randn(like.shape[1:], generator=fresh).expand_as(like)
+
+
+def started(run: Run, clean: Tensor, level: tuple[int, int]) -> dict[str, Tensor]:
+    noise = drawn(run, clean, 0)
+    if run.params.strength < 1:
+        alpha = float(run.model.schedule.alphas_cumprod[level[0]])
+        noise = alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise
+    return dict.fromkeys(("source", "cond", "layout"), noise)
+
+
+def redrawn(run: Run, clean: Tensor, edit: Tensor, step: Step) -> dict[str, Tensor]:
+    """The edit averaged along the motion; the same noise for it and for the source."""
+    frames = iter(run.request.clip.read(0, run.frames))
+    calm = steady(iter(run.model.decode(edit)), frames, 3.0)
+    averaged = run.model.encode(np.stack([*calm]))
+    noise = step.noise * drawn(run, clean, 0, 1)
+    start = step.signal * clean + noise
+    return {
+        "source": start,
+        "layout": start,
+        "cond": step.signal * averaged + noise,
+    }
+
+
+# --- What a step needs
+
+
+def is_bound(run: Run) -> bool:
+    """The regions have words."""
+    return bool(run.request.regions)
+
+
+def keeps_layout(run: Run, step: Step) -> bool:
+    return (step.index + 1) / step.total < run.params.self_until - 1e-9
+
+
+def fuses(run: Run, step: Step) -> bool:
+    shared = (step.index + 1) / step.total <= run.params.cross_until + 1e-9
+    return shared and not is_bound(run)
+
+
+def holds(run: Run, step: Step) -> bool:
+    return step.index < run.params.hold * step.total - 1e-9
+
+
+def marks(run: Run) -> bool:
+    params = run.params
+    return params.blend == "words" and bool(params.edit_words or params.keep_words)
+
+
+def branches(run: Run, step: Step) -> list[str]:
+    params = run.params
+    needed = marks(run) or holds(run, step) or keeps_layout(run, step)
+    names = ["source"] if needed or fuses(run, step) else []
+    names += ["cond", "layout"] if marks(run) else ["cond"]
+    scales = [params.guidance_scale, params.source_guidance][: 1 + ("source" in names)]
+    if any(scale != 1 for scale in scales):
+        names = [half for half, name in HALVES.items() if name in names] + names
+    return names
+
+
+def region_area(run: Run) -> Tensor | None:
+    if run.params.blend != "regions" or not run.request.edited:
+        return None
+    return any_in(run.request.edited_mask, GRIDS[FINEST])
+
+
+def guided(run: Run, call: Call, names: list[str]) -> dict[str, Tensor]:
+    """The estimate of each branch."""
+    found = {}
+    for half, name in HALVES.items():
+        if name not in names:
+            continue
+        own = call.x0[call.branch(names.index(name))]
+        if half in names:
+            scale = run.params.source_guidance
+            if name == "cond":
+                scale = run.params.guidance_scale
+            free = call.x0[call.branch(names.index(half))]
+            own = free + scale * (own - free)
+        found[name] = own
+    return found
+
+
+def target_of(run: Run) -> str:
+    return "a panda and a fox on the grass" if is_bound(run) else run.request.prompt
+
+
+def check_texts(run: Run, call: Call, names: list[str]) -> None:
+    embed = run.model.embed
+    texts = {
+        "source": embed([run.request.source_prompt]).vectors,
+        "uncond": embed([run.request.negatives]).vectors,
+        "cond": embed([target_of(run)]).vectors,
+    }
+    if is_bound(run):
+        panda, fox = embed(["a panda", "a fox"]).vectors
+        spliced = texts["cond"].clone()
+        spliced[0, 1:3], spliced[0, 4:6] = panda[1:3], fox[1:3]
+        texts["cond"] = spliced
+    for place, name in enumerate(names):
+        kind = "uncond" if "uncond" in name else name.replace("layout", "source")
+        assert has_text(call, place, texts[kind]), name
+
+
+# --- Attention
+
+
+def check_attention(run: Run, call: Call, names: list[str]) -> None:
+    step = call.step
+    for layer in each(call.layers, "cross"):
+        parts = split(call, layer, names)
+        expected = [words_of(run, step, name, parts) for name in names]
+        near(layer.out, torch.cat(expected), layer.site.name)
+    for layer in each(call.layers, "self"):
+        parts = split(call, layer, names)
+        expected = [within(run, step, name, parts) for name in names]
+        near(layer.out, torch.cat(expected), layer.site.name)
+
+
+def split(call: Call, layer: Layer, names: list[str]) -> dict[str, Layer]:
+    return {name: layer.rows(call.branch(i)) for i, name in enumerate(names)}
+
+
+def words_of(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Tensor:
+    """Cross-attention of one branch."""
+    own = parts[name]
+    if name == "cond" and is_bound(run):
+        return cross_maps(run, step, own) @ own.v
+    if name == "uncond" and is_bound(run):
+        return refusal(run, own)
+    if name == "cond" and fuses(run, step):
+        return aligned(run, parts["source"], own) @ own.v
+    return plain(own.q, own.k, own.v)
+
+
+def aligned(run: Run, other: Layer, own: Layer) -> Tensor:
+    """Another branch's attention to the words that both prompts have, the edit's own to
+    new ones."""
+    source, edit = softmax(other.q, other.k), softmax(own.q, own.k)
+    known = ALIGNED[run.request.source_prompt, target_of(run)]
+    length, limit = len(known), source.shape[-1]
+    shift = 7 - length if run.params.alignment == "fixed" else 0
+    pads = [min(j + shift, limit - 1) for j in range(length, limit)]
+    indices = torch.tensor(known + pads)
+    return torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
+
+
+def within(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Tensor:
+    """Self-attention of one branch: first by queries and keys of the source; then the
+    layout sees the source by the edit's queries."""
+    own = parts[name]
+    end = "_uncond" if "uncond" in name else ""
+    q, k, v = own.q, own.k, own.v
+    edit = parts["uncond" if end else "cond"]
+    source = parts.get(f"source{end}")
+    keeps = source is not None and keeps_layout(run, step)
+    if own is edit and keeps:
+        q, k = source.q, source.k
+    if name.startswith("layout"):
+        q, k, v = (source.q if keeps else edit.q), source.k, source.v
+    seen = Layer(own.site, q, k, v, own.out, own.frames)
+    halves = {"both": ("uncond", "cond")}.get(
+        run.params.guidance_half, (run.params.guidance_half,)
+    )
+    if name in halves and is_bound(run):
+        return self_maps(run, step, seen) @ gathered(v, span(run), run.frames)
+    return spanned(run, seen)
+
+
+# --- Blending by words
+
+
+class Looks:
+    """Where words look in source and layout, over the steps so far."""
+
+    def __init__(self) -> None:
+        self.source: list[Tensor] = []
+        self.layout: list[Tensor] = []
+
+    def add(self, run: Run, call: Call, names: list[str]) -> None:
+        if not marks(run):
+            return
+        for layer in each(call.layers, "cross"):
+            if layer.tokens != finest(run):
+                continue
+            parts = split(call, layer, names)
+            for name, maps in (("source", self.source), ("layout", self.layout)):
+                maps.append(aligned(run, parts[name], parts["cond"]).mean(1))
+
+
+def blended(run: Run, x: Mapping[str, Tensor], kept: Looks, step: Step) -> Tensor:
+    params = run.params
+    found = x["cond"]
+    edited = [TOKENS[word] for word in params.edit_words]
+    stays = [
+        TOKENS[word] for word in params.keep_words if word not in params.edit_words
+    ]
+    if edited:
+        least = max(params.edit_threshold, 0.15 / step.signal)
+        found = torch.where(above(run, kept.layout, edited, least), found, x["layout"])
+    if stays:
+        place = above(run, kept.source, stays, params.keep_threshold)
+        found = torch.where(place, x["source"], found)
+    return found
+
+
+def above(run: Run, maps: list[Tensor], tokens: list[int], least: float) -> Tensor:
+    strongest = torch.stack(maps).mean(0)[..., tokens].amax(-1)
+    wide = strongest.unflatten(1, GRIDS[finest(run)])[:, None]
+    wide = interpolate(wide, GRIDS[FINEST])
+    return wide > least * wide.amax((2, 3), keepdim=True)
+
+
+# --- What else there is
+
+
+def check_control(run: Run) -> None:
+    calls = run.of("editing")
+    assert len(run.controls) == (len(calls) if run.params.control else 0)
+    prompts = [run.request.source_prompt, run.request.negatives, target_of(run)]
+    source, uncond, target = run.model.embed(prompts).vectors
+    for call, seen in zip(calls, run.controls, strict=False):
+        texts = []
+        for name in branches(run, call.step):
+            kind = target if name == "cond" else source
+            texts.append(uncond if "uncond" in name else kind)
+        check_reading(run, seen, torch.stack(texts))
+
+
+def check_heat(run: Run, calls: list[Call]) -> None:
+    """Without regions, where each word of the prompt looks, before it is shared."""
+    if is_bound(run):
+        assert set(run.result.attention) == {"left", "right"}
+        return
+    found = []
+    for call in calls:
+        names = branches(run, call.step)
+        for layer in each(call.layers, "cross"):
+            if layer.tokens == finest(run):
+                own = layer.rows(call.branch(names.index("cond")))
+                found.append(softmax(own.q, own.k).mean(1))
+    mean = torch.stack(found).mean(0).unflatten(1, GRIDS[finest(run)])
+    assert set(run.result.attention) == set(TOKENS)
+    for word, token in TOKENS.items():
+        maps = run.result.attention[word]
+        near(torch.from_numpy(maps.before), mean[..., token], word)
