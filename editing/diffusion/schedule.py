@@ -8,7 +8,7 @@ converted to (x0, eps) once; every update mixes the two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
@@ -289,6 +289,21 @@ def ddpm_step(x0: Latents, eps: Latents, step: Step, fresh: Latents) -> Latents:
 def add_noise(x0: Latents, noise: Latents, step: Step) -> Latents:
     """Add noise to clean latents, up to the level where `step` starts."""
     return step.signal * x0 + step.noise * noise
+
+
+def own_noise(like: Latents, fresh: torch.Generator) -> Latents:
+    """Draw noise for latents, every frame its own."""
+    return torch.randn(like.shape, generator=fresh).to(like)
+
+
+def common_noise(like: Latents, fresh: torch.Generator) -> Latents:
+    """Draw noise for latents, the same in all frames."""
+    return torch.randn(like.shape[1:], generator=fresh).to(like).expand_as(like)
+
+
+def late_steps(steps: Sequence[Step], share: float) -> list[Step]:
+    """Return the steps of the last `share` of a schedule."""
+    return [step for step in steps if not step.within(1 - share)]
 
 
 def guide(uncond: Latents, cond: Latents, scale: float) -> Latents:
