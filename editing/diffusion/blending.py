@@ -100,9 +100,9 @@ def composite(
             alpha = _faded(alpha, inside, opacity[number])
         touched = alpha > 0
         weight = alpha[touched][:, None]
-        mixed = (
-            weight * edited[number][touched] + (1 - weight) * source[number][touched]
-        )
+        above = edited[number][touched]
+        below = source[number][touched]
+        mixed = weight * above + (1 - weight) * below
         out[number][touched] = np.rint(mixed).astype(np.uint8)
     return out
 

@@ -13,6 +13,7 @@ steps taken again.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -83,6 +84,13 @@ def run(
     yield Stage("editing")
     inside = working.inside()
     fresh = torch.Generator().manual_seed(request.seed)
+    keep_outside = partial(
+        blended,
+        inverted=inverted,
+        params=params,
+        inside=inside,
+        fresh=fresh,
+    )
     previews = Previews(inverted[0], working, params.preview_every)
     x = mix_noise(inverted[-1], inside, params.variation, fresh)
     steps = backbone.schedule.sampling(params.steps)
@@ -91,13 +99,13 @@ def run(
         if number == len(steps):
             x = model.noised(x, step, working.frames, fresh)
             before = steps[step.index - 1]
-            x = blended(x, inverted, before, params, inside, fresh)
+            x = keep_outside(x, step=before)
         x = working.piece.pin_anchors("edit", number, x)
         modulation.begin(step)
         features = model.source_features(inverted, step)
         x0, eps = model.predict_guided(x, step, text, modulation, features)
         x = advance(x0, eps, step)
-        x = blended(x, inverted, step, params, inside, fresh)
+        x = keep_outside(x, step=step)
         yield from previews(step, x0, modulation.now)
         yield Progress("editing", number + 1, len(steps) + len(again), None)
     return WindowResult((x,), modulation.maps(), control=model.control.maps)
@@ -256,6 +264,7 @@ def invert(
 
 def blended(
     x: Float[Tensor, "frames c h w"],
+    *,
     inverted: Sequence[Float[Tensor, "frames c h w"]],
     step: Step,
     params: VideoGrainParams,
