@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,19 +80,35 @@ def null_text(
     for step in steps:
         goal = pivots[step.total - 1 - step.index]
         share = step.index / step.total
-        guided = predict_source(x, step)
-
-        def reach(text: Tensor, x=x, step=step, guided=guided) -> Tensor:
-            unguided = predict(x, step, text)
-            x0 = guide(unguided[0], guided[0], guidance_scale)
-            eps = guide(unguided[1], guided[1], guidance_scale)
-            return advance(x0, eps, step)
-
+        reach = partial(
+            _reached,
+            predict=predict,
+            x=x,
+            step=step,
+            guided=predict_source(x, step),
+            guidance_scale=guidance_scale,
+        )
         rate = learning_rate * (1 - share / 2)
         enough = 1e-5 + 1e-3 * share
         learned, loss = _descend(reach, learned, goal, inner_steps, rate, enough)
         x = reach(learned)
         yield step, learned, loss
+
+
+def _reached(
+    text: Tensor,
+    *,
+    predict: Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]],
+    x: Tensor,
+    step: Step,
+    guided: tuple[Tensor, Tensor],
+    guidance_scale: float,
+) -> Tensor:
+    """Return the latents after a step of guided sampling with a text."""
+    unguided = predict(x, step, text)
+    x0 = guide(unguided[0], guided[0], guidance_scale)
+    eps = guide(unguided[1], guided[1], guidance_scale)
+    return advance(x0, eps, step)
 
 
 def _descend(
