@@ -37,7 +37,7 @@ from regrain.editing.recipe.attention_recorder import (
     word_columns,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.inversion import inversion_key, invert_cached
+from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.prompts import embed_targets
 from regrain.editing.recipe.window import (
@@ -226,17 +226,15 @@ def invert(
     params: TuneAVideoParams,
 ) -> Generator[Event, None, Trajectory]:
     """Invert the clip through the tuned model with an empty prompt; cached."""
-    key = inversion_key(
-        backbone,
-        working,
-        steps=params.steps,
-        joint_norm=params.joint_norm,
-        control=plan.control.fingerprint,
-        method="tune_a_video",
-    )
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         return backbone.predict(x, step, plan.empty, plan.uninformed)
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
-    return (yield from invert_cached(backbone, working, predict, steps, key))
+    facts = {
+        "steps": params.steps,
+        "joint_norm": params.joint_norm,
+        "control": plan.control.fingerprint,
+        "method": "tune_a_video",
+    }
+    return (yield from invert_cached(backbone, working, predict, steps, **facts))

@@ -294,24 +294,25 @@ def invert(
     learns = params.inversion == "null_text"
     from_empty = params.inversion == "plain" or (learns and params.pivot == "empty")
     text = backbone.embed([""]) if from_empty else plan.source
-    key = inversion_key(
-        backbone,
-        working,
-        prompt=text.prompts[0],
-        steps=params.steps,
-        told="fatezero",
-        joint_norm=params.joint_norm,
-        method="vid2vid_zero",
-    )
+    facts = {
+        "prompt": text.prompts[0],
+        "steps": params.steps,
+        "told": "fatezero",
+        "joint_norm": params.joint_norm,
+        "method": "vid2vid_zero",
+    }
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         return backbone.predict(x, step, text, Intervention(patches=plan.patches))
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
     total = params.steps * (1 + learns)
-    pivots = yield from invert_cached(backbone, working, predict, steps, key, total)
+    pivots = yield from invert_cached(
+        backbone, working, predict, steps, total=total, **facts
+    )
     if not learns:
         return pivots, None
+    key = inversion_key(backbone, working, **facts)
     learned = yield from learn(backbone, plan, params, pivots, key)
     return pivots, learned
 

@@ -47,7 +47,7 @@ from regrain.editing.recipe.attention_recorder import (
     PixelHeat,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.inversion import inversion_key, invert_cached
+from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, Tracks, along_tracks
 from regrain.editing.recipe.preview import Previews
@@ -256,10 +256,8 @@ def invert(
         "control": model.control.fingerprint,
         "method": "videograin",
     }
-    key = inversion_key(backbone, working, **facts)
-    return (
-        yield from invert_cached(backbone, working, model.predict_source, steps, key)
-    )
+    predict = model.predict_source
+    return (yield from invert_cached(backbone, working, predict, steps, **facts))
 
 
 def blended(

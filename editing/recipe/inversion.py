@@ -197,17 +197,22 @@ def invert_cached(
     working: ResizedClip,
     predict: Predict,
     steps: Sequence[Step],
-    key: Mapping[str, object],
+    *,
     total: int | None = None,
+    **facts: object,
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """Run `ddim_invert`, once for each key; anchors are pinned.
+    """Run `ddim_invert`, once for each clip, model and facts; anchors are pinned.
 
     Args:
-        predict: The model, without guidance.
+        backbone: The model.
+        working: The clip.
+        predict: The model as it is called, without guidance.
         steps: `Schedule.inversion(...)`.
-        key: See `inversion_key`.
         total: Units of the stage, if more than these steps.
+        facts: All that the inversion depends on beside clip and model: the method, the
+            number of steps, the prompt, ...
     """
+    key = inversion_key(backbone, working, **facts)
     total = total or len(steps)
 
     def make() -> Generator[Event, None, dict[str, Tensor]]:
