@@ -197,6 +197,7 @@ def invert_cached(
     working: ResizedClip,
     predict: Predict,
     steps: Sequence[Step],
+    /,
     *,
     total: int | None = None,
     **facts: object,
