@@ -92,8 +92,8 @@ def _bright_colors(
 
 def _bins_of(colors: Int[np.ndarray, "pixels 3"]) -> Int[np.ndarray, " pixels"]:
     """Return the bin of each colour."""
-    steps = colors // (256 // _STEPS)
-    return np.asarray(np.ravel_multi_index(steps.T, (_STEPS, _STEPS, _STEPS)))
+    red, green, blue = colors.T // (256 // _STEPS)
+    return (red * _STEPS + green) * _STEPS + blue
 
 
 def _is_within(
