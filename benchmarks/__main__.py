@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 COMMANDS = {
     "instance": "benchmarks.edit_quality --scenes 100 --task instance --row videograin "
@@ -79,15 +80,26 @@ def measure(name: str, command: str, out: Path) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     partial = out / f"{name}.partial"
     began = time.monotonic()
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with partial.open("w") as kept, subprocess.Popen(argv, **pipes) as running:
+    ended_well = _run(argv, partial)
+    if ended_well:
+        partial.replace(out / f"{name}.txt")
+    result = "done" if ended_well else "failed"
+    seconds = time.monotonic() - began
+    print(f"{name}: {result} in {seconds:.0f} s\n", flush=True)
+    return ended_well
+
+
+def _run(argv: list[str], output: Path) -> bool:
+    """Run a command, show and keep its output, and return whether it ended well."""
+    pipes: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+    }
+    with output.open("w") as kept, subprocess.Popen(argv, **pipes) as running:
         for line in running.stdout or ():
             print(line, end="", flush=True)
             kept.write(line)
-    if running.returncode == 0:
-        partial.replace(out / f"{name}.txt")
-    result = "failed" if running.returncode else "done"
-    print(f"{name}: {result} in {time.monotonic() - began:.0f} s\n", flush=True)
     return running.returncode == 0
 
 

@@ -159,11 +159,7 @@ def measure(
 
 def variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
     """Return the calls that are compared; "dense" only up to `_DENSE` tokens."""
-    q, k, v, label, _, strength = values
-    padded_k = padded(k)
-    padded_v = padded(v)
-    regions = torch.arange(_WORDS, device=q.device) % 9 - 1
-    binding = WordBinding(label[0], regions, strength[0])
+    q, k, v, *_ = values
     runs: dict[str, Run] = {}
     if q.shape[2] <= _DENSE:
         runs["dense"] = lambda: dense(*values)
@@ -171,9 +167,20 @@ def variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
     runs["plain"] = lambda: attention(q, k, v)
     runs["merged"] = lambda: merged(*values)
     runs["range"] = lambda: row_range(q, k)
-    runs["words"] = lambda: attend_to_words(q, padded_k, padded_v, binding)[0]
-    runs["all"] = lambda: attention(q, padded_k, padded_v)
-    return runs
+    return runs | _word_variants(values)
+
+
+def _word_variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
+    """Return the calls that attend to words, bound and plain."""
+    q, k, v, label, _, strength = values
+    padded_k = padded(k)
+    padded_v = padded(v)
+    regions = torch.arange(_WORDS, device=q.device) % 9 - 1
+    binding = WordBinding(label[0], regions, strength[0])
+    return {
+        "words": lambda: attend_to_words(q, padded_k, padded_v, binding)[0],
+        "all": lambda: attention(q, padded_k, padded_v),
+    }
 
 
 def padded(x: Tensor) -> Tensor:

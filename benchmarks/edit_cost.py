@@ -64,11 +64,16 @@ def random_model(channels: int) -> Path:
 
     folder = Path(tempfile.mkdtemp())
     sd1 = ASSETS / "checkpoints" / "sd1"
-    unet = json.loads((sd1 / "unet" / "config.json").read_text())
-    unet["block_out_channels"] = [channels, 2 * channels, 4 * channels, 4 * channels]
-    text = json.loads((sd1 / "text_encoder" / "config.json").read_text())
+    unet = _config_of(sd1 / "unet")
+    unet["block_out_channels"] = [
+        channels,
+        2 * channels,
+        4 * channels,
+        4 * channels,
+    ]
+    text = _config_of(sd1 / "text_encoder")
     text["num_hidden_layers"] = 1
-    vae = json.loads((sd1 / "vae" / "config.json").read_text())
+    vae = _config_of(sd1 / "vae")
     vae["block_out_channels"] = [32, 32, 32, 32]
     torch.manual_seed(0)
     UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
@@ -77,6 +82,10 @@ def random_model(channels: int) -> Path:
     CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
     shutil.copytree(sd1 / "scheduler", folder / "scheduler")
     return folder
+
+
+def _config_of(part: Path) -> dict[str, Any]:
+    return json.loads((part / "config.json").read_text())
 
 
 def request_for(method: str, frames: int, size: int) -> EditRequest:

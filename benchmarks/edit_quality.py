@@ -261,14 +261,16 @@ def measure_task(
     source = truth = np.zeros(0)
     columns = []
     for row, given in rows.items():
+        edit = partial(edit_one, task=task, row=given, args=args)
         began = time.perf_counter()
-        edits = list(
-            pool.map(partial(edit_one, task=task, row=given, args=args), seeds)
-        )
-        seconds = (time.perf_counter() - began) / len(seeds)
+        edits = list(pool.map(edit, seeds))
+        seconds = time.perf_counter() - began
         figures, params, pictures = zip(*edits, strict=True)
         means = summary(figures)
-        table[row] = means | {"params": params[0], "seconds_per_edit": seconds}
+        table[row] = means | {
+            "params": params[0],
+            "seconds_per_edit": seconds / len(seeds),
+        }
         sources, edited, truths = zip(*pictures[:_SHEET], strict=True)
         source = np.concatenate(sources)
         truth = np.concatenate(truths)
@@ -314,11 +316,17 @@ def main() -> None:
     with worker_pool(args.jobs) as pool:
         for task in args.task or TASKS:
             tasks[task] = measure_task(task, rows, seeds, pool, args)
+    _write_facts(args, tasks)
+
+
+def _write_facts(args: argparse.Namespace, tasks: dict[str, Any]) -> None:
+    """Write the tables of all tasks, and the arguments that decided them."""
     facts: dict[str, object] = {}
     for name in ("masks", "grow", "margin", "size", "model", "dtype"):
         facts[name] = getattr(args, name)
     facts["tasks"] = tasks
-    (args.out / "edit_quality.json").write_text(json.dumps(facts, indent=2) + "\n")
+    text = json.dumps(facts, indent=2)
+    (args.out / "edit_quality.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

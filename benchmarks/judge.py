@@ -129,22 +129,27 @@ def posed(
     if actor is None:
         return _scaled(render_frames(scene, size, at), side)
     sprite, alpha, ground = _sprite(scene, actor, size, at, side)
-    right, down, scale_y, mirrored = pose
-    scale_x = scale_y * mirrored
     who = scene.actors[actor]
-    y = who.y * side
     shape = (side, side)
     pictures = np.empty_like(ground)
     for i, frame in enumerate(at):
-        x = center(scene, who, side, frame)
-        # Scaled about the actor's feet, then moved.
-        dx = x - scale_x * x + right * side
-        dy = y - scale_y * y + down * side
-        change = np.array([[scale_x, 0, dx], [0, scale_y, dy]])
+        feet = (center(scene, who, side, frame), who.y * side)
+        change = _change_of(pose, feet, side)
         share = cv2.warpAffine(alpha[i], change, shape)[..., None]
         moved = cv2.warpAffine(sprite[i], change, shape)
         pictures[i] = ground[i] * (1 - share) + moved
     return pictures
+
+
+def _change_of(pose: Pose, feet: tuple[float, float], side: int) -> np.ndarray:
+    """Return the 2x3 map that scales about the feet, then moves; in pixels of pictures
+    of `side`."""
+    right, down, scale_y, mirrored = pose
+    scale_x = scale_y * mirrored
+    x, y = feet
+    dx = x - scale_x * x + right * side
+    dy = y - scale_y * y + down * side
+    return np.array([[scale_x, 0, dx], [0, scale_y, dy]])
 
 
 @lru_cache(maxsize=256)
@@ -231,7 +236,8 @@ def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str,
     for word, target in zip(found, task.targets, strict=True):
         if target.elsewhere:
             leaked.append(word in target.elsewhere)
-    warp_ratio = warp_error(frames, truth.flow) / warp_error(source.frames, source.flow)
+    own_error = warp_error(source.frames, source.flow)
+    warp_ratio = warp_error(frames, truth.flow) / own_error
     return {
         "right": [word == wanted for word, wanted in zip(found, asked, strict=True)],
         "right_in_pose": [

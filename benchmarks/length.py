@@ -213,23 +213,27 @@ def measure(
     if method == "tune_a_video":
         given["tune_steps"] = args.tune_steps
     parts: dict[str, list[dict[str, float]]] = {"windows": [], "keys": []}
+    make = TASKS[KINDS[method]]
     for seed in range(FIRST_SEED, FIRST_SEED + args.scenes):
-        task = TASKS[KINDS[method]](seed, SIZE, true_masks(MARGIN), args.frames)
+        task = make(seed, SIZE, true_masks(MARGIN), args.frames)
         whole = run(task, backbone, method, **given)
         figures = in_windows(task, whole.result)
-        parts["windows"].append(figures | {"left": whole.left})
+        figures["left"] = whole.left
+        parts["windows"].append(figures)
         if "keys" in args.part:
-            fewer = run(
-                task, backbone, method, **given, keyframes=f"every {args.every}"
-            )
+            interval = f"every {args.every}"
+            fewer = run(task, backbone, method, **given, keyframes=interval)
             figures = with_keys(task, fewer.result)
-            parts["keys"].append(figures | {"faster": whole.seconds / fewer.seconds})
+            figures["faster"] = whole.seconds / fewer.seconds
+            parts["keys"].append(figures)
     for part, rows in parts.items():
         if rows:
-            yield (
-                part,
-                {name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
-            )
+            yield part, _means(rows)
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def _window(method: str) -> str:
@@ -244,7 +248,11 @@ def measure_memory(method: str, args: argparse.Namespace) -> dict[str, float]:
     if method == "tune_a_video":
         settings.append(f"tune_steps={min(args.tune_steps, 4)}")
     short, long = (memory(method, frames, settings) for frames in args.lengths)
-    return {"short": short / 2**20, "long": long / 2**20, "ratio": long / short}
+    return {
+        "short": short / 2**20,
+        "long": long / 2**20,
+        "ratio": long / short,
+    }
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -189,14 +189,22 @@ def from_words(
         some = list(captions[start : start + BATCH])
         text = backbone.embed([""] * len(some) + some)
         rng = torch.Generator().manual_seed(start)
-        x = torch.randn((len(some), *shape), generator=rng)
-        for step in backbone.schedule.sampling(steps):
-            x0, eps = backbone.predict(torch.cat([x, x]), step, text)
-            x0 = guide(*x0.chunk(2), guidance)
-            eps = guide(*eps.chunk(2), guidance)
-            x = advance(x0, eps, step)
+        noise = torch.randn((len(some), *shape), generator=rng)
+        x = _sampled(backbone, noise, text, steps, guidance)
         pictures.append(backbone.decode(x))
     return np.concatenate(pictures)
+
+
+def _sampled(
+    backbone: Backbone, x: Tensor, text: Tensor, steps: int, guidance: float
+) -> Tensor:
+    """Return latents sampled from noise; `text` are empty words, then those of each."""
+    for step in backbone.schedule.sampling(steps):
+        x0, eps = backbone.predict(torch.cat([x, x]), step, text)
+        x0 = guide(*x0.chunk(2), guidance)
+        eps = guide(*eps.chunk(2), guidance)
+        x = advance(x0, eps, step)
+    return x
 
 
 @torch.no_grad()
@@ -222,6 +230,23 @@ def mean_psnr(a: np.ndarray, b: np.ndarray) -> float:
     everywhere = np.ones((1, *a.shape[1:3]), bool)
     pairs = zip(a, b, strict=True)
     return float(np.mean([psnr(x[None], y[None], everywhere) for x, y in pairs]))
+
+
+def _print_shares(name: str, shares: Mapping[str, tuple[float, float]]) -> None:
+    cells = []
+    for key, (share, half) in shares.items():
+        cells.append(f"{key} {share:.3f} +- {half:.3f}")
+    print(f"{name:18s} {'  '.join(cells)}", flush=True)
+
+
+def _sheet(pictures: np.ndarray) -> np.ndarray:
+    """Return pictures in rows of ten; those of the last row are left out unless it is
+    full."""
+    rows = []
+    for start in range(0, len(pictures) // 10 * 10, 10):
+        ten = list(pictures[start : start + 10])
+        rows.append(np.concatenate(ten, 1))
+    return np.concatenate(rows)
 
 
 def main() -> None:
@@ -257,18 +282,17 @@ def main() -> None:
     if args.learn:
         model = train(backbone, backbone.size, args.learn)
         made = from_words(backbone, captions, args.steps, args.guidance)
-        judged = {"true drawings": frames, "their round trip": once, "from words": made}
+        judged = {
+            "true drawings": frames,
+            "their round trip": once,
+            "from words": made,
+        }
         for name, pictures in judged.items():
             right = shown_right(model, pictures, scenes)
             shares = {key: interval(hits) for key, hits in right.items()}
             table[name] = shares
-            cells = "  ".join(
-                f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items()
-            )
-            print(f"{name:18s} {cells}", flush=True)
-        tens = range(0, len(made) // 10 * 10, 10)
-        rows = [np.concatenate(list(made[start : start + 10]), 1) for start in tens]
-        Image.fromarray(np.concatenate(rows)).save(args.out / "from_words.png")
+            _print_shares(name, shares)
+        Image.fromarray(_sheet(made)).save(args.out / "from_words.png")
     (args.out / "model_quality.json").write_text(json.dumps(table, indent=2) + "\n")
 
 

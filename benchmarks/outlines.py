@@ -47,14 +47,20 @@ def outline_fidelity(frames: np.ndarray, target: Target) -> float:
     pose = best_pose(frames, scene, target.place, target.actor)
     drawn = posed(scene, target.actor, frames.shape[1], pose)
     judged = list(JUDGED)
-    where = target.place[judged]
     made = _edges(frames[judged])
     true = _edges(drawn.round().clip(0, 255).astype(np.uint8))
+    return _best_f_score(made, true, target.place[judged])
+
+
+def _best_f_score(made: np.ndarray, true: np.ndarray, where: np.ndarray) -> float:
+    """Return the F-score of edges, with the true ones moved by some pixels to where
+    they fit best."""
     near = _widened(made, 1)
     scores = []
     for move in product(range(-_SEARCH, _SEARCH + 1), repeat=2):
         moved = np.roll(true, move, (1, 2))
-        scores.append(_f_score(made & where, near, moved & where))
+        score = _f_score(made & where, near, moved & where)
+        scores.append(score)
     return max(scores)
 
 

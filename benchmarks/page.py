@@ -129,15 +129,24 @@ def measure_promises(
         params = given | {"steps": steps} if steps else given
         # With the same seed, the same run again would come from the cache.
         request = replace(asked(method, frames, side, params), seed=number)
-        promised, off, _ = costs.about(request) or (0.0, 1.0, None)
-        told = costs.told(request)
-        taken = seconds_taken(request, costs)
-        name = (
-            f"{method}, {frames} frames of {side} px, {request.params['steps']} steps"
-        )
-        rows.append({"run": name, "promised": promised, "off": off, "taken": taken})
-        print(f"{name:44}{told:>16}{taken:8.1f}{promised / taken:18.2f}", flush=True)
+        taken_steps = request.params["steps"]
+        name = f"{method}, {frames} frames of {side} px, {taken_steps} steps"
+        rows.append(_measure_promise(name, request, costs))
     return rows
+
+
+def _measure_promise(name: str, request: EditRequest, costs: Costs) -> dict[str, Any]:
+    """Compare the time promised for a run with that taken, and print both."""
+    promised, off, _ = costs.about(request) or (0.0, 1.0, None)
+    told = costs.told(request)
+    taken = seconds_taken(request, costs)
+    print(f"{name:44}{told:>16}{taken:8.1f}{promised / taken:18.2f}", flush=True)
+    return {
+        "run": name,
+        "promised": promised,
+        "off": off,
+        "taken": taken,
+    }
 
 
 def asked(method: str, frames: int, side: int, given: dict[str, Any]) -> EditRequest:

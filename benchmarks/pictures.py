@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +35,7 @@ from regrain.editing.media.images import shown
 from regrain.editing.models.backbone import Backbone
 from storybook import COLORS, KINDS, Scene, replace, sample_scene
 from storybook.train_pictures import paint, portrait
-from storybook.world import cast_of, render_frames, surface_ids
+from storybook.world import Actor, cast_of, render_frames, surface_ids
 
 ADAPTER = "storybook/pictures"
 _SHOTS = 3
@@ -98,19 +99,27 @@ def rows_of(
     truth = made.truth
     look: Look = tuple(paint(rng) for _ in truth.actors)
     files = []
+    words = []
     for number, actor in enumerate(dressed(truth, look).actors):
         file = folder / f"{seed}_{number}.png"
-        Image.fromarray(portrait(actor, rng, cut=True)).save(file)
+        _save_portrait(actor, rng, file)
         files.append(file)
-    words = tuple(
-        _nearest_word(truth, number, look, size) for number in range(len(look))
-    )
+        words.append(_nearest_word(truth, number, look, size))
+    named = _with_words(made, tuple(words))
+    seen = with_pictures(made.request, files, scale)
+    exchanged = with_pictures(made.request, files[::-1], scale)
     return {
         "words": (made.request, (None,) * len(look)),
-        "colour word": (_with_words(made, words), words),
-        "picture": (with_pictures(made.request, files, scale), look),
-        "exchanged": (with_pictures(made.request, files[::-1], scale), look[::-1]),
+        "colour word": (named, tuple(words)),
+        "picture": (seen, look),
+        "exchanged": (exchanged, look[::-1]),
     }
+
+
+def _save_portrait(actor: Actor, rng: np.random.Generator, file: Path) -> None:
+    """Draw an actor in another scene, cut out, into a file."""
+    picture = portrait(actor, rng, cut=True)
+    Image.fromarray(picture).save(file)
 
 
 def _with_words(made: Task, look: Look) -> EditRequest:
@@ -138,22 +147,34 @@ def judged(
 ) -> list[dict[str, float]]:
     """Judge each region: error of its colour, whether it is nearer to its own, whether
     the kind is right."""
-    size = frames.shape[1]
-    targets = [_dressed_target(target, asked) for target in made.targets]
-    found = nearest(frames, dataclasses.replace(made, targets=tuple(targets)))
+    targets = tuple(_dressed_target(target, asked) for target in made.targets)
+    in_colors = dataclasses.replace(made, targets=targets)
+    found = nearest(frames, in_colors)
     figures = []
     for number, target in enumerate(targets):
-        shown = target.candidates[found[number]]  # in the asked colours
-        pose = best_pose(frames, shown, target.place, number)
-        places = painted(shown, number, size, pose)
-        color = shade(frames[list(JUDGED)], places)
-        far = []  # from the own colour, and from the other's
-        for true_look in (look, look[::-1]):
-            true = posed(dressed(shown, true_look), number, size, pose)
-            far.append(float(np.linalg.norm(color - shade(true, places))))
-        right = found[number] == target.asked
-        figures.append({"error": far[0], "own": far[0] < far[1], "right": right})
+        kind = found[number]
+        own, other = _color_errors(frames, target, kind, number, look)
+        right = kind == target.asked
+        figures.append({"error": own, "own": own < other, "right": right})
     return figures
+
+
+def _color_errors(
+    frames: np.ndarray, target: Target, kind: str, number: int, look: Look
+) -> tuple[float, float]:
+    """Return how far the colour of an actor of the found kind is from its own, and from
+    the other's."""
+    shown = target.candidates[kind]  # in the asked colours
+    size = frames.shape[1]
+    pose = best_pose(frames, shown, target.place, number)
+    places = painted(shown, number, size, pose)
+    color = shade(frames[list(JUDGED)], places)
+
+    def far(true_look: Look) -> float:
+        true = posed(dressed(shown, true_look), number, size, pose)
+        return float(np.linalg.norm(color - shade(true, places)))
+
+    return far(look), far(look[::-1])
 
 
 def _dressed_target(target: Target, look: Look) -> Target:
@@ -171,32 +192,50 @@ def shots(
     rng = np.random.default_rng([seed, 78])
     kind = str(rng.choice(KINDS))
     color = paint(rng)
-    size = args.size
     picture = folder / f"{seed}_shot.png"
-    shades: dict[str, list[np.ndarray]] = {"words": [], "picture": []}
+    by_words = []
+    by_picture = []
     for number in range(_SHOTS):
-        scene = sample_scene(seed + 1000 * (number + 1), actors=1, plain=True)
-        truth = dressed(replace(scene, actor=0, kind=kind), (color,))
-        wishes = [wish(scene, size, 0, f"a {kind}")]
-        asked = with_margin(task(scene, truth, size, wishes, [], true_masks(0)), None)
-        request = dataclasses.replace(asked.request, seed=number)
+        request, truth = _shot(seed, number, kind, color, args.size)
         if number == 0:
-            Image.fromarray(portrait(truth.actors[0], rng, cut=True)).save(picture)
+            _save_portrait(truth.actors[0], rng, picture)
         else:
             frames, *_ = edited(request, backbone, args.settings)
             plain = dressed(truth, (None,))
-            shades["words"].append(_found_shade(frames, request, plain, truth))
+            by_words.append(_found_shade(frames, request, plain, truth))
         seen = with_pictures(request, [picture], args.scale)
         frames, *_ = edited(seen, backbone, args.settings)
-        shade_now = _found_shade(frames, request, truth, truth)
-        shades["picture"].append(shade_now)
+        found = _found_shade(frames, request, truth, truth)
+        by_picture.append(found)
         if number == 0:
-            shades["words"].append(shade_now)
-            there = surface_ids(truth, cast_of(truth), size, 4) > 0
-            cut_out = np.dstack([frames[4], 255 * there.astype(np.uint8)])
+            by_words.append(found)
             # the picture of the shots that follow
-            Image.fromarray(cut_out).save(picture)
-    return {row: _mean_distance(found) for row, found in shades.items()}
+            _save_cut_out(frames[4], truth, picture)
+    return {
+        "words": _mean_distance(by_words),
+        "picture": _mean_distance(by_picture),
+    }
+
+
+def _shot(
+    seed: int, number: int, kind: str, color: str, size: int
+) -> tuple[EditRequest, Scene]:
+    """Ask for a kind in another scene; return the request and its true result."""
+    scene = sample_scene(seed + 1000 * (number + 1), actors=1, plain=True)
+    anew = replace(scene, actor=0, kind=kind)
+    truth = dressed(anew, (color,))
+    wishes = [wish(scene, size, 0, f"a {kind}")]
+    exact = task(scene, truth, size, wishes, [], true_masks(0))
+    asked = with_margin(exact, None)
+    return dataclasses.replace(asked.request, seed=number), truth
+
+
+def _save_cut_out(picture: np.ndarray, scene: Scene, file: Path) -> None:
+    """Save the middle picture of a scene, transparent where no actor is."""
+    ids = surface_ids(scene, cast_of(scene), len(picture), 4)
+    opacity = 255 * (ids > 0).astype(np.uint8)
+    cut_out = np.dstack([picture, opacity])
+    Image.fromarray(cut_out).save(file)
 
 
 def _found_shade(
@@ -218,7 +257,8 @@ def edit_rows(
 ) -> tuple[dict[str, list[dict[str, float]]], np.ndarray]:
     """Edit a scene by all rows; return the figures of the regions by row, and a line of
     the sheet."""
-    made = with_margin(TASKS["instance"](seed, args.size, true_masks(0)), None)
+    exact = TASKS["instance"](seed, args.size, true_masks(0))
+    made = with_margin(exact, None)
     rows = rows_of(made, seed, args.size, folder, args.scale)
     _, look = rows["picture"]
     figures = {}
@@ -226,10 +266,15 @@ def edit_rows(
     for row, (request, asked) in rows.items():
         frames, metrics, seconds = edited(request, backbone, args.settings)
         own = look[::-1] if row == "exchanged" else look
-        kept = {"outside": metrics["outside_psnr"], "seconds": seconds}
-        figures[row] = [region | kept for region in judged(made, frames, asked, own)]
+        regions = judged(made, frames, asked, own)
+        kept = {
+            "outside": metrics["outside_psnr"],
+            "seconds": seconds,
+        }
+        figures[row] = [region | kept for region in regions]
         pictures.append(frames[4])
-    pictures += [*render_frames(dressed(made.truth, look), args.size, (4,))]
+    truth = dressed(made.truth, look)
+    pictures += [*render_frames(truth, args.size, (4,))]
     files = sorted(folder.glob(f"{seed}_?.png"))
     pictures += [shown(file, args.size, "picture") for file in files]
     return figures, np.concatenate(pictures, 1)
@@ -240,6 +285,12 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
     return {
         key: float(np.mean([row[key] for row in rows])) for key in (rows or [{}])[0]
     }
+
+
+def _print_rows(table: Mapping[str, Mapping[str, float]]) -> None:
+    for row, figures in table.items():
+        cells = "".join(f"{key:>10s} {value:6.2f}" for key, value in figures.items())
+        print(f"{row:12s}{cells}", flush=True)
 
 
 def main() -> None:
@@ -276,13 +327,10 @@ def main() -> None:
             for row, figures in found.items():
                 regions.setdefault(row, []).extend(figures)
         table = {row: mean_of(figures) for row, figures in regions.items()}
-        for row, figures in table.items():
-            cells = "".join(
-                f"{key:>10s} {value:6.2f}" for key, value in figures.items()
-            )
-            print(f"{row:12s}{cells}", flush=True)
+        _print_rows(table)
         seeds = range(args.first, args.first + args.shots)
-        apart = mean_of([shots(seed, args, backbone, folder) for seed in seeds])
+        distances = [shots(seed, args, backbone, folder) for seed in seeds]
+        apart = mean_of(distances)
     cells = ", ".join(f"{row} {value:.2f}" for row, value in apart.items())
     print(f"three shots, distance: {cells}")
     if sheet:

@@ -90,7 +90,8 @@ def hard(wanted: Callable[[Scene], bool]) -> Callable[..., Task]:
         actors = tuple(
             dataclasses.replace(a, color=None, accessory=None) for a in scene.actors
         )
-        return _both_anew(dataclasses.replace(scene, actors=actors), seed, size, masks)
+        natural = dataclasses.replace(scene, actors=actors)
+        return _both_anew(natural, seed, size, masks)
 
     return make
 
@@ -108,17 +109,35 @@ def _both_anew(scene: Scene, seed: int, size: int, masks: MaskMaker) -> Task:
     """Turn both actors into other kinds; a third of the tasks exchange the two."""
     rng = np.random.default_rng([seed, 5])
     kinds = [actor.kind for actor in scene.actors]
-    others = rng.permutation([kind for kind in KINDS if kind not in kinds])[:2].tolist()
+    others = rng.permutation(_other_kinds(scene))[:2].tolist()
     asked = kinds[::-1] if rng.random() < 1 / 3 else others
-    truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
+    truth = _with_kinds(scene, asked[0], asked[1])
     wishes = []
     targets = []
     for i, actor in enumerate(truth.actors):
         change = wish(scene, size, i, actor.phrase)
-        elsewhere = (asked[1 - i],)
+        target = Target(
+            change.mask,
+            asked[i],
+            _by_kind(truth, i),
+            elsewhere=(asked[1 - i],),
+            actor=i,
+        )
         wishes.append(change)
-        targets.append(Target(change.mask, asked[i], _by_kind(truth, i), elsewhere, i))
+        targets.append(target)
     return task(scene, truth, size, wishes, targets, masks)
+
+
+def _other_kinds(scene: Scene) -> list[str]:
+    """Return the kinds that no actor of a scene is of."""
+    kinds = [actor.kind for actor in scene.actors]
+    return [kind for kind in KINDS if kind not in kinds]
+
+
+def _with_kinds(scene: Scene, first: str, second: str) -> Scene:
+    """Return a scene with these kinds in place of its two actors."""
+    one_changed = replace(scene, actor=0, kind=first)
+    return replace(one_changed, actor=1, kind=second)
 
 
 def _by_kind(scene: Scene, actor: int) -> dict[str, Scene]:
@@ -129,17 +148,20 @@ def _by_kind(scene: Scene, actor: int) -> dict[str, Scene]:
 def class_level(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """Both actors form one region and become the same kind."""
     scene, rng = _plain(seed, frames, 6)
-    kinds = [actor.kind for actor in scene.actors]
-    asked = str(rng.choice([kind for kind in KINDS if kind not in kinds]))
-    truth = replace(replace(scene, actor=0, kind=asked), actor=1, kind=asked)
+    asked = str(rng.choice(_other_kinds(scene)))
+    truth = _with_kinds(scene, asked, asked)
     labels = render(scene, size).labels
-    source = " and ".join(actor.phrase for actor in scene.actors)
-    prompt = " and ".join(actor.phrase for actor in truth.actors)
-    both = Wish("both", labels > 0, source, prompt)
-    targets = [
-        Target(labels == i + 1, asked, _by_kind(truth, i), actor=i) for i in (0, 1)
-    ]
+    both = Wish("both", labels > 0, _phrases(scene), _phrases(truth))
+    targets = []
+    for i in (0, 1):
+        candidates = _by_kind(truth, i)
+        targets.append(Target(labels == i + 1, asked, candidates, actor=i))
     return task(scene, truth, size, [both], targets, masks)
+
+
+def _phrases(scene: Scene) -> str:
+    """Name all actors of a scene."""
+    return " and ".join(actor.phrase for actor in scene.actors)
 
 
 def _plain(seed: int, frames: int, salt: int) -> tuple[Scene, np.random.Generator]:
@@ -287,17 +309,23 @@ def clicked_masks(grow: int) -> MaskMaker:
         labels = np.zeros(frames.shape[:3], np.uint8)
         if not masks:
             return labels
-        keys = np.zeros(frames.shape[1:3], np.uint8)
-        for number, mask in enumerate(masks, 1):
-            got = segment(frames[0], [deepest(mask[0])], [1])
-            keys[got & (keys == 0)] = number
-        for t, followed, _ in propagate(
-            ArrayClip(frames, fps=Fraction(FPS)), {0: keys}
-        ):
+        keys = _clicked(frames[0], [mask[0] for mask in masks])
+        clip = ArrayClip(frames, fps=Fraction(FPS))
+        for t, followed, _ in propagate(clip, {0: keys}):
             labels[t] = followed
         return grown(labels, grow) if grow and wider else labels
 
     return make
+
+
+def _clicked(frame: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the labels of what one click on each object of a frame finds; the first
+    has the pixels that several find."""
+    labels = np.zeros(frame.shape[:2], np.uint8)
+    for number, mask in enumerate(masks, 1):
+        got = segment(frame, [deepest(mask)], [1])
+        labels[got & (labels == 0)] = number
+    return labels
 
 
 def task(
@@ -314,16 +342,31 @@ def task(
     # Where the last region is the rest, actors stay, and a grown mask would leave a
     # halo around them.
     rest = wishes[-1].mask is None
-    labels = masks(frames, [w.mask for w in wishes if w.mask is not None], not rest)
+    own = [wished.mask for wished in wishes if wished.mask is not None]
+    labels = masks(frames, own, not rest)
     labels = np.where((labels == 0) & rest, len(wishes), labels).astype(np.uint8)
-    regions = []
-    for number, w in enumerate(wishes, 1):
-        regions.append(
-            Region(w.name, number, prompt=w.prompt, source=w.source, margin=0)
-        )
-    clip = ArrayClip(frames, fps=Fraction(FPS))
-    request = EditRequest(clip, labels, tuple(regions), source_prompt=scene.caption)
+    request = EditRequest(
+        ArrayClip(frames, fps=Fraction(FPS)),
+        labels,
+        _regions(wishes),
+        source_prompt=scene.caption,
+    )
     return Task(scene, truth, request, _placed(targets, request))
+
+
+def _regions(wishes: list[Wish]) -> tuple[Region, ...]:
+    """Return the regions of wishes, in order, each exactly as large as its mask."""
+    regions = []
+    for number, wished in enumerate(wishes, 1):
+        region = Region(
+            wished.name,
+            number,
+            prompt=wished.prompt,
+            source=wished.source,
+            margin=0,
+        )
+        regions.append(region)
+    return tuple(regions)
 
 
 def with_margin(task: Task, margin: int | None) -> Task:

@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -259,15 +259,20 @@ class Session:
         before = await self.page.evaluate("answers.length")
         await canvas.scroll_into_view_if_needed()
         box = await canvas.bounding_box()
-        across = (self.number + self.random.random()) / self.of
-        down = self.random.random()
-        x = box["x"] + across * box["width"]
-        y = box["y"] + down * box["height"]
+        x, y = self._place_in(box)
         await self.page.mouse.click(x, y)
         await self.page.wait_for_function("count => answers.length > count", arg=before)
         kind = self.tally.clicks if self.tally.busy else self.tally.alone
         answers = await self.page.evaluate("answers")
         kind.append(answers[-1])
+
+    def _place_in(self, box: Mapping[str, float]) -> tuple[float, float]:
+        """Draw a place in the stripe of the frame where this session clicks."""
+        across = (self.number + self.random.random()) / self.of
+        down = self.random.random()
+        x = box["x"] + across * box["width"]
+        y = box["y"] + down * box["height"]
+        return x, y
 
     async def undo(self) -> None:
         """Undo the last change, if there is one."""

@@ -190,12 +190,12 @@ def pair(
     opened = open_clip(clip, start, stride, frames)
     found = read_masks(masks, _parse_colors(color or []))
     _check_labels(label or (), found)
-    count, height, width = next(iter(found.values())).shape
-    check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
+    _check_same_extent(masks.name, found, opened)
     check_apart(out, clip, masks)
     check_writable(out.absolute().parent)
     _check_empty(out)
-    chosen = {number: found[number] for number in found if not label or number in label}
+    wanted = label or found
+    chosen = {number: mask for number, mask in found.items() if number in wanted}
     with staged(out) as folder:
         write_pair(opened, chosen, folder)
     typer.echo(f"pair: {out}")
@@ -358,6 +358,13 @@ def _check_labels(labels: Iterable[int], found: Masks) -> None:
             reason = f"Label {number} is not in the masks."
             there = ", ".join(map(str, sorted(found)))
             raise RequestError("--label", f"{reason} Choose from {there}.")
+
+
+def _check_same_extent(name: str, found: Masks, clip: Clip) -> None:
+    """Check that masks are as many and as large as the frames of a clip."""
+    count, height, width = next(iter(found.values())).shape
+    extent = (count, (width, height))
+    check_extent(name, extent, (len(clip), clip.size))
 
 
 def _check_empty(out: Path) -> None:

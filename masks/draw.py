@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 _SUBPIXEL_BITS = 4
+_SUBPIXELS = 1 << _SUBPIXEL_BITS  # to a pixel
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,46 @@ def brush(
 ) -> Bool[np.ndarray, "height width"]:
     """Apply one stroke to a mask."""
     touched = np.zeros(mask.shape, np.uint8)
-    path = np.round(np.array(stroke.points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    radius = round(stroke.radius * (1 << _SUBPIXEL_BITS))
-    for start, end in zip(path, [*path[1:], path[-1]], strict=True):
-        cv2.circle(
-            touched, start.tolist(), radius, 1, cv2.FILLED, cv2.LINE_8, _SUBPIXEL_BITS
-        )
-        side = np.array([start[1] - end[1], end[0] - start[0]], float)
-        side *= radius / max(float(np.hypot(*side)), 1.0)
-        corners = np.round([start + side, end + side, end - side, start - side]).astype(
-            np.int32
-        )
-        cv2.fillConvexPoly(touched, corners, 1, cv2.LINE_8, _SUBPIXEL_BITS)
-    return mask & (touched == 0) if stroke.erase else mask | (touched > 0)
+    path = _path_of(stroke)
+    radius = round(stroke.radius * _SUBPIXELS)
+    ends = [*path[1:], path[-1]]
+    for start, end in zip(path, ends, strict=True):
+        _draw_disc(touched, start, radius)
+        _draw_band(touched, start, end, radius)
+    if stroke.erase:
+        return mask & (touched == 0)
+    return mask | (touched > 0)
+
+
+def _path_of(stroke: BrushStroke) -> Int[np.ndarray, "points 2"]:
+    """Return the points of a stroke in subpixels, as OpenCV draws them."""
+    scaled = np.array(stroke.points) * _SUBPIXELS
+    return np.round(scaled).astype(np.int32)
+
+
+def _draw_disc(touched: np.ndarray, middle: np.ndarray, radius: int) -> None:
+    """Draw a filled circle, in place; all in subpixels."""
+    cv2.circle(
+        touched,
+        middle.tolist(),
+        radius,
+        1,
+        cv2.FILLED,
+        cv2.LINE_8,
+        _SUBPIXEL_BITS,
+    )
+
+
+def _draw_band(
+    touched: np.ndarray, start: np.ndarray, end: np.ndarray, radius: int
+) -> None:
+    """Draw the rectangle that a brush covers from one point to the next, in place; all
+    in subpixels."""
+    side = np.array([start[1] - end[1], end[0] - start[0]], float)
+    side *= radius / max(float(np.hypot(*side)), 1.0)
+    corners = np.round([start + side, end + side, end - side, start - side])
+    whole = corners.astype(np.int32)
+    cv2.fillConvexPoly(touched, whole, 1, cv2.LINE_8, _SUBPIXEL_BITS)
 
 
 def fill_box(

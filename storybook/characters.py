@@ -87,17 +87,23 @@ def _solid(
     """Return an outlined shape, its darker underside, and a lighter patch towards the
     light."""
     middle = (points.min(0) + points.max(0)) / 2
-    width, height = np.ptp(points, axis=0)
     shadow = _underside(points, middle)
-    lean = 0.07 * float(width)
-    towards_light = (lean, 0.16 * height)
-    gleam = (points - middle) * (0.66, 0.5) + middle - towards_light
+    gleam, lean = _gleam(points, middle)
     patch = _flat(gleam, shade(color, 1.24), part, limb)
     return [
         _shape(points, color, part, limb),
         _flat(shadow, shade(color, 0.83), part, limb),
         dataclasses.replace(patch, lean=lean),
     ]
+
+
+def _gleam(points: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a smaller outline, moved towards the light, and how far to the left."""
+    width, height = np.ptp(points, axis=0)
+    lean = 0.07 * float(width)
+    towards_light = (lean, 0.16 * height)
+    gleam = (points - middle) * (0.66, 0.5) + middle - towards_light
+    return gleam, lean
 
 
 def _underside(points: np.ndarray, middle: np.ndarray) -> np.ndarray:
@@ -420,28 +426,38 @@ def _robot(main: Color) -> Shapes:
     steel = shade(main, 0.58)
     shapes = []
     for side, leg, arm in _SIDES:
-        x = side * 0.14
-        shin = box(x - 0.06, -0.28, x + 0.06, -0.06, 0.02)
-        foot = box(x - 0.1, -0.1, x + 0.1, 0.0, 0.04)
-        forearm = capsule(side * 0.28, -0.5, side * 0.37, -0.32, 0.05)
-        hand = ellipse(side * 0.38, -0.28, 0.075)
-        shapes += [
-            _shape(shin, steel, LEGS, leg),
-            _shape(foot, shade(steel, 0.75), LEGS, leg),
-            _shape(forearm, steel, BODY, arm),
-            *_solid(hand, main, BODY, arm),
-        ]
+        shapes += _robot_limbs(main, steel, side, leg, arm)
+    shapes += _robot_trunk(main)
+    shapes += _robot_head(main, steel)
+    return shapes
+
+
+def _robot_limbs(main: Color, steel: Color, side: int, leg: str, arm: str) -> Shapes:
+    """The leg and the arm of a robot on one side, -1 or 1."""
+    x = side * 0.14
+    shin = box(x - 0.06, -0.28, x + 0.06, -0.06, 0.02)
+    foot = box(x - 0.1, -0.1, x + 0.1, 0.0, 0.04)
+    forearm = capsule(side * 0.28, -0.5, side * 0.37, -0.32, 0.05)
+    hand = ellipse(side * 0.38, -0.28, 0.075)
+    return [
+        _shape(shin, steel, LEGS, leg),
+        _shape(foot, shade(steel, 0.75), LEGS, leg),
+        _shape(forearm, steel, BODY, arm),
+        *_solid(hand, main, BODY, arm),
+    ]
+
+
+def _robot_trunk(main: Color) -> Shapes:
     trunk = box(-0.27, -0.58, 0.27, -0.19, 0.07)
     socket = ellipse(0, -0.385, 0.11)
     lamp = ellipse(0, -0.385, 0.08)
     gleam = ellipse(-0.02, -0.41, 0.03)
-    shapes += [
+    return [
         *_solid(trunk, main, BODY),
         _shape(socket, INK, BODY),
         _flat(lamp, GLOW, BODY),
         _flat(gleam, WHITE, BODY),
     ]
-    return [*shapes, *_robot_head(main, steel)]
 
 
 def _robot_head(main: Color, steel: Color) -> Shapes:
@@ -449,14 +465,21 @@ def _robot_head(main: Color, steel: Color) -> Shapes:
     bulb = ellipse(0, -1.06, 0.06)
     left_ear = box(-0.31 - 0.04, -0.84, -0.31 + 0.04, -0.68, 0.02)
     right_ear = box(0.31 - 0.04, -0.84, 0.31 + 0.04, -0.68, 0.02)
-    head = box(-0.3, -0.96, 0.3, -0.59, 0.09)
-    visor = box(-0.23, -0.89, 0.23, -0.71, 0.07)
-    mouth = box(-0.14, -0.685, 0.14, -0.625, 0.025)
-    shapes = [
+    return [
         _shape(antenna, steel),
         *_solid(bulb, (240, 66, 60)),
         _shape(left_ear, steel),
         _shape(right_ear, steel),
+        *_robot_face(main, steel),
+    ]
+
+
+def _robot_face(main: Color, steel: Color) -> Shapes:
+    """The head itself, with eyes behind a visor, and teeth."""
+    head = box(-0.3, -0.96, 0.3, -0.59, 0.09)
+    visor = box(-0.23, -0.89, 0.23, -0.71, 0.07)
+    mouth = box(-0.14, -0.685, 0.14, -0.625, 0.025)
+    shapes = [
         *_solid(head, main),
         _shape(visor, SOOT),
         _shape(mouth, shade(steel, 0.7)),
@@ -608,18 +631,9 @@ def _astronaut(main: Color) -> Shapes:
     boot = blob("-0.1,-0.09 0.09,-0.09 0.125,-0.03 0.1,0 -0.1,0")
     for side, leg, arm in _SIDES:
         x = side * 0.135
-        trousers = capsule(x, -0.27, x, -0.1, 0.1, 0.092)
-        stripe = box(x - 0.094, -0.165, x + 0.094, -0.125, 0.01)
-        sleeve = capsule(side * 0.24, -0.5, side * 0.38, -0.35, 0.085, 0.075)
-        glove = ellipse(side * 0.41, -0.315, 0.07)
-        shapes += [
-            *_solid(trousers, main, LEGS, leg),
-            _flat(stripe, trim, LEGS, leg),
-            _shape(boot + (x, 0), seam, LEGS, leg),
-            *_solid(sleeve, main, BODY, arm),
-            _shape(glove, trim, BODY, arm),
-        ]
-
+        shapes += _astronaut_leg(main, trim, x, leg)
+        shapes.append(_shape(boot + (x, 0), seam, LEGS, leg))
+        shapes += _astronaut_arm(main, trim, side, arm)
     suit = blob(
         "-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4"
     )
@@ -638,6 +652,18 @@ def _astronaut(main: Color) -> Shapes:
         _flat(slot, WHITE, BODY),
         *_helmet(main, trim),
     ]
+
+
+def _astronaut_leg(main: Color, trim: Color, x: float, leg: str) -> Shapes:
+    trousers = capsule(x, -0.27, x, -0.1, 0.1, 0.092)
+    stripe = box(x - 0.094, -0.165, x + 0.094, -0.125, 0.01)
+    return [*_solid(trousers, main, LEGS, leg), _flat(stripe, trim, LEGS, leg)]
+
+
+def _astronaut_arm(main: Color, trim: Color, side: int, arm: str) -> Shapes:
+    sleeve = capsule(side * 0.24, -0.5, side * 0.38, -0.35, 0.085, 0.075)
+    glove = ellipse(side * 0.41, -0.315, 0.07)
+    return [*_solid(sleeve, main, BODY, arm), _shape(glove, trim, BODY, arm)]
 
 
 def _helmet(main: Color, trim: Color) -> Shapes:
@@ -709,8 +735,11 @@ def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
     ribbon: Color = (255, 196, 44)
     upright = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02")
     crown = upright * (w, 1) + fit.top
-    band = box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01)
-    brim = capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05)
+    half_band = w * 0.72
+    band = box(x - half_band, y - 0.13, x + half_band, y - 0.02, 0.01)
+    half_brim = w * 1.15
+    brim_y = y + 0.015
+    brim = capsule(x - half_brim, brim_y, x + half_brim, brim_y, 0.05)
     behind = [
         *_solid(crown, felt, ACCESSORY, limb),
         _flat(band, ribbon, ACCESSORY, limb),
@@ -755,7 +784,9 @@ def _scarf(fit: _Fit) -> Shapes:
         *_solid(collar, wool, ACCESSORY),
     ]
     for across in (-0.14, 0.02, 0.17):
-        stripe = capsule(x + across, y - 0.07, x + across * 1.15, y + 0.06, 0.026)
+        upper = (x + across, y - 0.07)
+        lower = (x + across * 1.15, y + 0.06)
+        stripe = capsule(*upper, *lower, 0.026)
         shapes.append(_flat(stripe, CREAM, ACCESSORY))
     return shapes
 
@@ -808,10 +839,12 @@ def _wear(kind: str, body: Shapes, accessory: str) -> Shapes:
     # The head of a beast hides its neck.
     face = _face(body) if is_beast else len(body)
     if accessory == "scarf":
-        return _inserted(body, face, _scarf(fit))
+        scarf = _scarf(fit)
+        return _inserted(body, face, scarf)
     if kind in UPRIGHT:
         sack, straps = _carried()
-        return [*sack, *_inserted(body, _end_of_trunk(body), straps)]
+        shoulders = _end_of_trunk(body)
+        return [*sack, *_inserted(body, shoulders, straps)]
     pack = _backpack(fit)
     if kind == "car":
         return [*pack, *body]

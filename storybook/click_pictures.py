@@ -4,6 +4,7 @@ textured backgrounds."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -54,8 +55,9 @@ def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     image = world.render_frames(scene, size, (frame,))[0]
     levels = scene_levels(scene, size, frame)
     if moved and rng.random() < 0.5:
-        on_actor = levels[0][..., None] > 0
-        image = np.where(on_actor, image, texture(rng, size))
+        ground = texture(rng, size)
+        on_actor = levels[0] > 0
+        image = np.where(on_actor[..., None], image, ground)
     return image, levels
 
 
@@ -81,6 +83,12 @@ def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
     """Return actor, part and outlined shape of each pixel; see `Picture.levels`."""
     cast = world.cast_of(scene)
     ids = world.surface_ids(scene, cast, size, frame)
+    levels = _level_numbers(cast)[ids]
+    return np.ascontiguousarray(levels.transpose(2, 0, 1))
+
+
+def _level_numbers(cast: list[Sequence[draw.Primitive]]) -> np.ndarray:
+    """Return actor, part and outlined shape by surface id: uint8 [primitives + 1, 3]."""
     by_id = [(0, 0, 0)]
     shape = 0
     for actor, primitives in enumerate(cast, 1):
@@ -91,8 +99,7 @@ def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
             if primitive.ink or below != [actor, part]:
                 shape += 1
             by_id.append((actor, part, shape))
-    levels = np.array(by_id, np.uint8)[ids]
-    return np.ascontiguousarray(levels.transpose(2, 0, 1))
+    return np.array(by_id, np.uint8)
 
 
 def shapes(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,30 +107,47 @@ def shapes(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]
     a patch on them."""
     image = texture(rng, size)
     levels = np.zeros((3, size, size), np.uint8)
+    things = int(rng.integers(1, 5))
     part = 0
     shape = 0
-    things = int(rng.integers(1, 5))
     for thing in range(1, things + 1):
-        base = rng.uniform(20, 235, 3)
-        center = rng.uniform(0.1, 0.9, 2)
-        radius = np.exp(rng.uniform(np.log(0.06), np.log(0.28)))
-        blobs = int(rng.integers(1, 5))
-        for blob in range(blobs):
-            part += 1
-            shape += 1
-            offset = rng.uniform(-0.9, 0.9, 2) * radius
-            middle = center + offset * (blob > 0)
-            own_radius = radius * rng.uniform(0.5, 1)
-            outline = _blob(rng, middle, own_radius)
-            paint = _texture_near(rng, size, base, 30)
-            _fill(image, levels, outline * size, paint, (thing, part, shape))
-            if rng.random() < 0.4:
-                shape += 1
-                share = rng.uniform(0.25, 0.5)
-                patch = (outline - middle) * share + middle
-                paint = _texture_near(rng, size, base, 60)
-                _fill(image, levels, patch * size, paint, (thing, part, shape))
+        part, shape = _draw_thing(rng, image, levels, (thing, part, shape))
     return image, levels
+
+
+def _draw_thing(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    levels: np.ndarray,
+    ids: tuple[int, int, int],
+) -> tuple[int, int]:
+    """Draw one to four blobs in related colours.
+
+    `ids` are the number of the thing and the last ones of parts and shapes so far;
+    returns the latter two.
+    """
+    thing, part, shape = ids
+    size = len(image)
+    base = rng.uniform(20, 235, 3)
+    center = rng.uniform(0.1, 0.9, 2)
+    radius = np.exp(rng.uniform(np.log(0.06), np.log(0.28)))
+    blobs = int(rng.integers(1, 5))
+    for blob in range(blobs):
+        part += 1
+        shape += 1
+        offset = rng.uniform(-0.9, 0.9, 2) * radius
+        middle = center + offset * (blob > 0)
+        own_radius = radius * rng.uniform(0.5, 1)
+        outline = _blob(rng, middle, own_radius)
+        paint = _texture_near(rng, size, base, 30)
+        _fill(image, levels, outline * size, paint, (thing, part, shape))
+        if rng.random() < 0.4:
+            shape += 1
+            share = rng.uniform(0.25, 0.5)
+            patch = (outline - middle) * share + middle
+            paint = _texture_near(rng, size, base, 60)
+            _fill(image, levels, patch * size, paint, (thing, part, shape))
+    return part, shape
 
 
 def _texture_near(
@@ -142,6 +166,15 @@ def texture(
         start, end = rng.uniform(0, 255, (2, 3))
     else:
         start, end = color + rng.normal(0, 25, (2, 3))
+    field = _field(rng, size)
+    deviation = rng.uniform(0, 8)
+    noise = rng.normal(0, deviation, (size, size, 1))
+    image = start + field[..., None] * (end - start) + noise
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def _field(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draw noise, stripes or a slope, float32 [size, size], 0 to 1."""
     kind = rng.random()
     if kind < 0.55:
         field = _octaves(rng, size)
@@ -150,11 +183,7 @@ def texture(
         if kind < 0.75:
             field = np.sin(field * rng.uniform(20, 120))
     reach = max(float(np.ptp(field)), 1e-6)
-    field = (field - field.min()) / reach
-    deviation = rng.uniform(0, 8)
-    noise = rng.normal(0, deviation, (size, size, 1))
-    image = start + field[..., None] * (end - start) + noise
-    return image.clip(0, 255).astype(np.uint8)
+    return (field - field.min()) / reach
 
 
 def _octaves(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -178,17 +207,27 @@ def _slope(rng: np.random.Generator, size: int) -> np.ndarray:
 def _blob(rng: np.random.Generator, center: np.ndarray, radius: float) -> np.ndarray:
     """Draw the outline of an ellipse or of a wavy shape around `center`."""
     turn = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    waves = np.zeros(len(turn))
-    for k in range(1, 6):
-        waves += rng.normal(0, 0.25 / k) * np.cos(k * turn + rng.uniform(0, 6.3))
-    waves *= rng.integers(0, 2)
+    reach = radius * np.exp(_waves(rng, turn))
     circle = np.stack([np.cos(turn), np.sin(turn)], 1)
-    points = circle * (radius * np.exp(waves))[:, None]
+    points = circle * reach[:, None]
     flat = rng.uniform(0.4, 1)
     angle = rng.uniform(0, np.pi)
     c = np.cos(angle)
     s = np.sin(angle)
-    return points * (1, flat) @ np.array([[c, s], [-s, c]]) + center
+    turned = np.array([[c, s], [-s, c]])
+    return points * (1, flat) @ turned + center
+
+
+def _waves(rng: np.random.Generator, turn: np.ndarray) -> np.ndarray:
+    """Draw how far a wavy outline deviates at each angle; half of the time not at
+    all."""
+    waves = np.zeros(len(turn))
+    for k in range(1, 6):
+        size = rng.normal(0, 0.25 / k)
+        phase = rng.uniform(0, 6.3)
+        waves += size * np.cos(k * turn + phase)
+    waves *= rng.integers(0, 2)
+    return waves
 
 
 def _fill(
@@ -224,11 +263,7 @@ def _framed(image: np.ndarray, levels: np.ndarray, rng: np.random.Generator) -> 
     """Cut a third of the pictures to another aspect; the rest of the square is
     padding."""
     size = len(image)
-    width = size
-    height = size
-    if rng.random() < 0.35:
-        short = int(size * rng.uniform(0.5, 0.95))
-        width, height = (size, short) if rng.random() < 0.7 else (short, size)
+    width, height = _frame_size(size, rng)
     top = size - height
     left = size - width
     framed = np.zeros_like(image)
@@ -236,3 +271,12 @@ def _framed(image: np.ndarray, levels: np.ndarray, rng: np.random.Generator) -> 
     numbers = np.zeros_like(levels)
     numbers[:, :height, :width] = levels[:, top:, left:]
     return Picture(framed, numbers, (width, height))
+
+
+def _frame_size(size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw the width and height of a frame; most are square."""
+    if rng.random() >= 0.35:
+        return size, size
+    short = int(size * rng.uniform(0.5, 0.95))
+    is_wide = rng.random() < 0.7
+    return (size, short) if is_wide else (short, size)

@@ -147,19 +147,33 @@ def tube(corners: str, *radii: float) -> np.ndarray:
     round at the end."""
     line = _smooth(path(corners), False)
     along = np.gradient(line, axis=0)
-    normal = np.stack([along[:, 1], -along[:, 0]], 1)
-    across = normal / np.linalg.norm(along, axis=1, keepdims=True)
-    points_at = np.linspace(0, 1, len(line))
-    radii_at = np.linspace(0, 1, len(radii))
-    radius = np.interp(points_at, radii_at, radii)[:, None]
+    across = _across(along)
+    radius = _spread(radii, len(line))
     side = radius * across
-
-    turn = np.linspace(0, np.pi, 7)[1:-1, None]
-    ahead = along[-1] / np.linalg.norm(along[-1])
-    half_circle = np.cos(turn) * across[-1] + np.sin(turn) * ahead
-    cap = line[-1] + radius[-1] * half_circle
+    cap = line[-1] + radius[-1] * _half_circle(across[-1], along[-1])
     way_back = (line - side)[::-1]
     return np.concatenate([line + side, cap, way_back])
+
+
+def _across(along: np.ndarray) -> np.ndarray:
+    """Return the unit vectors at a right angle to each direction: [n, 2]."""
+    normal = np.stack([along[:, 1], -along[:, 0]], 1)
+    return normal / np.linalg.norm(along, axis=1, keepdims=True)
+
+
+def _spread(radii: tuple[float, ...], count: int) -> np.ndarray:
+    """Spread radii evenly over `count` points of a line: [count, 1]."""
+    points_at = np.linspace(0, 1, count)
+    radii_at = np.linspace(0, 1, len(radii))
+    return np.interp(points_at, radii_at, radii)[:, None]
+
+
+def _half_circle(across: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Return the inner points of a half circle of radius 1 that begins at `across` and
+    bulges `along` a line."""
+    turn = np.linspace(0, np.pi, 7)[1:-1, None]
+    ahead = along / np.linalg.norm(along)
+    return np.cos(turn) * across + np.sin(turn) * ahead
 
 
 def poly(*points: tuple[float, float]) -> np.ndarray:

@@ -50,25 +50,30 @@ def limb_poses(
     wave = float(np.sin(phase))
     upright = kind in UPRIGHT
     trunk, swing = _stride(motion, phase, wave, upright)
-    nod = 2 * wave if motion == "stand" else 2.5 * np.sin(phase + 0.6)
     if upright:
         poses = _upright_limbs(motion, swing)
         neck = (0.0, -0.55)
     elif kind == "car":
         trunk = _shaken(motion, wave, trunk)
-        roll = np.rad2deg(turns)
-        poses = {
-            "wheel0": rotation(-0.38, -0.15, roll),
-            "wheel1": rotation(0.38, -0.15, roll),
-        }
+        poses = _wheels(np.rad2deg(turns))
         neck = (0.0, 0.0)
     else:
         poses = {leg: rotation(*_HIPS[leg], angle) for leg, angle in swing.items()}
         neck = (0.1, -0.5)
+    nod = _nod(motion, phase, wave)
+    wag = _wag(motion, phase, wave)
     poses["trunk"] = np.eye(3)
     poses["head"] = rotation(*neck, nod)
-    poses["tail"] = rotation(-0.44, -0.42, _wag(motion, phase, wave))
+    poses["tail"] = rotation(-0.44, -0.42, wag)
     return {name: trunk @ pose for name, pose in poses.items()}
+
+
+def _wheels(roll: float) -> dict[str, np.ndarray]:
+    """Return the maps of both wheels, turned by so many degrees."""
+    return {
+        "wheel0": rotation(-0.38, -0.15, roll),
+        "wheel1": rotation(0.38, -0.15, roll),
+    }
 
 
 def _stride(
@@ -76,20 +81,37 @@ def _stride(
 ) -> tuple[np.ndarray, Swing]:
     """Return the map of the trunk, and how far the legs have swung."""
     if motion == "walk":
-        trunk = _moved(0, -0.012 * abs(wave))
-        forward = 24 * wave
-        back = -24 * wave
-        return trunk, {"leg0": forward, "leg3": forward, "leg1": back, "leg2": back}
+        return _walk(wave)
     if motion == "run":
-        tilt = 9 if upright else 5 * wave
-        trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, tilt)
-        early = 42 * wave
-        late = 42 * float(np.sin(phase - 0.6))
-        return trunk, {"leg0": early, "leg2": late, "leg1": -early, "leg3": -late}
+        return _run(phase, wave, upright)
     if motion == "jump":
         return _leap(phase, upright)
     breathing = _scaled(1 - 0.006 * wave, 1 + 0.012 * wave)
     return breathing, dict.fromkeys(_HIPS, 0.0)
+
+
+def _walk(wave: float) -> tuple[np.ndarray, Swing]:
+    """Return the map of a walker's trunk and the swing of its legs."""
+    trunk = _moved(0, -0.012 * abs(wave))
+    forward = 24 * wave
+    back = -24 * wave
+    return trunk, {"leg0": forward, "leg3": forward, "leg1": back, "leg2": back}
+
+
+def _run(phase: float, wave: float, upright: bool) -> tuple[np.ndarray, Swing]:
+    """Return the map of a runner's trunk, which tilts, and the swing of its legs."""
+    tilt = 9 if upright else 5 * wave
+    trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, tilt)
+    early = 42 * wave
+    late = 42 * float(np.sin(phase - 0.6))
+    return trunk, {"leg0": early, "leg2": late, "leg1": -early, "leg3": -late}
+
+
+def _nod(motion: str, phase: float, wave: float) -> float:
+    """Return how far the head is turned, degrees."""
+    if motion == "stand":
+        return 2 * wave
+    return 2.5 * np.sin(phase + 0.6)
 
 
 def _wag(motion: str, phase: float, wave: float) -> float:

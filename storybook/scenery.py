@@ -122,7 +122,12 @@ def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color = WHITE) 
 
 # A fir's tiers, lowest first: half the width, foot and tip in heights of the tree; how
 # light they are.
-_TIERS = ((0.32, 0.15, 0.55, 1.0), (0.26, 0.4, 0.78, 1.08), (0.19, 0.63, 1.0, 1.16))
+_Tier = tuple[float, float, float, float]
+_TIERS: tuple[_Tier, ...] = (
+    (0.32, 0.15, 0.55, 1.0),
+    (0.26, 0.4, 0.78, 1.08),
+    (0.19, 0.63, 1.0, 1.16),
+)
 
 
 def _fir(
@@ -134,20 +139,35 @@ def _fir(
     top = y - 0.2 * h
     trunk = poly((left, y), (right, y), (right, top), (left, top))
     _shape(img, trunk, (112, 76, 48))
-    for half, low, high, light in _TIERS:
-        foot = y - low * h
-        tip = (x, y - high * h)
-        left_corner = (x - half * h, foot)
-        right_corner = (x + half * h, foot)
-        tier = poly(left_corner, tip, right_corner)
-        shadow = poly((x + 0.05 * h, foot), tip, right_corner)
-        _shape(img, tier, shade(green, light))
-        _shape(img, shadow, shade(green, 0.84))
-        if snow:  # on the upper half of each tier
-            middle = low + (high - low) * 0.5
-            edge = y - middle * h
-            cap = _snow_cap(tip, edge, half * h * 0.5, 0.06 * h)
-            _shape(img, cap, WHITE)
+    for tier in _TIERS:
+        _fir_tier(img, x, y, h, tier, green)
+        if snow:
+            _snowy_tier(img, x, y, h, tier)
+
+
+def _fir_tier(
+    img: np.ndarray, x: float, y: float, h: float, tier: _Tier, green: Color
+) -> None:
+    """Draw a tier of a fir, its right side in shadow."""
+    half, low, high, light = tier
+    foot = y - low * h
+    tip = (x, y - high * h)
+    left_corner = (x - half * h, foot)
+    right_corner = (x + half * h, foot)
+    needles = poly(left_corner, tip, right_corner)
+    shadow = poly((x + 0.05 * h, foot), tip, right_corner)
+    _shape(img, needles, shade(green, light))
+    _shape(img, shadow, shade(green, 0.84))
+
+
+def _snowy_tier(img: np.ndarray, x: float, y: float, h: float, tier: _Tier) -> None:
+    """Draw snow on the upper half of a fir's tier."""
+    half, low, high, _ = tier
+    tip = (x, y - high * h)
+    middle = low + (high - low) * 0.5
+    edge = y - middle * h
+    cap = _snow_cap(tip, edge, half * h * 0.5, 0.06 * h)
+    _shape(img, cap, WHITE)
 
 
 def _snow_cap(
@@ -208,17 +228,28 @@ def _palm(img: np.ndarray, x: float, lean: float) -> None:
     """Draw a palm at x whose trunk bends so that its top is `lean` farther to the
     right."""
     for i in range(6):
-        a = i / 6
-        b = (i + 1) / 6
-        lower = (x + lean * a * a, 0.68 - 0.42 * a)
-        upper = (x + lean * b * b, 0.68 - 0.42 * b)
-        _shape(img, capsule(*lower, *upper, 0.024 - 0.006 * a), (164, 114, 68))
+        low = i / 6
+        lower = _on_trunk(x, lean, low)
+        upper = _on_trunk(x, lean, (i + 1) / 6)
+        piece = capsule(*lower, *upper, 0.024 - 0.006 * low)
+        _shape(img, piece, (164, 114, 68))
     for turn in (-165, -125, -55, -15, 30, 150):
-        t = np.deg2rad(turn)
-        leaf_x = x + lean + 0.1 * np.cos(t)
-        leaf_y = 0.25 + 0.07 * np.sin(t)
-        color = (46, 156, 82) if turn < -50 else (34, 128, 66)
-        _shape(img, ellipse(leaf_x, leaf_y, 0.115, 0.032, turn), color)
+        _palm_leaf(img, x + lean, turn)
+
+
+def _on_trunk(x: float, lean: float, up: float) -> tuple[float, float]:
+    """Return a place on a palm's trunk: `up` is 0 at its foot and 1 at its top."""
+    return x + lean * up * up, 0.68 - 0.42 * up
+
+
+def _palm_leaf(img: np.ndarray, top: float, turn: float) -> None:
+    """Draw a leaf of a palm whose top is at x `top`; turned by so many degrees."""
+    t = np.deg2rad(turn)
+    x = top + 0.1 * np.cos(t)
+    y = 0.25 + 0.07 * np.sin(t)
+    color = (46, 156, 82) if turn < -50 else (34, 128, 66)
+    leaf = ellipse(x, y, 0.115, 0.032, turn)
+    _shape(img, leaf, color)
 
 
 def _snow(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
@@ -267,14 +298,19 @@ def _house(img: np.ndarray, rng: np.random.Generator, x: float, w: float) -> Non
     shadow = box(x + 0.8 * w, top, right, 0.66, 0.004)
     _shape(img, front, wall)
     _shape(img, shadow, shade(wall, 0.8))
-    dark = shade(wall, 0.72)
     lit = rng.random((8, 3)) < 0.65
-    heights = np.arange(top + 0.035, 0.58, 0.08)
-    for row, y in enumerate(heights):
-        for column in range(3):
-            left = x + 0.02 + column * 0.24 * w
-            color = (255, 230, 144) if lit[row % 8, column] else dark
-            _window(img, left, y, color)
+    for row, y in enumerate(np.arange(top + 0.035, 0.58, 0.08)):
+        _storey(img, x, y, w, lit[row % 8], shade(wall, 0.72))
+
+
+def _storey(
+    img: np.ndarray, x: float, y: float, w: float, lit: np.ndarray, dark: Color
+) -> None:
+    """Draw the windows of a storey at the height y of a house, some of them `lit`."""
+    for column in range(3):
+        left = x + 0.02 + column * 0.24 * w
+        color = (255, 230, 144) if lit[column] else dark
+        _window(img, left, y, color)
 
 
 def _window(img: np.ndarray, left: float, top: float, color: Color) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -159,23 +159,30 @@ class Scene:
     def caption(self) -> str:
         """English in the closed vocabulary; contains every actor's phrase once, in
         actor order."""
-        cast = self.actors
-        count = len(cast)
-        words = {"where": WHERE[self.background], "all": cast[0].motion}
-        for i, actor in enumerate(cast):
-            words[f"v{i}"] = _VERBS[actor.motion]
-        from_left = sorted(range(count), key=lambda i: cast[i].x)
-        for i, place in zip(from_left, _PLACES[count], strict=True):
-            words[f"at{i}"] = place
-        if count == 2:
-            in_front = cast[0].y > cast[1].y
-            words["depth"] = "in front of" if in_front else "behind"
-        template = _TEMPLATES[count][self.template]
-        phrases = [actor.phrase for actor in cast]
-        text = template.format(*phrases, **words)
+        template = _TEMPLATES[len(self.actors)][self.template]
+        phrases = [actor.phrase for actor in self.actors]
+        words = _caption_words(self.actors)
+        where = WHERE[self.background]
+        text = template.format(*phrases, where=where, **words)
         if self.style != "storybook":
             text += f" in {self.style}"
         return text
+
+
+def _caption_words(cast: Sequence[Actor]) -> dict[str, str]:
+    """Return the words about actors that templates of captions ask for, by their
+    names there."""
+    count = len(cast)
+    words = {"all": cast[0].motion}
+    for i, actor in enumerate(cast):
+        words[f"v{i}"] = _VERBS[actor.motion]
+    from_left = sorted(range(count), key=lambda i: cast[i].x)
+    for i, place in zip(from_left, _PLACES[count], strict=True):
+        words[f"at{i}"] = place
+    if count == 2:
+        in_front = cast[0].y > cast[1].y
+        words["depth"] = "in front of" if in_front else "behind"
+    return words
 
 
 def from_dict(facts: dict[str, Any]) -> Scene:
@@ -225,7 +232,10 @@ def sample_scene(
         )
     # the second world; the first was smaller
     rng = np.random.default_rng([seed, actors, 2])
-    pan, crossing = (0.0, False) if plain else _sample_event(rng, actors)
+    pan = 0.0
+    crossing = False
+    if not plain:
+        pan, crossing = _sample_event(rng, actors)
     kinds = rng.permutation(KINDS)[:actors]
     looks = [_sample_look(rng, kind, plain) for kind in kinds]
     slots = rng.permutation(_SLOTS[actors])
@@ -240,15 +250,27 @@ def sample_scene(
         actor = _sample_actor(rng, look, way, slot, pan, frames)
         cast.append(actor)
 
-    style = "storybook"
-    if not plain and rng.random() >= 0.78:
-        style = str(rng.choice(STYLES[1:]))
+    style = "storybook" if plain else _sample_style(rng)
     background = str(rng.choice(BACKGROUNDS))
-    template = (
-        _plain_template(actors) if plain else _sample_template(rng, cast, crossing)
+    template = _plain_template(actors)
+    if not plain:
+        template = _sample_template(rng, cast, crossing)
+    return Scene(
+        seed,
+        frames,
+        _named(cast),
+        background,
+        style,
+        template,
+        pan=pan / _span(frames),
     )
-    pan_per_frame = pan / _span(frames)
-    return Scene(seed, frames, _named(cast), background, style, template, pan_per_frame)
+
+
+def _sample_style(rng: np.random.Generator) -> str:
+    """Draw a style; most scenes are in the storybook's."""
+    if rng.random() < 0.78:
+        return "storybook"
+    return str(rng.choice(STYLES[1:]))
 
 
 # Where actors stand, fractions of the width.
@@ -380,6 +402,17 @@ def _sample_template(
     placed = [i for i, template in enumerate(templates) if "{at" in template]
     if placed and not crossing and rng.random() < 0.65:
         return int(rng.choice(placed))
+    untrue = _untrue_words(cast)
+    possible = []
+    for i, template in enumerate(templates):
+        if not any(word in template for word in untrue):
+            possible.append(i)
+    return int(rng.choice(possible))
+
+
+def _untrue_words(cast: list[Actor]) -> list[str]:
+    """Return what a caption of these actors must not hold where it does not place
+    them."""
     untrue = ["{at"]
     if abs(cast[0].y - cast[-1].y) < 0.05:
         untrue.append("{depth}")
@@ -388,12 +421,7 @@ def _sample_template(
     motions = {actor.motion for actor in cast}
     if len(cast) == 1 or len(motions) > 1:
         untrue.append("{all}")
-
-    def is_true(template: str) -> bool:
-        return not any(word in template for word in untrue)
-
-    possible = [i for i, template in enumerate(templates) if is_true(template)]
-    return int(rng.choice(possible))
+    return untrue
 
 
 def replace(
@@ -416,10 +444,7 @@ def replace(
     """
     look = _given(kind=kind, color=color, accessory=accessory)
     place = _given(background=background, style=style)
-    for name, value in (look | place).items():
-        if value not in _KNOWN[name]:
-            known = ", ".join(map(str, _KNOWN[name]))
-            raise ValueError(f"{name}: {value!r} is not one of {known}")
+    _check_known(look | place)
     cast = list(scene.actors)
     if look:
         if actor is None or not 0 <= actor < len(cast):
@@ -435,6 +460,13 @@ _KNOWN: dict[str, tuple[str | None, ...]] = {
     "background": BACKGROUNDS,
     "style": STYLES,
 }
+
+
+def _check_known(words: Mapping[str, Any]) -> None:
+    for name, value in words.items():
+        if value not in _KNOWN[name]:
+            known = ", ".join(map(str, _KNOWN[name]))
+            raise ValueError(f"{name}: {value!r} is not one of {known}")
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -574,17 +606,23 @@ def render_frames(
         frames = tuple(range(scene.frames))
     cast = cast_of(scene)
     backdrop = _backdrop(scene, 2 * size)
-    rng = np.random.default_rng([scene.seed, 99])
-    finish_seed = int(rng.integers(2**31))
     pictures = []
     for frame in frames:
         large = _draw_frame(scene, cast, backdrop, frame)
         picture = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
-        if scene.style != "storybook":
-            rng = np.random.default_rng(finish_seed)  # the same for every frame
-            picture = scenery.FINISHES[scene.style](picture, rng)
-        pictures.append(picture)
+        pictures.append(_finished(scene, picture))
     return np.stack(pictures)
+
+
+def _finished(scene: Scene, picture: np.ndarray) -> np.ndarray:
+    """Return a frame in the scene's style; its random numbers are the same for every
+    frame."""
+    if scene.style == "storybook":
+        return picture
+    rng = np.random.default_rng([scene.seed, 99])
+    finish_seed = int(rng.integers(2**31))
+    finish = scenery.FINISHES[scene.style]
+    return finish(picture, np.random.default_rng(finish_seed))
 
 
 def surface_ids(
@@ -663,14 +701,26 @@ def render(scene: Scene, size: int = 256) -> Rendered:
     ids = np.stack([surface_ids(scene, cast, size, frame) for frame in numbers])
     actor_of, part_of = owners(cast)
     labels = actor_of[ids]
-    parts = part_of[ids]
-    maps = [_maps(scene, cast, size, frame) for frame in numbers]
+    return Rendered(
+        frames=render_frames(scene, size),
+        labels=labels,
+        parts=part_of[ids],
+        flow=_flow(scene, cast, ids),
+        depth=_depth(scene, labels),
+    )
+
+
+def _flow(
+    scene: Scene, cast: list[Sequence[draw.Primitive]], ids: np.ndarray
+) -> np.ndarray:
+    """Return how far visible surface points go from each frame to the next; see
+    `render`."""
+    size = ids.shape[1]
+    maps = [_maps(scene, cast, size, frame) for frame in range(scene.frames)]
     flow = np.zeros((scene.frames - 1, 2, size, size), np.float32)
-    for frame in numbers[:-1]:
+    for frame in range(scene.frames - 1):
         flow[frame] = _forward_flow(ids[frame], maps[frame], maps[frame + 1])
-    frames = render_frames(scene, size)
-    depth = _depth(scene, labels)
-    return Rendered(frames, labels, parts, flow, depth)
+    return flow
 
 
 def _depth(scene: Scene, labels: np.ndarray) -> np.ndarray:

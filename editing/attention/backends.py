@@ -8,6 +8,7 @@ for which it is used. Nothing is timed at run time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import torch
@@ -38,19 +39,26 @@ def attention(
     width = v.shape[-1]
     if dim == width or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
-    # The CPU kernel needs equal widths; otherwise it silently falls back to the full
-    # matrix.
-    if scale is None:
-        scale = dim**-0.5
+    return _at_equal_widths(q, k, v, dim**-0.5 if scale is None else scale, mask)
+
+
+def _at_equal_widths(
+    q: Queries, k: Keys, v: Values, scale: float, mask: Mask | None
+) -> Float[Tensor, "batch heads queries width"]:
+    """Compute attention with keys and values padded to the same width.
+
+    The CPU kernel needs it; otherwise it silently falls back to the full matrix.
+    """
+    dim = q.shape[-1]
+    width = v.shape[-1]
     if width < dim:
         wide = F.pad(v, (0, dim - width))
-        return F.scaled_dot_product_attention(q, k, wide, mask, scale=scale)[
-            ..., :width
-        ]
+        out = F.scaled_dot_product_attention(q, k, wide, mask, scale=scale)
+        return out[..., :width]
     pad = (0, width - dim)
-    return F.scaled_dot_product_attention(
-        F.pad(q, pad), F.pad(k, pad), v, mask, scale=scale
-    )
+    wide_q = F.pad(q, pad)
+    wide_k = F.pad(k, pad)
+    return F.scaled_dot_product_attention(wide_q, wide_k, v, mask, scale=scale)
 
 
 def attention_and_sums(
@@ -89,16 +97,22 @@ def attention_in_runs(
     batch = len(q)
     together = max(1, _RUNS_AT_ONCE // batch)
     out = v.clone()  # a token that is alone in its run sees itself
-    starts = lengths.cumsum(0) - lengths
-    longest = int(lengths.max())
-    for length in range(2, longest + 1):
-        first = starts[lengths == length]
-        tokens = first[:, None] + torch.arange(length, device=lengths.device)
+    for tokens in _tokens_by_length(lengths):
         for some in tokens.split(together):
             rows = (x[:, some].flatten(0, 1).transpose(1, 2) for x in (q, k, v))
             found = attention(*rows, scale)
             out[:, some] = found.transpose(1, 2).unflatten(0, (batch, -1))
     return out
+
+
+def _tokens_by_length(
+    lengths: Int[Tensor, "runs"],
+) -> Iterator[Int[Tensor, "found length"]]:
+    """Yield the tokens of the runs of each length, from 2."""
+    starts = lengths.cumsum(0) - lengths
+    for length in range(2, int(lengths.max()) + 1):
+        first = starts[lengths == length]
+        yield first[:, None] + torch.arange(length, device=lengths.device)
 
 
 def _in_runs_by_xformers(

@@ -64,6 +64,19 @@ class Batch(NamedTuple):
         ]
         return replace(PromptEmbedding.cat(joined), branches=self.branches)
 
+    def guided_texts(
+        self,
+        uncond: PromptEmbedding,
+        conds: Sequence[PromptEmbedding],
+        **source: PromptEmbedding,
+    ) -> PromptEmbedding:
+        """Join the texts of a guided step: one for all empty halves, one for each edit,
+        and those of the source's branches."""
+        texts = {"uncond": uncond, **source}
+        for edit, cond in enumerate(conds):
+            texts[f"cond/{edit}"] = cond
+        return self.texts(texts)
+
     def guide(
         self,
         answer: tuple[Tensor, Tensor],

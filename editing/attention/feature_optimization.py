@@ -73,20 +73,33 @@ def optimize_features(
     features = as_places(original)
     reference, _ = _on_sphere(as_places(source.detach().float()))
     links = neighbours(motion, wanted.circular)
-    rounding = 0.0 if wanted.released else _ROUNDING
     adam = torch.optim.Adam([features], lr=wanted.learning_rate, fused=True)
     for _ in range(wanted.rounds):
         features.grad = torch.zeros_like(features)
-        if wanted.flow:
-            features.grad.add_(flow_slope(features, links, rounding), alpha=wanted.flow)
-        if wanted.similarity:
-            slope = similarity_slope(features, reference, wanted.distance)
-            features.grad.add_(slope, alpha=wanted.similarity)
+        _add_slopes(features.grad, features, reference, links, wanted)
         adam.step()
     result = features.mT.reshape(x.shape).contiguous()
     if wanted.restore:
-        result = with_statistics(result, original, 1.0 if wanted.released else _EPSILON)
+        more = 1.0 if wanted.released else _EPSILON
+        result = with_statistics(result, original, more)
     return result.to(x.dtype)
+
+
+def _add_slopes(
+    gradient: Places,
+    features: Places,
+    reference: Places,
+    links: Float[Tensor, "pairs all_places"],
+    wanted: Agreement,
+) -> None:
+    """Add the weighted gradients of all terms to `gradient`."""
+    if wanted.flow:
+        rounding = 0.0 if wanted.released else _ROUNDING
+        slope = flow_slope(features, links, rounding)
+        gradient.add_(slope, alpha=wanted.flow)
+    if wanted.similarity:
+        slope = similarity_slope(features, reference, wanted.distance)
+        gradient.add_(slope, alpha=wanted.similarity)
 
 
 def as_places(x: FeatureMaps) -> Places:
@@ -222,17 +235,25 @@ def _times_similarities(u: Places, reference: Places) -> Places:
 def _times_correlations(u: Places, reference: Places) -> Places:
     """Add U ((U - R)^T U) and (U - R) (R^T U), through matrices of channels x
     channels."""
-    rows, places, channels = u.shape
-    blocks = _blocks(places, _BLOCK)
-    near = u.new_zeros(rows, channels, channels)
-    for some in blocks:
-        off = u[:, some] - reference[:, some]
-        near.baddbmm_(off.mT, u[:, some])
+    blocks = _blocks(u.shape[1], _BLOCK)
+    near = _off_correlations(u, reference, blocks)
     far = reference.mT @ u
     out = torch.empty_like(u)
     for some in blocks:
+        own = u[:, some]
+        out[:, some] = (own @ near).baddbmm_(own - reference[:, some], far)
+    return out
+
+
+def _off_correlations(
+    u: Places, reference: Places, blocks: list[slice]
+) -> Float[Tensor, "rows c c"]:
+    """Compute (U - R)^T U, some places at a time."""
+    rows, _, channels = u.shape
+    out = u.new_zeros(rows, channels, channels)
+    for some in blocks:
         off = u[:, some] - reference[:, some]
-        out[:, some] = (u[:, some] @ near).baddbmm_(off, far)
+        out.baddbmm_(off.mT, u[:, some])
     return out
 
 

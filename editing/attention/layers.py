@@ -110,28 +110,50 @@ class LayerProcessor:
             raise ValueError(
                 f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
             )
-        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        if encoder_hidden_states is not None and attn.norm_cross:
-            text = attn.norm_encoder_hidden_states(text)
-
-        if queries is None or self.site.name not in queries:
-            queried = attn.to_q(hidden_states)
-        else:
-            weight = queries[self.site.name].to(hidden_states)
-            queried = F.linear(hidden_states, weight, attn.to_q.bias)
-        projected = (queried, attn.to_k(text), attn.to_v(text))
-        q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in projected)
-        if attn.norm_q is not None:
-            q = attn.norm_q(q)
-        if attn.norm_k is not None:
-            k = attn.norm_k(k)
+        text = hidden_states
+        if encoder_hidden_states is not None:
+            text = _normed_text(attn, encoder_hidden_states)
+        queried = self._queried(attn, hidden_states, queries or {})
+        q, k, v = _by_head(attn, queried, text)
         out = attention(q, k, v) if attend is None else attend(q, k, v, self.site)
-
         out = out.transpose(1, 2).flatten(2).to(q.dtype)
-        out = attn.to_out[1](attn.to_out[0](out))
-        if attn.residual_connection:
-            out = out + hidden_states
-        return out / attn.rescale_output_factor
+        return _finished(attn, out, hidden_states)
+
+    def _queried(
+        self, attn, hidden_states: Tensor, queries: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Project the layer's queries, by a weight of its own if `queries` has one."""
+        if self.site.name not in queries:
+            return attn.to_q(hidden_states)
+        weight = queries[self.site.name].to(hidden_states)
+        return F.linear(hidden_states, weight, attn.to_q.bias)
+
+
+def _normed_text(attn, text: Tensor) -> Tensor:
+    """Normalise the text, if the layer does."""
+    return attn.norm_encoder_hidden_states(text) if attn.norm_cross else text
+
+
+def _by_head(attn, queried: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return q, k and v of every head, from projected queries and from the text."""
+    heads = (attn.heads, -1)
+    q = queried.unflatten(-1, heads).transpose(1, 2)
+    k = attn.to_k(text).unflatten(-1, heads).transpose(1, 2)
+    v = attn.to_v(text).unflatten(-1, heads).transpose(1, 2)
+    if attn.norm_q is not None:
+        q = attn.norm_q(q)
+    if attn.norm_k is not None:
+        k = attn.norm_k(k)
+    return q, k, v
+
+
+def _finished(attn, out: Tensor, hidden_states: Tensor) -> Tensor:
+    """Project the output of attention, and add the layer's input if it does so."""
+    linear, dropout = attn.to_out
+    out = dropout(linear(out))
+    if attn.residual_connection:
+        out = out + hidden_states
+    return out / attn.rescale_output_factor
 
 
 def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
@@ -140,6 +162,16 @@ def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
     Returns:
         The layers in the order in which they run.
     """
+    sites = _layers_of(model)
+    model.set_attn_processor(
+        {f"{site.name}.processor": LayerProcessor(site) for site in sites}
+    )
+    # Down, middle, up: the order of the alphabet.
+    return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
+
+
+def _layers_of(model: nn.Module) -> list[AttentionLayer]:
+    """Find the attention layers of a model."""
     strides = _strides(model)
     names = [key.removesuffix(".processor") for key in model.attn_processors]  # type: ignore[union-attr]
     blocks = [_block_of(name) for name in names]
@@ -149,11 +181,7 @@ def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
         kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
         stride = (1, strides[block], strides[block])
         sites.append(AttentionLayer(name, kind, block, stride, least))
-    model.set_attn_processor(
-        {f"{site.name}.processor": LayerProcessor(site) for site in sites}
-    )
-    # Down, middle, up: the order of the alphabet.
-    return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
+    return sites
 
 
 def _block_of(name: str) -> str:

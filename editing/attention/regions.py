@@ -13,7 +13,7 @@ arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from regrain.editing.attention.backends import (
@@ -194,20 +194,21 @@ def modulated_attention(
     if not bool(strength.any()):
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))
-    is_slow = k.shape[2] >= _MANY_KEYS and (
-        q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16
-    )
-    if q.device.type == "cpu" and is_slow and not learns:
+    alike = len(query_label) == len(key_label) == 1
+    if _favours_blocks(q, k) and not learns:
         return _in_blocks(q, k, v, query_label, key_label, strength)
-    if (
-        q.shape[-1] >= _MERGED
-        and len(query_label) == len(key_label) == 1
-        and not learns
-    ):
+    if q.shape[-1] >= _MERGED and alike and not learns:
         return merged(q, k, v, query_label, key_label, strength)
     q2, k2 = modulate(q, k, query_label, key_label, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
     return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)
+
+
+def _favours_blocks(q: Queries, k: Keys) -> bool:
+    """Check if blocks are faster than a fused kernel."""
+    if q.device.type != "cpu" or k.shape[2] < _MANY_KEYS:
+        return False
+    return q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16
 
 
 def merged(
@@ -224,29 +225,38 @@ def merged(
     One is to the region's own keys, one to all others; their sums say how to merge
     them. Every pair is computed once, at the kernel's own width.
     """
-    scale = q.shape[-1] ** -0.5
     a = strength[:, None, :, None].to(q.dtype)
     calm = (1 - a) * q
     lift = a[..., 0] * row_range(q, k)
     out = torch.empty_like(q)
     for label in query_label.unique().tolist():
         rows = query_label[0] == label
-        queries = calm[:, :, rows]
         own = (key_label[0] == label) & (label >= 0)
-        parts = [
-            attention_and_sums(queries, k[:, :, keys], v[:, :, keys], scale)
-            for keys in (own, ~own)
-            if bool(keys.any())
-        ]
-        if len(parts) == 1:
-            out[:, :, rows] = parts[0][0]
-            continue
-        (inside, sums), (outside, other_sums) = parts
-        share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None].to(
-            q.dtype
-        )
-        out[:, :, rows] = torch.lerp(outside, inside, share)
+        queries = calm[:, :, rows]
+        out[:, :, rows] = _merged_rows(queries, k, v, own, lift[:, :, rows])
     return out
+
+
+def _merged_rows(
+    queries: Queries,
+    k: Keys,
+    v: Values,
+    own: Bool[Tensor, "keys"],
+    lift: Float[Tensor, "batch heads queries"],
+) -> Float[Tensor, "batch heads queries width"]:
+    """Compute the attention of a region's queries, in which the logits of its own keys
+    are lifted."""
+    scale = queries.shape[-1] ** -0.5
+    parts = []
+    for keys in (own, ~own):
+        if bool(keys.any()):
+            some = (k[:, :, keys], v[:, :, keys])
+            parts.append(attention_and_sums(queries, *some, scale))
+    if len(parts) == 1:
+        return parts[0][0]
+    (inside, sums), (outside, other_sums) = parts
+    share = torch.sigmoid(sums + lift - other_sums)[..., None]
+    return torch.lerp(outside, inside, share.to(queries.dtype))
 
 
 def _in_blocks(
@@ -262,32 +272,43 @@ def _in_blocks(
     Scores are computed once, and their range is taken from them.
     """
     batch, heads, queries, _ = q.shape
-    keys = k.shape[2]
-    width = v.shape[-1]
-    regions = _regions(query_label, key_label)
-    same_q = (query_label[..., None] == regions).to(q.dtype).expand(batch, -1, -1)
-    same_k = (key_label[:, None] == regions[:, None]).to(k.dtype).expand(batch, -1, -1)
-    a = strength.to(q.dtype)[..., None].expand(batch, -1, -1)
-    rows = min(max(1, _BLOCK // keys), queries)
-    buffer = q.new_empty(rows, keys)
-    out = q.new_empty(batch, heads, queries, width)
+    ties = _ties(query_label, key_label, strength, q)
+    buffer = _block_of_scores(q, k)
+    out = q.new_empty(batch, heads, queries, v.shape[-1])
     for b in range(batch):
+        tie = [x[b] for x in ties]
         for head in range(heads):
-            _fill_head(
-                out=out[b, head],
-                q=q[b, head],
-                k=k[b, head],
-                v=v[b, head],
-                same_q=same_q[b],
-                same_k=same_k[b],
-                a=a[b],
-                buffer=buffer,
-            )
+            one = (b, head)
+            _fill_head(out[one], q[one], k[one], v[one], *tie, buffer=buffer)
     return out
 
 
+def _block_of_scores(q: Queries, k: Keys) -> Float[Tensor, "rows keys"]:
+    """Make room for the scores of as many queries as a block holds."""
+    queries = q.shape[2]
+    keys = k.shape[2]
+    rows = min(max(1, _BLOCK // keys), queries)
+    return q.new_empty(rows, keys)
+
+
+def _ties(
+    query_label: QueryLabels, key_label: KeyLabels, strength: Strength, like: Queries
+) -> tuple[
+    Float[Tensor, "batch queries regions"],
+    Float[Tensor, "batch regions keys"],
+    Float[Tensor, "batch queries 1"],
+]:
+    """Return 1 where a query or a key is in a region, else 0, and the strength of every
+    query, for each row of the batch."""
+    regions = _regions(query_label, key_label)
+    same_q = (query_label[..., None] == regions).to(like.dtype)
+    same_k = (key_label[:, None] == regions[:, None]).to(like.dtype)
+    a = strength.to(like.dtype)[..., None]
+    size = (len(like), -1, -1)
+    return same_q.expand(size), same_k.expand(size), a.expand(size)
+
+
 def _fill_head(
-    *,
     out: Float[Tensor, "queries width"],
     q: Float[Tensor, "queries dim"],
     k: Float[Tensor, "keys dim"],
@@ -295,6 +316,7 @@ def _fill_head(
     same_q: Float[Tensor, "queries regions"],
     same_k: Float[Tensor, "regions keys"],
     a: Float[Tensor, "queries 1"],
+    *,
     buffer: Float[Tensor, "rows keys"],
 ) -> None:
     """Write one head's modulated attention into `out`, as many queries at a time as

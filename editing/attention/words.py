@@ -64,51 +64,91 @@ def attend_to_words(
         The output; and the attention to every word before and after, averaged over
         heads.
     """
-    _, heads, queries_in_all, dim = q.shape
-    scale = dim**-0.5
-    precise = torch.promote_types(q.dtype, torch.float32)
+    _, heads, queries, _ = q.shape
     count = len(binding.words)
     pads = k.shape[2] - count
     kept = count + min(pads, 1)
     most = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    together = max(1, most // (queries_in_all * kept))
+    together = max(1, most // (queries * kept))
     parts = zip(
         q[0].split(together),
         k[0, :, :kept].split(together),
         v[0, :, :kept].split(together),
         strict=True,
     )
-    before = q.new_zeros(queries_in_all, count, dtype=torch.float32)
+    before = q.new_zeros(queries, count, dtype=torch.float32)
     after = torch.zeros_like(before)
     out = []
-    for queries, keys, values in parts:
-        scores = queries.to(precise) @ keys.to(precise).mT * scale
-        changed = _bound(scores, binding)
-        if pads > 1:
-            changed[..., count] += math.log(pads)
-        given = changed.softmax(-1)
-        out.append((given @ values.to(given)).to(v))
-        scores[..., count:] += math.log(max(pads, 1))
-        before += scores.softmax(-1)[..., :count].sum(0) / heads
-        after += given[..., :count].sum(0) / heads
+    for part in parts:
+        own, before_sum, after_sum = _attend_heads(*part, binding, pads)
+        out.append(own)
+        before += before_sum / heads
+        after += after_sum / heads
     return torch.cat(out)[None], before, after
+
+
+def _attend_heads(
+    q: Float[Tensor, "heads queries dim"],
+    k: Float[Tensor, "heads keys dim"],
+    v: Float[Tensor, "heads keys width"],
+    binding: WordBinding,
+    pads: int,
+) -> tuple[
+    Float[Tensor, "heads queries width"],
+    Float[Tensor, "queries words"],
+    Float[Tensor, "queries words"],
+]:
+    """Compute cross-attention of some heads; the last key stands for all `pads`, if
+    there are any.
+
+    Returns:
+        The output; and the attention to every word before and after, added up over
+        these heads.
+    """
+    count = len(binding.words)
+    scores = _scores(q, k)
+    changed = _bound(scores, binding)
+    for logits in (scores, changed):
+        logits[..., count:] += math.log(max(pads, 1))
+    given = changed.softmax(-1)
+    out = (given @ v.to(given)).to(v)
+    ungiven = scores.softmax(-1)
+    return out, ungiven[..., :count].sum(0), given[..., :count].sum(0)
+
+
+def _scores(
+    q: Float[Tensor, "heads queries dim"], k: Float[Tensor, "heads keys dim"]
+) -> Float[Tensor, "heads queries keys"]:
+    """Compute logits in at least single precision."""
+    precise = torch.promote_types(q.dtype, torch.float32)
+    return q.to(precise) @ k.to(precise).mT * q.shape[-1] ** -0.5
 
 
 def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) -> Tensor:
     """Return the changed logits, in a tensor of their own."""
     count = len(binding.words)
     words = scores[..., :count]
-    high = words.amax(-1, keepdim=True)
+    pads = scores[..., count:]
     low = words.amin(-1, keepdim=True)
-    own = (binding.codes[:, None] == binding.words) & (binding.words >= 0)
     a = binding.strength.to(scores)[:, None]
-    moved = words + a * (torch.where(own, high, low) - words)
+    moved = words + a * (_row_targets(words, low, binding) - words)
     if binding.columns and bool(binding.strength.any()):
         _move_columns(moved, binding)
-    pads = scores[..., count:]
     if binding.padding == "pushed":
         pads = pads + a * (low - pads)
     return torch.cat([moved, pads], -1)
+
+
+def _row_targets(
+    words: Float[Tensor, "heads queries words"],
+    low: Float[Tensor, "heads queries 1"],
+    binding: WordBinding,
+) -> Float[Tensor, "heads queries words"]:
+    """Return the logits that words move towards: the row's largest in the query's
+    region, else `low`."""
+    high = words.amax(-1, keepdim=True)
+    own = (binding.codes[:, None] == binding.words) & (binding.words >= 0)
+    return torch.where(own, high, low)
 
 
 def _move_columns(

@@ -19,6 +19,16 @@ def blend_latents(
     return mask * edited + (1 - mask) * source
 
 
+def blend_edits(
+    edited: Float[Tensor, "rows c h w"],
+    source: Float[Tensor, "frames c h w"],
+    mask: Float[Tensor, "frames 1 h w"],
+) -> Float[Tensor, "rows c h w"]:
+    """Blend the latents of several edits, one after the other; see `blend_latents`."""
+    copies = (len(edited) // len(source), 1, 1, 1)
+    return blend_latents(edited, source.repeat(copies), mask.repeat(copies))
+
+
 def mix_noise(
     x: Float[Tensor, "frames c h w"],
     mask: Float[Tensor, "frames 1 h w"] | None,
@@ -90,9 +100,9 @@ def composite(
             alpha = _faded(alpha, inside, opacity[number])
         touched = alpha > 0
         weight = alpha[touched][:, None]
-        mixed = (
-            weight * edited[number][touched] + (1 - weight) * source[number][touched]
-        )
+        above = edited[number][touched]
+        below = source[number][touched]
+        mixed = weight * above + (1 - weight) * below
         out[number][touched] = np.rint(mixed).astype(np.uint8)
     return out
 

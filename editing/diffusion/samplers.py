@@ -11,7 +11,6 @@ from itertools import pairwise
 from math import exp, log
 
 import numpy as np
-import torch
 
 from regrain.editing.diffusion.schedule import (
     Latents,
@@ -20,6 +19,7 @@ from regrain.editing.diffusion.schedule import (
     add_noise,
     advance,
     ddpm_step,
+    late_steps,
 )
 from regrain.editing.params.base import Sampler
 
@@ -146,7 +146,7 @@ class Sampling:
             self.steps = _few_steps(schedule, sampler, steps, strength)
         else:
             whole = _whole(schedule, sampler, steps)
-            kept = [step for step in whole if not step.within(1 - strength)]
+            kept = late_steps(whole, strength)
             self.steps = tuple(kept or whole[-1:]) if strength else ()
 
     def advance(
@@ -292,9 +292,3 @@ def noised(source: Latents, noise: Latents, steps: tuple[Step, ...]) -> Latents:
     """Return clean latents at the level where the first of some steps starts; as they
     are if there are none."""
     return add_noise(source, noise, steps[0]) if steps else source
-
-
-def draw_like(latents: Latents, fresh: torch.Generator) -> Latents:
-    """Draw noise that is the same in all frames of `latents`."""
-    noise = torch.randn(latents.shape[1:], generator=fresh)
-    return noise.to(latents).expand_as(latents)

@@ -8,9 +8,8 @@ converted to (x0, eps) once; every update mixes the two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil
 from typing import Literal, get_args
 
@@ -151,15 +150,12 @@ class Schedule:
             raise ValueError(f"steps: expected 1 to {count}, got {steps}")
         if self.spacing == "leading":
             levels = np.arange(steps) * count // steps
-            levels = levels + min(self.offset, count - 1 - int(levels[-1]))
-        elif self.spacing == "trailing":
-            levels = (
-                np.round(np.arange(count, 0, -count / steps)[:steps]).astype(int)[::-1]
-                - 1
-            )
-        else:
-            levels = np.round(np.linspace(0, count - 1, steps)).astype(int)
-        return tuple(levels.tolist())
+            room = count - 1 - int(levels[-1])
+            return _listed(levels + min(self.offset, room))
+        if self.spacing == "trailing":
+            falling = np.arange(count, 0, -count / steps)[:steps]
+            return _listed(np.round(falling[::-1]) - 1)
+        return _listed(np.round(np.linspace(0, count - 1, steps)))
 
     def sampling(self, steps: int) -> tuple[Step, ...]:
         """Return the steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable
@@ -167,8 +163,8 @@ class Schedule:
 
         Errors are those of `levels`.
         """
-        pairs = enumerate(pairwise((*self.levels(steps)[::-1], -1)))
-        return tuple(self.step(i, steps, high, high, low) for i, (high, low) in pairs)
+        falling = self.levels(steps)[::-1]
+        return self._walk(falling, falling, (*falling[1:], -1))
 
     def inversion(
         self, steps: int, convention: Convention = "paper"
@@ -191,19 +187,25 @@ class Schedule:
             ValueError: The convention is unknown, or see `levels`.
         """
         rising = self.levels(steps)
+        lower = rising[:-1]
         if convention == "videograin":
-            pairs = enumerate(pairwise(rising))
-            return tuple(
-                self.step(i, steps - 1, low, low, high) for i, (low, high) in pairs
-            )
+            return self._walk(lower, lower, rising[1:])
         if convention not in ("paper", "fatezero"):
             raise ValueError(
                 f"unknown convention {convention!r}, not paper, videograin or fatezero"
             )
-        starts = (-1, *rising[:-1])
-        given = rising if convention == "fatezero" else (rising[0], *rising[:-1])
-        moves = enumerate(zip(given, starts, rising, strict=True))
-        return tuple(self.step(i, steps, t, low, high) for i, (t, low, high) in moves)
+        given = rising if convention == "fatezero" else (rising[0], *lower)
+        return self._walk(given, (-1, *lower), rising)
+
+    def _walk(
+        self, given: Sequence[int], starts: Sequence[int], stops: Sequence[int]
+    ) -> tuple[Step, ...]:
+        """Return steps by the timesteps given to the network, and the levels at which
+        each starts and stops."""
+        steps = []
+        for t, start, stop in zip(given, starts, stops, strict=True):
+            steps.append(self.step(len(steps), len(given), t, start, stop))
+        return tuple(steps)
 
     def step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:
         """Return step `index` of `total`, from level `start` to `stop`, of which the
@@ -214,6 +216,10 @@ class Schedule:
     def at(self, t: int) -> Step:
         """Return a single step from level t to the end of sampling."""
         return self.step(0, 1, t, t, -1)
+
+
+def _listed(levels: np.ndarray) -> tuple[int, ...]:
+    return tuple(levels.astype(int).tolist())
 
 
 def _betas(config: Mapping[str, object]) -> np.ndarray:
@@ -229,10 +235,19 @@ def _betas(config: Mapping[str, object]) -> np.ndarray:
     if shape == "scaled_linear":
         return np.linspace(start**0.5, end**0.5, count) ** 2
     if shape == "squaredcos_cap_v2":
-        bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
-        return np.minimum(1 - bar[1:] / bar[:-1], 0.999)
+        return _cosine_betas(count)
     known = "linear, scaled_linear or squaredcos_cap_v2"
     raise ValueError(f"unknown beta_schedule {shorten(shape)}, not {known}")
+
+
+def _cosine_betas(count: int) -> np.ndarray:
+    """Return betas whose signal falls like a cosine.
+
+    Source: Nichol and Dhariwal, arXiv:2102.09672, Eq. 17.
+    """
+    times = np.arange(count + 1) / count
+    bar = np.cos((times + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.minimum(1 - bar[1:] / bar[:-1], 0.999)
 
 
 def split(
@@ -294,6 +309,21 @@ def ddpm_step(x0: Latents, eps: Latents, step: Step, fresh: Latents) -> Latents:
 def add_noise(x0: Latents, noise: Latents, step: Step) -> Latents:
     """Add noise to clean latents, up to the level where `step` starts."""
     return step.signal * x0 + step.noise * noise
+
+
+def own_noise(like: Latents, fresh: torch.Generator) -> Latents:
+    """Draw noise for latents, every frame its own."""
+    return torch.randn(like.shape, generator=fresh).to(like)
+
+
+def common_noise(like: Latents, fresh: torch.Generator) -> Latents:
+    """Draw noise for latents, the same in all frames."""
+    return torch.randn(like.shape[1:], generator=fresh).to(like).expand_as(like)
+
+
+def late_steps(steps: Sequence[Step], share: float) -> list[Step]:
+    """Return the steps of the last `share` of a schedule."""
+    return [step for step in steps if not step.within(1 - share)]
 
 
 def guide(uncond: Latents, cond: Latents, scale: float) -> Latents:

@@ -217,11 +217,15 @@ def find_words(
             matches = True
             found.update(spans(text, run[0].start, run[-1].stop))
     if not matches:
-        nearest = suggest(
-            phrase.casefold(), dict.fromkeys(word.text for word in prompt)
-        )
-        raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
+        raise _not_found(phrase, prompt, field)
     return tuple(sorted(found))
+
+
+def _not_found(phrase: str, prompt: Sequence[Word], field: str) -> PromptError:
+    """Return the error that names the nearest word of the prompt."""
+    known = dict.fromkeys(word.text for word in prompt)
+    nearest = suggest(phrase.casefold(), known)
+    return PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
 
 
 def equalizer(
@@ -266,28 +270,53 @@ def replace_map(
         )
     limit = source.vectors.shape[1]
     if variant == "original":
-        changed = []
-        for (word, s), (other, t) in zip(ours, theirs, strict=True):
-            if word != other and s and t:
-                changed.append((s, t))
-        return _walk(changed, limit)
+        return _walk(_changed_words(ours, theirs), limit)
     (end,), (end_there,) = source.lengths, target.lengths
-    # The start token, every word, the end token, and the first token of the padding.
-    anchors = [((0,), (0,))]
-    anchors += [(s, t) for (_, s), (_, t) in zip(ours, theirs, strict=True)]
-    anchors += [((end - 1,), (end_there - 1,)), ((end,), (end_there,))]
+    anchors = [
+        ((0,), (0,)),
+        *_word_pairs(ours, theirs),
+        ((end - 1,), (end_there - 1,)),
+        ((end,), (end_there,)),  # the first token of the padding
+    ]
     mapper = torch.zeros(limit, limit)
     for (s, t), (s_next, t_next) in pairwise(anchors):
         _share(mapper, s, t)
         # Punctuation before the next word maps to its counterpart, or else to the token
         # before it.
-        for i in range(s[-1] + 1, s_next[0]):
-            j = t[-1] + i - s[-1]
-            mapper[i, min(j, t_next[0] - 1)] = 1
-    for i in range(end, limit):
-        j = i - end + end_there
-        mapper[i, min(j, limit - 1)] = 1
+        between = range(s[-1] + 1, s_next[0])
+        _map_along(mapper, between, t[-1] + 1, t_next[0])
+    _map_along(mapper, range(end, limit), end_there, limit)
     return mapper
+
+
+def _word_pairs(
+    ours: Sequence[tuple[str, tuple[int, ...]]],
+    theirs: Sequence[tuple[str, tuple[int, ...]]],
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield the tokens of each word in both prompts."""
+    for (_, s), (_, t) in zip(ours, theirs, strict=True):
+        yield s, t
+
+
+def _changed_words(
+    ours: Sequence[tuple[str, tuple[int, ...]]],
+    theirs: Sequence[tuple[str, tuple[int, ...]]],
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Return the tokens of each word that differs, in both prompts."""
+    changed = []
+    for (word, s), (other, t) in zip(ours, theirs, strict=True):
+        if word != other and s and t:
+            changed.append((s, t))
+    return changed
+
+
+def _map_along(
+    mapper: Float[Tensor, "L L"], tokens: range, start: int, stop: int
+) -> None:
+    """Map tokens to their counterparts from `start`; if there are too few before
+    `stop`, to the last before it."""
+    for j, i in enumerate(tokens, start):
+        mapper[i, min(j, stop - 1)] = 1
 
 
 def _share(
@@ -352,10 +381,8 @@ def refine_map(
     for i, j in _align(ours, theirs):
         indices[j] = i
     pads = torch.arange(len(theirs), limit)
-    if variant == "original":
-        indices[pads] = pads
-    else:
-        indices[pads] = (pads - len(theirs) + len(ours)).clamp(max=limit - 1)
+    shift = 0 if variant == "original" else len(ours) - len(theirs)
+    indices[pads] = (pads + shift).clamp(max=limit - 1)
     return indices, (indices >= 0).float()
 
 

@@ -110,12 +110,7 @@ class ArrayClip:
         times: Sequence[Fraction] | None = None,
         duration: Fraction | None = None,
     ) -> None:
-        is_rgb = frames.ndim == 4 and frames.shape[-1] == 3 and frames.dtype == np.uint8
-        if not is_rgb or 0 in frames.shape:
-            given = f"{frames.dtype} of shape {frames.shape}"
-            raise ClipError(
-                "clip", f"Expected uint8 [frames, height, width, 3], got {given}."
-            )
+        _check_rgb(frames)
         height, width = frames.shape[1:3]
         check_size((width, height))
         if times is not None:
@@ -125,8 +120,10 @@ class ArrayClip:
         self.size = width, height
         self.fps = Fraction(fps)
         self.times = None if times is None else tuple(times)
-        last = self.times[-1] if self.times else (len(frames) - 1) / self.fps
-        self.duration = last + 1 / self.fps if duration is None else duration
+        if duration is None:
+            last = self.times[-1] if self.times else (len(frames) - 1) / self.fps
+            duration = last + 1 / self.fps
+        self.duration = duration
         self.tags = ColorTags()
         self.audio: AudioSpan | None = None
         self.warnings: list[str] = []
@@ -139,6 +136,15 @@ class ArrayClip:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
         return self._frames[start:stop]
+
+
+def _check_rgb(frames: np.ndarray | LazyFrames) -> None:
+    is_rgb = frames.ndim == 4 and frames.shape[-1] == 3 and frames.dtype == np.uint8
+    if not is_rgb or 0 in frames.shape:
+        given = f"{frames.dtype} of shape {frames.shape}"
+        raise ClipError(
+            "clip", f"Expected uint8 [frames, height, width, 3], got {given}."
+        )
 
 
 def _check_times(times: Sequence[Fraction], frames: int) -> None:

@@ -211,7 +211,8 @@ def open_rle(
         names(facts)  # so that reading them later cannot fail
     by_label: dict[int, dict[int, Any]] = {}
     for (frame, label), counts in masks.items():
-        if not (0 <= frame < frames and 1 <= label <= 255):
+        in_clip = 0 <= frame < frames
+        if not in_clip or not 1 <= label <= 255:
             has = f"{shorten(name)} has a mask for frame {frame}, label {label}."
             hint = f"Use frames 0 to {frames - 1} and labels 1 to 255."
             raise MaskError("masks", f"{has} {hint}")

@@ -300,10 +300,11 @@ def _arrange(
         return index
     usual = 1 / index.fps
     last = usual
-    if packets[-1].pts == known[-1] and packets[-1].duration:
+    final = packets[-1]
+    if final.pts == known[-1] and final.duration:
         # The duration of another packet may be the time until the next frame is
         # decoded.
-        last = packets[-1].duration * tick
+        last = final.duration * tick
     last = min(last, Fraction(_SLOWEST))
     if last <= _LONG * usual and _is_even(known, usual / tick):
         return index

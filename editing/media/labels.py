@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -106,11 +106,7 @@ def read_labels(
         files = _MaskFiles(path, frames, size)
         return Labels(LazyFrames(shape, np.uint8, files.read))
     masks = _open_masks(path, frames, size)
-
-    def rank(label: int) -> tuple[int, int]:
-        return (order.index(label) if label in order else len(order), label)
-
-    back_to_front = sorted(masks, key=rank, reverse=True)
+    back_to_front = _back_to_front(masks, order)
 
     def read(start: int, stop: int) -> LabelFrames:
         labels = np.zeros((stop - start, height, width), np.uint8)
@@ -120,6 +116,16 @@ def read_labels(
         return labels
 
     return Labels(LazyFrames(shape, np.uint8, read))
+
+
+def _back_to_front(labels: Iterable[int], order: Sequence[int]) -> list[int]:
+    """Sort labels, those that cover others last; see `read_labels`."""
+
+    def rank(label: int) -> tuple[int, int]:
+        place = order.index(label) if label in order else len(order)
+        return place, label
+
+    return sorted(labels, key=rank, reverse=True)
 
 
 def write_labels(

@@ -49,14 +49,9 @@ class VideoClip:
         self.name = path.name
         index, facts = read_index(path)
         self._used = used_frames(index.count, start, stride, frames)
-        first = next(decode(path), None)
-        if first is None:
-            said = f"{shorten(path.name)} has no readable frames. Re-encode it."
-            raise ClipError("clip.path", said)
+        first = _first_frame(path)
         self._pixel = facts.pixel
-        check_size(_square(first.width, first.height, facts.pixel))  # before it is made
-        height, width = _upright(first, facts.pixel).shape[:2]
-        self.size = width, height
+        self.size = _shown_size(first, facts.pixel)
         self.fps = index.fps / stride
         begin = index.at(start)
         end = index.at(start + stride * len(self._used))
@@ -88,6 +83,22 @@ class VideoClip:
                 frame = self._decoder.read(number)
                 frames.append(_upright(frame, self._pixel))
         return stack(frames, self.size)
+
+
+def _first_frame(path: Path) -> av.VideoFrame:
+    first = next(decode(path), None)
+    if first is None:
+        said = f"{shorten(path.name)} has no readable frames. Re-encode it."
+        raise ClipError("clip.path", said)
+    return first
+
+
+def _shown_size(frame: av.VideoFrame, pixel: Fraction) -> tuple[int, int]:
+    """Return the (width, height) at which frames are shown; ClipError if it is not
+    allowed."""
+    check_size(_square(frame.width, frame.height, pixel))  # before it is made
+    height, width = _upright(frame, pixel).shape[:2]
+    return width, height
 
 
 def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> list[str]:

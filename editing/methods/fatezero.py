@@ -66,6 +66,7 @@ from regrain.editing.recipe.inversion import (
     inversion_key,
 )
 from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.prompts import embed_prompts
 from regrain.editing.recipe.window import (
     EditedCells,
     ResizedClip,
@@ -99,16 +100,9 @@ def run(
     x = x.repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
-        branches = ["source"] if any(injected(step, params)) else []
-        batch = Batch.of(plan.frames, *branches, edits=len(plan.targets))
-        attend = edits.attend(step, batch)
-        rows = batch.join({"source": source.at(step), "uncond": x, "cond": x})
-        answer = backbone.predict(
-            rows, step, plan.texts(batch), Intervention(attend, plan.patches)
-        )
-        x0, eps = batch.guide(answer, params.guidance_scale)
+        x0, eps = predict_guided(backbone, edits, x, step)
         x = edits.blend(advance(x0, eps, step), step)
-        yield from previews(step, x0[: batch.frames], edits.now)
+        yield from previews(step, x0[: plan.frames], edits.now)
         yield Progress("editing", step.index + 1, step.total, None)
     return WindowResult(
         edits=x.split(plan.frames),
@@ -166,8 +160,8 @@ class FateZeroPlan:
 
     def texts(self, batch: Batch) -> PromptEmbedding:
         """Return one text per branch."""
-        conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
-        return batch.texts({"source": self.source, "uncond": self.uncond, **conds})
+        conds = [target.text for target in self.targets]
+        return batch.guided_texts(self.uncond, conds, source=self.source)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute spatio-temporal self-attention: each frame sees the chosen frames."""
@@ -195,10 +189,7 @@ def make_plan(
 ) -> FateZeroPlan:
     """Encode and align the prompts; raises if a given word is not in them."""
     frames = len(request.clip)
-    prompts = [request.source_prompt, request.negatives, *request.targets]
-    more = ["more_prompts"] * len(request.more_prompts)
-    fields = ["source_prompt", "negative_prompt", "prompt", *more]
-    source, uncond, *texts = backbone.embed(prompts, fields)
+    source, uncond, texts = embed_prompts(backbone, request)
     edited = working.edited if params.use_masks else None
     by_attention = edited is None and (
         params.blend_self or params.blend_latents == "always"
@@ -382,6 +373,30 @@ class SourceModel:
         return attention(q, k, v)
 
 
+def predict_guided(
+    backbone: Backbone, edits: Edits, x: Float[Tensor, "rows c h w"], step: Step
+) -> tuple[Float[Tensor, "rows c h w"], Float[Tensor, "rows c h w"]]:
+    """Predict guided (x0, eps) of all edits; the source runs along while its attention
+    is reused."""
+    plan = edits.plan
+    params = edits.params
+    branches = ["source"] if any(injected(step, params)) else []
+    batch = Batch.of(plan.frames, *branches, edits=len(plan.targets))
+    change = Intervention(edits.attend(step, batch), plan.patches)
+    rows = batch.join({"source": edits.source.at(step), "uncond": x, "cond": x})
+    answer = backbone.predict(rows, step, plan.texts(batch), change)
+    return batch.guide(answer, params.guidance_scale)
+
+
+def _with_copies(x: Tensor, source: slice, parts: Sequence[slice]) -> Tensor:
+    """Return rows in which those of each part are copies of the source's."""
+    out = x.clone()
+    for rows in parts:
+        copies = (rows.stop - rows.start) // (source.stop - source.start)
+        out[rows] = x[source].repeat(copies, 1, 1, 1)
+    return out
+
+
 class Edits:
     """The edits during denoising: their attention, the area that they change, and their
     blending."""
@@ -463,49 +478,55 @@ class Edits:
         """Compute self-attention by the source's queries and keys, everywhere or
         outside the edited area."""
         plan = self.plan
-        edits = len(plan.targets)
-        wanted = self.params.guidance_half
-        halves = [
-            batch.rows(half) for half in ("uncond", "cond") if wanted in (half, "both")
-        ]
+        halves = self._injected_halves(batch)
         source = batch.rows("source")
-        source_q = q[source].repeat(edits, 1, 1, 1)
-        source_k = k[source].repeat(edits, 1, 1, 1)
-        taken_q = q.clone()
-        taken_k = k.clone()
-        for rows in halves:
-            taken_q[rows] = source_q
-            taken_k[rows] = source_k
+        taken_q = _with_copies(q, source, halves)
+        taken_k = _with_copies(k, source, halves)
         out = plan.attend(taken_q, taken_k, v, site)
         if not self.params.blend_self:
             return out
-        size = plan.grid.at(site).size
-        areas = [self.area_of_source(step, edit, size) for edit in range(edits)]
-        masks = rearrange(torch.cat(areas), "f 1 h w -> f 1 (h w) 1")
+        masks = self._masks(step, plan.grid.at(site).size)
         for rows in halves:
             own = plan.attend(q[rows], k[rows], v[rows], site)
             out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
         return out
+
+    def _injected_halves(self, batch: Batch) -> list[slice]:
+        """Return the rows of the halves of guidance that take self-attention from the
+        source."""
+        wanted = self.params.guidance_half
+        halves = ("uncond", "cond") if wanted == "both" else (wanted,)
+        return [batch.rows(half) for half in halves]
+
+    def _masks(
+        self, step: Step, size: tuple[int, int]
+    ) -> Float[Tensor, "rows 1 tokens 1"]:
+        """Return the areas of all edits on the tokens of a grid."""
+        edits = range(len(self.plan.targets))
+        areas = [self.area_of_source(step, edit, size) for edit in edits]
+        return rearrange(torch.cat(areas), "f 1 h w -> f 1 (h w) 1")
 
     def blend(
         self, x: Float[Tensor, "rows c h w"], step: Step
     ) -> Float[Tensor, "rows c h w"]:
         """Return the latents after a step: with blending, the source's outside the
         edited area."""
-        plan = self.plan
-        params = self.params
-        area = None
+        edits = range(len(self.plan.targets))
         if self.blends_latents(step):
-            area = torch.cat(
-                [self.area_of_edit(step, i) for i in range(len(plan.targets))]
-            )
-            known = self.source.blended(step).repeat(len(plan.targets), 1, 1, 1)
-            x = blend_latents(x, known, area)
-        elif params.blend_self and step.within(params.self_until):
-            area = self.area_of_source(step, 0, plan.grid.size)
-        if area is not None and plan.edited is None:
-            self.step_areas[step.index] = (area[: plan.frames, 0] > 0).cpu().numpy()
+            area = torch.cat([self.area_of_edit(step, edit) for edit in edits])
+            known = self.source.blended(step).repeat(len(edits), 1, 1, 1)
+            self._note_area(area, step)
+            return blend_latents(x, known, area)
+        if self.params.blend_self and step.within(self.params.self_until):
+            area = self.area_of_source(step, 0, self.plan.grid.size)
+            self._note_area(area, step)
         return x
+
+    def _note_area(self, area: Float[Tensor, "rows 1 h w"], step: Step) -> None:
+        """Keep the first edit's area after a step, unless masks define it."""
+        if self.plan.edited is None:
+            own = area[: self.plan.frames, 0] > 0
+            self.step_areas[step.index] = own.cpu().numpy()
 
     def blends_latents(self, step: Step) -> bool:
         """Check if latents outside the edited area are the source's after this step,

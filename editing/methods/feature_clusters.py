@@ -8,7 +8,7 @@ noun of the source prompt to which its cross-attention responds most.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -104,13 +104,15 @@ def find_clusters(
             f"Clusters are found in at most {MOST_FRAMES} frames, but the clip has {len(clip)}. Use fewer "
             "frames, or click the objects and track them.",
         )
-    frames = resize(clip.read(0, len(clip)), backbone.fit(*clip.size, size))
+    working_size = backbone.fit(*clip.size, size)
+    frames = resize(clip.read(0, len(clip)), working_size)
     text = backbone.embed([source_prompt])
     nouns = find_nouns(text)
+    indicator = _indicator(nouns, text).to(backbone.device)
     height, width = frames.shape[1:3]
     grid = backbone.grid(len(frames), height, width)
     cells = max(_LEAST_CELLS, height * width // _CELL**2)
-    recorder = _Recorder(grid, cells, _indicator(nouns, text).to(backbone.device))
+    recorder = _Recorder(grid, cells, indicator)
 
     yield Stage("inverting")
 
@@ -119,9 +121,9 @@ def find_clusters(
         attend = recorder.attend if step.index < step.total // 2 else recorder.plain
         return backbone.predict(x, step, text, Intervention(attend))
 
-    for step, _ in ddim_walk(
-        backbone.encode(frames), predict, backbone.schedule.inversion(steps)
-    ):
+    latents = backbone.encode(frames)
+    schedule = backbone.schedule.inversion(steps)
+    for step, _ in ddim_walk(latents, predict, schedule):
         yield Progress("inverting", step.index + 1, step.total, None)
     return _make_clusters(recorder, tuple(nouns), clip.size, count, seed, apart)
 
@@ -141,12 +143,19 @@ def _make_clusters(
     if apart:
         cells, kind = part(cells)
     names, fit = name_clusters(cells, recorder.words(), nouns, kind)
-    pictures = [
-        cv2.resize(p, size, interpolation=cv2.INTER_NEAREST) for p in pca_rgb(features)
-    ]
-    return Clusters(
-        _enlarge(cells, len(kind), size[::-1]), names, fit, np.stack(pictures)
-    )
+    labels = _enlarge(cells, len(kind), size[::-1])
+    return Clusters(labels, names, fit, _pictures(features, size))
+
+
+def _pictures(
+    features: Float[Tensor, "frames h w c"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Show features as colours, at a size (width, height)."""
+    pictures = []
+    for cells in pca_rgb(features):
+        large = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST)
+        pictures.append(large)
+    return np.stack(pictures)
 
 
 class _Recorder:
@@ -264,28 +273,36 @@ def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w
     out = np.zeros(mask.shape, np.int64)
     # of each piece of a frame, another one that it is connected with, or itself
     roots = [0]
-
-    def root(n: int) -> int:
-        while roots[n] != n:
-            n = roots[n]
-        return n
-
     for frame, own in enumerate(out):
         known = len(roots) - 1
-        found, numbers = cv2.connectedComponents(
-            mask[frame].astype(np.uint8), connectivity=8
-        )
+        inside = mask[frame].astype(np.uint8)
+        found, numbers = cv2.connectedComponents(inside, connectivity=8)
         own[:] = np.where(numbers > 0, numbers + known, 0)
         roots += range(known + 1, known + found)
-        if frame == 0:
-            continue
-        last = out[frame - 1]
-        both = (own > 0) & (last > 0)
-        touching = set(zip(own[both].tolist(), last[both].tolist(), strict=True))
-        for here, before in touching:
-            roots[root(here)] = root(before)
-    _, numbers = np.unique([root(n) for n in range(len(roots))], return_inverse=True)
+        if frame:
+            _connect(roots, own, out[frame - 1])
+    ends = [_root(roots, n) for n in range(len(roots))]
+    _, numbers = np.unique(ends, return_inverse=True)
     return numbers[out]
+
+
+def _root(roots: Sequence[int], n: int) -> int:
+    """Follow connections from a piece to the one at which they end."""
+    while roots[n] != n:
+        n = roots[n]
+    return n
+
+
+def _connect(
+    roots: list[int],
+    own: Int[np.ndarray, "h w"],
+    last: Int[np.ndarray, "h w"],
+) -> None:
+    """Connect the pieces of a frame with those of the frame before that they touch."""
+    both = (own > 0) & (last > 0)
+    touching = set(zip(own[both].tolist(), last[both].tolist(), strict=True))
+    for here, before in touching:
+        roots[_root(roots, here)] = _root(roots, before)
 
 
 def name_clusters(
@@ -309,21 +326,36 @@ def name_clusters(
     share = torch.stack(
         [mass[cells == cluster].mean(0) / mean for cluster in range(count)]
     )
-    for _ in range(min(count, len(nouns))):
-        cluster, noun = divmod(int(share.argmax()), len(nouns))
+    for cluster, noun, found in _best_pairs(share):
         names[cluster] = nouns[noun]
-        fit[cluster] = round(float(share[cluster, noun]), 3)
-        share[cluster] = -1
-        share[:, noun] = -1
+        fit[cluster] = round(found, 3)
     for cluster, own in enumerate(kind):
-        same = (
-            other for other in range(len(kind)) if kind[other] == own and names[other]
-        )
-        named = next(same, None)
+        named = _named_alike(own, kind, names)
         if not names[cluster] and named is not None:
             names[cluster] = names[named]
             fit[cluster] = fit[named]
     return tuple(names), tuple(fit)
+
+
+def _best_pairs(
+    share: Float[Tensor, "clusters nouns"],
+) -> Iterator[tuple[int, int, float]]:
+    """Yield the pairs with the largest shares, best first; none has a cluster or a noun
+    of one before."""
+    left = share.clone()
+    for _ in range(min(left.shape)):
+        cluster, noun = divmod(int(left.argmax()), left.shape[1])
+        yield cluster, noun, float(left[cluster, noun])
+        left[cluster] = -1
+        left[:, noun] = -1
+
+
+def _named_alike(kind: int, kinds: Sequence[int], names: Sequence[str]) -> int | None:
+    """Find the first cluster of a kind that has a name."""
+    for cluster, own in enumerate(kinds):
+        if own == kind and names[cluster]:
+            return cluster
+    return None
 
 
 def pca_rgb(

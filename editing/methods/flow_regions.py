@@ -21,7 +21,13 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.diffusion.flow import FlowSchedule
-from regrain.editing.diffusion.schedule import Step, add_noise, guide
+from regrain.editing.diffusion.schedule import (
+    Step,
+    add_noise,
+    guide,
+    late_steps,
+    own_noise,
+)
 from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
@@ -60,8 +66,8 @@ def run(
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
     model = FlowModel(backbone, working, request, params)
-    steps = FlowSchedule(params.shift).sampling(params.steps)
-    steps = [step for step in steps if not step.within(1 - params.strength)]
+    schedule = FlowSchedule(params.shift).sampling(params.steps)
+    steps = late_steps(schedule, params.strength)
 
     yield Stage("editing")
     source = backbone.encode(working.frames)
@@ -71,14 +77,7 @@ def run(
     offset = torch.zeros_like(source)
     for done, step in enumerate(steps, 1):
         model.begin(step)
-        change = torch.zeros_like(source)
-        x0 = source
-        for _ in range(params.averages):
-            noise = torch.randn(source.shape, generator=fresh).to(source)
-            noised = add_noise(source, noise, step)
-            x0, eps = model.edited(noised + offset, step)
-            old_x0, old_eps = model.source(noised, step)
-            change = change + ((eps - x0) - (old_eps - old_x0)) / params.averages
+        x0, change = mean_change(model, source, offset, step, params.averages, fresh)
         if params.amplify:
             change = amplified(change)
         if gate is not None:
@@ -90,6 +89,26 @@ def run(
     if not steps:
         return WindowResult(edits)
     return WindowResult(edits, model.maps(), words=model.word_maps())
+
+
+def mean_change(
+    model: FlowModel,
+    source: Float[Tensor, "time c h w"],
+    offset: Float[Tensor, "time c h w"],
+    step: Step,
+    draws: int,
+    fresh: torch.Generator,
+) -> tuple[Float[Tensor, "time c h w"], Float[Tensor, "time c h w"]]:
+    """Return the edit expected at a step, and the difference of the velocities of edit
+    and source, a mean over draws of noise."""
+    change = torch.zeros_like(source)
+    x0 = source
+    for _ in range(draws):
+        noised = add_noise(source, own_noise(source, fresh), step)
+        x0, eps = model.edited(noised + offset, step)
+        old_x0, old_eps = model.source(noised, step)
+        change = change + ((eps - x0) - (old_eps - old_x0)) / draws
+    return x0, change
 
 
 def amplified(change: Float[Tensor, "time c h w"]) -> Float[Tensor, "time c h w"]:
@@ -129,19 +148,21 @@ class FlowModel:
         self._pieces = pieces_of(working.grid.time, most)
         self._uncond = backbone.embed([request.negatives], ["negative_prompt"])
         regions = TokenRegions(backbone, request, working)
-        alone = params.phrases == "alone"
-
-        def attending(composed: Composed, field: str, modulates: bool) -> WordAttending:
-            places = [composed.spans[region.label] for region in request.regions]
-            text = RegionText.read(backbone, composed.text, places, field, alone)
-            return WordAttending(text, regions, params, self._pieces, modulates)
-
         unedited = [replace(region, prompt="") for region in request.regions]
         composed = compose(request.source_prompt, request.source_prompt, unedited)
-        self._old = attending(
-            composed, "source_prompt", modulates=params.modulated == "both"
-        )
-        self._new = attending(request.composed, "prompt", modulates=True)
+        both = params.modulated == "both"
+        self._old = self._attending(composed, "source_prompt", regions, both)
+        self._new = self._attending(request.composed, "prompt", regions, True)
+
+    def _attending(
+        self, composed: Composed, field: str, regions: TokenRegions, modulates: bool
+    ) -> WordAttending:
+        """Return the attention to a prompt whose words are bound to the regions."""
+        params = self._params
+        alone = params.phrases == "alone"
+        places = [composed.spans[region.label] for region in self._request.regions]
+        text = RegionText.read(self._backbone, composed.text, places, field, alone)
+        return WordAttending(text, regions, params, self._pieces, modulates)
 
     def begin(self, step: Step) -> None:
         """Start a new step."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
@@ -73,9 +73,7 @@ def run(
     yield Stage("editing")
     model = FrescoModel(clip)
     previews = Previews(clip.source, working, params.preview_every)
-    x = clip.source
-    if clip.steps:
-        x = add_noise(x, clip.first_noise(), clip.steps[0])
+    x = clip.start()
     inside = working.inside() if params.blend else None
     for done, step in enumerate(clip.steps, 1):
         x = working.piece.pin_anchors("edit", step.index, x)
@@ -128,10 +126,9 @@ class FrescoState:
         if request.edited:
             self.layout, self.text = lay_out(backbone, request, working.grid)
         self.source = backbone.encode(working.frames)
-        # Latents outside an edited area are the clip's, and need no smoothing.
-        keeps = params.blend and working.edited is not None
-        smooths = params.smooth_background and not keeps and request.regions
-        self.background = find_background(request, working) if smooths else None
+        self.background = None
+        if _smooths(request, params, working):
+            self.background = find_background(request, working)
 
     def noise(self, draw: int, own: bool) -> Float[Tensor, "frames c h w"]:
         """Draw noise from the seed, the number of the draw and the frame, so that
@@ -150,6 +147,13 @@ class FrescoState:
         """Draw the noise that the clip is mixed with."""
         return self.noise(0, self.params.first_noise == "own")
 
+    def start(self) -> Float[Tensor, "frames c h w"]:
+        """Return the latents that enter the first step; the clip's own, if none is
+        run."""
+        if not self.steps:
+            return self.source
+        return add_noise(self.source, self.first_noise(), self.steps[0])
+
     def stepped(
         self, x0: Tensor, eps: Tensor, step: Step
     ) -> Float[Tensor, "frames c h w"]:
@@ -165,6 +169,13 @@ class FrescoState:
         if step.index + 1 == step.total:
             return self.source
         return advance(self.source, self.first_noise(), step)
+
+
+def _smooths(request: EditRequest, params: FrescoParams, working: ResizedClip) -> bool:
+    """Check if the background is smoothed."""
+    # Latents outside an edited area are the clip's, and need no smoothing.
+    keeps = params.blend and working.edited is not None
+    return params.smooth_background and not keeps and bool(request.regions)
 
 
 def find_background(
@@ -299,13 +310,19 @@ class FrescoModel:
         due = step.within(params.smooth_until) and not step.within(params.smooth_from)
         if clip.background is None or not due:
             return x0, eps
-        pixels = torch.from_numpy(clip.backbone.decode(x0)).movedim(-1, 1).float()
+        frames = self._smoothed_frames(clip.backbone.decode(x0))
+        x0 = clip.backbone.encode(frames).to(x0)
+        return x0, (x - step.signal * x0) / step.noise
+
+    def _smoothed_frames(
+        self, frames: UInt8[np.ndarray, "frames h w 3"]
+    ) -> UInt8[np.ndarray, "frames h w 3"]:
+        """Let the background of frames follow the motion."""
+        pixels = torch.from_numpy(frames).movedim(-1, 1).float()
         size = pixels.shape[2:]
         background = self._background(size, pixels)
         pixels = smooth_background(pixels, self._motion, background, _growth(size))
-        frames = pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()
-        x0 = clip.backbone.encode(frames).to(x0)
-        return x0, (x - step.signal * x0) / step.noise
+        return pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()
 
     def _make_modulation(self) -> Modulation | None:
         clip = self._clip

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,8 +21,8 @@ from torch import Tensor
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.maps import fuse_cross, map_stride
-from regrain.editing.diffusion.blending import blend_latents, mix_noise
-from regrain.editing.diffusion.schedule import Step, add_noise, advance
+from regrain.editing.diffusion.blending import blend_edits, mix_noise
+from regrain.editing.diffusion.schedule import Step, add_noise, advance, own_noise
 from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.methods.tuning import learn_clip, sparse_causal
 from regrain.editing.models.backbone import Backbone
@@ -37,8 +37,9 @@ from regrain.editing.recipe.attention_recorder import (
     word_columns,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.inversion import inversion_key, invert_cached
+from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.prompts import embed_targets
 from regrain.editing.recipe.window import (
     ResizedClip,
     WindowFrames,
@@ -46,6 +47,9 @@ from regrain.editing.recipe.window import (
     working_clip,
 )
 from regrain.editing.request.edit_request import EditRequest
+
+Trajectory = Sequence[Float[Tensor, "frames c h w"]]
+"""Latents of the source from clean to noise."""
 
 
 @torch.no_grad()
@@ -65,24 +69,19 @@ def run(
 
     yield Stage("editing")
     previews = Previews(source[0], working, params.preview_every)
-    inside = working.inside()
-    copies = (plan.edits, 1, 1, 1)
+    inside = working.inside() if params.blend else None
+    frames = plan.batch.frames
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
-        plan.heat.begin(step)
-        rows = plan.batch.join({"uncond": x, "cond": x})
-        answer = backbone.predict(rows, step, plan.text, plan.change)
-        x0, eps = plan.batch.guide(answer, params.guidance_scale)
+        x0, eps = predict_guided(backbone, plan, x, step, params.guidance_scale)
         x = advance(x0, eps, step)
-        if params.blend and inside is not None:
+        if inside is not None:
             known = source[step.total - 1 - step.index]
-            x = blend_latents(x, known.repeat(copies), inside.repeat(copies))
-        yield from previews(
-            step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words)
-        )
+            x = blend_edits(x, known, inside)
+        yield from previews(step, x0[:frames], plan.now)
         yield Progress("editing", step.index + 1, step.total, None)
     maps = plan.heat.maps(plan.words)
-    return WindowResult(x.split(plan.batch.frames), maps, control=plan.control.maps)
+    return WindowResult(x.split(frames), maps, control=plan.control.maps)
 
 
 def prepare(
@@ -119,6 +118,10 @@ class TuneAVideoPlan:
     uninformed: Intervention
     empty: PromptEmbedding
 
+    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return this step's maps of the first edit's new words, for a preview."""
+        return self.heat.now(self.words, frames)
+
 
 def make_plan(
     backbone: Backbone,
@@ -128,33 +131,42 @@ def make_plan(
 ) -> TuneAVideoPlan:
     """Encode the prompts and prepare the calls."""
     frames = len(working.frames)
-    edits = len(request.targets)
-    fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
-    uncond, *targets = backbone.embed([request.negatives, *request.targets], fields)
+    uncond, targets = embed_targets(backbone, request)
     (empty,) = backbone.embed([""])
-    batch = Batch.of(frames, edits=edits)
-    conds = {f"cond/{i}": target for i, target in enumerate(targets)}
-    text = batch.texts({"uncond": uncond} | conds)
+    batch = Batch.of(frames, edits=len(targets))
+    text = batch.guided_texts(uncond, targets)
     attend = sparse_causal(frames)
     patches = (joint_norm(frames),) if params.joint_norm else ()
     control = ControlNets(params.control, working.frames, backbone, patches)
-    heat = AttentionRecorder(
-        HeatScope.of(map_stride(working.grid, backbone.sites), working.grid)
-    )
+    stride = map_stride(working.grid, backbone.sites)
+    heat = AttentionRecorder(HeatScope.of(stride, working.grid))
+    look = watched(batch, heat, attend)
     _, gained = new_words(request.source_prompt, request.targets[0])
     return TuneAVideoPlan(
         batch=batch,
         text=text,
-        edits=edits,
+        edits=len(targets),
         words=word_columns(targets[0], gained),
         heat=heat,
         control=control,
-        change=Intervention(
-            watched(batch, heat, attend), patches, control.reading(text)
-        ),
+        change=Intervention(look, patches, control.reading(text)),
         uninformed=Intervention(attend, patches, control.reading(empty)),
         empty=empty,
     )
+
+
+def predict_guided(
+    backbone: Backbone,
+    plan: TuneAVideoPlan,
+    x: Float[Tensor, "rows c h w"],
+    step: Step,
+    scale: float,
+) -> tuple[Float[Tensor, "rows c h w"], Float[Tensor, "rows c h w"]]:
+    """Predict guided (x0, eps) of all edits."""
+    plan.heat.begin(step)
+    rows = plan.batch.join({"uncond": x, "cond": x})
+    answer = backbone.predict(rows, step, plan.text, plan.change)
+    return plan.batch.guide(answer, scale)
 
 
 def watched(batch: Batch, heat: AttentionRecorder, attend: AttentionFn) -> AttentionFn:
@@ -178,11 +190,7 @@ def start(
     working: ResizedClip,
     plan: TuneAVideoPlan,
     params: TuneAVideoParams,
-) -> Generator[
-    Event,
-    None,
-    tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]],
-]:
+) -> Generator[Event, None, tuple[Trajectory, Float[Tensor, "rows c h w"]]]:
     """Return the source's latents from clean to noise, and the noise from which every
     edit starts.
 
@@ -190,23 +198,43 @@ def start(
     start from fresh noise, the same noise is added to the source instead.
     """
     fresh = torch.Generator().manual_seed(request.seed)
-    copies = (plan.edits, 1, 1, 1)
     if params.start == "noise":
-        clean = backbone.encode(working.frames)
-        noise = torch.randn(clean.shape, generator=fresh).to(clean)
-        steps = backbone.schedule.sampling(params.steps)
+        source, x = noised(backbone, working, params.steps, fresh)
         yield Progress("inverting", params.steps, params.steps, 0.0)
-        noised = [add_noise(clean, noise, step) for step in reversed(steps)]
-        return [clean, *noised], noise.repeat(copies)
-    key = inversion_key(
-        backbone, working, steps=params.steps, joint_norm=params.joint_norm,
-        control=plan.control.fingerprint, method="tune_a_video",
-    )  # fmt: skip
+    else:
+        source = yield from invert(backbone, working, plan, params)
+        x = mix_noise(source[-1], working.inside(), params.variation, fresh)
+    return source, x.repeat(plan.edits, 1, 1, 1)
+
+
+def noised(
+    backbone: Backbone, working: ResizedClip, steps: int, fresh: torch.Generator
+) -> tuple[Trajectory, Float[Tensor, "frames c h w"]]:
+    """Noise the clip to every level; return its latents from clean to noise, and the
+    noise."""
+    clean = backbone.encode(working.frames)
+    noise = own_noise(clean, fresh)
+    rising = reversed(backbone.schedule.sampling(steps))
+    latents = [add_noise(clean, noise, step) for step in rising]
+    return [clean, *latents], noise
+
+
+def invert(
+    backbone: Backbone,
+    working: ResizedClip,
+    plan: TuneAVideoPlan,
+    params: TuneAVideoParams,
+) -> Generator[Event, None, Trajectory]:
+    """Invert the clip through the tuned model with an empty prompt; cached."""
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         return backbone.predict(x, step, plan.empty, plan.uninformed)
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
-    source = yield from invert_cached(backbone, working, predict, steps, key)
-    x = mix_noise(source[-1], working.inside(), params.variation, fresh)
-    return source, x.repeat(copies)
+    facts = {
+        "steps": params.steps,
+        "joint_norm": params.joint_norm,
+        "control": plan.control.fingerprint,
+        "method": "tune_a_video",
+    }
+    return (yield from invert_cached(backbone, working, predict, steps, **facts))

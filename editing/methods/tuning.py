@@ -30,6 +30,7 @@ from regrain.editing.diffusion.schedule import (
     advance,
     combine,
     generator,
+    own_noise,
 )
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError
@@ -121,7 +122,7 @@ def drawn(
     number alone."""
     fresh = generator(seed, index)
     level = int(torch.randint(len(schedule.alphas_cumprod), (), generator=fresh))
-    return schedule.at(level), torch.randn(latents.shape, generator=fresh).to(latents)
+    return schedule.at(level), own_noise(latents, fresh)
 
 
 class Learner:
@@ -310,25 +311,37 @@ class Tuning:
         Raises:
             DivergedError: The output of the network is NaN or Inf.
         """
-        backbone = self.backbone
         params = self.params
-        latents = self.latents
-        frames, _, height, width = latents.shape
-        step, noise = drawn(backbone.schedule, latents, params.tune_seed, learner.steps)
-        change = with_weights(self.change, learner.weights, frames, params.positions)
-        recompute = not backbone.activations_fit(frames, height, width)
-        noisy = add_noise(latents, noise, step)
-        wanted = combine(latents, noise, step, backbone.prediction)
+        schedule = self.backbone.schedule
+        step, noise = drawn(schedule, self.latents, params.tune_seed, learner.steps)
         try:
-            with torch.enable_grad():
-                x0, eps = backbone.predict(
-                    noisy, step, self.words, change, recompute=recompute
-                )
-                error = combine(x0, eps, step, backbone.prediction) - wanted
+            error = self._error(learner, step, noise)
             loss, gradients = mean_square(error, list(learner.weights.values()))
         except DivergedError as diverged:
             raise _diverged(learner.steps, params.learning_rate) from diverged
         return loss, dict(zip(learner.weights, gradients, strict=True))
+
+    def _error(self, learner: Learner, step: Step, noise: Tensor) -> Tensor:
+        """Compute how far the output of the network is from the wanted one, with a
+        graph back to the weights."""
+        prediction = self.backbone.prediction
+        latents = self.latents
+        frames, _, height, width = latents.shape
+        change = with_weights(
+            self.change, learner.weights, frames, self.params.positions
+        )
+        recompute = not self.backbone.activations_fit(frames, height, width)
+        noisy = add_noise(latents, noise, step)
+        wanted = combine(latents, noise, step, prediction)
+        with torch.enable_grad():
+            x0, eps = self.backbone.predict(
+                noisy,
+                step,
+                self.words,
+                change,
+                recompute=recompute,
+            )
+            return combine(x0, eps, step, prediction) - wanted
 
     def adapter(self, learner: Learner) -> Adapter:
         """Return an adapter with the weights learned so far."""
@@ -369,19 +382,22 @@ class Tuning:
         every = self.params.tune_preview_every
         if not every or learner.steps % every:
             return
-        backbone = tuned(self.backbone, self.adapter(learner))
-        frames = len(self.latents)
-        batch = Batch(frames, ("uncond", "cond"))
+        x = self._draw(tuned(self.backbone, self.adapter(learner)))
+        shown = shown_frames(len(x))
+        numbers = tuple(self.numbers[place] for place in shown)
+        yield Preview(self.colors(x[list(shown)]), numbers, {})
+
+    def _draw(self, backbone: Backbone) -> Float[Tensor, "frames c h w"]:
+        """Draw the prompt from a fixed noise."""
+        batch = Batch(len(self.latents), ("uncond", "cond"))
         fresh = torch.Generator().manual_seed(self.params.tune_seed)
-        x = torch.randn(self.latents.shape, generator=fresh).to(self.latents)
+        x = own_noise(self.latents, fresh)
         for step in backbone.schedule.sampling(_PREVIEW_STEPS):
             rows = batch.join({"uncond": x, "cond": x})
             answer = backbone.predict(rows, step, self.shown, self.change)
             x0, eps = batch.guide(answer, self.params.guidance_scale)
             x = advance(x0, eps, step)
-        shown = shown_frames(frames)
-        numbers = tuple(self.numbers[place] for place in shown)
-        yield Preview(self.colors(x[list(shown)]), numbers, {})
+        return x
 
 
 def steps_taken(

@@ -23,7 +23,7 @@ from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import Seen, across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.maps import Exchange, exchange, fuse_cross, map_stride
-from regrain.editing.diffusion.blending import blend_latents, mix_noise
+from regrain.editing.diffusion.blending import blend_edits, mix_noise
 from regrain.editing.diffusion.schedule import Step, advance
 from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.errors import RequestError, shorten, suggest
@@ -46,6 +46,7 @@ from regrain.editing.recipe.inversion import (
     null_text,
 )
 from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.prompts import embed_prompts
 from regrain.editing.recipe.window import (
     ResizedClip,
     WindowFrames,
@@ -71,18 +72,18 @@ def run(
 
     yield Stage("editing")
     heat = AttentionRecorder(plan.scope)  # of the first edit
+    words = plan.targets[0].words
+    shown = partial(heat.now, words)
     previews = Previews(pivots[0], working, params.preview_every)
-    copies = (len(plan.targets), 1, 1, 1)
     source = pivots[-1]
     fresh = torch.Generator().manual_seed(request.seed)
-    x = mix_noise(pivots[-1], plan.inside, params.variation, fresh).repeat(copies)
+    x = mix_noise(source, plan.inside, params.variation, fresh)
+    x = x.repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
         source = working.piece.pin_anchors("source", step.index, source)
         batch, text = plan.rows(step, params, learned)
-        rows = batch.join(
-            {"source_uncond": source, "source": source, "uncond": x, "cond": x}
-        )
+        rows = join_rows(batch, source, x)
         attend = guided_attention(plan, params, batch, step, heat)
         answer = backbone.predict(rows, step, text, Intervention(attend, plan.patches))
         source = advance_source(source, answer, batch, step, params)
@@ -90,14 +91,13 @@ def run(
         x = advance(x0, eps, step)
         if plan.inside is not None:
             known = pivots[step.total - 1 - step.index]
-            x = blend_latents(x, known.repeat(copies), plan.inside.repeat(copies))
-        yield from previews(
-            step, x0[: batch.frames], partial(heat.now, plan.targets[0].words)
-        )
+            x = blend_edits(x, known, plan.inside)
+        yield from previews(step, x0[: plan.frames], shown)
         yield Progress("editing", step.index + 1, step.total, None)
-    maps = heat.maps(plan.targets[0].words)
     return WindowResult(
-        x.split(plan.frames), maps, source if params.reconstruct else None
+        edits=x.split(plan.frames),
+        attention=heat.maps(words),
+        reconstruction=source if params.reconstruct else None,
     )
 
 
@@ -162,14 +162,13 @@ class Vid2VidZeroPlan:
         if params.reconstruct or crosses or step.within(params.self_until):
             source = ["source"] if by_prompt else ["source_uncond", "source"]
         batch = Batch.of(self.frames, *source, edits=len(self.targets))
-        conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
-        texts = {
-            "source_uncond": uncond,
-            "source": self.source,
-            "uncond": uncond,
-            **conds,
-        }
-        return batch, batch.texts(texts)
+        text = batch.guided_texts(
+            uncond,
+            [target.text for target in self.targets],
+            source_uncond=uncond,
+            source=self.source,
+        )
+        return batch, text
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention across frames: all of them in the dense layers, those of
@@ -178,6 +177,21 @@ class Vid2VidZeroPlan:
             return attention(q, k, v)
         seen = "all" if site.name in self.dense else self.seen
         return across_frames(q, k, v, self.frames, seen)
+
+
+def join_rows(
+    batch: Batch,
+    source: Float[Tensor, "frames c h w"],
+    x: Float[Tensor, "rows c h w"],
+) -> Float[Tensor, "all_rows c h w"]:
+    """Join the latents of the source and of all edits into the rows of a step."""
+    parts = {
+        "source_uncond": source,
+        "source": source,
+        "uncond": x,
+        "cond": x,
+    }
+    return batch.join(parts)
 
 
 def advance_source(
@@ -206,13 +220,11 @@ def make_plan(
 ) -> Vid2VidZeroPlan:
     """Encode and align the prompts, find the dense layers."""
     frames = len(request.clip)
-    prompts = [request.source_prompt, request.negatives, *request.targets]
-    more = ["more_prompts"] * len(request.more_prompts)
-    fields = ["source_prompt", "negative_prompt", "prompt", *more]
-    source, empty, *texts = backbone.embed(prompts, fields)
+    source, empty, texts = embed_prompts(backbone, request)
+    stride = map_stride(working.grid, backbone.sites)
     return Vid2VidZeroPlan(
         frames=frames,
-        scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
+        scope=HeatScope.of(stride, working.grid),
         source=source,
         empty=empty,
         targets=tuple(make_target(source, text, params) for text in texts),
@@ -282,19 +294,25 @@ def invert(
     learns = params.inversion == "null_text"
     from_empty = params.inversion == "plain" or (learns and params.pivot == "empty")
     text = backbone.embed([""]) if from_empty else plan.source
-    key = inversion_key(
-        backbone, working, prompt=text.prompts[0], steps=params.steps, told="fatezero",
-        joint_norm=params.joint_norm, method="vid2vid_zero",
-    )  # fmt: skip
+    facts = {
+        "prompt": text.prompts[0],
+        "steps": params.steps,
+        "told": "fatezero",
+        "joint_norm": params.joint_norm,
+        "method": "vid2vid_zero",
+    }
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         return backbone.predict(x, step, text, Intervention(patches=plan.patches))
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
     total = params.steps * (1 + learns)
-    pivots = yield from invert_cached(backbone, working, predict, steps, key, total)
+    pivots = yield from invert_cached(
+        backbone, working, predict, steps, total=total, **facts
+    )
     if not learns:
         return pivots, None
+    key = inversion_key(backbone, working, **facts)
     learned = yield from learn(backbone, plan, params, pivots, key)
     return pivots, learned
 
@@ -329,10 +347,17 @@ def learn(
 
     def make() -> Generator[Event, None, dict[str, Tensor]]:
         steps = backbone.schedule.sampling(params.steps)
+        empty = plan.empty.vectors
+        walk = null_text(
+            pivots,
+            predict_empty,
+            predict_source,
+            steps,
+            empty,
+            **settings,
+        )
         texts = []
-        for step, text, _ in null_text(
-            pivots, predict_empty, predict_source, steps, plan.empty.vectors, **settings
-        ):
+        for step, text, _ in walk:
             texts.append(text)
             yield Progress("inverting", params.steps + step.index + 1, total, None)
         return {"texts": torch.stack(texts)}

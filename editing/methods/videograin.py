@@ -13,6 +13,7 @@ steps taken again.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,14 @@ from regrain.editing.attention.batch import guide_calls, guided_calls
 from regrain.editing.attention.frames import SPANS, across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
-from regrain.editing.diffusion.schedule import Convention, Step, add_noise, advance
+from regrain.editing.diffusion.schedule import (
+    Convention,
+    Step,
+    add_noise,
+    advance,
+    common_noise,
+    own_noise,
+)
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import FREEU, Intervention, freeu, joint_norm
@@ -39,7 +47,7 @@ from regrain.editing.recipe.attention_recorder import (
     PixelHeat,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.inversion import inversion_key, invert_cached
+from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, Tracks, along_tracks
 from regrain.editing.recipe.preview import Previews
@@ -75,6 +83,13 @@ def run(
     yield Stage("editing")
     inside = working.inside()
     fresh = torch.Generator().manual_seed(request.seed)
+    keep_outside = partial(
+        blended,
+        inverted=inverted,
+        params=params,
+        inside=inside,
+        fresh=fresh,
+    )
     previews = Previews(inverted[0], working, params.preview_every)
     x = mix_noise(inverted[-1], inside, params.variation, fresh)
     steps = backbone.schedule.sampling(params.steps)
@@ -82,20 +97,14 @@ def run(
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
             x = model.noised(x, step, working.frames, fresh)
-            if params.blend:
-                before = steps[step.index - 1]
-                x = blend_latents(
-                    x, outside(inverted, before, params.blend_with, fresh), inside
-                )
+            before = steps[step.index - 1]
+            x = keep_outside(x, step=before)
         x = working.piece.pin_anchors("edit", number, x)
         modulation.begin(step)
         features = model.source_features(inverted, step)
         x0, eps = model.predict_guided(x, step, text, modulation, features)
         x = advance(x0, eps, step)
-        if params.blend:
-            x = blend_latents(
-                x, outside(inverted, step, params.blend_with, fresh), inside
-            )
+        x = keep_outside(x, step=step)
         yield from previews(step, x0, modulation.now)
         yield Progress("editing", number + 1, len(steps) + len(again), None)
     return WindowResult((x,), modulation.maps(), control=model.control.maps)
@@ -123,14 +132,7 @@ class VideoGrainModel:
         self.grid = working.grid
         frames = working.grid.time
         self.seen = frames_seen(SPANS[params.attention_span], frames)
-        strides = sorted(
-            {site.stride for site in backbone.sites if site.kind == "self"}
-        )
-        finest = strides[: params.track_levels]
-        sizes = [working.grid.over(stride).size for stride in finest]
-        self.tracks: Tracks = follow(
-            working.frames, sizes, params.flow, working.piece.breaks
-        )
+        self.tracks = find_tracks(backbone, working, params)
 
         joint = (joint_norm(frames),) if params.joint_norm else ()
         self._patches = joint
@@ -158,9 +160,8 @@ class VideoGrainModel:
         answers = []
         for batch in self.calls:
             control = self.control.reading(batch.texts(self._controlled))
-            change = Intervention(
-                modulation.attend(step, batch), self._patches, control
-            )
+            attend = modulation.attend(step, batch)
+            change = Intervention(attend, self._patches, control)
             if features is not None:
                 change = injecting(features, change)
             rows = batch.join({"uncond": x, "cond": x})
@@ -213,7 +214,7 @@ class VideoGrainModel:
         calm = steady(
             iter(self.backbone.decode(x)), iter(frames), _CALM, self.params.flow
         )
-        noise = torch.randn(x.shape[1:], generator=fresh).to(x).expand_as(x)
+        noise = common_noise(x, fresh)
         return add_noise(self.backbone.encode(np.stack([*calm])), noise, step)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -222,6 +223,16 @@ class VideoGrainModel:
             return attention(q, k, v)
         out = across_frames(q, k, v, self.grid.time, self.seen)
         return along_tracks(q, k, out, self.tracks.get(self.grid.at(site).size))
+
+
+def find_tracks(
+    backbone: Backbone, working: ResizedClip, params: VideoGrainParams
+) -> Tracks:
+    """Follow the tokens of the finest grids along the flow."""
+    strides = sorted({site.stride for site in backbone.sites if site.kind == "self"})
+    finest = strides[: params.track_levels]
+    sizes = [working.grid.over(stride).size for stride in finest]
+    return follow(working.frames, sizes, params.flow, working.piece.breaks)
 
 
 def invert(
@@ -244,10 +255,25 @@ def invert(
         "control": model.control.fingerprint,
         "method": "videograin",
     }
-    key = inversion_key(backbone, working, **facts)
-    return (
-        yield from invert_cached(backbone, working, model.predict_source, steps, key)
-    )
+    predict = model.predict_source
+    return (yield from invert_cached(backbone, working, predict, steps, **facts))
+
+
+def blended(
+    x: Float[Tensor, "frames c h w"],
+    *,
+    inverted: Sequence[Float[Tensor, "frames c h w"]],
+    step: Step,
+    params: VideoGrainParams,
+    inside: Float[Tensor, "frames 1 h w"],
+    fresh: torch.Generator,
+) -> Float[Tensor, "frames c h w"]:
+    """Return latents after a step: with blending, the source's outside the edited
+    regions."""
+    if not params.blend:
+        return x
+    known = outside(inverted, step, params.blend_with, fresh)
+    return blend_latents(x, known, inside)
 
 
 def outside(
@@ -262,8 +288,8 @@ def outside(
     after the last step.
     """
     if of == "noise":
-        noise = torch.randn(inverted[0].shape, generator=fresh).to(inverted[0])
-        return add_noise(inverted[0], noise, step)
+        clean = inverted[0]
+        return add_noise(clean, own_noise(clean, fresh), step)
     return inverted[max(len(inverted) - 2 - step.index, 0)]
 
 

@@ -6,6 +6,7 @@ Displacements are (dx, dy) in pixels of their own grid.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from regrain.editing.motion.flow import (
     nearest_track,
     targets_of,
     warp,
+    with_new_tracks,
 )
 
 # How far flows may be from cancelling: share of their lengths, and pixels.
@@ -229,15 +231,31 @@ def token_maps(
     # Tokens of all pairs stand in one row, numbered through.
     found, origin = _origins(backward, appeared)
     flat = colours.flatten(0, 2)
+    off = _colour_distance(flat[found + tokens], flat[origin])
+    winner, linked = nearest_track(origin, off, found, pairs * tokens)
+    maps = _completed(found[winner], linked).view(pairs, tokens)
+    return maps % tokens, linked.view(pairs, tokens)
+
+
+def _colour_distance(
+    a: Float[Tensor, "tokens 3"], b: Float[Tensor, "tokens 3"]
+) -> Float[Tensor, "tokens"]:
+    """Return the squared distances of colours."""
     # Summed one by one: `sum` may round otherwise.
-    red, green, blue = (flat[found + tokens] - flat[origin]).square().unbind(-1)
-    winner, linked = nearest_track(origin, red + green + blue, found, pairs * tokens)
-    taken = found[winner]
-    left = torch.ones_like(linked).index_fill_(0, taken, False)
+    red, green, blue = (a - b).square().unbind(-1)
+    return red + green + blue
+
+
+def _completed(
+    taken: Int[Tensor, "links"], linked: Bool[Tensor, "tokens"]
+) -> Int[Tensor, "tokens"]:
+    """Make a permutation: tokens with a link get their place in `taken`, others those
+    that are left."""
+    free = torch.ones_like(linked).index_fill_(0, taken, False)
     maps = torch.empty_like(linked, dtype=torch.long)
     maps[linked] = taken
-    maps[~linked] = left.nonzero()[:, 0]  # as many in every pair as have no link
-    return maps.view(pairs, tokens) % tokens, linked.view(pairs, tokens)
+    maps[~linked] = free.nonzero()[:, 0]  # as many in every pair as have no link
+    return maps
 
 
 def _origins(
@@ -272,11 +290,8 @@ def track_ids(
     for places, kept in zip(maps, linked, strict=True):
         there = torch.full_like(own, -1)
         there[places[kept]] = own[kept]
-        new = there < 0
-        count = int(new.sum())
-        there[new] = torch.arange(begun, begun + count, device=maps.device)
-        begun += count
-        own = there
+        own = with_new_tracks(there, begun)
+        begun += int((there < 0).sum())
         ids.append(own)
     return torch.stack(ids)
 
@@ -313,21 +328,30 @@ def smooth_background(
 
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
+    smoothed = list(x.split(1))
+    shares = background.split(1)
+    last = len(smoothed) - 1
+    for frame, source, flow, unseen in _background_sources(motion, last, dilate):
+        moved = warp(shares[source], flow, "zero")
+        in_both = ~unseen[:, None] * shares[frame] * moved
+        other = warp(smoothed[source], flow, "zero")
+        smoothed[frame] = torch.lerp(smoothed[frame], other, in_both.to(x.dtype))
+    return torch.cat(smoothed)
+
+
+def _background_sources(
+    motion: Motion, last: int, dilate: int
+) -> Iterator[tuple[int, int, Float32[Tensor, "1 2 h w"], Bool[Tensor, "1 h w"]]]:
+    """Yield each frame up to `last`, the one from which it takes the background, the
+    flow to that one, and the pixels hidden there."""
     appeared = _grown(motion.appeared, dilate)
-    fused = list(x.split(1))
-    last = len(fused) - 1
-
-    def follow(frame: int, source: int, flow: Tensor, unseen: Tensor) -> None:
-        moved = warp(background[source, None], flow, "zero")
-        share = ~unseen[:, None] * background[frame] * moved
-        other = warp(fused[source], flow, "zero")
-        fused[frame] = torch.lerp(fused[frame], other, share.to(x.dtype))
-
-    for i in range(last):
-        follow(i + 1, i, motion.backward[i : i + 1], appeared[i : i + 1])
+    for frame in range(1, last + 1):
+        before = frame - 1
+        pair = slice(before, frame)
+        yield frame, before, motion.backward[pair], appeared[pair]
     if last:
-        follow(last, 0, motion.forward[-1:], _grown(motion.hidden[-1:], dilate))
-    return torch.cat(fused)
+        hidden = _grown(motion.hidden[-1:], dilate)
+        yield last, 0, motion.forward[-1:], hidden
 
 
 def _grown(pixels: Bool[Tensor, "pairs h w"], side: int) -> Bool[Tensor, "pairs h w"]:

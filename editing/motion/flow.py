@@ -69,19 +69,14 @@ def estimate_flow(
 def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
     height, width = frames.shape[1:3]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
-    large_width = round(width * scale)
-    large_height = round(height * scale)
-    large_size = (large_width, large_height)
-    shrinking = np.float32([width / large_width, height / large_height])
+    large_size = (round(width * scale), round(height * scale))
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flows = np.empty((len(frames), 2, height, width), np.float32)
     for flow, frame, target in zip(flows, frames, targets, strict=True):
         grey = _grey(frame, large_size)
         grey_target = _grey(target, large_size)
         large = estimator.calc(grey, grey_target, None)
-        large *= shrinking
-        own = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
-        flow[:] = own.transpose(2, 0, 1)
+        flow[:] = _shrunk(large, (width, height)).transpose(2, 0, 1)
     return torch.from_numpy(flows)
 
 
@@ -118,15 +113,24 @@ def warp(
         raise ValueError(
             f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}"
         )
-    height, width = x.shape[2:]
-    positions = targets_of(flow.float())
-    spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
-    grid = 2 * positions.permute(0, 2, 3, 1) / spans - 1
     padding = "border" if outside == "border" else "zeros"
     out = grid_sample(
-        x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True
+        x.float(),
+        _sampling_grid(flow),
+        mode="bilinear",
+        padding_mode=padding,
+        align_corners=True,
     )
     return out.to(x.dtype)
+
+
+def _sampling_grid(flow: Flows) -> Float32[Tensor, "frames h w 2"]:
+    """Return the positions that pixels move to as `grid_sample` reads them: -1 and 1
+    are the centres of pixels at the border."""
+    height, width = flow.shape[2:]
+    positions = targets_of(flow.float())
+    spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
+    return 2 * positions.permute(0, 2, 3, 1) / spans - 1
 
 
 def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
@@ -172,27 +176,20 @@ def trajectories(
         breaks ties by chance.
     """
     height, width = grid
-    cells = height * width
     sizes = forward.new_tensor([width, height])
     centres = _pixels(height, width, forward.device).flatten(1).T.to(forward)
     frame_height, frame_width = forward.shape[2:]
     frame_sizes = forward.new_tensor([frame_width, frame_height]).view(2, 1, 1)
 
     positions = centres  # of this frame's tracks, in cells, by the cell they are in
-    ids = torch.arange(cells, device=forward.device)
+    begun = height * width
+    ids = torch.arange(begun, device=forward.device)
     out = [ids]
-    begun = cells
     for flow, gone in zip(forward / frame_sizes, occluded.to(forward), strict=True):
         moved, target, alive = _moved(positions, flow, gone, sizes)
-        moved = moved[alive]
-        target = target[alive]
-        ids = ids[alive]
-        off = (moved - centres[target]).square().sum(1)
-        winner, taken = nearest_track(target, off, ids, cells)
-        positions = centres.clone()
-        positions[taken] = moved[winner]
-        ids = _continued(ids[winner], taken, begun)
-        begun += int((~taken).sum())
+        positions, kept = _settled(moved[alive], target[alive], ids[alive], centres)
+        ids = with_new_tracks(kept, begun)
+        begun += int((kept < 0).sum())
         out.append(ids)
     return torch.stack(out).view(-1, height, width)
 
@@ -222,15 +219,31 @@ def _moved(
     return moved, (rows * sizes[0] + columns).long(), alive
 
 
-def _continued(
-    ids: Int[Tensor, "taken"], taken: Bool[Tensor, "cells"], begun: int
-) -> Int[Tensor, "cells"]:
-    """Return the track of every cell: `ids` in those that are taken, new tracks from
-    `begun` in others."""
-    out = ids.new_empty(len(taken))
-    out[taken] = ids
-    free = ~taken
-    out[free] = torch.arange(begun, begun + int(free.sum()), device=ids.device)
+def _settled(
+    moved: Float[Tensor, "tracks 2"],
+    target: Int[Tensor, "tracks"],
+    ids: Int[Tensor, "tracks"],
+    centres: Float[Tensor, "cells 2"],
+) -> tuple[Float[Tensor, "cells 2"], Int[Tensor, "cells"]]:
+    """Give each cell the nearest track that reached it.
+
+    Returns:
+        The position and the track of every cell: its centre and -1 where none did.
+    """
+    off = (moved - centres[target]).square().sum(1)
+    winner, taken = nearest_track(target, off, ids, len(centres))
+    positions = centres.clone()
+    positions[taken] = moved[winner]
+    kept = ids.new_full((len(centres),), -1)
+    kept[taken] = ids[winner]
+    return positions, kept
+
+
+def with_new_tracks(kept: Int[Tensor, "cells"], begun: int) -> Int[Tensor, "cells"]:
+    """Start new tracks, numbered from `begun`, in the cells that have none, -1."""
+    free = kept < 0
+    out = kept.clone()
+    out[free] = torch.arange(begun, begun + int(free.sum()), device=kept.device)
     return out
 
 
@@ -280,14 +293,18 @@ def shrunk(
 ) -> Float32[np.ndarray, "pairs h w 2"]:
     """Shrink flows to a size (height, width), in its pixels."""
     height, width = size
-    scale = np.float32([width / flows.shape[3], height / flows.shape[2]])
-    last = rearrange(flows.numpy(), "pairs c h w -> pairs h w c") * scale
-    return np.stack(
-        [
-            cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA)
-            for flow in last
-        ]
-    )
+    large = rearrange(flows.numpy(), "pairs c h w -> pairs h w c")
+    return np.stack([_shrunk(flow, (width, height)) for flow in large])
+
+
+def _shrunk(
+    flow: Float32[np.ndarray, "large_h large_w 2"], size: tuple[int, int]
+) -> Float32[np.ndarray, "h w 2"]:
+    """Shrink a flow to a size (width, height), in its pixels."""
+    width, height = size
+    large_height, large_width = flow.shape[:2]
+    scale = np.float32([width / large_width, height / large_height])
+    return cv2.resize(flow * scale, size, interpolation=cv2.INTER_AREA)
 
 
 def sampled(

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
+from torch import Tensor
 
 from regrain.editing.media.labels import LabelFrames
 from regrain.editing.media.lazy_frames import LazyFrames
@@ -26,6 +28,7 @@ from regrain.editing.motion.flow import (
 Frame = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
 Flow = Float32[np.ndarray, "h w 2"]
+Flows = Float32[np.ndarray, "frames h w 2"]
 Picture = Float32[np.ndarray, "h w 3"]
 Frames = UInt8[np.ndarray, "frames h w 3"]
 Read = Callable[[int, int], Frames]
@@ -132,6 +135,19 @@ class _Key:
         return edit + kept * (goal - source)
 
 
+class _Match(NamedTuple):
+    """A flow to a key frame, and its error at each pixel."""
+
+    flow: Flow
+    error: Float32[np.ndarray, "h w"]
+
+    def improved(self, other: _Match, margin: float) -> _Match:
+        """Take the other flow where its error is less by some margin."""
+        better = other.error < self.error - margin
+        flow = np.where(better[..., None], other.flow, self.flow)
+        return _Match(flow, np.where(better, other.error, self.error))
+
+
 class _Stretch:
     """The frames of a source from one key frame to the next, both included, and their
     motion to both."""
@@ -148,81 +164,106 @@ class _Stretch:
         self._last = len(source) - 1
         first, last = edits
         self._keys = (self._key(first, 0), self._key(last, -1))
-
-        large = enlarged(source)
-        size = source.shape[1:3]
-        forward, backward = estimate_both(large[:-1], large[1:], method)
-        there = shrunk(forward, size)
-        back = shrunk(backward, size)
-
-        def direct(key: int) -> Float32[np.ndarray, "frames h w 2"]:
-            between = large[1:-1]
-            goal = np.broadcast_to(large[key], between.shape)
-            return shrunk(estimate_flow(between, goal, method), size)
-
-        # Two flows from every frame between to a key frame: composed step by step, and
-        # estimated at once.
-        to_first = (_composed(back)[:-1], direct(0))
-        to_last = (_composed(there[::-1])[::-1][1:], direct(-1))
-        self._flows = (to_first, to_last)
+        self._flows = _flows_to_keys(source, method)
 
     def _key(self, edit: Frame, place: int) -> _Key:
         source = self._source[place]
-        labels = None if self._labels is None else self._labels[place]
+        labels = self._labels_of(place)
         return _Key(edit, source, labels, _kept_detail(edit, source))
+
+    def _labels_of(self, place: int) -> Labels | None:
+        return None if self._labels is None else self._labels[place]
 
     def fill(self, frame: int) -> Frame:
         """Return a frame between the key frames, counted from the first of them."""
-        goal = self._source[frame]
-        labels = None if self._labels is None else self._labels[frame]
+        size = self._source.shape[1:3]
         share = frame / self._last
-        mixed = np.zeros(goal.shape, np.float32)
-        total = np.zeros(goal.shape[:2], np.float32)
-        for key, flows, near in zip(
-            self._keys, self._flows, (1 - share, share), strict=True
-        ):
-            known = [found[frame - 1] for found in flows]
-            flow, error = _best_flow(key, known, goal, labels)
-            # Limbs of a new kind do not move like the source's, whose motion would tear
-            # them to specks. An edit of the whole frame, a style, keeps its shapes and
-            # needs their exact motion.
-            if labels is not None and not labels.all():
-                flow = np.where(
-                    key.reshaped(flow)[..., None], _calmed(flow, _STEADIED), flow
-                )
-            weight = near * np.exp2(-error / _HALVED) + _LEAST_WEIGHT
-            mixed += weight[..., None] * key.moved(flow, goal)
+        mixed = np.zeros((*size, 3), np.float32)
+        total = np.zeros(size, np.float32)
+        for key, near in enumerate((1 - share, share)):
+            moved, likeness = self._moved(key, frame)
+            weight = near * likeness + _LEAST_WEIGHT
+            mixed += weight[..., None] * moved
             total += weight
         mean = mixed / total[..., None]
         return mean.round().clip(0, 255).astype(np.uint8)
 
+    def _moved(
+        self, number: int, frame: int
+    ) -> tuple[Picture, Float32[np.ndarray, "h w"]]:
+        """Move the edit of the first or last key frame, 0 or 1, to a frame between.
+
+        Returns:
+            The picture, and how well the source fits at each pixel when it is moved
+            likewise, 0..1.
+        """
+        key = self._keys[number]
+        goal = self._source[frame]
+        labels = self._labels_of(frame)
+        known = [flows[frame - 1] for flows in self._flows[number]]
+        flow, error = _best_flow(key, known, goal, labels)
+        # Limbs of a new kind do not move like the source's, whose motion would tear
+        # them to specks. An edit of the whole frame, a style, keeps its shapes and
+        # needs their exact motion.
+        if labels is not None and not labels.all():
+            reshaped = key.reshaped(flow)[..., None]
+            flow = np.where(reshaped, _calmed(flow, _STEADIED), flow)
+        return key.moved(flow, goal), np.exp2(-error / _HALVED)
+
+
+def _flows_to_keys(
+    source: Frames, method: FlowMethod
+) -> tuple[tuple[Flows, Flows], tuple[Flows, Flows]]:
+    """Return two flows from every frame between to the first frame, and two to the
+    last: composed step by step, and estimated at once."""
+    large = enlarged(source)
+    size = source.shape[1:3]
+    forward, backward = estimate_both(large[:-1], large[1:], method)
+    there = shrunk(forward, size)
+    back = shrunk(backward, size)
+    between = large[1:-1]
+    to_first = shrunk(_flow_to(large[0], between, method), size)
+    to_last = shrunk(_flow_to(large[-1], between, method), size)
+    steps_to_last = _composed(there[::-1])[::-1]
+    return (_composed(back)[:-1], to_first), (steps_to_last[1:], to_last)
+
+
+def _flow_to(
+    goal: Frame, frames: Frames, method: FlowMethod
+) -> Float32[Tensor, "frames 2 h w"]:
+    """Estimate the flow from some frames to the same one."""
+    return estimate_flow(frames, np.broadcast_to(goal, frames.shape), method)
+
 
 def _best_flow(
     key: _Key, flows: Sequence[Flow], goal: Frame, labels: Labels | None
-) -> tuple[Flow, Float32[np.ndarray, "h w"]]:
-    """Choose the flow to the key frame that has the least error at each pixel, and
-    return both.
+) -> _Match:
+    """Choose the flow to the key frame that has the least error at each pixel.
 
     Candidates are `flows`, no motion, and the flow of neighbours.
     """
-    flow = np.zeros_like(flows[0])
-    error = key.error(flow, goal, labels)
 
-    def consider(other: Flow, margin: float) -> None:
-        nonlocal flow, error
-        found = key.error(other, goal, labels)
-        better = found < error - margin
-        flow = np.where(better[..., None], other, flow)
-        error = np.where(better, found, error)
+    def match(flow: Flow) -> _Match:
+        return _Match(flow, key.error(flow, goal, labels))
 
-    for other in flows:
-        consider(other, 0.0)
-    for leap in _LEAPS:
-        for down, right in ((0, leap), (0, -leap), (leap, 0), (-leap, 0)):
-            consider(_shifted(flow, down, right), _BETTER)
+    best = match(np.zeros_like(flows[0]))
+    for flow in flows:
+        best = best.improved(match(flow), 0.0)
+    for down, right in _leaps():
+        shifted = _shifted(best.flow, down, right)
+        best = best.improved(match(shifted), _BETTER)
     # Where the source is flat, matches scatter, but the edit may not be flat.
-    consider(_calmed(flow, 1), -_CALM)
-    return flow, error
+    calm = match(_calmed(best.flow, 1))
+    return best.improved(calm, -_CALM)
+
+
+def _leaps() -> Iterator[tuple[int, int]]:
+    """Yield how far down and to the right the neighbours are, far ones first."""
+    for leap in _LEAPS:
+        yield 0, leap
+        yield 0, -leap
+        yield leap, 0
+        yield -leap, 0
 
 
 def _calmed(flow: Flow, times: int) -> Flow:

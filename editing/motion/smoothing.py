@@ -105,13 +105,17 @@ def _steps(before: Frame, after: Frame, method: FlowMethod) -> tuple[_Step, _Ste
     forward, backward = estimate_both(large[:1], large[1:], method)
     there = shrunk(forward, size)[0]
     back = shrunk(backward, size)[0]
-    there_planes = torch.from_numpy(there).movedim(-1, 0)[None]
-    back_planes = torch.from_numpy(back).movedim(-1, 0)[None]
-    hidden = occlusion(there_planes, back_planes)[0]
-    appeared = occlusion(back_planes, there_planes)[0]
-    return _Step(there, (~hidden).float().numpy()), _Step(
-        back, (~appeared).float().numpy()
-    )
+    return _step(there, back), _step(back, there)
+
+
+def _step(
+    there: Float32[np.ndarray, "h w 2"], back: Float32[np.ndarray, "h w 2"]
+) -> _Step:
+    """Find the pixels that the neighbour shows, from the flow to it and back."""
+    forward = torch.from_numpy(there).movedim(-1, 0)[None]
+    backward = torch.from_numpy(back).movedim(-1, 0)[None]
+    hidden = occlusion(forward, backward)[0]
+    return _Step(there, (~hidden).float().numpy())
 
 
 def _averaged(
@@ -119,18 +123,25 @@ def _averaged(
 ) -> Frame:
     """Average one of some frames with its neighbours."""
     own = frames[place].astype(np.float32)
-    fine = _FINE * min(own.shape[:2])
     total = own.copy()
     weight = np.ones(own.shape[:2], np.float32)
     for side in _neighbours(frames, steps, place, _reach(deviation)):
         for far, (moved, shown) in enumerate(_followed(side), 1):
-            near = np.float32(np.exp(-((far / deviation) ** 2) / 2))
-            seen = cv2.GaussianBlur(shown, (0, 0), fine)  # else single pixels stand out
-            counts = near * seen * _alike(moved, own)
+            counts = _bell(far / deviation) * _softened(shown) * _alike(moved, own)
             total += counts[..., None] * moved
             weight += counts
     mean = total / weight[..., None]
     return _sharpened(mean, own).round().clip(0, 255).astype(np.uint8)
+
+
+def _bell(x: float) -> np.float32:
+    """Return the height of the bell curve, 1 at 0, so many deviations from there."""
+    return np.float32(np.exp(-(x**2) / 2))
+
+
+def _softened(shown: Grey) -> Grey:
+    """Blur a map of shown pixels a little, so that single pixels do not stand out."""
+    return cv2.GaussianBlur(shown, (0, 0), _FINE * min(shown.shape))
 
 
 def _neighbours(

@@ -120,7 +120,8 @@ def _imported(entry: str) -> Any:
     return getattr(import_module(module), function)
 
 
-_BY_WORDS = frozenset({"masks", "source_prompt", "inversion", "image_unet"})
+BY_WORDS = frozenset({"masks", "source_prompt", "inversion", "image_unet"})
+"""Needs of an edit by two prompts that inverts; regions are optional."""
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -136,7 +137,7 @@ METHODS: dict[str, Method] = {
             title="FateZero",
             paper="Qi et al. 2023, arXiv:2303.09535",
             Params=FateZeroParams,
-            needs=_BY_WORDS,
+            needs=BY_WORDS,
             several=True,
         ),
         Method(
@@ -144,7 +145,7 @@ METHODS: dict[str, Method] = {
             title="vid2vid-zero",
             paper="Wang et al. 2023, arXiv:2303.17599",
             Params=Vid2VidZeroParams,
-            needs=_BY_WORDS,
+            needs=BY_WORDS,
             several=True,
         ),
         Method(
@@ -152,7 +153,7 @@ METHODS: dict[str, Method] = {
             title="Tune-A-Video",
             paper="Wu et al. 2022, arXiv:2212.11565",
             Params=TuneAVideoParams,
-            needs=_BY_WORDS,
+            needs=BY_WORDS,
             stages=("tuning", "inverting", "editing", "decoding"),
             several=True,
             setup="regrain.editing.methods.tune_a_video:prepare",

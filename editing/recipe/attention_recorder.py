@@ -155,18 +155,23 @@ class AttentionRecorder:
             it. size: Height and width of the layer's grid; default: that of the scope.
             changed: True if this layer is changed in this step.
         """
-        size = size or self.scope.size
-        one = on_grid(before.float(), size, self.scope.size)
-        other = one if after is None else on_grid(after.float(), size, self.scope.size)
-        mass = _Sums(one, other, 1)
-        self._step = mass if self._step is None else _added(self._step, mass)
+        mass = self._mass(before, after, size or self.scope.size)
+        self._step = _added(self._step, mass)
         if not self._in_scope or (self._changed and not changed):
             return
         if changed != self._changed:
             self._sums = {}
             self._changed = changed
-        known = self._sums.get(self._part)
-        self._sums[self._part] = mass if known is None else _added(known, mass)
+        self._sums[self._part] = _added(self._sums.get(self._part), mass)
+
+    def _mass(
+        self, before: Tensor, after: Tensor | None, size: tuple[int, int]
+    ) -> _Sums:
+        """Return one layer's mass on the grid of the maps."""
+        one = on_grid(before.float(), size, self.scope.size)
+        if after is None:
+            return _Sums(one, one, 1)
+        return _Sums(one, on_grid(after.float(), size, self.scope.size), 1)
 
     def step(self) -> Float[Tensor, "frames h w columns"]:
         """Return the mean of this step's layers, after the change.
@@ -226,7 +231,9 @@ def _means(parts: Collection[_Sums]) -> tuple[Tensor, Tensor]:
     return total.before / total.terms, total.after / total.terms
 
 
-def _added(sums: _Sums, more: _Sums) -> _Sums:
+def _added(sums: _Sums | None, more: _Sums) -> _Sums:
+    if sums is None:
+        return more
     before = sums.before + more.before
     after = sums.after + more.after
     return _Sums(before, after, sums.terms + more.terms)
@@ -293,20 +300,27 @@ class PixelHeat:
     ) -> None:
         """Add one layer of one half of guidance; q and k are in the layout of
         `across_frames`."""
-        tokens = torch.arange(grid.time * grid.tokens, device=q.device)
-        queries, keys = labels_seen(tokens.view(grid.time, grid.tokens), seen)
-        row, query = (queries == self._token(grid)).nonzero()[0].tolist()
+        row, query, keys = self._place_seen(grid, seen, q.device)
         own_q = q[row : row + 1, :, query : query + 1]
         own_k = k[row : row + 1]
         scale = q.shape[-1] ** -0.5  # also of the changed ones, which may be wider
         given = probabilities(own_q, own_k, scale)
-        before = self._over_clip(given, keys[row], grid)
+        before = self._over_clip(given, keys, grid)
         after = None
         if change is not None:
-            changed_q, changed_k = change(own_q, own_k, row, query)
-            given = probabilities(changed_q, changed_k, scale)
-            after = self._over_clip(given, keys[row], grid)
+            given = probabilities(*change(own_q, own_k, row, query), scale)
+            after = self._over_clip(given, keys, grid)
         self.heat.add(before, after, size=grid.size, changed=change is not None)
+
+    def _place_seen(
+        self, grid: Grid, seen: Seen, device: torch.device
+    ) -> tuple[int, int, Int[Tensor, "keys"]]:
+        """Return the row and the place of the pixel's query in it, and the token of
+        every key of that row."""
+        tokens = torch.arange(grid.time * grid.tokens, device=device)
+        queries, keys = labels_seen(tokens.view(grid.time, grid.tokens), seen)
+        row, query = (queries == self._token(grid)).nonzero()[0].tolist()
+        return row, query, keys[row]
 
     def _token(self, grid: Grid) -> int:
         """Return the number of the pixel's token among those of the clip."""

@@ -81,9 +81,9 @@ class GuidedAttention:
 
         `source` is for spatial guidance; None is without it.
         """
-        others = (
-            plain if self._modulation is None else self._modulation.attend(step, batch)
-        )
+        others = plain
+        if self._modulation is not None:
+            others = self._modulation.attend(step, batch)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name not in self.sites:
@@ -95,11 +95,17 @@ class GuidedAttention:
                 out = self._across(guided, k, v, site, step, batch)
             if not step.within(self._params.temporal_until):
                 return out
-            ids = self._tracks(self._grid.at(site).size, q.device)
-            scale = self._params.temporal_sharpness * q.shape[-1] ** -0.5
-            return tracks(q, k, out, batch.frames, ids, scale)
+            return self._along_tracks(q, k, out, site, batch)
 
         return attend
+
+    def _along_tracks(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, batch: Batch
+    ) -> Tensor:
+        """Compute attention along the motion."""
+        ids = self._tracks(self._grid.at(site).size, q.device)
+        scale = self._params.temporal_sharpness * q.shape[-1] ** -0.5
+        return tracks(q, k, v, batch.frames, ids, scale)
 
     def _like_source(self, q: Tensor, source_q: Tensor, source_k: Tensor) -> Tensor:
         """Replace every query by a mean of those of places that look alike in the
@@ -119,17 +125,14 @@ class GuidedAttention:
         """Compute efficient cross-frame attention; one half is modulated, if any region
         has words."""
         shared = self._shared(self._grid.at(site).size, q.device)
+        modulation = self._modulation
         out = []
         for branch in batch.branches:
-            one = (x[batch.rows(branch)] for x in (q, k, v))
-            if (
-                self._modulation is None
-                or branch != self._modulation.params.guidance_half
-            ):
-                out.append(across_shared(*one, shared))
-            else:
-                bound = _bound(self._modulation, shared, site, step)
-                out.append(across_shared(*one, shared, bound))
+            rows = batch.rows(branch)
+            attend = attention
+            if modulation is not None and branch == modulation.params.guidance_half:
+                attend = _bound(modulation, shared, site, step)
+            out.append(across_shared(q[rows], k[rows], v[rows], shared, attend))
         return torch.cat(out)
 
 

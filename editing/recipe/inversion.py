@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,19 +80,35 @@ def null_text(
     for step in steps:
         goal = pivots[step.total - 1 - step.index]
         share = step.index / step.total
-        guided = predict_source(x, step)
-
-        def reach(text: Tensor, x=x, step=step, guided=guided) -> Tensor:
-            unguided = predict(x, step, text)
-            x0 = guide(unguided[0], guided[0], guidance_scale)
-            eps = guide(unguided[1], guided[1], guidance_scale)
-            return advance(x0, eps, step)
-
+        reach = partial(
+            _reached,
+            predict=predict,
+            x=x,
+            step=step,
+            guided=predict_source(x, step),
+            guidance_scale=guidance_scale,
+        )
         rate = learning_rate * (1 - share / 2)
         enough = 1e-5 + 1e-3 * share
         learned, loss = _descend(reach, learned, goal, inner_steps, rate, enough)
         x = reach(learned)
         yield step, learned, loss
+
+
+def _reached(
+    text: Tensor,
+    *,
+    predict: Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]],
+    x: Tensor,
+    step: Step,
+    guided: tuple[Tensor, Tensor],
+    guidance_scale: float,
+) -> Tensor:
+    """Return the latents after a step of guided sampling with a text."""
+    unguided = predict(x, step, text)
+    x0 = guide(unguided[0], guided[0], guidance_scale)
+    eps = guide(unguided[1], guided[1], guidance_scale)
+    return advance(x0, eps, step)
 
 
 def _descend(
@@ -180,17 +197,23 @@ def invert_cached(
     working: ResizedClip,
     predict: Predict,
     steps: Sequence[Step],
-    key: Mapping[str, object],
+    /,
+    *,
     total: int | None = None,
+    **facts: object,
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """Run `ddim_invert`, once for each key; anchors are pinned.
+    """Run `ddim_invert`, once for each clip, model and facts; anchors are pinned.
 
     Args:
-        predict: The model, without guidance.
+        backbone: The model.
+        working: The clip.
+        predict: The model as it is called, without guidance.
         steps: `Schedule.inversion(...)`.
-        key: See `inversion_key`.
         total: Units of the stage, if more than these steps.
+        facts: All that the inversion depends on beside clip and model: the method, the
+            number of steps, the prompt, ...
     """
+    key = inversion_key(backbone, working, **facts)
     total = total or len(steps)
 
     def make() -> Generator[Event, None, dict[str, Tensor]]:

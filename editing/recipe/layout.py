@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,23 +56,40 @@ class Layout:
         count = len(self.strength)
         has_words = [bool((words == code).any()) for code in range(count)]
         self.has_words = torch.tensor(has_words, device=device).float()
-        self.columns = {}
-        for column, name in enumerate(self.names):
-            if has_words[column + 1]:
-                self.columns[name] = (column,)
+        self.columns = _columns(self.names, has_words[1:])
         regions = torch.arange(1, count, device=device)
         self.indicator = (words[:, None] == regions).float()
-
-        def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
-            return coded(
-                request, lambda part: grid_labels(part.to(device), height, width, count)
-            )
-
-        self._cells = cache(cells)
+        self._cells = _coarse_codes(request, device)
 
     def codes(self, site: AttentionLayer) -> Int[Tensor, "frames tokens"]:
         """Return the code of every token of a layer."""
         return self._cells(*self.grid.at(site).size)
+
+
+def _coarse_codes(
+    request: EditRequest, device: torch.device
+) -> Callable[[int, int], Int[Tensor, "frames cells"]]:
+    """Return a function that computes the codes on a grid of some height and width."""
+    count = 1 + len(request.regions)
+
+    def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
+        def pool(part: Tensor) -> Tensor:
+            return grid_labels(part.to(device), height, width, count)
+
+        return coded(request, pool)
+
+    return cache(cells)
+
+
+def _columns(
+    names: Sequence[str], has_words: Sequence[bool]
+) -> dict[str, tuple[int, ...]]:
+    """Return the number of each region that has words, by its name."""
+    columns = {}
+    for column, (name, has) in enumerate(zip(names, has_words, strict=True)):
+        if has:
+            columns[name] = (column,)
+    return columns
 
 
 def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
@@ -113,21 +130,11 @@ def lay_out(
             of the prompt.
     """
     phrases = _phrases(request)
-    uncond, cond, *alone = backbone.embed(
-        [
-            request.negatives,
-            request.composed.text,
-            *(phrase.text for phrase in phrases),
-        ],
-        ["negative_prompt", "prompt", *(phrase.field for phrase in phrases)],
-    )
+    uncond, cond, *alone = _embed(backbone, request, phrases)
     words = _no_codes(cond)
     places: dict[tuple[int, ...], PromptEmbedding] = {}
     for phrase, encoded in zip(phrases, alone, strict=True):
-        positions = spans(cond, *phrase.span)
-        if len(positions) != encoded.lengths[0] - 2:
-            reason = f"{shorten(phrase.text)} must match whole words of the prompt"
-            raise PromptError(phrase.field, f"{reason}. Put spaces around it.")
+        positions = _positions(cond, phrase, encoded)
         words[list(positions)] = phrase.code
         places[positions] = encoded
     layout = Layout(request, grid, words, _refused(request, uncond))
@@ -154,6 +161,29 @@ def _phrases(request: EditRequest) -> list[_Phrase]:
             text = composed.text[slice(*span)]
             phrases.append(_Phrase(code, text, span, f"regions.{region.name}.prompt"))
     return phrases
+
+
+def _embed(
+    backbone: Backbone, request: EditRequest, phrases: Sequence[_Phrase]
+) -> PromptEmbedding:
+    """Encode the negative prompt, the prompt, and phrases alone."""
+    prompts = [request.negatives, request.composed.text]
+    fields = ["negative_prompt", "prompt"]
+    for phrase in phrases:
+        prompts.append(phrase.text)
+        fields.append(phrase.field)
+    return backbone.embed(prompts, fields)
+
+
+def _positions(
+    text: PromptEmbedding, phrase: _Phrase, encoded: PromptEmbedding
+) -> tuple[int, ...]:
+    """Find the tokens of a phrase in a prompt; it must have as many as alone."""
+    positions = spans(text, *phrase.span)
+    if len(positions) != encoded.lengths[0] - 2:
+        reason = f"{shorten(phrase.text)} must match whole words of the prompt"
+        raise PromptError(phrase.field, f"{reason}. Put spaces around it.")
+    return positions
 
 
 def _no_codes(text: PromptEmbedding) -> Int[Tensor, "tokens"]:

@@ -120,19 +120,40 @@ def run_looking(
         while True:
             event = next(events)
             if isinstance(event, Preview):
-                places = [
-                    piece.numbers.index(number, piece.anchors)
-                    for number in event.indices
-                ]
-                event = replace(
-                    event, attention={**event.attention, **view.now(places)}
-                )
+                event = _with_pictures(event, view, piece)
             yield event
     except StopIteration as stop:
         draft: WindowResult = stop.value
         return replace(draft, attention={**draft.attention, **view.maps()})
     finally:
         events.close()
+
+
+def _with_pictures(event: Preview, view: Looking, piece: WindowFrames) -> Preview:
+    """Add the maps of the pictures to a preview."""
+    places = [piece.numbers.index(number, piece.anchors) for number in event.indices]
+    return replace(event, attention={**event.attention, **view.now(places)})
+
+
+def _guided_rows(halves: Sequence[str], rows: int) -> list[slice]:
+    """Return the rows of each half of guidance in a batch whose branches have so many
+    rows."""
+    found = []
+    for number, half in enumerate(halves):
+        if half in _GUIDED:
+            start = number * rows
+            found.append(slice(start, start + rows))
+    return found
+
+
+def _picture_columns(pictures: Pictures) -> Columns:
+    """Return the number of each picture, by the name of its map."""
+    columns = {}
+    for number, picture in enumerate(pictures.seen):
+        asked = picture.asked
+        name = f"{PICTURE} of {asked.name}" if asked.label else PICTURE
+        columns[name] = (number,)
+    return columns
 
 
 class Looking(View):
@@ -154,11 +175,7 @@ class Looking(View):
         self._layers = pictures.acting(params.picture_blocks)
         self._grid = backbone.grid(*working_frames(backbone, request).shape[:3])
         self._heat = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
-        self._columns: Columns = {}
-        for number, picture in enumerate(pictures.seen):
-            asked = picture.asked
-            name = f"{PICTURE} of {asked.name}" if asked.label else PICTURE
-            self._columns[name] = (number,)
+        self._columns = _picture_columns(pictures)
         self._looked = False
 
     def predict(
@@ -176,12 +193,17 @@ class Looking(View):
             return self._backbone.predict(x, step, text, change, recompute=recompute)
         if "cond" in halves:
             self._heat.begin(step)
-        change = replace(
-            change, attend=self._attend(change.attend or plain, halves, step)
-        )
+        attend = self._attend(change.attend or plain, halves, step)
+        change = replace(change, attend=attend)
         x0, eps = self._backbone.predict(x, step, text, change, recompute=recompute)
         if not self._params.picture_colors or not self._acts(step):
             return x0, eps
+        return self._recolored(x, x0, eps, halves, step)
+
+    def _recolored(
+        self, x: Tensor, x0: Tensor, eps: Tensor, halves: Sequence[str], step: Step
+    ) -> tuple[Tensor, Tensor]:
+        """Return (x0, eps) with the pictures' colours; noise stays where colours do."""
         colored = self._colored(x0, halves)
         new_eps = (x - step.signal * colored) / step.noise
         return colored, torch.where(colored == x0, eps, new_eps)
@@ -199,18 +221,15 @@ class Looking(View):
         its picture. This is universal guidance (Bansal et al. 2023, arXiv:2302.07121)
         for a distance whose gradient is known, so nothing is differentiated.
         """
-        rows = len(x0) // len(halves)
         size = (x0.shape[2], x0.shape[3])
-        starts = [
-            number * rows for number, half in enumerate(halves) if half in _GUIDED
-        ]
+        parts = _guided_rows(halves, len(x0) // len(halves))
         out = x0.clone()
         for number, picture in enumerate(self._pictures.seen):
             palette = self._pictures.palette(number, self._backbone).to(x0)
-            cover = self._cover(picture.asked.label, size).to(x0).view(rows, 1, *size)
+            covered = self._cover(picture.asked.label, size).to(x0)
+            cover = covered.view(-1, 1, *size)
             share = self._params.picture_colors * min(1.0, picture.scale) * cover
-            for start in starts:
-                part = slice(start, start + rows)
+            for part in parts:
                 out[part] += share * toward(x0[part], palette, cover)
         return out
 
@@ -218,29 +237,55 @@ class Looking(View):
         self, attend: AttentionFn, halves: Sequence[str], step: Step
     ) -> AttentionFn:
         acts = self._acts(step)
-        # the edit that is watched
-        first = list(halves).index("cond") if "cond" in halves else None
 
         def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             out = attend(q, k, v, site)
             if site.kind != "cross":
                 return out
             acting = acts and site.name in self._layers
-            rows = len(q) // len(halves)
-            parts = list(out.split(rows))
-            for number, half in enumerate(halves):
-                watched = number == first and self._heat.reads(site)
-                if half not in _GUIDED or not (acting or watched):
-                    continue
-                own_q = q[number * rows :][:rows]
-                terms = self._terms(own_q, site, cast("Half", half), acting)
-                if watched:
-                    self._note(parts[number], terms, site)
-                if acting:
-                    parts[number] = sum(terms, parts[number]).to(out)
+            parts = list(out.split(len(q) // len(halves)))
+            self._see(parts, q, site, halves, acting)
             return torch.cat(parts) if acting else out
 
         return look
+
+    def _see(
+        self,
+        parts: list[Tensor],
+        q: Tensor,
+        site: AttentionLayer,
+        halves: Sequence[str],
+        acting: bool,
+    ) -> None:
+        """Let the branches of guidance see the pictures; `parts` has the output of each
+        branch, and gets the new ones."""
+        # the edit that is watched
+        first = list(halves).index("cond") if "cond" in halves else None
+        queries = q.split(len(parts[0]))
+        reads = self._heat.reads(site)
+        for number, half in enumerate(halves):
+            if half in _GUIDED:
+                watched = reads and number == first
+                one = (parts[number], queries[number], site, cast("Half", half))
+                parts[number] = self._seeing(*one, acting, watched)
+
+    def _seeing(
+        self,
+        out: Tensor,
+        q: Tensor,
+        site: AttentionLayer,
+        half: Half,
+        acting: bool,
+        watched: bool,
+    ) -> Tensor:
+        """Return a layer's output for one branch, with the pictures' terms added if
+        they act; if it is watched, record them."""
+        if not (acting or watched):
+            return out
+        terms = self._terms(q, site, half, acting)
+        if watched:
+            self._note(out, terms, site)
+        return sum(terms, out).to(out) if acting else out
 
     def _terms(
         self, q: Tensor, site: AttentionLayer, half: Half, acting: bool

@@ -98,25 +98,12 @@ class Modulation:
         """Return the attention of one denoising step, for the halves of guidance in
         `batch`."""
         xi = fade(self.params, step)
-        half = self.params.guidance_half
-        modulated = ("uncond", "cond") if half == "both" else (half,)
-
-        def one(
-            branch: str, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer
-        ) -> Tensor:
-            if site.kind == "cross" and branch == "cond":
-                return self.across(q, k, v, site, xi)
-            if site.kind == "cross":
-                return self.refuse(q, k, v, site)
-            if branch in modulated:
-                return self.within(q, k, v, site, xi, looks=branch == modulated[-1])
-            return across_frames(q, k, v, batch.frames, self.seen)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             out = []
             for branch in batch.branches:
                 rows = batch.rows(branch)
-                out.append(one(branch, q[rows], k[rows], v[rows], site))
+                out.append(self._of(branch, q[rows], k[rows], v[rows], site, xi))
             if site.kind == "cross":
                 return torch.cat(out)
             ids = self.tracks.get(self.layout.grid.at(site).size)
@@ -124,30 +111,55 @@ class Modulation:
 
         return attend
 
+    def _of(
+        self,
+        branch: str,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        site: AttentionLayer,
+        xi: float,
+    ) -> Tensor:
+        """Compute the attention of one branch."""
+        if site.kind == "cross" and branch == "cond":
+            return self.across(q, k, v, site, xi)
+        if site.kind == "cross":
+            return self.refuse(q, k, v, site)
+        half = self.params.guidance_half
+        modulated = ("uncond", "cond") if half == "both" else (half,)
+        if branch in modulated:
+            return self.within(q, k, v, site, xi, looks=branch == modulated[-1])
+        return across_frames(q, k, v, self.layout.grid.time, self.seen)
+
     def across(
         self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float
     ) -> Tensor:
         """Compute Eq. 6: cross-attention that ties the pixels of each region to its
         words."""
         layout = self.layout
-        params = self.params
         codes = layout.codes(site)
-        words = layout.words[None]
         bound = layout.has_words
-        if params.uncovered == "repelled":  # pixels without words too, from all words
+        if self.params.uncovered == "repelled":
+            # pixels without words too, from all words
             bound = torch.ones_like(bound)
-        weight = params.cross_strength * layout.strength * bound
+        weight = self.params.cross_strength * layout.strength * bound
         term = size_term(codes, codes, len(weight))
         a = self.strength(codes, weight, term, site, xi)
         if self.heat.reads(site):
-            # With these values, attention gives its mass on the words of each region.
-            own = layout.indicator.to(v.dtype).expand(*k.shape[:2], -1, -1)
-            before = attention(q, k, own).mean(1)
-            after = modulated_attention(q, k, own, codes, words, a).mean(1)
-            self.heat.add(
-                before, after, size=layout.grid.at(site).size, changed=bool(a.any())
-            )
-        return modulated_attention(q, k, v, codes, words, a)
+            self._note_words(q, k, codes, a, site)
+        return modulated_attention(q, k, v, codes, layout.words[None], a)
+
+    def _note_words(
+        self, q: Tensor, k: Tensor, codes: Tensor, a: Tensor, site: AttentionLayer
+    ) -> None:
+        """Record a layer's attention to the words of each region."""
+        layout = self.layout
+        # With these values, attention gives its mass on the words of each region.
+        own = layout.indicator.to(q.dtype).expand(*k.shape[:2], -1, -1)
+        before = attention(q, k, own).mean(1)
+        after = modulated_attention(q, k, own, codes, layout.words[None], a).mean(1)
+        size = layout.grid.at(site).size
+        self.heat.add(before, after, size=size, changed=bool(a.any()))
 
     def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention to the negative prompt, in which only a region reads its

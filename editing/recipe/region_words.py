@@ -112,23 +112,16 @@ class RegionText:
         """Encode a prompt and its phrases apart; the vectors of the phrases follow
         those of the prompt."""
         phrases = [prompt[start:stop] for start, stop in bound.values()]
-        text, *encoded = backbone.embed(
-            [prompt, *phrases], [field] * (1 + len(phrases))
-        )
+        prompts = [prompt, *phrases]
+        text, *encoded = backbone.embed(prompts, [field] * len(prompts))
         vectors = text.vectors.clone()
         codes = [-1] * text.lengths[0]
         for code, phrase in zip(bound, encoded, strict=True):
-            start = len(codes)
             own = phrase.lengths[0] - 1  # without the end
-            if start + own > vectors.shape[1]:
-                raise PromptError(
-                    field, "It is too long for phrases=alone. Shorten it."
-                )
-            vectors[0, start : start + own] = phrase.vectors[0, :own]
+            _put(phrase.vectors[0, :own], vectors[0, len(codes) :], field)
             codes += [code] * own
-        return cls(
-            text.with_vectors(vectors), torch.tensor(codes, device=vectors.device)
-        )
+        words = torch.tensor(codes, device=vectors.device)
+        return cls(text.with_vectors(vectors), words)
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Return the tokens of every region, by its name."""
@@ -141,6 +134,19 @@ class RegionText:
     def telling(self) -> Columns:
         """Return the tokens of every word but articles and prepositions."""
         return word_columns(self.text, telling_words(self.text.prompts[0]))
+
+
+def _put(
+    vectors: Float[Tensor, "tokens d"], free: Float[Tensor, "rest d"], field: str
+) -> None:
+    """Write vectors to the beginning of those that are free.
+
+    Raises:
+        PromptError: There are too few; names `field`.
+    """
+    if len(vectors) > len(free):
+        raise PromptError(field, "It is too long for phrases=alone. Shorten it.")
+    free[: len(vectors)] = vectors
 
 
 class WordAttending:
@@ -169,33 +175,40 @@ class WordAttending:
 
     def attend(self, step: Step, part: slice) -> AttentionFn:
         """Return the attention of a call for some latents."""
-        params = self._params
-        regions = self._regions
-        words = self.bound.words
-        codes = regions.codes[part].flatten()
-        modulates = self._modulates and step.within(params.modulate_until, begun=True)
-        weight = regions.strength[codes] * modulates
-        if params.size_term:
-            weight = weight * regions.size_term[part].flatten()
-        bound = torch.isin(codes, words) & (codes > 0)
-        across = (
-            weight * bound * params.cross_strength * step.time**params.schedule_power
-        )
-        within = weight * params.self_strength * step.time**_SELF_FADE
-        binding = WordBinding(codes, words, across, params.columns, params.padding)
+        codes = self._regions.codes[part].flatten()
+        labels = codes[None]
+        weight = self._weight(codes, step, part)
+        within = weight * self._params.self_strength * step.time**_SELF_FADE
+        binding = self._binding(codes, weight, step)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "self":
-                return modulated_attention(
-                    q, k, v, codes[None], codes[None], within[None]
-                )
-            out, before, after = attend_to_words(q, k, v, binding)
-            before = self._spread(before, part)
-            after = self._spread(after, part)
-            self.heat.add(before, after, changed=bool(across.any()))
+                return modulated_attention(q, k, v, labels, labels, within[None])
+            out, *maps = attend_to_words(q, k, v, binding)
+            spread = [self._spread(mass, part) for mass in maps]
+            self.heat.add(*spread, changed=bool(binding.strength.any()))
             return out
 
         return attend
+
+    def _weight(self, codes: Tensor, step: Step, part: slice) -> Tensor:
+        """Return how strongly each token is bound, before it fades; 0 after the
+        window."""
+        params = self._params
+        modulates = self._modulates and step.within(params.modulate_until, begun=True)
+        weight = self._regions.strength[codes] * modulates
+        if params.size_term:
+            weight = weight * self._regions.size_term[part].flatten()
+        return weight
+
+    def _binding(self, codes: Tensor, weight: Tensor, step: Step) -> WordBinding:
+        """Return the binding of tokens to the words of their region, if it has any."""
+        params = self._params
+        words = self.bound.words
+        bound = torch.isin(codes, words) & (codes > 0)
+        faded = step.time**params.schedule_power
+        strength = weight * bound * params.cross_strength * faded
+        return WordBinding(codes, words, strength, params.columns, params.padding)
 
     def _spread(self, mass: Float[Tensor, "tokens words"], part: slice) -> Tensor:
         """Put the maps of a part of the clip among zeros for the rest of it."""

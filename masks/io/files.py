@@ -4,7 +4,7 @@ mask video."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
@@ -80,14 +80,20 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         count, size = extent_of(path)
         masks = open_regions(path, count, size)
     else:
-        video = open_clip(path)
-        usual = colors_of(range(1, len(COLORS) + 1))
-        known = colors or find_colors(video, usual) or usual
-        masks = split(read_mask_video(path, len(video), video.size, known))
+        masks = _read_video(path, colors)
     if not masks:
         reason = f"{path.name!r} has no label in any frame."
         raise MaskError("masks", f"{reason} Use masks with at least one object.")
     return masks
+
+
+def _read_video(path: Path, colors: Mapping[int, str]) -> Masks:
+    """Read the masks of a video; without colours, those that it shows."""
+    video = open_clip(path)
+    usual = colors_of(range(1, len(COLORS) + 1))
+    known = colors or find_colors(video, usual) or usual
+    labels = read_mask_video(path, len(video), video.size, known)
+    return split(labels)
 
 
 def write_masks(
@@ -144,23 +150,37 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
     Source: Jiang et al., arXiv:2503.07598, "V2V with masks", as released: pixels to be
         made are mid grey.
     """
-    width, height = clip.size
-
-    def area(start: int, stop: int) -> Bool[np.ndarray, "frames height width 1"]:
-        masked = np.any([mask[start:stop] for mask in masks.values()], axis=0)
-        return masked[..., None]
 
     def read_greyed(start: int, stop: int) -> np.ndarray:
-        return np.where(area(start, stop), np.uint8(_GREY), clip.read(start, stop))
+        area = _area(masks, start, stop)
+        return np.where(area, np.uint8(_GREY), clip.read(start, stop))
 
     def read_white(start: int, stop: int) -> np.ndarray:
-        white = area(start, stop) * np.uint8(255)
+        white = _area(masks, start, stop) * np.uint8(255)
         return np.repeat(white, 3, axis=-1)
 
+    _write_video(folder / PAIR_SOURCE, clip, read_greyed)
+    _write_video(folder / PAIR_MASK, clip, read_white)
+
+
+def _area(
+    masks: Masks, start: int, stop: int
+) -> Bool[np.ndarray, "frames height width 1"]:
+    """Return the pixels of all masks on some frames."""
+    windows = [mask[start:stop] for mask in masks.values()]
+    masked = np.any(windows, axis=0)
+    return masked[..., None]
+
+
+def _write_video(
+    path: Path, clip: Clip, read: Callable[[int, int], np.ndarray]
+) -> None:
+    """Write a video as large, long and fast as a clip from the frames that `read`
+    returns."""
+    width, height = clip.size
+    frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
     comment = "Made for video-to-video editing with masks"
-    for name, read in ((PAIR_SOURCE, read_greyed), (PAIR_MASK, read_white)):
-        frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
-        write_video(folder / name, frames, clip.fps, comment=comment)
+    write_video(path, frames, clip.fps, comment=comment)
 
 
 def check_out(out: Path, source: Path) -> None:

@@ -74,15 +74,26 @@ def _histogram(
     sums = np.zeros((_STEPS**3, 3))
     looked_at = np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip)))
     for index in looked_at.round().astype(int).tolist():
-        picture = clip.read(index, index + 1)[0]
-        is_bright = picture.max(-1) > _DARK
-        colors = picture[_is_within(picture) & is_bright].astype(np.int64)
-        steps = colors // (256 // _STEPS)
-        bins = np.ravel_multi_index(steps.T, (_STEPS, _STEPS, _STEPS))
+        colors = _bright_colors(clip.read(index, index + 1)[0])
+        bins = _bins_of(colors)
         counts += np.bincount(bins, minlength=len(counts))
         for channel in range(3):
             sums[:, channel] += np.bincount(bins, colors[:, channel], len(counts))
     return counts, sums
+
+
+def _bright_colors(
+    picture: UInt8[np.ndarray, "height width 3"],
+) -> Int[np.ndarray, "pixels 3"]:
+    """Return the colours of bright pixels away from edges."""
+    is_bright = picture.max(-1) > _DARK
+    return picture[_is_within(picture) & is_bright].astype(np.int64)
+
+
+def _bins_of(colors: Int[np.ndarray, "pixels 3"]) -> Int[np.ndarray, " pixels"]:
+    """Return the bin of each colour."""
+    red, green, blue = colors.T // (256 // _STEPS)
+    return (red * _STEPS + green) * _STEPS + blue
 
 
 def _is_within(
@@ -115,10 +126,7 @@ def _labelled(
 ) -> dict[int, np.ndarray]:
     """Give each colour the first label whose known colour it is like, or else the next
     free one."""
-    rgb = {
-        label: np.array(list(bytes.fromhex(color[1:])))
-        for label, color in known.items()
-    }
+    rgb = {label: _rgb(color) for label, color in known.items()}
     labelled: dict[int, np.ndarray] = {}
     for color in colors:
         free = [label for label in range(1, 256) if label not in labelled]
@@ -127,6 +135,12 @@ def _labelled(
         label = (like or unknown)[0]
         labelled[label] = color
     return labelled
+
+
+def _rgb(color: str) -> np.ndarray:
+    """Return red, green and blue of a colour "#rrggbb", 0 to 255."""
+    channels = bytes.fromhex(color[1:])
+    return np.array(list(channels))
 
 
 def _hex(color: Float[np.ndarray, "3"]) -> str:
@@ -157,12 +171,26 @@ def read_mask_video(
     check_extent(clip.name, (len(clip), clip.size), (frames, size))
     width, height = size
     labels = np.zeros((frames, height, width), np.uint8)
-    known = palette(colors).astype(np.int32)
+    table = palette(colors).astype(np.int32)
+    known = {label: table[label] for label in colors}
     for index in range(frames):
-        picture = clip.read(index, index + 1)[0].astype(np.int32)
-        least = np.square(picture).sum(-1)
-        for label in colors:  # one at a time: all at once would be as many pictures
-            off = np.square(picture - known[label]).sum(-1)
-            labels[index][off < least] = label
-            least = np.minimum(off, least)
+        picture = clip.read(index, index + 1)[0]
+        labels[index] = _nearest_labels(picture, known)
+    return labels
+
+
+def _nearest_labels(
+    picture: UInt8[np.ndarray, "height width 3"],
+    known: Mapping[int, Int[np.ndarray, "3"]],
+) -> UInt8[np.ndarray, "height width"]:
+    """Return the label of the known colour nearest to each pixel; 0 where black is
+    nearer."""
+    values = picture.astype(np.int32)
+    labels = np.zeros(picture.shape[:2], np.uint8)
+    least = np.square(values).sum(-1)
+    for label, color in known.items():
+        # one at a time: all at once would be as many pictures
+        off = np.square(values - color).sum(-1)
+        labels[off < least] = label
+        least = np.minimum(off, least)
     return labels

@@ -90,11 +90,13 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
         sizes = list_files(info)
         wanted = {name: sizes[name] for name in sizes if _is_wanted(name)}
         fetching.total = sum(wanted.values()) or fetching.total
-        free = shutil.disk_usage(partial).free
-        if free < fetching.total:
-            needed = f"{fetching.total / 1e6:.0f} MB are needed"
-            raise OSError(f"{needed} and {free / 1e6:.0f} MB are free")
-        fetching.load(source.repository, wanted, revision=info.sha, local_dir=partial)
+        _check_room(partial, fetching.total)
+        fetching.load(
+            source.repository,
+            wanted,
+            revision=info.sha,
+            local_dir=partial,
+        )
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
         read(partial)
         is_there = (shelf / source.name).exists()  # another may have been quicker
@@ -103,6 +105,14 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
             partial.rename(shelf / source.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_room(folder: Path, total: int) -> None:
+    """Check that so many bytes fit on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
+    if free < total:
+        needed = f"{total / 1e6:.0f} MB are needed"
+        raise OSError(f"{needed} and {free / 1e6:.0f} MB are free")
 
 
 def _is_wanted(name: str) -> bool:

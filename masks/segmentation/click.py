@@ -70,8 +70,12 @@ def segment(
             the object.
         ModelError: The weights are missing or broken.
     """
-    encoded = image if isinstance(image, Embedded) else None
-    pixels = image.image if isinstance(image, Embedded) else image
+    if isinstance(image, Embedded):
+        encoded = image
+        pixels = image.image
+    else:
+        encoded = None
+        pixels = image
     prompts = _checked(pixels, points, point_labels, box, previous, strokes)
     if method not in ("sam", CUTS):
         model = find_finder(method).name
@@ -82,7 +86,8 @@ def segment(
             warnings.warn(lacking, stacklevel=2)
             method = CUTS
     if method == CUTS:
-        return _by_cuts(pixels, prompts, scene_of(pixels, clip, frame))
+        scene = scene_of(pixels, clip, frame)
+        return _by_cuts(pixels, prompts, scene)
     return _by_sam(encoded or embed(pixels, model), prompts, index)
 
 
@@ -120,24 +125,45 @@ def _by_cuts(
     first click or box."""
     height, width = image.shape[:2]
     ratio = np.array(scene.shape[::-1]) / (width, height)
-    points = prompts.points * ratio
+    marked = _on_grid(prompts, ratio, scene.shape)
+
+    def ask(about: np.ndarray) -> np.ndarray:
+        box = None if len(about) else prompts.box
+        logits = _logits(image, about / ratio, box)
+        return _resized(logits, scene.shape)
+
+    mask = cuts.find(
+        scene,
+        marked.points,
+        marked.labels,
+        marked.box,
+        marked.previous,
+        marked.strokes,
+        None if sam.missing() else ask,
+    )
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+
+
+def _on_grid(prompts: _Prompts, ratio: np.ndarray, shape: tuple[int, int]) -> _Prompts:
+    """Convert prompts to pixels of a scene; `ratio` is (x, y), `shape` height and
+    width."""
     box = prompts.box
     if box is not None:
         box = box * np.tile(ratio, 2)
     previous = prompts.previous
     if previous is not None:
-        previous = _resized(previous.astype(np.float32), scene.shape) > 0.5
+        previous = _resized(previous.astype(np.float32), shape) > 0.5
     strokes = [_scaled(stroke, ratio) for stroke in prompts.strokes]
+    points = prompts.points * ratio
+    return _Prompts(points, prompts.labels, box, previous, strokes)
 
-    def ask(about: np.ndarray) -> np.ndarray:
-        labels = np.ones(len(about), int)
-        given_box = None if len(about) else prompts.box
-        logits = sam.logits(embed(image), about / ratio, labels, given_box)
-        return _resized(logits, scene.shape)
 
-    network = None if sam.missing() else ask
-    mask = cuts.find(scene, points, prompts.labels, box, previous, strokes, network)
-    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+def _logits(
+    image: np.ndarray, points: np.ndarray, box: np.ndarray | None
+) -> np.ndarray:
+    """Ask the built-in SAM about points on the object, or about a box."""
+    labels = np.ones(len(points), int)
+    return sam.logits(embed(image), points, labels, box)
 
 
 def _scaled(stroke: BrushStroke, ratio: np.ndarray) -> BrushStroke:
@@ -220,22 +246,34 @@ def _checked(
 ) -> _Prompts:
     """Check that the prompts fit the frame."""
     height, width = pixels.shape[:2]
-    coords, marks = _checked_points(points, labels, (width, height))
-    corners = None if box is None else _checked_box(box, (width, height))
+    size = (width, height)
+    coords, marks = _checked_points(points, labels, size)
+    corners = None if box is None else _checked_box(box, size)
     if previous is not None and np.shape(previous) != (height, width):
-        got = f"got {np.shape(previous)}"
-        raise MaskError(
-            "previous", f"Expected a mask of shape {(height, width)}, {got}."
-        )
-    is_clicked = marks.any()
-    is_drawn = any(not stroke.erase for stroke in strokes)
-    is_masked = previous is not None and np.any(previous)
-    if not (is_clicked or is_drawn or is_masked or box is not None):
+        expected = f"Expected a mask of shape {(height, width)}"
+        raise MaskError("previous", f"{expected}, got {np.shape(previous)}.")
+    prompts = _Prompts(
+        points=coords,
+        labels=marks.astype(int),
+        box=corners,
+        previous=previous,
+        strokes=strokes,
+    )
+    if not _is_marked(prompts):
         reason = "Nothing marks the object."
         raise MaskError(
             "points", f"{reason} Add a point with label 1, a stroke or a box."
         )
-    return _Prompts(coords, marks.astype(int), corners, previous, strokes)
+    return prompts
+
+
+def _is_marked(prompts: _Prompts) -> bool:
+    """Tell whether anything says where the object is."""
+    if prompts.box is not None or prompts.labels.any():
+        return True
+    if prompts.previous is not None and np.any(prompts.previous):
+        return True
+    return any(not stroke.erase for stroke in prompts.strokes)
 
 
 def _checked_points(
@@ -250,12 +288,17 @@ def _checked_points(
     if not np.isin(marks, (0, 1)).all():
         got = shorten(marks.tolist())
         raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {got}.")
-    if not ((coords >= 0) & (coords < size)).all():
-        reason = f"A point of {shorten(coords.tolist())} is outside"
-        raise MaskError(
-            "points", f"{reason} the frame of {size[0]}x{size[1]}. Move it."
-        )
+    _check_within(coords, size)
     return coords, marks
+
+
+def _check_within(coords: np.ndarray, size: tuple[int, int]) -> None:
+    """Check that points lie on a frame of `size`, (width, height)."""
+    width, height = size
+    within = (coords >= 0) & (coords < size)
+    if not within.all():
+        reason = f"A point of {shorten(coords.tolist())} is outside"
+        raise MaskError("points", f"{reason} the frame of {width}x{height}. Move it.")
 
 
 def _checked_box(box: Any, size: tuple[int, int]) -> Float[np.ndarray, "4"]:

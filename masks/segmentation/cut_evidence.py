@@ -172,14 +172,23 @@ def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
     if not scene.flows:
         return total
     for bins, places in scene.motions:
-        within = local_counts(bins, _MOTION_LIKENESS, inside, _MOTION_CELLS)
-        beyond = local_counts(bins, _MOTION_LIKENESS, outside, _MOTION_CELLS)
-        here = _log_odds(within, beyond, inside, outside)
-        everywhere = _log_odds(within.sum((1, 2)), beyond.sum((1, 2)), inside, outside)
+        here, everywhere = _motion_odds(bins, inside, outside)
         total += 0.5 * everywhere[bins].reshape(scene.shape)
         total += 0.5 * places.read(here)
     evidence = _TOGETHER * total / len(scene.flows)
     return scene.guide.smoothed(np.clip(evidence, -_MOVING, _MOVING))
+
+
+def _motion_odds(
+    bins: Int[np.ndarray, " pixels"], inside: Soft, outside: Soft
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the evidence of motions by bin and cell, and by bin alone."""
+    within = local_counts(bins, _MOTION_LIKENESS, inside, _MOTION_CELLS)
+    beyond = local_counts(bins, _MOTION_LIKENESS, outside, _MOTION_CELLS)
+    here = _log_odds(within, beyond, inside, outside)
+    all_within = within.sum((1, 2))
+    all_beyond = beyond.sum((1, 2))
+    return here, _log_odds(all_within, all_beyond, inside, outside)
 
 
 _MOTION_BINS = np.argwhere(np.ones((_STEPS, _STEPS)))

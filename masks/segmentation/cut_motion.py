@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from threading import Lock
 
@@ -101,17 +102,27 @@ def _flows(clip: Clip, frame: int, shape: tuple[int, int]) -> Flows:
     first = max(0, frame - REACH)
     last = min(len(clip) - 1, frame + REACH)
     pictures = clip.read(first, last + 1)
-    greys = [
-        cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
-        for picture in pictures
-    ]
+    greys = [_grey(picture) for picture in pictures]
     place = frame - first
     flows = []
     for way in (greys[place:], greys[place::-1]):
-        flow = None
-        for steps, (here, there) in enumerate(pairwise(way), 1):
-            step = flow_between(here, there)
-            flow = step if flow is None else flow + sampled(step, flow)
-            if steps in (1, REACH):
-                flows.append(resized(flow, shape))
+        flows += [resized(flow, shape) for flow in _flows_along(way)]
     return tuple(flows)
+
+
+def _grey(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "h w"]:
+    """Return a picture as its flow is estimated."""
+    return cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
+
+
+def _flows_along(
+    greys: Iterable[UInt8[np.ndarray, "h w"]],
+) -> Iterator[Float32[np.ndarray, "2 h w"]]:
+    """Yield the flows from the first of some frames to the next one, and to that
+    `REACH` frames on."""
+    flow = None
+    for steps, (here, there) in enumerate(pairwise(greys), 1):
+        step = flow_between(here, there)
+        flow = step if flow is None else flow + sampled(step, flow)
+        if steps in (1, REACH):
+            yield flow

@@ -29,17 +29,23 @@ class Palette:
     """
 
     def __init__(self, lab: Float32[np.ndarray, "h w 3"]) -> None:
-        bins = (lab.reshape(-1, 3) // _FINE).astype(np.int64)
+        colors = lab.reshape(-1, 3)
+        bins = (colors // _FINE).astype(np.int64)
         bins -= bins.min(0) - 2  # room for the blur
         self.box = tuple((bins.max(0) + 3).tolist())
         self.fine = np.ravel_multi_index(bins.T, self.box)
-        steps = (lab.reshape(-1, 3) // _COARSE).astype(np.int64)
+        steps = (colors // _COARSE).astype(np.int64)
         places = np.ravel_multi_index(steps.T, _STEPS)
         keys, self.coarse = np.unique(places, return_inverse=True)
-        at = np.stack(np.unravel_index(keys, _STEPS), 1).astype(np.float32)
-        norm = np.square(at).sum(1)
-        apart = norm[:, None] + norm - 2 * at @ at.T
-        self.likeness = np.exp(-apart / 2).astype(np.float32)
+        self.likeness = _likeness(keys)
+
+
+def _likeness(keys: Int[np.ndarray, " bins"]) -> Float32[np.ndarray, "bins bins"]:
+    """Return how much coarse bins, places in a box of `_STEPS`, are like each other."""
+    at = np.stack(np.unravel_index(keys, _STEPS), 1).astype(np.float32)
+    norm = np.square(at).sum(1)
+    apart = norm[:, None] + norm - 2 * at @ at.T
+    return np.exp(-apart / 2).astype(np.float32)
 
 
 def local_counts(
@@ -50,18 +56,29 @@ def local_counts(
 ) -> Float32[np.ndarray, "bins cells cells"]:
     """Sum weights by bin and cell, blurred in both; `cells` is the number of cells to a
     side."""
-    height, width = weights.shape
+    cell = _cells_of(weights.shape, cells)
+    count = len(likeness)
+    places = bins * cells**2 + cell
+    sums = np.bincount(places, weights.ravel(), count * cells**2)
+    counts = sums.astype(np.float32)
+    near = likeness @ counts.reshape(count, -1)
+    blur = _blur(cells)
+    return blur @ near.reshape(-1, cells, cells) @ blur
+
+
+def _cells_of(shape: tuple[int, ...], cells: int) -> Int[np.ndarray, " pixels"]:
+    """Return the cell that each pixel lies in, counted row by row."""
+    height, width = shape
     rows = np.arange(height) * cells // height
     columns = np.arange(width) * cells // width
-    cell = (rows[:, None] * cells + columns).ravel()
-    size = len(likeness) * cells**2
-    counts = np.bincount(bins * cells**2 + cell, weights.ravel(), size).astype(
-        np.float32
-    )
-    near = likeness @ counts.reshape(len(likeness), -1)
+    return (rows[:, None] * cells + columns).ravel()
+
+
+def _blur(cells: int) -> Float32[np.ndarray, "cells cells"]:
+    """Return how far each cell of a row reaches into the others."""
     at = np.arange(cells)
-    blur = np.exp(-np.square((at[:, None] - at) / _BLUR) / 2).astype(np.float32)
-    return blur @ near.reshape(-1, cells, cells) @ blur
+    apart = (at[:, None] - at) / _BLUR
+    return np.exp(-np.square(apart) / 2).astype(np.float32)
 
 
 class Places:
@@ -74,18 +91,18 @@ class Places:
         self._shape = shape
         height, width = shape
         x, y = np.meshgrid(np.arange(width), np.arange(height))
-        down = np.clip((y.ravel() + 0.5) / height * cells - 0.5, 0, cells - 1 - 1e-3)
-        across = np.clip((x.ravel() + 0.5) / width * cells - 0.5, 0, cells - 1 - 1e-3)
-        top = down.astype(np.int64)
-        left = across.astype(np.int64)
-        fall = (down - top).astype(np.float32)
-        run = (across - left).astype(np.float32)
-        first = (bins * cells + top) * cells + left
+        top, down = _between_cells(y.ravel(), height, cells)
+        left, right = _between_cells(x.ravel(), width, cells)
+        up = 1 - down
+        back = 1 - right
+        row = bins * cells + top
+        first = row * cells + left
+        below = first + cells
         self._corners = [
-            (first, (1 - fall) * (1 - run)),
-            (first + 1, (1 - fall) * run),
-            (first + cells, fall * (1 - run)),
-            (first + cells + 1, fall * run),
+            (first, up * back),
+            (first + 1, up * right),
+            (below, down * back),
+            (below + 1, down * right),
         ]
 
     def read(self, table: Float32[np.ndarray, "bins cells cells"]) -> Soft:
@@ -93,6 +110,16 @@ class Places:
         flat = table.reshape(-1)
         parts = [weight * flat[place] for place, weight in self._corners]
         return sum(parts[1:], parts[0]).reshape(self._shape)
+
+
+def _between_cells(
+    places: Int[np.ndarray, " pixels"], length: int, cells: int
+) -> tuple[Int[np.ndarray, " pixels"], Float32[np.ndarray, " pixels"]]:
+    """Return the cell whose middle lies before each place along one side, and the way
+    to the next, 0..1."""
+    at = np.clip((places + 0.5) / length * cells - 0.5, 0, cells - 1 - 1e-3)
+    before = at.astype(np.int64)
+    return before, (at - before).astype(np.float32)
 
 
 class Guide:
@@ -104,19 +131,20 @@ class Guide:
 
     def __init__(self, image: Float32[np.ndarray, "h w 3"]) -> None:
         side = 2 * max(1, round(_GUIDED * max(image.shape))) + 1
-        mean = cv2.blur(image, (side, side))
         self._image = image
         self._size = (side, side)
-        self._mean = mean
-        pairs = (image[..., :, None] * image[..., None, :]).reshape(*image.shape[:2], 9)
-        second = np.dstack([cv2.blur(pairs[..., i], self._size) for i in range(9)])
-        covariance = (
-            second.reshape(*image.shape, 3) - mean[..., :, None] * mean[..., None, :]
-        )
-        inverse = np.linalg.inv(
-            covariance + np.float32(_SOFT) * np.eye(3, dtype=np.float32)
-        )
+        self._mean = cv2.blur(image, self._size)
+        covariance = self._mean_products() - _products(self._mean)
+        soft = np.float32(_SOFT) * np.eye(3, dtype=np.float32)
+        inverse = np.linalg.inv(covariance + soft)
         self._inverse = inverse.astype(np.float32)
+
+    def _mean_products(self) -> Float32[np.ndarray, "h w 3 3"]:
+        """Return the mean of the products of any two channels around each pixel."""
+        products = _products(self._image)
+        pairs = products.reshape(*self._image.shape[:2], 9)
+        means = [cv2.blur(pairs[..., pair], self._size) for pair in range(9)]
+        return np.dstack(means).reshape(products.shape)
 
     def smoothed(self, values: Soft) -> Soft:
         """Smooth the values of every pixel where the picture is smooth."""
@@ -127,3 +155,8 @@ class Guide:
         base = mean - (slope * self._mean).sum(2)
         slope = cv2.blur(slope, self._size)
         return (slope * self._image).sum(2) + cv2.blur(base, self._size)
+
+
+def _products(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3 3"]:
+    """Multiply any two channels of each pixel."""
+    return image[..., :, None] * image[..., None, :]

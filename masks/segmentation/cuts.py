@@ -9,7 +9,7 @@ begin with its answers too, and the best one is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -102,19 +102,34 @@ def seeds_of(
     """
     inside = outside = np.zeros(shape, bool)
     radius = max(1.0, _SEED * min(shape))
-    drawn = [*strokes]
-    for (x, y), label in zip(points, labels, strict=True):
-        drawn.append(BrushStroke(((float(x), float(y)),), radius, erase=not label))
-    for stroke in drawn:
+    dots = _dots(points, labels, radius)
+    for stroke in (*strokes, *dots):
         inside = brush(inside, stroke)
         outside = brush(outside, replace(stroke, erase=not stroke.erase))
     if box is not None:
-        x0, y0, x1, y1 = np.round(box).astype(int)
-        beyond = np.ones(shape, bool)
-        beyond[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = False
+        beyond = _beyond(box, shape)
         inside = inside & ~beyond
         outside = outside | beyond
     return Seeds(inside, outside)
+
+
+def _dots(
+    points: Float[np.ndarray, "points 2"],
+    labels: Int[np.ndarray, " points"],
+    radius: float,
+) -> Iterator[BrushStroke]:
+    """Yield clicks as strokes of one point."""
+    for (x, y), label in zip(points, labels, strict=True):
+        point = (float(x), float(y))
+        yield BrushStroke((point,), radius, erase=not label)
+
+
+def _beyond(box: Float[np.ndarray, "4"], shape: tuple[int, int]) -> Mask:
+    """Return the pixels outside a box."""
+    x0, y0, x1, y1 = np.round(box).astype(int)
+    beyond = np.ones(shape, bool)
+    beyond[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = False
+    return beyond
 
 
 def begin(
@@ -140,14 +155,40 @@ def begin(
     masks = [_grown(scene, seeds, start, first) for start in starts]
     masks += _grown_from_advice(scene, seeds, [first])
     rough = _best(scene, masks, [first > 0]) > 0.5
-    further = []
-    if rough.any():
-        further = [_advice(ask, point[None]) for point in spread(rough, _POINTS)]
+    further = _further_advice(ask, rough)
     if len(click):
-        mean = np.mean([first, *further], axis=0)
-        masks += _grown_from_advice(scene, seeds, [mean])
-        return _best(scene, masks, [first > 0])
-    means = [np.mean(further[: n + 1], axis=0) for n in range(len(further))]
+        return _best_of_click(scene, seeds, masks, first, further)
+    return _best_of_box(scene, seeds, masks, further)
+
+
+def _further_advice(ask: Ask, rough: Mask) -> list[np.ndarray]:
+    """Ask a network about several points of a mask, one at a time."""
+    if not rough.any():
+        return []
+    points = spread(rough, _POINTS)
+    return [_advice(ask, point[None]) for point in points]
+
+
+def _best_of_click(
+    scene: Scene,
+    seeds: Seeds,
+    masks: Sequence[Soft],
+    first: np.ndarray,
+    further: Sequence[np.ndarray],
+) -> Soft:
+    """Choose a mask for a click; a network's first answer to it has a vote."""
+    mean = np.mean([first, *further], axis=0)
+    grown = _grown_from_advice(scene, seeds, [mean])
+    return _best(scene, [*masks, *grown], [first > 0])
+
+
+def _best_of_box(
+    scene: Scene, seeds: Seeds, masks: Sequence[Soft], further: Sequence[np.ndarray]
+) -> Soft:
+    """Choose a mask for a box: of those that a network's further answers lead to, the
+    one most like the others."""
+    counts = range(1, len(further) + 1)
+    means = [np.mean(further[:count], axis=0) for count in counts]
     masks = _grown_from_advice(scene, seeds, means) or masks
     return _best(scene, masks, [mask > 0.5 for mask in masks])
 
@@ -166,18 +207,21 @@ def _grown_from_advice(
 
 def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
     """Return a small mask around a click; within a box, its middle in several sizes."""
+    begun, shares = _begun_with(seeds)
     cost = (0.25 + scene.edges + 0.7 * scene.shifts).astype(np.float32)
-    if seeds.inside.any():
-        begun = seeds.inside
-        shares = [_START]
-    else:
-        depth = signed_distance(~seeds.outside)
-        begun = depth > 0.7 * depth.max()
-        share_of_box = float((depth > 0).mean())
-        shares = [share * share_of_box for share in _BOXED]
     far = distance(begun, cost)
     far[seeds.outside] = far.max() + 1
     return [nearest_share(far, share) for share in shares]
+
+
+def _begun_with(seeds: Seeds) -> tuple[Mask, list[float]]:
+    """Return pixels to begin with, and the shares of the frame to which they grow."""
+    if seeds.inside.any():
+        return seeds.inside, [_START]
+    depth = signed_distance(~seeds.outside)
+    share_of_box = float((depth > 0).mean())
+    shares = [share * share_of_box for share in _BOXED]
+    return depth > 0.7 * depth.max(), shares
 
 
 def _grown(
@@ -188,7 +232,8 @@ def _grown(
     around = np.maximum(rim(scene.shape), seeds.outside)
     outside = around * (1 - inside)
     for turn, weights in enumerate(_ROUNDS):
-        evidence = _seen(scene, inside, outside, weights) + _nearness(inside) + _BIAS
+        seen = _seen(scene, inside, outside, weights)
+        evidence = seen + _nearness(inside) + _BIAS
         if hint is not None:
             evidence += hint
         inside = _cut(scene, evidence, seeds, inside)
@@ -288,27 +333,41 @@ def _corrected(
     depth = float(signed_distance(side | spot)[spot].max())
     if not inside and depth > _MIDDLE * signed_distance(side).max():
         return _divided(scene, seeds, so_far, spot, depth)
-    cost = (1 + 6 * (scene.edges + 0.7 * scene.shifts) / 3).astype(np.float32)
+    tried = _corrections(scene, seeds, so_far, spot, inside, depth)
+    return max(tried, key=lambda soft: _fit(scene, before, soft > 0.5))
+
+
+def _corrections(
+    scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool, depth: float
+) -> Iterator[Soft]:
+    """Yield corrections of a mistake, from small to large; `depth` is the distance of
+    its click from the nearest edge."""
+    side = (so_far > 0.5) != inside
+    slopes = scene.edges + 0.7 * scene.shifts
+    cost = (1 + 6 * slopes / 3).astype(np.float32)
     far = distance(spot, cost)
-    height = scene.shape[0]
-    best = -np.inf
-    chosen = so_far
-    for radius in _RADII:
-        reach = radius * height
-        if reach > max(_ROOM * depth, _RADII[0] * height):
-            break
+    for reach in _reaches(depth, scene.shape[0]):
         field = _field(scene, far, cost, side, reach)
         soft = _corrected_within(scene, seeds, so_far, field, inside)
-        flipped = (soft > 0.5) != before
-        # Only the piece that the click lies in changes, and only to what the click
-        # says.
-        changes = touching(flipped & side, spot) | ~flipped
-        soft = np.where(changes, soft, so_far).astype(np.float32)
-        score = _fit(scene, before, soft > 0.5)
-        if score > best:
-            best = score
-            chosen = soft
-    return chosen
+        yield _changed_at(spot, side, so_far, soft)
+
+
+def _reaches(depth: float, height: int) -> Iterator[float]:
+    """Yield the radii in pixels that a mistake at this depth may have."""
+    most = max(_ROOM * depth, _RADII[0] * height)
+    for radius in _RADII:
+        reach = radius * height
+        if reach > most:
+            return
+        yield reach
+
+
+def _changed_at(spot: Mask, side: Mask, before: Soft, after: Soft) -> Soft:
+    """Take from a corrected mask only the piece that the click lies in, and only what
+    changes to what the click says."""
+    flipped = (after > 0.5) != (before > 0.5)
+    changes = touching(flipped & side, spot) | ~flipped
+    return np.where(changes, after, before).astype(np.float32)
 
 
 def _corrected_within(
@@ -384,13 +443,22 @@ def find(
         soft = _begun(scene, points, labels, box, strokes, ask)
     else:
         soft = previous.astype(np.float32)
-    for n in range(len(points)):
-        click = seeds_of(scene.shape, points[n : n + 1], labels[n : n + 1])
-        soft = correct(scene, seeds, soft, click)
-    drawn = seeds_of(scene.shape, points[:0], labels[:0], strokes)
-    soft = correct(scene, seeds, soft, drawn)
+    for new in _in_turn(scene.shape, points, labels, strokes):
+        soft = correct(scene, seeds, soft, new)
     soft = np.where(seeds.outside, 0, soft)
     return np.where(seeds.inside, 1, soft).astype(np.float32)
+
+
+def _in_turn(
+    shape: tuple[int, int],
+    points: Float[np.ndarray, "points 2"],
+    labels: Int[np.ndarray, " points"],
+    strokes: Sequence[BrushStroke],
+) -> Iterator[Seeds]:
+    """Yield the seeds of each click, then those of all strokes."""
+    for n in range(len(points)):
+        yield seeds_of(shape, points[n : n + 1], labels[n : n + 1])
+    yield seeds_of(shape, points[:0], labels[:0], strokes)
 
 
 def _begun(

@@ -3,6 +3,7 @@ background behind them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -87,12 +88,22 @@ def new_layer(
     palette = palette_of(image, seen)
     if before is not None and mask.any():
         whole = mask | (before.outline & others)
-        look = np.where(seen[..., None], image, before.shown[..., :3])
+        look = _painted(before.shown, image, seen)
         palette = np.minimum(palette, before.palette)
-    memory = np.dstack([look, whole]).astype(np.float32)
-    layer = TrackedLayer(signed_distance(whole), memory, palette, refine)
+    memory = np.dstack([look, whole])
+    layer = TrackedLayer(
+        distance=signed_distance(whole),
+        memory=memory.astype(np.float32),
+        palette=palette,
+        refine=refine,
+    )
     layer.touched = bool((near(whole) & others).any())
     return layer
+
+
+def _painted(shown: np.ndarray, image: np.ndarray, seen: Mask) -> np.ndarray:
+    """Return the colours of a memory, those of the image where the layer is seen."""
+    return np.where(seen[..., None], image, shown[..., :3])
 
 
 def move_layer(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"]) -> None:
@@ -133,21 +144,28 @@ def carry(
     if share > _MOST and visible > 1:  # one point shows no turn
         move = _similarity(flow, own)
     if move is None:
-        move = np.column_stack([np.eye(2), layer.velocity])
-    layer.place = layer.place @ np.vstack([move, [0, 0, 1]])
+        move = _shift(layer.velocity)
+    _place_anew(layer, move)
     if layer.touched:  # it was not seen as a whole: small errors would add up
-        x, y = _best_shift(_placed(layer), target)
-        layer.place = layer.place @ np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
+        offset = np.array(_best_shift(layer.shown, target))
+        _place_anew(layer, _shift(-offset))
+
+
+def _shift(offset: np.ndarray) -> np.ndarray:
+    """Return a shift by (x, y) as a 2 x 3 matrix."""
+    return np.column_stack([np.eye(2), offset])
+
+
+def _place_anew(layer: TrackedLayer, move: np.ndarray) -> None:
+    """Move a memory in the frame by a 2 x 3 matrix, in place."""
+    layer.place = layer.place @ np.vstack([move, [0, 0, 1]])
     layer.shown = _placed(layer)
 
 
 def _similarity(flow: Float32[np.ndarray, "2 h w"], own: Mask) -> np.ndarray | None:
     """Estimate shift, turn and scale of the visible part, a 2 x 3 matrix; None if
     nothing fits."""
-    every = max(1, int(own.sum()) // 500)
-    y, x = np.nonzero(own)
-    y = y[::every]
-    x = x[::every]
+    y, x = _thinned(own, 500)
     here = np.stack([x, y], 1).astype(np.float32)
     there = here + flow[:, y, x].T
     move, _ = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=1.5)
@@ -163,12 +181,9 @@ def _placed(layer: TrackedLayer) -> np.ndarray:
 def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     """Find the shift (x, y) by which a memory fits the frame best; hidden pixels count
     the same for all."""
-    y, x = np.nonzero(shown[..., 3] > 0.5)
+    y, x = _thinned(shown[..., 3] > 0.5, 1500)
     if len(y) == 0:
         return 0, 0
-    every = max(1, len(y) // 1500)
-    y = y[::every]
-    x = x[::every]
     colors = shown[y, x, :3]
     padding = ((_SEARCH, _SEARCH), (_SEARCH, _SEARCH), (0, 0))
     padded = np.pad(target, padding, "edge").astype(np.float32)
@@ -176,11 +191,31 @@ def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     def misfit(shift: tuple[int, int]) -> float:
         dx, dy = shift
         there = padded[y + _SEARCH + dy, x + _SEARCH + dx]
-        off = np.abs(colors - there).mean(1)
-        return float(np.minimum(off, STRANGE).mean() + 0.1 * np.hypot(dx, dy))
+        return _misfit(colors, there) + 0.1 * float(np.hypot(dx, dy))
 
+    return min(_shifts(), key=misfit)
+
+
+def _misfit(colors: np.ndarray, there: np.ndarray) -> float:
+    """Return the mean difference of colours in grey levels; what is hidden by something
+    else counts `STRANGE`."""
+    off = np.abs(colors - there).mean(1)
+    return float(np.minimum(off, STRANGE).mean())
+
+
+def _shifts() -> Iterator[tuple[int, int]]:
+    """Yield all shifts (x, y) that are tried, row by row."""
     steps = range(-_SEARCH, _SEARCH + 1)
-    return min(((dx, dy) for dy in steps for dx in steps), key=misfit)
+    for dy in steps:
+        for dx in steps:
+            yield dx, dy
+
+
+def _thinned(mask: Mask, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of about `most` pixels of a mask, or of all."""
+    y, x = np.nonzero(mask)
+    every = max(1, len(y) // most)
+    return y[::every], x[::every]
 
 
 def bounds(layer: TrackedLayer) -> Mask:

@@ -62,13 +62,13 @@ class MaskConsistency:
             mask = labels == label
             before = moved.get(label)
             if label in given:
-                self._known[label] = (_histogram(colors, mask), float(mask.sum()))
+                area = float(mask.sum())
+                self._known[label] = (_histogram(colors, mask), area)
                 trust[label] = 1.0
             else:
-                usual_colors, usual_area = self._known[label]
-                trust[label] = _trust(usual_colors, usual_area, colors, mask, before)
-            doubted = trust[label] < DOUBTFUL and before is not None and before.any()
-            moved[label] = before if doubted else mask
+                known = self._known[label]
+                trust[label] = _trust(*known, colors, mask, before)
+            moved[label] = _believed(mask, before, trust[label])
         self._grey = grey
         self._masks = moved
         return trust
@@ -86,6 +86,14 @@ class MaskConsistency:
             )
             moved[label] = values > 0
         return moved
+
+
+def _believed(mask: np.ndarray, moved: np.ndarray | None, trust: float) -> np.ndarray:
+    """Return the mask of a region or, if it is doubted, the last one that was believed,
+    moved along."""
+    if trust < DOUBTFUL and moved is not None and moved.any():
+        return moved
+    return mask
 
 
 def _histogram(

@@ -82,11 +82,19 @@ def plan(
     passes = []
     for frames in _merged(chain.from_iterable(own.values())):
         cuts = {frames[0], frames[-1]} - {0, count - 1}
-        regions = {}
-        for label, parts in own.items():
-            regions[label] = [part for part in parts if part[0] in frames]
-        passes.append(Pass(frames, _stated(frames, cuts, keys, known), regions))
+        stated = _stated(frames, cuts, keys, known)
+        passes.append(Pass(frames, stated, _within(frames, own)))
     return passes
+
+
+def _within(
+    frames: range, own: Mapping[int, Iterable[range]]
+) -> dict[int, list[range]]:
+    """Return the stretches of each region that lie in a stretch of frames."""
+    regions = {}
+    for label, parts in own.items():
+        regions[label] = [part for part in parts if part[0] in frames]
+    return regions
 
 
 def _stated(

@@ -64,15 +64,24 @@ def tighten(
     trimap[distance > reach] = cv2.GC_FGD
     trimap[(distance < -reach) | others] = cv2.GC_BGD
     window = _window(distance > -reach - 2)
-    picture = np.ascontiguousarray(image[window])
-    part = np.ascontiguousarray(trimap[window])
-    # grabCut writes into them
-    outside = colors.outside.copy()
-    inside = colors.inside.copy()
-    cv2.grabCut(picture, part, _NO_BOX, outside, inside, 1, cv2.GC_EVAL_FREEZE_MODEL)
     out = np.zeros_like(mask)
-    out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
+    out[window] = _cut_out(image[window], trimap[window], colors)
     return out
+
+
+def _cut_out(picture: np.ndarray, trimap: np.ndarray, colors: Colors) -> Mask:
+    """Cut a region out by its colours."""
+    part = np.ascontiguousarray(trimap)
+    cv2.grabCut(
+        np.ascontiguousarray(picture),
+        part,
+        _NO_BOX,
+        colors.outside.copy(),  # it writes into them
+        colors.inside.copy(),
+        1,
+        cv2.GC_EVAL_FREEZE_MODEL,
+    )
+    return (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
 
 
 def _window(mask: Mask) -> tuple[slice, slice]:

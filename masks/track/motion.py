@@ -23,7 +23,7 @@ from regrain.masks.track.appearance import (
     near,
     own_flow,
 )
-from regrain.masks.track.edges import Mask, refined
+from regrain.masks.track.edges import Mask, Refine, refined
 
 _STEADY = 12.0  # grey levels by which what flow says outweighs what colours say
 _SAME = 25.0  # grey levels up to which flow has found the same thing
@@ -52,14 +52,35 @@ def advance(
     errors = {BACKGROUND: error_of(ground, target)}
     followed = {}
     for label, layer in layers.items():
-        own = source == label
-        carry(layer, flow, own, target)
-        own &= bounds(layer)
-        move_layer(layer, own_flow(flow, own, layer.velocity))
+        followed[label] = _move(layer, flow, source == label, target)
         errors[label] = error_of(layer, target)
-        followed[label] = own
     view = _arrange(layers, followed, errors)
     sure = _straighten(layers, view, target, errors)
+    _remember_all(layers, ground, view, target)
+    return view, sure
+
+
+def _move(
+    layer: TrackedLayer,
+    flow: Float32[np.ndarray, "2 h w"],
+    own: Mask,
+    target: np.ndarray,
+) -> Mask:
+    """Move a layer along the flow of its `own` pixels; return those within its
+    bounds."""
+    carry(layer, flow, own, target)
+    within = own & bounds(layer)
+    move_layer(layer, own_flow(flow, within, layer.velocity))
+    return within
+
+
+def _remember_all(
+    layers: dict[int, TrackedLayer],
+    ground: Background,
+    view: np.ndarray,
+    target: np.ndarray,
+) -> None:
+    """Update the memory of all layers and of the background, in place."""
     for label, layer in layers.items():
         seen = view == label
         others = ~seen & (view != BACKGROUND)
@@ -67,7 +88,6 @@ def advance(
     clear = clear_background(view)
     ground.look[clear] = target[clear]
     ground.known |= clear
-    return view, sure
 
 
 def _followed(
@@ -100,22 +120,46 @@ def _straighten(
     for label, layer in layers.items():
         mask = view == label
         whole = layer.distance > 0
-        right = mask & (errors[label] < STRANGE)
-        sure[label] = min(1.0, float(right.sum() / max(int(whole.sum()), 1)))
+        sure[label] = _share_in_view(mask, whole, errors[label])
         if layer.refine and mask.any():
-            others = (view != BACKGROUND) & ~mask
-            better, agreed = refined(layer.refine, target, mask, others)
-            sure[label] *= agreed
-            view[mask & ~better] = BACKGROUND
-            better &= bounds(layer) & (errors[label] < errors[BACKGROUND])
-            view[better & (view == BACKGROUND)] = label
+            allowed = bounds(layer) & (errors[label] < errors[BACKGROUND])
+            sure[label] *= _refine(layer.refine, view, label, target, allowed)
         hidden = whole & ~mask & (view != BACKGROUND)
-        inside = hidden | (view == label)
-        new = signed_distance(inside)
-        # Edges keep their place within a pixel where they did not change.
-        same = (inside == whole) & (np.abs(new) < 2)
-        layer.distance = np.where(same, layer.distance, new).astype(np.float32)
+        _set_inside(layer, hidden | (view == label))
     return sure
+
+
+def _share_in_view(mask: Mask, whole: Mask, error: np.ndarray) -> float:
+    """Return the share of a whole layer that is in view and looks like it, 0..1."""
+    right = mask & (error < STRANGE)
+    share = float(right.sum() / max(int(whole.sum()), 1))
+    return min(1.0, share)
+
+
+def _refine(
+    refine: Refine, view: np.ndarray, label: int, target: np.ndarray, allowed: Mask
+) -> float:
+    """Refine the edges of one label in `view`, in place; return the agreement, 0.5 to
+    1.
+
+    It takes pixels from the background where that is `allowed`.
+    """
+    mask = view == label
+    others = (view != BACKGROUND) & ~mask
+    better, agreed = refined(refine, target, mask, others)
+    view[mask & ~better] = BACKGROUND
+    free = view == BACKGROUND
+    view[better & allowed & free] = label
+    return agreed
+
+
+def _set_inside(layer: TrackedLayer, inside: Mask) -> None:
+    """Give a layer a new outline; edges keep their place within a pixel where they did
+    not change."""
+    new = signed_distance(inside)
+    whole = layer.distance > 0
+    same = (inside == whole) & (np.abs(new) < 2)
+    layer.distance = np.where(same, layer.distance, new).astype(np.float32)
 
 
 def _remember(
@@ -141,23 +185,32 @@ def _arrange(
     looks most like it."""
     best = errors[BACKGROUND].copy()
     view = np.zeros(best.shape, np.uint8)
-    reach = 0.03 * max(view.shape)
-    strange = errors[BACKGROUND] > STRANGE  # no background: something has moved there
     for label, layer in layers.items():
-        remembered = signed_distance(layer.outline)
         error = errors[label]
-        # What was hidden comes back where it is remembered, if it looks more like this
-        # than like background.
-        back = (remembered > 0) & (error < errors[BACKGROUND])
-        within = layer.distance > 0
-        close = strange & (layer.distance > -reach)
-        possible = (within | back | close) & bounds(layer)
-        outside = np.maximum(-np.maximum(layer.distance, remembered), 0) * ~strange
+        possible, outside = _possible(layer, error, errors[BACKGROUND])
         cost = error - _STEADY * followed[label] + _EDGE * outside
         shown = possible & (cost < best) & (error < STRANGE)
         view[shown] = label
         best[shown] = cost[shown]
     return view
+
+
+def _possible(
+    layer: TrackedLayer, error: np.ndarray, error_of_ground: np.ndarray
+) -> tuple[Mask, np.ndarray]:
+    """Return where a layer may be seen, and the pixels beyond its edge that count
+    against it."""
+    strange = error_of_ground > STRANGE  # no background: something has moved there
+    remembered = signed_distance(layer.outline)
+    # What was hidden comes back where it is remembered, if it looks more like this
+    # than like background.
+    back = (remembered > 0) & (error < error_of_ground)
+    within = layer.distance > 0
+    reach = 0.03 * max(strange.shape)
+    close = strange & (layer.distance > -reach)
+    possible = (within | back | close) & bounds(layer)
+    beyond = -np.maximum(layer.distance, remembered)
+    return possible, np.maximum(beyond, 0) * ~strange
 
 
 def _read(values: np.ndarray, flow: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ both directions are blended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -134,7 +134,8 @@ def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int,
             reason = f"Frame {frame} is outside the clip."
             raise MaskError("keys", f"{reason} Choose from 0 to {len(clip) - 1}.")
         masks = _masks_of(value, frame, clip.size[::-1])
-        if start <= frame < stop and masks:
+        is_tracked = start <= frame < stop
+        if masks and is_tracked:
             stated[frame] = masks
     if not stated:
         reason = f"No key frame from {start} to {stop - 1} has a region."
@@ -167,13 +168,10 @@ def _both_ways(
     """Track from the first key frame on, and from the last one back, on frames that may
     be shrunk."""
     size = _working_size(clip)
-    small: dict[int, dict[int, Mask]] = {}
-    for frame, masks in stated.items():
-        small[frame] = {label: _scaled(mask, size) for label, mask in masks.items()}
+    small = _shrunk(stated, size)
 
     def walk(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
-        for frame, labels, sure in follow(_read(clip, order, size), small):
-            yield frame, {label: Seen(labels == label, sure[label]) for label in sure}
+        return _seen(follow(_read(clip, order, size), small))
 
     first = min(stated)
     last = max(stated)
@@ -181,11 +179,42 @@ def _both_ways(
     # rest streams.
     backwards = walk(range(last, start - 1, -1))
     later = {frame: packed(seen) for frame, seen in islice(backwards, last - first + 1)}
-    for frame, seen in walk(range(first, stop)):
-        if last > first and frame in later:
-            seen = _blend(frame, stated, seen, unpacked(later.pop(frame), size))
-        yield frame, seen
+    yield from _with_later(walk(range(first, stop)), later, stated, size)
     yield from backwards
+
+
+def _with_later(
+    forwards: Iterable[tuple[int, dict[int, Seen]]],
+    later: dict[int, dict[int, tuple[bytes, float]]],
+    stated: dict[int, dict[int, Mask]],
+    size: tuple[int, int],
+) -> Iterator[tuple[int, dict[int, Seen]]]:
+    """Blend what is seen forwards, frame by frame, with masks from later key frames, of
+    which each is dropped once it was used."""
+    for frame, seen in forwards:
+        if len(stated) > 1 and frame in later:
+            other = unpacked(later.pop(frame), size)
+            seen = _blend(frame, stated, seen, other)
+        yield frame, seen
+
+
+def _shrunk(
+    stated: Mapping[int, Mapping[int, Mask]], size: tuple[int, int]
+) -> dict[int, dict[int, Mask]]:
+    """Return the masks of key frames at the size that is worked on."""
+    small: dict[int, dict[int, Mask]] = {}
+    for frame, masks in stated.items():
+        small[frame] = {label: _scaled(mask, size) for label, mask in masks.items()}
+    return small
+
+
+def _seen(followed: Iterable[_Followed]) -> Iterator[tuple[int, dict[int, Seen]]]:
+    """Divide the labels of each frame into regions."""
+    for frame, labels, sure in followed:
+        seen = {}
+        for label in sure:
+            seen[label] = Seen(labels == label, sure[label])
+        yield frame, seen
 
 
 def _working_size(clip: Clip) -> tuple[int, int]:
@@ -205,21 +234,33 @@ def _blend(
     blended = earlier | later
     for label in earlier.keys() & later.keys():
         keys = [key for key, masks in stated.items() if label in masks]
-        before = frame - max((key for key in keys if key <= frame), default=frame)
-        after = min((key for key in keys if key >= frame), default=frame) - frame
+        before, after = _frames_to_keys(frame, keys)
         one = earlier[label]
         other = later[label]
         weight = (after + 1e-6) * (one.sure + 0.05)
         other_weight = (before + 1e-6) * (other.sure + 0.05)
-        weights = np.array([weight, other_weight])
-        weights /= weights.sum()
-        # What one direction has lost must not outvote the other.
-        reach = np.float32(0.1 * max(one.mask.shape))
-        distance = signed_distance(one.mask).clip(-reach, reach)
-        other_distance = signed_distance(other.mask).clip(-reach, reach)
-        mean = weights[0] * distance + weights[1] * other_distance
-        blended[label] = Seen(mean > 0, max(one.sure, other.sure))
+        mask = _blended(one.mask, other.mask, weight, other_weight)
+        blended[label] = Seen(mask, max(one.sure, other.sure))
     return blended
+
+
+def _frames_to_keys(frame: int, keys: Collection[int]) -> tuple[int, int]:
+    """Count the frames to the last key frame before, and to the next one; 0 where there
+    is none."""
+    last = max((key for key in keys if key <= frame), default=frame)
+    following = min((key for key in keys if key >= frame), default=frame)
+    return frame - last, following - frame
+
+
+def _blended(one: Mask, other: Mask, weight: float, other_weight: float) -> Mask:
+    """Return the mask between two, nearer to the one of more weight."""
+    weights = np.array([weight, other_weight])
+    weights /= weights.sum()
+    # What one direction has lost must not outvote the other.
+    reach = np.float32(0.1 * max(one.shape))
+    distance = signed_distance(one).clip(-reach, reach)
+    other_distance = signed_distance(other).clip(-reach, reach)
+    return weights[0] * distance + weights[1] * other_distance > 0
 
 
 def _finish(
@@ -264,22 +305,54 @@ def _by_layers(
     for frame, picture in frames:
         labels = np.zeros(picture.shape[:2], np.uint8)
         if before is not None and ground is not None:
-            labels, sure = advance(layers, ground, *before, picture, method)
+            labels, sure = advance(
+                layers,
+                ground,
+                *before,
+                picture,
+                method,
+            )
         given = stated.get(frame, {})
         labels = _stamped(labels, given)
-        for label, mask in given.items():
-            seen = labels == label
-            refiner = by_colors(picture, seen) if refine == "colors" else refine
-            layers[label] = new_layer(
-                picture, mask, seen, labels, refiner, layers.get(label)
-            )
+        _begin_layers(layers, picture, given, labels, refine)
         if given:
             ground = _new_ground(picture, labels, ground)
         before = (labels, picture)
         trust = consistency.see(picture, labels, frozenset(given))
-        sure = {label: min(sure.get(label, 0.0), trust[label]) for label in layers}
-        sure |= dict.fromkeys(given, 1.0)
+        sure = _least(layers, sure, trust) | dict.fromkeys(given, 1.0)
         yield frame, labels, sure
+
+
+def _least(
+    labels: Iterable[int], sure: Mapping[int, float], trust: Mapping[int, float]
+) -> dict[int, float]:
+    """Return the lower of two confidences by label; 0 where the first is not known."""
+    least = {}
+    for label in labels:
+        least[label] = min(sure.get(label, 0.0), trust[label])
+    return least
+
+
+def _begin_layers(
+    layers: dict[int, TrackedLayer],
+    picture: np.ndarray,
+    given: Mapping[int, Mask],
+    labels: np.ndarray,
+    refine: Refine | Literal["colors"] | None,
+) -> None:
+    """Make the layers of the regions of a key frame, in place; `labels` are those of
+    the frame."""
+    for label, mask in given.items():
+        seen = labels == label
+        refiner = by_colors(picture, seen) if refine == "colors" else refine
+        layers[label] = new_layer(
+            picture,
+            mask,
+            seen,
+            labels,
+            refiner,
+            layers.get(label),
+        )
 
 
 def _new_ground(

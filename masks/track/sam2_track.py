@@ -8,7 +8,7 @@ at, so memory does not grow with the clip.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -55,24 +55,38 @@ def track(
         ModelError: The checkpoint cannot track, or is broken.
     """
     network = load(checkpoint, "tracking")
-    first_keys: dict[int, int] = {}
-    for frame, masks in sorted(stated.items()):
-        for label in masks:
-            first_keys.setdefault(label, frame)
+    first_keys = _first_keys(stated)
     first = min(first_keys.values())
     turn = max(first_keys.values())
     walk = partial(_walk, checkpoint, network, clip, stated)
     with closing(walk(range(turn - 1, start - 1, -1), reverse=True)) as backwards:
         # Regions that begin later are needed while the clip goes forwards; they are
         # kept, compressed.
-        early = {}
-        for frame, seen in islice(backwards, turn - first):
-            begin_later = {n: one for n, one in seen.items() if frame < first_keys[n]}
-            early[frame] = packed(begin_later)
+        early = _early(islice(backwards, turn - first), first_keys)
         with closing(walk(range(first, stop), reverse=False)) as forwards:
             for frame, seen in forwards:
                 yield frame, seen | unpacked(early.pop(frame, {}), clip.size)
         yield from backwards
+
+
+def _first_keys(stated: Mapping[int, Masks]) -> dict[int, int]:
+    """Return the first key frame of each region."""
+    first_keys: dict[int, int] = {}
+    for frame, masks in sorted(stated.items()):
+        for label in masks:
+            first_keys.setdefault(label, frame)
+    return first_keys
+
+
+def _early(
+    found: Iterable[tuple[int, dict[int, Seen]]], first_keys: Mapping[int, int]
+) -> dict[int, dict[int, tuple[bytes, float]]]:
+    """Compress, by frame, the regions whose first key frame comes later."""
+    early = {}
+    for frame, seen in found:
+        begin_later = {n: one for n, one in seen.items() if frame < first_keys[n]}
+        early[frame] = packed(begin_later)
+    return early
 
 
 class _Pictures:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -110,15 +110,26 @@ def find_by_words(
     yield Progress("finding", 0, len(clip), None)
     width, height = clip.size
     middle = len(clip) // 2
-    things = instances(clip.read(middle, middle + 1)[0], words, checkpoint)[:MOST]
+    image = clip.read(middle, middle + 1)[0]
+    things = instances(image, words, checkpoint)[:MOST]
     labels = np.zeros((len(clip), height, width), np.uint8)
     if things:
-        # The surest covers the others.
-        masks = {label: thing.mask for label, thing in enumerate(things, 1)}
-        tracked = propagate(clip, {middle: masks}, tracker=tracker)
-        for done, (frame, seen, _) in enumerate(tracked, 1):
+        followed = _followed(clip, middle, things, tracker)
+        for done, (frame, seen) in enumerate(followed, 1):
             labels[frame] = seen
             yield Progress("finding", done, len(clip), None)
-    names = tuple(thing.words for thing in things)
-    fit = tuple(2 * thing.score for thing in things)
-    yield FoundThings(labels, names, fit)
+    yield FoundThings(
+        labels=labels,
+        names=tuple(thing.words for thing in things),
+        fit=tuple(2 * thing.score for thing in things),
+    )
+
+
+def _followed(
+    clip: Clip, frame: int, things: Iterable[Instance], tracker: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Follow things from one frame on and back; yield frames and their labels."""
+    # The surest covers the others.
+    masks = {label: thing.mask for label, thing in enumerate(things, 1)}
+    for number, labels, _ in propagate(clip, {frame: masks}, tracker=tracker):
+        yield number, labels

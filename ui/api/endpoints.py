@@ -61,11 +61,7 @@ def offer(
             documented.
         queue: Whether calls wait in gradio's queue, as all that takes long should.
     """
-    declared = arguments.model_fields
-    needed = [name for name, field in declared.items() if field.is_required()]
-    # Required ones first, then its own.
-    order = dict.fromkeys([*needed, *arguments.__annotations__, *declared])
-    fields = {name: declared[name] for name in order}
+    fields = _ordered_fields(arguments)
 
     def endpoint(*values: Any) -> Any:
         *given, request = values
@@ -80,9 +76,18 @@ def offer(
     _describe(endpoint, work, fields)
     made = api(endpoint, api_name=work.__name__, concurrency_limit=None, queue=queue)
     root: Any = get_blocks_context()
+    components = root.fns[made["id"]].inputs
     properties = inlined(arguments.model_json_schema())["properties"]
-    for component, name in zip(root.fns[made["id"]].inputs, fields, strict=True):
+    for component, name in zip(components, fields, strict=True):
         _show_schema(component, properties[name])
+
+
+def _ordered_fields(arguments: type[Arguments]) -> dict[str, FieldInfo]:
+    """Return the fields of a declaration, required ones first, then its own."""
+    declared = arguments.model_fields
+    needed = [name for name, field in declared.items() if field.is_required()]
+    order = dict.fromkeys([*needed, *arguments.__annotations__, *declared])
+    return {name: declared[name] for name in order}
 
 
 def _show_schema(component: Any, schema: Mapping[str, Any]) -> None:

@@ -76,6 +76,21 @@ def add_regions(
     """
     if finder:
         choose("finder", finder, click_models(session.fallback))
+    regions = _regions(asked)
+    tracks = {}
+    if masks and folder:
+        tracks = _tracks(session, masks, folder, regions)
+    layers = {}
+    for label, one in zip(regions, asked, strict=True):
+        track = {} if one.clicks else tracks.get(label, {})
+        sure = dict.fromkeys(track, 1.0)
+        layers[label] = MaskLayer({}, track, sure, by=finder)
+    session.commit(replace(session.state, layers=layers, regions=regions))
+    return list(regions)
+
+
+def _regions(asked: Sequence[ClickedRegion]) -> dict[int, Region]:
+    """Return regions by label; one that names none has its place as its label."""
     regions: dict[int, Region] = {}
     for place, one in enumerate(asked, 1):
         region = _region(one, one.label or place)
@@ -83,13 +98,7 @@ def add_regions(
             message = f"Label {region.label} is used twice. Give each region its own."
             raise RequestError("regions", message)
         regions[region.label] = region
-    tracks = _tracks(session, masks, folder, regions) if masks and folder else {}
-    layers = {}
-    for label, one in zip(regions, asked, strict=True):
-        track = {} if one.clicks else tracks.get(label, {})
-        layers[label] = MaskLayer({}, track, dict.fromkeys(track, 1.0), by=finder)
-    session.commit(replace(session.state, layers=layers, regions=regions))
-    return list(regions)
+    return regions
 
 
 def click(
@@ -104,24 +113,30 @@ def click(
     count = len(session.opened.frames)
     width, height = file_size(session)
     for number, one in enumerate(clicks):
-        if _frame(one) >= count:
-            message = (
-                f"{_frame(one)} is outside the clip. Choose from 0 to {count - 1}."
-            )
-            raise RequestError(f"{field}.{number}.frame", message)
-        if not (0 <= one.x < width and 0 <= one.y < height):
-            place = f"({one.x:g}, {one.y:g})"
-            message = f"{place} is outside the frame of {width}x{height}. Move it."
-            raise RequestError(f"{field}.{number}", message)
+        _check_click(one, count, (width, height), f"{field}.{number}")
     across = session.state.size[0] / width
     down = session.state.size[1] / height
     for one in sorted(clicks, key=lambda one: not one.inside):
         at = (one.x * across, one.y * down)
         add_point(session, label, _frame(one), at, one.inside, segment)
     for one in clicks:
-        if not session.masked(label, _frame(one)):
-            where = "" if count == 1 else f"Frame {_frame(one)}: "
+        frame = _frame(one)
+        if not session.masked(label, frame):
+            where = "" if count == 1 else f"Frame {frame}: "
             raise MaskError(field, where + NOTHING)
+
+
+def _check_click(click: Click, frames: int, size: tuple[int, int], field: str) -> None:
+    """Refuse a click outside a clip of so many frames of (width, height)."""
+    frame = _frame(click)
+    if frame >= frames:
+        message = f"{frame} is outside the clip. Choose from 0 to {frames - 1}."
+        raise RequestError(f"{field}.frame", message)
+    width, height = size
+    if not (0 <= click.x < width and 0 <= click.y < height):
+        place = f"({click.x:g}, {click.y:g})"
+        message = f"{place} is outside the frame of {width}x{height}. Move it."
+        raise RequestError(field, message)
 
 
 def _frame(click: Click) -> int:
@@ -146,8 +161,14 @@ def _tracks(
     kept = name_again(masks, place_for(masks, inner))
     colors = {label: region.color for label, region in regions.items()}
     opened = session.opened
-    size = session.state.size
-    tracks, _ = read_tracks([kept], inner, opened.used, opened.total, size, colors)
+    tracks, _ = read_tracks(
+        [kept],
+        inner,
+        opened.used,
+        opened.total,
+        session.state.size,
+        colors,
+    )
     unlisted = sorted(tracks.keys() - regions.keys())
     if unlisted:
         reason = f"No region has label {unlisted[0]}, but the masks do"

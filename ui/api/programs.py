@@ -82,11 +82,16 @@ class Programs:
         with self._call(self.turns, caller) as (turn, page, folder):
             session, note = open_video(asked, folder, self.fallback)
             labels = add_regions(
-                session, asked.regions, asked.finder, asked.masks, folder
+                session,
+                asked.regions,
+                asked.finder,
+                asked.masks,
+                folder,
             )
             self._wait(turn, page)
             self._find(session, asked.regions, labels, turn)
-            saved = self._run(RunJob(self._request(session, asked), page), turn)
+            request = self._request(session, asked)
+            saved = self._run(RunJob(request, page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
         if note:
             report["warnings"] = [*report.get("warnings", ()), note]
@@ -126,17 +131,20 @@ class Programs:
             )
         with self._call(self.masking, caller) as (turn, page, folder):
             session = open_frame(asked.image, asked.frame, folder, self.fallback)
-            labels = add_regions(session, [ClickedRegion()], asked.finder)
+            (label,) = add_regions(session, [ClickedRegion()], asked.finder)
             self._wait(turn, page)
             if asked.box:
-                self._find_box(session, labels[0], asked.box)
+                self._find_box(session, label, asked.box)
             if asked.clicks:
-                click(session, labels[0], asked.clicks, "clicks", self.points)
-            found = Image.fromarray(session.state.mask(labels[0], 0))
+                click(session, label, asked.clicks, "clicks", self.points)
+            found = Image.fromarray(session.state.mask(label, 0))
             mask = found.resize(file_size(session))
             path = self.jobs.media.new_run(page) / "mask.png"
             mask.convert("L").save(path)
-            facts = {"share": float(np.mean(mask)), "box": mask.getbbox()}
+            facts = {
+                "share": float(np.mean(mask)),
+                "box": mask.getbbox(),
+            }
             return FileData(path=str(path)), facts
 
     def track(
@@ -155,13 +163,16 @@ class Programs:
             self._find(session, asked.regions, labels, turn)
             path = self.jobs.media.new_run(page) / "masks.zip"
             state = session.state
-            write_tracks(
-                masks_of(session), state.regions, session.opened.clip.fps, path
-            )
-            doubts = {
-                state.regions[label].name: _doubts(state, label) for label in labels
+            fps = session.opened.clip.fps
+            write_tracks(masks_of(session), state.regions, fps, path)
+            doubts = {}
+            for label in labels:
+                name = state.regions[label].name
+                doubts[name] = _doubts(state, label)
+            facts: dict[str, Any] = {
+                "regions": doubts,
+                "frames": state.shape[0],
             }
-            facts: dict[str, Any] = {"regions": doubts, "frames": state.shape[0]}
             if note:
                 facts["note"] = note
             return FileData(path=str(path)), facts

@@ -166,19 +166,26 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
         on(p.method.choose, masks.switch, **QUIET),
         on(p.model.change, masks.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
     ]
+    _wire_canvas(masks)
+    for method in p.controls.fields:
+        preset = p.controls.own(method).get("preset")
+        if preset:
+            chosen: Any = preset.input  # type: ignore[attr-defined]
+            handler = masks.choose_preset(method)
+            changed = on(chosen, handler, [preset, p.model], **QUIET)
+            changes.append(changed)
+    return changes
+
+
+def _wire_canvas(masks: MaskHandlers) -> None:
+    """Connect what makes masks, and the button that saves the project."""
+    p = masks.parts
+    on = partial(_listen, p)
     on(p.canvas.act, masks.act, **MANY)
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
     on(p.canvas.save, masks.save, [p.cards, *p.fields], **QUIET)
-    for method in p.controls.fields:
-        preset = p.controls.own(method).get("preset")
-        if preset:
-            chosen: Any = preset.input  # type: ignore[attr-defined]
-            changes.append(
-                on(chosen, masks.choose_preset(method), [preset, p.model], **QUIET)
-            )
-    return changes
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
@@ -219,15 +226,16 @@ def _wire_runs(
     permitted = on(p.run.click, checking.permit, given, **FREE)
     began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
     on(began.failure, runs.ready, p.cards, **FREE)
-
-    def ends_of(watched: Dependency) -> Dependency:
-        ended = on(watched.then, runs.ready, p.cards, **FREE)
+    ended = []
+    for event, handler in (
+        (began.success, runs.watch),
+        (restored.success, runs.watch_again),
+    ):
+        # MANY: not skipped while the watching of a run that was stopped comes to its
+        # end.
+        watched = on(event, handler, **MANY)
+        ended.append(on(watched.then, runs.ready, p.cards, **FREE))
         on(watched.failure, runs.ready, p.cards, **FREE)
-        return ended
-
-    # MANY: not skipped while the watching of a run that was stopped comes to its end.
-    ended = [ends_of(on(began.success, runs.watch, **MANY))]
-    ended.append(ends_of(on(restored.success, runs.watch_again, **MANY)))
     on(p.stop.click, runs.stop, **FREE)
     on(p.queue.arrange, runs.arrange, **MANY)
     return ended

@@ -123,10 +123,7 @@ class Page(gr.Blocks):
         if changed:
             part = copy.copy(block_fn)
             part.outputs = list(changed)
-            values: Any = list(changed.values())
-            # gradio takes the value of a single component without a list
-            if len(values) == 1:
-                values = values[0]
+            values = _values_of(changed)
             answered = await super().postprocess_data(part, values, state)
             answers = dict(zip(changed, answered, strict=True))
         return [answers.get(block, gr.skip()) for block in block_fn.outputs]
@@ -146,6 +143,14 @@ class Page(gr.Blocks):
         except Exception:
             log.exception("an event failed")
             raise Refused(BROKEN) from None
+
+
+def _values_of(changed: dict[Any, Any]) -> Any:
+    """Return values as gradio takes them: that of a single component without a list."""
+    values = list(changed.values())
+    if len(values) == 1:
+        return values[0]
+    return values
 
 
 def _as_json(
