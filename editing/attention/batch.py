@@ -111,14 +111,12 @@ def guided_calls(frames: int, together: bool, scale: float = 0.0) -> tuple[Batch
 
 
 def guide_calls(
-    answers: Sequence[tuple[Tensor, Tensor]], scale: float
+    answers: Sequence[tuple[Tensor, Tensor]], calls: Sequence[Batch], scale: float
 ) -> tuple[Tensor, Tensor]:
     """Apply guidance to the outputs (x0, eps) of `guided_calls`."""
     x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
-    if scale == 1:
-        return x0, eps
-    batch = Batch(len(x0) // 2, ("uncond", "cond"))
-    return batch.guide((x0, eps), scale)
+    branches = [branch for call in calls for branch in call.branches]
+    return Batch(calls[0].frames, tuple(branches)).guide((x0, eps), scale)
 
 
 def _group(branch: str) -> str:

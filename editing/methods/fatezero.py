@@ -381,11 +381,12 @@ def predict_guided(
     plan = edits.plan
     params = edits.params
     branches = ["source"] if any(injected(step, params)) else []
-    batch = Batch.of(plan.frames, *branches, edits=len(plan.targets))
+    scale = params.guidance_scale
+    batch = Batch.of(plan.frames, *branches, edits=len(plan.targets), scale=scale)
     change = Intervention(edits.attend(step, batch), plan.patches)
     rows = batch.join({"source": edits.source.at(step), "uncond": x, "cond": x})
     answer = backbone.predict(rows, step, plan.texts(batch), change)
-    return batch.guide(answer, params.guidance_scale)
+    return batch.guide(answer, scale)
 
 
 def _with_copies(x: Tensor, source: slice, parts: Sequence[slice]) -> Tensor:
@@ -496,7 +497,7 @@ class Edits:
         source."""
         wanted = self.params.guidance_half
         halves = ("uncond", "cond") if wanted == "both" else (wanted,)
-        return [batch.rows(half) for half in halves]
+        return [batch.rows(half) for half in halves if batch.has(half)]
 
     def _masks(
         self, step: Step, size: tuple[int, int]

@@ -219,7 +219,8 @@ class FrescoModel:
             params,
             self.modulation,
         )
-        calls = guided_calls(len(clip.frames), together=backbone.halves_fit(*clip.grid))
+        fits = backbone.halves_fit(*clip.grid)
+        calls = guided_calls(len(clip.frames), fits, params.guidance_scale)
         self._calls = [(call, self._read_source(call)) for call in calls]
 
     def heat(
@@ -242,7 +243,8 @@ class FrescoModel:
         if self.modulation is not None:
             self.modulation.begin(step)
         answers = [self._predict(x, step, call, source) for call, source in self._calls]
-        return guide_calls(answers, self._clip.params.guidance_scale)
+        batches = [call for call, _ in self._calls]
+        return guide_calls(answers, batches, self._clip.params.guidance_scale)
 
     def _predict(
         self, x: Tensor, step: Step, call: Batch, source: Reference

@@ -133,7 +133,7 @@ def make_plan(
     frames = len(working.frames)
     uncond, targets = embed_targets(backbone, request)
     (empty,) = backbone.embed([""])
-    batch = Batch.of(frames, edits=len(targets))
+    batch = Batch.of(frames, edits=len(targets), scale=params.guidance_scale)
     text = batch.guided_texts(uncond, targets)
     attend = sparse_causal(frames)
     patches = (joint_norm(frames),) if params.joint_norm else ()

@@ -160,8 +160,14 @@ class Vid2VidZeroPlan:
         crosses = any(target.crosses(step, params) for target in self.targets)
         source = []
         if params.reconstruct or crosses or step.within(params.self_until):
-            source = ["source"] if by_prompt else ["source_uncond", "source"]
-        batch = Batch.of(self.frames, *source, edits=len(self.targets))
+            is_guided = params.guidance_scale != 1 and not by_prompt
+            source = ["source_uncond", "source"] if is_guided else ["source"]
+        batch = Batch.of(
+            self.frames,
+            *source,
+            edits=len(self.targets),
+            scale=params.guidance_scale,
+        )
         text = batch.guided_texts(
             uncond,
             [target.text for target in self.targets],

@@ -145,7 +145,10 @@ class VideoGrainModel:
         uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
         self._controlled = {"uncond": uncond, "cond": cond}
         fits = backbone.halves_fit(frames, *working.grid.size)
-        self.calls = guided_calls(frames, together=fits)
+        scale = params.guidance_scale
+        if params.guidance_half == "uncond":
+            scale = 0.0  # the half that is modulated runs, whatever the scale
+        self.calls = guided_calls(frames, fits, scale)
 
     def predict_guided(
         self,
@@ -166,7 +169,7 @@ class VideoGrainModel:
                 change = injecting(features, change)
             rows = batch.join({"uncond": x, "cond": x})
             answers.append(self.backbone.predict(rows, step, batch.texts(text), change))
-        return guide_calls(answers, self.params.guidance_scale)
+        return guide_calls(answers, self.calls, self.params.guidance_scale)
 
     def predict_source(
         self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None

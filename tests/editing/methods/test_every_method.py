@@ -218,3 +218,26 @@ def test_projects_keep_the_name_of_a_motion_adapter(tmp_path):
             replace(request, motion=wrong)
     with pytest.raises(ModelError, match="Use --motion for a path"):
         save_project(replace(request, motion="/home/x/motion"), tmp_path / "other")
+
+
+@pytest.mark.parametrize("method", UNETS)
+def test_guidance_of_one_costs_no_row_without_words(small, monkeypatch, method):
+    """At a scale of 1 the half without words cancels out, so that it need not run; the
+    result is as with a scale next to it."""
+    rows, predict = [], small.predict
+
+    def spy(x, step, text, *more, **named):
+        rows.append(text.branches)
+        return predict(x, step, text, *more, **named)
+
+    monkeypatch.setattr(small, "predict", spy)
+    more = {"optimise_until": 0.0} if method == "fresco" else {}
+    results = []
+    for scale in (1.0, 1.0 + 1e-6):
+        rows.clear()
+        given = params(method, guidance_scale=scale, **more)
+        result = finish(edit_clip(small, requested(method), given))
+        results.append(np.asarray(result.uncomposited).astype(int))
+        halves = {branch.partition("/")[0] for call in rows for branch in call}
+        assert ("uncond" in halves) == (scale != 1)
+    assert np.abs(results[0] - results[1]).max() <= 1
