@@ -72,12 +72,15 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     return folder
 
 
-def write_small_model(folder: Path, sdxl: bool = False) -> Path:
+def write_small_model(
+    folder: Path, sdxl: bool = False, inpaints: bool = False, **more: object
+) -> Path:
     """Write a diffusers folder smaller still: 3 levels with attention (of SDXL 2), a
     layer per block.
 
     A latent has 2 x 2 pixels. Queries and keys are large enough for attention to look
-    somewhere.
+    somewhere. `inpaints` adds the channels of a mask and of latents; `more` is for the
+    UNet.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -91,6 +94,7 @@ def write_small_model(folder: Path, sdxl: bool = False) -> Path:
         }
         sizes |= {"attention_head_dim": 2, "norm_num_groups": 4}
         sizes |= SDXL if sdxl else {"cross_attention_dim": 32}
+        sizes |= {"in_channels": 9 if inpaints else 4, **more}
         down, up = ([f"{kind}{way}Block2D" for kind in kinds] for way in ("Down", "Up"))
         unet = UNet2DConditionModel(
             **sizes, down_block_types=down, up_block_types=up[::-1]

@@ -3,11 +3,24 @@
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+
+def inpainting_of(folder):
+    """Diffusers' own for inpainting, of the parts in a folder."""
+    drawing = pipeline_of(folder)
+    kind = StableDiffusionInpaintPipeline
+    if (folder / "text_encoder_2").is_dir():
+        kind = StableDiffusionXLInpaintPipeline
+    pipe = kind.from_pipe(drawing)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def pipeline_of(folder, **more):
@@ -20,7 +33,11 @@ def pipeline_of(folder, **more):
     kinds |= {"text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
     kind, second = (
         StableDiffusionPipeline,
-        {"safety_checker": None, "requires_safety_checker": False},
+        {
+            "safety_checker": None,
+            "feature_extractor": None,
+            "requires_safety_checker": False,
+        },
     )
     if (folder / "text_encoder_2").is_dir():
         kinds |= {
@@ -29,6 +46,6 @@ def pipeline_of(folder, **more):
         }
         kind, second = StableDiffusionXLPipeline, {"add_watermarker": False}
     parts = {part: kind.from_pretrained(folder / part) for part, kind in kinds.items()}
-    pipe = kind(**parts, **second, **more)
+    pipe = kind(**parts, **(second | more))
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -6,6 +6,7 @@ run, and the estimate before the current one where a sampler needs it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import exp, log
@@ -170,7 +171,9 @@ class Sampling:
 
     def known(self, source: Latents, noise: Latents, step: Step) -> Latents:
         """Return clean latents as they are after a step, with the noise that it added
-        or, if it adds none, with the run's own."""
+        or, if it adds none, with the run's own; after the last they are clean."""
+        if step.index + 1 == step.total:
+            return source
         return step.signal_next * source + step.noise_next * noise
 
     def _between(self, step: Step) -> tuple[float, float]:
@@ -288,7 +291,11 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def noised(source: Latents, noise: Latents, steps: tuple[Step, ...]) -> Latents:
-    """Return clean latents at the level where the first of some steps starts; as they
-    are if there are none."""
-    return add_noise(source, noise, steps[0]) if steps else source
+def noised(
+    source: Latents, noise: Latents, steps: Sequence[Step], pure: bool = False
+) -> Latents:
+    """Return clean latents at the level where the first of some steps starts: as they
+    are if there are none, with `pure` the noise alone."""
+    if not steps:
+        return source
+    return noise if pure else add_noise(source, noise, steps[0])

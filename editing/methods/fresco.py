@@ -25,6 +25,7 @@ from regrain.editing.attention.feature_optimization import Agreement, optimize_f
 from regrain.editing.attention.frames import frames_seen
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import blend_latents
+from regrain.editing.diffusion.samplers import Sampling, noised
 from regrain.editing.diffusion.schedule import (
     Step,
     add_noise,
@@ -40,7 +41,9 @@ from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.guidance import Guidance
 from regrain.editing.recipe.guided import GuidedAttention
+from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import Previews
@@ -74,12 +77,12 @@ def run(
     model = FrescoModel(clip)
     previews = Previews(clip.source, working, params.preview_every)
     x = clip.start()
-    inside = working.inside() if params.blend else None
+    inside = working.inside() if params.blend and not backbone.inpaints else None
     for done, step in enumerate(clip.steps, 1):
         x = working.piece.pin_anchors("edit", step.index, x)
         x0, eps = model.predict_guided(x, step)
         x0, eps = model.smoothed(x0, eps, x, step)
-        x = clip.stepped(x0, eps, step)
+        x = clip.stepped(x, x0, eps, step)
         if inside is not None:
             x = blend_latents(x, clip.outside(step), inside)
         yield from previews(step, x0, model.heat)
@@ -98,6 +101,8 @@ class FrescoState:
         text: The negative prompt and the prompt as the model reads them, with words of
             regions encoded alone.
         layout: Regions and words; None if no region has words.
+        guidance: How the run is guided.
+        beside: Further channels of an inpainting model.
         background: How much of a pixel no region covers; None if the background is not
             smoothed.
     """
@@ -115,8 +120,13 @@ class FrescoState:
         self.grid = working.grid
         self._seed = request.seed
         self._numbers = working.piece.numbers
-        skipped = round(params.steps * (1 - params.strength))
-        self.steps = backbone.schedule.sampling(params.steps)[skipped:]
+        self._sampling = Sampling(
+            backbone.schedule, params.sampler, params.steps, params.strength
+        )
+        self.steps: Sequence[Step] = self._sampling.steps
+        if params.sampler == "ddim":
+            skipped = round(params.steps * (1 - params.strength))
+            self.steps = backbone.schedule.sampling(params.steps)[skipped:]
         self.control = ControlNets(params.control, working.frames, backbone)
         prompts = [request.negatives, request.composed.text]
         uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
@@ -126,6 +136,8 @@ class FrescoState:
         if request.edited:
             self.layout, self.text = lay_out(backbone, request, working.grid)
         self.source = backbone.encode(working.frames)
+        self.guidance = Guidance.of(backbone, params.guidance_scale)
+        self.beside = beside_latents(backbone, working, self.source, params.shown)
         self.background = None
         if _smooths(request, params, working):
             self.background = find_background(request, working)
@@ -150,15 +162,18 @@ class FrescoState:
     def start(self) -> Float[Tensor, "frames c h w"]:
         """Return the latents that enter the first step; the clip's own, if none is
         run."""
-        if not self.steps:
-            return self.source
-        return add_noise(self.source, self.first_noise(), self.steps[0])
+        pure = self.backbone.inpaints and self.params.strength == 1
+        return noised(self.source, self.first_noise(), self.steps, pure)
 
     def stepped(
-        self, x0: Tensor, eps: Tensor, step: Step
+        self, x: Tensor, x0: Tensor, eps: Tensor, step: Step
     ) -> Float[Tensor, "frames c h w"]:
         """Return the latents after a step. Ancestral sampling ends clean, whatever the
         schedule."""
+        if self.params.sampler != "ddim":
+            own = self.params.step_noise == "own"
+            fresh = self.noise(step.index + 1, own)
+            return self._sampling.advance(x, x0, eps, step, fresh)
         if self.params.step_noise == "none":
             return advance(x0, eps, step)
         fresh = self.noise(step.index + 1, self.params.step_noise == "own")
@@ -220,7 +235,7 @@ class FrescoModel:
             self.modulation,
         )
         fits = backbone.halves_fit(*clip.grid)
-        calls = guided_calls(len(clip.frames), fits, params.guidance_scale)
+        calls = guided_calls(len(clip.frames), fits, clip.guidance.scale)
         self._calls = [(call, self._read_source(call)) for call in calls]
 
     def heat(
@@ -244,7 +259,7 @@ class FrescoModel:
             self.modulation.begin(step)
         answers = [self._predict(x, step, call, source) for call, source in self._calls]
         batches = [call for call, _ in self._calls]
-        return guide_calls(answers, batches, self._clip.params.guidance_scale)
+        return guide_calls(answers, batches, self._clip.guidance.scale)
 
     def _predict(
         self, x: Tensor, step: Step, call: Batch, source: Reference
@@ -256,7 +271,13 @@ class FrescoModel:
         optimises = step.within(params.optimise_until)
         patches = (entering_up_blocks(self._agreeing(source)),) if optimises else ()
         control = clip.control.reading(call.texts(clip.plain_text))
-        change = Intervention(attend, patches, control)
+        change = Intervention(
+            attend,
+            patches,
+            control,
+            beside=clip.beside,
+            guidance=clip.guidance.told,
+        )
         rows = call.join({"uncond": x, "cond": x})
         return clip.backbone.predict(rows, step, call.texts(clip.text), change)
 
@@ -358,7 +379,12 @@ class FrescoModel:
         released = clip.params.details == "released"
         noise = clip.noise(0, own=True) if released else clip.first_noise()
         x = add_noise(clip.source, noise, step)
-        change = Intervention(look, (entering_up_blocks(enter),))
+        change = Intervention(
+            look,
+            (entering_up_blocks(enter),),
+            beside=clip.beside,
+            guidance=clip.guidance.told,
+        )
         rows = call.join({"uncond": x, "cond": x})
         clip.backbone.predict(rows, step, call.texts(clip.text), change)
         return found

@@ -13,6 +13,7 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.guidance import Guidance
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.prompts import embed_targets
@@ -30,10 +31,7 @@ def run(
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
     uncond, conds = embed_targets(backbone, request)
-    scale = params.guidance_scale
-    told = (scale,) if backbone.told_guidance else ()
-    if told:
-        scale = 1.0
+    scale, told = Guidance.of(backbone, params.guidance_scale)
     batch = Batch.of(len(working.frames), edits=len(conds), scale=scale)
     text = batch.guided_texts(uncond, conds)
     sampling = Sampling(
@@ -44,12 +42,14 @@ def run(
     source = backbone.encode(working.frames)
     beside = beside_latents(backbone, working, source, params.shown)
     change = Intervention(beside=beside, guidance=told)
-    inside = working.inside() if params.blend else None
+    # An inpainting model is shown what is outside, and keeps it by itself.
+    inside = working.inside() if params.blend and not backbone.inpaints else None
     fresh = torch.Generator().manual_seed(request.seed)
     noise = common_noise(source, fresh)
     previews = Previews(source, working, params.preview_every)
     copies = (len(conds), 1, 1, 1)
-    x = noised(source, noise, sampling.steps).repeat(copies)
+    pure = backbone.inpaints and params.strength == 1
+    x = noised(source, noise, sampling.steps, pure).repeat(copies)
     for done, step in enumerate(sampling.steps, 1):
         rows = batch.join({"uncond": x, "cond": x})
         answer = backbone.predict(rows, step, text, change)

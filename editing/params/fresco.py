@@ -8,7 +8,11 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
     RELEASED_PRESET,
+    SAMPLER,
+    SHOWN,
     ModulatedParams,
+    Sampler,
+    Shown,
 )
 from regrain.editing.params.written import (
     CONTROL_NETWORKS,
@@ -98,6 +102,8 @@ class FrescoParams(ModulatedParams):
         20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
     )
     preset: Literal["paper", "released"] = RELEASED_PRESET
+    sampler: Sampler = SAMPLER
+    shown: Shown = SHOWN
     strength: Share = parameter(
         0.75, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
     )

@@ -248,13 +248,24 @@ def check_needs(
     lacking = [title for offer, title in OFFERS.items() if offer in needed]
     if lacking:
         said = f"{method} needs {' and '.join(lacking)}, which {shown} does not have."
-        raise ModelError("model", f"{said} Use another model or method.")
+        raise ModelError("model", f"{said} {_instead(offers)}")
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
             said = f"{shown} does not have {OFFERS[need]}."
             raise ModelError(
                 f"params.{name}", f"{said} Remove it or use another model."
             )
+
+
+def _instead(offers: Collection[str]) -> str:
+    """Name the methods that a model with these offers can be used with."""
+    fitting = []
+    for name, record in METHODS.items():
+        if not (record.needs & set(OFFERS)) - set(offers):
+            fitting.append(name)
+    if not fitting:
+        return "Use another model or method."
+    return f"Use {' or '.join(fitting)}, or another model."
 
 
 def resolve_params(

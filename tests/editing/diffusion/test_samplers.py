@@ -55,8 +55,7 @@ def pair(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / request.param
     write = write_sdxl if request.param == "sdxl" else write_small_model
     write(folder)
-    more = {} if request.param == "sdxl" else {"feature_extractor": None}
-    pipeline = pipeline_of(folder, **more)
+    pipeline = pipeline_of(folder)
     for part in ("unet", "text_encoder", "text_encoder_2"):
         if getattr(pipeline, part, None) is not None:
             getattr(pipeline, part).double()

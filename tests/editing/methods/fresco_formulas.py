@@ -85,7 +85,8 @@ CASE = Case(
         "smooth_from": Row(0.75, SMOOTH),
         "smooth_until": Row(0.75, SMOOTH),
     },
-    elsewhere={"flow"},
+    # held in test_few_steps.py and test_inpainting.py
+    elsewhere={"flow", "sampler", "shown"},
     shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2},
     heat={"left", "right"},
 )
