@@ -123,7 +123,7 @@ def test_01_regions_without_words_leave_cross_attention_alone(tiny):
     assert (layout.words == -1).all()
     assert layout.columns == {}  # nobody asks where their words look
     expected = tiny.embed([request.composed.text]).vectors
-    torch.testing.assert_close(text["cond"].vectors, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(text["cond"].vectors, expected, atol=1e-5, rtol=0)
     attend, _ = hook(tiny, request)
     q, keys = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
     assert torch.equal(attend(q, keys, keys, CROSS), attention(q, keys, keys))
