@@ -109,7 +109,7 @@ def run(
     own = {
         k: v
         for k, v in params.items()
-        if k not in ("method", "by_words", "tuned", "motion")
+        if k not in ("method", "by_words", "tuned", "motion", "loras")
     }
     method = str(params.get("method", "videograin"))
     motion = str(params.get("motion", ""))
@@ -183,7 +183,9 @@ def edit_one(
     """Edit a scene; return the figures, the params used, and the `middle_frames`."""
     if args.jobs > 1:
         torch.set_num_threads(1)
-    backbone = load_backbone(args.model, dtype=getattr(torch, args.dtype))
+    loras: Any = row.get("loras", [])
+    dtype = getattr(torch, args.dtype)
+    backbone = load_backbone(args.model, loras, dtype=dtype)
     makers = {"true": true_masks, "clicked": clicked_masks}
     masks = makers[args.masks](args.grow)
     made = with_margin(TASKS[task](seed, args.size, masks), args.margin)
@@ -224,7 +226,7 @@ def _arguments() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME:JSON",
-        help='params of another row; may include "method" and "motion"',
+        help='params of another row; may include "method", "motion" and "loras"',
     )
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
     parser.add_argument(

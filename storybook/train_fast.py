@@ -37,6 +37,7 @@ from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.window import edited_cells
 from storybook import dataset
+from storybook.muon import Muon
 from storybook.ship import ASSETS
 from storybook.train_autoencoder import SIZE
 from storybook.training import Run, batch_rng, begin, mixed, options
@@ -543,9 +544,12 @@ def main() -> None:
     resumes = (args.run / "state.safetensors").exists()
     goal = load_file(args.goal) if args.goal and not resumes else None
     changes = LowRank(unet, args.rank, goal)
-    optimiser = torch.optim.AdamW(
-        changes.parameters(), args.rate, betas=(0.9, 0.99), weight_decay=0.0
-    )
+    if args.init and not resumes:
+        known = load_file(args.init / "state.safetensors")
+        changes.load_state_dict(
+            {key: known[f"e/{key}"] for key in changes.state_dict()}
+        )
+    optimiser = Muon(changes, args.rate, ends=("conv_in", "conv_out"), decay=0.0)
     run = Run(args.run, changes, optimiser, ema=args.ema)
     if args.ship:
         with run.averaged():

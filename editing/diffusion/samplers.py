@@ -22,12 +22,8 @@ from regrain.editing.diffusion.schedule import (
     ddpm_step,
     late_steps,
 )
-from regrain.editing.params.base import Sampler
+from regrain.editing.params.base import FEW_STEP, Sampler
 
-FEW_STEP: frozenset[Sampler] = frozenset(
-    {"ddim_trailing", "euler", "euler_ancestral", "lcm", "tcd"}
-)
-"""Samplers of models that draw in few steps."""
 _RANDOM: frozenset[Sampler] = frozenset({"euler_ancestral", "lcm", "tcd"})
 _MULTISTEP: frozenset[Sampler] = frozenset({"dpmpp_2m", "dpmpp_2m_karras"})
 _ORIGINAL_STEPS = 50  # levels on which consistency models are distilled

@@ -384,9 +384,12 @@ class Branches:
         own = looks("cond")
         final = own
         if fuses:
-            rows = batch.rows("cond")
-            final = self._exchange(looks("source"), own)
-            out[rows] = (final @ v[rows].to(final)).to(out)
+            source = looks("source")
+            final = self._exchange(source, own)
+            # By the same products for both, so that equal prompts differ in no bit.
+            for name, maps in (("source", source), ("cond", final)):
+                rows = batch.rows(name)
+                out[rows] = (maps @ v[rows].to(maps)).to(out)
         if reads:
             self._heat.add(own.mean(1), final.mean(1))
         if reads and self._marks:

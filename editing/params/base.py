@@ -25,6 +25,11 @@ Sampler = Literal[
     "lcm",
     "tcd",
 ]
+FEW_STEP: frozenset[Sampler] = frozenset(
+    {"ddim_trailing", "euler", "euler_ancestral", "lcm", "tcd"}
+)
+"""Samplers of models that draw in few steps: all `steps` are run, whatever the
+strength."""
 SAMPLER = parameter(
     "ddim",
     "Sampler",

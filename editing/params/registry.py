@@ -247,7 +247,8 @@ def check_needs(
     needed = record.needs - set(offers)
     lacking = [title for offer, title in OFFERS.items() if offer in needed]
     if lacking:
-        said = f"{method} needs {' and '.join(lacking)}, which {shown} does not have."
+        which = f"{shown} ({kind})" if kind else shown
+        said = f"{method} needs {' and '.join(lacking)}, which {which} does not have."
         raise ModelError("model", f"{said} {_instead(offers)}")
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:

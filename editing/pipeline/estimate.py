@@ -22,6 +22,7 @@ from regrain.editing.models.files.location import ModelLocation, find
 from regrain.editing.models.files.offers import family_of
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
+from regrain.editing.params.base import FEW_STEP
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.runnable import adapter_facts
@@ -126,10 +127,15 @@ def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     method = find_method(request.method)
     params = check_params(request.method, request.params)
     inversion = 1 if "inversion" in method.needs else 0
+    halves = 1 if params.guidance_scale == 1 else 2  # with and without words
     source = inversion  # runs along
-    branches = source + 2 * len(request.targets)  # each edit with and without words
+    if not inversion and {"source_prompt", "image_unet"} <= method.needs:
+        source = halves
+    branches = source + halves * len(request.targets)
     # Where an edit begins in the middle of the schedule, only `strength` of it is run.
     strength = getattr(params, "strength", 1.0)
+    if getattr(params, "sampler", "") in FEW_STEP:
+        strength = 1.0
     passes = params.steps * strength * (branches + inversion)
     passes += getattr(params, "steps_again", 0) * branches
     # of each noise, the source and the edit

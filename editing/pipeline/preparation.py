@@ -79,7 +79,13 @@ def prepare(
     reset_peak(backbone.device)
     recommended = backbone.defaults.get(request.method, {})
     params, resolved = resolve_params(request.method, request.params, recommended)
-    check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
+    check_needs(
+        request.method,
+        params.model_dump(),
+        backbone.offers,
+        backbone.id,
+        backbone.few_step,
+    )
     fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
     pictures = _load_pictures(request, backbone, params.picture_blocks)

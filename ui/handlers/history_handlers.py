@@ -167,7 +167,7 @@ class HistoryHandlers(Handlers):
         """Return a run's parameters in the fields of its method; an EditingError if the
         model has gone."""
         controls = self.parts.controls
-        values = self.catalogue.values(edit.method, edit.model, edit.params)
+        values = self.catalogue.values(edit.method, edit.model, edit.params, edit.loras)
         return {**controls.fill(edit.method, values), **controls.fill_shared(values)}
 
 

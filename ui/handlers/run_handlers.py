@@ -268,7 +268,9 @@ class RunHandlers(Handlers):
         request, opened = attempt(form.attempt, request, asked.opened)
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)
-        values = self.catalogue.values(request.method, request.model, request.params)
+        values = self.catalogue.values(
+            request.method, request.model, request.params, request.loras
+        )
         wanted = None if opened.attempt else form.variants
         return plan(RunJob(request, page, opened, whole, keep), wanted, values)
 

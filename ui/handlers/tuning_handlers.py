@@ -127,7 +127,9 @@ class TuningHandlers(Handlers):
     def _estimated(self, asked: EditRequest) -> Estimate:
         """Estimate what its tuning takes; the model is timed only while nobody uses
         it."""
-        usual = self.catalogue.values(asked.method, asked.model, asked.params)
+        usual = self.catalogue.values(
+            asked.method, asked.model, asked.params, asked.loras
+        )
         # checked already
         params: Any = METHODS[asked.method].Params.model_construct(**usual)
         if self.estimate is None:

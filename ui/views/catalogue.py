@@ -4,7 +4,7 @@ for a stranger."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,16 +101,20 @@ class Catalogue:
         return open_reader(built_in if model == BUILT_IN_MODEL else find(model))
 
     def values(
-        self, method: str, model: str, given: Mapping[str, object]
+        self,
+        method: str,
+        model: str,
+        given: Mapping[str, object],
+        loras: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Return every parameter as a run of a model would have it; an EditingError if
-        one is wrong."""
+        """Return every parameter as a run of a model with these LoRA files would have
+        it; an EditingError if one is wrong."""
         folder = (
             self._folder
             if model == BUILT_IN_MODEL
             else (models_folder() or Path()) / model
         )
-        return settings.values(method, folder, given)
+        return settings.values(method, folder, given, loras)
 
     def seeing(self, model: str) -> str:
         """Return the first picture adapter that fits a model, else the first; empty

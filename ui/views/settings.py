@@ -14,6 +14,7 @@ from annotated_types import Ge, Le
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
+from regrain.editing.models.files.recommended import of_folder
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.params.written import is_text
 from regrain.ui.views.components import view
@@ -58,13 +59,17 @@ Usual = Mapping[str, Mapping[str, Any]]
 
 
 def values(
-    method: str, model_folder: Path, given: Mapping[str, object]
+    method: str,
+    model_folder: Path,
+    given: Mapping[str, object],
+    loras: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return parameters as a run would use them on a folder's model; an EditingError if
-    one is wrong."""
-    path = model_folder / "defaults.json"
-    recommended = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return resolve_params(method, given, recommended.get(method, {}))[0].model_dump()
+    """Return parameters as a run would use them on a folder's model with these LoRA
+    files; an EditingError if one is wrong."""
+    usual: Mapping[str, object] = {}
+    if model_folder.is_dir():
+        usual = of_folder(model_folder, model_folder.name, loras).get(method, {})
+    return resolve_params(method, given, usual)[0].model_dump()
 
 
 @dataclass(frozen=True)

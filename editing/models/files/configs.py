@@ -4,6 +4,8 @@ fill memory."""
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -149,3 +151,12 @@ def read_json(path: Path, title: str) -> Any:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
+    """Read the recommended parameters by method; none without the file."""
+    defaults = read_config(path, id) if os.path.lexists(path) else {}
+    if not all(isinstance(values, dict) for values in defaults.values()):
+        said = f"{shorten(id)}: defaults.json is not an object of objects"
+        raise ModelError("model", f"{said}. Correct it.")
+    return defaults

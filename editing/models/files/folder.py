@@ -1,6 +1,5 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from torch import nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.configs import read_config, read_defaults
 from regrain.editing.models.files.words import read_words
 from regrain.editing.storage.safetensors_files import read_weights
 
@@ -117,12 +116,3 @@ def _read_second(folder: Path, id: str, dtype: torch.dtype) -> dict[str, Any]:
         "padding_2": padding,
         "empty_is_zero": bool(pipeline.get("force_zeros_for_empty_prompt", True)),
     }
-
-
-def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
-    """Read the recommended parameters by method; none without the file."""
-    defaults = read_config(path, id) if os.path.lexists(path) else {}
-    if not all(isinstance(values, dict) for values in defaults.values()):
-        said = f"{shorten(id)}: defaults.json is not an object of objects"
-        raise ModelError("model", f"{said}. Correct it.")
-    return defaults

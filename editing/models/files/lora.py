@@ -10,20 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.download import obtain
-from regrain.editing.models.files.few_step import FewStep, by_name
-from regrain.editing.models.files.folder import read_defaults
-from regrain.editing.models.files.location import LoraSpec, about, parse_lora
+from regrain.editing.models.files.location import LoraSpec, parse_lora
+from regrain.editing.models.files.lora_file import find_lora
 from regrain.editing.models.files.tensors import opened
 
-FILE = "pytorch_lora_weights.safetensors"
 # Endings of tensor names after the layer that they change.
 _ENDS = {
     r"[._](?:lora_A|lora\.down|lora_down|lora_linear_layer\.down)(?:\.\w+)?\.weight": "down",
@@ -246,7 +242,7 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
     """Read the changes in a file, and its metadata."""
-    path = _find(id)
+    path = find_lora(id)
     changes: _Changes = {}
     with opened(path, "loras", id) as file:
         metadata = file.metadata() or {}
@@ -257,30 +253,6 @@ def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
     if not changes:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
     return changes, facts if isinstance(facts, dict) else {}
-
-
-def lora_kind(text: str) -> FewStep | None:
-    """Recognise a LoRA for few steps, by its name or metadata; errors are those of
-    `add_loras`."""
-    id = parse_lora(text).model
-    with opened(_find(id), "loras", id) as file:
-        return by_name(Path(id).name, file.metadata())
-
-
-def lora_defaults(text: str) -> Mapping[str, Mapping[str, object]]:
-    """Read the settings that a LoRA's folder recommends; none without the file."""
-    id = parse_lora(text).model
-    return read_defaults(_find(id).parent / "defaults.json", id)
-
-
-def _find(id: str) -> Path:
-    with about("loras"):
-        place = obtain(id, FILE, (FILE,))
-    path = place if place.is_file() else place / FILE
-    if not path.is_file():
-        advice = "Name a .safetensors file or another repository."
-        raise ModelError("loras", f"{shorten(id)} has no {FILE}. {advice}")
-    return path
 
 
 def _role(key: str, id: str) -> tuple[_Layer, str]:

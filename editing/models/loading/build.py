@@ -14,18 +14,11 @@ import torch
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.few_step import (
-    GUIDED_LCM,
-    FewStep,
-    by_name,
-    by_scheduler,
-    first_of,
-    proposed,
-)
 from regrain.editing.models.files.folder import ModelParts, read_folder
 from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.lora import add_loras, lora_defaults, lora_kind
+from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.files.offers import Family, family_of, family_of_configs
+from regrain.editing.models.files.recommended import kind_of, recommended
 from regrain.editing.models.files.single_file import read_file
 from regrain.editing.models.unet.sdxl import StableDiffusionXL
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
@@ -68,7 +61,7 @@ def load(
     schedule = _schedule(parts.scheduler, id)
     _check_architecture(parts, id)
     add_loras(loras, parts.with_weights)
-    few_step = _few_step(parts, id, loras)
+    kind = kind_of(id, parts.scheduler, parts.unet.config, loras)
     weights = _weight_bytes(parts)
     turns = takes_turns(device, weights, free_memory(device))
     prediction = parts.scheduler.get("prediction_type", "epsilon")
@@ -82,9 +75,9 @@ def load(
         "prediction": prediction,
         "device": device,
         "dtype": dtype,
-        "defaults": _recommended(parts, few_step, loras),
+        "defaults": recommended(kind, parts.scheduler, parts.defaults, loras),
         "words": parts.words,
-        "few_step": few_step.title if few_step else "",
+        "few_step": kind.title if kind else "",
         "takes_turns": turns,
     }
     if parts.text_encoder_2 is None:
@@ -110,33 +103,6 @@ def _schedule(config: Mapping[str, Any], id: str) -> Schedule:
     except ValueError as error:
         reason = f"{shorten(id)} has an unsupported schedule ({error})"
         raise ModelError("model", f"{reason}. Use another model.") from error
-
-
-def _few_step(parts: ModelParts, id: str, loras: Sequence[str]) -> FewStep | None:
-    """Recognise a model that draws in few steps: by a LoRA, by its UNet or scheduler,
-    or by its name."""
-    kinds = [lora_kind(text) for text in loras]
-    if parts.unet.config.time_cond_proj_dim:
-        kinds.append(GUIDED_LCM)
-    kinds += [by_scheduler(parts.scheduler), by_name(id)]
-    return first_of(kinds)
-
-
-def _recommended(
-    parts: ModelParts, few_step: FewStep | None, loras: Sequence[str]
-) -> Mapping[str, Mapping[str, object]]:
-    """Return the settings that suit a model, by method: those of a LoRA before those of
-    the model's folder, and these before those of its scheduler."""
-    layers = [proposed(parts.scheduler, few_step), parts.defaults]
-    by_lora = [lora_kind(text) for text in loras]
-    if any(by_lora):
-        layers.append(proposed(parts.scheduler, few_step))
-    layers += [lora_defaults(text) for text in loras]
-    merged: dict[str, dict[str, object]] = {}
-    for layer in layers:
-        for method, values in layer.items():
-            merged[method] = merged.get(method, {}) | dict(values)
-    return merged
 
 
 def _weight_bytes(parts: ModelParts) -> dict[str, int]:

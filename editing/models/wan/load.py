@@ -12,8 +12,8 @@ import torch
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.folder import check_folders, read_defaults
+from regrain.editing.models.files.configs import read_config, read_defaults
+from regrain.editing.models.files.folder import check_folders
 from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.files.words import read_words
 from regrain.editing.models.wan.model import Wan

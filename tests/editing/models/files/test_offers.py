@@ -69,9 +69,29 @@ TURBO = (XL, None, {"timestep_spacing": "trailing"})
             ({"addition_embed_type": "image"},),
         ),
         (
-            "a model with 9 input channels",
-            frozenset(),
+            "Stable Diffusion for inpainting",
+            STABLE_DIFFUSION - {"inversion"},
             ({"in_channels": 9, "out_channels": 4},),
+        ),
+        (
+            "SDXL for inpainting",
+            STABLE_DIFFUSION - {"inversion"},
+            (XL[0] | {"in_channels": 9, "out_channels": 4},),
+        ),
+        (
+            "a model that reads depth",
+            frozenset(),
+            ({"in_channels": 5, "out_channels": 4},),
+        ),
+        (
+            "a model that reads a picture and instructions (InstructPix2Pix)",
+            frozenset(),
+            ({"in_channels": 8, "out_channels": 4},),
+        ),
+        (
+            "a model with 7 input channels",
+            frozenset(),
+            ({"in_channels": 7, "out_channels": 4},),
         ),
         ("WanPipeline", frozenset(), (None, {"_class_name": "WanPipeline"})),
     ],

@@ -651,8 +651,8 @@ FIRST, LAST = (
         (without("time_embed.2.bias"), INCOMPLETE),
         (without("layers.1.mlp.fc2.bias"), INCOMPLETE),
         (
-            lambda weights: weights | {FIRST: torch.zeros(32, 9, 3, 3)},
-            "9 input channels",
+            lambda weights: weights | {FIRST: torch.zeros(32, 7, 3, 3)},
+            "7 input channels",
         ),
         (lambda weights: weights | {LAST: torch.zeros(4, 16, 3, 3)}, INCOMPLETE),
     ],

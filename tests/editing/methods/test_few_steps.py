@@ -1,0 +1,154 @@
+"""Samplers in the methods that do not invert, models that are told their guidance, and
+InfEdit's round trip."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import LatentConsistencyModelPipeline
+from made_models import load_double, write_small_model
+from running import finish
+from wiring import FRAMES, requested
+
+from regrain.editing.diffusion.samplers import Sampling
+from regrain.editing.diffusion.schedule import add_noise, common_noise
+from regrain.editing.errors import ModelError
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.unet.stable_diffusion import guidance_embedding
+from regrain.editing.params.base import Sampler
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.pipeline.runner import edit
+from regrain.editing.recipe.window import working_clip
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+SAMPLERS = Sampler.__args__
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A consistency model that is told the scale of guidance."""
+    place = tmp_path_factory.mktemp("models") / "lcm"
+    return write_small_model(place, time_cond_proj_dim=16)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_sdedit_walks_as_its_sampler_says(small, no_grad, sampler):
+    """Noise, blending and updates by hand, with the model's own answers."""
+    request = requested("sdedit")
+    given = {"steps": 4, "strength": 0.8, "guidance_scale": 1.0, "sampler": sampler}
+    params = check_params("sdedit", given)
+    (found,) = finish(METHODS["sdedit"].run(small, request, params)).edits
+
+    working = working_clip(small, request)
+    clean = small.encode(working.frames)
+    inside = working.inside()
+    text = small.embed([request.targets[0]])
+    fresh = torch.Generator().manual_seed(request.seed)
+    noise = common_noise(clean, fresh)
+    sampling = Sampling(small.schedule, sampler, 4, 0.8)
+    x = add_noise(clean, noise, sampling.steps[0])
+    for step in sampling.steps:
+        x0, eps = small.predict(x, step, text)
+        if sampler in ("lcm", "tcd", "euler_ancestral"):
+            noise = common_noise(clean, fresh)
+        x = sampling.advance(x, x0, eps, step, noise)
+        known = step.signal_next * clean + step.noise_next * noise
+        if step is sampling.steps[-1]:
+            known = clean
+        x = inside * x + (1 - inside) * known
+    torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["sdedit", "fresco"])
+def test_every_sampler_gives_another_edit(small, method):
+    more = {"optimise_until": 0.0} if method == "fresco" else {}
+    frames = {}
+    for sampler in SAMPLERS:
+        given = {"steps": 3, "preview_every": 0, "sampler": sampler, **more}
+        params = check_params(method, given)
+        result = finish(edit_clip(small, requested(method), params))
+        frames[sampler] = np.asarray(result.uncomposited).tobytes()
+    assert len({*frames.values()}) == len(frames)
+
+
+def test_the_embedding_of_guidance_is_diffusers():
+    scales = torch.tensor([1.0, 3.5, 8.0])
+    theirs = LatentConsistencyModelPipeline.get_guidance_scale_embedding
+    expected = theirs(None, scales - 1, embedding_dim=256)
+    torch.testing.assert_close(guidance_embedding(scales, 256), expected)
+
+
+@pytest.mark.parametrize("method", ["sdedit", "infedit", "fresco"])
+def test_a_model_that_is_told_its_guidance_needs_one_row(told, monkeypatch, method):
+    """The scale reaches the network, and no half without words runs."""
+    model = load_backbone(str(told))
+    assert model.told_guidance
+    calls, predict = [], model.predict
+
+    def spy(x, step, text, change, **named):
+        calls.append((text.branches, change.guidance))
+        return predict(x, step, text, change, **named)
+
+    monkeypatch.setattr(model, "predict", spy)
+    more = {"optimise_until": 0.0} if method == "fresco" else {}
+    given = {"steps": 2, "preview_every": 0, "guidance_scale": 8.0, **more}
+    results = []
+    for scale in (8.0, 2.0):
+        params = check_params(method, given | {"guidance_scale": scale})
+        results.append(finish(edit_clip(model, requested(method), params)))
+        for branches, guidance in calls:
+            assert not any("uncond" in branch for branch in branches)
+            assert guidance[-1] == scale
+        calls.clear()
+    first, other = (np.asarray(result.uncomposited) for result in results)
+    assert not np.array_equal(first, other)
+
+
+def test_a_told_scale_is_that_of_each_branch(told, no_grad):
+    """Two branches of one call with their own scales are as two calls."""
+    model = load_double(told)
+    step = Sampling(model.schedule, "lcm", 4).steps[1]
+    x = torch.randn(2 * FRAMES, 4, 8, 12, dtype=torch.float64)
+    text = model.embed(["a cat", "a fox"])
+    from regrain.editing.models.intervention import Intervention
+
+    both = model.predict(x, step, text, Intervention(guidance=(2.0, 8.0)))[1]
+    for row, scale in enumerate((2.0, 8.0)):
+        part = slice(row * FRAMES, (row + 1) * FRAMES)
+        change = Intervention(guidance=(scale,))
+        alone = model.predict(x[part], step, text[row], change)[1]
+        torch.testing.assert_close(both[part], alone)
+        width = model.unet.config.time_cond_proj_dim
+        w = guidance_embedding(torch.tensor([scale] * FRAMES), width).double()
+        vectors = text.vectors[row : row + 1].double().repeat(FRAMES, 1, 1)
+        theirs = model.unet(x[part], step.t, vectors, timestep_cond=w).sample
+        torch.testing.assert_close(alone, theirs)
+
+
+def test_a_few_step_model_is_not_inverted_and_says_what_can_be_used(told):
+    request = replace(requested("fatezero"), model=str(told))
+    with pytest.raises(ModelError, match=r"^model: fatezero needs .*infedit"):
+        finish(edit(request))
+
+
+def test_equal_prompts_and_guidance_give_the_clip_back(small):
+    """Whatever the model says, the difference of two equal estimates is nothing."""
+    request = replace(requested("infedit", "a cat on the grass"), negative_prompt="")
+    given = {"steps": 6, "guidance_scale": 1.0, "preview_every": 0}
+    params = check_params("infedit", given)
+    result = finish(edit_clip(small, request, params))
+    frames = request.clip.read(0, FRAMES)
+    kept = small.decode(small.encode(frames))
+    assert np.array_equal(result.uncomposited[:], kept)
+
+
+def test_infedit_takes_noise_that_windows_agree_on(small):
+    """It follows from the seed and the step's number alone."""
+    from regrain.editing.methods.infedit import draw
+
+    like = torch.zeros(3, 4, 2, 2)
+    assert draw(like, 7, 2).equal(draw(torch.zeros(5, 4, 2, 2), 7, 2)[:3])
+    assert not draw(like, 7, 2).equal(draw(like, 7, 3))
+    assert not draw(like, 7, 2).equal(draw(like, 8, 2))

@@ -1,0 +1,131 @@
+"""Few-step models are recognised by what their files say, and settings are proposed."""
+
+import json
+import shutil
+
+import pytest
+from made_models import SCHEDULER, write_small_model
+
+from regrain.editing.models.files.few_step import (
+    by_name,
+    by_scheduler,
+    proposed,
+    usual_sampler,
+)
+from regrain.editing.models.loading.load import load_backbone
+
+NAMES = {
+    "lcm-lora-sdv1-5.safetensors": ("LCM", "lcm", 4, 1.0),
+    "SDXL-Lightning-8step-lora": ("Lightning", "euler", 8, 1.0),
+    "sdxl_lightning_2steps": ("Lightning", "euler", 2, 1.0),
+    "ByteDance/Hyper-SD-8steps": ("Hyper-SD", "ddim_trailing", 8, 1.0),
+    "Hyper-SD15-12steps-CFG-lora": ("Hyper-SD", "ddim_trailing", 12, 5.0),
+    "Hyper-SDXL-1step-lora": ("Hyper-SD", "tcd", 1, 1.0),
+    "TCD-SD15-LoRA": ("TCD", "tcd", 4, 1.0),
+    "dmd2_sdxl_4step_lora": ("DMD2", "lcm", 4, 1.0),
+    "stabilityai/sdxl-turbo": ("Turbo", "euler_ancestral", 4, 1.0),
+    "pcm_sd15_smallcfg_2step": ("PCM", "ddim_trailing", 2, 1.0),
+    "flash-sd": ("Flash Diffusion", "lcm", 4, 1.0),
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), NAMES.items())
+def test_a_name_says_what_a_file_wants(name, kind):
+    found = by_name(name)
+    assert (found.title, found.sampler, found.steps, found.guidance_scale) == kind
+
+
+@pytest.mark.parametrize(
+    "name", ["film-grain", "hyperrealism", "turbocharged", "storybook", "flashlight"]
+)
+def test_an_ordinary_name_says_nothing(name):
+    assert by_name(name) is None
+
+
+def test_metadata_says_what_a_name_does_not():
+    found = by_name("mine", {"ss_output_name": "my_lcm_4step"})
+    assert (found.sampler, found.steps) == ("lcm", 4)
+
+
+@pytest.mark.parametrize(
+    ("config", "sampler"),
+    [
+        ({"_class_name": "LCMScheduler"}, "lcm"),
+        ({"_class_name": "TCDScheduler"}, "tcd"),
+        (
+            {
+                "_class_name": "EulerDiscreteScheduler",
+                "timestep_spacing": "trailing",
+            },
+            "euler",
+        ),
+        (
+            {
+                "_class_name": "EulerAncestralDiscreteScheduler",
+                "timestep_spacing": "trailing",
+            },
+            "euler_ancestral",
+        ),
+        ({"_class_name": "EulerDiscreteScheduler"}, None),
+        ({"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"}, None),
+        ({}, None),
+    ],
+)
+def test_a_scheduler_says_what_a_folder_wants(config, sampler):
+    found = by_scheduler(config)
+    assert (found.sampler if found else None) == sampler
+
+
+@pytest.mark.parametrize(
+    ("config", "sampler"),
+    [
+        ({"_class_name": "DPMSolverMultistepScheduler"}, "dpmpp_2m"),
+        (
+            {
+                "_class_name": "DPMSolverMultistepScheduler",
+                "use_karras_sigmas": True,
+            },
+            "dpmpp_2m_karras",
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3},
+            "ddim",
+        ),
+        (
+            {
+                "_class_name": "DPMSolverMultistepScheduler",
+                "algorithm_type": "sde-dpmsolver++",
+            },
+            "ddim",
+        ),
+        ({"_class_name": "PNDMScheduler"}, "ddim"),
+    ],
+)
+def test_an_ordinary_models_sampler_is_the_folders(config, sampler):
+    assert usual_sampler(config) == sampler
+
+
+def test_settings_are_proposed_for_methods_that_do_not_invert():
+    found = proposed(SCHEDULER, by_name("sdxl_lightning_4step"))
+    settings = {"steps": 4, "guidance_scale": 1.0}
+    assert found == {
+        "fresco": settings | {"sampler": "euler"},
+        "sdedit": settings | {"sampler": "euler"},
+        "infedit": settings,
+    }
+    assert proposed(SCHEDULER, None) == {}
+
+
+def test_a_folder_with_such_a_scheduler_brings_its_settings(tmp_path):
+    folder = write_small_model(tmp_path / "model")
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(SCHEDULER | {"_class_name": "LCMScheduler"}))
+    model = load_backbone(str(folder))
+    assert model.few_step == "LCM"
+    assert "inversion" not in model.offers
+    assert model.defaults["sdedit"]["sampler"] == "lcm"
+
+    (folder / "defaults.json").write_text('{"sdedit": {"steps": 6}}')
+    other = load_backbone(str(shutil.copytree(folder, tmp_path / "other")))
+    assert other.defaults["sdedit"]["steps"] == 6
+    assert other.defaults["sdedit"]["sampler"] == "lcm"
