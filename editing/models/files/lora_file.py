@@ -43,6 +43,8 @@ def lora_defaults(text: str) -> Mapping[str, Mapping[str, object]]:
 
 
 def find_lora(id: str) -> Path:
+    """Find the file of a LoRA by its id, name or path, after fetching it if need be;
+    ModelError if there is none."""
     with about("loras"):
         place = obtain(id, FILE, (FILE,))
     path = place if place.is_file() else place / FILE

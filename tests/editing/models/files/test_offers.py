@@ -76,7 +76,7 @@ TURBO = (XL, None, {"timestep_spacing": "trailing"})
         (
             "SDXL for inpainting",
             STABLE_DIFFUSION - {"inversion"},
-            (XL[0] | {"in_channels": 9, "out_channels": 4},),
+            (XL | {"in_channels": 9, "out_channels": 4},),
         ),
         (
             "a model that reads depth",
