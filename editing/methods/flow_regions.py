@@ -180,6 +180,8 @@ class FlowModel:
     def _guided(
         self, x: Tensor, step: Step, words: WordAttending, scale: float
     ) -> tuple[Tensor, Tensor]:
+        if scale == 1:
+            return self._predict(x, step, words.bound.text, words)
         uncond = self._predict(x, step, self._uncond, None)
         cond = self._predict(x, step, words.bound.text, words)
         x0, eps = (

@@ -159,9 +159,15 @@ def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
 
 def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
     """Warn that negative-prompt inversion uses the source prompt in place of the
-    negative prompt."""
+    negative prompt, and that nothing is guided away from without guidance."""
+    if not request.negatives:
+        return []
+    if resolved["guidance_scale"]["value"] == 1:
+        return [
+            "Negative prompts have no effect at a guidance scale of 1. Raise it, or remove them."
+        ]
     entry = resolved.get("inversion")
-    if not request.negatives or entry is None or entry["value"] != "negative_prompt":
+    if entry is None or entry["value"] != "negative_prompt":
         return []
     return [
         "Negative prompts have no effect with inversion=negative_prompt, which uses the source prompt as the "

@@ -43,6 +43,12 @@ _BY_NAME: Mapping[str, FewStep] = {
     "turbo": FewStep("Turbo", "euler_ancestral"),
     "pcm": FewStep("PCM", "ddim_trailing"),
     "flash": FewStep("Flash Diffusion", "lcm"),
+    # of Wan
+    "lightx2v": FewStep("LightX2V", "lcm"),
+    "causvid": FewStep("CausVid", "lcm"),
+    "accvid(?:eo)?": FewStep("AccVideo", "lcm", 8),
+    "fusionx": FewStep("FusionX", "lcm", 8),
+    "self[-_ ]?forcing": FewStep("Self Forcing", "lcm"),
 }
 _CFG_PRESERVED = re.compile(r"(?<![a-z])cfg(?![a-z])", re.IGNORECASE)
 _CFG_SCALE = 5.0  # of Hyper-SD files that keep their guidance
@@ -124,6 +130,26 @@ def proposed(
             del values["sampler"]
         if values:
             found[name] = values
+    return found
+
+
+def proposed_flow(
+    scheduler: Mapping[str, object], kind: FewStep | None
+) -> dict[str, dict[str, object]]:
+    """Return the settings that suit a video model, by method: the shift that its
+    scheduler_config.json says, and those of its kind, if it draws in few steps."""
+    values: dict[str, object] = {}
+    shift = scheduler.get("flow_shift") or scheduler.get("shift")
+    if isinstance(shift, int | float) and shift > 0:
+        values["shift"] = float(shift)
+    if kind is not None:
+        values["steps"] = kind.steps
+        values["guidance_scale"] = kind.guidance_scale
+        values["source_guidance"] = kind.guidance_scale
+    found = {}
+    for name, method in METHODS.items():
+        if values and "flow" in method.needs:
+            found[name] = dict(values)
     return found
 
 

@@ -13,6 +13,7 @@ from regrain.editing.models.files.few_step import (
     by_scheduler,
     first_of,
     proposed,
+    proposed_flow,
 )
 from regrain.editing.models.files.lora_file import lora_defaults, lora_kind
 
@@ -52,7 +53,7 @@ def recommended(
         defaults: Its defaults.json.
         loras: Files that are added, as `parse_lora` reads them.
     """
-    own = proposed(scheduler, kind)
+    own = proposed(scheduler, kind) | proposed_flow(scheduler, kind)
     layers = [own, defaults]
     if any(lora_kind(text) for text in loras):
         layers.append(own)

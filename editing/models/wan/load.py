@@ -15,6 +15,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config, read_defaults
 from regrain.editing.models.files.folder import check_folders
 from regrain.editing.models.files.lora import add_loras
+from regrain.editing.models.files.recommended import kind_of, recommended
 from regrain.editing.models.files.words import read_words
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
@@ -83,7 +84,12 @@ def load_wan(
         device=device,
         dtype=dtype,
         sample_size=config["transformer"].get("sample_size"),
-        defaults=read_defaults(folder / "defaults.json", id),
+        defaults=recommended(
+            kind_of(id, config["scheduler"], {}, loras),
+            config["scheduler"],
+            read_defaults(folder / "defaults.json", id),
+            loras,
+        ),
         takes_turns=takes_turns(device, weights, free_memory(device)),
     )
 

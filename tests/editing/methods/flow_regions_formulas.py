@@ -84,11 +84,11 @@ def check(run: Run) -> None:
             )
             new = [
                 check_call(run, next(calls), noised + offset, sigma, "new", half, heat)
-                for half in (0, 1)
+                for half in halves(params.guidance_scale)
             ]
             old = [
                 check_call(run, next(calls), noised, sigma, "old", half, heat)
-                for half in (0, 1)
+                for half in halves(params.source_guidance)
             ]
             changes.append(
                 velocity(new, params.guidance_scale)
@@ -101,9 +101,17 @@ def check(run: Run) -> None:
     heat.check()
 
 
+def halves(scale: float) -> tuple[int, ...]:
+    """Without and with the prompt; without guidance only with it."""
+    return (1,) if scale == 1 else (0, 1)
+
+
 def velocity(calls: list[Call], scale: float) -> Tensor:
     """Guided, of what the call without and the one with the prompt answered."""
-    without, given = (call.eps - call.x0 for call in calls)
+    *found, given = (call.eps - call.x0 for call in calls)
+    if not found:
+        return given
+    (without,) = found
     return without + scale * (given - without)
 
 

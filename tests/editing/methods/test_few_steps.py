@@ -133,6 +133,15 @@ def test_a_few_step_model_is_not_inverted_and_says_what_can_be_used(told):
         finish(edit(request))
 
 
+def test_negative_words_without_guidance_are_told_to_do_nothing(small):
+    request = replace(requested("sdedit"), negative_prompt="blurred")
+    for scale, told in ((1.0, 1), (3.0, 0)):
+        params = {"steps": 2, "guidance_scale": scale}
+        *_, last = edit(replace(request, params=params), small)
+        warnings = [w for w in last.report["warnings"] if "guidance scale of 1" in w]
+        assert len(warnings) == told
+
+
 def test_equal_prompts_and_guidance_give_the_clip_back(small):
     """Whatever the model says, the difference of two equal estimates is nothing."""
     request = replace(requested("infedit", "a cat on the grass"), negative_prompt="")
@@ -142,6 +151,27 @@ def test_equal_prompts_and_guidance_give_the_clip_back(small):
     frames = request.clip.read(0, FRAMES)
     kept = small.decode(small.encode(frames))
     assert np.array_equal(result.uncomposited[:], kept)
+
+
+def test_eight_steps_take_a_sixth_of_the_rows_of_an_inverting_edit(small, monkeypatch):
+    """VideoGrain as published, at 50 steps; and no call is larger."""
+    rows, predict = [], small.predict
+
+    def spy(x, *more, **named):
+        rows.append(len(x))
+        return predict(x, *more, **named)
+
+    monkeypatch.setattr(small, "predict", spy)
+    counted = {}
+    for method, steps in (("videograin", 50), ("infedit", 8)):
+        rows.clear()
+        given = {"steps": steps, "preview_every": 0}
+        if method == "infedit":
+            given["guidance_scale"] = 1.0
+        finish(edit_clip(small, requested(method), check_params(method, given)))
+        counted[method] = (sum(rows), max(rows))
+    assert counted["infedit"][0] * 6 <= counted["videograin"][0]
+    assert counted["infedit"][1] <= counted["videograin"][1]
 
 
 def test_infedit_takes_noise_that_windows_agree_on(small):

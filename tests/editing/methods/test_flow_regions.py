@@ -11,7 +11,7 @@ import torch
 from cases import BASES
 from commands import command, last_error
 from running import finish, followed
-from wiring import requested
+from wiring import check_formulas, drive, requested
 
 from regrain.editing import ArrayClip, EditRequest, edit, save_project
 from regrain.editing.__main__ import main
@@ -69,6 +69,14 @@ def test_equal_prompts_and_guidance_edit_nothing(wan, modulated):
     )
     unequal = latents_of(wan, asked, params(**(SAME | {"guidance_scale": 5.0})))
     assert not torch.equal(unequal, found)
+
+
+def test_without_guidance_no_call_is_without_the_prompt(wan, tmp_path):
+    given = BASES["flow_regions"] | {"guidance_scale": 1.0, "source_guidance": 1.0}
+    found = drive(wan, requested("flow_regions"), tmp_path, **given)
+    check_formulas(found)
+    usual = drive(wan, requested("flow_regions"), tmp_path, **BASES["flow_regions"])
+    assert 2 * len(found.of("editing")) == len(usual.of("editing"))
 
 
 def test_latents_outside_the_regions_stay_bit_for_bit(wan):

@@ -10,6 +10,7 @@ from regrain.editing.models.files.few_step import (
     by_name,
     by_scheduler,
     proposed,
+    proposed_flow,
     usual_sampler,
 )
 from regrain.editing.models.loading.load import load_backbone
@@ -114,6 +115,14 @@ def test_settings_are_proposed_for_methods_that_do_not_invert():
         "infedit": settings,
     }
     assert proposed(SCHEDULER, None) == {}
+
+
+def test_a_video_model_brings_its_shift_and_few_steps_without_guidance():
+    kind = by_name("Wan21_T2V_lightx2v_cfg_step_distill_lora_rank32")
+    found = proposed_flow({"flow_shift": 8.0}, kind)
+    few = {"steps": 4, "guidance_scale": 1.0, "source_guidance": 1.0}
+    assert found == {"flow_regions": {"shift": 8.0, **few}}
+    assert proposed_flow({}, None) == {}
 
 
 def test_a_folder_with_such_a_scheduler_brings_its_settings(tmp_path):

@@ -119,6 +119,7 @@ def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
         assert family_of(find(str(place))) == ("Wan 2.1", WAN)
     found, text = load_backbone(str(folder)), wan.embed(["a cat"])
     assert (wan.schedule.shift, found.schedule.shift) == (3.0, 5.0)
+    assert found.defaults["flow_regions"] == {"shift": 5.0}
     for one, other in zip(
         *(m.predict(latents, step_of(wan), text) for m in (found, wan)), strict=True
     ):
