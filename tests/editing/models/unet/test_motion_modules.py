@@ -8,11 +8,19 @@ from functools import partial
 import pytest
 import torch
 from damaged_models import rewrite
-from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
+from diffusers import (
+    AnimateDiffPipeline,
+    DDIMScheduler,
+    LCMScheduler,
+    MotionAdapter,
+    UNetMotionModel,
+)
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from diffusers.schedulers import scheduling_lcm
 from made_motion import write_adapter
 from safetensors.torch import load_file, save_file
 
+from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.files.motion import MotionFile
@@ -299,3 +307,56 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path):
     for name, said in unread.items():
         with pytest.raises(ModelError, match=f"^motion: .*{said}"):
             load_motion(str(tmp_path / name), backbone)
+
+
+def test_few_steps_with_linear_betas_equal_the_pipeline(
+    folder, double, tmp_path, monkeypatch
+):
+    """As AnimateLCM is used: a consistency model's sampler, without guidance, on the
+    adapter's linear betas."""
+    linear = configured(
+        folder, tmp_path / "linear", _class_name="MotionAdapter", beta_schedule="linear"
+    )
+    moved = moving(double, load_motion(linear, double))
+    scheduler = LCMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False
+    )
+    scheduler.alphas_cumprod = torch.from_numpy(moved.schedule.alphas_cumprod)
+    betas = torch.linspace(0.00085, 0.012, 1000, dtype=torch.float64)
+    torch.testing.assert_close(scheduler.alphas_cumprod, (1 - betas).cumprod(0))
+    plain = load_backbone(str(double.id))
+    parts = (plain.vae, double.text_encoder, plain.tokenizer, plain.unet)
+    pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    authors_norm(pipe.unet.double())
+
+    def draws():
+        fresh = torch.Generator().manual_seed(5)
+        while True:
+            yield torch.randn(
+                1, 4, FRAMES, 16, 16, generator=fresh, dtype=torch.float64
+            )
+
+    ours, theirs = draws(), draws()
+    monkeypatch.setattr(scheduling_lcm, "randn_tensor", lambda *_, **__: next(theirs))
+    x = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    x = x.double()
+    video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
+    wanted = pipe(
+        "a cat",
+        latents=video.clone(),
+        height=128,
+        width=128,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        output_type="latent",
+        num_frames=FRAMES,
+    ).frames.movedim(2, 1)[0]
+    text = double.embed(["a cat"])
+    sampling = Sampling(moved.schedule, "lcm", 4)
+    for step in sampling.steps:
+        x0, eps = moved.predict(x, step, text)
+        last = step is sampling.steps[-1]
+        fresh = x if last else next(ours).movedim(2, 1)[0]
+        x = sampling.advance(x, x0, eps, step, fresh)
+    assert (x - wanted).abs().max() < 1e-6 * wanted.abs().max()
