@@ -142,7 +142,9 @@ class Handlers:
         model = self.catalogue.model(fields.model)
         method = session.method
         base = session.opened.request
-        usual = partial(self.catalogue.values, method, model)
+        names = fields.added if isinstance(fields.added, list) else []
+        loras = self.catalogue.loras_of([str(name) for name in names])
+        usual = partial(self.catalogue.values, method, model, loras=loras)
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields.parameters, usual, project)
 

@@ -133,10 +133,11 @@ class CheckHandlers(Handlers):
             session = self.session(request)
             model = self.catalogue.model(given.model)
             method = session.method
-            now = self.catalogue.values(
-                method, model, self.given_params(session, given)
-            )
-            usual = self.catalogue.values(method, model, {})
+            names = given.added if isinstance(given.added, list) else []
+            loras = self.catalogue.loras_of([str(name) for name in names])
+            params = self.given_params(session, given)
+            now = self.catalogue.values(method, model, params, loras)
+            usual = self.catalogue.values(method, model, {}, loras)
             asked = planned(session, model, now)
         except EditingError:
             return {quality: gr.skip(), tries: None}  # the checks say what is wrong

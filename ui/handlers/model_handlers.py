@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from regrain.editing.errors import shorten
+from regrain.editing.errors import EditingError, shorten
 from regrain.editing.models.files.hub import MOTION, PICTURES
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
@@ -155,17 +155,40 @@ class ModelHandlers(FetchHandlers):
         done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 
-    @outputs(lambda p: [p.added])
-    def add(self, event: gr.EventData) -> list[str]:
-        """Return LoRA files and adapters with their weights, as a request has them."""
+    @outputs(lambda p: [p.added, *p.controls.all, p.progress])
+    def add(
+        self, before: object, model: object, event: gr.EventData, request: gr.Request
+    ) -> dict[Any, Any]:
+        """Keep LoRA files and adapters with their weights, as a request has them, and
+        show the settings that suit the model with them."""
         given = event_data(event).get("added")
-        if not isinstance(given, list):
-            return []
-        return [
+        listed = given if isinstance(given, list) else []
+        added = [
             f"{one.get('name')}@{one.get('weight')}"
-            for one in given
+            for one in listed
             if isinstance(one, dict)
         ]
+        known = [str(name) for name in before] if isinstance(before, list) else []
+        try:
+            session = self.session(request)
+            chosen = self.catalogue.model(model)
+            suited = self._suited(session.method, chosen, known, added)
+        except EditingError as error:  # a damaged file
+            return {self.parts.added: added} | self.failed(error)
+        return {self.parts.added: added} | suited
+
+    def _suited(
+        self, method: str, model: str, before: list[str], added: list[str]
+    ) -> dict[Any, Any]:
+        """Fill the settings of a method that another choice of LoRA files changes."""
+        loras = self.catalogue.loras_of(before)
+        usual = self.catalogue.values(method, model, {}, loras)
+        loras = self.catalogue.loras_of(added)
+        values = self.catalogue.values(method, model, {}, loras)
+        changed = {
+            name: value for name, value in values.items() if value != usual[name]
+        }
+        return self.parts.controls.fill(method, changed)
 
     def see_control(self, event: gr.EventData, request: gr.Request) -> Any:
         """Show a frame as a control network would see it."""

@@ -201,7 +201,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     return [
         on(p.hub.fetch, models.fetch, [p.added, p.model], **ONE),
         on(p.hub.use, models.use, **QUIET),
-        on(p.addons.choose, models.add, **QUIET),
+        on(p.addons.choose, models.add, [p.added, p.model], **QUIET),
     ]
 
 

@@ -116,6 +116,10 @@ class Catalogue:
         )
         return settings.values(method, folder, given, loras)
 
+    def loras_of(self, added: Sequence[str]) -> list[str]:
+        """Return the LoRA files among what is added to a model, with their weights."""
+        return [text for text in added if text.rpartition("@")[0] in self.loras]
+
     def seeing(self, model: str) -> str:
         """Return the first picture adapter that fits a model, else the first; empty
         without any."""

@@ -5,15 +5,19 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
+from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers.base import FieldValues
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.model_views import addons_view, hub_view
 
 FILES = {
@@ -90,10 +94,37 @@ def test_loras_have_weights():
         **vars(known),
         "chosen": chosen,
     }
-    handlers = ModelHandlers(None, None, None, None, hub)
-    event = SimpleNamespace(_data={"added": [*chosen, "x"]})
-    assert handlers.add(event) == ["loras/ink@0.5"]
-    assert handlers.add(SimpleNamespace(_data={"added": "x"})) == []
+
+
+def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
+    tmp_path, monkeypatch
+):
+    """Those of few-step files are proposed; without the file they are the model's
+    again, and nothing else is touched."""
+    (tmp_path / "loras").mkdir()
+    for name in ("ink", "my-lcm-lora"):
+        path = tmp_path / "loras" / f"{name}.safetensors"
+        save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, path)
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    catalogue = Catalogue({}, ASSETS / "storybook")
+    filled = []
+    controls = SimpleNamespace(fill=lambda *one: filled.append(one) or {})
+    parts = SimpleNamespace(added="added", controls=controls)
+    handlers = ModelHandlers(catalogue, None, None, parts, hub)
+    session = SimpleNamespace(method="sdedit")
+    monkeypatch.setattr(ModelHandlers, "session", lambda *_: session)
+
+    def choose(before, *names):
+        added = [{"name": f"loras/{name}", "weight": 1} for name in names]
+        event = SimpleNamespace(_data={"added": [*added, "x"]})
+        return handlers.add(before, "storybook", event, None)["added"]
+
+    assert choose([], "ink") == ["loras/ink@1"]
+    assert choose(["loras/ink@1"], "my-lcm-lora") == ["loras/my-lcm-lora@1"]
+    assert choose(["loras/my-lcm-lora@1"]) == []
+    few = {"steps": 4, "guidance_scale": 1.0, "sampler": "lcm"}
+    usual = {"steps": 20, "guidance_scale": 4.0, "sampler": "ddim"}
+    assert filled == [("sdedit", {}), ("sdedit", few), ("sdedit", usual)]
 
 
 def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
@@ -104,6 +135,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     handlers = ModelHandlers(known, None, None, None, hub)
     base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1"))
     session = SimpleNamespace(opened=SimpleNamespace(request=base), method="sdedit")
+    known.loras_of = lambda names: []
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given, loras, motion, seeing in (
         (None, ("a",), "own@1", "pictures/ip"),
