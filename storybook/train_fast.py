@@ -60,7 +60,8 @@ from storybook.world import (
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "fast"
 FRAMES = 4  # of a clip
-CLIPS = 8  # of a batch
+ROWS = 32  # frames of a batch
+STILL = 0.5  # share of the batches that have one frame of each clip
 SHARD = 64  # clips
 SHARDS = 48  # held at a time
 DRAWN_EVERY = 30  # steps
@@ -455,10 +456,14 @@ def draw_levels(count: int, rng: torch.Generator) -> Tensor:
 
 
 def training_loss(
-    network: Network, rows: Mapping[str, Tensor], abar: Tensor, rng: torch.Generator
+    network: Network,
+    rows: Mapping[str, Tensor],
+    frames: int,
+    abar: Tensor,
+    rng: torch.Generator,
 ) -> Tensor:
-    """Return the error at random levels, some from the network's own estimate."""
-    frames = FRAMES if torch.rand((), generator=rng) < 0.8 else 1
+    """Return the error at random levels, some from the network's own estimate, of the
+    first frames of some clips."""
     wanted = rows["wanted"][:, :frames].float()
     source = rows["source"][:, :frames].float()
     inside = rows["inside"][:, :frames].float()
@@ -526,7 +531,7 @@ def ship(changes: LowRank, unet: nn.Module, target: Path = TARGET) -> None:
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = options(__doc__ or "", samples=400_000, rate=1e-3, ema=0.998)
+    parser = options(__doc__ or "", samples=1_600_000, rate=1e-3, ema=0.998)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--from", dest="goal", type=Path, help="UNet to start near")
     parser.add_argument("--report", type=int, default=100)
@@ -564,11 +569,13 @@ def main() -> None:
         run.report(probe(network, held, abar))
     while run.done < args.samples:
         known = pool.at(run.steps)
-        rng = batch_rng(args.seed, run.done, CLIPS)
-        run.pace(args.rate, args.samples, warm=400)
-        chosen = torch.randint(len(known["words"]), (CLIPS,), generator=rng)
+        rng = batch_rng(args.seed, run.done, ROWS)
+        run.pace(args.rate, args.samples, warm=1600)
+        frames = 1 if torch.rand((), generator=rng) < STILL else FRAMES
+        count = ROWS // frames
+        chosen = torch.randint(len(known["words"]), (count,), generator=rng)
         rows = {key: value[chosen] for key, value in known.items()}
-        run.step(training_loss(network, rows, abar, rng), CLIPS)
+        run.step(training_loss(network, rows, frames, abar, rng), ROWS)
         if run.steps % args.report == 0:
             with run.averaged():
                 run.report(probe(network, held, abar))
