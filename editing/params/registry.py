@@ -258,6 +258,9 @@ def check_needs(
             )
 
 
+_NAMED = 3  # methods in an error
+
+
 def _instead(offers: Collection[str]) -> str:
     """Name the methods that a model with these offers can be used with."""
     fitting = []
@@ -266,7 +269,9 @@ def _instead(offers: Collection[str]) -> str:
             fitting.append(name)
     if not fitting:
         return "Use another model or method."
-    return f"Use {' or '.join(fitting)}, or another model."
+    *some, last = fitting[:_NAMED]
+    named = f"{', '.join(some)} or {last}" if some else last
+    return f"Use {named}, or another model."
 
 
 def resolve_params(

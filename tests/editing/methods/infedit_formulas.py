@@ -73,7 +73,7 @@ CASE = Case(
         "self_until": Row(0.0),
         "cross_until": Row(0.25, prompt=REFINED),
         "alignment": Row("original", {"cross_until": 1.0}, prompt=REFINED),
-        "edit_words": Row("red", WORDS, prompt=REFINED),
+        "edit_words": Row("red, grass", WORDS, prompt=REFINED),
         "keep_words": Row("", WORDS, prompt=REFINED),
         "edit_threshold": Row(0.6, WORDS, prompt=REFINED),
         "keep_threshold": Row(0.4, WORDS, prompt=REFINED),
@@ -405,3 +405,5 @@ def check_heat(run: Run, calls: list[Call]) -> None:
     for word, token in TOKENS.items():
         maps = run.result.attention[word]
         near(torch.from_numpy(maps.before), mean[..., token], word)
+        thirds = {int(3 * call.step.index / call.step.total + 1e-9) for call in calls}
+        assert len(maps.parts) == (len(thirds) if len(thirds) > 1 else 0)

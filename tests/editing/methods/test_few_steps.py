@@ -2,6 +2,7 @@
 InfEdit's round trip."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.pipeline.runner import edit
+from regrain.editing.recipe.events import WindowStarted
 from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -172,6 +174,31 @@ def test_eight_steps_take_a_sixth_of_the_rows_of_an_inverting_edit(small, monkey
         counted[method] = (sum(rows), max(rows))
     assert counted["infedit"][0] * 6 <= counted["videograin"][0]
     assert counted["infedit"][1] <= counted["videograin"][1]
+
+
+def test_the_layout_of_anchors_is_that_of_the_window_before(small, monkeypatch):
+    """Blended by words, the layout is walked beside the edit."""
+    calls, predict = [[]], small.predict
+
+    def spy(x, step, text, *more, **named):
+        place = text.branches.index("layout")
+        calls[-1].append(x.unflatten(0, (-1, FRAMES))[place].clone())
+        return predict(x, step, text, *more, **named)
+
+    monkeypatch.setattr(small, "predict", spy)
+    request = requested("infedit", "a red fox on the grass", frames=5)
+    given = {"steps": 3, "preview_every": 0, "window": FRAMES, "cuts": "none"}
+    words = {"blend": "words", "edit_words": "fox", "strength": 0.7}
+    params = check_params("infedit", given | words)
+    events = edit_clip(small, request, params)
+    with torch.no_grad():
+        for event in events:
+            calls += [[]] if isinstance(event, WindowStarted) else []
+    _, *windows = calls
+    assert len(windows) == 3
+    for before, after in pairwise(windows):
+        for old, new in zip(before, after, strict=True):
+            torch.testing.assert_close(new[:2], old[[0, -1]])
 
 
 def test_infedit_takes_noise_that_windows_agree_on(small):
