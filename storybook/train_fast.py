@@ -522,11 +522,7 @@ def probe(
 def ship(changes: LowRank, unet: nn.Module, target: Path = TARGET) -> None:
     """Write the LoRA."""
     target.mkdir(parents=True, exist_ok=True)
-    save_file(
-        changes.tensors(unet),
-        target / "pytorch_lora_weights.safetensors",
-        {"steps": "4", "sampler": "lcm", "guidance": "1"},
-    )
+    save_file(changes.tensors(unet), target / "pytorch_lora_weights.safetensors")
 
 
 def arguments() -> argparse.Namespace:

@@ -22,6 +22,7 @@ from regrain.editing.diffusion.schedule import (
     ddpm_step,
     late_steps,
 )
+from regrain.editing.errors import RequestError
 from regrain.editing.params.base import FEW_STEP, Sampler
 
 _RANDOM: frozenset[Sampler] = frozenset({"euler_ancestral", "lcm", "tcd"})
@@ -33,9 +34,7 @@ _TCD_NOISE = 0.3  # gamma of TCD: 0 is deterministic, 1 is LCM's step
 _RHO = 7.0
 
 
-def consistency_step(
-    x: Latents, x0: Latents, step: Step, fresh: Latents
-) -> tuple[Latents, Latents]:
+def consistency_step(x: Latents, x0: Latents, step: Step, fresh: Latents) -> Latents:
     """Take a step of a latent consistency model: its estimate, noised anew.
 
     Args:
@@ -43,8 +42,6 @@ def consistency_step(
         x0: The network's estimate for them.
         step: The step; it ends clean if it is the last.
         fresh: Standard normal noise.
-    Returns:
-        The latents that leave the step, and the denoised estimate.
 
     Source: Luo et al., arXiv:2310.04378, Eq. 9 and Algorithm 1; the boundary condition
         with the constants of the released models.
@@ -52,7 +49,7 @@ def consistency_step(
     scaled = _BOUNDARY_SCALE * step.t
     total = scaled**2 + _DATA_DEVIATION**2
     denoised = scaled / total**0.5 * x0 + _DATA_DEVIATION**2 / total * x
-    return step.signal_next * denoised + step.noise_next * fresh, denoised
+    return step.signal_next * denoised + step.noise_next * fresh
 
 
 def trajectory_step(
@@ -133,7 +130,7 @@ class Sampling:
             strength: Share of the schedule, counted from the clean end, that is run;
                 at least one step is.
         Raises:
-            ValueError: There are not as many levels.
+            RequestError: There are not as many levels.
         """
         self.sampler = sampler
         self.random = sampler in _RANDOM
@@ -154,7 +151,7 @@ class Sampling:
         Steps must be taken in order.
         """
         if self.sampler == "lcm":
-            return consistency_step(x, x0, step, fresh)[0]
+            return consistency_step(x, x0, step, fresh)
         if self.sampler == "tcd":
             return trajectory_step(x0, eps, step, self._between(step), fresh)
         if self.sampler == "euler_ancestral":
@@ -188,14 +185,16 @@ def consistency_levels(
     from the clean end, and of these as many as there are steps.
 
     Raises:
-        ValueError: There are fewer levels than steps.
+        RequestError: There are fewer levels than steps.
     """
     count = len(schedule.alphas_cumprod)
     apart = count // _ORIGINAL_STEPS
     known = max(1, int(_ORIGINAL_STEPS * strength + 1e-9))
     if steps > known:
-        raise ValueError(
-            f"steps: expected at most {known} of a consistency model at this strength, got {steps}"
+        raise RequestError(
+            "params.steps",
+            f"Expected at most {known} with this sampler and strength, got {steps}. Take fewer steps, or "
+            "raise the strength.",
         )
     falling = np.arange(known, 0, -1) * apart - 1
     places = np.floor(np.linspace(0, known, steps, endpoint=False)).astype(int)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -39,7 +38,6 @@ from regrain.editing.models.intervention import FREEU, Intervention, freeu, join
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.models.unet.features import Features, injecting, recording
 from regrain.editing.motion.flow import follow
-from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
@@ -51,6 +49,7 @@ from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, Tracks, along_tracks
 from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
     ResizedClip,
     WindowFrames,
@@ -60,7 +59,6 @@ from regrain.editing.recipe.window import (
 from regrain.editing.request.edit_request import EditRequest
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
-_CALM = 3.0  # frames over which an edit is averaged before it is drawn again
 
 
 @torch.no_grad()
@@ -96,7 +94,7 @@ def run(
     again = steps[len(steps) - params.steps_again :]
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
-            x = model.noised(x, step, working.frames, fresh)
+            x = model.noised(x, step, working, fresh)
             before = steps[step.index - 1]
             x = keep_outside(x, step=before)
         x = working.piece.pin_anchors("edit", number, x)
@@ -204,21 +202,12 @@ class VideoGrainModel:
         return features
 
     def noised(
-        self, x: Tensor, step: Step, frames: np.ndarray, fresh: torch.Generator
+        self, x: Tensor, step: Step, working: ResizedClip, fresh: torch.Generator
     ) -> Float[Tensor, "frames c h w"]:
         """Average a finished edit along the motion, and noise it to where a step
-        begins, alike in all frames.
-
-        Details that frames agree on outlast the noise; remains of the old thing do not.
-        If every frame had noise of its own, frames would disagree again.
-
-        Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
-        """
-        calm = steady(
-            iter(self.backbone.decode(x)), iter(frames), _CALM, self.params.flow
-        )
-        noise = common_noise(x, fresh)
-        return add_noise(self.backbone.encode(np.stack([*calm])), noise, step)
+        begins, alike in all frames."""
+        calm = calmed(self.backbone, working, x, self.params.flow)
+        return add_noise(calm, common_noise(x, fresh), step)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention without modulation."""

@@ -51,6 +51,7 @@ def cases() -> Iterator[Case]:
 
 # Mode, size, colour.
 _ODD = {
+    "RGB": ("RGB", (64, 64), (200, 30, 30)),
     "16 bits": ("I;16", (64, 64), 0),
     "with alpha": ("LA", (64, 64), 0),
 }

@@ -22,6 +22,7 @@ from pipelines import pipeline_of
 
 from regrain.editing.diffusion.samplers import Sampling, consistency_levels
 from regrain.editing.diffusion.schedule import Schedule
+from regrain.editing.errors import RequestError
 
 TRAILING = {"timestep_spacing": "trailing"}
 LEADING = {"timestep_spacing": "leading"}
@@ -127,7 +128,7 @@ def test_consistency_levels_are_diffusers(steps, strength):
     scheduler, _ = scheduler_of("lcm")
     schedule = Schedule.from_config(SCHEDULER)
     if steps > 50 * strength:
-        with pytest.raises(ValueError, match="at most 25"):
+        with pytest.raises(RequestError, match="at most 25"):
             consistency_levels(schedule, steps, strength)
         return
     scheduler.set_timesteps(steps, strength=strength)
@@ -159,7 +160,7 @@ def test_levels_of_the_solver_are_diffusers(spacing, steps):
 def test_at_least_one_step_is_run_and_the_last_ends_clean(sampler, strength):
     schedule = Schedule.from_config(SCHEDULER)
     if sampler in ("lcm", "tcd") and strength < 0.1:
-        with pytest.raises(ValueError, match="at most 2"):
+        with pytest.raises(RequestError, match="at most 2"):
             Sampling(schedule, sampler, 4, strength)
         return
     steps = Sampling(schedule, sampler, 4, strength).steps
