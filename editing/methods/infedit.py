@@ -29,7 +29,13 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.maps import exchange, map_stride, probabilities
 from regrain.editing.diffusion.blending import blend_latents
 from regrain.editing.diffusion.samplers import consistency_levels
-from regrain.editing.diffusion.schedule import Schedule, Step, add_noise, generator
+from regrain.editing.diffusion.schedule import (
+    Schedule,
+    Step,
+    add_noise,
+    common_noise,
+    generator,
+)
 from regrain.editing.diffusion.text import find_words, telling_words
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
@@ -122,8 +128,7 @@ def draw(
     like: Float[Tensor, "frames c h w"], *seed: int
 ) -> Float[Tensor, "frames c h w"]:
     """Draw noise that is the same in all frames, and in all windows of a clip."""
-    noise = torch.randn(like.shape[1:], generator=generator(*seed))
-    return noise.to(like).expand_as(like)
+    return common_noise(like, generator(*seed))
 
 
 def estimates(

@@ -66,10 +66,8 @@ def values(
 ) -> dict[str, Any]:
     """Return parameters as a run would use them on a folder's model with these LoRA
     files; an EditingError if one is wrong."""
-    usual: Mapping[str, object] = {}
-    if model_folder.is_dir():
-        usual = of_folder(model_folder, model_folder.name, loras).get(method, {})
-    return resolve_params(method, given, usual)[0].model_dump()
+    usual = of_folder(model_folder, model_folder.name, loras)
+    return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
 
 
 @dataclass(frozen=True)

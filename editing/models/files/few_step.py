@@ -7,7 +7,7 @@ A model says it by the class of its scheduler, a file by its name or metadata.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from regrain.editing.params.base import Sampler
@@ -151,8 +151,3 @@ def proposed_flow(
         if values and "flow" in method.needs:
             found[name] = dict(values)
     return found
-
-
-def first_of(kinds: Sequence[FewStep | None]) -> FewStep | None:
-    """Return the first kind that was recognised."""
-    return next((kind for kind in kinds if kind is not None), None)

@@ -11,7 +11,6 @@ from regrain.editing.models.files.few_step import (
     FewStep,
     by_name,
     by_scheduler,
-    first_of,
     proposed,
     proposed_flow,
 )
@@ -33,7 +32,7 @@ def kind_of(
     if unet.get("time_cond_proj_dim"):
         kinds.append(GUIDED_LCM)
     kinds += [by_scheduler(scheduler), by_name(id)]
-    return first_of(kinds)
+    return next((kind for kind in kinds if kind is not None), None)
 
 
 def recommended(
