@@ -5,12 +5,13 @@ A LoRA for the shipped UNet that edits in few steps, without guidance and invers
 learns under what an edit does: frames of a clip that see each other, attention that
 binds regions to their words, everything outside given. The true edit of a drawn scene
 is drawn for free: the same motion with another look. Beside the noisy latents, the
-network is given the edited cells and the latents of the source, as an inpainting model
-is, but for the source being whole.
+network is given the edited cells and the latents of the source with its regions hidden,
+as an inpainting model is. At high levels some samples start from the noised source, as
+an edit of less strength does.
 
 The LoRA may start from the difference to another UNet, `--from`, such as one distilled
-on pictures (Luo et al. 2023, arXiv:2310.04378). Half of the batches start from the
-network's own estimate at a noisier level, as sampling does.
+on pictures (Luo et al. 2023, arXiv:2310.04378). Some batches start from the network's
+own estimate at a noisier level, as sampling does.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
+from regrain.editing.recipe.inpainting import GREY
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.window import edited_cells
 from storybook import dataset
@@ -66,8 +68,9 @@ SHARD = 64  # clips
 SHARDS = 48  # held at a time
 DRAWN_EVERY = 30  # steps
 LEVELS = 50
-FIRST = (999, 759, 499)  # levels that few steps visit, and are trained more
-OWN = 0.5  # share of the batches that start from the network's own estimate
+FIRST = (999, 879, 759, 639, 499)  # levels that few steps visit, and are trained more
+FROM_SOURCE = range(600, 960)  # levels at which an edit may start from the source
+OWN = 0.25  # share of the batches that start from the network's own estimate
 OUTSIDE = 0.1  # weight of the error outside the edited cells
 HELD_OUT = range(700, 716)
 _C = 1e-3
@@ -229,6 +232,7 @@ def edit_tensors(seed: int, backbone: StableDiffusion) -> dict[str, Tensor] | No
     layout, texts = lay_out(backbone, request, grid)
     tensors = {
         "source": backbone.encode(source).half(),
+        "given": backbone.encode(np.where(edited, GREY, source)).half(),
         "wanted": backbone.encode(wanted).half(),
         "inside": edited_cells(request, backbone.device)(grid.size).to(torch.int8),
         "words": layout.words.to(torch.int8),
@@ -419,7 +423,7 @@ class Network:
     def x0(self, rows: Mapping[str, Tensor], x: Tensor, t: Tensor) -> Tensor:
         """Estimate clean latents of [clips, frames, c, h, w] at one level per clip."""
         clips, frames = x.shape[:2]
-        given = [x, rows["inside"][:, :frames], rows["source"][:, :frames]]
+        given = [x, rows["inside"][:, :frames], rows["given"][:, :frames]]
         wide = torch.cat([part.float() for part in given], 2).flatten(0, 1)
         text = rows["text"].float().repeat_interleave(frames, 0)
         change = {"attend": attend_by(rows, frames), "queries": {}}
@@ -476,6 +480,10 @@ def training_loss(
             own = network.x0(rows, x, before)
         clean = inside * own + (1 - inside) * source
         clean = torch.where((before > t)[:, None, None, None, None], clean, wanted)
+    else:
+        begins = (t >= FROM_SOURCE.start) & (t < FROM_SOURCE.stop)
+        begins &= torch.rand(len(t), generator=rng) < 0.5
+        clean = torch.where(begins[:, None, None, None, None], source, clean)
     found = network.x0(rows, _noised(clean, t, abar, rng), t)
     return error(found, wanted, inside).mean()
 
@@ -492,7 +500,7 @@ def probe(
     network: Network, rows: Mapping[str, Tensor], abar: Tensor
 ) -> dict[str, float]:
     """Return mean squared errors inside the regions over the variance there, of single
-    steps and of edits of four."""
+    steps and of edits of seven."""
     wanted = rows["wanted"].float()
     source = rows["source"].float()
     inside = rows["inside"].float()
@@ -508,8 +516,8 @@ def probe(
         figures[f"at{level}"] = share(
             network.x0(rows, _noised(wanted, t, abar, rng), t)
         )
-    estimate = torch.zeros_like(wanted)
-    for level in (999, 759, 499, 259):
+    estimate = source
+    for level in (879, 759, 639, 499, 379, 259, 139):
         t = torch.full((len(wanted),), level)
         found = network.x0(rows, _noised(estimate, t, abar, rng), t)
         estimate = inside * found + (1 - inside) * source
