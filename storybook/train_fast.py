@@ -119,7 +119,7 @@ def _changed(
 ) -> tuple[Scene, list[Change]]:
     """Draw what changes."""
     kind = rng.choice(
-        ["actors", "look", "background", "style"], p=[0.62, 0.2, 0.1, 0.08]
+        ["actors", "look", "background", "style"], p=[0.7, 0.18, 0.08, 0.04]
     )
     if kind == "style":
         style = str(rng.choice([s for s in STYLES if s != scene.style]))
@@ -228,11 +228,13 @@ def edit_tensors(seed: int, backbone: StableDiffusion) -> dict[str, Tensor] | No
     drawn = render_frames(truth, SIZE, tuple(frames))
     edited = request.edited_mask.read(0, FRAMES)[..., None]
     wanted = np.where(edited, drawn, source)
+    hides = not edited.all()  # of a whole frame, nothing would be left to see
+    given = np.where(edited, GREY, source) if hides else source
     grid = backbone.grid(FRAMES, SIZE, SIZE)
     layout, texts = lay_out(backbone, request, grid)
     tensors = {
         "source": backbone.encode(source).half(),
-        "given": backbone.encode(np.where(edited, GREY, source)).half(),
+        "given": backbone.encode(given).half(),
         "wanted": backbone.encode(wanted).half(),
         "inside": edited_cells(request, backbone.device)(grid.size).to(torch.int8),
         "words": layout.words.to(torch.int8),
