@@ -19,20 +19,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from regrain.editing import ArrayClip, EditRequest, Region
-from regrain.editing.attention.backends import attention
-from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.attention.frames import across_frames
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.media.labels import grow_labels
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 from regrain.editing.recipe.inpainting import GREY
@@ -198,10 +198,7 @@ def _wider(mask: np.ndarray, grow: int, rough: bool) -> np.ndarray:
         box = np.zeros_like(mask)
         box[y.min() : y.max() + 1, x.min() : x.max() + 1] = True
         mask = box
-    if not grow:
-        return mask
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
-    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+    return grow_labels(mask[None].astype(np.uint8), {1: grow})[0] > 0
 
 
 def draw_shard(number: int, backbone: StableDiffusion) -> dict[str, Tensor]:
@@ -374,38 +371,26 @@ def widen(unet: nn.Module) -> None:
     unet.conv_in = new.requires_grad_(False)
 
 
-AttendTo = Callable[[Tensor, Tensor, Tensor, AttentionLayer], Tensor]
-
-
-def attend_by(rows: Mapping[str, Tensor], frames: int) -> AttendTo:
-    """Return the attention of an edit, for clips that are laid out each its own way."""
-    words = rows["words"].long()
+def attend_by(rows: Mapping[str, Tensor], frames: int) -> AttentionFn:
+    """Return the attention of an edit, for clips that are laid out each its own way:
+    frames see each other, and regions are bound to their words."""
+    words = rows["words"].long().repeat_interleave(frames, 0)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        codes = rows[f"codes{q.shape[2]}"].long()[:, :frames]
-        if site.kind == "cross":
-            codes = codes.flatten(0, 1)
-            keys = words.repeat_interleave(frames, 0)
-            is_bound = (codes[..., None] == keys[:, None]).any(2)
-            return _modulated(q, k, v, codes, keys, is_bound.float())
-        folded = [_folded(x, frames) for x in (q, k, v)]
-        out = attention(*folded)
-        clips, heads, _, dim = out.shape
-        return out.view(clips, heads, frames, -1, dim).transpose(1, 2).flatten(0, 1)
+        if site.kind == "self":
+            return across_frames(q, k, v, frames, "all")
+        codes = rows[f"codes{q.shape[2]}"].long()[:, :frames].flatten(0, 1)
+        is_bound = (codes[..., None] == words[:, None]).any(2)
+        return _modulated(q, k, v, codes, words, is_bound.float())
 
     return attend
-
-
-def _folded(x: Tensor, frames: int) -> Tensor:
-    rows, heads, tokens, dim = x.shape
-    x = x.view(rows // frames, frames, heads, tokens, dim)
-    return x.transpose(1, 2).reshape(rows // frames, heads, frames * tokens, dim)
 
 
 def _modulated(
     q: Tensor, k: Tensor, v: Tensor, codes: Tensor, keys: Tensor, strength: Tensor
 ) -> Tensor:
-    """Compute modulated attention, written out (arXiv:2502.17258, Eq. 4)."""
+    """Compute modulated attention, written out (arXiv:2502.17258, Eq. 4); no gradient
+    goes through the range of the logits."""
     scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
     span = (scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)).detach()
     same = (codes[..., None] == keys[:, None])[:, None]
