@@ -12,6 +12,10 @@ an edit of less strength does.
 The LoRA may start from the difference to another UNet, `--from`, such as one distilled
 on pictures (Luo et al. 2023, arXiv:2310.04378). Some batches start from the network's
 own estimate at a noisier level, as sampling does.
+
+Many edits fit the same words, and their mean is blurred. So a critic learns to tell
+true edits from the network's, and the network to deceive it (Sauer et al. 2023,
+arXiv:2311.17042, with a small critic of latents).
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.frames import across_frames
@@ -72,6 +77,8 @@ FIRST = (999, 879, 759, 639, 499)  # levels that few steps visit, and are traine
 FROM_SOURCE = range(600, 960)  # levels at which an edit may start from the source
 OWN = 0.25  # share of the batches that start from the network's own estimate
 OUTSIDE = 0.1  # weight of the error outside the edited cells
+CRITICAL = 0.5  # pull of the critic over that of the error
+CRITIC_RATE = 4e-4
 HELD_OUT = range(700, 716)
 _C = 1e-3
 
@@ -446,15 +453,74 @@ def draw_levels(count: int, rng: torch.Generator) -> Tensor:
     return torch.where(torch.rand(count, generator=rng) < 0.5, firsts, any_level)
 
 
-def training_loss(
+class Critic(nn.Module):
+    """Network that tells true latents from drawn ones, cell by cell, by the cells
+    around."""
+
+    def __init__(self, channels: int = 16, width: int = 96) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            spectral_norm(nn.Conv2d(channels + 1, width, 3, padding=1)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 1, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor, inside: Tensor) -> Tensor:
+        """Say how true latents look, [clips, frames, 1, h, w]; `inside` marks what is
+        drawn."""
+        seen = torch.cat([x, inside], 2).flatten(0, 1)
+        return self.layers(seen).unflatten(0, x.shape[:2])
+
+
+def critic_loss(critic: Critic, rows: Mapping[str, Tensor], drawn: Tensor) -> Tensor:
+    """Return the hinge loss of a critic that sees true edits and drawn ones."""
+    frames = drawn.shape[1]
+    inside = rows["inside"][:, :frames].float()
+    on_true = (1 - critic(rows["wanted"][:, :frames].float(), inside)).relu()
+    on_drawn = (1 + critic(drawn, inside)).relu()
+    return ((on_true + on_drawn) * inside).sum() / inside.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Latents that the network drew, [clips, frames, c, h, w], and those it should
+    have."""
+
+    found: Tensor
+    wanted: Tensor
+    source: Tensor
+    inside: Tensor
+
+    @property
+    def shown(self) -> Tensor:
+        """The edit as a run would show it: the source outside the edited cells."""
+        return self.inside * self.found + (1 - self.inside) * self.source
+
+    def loss(self, critic: Critic) -> Tensor:
+        """Return the error, and what the critic says, whose pull on the latents is a
+        fixed share of the error's."""
+        far = error(self.found, self.wanted, self.inside).mean()
+        doubt = -(critic(self.shown, self.inside) * self.inside).sum()
+        pulls = []
+        for part in (far, doubt):
+            (gradient,) = torch.autograd.grad(part, self.found, retain_graph=True)
+            pulls.append(gradient.norm())
+        return far + CRITICAL * pulls[0] / pulls[1].clamp(min=1e-8) * doubt
+
+
+def draw(
     network: Network,
     rows: Mapping[str, Tensor],
     frames: int,
     abar: Tensor,
     rng: torch.Generator,
-) -> Tensor:
-    """Return the error at random levels, some from the network's own estimate, of the
-    first frames of some clips."""
+) -> Drawn:
+    """Draw the first frames of some clips from random levels, some from the network's
+    own estimate, some from the source."""
     wanted = rows["wanted"][:, :frames].float()
     source = rows["source"][:, :frames].float()
     inside = rows["inside"][:, :frames].float()
@@ -472,7 +538,7 @@ def training_loss(
         begins &= torch.rand(len(t), generator=rng) < 0.5
         clean = torch.where(begins[:, None, None, None, None], source, clean)
     found = network.x0(rows, _noised(clean, t, abar, rng), t)
-    return error(found, wanted, inside).mean()
+    return Drawn(found, wanted, source, inside)
 
 
 def _noised(x: Tensor, t: Tensor, abar: Tensor, rng: torch.Generator) -> Tensor:
@@ -511,7 +577,16 @@ def probe(
     figures["edits"] = share(estimate)
     spread = (estimate * inside).std() / (wanted * inside).std()
     figures["spread"] = round(float(spread), 4)
+    figures["detail"] = round(
+        float(_detail(estimate, inside) / _detail(wanted, inside)), 4
+    )
     return figures
+
+
+def _detail(x: Tensor, inside: Tensor) -> Tensor:
+    """Measure how much cells differ from their neighbours, inside the regions."""
+    steps = (x[..., 1:] - x[..., :-1]).abs() * inside[..., 1:] * inside[..., :-1]
+    return steps.mean()
 
 
 def ship(changes: LowRank, unet: nn.Module, target: Path = TARGET) -> None:
@@ -552,6 +627,9 @@ def main() -> None:
             ship(changes, unet, args.ship)
         return
     log.info("%d weights", sum(p.numel() for p in changes.parameters()))
+    critic = Critic()
+    by = torch.optim.AdamW(critic.parameters(), CRITIC_RATE, betas=(0.5, 0.99))
+    judging = Run(args.run / "critic", critic, by)
     abar = torch.from_numpy(backbone.schedule.alphas_cumprod).float()
     network = Network(unet, changes, abar)
     pool = Edits(args.run / "edits", backbone)
@@ -566,12 +644,16 @@ def main() -> None:
         count = ROWS // frames
         chosen = torch.randint(len(known["words"]), (count,), generator=rng)
         rows = {key: value[chosen] for key, value in known.items()}
-        run.step(training_loss(network, rows, frames, abar, rng), ROWS)
+        drawn = draw(network, rows, frames, abar, rng)
+        run.step(drawn.loss(critic), ROWS)
+        judging.step(critic_loss(critic, rows, drawn.shown.detach()), ROWS)
         if run.steps % args.report == 0:
             with run.averaged():
                 run.report(probe(network, held, abar))
             run.save()
+            judging.save()
     run.save()
+    judging.save()
 
 
 if __name__ == "__main__":

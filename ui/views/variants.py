@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from regrain.editing.errors import RequestError
+from regrain.editing.models.files.lora_file import fast_lora
+from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
@@ -25,6 +27,7 @@ MAX_VARIANTS = 4
 _THUMBNAIL = 168  # pixels of its longer side
 ATTEMPTS = ("first", "quick")
 STEPS, TUNE_STEPS = 8, 40  # of a quick try, at most
+FAST = "infedit"  # what a model's own LoRA for few steps is made for
 _LEAST, _MOST, _SHARE = 4, 8, 4  # frames of a quick try: a quarter, within these limits
 
 
@@ -35,6 +38,7 @@ def attempt(
     no attempt."""
     if kind not in ATTEMPTS:
         return request, opened
+    request = _sped_up(request)
     if request.adapter:  # tuned on so many frames, and of use for no other number
         kind = "quick"
         count = len(request.clip)
@@ -45,12 +49,28 @@ def attempt(
         count = min(len(request.clip), quarter)
     params = dict(request.params) | _params(str(kind), request)
     tried = pick(replace(request, params=params), range(count))
-    note = "A try of the first frame. Run edits the whole clip."
+    by = ""
+    if request.method != opened.request.method:
+        by = f" by {METHODS[request.method].title}, the fast way"
+    note = f"A try of the first frame{by}. Run edits the whole clip."
     if kind == "quick":
-        few = f"{count} frames, at most {STEPS} steps"
+        few = f"{count} frames, at most {STEPS} steps{by}"
         note = f"A quick try: {few}. Run edits the whole clip in full quality."
     # Without its file, no edit is put back into it.
     return tried, replace(opened, request=tried, file=None, attempt=note)
+
+
+def _sped_up(request: EditRequest) -> EditRequest:
+    """Return a request by the LoRA for few steps that comes with the model, where it
+    can stand for the method: regions are bound to their words, and nothing is tuned."""
+    fast = fast_lora(request.model)
+    binds = issubclass(METHODS[request.method].Params, ModulatedParams)
+    if fast is None or not binds or request.adapter or not request.regions:
+        return request
+    if request.method == FAST and fast in request.loras:
+        return request
+    loras = tuple(dict.fromkeys((*request.loras, fast)))
+    return replace(request, method=FAST, params={}, loras=loras, motion="")
 
 
 def _params(kind: str, request: EditRequest) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 
-# The model, the control network and the motion adapter that ship with the code.
-BUILT_IN_IDS = ("storybook", "storybook/canny", "storybook/motion")
+# The model, its control network, motion adapter, and LoRA for few steps, shipped with
+# the code.
+BUILT_IN_IDS = ("storybook", "storybook/canny", "storybook/motion", "storybook/fast")
 _MAX_LORA = 4.0
 MAX_TEXT = 1000  # characters of a model's id
 _WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"

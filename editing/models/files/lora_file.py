@@ -9,7 +9,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_defaults
 from regrain.editing.models.files.download import obtain
 from regrain.editing.models.files.few_step import FewStep, by_name
-from regrain.editing.models.files.location import about, parse_lora
+from regrain.editing.models.files.location import about, find, parse_lora
 from regrain.editing.storage.safetensors_files import check_head
 
 FILE = "pytorch_lora_weights.safetensors"
@@ -40,6 +40,15 @@ def lora_defaults(text: str) -> Mapping[str, Mapping[str, object]]:
     """Read the settings that a LoRA's folder recommends; none without the file."""
     id = parse_lora(text).model
     return read_defaults(find_lora(id).parent / "defaults.json", id)
+
+
+def fast_lora(model: str) -> str | None:
+    """Return the id of the LoRA for few steps that comes with a model, in its folder
+    `fast`; None if there is none. A ModelError if the model is unknown."""
+    place = find(model)
+    if place.kind != "folder" or not (Path(place.location) / "fast" / FILE).is_file():
+        return None
+    return f"{model}/fast"
 
 
 def find_lora(id: str) -> Path:
