@@ -224,17 +224,14 @@ def _few_steps(
     ends = schedule
     if sampler != "ddim_trailing":
         ends = replace(schedule, ends_clean=sampler != "tcd")
-    pairs = enumerate(pairwise((*levels, -1)))
-    return tuple(ends.step(i, steps, high, high, low) for i, (high, low) in pairs)
+    return ends.walk(levels, (*levels[1:], -1))
 
 
 def _whole(schedule: Schedule, sampler: Sampler, steps: int) -> tuple[Step, ...]:
     """Return the steps of a sampler over the whole schedule."""
     if sampler == "dpmpp_2m":
-        levels = (*_solver_levels(schedule, steps), -1)
-        ends = replace(schedule, ends_clean=True)
-        pairs = enumerate(pairwise(levels))
-        return tuple(ends.step(i, steps, high, high, low) for i, (high, low) in pairs)
+        levels = _solver_levels(schedule, steps)
+        return replace(schedule, ends_clean=True).walk(levels, (*levels[1:], -1))
     if sampler == "dpmpp_2m_karras":
         return _karras_steps(schedule, steps)
     return schedule.sampling(steps)

@@ -164,7 +164,7 @@ class Schedule:
         Errors are those of `levels`.
         """
         falling = self.levels(steps)[::-1]
-        return self._walk(falling, falling, (*falling[1:], -1))
+        return self.walk(falling, (*falling[1:], -1))
 
     def inversion(
         self, steps: int, convention: Convention = "paper"
@@ -189,22 +189,32 @@ class Schedule:
         rising = self.levels(steps)
         lower = rising[:-1]
         if convention == "videograin":
-            return self._walk(lower, lower, rising[1:])
+            return self.walk(lower, rising[1:])
         if convention not in ("paper", "fatezero"):
             raise ValueError(
                 f"unknown convention {convention!r}, not paper, videograin or fatezero"
             )
         given = rising if convention == "fatezero" else (rising[0], *lower)
-        return self._walk(given, (-1, *lower), rising)
+        return self.walk((-1, *lower), rising, given)
 
-    def _walk(
-        self, given: Sequence[int], starts: Sequence[int], stops: Sequence[int]
+    def walk(
+        self,
+        starts: Sequence[int],
+        stops: Sequence[int],
+        given: Sequence[int] | None = None,
     ) -> tuple[Step, ...]:
-        """Return steps by the timesteps given to the network, and the levels at which
-        each starts and stops."""
+        """Return steps by the levels at which each starts and stops, 0 .. train_steps -
+        1, or -1 for where sampling ends.
+
+        `given` are the timesteps that the network is told; by default those at which
+        the steps start.
+
+        Raises:
+            ValueError: They differ in number.
+        """
         steps = []
-        for t, start, stop in zip(given, starts, stops, strict=True):
-            steps.append(self.step(len(steps), len(given), t, start, stop))
+        for t, start, stop in zip(given or starts, starts, stops, strict=True):
+            steps.append(self.step(len(steps), len(starts), t, start, stop))
         return tuple(steps)
 
     def step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:

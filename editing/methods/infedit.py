@@ -13,7 +13,6 @@ each region to its words.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -76,37 +75,21 @@ def run(
     working = working_clip(backbone, request, piece)
     source = backbone.encode(working.frames)
     branches = Branches(backbone, request, params, working, source)
-    inside = working.inside() if params.blend == "regions" else None
+    walk = Walk(branches, working, source, request.seed)
+    steps = steps_taken(backbone.schedule, params)
+    again = steps[len(steps) - min(params.steps_again, len(steps) - 1) :]
 
     yield Stage("editing")
     previews = Previews(source, working, params.preview_every)
-    steps = steps_taken(backbone.schedule, params)
-    again = steps[len(steps) - min(params.steps_again, len(steps) - 1) :]
-    noise = draw(source, request.seed, 0)
-    start = noise if params.strength == 1 else add_noise(source, noise, steps[0])
-    x = {"source": start, "cond": start, "layout": start}
-    estimate = {"cond": source}
+    walk.start(steps[0])
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
-            noise = draw(source, request.seed, 0, 1)
-            calm = calmed(backbone, working, estimate["cond"], params.flow)
-            for name, clean in (("source", source), ("cond", calm), ("layout", source)):
-                x[name] = add_noise(clean, noise, step)
-        noise = draw(source, request.seed, number + 1)
-        x["cond"] = working.piece.pin_anchors("edit", number, x["cond"])
-        x["layout"] = working.piece.pin_anchors("layout", number, x["layout"])
-        guided = branches.predict(x, step)
-        estimate = estimates(source, guided, branches.holds(step))
-        if inside is not None:
-            estimate["cond"] = blend_latents(estimate["cond"], source, inside)
-        for name, clean in (("source", source), *estimate.items()):
-            x[name] = step.signal_next * clean + step.noise_next * noise
-        if params.blend == "words" and step.index:
-            x["cond"] = branches.blend(x, step)
-        yield from previews(step, estimate["cond"], branches.now)
+            walk.start_again(step)
+        walk.take(number, step)
+        yield from previews(step, walk.edit, branches.now)
         yield Progress("editing", number + 1, len(steps) + len(again), None)
     maps = branches.maps()
-    return WindowResult((estimate["cond"],), maps, control=branches.control.maps)
+    return WindowResult((walk.edit,), maps, control=branches.control.maps)
 
 
 def steps_taken(schedule: Schedule, params: InfEditParams) -> tuple[Step, ...]:
@@ -116,12 +99,9 @@ def steps_taken(schedule: Schedule, params: InfEditParams) -> tuple[Step, ...]:
     The last step ends at the level where it starts.
     """
     levels = consistency_levels(schedule, params.steps)
-    ends = (*levels, levels[-1])
-    steps = []
-    for index, (start, stop) in enumerate(pairwise(ends)):
-        steps.append(schedule.step(index, params.steps, start, start, stop))
+    steps = schedule.walk(levels, (*levels[1:], levels[-1]))
     run = max(1, int(params.steps * params.strength + _ROUNDING))
-    return tuple(steps[-run:])
+    return steps[-run:]
 
 
 def draw(
@@ -151,10 +131,82 @@ def estimates(
     return clean
 
 
+class Walk:
+    """The latents of the branches on their way from noise to clean.
+
+    Attributes:
+        edit: Clean latents of the edit, as estimated by the last step.
+    """
+
+    def __init__(
+        self,
+        branches: Branches,
+        working: ResizedClip,
+        source: Float[Tensor, "frames c h w"],
+        seed: int,
+    ) -> None:
+        self._branches = branches
+        self._working = working
+        self._source = source
+        self._seed = seed
+        self._inside = None
+        if branches.params.blend == "regions":
+            self._inside = working.inside()
+        self._x: dict[str, Tensor] = {}
+        self.edit = source
+
+    def start(self, step: Step) -> None:
+        """Go to where the first step starts: pure noise or, with less strength, the
+        source with noise."""
+        noise = draw(self._source, self._seed, 0)
+        if self._branches.params.strength < 1:
+            noise = add_noise(self._source, noise, step)
+        self._x = dict.fromkeys(("source", "cond", "layout"), noise)
+
+    def start_again(self, step: Step) -> None:
+        """Go back to where a step starts: with the same noise, the source and the edit
+        as averaged along the motion."""
+        branches = self._branches
+        calm = calmed(branches.backbone, self._working, self.edit, branches.params.flow)
+        noise = draw(self._source, self._seed, 0, 1)
+        start = add_noise(self._source, noise, step)
+        self._x = dict.fromkeys(("source", "layout"), start)
+        self._x["cond"] = add_noise(calm, noise, step)
+
+    def take(self, number: int, step: Step) -> None:
+        """Take a step, the `number`th of the walk."""
+        self._pin_anchors(number)
+        clean = self._estimates(step)
+        noise = draw(self._source, self._seed, number + 1)
+        for name, x0 in clean.items():
+            self._x[name] = step.signal_next * x0 + step.noise_next * noise
+        if self._branches.params.blend == "words" and step.index:
+            self._x["cond"] = self._branches.blend(self._x, step)
+        self.edit = clean["cond"]
+
+    def _pin_anchors(self, number: int) -> None:
+        """Give anchors the latents they had; those of the source follow from the
+        noise."""
+        piece = self._working.piece
+        self._x["cond"] = piece.pin_anchors("edit", number, self._x["cond"])
+        self._x["layout"] = piece.pin_anchors("layout", number, self._x["layout"])
+
+    def _estimates(self, step: Step) -> dict[str, Float[Tensor, "frames c h w"]]:
+        """Return the clean latents of the branches after a step; with masks, the edit
+        is the source outside."""
+        found = self._branches.predict(self._x, step)
+        clean = estimates(self._source, found, self._branches.holds(step))
+        if self._inside is not None:
+            clean["cond"] = blend_latents(clean["cond"], self._source, self._inside)
+        return {"source": self._source, **clean}
+
+
 class Branches:
     """The model as a run calls it: its branches, and the attention that they share.
 
     Attributes:
+        backbone: The model.
+        params: Parameters of the run.
         control: Control networks of the run.
     """
 
@@ -166,8 +218,8 @@ class Branches:
         working: ResizedClip,
         source: Float[Tensor, "frames c h w"],
     ) -> None:
-        self._backbone = backbone
-        self._params = params
+        self.backbone = backbone
+        self.params = params
         self._frames = working.grid.time
         self._seen = frames_seen(SPANS[params.attention_span], self._frames)
         self.control = ControlNets(params.control, working.frames, backbone)
@@ -182,8 +234,8 @@ class Branches:
 
     def _read_texts(self, request: EditRequest, working: ResizedClip) -> None:
         """Encode the prompts, and bind regions to their words."""
-        backbone = self._backbone
-        params = self._params
+        backbone = self.backbone
+        params = self.params
         prompts = [request.source_prompt, request.negatives, request.composed.text]
         fields = ["source_prompt", "negative_prompt", "prompt"]
         source, uncond, target = backbone.embed(prompts, fields)
@@ -204,7 +256,7 @@ class Branches:
 
     def _read_words(self) -> None:
         """Find the tokens of the words that mark what is edited and what is kept."""
-        params = self._params
+        params = self.params
         edited: set[int] = set()
         kept: set[int] = set()
         for words, field, tokens in (
@@ -220,25 +272,25 @@ class Branches:
 
     def keeps_layout(self, step: Step) -> bool:
         """Check if self-attention is the source's at this step."""
-        return step.index + 1 < self._params.self_until * step.total - _ROUNDING
+        return step.index + 1 < self.params.self_until * step.total - _ROUNDING
 
     def fuses(self, step: Step) -> bool:
         """Check if attention to words is the source's at this step; with regions,
         masks say what stays."""
-        return not self._bound and step.within(self._params.cross_until)
+        return not self._bound and step.within(self.params.cross_until)
 
     def holds(self, step: Step) -> bool:
         """Check if the edit is the source plus a difference at this step."""
-        return step.within(self._params.hold, begun=True)
+        return step.within(self.params.hold, begun=True)
 
     @property
     def _marks(self) -> bool:
         """Whether words mark what is edited or kept, for which the layout runs."""
-        return self._params.blend == "words" and bool(self._edited or self._kept)
+        return self.params.blend == "words" and bool(self._edited or self._kept)
 
     def _batch(self, step: Step) -> Batch:
         """Return the branches that a step needs."""
-        params = self._params
+        params = self.params
         names = ["cond"]
         if self._marks:
             names.append("layout")
@@ -252,7 +304,7 @@ class Branches:
         is_guided = params.guidance_scale != 1
         if "source" in names:
             is_guided = is_guided or params.source_guidance != 1
-        if self._backbone.told_guidance:
+        if self.backbone.told_guidance:
             is_guided = False
         halves = [_UNCOND[name] for name in names] if is_guided else []
         return Batch(self._frames, (*halves, *names))
@@ -273,7 +325,7 @@ class Branches:
             guidance=self._told(batch),
         )
         text = batch.texts(self._texts)
-        x0, _ = self._backbone.predict(batch.join(rows), step, text, change)
+        x0, _ = self.backbone.predict(batch.join(rows), step, text, change)
         found = {}
         for name in batch.branches:
             if name in _UNCOND:
@@ -282,9 +334,9 @@ class Branches:
 
     def _told(self, batch: Batch) -> tuple[float, ...]:
         """Return the scale of every branch for a model that is told it."""
-        if not self._backbone.told_guidance:
+        if not self.backbone.told_guidance:
             return ()
-        params = self._params
+        params = self.params
         scales = {"cond": params.guidance_scale}
         return tuple(
             scales.get(name, params.source_guidance) for name in batch.branches
@@ -294,7 +346,7 @@ class Branches:
         """Apply guidance to the estimate of one branch."""
         own = x0[batch.rows(name)]
         is_source = name != "cond"
-        params = self._params
+        params = self.params
         scale = params.source_guidance if is_source else params.guidance_scale
         half = _UNCOND[name]
         if half not in batch.branches:
@@ -310,7 +362,7 @@ class Branches:
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "cross" and self._bound:
-                return self._bind(q, k, v, site, batch, fade(self._params, step))
+                return self._bind(q, k, v, site, batch, fade(self.params, step))
             if site.kind == "cross":
                 return self._across(q, k, v, site, batch, self.fuses(step))
             return self._within(q, k, v, site, batch, step)
@@ -331,9 +383,9 @@ class Branches:
         if "source" in batch.branches:
             q, k, v = shared(q, k, v, batch, self.keeps_layout(step))
         modulated = ("uncond", "cond")
-        if self._params.guidance_half != "both":
-            modulated = (self._params.guidance_half,)
-        xi = fade(self._params, step)
+        if self.params.guidance_half != "both":
+            modulated = (self.params.guidance_half,)
+        xi = fade(self.params, step)
         out = []
         for name in batch.branches:
             rows = batch.rows(name)
@@ -409,7 +461,7 @@ class Branches:
     ) -> Float[Tensor, "frames c h w"]:
         """Return the edit's latents after a step: the layout's where no word marks the
         edit, the source's where words are kept."""
-        params = self._params
+        params = self.params
         after = x["cond"]
         size = after.shape[-2:]
         if self._edited:

@@ -8,7 +8,13 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from regrain.editing.params.written import Cuts, KeyFrames, Share, parameter
+from regrain.editing.params.written import (
+    MOTION_ESTIMATE,
+    Cuts,
+    KeyFrames,
+    Share,
+    parameter,
+)
 
 QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
 """The work of a run of each quality, as a share of that of a run with nothing given."""
@@ -30,20 +36,6 @@ FEW_STEP: frozenset[Sampler] = frozenset(
 )
 """Samplers of models that draw in few steps: all `steps` are run, whatever the
 strength."""
-SAMPLER = parameter(
-    "ddim",
-    "Sampler",
-    "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for models "
-    "that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
-)
-
-SHOWN = parameter(
-    "grey",
-    "What inpainting models see",
-    "What an inpainting model sees of what it draws anew: grey, as such models are trained, or the source. "
-    "Other models take no notice.",
-)
-Shown = Literal["grey", "source"]
 
 
 class MethodParams(BaseModel):
@@ -223,6 +215,29 @@ class ModulationVariants(ModulatedParams):
         False,
         "Count region size per frame",
         "Count a region's size once per frame in self-attention, as the release does.",
+    )
+
+
+class DrawnParams(MethodParams):
+    """Parameters of methods that draw anew, without inversion."""
+
+    shown: Literal["grey", "source"] = parameter(
+        "grey",
+        "What inpainting models see",
+        "What an inpainting model sees of what it draws anew: grey, as such models are trained, or the "
+        "source. Other models take no notice.",
+    )
+    flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
+
+
+class SampledParams(DrawnParams):
+    """Parameters of methods that draw anew by any sampler."""
+
+    sampler: Sampler = parameter(
+        "ddim",
+        "Sampler",
+        "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for "
+        "models that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
     )
 
 

@@ -8,22 +8,18 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
     RELEASED_PRESET,
-    SAMPLER,
-    SHOWN,
     ModulatedParams,
-    Sampler,
-    Shown,
+    SampledParams,
 )
 from regrain.editing.params.written import (
     CONTROL_NETWORKS,
-    MOTION_ESTIMATE,
     Controls,
     Share,
     parameter,
 )
 
 
-class FrescoParams(ModulatedParams):
+class FrescoParams(SampledParams, ModulatedParams):
     """FRESCO: features and attention follow the motion of the clip (Yang et al. 2024, arXiv:2403.12962).
 
     docs/fresco.md lists where the paper and its released code differ.
@@ -102,8 +98,6 @@ class FrescoParams(ModulatedParams):
         20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
     )
     preset: Literal["paper", "released"] = RELEASED_PRESET
-    sampler: Sampler = SAMPLER
-    shown: Shown = SHOWN
     strength: Share = parameter(
         0.75, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
     )
@@ -195,7 +189,6 @@ class FrescoParams(ModulatedParams):
         "Smooth pixels until",
         f"{FROM_NOISE}until which the background is smoothed in pixels.",
     )
-    flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
     control: Controls = CONTROL_NETWORKS
     blend: bool = parameter(
         True, "Keep latents outside", "Keep the source's latents outside the regions."

@@ -7,14 +7,12 @@ from typing import Literal
 from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
-    SHOWN,
+    DrawnParams,
     ModulationVariants,
-    Shown,
     WindowedParams,
 )
 from regrain.editing.params.written import (
     CONTROL_NETWORKS,
-    MOTION_ESTIMATE,
     Controls,
     Share,
     Words,
@@ -24,7 +22,7 @@ from regrain.editing.params.written import (
 Task = Literal["paper", "replace", "attribute", "pose", "add"]
 
 
-class InfEditParams(ModulationVariants, WindowedParams):
+class InfEditParams(DrawnParams, ModulationVariants, WindowedParams):
     """InfEdit: edit without inversion (Xu et al. 2024, arXiv:2312.04965)."""
 
     PRESETS = {
@@ -153,9 +151,7 @@ class InfEditParams(ModulationVariants, WindowedParams):
         "noise in every frame. 0 takes none.",
         (0, 0.9),
     )
-    flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
     control: Controls = CONTROL_NETWORKS
-    shown: Shown = SHOWN
 
     @property
     def steps_again(self) -> int:

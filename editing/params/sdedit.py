@@ -1,16 +1,10 @@
 """Parameters of SDEdit."""
 
-from regrain.editing.params.base import (
-    SAMPLER,
-    SHOWN,
-    Sampler,
-    Shown,
-    WindowedParams,
-)
+from regrain.editing.params.base import SampledParams, WindowedParams
 from regrain.editing.params.written import Share, parameter
 
 
-class SDEditParams(WindowedParams):
+class SDEditParams(SampledParams, WindowedParams):
     """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
 
     steps: int = parameter(
@@ -20,11 +14,9 @@ class SDEditParams(WindowedParams):
         "that are run.",
         (1, 1000),
     )
-    sampler: Sampler = SAMPLER
     strength: Share = parameter(
         0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
     )
     blend: bool = parameter(
         True, "Keep latents outside", "Keep the source's latents outside the regions."
     )
-    shown: Shown = SHOWN
