@@ -32,7 +32,6 @@ from regrain.editing.diffusion.schedule import (
     Schedule,
     Step,
     add_noise,
-    common_noise,
     generator,
 )
 from regrain.editing.diffusion.text import find_words, telling_words
@@ -50,6 +49,7 @@ from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, fade
+from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
@@ -104,13 +104,6 @@ def steps_taken(schedule: Schedule, params: InfEditParams) -> tuple[Step, ...]:
     return steps[-run:]
 
 
-def draw(
-    like: Float[Tensor, "frames c h w"], *seed: int
-) -> Float[Tensor, "frames c h w"]:
-    """Draw noise that is the same in all frames, and in all windows of a clip."""
-    return common_noise(like, generator(*seed))
-
-
 def estimates(
     source: Float[Tensor, "frames c h w"], found: Mapping[str, Tensor], holds: bool
 ) -> dict[str, Float[Tensor, "frames c h w"]]:
@@ -149,6 +142,7 @@ class Walk:
         self._working = working
         self._source = source
         self._seed = seed
+        self._noise = FrameNoise(working, branches.params, seed)
         self._inside = None
         if branches.params.blend == "regions":
             self._inside = working.inside()
@@ -158,7 +152,7 @@ class Walk:
     def start(self, step: Step) -> None:
         """Go to where the first step starts: pure noise or, with less strength, the
         source with noise."""
-        noise = draw(self._source, self._seed, 0)
+        noise = self._draw(0)
         if self._branches.params.strength < 1:
             noise = add_noise(self._source, noise, step)
         self._x = dict.fromkeys(("source", "cond", "layout"), noise)
@@ -168,7 +162,7 @@ class Walk:
         as averaged along the motion."""
         branches = self._branches
         calm = calmed(branches.backbone, self._working, self.edit, branches.params.flow)
-        noise = draw(self._source, self._seed, 0, 1)
+        noise = self._draw(0, 1)
         start = add_noise(self._source, noise, step)
         self._x = dict.fromkeys(("source", "layout"), start)
         self._x["cond"] = add_noise(calm, noise, step)
@@ -177,12 +171,16 @@ class Walk:
         """Take a step, the `number`th of the walk."""
         self._pin_anchors(number)
         clean = self._estimates(step)
-        noise = draw(self._source, self._seed, number + 1)
+        noise = self._draw(number + 1)
         for name, x0 in clean.items():
             self._x[name] = step.signal_next * x0 + step.noise_next * noise
         if self._branches.params.blend == "words" and step.index:
             self._x["cond"] = self._branches.blend(self._x, step)
         self.edit = clean["cond"]
+
+    def _draw(self, *number: int) -> Float[Tensor, "frames c h w"]:
+        """Draw the noise of a step, the same in all windows of a clip."""
+        return self._noise.draw(self._source, generator(self._seed, *number))
 
     def _pin_anchors(self, number: int) -> None:
         """Give anchors the latents they had; those of the source follow from the

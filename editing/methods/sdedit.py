@@ -8,13 +8,13 @@ import torch
 from regrain.editing.attention.batch import Batch
 from regrain.editing.diffusion.blending import blend_edits
 from regrain.editing.diffusion.samplers import Sampling, noised
-from regrain.editing.diffusion.schedule import common_noise
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.guidance import Guidance
 from regrain.editing.recipe.inpainting import beside_latents
+from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.prompts import embed_targets
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_clip
@@ -45,7 +45,8 @@ def run(
     # An inpainting model is shown what is outside, and keeps it by itself.
     inside = working.inside() if params.blend and not backbone.inpaints else None
     fresh = torch.Generator().manual_seed(request.seed)
-    noise = common_noise(source, fresh)
+    frame_noise = FrameNoise(working, params, request.seed)
+    noise = frame_noise.draw(source, fresh)
     previews = Previews(source, working, params.preview_every)
     copies = (len(conds), 1, 1, 1)
     pure = backbone.inpaints and params.strength == 1
@@ -54,7 +55,7 @@ def run(
         rows = batch.join({"uncond": x, "cond": x})
         answer = backbone.predict(rows, step, text, change)
         x0, eps = batch.guide(answer, scale)
-        added = common_noise(source, fresh) if sampling.random else noise
+        added = frame_noise.draw(source, fresh) if sampling.random else noise
         x = sampling.advance(x, x0, eps, step, added.repeat(copies))
         if inside is not None:
             known = sampling.known(source, added, step)

@@ -241,6 +241,16 @@ class SampledParams(DrawnParams):
     )
 
 
+class NoiseParams(DrawnParams):
+    """Parameters of methods whose noise can follow the motion of the clip."""
+
+    noise: Literal["shared", "tracks"] = parameter(
+        "shared",
+        "Noise of the frames",
+        "Whether all frames get the same noise, or noise that follows the motion of the clip.",
+    )
+
+
 class ByWordsParams(InvertedParams):
     """Parameters of FateZero and vid2vid-zero: an edit by two prompts that are compared."""
 

@@ -7,8 +7,8 @@ from typing import Literal
 from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
-    DrawnParams,
     ModulationVariants,
+    NoiseParams,
     WindowedParams,
 )
 from regrain.editing.params.written import (
@@ -22,7 +22,7 @@ from regrain.editing.params.written import (
 Task = Literal["paper", "replace", "attribute", "pose", "add"]
 
 
-class InfEditParams(DrawnParams, ModulationVariants, WindowedParams):
+class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
     """InfEdit: edit without inversion (Xu et al. 2024, arXiv:2312.04965)."""
 
     PRESETS = {
@@ -59,7 +59,7 @@ class InfEditParams(DrawnParams, ModulationVariants, WindowedParams):
             "uncovered",
             "guidance_half",
         ),
-        "Motion": ("attention_span", "steady", "redraw", "flow"),
+        "Motion": ("attention_span", "noise", "steady", "redraw", "flow"),
     }
 
     steps: int = parameter(

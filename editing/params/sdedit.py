@@ -1,10 +1,10 @@
 """Parameters of SDEdit."""
 
-from regrain.editing.params.base import SampledParams, WindowedParams
+from regrain.editing.params.base import NoiseParams, SampledParams, WindowedParams
 from regrain.editing.params.written import Share, parameter
 
 
-class SDEditParams(SampledParams, WindowedParams):
+class SDEditParams(NoiseParams, SampledParams, WindowedParams):
     """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
 
     steps: int = parameter(
