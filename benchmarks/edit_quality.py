@@ -10,7 +10,9 @@ with and without compositing, how well the edit follows the true motion, and how
 it is (`benchmarks/outlines.py`). Rows are methods and ablations of VideoGrain; rows "by
 words" get the composed prompt without regions and masks. `--masks clicked` makes the
 masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
-clip. `--variant` is a row with settings of one's own.
+clip. `--variant` is a row with settings of one's own. Seconds are medians over the
+scenes; all rows of a scene are run in turns in one process, each with a cache that
+begins empty, but rows that tune share what was learned, which the first pays for.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +30,8 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -79,6 +83,13 @@ ROWS: dict[str, dict[str, object]] = {
     "fatezero, tuned": {"method": "fatezero", "tuned": True},
     "fresco": {"method": "fresco"},
     "fresco by words": {"method": "fresco", "by_words": True},
+    "infedit": {"method": "infedit"},
+    # As many rows of the network: at the built-in model's defaults InfEdit's 8 steps take
+    # 4 x 8; VideoGrain's 8 + 4 + 2 x 10, with an inversion, features and 2 repeated steps;
+    # 0.6 of SDEdit's 27 steps 2 x 16.
+    "infedit, 8 steps": {"method": "infedit", "steps": 8},
+    "videograin, as long": {"steps": 8},
+    "SDEdit, as long": {"method": "sdedit", "strength": 0.6, "steps": 27},
 }
 # FateZero's presets suit kinds of edits; the model's recommendations override them.
 FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
@@ -98,6 +109,7 @@ _COLUMNS = {
     "sharpness": ("sharp", ".2f"),
     "outline_f": ("outline", ".2f"),
     "old_outline": ("ghost", ".2f"),
+    "seconds": ("seconds", ".1f"),
 }
 
 
@@ -177,22 +189,57 @@ def middle_frames(task: Task, frames: np.ndarray) -> list[np.ndarray]:
     return [source, frames[4], truth]
 
 
-def edit_one(
-    seed: int, task: str, row: Mapping[str, object], args: argparse.Namespace
-) -> tuple[dict[str, list], dict[str, object], list[np.ndarray]]:
-    """Edit a scene; return the figures, the params used, and the `middle_frames`."""
+class Made(NamedTuple):
+    """An edit of a scene.
+
+    Attributes:
+        figures: What was measured, by name.
+        params: The params used.
+        pictures: The `middle_frames`.
+        seconds: Wall time, without loading the model.
+    """
+
+    figures: dict[str, list]
+    params: dict[str, object]
+    pictures: list[np.ndarray]
+    seconds: float
+
+
+def edit_scene(
+    seed: int,
+    task: str,
+    rows: Mapping[str, Mapping[str, object]],
+    args: argparse.Namespace,
+) -> dict[str, Made]:
+    """Edit a scene by every row, one after the other."""
     if args.jobs > 1:
         torch.set_num_threads(1)
-    loras: Any = row.get("loras", [])
-    dtype = getattr(torch, args.dtype)
-    backbone = load_backbone(args.model, loras, dtype=dtype)
     makers = {"true": true_masks, "clicked": clicked_masks}
     masks = makers[args.masks](args.grow)
     made = with_margin(TASKS[task](seed, args.size, masks), args.margin)
+    edits = {}
+    with TemporaryDirectory() as folder:
+        for number, (name, row) in enumerate(rows.items()):
+            tunes = row.get("tuned") or row.get("method") == "tune_a_video"
+            cache = Path(folder, "tuned" if tunes else str(number))
+            with patch.dict(os.environ, {"REGRAIN_CACHE": str(cache)}):
+                edits[name] = edit_one(made, task, row, args)
+    return edits
+
+
+def edit_one(
+    made: Task, task: str, row: Mapping[str, object], args: argparse.Namespace
+) -> Made:
+    """Edit a scene by one row."""
+    loras: Any = row.get("loras", [])
+    dtype = getattr(torch, args.dtype)
+    backbone = load_backbone(args.model, loras, dtype=dtype)
     params = params_for(task, row, backbone)
+    began = time.perf_counter()
     frames, uncomposited = run(made, backbone, params)
+    seconds = time.perf_counter() - began
     figures = judge(made, frames, uncomposited) | crispness(made, frames)
-    return figures, params, middle_frames(made, frames)
+    return Made(figures, params, middle_frames(made, frames), seconds)
 
 
 def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
@@ -259,21 +306,18 @@ def measure_task(
     args: argparse.Namespace,
 ) -> dict[str, dict[str, object]]:
     """Measure all rows of a task; print each, and write the contact sheet."""
+    edit = partial(edit_scene, task=task, rows=rows, args=args)
+    scenes = list(pool.map(edit, seeds))
     table = {}
     source = truth = np.zeros(0)
     columns = []
-    for row, given in rows.items():
-        edit = partial(edit_one, task=task, row=given, args=args)
-        began = time.perf_counter()
-        edits = list(pool.map(edit, seeds))
-        seconds = time.perf_counter() - began
-        figures, params, pictures = zip(*edits, strict=True)
-        means = summary(figures)
-        table[row] = means | {
-            "params": params[0],
-            "seconds_per_edit": seconds / len(seeds),
-        }
-        sources, edited, truths = zip(*pictures[:_SHEET], strict=True)
+    for row in rows:
+        edits = [scene[row] for scene in scenes]
+        seconds = statistics.median(made.seconds for made in edits)
+        means = summary([made.figures for made in edits]) | {"seconds": seconds}
+        table[row] = means | {"params": edits[0].params}
+        pictures = [made.pictures for made in edits[:_SHEET]]
+        sources, edited, truths = zip(*pictures, strict=True)
         source = np.concatenate(sources)
         truth = np.concatenate(truths)
         columns.append(np.concatenate(edited))
