@@ -34,6 +34,7 @@ from wiring import (
     Row,
     Run,
     any_in,
+    carried,
     check_latents,
     each,
     finest,
@@ -79,6 +80,7 @@ CASE = Case(
         "keep_threshold": Row(0.4, WORDS, prompt=REFINED),
         "attention_span": Row("sparse_causal"),
         "redraw": Row(0.5),
+        "noise": Row("tracks", {"redraw": 0.5}),
     },
     elsewhere={"flow", "shown"},
     shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
@@ -155,9 +157,11 @@ def check_level(run: Run, step: Step, level: tuple[int, int]) -> None:
 
 
 def drawn(run: Run, like: Tensor, *number: int) -> Tensor:
-    """One picture of noise for all frames."""
+    """Noise of a step, by the seed and its number."""
     fresh = generator(run.request.seed, *number)
-    return torch.randn(like.shape[1:], generator=fresh).expand_as(like)
+    picture = torch.randn(like.shape[1:], generator=fresh).to(like)
+    run.kept["draws"] = run.kept.get("draws", 0) + 1
+    return carried(run, picture, run.kept["draws"])
 
 
 def started(run: Run, clean: Tensor, level: tuple[int, int]) -> dict[str, Tensor]:

@@ -12,8 +12,9 @@ from made_models import load_double, write_small_model
 from running import finish
 from wiring import FRAMES, requested
 
+from regrain.editing import ArrayClip
 from regrain.editing.diffusion.samplers import Sampling
-from regrain.editing.diffusion.schedule import add_noise, common_noise
+from regrain.editing.diffusion.schedule import add_noise, carried_noise, common_noise
 from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import guidance_embedding
@@ -201,11 +202,48 @@ def test_the_layout_of_anchors_is_that_of_the_window_before(small, monkeypatch):
             torch.testing.assert_close(new[:2], old[[0, -1]])
 
 
-def test_infedit_takes_noise_that_windows_agree_on(small):
-    """It follows from the seed and the step's number alone."""
-    from regrain.editing.methods.infedit import draw
+@pytest.mark.parametrize("noise", ["shared", "tracks"])
+def test_windows_agree_on_the_noise_of_their_anchors(small, monkeypatch, noise):
+    """The source with noise is that of the window before, whose last frame hands its
+    noise on to the next."""
+    calls, predict = [[]], small.predict
 
-    like = torch.zeros(3, 4, 2, 2)
-    assert draw(like, 7, 2).equal(draw(torch.zeros(5, 4, 2, 2), 7, 2)[:3])
-    assert not draw(like, 7, 2).equal(draw(like, 7, 3))
-    assert not draw(like, 7, 2).equal(draw(like, 8, 2))
+    def spy(x, step, text, *more, **named):
+        place = text.branches.index("source")
+        calls[-1].append(x.unflatten(0, (-1, FRAMES))[place].clone())
+        return predict(x, step, text, *more, **named)
+
+    monkeypatch.setattr(small, "predict", spy)
+    given = {"steps": 4, "preview_every": 0, "window": FRAMES, "cuts": "none"}
+    given |= {"strength": 0.75, "redraw": 0.25, "noise": noise}
+    params = check_params("infedit", given)
+    with torch.no_grad():
+        for event in edit_clip(small, requested("infedit", frames=5), params):
+            calls += [[]] if isinstance(event, WindowStarted) else []
+    _, *windows = calls
+    assert len(windows) == 3
+    for before, after in pairwise(windows):
+        assert len(before) == 4
+        for old, new in zip(before, after, strict=True):
+            assert new[:2].equal(old[[0, -1]])
+
+
+def test_noise_along_tracks_is_white_and_stays_with_what_moves():
+    """Of two cells that move right by one each frame, one leaves a 1 x 2 grid."""
+    known = torch.tensor([[[[1.0, 2.0]]]])
+    tracks = torch.tensor([[0, 1], [2, 0], [3, 2]])
+    own = torch.randn(4, 1, generator=torch.Generator().manual_seed(1))[:, 0]
+    found = carried_noise(known, tracks, torch.Generator().manual_seed(1))
+    assert found.flatten(1).tolist() == [[1, 2], [own[2], 1], [own[3], own[2]]]
+
+
+def test_what_stands_still_has_the_shared_noise(small):
+    """On a clip in which nothing moves, noise along tracks changes no bit."""
+    request = requested("sdedit")
+    still = np.repeat(request.clip.read(0, 1), FRAMES, 0)
+    request = replace(request, clip=ArrayClip(still, fps=request.clip.fps))
+    found = []
+    for noise in ("shared", "tracks"):
+        params = check_params("sdedit", {"steps": 3, "noise": noise})
+        found.append(finish(METHODS["sdedit"].run(small, request, params)).edits[0])
+    assert found[0].equal(found[1])

@@ -15,7 +15,12 @@ import pytest
 import torch
 from cases import BASES, CASES
 from fatezero_formulas import AREAS
-from made_models import write_control_net, write_small_model, write_wan
+from made_models import (
+    load_double,
+    write_control_net,
+    write_small_model,
+    write_wan,
+)
 from wiring import (
     REFINED,
     Call,
@@ -42,12 +47,26 @@ LATER |= {"picture_from", "picture_until", "picture_blocks", "picture_colors"}
 # the rest on one.
 OF_FAMILY = {"preset", "control", "levels", "keys_levels", "track_levels", "heat_grids"}
 OF_FAMILY |= {"dense_layers", "freeu", "learn_with", "tune_steps"}
+# Methods whose models are in double precision.
+DOUBLE = {"infedit"}
+
+
+def families(method: str) -> list[str]:
+    """The kinds of models that a method is tried on; all its parameters on the
+    first."""
+    if "flow" in METHODS[method].needs:
+        return ["wan"]
+    if method in DOUBLE:
+        return ["double sd", "double sdxl"]
+    return ["sd", "sdxl"]
+
+
 TRIED = [
     (family, method, name)
     for method in CASES
-    for family in (["wan"] if "flow" in METHODS[method].needs else ["sd", "sdxl"])
+    for place, family in enumerate(families(method))
     for name in CASES[method].rows
-    if family != "sdxl" or name in OF_FAMILY
+    if place == 0 or name in OF_FAMILY
 ]
 
 
@@ -63,9 +82,9 @@ def folders(tmp_path_factory):
             if family == "wan":
                 model = load_backbone(str(write_wan(folder / "wan")))
             else:
-                model = load_backbone(
-                    str(write_small_model(folder / "small", sdxl=family == "sdxl"))
-                )
+                place = write_small_model(folder / "small", family.endswith("sdxl"))
+                precise = family.startswith("double")
+                model = load_double(place) if precise else load_backbone(str(place))
                 write_control_net(folder / "net", model.unet, 0.05, (8, 8))
             made[family] = (folder, model, {})
         return made[family]
@@ -139,7 +158,7 @@ def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
 
 @pytest.mark.parametrize(
     ("family", "method"),
-    [("wan" if "flow" in METHODS[method].needs else "sd", method) for method in CASES],
+    [(families(method)[0], method) for method in CASES],
     indirect=["family"],
 )
 def test_formulas_hold_for_a_longer_clip(run_of, method):

@@ -32,12 +32,12 @@ from wiring import (
     scores,
     see,
     softmax,
+    tracks_on,
     varied,
     walk,
 )
 
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.motion.flow import estimate_flow, occlusion, trajectories
 from regrain.editing.motion.smoothing import steady
 
 CASE = Case(
@@ -186,21 +186,10 @@ def span(run: Run) -> str:
 def tracks_of(run: Run) -> dict[int, Tensor]:
     """Track of every token, by how many a frame has: of the finest `track_levels`
     grids."""
-    frames = run.request.clip.read(0, run.frames)
-    if "tracks" in run.kept:
-        return run.kept["tracks"]
-    there, back = (
-        estimate_flow(frames[:-1], frames[1:], "dis"),
-        estimate_flow(frames[1:], frames[:-1], "dis"),
-    )
-    hidden = occlusion(there, back)
-    levels = [one for one in GRIDS.items() if one[0] <= finest(run)][
-        : run.params.track_levels
-    ]
-    run.kept["tracks"] = {
-        tokens: trajectories(there, hidden, grid).flatten(1) for tokens, grid in levels
+    levels = [tokens for tokens in GRIDS if tokens <= finest(run)]
+    return {
+        tokens: tracks_on(run, tokens) for tokens in levels[: run.params.track_levels]
     }
-    return run.kept["tracks"]
 
 
 def along_tracks(run: Run, layer: Layer, seen: Tensor) -> Tensor:
