@@ -67,14 +67,18 @@ def _models() -> Iterator[str]:
 
     from regrain.editing.models.files.location import find
     from regrain.editing.models.files.offers import family_of
+    from regrain.editing.models.files.recommended import scheduler_words
     from regrain.editing.models.loading.load import local_models
     from regrain.editing.storage.local_models import ASSETS
 
     if (ASSETS / "storybook" / "unet").is_dir():
         yield "storybook"
     for name in local_models():
-        family = family_of(find(name))
-        yield f"{name} ({family.title})" if family else name
+        source = find(name)
+        family = family_of(source)
+        facts = [family.title] if family else []
+        facts += scheduler_words(source)
+        yield f"{name} ({', '.join(facts)})" if facts else name
     try:
         kept = scan_cache_dir().repos
     except CacheNotFound:

@@ -23,11 +23,10 @@ from regrain.editing.diffusion.schedule import (
     late_steps,
 )
 from regrain.editing.errors import RequestError
-from regrain.editing.params.base import FEW_STEP, Sampler
+from regrain.editing.params.base import FEW_STEP, Sampler, most_consistency_steps
 
 _RANDOM: frozenset[Sampler] = frozenset({"euler_ancestral", "lcm", "tcd"})
 _MULTISTEP: frozenset[Sampler] = frozenset({"dpmpp_2m", "dpmpp_2m_karras"})
-_ORIGINAL_STEPS = 50  # levels on which consistency models are distilled
 _BOUNDARY_SCALE = 10.0
 _DATA_DEVIATION = 0.5
 _TCD_NOISE = 0.3  # gamma of TCD: 0 is deterministic, 1 is LCM's step
@@ -187,9 +186,8 @@ def consistency_levels(
     Raises:
         RequestError: There are fewer levels than steps.
     """
-    count = len(schedule.alphas_cumprod)
-    apart = count // _ORIGINAL_STEPS
-    known = max(1, int(_ORIGINAL_STEPS * strength + 1e-9))
+    apart = len(schedule.alphas_cumprod) // most_consistency_steps(1.0)
+    known = most_consistency_steps(strength)
     if steps > known:
         raise RequestError(
             "params.steps",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from regrain.editing.attention.layers import AttentionLayer, Grid
     from regrain.editing.diffusion.schedule import Prediction, Schedule, Step
     from regrain.editing.diffusion.text import PromptEmbedding
+    from regrain.editing.models.files.schedulers import OtherScheduler
     from regrain.editing.models.intervention import Intervention
 
 
@@ -32,6 +33,7 @@ class Backbone(Protocol):
     defaults: Mapping[str, Mapping[str, object]]
     words: frozenset[str] | None
     few_step: str
+    other_scheduler: "OtherScheduler | None"
     inpaints: bool
     told_guidance: bool
     offers: frozenset[str]

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from regrain.editing.errors import RequestError
 from regrain.editing.params.written import (
     MOTION_ESTIMATE,
     Cuts,
@@ -36,6 +37,13 @@ FEW_STEP: frozenset[Sampler] = frozenset(
 )
 """Samplers of models that draw in few steps: all `steps` are run, whatever the
 strength."""
+_LEARNED = 50  # levels on which consistency models are distilled
+
+
+def most_consistency_steps(strength: float) -> int:
+    """Return the most steps of the samplers lcm and tcd: the levels on which such
+    models were distilled in a share of the schedule, at least one."""
+    return max(1, int(_LEARNED * strength + 1e-9))
 
 
 class MethodParams(BaseModel):
@@ -70,6 +78,12 @@ class MethodParams(BaseModel):
             if isinstance(value, int):
                 counts[name] = min(_MOST_STEPS, max(_LEAST_STEPS, round(value * share)))
         return counts
+
+    def check_together(self) -> None:
+        """Refuse values that are allowed alone but not together, by a RequestError.
+
+        Called once every value is decided: a model may recommend the one that fits.
+        """
 
     steps: int = parameter(
         50, "Steps", "Denoising steps; an inversion takes as many.", (1, 1000)
@@ -239,6 +253,17 @@ class SampledParams(DrawnParams):
         "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for "
         "models that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
     )
+    strength: Share = parameter(
+        0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
+    )
+
+    def check_together(self) -> None:
+        """Refuse more steps than a consistency model has levels."""
+        most = most_consistency_steps(self.strength)
+        if self.sampler in ("lcm", "tcd") and self.steps > most:
+            said = f"Expected at most {most} with {self.sampler} and strength {self.strength:g}"
+            advice = "Take fewer steps, or raise the strength."
+            raise RequestError("params.steps", f"{said}, got {self.steps}. {advice}")
 
 
 class NoiseParams(DrawnParams):

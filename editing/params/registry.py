@@ -287,7 +287,7 @@ def resolve_params(
         given.
 
     Raises:
-        RequestError: A given name or value is not allowed.
+        RequestError: A given name or value is not allowed, alone or with the others.
         ModelError: A recommended name or value is not allowed.
     """
     defaults = check_params(method, {}).model_dump()
@@ -315,6 +315,7 @@ def resolve_params(
     params = check_params(
         method, {name: entry["value"] for name, entry in resolved.items()}
     )
+    params.check_together()
     plain = params.model_dump()
     for name, entry in resolved.items():
         # A list given for a parameter that is written as a text is told as that text.

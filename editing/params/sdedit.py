@@ -1,7 +1,7 @@
 """Parameters of SDEdit."""
 
 from regrain.editing.params.base import NoiseParams, SampledParams, WindowedParams
-from regrain.editing.params.written import Share, parameter
+from regrain.editing.params.written import parameter
 
 
 class SDEditParams(NoiseParams, SampledParams, WindowedParams):
@@ -13,9 +13,6 @@ class SDEditParams(NoiseParams, SampledParams, WindowedParams):
         "Steps of the whole schedule, of which `strength` skips some; with samplers for few steps, steps "
         "that are run.",
         (1, 1000),
-    )
-    strength: Share = parameter(
-        0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
     )
     blend: bool = parameter(
         True, "Keep latents outside", "Keep the source's latents outside the regions."

@@ -133,15 +133,20 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
 
 def _check_model(request: EditRequest) -> None:
     """Refuse a model that the method cannot use before loading it, if its configuration
-    is present."""
+    is present, and parameters that do not fit together."""
     from regrain.editing.models.files.offers import family_of
+    from regrain.editing.models.files.recommended import of_folder
 
-    family = family_of(find(request.model))
+    source = find(request.model)
+    family = family_of(source)
     if family:
         check_needs(
             request.method, request.params, family.offers, request.model, family.title
         )
         _check_addons(request, family.offers, request.model)
+    if source.kind != "hub":
+        usual = of_folder(Path(source.location), request.model, request.loras)
+        resolve_params(request.method, request.params, usual.get(request.method, {}))
 
 
 def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> None:

@@ -139,6 +139,7 @@ def _warnings(request: EditRequest, result: EditResult, run: PreparedRun) -> lis
     return [
         *request.clip.warnings,
         *_unknown_world(request, run.backbone),
+        *_other_scheduler(run.backbone, run.resolved),
         *_unused_negatives(request, run.resolved),
         *_appended_words(request),
         *_padded(request, run.backbone),
@@ -154,6 +155,21 @@ def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
     return [
         f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words); on other clips its "
         "edits are meaningless. Use a Stable Diffusion checkpoint for real footage."
+    ]
+
+
+def _other_scheduler(backbone: Backbone, resolved: Resolved) -> list[str]:
+    """Warn that the model names a scheduler that is not here, unless the sampler was
+    chosen."""
+    other = backbone.other_scheduler
+    entry = resolved.get("sampler")
+    if other is None or entry is None or entry["source"] not in ("model", "method"):
+        return []
+    if entry["value"] != other.sampler:
+        return []  # the model's own recommendation
+    return [
+        f"The scheduler of {backbone.id}, {other.title}, is not here; the nearest sampler is used, "
+        f"{other.sampler}. Set sampler to choose another."
     ]
 
 

@@ -13,6 +13,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.hub import Listing
 from regrain.editing.models.files.location import find, parse_lora
 from regrain.editing.models.files.offers import family_of
+from regrain.editing.models.files.recommended import scheduler_words
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.estimate import Estimate
@@ -75,8 +76,10 @@ def local_view(names: Sequence[str]) -> list[View]:
     """Show the models of $REGRAIN_MODELS, each in a line."""
     shown = []
     for name in names:
-        family = family_of(find(name))
+        source = find(name)
+        family = family_of(source)
         facts = [family.title, _fits(family.title)] if family else []
+        facts += scheduler_words(source)
         shown.append({"id": name, "facts": _line(facts)})
     return shown
 

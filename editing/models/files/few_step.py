@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from regrain.editing.models.files.schedulers import usual_sampler
 from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS
 
@@ -95,16 +96,6 @@ def by_scheduler(config: Mapping[str, object]) -> FewStep | None:
     if name == "EulerAncestralDiscreteScheduler":
         return FewStep("SDXL Turbo or Lightning", "euler_ancestral")
     return None
-
-
-def usual_sampler(config: Mapping[str, object]) -> Sampler:
-    """Return the sampler that an ordinary model's scheduler_config.json names."""
-    solver = config.get("_class_name") == "DPMSolverMultistepScheduler"
-    second = config.get("solver_order", 2) == 2
-    plus = config.get("algorithm_type", "dpmsolver++") == "dpmsolver++"
-    if not (solver and second and plus):
-        return "ddim"
-    return "dpmpp_2m_karras" if config.get("use_karras_sigmas") else "dpmpp_2m"
 
 
 def proposed(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
+from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def _unsupported(title: str) -> Family:
 
 
 def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family:
+    name = scheduler.get("_class_name")
+    if name is not None and name not in NEAREST:
+        return _unsupported(f"a model with {shorten(name)}")
     channels = unet.get("in_channels", 4)
     added = unet.get("addition_embed_type")
     latents = unet.get("out_channels", 4)

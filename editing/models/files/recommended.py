@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from regrain.editing.errors import ModelError
 from regrain.editing.models.files.configs import read_config, read_defaults
 from regrain.editing.models.files.few_step import (
     GUIDED_LCM,
@@ -14,7 +16,9 @@ from regrain.editing.models.files.few_step import (
     proposed,
     proposed_flow,
 )
+from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora_file import lora_defaults, lora_kind
+from regrain.editing.models.files.schedulers import OtherScheduler, other_scheduler
 
 ByMethod = Mapping[str, Mapping[str, object]]
 """Parameters by method and name."""
@@ -69,12 +73,38 @@ def of_folder(
 ) -> dict[str, dict[str, object]]:
     """Return the settings that suit the model of a folder, by method, without loading
     it; a ModelError if a file is damaged."""
-    configs = {}
-    for name in ("scheduler/scheduler_config.json", "unet/config.json"):
-        path = folder / name
-        configs[name] = read_config(path, id) if path.is_file() else {}
-    scheduler, unet = configs.values()
+    scheduler, unet = _configs(folder, id)
     kind = kind_of(id, scheduler, unet, loras)
     return recommended(
         kind, scheduler, read_defaults(folder / "defaults.json", id), loras
     )
+
+
+def scheduler_words(source: ModelLocation) -> list[str]:
+    """Say in a few words that a model names a scheduler that is not here, and what is
+    used for it; nothing if it is here, or not known without loading."""
+    place = Path(source.location)
+    with suppress(ModelError):  # loading it says what is wrong
+        scheduler, unet = _configs(place, place.name)
+        kind = kind_of(place.name, scheduler, unet)
+        other = missing_scheduler(kind, scheduler)
+        if unet and other is not None:
+            return [f"{other.sampler} for its {other.title}"]
+    return []
+
+
+def missing_scheduler(
+    kind: FewStep | None, scheduler: Mapping[str, object]
+) -> OtherScheduler | None:
+    """Return the scheduler that a model names, if it is not here; a few-step model's
+    kind names its sampler."""
+    return None if kind else other_scheduler(scheduler)
+
+
+def _configs(folder: Path, id: str) -> list[dict[str, object]]:
+    """Read the configurations of scheduler and UNet; empty without the file."""
+    found = []
+    for name in ("scheduler/scheduler_config.json", "unet/config.json"):
+        path = folder / name
+        found.append(read_config(path, id) if path.is_file() else {})
+    return found

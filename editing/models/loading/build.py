@@ -18,7 +18,11 @@ from regrain.editing.models.files.folder import ModelParts, read_folder
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.files.offers import Family, family_of, family_of_configs
-from regrain.editing.models.files.recommended import kind_of, recommended
+from regrain.editing.models.files.recommended import (
+    kind_of,
+    missing_scheduler,
+    recommended,
+)
 from regrain.editing.models.files.single_file import read_file
 from regrain.editing.models.unet.sdxl import StableDiffusionXL
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
@@ -78,6 +82,7 @@ def load(
         "defaults": recommended(kind, parts.scheduler, parts.defaults, loras),
         "words": parts.words,
         "few_step": kind.title if kind else "",
+        "other_scheduler": missing_scheduler(kind, parts.scheduler),
         "takes_turns": turns,
     }
     if parts.text_encoder_2 is None:

@@ -18,6 +18,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
+from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import token_facts, tokenise
 from regrain.editing.models.intervention import (
     PLAIN,
@@ -57,6 +58,7 @@ class StableDiffusion(TurnTaking):
         dtype: Type of UNet and text encoder. Autoencoder and latents are float32.
         few_step: Kind of few-step model that it is, as shown to users; empty for an
             ordinary one. Such models cannot be inverted.
+        other_scheduler: The scheduler that it names, if it is not here.
         takes_turns: Whether its parts stay in main memory except the one in use.
     """
 
@@ -73,6 +75,7 @@ class StableDiffusion(TurnTaking):
     words: frozenset[str] | None = None
     takes_turns: bool = False
     few_step: str = ""
+    other_scheduler: OtherScheduler | None = None
 
     # Read from the parts.
     sites: tuple[AttentionLayer, ...] = field(init=False)

@@ -46,6 +46,7 @@ class Wan(TurnTaking):
     takes_turns: bool = False
 
     few_step: ClassVar[str] = ""
+    other_scheduler: ClassVar[None] = None  # all of its methods step as they say
     inpaints: ClassVar[bool] = False
     told_guidance: ClassVar[bool] = False
     prediction: ClassVar[Prediction] = "flow"

@@ -11,7 +11,6 @@ from regrain.editing.models.files.few_step import (
     by_scheduler,
     proposed,
     proposed_flow,
-    usual_sampler,
 )
 from regrain.editing.models.loading.load import load_backbone
 
@@ -75,35 +74,6 @@ def test_metadata_says_what_a_name_does_not():
 def test_a_scheduler_says_what_a_folder_wants(config, sampler):
     found = by_scheduler(config)
     assert (found.sampler if found else None) == sampler
-
-
-@pytest.mark.parametrize(
-    ("config", "sampler"),
-    [
-        ({"_class_name": "DPMSolverMultistepScheduler"}, "dpmpp_2m"),
-        (
-            {
-                "_class_name": "DPMSolverMultistepScheduler",
-                "use_karras_sigmas": True,
-            },
-            "dpmpp_2m_karras",
-        ),
-        (
-            {"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3},
-            "ddim",
-        ),
-        (
-            {
-                "_class_name": "DPMSolverMultistepScheduler",
-                "algorithm_type": "sde-dpmsolver++",
-            },
-            "ddim",
-        ),
-        ({"_class_name": "PNDMScheduler"}, "ddim"),
-    ],
-)
-def test_an_ordinary_models_sampler_is_the_folders(config, sampler):
-    assert usual_sampler(config) == sampler
 
 
 def test_settings_are_proposed_for_methods_that_do_not_invert():

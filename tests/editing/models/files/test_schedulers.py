@@ -1,0 +1,173 @@
+"""Every scheduler of diffusers that a model may name is here, or is said not to be."""
+
+import json
+from dataclasses import replace
+
+import diffusers
+import pytest
+from made_models import SCHEDULER, write_small_model
+from running import finish
+from wiring import requested
+
+from regrain.editing.cli.doctor import examine
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.files.offers import family_of_configs
+from regrain.editing.models.files.schedulers import (
+    NEAREST,
+    other_scheduler,
+    usual_sampler,
+)
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.pipeline.runner import edit
+from regrain.ui.views.model_views import local_view
+
+SOLVER = {"_class_name": "DPMSolverMultistepScheduler"}
+# Schedulers of other kinds of models.
+OTHERS = {
+    *("AmusedScheduler", "BlockRefinementScheduler", "CMStochasticIterativeScheduler"),
+    *("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "ConsistencyDecoderScheduler"),
+    *("CosineDPMSolverMultistepScheduler", "DDPMWuerstchenScheduler"),
+    *("DiscreteDDIMScheduler", "EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"),
+    *("EntropyBoundScheduler", "FlowMapEulerDiscreteScheduler"),
+    *("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"),
+    *("FlowMatchLCMScheduler", "HeliosDMDScheduler", "HeliosScheduler"),
+    *("IPNDMScheduler", "KarrasVeScheduler", "LTXEulerAncestralRFScheduler"),
+    *("MiniMaxH3Scheduler", "PiflowScheduler", "RePaintScheduler", "SCMScheduler"),
+    *("RFD4ProteinaScheduler", "ScoreSdeVeScheduler", "ScoreSdeVpScheduler"),
+    *("UnCLIPScheduler", "VQDiffusionScheduler"),
+}
+
+
+def known_to_diffusers():
+    structure = diffusers.schedulers._import_structure
+    names = [name for group in structure.values() for name in group]
+    return {name for name in names if name.endswith("Scheduler")}
+
+
+def test_no_scheduler_of_diffusers_is_new():
+    """One that is new goes into `NEAREST`, or here into `OTHERS`."""
+    # Of diffusers' packages, those that need others have their names elsewhere.
+    optional = {"DPMSolverSDEScheduler", "LMSDiscreteScheduler"}
+    optional |= {"CosineDPMSolverMultistepScheduler"}
+    assert known_to_diffusers() | optional == {*NEAREST} | OTHERS
+    assert not OTHERS & {*NEAREST}
+
+
+@pytest.mark.parametrize("name", sorted({*OTHERS, "SomebodysScheduler"}))
+def test_a_model_of_another_kind_is_refused_by_name(name):
+    family = family_of_configs({}, {"in_channels": 4}, {"_class_name": name})
+    assert not family.offers
+    assert name in family.title
+
+
+def test_it_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
+    folder = with_scheduler(tmp_path, "EDMEulerScheduler")
+    loading = "regrain.editing.models.loading.load.load_backbone"
+    monkeypatch.setattr(loading, lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(ModelError, match=r"^model: .*EDMEulerScheduler"):
+        finish(edit(request_for(folder)))
+
+
+@pytest.mark.parametrize(
+    ("config", "sampler", "is_here"),
+    [
+        ({}, "ddim", True),
+        ({"_class_name": "DDIMScheduler"}, "ddim", True),
+        ({"_class_name": "PNDMScheduler"}, "ddim", False),
+        ({"_class_name": "EulerDiscreteScheduler"}, "ddim", False),
+        ({"_class_name": "DDPMScheduler"}, "euler_ancestral", False),
+        (SOLVER, "dpmpp_2m", True),
+        (SOLVER | {"use_karras_sigmas": True}, "dpmpp_2m_karras", True),
+        (SOLVER | {"solver_order": 3}, "dpmpp_2m", False),
+        (SOLVER | {"solver_order": 1}, "ddim", False),
+        (SOLVER | {"algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m", False),
+        (SOLVER | {"use_lu_lambdas": True}, "dpmpp_2m", False),
+        ({"_class_name": "UniPCMultistepScheduler"}, "dpmpp_2m", False),
+        (
+            {"_class_name": "HeunDiscreteScheduler", "use_karras_sigmas": True},
+            "dpmpp_2m_karras",
+            False,
+        ),
+    ],
+)
+def test_an_ordinary_models_sampler_is_the_nearest(config, sampler, is_here):
+    assert usual_sampler(config) == sampler
+    other = other_scheduler(config)
+    assert (other is None) == is_here
+    if other is not None:
+        assert other.sampler == sampler
+        assert config["_class_name"] in other.title
+
+
+def with_scheduler(place, name):
+    folder = write_small_model(place / "model")
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(SCHEDULER | {"_class_name": name}))
+    return folder
+
+
+def request_for(model, method="sdedit", **params):
+    given = {"steps": 2, "preview_every": 0, **params}
+    return replace(requested(method), model=str(model), params=given)
+
+
+def warnings_of(request):
+    *_, last = edit(request)
+    said = last.report["warnings"]
+    return [text for text in said if "UniPCMultistepScheduler" in text]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_run_says_what_is_used_for_a_scheduler_that_is_not_here(
+    tmp_path, monkeypatch
+):
+    folder = with_scheduler(tmp_path, "UniPCMultistepScheduler")
+    (said,) = warnings_of(request_for(folder))
+    assert "is not here; the nearest sampler is used, dpmpp_2m. Set sampler" in said
+    # Chosen by hand, or where the method's paper says how to step, there is no more to
+    # say.
+    assert not warnings_of(request_for(folder, sampler="dpmpp_2m"))
+    assert not warnings_of(request_for(folder, method="infedit"))
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    named = "model (Stable Diffusion, dpmpp_2m for its UniPCMultistepScheduler)"
+    assert named in dict(examine())["models"]
+    (shown,) = local_view(["model"])
+    assert "dpmpp_2m for its UniPCMultistepScheduler" in shown["facts"]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_recommendation_of_the_model_or_a_few_step_lora_counts_for_more(tmp_path):
+    folder = with_scheduler(tmp_path, "UniPCMultistepScheduler")
+    assert load_backbone(str(folder)).other_scheduler.sampler == "dpmpp_2m"
+    (folder / "defaults.json").write_text('{"sdedit": {"sampler": "euler"}}')
+    other = folder.rename(tmp_path / "other")
+    assert not warnings_of(request_for(other))
+    few = load_backbone(str(other.rename(tmp_path / "made-lcm")))
+    assert few.other_scheduler is None
+
+
+@pytest.mark.parametrize(
+    ("params", "most"),
+    [
+        ({"sampler": "lcm", "steps": 31}, 30),
+        ({"sampler": "tcd", "steps": 51, "strength": 1.0}, 50),
+        ({"sampler": "lcm"}, 30),  # of 50
+    ],
+)
+def test_too_many_steps_are_refused_before_loading(
+    small_folder, monkeypatch, params, most
+):
+    loading = "regrain.editing.models.loading.load.load_backbone"
+    monkeypatch.setattr(loading, lambda *_, **__: pytest.fail("loaded"))
+    request = replace(requested("sdedit"), model=str(small_folder), params=params)
+    with pytest.raises(RequestError, match=f"^params.steps: Expected at most {most}"):
+        finish(edit(request))
+
+
+def test_steps_that_the_model_recommends_are_not_too_many(tmp_path):
+    """Alone, 50 steps of SDEdit would be."""
+    folder = with_scheduler(tmp_path, "LCMScheduler")
+    given = {"preview_every": 0, "sampler": "lcm"}
+    request = replace(requested("sdedit"), model=str(folder), params=given)
+    *_, last = edit(request)
+    assert last.report["params"]["steps"]["value"] == 4
