@@ -2,17 +2,21 @@
 
 import json
 from copy import deepcopy
+from unittest.mock import patch
 
 import pytest
 import torch
+from made_models import load_double
 from PIL import Image
 from safetensors.torch import save_file
+from torch.nn.functional import conv2d
 
 from regrain.editing import load_backbone, load_project
 from regrain.editing.__main__ import main
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.location import parse_lora
 from regrain.editing.models.files.lora import add_loras
+from regrain.editing.models.intervention import Intervention
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"
@@ -143,6 +147,56 @@ def test_one_that_does_not_fit_is_one_line(tiny, tmp_path, change, message):
     save_file(tensors, file := tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match=f"^loras: .*{message}"):
         add_loras((str(file),), {"unet": deepcopy(tiny.unet)})
+
+
+def widening(model, channels):
+    """Tensors of a file that gives the first layer so many channels, as peft names
+    them."""
+    draw = torch.Generator().manual_seed(2)
+    width = len(weight_of(model, "unet", "conv_in"))
+    down, up = halves(torch.empty(width, channels, 3, 3), draw)
+    return {"unet.conv_in.lora_A.weight": down, "unet.conv_in.lora_B.weight": up}
+
+
+def test_one_with_a_mask_and_latents_makes_an_inpainting_model(small_folder, tmp_path):
+    """Its first layer adds the old one, of the latents alone, and the change, of all."""
+    plain = load_double(small_folder)
+    save_file(tensors := widening(plain, 9), file := tmp_path / "inpaint.safetensors")
+    model = load_backbone(str(small_folder), (str(file),), dtype=torch.float64)
+    assert model.inpaints
+    assert "inversion" not in model.offers
+    assert not plain.inpaints
+
+    down, up = (part.double() for part in tensors.values())
+    first = plain.unet.conv_in
+    draw = torch.Generator().manual_seed(3)
+    x = torch.randn(2, 4, 8, 8, generator=draw, dtype=torch.float64)
+    beside = torch.randn(2, 5, 8, 8, generator=draw, dtype=torch.float64)
+    change = conv2d(conv2d(torch.cat([x, beside], 1), down, padding=1), up)
+    step = model.schedule.sampling(4)[1]
+    text = model.embed(["a cat"])
+    _, found = model.predict(x, step, text, Intervention(beside=beside))
+    with patch.object(first, "forward", lambda x, own=first.forward: own(x) + change):
+        _, expected = plain.predict(x, step, text)
+    far = (found - expected).abs().max() / expected.abs().max()
+    assert float(far) < 1e-6  # the change itself is added up in single precision
+    _, without = plain.predict(x, step, text)
+    assert not torch.allclose(found, without, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("channels", "weight", "message"),
+    [
+        (8, "", r"does not fit: unet\.conv_in is 8 x 72, but 8 x 36 in the model"),
+        (9, "@0.5", "does not fit: it turns the model into one for inpainting"),
+    ],
+)
+def test_one_with_other_channels_or_in_part_is_one_line(
+    small, small_folder, tmp_path, channels, weight, message
+):
+    save_file(widening(small, channels), file := tmp_path / "wide.safetensors")
+    with pytest.raises(ModelError, match=f"^loras: .*{message}"):
+        load_backbone(str(small_folder), (f"{file}{weight}",))
 
 
 def test_what_is_no_file_is_one_line(tmp_path):
