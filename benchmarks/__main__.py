@@ -48,6 +48,10 @@ COMMANDS = {
     "cost_sd": "benchmarks.edit_cost --frames 8 --size 256 --methods videograin --set steps=4",
     "cost_words": "benchmarks.edit_cost --model storybook --size 128 --methods fatezero vid2vid_zero "
     "--set steps=10",
+    "few": "benchmarks.edit_quality --first 500000 --scenes 8 --task instance --row videograin "
+    '--row infedit --row "infedit, 8 steps" --row "videograin, as long" --row "SDEdit, as long" '
+    "--grow 0 --margin default",
+    "few_steps": "benchmarks.few_steps --measured 2",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
@@ -64,6 +68,7 @@ QUICK = {
     "attention": "--tokens 64 --dims 40 --rounds 1",
     "edit_cost": "--methods videograin --frames 2 --size 64 --channels 32 --set steps=1",
     "edit_quality": """--scenes 1 --task style --size 64 --variant 'one step:{"steps": 1}'""",
+    "few_steps": "--channels 32 --frames 2 --size 64",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1 --runs 1 --run-steps 2",
