@@ -194,7 +194,8 @@ def modulated_attention(
     if not bool(strength.any()):
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))
-    alike = len(query_label) == len(key_label) == 1
+    # The kernels of `merged` take values as wide as keys.
+    alike = len(query_label) == len(key_label) == 1 and k.shape == v.shape
     if _favours_blocks(q, k) and not learns:
         return _in_blocks(q, k, v, query_label, key_label, strength)
     if q.shape[-1] >= _MERGED and alike and not learns:
