@@ -74,7 +74,8 @@ _Dtype = Annotated[
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
-_MASKS = "Masks: a folder with one PNG per used frame, or a JSON file."
+_MASKS = "Masks: a folder with a picture per used frame, a picture, a video or JSON."
+_AT = "Used frame of --masks, if that is one mask alone."
 _SIZE = "Working size of the short side in pixels; the model's by default."
 
 
@@ -228,6 +229,7 @@ def new(
     clip: ClipPath,
     out: Annotated[Path, Option("--out", "-o", help="New project folder.")],
     masks: Annotated[Path | None, Option(help=_MASKS)] = None,
+    at: Annotated[int | None, Option(help=_AT, min=0)] = None,
     start: Start = 0,
     stride: Stride = 1,
     frames: Frames = None,
@@ -256,8 +258,10 @@ def new(
     opened = open_clip(clip, start, stride, frames)
     regions = _parse_regions(region or [], region_source or [])
     labels = None
+    if at is not None and not masks:
+        raise RequestError("--at", "Needs --masks. Add it, or leave --at out.")
     if masks:
-        labels = read_labels(masks, len(opened), opened.size, list(regions))
+        labels = read_labels(masks, len(opened), opened.size, list(regions), at=at)
         for label in sorted(labels.present - set(regions)):
             regions[label] = {"label": label, "name": f"region {label}"}
     request = EditRequest(

@@ -22,7 +22,7 @@ from regrain.editing.media.coco import check_extent
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
-from regrain.editing.storage.folders import check_apart, check_writable, staged
+from regrain.editing.storage.folders import check_apart, check_writable, staged, visible
 from regrain.masks import draw
 from regrain.masks.io.files import (
     Masks,
@@ -56,6 +56,7 @@ app = typer.Typer(
 )
 MAX_PIXELS = 100_000_000  # of a hole or a speck
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
+_AT = "Used frame of --masks, if that is one mask alone; it is tracked like clicks."
 _CLICK = "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
 _FINDER = (
     "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
@@ -64,7 +65,7 @@ _FINDER = (
 _TRACKER = "What follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
 # Options that several commands have.
 _AnyMasks = Annotated[
-    Path, Argument(help="Folder of PNG files, .json file or mask video.")
+    Path, Argument(help="Folder of pictures, picture, .json file or mask video.")
 ]
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
 _Out = Annotated[Path, Option("--out", "-o", help=_OUT)]
@@ -80,7 +81,9 @@ def track(
         Path,
         Option("--out", "-o", help="Folder for the masks, one PNG per used frame."),
     ],
-    click: Annotated[list[str], Option(metavar="LABEL:FRAME,X,Y[,0|1]", help=_CLICK)],
+    click: Annotated[
+        list[str] | None, Option(metavar="LABEL:FRAME,X,Y[,0|1]", help=_CLICK)
+    ] = None,
     start: Start = 0,
     stride: Stride = 1,
     frames: Frames = None,
@@ -98,11 +101,17 @@ def track(
         list[int] | None,
         Option(help="Used frame whose masks in --masks are right; repeatable.", min=0),
     ] = None,
+    at: Annotated[int | None, Option(help=_AT, min=0)] = None,
 ) -> None:
     """Track clicked objects through a clip, or correct masks that were tracked
     before."""
-    clicks = _parse_clicks(click)
-    _check_options(finder, tracker, flow, key, masks)
+    clicks = _parse_clicks(click or [])
+    _check_options(finder, tracker, flow, masks, key, at)
+    if not clicks and at is None:
+        said = (
+            "Nothing to track. Click an object, or give its mask by --masks and --at."
+        )
+        raise RequestError("--click", said)
     check_out(out, clip)
     in_place = masks is not None and os.path.realpath(out) == os.path.realpath(masks)
     if masks and not in_place:
@@ -112,11 +121,18 @@ def track(
     check_same_clip(out, (len(opened), height, width))
     _check_clicks(clicks, opened)
     _check_frames("--key", key or (), opened)
-    before = read_labels(masks, len(opened), opened.size) if masks else None
+    before = None
+    if masks:
+        before = read_labels(masks, len(opened), opened.size, at=at)
     warn(opened.warnings)
     # Imported here, since torch comes with it and a bad request must be refused at
     # once.
-    from regrain.masks.track.following import correct, follow, masks_of_clicks
+    from regrain.masks.track.following import (
+        correct,
+        follow,
+        masks_of_clicks,
+        with_masks_at,
+    )
 
     drawn = opened.comment == DRAWN
     if finder is None:
@@ -124,6 +140,9 @@ def track(
     if tracker is None:
         tracker = usual_tracker(drawn) if flow == "auto" else FLOW
     given = masks_of_clicks(opened, clicks, finder, model)
+    if before is not None and at is not None:
+        given = with_masks_at(given, before, at)
+        before = None
     with replacing_masks(out) as folder:
         if before is None:
             confidences = follow(opened, given, folder, flow, tracker)
@@ -131,8 +150,8 @@ def track(
             confidences = correct(
                 opened, given, folder, flow, before, key or (), tracker
             )
-    for label in clicks:
-        spans = in_words(doubts(confidences[label], len(opened)))
+    for label, known in confidences.items():
+        spans = in_words(doubts(known, len(opened)))
         if spans:
             warn([f"label {label}: {spans}. Click it there too."])
     typer.echo(f"masks: {out}")
@@ -312,8 +331,9 @@ def _check_options(
     finder: str | None,
     tracker: str | None,
     flow: str,
-    key: list[int] | None,
     masks: Path | None,
+    key: list[int] | None,
+    at: int | None,
 ) -> None:
     try:
         find_finder("sam" if finder is None else finder)
@@ -325,8 +345,13 @@ def _check_options(
         raise RequestError(
             "--flow", f"Expected auto, dis or raft, got {shorten(flow)}."
         )
-    if key and masks is None:
-        raise RequestError("--key", "Needs --masks. Add it, or leave --key out.")
+    for option, given in (("--key", bool(key)), ("--at", at is not None)):
+        if given and masks is None:
+            said = f"Needs --masks. Add it, or leave {option} out."
+            raise RequestError(option, said)
+    if key and at is not None:
+        said = "It is of masks for every frame, and --at of one mask. Leave one out."
+        raise RequestError("--key", said)
 
 
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:
@@ -371,7 +396,7 @@ def _check_empty(out: Path) -> None:
     # unlike Path.exists, does not raise for a name that is too long
     if not os.path.exists(out):
         return
-    if not out.is_dir() or any(out.iterdir()):
+    if not out.is_dir() or visible(out):
         raise RequestError(
             "--out", f"{out.name!r} is not an empty folder. Choose another name."
         )

@@ -27,7 +27,7 @@ from regrain.editing.request.fields import Strict
 from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
-from regrain.editing.storage.folders import check_writable, replacing
+from regrain.editing.storage.folders import check_writable, replacing, visible
 from regrain.editing.storage.local_models import find_project
 
 log = logging.getLogger(__name__)
@@ -302,7 +302,7 @@ def check_batch(out: Path) -> None:
     if os.path.isfile(out):
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
     check_writable(out)
-    if out.is_dir() and any(out.iterdir()) and not (out / STATUS).is_file():
+    if out.is_dir() and visible(out) and not (out / STATUS).is_file():
         said = f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
         raise RequestError("--out", said)
 

@@ -26,6 +26,8 @@ Extent = tuple[int, tuple[int, int]]  # number of frames, and their (width, heig
 # Keys under which tools give the number of an object that is the same in all images.
 _TRACKS = ("track_id", "instance_id", "object_id")
 _MOST = 10**9  # of a number in a file of masks
+_LEAST_CORNERS = 3
+_FARTHEST = 10**6  # pixels of a corner from the frame's
 
 
 def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
@@ -172,9 +174,18 @@ def _bounding_box(mask: Bool[np.ndarray, "height width"]) -> list[int]:
 def read_rle(
     path: str | Path, frames: int, size: tuple[int, int]
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
-    """Read what `write_rle` wrote; missing masks are empty. Args and errors are those
-    of `open_rle`."""
-    by_label = open_rle(path, frames, size)
+    """Read what `write_rle` wrote, or a COCO data set of other tools; missing masks are
+    empty.
+
+    The clip uses so many `frames` of `size` (width, height).
+
+    Raises:
+        MaskError: The file is missing, has another format, or the count or size is
+            wrong.
+    """
+    facts = load_json(path)
+    check_extent(Path(path).name, extent(facts, path), (frames, size))
+    by_label = open_rle(facts, path, frames, size)
     return {
         label: unroll(counts, size, 0, frames) for label, counts in by_label.items()
     }
@@ -192,23 +203,20 @@ def unroll(
 
 
 def open_rle(
-    path: str | Path, frames: int, size: tuple[int, int]
+    facts: Any, path: str | Path, frames: int, size: tuple[int, int]
 ) -> dict[int, dict[int, Any]]:
-    """Read the run lengths of a file, for `from_runs`, by label and frame.
+    """Return the run lengths of a data set, for `from_runs`, by label and frame.
 
-    It is JSON that `write_rle` wrote, or a COCO data set of other tools, its `counts`
-    compressed or not, of a clip that uses so many `frames` of `size` (width, height).
-
-    Raises:
-        MaskError: The file is missing, has another format, or the count or size is
-            wrong.
+    Its `counts` are compressed or not. Errors are those of `read_rle`.
     """
     name = Path(path).name
-    facts = load_json(path)
-    check_extent(name, _extent(facts, path), (frames, size))
-    with _parsing(path):
+    with parsing(path):
+        check_sizes(path, [_size_of(image) for image in facts["images"]])
         masks = _masks(facts, size)
         names(facts)  # so that reading them later cannot fail
+    if not masks:
+        said = f"{shorten(name)} has images, but no masks in them. Export the masks."
+        raise MaskError("masks", said)
     by_label: dict[int, dict[int, Any]] = {}
     for (frame, label), counts in masks.items():
         in_clip = 0 <= frame < frames
@@ -224,7 +232,7 @@ def load_json(path: str | Path) -> Any:
     """Read JSON, keeping run lengths as numbers of four bytes; MaskError if it cannot
     be read."""
     check_regular(Path(path), "masks", MaskError)
-    with _parsing(path):
+    with parsing(path):
         return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
 
 
@@ -244,12 +252,6 @@ def is_data_set(facts: object) -> bool:
     return isinstance(facts, dict) and "images" in facts and "annotations" in facts
 
 
-def extent_of(path: str | Path) -> Extent:
-    """Return number and (width, height) of the frames of a JSON file of masks;
-    MaskError if it is none."""
-    return _extent(load_json(path), path)
-
-
 def check_extent(name: str, given: Extent, wanted: Extent) -> None:
     """Refuse masks of another count or size of frames than the clip's by MaskError."""
     if given == wanted:
@@ -265,7 +267,7 @@ def names(facts: Mapping[str, Any]) -> dict[int, str]:
     """Return the name of each label's category; the data set is one that `open_rle` has
     read."""
     categories = {
-        _whole(category["id"]): str(category.get("name", ""))
+        whole(category["id"]): str(category.get("name", ""))
         for category in facts.get("categories", [])
     }
     return {
@@ -273,20 +275,35 @@ def names(facts: Mapping[str, Any]) -> dict[int, str]:
     }
 
 
-def _parsing(path: str | Path) -> AbstractContextManager[None]:
+def parsing(path: str | Path) -> AbstractContextManager[None]:
     """Turn any failure inside the block into a MaskError: the file holds no masks."""
-    said = f"{shorten(Path(path).name)} is not a JSON file of masks. Export the masks again."
-    return boundary("masks", said, MaskError)
+    said = f"{shorten(Path(path).name)} is not a JSON file of masks."
+    hint = "Export them as COCO, YouTube-VIS or LabelMe."
+    return boundary("masks", f"{said} {hint}", MaskError)
 
 
-def _extent(facts: Any, path: str | Path) -> Extent:
-    """Return the number of images, and the size of the first."""
-    with _parsing(path):
+def extent(facts: Any, path: str | Path) -> Extent:
+    """Return the number of images of a data set, and the (width, height) of the first;
+    MaskError if it is none."""
+    with parsing(path):
         if not is_data_set(facts):
             raise TypeError("no data set")
         images = facts["images"]
-        size = _whole(images[0]["width"]), _whole(images[0]["height"])
-        return len(images), size
+        return len(images), _size_of(images[0])
+
+
+def _size_of(image: Mapping[str, Any]) -> tuple[int, int]:
+    """Return (width, height) of an image of a data set."""
+    return whole(image["width"]), whole(image["height"])
+
+
+def check_sizes(path: str | Path, sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse frames of different (width, height) by MaskError."""
+    for size in sizes:
+        if size != sizes[0]:
+            one, other = ("{}x{}".format(*of) for of in (sizes[0], size))
+            has = f"{shorten(Path(path).name)} has frames of {one} and of {other}."
+            raise MaskError("masks", f"{has} Use masks of one clip.")
 
 
 def _masks(
@@ -300,20 +317,24 @@ def _masks(
     label on an image become one mask.
     """
     frames = _frame_numbers(facts["images"])
+    if len(frames) < len(facts["images"]):
+        raise TypeError("two images with one number")
     labels = _labels(facts)
     masks: dict[tuple[int, int], Any] = {}
     for annotation in facts["annotations"]:
         frame = frames[annotation["image_id"]]
         label = labels[_object(annotation)]
-        counts = _counts(annotation["segmentation"], size)
-        if not isinstance(counts, list | str | array):
-            raise TypeError("no run lengths")
-        others = masks.get((frame, label))
-        if others is not None:
-            joined = from_runs(others, size) | from_runs(counts, size)
-            counts = runs(joined)
-        masks[frame, label] = counts
+        called = f"annotation {annotation.get('id', '')}".rstrip()
+        counts = counts_of(annotation.get("segmentation"), size, called)
+        masks[frame, label] = join_runs(masks.get((frame, label)), counts, size)
     return masks
+
+
+def join_runs(others: Any, counts: Any, size: tuple[int, int]) -> Any:
+    """Return the run lengths of two masks together; `others` may be None."""
+    if others is None:
+        return counts
+    return runs(from_runs(others, size) | from_runs(counts, size))
 
 
 def _frame_numbers(images: Sequence[Mapping[str, Any]]) -> dict[Any, int]:
@@ -361,23 +382,61 @@ def _labels(facts: Mapping[str, Any]) -> dict[_Object, int]:
     return {one: number for number, one in enumerate(objects, 1)}
 
 
-def _counts(segmentation: Any, size: tuple[int, int]) -> Any:
-    """Return the run lengths of a segmentation; polygons are drawn first."""
-    if not isinstance(segmentation, list):
-        return segmentation["counts"]
+def counts_of(segmentation: Any, size: tuple[int, int], called: str) -> Any:
+    """Return the run lengths of a segmentation; polygons are drawn first.
+
+    Raises:
+        MaskError: It is empty, or of another size; `called` says which.
+    """
+    if not segmentation:
+        said = f"{shorten(called)} has no mask, perhaps a box alone."
+        raise MaskError("masks", f"{said} Export masks or polygons.")
+    if isinstance(segmentation, list):
+        return runs(draw_polygons(segmentation, size, called))
+    height, width = segmentation.get("size", size[::-1])
+    if (width, height) != size:
+        said = f"{shorten(called)} is {width}x{height}, but its frame is "
+        raise MaskError("masks", said + "{}x{}. Export again.".format(*size))
+    counts = segmentation["counts"]
+    if isinstance(counts, list):  # with floats among the numbers, see `_dense`
+        return [whole(count) for count in counts]
+    if not isinstance(counts, str | array):
+        raise TypeError("no run lengths")
+    return counts
+
+
+def draw_polygons(
+    polygons: Sequence[Any], size: tuple[int, int], called: str
+) -> Bool[np.ndarray, "height width"]:
+    """Fill polygons in a mask of (width, height): lists of x, y, x, y ..., or of (x, y).
+
+    Raises:
+        MaskError: One has fewer than three corners, or none has a pixel of the frame.
+    """
     import cv2  # slow to import, and seldom needed
 
     mask = np.zeros(size[::-1], np.uint8)
-    for polygon in segmentation:
+    for polygon in polygons:
         # A corner is between pixels, as COCO counts; OpenCV counts from their centres.
         corners = np.array(polygon, float).reshape(-1, 2) - 0.5
+        if len(corners) < _LEAST_CORNERS:
+            said = f"{shorten(called)} has a polygon of {len(corners)} corners."
+            raise MaskError("masks", f"{said} Export masks or polygons.")
+        if not (np.abs(corners) < _FARTHEST).all():
+            raise TypeError("no corners")
         sixteenths = np.round(16 * corners).astype(np.int32)
         cv2.fillPoly(mask, [sixteenths], 1, shift=4)
-    return runs(mask > 0)
+    if not mask.any():
+        said = f"{shorten(called)} is outside its frame."
+        raise MaskError("masks", f"{said} Use masks of this clip.")
+    return mask > 0
 
 
-def _whole(value: object) -> int:
-    """Return a number of JSON after checking that it is whole and not absurd."""
+def whole(value: object) -> int:
+    """Return a number of JSON, maybe written as 128.0, after checking that it is whole
+    and not absurd."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if type(value) is not int or not 0 <= value < _MOST:
         raise TypeError("no whole number")
     return value

@@ -23,6 +23,7 @@ from regrain.editing.media.clip import (
     used_frames,
 )
 from regrain.editing.media.lazy_frames import check_window
+from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 50_000_000  # of a picture
@@ -37,9 +38,7 @@ class ImageClip:
     def __init__(
         self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
     ) -> None:
-        files = in_order(
-            file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES
-        )
+        files = pictures_in(path)
         if not files:
             endings = ", ".join(IMAGE_SUFFIXES)
             said = f"{shorten(path.name)} has no images. Use files ending in {endings}."
@@ -85,6 +84,13 @@ def in_order(files: Iterable[Path]) -> list[Path]:
     return sorted(files, key=lambda file: natural(file.name))
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures in a folder that are not hidden, in order."""
+    return in_order(
+        file for file in visible(folder) if file.suffix.lower() in IMAGE_SUFFIXES
+    )
+
+
 def _common_size(files: Sequence[Path]) -> tuple[int, int]:
     """Return the (width, height) of all these images; ClipError if they differ."""
     first = _image_size(files[0])
@@ -101,8 +107,13 @@ def _common_size(files: Sequence[Path]) -> tuple[int, int]:
 def _image_size(file: Path) -> tuple[int, int]:
     """Return (width, height) as shown."""
     with _opened(file) as image:
-        width, height = image.size
-        lies_on_side = image.getexif().get(_ORIENTATION, 1) >= 5
+        return upright_size(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) of an open image as shown, from its header."""
+    width, height = image.size
+    lies_on_side = image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if lies_on_side else (width, height)
 
 

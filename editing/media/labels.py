@@ -1,10 +1,10 @@
-"""Labels of a clip, and the folders of PNG files that hold them.
+"""Labels of a clip, and the files that hold them.
 
-A folder holds either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used
-frame, in the order of their names, whose values are labels; or, where masks overlap,
-one folder of such files per label, named by the label, in which every value but 0 is
-inside. Such folders, and JSON, keep overlapping masks whole; labels keep only the mask
-in front. Black and white with soft edges is read at half.
+A folder holds pictures, one per used frame in the order of their names, whose meaning
+`mask_pictures` decides; or, where masks overlap, one folder of such files per label,
+named by the label, in which every value but 0 is inside; or JSON files of LabelMe. One
+picture, a video of masks and JSON are read, too. Folders by label and JSON keep
+overlapping masks whole; labels keep only the mask in front.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -22,16 +24,27 @@ from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.coco import open_rle, unroll
-from regrain.editing.media.images import in_order
+from regrain.editing.media.annotations import is_label_me, read_annotations
+from regrain.editing.media.clip import Clip
+from regrain.editing.media.coco import Extent, check_extent, unroll
+from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in, upright_size
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
+from regrain.editing.media.mask_pictures import (
+    Picture,
+    palette,
+    picture_in_video,
+    picture_of,
+    understand,
+)
+from regrain.editing.media.reading import open_clip
+from regrain.editing.storage.folders import visible
 
-_LOOKED_AT = 8  # masks of a clip that are looked at for soft edges
-_GREYS = 8  # values; a mask with more of them, most of them 0 or 255, has soft edges
+_LOOKED_AT = 256  # frames of a video of masks that are looked at
 
 LabelFrames = UInt8[np.ndarray, "frames height width"]
 Masks = Bool[np.ndarray, "frames height width"]
 LazyMasks = Bool[LazyFrames, "frames height width"]
+LazyLabels = UInt8[LazyFrames, "frames height width"]
 
 
 class Labels(LazyFrames):
@@ -82,31 +95,115 @@ def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The clip that masks are of.
+
+    Attributes:
+        frames: Number of its used frames, and so of masks.
+        size: Its (width, height).
+        original: (width, height) of its file, if it was scaled on opening; masks of
+            that size are scaled as well.
+        at: Used frame of a mask that is alone; None if there is one for every frame.
+        colors: "#rrggbb" of labels that colours may be.
+        labels: Labels of regions.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    original: tuple[int, int] | None = None
+    at: int | None = None
+    colors: Mapping[int, str] = field(default_factory=dict)
+    labels: Collection[int] = ()
+
+    def check(self, name: str, given: Extent) -> None:
+        """Refuse masks of another count or size of frames by MaskError."""
+        count, size = given
+        if size == self.original:
+            size = self.size
+        check_extent(name, (self.check_count(name, count), size), self._extent)
+
+    def check_count(self, name: str, count: int) -> int:
+        """Return the number of frames, for one mask at a frame; MaskError if that is
+        outside the clip, or if there are several masks."""
+        if self.at is None:
+            return count
+        if not 0 <= self.at < self.frames:
+            said = f"Frame {self.at} is outside the clip."
+            raise MaskError("--at", f"{said} Choose from 0 to {self.frames - 1}.")
+        if count != 1:
+            said = f"{shorten(name)} has {count} masks, but --at is of one mask."
+            raise MaskError("--at", f"{said} Leave it out.")
+        return self.frames
+
+    def fit(self, masks: LazyFrames) -> LazyFrames:
+        """Return masks as large and as many as the frames of the clip."""
+        width, height = self.size
+        shape = (self.frames, height, width)
+
+        def read(start: int, stop: int) -> np.ndarray:
+            if self.at is None:
+                return _scaled(masks.read(start, stop), self.size)
+            window = np.zeros((stop - start, height, width), masks.dtype)
+            if start <= self.at < stop:
+                window[self.at - start] = _scaled(masks.read(0, 1), self.size)[0]
+            return window
+
+        return LazyFrames(shape, masks.dtype, read)
+
+    @property
+    def _extent(self) -> Extent:
+        return self.frames, self.size
+
+
+def _scaled(
+    masks: UInt8[np.ndarray, "frames height width"]
+    | Bool[np.ndarray, "frames height width"],
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Return masks of (width, height): each pixel is that at its place."""
+    width, height = size
+    if masks.shape[1:] == (height, width):
+        return masks
+    rows = (np.arange(height) * 2 + 1) * masks.shape[1] // (2 * height)
+    columns = (np.arange(width) * 2 + 1) * masks.shape[2] // (2 * width)
+    return masks[:, rows][:, :, columns]
+
+
 def read_labels(
-    path: str | Path, frames: int, size: tuple[int, int], order: Sequence[int] = ()
+    path: str | Path,
+    frames: int,
+    size: tuple[int, int],
+    order: Sequence[int] = (),
+    *,
+    colors: Mapping[int, str] | None = None,
+    at: int | None = None,
 ) -> Labels:
     """Open the labels of a clip: every file is checked, and read again by window.
 
     Args:
-        path: Folder of PNG files, or of one folder per label; or JSON that `write_rle`
-            wrote.
+        path: Folder of pictures, of one folder per label or of JSON files of LabelMe;
+            one picture; JSON of COCO, YouTube-VIS or LabelMe; or a video.
         frames: Number of used frames of the clip, and so of masks.
         size: (width, height) of the clip.
         order: Labels in list order: where masks overlap, the earlier covers the later.
             Other labels follow by number.
+        colors: "#rrggbb" of labels, for masks in colours.
+        at: Used frame of one mask alone; the others have none.
 
     Raises:
-        MaskError: There is no folder, the count or size is wrong, or a file is not a
+        MaskError: There is no such file, the count or size is wrong, or a file is not a
             mask.
+        ClipError: A video cannot be read.
     """
+    wanted = Wanted(frames, size, at=at, colors=colors or {}, labels=order)
     path = Path(path)
-    width, height = size
-    shape = (frames, height, width)
-    if _is_plain(path):
-        files = _MaskFiles(path, frames, size)
-        return Labels(LazyFrames(shape, np.uint8, files.read))
-    masks = _open_masks(path, frames, size)
+    plain = _open_plain(path, wanted)
+    if plain is not None:
+        return Labels(plain)
+    masks = _open_masks(path, wanted)
     back_to_front = _back_to_front(masks, order)
+    width, height = size
 
     def read(start: int, stop: int) -> LabelFrames:
         labels = np.zeros((stop - start, height, width), np.uint8)
@@ -115,7 +212,7 @@ def read_labels(
             labels[inside] = label
         return labels
 
-    return Labels(LazyFrames(shape, np.uint8, read))
+    return Labels(LazyFrames((frames, height, width), np.uint8, read))
 
 
 def _back_to_front(labels: Iterable[int], order: Sequence[int]) -> list[int]:
@@ -157,10 +254,6 @@ def write_frame(
     image.save(path / f"{index:05d}.png", optimize=False)
 
 
-def _pictures(path: Path) -> list[Path]:
-    return in_order(file for file in path.iterdir() if file.suffix.lower() == ".png")
-
-
 def is_written(file: Path, mode: str = "P") -> bool:
     """Tell whether a file looks written by this module: five digits, and indexed ("P")
     or grey ("L")."""
@@ -199,120 +292,179 @@ def _label_of(folder: Path) -> int:
     return int(folder.name)
 
 
-def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
+def _open_masks(path: Path, wanted: Wanted) -> dict[int, LazyMasks]:
     """Open whole masks, by label, of a folder of folders or of JSON; all are checked,
     and read by window."""
-    if path.suffix.lower() == ".json" and os.path.isfile(path):
-        return _open_json(path, frames, size)
-    if not os.path.isdir(path):
-        said = f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
-        raise MaskError("masks", said)
-    stray = _pictures(path)
+    if is_json(path):
+        return _open_json(path, wanted)
+    stray = pictures_in(path)
     if stray:
         said = f"{stray[0].name} is next to folders of masks. Keep either files or folders."
         raise MaskError("masks", said)
-    folders = {_label_of(folder): folder for folder in _folders(path)}
-    shape = (frames, size[1], size[0])
     masks: dict[int, LazyMasks] = {}
-    for label in sorted(folders):
-        files = _MaskFiles(folders[label], frames, size)
-        masks[label] = LazyFrames(shape, bool, files.read_inside)
+    for label, folder in sorted((_label_of(one), one) for one in _folders(path)):
+        inside = _open_pictures(_source_of(folder), wanted)
+        masks[label] = LazyFrames(inside.shape, bool, partial(_read_inside, inside))
     return masks
 
 
-def _open_json(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
-    shape = (frames, size[1], size[0])
-    by_label = open_rle(path, frames, size)
+def _read_inside(labels: LazyFrames, start: int, stop: int) -> Masks:
+    return labels.read(start, stop) > 0
+
+
+def _open_json(path: Path, wanted: Wanted) -> dict[int, LazyMasks]:
+    annotations = read_annotations(path)
+    count, size = annotations.extent
+    wanted.check(path.name, annotations.extent)
+    shape = (count, size[1], size[0])
     return {
-        label: LazyFrames(shape, bool, partial(unroll, counts, size))
-        for label, counts in by_label.items()
+        label: wanted.fit(LazyFrames(shape, bool, partial(unroll, counts, size)))
+        for label, counts in sorted(annotations.runs().items())
     }
 
 
-def _is_plain(path: Path) -> bool:
-    """Tell whether a path is a folder without folders."""
+def is_json(path: Path) -> bool:
+    """Tell whether masks are JSON, one file or a folder of those of LabelMe."""
+    if os.path.isdir(path):
+        return not _folders(path) and is_label_me(path)
+    return path.suffix.lower() == ".json"
+
+
+def _open_plain(path: Path, wanted: Wanted) -> LazyLabels | None:
+    """Open labels of pictures or of a video; None if masks are whole by label."""
     said = f"{shorten(path.name)} cannot be opened. Use another folder."
     with boundary("masks", said, MaskError):
-        return path.suffix.lower() != ".json" and path.is_dir() and not _folders(path)
+        if not os.path.exists(path):
+            hint = "Use a folder of PNG files (00000.png, 00001.png, ...)."
+            raise MaskError("masks", f"{shorten(path.name)} is not a folder. {hint}")
+        if is_json(path) or (path.is_dir() and _folders(path)):
+            return None
+    return _open_pictures(_source_of(path), wanted)
+
+
+def _source_of(path: Path) -> _Source:
+    """Open the pictures of masks in a folder, in one file, or in a video."""
+    if path.is_dir():
+        return _Files(path.name, _mask_files(path))
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return _Files(path.name, [path])
+    if path.suffix.lower() == ".zip":
+        said = f"{shorten(path.name)} is an archive. Unpack it and use the folder."
+        raise MaskError("masks", said)
+    return _Frames(open_clip(path))
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(folder for folder in path.iterdir() if folder.is_dir())
+    return [entry for entry in visible(path) if entry.is_dir()]
 
 
-class _MaskFiles:
-    """The masks in a folder, PNG files of a (width, height), one per frame; their
-    headers are checked."""
+class _Source(Protocol):
+    """Pictures of masks, one per frame; `sizes` are their (width, height)."""
 
-    def __init__(self, folder: Path, frames: int, size: tuple[int, int]) -> None:
-        self._files = _pictures(folder)
-        self._size = size
-        count = len(self._files)
-        if count != frames:
-            has = f"{folder.name!r} has {count} mask{'' if count == 1 else 's'}"
-            said = f"{has}, but the clip uses {frames} frames. Add one per frame."
-            raise MaskError("masks", said)
-        for file in self._files:
-            with _open_mask(file, size):
-                pass
-        step = max(1, count // _LOOKED_AT)
-        self._soft = any(self._has_soft_edges(file) for file in self._files[::step])
+    name: str
+    sizes: list[tuple[int, int]]
 
-    def _has_soft_edges(self, file: Path) -> bool:
-        """Tell whether a mask is black and white with grey edges, whose greys are no
-        labels."""
-        with _open_mask(file, self._size) as image:
-            values = _values(image, file.name)
-            is_indexed = image.mode == "P"
-        if is_indexed:
-            return False
-        counts = np.bincount(values.ravel(), minlength=256)
-        mostly = 2 * (counts[0] + counts[255]) > counts.sum()
-        return bool(counts[255] and mostly and np.count_nonzero(counts) > _GREYS)
+    def called(self, index: int) -> str: ...
 
-    def read(self, start: int, stop: int) -> LabelFrames:
-        """Read the values of masks start to stop - 1; those with soft edges become 0 or
-        255."""
-        width, height = self._size
-        masks = np.empty((stop - start, height, width), np.uint8)
-        for file, mask in zip(self._files[start:stop], masks, strict=True):
-            with _open_mask(file, self._size) as image:
-                values = _values(image, file.name)
-            mask[:] = np.where(values < 128, 0, 255) if self._soft else values
-        return masks
-
-    def read_inside(self, start: int, stop: int) -> Masks:
-        """Read where masks start to stop - 1 are not 0."""
-        return self.read(start, stop) > 0
+    def picture(self, index: int) -> Picture: ...
 
 
-def _values(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width"]:
-    """Return the values of a mask; the colours of one in RGB must be greys."""
-    if image.mode in ("P", "L", "1"):
-        return np.asarray(image).astype(np.uint8)
-    colors = np.asarray(image.convert("RGB"))
-    if (colors != colors[..., :1]).any():
-        said = f"{shorten(name)} has colours. Convert it to indexed or 8-bit grey."
+class _Files:
+    """Pictures in files, whose headers are checked."""
+
+    def __init__(self, name: str, files: Sequence[Path]) -> None:
+        self.name = name
+        self._files = files
+        self.sizes = [_size_of(file) for file in files]
+
+    def called(self, index: int) -> str:
+        """Return the name of a file."""
+        return self._files[index].name
+
+    def picture(self, index: int) -> Picture:
+        """Read the picture of a frame, counted from 0."""
+        file = self._files[index]
+        with _open_mask(file) as image:
+            return picture_of(image, file)
+
+
+class _Frames:
+    """Frames of a video of masks."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.name = clip.name
+        self.sizes = [clip.size] * len(clip)
+        self._clip = clip
+
+    def called(self, index: int) -> str:  # noqa: ARG002
+        """Return the name of the video."""
+        return self.name
+
+    def picture(self, index: int) -> Picture:
+        """Read the picture of a frame, counted from 0."""
+        return picture_in_video(self._clip.read(index, index + 1)[0], self.name)
+
+
+def _mask_files(folder: Path) -> list[Path]:
+    """Return the pictures of masks in a folder: its PNG files, or those of another form
+    where it has none."""
+    pictures = pictures_in(folder)
+    return [file for file in pictures if file.suffix.lower() == ".png"] or pictures
+
+
+def _size_of(file: Path) -> tuple[int, int]:
+    with _open_mask(file) as image:
+        return upright_size(image)
+
+
+def _open_pictures(source: _Source, wanted: Wanted) -> LazyLabels:
+    """Open the labels of pictures, which are as many and as large as the frames of a
+    clip."""
+    count = len(source.sizes)
+    if wanted.check_count(source.name, count) != wanted.frames:
+        has = f"{source.name!r} has {count} mask{'' if count == 1 else 's'}"
+        hint = "Add one per frame"
+        if count == 1:
+            hint += ", or say the frame of this one with --at"
+        said = f"{has}, but the clip uses {wanted.frames} frames. {hint}."
         raise MaskError("masks", said)
-    return colors[..., 0]
+    for index, size in enumerate(source.sizes):
+        if size in (wanted.size, wanted.original) and size == source.sizes[0]:
+            continue
+        own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
+        has = f"{shorten(source.called(index))} is {own}, but the clip is {clip}."
+        raise MaskError("masks", f"{has} Resize it.")
+    return wanted.fit(_labels_of(source, wanted.colors, wanted.labels))
+
+
+def _labels_of(
+    source: _Source, colors: Mapping[int, str], labels: Collection[int] = ()
+) -> LazyLabels:
+    """Return the labels of pictures, whose meaning is decided first."""
+    count = len(source.sizes)
+    width, height = source.sizes[0]
+    looked_at: Iterable[int] = range(count)
+    if isinstance(source, _Frames):
+        places = np.linspace(0, count - 1, min(_LOOKED_AT, count))
+        looked_at = places.round().astype(int).tolist()
+    pictures = (source.picture(index) for index in looked_at)
+    meaning = understand(pictures, colors, labels)
+
+    def read(start: int, stop: int) -> LabelFrames:
+        window = np.empty((stop - start, height, width), np.uint8)
+        for index in range(start, stop):
+            window[index - start] = meaning.labels(source.picture(index))
+        return window
+
+    return LazyFrames((count, height, width), np.uint8, read)
 
 
 @contextmanager
-def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
-    """Open a mask and check its header; errors on reading it name the file."""
+def _open_mask(file: Path) -> Iterator[Image.Image]:
+    """Open a mask; errors on reading it name the file."""
     check_regular(file, "masks", MaskError)
-    name = shorten(file.name)
-    said = f"{name} is not a readable PNG file. Replace it."
+    said = f"{shorten(file.name)} is not a readable picture. Replace it."
     with boundary("masks", said, MaskError), Image.open(file) as image:
-        if image.size != size:
-            given = "{}x{}".format(*image.size)
-            wanted = "{}x{}".format(*size)
-            raise MaskError(
-                "masks", f"{name} is {given}, but the clip is {wanted}. Resize it."
-            )
-        if image.mode not in ("P", "L", "1", "LA", "RGB", "RGBA"):
-            has = f"{name} has mode {image.mode}."
-            raise MaskError("masks", f"{has} Convert it to indexed or 8-bit grey.")
         yield image
 
 
@@ -361,15 +513,51 @@ def read_regions(
 
 
 def open_regions(
-    path: str | Path, frames: int, size: tuple[int, int]
+    path: str | Path,
+    frames: int,
+    size: tuple[int, int],
+    *,
+    colors: Mapping[int, str] | None = None,
+    at: int | None = None,
+    original: tuple[int, int] | None = None,
 ) -> dict[int, LazyMasks]:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
-    first."""
+    first.
+
+    `colors` and `at` are those of `read_labels`. Masks as large as `original`, (width,
+    height) of the clip's file before it was scaled, are scaled to `size`.
+    """
     path = Path(path)
-    if _is_plain(path):
-        labels = read_labels(path, frames, size)
-        return {label: mask_of(labels, label) for label in sorted(labels.present)}
-    return _open_masks(path, frames, size)
+    wanted = Wanted(frames, size, original, at, colors or {})
+    plain = _open_plain(path, wanted)
+    if plain is None:
+        return _open_masks(path, wanted)
+    return _by_label(plain)
+
+
+def extent_of(path: Path) -> Extent:
+    """Return number and (width, height) of masks of any form, those of the first
+    label's folder if any.
+
+    Raises:
+        MaskError: There are none.
+        ClipError: A video cannot be read.
+    """
+    said = f"{shorten(path.name)} cannot be opened. Use another folder."
+    with boundary("masks", said, MaskError):
+        if is_json(path):
+            return read_annotations(path).extent
+        folders = _folders(path) if path.is_dir() else []
+    source = _source_of(folders[0] if folders else path)
+    if not source.sizes:
+        said = f"{shorten(source.name)} has no PNG files. Use a folder of masks."
+        raise MaskError("masks", said)
+    return len(source.sizes), source.sizes[0]
+
+
+def _by_label(labels: LazyFrames) -> dict[int, LazyMasks]:
+    present = Labels(labels).present
+    return {label: mask_of(labels, label) for label in sorted(present)}
 
 
 def mask_of(labels: LazyFrames, label: int) -> LazyMasks:
@@ -379,15 +567,6 @@ def mask_of(labels: LazyFrames, label: int) -> LazyMasks:
         return labels.read(start, stop) == label
 
     return LazyFrames(labels.shape, bool, read)
-
-
-def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
-    """Return the RGB of every label from its "#rrggbb"; black for labels without a
-    colour."""
-    table = np.zeros((256, 3), np.uint8)
-    for label, color in colors.items():
-        table[label] = list(bytes.fromhex(color.removeprefix("#")))
-    return table
 
 
 def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> LabelFrames:

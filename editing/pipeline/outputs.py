@@ -25,7 +25,12 @@ from regrain.editing.pipeline.pictures import Frame, heat, tint, washed
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit import MAX_PROMPTS
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.storage.folders import check_writable, remove_stale, staged
+from regrain.editing.storage.folders import (
+    check_writable,
+    remove_stale,
+    staged,
+    visible,
+)
 
 Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
 # The edits of a run, a video per prompt.
@@ -58,7 +63,7 @@ def check_out(out: Path) -> None:
     check_writable(out)
     remove_stale(out)
     if out.is_dir():
-        for entry in sorted(out.iterdir()):
+        for entry in visible(out):
             if not _is_result(entry):
                 contains = f"{shorten(out.name)} contains {shorten(entry.name)}"
                 hint = "Choose a new or empty folder."
@@ -75,7 +80,7 @@ def _is_result(entry: Path) -> bool:
         return entry.name in NAMES and entry.is_file()
     if not entry.is_dir():
         return False
-    return all(file.suffix == ".mp4" and file.is_file() for file in entry.iterdir())
+    return all(file.suffix == ".mp4" and file.is_file() for file in visible(entry))
 
 
 def check_whole(clip: Clip) -> None:

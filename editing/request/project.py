@@ -37,8 +37,8 @@ from regrain.editing.request.fields import (
     model_of,
     to_json,
 )
-from regrain.editing.request.region import Region
-from regrain.editing.storage.folders import check_writable, staged
+from regrain.editing.request.region import Region, default_color
+from regrain.editing.storage.folders import check_writable, staged, visible
 from regrain.editing.storage.local_models import find_project
 from regrain.editing.storage.packages import program
 
@@ -130,7 +130,8 @@ def load_project(
     labels = None
     if masks_path:
         order = [_label(region) for region in project.regions]
-        labels = read_labels(masks_path, len(clip), clip.size, order)
+        colors = {_label(region): _color(region) for region in project.regions}
+        labels = read_labels(masks_path, len(clip), clip.size, order, colors=colors)
     found = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
@@ -141,6 +142,10 @@ def load_project(
 
 def _label(region: ProjectRegion) -> int:
     return from_json(region, Region)["label"]
+
+
+def _color(region: ProjectRegion) -> str:
+    return from_json(region, Region)["color"] or default_color(_label(region))
 
 
 def _read_region(folder: Path, region: ProjectRegion) -> Region:
@@ -166,7 +171,7 @@ def overlapping_masks(path: str | Path) -> Path | None:
     """Return the folder of a project's masks if it has one per region, so that masks
     may overlap."""
     folder = _masks_path(Path(path), _parse(Path(path) / FILE))
-    if folder and folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()):
+    if folder and folder.is_dir() and any(entry.is_dir() for entry in visible(folder)):
         return folder
     return None
 
@@ -232,7 +237,7 @@ def check_project_path(folder: Path) -> None:
     if os.path.isfile(folder):
         raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
     check_writable(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
+    if folder.is_dir() and visible(folder) and not (folder / FILE).is_file():
         advice = "Choose a new or empty folder, or a project."
         raise RequestError("--out", f"{folder.name!r} contains other files. {advice}")
 

@@ -16,7 +16,20 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import RequestError, ResourceError, shorten
 
 _PARTIAL = ".partial"
+# What file managers and other programs leave in folders and archives.
+_LEFT_BEHIND = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
 _MAX_STEM = 60  # characters of the name of a working folder that are its target's
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a file or folder of this name is none of the user's: hidden, or left
+    behind by a program."""
+    return name.startswith(".") or name in _LEFT_BEHIND
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what is in a folder and not hidden, sorted."""
+    return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
 
 
 def check_writable(folder: Path) -> None:

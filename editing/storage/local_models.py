@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from regrain.editing.storage.folders import visible
+
 MODELS_VARIABLE = "REGRAIN_MODELS"
 # Shipped files: a folder of the repository, a part of the package once installed.
 ASSETS = Path(__file__).parents[2] / "assets"
@@ -34,7 +36,7 @@ def local_entries() -> list[Path]:
     folder = models_folder()
     if folder is None or not folder.is_dir():
         return []
-    return sorted(folder.iterdir())
+    return visible(folder)
 
 
 def find_local(name: str, *endings: str) -> Path | None:

@@ -11,22 +11,20 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
 
-from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, RequestError, ResourceError, shorten
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.coco import extent_of, write_rle
+from regrain.editing.media.coco import write_rle
 from regrain.editing.media.labels import (
+    extent_of,
     flatten,
     is_written,
     open_regions,
-    split,
     write_labels,
     write_regions,
 )
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.reading import open_clip
+from regrain.editing.media.mask_pictures import COLORS
 from regrain.editing.media.writing import write_video
 from regrain.editing.storage.folders import (
     check_apart,
@@ -34,21 +32,11 @@ from regrain.editing.storage.folders import (
     remove_stale,
     replacing,
     staged,
+    visible,
 )
-from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
+from regrain.masks.io.video import write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
-COLORS = (
-    "#3b82f6",
-    "#f97316",
-    "#22c55e",
-    "#ec4899",
-    "#eab308",
-    "#8b5cf6",
-    "#14b8a6",
-    "#ef4444",
-)
-"""Default colours of labels 1 to 8, repeated from 9 on."""
 PAIR_SOURCE, PAIR_MASK = "src_video.mp4", "src_mask.mp4"
 _GREY = 127  # VACE reads it as "nothing is known here"
 
@@ -64,36 +52,21 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
     """Read masks of any form, whole if the form keeps overlapping masks whole.
 
     Args:
-        path: Folder of PNG files or of one folder per label, `.json` file, or video.
-        colors: "#rrggbb" by label, for a video; none takes white, for masks in black
-            and white, or those of labels 1 to 8.
+        path: Folder of pictures or of one folder per label, picture, `.json` file, or
+            video.
+        colors: "#rrggbb" by label, for masks in colours; colours that are like none of
+            these get the labels that usually have them, or the next free ones.
 
     Raises:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
-    # unlike Path.is_dir, does not raise for a name that is too long
-    if os.path.isdir(path):
-        count, size = _extent_of_folder(path)
-        masks = open_regions(path, count, size)
-    elif path.suffix.lower() == ".json":
-        count, size = extent_of(path)
-        masks = open_regions(path, count, size)
-    else:
-        masks = _read_video(path, colors)
+    count, size = extent_of(path)
+    masks = open_regions(path, count, size, colors=colors)
     if not masks:
         reason = f"{path.name!r} has no label in any frame."
         raise MaskError("masks", f"{reason} Use masks with at least one object.")
     return masks
-
-
-def _read_video(path: Path, colors: Mapping[int, str]) -> Masks:
-    """Read the masks of a video; without colours, those that it shows."""
-    video = open_clip(path)
-    usual = colors_of(range(1, len(COLORS) + 1))
-    known = colors or find_colors(video, usual) or usual
-    labels = read_mask_video(path, len(video), video.size, known)
-    return split(labels)
 
 
 def write_masks(
@@ -207,7 +180,7 @@ def check_out(out: Path, source: Path) -> None:
     check_apart(out, source)
     remove_stale(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
-    entries = sorted(out.iterdir()) if out.is_dir() else []
+    entries = visible(out) if out.is_dir() else []
     for entry in entries:
         if not _is_ours(entry):
             reason = f"{out.name!r} contains {entry.name!r}, which is not a mask."
@@ -221,9 +194,9 @@ def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
     Raises:
         RequestError: They are more or fewer, or of another size; the field is `--out`.
     """
-    if _is_file(out) or not out.is_dir() or not any(out.iterdir()):
+    if _is_file(out) or not out.is_dir() or not visible(out):
         return
-    count, (width, height) = _extent_of_folder(out)
+    count, (width, height) = extent_of(out)
     if (count, height, width) != shape:
         said = f"{shorten(out.name)} has masks of another clip, {count} frames of {width}x{height}."
         raise RequestError("--out", f"{said} Choose a new or empty folder.")
@@ -260,30 +233,14 @@ def _is_ours(entry: Path) -> bool:
     is_number = entry.name.isascii() and entry.name.isdigit()
     if not is_number or not 1 <= int(entry.name) <= 255:
         return False
-    return all(is_written(file, "L") for file in entry.iterdir())
+    return all(is_written(file, "L") for file in visible(entry))
 
 
 def replacing_masks(path: Path) -> AbstractContextManager[Path]:
     """Open a folder whose files replace all in a folder of masks, everything or
     nothing; see `staged`."""
-    replaced = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    replaced = [entry.name for entry in visible(path)] if path.is_dir() else []
     return staged(path, replaces=tuple(replaced))
-
-
-def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
-    """Return the number of frames and their (width, height), those of the first label's
-    folder if any."""
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
-    folder = folders[0] if folders else path
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
-    if not files:
-        raise MaskError(
-            "masks", f"{shorten(folder.name)} has no PNG files. Use a folder of masks."
-        )
-    check_regular(files[0], "masks", MaskError)
-    said = f"{shorten(files[0].name)} is not a readable PNG file. Replace it."
-    with boundary("masks", said, MaskError), Image.open(files[0]) as image:
-        return len(files), image.size
 
 
 def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:

@@ -129,6 +129,11 @@ def correct(
     return confidences
 
 
+def with_masks_at(given: Given, labels: Labels, frame: int) -> Given:
+    """Add the masks that labels have at a frame to given ones, which are in front."""
+    return _with_known(given, {frame: _masks_at(labels, frame)})
+
+
 def _with_known(given: Given, keys: Given) -> Given:
     """Add given masks to key frames, in front of the masks that are there."""
     added = dict(keys)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from regrain.editing.errors import ClipError, MaskError, RequestError, shorten
-from regrain.editing.media.reading import VideoClip
 from regrain.editing.request.fields import from_json
 from regrain.editing.request.region import Region
 from regrain.ui.api.program_schema import Click, ClickedRegion, FrameClick, OfVideo
@@ -54,8 +53,7 @@ def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
 def file_size(session: Session) -> tuple[int, int]:
     """Return (width, height) of the file that a session shows; the session may work on
     a smaller size."""
-    file = session.opened.file
-    return VideoClip(file).size if file else session.state.size
+    return session.opened.file_size or session.state.size
 
 
 def add_regions(
@@ -168,6 +166,7 @@ def _tracks(
         opened.total,
         session.state.size,
         colors,
+        opened.file_size,
     )
     unlisted = sorted(tracks.keys() - regions.keys())
     if unlisted:

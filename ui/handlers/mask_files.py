@@ -15,12 +15,12 @@ import gradio as gr
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import EditingError, MaskError, RequestError, shorten
-from regrain.editing.media.coco import check_extent, is_data_set, load_json, names
-from regrain.editing.media.images import natural
-from regrain.editing.media.labels import open_regions, split
-from regrain.editing.media.reading import open_clip
+from regrain.editing.media.annotations import read_annotations
+from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in
+from regrain.editing.media.labels import is_json, open_regions
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
+from regrain.editing.storage.folders import visible
 from regrain.masks.draw import pack
 from regrain.masks.io.files import (
     PAIR_MASK,
@@ -30,7 +30,6 @@ from regrain.masks.io.files import (
     write_masks,
     write_pair,
 )
-from regrain.masks.io.video import find_colors, read_mask_video
 from regrain.ui.handlers.base import Handlers, event_data, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.build_request import masks_of
@@ -41,8 +40,7 @@ from regrain.ui.session.state import MAX_REGIONS
 from regrain.ui.views import session_views
 from regrain.ui.views.wording import sentence
 
-_MOVIES = (*VIDEOS, ".mov", ".webm")
-ACCEPTED = [".zip", ".png", ".json", *_MOVIES]
+ACCEPTED = [".zip", ".json", *IMAGE_SUFFIXES, *VIDEOS, ".mov", ".webm", ".gif"]
 FORMS = {
     "png": "masks.zip",
     "coco": "masks.json",
@@ -58,7 +56,7 @@ class MaskFileHandlers(Handlers):
 
     @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def load(self, request: gr.Request, files: list[str] | None) -> dict[Any, Any]:
-        """Import masks that were uploaded: one file, or a PNG file per frame."""
+        """Import masks that were uploaded: one file, or a picture per frame."""
         folder = self.media.new_clip(page_of(request))
         try:
             session, note = self._load(self.session(request), files or [], folder)
@@ -89,7 +87,13 @@ class MaskFileHandlers(Handlers):
             state = session.state
         colors = {label: region.color for label, region in state.regions.items()}
         tracks, called = read_tracks(
-            files, folder, opened.used, opened.total, state.size, colors
+            files,
+            folder,
+            opened.used,
+            opened.total,
+            state.size,
+            colors,
+            opened.file_size,
         )
         with session.lock:
             if session.id != identity:
@@ -142,8 +146,9 @@ def read_tracks(
     total: int,
     size: tuple[int, int],
     colors: Mapping[int, str],
+    original: tuple[int, int] | None = None,
 ) -> tuple[dict[int, dict[int, bytes]], Mapping[int, str]]:
-    """Read uploaded masks: one file, or a PNG file per frame.
+    """Read uploaded masks: one file, or a picture per frame.
 
     Args:
         files: Move into the folder.
@@ -152,7 +157,8 @@ def read_tracks(
         total: Frames of the file; of a picture for each of these, those of the frames
             in use are taken.
         size: Its (width, height).
-        colors: "#rrggbb" of labels that a video may show.
+        colors: "#rrggbb" of labels that masks in colours may show.
+        original: (width, height) of its file, if it was scaled on opening.
 
     Returns:
         By label, packed masks by frame; and names by label, if the file has any.
@@ -162,10 +168,11 @@ def read_tracks(
     """
     path = _put(files, folder)
     if path.is_dir():
-        for inner in [path, *path.glob("*/")]:
+        folders = [entry for entry in visible(path) if entry.is_dir()]
+        for inner in [path, *folders]:
             _remove_unused(inner, used, total)
     tracks = {}
-    for label, masks in _read(path, len(used), size, colors).items():
+    for label, masks in _read(path, len(used), size, colors, original).items():
         track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
         if track:
             tracks[label] = track
@@ -175,7 +182,7 @@ def read_tracks(
 def _remove_unused(folder: Path, used: range, total: int) -> None:
     """Remove pictures of frames that the clip does not use, if there is one for each
     frame of its file."""
-    pictures = sorted(folder.glob("*.png"), key=lambda file: natural(file.name))
+    pictures = pictures_in(folder)
     if len(pictures) != total:
         return
     for index, picture in enumerate(pictures):
@@ -184,11 +191,8 @@ def _remove_unused(folder: Path, used: range, total: int) -> None:
 
 
 def _names_in(path: Path) -> Mapping[int, str]:
-    """Return the names of labels in a COCO file; none in others."""
-    if path.suffix != ".json":
-        return {}
-    facts = load_json(path)
-    return names(facts) if is_data_set(facts) else {}
+    """Return the names of labels in JSON; none in other files."""
+    return read_annotations(path).names() if is_json(path) else {}
 
 
 def write_tracks(
@@ -241,9 +245,11 @@ def _put(files: Sequence[str | Path], folder: Path) -> Path:
     paths = [Path(file) for file in files]
     if len(paths) == 1 and paths[0].suffix.lower() == ".zip":
         return _unzipped(paths[0], target)
-    pictures = bool(paths) and all(path.suffix.lower() == ".png" for path in paths)
+    pictures = bool(paths) and all(
+        path.suffix.lower() in IMAGE_SUFFIXES for path in paths
+    )
     if len(paths) != 1 and not pictures:
-        raise MaskError("masks", "Choose one file, or a PNG file for each frame.")
+        raise MaskError("masks", "Choose one file, or a picture for each frame.")
     target.mkdir()
     for path in paths:
         shutil.move(path, target / path.name)
@@ -263,11 +269,7 @@ def _unzipped(file: Path, target: Path) -> Path:
 def _inner(folder: Path) -> Path:
     """Return the file or folder of masks in a folder, however deep
     (`Annotations/480p/car/`)."""
-    entries = [
-        entry
-        for entry in folder.iterdir()
-        if entry.name != "__MACOSX" and entry.name[0] != "."
-    ]
+    entries = visible(folder)
     only = entries[0] if len(entries) == 1 else None
     if only and only.is_dir() and not only.name.isdigit():
         return _inner(only)
@@ -279,31 +281,14 @@ def _inner(folder: Path) -> Path:
 
 
 def _read(
-    path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
+    path: Path,
+    frames: int,
+    size: tuple[int, int],
+    colors: Mapping[int, str],
+    original: tuple[int, int] | None,
 ) -> Masks:
-    if path.suffix.lower() in _MOVIES:
-        masks = _read_movie(path, frames, size, colors)
-    else:
-        masks = open_regions(path, frames, size)
+    masks = open_regions(path, frames, size, colors=colors, original=original)
     if len(masks) > MAX_REGIONS:
         message = f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer."
         raise MaskError("masks", message)
     return masks
-
-
-def _read_movie(
-    path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
-) -> Masks:
-    """Read masks of a video in which each object has a colour: its region's, or a usual
-    one."""
-    video = open_clip(path)
-    check_extent(path.name, (len(video), video.size), (frames, size))
-    usual = colors_of(range(1, 9))
-    known = dict.fromkeys([*colors.values(), *usual.values()])
-    shown = find_colors(video, dict(enumerate(known, 1)))
-    if not shown:
-        message = (
-            f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
-        )
-        raise MaskError("masks", message)
-    return split(read_mask_video(path, frames, size, shown))

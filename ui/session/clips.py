@@ -24,6 +24,7 @@ from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline.shipped_results import ShippedResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
+from regrain.editing.storage.folders import visible
 
 MAX_FRAMES = 1200
 MAX_SIDE = 1280  # pixels; larger clips are scaled down
@@ -66,6 +67,8 @@ class ClipSession:
     # the frames as a video, H.264; may have to be written first, see `ensure_source`
     source: Path
     file: Path | None = None  # one's own video, of which another part can be chosen
+    # (width, height) of that file, from which the frames may have been scaled
+    file_size: tuple[int, int] | None = None
     # Folder of whole masks by label, where regions of the project overlap
     masks: Path | None = None
     # A result that was made earlier, with the project's own settings
@@ -220,6 +223,7 @@ def open_upload(
     opened = replace(
         opened,
         file=file,
+        file_size=whole.size,
         total=len(whole),
         start=first,
         stride=step,
@@ -332,7 +336,7 @@ def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
 
     unpack(archive, target, is_project)
     project = target
-    inner = [entry for entry in target.iterdir() if entry.is_dir()]
+    inner = [entry for entry in visible(target) if entry.is_dir()]
     if not (target / FILE).is_file() and len(inner) == 1:
         project = inner[0]
     named = uses(project)

@@ -20,6 +20,7 @@ from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
+from regrain.editing.storage.folders import visible
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import length_errors
 from regrain.ui.session.clips import ClipSession, prepare
@@ -70,7 +71,7 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
     The files to show are written into `media`.
     """
     found: dict[str, Example] = {}
-    for project in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for project in visible(folder) if folder.is_dir() else ():
         if (project / "project.json").is_file():
             try:
                 found[project.name] = _prepare(project, media / project.name)

@@ -86,18 +86,6 @@ SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
             SIZE,
             "'00001.png' is 7x4, but the clip is 7x5",
         ),
-        (
-            lambda at: Image.new("RGB", SIZE, "red").save(at / "00000.png"),
-            1,
-            SIZE,
-            "00000.png' has colours",
-        ),
-        (
-            lambda at: Image.new("I;16", SIZE).save(at / "00000.png"),
-            1,
-            SIZE,
-            "mode I;16",
-        ),
         *(
             (holding(data), 1, SIZE, "00000.png")
             for data in (b"", b"no image", b"\x89PNG\r\n\x1a\n")
@@ -141,10 +129,10 @@ def test_labels_are_the_same_after_any_way_out_and_in_and_show_colours(
             "P",
             (255, 128, 0),
         )
-    save(tmp_path / "grey", *labels)
-    for name in ("png", "grey"):
-        assert (read_labels(tmp_path / name, 3, SIZE) == labels).all()
-        assert (flatten(read_regions(tmp_path / name, 3, SIZE)) == labels).all()
+    save(tmp_path / "grey", *(labels % 9))
+    for name, want in (("png", labels), ("grey", labels % 9)):
+        assert (read_labels(tmp_path / name, 3, SIZE) == want).all()
+        assert (flatten(read_regions(tmp_path / name, 3, SIZE)) == want).all()
     for write, name in ((write_rle, "masks.json"), (write_regions, "folders")):
         write(split(labels), tmp_path / name)
         assert (flatten(read_regions(tmp_path / name, 3, SIZE)) == labels).all()
@@ -163,7 +151,7 @@ def test_greys_are_soft_edges_but_with_a_palette_labels(tmp_path):
     write_labels(mask[None], tmp_path / "png", {})
     save(tmp_path / "grey", mask)
     assert (read_labels(tmp_path / "png", 1, SIZE)[0] == mask).all()
-    assert (read_labels(tmp_path / "grey", 1, SIZE)[0] == 255 * (mask == 255)).all()
+    assert (read_labels(tmp_path / "grey", 1, SIZE)[0] == (mask == 255)).all()
 
 
 def test_files_are_in_the_order_of_their_numbers(tmp_path):

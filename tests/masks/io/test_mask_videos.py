@@ -10,11 +10,12 @@ from commands import command, last_error
 from regrain.editing.errors import MaskError
 from regrain.editing.media.labels import split, write_labels
 from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.mask_pictures import picture_in_video, understand
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_video
 from regrain.masks.__main__ import main
 from regrain.masks.io.files import read_masks, write_pair
-from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
+from regrain.masks.io.video import read_mask_video, write_mask_video
 
 FRAMES, HEIGHT, WIDTH = 4, 32, 48
 call = command(main)
@@ -28,6 +29,11 @@ def labels():
     for frame in range(FRAMES):
         labels[frame, 4:14, 4 + frame : 16 + frame] = 1
     return labels
+
+
+def find_colors(clip, known):
+    pictures = [picture_in_video(frame, clip.name) for frame in clip.read(0, len(clip))]
+    return understand(pictures, known).colors
 
 
 @pytest.fixture

@@ -1,0 +1,624 @@
+"""What a picture of a mask means: the region of each of its pixels.
+
+One rule for files, folders, archives and videos, which docs/projects.md has as a table.
+What is decided holds for all pictures of a mask, since one of them may be empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num, UInt8
+from PIL import Image, ImageOps
+
+from regrain.editing.errors import MaskError, shorten
+
+COLORS = (
+    "#3b82f6",
+    "#f97316",
+    "#22c55e",
+    "#ec4899",
+    "#eab308",
+    "#8b5cf6",
+    "#14b8a6",
+    "#ef4444",
+)
+"""Default colours of labels 1 to 8, repeated from 9 on."""
+_WHITE = "#ffffff"
+_MATTE = 1  # the label of a picture that shows one mask
+_INSIDE = 128  # grey levels from which a pixel of a soft mask is inside
+_GREYS = 8  # labels of a grey picture, which has no colours to tell more of them apart
+_FULL = 65535  # white, with 16 bits
+_DEPTH = 257  # levels of 16 bits in one of 8
+_LOW, _HIGH = 16, 239  # grey levels that are more than noise about black and white
+_GENTLE = 8  # grey levels by which neighbours in a ramp differ at most
+_DARK = 64  # grey levels below which a pixel of colours is background
+_ALIKE = 48  # grey levels within which two colours are the same
+_EVEN = 24  # grey levels by which the pixels of a mask differ from its colour
+_SHARE = 0.01  # of the pixels of all masks that a colour has at least
+_KNOWN = 0.9  # of the pixels of masks that the colours must account for
+_LEVEL = 32  # grey levels by which a pixel within a mask differs from those next to it
+_TINGE = 24  # levels between the channels of a grey pixel, where a codec has mixed them
+_TINGED = 0.05  # of its bright pixels that are more so at most, in a grey picture
+_STEPS = 32  # bins of a channel
+_TRIED = 64  # most frequent bins that are looked at
+_LOOKED_AT = 1024  # pixels of a side in which colours are sought
+_PEAK = 4  # grey levels about that of an even area
+_PEAKS = 4  # even areas of grey that a video may have
+
+
+class Picture(NamedTuple):
+    """A picture of a mask as it is stored.
+
+    Attributes:
+        pixels: [height, width] numbers, an index or a grey level of any depth; or
+            [height, width, 3] colours, not all of them grey.
+        name: Its name in errors.
+        alpha: 0..255, where it has one.
+        is_indexed: Whether the numbers are an index into colours.
+        is_colored: Whether it is stored as colours, even if all are grey.
+        is_lossy: Whether a codec changed the colours.
+    """
+
+    pixels: Num[np.ndarray, "height width ..."]
+    name: str
+    alpha: UInt8[np.ndarray, "height width"] | None = None
+    is_indexed: bool = False
+    is_colored: bool = False
+    is_lossy: bool = False
+
+
+def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
+    """Return the RGB of every label from its "#rrggbb"; black for labels without a
+    colour."""
+    table = np.zeros((256, 3), np.uint8)
+    for label, color in colors.items():
+        table[label] = _rgb(color)
+    return table
+
+
+def picture_of(image: Image.Image, file: Path) -> Picture:
+    """Return the picture in an open file, upright.
+
+    Raises:
+        MaskError: It has several pictures, or numbers that are no labels.
+    """
+    name = file.name
+    if getattr(image, "n_frames", 1) > 1:
+        said = f"{shorten(name)} holds {image.n_frames} pictures. Use a file for each."
+        raise MaskError("masks", said)
+    is_lossy = _is_lossy(image, file)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "P" and _says_by_index(image):
+        return Picture(np.asarray(image), name, is_indexed=True)
+    if image.mode == "F":
+        return Picture(_whole_numbers(np.asarray(image), name), name)
+    if image.mode.startswith("I"):
+        return Picture(np.asarray(image).astype(np.int64), name)
+    if "transparency" in image.info:
+        image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    if image.mode == "LA":
+        grey, alpha = np.moveaxis(np.asarray(image), -1, 0)
+        return Picture(grey, name, alpha)
+    if image.mode in ("1", "L"):
+        grey = np.asarray(image).astype(np.uint8)
+        return Picture(grey, name, is_lossy=is_lossy)
+    has_alpha = image.mode in ("RGBA", "RGBa", "PA", "La")
+    values = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    alpha = values[..., 3] if has_alpha else None
+    return _of_colors(values[..., :3], name, alpha, is_lossy)
+
+
+def picture_in_video(frame: UInt8[np.ndarray, "height width 3"], name: str) -> Picture:
+    """Return the picture in a frame of a video."""
+    return _of_colors(frame, name, None, is_lossy=True)
+
+
+def _is_lossy(image: Image.Image, file: Path) -> bool:
+    """Tell whether a file keeps its colours only about."""
+    if image.format == "WEBP":
+        with file.open("rb") as opened:
+            return b"VP8L" not in opened.read(64)
+    return image.format in ("JPEG", "MPO")
+
+
+def _says_by_index(image: Image.Image) -> bool:
+    """Tell whether the index of a picture is its label, and not just a way to store its
+    colours.
+
+    It is, unless black stands elsewhere than first, or the colours are all the greys of
+    a soft mask, or all the same with another alpha.
+    """
+    used = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
+    table = np.zeros((256, 3), np.uint8)
+    given = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    table[: len(given)] = given[:256]
+    colors = table[used]
+    distinct = len(np.unique(colors, axis=0))
+    if len(used) > distinct:  # labels without a colour of their own
+        return distinct > 1 or "transparency" not in image.info
+    is_black = ~colors.any(-1)
+    if table[0].any():
+        return not is_black.any()
+    is_grey = (colors == colors[:, :1]).all()
+    is_ramp = (colors[:, 0] == used).all()
+    return not (is_grey and (is_ramp or len(used) > _GREYS))
+
+
+def _whole_numbers(
+    values: Float[np.ndarray, "height width"], name: str
+) -> Int[np.ndarray, "height width"]:
+    """Return the numbers of a picture of real ones: shares of white, or labels."""
+    if not np.isfinite(values).all():
+        raise MaskError("masks", f"{shorten(name)} has values that are no numbers.")
+    if values.min() >= 0 and values.max() <= 1:
+        return np.rint(255 * values).astype(np.int64)
+    whole = np.rint(values).astype(np.int64)
+    if (whole != values).any():
+        said = f"{shorten(name)} has numbers from {values.min():g} to {values.max():g}."
+        raise MaskError("masks", f"{said} Use 0 to 1, or labels.")
+    return whole
+
+
+def _of_colors(
+    colors: UInt8[np.ndarray, "height width 3"],
+    name: str,
+    alpha: UInt8[np.ndarray, "height width"] | None,
+    is_lossy: bool,
+) -> Picture:
+    """Return a picture of colours; if all are grey, of their levels."""
+    spread = colors.max(-1) - colors.min(-1)
+    tinged = spread > (_TINGE if is_lossy else 0)
+    bright = np.count_nonzero(colors.max(-1) > _DARK)
+    is_grey = np.count_nonzero(tinged) <= (_TINGED * bright if is_lossy else 0)
+    pixels = colors[..., 1] if is_grey else colors
+    return Picture(pixels, name, alpha, is_colored=True, is_lossy=is_lossy)
+
+
+class Meaning:
+    """What the pictures of a mask mean.
+
+    Attributes:
+        form: "labels", "soft" (one mask in grey), "alpha" (one in the alpha channel) or
+            "colors".
+        colors: "#rrggbb" by label, of that form.
+    """
+
+    def __init__(
+        self,
+        form: str,
+        *,
+        matte: int = _MATTE,
+        colors: Mapping[int, str] | None = None,
+        opaque: int = 0,
+        is_deep: bool = False,
+    ) -> None:
+        self.form = form
+        self.colors = dict(colors or {})
+        self._matte = matte
+        self._opaque = opaque  # alpha from which a pixel counts
+        self._is_deep = is_deep  # 16 bits
+        self._table = {label: _rgb(color) for label, color in self.colors.items()}
+
+    def labels(self, picture: Picture) -> UInt8[np.ndarray, "height width"]:
+        """Return the label of each pixel; 0 is the background.
+
+        Raises:
+            MaskError: The picture has another form than those that were looked at, or a
+                number that is no label.
+        """
+        if self.form == "alpha":
+            return self._inside(_opacity(picture) >= self._opaque)
+        if self.form == "colors":
+            return nearest_labels(_shown(picture, self._opaque), self._table)
+        grey = self._grey(picture)
+        if picture.alpha is not None:
+            grey = np.where(picture.alpha >= self._opaque, grey, 0)
+        if self.form == "soft" and not picture.is_indexed:
+            return self._inside(grey >= _INSIDE)
+        return grey.astype(np.uint8)
+
+    def _inside(
+        self, mask: Bool[np.ndarray, "height width"]
+    ) -> UInt8[np.ndarray, "height width"]:
+        return np.where(mask, np.uint8(self._matte), np.uint8(0))
+
+    def _grey(self, picture: Picture) -> Num[np.ndarray, "height width"]:
+        if picture.pixels.ndim > 2:
+            said = f"{shorten(picture.name)} has colours, but others have numbers."
+            raise MaskError("masks", f"{said} Use one form for all.")
+        is_stored_deep = self._is_deep and picture.pixels.dtype != np.uint8
+        return _in_8_bits(picture.pixels, picture.name, is_stored_deep)
+
+
+def _in_8_bits(
+    numbers: Num[np.ndarray, "height width"], name: str, is_deep: bool
+) -> Num[np.ndarray, "height width"]:
+    """Return numbers as labels or grey levels, 0 to 255, after checking that they are
+    such."""
+    if numbers.dtype == np.uint8:
+        return numbers
+    if numbers.min() < 0 or numbers.max() > _FULL:
+        said = f"{shorten(name)} has numbers from {numbers.min()} to {numbers.max()}."
+        raise MaskError("masks", f"{said} Use labels from 0 to 255.")
+    if is_deep:
+        return np.rint(numbers / _DEPTH).astype(np.uint8)
+    return numbers.astype(np.uint8)
+
+
+def _is_deep(picture: Picture) -> bool:
+    """Tell whether the numbers of a picture are grey levels of 16 bits; MaskError if
+    they are labels beyond 255."""
+    numbers = picture.pixels
+    if numbers.dtype == np.uint8 or numbers.ndim > 2 or numbers.max() <= 255:
+        return False
+    _in_8_bits(numbers, picture.name, is_deep=True)
+    is_exact = not (numbers % _DEPTH).any()
+    if is_exact or numbers.max() == _FULL or len(np.unique(numbers)) > _GREYS + 1:
+        return True
+    said = f"{shorten(picture.name)} has label {numbers.max()}."
+    raise MaskError("masks", f"{said} Use labels from 1 to 255.")
+
+
+def understand(
+    pictures: Iterable[Picture], known: Mapping[int, str], labels: Collection[int] = ()
+) -> Meaning:
+    """Decide what the pictures of a mask mean.
+
+    Args:
+        pictures: As many as are looked at.
+        known: "#rrggbb" of labels that colours may be; others get the next free ones.
+        labels: Labels of regions. A single mask is region 1, unless white is the known
+            colour of another; or region 255, which older projects have, where there is
+            no region 1.
+
+    Raises:
+        MaskError: It cannot be told, or they are no masks.
+    """
+    survey = _Survey()
+    for picture in pictures:
+        survey.add(picture)
+    return survey.meaning(known, _matte(known, labels))
+
+
+def _matte(known: Mapping[int, str], labels: Collection[int]) -> int:
+    """Return the label of a picture that shows one mask; see `understand`."""
+    for label, color in known.items():
+        if color.lower() == _WHITE:
+            return label
+    return 255 if 255 in labels and _MATTE not in labels else _MATTE
+
+
+class _Survey:
+    """What has been seen in the pictures of a mask."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_STEPS**3, np.int64)
+        self._sums = np.zeros((_STEPS**3, 3))
+        self._seen: dict[str, str] = {}  # what greys may be: the first such picture
+        self._colored = ""  # the first picture with colours
+        self._numbered = ""  # the first one with labels
+        self._is_deep = False
+        self._opacities: set[int] = set()
+        self._under: set[int] = set()  # colours of opaque pixels, a few of them
+
+    def add(self, picture: Picture) -> None:
+        """Look at a picture."""
+        opaque = self._add_alpha(picture)
+        if picture.pixels.ndim > 2:
+            self._colored = self._colored or picture.name
+        elif not picture.is_lossy:
+            self._add_numbers(picture, opaque)
+            if not picture.is_colored:
+                return
+        else:
+            self._seen.setdefault(_soft_or_even(picture.pixels), picture.name)
+        self._add_colors(_shown(picture, opaque))
+
+    def _add_alpha(self, picture: Picture) -> int:
+        """Look at the alpha of a picture; return that from which its pixels count."""
+        if picture.alpha is None:
+            return 0
+        alpha = picture.alpha
+        self._opacities |= {int(alpha.min()), int(alpha.max())}
+        opaque = _half(int(alpha.max()))
+        if len(self._under) <= _GREYS:
+            pixels = picture.pixels[alpha >= opaque]
+            self._under |= _distinct(pixels)
+        return opaque
+
+    def _add_numbers(self, picture: Picture, opaque: int) -> None:
+        is_deep = _is_deep(picture)
+        self._is_deep |= is_deep
+        grey = _in_8_bits(picture.pixels, picture.name, is_deep)
+        if picture.alpha is not None:
+            grey = np.where(picture.alpha >= opaque, grey, 0)
+        seen = _labels_or_soft(grey.astype(np.uint8), picture.is_indexed)
+        self._seen.setdefault(seen, picture.name)
+        if not picture.is_colored and seen != "nothing":
+            self._numbered = self._numbered or picture.name
+
+    def _add_colors(self, colors: UInt8[np.ndarray, "height width 3"]) -> None:
+        """Count bright pixels within masks by bins of colour, and add them up."""
+        bright = _bright_colors(colors)
+        bins = _bins_of(bright)
+        self._counts += np.bincount(bins, minlength=len(self._counts))
+        for channel in range(3):
+            values = np.bincount(bins, bright[:, channel], len(self._counts))
+            self._sums[:, channel] += values
+
+    def meaning(self, known: Mapping[int, str], matte: int) -> Meaning:
+        """Return what all the pictures mean; see `understand`."""
+        lowest = min(self._opacities, default=0)
+        highest = max(self._opacities, default=0)
+        opaque = _half(highest)
+        has_alpha = lowest < highest
+        by_alpha = Meaning("alpha", matte=matte, opaque=opaque)
+        if has_alpha and not self._says_by_color():
+            return by_alpha
+        if self._colored or "even greys" in self._seen:
+            colors = self._find_colors(known)
+            if colors is None and has_alpha:
+                return by_alpha
+            return self._by_colors(colors, opaque)
+        form = "soft" if self._is_soft() else "labels"
+        if form == "labels":
+            self._ask()
+        return Meaning(form, matte=matte, opaque=opaque, is_deep=self._is_deep)
+
+    def _says_by_color(self) -> bool:
+        """Tell whether the colours of what is opaque tell anything."""
+        if self._colored:
+            return True
+        return 1 < len(self._under) <= _GREYS
+
+    def _is_soft(self) -> bool:
+        """Tell whether grey pictures show one mask, maybe with soft edges."""
+        is_white = "white" in self._seen and "labels" not in self._seen
+        return "soft" in self._seen or (is_white and "many" not in self._seen)
+
+    def _ask(self) -> None:
+        """Refuse greys that may be labels or a soft mask."""
+        if "many" not in self._seen:
+            return
+        has = f"{shorten(self._seen['many'])} has more than {_GREYS} greys"
+        said = f"{has}, which may be labels or one soft mask."
+        hint = "Save labels as indexed PNG, or a soft mask with white inside."
+        raise MaskError("masks", f"{said} {hint}")
+
+    def _by_colors(self, colors: Mapping[int, str] | None, opaque: int) -> Meaning:
+        if self._numbered:
+            said = f"{shorten(self._colored)} has colours, but {shorten(self._numbered)} has numbers."
+            raise MaskError("masks", f"{said} Use one form for all.")
+        if colors is None:
+            has = f"{shorten(self._colored)} has too many colours for masks."
+            raise MaskError("masks", f"{has} Use a colour for each object, on black.")
+        return Meaning("colors", colors=colors, opaque=opaque)
+
+    def _find_colors(self, known: Mapping[int, str]) -> dict[int, str] | None:
+        """Return "#rrggbb" by label of the colours that were seen; None if they are not
+        those of masks."""
+        colors = _distinct_colors(self._counts, self._sums)
+        used = self._counts > 0
+        means = self._sums[used] / self._counts[used][:, None]
+        near = np.zeros(len(means), bool)
+        for color in colors:
+            near |= np.square(means - color).sum(-1) < _EVEN**2
+        if self._counts[used][near].sum() < _KNOWN * self._counts.sum():
+            return None
+        labelled = _labelled(colors, known)
+        return {label: _hex(color) for label, color in sorted(labelled.items())}
+
+
+def _half(highest: int) -> int:
+    """Return the alpha from which a pixel counts, where `highest` is the most."""
+    return (highest + 1) // 2
+
+
+def _opacity(picture: Picture) -> UInt8[np.ndarray, "height width"]:
+    if picture.alpha is None:
+        said = f"{shorten(picture.name)} has no alpha channel, but others have."
+        raise MaskError("masks", f"{said} Use one form for all.")
+    return picture.alpha
+
+
+def _distinct(pixels: Num[np.ndarray, "pixels ..."]) -> set[int]:
+    """Return the different colours or numbers of pixels, up to one more than masks
+    have."""
+    if pixels.ndim > 1:
+        red, green, blue = pixels.astype(np.int64).T
+        pixels = (red * 256 + green) * 256 + blue
+    return set(np.unique(pixels)[: _GREYS + 1].tolist())
+
+
+def _shown(picture: Picture, opaque: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a picture in colours, black where it is transparent."""
+    colors = picture.pixels
+    if colors.ndim == 2:
+        colors = np.repeat(colors[..., None].astype(np.uint8), 3, axis=-1)
+    if picture.alpha is not None:
+        colors = np.where((picture.alpha >= opaque)[..., None], colors, np.uint8(0))
+    return colors
+
+
+def _labels_or_soft(grey: UInt8[np.ndarray, "height width"], is_indexed: bool) -> str:
+    """Say what the numbers of a picture may be: "nothing", "labels", "white" alone,
+    "soft", or "many" of which nobody knows."""
+    counts = np.bincount(grey.ravel(), minlength=256)
+    values = np.flatnonzero(counts[1:]) + 1
+    if len(values) == 0:
+        return "nothing"
+    if is_indexed:
+        return "labels"
+    if len(values) == 1:
+        return "white" if values[0] == 255 else "labels"
+    if len(values) <= _GREYS:
+        is_edge = counts[255] and values[0] >= _LOW and _has_thin_edges(grey, counts)
+        return "soft" if is_edge else "labels"
+    is_bright = values[-1] >= _INSIDE
+    if is_bright and (_has_thin_edges(grey, counts) or _is_gentle(grey)):
+        return "soft"
+    return "many"
+
+
+def _has_thin_edges(
+    grey: UInt8[np.ndarray, "height width"], counts: Int[np.ndarray, "256"]
+) -> bool:
+    """Tell whether a picture is black and white, with other greys only between them."""
+    ends = counts[:_LOW].sum() + counts[_HIGH + 1 :].sum()
+    if 2 * ends <= counts.sum() or not counts[_HIGH + 1 :].any():
+        return False
+    between = (grey >= _LOW) & (grey <= _HIGH)
+    even = between & (_contrast(grey[..., None]) == 0)
+    return bool(2 * even.sum() <= between.sum())
+
+
+def _is_gentle(grey: UInt8[np.ndarray, "height width"]) -> bool:
+    """Tell whether neighbours that differ do so by little, as in a ramp."""
+    values = grey.astype(np.int16)
+    steps = [np.abs(np.diff(values, axis=axis)).ravel() for axis in (0, 1)]
+    differences = np.concatenate(steps)
+    differences = differences[differences > 0]
+    return len(differences) > 0 and float(np.median(differences)) <= _GENTLE
+
+
+def _soft_or_even(grey: UInt8[np.ndarray, "height width"]) -> str:
+    """Say what greys that a codec changed may be: "nothing", "soft", "even greys", of
+    which each is a mask, or "many"."""
+    if grey.max() < _DARK:
+        return "nothing"
+    between = (grey >= _DARK // 2) & (grey <= 255 - _DARK // 2)
+    within = between & (_contrast(grey[..., None]) < _LEVEL)
+    if 2 * within.sum() > between.sum() and _has_peaks(grey[within], grey.size):
+        return "even greys"
+    return "soft" if (grey >= _INSIDE).any() else "many"
+
+
+def _has_peaks(levels: UInt8[np.ndarray, " pixels"], pixels: int) -> bool:
+    """Tell whether nearly all greys are about a few levels, each of a share of the
+    picture."""
+    counts = np.bincount(levels, minlength=256)
+    total = counts.sum()
+    left = counts.copy()
+    for _ in range(_PEAKS):
+        middle = int(np.argmax(left))
+        around = slice(max(0, middle - _PEAK), middle + _PEAK + 1)
+        if left[around].sum() < _SHARE / 10 * pixels:
+            break
+        left[around] = 0
+    return bool(total > 0 and left.sum() <= (1 - _KNOWN) * 2 * total)
+
+
+def _contrast(
+    picture: UInt8[np.ndarray, "height width channels"],
+) -> UInt8[np.ndarray, "height width"]:
+    """Return the most by which a channel differs among each pixel and those around
+    it."""
+    high = low = picture
+    for axis in (0, 1):
+        high = _largest(high, axis)
+        low = 255 - _largest(255 - low, axis)
+    return (high - low).max(-1)
+
+
+def _largest(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the largest of each value and those before and after it along an axis."""
+    largest = values.copy()
+    result = np.moveaxis(largest, axis, 0)
+    given = np.moveaxis(values, axis, 0)
+    np.maximum(result[1:], given[:-1], out=result[1:])
+    np.maximum(result[:-1], given[1:], out=result[:-1])
+    return largest
+
+
+def _bright_colors(
+    picture: UInt8[np.ndarray, "height width 3"],
+) -> Int[np.ndarray, "pixels 3"]:
+    """Return the colours of bright pixels away from edges, or of all if there are no
+    others."""
+    step = max(1, max(picture.shape) // _LOOKED_AT)
+    picture = picture[::step, ::step]
+    is_bright = picture.max(-1) > _DARK
+    within = is_bright & (_contrast(picture) < _LEVEL)
+    return picture[within if within.any() else is_bright].astype(np.int64)
+
+
+def _bins_of(colors: Int[np.ndarray, "pixels 3"]) -> Int[np.ndarray, " pixels"]:
+    """Return the bin of each colour."""
+    red, green, blue = colors.T // (256 // _STEPS)
+    return (red * _STEPS + green) * _STEPS + blue
+
+
+def _distinct_colors(
+    counts: Int[np.ndarray, " bins"], sums: Float[np.ndarray, "bins 3"]
+) -> list[Float[np.ndarray, "3"]]:
+    """Return the mean colours of frequent bins, the most frequent first, each unlike
+    those before it."""
+    least = _SHARE * counts.sum()
+    colors: list[np.ndarray] = []
+    for place in np.argsort(-counts)[:_TRIED]:
+        if counts[place] <= least:
+            break
+        color = sums[place] / counts[place]
+        if not any(_alike(color, other) for other in colors):
+            colors.append(color)
+    return colors
+
+
+def _labelled(
+    colors: Iterable[np.ndarray], known: Mapping[int, str]
+) -> dict[int, np.ndarray]:
+    """Give each colour the first label whose known colour it is like, or else the one
+    that usually has it, or else the next free one."""
+    unused = {label: _rgb(color) for label, color in known.items()}
+    for label, color in enumerate(COLORS, 1):
+        if label not in known and color not in known.values():
+            unused[label] = _rgb(color)
+    labelled: dict[int, np.ndarray] = {}
+    unknown = []
+    for color in colors:
+        like = [label for label, usual in unused.items() if _alike(color, usual)]
+        if like:
+            labelled[like[0]] = color
+            del unused[like[0]]
+        else:
+            unknown.append(color)
+    for color in unknown:
+        taken = labelled.keys() | known.keys()
+        free = next(label for label in range(1, 256) if label not in taken)
+        labelled[free] = color
+    return labelled
+
+
+def _rgb(color: str) -> np.ndarray:
+    """Return red, green and blue of a colour "#rrggbb", 0 to 255."""
+    channels = bytes.fromhex(color[1:])
+    return np.array(list(channels))
+
+
+def _hex(color: Float[np.ndarray, "3"]) -> str:
+    return "#" + bytes(np.rint(color).astype(np.uint8)).hex()
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return float(np.square(one - other).sum()) < _ALIKE**2
+
+
+def nearest_labels(
+    picture: UInt8[np.ndarray, "height width 3"],
+    known: Mapping[int, Int[np.ndarray, "3"]],
+) -> UInt8[np.ndarray, "height width"]:
+    """Return the label of the known colour nearest to each pixel; 0 where black is
+    nearer."""
+    values = picture.astype(np.int32)
+    labels = np.zeros(picture.shape[:2], np.uint8)
+    least = np.square(values).sum(-1)
+    for label, color in known.items():
+        # one at a time: all at once would be as many pictures
+        off = np.square(values - color).sum(-1)
+        labels[off < least] = label
+        least = np.minimum(off, least)
+    return labels
