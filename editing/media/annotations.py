@@ -139,19 +139,19 @@ def _label_me(path: Path, frames: Sequence[Mapping[str, Any]]) -> Annotations:
     return Annotations((len(frames), size), runs, lambda: called)
 
 
-class _Object(NamedTuple):
+class _Shown(NamedTuple):
     """What a shape shows: its label, and the number of its group, or ""."""
 
     name: str
     group: str
 
 
-def _object(shape: Mapping[str, Any]) -> _Object:
+def _object(shape: Mapping[str, Any]) -> _Shown:
     group = shape.get("group_id")
-    return _Object(str(shape["label"]), "" if group is None else str(group))
+    return _Shown(str(shape["label"]), "" if group is None else str(group))
 
 
-def _number(objects: Iterable[_Object]) -> dict[_Object, int]:
+def _number(objects: Iterable[_Shown]) -> dict[_Shown, int]:
     """Number what is shown: by its label where all are numbers, else from 1 in
     order."""
     found = sorted(

@@ -71,6 +71,30 @@ def watched(monkeypatch, name):
     return seen
 
 
+def test_one_mask_at_a_frame_is_tracked_like_clicks(clip, tmp_path, capsys):
+    mask = np.where(disc(25 + 2), np.uint8(255), np.uint8(0))
+    Image.fromarray(mask).save(tmp_path / "one.png")
+    at = ["--masks", tmp_path / "one.png", "--at", 2, "-o", tmp_path / "out"]
+    assert call("track", clip, *at, "--click", "2:3,67,32") == 0
+    found = labels_in(tmp_path / "out")
+    for t, labels in enumerate(found):
+        for label, center in ((1, 25 + t), (2, 70 - t)):
+            assert ((labels == label) ^ disc(center)).sum() < 0.15 * disc(center).sum()
+    wrong = [
+        (["-o", tmp_path / "b"], "error: --click: Nothing to track."),
+        (["-o", tmp_path / "b", "--at", 2, *CLICK], "error: --at: Needs --masks."),
+        ([*at[:-1], tmp_path / "b", "--key", 1], "error: --key: It is of masks for"),
+        (
+            ["--masks", tmp_path / "one.png", "--at", 6, "-o", tmp_path / "b"],
+            "error: --at: Frame 6 is outside the clip. Choose from 0 to 5.",
+        ),
+    ]
+    for options, said in wrong:
+        assert call("track", clip, *options) == 2
+        assert last_error(capsys).startswith(said)
+        assert not (tmp_path / "b").exists()
+
+
 FOLLOWED = [
     (False, [], "cuts"),
     (False, ["--flow", "dis"], "flow"),

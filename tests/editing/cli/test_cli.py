@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from commands import change, command, last_error
+from PIL import Image
 from tables import rows
 
 from regrain.editing.__main__ import main
@@ -105,6 +106,26 @@ def test_new_without_masks_has_no_regions(material, requests, capsys):
     # there is nothing to do
     assert call("run", material / "p", "-o", material / "out") == 2
     assert last_error(capsys).startswith("error: regions: ")
+
+
+def test_new_takes_one_mask_at_a_frame_and_a_video_of_masks(material, capsys):
+    inside = np.zeros((16, 32), np.uint8)
+    inside[:, :10] = 255
+    Image.fromarray(inside).save(material / "one.png")
+    given = ["--stride", 2, "--masks", material / "one.png", "--region", "1=a fox"]
+    clip = material / "clip.mp4"
+    assert call("new", clip, "-o", material / "p", *given, "--at", 1) == 0
+    labels = load_project(material / "p").labels
+    assert [int(frame.sum()) for frame in labels] == [0, 160, 0]
+    assert call("new", clip, "-o", material / "q", *given) == 2
+    assert "or say the frame of this one with --at." in last_error(capsys)
+    assert call("new", clip, "-o", material / "q", "--at", 1) == 2
+    assert last_error(capsys).startswith("error: --at: Needs --masks.")
+    shown = np.repeat(inside[..., None], 3, -1)
+    write_video(material / "masks.mp4", [shown] * 3, Fraction(12))
+    given[3] = material / "masks.mp4"
+    assert call("new", clip, "-o", material / "r", *given) == 0
+    assert load_project(material / "r").labels.present == {1}
 
 
 NOT_NEW = {

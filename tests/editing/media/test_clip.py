@@ -226,6 +226,8 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path):
             tmp_path / f"frame{number}.png"
         )
     (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._frame1.png").write_bytes(b"of a Mac")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
     clip = open_clip(tmp_path)
     assert (clip.size, clip.fps, len(clip)) == ((6, 4), 8, 3)
     assert clip.read(0, 3)[:, 0, 0, 0].tolist() == [20, 40, 200]

@@ -208,6 +208,31 @@ def test_grey_labels_stay_labels(tmp_path):
     assert set(read_tracks([file], tmp_path, range(1), 1, (48, 32), {})[0]) == {1, 2, 3}
 
 
+def test_masks_of_the_files_own_size_are_scaled_with_the_clip(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(2, 400, 1600), Fraction(8))
+    opened, _ = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    assert (opened.file_size, opened.request.clip.size) == ((1600, 400), (1280, 320))
+    inside = np.zeros((400, 1600), np.uint8)
+    inside[100:200, 400:800] = 255
+    pictures = written(tmp_path / "in", 2, lambda _: Image.fromarray(inside))
+    given = (tmp_path, opened.used, opened.total, (1280, 320), {}, opened.file_size)
+    tracks, _ = read_tracks(sorted(pictures.iterdir()), *given)
+    mask = unpack(tracks[1][1], (1280, 320))
+    assert mask[80:160, 320:640].all()
+    assert mask.sum() == 80 * 320
+
+
+def test_what_a_finder_packs_beside_masks_is_passed_over(tmp_path):
+    picture = lambda _: Image.fromarray(np.eye(32, dtype=np.uint8))  # noqa: E731
+    written(tmp_path / "in" / "masks", 2, picture)
+    written(tmp_path / "in" / "__MACOSX" / "masks", 2, picture)
+    written(tmp_path / "in" / "masks" / ".ipynb_checkpoints", 1, picture)
+    (tmp_path / "in" / "masks" / "._00000.png").write_bytes(b"\0\5\26\7")
+    archive = shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path / "in")
+    tracks, _ = read_tracks([archive], tmp_path, range(2), 2, (32, 32), {})
+    assert [sorted(track) for track in tracks.values()] == [[0, 1]]
+
+
 def test_a_clip_too_small_for_optical_flow_is_refused_when_it_is_opened(tmp_path):
     for height, width in ((12, 12), (11, 40), (40, 11)):
         request = EditRequest(ArrayClip(frames(2, height, width)), None, ())

@@ -1,0 +1,243 @@
+"""Masks in JSON of other tools: COCO with its odd cases, YouTube-VIS, LabelMe."""
+
+import base64
+import copy
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regrain.editing.errors import MaskError
+from regrain.editing.media.annotations import read_annotations
+from regrain.editing.media.coco import runs
+from regrain.editing.media.labels import read_labels, read_regions
+
+SIZE = WIDTH, HEIGHT = (40, 30)
+Y, X = np.mgrid[:HEIGHT, :WIDTH]
+BOX = (X >= 4) & (X < 20) & (Y >= 6) & (Y < 16)
+POLYGON = [4, 6, 20, 6, 20, 16, 4, 16]
+
+
+def write(path, facts):
+    path.write_text(json.dumps(facts))
+    return path
+
+
+def coco(segmentation, **image):
+    return {
+        "images": [
+            {"id": 1, "file_name": "a.png", "width": WIDTH, "height": HEIGHT} | image
+        ],
+        "annotations": [
+            {"id": 7, "image_id": 1, "category_id": 3, "segmentation": segmentation}
+        ],
+        "categories": [{"id": 3, "name": "dog"}],
+    }
+
+
+def overlap(mask, want):
+    return (mask & want).sum() / (mask | want).sum()
+
+
+def test_whole_numbers_may_be_written_with_a_point(tmp_path):
+    facts = coco([POLYGON], width=40.0, height=30.0)
+    facts["annotations"][0]["category_id"] = 3.0
+    facts["annotations"][0]["segmentation"] = {
+        "size": [30.0, 40.0],
+        "counts": [float(count) for count in runs(BOX)],
+    }
+    masks = read_regions(write(tmp_path / "a.json", facts), 1, SIZE)
+    assert list(masks) == [3]
+    assert (masks[3][0] == BOX).all()
+
+
+WRONG = {
+    "a box alone": ([], "annotation 7' has no mask, perhaps a box alone"),
+    "nothing": (None, "annotation 7' has no mask"),
+    "an empty object": ({}, "annotation 7' has no mask"),
+    "a line": ([[4, 6, 20, 6]], "annotation 7' has a polygon of 2 corners"),
+    "an empty polygon": ([[]], "annotation 7' has a polygon of 0 corners"),
+    "outside": ([[100, 6, 120, 6, 120, 16]], "annotation 7' is outside its frame"),
+    "on its side": (
+        {"size": [40, 30], "counts": [1200]},
+        "annotation 7' is 30x40, but its frame is 40x30",
+    ),
+    "half a corner": ([[4, 6, 20, 6, 20, 16, 4]], "not a JSON file of masks"),
+    "a corner far away": ([[4, 6, 1e300, 6, 20, 16]], "not a JSON file of masks"),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=WRONG)
+def test_an_annotation_without_a_mask_is_named(given, said, tmp_path):
+    with pytest.raises(MaskError, match=said):
+        read_regions(write(tmp_path / "a.json", coco(given)), 1, SIZE)
+
+
+def test_a_data_set_must_have_masks_and_frames_of_one_size(tmp_path):
+    facts = coco([POLYGON]) | {"annotations": []}
+    with pytest.raises(MaskError, match="has images, but no masks in them"):
+        read_regions(write(tmp_path / "a.json", facts), 1, SIZE)
+    facts = coco([POLYGON])
+    facts["images"].append(facts["images"][0] | {"id": 2, "width": 50})
+    with pytest.raises(MaskError, match="has frames of 40x30 and of 50x30"):
+        read_regions(write(tmp_path / "a.json", facts), 2, SIZE)
+    facts["images"][1] |= {"id": 1, "width": 40}
+    with pytest.raises(MaskError, match="not a JSON file of masks"):
+        read_regions(write(tmp_path / "a.json", facts), 2, SIZE)
+
+
+def youtube():
+    encoded = {"size": [HEIGHT, WIDTH], "counts": runs(BOX)}
+    files = [f"v/{n:05d}.jpg" for n in range(3)]
+    video = {"id": 5, "width": WIDTH, "height": HEIGHT, "length": 3}
+    return {
+        "info": {},
+        "videos": [video | {"file_names": files}],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {
+                "id": 9,
+                "video_id": 5,
+                "category_id": 2,
+                "segmentations": [None, encoded, None],
+            },
+            {
+                "id": 4,
+                "video_id": 5,
+                "category_id": 1,
+                "segmentations": [[POLYGON], None, encoded],
+            },
+        ],
+    }
+
+
+def test_youtube_vis_has_an_object_per_annotation(tmp_path):
+    path = write(tmp_path / "a.json", youtube())
+    masks = read_regions(path, 3, SIZE)
+    shown = {n: [int(one.any()) for one in mask] for n, mask in masks.items()}
+    assert shown == {1: [1, 0, 1], 2: [0, 1, 0]}
+    assert (masks[2][1] == BOX).all()
+    assert overlap(masks[1][0], BOX) > 0.8
+    assert read_annotations(path).names() == {1: "cat", 2: "dog"}
+
+
+def test_youtube_vis_of_several_videos_and_of_another_clip_is_refused(tmp_path):
+    facts = youtube()
+    facts["videos"].append(facts["videos"][0] | {"id": 6})
+    with pytest.raises(MaskError, match="has 2 videos. Export the one of this clip"):
+        read_regions(write(tmp_path / "a.json", facts), 3, SIZE)
+    with pytest.raises(MaskError, match="3 frames of 40x30, but the clip uses 2"):
+        read_regions(write(tmp_path / "a.json", youtube()), 2, SIZE)
+    for change in ({"video_id": 6}, {"segmentations": [None]}):
+        facts = youtube()
+        facts["annotations"][0] |= change
+        with pytest.raises(MaskError, match="not a JSON file of masks"):
+            read_regions(write(tmp_path / "a.json", facts), 3, SIZE)
+    empty = write(tmp_path / "b.json", youtube() | {"annotations": []})
+    with pytest.raises(MaskError, match="has no masks"):
+        read_regions(empty, 3, SIZE)
+
+
+def text_of(mask):
+    sink = io.BytesIO()
+    Image.fromarray(mask).save(sink, "PNG")
+    return base64.b64encode(sink.getvalue()).decode()
+
+
+def label_me(*shapes):
+    return {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": "0.jpg",
+        "imageData": None,
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+    }
+
+
+def shape(label, kind, points, **more):
+    return {"label": label, "shape_type": kind, "points": points, **more}
+
+
+DRAWN = {
+    "polygon": ([[4, 6], [20, 6], [20, 16], [4, 16]], {}, BOX),
+    "rectangle": ([[20, 6], [4, 16]], {}, BOX),
+    "circle": ([[20, 15], [28, 15]], {}, np.hypot(X - 19.5, Y - 14.5) < 8),
+    "mask": ([[4, 6], [19, 15]], {"mask": text_of(np.ones((10, 16), bool))}, BOX),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_shapes_of_labelme_are_drawn(kind, tmp_path):
+    points, more, want = DRAWN[kind]
+    facts = label_me(shape("dog", kind, points, **more))
+    masks = read_regions(write(tmp_path / "a.json", facts), 1, SIZE)
+    assert list(masks) == [1]
+    assert overlap(masks[1][0], want) > (0.99 if kind == "mask" else 0.8)
+
+
+def test_a_folder_of_labelme_has_a_file_per_annotated_frame(tmp_path):
+    box = [[4, 6], [20, 6], [20, 16], [4, 16]]
+    other = [[30, 6], [38, 6], [38, 16]]
+    for name in (2, 9, 10):
+        Image.new("RGB", SIZE).save(tmp_path / f"{name}.jpg")
+    write(
+        tmp_path / "10.json",
+        label_me(
+            shape("dog", "polygon", box, group_id=1),
+            shape("dog", "polygon", other, group_id=2),
+        ),
+    )
+    write(
+        tmp_path / "2.json",
+        label_me(
+            shape("cat", "polygon", box, group_id=None),
+            shape("cat", "polygon", other, group_id=None),
+        ),
+    )
+    masks = read_regions(tmp_path, 3, SIZE)
+    shown = {n: [int(one.any()) for one in mask] for n, mask in masks.items()}
+    assert shown == {1: [1, 0, 0], 2: [0, 0, 1], 3: [0, 0, 1]}
+    assert masks[1][0][10, 10]  # both pieces of the cat
+    assert masks[1][0][8, 35]
+    assert read_annotations(tmp_path).names() == {1: "cat", 2: "dog", 3: "dog"}
+    assert read_labels(tmp_path, 3, SIZE).present == {1, 2, 3}
+
+
+def test_numbers_as_names_are_labels_and_one_file_is_one_frame(tmp_path):
+    box = [[4, 6], [20, 6], [20, 16], [4, 16]]
+    facts = label_me(shape("7", "polygon", box), shape("2", "polygon", box))
+    path = write(tmp_path / "a.json", facts)
+    assert read_labels(path, 4, SIZE, at=3).present == {2}  # in front of the other
+    assert list(read_regions(path, 1, SIZE)) == [2, 7]
+
+
+@pytest.mark.parametrize("kind", ["point", "line", "linestrip"])
+def test_shapes_without_an_area_are_named(kind, tmp_path):
+    facts = label_me(shape("dog", kind, [[4, 6], [20, 6]]))
+    with pytest.raises(MaskError, match=f"'dog' is drawn as a '{kind}', which has no"):
+        read_regions(write(tmp_path / "a.json", facts), 1, SIZE)
+
+
+def test_labelme_that_is_damaged_is_refused(tmp_path):
+    sound = label_me(shape("dog", *["mask", DRAWN["mask"][0]], **DRAWN["mask"][1]))
+    path = tmp_path / "a.json"
+    assert list(read_regions(write(path, sound), 1, SIZE)) == [1]
+    for change in (
+        {"mask": "no base64 !"},
+        {"mask": text_of(np.ones((90, 90), bool))},
+        {"points": [[-9, -9], [2, 2]]},
+        {"points": [1, 2, 3]},
+    ):
+        facts = copy.deepcopy(sound)
+        facts["shapes"][0] |= change
+        with pytest.raises(MaskError, match="not a JSON file of masks"):
+            read_regions(write(path, facts), 1, SIZE)
+    with pytest.raises(MaskError, match="has no masks. Draw some"):
+        read_regions(write(path, label_me()), 1, SIZE)
+    write(tmp_path / "b.json", {"hello": 1})
+    with pytest.raises(MaskError, match="'b.json' has no shapes"):
+        read_regions(tmp_path, 2, SIZE)
