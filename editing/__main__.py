@@ -17,7 +17,15 @@ import typer
 from typer import Argument, Option
 
 from regrain.editing.cli.changes import edit_options
-from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, warn
+from regrain.editing.cli.commands import (
+    ClipPath,
+    Deinterlace,
+    Frames,
+    Start,
+    Stride,
+    call,
+    warn,
+)
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import windows
@@ -233,6 +241,7 @@ def new(
     start: Start = 0,
     stride: Stride = 1,
     frames: Frames = None,
+    deinterlace: Deinterlace = False,
     size: Annotated[int | None, Option(help=_SIZE)] = None,
     region: Annotated[
         list[str] | None,
@@ -255,7 +264,7 @@ def new(
             "--out", f"{out.name!r} is already a project. Choose another folder."
         )
     check_apart(out, clip, masks or clip)
-    opened = open_clip(clip, start, stride, frames)
+    opened = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
     regions = _parse_regions(region or [], region_source or [])
     labels = None
     if at is not None and not masks:

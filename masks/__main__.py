@@ -15,7 +15,15 @@ import numpy as np
 import typer
 from typer import Argument, Option
 
-from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, warn
+from regrain.editing.cli.commands import (
+    ClipPath,
+    Deinterlace,
+    Frames,
+    Start,
+    Stride,
+    call,
+    warn,
+)
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.coco import check_extent
@@ -87,6 +95,7 @@ def track(
     start: Start = 0,
     stride: Stride = 1,
     frames: Frames = None,
+    deinterlace: Deinterlace = False,
     finder: Annotated[str | None, Option("--finder", "--method", help=_FINDER)] = None,
     model: Annotated[
         str | None,
@@ -116,7 +125,7 @@ def track(
     in_place = masks is not None and os.path.realpath(out) == os.path.realpath(masks)
     if masks and not in_place:
         check_apart(out, masks)
-    opened: Any = open_clip(clip, start, stride, frames)
+    opened: Any = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
     width, height = opened.size
     check_same_clip(out, (len(opened), height, width))
     _check_clicks(clicks, opened)
@@ -198,6 +207,7 @@ def pair(
     start: Start = 0,
     stride: Stride = 1,
     frames: Frames = None,
+    deinterlace: Deinterlace = False,
     label: Annotated[
         list[int] | None,
         Option(min=1, max=255, help="Label to edit; repeatable; all by default."),
@@ -206,7 +216,7 @@ def pair(
 ) -> None:
     """Write a clip with its masked area in grey, and the area as a video: the input of
     VACE."""
-    opened = open_clip(clip, start, stride, frames)
+    opened = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
     found = read_masks(masks, _parse_colors(color or []))
     _check_labels(label or (), found)
     _check_same_extent(masks.name, found, opened)

@@ -43,6 +43,13 @@ Frames = Annotated[
     int | None, typer.Option(help="Number of frames used; all by default.")
 ]
 
+Deinterlace = Annotated[
+    bool,
+    typer.Option(
+        "--deinterlace", help="Make whole frames of those woven of two fields."
+    ),
+]
+
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
     """Run one command and print an error as one line on stderr.

@@ -4,19 +4,23 @@ without decoding."""
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
+import av.filter
 import numpy as np
+from av.stream import Disposition
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media.clip import DEFAULT_FPS
+from regrain.editing.media.h264 import Fields
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = (
@@ -43,6 +47,11 @@ _RESTARTS = {
     "vp8",
     "vp9",
 }
+# Streams of pictures that belong to a file, such as its cover.
+_PICTURES = (
+    Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+)
+_ROUNDED = 0.02  # by which the rate of a file's times may differ from the stated one
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
 _SLOWEST = 100_000  # seconds of a frame; MP4 has no room for many more
@@ -110,12 +119,14 @@ class Facts:
         pixel: Width of a pixel over its height, before rotation.
         lacking: Number of frames that the header counts but the file, whose end was cut
             off, does not have.
+        has_fields: Whether some frames are coded as two fields.
     """
 
     has_audio: bool
     comment: str
     pixel: Fraction
     lacking: int
+    has_fields: bool
 
 
 def open_video(path: Path) -> av.container.InputContainer:
@@ -132,23 +143,49 @@ def open_video(path: Path) -> av.container.InputContainer:
         container = av.open(
             str(path.resolve()), container_options={"format_whitelist": CONTAINERS}
         )
-    if not container.streams.video or container.streams.video[0].codec_context is None:
+    if _find_stream(container) is None:
         container.close()
         said = f"{shorten(path.name)} has no readable video stream. Convert it to MP4."
         raise ClipError("clip.path", said)
     return container
 
 
-def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
+def video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """Return the stream of an open file that is its video, not a cover picture."""
+    stream = _find_stream(container)
+    assert stream is not None  # which `open_video` has checked
+    return stream
+
+
+def _find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Find the video that FFmpeg thinks best, or the largest, among those that can be
+    decoded; cover pictures are none."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & _PICTURES
+    ]
+    best = container.streams.best("video")
+    if best in streams:
+        return cast(av.VideoStream, best)
+    return max(streams, key=lambda stream: stream.width * stream.height, default=None)
+
+
+def decode(
+    path: Path, key: int | None = None, deinterlace: str = ""
+) -> Iterator[av.VideoFrame]:
     """Decode the frames of a file in the order in which they are shown, all or from a
     key frame's time on.
+
+    `deinterlace` are options of FFmpeg's filter bwdif, through which frames then go; it
+    looks at the frames before and after.
 
     Raises:
         ClipError: A frame cannot be decoded, or the file cannot be entered at that key
             frame.
     """
     with open_video(path) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         # No decoder threads: one that reports an error waits for Python while Python,
         # closing a half-read file, waits for it, once anything (torchvision does) has
         # turned PyAV's logging on.
@@ -156,9 +193,10 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
         said = f"{shorten(path.name)} cannot be decoded. Re-encode it."
         with boundary("clip.path", said, ClipError):
             if key is None:
-                yield from container.decode(stream)
+                frames: Iterator[av.VideoFrame] = container.decode(stream)
             else:
-                yield from _decode_from(container, stream, key)
+                frames = _decode_from(container, stream, key)
+            yield from _filtered(frames, deinterlace) if deinterlace else frames
 
 
 def _decode_from(
@@ -179,15 +217,53 @@ def _decode_from(
                 yield frame
 
 
+def _filtered(frames: Iterator[av.VideoFrame], options: str) -> Iterator[av.VideoFrame]:
+    """Deinterlace frames, one for each, at their times."""
+    first = next(frames, None)
+    if first is None:
+        return
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=first.width,
+        height=first.height,
+        format=first.format,
+        time_base=first.time_base,
+    )
+    sink = graph.add("buffersink")
+    graph.link_nodes(source, graph.add("bwdif", options), sink).configure()
+    waiting: deque[av.VideoFrame] = deque()
+    for frame in chain([first], frames, [None]):
+        if frame is not None:
+            waiting.append(frame)
+        source.push(frame)
+        yield from _pulled(sink, waiting)
+
+
+def _pulled(
+    sink: av.filter.context.FilterContext, waiting: deque[av.VideoFrame]
+) -> Iterator[av.VideoFrame]:
+    """Yield what a filter has ready, at the times of the frames that wait for it."""
+    while waiting:
+        try:
+            made = cast(av.VideoFrame, sink.pull())
+        except (av.BlockingIOError, av.EOFError):
+            return
+        given = waiting.popleft()
+        made.pts = given.pts
+        made.time_base = given.time_base
+        yield made
+
+
 class _Packet(NamedTuple):
-    """A packet: its time stamps, its duration, whether it is a key frame, and whether
-    it is shown."""
+    """A packet: its time stamps, its duration, whether it is a key frame, whether a
+    frame of its own is shown, and whether it is only the second field of one."""
 
     pts: int | None
     dts: int | None
     duration: int
     is_key: bool
     is_shown: bool
+    is_second: bool
 
 
 class _Stream(NamedTuple):
@@ -239,19 +315,27 @@ def read_index(path: Path) -> tuple[Index, Facts]:
 
 def _read_packets(path: Path) -> tuple[_Stream, Facts]:
     with open_video(path) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         codec = stream.codec_context.name
+        fields = Fields(stream.codec_context.extradata) if codec == "h264" else None
         said = f"{shorten(path.name)} cannot be read to its end. Re-encode it."
         with boundary("clip.path", said, ClipError):
             demuxed = container.demux(stream)
-            packets = [_describe(packet, codec) for packet in demuxed if packet.size]
+            packets = [
+                _describe(packet, codec, fields) for packet in demuxed if packet.size
+            ]
         # AVI has no times; those that FFmpeg makes up for these codecs are not in the
         # order of the frames.
         made_up = container.format.name == "avi" and codec in ("h264", "hevc")
+        tick = Fraction(stream.time_base or 1)
+        rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+        has_fields = any(packet.is_second for packet in packets)
+        if has_fields:
+            rate = _rate_of_pairs(packets, tick, rate)
         read = _Stream(
             packets,
-            tick=Fraction(stream.time_base or 1),
-            rate=stream.average_rate or stream.guessed_rate or DEFAULT_FPS,
+            tick=tick,
+            rate=rate,
             codec=codec,
             restarts=codec in _RESTARTS and not made_up,
         )
@@ -260,18 +344,38 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
             comment=_comment_in(container.metadata),
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, stream.frames - len(packets)),
+            has_fields=has_fields,
         )
     return read, facts
 
 
-def _describe(packet: av.Packet, codec: str) -> _Packet:
+def _rate_of_pairs(
+    packets: Sequence[_Packet], tick: Fraction, stated: Fraction
+) -> Fraction:
+    """Return the frames per second of a stream whose stated rate may count fields."""
+    stamps = [packet.pts for packet in packets if packet.is_shown]
+    known = sorted(stamp for stamp in stamps if stamp is not None)
+    if len(known) < 2 or known[0] == known[-1]:
+        return stated / 2
+    mean = (len(known) - 1) / ((known[-1] - known[0]) * tick)
+    near = min(stated, stated / 2, key=lambda rate: abs(rate - mean))
+    return near if abs(near - mean) < _ROUNDED * mean else mean
+
+
+def _describe(packet: av.Packet, codec: str, fields: Fields | None) -> _Packet:
     is_shown = not packet.is_discard
+    is_second = fields is not None and fields.is_second(bytes(packet))
     # a frame of VP8 may serve only as a reference for others (RFC 6386, 9.1)
     if codec == "vp8":
         shows = memoryview(packet)[0] >> 4 & 1
         is_shown = is_shown and bool(shows)
     return _Packet(
-        packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, is_shown
+        packet.pts,
+        packet.dts,
+        packet.duration or 0,
+        packet.is_keyframe and not is_second,
+        is_shown and not is_second,
+        is_second,
     )
 
 

@@ -30,6 +30,9 @@ from regrain.editing.media.lazy_frames import check_window
 # by ISO/IEC 23091-2.
 _SUPPORTED = (0, 1, 2, 4, 5, 6, 7, 9)
 _UNSPECIFIED = 2
+# Options of FFmpeg's bwdif: a frame for each, of those that say that they are woven, or
+# of all.
+_WOVEN, _ALL = "mode=send_frame:deint=interlaced", "mode=send_frame:deint=all"
 # Without these a round trip through RGB darkens every pixel by one level.
 EXACT = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -38,12 +41,24 @@ EXACT = (
 
 class VideoClip:
     """A video file; see `open_clip`. Frames are read in stored order, whatever their
-    times."""
+    times.
+
+    Attributes:
+        is_interlaced: Whether the file says that its frames are woven of two fields.
+        deinterlace: Whether they are shown as whole frames.
+    """
 
     def __init__(
-        self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
+        self,
+        path: Path,
+        start: int = 0,
+        stride: int = 1,
+        frames: int | None = None,
+        *,
+        deinterlace: bool = False,
     ) -> None:
         self.path = path
+        self.deinterlace = deinterlace
         self.start = start
         self.stride = stride
         self.name = path.name
@@ -61,9 +76,14 @@ class VideoClip:
         self.duration = end - begin
         self.tags = _tags_of(first)
         self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
+        self.is_interlaced = first.interlaced_frame or facts.has_fields
         self.warnings = _warnings(path.name, first, index, facts)
+        said = _interlacing(self.is_interlaced, deinterlace)
+        if said:
+            self.warnings.append(f"{shorten(path.name)} {said}")
         self.comment = facts.comment
-        self._decoder = _Decoder(path, index)
+        options = _WOVEN if self.is_interlaced else _ALL
+        self._decoder = _Decoder(path, index, options if deinterlace else "")
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -112,6 +132,15 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
     return warnings
 
 
+def _interlacing(is_interlaced: bool, deinterlace: bool) -> str:
+    """Say what a user should know about the fields of a clip; "" for nothing."""
+    if is_interlaced and not deinterlace:
+        return "is interlaced: what moves has combs. Use --deinterlace, or clip.deinterlace in a project."
+    if deinterlace and not is_interlaced:
+        return "does not say that it is interlaced; all its frames are deinterlaced."
+    return ""
+
+
 class _Decoder:
     """Decodes frames of a file by number, in any order, as if all were decoded one
     after the other.
@@ -121,8 +150,9 @@ class _Decoder:
     container.
     """
 
-    def __init__(self, path: Path, index: Index) -> None:
+    def __init__(self, path: Path, index: Index, deinterlace: str = "") -> None:
         self._path = path
+        self._deinterlace = deinterlace
         self._index = index
         self._frames: Iterator[av.VideoFrame] = iter(())
         # number of the frame that comes next; -1 if decoding has to begin
@@ -132,7 +162,9 @@ class _Decoder:
 
     def read(self, number: int) -> av.VideoFrame:
         """Decode a frame, counted from 0; ClipError if it cannot be."""
-        key = self._index.key_before(number)
+        # deinterlacing looks at the frame before
+        needed = max(0, number - 1) if self._deinterlace else number
+        key = self._index.key_before(needed)
         if key is None:
             if not 0 <= self._next <= number:
                 self._enter(None, 0)
@@ -153,7 +185,7 @@ class _Decoder:
     def _enter(self, key: int | None, frame: int) -> None:
         """Decode from a key frame's time on, or from the beginning; `frame` is the
         number of what comes."""
-        self._frames = decode(self._path, key)
+        self._frames = decode(self._path, key, self._deinterlace)
         self._next = frame
         self._entered = key is not None
 
@@ -212,7 +244,12 @@ def _tags_of(frame: av.VideoFrame) -> ColorTags:
 
 
 def open_clip(
-    path: str | Path, start: int = 0, stride: int = 1, frames: int | None = None
+    path: str | Path,
+    start: int = 0,
+    stride: int = 1,
+    frames: int | None = None,
+    *,
+    deinterlace: bool = False,
 ) -> VideoClip | ImageClip:
     """Open a video file or a folder of images.
 
@@ -221,6 +258,8 @@ def open_clip(
         start: First frame used.
         stride: Use every stride-th frame; fps is divided by it.
         frames: Number of frames used; None uses all.
+        deinterlace: Make whole frames of those that are woven of two fields; their
+            number and times stay.
 
     Raises:
         ClipError: The file is missing or not a readable video, or a number is out of
@@ -234,8 +273,11 @@ def open_clip(
     path = Path(path)
     # unlike Path.is_dir, does not raise for a name that is too long
     if os.path.isdir(path):
+        if deinterlace:
+            said = "Images are not deinterlaced. Use a video file, or leave it out."
+            raise ClipError("clip.deinterlace", said)
         return ImageClip(path, start, stride, frames)
     if not os.path.isfile(path):
         said = f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
         raise ClipError("clip.path", said)
-    return VideoClip(path, start, stride, frames)
+    return VideoClip(path, start, stride, frames, deinterlace=deinterlace)

@@ -124,7 +124,8 @@ def write_whole(
     """
     check_whole(clip)
     stretch = cast(VideoClip | ImageClip, clip)
-    whole = open_clip(stretch.path)
+    deinterlace = isinstance(stretch, VideoClip) and stretch.deinterlace
+    whole = open_clip(stretch.path, deinterlace=deinterlace)
     start = stretch.start
     stop = start + len(stretch)
     told: dict[str, object] = {

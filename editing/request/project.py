@@ -65,6 +65,9 @@ class ProjectClip(Strict):
     frames: int | None = Field(
         None, description="Number of frames used; all by default.", ge=1
     )
+    deinterlace: bool = Field(
+        False, description="Make whole frames of those that are woven of two fields."
+    )
     size: int | None = declared(Edit)["size"].info
 
 
@@ -124,7 +127,13 @@ def load_project(
     part = project.clip
     clip_path = _inside(folder, part.path, "clip.path")
     masks_path = _masks_path(folder, project)
-    clip = open_clip(clip_path, part.start, part.stride, part.frames)
+    clip = open_clip(
+        clip_path,
+        part.start,
+        part.stride,
+        part.frames,
+        deinterlace=part.deinterlace,
+    )
     if check_clip:
         check_clip(clip)
     labels = None
@@ -437,4 +446,6 @@ def _describe_clip(clip: Clip, path: str, size: int | None) -> dict[str, Any]:
     start = getattr(clip, "start", 0)
     stride = getattr(clip, "stride", 1)
     result = {"path": path, "start": start, "stride": stride, "frames": len(clip)}
+    if getattr(clip, "deinterlace", False):
+        result["deinterlace"] = True
     return result if size is None else result | {"size": size}

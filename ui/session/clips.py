@@ -73,6 +73,7 @@ class ClipSession:
     masks: Path | None = None
     # A result that was made earlier, with the project's own settings
     made: ShippedResult | None = None
+    deinterlace: bool = False  # whether frames of that file were woven of two fields
     total: int = 0  # frames of that file
     start: int = 0  # the first one used
     stride: int = 1  # every stride-th is used
@@ -211,7 +212,10 @@ def open_upload(
             notes.append(
                 f"The page takes at most {MAX_FRAMES} frames. It uses the first of these."
             )
-    clip = VideoClip(file, first, step, used)
+    woven = whole.is_interlaced
+    clip = VideoClip(file, first, step, used, deinterlace=woven)
+    if woven:
+        notes.append("The clip is interlaced; its fields were made whole frames.")
     _check_stored(used, _shown_size(clip.size))
     if max(clip.size) > MAX_SIDE:
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
@@ -224,6 +228,7 @@ def open_upload(
         opened,
         file=file,
         file_size=whole.size,
+        deinterlace=woven,
         total=len(whole),
         start=first,
         stride=step,

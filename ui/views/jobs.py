@@ -161,7 +161,7 @@ def stretch_of(opened: ClipSession) -> VideoClip | None:
         or not used < opened.total <= MAX_WHOLE
     ):
         return None
-    return VideoClip(opened.file, opened.start, 1, used)
+    return VideoClip(opened.file, opened.start, 1, used, deinterlace=opened.deinterlace)
 
 
 class _FirstFrames:

@@ -1,0 +1,241 @@
+"""Clips of cameras, phones and other programs: single fields, interlaced frames, cover
+pictures, animated AVIF."""
+
+from fractions import Fraction
+
+import av
+import av.filter
+import numpy as np
+import pytest
+from av.stream import Disposition
+from field_coded import write_fields
+from made_clips import heard, moving, write_clip
+
+from regrain.editing.errors import ClipError
+from regrain.editing.media.clip import ColorTags
+from regrain.editing.media.index import read_index
+from regrain.editing.media.reading import EXACT, open_clip
+from regrain.editing.media.sound import open_sound
+from regrain.editing.pipeline.outputs import write_whole
+
+
+def decoded(path, stream=0):
+    """What FFmpeg decodes: times in seconds, and RGB frames."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(container.streams.video[stream]))
+        times = [frame.pts * frame.time_base for frame in frames]
+        return times, np.stack([shown(frame) for frame in frames])
+
+
+def shown(frame):
+    return frame.reformat(format="rgb24", interpolation=EXACT, threads=1).to_ndarray()
+
+
+TONE = (0.3 * np.sin(np.arange(24_000) / 20)).astype(np.float32)
+CODED = {
+    "fields": {},
+    "fields and frames": {"as_frames": (0, 5, 6)},
+    "fields but one at the end": {"as_frames": range(11)},
+    "bottom fields first": {"bottom_first": True},
+    "few can be entered": {"every": 12},
+    "at 29.97": {"fps": Fraction(30_000, 1001)},
+}
+
+
+@pytest.mark.parametrize("how", CODED.values(), ids=CODED)
+@pytest.mark.parametrize("ending", ["ts", "mts", "mkv", "mp4"])
+def test_two_fields_are_one_frame(ending, how, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    write_fields(path, moving(12, 64, 64), tone=TONE, **how)
+    times, frames = decoded(path)
+    clip = open_clip(path)
+    assert len(clip) == len(frames) == 12
+    assert float(clip.fps) == pytest.approx(float(how.get("fps", 25)), rel=1e-3)
+    assert float(clip.duration) == pytest.approx(12 / float(clip.fps), abs=0.003)
+    starts = clip.times or [n / clip.fps for n in range(12)]
+    assert np.allclose(
+        [float(t) for t in starts], [float(t - times[0]) for t in times], atol=0.002
+    )
+    assert (clip.read(0, 12) == frames).all()
+    again = open_clip(path, start=3, stride=2)
+    assert [
+        (again.read(n, n + 1)[0] == frames[3 + 2 * n]).all() for n in (3, 0, 2)
+    ] == [
+        True,
+        True,
+        True,
+    ]
+    assert any("is interlaced" in warning for warning in clip.warnings)
+
+
+def test_fields_are_counted_without_decoding_and_entered_at_keys(tmp_path):
+    path = tmp_path / "a.ts"
+    write_fields(path, moving(12, 64, 64))
+    index, facts = read_index(path)
+    assert facts.has_fields
+    assert len(index.keys) >= 3
+    assert set(index.keys) <= set(index.pts)  # no second field is one
+
+
+def test_sound_and_the_whole_clip_follow_the_frames(tmp_path):
+    path = tmp_path / "a.mts"
+    frames = moving(12, 64, 64)
+    write_fields(path, frames, tone=TONE)
+    part = open_clip(path, start=4, frames=4)
+    assert part.audio.stop - part.audio.start == Fraction(4, 25)
+    with open_sound(part.audio) as sound:
+        assert sound.read(10**6).shape[1] == round(sound.rate * 4 / 25)
+    told = write_whole(tmp_path / "w.mp4", part, part.read(0, 4))
+    assert (told["start"], told["stop"], told["frames"]) == (4, 8, 12)
+    whole = open_clip(tmp_path / "w.mp4")
+    assert (len(whole), whole.fps) == (12, 25)
+    assert (
+        np.abs(whole.read(0, 12).astype(int) - open_clip(path).read(0, 12)).mean() < 3
+    )
+    rate, heard_samples = heard(tmp_path / "w.mp4")
+    assert heard_samples.shape[1] / rate == pytest.approx(12 / 25, abs=0.05)
+
+
+def woven(tmp_path, frames=12, **more):
+    """Interlaced frames by x264 (MBAFF): the rows of each are of two moments."""
+    fields = moving(2 * frames, 64, 64)
+    pictures = fields[::2].copy()
+    pictures[:, 1::2] = fields[1::2][:, 1::2]
+    path = tmp_path / "woven.mkv"
+    return write_clip(path, pictures, x264_params="tff=1:keyint=4", crf="4", **more)
+
+
+def deinterlaced(path, options):
+    """What FFmpeg's own bwdif makes of a file, from the first frame on."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        graph = av.filter.Graph()
+        source = graph.add_buffer(template=stream)
+        sink = graph.add("buffersink")
+        graph.link_nodes(source, graph.add("bwdif", options), sink).configure()
+        made = []
+        for frame in [*container.decode(stream), None]:
+            source.push(frame)
+            while True:
+                try:
+                    made.append(shown(sink.pull()))
+                except (av.BlockingIOError, av.EOFError):
+                    break
+    return np.stack(made)
+
+
+def combs(frames):
+    """How much rows differ from both rows beside them, as woven ones do."""
+    rows = frames.astype(int)
+    return np.abs(2 * rows[:, 1:-1] - rows[:, :-2] - rows[:, 2:]).mean()
+
+
+def test_interlaced_frames_are_said_and_deinterlaced_on_demand(tmp_path):
+    path = woven(tmp_path)
+    clip = open_clip(path)
+    assert clip.is_interlaced
+    assert [w for w in clip.warnings if "woven.mkv' is interlaced" in w]
+    whole = open_clip(path, deinterlace=True)
+    assert (whole.warnings, whole.deinterlace) == ([], True)
+    want = deinterlaced(path, "mode=send_frame")
+    assert len(whole) == len(want) == 12
+    assert (whole.fps, whole.times, whole.duration) == (
+        clip.fps,
+        clip.times,
+        clip.duration,
+    )
+    assert (whole.read(0, 12) == want).all()
+    assert combs(want) < 0.7 * combs(clip.read(0, 12))
+
+
+def test_deinterlaced_frames_are_the_same_in_any_order(tmp_path):
+    path = woven(tmp_path)
+    want = open_clip(path, deinterlace=True).read(0, 12)
+    clip = open_clip(path, deinterlace=True)
+    for number in (8, 3, 4, 11, 0, 1, 7, 5):
+        assert (clip.read(number, number + 1)[0] == want[number]).all(), number
+
+
+@pytest.mark.parametrize("tags", [ColorTags(), ColorTags(6, 2, 6, 6)])
+def test_colours_and_rotation_stay_when_frames_are_deinterlaced(tags, tmp_path):
+    still = np.repeat(moving(1, 64, 48), 6, axis=0)
+    path = write_clip(
+        tmp_path / "a.mp4", still, tags=tags, rotation=90, x264_params="tff=1", crf="4"
+    )
+    clip, whole = open_clip(path), open_clip(path, deinterlace=True)
+    assert whole.size == clip.size == (48, 64)
+    assert (whole.tags, whole.is_interlaced) == (tags, True)
+    off = whole.read(0, 6).astype(int) - clip.read(0, 6)
+    assert np.abs(off.mean()) < 0.5
+    assert np.abs(off).mean() < 8
+
+
+def test_frames_among_fields_stay_and_unmarked_ones_are_deinterlaced_with_a_word(
+    tmp_path,
+):
+    path = tmp_path / "a.ts"
+    write_fields(path, moving(12, 64, 64), as_frames=(5, 6))
+    clip = open_clip(path, deinterlace=True)
+    same = (clip.read(0, 12) == open_clip(path).read(0, 12)).all(axis=(1, 2, 3))
+    assert same.tolist() == [False] * 5 + [True] * 2 + [False] * 5
+    plain = write_clip(tmp_path / "plain.mp4", moving(4, 64, 64))
+    assert not open_clip(plain).is_interlaced
+    told = open_clip(plain, deinterlace=True)
+    assert "does not say that it is interlaced" in told.warnings[0]
+    assert (told.read(0, 4) == deinterlaced(plain, "deint=all:mode=0")).all()
+    with pytest.raises(ClipError, match="clip.deinterlace: Images are not"):
+        open_clip(tmp_path, deinterlace=True)
+
+
+def with_cover(path, *, video=True):
+    """A file whose first stream is a large picture."""
+    frames = moving(5, 64, 64)
+    with av.open(str(path), "w") as out:
+        cover = out.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 320, 240, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        if video:
+            stream = out.add_stream("libx264", rate=8)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        else:
+            sound = out.add_stream("aac", rate=48_000, layout="mono")
+        picture = np.full((240, 320, 3), 99, np.uint8)
+        image = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        image.pts = 0
+        out.mux([*cover.encode(image), *cover.encode(None)])
+        if video:
+            for frame in frames:
+                image = av.VideoFrame.from_ndarray(frame, format="rgb24")
+                out.mux(stream.encode(image))
+            out.mux(stream.encode(None))
+        else:
+            block = av.AudioFrame.from_ndarray(TONE[None], format="fltp", layout="mono")
+            block.sample_rate, block.pts = 48_000, 0
+            out.mux([*sound.encode(block), *sound.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "asf", "mov"])
+def test_a_cover_picture_is_not_the_clip(ending, tmp_path):
+    path = with_cover(tmp_path / f"a.{ending}")
+    clip = open_clip(path)
+    assert (clip.size, len(clip), clip.fps) == ((64, 64), 5, 8)
+    assert clip.read(4, 5).shape == (1, 64, 64, 3)
+
+
+def test_music_with_a_cover_is_no_clip(tmp_path):
+    path = with_cover(tmp_path / "a.mp4", video=False)
+    with av.open(str(path)) as container:
+        assert container.streams.video  # there is a picture
+    with pytest.raises(ClipError, match="has no readable video stream"):
+        open_clip(path)
+
+
+def test_animated_avif_has_all_its_frames(tmp_path):
+    path = write_clip(
+        tmp_path / "a.avif", moving(5, 64, 64), codec="libsvtav1", fps=5, crf="20"
+    )
+    times, frames = decoded(path, stream=1)
+    clip = open_clip(path)
+    assert (len(clip), clip.fps) == (5, 5)
+    assert (clip.read(0, 5) == frames).all()
