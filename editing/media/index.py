@@ -4,16 +4,14 @@ without decoding."""
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import av
-import av.filter
 import numpy as np
 from av.stream import Disposition
 
@@ -171,14 +169,9 @@ def _find_stream(container: av.container.InputContainer) -> av.VideoStream | Non
     return max(streams, key=lambda stream: stream.width * stream.height, default=None)
 
 
-def decode(
-    path: Path, key: int | None = None, deinterlace: str = ""
-) -> Iterator[av.VideoFrame]:
+def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
     """Decode the frames of a file in the order in which they are shown, all or from a
     key frame's time on.
-
-    `deinterlace` are options of FFmpeg's filter bwdif, through which frames then go; it
-    looks at the frames before and after.
 
     Raises:
         ClipError: A frame cannot be decoded, or the file cannot be entered at that key
@@ -193,10 +186,9 @@ def decode(
         said = f"{shorten(path.name)} cannot be decoded. Re-encode it."
         with boundary("clip.path", said, ClipError):
             if key is None:
-                frames: Iterator[av.VideoFrame] = container.decode(stream)
+                yield from container.decode(stream)
             else:
-                frames = _decode_from(container, stream, key)
-            yield from _filtered(frames, deinterlace) if deinterlace else frames
+                yield from _decode_from(container, stream, key)
 
 
 def _decode_from(
@@ -215,43 +207,6 @@ def _decode_from(
         for frame in packet.decode():
             if frame.pts is None or frame.pts >= key:
                 yield frame
-
-
-def _filtered(frames: Iterator[av.VideoFrame], options: str) -> Iterator[av.VideoFrame]:
-    """Deinterlace frames, one for each, at their times."""
-    first = next(frames, None)
-    if first is None:
-        return
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=first.width,
-        height=first.height,
-        format=first.format,
-        time_base=first.time_base,
-    )
-    sink = graph.add("buffersink")
-    graph.link_nodes(source, graph.add("bwdif", options), sink).configure()
-    waiting: deque[av.VideoFrame] = deque()
-    for frame in chain([first], frames, [None]):
-        if frame is not None:
-            waiting.append(frame)
-        source.push(frame)
-        yield from _pulled(sink, waiting)
-
-
-def _pulled(
-    sink: av.filter.context.FilterContext, waiting: deque[av.VideoFrame]
-) -> Iterator[av.VideoFrame]:
-    """Yield what a filter has ready, at the times of the frames that wait for it."""
-    while waiting:
-        try:
-            made = cast(av.VideoFrame, sink.pull())
-        except (av.BlockingIOError, av.EOFError):
-            return
-        given = waiting.popleft()
-        made.pts = given.pts
-        made.time_base = given.time_base
-        yield made
 
 
 class _Packet(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -15,6 +16,7 @@ from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from regrain.editing.errors import ClipError, shorten
+from regrain.editing.media import fields
 from regrain.editing.media.clip import (
     AudioSpan,
     ColorTags,
@@ -30,13 +32,13 @@ from regrain.editing.media.lazy_frames import check_window
 # by ISO/IEC 23091-2.
 _SUPPORTED = (0, 1, 2, 4, 5, 6, 7, 9)
 _UNSPECIFIED = 2
-# Options of FFmpeg's bwdif: a frame for each, of those that say that they are woven, or
-# of all.
-_WOVEN, _ALL = "mode=send_frame:deint=interlaced", "mode=send_frame:deint=all"
 # Without these a round trip through RGB darkens every pixel by one level.
 EXACT = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 )
+
+
+_MakeWhole = Callable[[Iterator[av.VideoFrame]], Iterator[av.VideoFrame]]
 
 
 class VideoClip:
@@ -82,8 +84,10 @@ class VideoClip:
         if said:
             self.warnings.append(f"{shorten(path.name)} {said}")
         self.comment = facts.comment
-        options = _WOVEN if self.is_interlaced else _ALL
-        self._decoder = _Decoder(path, index, options if deinterlace else "")
+        make_whole = None
+        if deinterlace:
+            make_whole = partial(fields.deinterlace, marked=self.is_interlaced)
+        self._decoder = _Decoder(path, index, make_whole)
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -150,9 +154,11 @@ class _Decoder:
     container.
     """
 
-    def __init__(self, path: Path, index: Index, deinterlace: str = "") -> None:
+    def __init__(
+        self, path: Path, index: Index, make_whole: _MakeWhole | None = None
+    ) -> None:
         self._path = path
-        self._deinterlace = deinterlace
+        self._make_whole = make_whole  # deinterlaces
         self._index = index
         self._frames: Iterator[av.VideoFrame] = iter(())
         # number of the frame that comes next; -1 if decoding has to begin
@@ -163,7 +169,7 @@ class _Decoder:
     def read(self, number: int) -> av.VideoFrame:
         """Decode a frame, counted from 0; ClipError if it cannot be."""
         # deinterlacing looks at the frame before
-        needed = max(0, number - 1) if self._deinterlace else number
+        needed = max(0, number - 1) if self._make_whole else number
         key = self._index.key_before(needed)
         if key is None:
             if not 0 <= self._next <= number:
@@ -185,7 +191,9 @@ class _Decoder:
     def _enter(self, key: int | None, frame: int) -> None:
         """Decode from a key frame's time on, or from the beginning; `frame` is the
         number of what comes."""
-        self._frames = decode(self._path, key, self._deinterlace)
+        self._frames = decode(self._path, key)
+        if self._make_whole:
+            self._frames = self._make_whole(self._frames)
         self._next = frame
         self._entered = key is not None
 

@@ -168,7 +168,7 @@ def test_a_mask_of_a_frame(client, clip, how):
         ("/edit_video", {"tracker": "nobody"}, "tracker: 'nobody' was not found."),
         ("/edit_video", {"start": 9}, "video: The clip has 8 frames"),
         ("/edit_video", {"video": {"path": "/etc/passwd"}}, "video: The file did not arrive."),
-        ("/edit_video", {"video": handle_file(__file__)}, "video: 'test_programs.py' is not a video."),
+        ("/edit_video", {"video": handle_file(__file__)}, "'test_programs.py' is not a readable video."),
         ("/edit_video", {"masks": handle_file(__file__)}, "masks: "),
         ("/track", {"regions": []}, "regions: "),
         ("/segment", {}, "clicks: No clicks and no box given."),

@@ -14,7 +14,7 @@ from regrain.editing.request.region import Region
 from regrain.ui.api.program_schema import Click, ClickedRegion, FrameClick, OfVideo
 from regrain.ui.handlers.mask_files import read_tracks
 from regrain.ui.session.clip_files import check_upload, place_for
-from regrain.ui.session.clips import open_picture, open_upload
+from regrain.ui.session.clips import is_archive, open_picture, open_upload
 from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.mask_edits import Segment, add_point
 from regrain.ui.session.mask_models import choose, click_models, trackers
@@ -179,7 +179,7 @@ def _tracks(
 def _kept(file: Path, folder: Path, field: str) -> Iterator[Path]:
     """Keep an upload in a folder; errors about it name the argument."""
     try:
-        if file.suffix.lower() == ".zip":  # to pages, a project
+        if is_archive(file):  # to pages, a project
             raise ClipError(
                 field,
                 f"{shorten(file.name)} is not a video. Unpack it and send the video.",

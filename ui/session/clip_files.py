@@ -17,7 +17,7 @@ from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import save_project
 from regrain.ui.server.media import Media
-from regrain.ui.session.clips import ClipSession, open_upload
+from regrain.ui.session.clips import ClipSession, is_archive, open_upload
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 
@@ -148,7 +148,7 @@ def uploaded(upload: object) -> Path:
 
 def check_upload(file: Path) -> None:
     """Refuse, by a ClipError, a video that is too large to be opened here."""
-    if file.suffix == ".zip":
+    if is_archive(file):
         return
     size = file.stat().st_size
     if size > MAX_VIDEO:

@@ -39,17 +39,11 @@ _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES = 12
 _STRIP_SIZE = (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
+# Of clips in archives; uploads are known by their content
 _CLIP_SUFFIXES = (
-    ".mp4",
-    ".mov",
-    ".m4v",
-    ".webm",
-    ".mkv",
-    ".avi",
-    ".gif",
-    ".mpg",
-    ".mpeg",
-    ".ts",
+    *(".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".mj2", ".avif", ".webm", ".mkv"),
+    *(".avi", ".gif", ".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".wmv", ".asf"),
+    *(".flv", ".f4v", ".ogv", ".ogg", ".dv", ".mxf"),
 )
 # Nothing a browser would run
 _UNPACKED = (".json", ".safetensors", *IMAGE_SUFFIXES, *_CLIP_SUFFIXES)
@@ -183,13 +177,8 @@ def open_upload(
     Raises:
         EditingError: It cannot be read, or is too large.
     """
-    if file.suffix.lower() == ".zip":
+    if is_archive(file):
         return _open_zip(file, folder)
-    if file.suffix.lower() not in _CLIP_SUFFIXES:
-        raise ClipError(
-            "clip",
-            f"{shorten(file.name)} is not a video. Choose an mp4, mov, webm, mkv, avi or gif file.",
-        )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
         width, height = whole.size
@@ -235,6 +224,12 @@ def open_upload(
         strip=_write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None,
     )
     return opened, " ".join(notes)
+
+
+def is_archive(file: Path) -> bool:
+    """Tell whether a file is a zip file, by its content, or says so by its name."""
+    with file.open("rb") as opened:
+        return opened.read(2) == b"PK" or file.suffix.lower() == ".zip"
 
 
 def _count(clip: VideoClip, first: int, step: int, most: int) -> int:

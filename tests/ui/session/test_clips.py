@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from made_clips import moving, write_clip
 from PIL import Image
 
 from regrain.editing import (
@@ -100,6 +101,43 @@ def test_other_files_are_refused(tmp_path, name):
     (tmp_path / name).write_text("no video")
     with pytest.raises(EditingError):
         open_upload(tmp_path / name, tmp_path / "out")
+
+
+OTHERS = {
+    "a.mts": ("mts", "libx264", "yuv420p"),
+    "a.m2ts": ("m2ts", "mpeg2video", "yuv420p"),
+    "a.wmv": ("asf", "wmv2", "yuv420p"),
+    "a.3gp": ("3gp", "mpeg4", "yuv420p"),
+    "a.flv": ("flv", "flv", "yuv420p"),
+    "a.mxf": ("mxf", "mpeg2video", "yuv420p"),
+    "a.avif": ("avif", "libsvtav1", "yuv420p"),
+    "clip": ("mp4", "libx264", "yuv420p"),
+    "a.jpg": ("mov", "libx264", "yuv420p"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_a_video_is_seen_in_its_content(name, tmp_path):
+    ending, codec, pixels = OTHERS[name]
+    shown = moving(6)
+    written_as = write_clip(tmp_path / f"x.{ending}", shown, codec=codec, pixels=pixels)
+    written_as.rename(tmp_path / name)
+    opened, _ = open_upload(tmp_path / name, tmp_path / "out")
+    assert (len(opened.frames), opened.title) == (6, name)
+    assert np.abs(opened.frames[3].astype(int) - shown[3]).mean() < 20
+
+
+def test_an_interlaced_upload_is_made_of_whole_frames(tmp_path):
+    from regrain.editing.media.reading import open_clip
+
+    path = write_clip(tmp_path / "a.mp4", moving(6), x264_params="tff=1")
+    opened, note = open_upload(path, tmp_path / "out")
+    assert "The clip is interlaced; its fields were made whole frames." in note
+    want = open_clip(path, deinterlace=True).read(0, 6)
+    assert (opened.frames.read(0, 6) == want).all()
+    folder = pack_project(opened.request, None, tmp_path).with_suffix(".zip")
+    again, note = open_upload(folder, tmp_path / "again")
+    assert (again.frames.read(0, 6) == want).all()
 
 
 def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(

@@ -10,7 +10,10 @@ const PROJECT_MB = 400;
 const CONSENT =
   "Open only clips you may edit, and none of real people without their consent. " +
   "Your files are removed when you close the page.";
-const ACCEPTED = ".mp4,.mov,.m4v,.webm,.mkv,.avi,.gif,.mpg,.mpeg,.ts,.zip";
+// What browsers may not know as a video is named; the server looks at the content.
+const ACCEPTED =
+  "video/*,.gif,.avif,.zip," +
+  ".mkv,.avi,.mpg,.mpeg,.ts,.mts,.m2ts,.wmv,.asf,.3gp,.flv,.ogv,.dv,.mxf";
 
 /**
  * Say that a file is too large; "" for one that is not.
