@@ -26,7 +26,7 @@ _EMPHASIS = f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS
 _CONTROL = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"
 _PIXEL = "expected FRAME,X,Y"
 _MAX_WEIGHT = 2.0
-_WEIGHT = r"(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
+_WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
 _NUMBER = r"\d+(?:\.\d+)?"  # neither a sign nor an exponent
 _PIXEL_PATTERN = rf"\s*(\d+)\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*"
 _LONGEST_PIXEL = 40  # characters
@@ -241,7 +241,8 @@ def write_control(specs: Iterable[ControlSpec]) -> str:
     texts = []
     for kind, model, weight in specs:
         text = f"{kind}={model}"
-        texts.append(text if weight == 1 else f"{text}@{weight:g}")
+        is_plain = weight == 1 and split_weight(model)[1] is None
+        texts.append(text if is_plain else f"{text}@{weight:g}")
     return ",".join(texts)
 
 
@@ -249,7 +250,7 @@ def _read_spec(part: object) -> ControlSpec:
     kind, model, weight = _fields_of_spec(part)
     if kind not in KINDS or not isinstance(model, str):
         raise ValueError(_CONTROL)
-    if not model.strip() or "," in model or "@" in model:
+    if not model.strip() or "," in model:
         raise ValueError(_CONTROL)
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
     if not is_number or not 0 <= weight <= _MAX_WEIGHT:
@@ -277,12 +278,17 @@ def _fields_of_spec(part: Any) -> tuple[Any, Any, Any]:
 def _split_spec(text: str) -> tuple[str, str, float]:
     """Split `KIND=MODEL@WEIGHT`; the weight may be left out."""
     kind, _, rest = text[:MAX_TEXT].partition("=")
-    model, at, weight = rest.partition("@")
-    if not at:
-        return kind.strip(), model.strip(), 1.0
-    if not re.fullmatch(_WEIGHT, weight.strip(), re.ASCII):
-        raise ValueError(_CONTROL)
-    return kind.strip(), model.strip(), float(weight)
+    model, weight = split_weight(rest)
+    return kind.strip(), model, 1.0 if weight is None else weight
+
+
+def split_weight(text: str) -> tuple[str, float | None]:
+    """Split `NAME@WEIGHT` at its last @; without a number after that, all of the text
+    is a name, since paths may have an @, too."""
+    name, at, weight = text.rpartition("@")
+    if at and re.fullmatch(_WEIGHT, weight.strip(), re.ASCII):
+        return name.strip(), float(weight)
+    return text.strip(), None
 
 
 def _read_frames(text: str, pattern: str, expected: str) -> tuple[int, ...]:

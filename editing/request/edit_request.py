@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
 from regrain.editing.models.files.location import PictureSpec, parse_lora
 from regrain.editing.params.registry import check_params
+from regrain.editing.params.written import split_weight
 from regrain.editing.request.compose import Composed, compose, compose_negatives
 from regrain.editing.request.edit import MAX_SIZE, MIN_SIZE, Edit
 from regrain.editing.request.fields import check_declared, declared
@@ -34,7 +34,6 @@ from regrain.editing.request.region import (
 # A working size above the first is at most so many times the clip's short side.
 _LARGE, _MOST_TIMES = 512, 8
 # of `override`
-_PICTURE = re.compile(r"(?:([^=]+)=)?([^@]+?)(?:@(\d{0,3}\.?\d{1,20}))?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,16 +299,15 @@ def override(
 
 def _pictured(request: EditRequest, text: str) -> EditRequest:
     """Return the request with a picture, written as in `override`."""
-    match = _PICTURE.fullmatch(text.strip())
-    if match is None:
+    written, scale = split_weight(text)
+    name, equals, file = written.partition("=")
+    if not equals:
+        file = written
+    if not file or (equals and not name):
         expected = f"NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to {MAX_SCALE}"
         raise RequestError("--picture", f"Expected {expected}, got {shorten(text)}.")
-    name, file, scale = match.groups()
-    picture = {
-        "picture": file,
-        "picture_scale": None if scale is None else float(scale),
-    }
-    if name is None:
+    picture = {"picture": file, "picture_scale": scale}
+    if not equals:
         return replace(request, **picture)
     names = [region.name for region in request.regions]
     if name not in names:

@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError
+from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.server.media import Media
@@ -171,7 +172,7 @@ class Handlers:
         motion = ""
         seeing = usual
         for text in map(str, given):
-            name = text.partition("@")[0]
+            name = split_weight(text)[0]
             if text == project.motion or name in self.catalogue.motions:
                 motion = text
             elif name == usual or name in self.catalogue.pictures:

@@ -17,7 +17,7 @@ from regrain.editing.errors import EditingError, shorten
 from regrain.editing.models.files.hub import MOTION, PICTURES
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
-from regrain.editing.params.written import KINDS
+from regrain.editing.params.written import KINDS, split_weight
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
@@ -151,7 +151,7 @@ class ModelHandlers(FetchHandlers):
     def _add(self, id: str, added: object, alike: list[str]) -> dict[Any, Any]:
         """Add an adapter, in place of another like it."""
         before = [str(one) for one in added] if isinstance(added, list) else []
-        kept = [one for one in before if one.partition("@")[0] not in alike]
+        kept = [one for one in before if split_weight(one)[0] not in alike]
         done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 

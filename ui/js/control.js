@@ -6,7 +6,8 @@ import { fieldBeside, follow, hub } from "./shared/hub.js";
 
 /** @typedef {{ kind: string, model: string, weight: number }} Network */
 
-const NETWORK = /^(\w+)\s*=\s*([^@]+?)\s*(?:@\s*(\d*\.?\d+))?$/;
+// The weight follows the last @; paths may have an @, too.
+const NETWORK = /^(\w+)\s*=\s*(.+?)\s*(?:@\s*(\d*\.?\d+)\s*)?$/;
 const LOOK_AT_FIELD = 500; // milliseconds between looks
 
 /**
@@ -24,8 +25,9 @@ export const readRows = (text) =>
 
 /** @param {Network} network */
 const writeRow = ({ kind, model, weight }) => {
-  const scale = weight === 1 ? "" : `@${weight}`;
-  return `${kind}=${model}${scale}`;
+  const plain = `${kind}=${model}`;
+  const scale = weight === 1 && !NETWORK.exec(plain)?.[3] ? "" : `@${weight}`;
+  return `${plain}${scale}`;
 };
 
 /** @param {Network[]} rows */

@@ -16,7 +16,7 @@ from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import read_groups
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
-from regrain.editing.params.written import read_control
+from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.pipeline.estimate import configurations
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
@@ -39,7 +39,7 @@ _FOLDERS = {
 def moving(model: object, asked: str) -> str:
     """Return the motion adapter that was asked for; not the built-in one with another
     model."""
-    is_own = asked.partition("@")[0] == BUILT_IN_MOTION
+    is_own = split_weight(asked)[0] == BUILT_IN_MOTION
     return "" if is_own and model != BUILT_IN_MODEL else asked
 
 
@@ -118,7 +118,7 @@ class Catalogue:
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
-        return [text for text in added if text.rpartition("@")[0] in self.loras]
+        return [text for text in added if split_weight(text)[0] in self.loras]
 
     def seeing(self, model: str) -> str:
         """Return the first picture adapter that fits a model, else the first; empty

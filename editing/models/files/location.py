@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.params.written import split_weight
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 
 # The model, its control network, motion adapter, and LoRA for few steps, shipped with
@@ -18,7 +19,6 @@ from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_l
 BUILT_IN_IDS = ("storybook", "storybook/canny", "storybook/motion", "storybook/fast")
 _MAX_LORA = 4.0
 MAX_TEXT = 1000  # characters of a model's id
-_WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _UNET = "unet/config.json"
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
@@ -60,17 +60,12 @@ def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> Lo
     Raises:
         ModelError: The text has another form, or the weight is out of range.
     """
-    file, at, written = (part.strip() for part in text.partition("@"))
-    weight = _read_weight(written) if at else 1.0
-    fits = weight is not None and least <= weight <= _MAX_LORA
-    if weight is None or not fits or not file or len(text) > MAX_TEXT:
+    file, given = split_weight(text)
+    weight = 1.0 if given is None else given
+    if not least <= weight <= _MAX_LORA or not file or len(text) > MAX_TEXT:
         expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
         raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
     return LoraSpec(file, weight)
-
-
-def _read_weight(text: str) -> float | None:
-    return float(text) if re.fullmatch(_WEIGHT, text, re.ASCII) else None
 
 
 @contextmanager

@@ -66,6 +66,19 @@ test("control networks are read from their text and written back", () => {
   assert.deepEqual(readRows("nonsense"), []);
 });
 
+test("a path of a control network may have an @; the weight follows the last", () => {
+  const rows = readRows("canny=/a@b/net@0.5, depth=me@home, pose=x@2@1");
+  assert.deepEqual(
+    rows.map(({ model, weight }) => [model, weight]),
+    [
+      ["/a@b/net", 0.5],
+      ["me@home", 1],
+      ["x@2", 1],
+    ],
+  );
+  assert.deepEqual(readRows(writeRows(rows)), rows);
+});
+
 const player = { mode: "side", chosen: 1, rebuilt: null, source: "source", edits: ["one", "two"] };
 
 test("side by side shows everything, a comparison the chosen edit and the source or its rebuilt", () => {

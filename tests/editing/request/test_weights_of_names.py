@@ -1,0 +1,69 @@
+"""Names with a weight, as `NAME@WEIGHT`: paths may have an @ of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regrain.editing import ArrayClip, EditRequest, ModelError, Region, RequestError
+from regrain.editing.models.files.location import find, parse_lora
+from regrain.editing.params.written import read_control, split_weight, write_control
+from regrain.editing.request.edit_request import override
+from regrain.ui.views.catalogue import moving
+
+SPLIT = {
+    "a": ("a", None),
+    "a@0.5": ("a", 0.5),
+    "a@ -1 ": ("a", -1.0),
+    "/home/me@work/a.safetensors": ("/home/me@work/a.safetensors", None),
+    "/home/me@work/a.safetensors@.5": ("/home/me@work/a.safetensors", 0.5),
+    "a@2@1": ("a@2", 1.0),
+    "a@": ("a@", None),
+    "a@1e3": ("a@1e3", None),
+    "a@nan": ("a@nan", None),
+    "@1": ("", 1.0),
+}
+
+
+@pytest.mark.parametrize("text", SPLIT)
+def test_the_weight_is_a_number_after_the_last_at(text):
+    assert split_weight(text) == SPLIT[text]
+
+
+def test_loras_motion_and_control_may_lie_in_a_folder_with_an_at(tmp_path):
+    folder = tmp_path / "me@work"
+    folder.mkdir()
+    file = folder / "look@home.safetensors"
+    file.write_bytes(b"")
+    spec = parse_lora(f"{file}@-0.5")
+    assert (spec.model, spec.weight) == (str(file), -0.5)
+    assert find(parse_lora(str(file)).model).location == str(file)
+    specs = read_control(f"canny={folder}@0.7, depth={folder}, pose=x@2@1")
+    assert [(one.model, one.weight) for one in specs] == [
+        (str(folder), 0.7),
+        (str(folder), 1.0),
+        ("x@2", 1.0),
+    ]
+    assert read_control(write_control(specs)) == specs
+    assert moving("sd15", "storybook/motion@0.5") == ""
+    assert moving("sd15", "a@storybook/motion@0.5") == "a@storybook/motion@0.5"
+    for text in ("a@5", "@1", "", "a@2@-9"):
+        with pytest.raises(ModelError, match="^loras: Expected FILE@WEIGHT"):
+            parse_lora(text)
+
+
+def test_a_picture_may_lie_in_a_folder_with_an_at(tmp_path):
+    file = tmp_path / "me@work" / "toy@2x.png"
+    file.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(file)
+    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8))
+    labels = np.ones((1, 64, 64), np.uint8)
+    request = EditRequest(clip, labels, (Region(name="dog", label=1, prompt="a toy"),))
+    changed, _ = override(request, pictures=[str(file), f"dog={file}@0.5"])
+    assert (changed.picture, changed.picture_scale) == (str(file), None)
+    (region,) = changed.regions
+    assert (Path(region.picture), region.picture_scale) == (file, 0.5)
+    for text in ("", "@0.5", "=a.png", "dog="):
+        with pytest.raises(RequestError, match="--picture: Expected NAME=FILE@SCALE"):
+            override(request, pictures=[text])
