@@ -21,13 +21,14 @@ result; where there is room nothing is cut.
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, ResourceError, shorten
@@ -90,8 +91,7 @@ NEEDS = (
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Return the available memory of a device in bytes; of a CPU without swap, or all
-    of it if unknown."""
+    """Return the available memory of a device in bytes; of a CPU without swap."""
     if device is not None and device.type == "cuda":
         import torch
 
@@ -99,11 +99,7 @@ def free_memory(device: torch.device | None = None) -> int:
             device
         )
         return torch.cuda.mem_get_info(device)[0] + cached
-    with suppress(OSError):  # only Linux has the file
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return psutil.virtual_memory().available
 
 
 def reset_peak(device: torch.device) -> None:
@@ -122,8 +118,11 @@ def peak_memory(device: torch.device) -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows keeps the peak itself
+        memory = psutil.Process().memory_info()
+        return getattr(memory, "peak_wset", memory.rss)
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 

@@ -37,6 +37,7 @@ from regrain.ui.server.media import Media  # noqa: E402
 from regrain.ui.session.examples import load_examples  # noqa: E402
 from regrain.ui.views.components import STYLE, theme  # noqa: E402
 
+_EXCEPTED = ("NO_PROXY", "no_proxy")  # hosts that are asked past a proxy
 MAX_EVENTS = 1000  # that wait for a thread; each is short
 MAX_THREADS = 256  # pages that watch a run hold one event each
 
@@ -76,6 +77,21 @@ def discover(request, finder=None, tracker="flow"):
     )
 
 
+def reach_directly() -> None:
+    """Let this machine be asked past any proxy of the environment: Gradio calls its own
+    page."""
+    here = ["localhost", "127.0.0.1", "::1"]
+    name = os.environ.get("GRADIO_SERVER_NAME")
+    if name:
+        here.append(name)
+    excepted: list[str] = []
+    for variable in _EXCEPTED:
+        excepted += os.environ.get(variable, "").split(",")
+    hosts = dict.fromkeys(host.strip() for host in [*excepted, *here] if host.strip())
+    for variable in _EXCEPTED:
+        os.environ[variable] = ",".join(hosts)
+
+
 def launch(
     tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook"
 ) -> None:
@@ -86,6 +102,7 @@ def launch(
     # What was computed from strangers' clips goes with the process.
     if os.environ.get("SPACE_ID"):
         os.environ.setdefault("REGRAIN_CACHE", str(FOLDER / "cache"))
+    reach_directly()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with private(FOLDER, "regrain-[0-9a-f]{16}"), suppress(SystemExit):
         media = Media(FOLDER / "media")
@@ -101,7 +118,10 @@ def launch(
             css=STYLE,
             allowed_paths=[str(media.root)],
             ssr_mode=False,
-            share=False,
+            # Gradio knows where only a shared link can be reached (Colab, Kaggle), reads
+            # $GRADIO_SHARE elsewhere, and prints the link.
+            share=None,
+            prevent_thread_lock=True,  # notebooks would not wait
             mcp_server=find_spec("mcp") is not None,  # an extra of the package
             footer_links=["api"],
             favicon_path=str(Path(__file__).parents[1] / "favicon.svg"),
@@ -110,8 +130,11 @@ def launch(
             # an adapter of Stable Diffusion has 300 MB; videos may have fewer
             max_file_size="400mb",
         )
+        page.block_thread()
     sys.stdout.flush()
-    os._exit(0)  # torch, if a run is inside it, would abort when the interpreter ends
+    if not hasattr(sys, "ps1"):  # a notebook goes on
+        # torch, if a run is inside it, would abort when the interpreter ends
+        os._exit(0)
 
 
 def main() -> None:

@@ -1,0 +1,86 @@
+"""What Windows lacks: `resource`, `os.sysconf`, locks of Unix, /proc, symbolic links."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+# Libraries and the standard one have a part for each system; those of this one are
+# imported before anything is taken away.
+BARE = """
+import asyncio, builtins, io, os, sys
+import av, cv2, diffusers, gradio, psutil, torch, transformers
+
+total = psutil.virtual_memory().total
+for name in ("resource", "fcntl", "termios", "pwd", "grp"):
+    sys.modules[name] = None
+for name in ("sysconf", "fork", "getpriority", "setpriority"):
+    delattr(os, name)
+
+def closed(inner):
+    def opened(file, *given, **how):
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if str(file).startswith("/proc") and not caller.startswith("psutil"):
+            raise FileNotFoundError(file)
+        return inner(file, *given, **how)
+    return opened
+
+builtins.open = io.open = closed(open)
+os.open = closed(os.open)
+
+def no_links(*given, **how):
+    raise OSError("symbolic links need a privilege")
+
+os.symlink = no_links
+"""
+EDIT = """
+import regrain
+from regrain.editing.__main__ import main as edit
+from regrain.masks.__main__ import main as masks
+import regrain.ui.page.launch
+from regrain.editing.storage.memory import free_memory, peak_memory
+import torch
+
+assert 10**6 < free_memory() < total
+assert 10**7 < peak_memory(torch.device("cpu")) < total
+example, out = sys.argv[1:]
+ran = edit(["run", example, "-o", out + "/out", "--method", "sdedit",
+            "--set", "steps=2", "--set", "strength=0.5"])
+doctor = edit(["doctor"])
+converted = masks(["convert", example + "/masks", "-o", out + "/m.json"])
+sys.exit(ran or doctor or converted)
+"""
+
+
+@pytest.mark.slow
+def test_an_edit_runs_where_unix_is_missing(tmp_path):
+    example = ROOT / "assets" / "examples" / "01_two_animals"
+    env = os.environ | {"OMP_NUM_THREADS": "1", "REGRAIN_CACHE": str(tmp_path / "c")}
+    command = [sys.executable, "-c", BARE + EDIT, str(example), str(tmp_path)]
+    ran = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
+    )
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]
+    assert (tmp_path / "out" / "edited.mp4").stat().st_size > 1000
+    assert (tmp_path / "m.json").is_file()
+
+
+def test_the_packages_are_found_where_git_makes_no_links(tmp_path):
+    """Git then writes a file with the target's name in place of a link."""
+    (tmp_path / "regrain").mkdir()
+    for name in ("__init__.py", "__main__.py"):
+        (tmp_path / "regrain" / name).write_bytes(
+            (ROOT / "regrain" / name).read_bytes()
+        )
+    for name in ("editing", "masks", "ui", "assets"):
+        (tmp_path / "regrain" / name).write_text(f"../{name}")
+        (tmp_path / name).mkdir()
+    (tmp_path / "editing" / "__init__.py").write_text("__all__ = []\nhere = 1\n")
+    code = "import regrain.editing as e; print(e.here)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.stdout == "1\n", ran.stderr

@@ -1,0 +1,89 @@
+"""How the page starts: behind a company's proxy, and in notebooks."""
+
+import os
+import sys
+
+import gradio as gr
+import httpx
+import pytest
+from browser import ROOT, Server
+
+from regrain.ui.page import launch as page
+from regrain.ui.page.layout import Tools
+
+NOWHERE = "http://127.0.0.1:9"  # no proxy answers there
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture
+def proxies(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.setenv(name, NOWHERE)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("NO_PROXY", "no_proxy", "GRADIO_SERVER_NAME"):
+        monkeypatch.setenv(name, "")
+
+
+def test_this_machine_is_asked_past_a_proxy_and_others_by_it(proxies, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "intern.example, 10.0.0.1")
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "192.168.1.5")
+    page.reach_directly()
+    page.reach_directly()
+    here = "intern.example,10.0.0.1,localhost,127.0.0.1,::1,192.168.1.5"
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == here
+    with httpx.Client() as client:
+
+        def way(url):
+            return client._transport_for_url(httpx.URL(url))
+
+        for host in ("localhost", "127.0.0.1", "[::1]", "192.168.1.5"):
+            assert way(f"http://{host}:7860") is client._transport
+        assert way("http://example.com") is not client._transport
+
+
+@pytest.mark.slow
+def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # for this test, not for the page
+    lost = dict.fromkeys(
+        [*VARIABLES, *(name.lower() for name in VARIABLES)], NOWHERE
+    ) | {"NO_PROXY": "", "no_proxy": ""}
+    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, **lost)
+    try:
+        assert server.get("/")[0] == 200
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def launched(monkeypatch, tmp_path):
+    """Launches a page that serves nothing; returns what Gradio was told."""
+    told = {}
+    monkeypatch.setattr(page, "FOLDER", tmp_path / "held")
+    monkeypatch.setattr(gr.Blocks, "launch", lambda self, **how: told.update(how))
+    monkeypatch.setattr(gr.Blocks, "block_thread", lambda self: told.update(waits=True))
+    monkeypatch.setattr(page.signal, "signal", lambda *given: None)
+    monkeypatch.setattr(os, "_exit", lambda code: told.update(code=code))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "words.json").write_text("[]")
+    (tmp_path / "model" / "defaults.json").write_text("{}")
+
+    def launch():
+        nothing = lambda *given, **how: None  # noqa: E731
+        tools = Tools(nothing, nothing, nothing)
+        page.launch(tools, tmp_path / "none", tmp_path / "model")
+        return told
+
+    return launch
+
+
+def test_gradio_decides_whether_a_link_is_shared(launched):
+    told = launched()
+    assert told["share"] is None
+    assert (told["waits"], told["code"]) == (True, 0)
+
+
+def test_a_notebook_lives_on(launched, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+    told = launched()
+    assert told["waits"]
+    assert "code" not in told
