@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from functools import partial
+from functools import partial, wraps
+from html import unescape
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
 import numpy as np
 
+from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
@@ -34,7 +39,10 @@ _SECONDS_PER_PASS = 0.04
 _PIXELS = 512 * 512
 _CLICK = 15  # for a mask
 _TRACKED = 0.3  # per frame that is tracked
-_MOST = 300  # that are asked for
+# That are asked for: a visitor has 120 a day without an account, and a call that asks
+# for more than is left is refused.
+_MOST = 110
+_HERE = (CUTS, "sam")  # what answers clicks in no time without a GPU
 
 
 def package() -> ModuleType | None:
@@ -46,11 +54,14 @@ def package() -> ModuleType | None:
 
 def lent(tools: Tools, spaces: Any) -> Tools:
     """Return tools whose heavy work is done where the package `spaces` lends a GPU."""
-    by_request = spaces.GPU(duration=_seconds_of_call)
+
+    def by_request(work: Any) -> Any:
+        return _explained(spaces.GPU(duration=_seconds_of_call)(work))
+
     edit = by_request(partial(_portably, tools.edit))
-    segment = spaces.GPU(duration=_CLICK)(tools.segment)
-    propagate = spaces.GPU(duration=_tracking_seconds)(
-        partial(_propagated, tools.propagate)
+    segment = _explained(spaces.GPU(duration=_CLICK)(tools.segment))
+    propagate = _explained(
+        spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
     )
     discover = None
     if tools.discover:
@@ -77,9 +88,40 @@ def _send_clip(
 
 
 def _segment(here: Any, there: Any, *points: Any, **how: Any) -> Any:
-    """Find a mask on a lent GPU, or here by cuts: these need no GPU, and their clip
-    would have to travel."""
-    return (here if how.get("method") == CUTS else there)(*points, **how)
+    """Find a mask on a lent GPU, or here by what is small: nothing has to travel, and
+    no visitor's seconds are used."""
+    is_small = how.get("method", "sam") in _HERE and not how.get("model")
+    return (here if is_small else there)(*points, **how)
+
+
+def _explained(work: Any) -> Any:
+    """Return work whose refusal by ZeroGPU is an error that visitors understand."""
+
+    @wraps(work)
+    def call(*given: Any, **how: Any) -> Any:
+        with _refusals():
+            made = work(*given, **how)
+        return _items(made) if isinstance(made, Iterator) else made
+
+    return call
+
+
+def _items(made: Iterator[Any]) -> Iterator[Any]:
+    with _refusals():
+        yield from made
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what ZeroGPU says to a page, in HTML, into a ResourceError."""
+    try:
+        yield
+    except gr.Error as error:
+        text = re.sub(r"<[^>]*>", "", str(error.message))
+        said = " ".join(unescape(text).split()).rstrip(".")
+        hint = "Log in to Hugging Face for more seconds, take fewer frames or steps, or try later."
+        message = f"No GPU was lent: {said or 'no reason was given'}. {hint}"
+        raise ResourceError("gpu", message) from error
 
 
 def run_seconds(request: EditRequest) -> int:

@@ -3,15 +3,17 @@ comes back."""
 
 import pickle
 import sys
+import time
 from fractions import Fraction
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from regrain import masks
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import ArrayClip, EditRequest, Region, ResourceError
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
@@ -107,10 +109,87 @@ def test_masks_go_there_and_back():
     tracked = [*tools.propagate(clip, {0: {1: key}}, start=0, stop=4)]
     assert [frame for frame, *_ in tracked] == [0, 1, 2, 3]
     assert tracked[0][2].regions == {1: 1.0}
-    found = tools.segment(clip.read(0, 1)[0], [(20, 20)], [1], method="sam")
-    assert found.shape == (64, 64)
     assert next(iter(tools.discover(request()))) == 4
-    assert spaces.durations[:2] == [21, 15]
+    assert spaces.durations[0] == 21
+
+
+def test_small_mask_models_use_no_ones_seconds():
+    spaces, clip = Spaces(), request().clip
+    asked = []
+    made = np.zeros((64, 64), bool)
+
+    def segment(*given, **how):
+        asked.append(how.get("method"))
+        return made
+
+    tools = zero_gpu.lent(Tools(edit, segment, masks.propagate), spaces)
+    picture = clip.read(0, 1)[0]
+    for how in ({}, {"method": "sam"}, {"method": "cuts"}):
+        tools.segment(picture, [(20, 20)], [1], **how)
+    assert spaces.durations == []
+    assert asked == [None, "sam", "cuts"]
+    published = {"method": "sam", "model": "sam_vit_b_01ec64.pth"}
+    for how in ({"method": "sam2.1-hiera-tiny"}, published):
+        tools.segment(picture, [(20, 20)], [1], **how)
+        assert spaces.durations.pop() == 15
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_refusal_of_a_gpu_is_explained(late):
+    said = (
+        "You have exceeded your GPU quota (110s requested vs. 5s left). "
+        '<a href="https://huggingface.co/join">Create a free account</a> &amp; more.'
+    )
+
+    class Refusing:
+        def GPU(self, duration):  # noqa: N802
+            def refuse(*given, **how):
+                raise gr.Error(said, title="ZeroGPU quota exceeded")
+
+            def refuse_late(*given, **how):
+                yield 1
+                raise gr.Error(said)
+
+            return lambda work: refuse_late if late else refuse
+
+    with pytest.raises(ResourceError) as refused:
+        list(lent(Refusing()).edit(request()))
+    assert refused.value.message.startswith(
+        "No GPU was lent: You have exceeded your GPU quota (110s requested vs. 5s "
+        "left). Create a free account & more. Log in to Hugging Face"
+    )
+
+
+def test_a_thread_that_edits_knows_whose_request_it_is():
+    """`spaces` reads Gradio's context variable inside the call."""
+    from gradio.context import LocalContext
+
+    from regrain.ui.server.run_queue import RunQueue
+    from regrain.ui.server.runs import RunThread
+    from regrain.ui.server.worker import in_thread
+
+    seen = []
+
+    def steps():
+        yield from in_thread(
+            lambda: iter([LocalContext.request.get(None)]), RunQueue().enter_first()
+        )
+
+    def work():
+        seen.extend(item for item in steps() if item is not None)
+        yield {}
+
+    token = LocalContext.request.set("the visitor's")
+    try:
+        run = RunThread(RunQueue().enter_first())
+        run.begin(work())
+    finally:
+        LocalContext.request.reset(token)
+    for _ in range(200):
+        if run.over:
+            break
+        time.sleep(0.05)
+    assert seen == ["the visitor's"]
 
 
 def test_seconds_follow_the_cost():
@@ -134,7 +213,7 @@ def test_seconds_follow_the_cost():
         < zero_gpu.run_seconds(tuned)
     )
     huge = request(frames=40, method="tune_a_video", params={"tune_steps": 1000})
-    assert zero_gpu.run_seconds(huge) <= 300
+    assert zero_gpu.run_seconds(huge) <= 110
 
 
 @pytest.mark.parametrize(
