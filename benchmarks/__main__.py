@@ -51,7 +51,7 @@ COMMANDS = {
     "few": "benchmarks.edit_quality --first 500000 --scenes 8 --task instance --row videograin "
     '--row infedit --row "infedit, 8 steps" --row "videograin, as long" --row "SDEdit, as long" '
     "--grow 0 --margin default",
-    "few_steps": "benchmarks.few_steps --measured 2",
+    "few_steps": "benchmarks.few_steps --measured 2 --dtype bfloat16",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
