@@ -232,6 +232,58 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     assert (colored != x0).any(1).sum() == len(x0) // FRAMES * (cover > 0).sum()
 
 
+def looking(model, request):
+    pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
+    params, _ = resolve_params(request.method, request.params, {})
+    return Looking(model, pictures, request, params)
+
+
+@pytest.mark.parametrize(
+    ("until", "acts"), [(0.3, [1, 1, 0, 0]), (0.25, [1, 0, 0, 0]), (1.0, [1] * 4)]
+)
+def test_a_step_in_which_pictures_end_still_sees_them(model, asked, until, acts):
+    given = {"picture_from": 0.0, "picture_until": until}
+    view = looking(model, asked("sdedit", params=given))
+    assert [view._acts(step) for step in model.schedule.sampling(4)] == acts
+
+
+def test_colors_go_no_further_than_all_the_way(model, asked):
+    colored = {"picture_colors": 0.5}
+    x0 = torch.randn(
+        2 * FRAMES, *model.encode(np.zeros((1, 32, 32, 3), "u1")).shape[1:]
+    )
+    moved = [
+        looking(model, asked("sdedit", scale, params=colored))._colored(
+            x0, ["uncond", "cond"]
+        )
+        for scale in (1.0, 1.4, 0.5)
+    ]
+    assert torch.equal(moved[0], moved[1])
+    assert not torch.equal(moved[0], moved[2])
+    assert not torch.equal(moved[0], x0)
+
+
+def test_the_encoder_of_pictures_counts_in_the_memory_of_a_run(
+    model, adapter, asked, monkeypatch
+):
+    """It is gone before the model's first call."""
+    from regrain.editing.models.pictures.picture_file import PictureFile
+    from regrain.editing.pipeline import estimate
+
+    source = replace(asked("sdedit"), model=str(model.id))
+    adapter_numbers, encoder_numbers = PictureFile(
+        str(adapter), model.unet.config.cross_attention_dim, fetch=False
+    ).weights()
+    assert encoder_numbers > 0
+    calls = {"call_bytes": 4 * encoder_numbers - 4, "autoencoder_bytes": 0}
+    for name, size in calls.items():
+        monkeypatch.setattr(estimate, name, lambda *_, size=size: size)
+    with_it, without_it = counted(source, 4)[1], counted(without(source), 4)[1]
+    assert with_it - without_it == 4 * adapter_numbers + 4
+    monkeypatch.setattr(estimate, "call_bytes", lambda *_: 4 * encoder_numbers + 8)
+    assert counted(source, 4)[1] - counted(without(source), 4)[1] == 4 * adapter_numbers
+
+
 @pytest.mark.parametrize("sdxl", [False, True], indirect=True)
 def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     step = model.schedule.sampling(4)[1]

@@ -164,3 +164,24 @@ def test_what_the_header_says_is_enough_to_refuse(request_, tmp_path):
         with pytest.raises(ModelError, match=said):
             check_known(saved(**changes))
     check_known(replace(saved(frames=5), params={"start": "noise"}))
+
+
+def test_averages_of_the_flow_are_passes_of_their_own(request_):
+    asked = replace(request_, method="flow_regions", params={"averages": 1})
+    one = estimate.frame_passes(asked)
+    thrice = estimate.frame_passes(replace(asked, params={"averages": 3}))
+    assert thrice == 3 * one > 0
+
+
+def test_frames_of_a_video_model_share_latents(wan_folder, request_, monkeypatch):
+    monkeypatch.setattr(estimate, "autoencoder_bytes", lambda *_: 0)
+    monkeypatch.setattr(estimate, "call_bytes", lambda rows, *_: 1000 * rows)
+    weights = estimate.count_weights(wan_folder / "transformer")
+    weights += estimate.count_weights(wan_folder / "vae")
+    for frames in (1, 5, 8, 9):
+        clip = ArrayClip(np.zeros((frames, 16, 16, 3), np.uint8))
+        asked = replace(
+            request_, method="flow_regions", model=str(wan_folder), clip=clip
+        )
+        _, found = counted(asked, 4)
+        assert found == 4 * weights + 1000 * (1 + frames // 4)

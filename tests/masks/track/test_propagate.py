@@ -161,6 +161,27 @@ def test_between_two_key_frames_nothing_is_far_from_either():
         assert confidence > 0.8
 
 
+def edges(columns, sure):
+    """Masks of one region, white up to a column."""
+    _, x = np.mgrid[:48, :120]
+    return {1: track.Seen(x < columns, sure)}
+
+
+def edge_between(frame, sure, other_sure):
+    """The column up to which the blend of two edges, at 30 and 36, reaches between key
+    frames 0 and 4."""
+    mask = np.ones((48, 120), bool)
+    stated = {0: {1: mask}, 4: {1: mask}}
+    blended = track._blend(frame, stated, edges(30, sure), edges(36, other_sure))
+    return int(blended[1].mask[24].sum())
+
+
+def test_between_key_frames_the_nearer_one_and_the_surer_mask_weigh_more():
+    assert [edge_between(frame, 1.0, 1.0) for frame in range(5)] == [30, 32, 33, 35, 36]
+    assert edge_between(2, 1.0, 0.0) <= 31
+    assert edge_between(2, 0.0, 1.0) >= 35
+
+
 def test_regions_may_have_key_frames_of_their_own(walk):
     keys = {
         2: {1: walk.labels[2] == 1},

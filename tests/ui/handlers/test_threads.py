@@ -1,15 +1,19 @@
 """Tracking and fetching work in threads that know who asked: there, ZeroGPU looks for
 the visitor."""
 
+import threading
 import time
 from contextvars import ContextVar
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from regrain.editing.recipe.events import Progress
 from regrain.editing.storage.fetching import Fetched
 from regrain.masks.draw import BrushStroke
+from regrain.masks.track.propagate import Confidence
 from regrain.ui.handlers.model_handlers import MaskModelHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session import mask_edits
@@ -102,3 +106,49 @@ def test_one_clip_is_tracked_at_a_time(open_clip, visits_of):
             pass
     assert {*most} == {1}
     assert len(most) == 4
+
+
+MANY_LOOKS = 8  # of half a second each
+
+
+def test_a_stop_is_noticed_while_the_tracker_is_long_over_a_frame(visits):
+    going_on = threading.Event()
+
+    def propagate(clip, keys, start, stop, **how):
+        yield start, np.zeros(clip.size[::-1], np.uint8), Confidence({1: 1.0})
+        going_on.wait(60)
+        yield start + 1, np.ones(clip.size[::-1], np.uint8), Confidence({1: 1.0})
+
+    session = visits.get("page")
+    label = session.add_region()
+    mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
+    steps = Tracking(visits, propagate).follow(session, [label])
+    next(step for step in steps if step and step.done == 1)
+    session.stop.set()
+    try:
+        assert list(islice(steps, MANY_LOOKS)) == []
+    finally:
+        going_on.set()
+    assert session.tracking == 0
+    assert session.trouble is None
+
+
+def test_a_stop_is_noticed_while_objects_are_looked_for(visits):
+    going_on = threading.Event()
+
+    def find(asked):
+        yield Progress("inverting", 1, 2, None)
+        going_on.wait(60)
+
+    session = visits.get("page")
+    session.source_prompt = "a cat"
+    tracking = Tracking(visits, lambda *_: iter(()), find)
+    looks = tracking.discover(session, session.rev, "storybook")
+    next(view for view in looks if view)
+    session.stop.set()
+    try:
+        *_, last = [view for view in islice(looks, MANY_LOOKS) if view]
+    finally:
+        going_on.set()
+    assert "Stopped. No regions were added." in str(last)
+    assert session.tracking == 0

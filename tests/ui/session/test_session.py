@@ -656,3 +656,23 @@ def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(
     )
     go_on(2, start=5)
     assert (lanes()[str(label)], session.state.regions[label].prompt) == ("  ", "a fox")
+
+
+BOX = (10.0, 10.0, 30.0, 30.0)
+
+
+def test_a_box_goes_when_a_click_says_that_the_object_is_outside_it(open_clip):
+    asked = []
+
+    def segment(image, points, inside, **how):
+        asked.append(how.get("box"))
+        return np.ones(image.shape[:2], bool)
+
+    session = Session(open_clip("clip", (2, 48, 64)))
+    label = session.add_region()
+    mask_edits.add_box(session, label, 0, BOX, segment)
+    mask_edits.add_point(session, label, 0, (20, 20), True, segment)
+    mask_edits.add_point(session, label, 0, (40, 20), False, segment)
+    assert asked == [BOX] * 3
+    mask_edits.add_point(session, label, 0, (40, 40), True, segment)
+    assert asked[3] is None
