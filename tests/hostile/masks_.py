@@ -46,6 +46,8 @@ def cases() -> Iterator[Case]:
             use, [part.replace("{}", "project/masks") for part in command]
         )
     yield from _json()
+    yield from _other_json()
+    yield from _other_pictures()
     yield from _folders()
 
 
@@ -56,6 +58,9 @@ _ODD = {
     "with alpha": ("LA", (64, 64), 0),
 }
 _ODD |= {"another size": ("P", (65, 64), 0), "label 200": ("L", (64, 64), 200)}
+_ODD |= {"real numbers": ("F", (64, 64), 0.5), "32 bits": ("I", (64, 64), 70_000)}
+# Which are read, as pictures of other programs are; those without labels of a project.
+_READ = ("with alpha", "16 bits", "RGB", "label 200", "real numbers")
 
 
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
@@ -75,8 +80,13 @@ def _pictures(use: str, command: list[str]) -> Iterator[Case]:
         soft = use == "to convert" and name in ("missing", "a folder")
         yield one(f"one is {name}", soft, put, name)
     for name, given in _ODD.items():
-        soft = name == "label 200" and use != "in a project"
-        yield one(name, soft, lambda file, given=given: Image.new(*given).save(file))
+        soft = name in _READ
+        kind = "TIFF" if given[0] == "F" else "PNG"
+        yield one(
+            name,
+            soft,
+            lambda file, given=given, kind=kind: Image.new(*given).save(file, kind),
+        )
     yield one("a bomb", False, lambda file: file.write_bytes(bomb(50_000)))
     for name, text in NAMES.items():
         yield one(f"broken, name with {name}", False, rename_broken, text)
@@ -148,6 +158,88 @@ def _json() -> Iterator[Case]:
             write,
             "either" if "flipped" in name else "refuse",
         )
+
+
+def _video_set() -> dict[str, Any]:
+    """Masks as YouTube-VIS has them."""
+    shown = [one["segmentation"] for one in _content()["annotations"]]
+    half = len(shown) // 2
+    video = {"id": 1, "width": base.WIDTH, "height": base.HEIGHT, "length": base.FRAMES}
+    objects = [
+        {"id": n, "video_id": 1, "category_id": 1, "segmentations": masks}
+        for n, masks in enumerate((shown[:half], shown[half:]), 1)
+    ]
+    return {
+        "videos": [video],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": objects,
+    }
+
+
+def _label_me() -> dict[str, Any]:
+    """A frame as LabelMe has it."""
+    shapes = [
+        {"label": "cat", "points": [[8, 16], [32, 16], [32, 32]], "group_id": 1},
+        {"label": "dog", "points": [[8, 8], [32, 32]], "shape_type": "rectangle"},
+    ]
+    return {"imageWidth": base.WIDTH, "imageHeight": base.HEIGHT, "shapes": shapes}
+
+
+_OTHER = {
+    "YouTube-VIS": (
+        _video_set,
+        *("videos", "videos.0", "videos.0.id", "videos.0.width", "videos.0.length"),
+        *("categories", "categories.0", "categories.0.name", "annotations"),
+        *("annotations.0", "annotations.0.id", "annotations.0.video_id"),
+        *("annotations.0.category_id", "annotations.0.segmentations"),
+        *("annotations.0.segmentations.0", "annotations.0.segmentations.0.counts"),
+        "annotations.0.segmentations.0.size",
+    ),
+    "LabelMe": (
+        _label_me,
+        *("imageWidth", "shapes", "shapes.0", "shapes.0.label", "shapes.0.points"),
+        *("shapes.0.points.0", "shapes.0.points.0.0", "shapes.0.group_id"),
+        "shapes.1.shape_type",
+    ),
+}
+
+
+def _other_json() -> Iterator[Case]:
+    convert = ["masks", "convert", "masks.json", "-o", "out"]
+    for form, (make, *places) in _OTHER.items():
+        for place in places:
+            for name, value in VALUES.items():
+
+                def change(file: Path, make=make, place=place, value=value) -> None:
+                    file.write_text(json.dumps(base.changed(make(), place, value)))
+
+                write = base.with_project(change, at="masks.json")
+                called = f"{form}, {place} is {name}"
+                yield Case("masks", called, convert, write, "either")
+        for name in CONTENT:
+            write = base.with_project(
+                lambda file, make=make, name=name: file.write_bytes(
+                    damage(json.dumps(make()).encode(), name)
+                ),
+                at="masks.json",
+            )
+            yield Case("masks", f"{form}, {name}", convert, write, "either")
+
+
+def _other_pictures() -> Iterator[Case]:
+    """One mask at a frame, in each form of picture."""
+    for suffix in (".png", ".jpg", ".webp", ".bmp", ".tif"):
+        command = ["editing", "new", "project/clip.mp4", "-o", "out"]
+        command += ["--masks", f"one{suffix}", "--at", "1"]
+        for name in CONTENT:
+
+            def write(file: Path, suffix=suffix, name=name) -> None:
+                picture = Image.fromarray(255 * (base.labels()[0] == 1).astype("u1"))
+                picture.save(file)
+                file.write_bytes(damage(file.read_bytes(), name))
+
+            prepare = base.with_project(write, at=f"one{suffix}")
+            yield Case("masks", f"one {suffix}, {name}", command, prepare, "either")
 
 
 def _folders() -> Iterator[Case]:
