@@ -60,7 +60,7 @@ _ODD = {
 _ODD |= {"another size": ("P", (65, 64), 0), "label 200": ("L", (64, 64), 200)}
 _ODD |= {"real numbers": ("F", (64, 64), 0.5), "32 bits": ("I", (64, 64), 70_000)}
 # Which are read, as pictures of other programs are; those without labels of a project.
-_READ = ("with alpha", "16 bits", "RGB", "label 200", "real numbers")
+_READ = ("with alpha", "16 bits", "RGB", "label 200", "real numbers", "32 bits")
 
 
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
