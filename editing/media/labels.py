@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -358,6 +358,7 @@ def _folders(path: Path) -> list[Path]:
     return [entry for entry in visible(path) if entry.is_dir()]
 
 
+@runtime_checkable
 class _Source(Protocol):
     """Pictures of masks, one per frame; `sizes` are their (width, height)."""
 
