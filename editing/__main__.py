@@ -314,7 +314,7 @@ def clusters(
     from regrain.editing.models.loading.load import load_backbone
 
     model = changes.get("model") or request.model  # the new project keeps its own
-    backbone = load_backbone(model, request.loras)
+    backbone = load_backbone(model, request.loras, prediction=request.prediction)
     found = _follow(
         find_clusters(
             backbone,
@@ -418,7 +418,8 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
 
     from regrain.editing.models.loading.load import load_backbone
 
-    return load_backbone(request.model, request.loras, dtype=getattr(torch, dtype))
+    how = {"prediction": request.prediction, "dtype": getattr(torch, dtype)}
+    return load_backbone(request.model, request.loras, **how)
 
 
 def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:

@@ -31,6 +31,9 @@ _BOUNDARY_SCALE = 10.0
 _DATA_DEVIATION = 0.5
 _TCD_NOISE = 0.3  # gamma of TCD: 0 is deterministic, 1 is LCM's step
 _RHO = 7.0
+# The last square of a signal that solvers in the logarithm of signal / noise take for
+# none, as diffusers does.
+_LEAST = 2.0**-24
 
 
 def consistency_step(x: Latents, x0: Latents, step: Step, fresh: Latents) -> Latents:
@@ -229,10 +232,19 @@ def _whole(schedule: Schedule, sampler: Sampler, steps: int) -> tuple[Step, ...]
     """Return the steps of a sampler over the whole schedule."""
     if sampler == "dpmpp_2m":
         levels = _solver_levels(schedule, steps)
-        return replace(schedule, ends_clean=True).walk(levels, (*levels[1:], -1))
+        ends = replace(_with_signal(schedule), ends_clean=True)
+        walk = ends.walk(levels, (*levels[1:], -1))
+        # with a little signal, the noisiest lies beside the level of the model
+        between = schedule.reaches_pure_noise
+        return tuple(replace(step, between=between) for step in walk)
     if sampler == "dpmpp_2m_karras":
-        return _karras_steps(schedule, steps)
+        return _karras_steps(_with_signal(schedule), steps)
     return schedule.sampling(steps)
+
+
+def _with_signal(schedule: Schedule) -> Schedule:
+    """Return the schedule with a little signal at every level."""
+    return replace(schedule, alphas_cumprod=schedule.alphas_cumprod.clip(min=_LEAST))
 
 
 def _solver_levels(schedule: Schedule, steps: int) -> tuple[int, ...]:

@@ -102,13 +102,9 @@ class Schedule:
         DDIM defaults.
 
         Raises:
-            ValueError: The beta schedule or spacing is unknown, or rescaling to zero
-                SNR is set.
+            ValueError: The beta schedule or spacing is unknown, or betas are out of
+                range.
         """
-        if config.get("rescale_betas_zero_snr"):
-            raise ValueError(
-                "rescale_betas_zero_snr is not supported, since inversion divides by the signal"
-            )
         spacing = config.get("timestep_spacing", "leading")
         if spacing not in get_args(Spacing):
             known = "leading, trailing or linspace"
@@ -116,16 +112,22 @@ class Schedule:
                 f"unknown timestep_spacing {shorten(spacing)}, not {known}"
             )
         alphas = np.cumprod(1 - _betas(config))
-        if not (
-            np.isfinite(alphas).all() and (alphas > 0).all() and (alphas <= 1).all()
-        ):
+        between = (alphas[:-1] > 0).all() and alphas[-1] >= 0 and (alphas <= 1).all()
+        if not (np.isfinite(alphas).all() and between):
             raise ValueError("its betas are not between 0 and 1")
+        if config.get("rescale_betas_zero_snr"):
+            alphas = without_last_signal(alphas)
         return cls(
             alphas_cumprod=alphas,
             offset=int(config.get("steps_offset", 0)),
             ends_clean=bool(config.get("set_alpha_to_one", True)),
             spacing=spacing,
         )
+
+    @property
+    def reaches_pure_noise(self) -> bool:
+        """Whether the noisiest level has no signal at all (zero terminal SNR)."""
+        return not self.alphas_cumprod[-1]
 
     def level(self, t: int) -> tuple[float, float]:
         """Return signal and noise at level t; t = -1 is where sampling ends."""
@@ -134,9 +136,12 @@ class Schedule:
         )
         return alpha**0.5, (1 - alpha) ** 0.5
 
-    def levels(self, steps: int) -> tuple[int, ...]:
+    def levels(self, steps: int, inverted: bool = False) -> tuple[int, ...]:
         """Return the levels of a run of `steps` steps, rising, without the end of
         sampling (-1).
+
+        `inverted` goes up to the noisiest level that has signal, since latents without
+        any say nothing of the clip.
 
         Unlike diffusers, "leading" does not round the spacing down. The levels are the
         same if `steps` divides the training steps; otherwise the schedule still starts
@@ -145,6 +150,13 @@ class Schedule:
         Raises:
             ValueError: `steps` is not in 1 .. train_steps.
         """
+        levels = self._spaced(steps)
+        if inverted and self.reaches_pure_noise:
+            last = len(self.alphas_cumprod) - 2
+            return tuple(min(level, last) for level in levels)
+        return levels
+
+    def _spaced(self, steps: int) -> tuple[int, ...]:
         count = len(self.alphas_cumprod)
         if not 1 <= steps <= count:
             raise ValueError(f"steps: expected 1 to {count}, got {steps}")
@@ -157,20 +169,21 @@ class Schedule:
             return _listed(np.round(falling[::-1]) - 1)
         return _listed(np.round(np.linspace(0, count - 1, steps)))
 
-    def sampling(self, steps: int) -> tuple[Step, ...]:
+    def sampling(self, steps: int, *, inverted: bool = False) -> tuple[Step, ...]:
         """Return the steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable
         Diffusion, then -1.
 
-        Errors are those of `levels`.
+        `inverted` is for latents that come from `inversion`; see `levels`, also for
+        errors.
         """
-        falling = self.levels(steps)[::-1]
+        falling = self.levels(steps, inverted)[::-1]
         return self.walk(falling, (*falling[1:], -1))
 
     def inversion(
         self, steps: int, convention: Convention = "paper"
     ) -> tuple[Step, ...]:
-        """Return the steps from clean to noise: the levels of `sampling(steps)`
-        reversed, up to its start.
+        """Return the steps from clean to noise: the levels of `sampling(steps,
+        inverted=True)` reversed, up to its start.
 
         Args:
             steps: Number of steps of the sampling that follows.
@@ -186,7 +199,7 @@ class Schedule:
         Raises:
             ValueError: The convention is unknown, or see `levels`.
         """
-        rising = self.levels(steps)
+        rising = self.levels(steps, inverted=True)
         lower = rising[:-1]
         if convention == "videograin":
             return self.walk(lower, rising[1:])
@@ -226,6 +239,19 @@ class Schedule:
     def at(self, t: int) -> Step:
         """Return a single step from level t to the end of sampling."""
         return self.step(0, 1, t, t, -1)
+
+
+def without_last_signal(alphas: np.ndarray) -> np.ndarray:
+    """Shift and stretch the signals of a schedule so that its last level has none.
+
+    Args:
+        alphas: float64 [train_steps], falling: squares of the signals.
+
+    Source: Lin et al., arXiv:2305.08891, Algorithm 1.
+    """
+    signals = alphas**0.5
+    first, last = signals[0], signals[-1]
+    return ((signals - last) * first / (first - last)) ** 2
 
 
 def _listed(levels: np.ndarray) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ def run(
     fresh = torch.Generator().manual_seed(request.seed)
     x = mix_noise(source.latents[-1], inside, params.variation, fresh)
     x = x.repeat(len(plan.targets), 1, 1, 1)
-    for step in backbone.schedule.sampling(params.steps):
+    for step in backbone.schedule.sampling(params.steps, inverted=True):
         x = working.piece.pin_anchors("edit", step.index, x)
         x0, eps = predict_guided(backbone, edits, x, step)
         x = edits.blend(advance(x0, eps, step), step)
@@ -328,9 +328,8 @@ def invert(
 
     def down() -> Generator[Event, None, dict[str, Tensor]]:
         clean = latents[-1]
-        for step, x in ddim_walk(
-            clean, model.predict, backbone.schedule.sampling(params.steps)
-        ):
+        falling = backbone.schedule.sampling(params.steps, inverted=True)
+        for step, x in ddim_walk(clean, model.predict, falling):
             clean = x
             yield Progress("inverting", params.steps + step.index + 1, total, None)
         return {"latents": clean}

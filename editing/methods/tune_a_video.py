@@ -71,7 +71,8 @@ def run(
     previews = Previews(source[0], working, params.preview_every)
     inside = working.inside() if params.blend else None
     frames = plan.batch.frames
-    for step in backbone.schedule.sampling(params.steps):
+    inverted = params.start != "noise"
+    for step in backbone.schedule.sampling(params.steps, inverted=inverted):
         x = working.piece.pin_anchors("edit", step.index, x)
         x0, eps = predict_guided(backbone, plan, x, step, params.guidance_scale)
         x = advance(x0, eps, step)

@@ -79,7 +79,7 @@ def run(
     fresh = torch.Generator().manual_seed(request.seed)
     x = mix_noise(source, plan.inside, params.variation, fresh)
     x = x.repeat(len(plan.targets), 1, 1, 1)
-    for step in backbone.schedule.sampling(params.steps):
+    for step in backbone.schedule.sampling(params.steps, inverted=True):
         x = working.piece.pin_anchors("edit", step.index, x)
         source = working.piece.pin_anchors("source", step.index, source)
         batch, text = plan.rows(step, params, learned)
@@ -352,7 +352,7 @@ def learn(
         return predict(x, step, plan.source)
 
     def make() -> Generator[Event, None, dict[str, Tensor]]:
-        steps = backbone.schedule.sampling(params.steps)
+        steps = backbone.schedule.sampling(params.steps, inverted=True)
         empty = plan.empty.vectors
         walk = null_text(
             pivots,

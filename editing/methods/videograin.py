@@ -90,7 +90,7 @@ def run(
     )
     previews = Previews(inverted[0], working, params.preview_every)
     x = mix_noise(inverted[-1], inside, params.variation, fresh)
-    steps = backbone.schedule.sampling(params.steps)
+    steps = backbone.schedule.sampling(params.steps, inverted=True)
     again = steps[len(steps) - params.steps_again :]
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):

@@ -17,9 +17,10 @@ from regrain.editing.models.files.configs import (
     TransformerConfig,
     UNetConfig,
     read_config,
+    short_side,
 )
 from regrain.editing.models.files.location import ModelLocation, find
-from regrain.editing.models.files.offers import family_of
+from regrain.editing.models.files.offers import read_names, version_of
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.base import FEW_STEP
@@ -94,7 +95,7 @@ def estimate_tuning(
     Raises:
         ModelError: The model is unknown.
     """
-    backbone = loaded_backbone(request.model, request.loras)
+    backbone = loaded_backbone(request.model, request.loras, request.prediction)
     if backbone is None:
         return Estimate(params.tune_steps)
     from regrain.editing.methods.tuning import learned_clip, steps_taken
@@ -306,7 +307,7 @@ def _sizes_of_unet(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
         numbers=count_weights(weights),
         factor=factor,
         channels=max(1, config.block_out_channels[level] // 4**level),
-        side=request.size or (config.sample_size or 0) * factor,
+        side=request.size or short_side(config.sample_size or 0) * factor,
         cross=int(given.get("cross_attention_dim") or 0),
     )
 
@@ -338,9 +339,7 @@ def configurations(source: ModelLocation) -> Path | None:
         return None
     if source.kind == "folder":
         return Path(source.location)
-    family = family_of(source)
-    is_sdxl = family is not None and family.title == "SDXL"
-    return ASSETS / "checkpoints" / ("sdxl" if is_sdxl else "sd1")
+    return ASSETS / "checkpoints" / version_of(read_names(Path(source.location)))
 
 
 def check_known(request: EditRequest) -> None:
@@ -351,7 +350,7 @@ def check_known(request: EditRequest) -> None:
             the model.
     """
     facts = adapter_facts(request)
-    backbone = loaded_backbone(request.model, request.loras)
+    backbone = loaded_backbone(request.model, request.loras, request.prediction)
     if facts is not None and backbone is not None:
         check_facts(facts, backbone, backbone.fit(*request.clip.size, request.size))
 

@@ -71,7 +71,9 @@ def prepare(
     if backbone is None:
         from regrain.editing.models.loading.load import load_backbone
 
-        backbone = load_backbone(request.model, request.loras)
+        backbone = load_backbone(
+            request.model, request.loras, prediction=request.prediction
+        )
     _check_addons(request, backbone.offers, backbone.id)
     if request.motion:
         backbone = _with_motion(backbone, request.motion)

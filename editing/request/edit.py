@@ -68,6 +68,17 @@ class Edit:
         option=Option("Model id, or path of a folder or .safetensors file."),
         programs="A name from list_models.",
     )
+    # For a file that does not say; see `models.files.single_file`.
+    prediction: str = declare(
+        "",
+        "What the model predicts, if its file does not say: epsilon, v_prediction or sample.",
+        expected="epsilon, v_prediction or sample",
+        option=Option(
+            "What the model predicts, for a file that does not say: epsilon, v_prediction or sample.",
+            metavar="NAME",
+        ),
+        omit_empty=True,
+    )
     more_prompts: tuple[str, ...] = declare(
         (),
         "Prompts of further edits in the same run.",

@@ -15,7 +15,12 @@ from regrain.editing.errors import MaskError, RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
-from regrain.editing.models.files.location import PictureSpec, parse_lora
+from regrain.editing.models.files.config_keys import PREDICTIONS
+from regrain.editing.models.files.location import (
+    BUILT_IN_IDS,
+    PictureSpec,
+    parse_lora,
+)
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.compose import Composed, compose, compose_negatives
@@ -196,6 +201,7 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         for key, holds in (
             ("more_prompts", all(text.strip() for text in self.more_prompts)),
             ("model", self.model.strip() != ""),
+            ("prediction", self.prediction in ("", *PREDICTIONS)),
         ):
             require(key, getattr(self, key), holds, declared(Edit)[key].expected)
         check_declared(self, Edit)
@@ -267,6 +273,9 @@ def override(
 ) -> tuple[EditRequest, list[str]]:
     """Replace values of a request, and return it with notes for the report.
 
+    Another model takes off what belongs to the built-in one, its motion adapter, and
+    the project's `prediction`.
+
     Args:
         request: To be changed; a value that it does not allow is a RequestError.
         method: Another method; the request's parameters then go, since they are of its
@@ -285,6 +294,13 @@ def override(
                 f"--method {method} dropped the project's params for {request.method}: {dropped}."
             )
         request = replace(request, method=method, params={})
+    model = values.get("model")
+    if model not in (None, request.model):
+        request = replace(request, prediction="")
+        motion, *_ = request.motion.partition("@")
+        if motion in BUILT_IN_IDS and model not in BUILT_IN_IDS:
+            notes.append(f"--model dropped {motion}, which is of the built-in model.")
+            request = replace(request, motion="")
     for text in pictures:
         request = _pictured(request, text)
     changes: dict[str, Any] = {"params": {**request.params, **(params or {})}}

@@ -32,7 +32,12 @@ import psutil
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, ResourceError, shorten
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.storage.safetensors_files import (
+    DIFFUSERS,
+    TRANSFORMERS,
+    check_head,
+    weight_files,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -47,17 +52,7 @@ _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 
 _WIDENING = 8  # 4 times the channels, twice for its gate
 _WIDE_TENSORS = 4  # tensors of that width that are alive at once
 # Weights as `editing.models.files.folder` reads them, each whole or in shards.
-_WEIGHTS = (
-    "diffusion_pytorch_model",
-    "unet/diffusion_pytorch_model",
-    "transformer/diffusion_pytorch_model",
-    "vae/diffusion_pytorch_model",
-    "model",
-    "text_encoder/model",
-    "text_encoder_2/model",
-)
-_WHOLE = ".safetensors"
-_SHARDS = "-?????-of-?????.safetensors"
+_PARTS = frozenset({"unet", "transformer", "vae", "text_encoder", "text_encoder_2"})
 
 
 class Need(NamedTuple):
@@ -229,10 +224,12 @@ def count_weights(path: Path) -> int:
 def _weight_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
+    parts = {file.parent for file in path.glob("*/config.json")}
+    loaded = [part for part in parts if part.name in _PARTS] or [path]
     files: list[Path] = []
-    for name in _WEIGHTS:
-        files += path.glob(name + _WHOLE)
-        files += path.glob(name + _SHARDS)
+    for part in loaded:
+        stem = TRANSFORMERS if "text_encoder" in part.name else DIFFUSERS
+        files += weight_files(part, stem)
     return sorted(files)
 
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, from_validation, shorten
+from regrain.editing.models.files.config_keys import check_keys
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
 # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
 WAN_SIZE = 480
 _Few = Annotated[int, Field(ge=1, le=128)]
+_Side = Annotated[int, Field(ge=1, le=1024)]
+_Deep = Annotated[int, Field(ge=0, le=128)]
 
 
 class _Config(BaseModel):
@@ -47,12 +50,15 @@ class UNetConfig(_Config):
 
     in_channels: _Width = 4
     out_channels: _Width = 4
-    sample_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    sample_size: (
+        _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)] | None
+    ) = None
     block_out_channels: list[_Width] = Field(
         [320, 640, 1280, 1280], min_length=1, max_length=8
     )
     layers_per_block: _Few | list[_Few] = 2
-    transformer_layers_per_block: _Few | list[_Few] = 1
+    # of SSD-1B, a number for each layer of a block
+    transformer_layers_per_block: _Deep | list[_Deep | list[_Deep]] = 1
     cross_attention_dim: _Width | list[_Width] = 1280
     attention_head_dim: Annotated[int, Field(ge=1, le=1024)] | list[_Width] = 8
     down_block_types: list[str] | None = Field(None, max_length=8)
@@ -62,6 +68,11 @@ class UNetConfig(_Config):
     projection_class_embeddings_input_dim: (
         Annotated[int, Field(ge=1, le=65_536)] | None
     ) = None
+
+
+def short_side(sample_size: int | Sequence[int]) -> int:
+    """Return the short side of a UNet's `sample_size`, in latents."""
+    return sample_size if isinstance(sample_size, int) else min(sample_size)
 
 
 class TransformerConfig(_Config):
@@ -88,9 +99,29 @@ class AutoencoderConfig(_Config):
     )
     in_channels: _Few = 3
     latent_channels: _Few = 4
+    z_dim: _Few | None = None  # of Wan
     scaling_factor: float = Field(0.18215, gt=0, le=1000)
     layers_per_block: _Few | list[_Few] = 2
     block_out_channels: list[_Width] | None = Field(None, min_length=1, max_length=8)
+    shift_factor: float | None = None
+    latents_mean: list[float] | None = Field(None, max_length=128)
+    latents_std: list[float] | None = Field(None, max_length=128)
+
+    @model_validator(mode="after")
+    def _scales_every_channel(self) -> AutoencoderConfig:
+        """Refuse means and deviations that are not one for each channel."""
+        channels = self.z_dim or self.latent_channels
+        for key in ("latents_mean", "latents_std"):
+            given = getattr(self, key)
+            if given is not None and len(given) != channels:
+                raise ValueError(
+                    f"{key} has {len(given)} numbers for {channels} channels"
+                )
+        if self.latents_mean and self.shift_factor:
+            raise ValueError("latents_mean and shift_factor are both given")
+        if self.latents_std is not None and min(self.latents_std) <= 0:
+            raise ValueError("latents_std has a number that is not above 0")
+        return self
 
 
 class TextEncoderConfig(_Config):
@@ -115,29 +146,51 @@ _TYPES: dict[str, type[_Config]] = {
 }
 
 
-def read_config(path: Path, id: str) -> dict[str, Any]:
-    """Read a JSON file of a model's folder, checked by the part it is in.
+def read_config(path: Path, id: str, part: str = "") -> dict[str, Any]:
+    """Read a JSON file of a model's folder, checked by the part it is of.
 
+    Args:
+        path: The file.
+        id: The model's id, for messages.
+        part: See `check_keys`; default: the folder that it is in.
     Raises:
-        ModelError: It cannot be read, is not an object, or has a value that no such
-            model has.
+        ModelError: It cannot be read, is not an object, has a value that no such model
+            has, or one that is not supported.
     """
     place = f"{path.parent.name}/{path.name}"
+    part = part or _part(path)
     content = read_json(path, f"{shorten(id)}: {place}")
     if not isinstance(content, dict):
         raise ModelError(
             "model", f"{shorten(id)}: {place} is not a JSON object. Download it again."
         )
-    known = _TYPES.get(path.parent.name)
+    check_values(content, part, f"{shorten(id)}: {place}")
+    return content
+
+
+def check_values(content: Mapping[str, Any], part: str, place: str) -> None:
+    """Refuse a configuration with a value that no such model has, or one that is not
+    supported; see `check_keys`."""
+    check_keys(content, part, place)
+    known = _TYPES.get(part)
     if known is None:
-        return content
+        return
     try:
         known.model_validate(content)
     except ValidationError as error:
         wrong = from_validation(error, known)
-        reason = f"{shorten(id)}: {place}, {wrong.field}: {wrong.message}"
+        reason = f"{place}, {wrong.field}: {wrong.message}"
         raise ModelError("model", f"{reason} Use another model.") from None
-    return content
+
+
+def _part(path: Path) -> str:
+    """Return the part of a model that a file is of; flow is a video model's
+    scheduler."""
+    folder = path.parent
+    flows = (folder.parent / "transformer").is_dir()
+    if folder.name == "scheduler" and flows and not (folder.parent / "unet").is_dir():
+        return "flow"
+    return folder.name
 
 
 def read_json(path: Path, title: str) -> Any:

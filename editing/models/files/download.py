@@ -10,6 +10,7 @@ from pathlib import Path
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.location import find
 from regrain.editing.storage.fetching import first_line, unreachable
+from regrain.editing.storage.safetensors_files import weight_files
 
 NETWORKS = ("unet/", "transformer/")
 _STEMS = (
@@ -19,6 +20,8 @@ _STEMS = (
 _ENDS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
 _WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]
 PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
+VARIANT_FILES = ("*.fp16*.safetensors", "*.fp16.json", "model.safetensors")
+"""Files of weights of a part that has none under the usual names."""
 PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
@@ -35,17 +38,30 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True)
     """Download the needed files of a hub repository, safetensors only, and return their
     local folder.
 
-    Without `fetch`, only what was downloaded before is found.
+    Without `fetch`, only what was downloaded before is found. A part that has no
+    weights under the usual names may have them in half precision alone.
 
     Raises:
         ModelError: See `hub_error`.
     """
     from huggingface_hub import snapshot_download
 
-    with hub_error(id):
-        return snapshot_download(
-            id, allow_patterns=list(files), local_files_only=not fetch
-        )
+    def load(patterns: Sequence[str]) -> str:
+        with hub_error(id):
+            return snapshot_download(
+                id, allow_patterns=list(patterns), local_files_only=not fetch
+            )
+
+    folder = load(files)
+    lacking = [
+        part.parent.relative_to(folder).as_posix()
+        for part in Path(folder).glob("**/config.json")
+        if not weight_files(part.parent)
+    ]
+    if lacking and fetch:
+        patterns = [f"{part}/{end}" for part in lacking for end in VARIANT_FILES]
+        load([pattern.removeprefix("./") for pattern in patterns])
+    return folder
 
 
 @contextmanager

@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from regrain.editing.boundary import boundary
+from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import PREDICTIONS
 from regrain.editing.models.files.configs import read_config, read_defaults
+from regrain.editing.models.files.offers import check_family, family_of_configs
 from regrain.editing.models.files.words import read_words
 from regrain.editing.storage.safetensors_files import read_weights
 
@@ -39,9 +42,25 @@ class ModelParts:
         return parts
 
 
-def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
+def with_prediction(
+    scheduler: Mapping[str, Any], prediction: str, name: str
+) -> dict[str, Any]:
+    """Add what the network predicts, empty if nobody says, to a
+    scheduler_config.json; a ModelError if that says something else."""
+    said = scheduler.get("prediction_type")
+    if not prediction:
+        return dict(scheduler)
+    if said not in (None, prediction):
+        reason = f"{name} says that it predicts {shorten(said)}, not {prediction}"
+        raise ModelError("prediction", f"{reason}. Leave it out.")
+    return {**scheduler, "prediction_type": prediction}
+
+
+def read_folder(
+    folder: Path, id: str, dtype: torch.dtype, prediction: str = ""
+) -> ModelParts:
     """Read a diffusers folder; `words.json` and `defaults.json` next to the parts are
-    optional.
+    optional, and `prediction` is for one that does not say what it predicts.
 
     Raises:
         ModelError: A part or some of its weights are missing, or exist only as a
@@ -53,7 +72,8 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
     check_folders(folder, ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), id)
-    scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    said = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    scheduler = with_prediction(said, prediction, shorten(id))
     vae = read_config(folder / "vae" / "config.json", id)
     unet = read_config(folder / "unet" / "config.json", id)
     read_config(folder / "text_encoder" / "config.json", id)  # only checked
@@ -68,6 +88,7 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
         raise ModelError(
             "model", f"{shorten(id)}: unet/config.json has no sample_size. Add it."
         )
+    check_configs(unet, scheduler, id)
     tokenizer = _read_tokenizer(folder / "tokenizer", id)
     second = _read_second(folder, id, dtype) if unet.get("addition_embed_type") else {}
     return ModelParts(
@@ -80,6 +101,33 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
         words=read_words(folder),
         **second,
     )
+
+
+def check_configs(
+    unet: Mapping[str, Any], scheduler: Mapping[str, Any], id: str
+) -> None:
+    """Refuse a family, a schedule or a prediction that is not supported, before any
+    weights are read."""
+    check_family(family_of_configs({}, unet, scheduler), id)
+    prediction = scheduler.get("prediction_type", "epsilon")
+    if prediction not in PREDICTIONS:
+        reason = f"{shorten(id)} predicts {shorten(prediction)}, which is not supported"
+        advice = f"Use a model that predicts {' or '.join(PREDICTIONS)}."
+        raise ModelError("model", f"{reason}. {advice}")
+    schedule = read_schedule(scheduler, id)
+    if schedule.reaches_pure_noise and prediction == "epsilon":
+        said = f"{shorten(id)} predicts epsilon, but its last level has no signal"
+        advice = "Set prediction_type to v_prediction if it is one, or use another"
+        raise ModelError("model", f"{said}. {advice}.")
+
+
+def read_schedule(config: Mapping[str, Any], id: str) -> Schedule:
+    """Build the schedule of a scheduler_config.json; a ModelError if it is unknown."""
+    try:
+        return Schedule.from_config(config)
+    except ValueError as error:
+        reason = f"{shorten(id)} has an unsupported schedule ({error})"
+        raise ModelError("model", f"{reason}. Use another model.") from error
 
 
 def _read_tokenizer(folder: Path, id: str) -> Any:

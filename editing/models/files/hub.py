@@ -17,7 +17,6 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import (
     NETWORKS,
-    PART_FILES,
     PIPELINE_FILES,
     hub_error,
 )
@@ -30,7 +29,11 @@ from regrain.editing.models.files.picture_heads import (
     read_head,
 )
 from regrain.editing.storage.fetching import Fetched, Fetching, list_files, watched
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.storage.safetensors_files import (
+    TRANSFORMERS,
+    check_head,
+    choose_weights,
+)
 
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
 MOTION, PICTURES = "motion adapter", "picture adapter"
@@ -149,16 +152,34 @@ def _list_whole(id: str, info: Any) -> Listing:
         raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
 
     sizes = list_files(info)
-    is_part = sizes.keys() >= set(PART_FILES)
+    own = choose_weights(sizes)
+    is_part = "config.json" in sizes and own is not None
     if is_part and _config(id).get("_class_name") == "MotionAdapter":
-        return _listing(id, info, PART_FILES, MOTION)
+        return _listing(id, info, ["config.json", *own.names], MOTION)
 
-    names = [name for name in sorted(sizes) if _matches(name, PIPELINE_FILES)]
+    names = _of_pipeline(sizes)
     weights = [name for name in names if name.endswith(".safetensors")]
     if not any(name.startswith(NETWORKS) for name in weights):
         said = f"{id!r} has no UNet in safetensors, and no transformer"
         raise ModelError("model", f"{said}. Choose a model for diffusers.")
     return _listing(id, info, names, _FAMILIES.get(pipeline, ""))
+
+
+def _of_pipeline(names: Iterable[str]) -> list[str]:
+    """Choose the files of a model: as `download` does, those of a variant where a part
+    has no others."""
+    chosen = {name for name in names if _matches(name, PIPELINE_FILES)}
+    for part in {PurePosixPath(name).parent for name in chosen}:
+        inside = [name for name in names if PurePosixPath(name).parent == part]
+        found = choose_weights(PurePosixPath(name).name for name in inside)
+        configured = f"{part}/config.json" in chosen
+        taken = any(
+            name.endswith(".safetensors") for name in chosen.intersection(inside)
+        )
+        if configured and found and not taken:
+            chosen |= {f"{part}/{name}" for name in found.names}
+            chosen |= {name for name in inside if _matches(name, ("*.fp16.json",))}
+    return sorted(chosen)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -214,8 +235,16 @@ def _encoder_of(
     folders = {PurePosixPath(name).parent for name in configs}
     for folder in near(PurePosixPath(file), folders):
         if _config(id, f"{folder}/").get(head.encodes) == head.width:
-            files = [f"{folder}/config.json", f"{folder}/model.safetensors"]
-            return files if sizes.keys() >= set(files) else None
+            inside = [
+                PurePosixPath(name).name
+                for name in sizes
+                if PurePosixPath(name).parent == folder
+            ]
+            chosen = choose_weights(inside, TRANSFORMERS)
+            if chosen is None:
+                return None
+            names = ("config.json", *chosen.names)
+            return [f"{folder}/{name}" for name in names]
     return None
 
 

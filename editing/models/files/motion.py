@@ -16,6 +16,7 @@ from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.files.tensors import opened, read_tensors
+from regrain.editing.storage.safetensors_files import weight_files
 
 FIELD = "motion"
 _WIDTH = 320  # channels of the finest level of published models
@@ -91,13 +92,13 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
         folder = obtain(id, "config.json", PART_FILES)
         if folder.is_file():
             return folder, {}
-        config = read_config(folder / "config.json", id)
+        config = read_config(folder / "config.json", id, "motion")
     kind = config.get("_class_name", "MotionAdapter")
     if kind != "MotionAdapter":
         raise ModelError(
             FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter."
         )
-    found = sorted(folder.glob("*.safetensors"))
+    found = weight_files(folder)
     if not found:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
         raise ModelError(

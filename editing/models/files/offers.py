@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import family_of_scheduler
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.schedulers import NEAREST
+from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
@@ -26,6 +28,19 @@ _CHANNELS = {
     5: "a model that reads depth",
     8: "a model that reads a picture and instructions (InstructPix2Pix)",
 }
+_UNET = "UNet2DConditionModel"
+# Inputs that a UNet may need and gets from nobody here, by the key that asks for them.
+_CONDITIONS = {
+    "class_embed_type": "a model that reads a class or a picture's vector (unCLIP)",
+    "num_class_embeds": "a model that reads a class",
+    "encoder_hid_dim_type": "a model that reads vectors of pictures (Kandinsky)",
+}
+OTHER_MARKS = {
+    "edm_vpred.sigma_max": "an EDM model (CosXL)",
+    "edm_mean": "an EDM model (Playground 2.5)",
+}
+"""Tensors of single files that say that they are of a kind that is not supported."""
+_OPENCLIP_TABLE = "cond_stage_model.model.token_embedding.weight"
 _CONFIGS = (  # in the order of the arguments of `family_of_configs`
     "model_index.json",
     "unet/config.json",
@@ -59,6 +74,13 @@ def family_of(source: ModelLocation) -> Family | None:
     return family_of_configs(*configs)
 
 
+def check_family(family: Family | None, id: str) -> None:
+    """Refuse a model of a family that is not supported."""
+    if family and not family.offers:
+        said = f"{shorten(id)} is {family.title}, which is not supported"
+        raise ModelError("model", f"{said}. Use {SUPPORTED}.")
+
+
 def family_of_configs(
     index: Mapping,
     unet: Mapping,
@@ -80,10 +102,24 @@ def _unsupported(title: str) -> Family:
     return Family(title, frozenset())
 
 
-def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family:
+def _other_kind(unet: Mapping, scheduler: Mapping) -> str | None:
+    """Return what a model is whose UNet or schedule is not Stable Diffusion's."""
+    kind = unet.get("_class_name", _UNET)
+    if kind != _UNET:
+        return f"a model with a {shorten(kind)}"
+    for key, title in _CONDITIONS.items():
+        if unet.get(key):
+            return title
     name = scheduler.get("_class_name")
-    if name is not None and name not in NEAREST:
-        return _unsupported(f"a model with {shorten(name)}")
+    if name is None or name in NEAREST:
+        return None
+    return family_of_scheduler(name) or f"a model with {shorten(name)}"
+
+
+def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family:
+    other = _other_kind(unet, scheduler)
+    if other is not None:
+        return _unsupported(other)
     channels = unet.get("in_channels", 4)
     added = unet.get("addition_embed_type")
     latents = unet.get("out_channels", 4)
@@ -102,7 +138,8 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
         return _unsupported("the refiner of SDXL")
     if inpaints:
         return Family("SDXL for inpainting", _NO_INVERSION)
-    if scheduler.get("timestep_spacing") == "trailing":
+    whole = scheduler.get("rescale_betas_zero_snr")
+    if scheduler.get("timestep_spacing") == "trailing" and not whole:
         # A few steps without guidance cannot be inverted.
         return Family("SDXL Turbo or Lightning", _NO_INVERSION)
     return Family("SDXL", STABLE_DIFFUSION)
@@ -123,15 +160,31 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     return Family("Wan 2.1", WAN)
 
 
-def _of_file(path: Path) -> Family:
+def read_names(path: Path) -> frozenset[str]:
+    """Read the names of the tensors of a file; none of one that is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         check_head(path, "model")
         with safe_open(path, framework="np") as file:
-            names = [*file.keys()]
+            return frozenset(file.keys())
     except (ModelError, SafetensorError, OSError):
-        names = []  # loading it says what is wrong
+        return frozenset()  # loading it says what is wrong
+
+
+def version_of(names: Collection[str]) -> str:
+    """Recognise the version of a single file by the names of its text encoders: sd1,
+    sd2 or sdxl."""
+    if any(name.startswith("conditioner.embedders.") for name in names):
+        return "sdxl"
+    return "sd2" if _OPENCLIP_TABLE in names else "sd1"
+
+
+def _of_file(path: Path) -> Family:
+    names = read_names(path)
+    for key, title in OTHER_MARKS.items():
+        if key in names:
+            return _unsupported(title)
     prefix = "conditioner.embedders."
     embedders = {name.split(".")[2] for name in names if name.startswith(prefix)}
     if embedders == {"0"}:

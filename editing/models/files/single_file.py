@@ -5,7 +5,7 @@ and pruned checkpoints load too.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,17 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.folder import ModelParts
+from regrain.editing.models.files.configs import check_values
+from regrain.editing.models.files.folder import (
+    ModelParts,
+    check_configs,
+    with_prediction,
+)
+from regrain.editing.models.files.offers import OTHER_MARKS, version_of
 from regrain.editing.models.files.reader import CLIP
+from regrain.editing.models.files.sidecar import read_sidecar
 from regrain.editing.models.files.tensors import opened, read_tensors
+from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.local_models import ASSETS
 
 CHECKPOINTS = ASSETS / "checkpoints"
@@ -32,28 +40,38 @@ TEXT = {
     },
 }
 TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
+_V, _ZERO_SNR = "v_pred", "ztsnr"  # empty tensors that say so
 HEAD = 64  # width of a head wherever a checkpoint does not fix their number
 EPS_CORRELATION = 0.5
 
 
-def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
+def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelParts:
     """Read one checkpoint file.
 
     Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention
     1024 wide). Most files do not say what the network predicts. It is taken from, in
-    this order: the metadata (`modelspec.prediction_type`), an empty tensor named
-    `v_pred`, and for 2.x the network itself (`guess_prediction`). SDXL works at 1024
-    pixels, 2.x with v-prediction at 768, all others at 512.
+    this order: the .yaml beside the file, the metadata (`modelspec.prediction_type`),
+    an empty tensor named `v_pred`, `prediction`, and for 2.x the network itself
+    (`guess_prediction`). An empty tensor named `ztsnr` says that the last level has no
+    signal. SDXL works at 1024 pixels, 2.x with v-prediction at 768, all others at 512.
 
+    Args:
+        path: The file.
+        dtype: Type of UNet and text encoders.
+        prediction: What the network predicts, for files that do not say.
     Raises:
         ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x
-            or XL.
+            or XL, or says that it is of a kind that is not supported.
     """
     name = shorten(path.name)
     with opened(path, "model", path.name) as file:
         metadata = file.metadata() or {}
+        names = frozenset(file.keys())
+        version = _version(names, name)
+        scheduler = _scheduler(path, version, names, metadata)
+        scheduler = with_prediction(scheduler, prediction, name)
+        check_configs({}, {"prediction_type": "v_prediction"} | scheduler, name)
         checkpoint = read_tensors(file)
-    version = _version(checkpoint, name)
     # Some weights are missing, or have shapes that no such model has.
     incomplete = f"{name} is not a complete {TITLES[version]} checkpoint. Use another."
     with boundary("model", incomplete, ModelError):
@@ -72,40 +90,51 @@ def read_file(path: Path, dtype: torch.dtype) -> ModelParts:
     tokenizer = CLIPTokenizer.from_pretrained(
         CLIP, pad_token=pad, local_files_only=True
     )
-    prediction = _stated_prediction(checkpoint, metadata)
-    if prediction is None and version == "sd2":
+    if "prediction_type" not in scheduler and version == "sd2":
         ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
         empty = encoders["text_encoder"](ids).last_hidden_state
-        prediction = guess_prediction(unet, empty)
-    if version == "sd2" and prediction == "v_prediction":
+        scheduler["prediction_type"] = guess_prediction(unet, empty)
+    scheduler.setdefault("prediction_type", "epsilon")
+    if version == "sd2" and scheduler["prediction_type"] == "v_prediction":
         unet.register_to_config(sample_size=96)
-    scheduler = _config(version, "scheduler", "scheduler_config.json")
-    if prediction is not None:
-        scheduler["prediction_type"] = prediction
     return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
 
 
-def _stated_prediction(
-    checkpoint: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> str | None:
-    """Return the output of the network as the file states it; None if it does not."""
+def _scheduler(
+    path: Path, version: str, names: Collection[str], metadata: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the schedule of a file as scheduler_config.json would, without
+    `prediction_type` if nothing says it."""
+    known = _config(version, "scheduler", "scheduler_config.json")
+    known.pop("prediction_type", None)
+    if _ZERO_SNR in names:
+        known |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     stated = metadata.get("modelspec.prediction_type", "").lower()
-    if stated.startswith("v") or "v_pred" in checkpoint:
-        return "v_prediction"
-    return "epsilon" if stated.startswith("eps") else None
+    if _V in names or stated in ("v", "v_prediction"):
+        known["prediction_type"] = "v_prediction"
+    elif stated.startswith("eps"):
+        known["prediction_type"] = "epsilon"
+    elif stated:
+        reason = f"{shorten(path.name)} predicts {shorten(stated)}"
+        raise ModelError("model", f"{reason}, which is not supported. Use another.")
+    known |= read_sidecar(path)
+    check_values(known, "scheduler", shorten(path.name))
+    return known
 
 
-def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
+def _version(checkpoint: Collection[str], name: str) -> str:
     """Recognise the version by its text encoders; other or incomplete files raise
     ModelError."""
-    if any(key.startswith("conditioner.embedders.") for key in checkpoint):
-        version = "sdxl"
-    elif _token_table("sd2", "text_encoder") in checkpoint:
-        version = "sd2"
-    else:
-        version = "sd1"
+    version = version_of(checkpoint)
     if f"conditioner.embedders.0.{_OPENCLIP}token_embedding.weight" in checkpoint:
         raise ModelError("model", f"{name} is the refiner of SDXL. Use its base model.")
+    for key, title in OTHER_MARKS.items():
+        if key in checkpoint:
+            said = f"{name} is {title}, which is not supported. Use {SUPPORTED}."
+            raise ModelError("model", said)
+    if version != "sdxl" and f"{UNET}label_emb.0.0.weight" in checkpoint:
+        said = f"{name} reads a class or a picture's vector (unCLIP), which is not supported"
+        raise ModelError("model", f"{said}. Use {SUPPORTED}.")
     needed = {
         "UNet": f"{UNET}input_blocks.0.0.weight",
         "autoencoder": f"{VAE}encoder.conv_in.weight",
@@ -177,7 +206,14 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
         ]
         own["transformer_layers_per_block"] = [max(1, depth) for depth in depths]
         own |= _added_widths(checkpoint)
-    return _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
+    check_configs(config | own, {}, TITLES[version])
+    unet = _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
+    given = sum(key.startswith(UNET) for key in checkpoint)
+    more = given - len(unet.state_dict())
+    if more > 0:
+        said = f"Its UNet has {more} weights more than one of {TITLES[version]}"
+        raise ModelError("model", f"{said}, which is not supported. Use another.")
+    return unet
 
 
 def _added_widths(checkpoint: Mapping[str, Tensor]) -> dict[str, int]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.folder import ModelParts, read_folder
+from regrain.editing.models.files.folder import (
+    ModelParts,
+    check_configs,
+    read_folder,
+    read_schedule,
+)
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora import add_loras
-from regrain.editing.models.files.offers import Family, family_of, family_of_configs
+from regrain.editing.models.files.offers import check_family, family_of
 from regrain.editing.models.files.recommended import (
     kind_of,
     missing_scheduler,
@@ -28,7 +32,6 @@ from regrain.editing.models.unet.sdxl import StableDiffusionXL
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 from regrain.editing.models.wan.load import load_wan
 from regrain.editing.models.wan.model import Wan
-from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.memory import (
     count_weights,
     free_memory,
@@ -44,6 +47,7 @@ def load(
     id: str,
     loras: Sequence[str] = (),
     *,
+    prediction: str = "",
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> StableDiffusion | Wan:
@@ -54,29 +58,31 @@ def load(
     _prepare_libraries()
     place = Path(download(id) if source.kind == "hub" else source.location)
     if (place / "transformer").is_dir() and not (place / "unet").is_dir():
-        _check_family(family_of(ModelLocation("folder", str(place))), id)
+        check_family(family_of(ModelLocation("folder", str(place))), id)
+        if prediction:
+            said = f"{shorten(id)} predicts flow, as all of its kind"
+            raise ModelError("prediction", f"{said}. Leave it out.")
         return load_wan(place, id, loras, device, dtype)
     dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
     parts = (
-        read_file(place, dtype)
+        read_file(place, dtype, prediction)
         if source.kind == "file"
-        else read_folder(place, id, dtype)
+        else read_folder(place, id, dtype, prediction)
     )
-    schedule = _schedule(parts.scheduler, id)
     _check_architecture(parts, id)
     add_loras(loras, parts.with_weights)
     kind = kind_of(id, parts.scheduler, parts.unet.config, loras)
     weights = _weight_bytes(parts)
     turns = takes_turns(device, weights, free_memory(device))
-    prediction = parts.scheduler.get("prediction_type", "epsilon")
+    predicts = parts.scheduler.get("prediction_type", "epsilon")
     common: dict[str, Any] = {
         "id": id,
         "unet": parts.unet,
         "vae": parts.vae,
         "text_encoder": parts.text_encoder,
         "tokenizer": parts.tokenizer,
-        "schedule": schedule,
-        "prediction": prediction,
+        "schedule": read_schedule(parts.scheduler, id),
+        "prediction": predicts,
         "device": device,
         "dtype": dtype,
         "defaults": recommended(kind, parts.scheduler, parts.defaults, loras),
@@ -98,16 +104,8 @@ def load(
     how = ", its parts in turns" if turns else ""
     seconds = time.perf_counter() - began
     said = "loaded a %s model of %.0f MB on %s%s in %.1f s"
-    logger.info(said, prediction, megabytes, device, how, seconds)
+    logger.info(said, predicts, megabytes, device, how, seconds)
     return model
-
-
-def _schedule(config: Mapping[str, Any], id: str) -> Schedule:
-    try:
-        return Schedule.from_config(config)
-    except ValueError as error:
-        reason = f"{shorten(id)} has an unsupported schedule ({error})"
-        raise ModelError("model", f"{reason}. Use another model.") from error
 
 
 def _weight_bytes(parts: ModelParts) -> dict[str, int]:
@@ -116,12 +114,6 @@ def _weight_bytes(parts: ModelParts) -> dict[str, int]:
         name: sum(weight.nbytes for weight in module.parameters())
         for name, module in parts.with_weights.items()
     }
-
-
-def _check_family(family: Family | None, id: str) -> None:
-    if family and not family.offers:
-        said = f"{shorten(id)} is {family.title}, which is not supported"
-        raise ModelError("model", f"{said}. Use {SUPPORTED}.")
 
 
 def _prepare_libraries() -> None:
@@ -141,14 +133,8 @@ def _prepare_libraries() -> None:
 
 
 def _check_architecture(parts: ModelParts, id: str) -> None:
-    """Refuse other families of models, unknown predictions, and parts that do not fit
-    together."""
-    _check_family(family_of_configs({}, parts.unet.config, parts.scheduler), id)
-    prediction = parts.scheduler.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction", "sample"):
-        reason = f"{shorten(id)} predicts {shorten(prediction)}, which is unknown"
-        advice = "Use a model that predicts epsilon, v_prediction or sample."
-        raise ModelError("model", f"{reason}. {advice}")
+    """Refuse other families of models, and parts that do not fit together."""
+    check_configs(parts.unet.config, parts.scheduler, id)
     if not _fit_together(parts):
         said = f"The parts of {shorten(id)} do not fit together"
         raise ModelError("model", f"{said}. Download it again.")

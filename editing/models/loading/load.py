@@ -5,15 +5,24 @@ Importing this module loads no torch; `load_backbone` does.
 
 from __future__ import annotations
 
+import glob
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import local_adapters
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.location import ModelLocation, find
+from regrain.editing.models.files.location import (
+    ModelLocation,
+    about,
+    find,
+    parse_lora,
+)
+from regrain.editing.models.files.lora_file import FILE
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.packages import problems
 
@@ -46,6 +55,7 @@ def load_backbone(
     id: str,
     loras: Sequence[str] = (),
     *,
+    prediction: str = "",
     device: "str | torch.device | None" = None,
     dtype: "torch.dtype | None" = None,
 ) -> Backbone:
@@ -56,6 +66,8 @@ def load_backbone(
         id: See `find`.
         loras: Files to add, `FILE@WEIGHT`; part of the model's identity. See
             `lora.add_loras`.
+        prediction: What the network predicts, for models that do not say: "epsilon",
+            "v_prediction" or "sample".
         device: Default: the first CUDA device, else the CPU.
         dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
     Raises:
@@ -64,7 +76,7 @@ def load_backbone(
             reached, the repository is gated, or a LoRA does not fit.
     """
     source = find(id)
-    key = _key(source, loras, device, dtype)
+    key = _key(source, loras, prediction, device, dtype)
     with _loading:
         if key not in _loaded:
             from regrain.editing.models.loading.build import load
@@ -72,7 +84,8 @@ def load_backbone(
             while len(_loaded) >= KEPT_IN_MEMORY:
                 _loaded.popitem(last=False)
             try:
-                _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
+                how = {"prediction": prediction, "device": device, "dtype": dtype}
+                _loaded[key] = load(source, id, loras, **how)
             except ModelError as error:
                 # what looks like a damaged file may be an older library
                 raise ModelError(
@@ -82,17 +95,45 @@ def load_backbone(
         return _loaded[key]
 
 
-def loaded_backbone(id: str, loras: Sequence[str] = ()) -> Backbone | None:
+def loaded_backbone(
+    id: str, loras: Sequence[str] = (), prediction: str = ""
+) -> Backbone | None:
     """Return the model that `load_backbone` would without loading anything; None if it
     is not in memory.
 
     Raises:
         ModelError: The id is unknown.
     """
-    return _loaded.get(_key(find(id), loras, None, None))
+    return _loaded.get(_key(find(id), loras, prediction, None, None))
 
 
 def _key(
-    source: ModelLocation, loras: Sequence[str], device: object, dtype: object
+    source: ModelLocation,
+    loras: Sequence[str],
+    prediction: str,
+    device: object,
+    dtype: object,
 ) -> tuple:
-    return source, tuple(loras), str(device), str(dtype)
+    """Identify a model by its place, by what is added, and by sizes and dates of all
+    its files, which may be replaced under the same names."""
+    places = [source]
+    for text in loras:
+        with about("loras"):
+            places.append(find(parse_lora(text).model, FILE))
+    files = tuple(_state(Path(one.location)) for one in places if one.kind != "hub")
+    return source, tuple(loras), prediction, str(device), str(dtype), files
+
+
+def _state(place: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return the names, sizes and dates of a file and the .yaml beside it, or of the
+    files of a folder and of its parts."""
+    if place.is_dir():
+        files = [*place.glob("*.*"), *place.glob("*/*.*")]
+    else:
+        files = [place, *place.parent.glob(f"{glob.escape(place.stem)}.y*ml")]
+    found = []
+    for file in sorted(files):
+        with suppress(OSError):  # loading says what is wrong with it
+            stat = file.stat()
+            found.append((file.name, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)

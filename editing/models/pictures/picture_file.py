@@ -23,6 +23,7 @@ from regrain.editing.models.files.picture_heads import (
 from regrain.editing.models.files.tensors import opened, read_tensors
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
+from regrain.editing.storage.safetensors_files import TRANSFORMERS, weight_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,9 +97,10 @@ class PictureFile:
         if not fitting:
             raise self._no_encoder([*widths.values()])
         folder = fitting[0]
-        if self._repository and not (folder / "model.safetensors").is_file():
-            file = f"{folder.parent.name}/{ENCODER}/model.safetensors"
-            _download(self._repository, file, self._fetch)
+        for name in ("model.safetensors", "model.fp16.safetensors"):
+            if self._repository and not weight_files(folder, TRANSFORMERS):
+                file = f"{folder.parent.name}/{ENCODER}/{name}"
+                _download(self._repository, file, self._fetch)
         return folder
 
     def _encoders(self) -> list[Path]:
@@ -127,7 +129,7 @@ class PictureFile:
 
     def weights(self) -> tuple[int, int]:
         """Count the numbers in the adapter, and in its encoder."""
-        files = self.encoder.glob("*.safetensors") if self.encoder else ()
+        files = weight_files(self.encoder, TRANSFORMERS) if self.encoder else ()
         return count_weights(self.path), sum(count_weights(file) for file in files)
 
 

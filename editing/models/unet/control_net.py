@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError, ResourceError
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.configs import read_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.intervention import ControlFn, Patch, patched
@@ -140,7 +140,7 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
                     FIELD,
                     f"{id!r} is a file. Use a ControlNet folder in diffusers format.",
                 )
-            _check_family(read_config(folder / "config.json", id), id, backbone)
+            _check_family(folder / "config.json", id, backbone)
             return _load(folder, id, backbone.device, backbone.dtype)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -149,10 +149,11 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
         raise ResourceError(FIELD, said) from error
 
 
-def _check_family(config: Mapping[str, object], id: str, backbone: Backbone) -> None:
-    kind = config.get("_class_name", "model of unknown kind")
+def _check_family(path: Path, id: str, backbone: Backbone) -> None:
+    kind = read_json(path, id).get("_class_name", "model of unknown kind")
     if kind != "ControlNetModel":
         raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
+    config = read_config(path, id, "control")
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
     for fact in ("cross_attention_dim", "block_out_channels", "in_channels"):

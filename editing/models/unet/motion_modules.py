@@ -89,6 +89,7 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     schedule = None
     if file.betas is not None:
         known = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": file.betas}
+        known["rescale_betas_zero_snr"] = backbone.schedule.reaches_pure_noise
         alphas = Schedule.from_config(known).alphas_cumprod
         schedule = replace(backbone.schedule, alphas_cumprod=alphas)
     return MotionModules(modules, heads, file.positions, file.groups, schedule)

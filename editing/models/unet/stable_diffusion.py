@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import token_facts, tokenise
@@ -107,7 +108,7 @@ class StableDiffusion(TurnTaking):
         self.factor = 2 ** (len(levels) - 1)  # pixels per latent
         self.coarsest = 2 ** (len(unet.block_out_channels) - 1)
         self.multiple = self.factor * self.coarsest
-        self.size = unet.sample_size * self.factor
+        self.size = short_side(unet.sample_size) * self.factor
         positions = self.text_encoder.config.max_position_embeddings
         self.token_limit = min(self.tokenizer.model_max_length, positions)
 
@@ -208,7 +209,8 @@ class StableDiffusion(TurnTaking):
             )
         # Contiguous, since a cached copy is, and convolutions round differently on
         # another memory layout.
-        return torch.cat(latents).contiguous() * self.vae.config.scaling_factor
+        middle, scale = self._scale()
+        return (torch.cat(latents).contiguous() - middle) * scale
 
     @torch.no_grad()
     def decode(
@@ -217,7 +219,8 @@ class StableDiffusion(TurnTaking):
         """Decode latents to RGB frames."""
         height, width = self._pixels(latents)
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
-        scaled = latents.float() / self.vae.config.scaling_factor
+        middle, scale = self._scale()
+        scaled = latents.to(self.device).float() / scale + middle
         frames = []
         for part in scaled.split(max(1, at_once)):
             with (
@@ -228,6 +231,18 @@ class StableDiffusion(TurnTaking):
             colors = ((pixels + 1) * 127.5).round().clamp(0, 255).byte()
             frames.append(colors.movedim(1, -1).cpu().numpy())
         return np.concatenate(frames)
+
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        """Return the middle of the autoencoder's latents, and the factor to unit
+        deviation; of all channels or each, [c or 1, 1, 1]."""
+        config = self.vae.config
+        middle = torch.tensor(
+            config.get("latents_mean") or config.get("shift_factor") or 0.0
+        )
+        deviation = torch.tensor(config.get("latents_std") or 1.0)
+        scale = config.scaling_factor / deviation
+        shape = (-1, 1, 1)
+        return middle.to(self.device).view(shape), scale.to(self.device).view(shape)
 
     @torch.no_grad()
     def embed(

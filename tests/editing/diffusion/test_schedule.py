@@ -174,7 +174,6 @@ def test_unknown_schedules_and_impossible_step_counts_are_refused(schedule):
     bad = {
         "beta_schedule": "sigmoid",
         "timestep_spacing": "random",
-        "rescale_betas_zero_snr": True,
     }
     for key, value in bad.items():
         with pytest.raises(ValueError, match=key):

@@ -456,7 +456,7 @@ DAMAGES = {
         b"not a safetensors file"
     ),
     "unknown beta_schedule 'sigmoid'": config(SCHEDULE, beta_schedule="sigmoid"),
-    "predicts 'flow_prediction', which is unknown": config(
+    "predicts 'flow_prediction', which is not supported": config(
         SCHEDULE, prediction_type="flow_prediction"
     ),
 }

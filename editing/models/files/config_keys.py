@@ -1,0 +1,251 @@
+"""Keys of configurations, as diffusers knows them: those that are honoured, and the
+values of the others that change nothing. A test holds that diffusers has no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.schedulers import NEAREST
+
+_OFF = (None, False)
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+"""What the network of a Stable Diffusion may output."""
+
+
+class Keys(NamedTuple):
+    """The keys of a class of diffusers.
+
+    Attributes:
+        honoured: Read by us, or by diffusers' class, which is built from them.
+        allowed: Of each other key, the values that we can run; of a list, every entry
+            is one of them.
+    """
+
+    honoured: frozenset[str]
+    allowed: Mapping[str, tuple[object, ...]]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NETWORK = _words(
+    "in_channels flip_sin_to_cos freq_shift block_out_channels layers_per_block "
+    "downsample_padding mid_block_scale_factor act_fn norm_num_groups norm_eps "
+    "cross_attention_dim transformer_layers_per_block attention_head_dim "
+    "use_linear_projection addition_time_embed_dim upcast_attention "
+    "resnet_time_scale_shift projection_class_embeddings_input_dim "
+    "addition_embed_type_num_heads"
+)
+_NETWORK_ALLOWED: Mapping[str, tuple[object, ...]] = {
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
+    "only_cross_attention": _OFF,
+    "encoder_hid_dim": _OFF,
+    "encoder_hid_dim_type": _OFF,
+    "num_attention_heads": _OFF,
+    "class_embed_type": _OFF,
+    "num_class_embeds": _OFF,
+    "addition_embed_type": (None, "text_time"),
+}
+_UNET = Keys(
+    _NETWORK
+    | _words(
+        "sample_size out_channels center_input_sample dropout "
+        "reverse_transformer_layers_per_block resnet_skip_time_act "
+        "resnet_out_scale_factor time_embedding_type time_embedding_dim "
+        "time_embedding_act_fn timestep_post_act time_cond_proj_dim conv_in_kernel "
+        "conv_out_kernel"
+    ),
+    {
+        **_NETWORK_ALLOWED,
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "dual_cross_attention": _OFF,
+        "attention_type": ("default",),
+        "class_embeddings_concat": _OFF,
+        "mid_block_only_cross_attention": _OFF,
+        "cross_attention_norm": _OFF,
+    },
+)
+_CONTROL = Keys(
+    _NETWORK
+    | _words(
+        "controlnet_conditioning_channel_order conditioning_embedding_out_channels"
+    ),
+    {
+        **_NETWORK_ALLOWED,
+        "conditioning_channels": (3,),
+        "global_pool_conditions": _OFF,
+    },
+)
+_MOTION = Keys(
+    _words(
+        "block_out_channels motion_layers_per_block motion_transformer_layers_per_block "
+        "motion_mid_block_layers_per_block motion_transformer_layers_per_mid_block "
+        "motion_num_attention_heads motion_norm_num_groups motion_max_seq_length "
+        "use_motion_mid_block"
+    ),
+    {"conv_in_channels": (None, 0)},
+)
+_COLOURS: Mapping[str, tuple[object, ...]] = {"in_channels": (3,), "out_channels": (3,)}
+_AUTOENCODER = Keys(
+    _words(
+        "down_block_types up_block_types block_out_channels layers_per_block act_fn "
+        "latent_channels norm_num_groups sample_size scaling_factor shift_factor "
+        "latents_mean latents_std force_upcast use_quant_conv use_post_quant_conv "
+        "mid_block_add_attention"
+    ),
+    _COLOURS,
+)
+_DEEP_AUTOENCODER = Keys(
+    _words(
+        "latent_channels attention_head_dim encoder_block_types decoder_block_types "
+        "encoder_block_out_channels decoder_block_out_channels "
+        "encoder_layers_per_block decoder_layers_per_block encoder_qkv_multiscales "
+        "decoder_qkv_multiscales upsample_block_type downsample_block_type "
+        "decoder_norm_types decoder_act_fns encoder_out_shortcut decoder_in_shortcut "
+        "decoder_conv_act_fn scaling_factor"
+    ),
+    {"in_channels": (3,)},
+)
+_WAN = Keys(
+    _words(
+        "patch_size num_attention_heads attention_head_dim in_channels out_channels "
+        "text_dim freq_dim ffn_dim num_layers cross_attn_norm eps rope_max_seq_len"
+    ),
+    {
+        "qk_norm": ("rms_norm_across_heads",),
+        "image_dim": _OFF,
+        "added_kv_proj_dim": _OFF,
+        "pos_embed_seq_len": _OFF,
+    },
+)
+_WAN_AUTOENCODER = Keys(
+    _words(
+        "base_dim decoder_base_dim z_dim dim_mult num_res_blocks attn_scales "
+        "temperal_downsample dropout latents_mean latents_std scale_factor_temporal "
+        "scale_factor_spatial"
+    ),
+    {**_COLOURS, "is_residual": _OFF, "patch_size": _OFF},
+)
+_LEVELS = _words(
+    "num_train_timesteps beta_start beta_end beta_schedule trained_betas steps_offset "
+    "set_alpha_to_one prediction_type timestep_spacing rescale_betas_zero_snr"
+)
+# How a scheduler goes from level to level, which a method's `sampler` decides here.
+# Estimates are never clipped: diffusers' pipelines of Stable Diffusion take no notice
+# of `clip_sample` either.
+_OF_SAMPLER = _words(
+    "clip_sample clip_sample_range variance_type solver_order algorithm_type "
+    "solver_type lower_order_final use_karras_sigmas use_exponential_sigmas "
+    "use_beta_sigmas euler_at_final lambda_min_clipped use_lu_lambdas "
+    "final_sigmas_type interpolation_type sigma_min sigma_max skip_prk_steps "
+    "predictor_order corrector_order tau_func predict_x0 disable_corrector solver_p "
+    "dynamic_thresholding_ratio sample_max_value flow_shift time_shift_type"
+)
+SCHEDULER = Keys(
+    _LEVELS | _OF_SAMPLER,
+    {
+        "thresholding": _OFF,
+        "use_flow_sigmas": _OFF,
+        "use_dynamic_shifting": _OFF,
+        "shift_terminal": _OFF,
+        "timestep_type": ("discrete",),
+        "original_inference_steps": (50,),
+        "timestep_scaling": (10,),
+    },
+)
+"""The keys of all schedulers in `NEAREST` together."""
+
+_FLOW = Keys(
+    frozenset(),
+    {
+        "num_train_timesteps": (1000,),
+        "use_dynamic_shifting": _OFF,
+        "shift_terminal": _OFF,
+        "invert_sigmas": _OFF,
+        "use_karras_sigmas": _OFF,
+        "use_exponential_sigmas": _OFF,
+        "use_beta_sigmas": _OFF,
+    },
+)
+_FAMILIES = {
+    "EDM": "an EDM model",
+    "FlowM": "a flow model with a UNet",
+    "Karras": "an EDM model",
+}
+KEYS: Mapping[str, Keys] = {
+    "UNet2DConditionModel": _UNET,
+    "ControlNetModel": _CONTROL,
+    "MotionAdapter": _MOTION,
+    "AutoencoderKL": _AUTOENCODER,
+    "AutoencoderDC": _DEEP_AUTOENCODER,
+    "WanTransformer3DModel": _WAN,
+    "AutoencoderKLWan": _WAN_AUTOENCODER,
+}
+# Of each part of a model, the classes that are read, the first where the file names
+# none.
+_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL", "AutoencoderDC", "AutoencoderKLWan"),
+    "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
+    "control": ("ControlNetModel",),
+    "motion": ("MotionAdapter",),
+}
+
+
+def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
+    """Refuse a configuration of another class, or with a value that we cannot run.
+
+    Args:
+        content: The configuration.
+        part: unet, vae, transformer, control, motion, scheduler, or flow: the scheduler
+            of a video model.
+        place: The model and the file, for the message.
+    Raises:
+        ModelError: It is of another class, or a key has such a value.
+    """
+    keys = _keys_of(content, part, place)
+    for key, allowed in keys.allowed.items():
+        value = content.get(key, allowed[0])
+        entries = value if isinstance(value, list | tuple) else [value]
+        if not all(_is_one(entry, allowed) for entry in entries):
+            said = f"{place} has {key} {shorten(value)}, which is not supported"
+            raise ModelError("model", f"{said}. Use another model.")
+
+
+def _is_one(value: object, allowed: tuple[object, ...]) -> bool:
+    return any(value == one for one in allowed)
+
+
+def _keys_of(content: Mapping[str, object], part: str, place: str) -> Keys:
+    if part == "flow":
+        return _FLOW
+    name = content.get("_class_name")
+    if part == "scheduler":
+        if name is not None and name not in NEAREST:
+            raise _other_class(place, family_of_scheduler(name) or shorten(name))
+        return SCHEDULER
+    classes = _CLASSES.get(part, ())
+    if name is None:
+        name = next(iter(classes), "")
+    elif classes and name not in classes:
+        raise _other_class(place, shorten(name), classes)
+    return KEYS.get(str(name), Keys(frozenset(), {}))
+
+
+def family_of_scheduler(name: object) -> str | None:
+    """Return what a model with this scheduler is, if it is none of `NEAREST`, as
+    shown to users; None without a word for it."""
+    for start, title in _FAMILIES.items():
+        if str(name).startswith(start):
+            return title
+    return None
+
+
+def _other_class(place: str, given: str, classes: tuple[str, ...] = ()) -> ModelError:
+    advice = f"Use a model with {' or '.join(classes)}" if classes else ""
+    said = f"{place} is of {given}, which is not supported"
+    return ModelError("model", f"{said}. {advice or 'Use another model'}.")
