@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, from_validation, shorten
@@ -107,21 +114,20 @@ class AutoencoderConfig(_Config):
     latents_mean: list[float] | None = Field(None, max_length=128)
     latents_std: list[float] | None = Field(None, max_length=128)
 
-    @model_validator(mode="after")
-    def _scales_every_channel(self) -> AutoencoderConfig:
-        """Refuse means and deviations that are not one for each channel."""
-        channels = self.z_dim or self.latent_channels
-        for key in ("latents_mean", "latents_std"):
-            given = getattr(self, key)
-            if given is not None and len(given) != channels:
-                raise ValueError(
-                    f"{key} has {len(given)} numbers for {channels} channels"
-                )
-        if self.latents_mean and self.shift_factor:
-            raise ValueError("latents_mean and shift_factor are both given")
-        if self.latents_std is not None and min(self.latents_std) <= 0:
-            raise ValueError("latents_std has a number that is not above 0")
-        return self
+    @field_validator("latents_mean", "latents_std")
+    @classmethod
+    def _of_every_channel(
+        cls, given: list[float] | None, known: ValidationInfo
+    ) -> list[float] | None:
+        """Check that there is a number for each channel."""
+        channels = known.data.get("z_dim") or known.data.get("latent_channels")
+        if given is not None and len(given) != channels:
+            raise ValueError(f"expected {channels} numbers")
+        if given is not None and known.data.get("shift_factor"):
+            raise ValueError("expected nothing beside shift_factor")
+        if known.field_name == "latents_std" and min(given or [1.0]) <= 0:
+            raise ValueError("expected numbers above 0")
+        return given
 
 
 class TextEncoderConfig(_Config):

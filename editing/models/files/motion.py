@@ -57,6 +57,8 @@ class MotionFile:
         """
         path, config = _locate(id)
         tensors = _read(path, id)
+        if any("lora" in name for name in tensors):
+            raise _other_kind(id, "is a motion LoRA, which changes an adapter")
         reads_picture = any(name.startswith("conv_in.") for name in tensors)
         if reads_picture or config.get("conv_in_channels"):
             raise _other_kind(id, "takes a picture as input, as PIA does")

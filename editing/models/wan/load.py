@@ -51,6 +51,7 @@ def load_wan(
 
     check_folders(folder, _PARTS, id)
     config = _read_configs(folder, id)
+    levels = config["scheduler"]
     if dtype is None:
         dtype = _dtype(folder, device)
     with boundary(
@@ -80,7 +81,9 @@ def load_wan(
         reader=PromptReader(
             tokenizer, load_encoder, _identity(text_folder), read_words(folder)
         ),
-        schedule=FlowSchedule(float(config["scheduler"].get("flow_shift") or _SHIFT)),
+        schedule=FlowSchedule(
+            float(levels.get("flow_shift") or levels.get("shift") or _SHIFT)
+        ),
         device=device,
         dtype=dtype,
         sample_size=config["transformer"].get("sample_size"),

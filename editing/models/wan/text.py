@@ -3,6 +3,8 @@ loaded once a prompt."""
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,49 @@ from regrain.editing.storage import cache
 
 # Wan was trained on prompts padded to so many, and nothing masks the padding
 TOKEN_LIMIT = 512
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[^\t\n\f <&#;]{1,32});?")
+_SPACES = re.compile(r"\s+")
+
+
+class CleanText:
+    """A prompt as the model was trained to read it: entities of HTML are replaced,
+    twice, and runs of spaces are one.
+
+    Attributes:
+        text: The clean text.
+    """
+
+    def __init__(self, prompt: str) -> None:
+        self.text = prompt
+        # of each character, where it begins and ends in the prompt
+        self._places = [(place, place + 1) for place in range(len(prompt))]
+        self._replace(_ENTITY, html.unescape)
+        self._replace(_ENTITY, html.unescape)
+        self._replace(_SPACES, lambda _: " ")
+        outer = len(self.text) - len(self.text.lstrip())
+        self.text = self.text.strip()
+        self._places = self._places[outer : outer + len(self.text)]
+
+    def _replace(self, pattern: re.Pattern[str], change: Callable[[str], str]) -> None:
+        text = ""
+        places = []
+        done = 0
+        for match in pattern.finditer(self.text):
+            start, stop = match.span()
+            new = change(match[0])
+            span = (self._places[start][0], self._places[stop - 1][1])
+            text += self.text[done:start] + new
+            places += [*self._places[done:start], *[span] * len(new)]
+            done = stop
+        self.text = text + self.text[done:]
+        self._places = places + self._places[done:]
+
+    def in_prompt(self, start: int, stop: int) -> tuple[int, int]:
+        """Return where a part of the clean text is in the prompt; (0, 0) of an empty
+        one."""
+        if start == stop:
+            return 0, 0
+        return self._places[start][0], self._places[stop - 1][1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +82,8 @@ class PromptReader:
 
     def check(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
         """Tokenise prompts; errors as `check_prompts` of a backbone."""
-        return tokenise(
-            self.tokenizer, prompts, fields, self.words, TOKEN_LIMIT, marks=1
-        )
+        clean = [CleanText(prompt).text for prompt in prompts]
+        return tokenise(self.tokenizer, clean, fields, self.words, TOKEN_LIMIT, marks=1)
 
     @torch.no_grad()
     def embed(
@@ -49,7 +93,11 @@ class PromptReader:
         if fields is None:
             fields = ["prompt"] * len(prompts)
         tokens = self.check(prompts, fields)
-        lengths, offsets, ids = token_facts(tokens)
+        lengths, found, ids = token_facts(tokens)
+        offsets = []
+        for prompt, spans in zip(prompts, found, strict=True):
+            clean = CleanText(prompt)
+            offsets.append(tuple(clean.in_prompt(*span) for span in spans))
         encoder = None
         vectors = []
         for row, length in zip(tokens.input_ids, lengths, strict=True):
@@ -67,7 +115,7 @@ class PromptReader:
                 cache.store(key, kept)
             vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - length)))
         padded = torch.stack(vectors).to(device)
-        return PromptEmbedding(tuple(prompts), padded, lengths, offsets, ids)
+        return PromptEmbedding(tuple(prompts), padded, lengths, tuple(offsets), ids)
 
 
 def _encoded(

@@ -1,0 +1,149 @@
+"""Models whose last level has no signal (zero terminal SNR), beside diffusers."""
+
+import numpy as np
+import pytest
+import torch
+from damaged_models import refusal, rewrite
+from diffusers import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+from made_models import SCHEDULER, load_double, write_small_model
+from pipelines import pipeline_of
+from single_files import load_file_of, original_layout
+from wiring import UNETS, drive, near, requested
+
+from regrain.editing.diffusion.samplers import Sampling
+from regrain.editing.diffusion.schedule import Schedule, advance
+from regrain.editing.params.registry import METHODS
+from regrain.editing.recipe.inversion import ddim_walk
+
+ZERO = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+ZERO |= {"prediction_type": "v_prediction"}
+pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
+
+
+@pytest.fixture(scope="module", params=["sd", "sdxl"])
+def folder(request, tmp_path_factory):
+    place = tmp_path_factory.mktemp("models") / request.param
+    write_small_model(place, sdxl=request.param == "sdxl")
+    rewrite(place / "scheduler" / "scheduler_config.json", **ZERO)
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_double(folder)
+
+
+def in_double(config):
+    """Diffusers' DDIM, its levels computed by its own function in double precision."""
+    scheduler = DDIMScheduler.from_config(config)
+    ends = config["beta_start"] ** 0.5, config["beta_end"] ** 0.5
+    betas = torch.linspace(*ends, 1000, dtype=torch.float64) ** 2
+    betas = rescale_zero_terminal_snr(betas)
+    scheduler.alphas_cumprod = torch.cumprod(1 - betas, 0)
+    scheduler.final_alpha_cumprod = scheduler.alphas_cumprod[0]
+    return scheduler
+
+
+def test_levels_are_diffusers():
+    theirs = in_double(SCHEDULER | ZERO).alphas_cumprod
+    ours = Schedule.from_config(SCHEDULER | ZERO)
+    assert np.abs(ours.alphas_cumprod - theirs.numpy()).max() < 1e-12
+    assert ours.alphas_cumprod[-1] == theirs[-1] == 0
+    assert ours.reaches_pure_noise
+    assert not Schedule.from_config(SCHEDULER).reaches_pure_noise
+
+
+@pytest.mark.parametrize("steps", [1, 4, 25])
+def test_a_sampled_picture_is_the_pipelines(model, folder, steps):
+    pipeline = pipeline_of(folder)
+    pipeline.scheduler = in_double(SCHEDULER | ZERO)
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        if getattr(pipeline, part, None) is not None:
+            getattr(pipeline, part).double()
+    fresh = torch.Generator().manual_seed(1)
+    x = torch.randn(1, 4, 8, 16, dtype=torch.float64, generator=fresh)
+    theirs = pipeline(
+        "a cat on a mat",
+        height=16,
+        width=32,
+        latents=x.clone(),
+        guidance_scale=1.0,
+        num_inference_steps=steps,
+        output_type="latent",
+    ).images
+    text = model.embed(["a cat on a mat"])
+    for step in model.schedule.sampling(steps):
+        x = advance(*model.predict(x, step, text), step)
+    far = (x - theirs).abs().max() / theirs.abs().max()
+    assert float(far) < 1e-6
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50, 1000])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_an_inversion_ends_at_the_last_level_with_signal(steps, spacing):
+    schedule = Schedule.from_config(SCHEDULER | ZERO | {"timestep_spacing": spacing})
+    for convention in ("paper", "fatezero"):
+        up = schedule.inversion(steps, convention)
+        down = schedule.sampling(steps, inverted=True)
+        assert (up[-1].signal_next, up[-1].noise_next) == (
+            down[0].signal,
+            down[0].noise,
+        )
+        assert min(step.signal for step in (*up, *down)) > 0
+        assert min(step.signal_next for step in up) > 0
+    if spacing == "trailing":
+        assert schedule.sampling(steps)[0].signal == 0
+        assert schedule.levels(steps, inverted=True)[-1] == 998
+
+
+def test_what_is_inverted_comes_back(model):
+    """A network that knows the clip leads up and down the same path."""
+    fresh = torch.Generator().manual_seed(2)
+    clean, eps = torch.randn(2, 3, 4, 8, 8, dtype=torch.float64, generator=fresh)
+    rising = model.schedule.inversion(10)
+    *_, (_, x) = ddim_walk(clean, lambda *_: (clean, eps), rising)
+    top = model.schedule.level(998)
+    near(x, top[0] * clean + top[1] * eps, "noise", atol=1e-9)
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "dpmpp_2m_karras", "euler", "tcd"])
+def test_every_sampler_starts_from_noise_without_signal(model, sampler):
+    """Of a network that says v for one clean picture, all samplers draw that one."""
+    fresh = torch.Generator().manual_seed(3)
+    clean, x = torch.randn(2, 1, 4, 8, 8, dtype=torch.float64, generator=fresh)
+    sampling = Sampling(model.schedule, sampler, 8)
+    for step in sampling.steps:
+        eps = (x - step.signal * clean) / step.noise
+        x = sampling.advance(x, clean, eps, step, torch.zeros_like(x))
+    near(x, clean, "picture", atol=0.05 if sampler == "tcd" else 1e-3)
+
+
+@pytest.mark.parametrize("method", UNETS)
+def test_every_method_edits_and_inverts_to_latents_with_signal(model, method, tmp_path):
+    given = {"steps": 4, "preview_every": 0, "strength": 1.0}
+    known = METHODS[method].Params.model_fields
+    given = {name: value for name, value in given.items() if name in known}
+    run = drive(model, requested(method), tmp_path, **given)
+    assert all(latents.isfinite().all() for latents in run.decoded)
+    signals = [call.step.signal for call in run.of("inverting") + run.of("editing")]
+    inverts = "inversion" in METHODS[method].needs
+    assert (min(signals) > 0) == inverts
+
+
+def test_a_single_file_says_so_by_two_empty_tensors(tmp_path, tiny):
+    marks = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
+    weights = original_layout(tiny)
+    found = load_file_of(weights | marks, tmp_path / "noob.safetensors")
+    assert found.prediction == "v_prediction"
+    assert found.schedule.reaches_pure_noise
+    assert found.schedule.spacing == "trailing"
+    assert found.offers == tiny.offers
+    with pytest.raises(Exception, match="predicts epsilon, but its last level"):
+        load_file_of(weights | {"ztsnr": torch.zeros(0)}, tmp_path / "odd.safetensors")
+
+
+def test_a_network_that_predicts_noise_has_no_such_level(folder):
+    rewrite(folder / "scheduler" / "scheduler_config.json", prediction_type="epsilon")
+    assert "predicts epsilon, but its last level has no signal" in refusal(folder)
+    rewrite(folder / "scheduler" / "scheduler_config.json", **ZERO)

@@ -1,0 +1,289 @@
+"""Checkpoints that are unlike the usual ones: pruned, in half precision alone, with
+channels that are scaled, without a word of what they predict."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from damaged_models import refusal, rewrite
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from made_models import SDXL, load_double, write_small_model
+from safetensors.torch import load_file, save_file
+from single_files import assert_same, original_layout
+
+from regrain.editing import load_backbone
+from regrain.editing.diffusion.schedule import advance
+from regrain.editing.errors import ModelError
+from regrain.editing.models.files.location import find
+from regrain.editing.models.loading.load import loaded_backbone
+from regrain.editing.pipeline.estimate import configurations
+from regrain.editing.storage.memory import count_weights
+from regrain.editing.storage.safetensors_files import choose_weights
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+LEVELS = "scheduler/scheduler_config.json"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+@pytest.fixture
+def copy(small_folder, tmp_path):
+    return shutil.copytree(small_folder, tmp_path / "copy")
+
+
+def frames():
+    return np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
+
+
+SCALES = {
+    "mean and deviation": {
+        "latents_mean": [0.1, -0.2, 0.3, 0.05],
+        "latents_std": [0.5, 1.5, 2.0, 0.8],
+    },
+    "mean alone": {"latents_mean": [0.1, -0.2, 0.3, 0.05]},
+    "shift": {"shift_factor": 0.12},
+}
+
+
+@pytest.mark.parametrize("scales", SCALES)
+def test_latents_are_scaled_by_channel_as_diffusers_pipelines_do(copy, scales):
+    rewrite(copy / "vae" / "config.json", **SCALES[scales])
+    model = load_backbone(str(copy))
+    vae = AutoencoderKL.from_pretrained(copy / "vae")
+    middle = torch.tensor(SCALES[scales].get("latents_mean") or [0.12] * 4)
+    deviation = torch.tensor(SCALES[scales].get("latents_std") or [1.0] * 4)
+    middle, deviation = (x.view(1, 4, 1, 1) for x in (middle, deviation))
+    pixels = torch.from_numpy(frames()).movedim(-1, 1).float() / 127.5 - 1
+    raw = vae.encode(pixels).latent_dist.mean
+    latents = (raw - middle) * vae.config.scaling_factor / deviation
+    torch.testing.assert_close(model.encode(frames()), latents)
+    # as the pipelines of SDXL write it
+    raw = latents * deviation / vae.config.scaling_factor + middle
+    colors = ((vae.decode(raw).sample + 1) * 127.5).round().clamp(0, 255).byte()
+    far = model.decode(latents).astype(int) - colors.movedim(1, -1).numpy()
+    assert np.abs(far).max() <= 1  # a rounding
+
+
+# Blocks with other numbers of layers, as SSD-1B; none in the middle, as BK-SDM.
+PRUNED = {
+    "nested": SDXL
+    | {
+        "transformer_layers_per_block": [1, [1], [2]],
+        "reverse_transformer_layers_per_block": [[2, 1], [1, 2], 1],
+    },
+    "without a middle": {"mid_block_type": None, "cross_attention_dim": 32},
+}
+
+
+@pytest.mark.parametrize("pruned", PRUNED)
+def test_pruned_models_draw_what_diffusers_draws(tmp_path, pruned):
+    config = PRUNED[pruned]
+    folder = write_small_model(
+        tmp_path / "m", sdxl="addition_embed_type" in config, **config
+    )
+    model = load_double(folder)
+    theirs = UNet2DConditionModel.from_pretrained(folder / "unet").double()
+    fresh = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 4, 8, 8, dtype=torch.float64, generator=fresh)
+    text = model.embed(["a cat", "a dog"])
+    step = model.schedule.sampling(4)[1]
+    given = model.read_by(x, text)
+    eps = theirs(x, step.t, **given).sample
+    assert float((model.predict(x, step, text)[1] - eps).abs().max()) < 1e-6
+
+
+def test_a_size_of_two_numbers_counts_by_its_short_side(copy):
+    rewrite(copy / "unet" / "config.json", sample_size=[8, 12])
+    assert load_backbone(str(copy)).size == 8 * 2
+
+
+# --- files of weights
+
+
+def renamed(folder, ending, parts=("unet", "vae", "text_encoder")):
+    for part in parts:
+        (file,) = (folder / part).glob("*.safetensors")
+        file.rename(file.with_name(file.name.replace(".safetensors", ending)))
+
+
+@pytest.mark.parametrize("ending", [".fp16.safetensors", ".bf16.safetensors"])
+def test_a_variant_is_read_where_there_is_nothing_else(copy, small, ending):
+    count = count_weights(copy)
+    renamed(copy, ending)
+    assert_same(load_backbone(str(copy)), small)
+    assert count_weights(copy) == count
+
+
+def test_the_whole_precision_comes_first(copy, small):
+    file = copy / UNET
+    halves = {key: value.half() * 2 for key, value in load_file(file).items()}
+    save_file(halves, file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    assert_same(load_backbone(str(copy)), small)
+    assert count_weights(copy / "unet") == sum(x.numel() for x in halves.values())
+
+
+def test_a_unet_named_as_transformers_names_weights_is_read(copy, small):
+    (copy / UNET).rename(copy / "unet" / "model.safetensors")
+    assert_same(load_backbone(str(copy)), small)
+
+
+def test_shards_of_a_variant_are_read(copy, small):
+    unet = UNet2DConditionModel.from_pretrained(copy / "unet")
+    (copy / UNET).unlink()
+    unet.save_pretrained(copy / "unet", max_shard_size="20KB", variant="fp16")
+    assert len([*(copy / "unet").glob("*.safetensors")]) > 1
+    assert_same(load_backbone(str(copy)), small)
+
+
+def test_files_are_chosen_by_their_names():
+    stem = "diffusion_pytorch_model"
+    shards = [f"{stem}.fp16-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for names, expected in (
+        ([*shards, f"{stem}.non_ema.safetensors"], shards),
+        ([f"{stem}.non_ema.safetensors"], [f"{stem}.non_ema.safetensors"]),
+        (
+            ["model.safetensors", f"{stem}.fp16.safetensors"],
+            [f"{stem}.fp16.safetensors"],
+        ),
+        ([f"{stem}-00001-of-00001.fp16.safetensors"] * 1, None),
+    ):
+        chosen = choose_weights(names)
+        assert list(chosen.names) == (expected or names)
+    assert choose_weights(["pytorch_lora_weights.safetensors"]) is None
+
+
+def test_what_was_replaced_under_its_name_is_read_again(copy, small):
+    first = load_backbone(str(copy))
+    assert load_backbone(str(copy)) is first is loaded_backbone(str(copy))
+    weights = load_file(copy / UNET)
+    changed = {key: value + 0.5 for key, value in weights.items()}
+    save_file(changed, copy / UNET, {"format": "pt"})
+    assert loaded_backbone(str(copy)) is None
+    second = load_backbone(str(copy))
+    assert second.fingerprint != first.fingerprint
+    os.utime(copy / LEVELS, ns=(1, 1))
+    assert load_backbone(str(copy)) is not second
+
+
+# --- what a network predicts
+
+
+YAML = """
+model:
+  params:
+    parameterization: "{}"
+    linear_start: 0.00085
+    linear_end: 0.013
+"""
+SGM = """
+model:
+  params:
+    denoiser_config:
+      params:
+        scaling_config: {{target: sgm.modules.diffusionmodules.denoiser_scaling.{}}}
+        discretization_config: {{target: sgm.x.{}}}
+"""
+
+
+@pytest.fixture
+def file(tiny, tmp_path):
+    save_file(original_layout(tiny), path := tmp_path / "v1.5 [x].safetensors")
+    return path
+
+
+@pytest.mark.parametrize("name", ["v", "eps", "x0"])
+def test_the_yaml_beside_a_file_says_what_it_predicts(file, name):
+    file.with_suffix(".yaml").write_text(YAML.format(name))
+    model = load_backbone(str(file))
+    predicts = {"v": "v_prediction", "eps": "epsilon", "x0": "sample"}
+    assert model.prediction == predicts[name]
+    plain = load_double_levels(0.013)
+    assert np.allclose(model.schedule.alphas_cumprod, plain, rtol=1e-12)
+
+
+def load_double_levels(end):
+    ends = 0.00085**0.5, end**0.5
+    return np.cumprod(1 - np.linspace(*ends, 1000) ** 2)
+
+
+def test_the_yaml_of_the_second_generation_names_classes(file):
+    written = file.with_suffix(".yml")
+    written.write_text(SGM.format("VScaling", "ZeroSNRDDPMDiscretization"))
+    model = load_backbone(str(file))
+    assert model.prediction == "v_prediction"
+    assert model.schedule.reaches_pure_noise
+    written.write_text(SGM.format("EDMScaling", "EDMDiscretization"))
+    assert "', which is not supported" in refusal(file)
+    for text in ("[", "a: &a {b: *a}\nparameterization: w", "x" * 300_000):
+        written.write_text(text)
+        assert file.stem[:4] in refusal(file)
+
+
+def test_one_who_knows_says_what_a_file_predicts(file, tiny):
+    told = load_backbone(str(file), prediction="v_prediction")
+    assert (told.prediction, load_backbone(str(file)).prediction) == (
+        "v_prediction",
+        "epsilon",
+    )
+    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    text = tiny.embed(["a cat"])
+    step = tiny.schedule.sampling(4)[0]
+    v = tiny.predict(x, step, text)[1]  # the bare output
+    x0, eps = told.predict(x, step, text)
+    torch.testing.assert_close(x0, step.signal * x - step.noise * v)
+    torch.testing.assert_close(eps, step.signal * v + step.noise * x)
+    file.with_suffix(".yaml").write_text(YAML.format("eps"))
+    with pytest.raises(
+        ModelError, match=r"^prediction: .*says .*'epsilon', not v_pred"
+    ):
+        load_backbone(str(file), prediction="v_prediction")
+
+
+def test_a_folder_that_says_is_believed(copy):
+    with pytest.raises(ModelError, match="^prediction: .*Leave it out"):
+        load_backbone(str(copy), prediction="sample")
+    said = json.loads((copy / LEVELS).read_text())
+    del said["prediction_type"]
+    (copy / LEVELS).write_text(json.dumps(said))
+    assert load_backbone(str(copy), prediction="sample").prediction == "sample"
+
+
+def test_other_files_are_refused_by_what_they_say(file, tiny):
+    weights = original_layout(tiny)
+    marks = {
+        "edm_vpred.sigma_max": "an EDM model (CosXL)",
+        "edm_mean": "an EDM model (Playground 2.5)",
+        "model.diffusion_model.label_emb.0.0.weight": "reads a class",
+        "model.diffusion_model.adapter.weight": "1 weights more than one",
+    }
+    for mark, said in marks.items():
+        save_file(weights | {mark: torch.zeros(1)}, file)
+        assert said in refusal(file)
+    save_file(weights, file, {"modelspec.prediction_type": "edm"})
+    assert "predicts 'edm', which is not supported" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "version"),
+    [
+        ("cond_stage_model.model.token_embedding.weight", "sd2"),
+        ("conditioner.embedders.1.x", "sdxl"),
+        ("cond_stage_model.transformer.x", "sd1"),
+    ],
+)
+def test_a_file_is_estimated_by_its_own_version(tmp_path, key, version):
+    save_file({key: torch.zeros(1)}, path := tmp_path / "a.safetensors")
+    assert configurations(find(str(path))).name == version
+
+
+def test_a_picture_is_drawn_by_a_scaled_model(copy):
+    """The scale is outside the network: latents of unit deviation stay so."""
+    rewrite(copy / "vae" / "config.json", **SCALES["mean and deviation"])
+    model = load_backbone(str(copy))
+    text = model.embed(["a cat"])
+    x = model.encode(frames())
+    for step in model.schedule.sampling(2):
+        x = advance(*model.predict(x, step, text), step)
+    assert model.decode(x).shape == frames().shape
