@@ -16,6 +16,7 @@ EDIT = {
     "method": "sdedit",
     "params": {"steps": 3},
     "model": "owner/name",
+    "prediction": "v_prediction",
     "more_prompts": ("a dog walks",),
     "loras": ("loras/ink@0.5",),
     "motion": "motion/lcm@0.5",

@@ -1,8 +1,8 @@
-"""LoRA files: low-rank changes of a model's weights, added once when it is loaded.
+"""LoRA files: small changes of a model's weights, added once when it is loaded.
 
-Hu et al. 2021, arXiv:2106.09685: W + weight * alpha / rank * up @ down. Read are the
-names that diffusers, peft and kohya's trainers write, for linear layers and
-convolutions of UNet, transformer and text encoder.
+Read are the names that diffusers, peft, kohya's trainers, LyCORIS and DiffSynth write,
+for every layer of UNet, transformer and text encoders. What a file changes in a layer
+is computed in `lora_change.py`.
 """
 
 from __future__ import annotations
@@ -10,38 +10,83 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, parse_lora
+from regrain.editing.models.files.lora_change import Scaling, apply
 from regrain.editing.models.files.lora_file import find_lora
 from regrain.editing.models.files.tensors import opened
 
-# Endings of tensor names after the layer that they change.
+# Endings of tensor names after the layer that they change, by the role of the tensor.
+_NAMED = r"(?:\.\w+)?"  # an adapter's name, of peft
 _ENDS = {
-    r"[._](?:lora_A|lora\.down|lora_down|lora_linear_layer\.down)(?:\.\w+)?\.weight": "down",
-    r"[._](?:lora_B|lora\.up|lora_up|lora_linear_layer\.up)(?:\.\w+)?\.weight": "up",
+    rf"[._](?:lora_A|lora\.down|lora_down|lora_linear_layer\.down){_NAMED}\.weight": "down",
+    rf"[._](?:lora_B|lora\.up|lora_up|lora_linear_layer\.up){_NAMED}\.weight": "up",
+    rf"[._](?:lora_B|lora_up){_NAMED}\.bias": "up_bias",
+    r"\.lora_mid\.weight": "mid",
     r"\.alpha": "alpha",
+    rf"\.(?:dora_scale|lora_magnitude_vector{_NAMED})(?:\.weight)?": "magnitude",
+    rf"\.(hada_[wt][12](?:_[ab])?|lokr_[wt][12](?:_[ab])?){_NAMED}": "",
+    r"\.(?:diff|w_norm)": "diff",
+    r"\.(?:diff_b|b_norm)": "diff_b",
+    r"\.diff_m": "diff_m",
 }
-_PREFIXES = {
-    "transformer.": "transformer",
-    "diffusion_model.": "transformer",
-    "unet.": "unet",
-    "text_encoder.": "text_encoder",
+# Kinds that are not read, by a word in the names of their tensors.
+_OTHERS = {
+    "motion_modules": "a motion LoRA, which changes a motion adapter",
+    "oft_": "an OFT",
+    "boft": "a BOFT",
+    "ia3": "an IA3",
+    "on_input": "an IA3",
+    "glora": "a GLoRA",
+    "emb_params": "a textual inversion",
+    "controlnet": "a Control-LoRA",
+    "lora_controlnet": "a Control-LoRA",
+    "image_proj": "a picture adapter",
+}
+_PREFIX = re.compile(
+    r"(?:(?:base_model\.model|model|diffusion_model|pipe\.dit|transformer|unet|text_encoder|"
+    r"text_encoder_2)\.)+|lora_(?:unet|te|te1|te2)_|lycoris_"
+)
+_PARTS = {  # by a piece of the prefix; the first counts
     "text_encoder_2.": "text_encoder_2",
-    "lora_unet_": "unet",
-    "lora_te_": "text_encoder",
-    "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
+    "text_encoder.": "text_encoder",
+    "lora_te": "text_encoder",
+    "unet": "network",
+    "transformer.": "network",
+    "diffusion_model.": "network",
+    "dit.": "network",
+}
+# Names that older versions of diffusers wrote.
+_OLD = {
+    r"\.processor\.(to_[qkv])_lora\.": r".\1.lora.",
+    r"\.processor\.to_out_lora\.": ".to_out.0.lora.",
+    r"\.self_attn\.to_(q|k|v|out)_lora\.": r".self_attn.\1_proj.lora.",
 }
 # Of a layer in the original layout, as kohya's trainers name it for SDXL: block, place,
 # and the rest.
 _ORIGINAL = re.compile(r"(input|middle|output)_blocks?_(\d+)_(?:(\d+)_)?(.+)")
+_ENDS_OF_UNET = {
+    "input_blocks_0_0": "conv_in",
+    "out_0": "conv_norm_out",
+    "out_2": "conv_out",
+    "time_embed_0": "time_embedding_linear_1",
+    "time_embed_2": "time_embedding_linear_2",
+    "label_emb_0_0": "add_embedding_linear_1",
+    "label_emb_0_2": "add_embedding_linear_2",
+}
 _RESNET = {
+    "in_layers_0": "norm1",
     "in_layers_2": "conv1",
+    "out_layers_0": "norm2",
     "out_layers_3": "conv2",
     "emb_layers_1": "time_emb_proj",
     "skip_connection": "conv_shortcut",
@@ -51,25 +96,42 @@ _RESNET = {
 _WAN = {
     "self_attn_([qkv])": r"attn1_to_\2",
     "self_attn_o": "attn1_to_out_0",
+    "self_attn_norm_([qk])": r"attn1_norm_\2",
     "cross_attn_([qkv])": r"attn2_to_\2",
     "cross_attn_o": "attn2_to_out_0",
+    "cross_attn_norm_([qk])": r"attn2_norm_\2",
+    "norm3": "norm2",
     "ffn_0": "ffn_net_0_proj",
     "ffn_2": "ffn_net_2",
     "(text|time)_embedding_0": r"condition_embedder_\2_embedder_linear_1",
     "(text|time)_embedding_2": r"condition_embedder_\2_embedder_linear_2",
     "time_projection_1": "condition_embedder_time_proj",
     "head_head": "proj_out",
+    "head": "",  # with the table of the whole network
 }
 
 
 class _Layer(NamedTuple):
-    """A layer that a file changes, as the file names it."""
+    """A layer that a file changes, as the file names it.
 
-    part: str  # unet, transformer, text_encoder or text_encoder_2
+    Attributes:
+        part: text_encoder, text_encoder_2, network (UNet or transformer), or empty if
+            the file does not say.
+        name: Its name in the part.
+    """
+
+    part: str
     name: str
 
 
-_Changes = dict[_Layer, dict[str, Tensor]]  # by role: down, up, alpha
+_Changes = dict[_Layer, dict[str, Tensor]]  # by role; see `lora_change`
+
+
+class _File(NamedTuple):
+    """A LoRA as it was read; `facts` are those of peft's configuration."""
+
+    changes: _Changes
+    facts: Mapping[str, object]
 
 
 @torch.no_grad()
@@ -83,36 +145,33 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
         ModelError: A file is missing, is not a LoRA, or was made for another kind or
             size of model.
     """
-    weights = {name: _weights(part) for name, part in parts.items()}
+    layers = {name: _layers(part) for name, part in parts.items()}
     for text in specs:
         spec = parse_lora(text)
-        changes, facts = _read(spec.model)
-        for layer, change in changes.items():
-            part, name = _locate(layer, parts)
-            title = f"{part}.{layer.name}"
-            weight = weights.get(part, {}).get(name)
-            if weight is None:
-                raise _misfit(spec, f"the model has no layer {title}")
-            alpha, by_root = _scaling(facts, part, layer.name)
-            delta = _delta(change, alpha, by_root)
-            if delta is None:
-                where = f"{shorten(spec.model)}: layer {shorten(layer.name)}"
-                raise ModelError("loras", f"{where} is incomplete. Download it again.")
-            if name == "conv_in" and part == "unet":
-                weight = _widened(parts["unet"], delta, spec)
-            _check_size(spec, title, delta, weight)
-            weight += (spec.weight * delta).view_as(weight).to(weight)
+        file = _read(spec.model)
+        for layer, change in file.changes.items():
+            part, module = _locate(layer, parts, layers, spec)
+            if part == "unet" and module is parts["unet"].conv_in:
+                module = _widened(parts["unet"], change, spec)
+                layers = layers | {"unet": _layers(parts["unet"])}
+            scaling = _scaling(file.facts, part, layer.name)
+            wrong = apply(change, module, spec.weight, scaling)
+            if wrong.misfit:
+                raise _misfit(spec, f"{part}.{layer.name} {wrong.misfit}")
+            if wrong.damage:
+                said = f"{shorten(spec.model)}: {part}.{layer.name} {wrong.damage}"
+                raise ModelError("loras", f"{said}. Download it again.")
 
 
-def _widened(unet: Any, delta: Tensor, spec: LoraSpec) -> Tensor:
-    """Return the weight of a UNet's first layer, after giving it the further channels
-    that a LoRA has: those of an inpainting model, a mask and latents."""
+def _widened(unet: Any, change: Mapping[str, Tensor], spec: LoraSpec) -> nn.Module:
+    """Return a UNet's first layer, after giving it the further channels that a LoRA
+    has: those of an inpainting model, a mask and latents."""
     old = unet.conv_in
     channels = old.in_channels
-    area = old.weight[0, 0].numel()
-    wanted, odd = divmod(delta.shape[1], area)
-    if odd or wanted != 2 * channels + 1:
-        return old.weight
+    wanted = 2 * channels + 1
+    down = change.get("down")
+    if down is None or down.ndim != 4 or down.shape[1] != wanted:
+        return old
     if spec.weight != 1:
         raise _misfit(spec, "it turns the model into one for inpainting, at weight 1")
     wide: Any = nn.Conv2d(
@@ -124,80 +183,43 @@ def _widened(unet: Any, delta: Tensor, spec: LoraSpec) -> Tensor:
     wide.bias.copy_(old.bias)
     unet.conv_in = wide
     unet.register_to_config(in_channels=wanted)
-    return wide.weight
+    return wide
 
 
-def _check_size(spec: LoraSpec, title: str, delta: Tensor, weight: Tensor) -> None:
-    """Refuse a change, [out, in * kernel], that is not as large as the weight of its
-    layer."""
-    rows, columns = delta.shape
-    needed_rows, needed_columns = weight.flatten(1).shape
-    if (rows, columns) != (needed_rows, needed_columns):
-        sizes = f"{rows} x {columns}, but {needed_rows} x {needed_columns} in the model"
-        raise _misfit(spec, f"{title} is {sizes}")
+def _locate(
+    layer: _Layer,
+    parts: Mapping[str, nn.Module],
+    layers: Mapping[str, Mapping[str, nn.Module]],
+    spec: LoraSpec,
+) -> tuple[str, nn.Module]:
+    """Find part and module of a layer in the model; of one without a part, the part
+    that has it."""
+    for part in parts:
+        kind = "network" if part in ("unet", "transformer") else part
+        if layer.part in ("", kind):
+            name = _in_diffusers(layer.name.replace(".", "_"), part, parts[part])
+            module = layers[part].get(name)
+            if module is not None:
+                return part, module
+    title = ".".join(text for text in layer if text)
+    raise _misfit(spec, f"the model has no layer {title}")
 
 
-def _locate(layer: _Layer, parts: Mapping[str, nn.Module]) -> tuple[str, str]:
-    """Return part and name of a layer in the model, with underscores as `_weights` has
-    them."""
-    name = layer.name.replace(".", "_")
-    if "transformer" in parts:  # which kohya's trainers name unet
-        part = "transformer" if layer.part == "unet" else layer.part
-        return part, _of_wan(name)
-    if layer.part == "unet":
-        per_level = parts["unet"].config.layers_per_block  # for all levels, or each
+def _in_diffusers(name: str, part: str, model: Any) -> str:
+    """Return the name in diffusers' layout of a layer that may be named as in the
+    original one, dots as underscores."""
+    if part == "transformer":
+        for original, ours in _WAN.items():
+            name = re.sub(rf"(^|_){original}$", rf"\1{ours}", name)
+        return name
+    if part == "unet":
+        per_level = model.config.layers_per_block  # for all levels, or each
         most = per_level if isinstance(per_level, int) else max(per_level)
-        return "unet", _in_diffusers(name, most)
-    return layer.part, name
+        return _ENDS_OF_UNET.get(name) or _in_blocks(name, most)
+    return name.removeprefix("text_model_")
 
 
-def _misfit(spec: LoraSpec, reason: str) -> ModelError:
-    said = f"{shorten(spec.model)} does not fit: {reason}"
-    return ModelError("loras", f"{said}. Use a LoRA made for this model.")
-
-
-def _scaling(facts: Mapping[str, object], part: str, name: str) -> tuple[object, bool]:
-    """Return the alpha of a layer by peft's configuration, and whether the root of its
-    rank divides it."""
-    alpha = facts.get(f"{part}.lora_alpha")
-    pattern = facts.get(f"{part}.alpha_pattern")
-    if isinstance(pattern, dict):
-        for end, value in pattern.items():
-            if f".{name}".endswith(f".{end}"):
-                alpha = value
-    return alpha, facts.get(f"{part}.use_rslora") is True
-
-
-def _delta(change: Mapping[str, Tensor], alpha: object, by_root: bool) -> Tensor | None:
-    """Compute the change at weight 1, [out, in * kernel]; None if factors are missing
-    or do not match."""
-    if "up" not in change or "down" not in change:
-        return None
-    factors = (change["up"], change["down"])
-    if not all(_is_factor(factor) for factor in factors):
-        return None
-    up, down = (factor.float().flatten(1) for factor in factors)
-    if "alpha" in change:
-        if change["alpha"].numel() != 1:
-            return None
-        alpha = change["alpha"].item()
-    rank = len(down)
-    if up.shape[1] != rank:
-        return None
-    scale = 1.0
-    if isinstance(alpha, int | float):
-        scale = alpha / rank ** (0.5 if by_root else 1)
-    delta = scale * (up @ down)
-    return delta if bool(delta.isfinite().all()) else None
-
-
-def _is_factor(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and 2 <= tensor.ndim <= 4 and tensor.numel() > 0
-
-
-def _in_diffusers(name: str, per_level: int) -> str:
-    """Return the name in diffusers' layout of a UNet's layer that may be named as in
-    the original one."""
+def _in_blocks(name: str, per_level: int) -> str:
     original = _ORIGINAL.fullmatch(name)
     if not original:
         return name
@@ -219,52 +241,94 @@ def _in_diffusers(name: str, per_level: int) -> str:
     return f"down_blocks_{level}_{kind}_{layer}_{inner}"
 
 
-def _of_wan(name: str) -> str:
-    """Return the name in diffusers' layout of a layer of Wan that may be named as in
-    the original one."""
-    for original, ours in _WAN.items():
-        name = re.sub(rf"(^|_){original}$", rf"\1{ours}", name)
-    return name
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return weights by layer, dots as underscores, with and without the outer name of
-    a text encoder."""
-    weights = {
-        name.replace(".", "_"): module.weight
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return all modules with weights of their own by name, dots as underscores,
+    without the outer name of a text encoder."""
+    return {
+        name.removeprefix("text_model.").replace(".", "_"): module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
+        if next(module.parameters(recurse=False), None) is not None
     }
-    outer = "text_model_"
-    inner = {name.removeprefix(outer): weight for name, weight in weights.items()}
-    return weights | inner | {outer + name: weight for name, weight in inner.items()}
 
 
-def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
-    """Read the changes in a file, and its metadata."""
+def _misfit(spec: LoraSpec, reason: str) -> ModelError:
+    said = f"{shorten(spec.model)} does not fit: {reason}"
+    return ModelError("loras", f"{said}. Use a LoRA made for this model.")
+
+
+def _scaling(facts: Mapping[str, object], part: str, name: str) -> Scaling:
+    """Return how peft's configuration scales a layer."""
+
+    def said(key: str) -> object:
+        return facts.get(f"{part}.{key}", facts.get(key))
+
+    alpha = said("lora_alpha") or said("alpha")
+    rank = said("r")
+    pattern = said("alpha_pattern")
+    if isinstance(pattern, dict):
+        for end, value in pattern.items():
+            if f".{name}".endswith(f".{end}"):
+                alpha = value
+    return Scaling(
+        float(alpha) if isinstance(alpha, int | float) else None,
+        said("use_rslora") is True,
+        rank if isinstance(rank, int) and rank > 0 else None,
+    )
+
+
+def _read(id: str) -> _File:
     path = find_lora(id)
     changes: _Changes = {}
     with opened(path, "loras", id) as file:
-        metadata = file.metadata() or {}
-        facts = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        facts = _facts(path, id, file.metadata() or {})
         for key in [*file.keys()]:
             layer, role = _role(key, id)  # before a large file that is no LoRA is read
             changes.setdefault(layer, {})[role] = file.get_tensor(key)
     if not changes:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
-    return changes, facts if isinstance(facts, dict) else {}
+    return _File(changes, facts)
+
+
+def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, object]:
+    """Read peft's configuration, from a file's metadata or from the file beside it."""
+    beside = path.with_name("adapter_config.json")
+    facts: Any = {}
+    if path.stem == "adapter_model" and beside.exists():
+        facts = read_json(beside, f"{shorten(id)}: {beside.name}")
+    elif "lora_adapter_metadata" in metadata:
+        with boundary("loras", f"{shorten(id)} is damaged. Use another.", ModelError):
+            facts = json.loads(metadata["lora_adapter_metadata"])
+    if not isinstance(facts, dict):
+        raise ModelError("loras", f"{shorten(id)} is damaged. Use another.")
+    kind = facts.get("peft_type", "LORA")
+    if kind not in ("LORA", "LOHA", "LOKR"):
+        said = (
+            f"{shorten(id)} is of peft's kind {shorten(kind)}, which is not supported"
+        )
+        raise ModelError("loras", f"{said}. Use a LoRA, LoHa or LoKr.")
+    return facts
 
 
 def _role(key: str, id: str) -> tuple[_Layer, str]:
     """Return the layer that a tensor is of, and its role."""
-    known = key.replace(".processor.to_out_lora.", ".to_out.0.lora.")
-    known = re.sub(r"\.processor\.(to_[a-z]+)_lora\.", r".\1.lora.", known)
+    for word, title in _OTHERS.items():
+        if word in key:
+            said = f"{shorten(id)} is {title}, not a LoRA of a model"
+            raise ModelError("loras", f"{said}. Use another.")
+    known = key
+    for old, new in _OLD.items():
+        known = re.sub(old, new, known)
     for end, role in _ENDS.items():
-        match = re.fullmatch(f"(.+?){end}", known)
-        name = match[1] if match else ""
-        for prefix, part in _PREFIXES.items():
-            if name.startswith(prefix):
-                return _Layer(part, name.removeprefix(prefix)), role
-    said = f"{shorten(id)} is not a plain LoRA: it has {shorten(key)}"
-    advice = "Use another; kinds such as LoHa and DoRA are not supported."
-    raise ModelError("loras", f"{said}. {advice}")
+        match = re.fullmatch(f"(.*?){end}", known)
+        if match:
+            return _layer(match[1]), role or match[2]
+    said = f"{shorten(id)} has {shorten(key)}, which no known LoRA has"
+    raise ModelError("loras", f"{said}. Use a LoRA, DoRA, LoHa or LoKr.")
+
+
+def _layer(name: str) -> _Layer:
+    match = _PREFIX.match(name + ".")
+    if not match:
+        return _Layer("", name)
+    found = (part for piece, part in _PARTS.items() if piece in match[0])
+    return _Layer(next(found, ""), name[match.end() :])
