@@ -24,6 +24,8 @@ QUERY, OUT = f"{ATTENTION}.to_q", f"{ATTENTION}.to_out.0"
 CONV = "down_blocks.1.resnets.0.conv1"
 PROJECTION = "down_blocks.1.attentions.0.proj_in"
 WORDS = "text_model.encoder.layers.0.self_attn.q_proj"
+# Diffusers knows kohya's text encoders by it.
+WORDS_OUT = "text_model.encoder.layers.0.self_attn.out_proj"
 BLOCK = "blocks.1"
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -119,12 +121,12 @@ def kohya(draw, part, name, stem, alpha=1.0):
 
 def by_kohya(draw):
     found = {}
-    for number, (part, name) in enumerate(
-        (("unet", QUERY), ("unet", OUT), ("unet", CONV), ("text_encoder", WORDS))
-    ):
+    layers = [("unet", name) for name in (QUERY, OUT, CONV)]
+    layers += [("text_encoder", name) for name in (WORDS, WORDS_OUT)]
+    for part, name in layers:
         start = "lora_te_" if part == "text_encoder" else "lora_unet_"
         stem = start + name.replace(".", "_")
-        found |= kohya(draw, part, name, stem, 0.5 + number)
+        found |= kohya(draw, part, name, stem, 0.5)
     return found
 
 
@@ -141,7 +143,8 @@ def by_kohya_of_sdxl(draw):
     up = "up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q"
     found |= kohya(draw, "unet", up, f"lora_unet_output_blocks_1_1_{attention}")
     for start, part in (("lora_te1_", "text_encoder"), ("lora_te2_", "text_encoder_2")):
-        found |= kohya(draw, part, WORDS, start + WORDS.replace(".", "_"), 2.0)
+        for name in (WORDS, WORDS_OUT):
+            found |= kohya(draw, part, name, start + name.replace(".", "_"), 2.0)
     return found
 
 
@@ -211,7 +214,7 @@ METADATA = {
     "unet.target_modules": [QUERY, CONV],
     "text_encoder.r": 2,
     "text_encoder.lora_alpha": 5,
-    "text_encoder.target_modules": [WORDS],
+    "text_encoder.target_modules": [WORDS.removeprefix("text_model.")],
 }
 # By the name of a spelling: family, tensors, and metadata.
 SPELLINGS = {
@@ -251,13 +254,12 @@ def merged_by_diffusers(pipeline, path):
     """The parts of a pipeline after it has loaded a file."""
     parts = parts_of(pipeline)
     before = {name: deepcopy(part.state_dict()) for name, part in parts.items()}
+    pipeline = deepcopy(pipeline)
+    parts = parts_of(pipeline)
     pipeline.load_lora_weights(str(path.parent), weight_name=path.name)
     pipeline.fuse_lora(components=[*parts], lora_scale=WEIGHT)
     pipeline.unload_lora_weights()
-    after = {name: deepcopy(part.state_dict()) for name, part in parts.items()}
-    for name, part in parts.items():
-        part.load_state_dict(before[name])
-    return before, after
+    return before, {name: part.state_dict() for name, part in parts.items()}
 
 
 def assert_equal(ours, theirs, before):
@@ -433,6 +435,41 @@ def test_the_ends_of_a_unet_have_names_in_the_original_layout(pipelines, tmp_pat
         )
         found = ours.get_submodule(name).weight - unet.get_submodule(name).weight
         assert float((found - delta).abs().max()) < 1e-9
+
+
+def test_every_layer_has_a_scale_of_its_own(pipelines, tmp_path):
+    """Diffusers mixes them up where attention and other layers differ."""
+    unet = pipelines["sd"].unet
+    tensors = by_kohya(Draw(pipelines["sd"]))
+    layers = (QUERY, OUT, CONV)
+    stems = [f"lora_unet_{name.replace('.', '_')}" for name in layers]
+    for number, stem in enumerate(stems):
+        tensors[f"{stem}.alpha"] = torch.tensor(0.5 + number)
+    tensors = {name: x for name, x in tensors.items() if "unet" in name}
+    path = written(tensors, tmp_path / "a.safetensors", {})
+    ours = deepcopy(unet)
+    add_loras((f"{path}@{WEIGHT}",), {"unet": ours})
+    for number, (name, stem) in enumerate(zip(layers, stems, strict=True)):
+        up, down = (tensors[f"{stem}.lora_{way}.weight"] for way in ("up", "down"))
+        delta = WEIGHT * (0.5 + number) / 2 * (up.flatten(1) @ down.flatten(1))
+        old, new = (model.get_submodule(name).weight for model in (unet, ours))
+        assert float((new - old - delta.view_as(old)).abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize(("end", "holds"), [("conv1", True), ("onv1", False)])
+def test_a_pattern_of_scales_is_of_whole_names(pipelines, tmp_path, end, holds):
+    draw = Draw(pipelines["sd"])
+    down, up = draw.halves("unet", CONV)
+    tensors = {f"unet.{CONV}.lora_A.weight": down, f"unet.{CONV}.lora_B.weight": up}
+    facts = {"unet.lora_alpha": 2, "unet.alpha_pattern": {end: 6}}
+    path = written(tensors, tmp_path / "a.safetensors", facts)
+    unet = deepcopy(pipelines["sd"].unet)
+    add_loras((str(path),), {"unet": unet})
+    old, new = (
+        model.get_submodule(CONV).weight for model in (pipelines["sd"].unet, unet)
+    )
+    delta = (3.0 if holds else 1.0) * (up.flatten(1) @ down.flatten(1)).view_as(old)
+    assert float((new - old - delta).abs().max()) < 1e-9
 
 
 REFUSED = {

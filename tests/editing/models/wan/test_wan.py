@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from damaged_models import config, lacking, rewrite
+from diffusers.pipelines.wan import pipeline_wan
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.attention.layers import Grid, plain
@@ -21,6 +23,7 @@ from regrain.editing.models.files.offers import WAN, family_of
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan import layers
+from regrain.editing.models.wan.text import CleanText
 
 STEP = 7  # of 25
 CONFIG, WEIGHTS = (
@@ -272,6 +275,40 @@ def test_prompts_are_encoded_once_and_the_encoder_goes(
     expected = expected * tokens.attention_mask[..., None]
     torch.testing.assert_close(first.vectors, expected, atol=1e-5, rtol=1e-4)
     assert set(model.parts) == {"transformer", "vae"}
+
+
+def test_prompts_are_cleaned_as_diffusers_does(monkeypatch):
+    monkeypatch.setattr(pipeline_wan, "is_ftfy_available", lambda: False)
+    prompts = ["a  cat &amp;amp; a\tdog ", "&lt;fox&gt;&#33; A&B &nbsp;x", "", "plain"]
+    for prompt in prompts:
+        clean = CleanText(prompt)
+        assert clean.text == prompt_clean(prompt)
+        for place, letter in enumerate(clean.text):
+            start, stop = clean.in_prompt(place, place + 1)
+            own = prompt[start:stop]
+            assert letter == own or own.isspace() or "&" in own
+
+
+def test_tokens_of_a_cleaned_prompt_have_their_places_in_it(wan):
+    dirty, clean = "a cat &amp;  a  dog", "a cat & a dog"
+    found, plain = wan.embed([dirty]), wan.embed([clean])
+    assert torch.equal(found.vectors, plain.vectors)
+    assert found.prompts == (dirty,)
+    words = [dirty[start:stop] for start, stop in found.offsets[0][: found.lengths[0]]]
+    assert "dog" in words
+    assert dirty.index("dog") in [start for start, _ in found.offsets[0]]
+
+
+def test_prompts_kept_are_those_of_the_encoder_that_made_them(
+    wan_folder, own_cache, tmp_path
+):
+    folder = shutil.copytree(wan_folder, tmp_path / "other")
+    path = folder / "text_encoder" / "model.safetensors"
+    weights = load_file(path)
+    one = load_backbone(str(folder)).embed(["a cat"])
+    save_file({name: x * 1.5 for name, x in weights.items()}, path, {"format": "pt"})
+    other = load_backbone(str(folder)).embed(["a cat"])
+    assert not torch.equal(one.vectors, other.vectors)
 
 
 def test_a_prompt_too_long_is_refused_by_its_first_word_too_many(wan):
