@@ -17,8 +17,8 @@ from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
 from regrain.editing.models.files.config_keys import PREDICTIONS
 from regrain.editing.models.files.location import (
-    BUILT_IN_IDS,
     PictureSpec,
+    moving,
     parse_lora,
 )
 from regrain.editing.params.registry import check_params
@@ -296,11 +296,10 @@ def override(
         request = replace(request, method=method, params={})
     model = values.get("model")
     if model not in (None, request.model):
-        request = replace(request, prediction="")
-        motion, *_ = request.motion.partition("@")
-        if motion in BUILT_IN_IDS and model not in BUILT_IN_IDS:
-            notes.append(f"--model dropped {motion}, which is of the built-in model.")
-            request = replace(request, motion="")
+        motion = moving(model, request.motion)
+        if motion != request.motion:
+            notes.append(f"--model dropped the motion adapter {request.motion}.")
+        request = replace(request, prediction="", motion=motion)
     for text in pictures:
         request = _pictured(request, text)
     changes: dict[str, Any] = {"params": {**request.params, **(params or {})}}

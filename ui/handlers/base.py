@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError
+from regrain.editing.models.files.location import moving
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
@@ -25,7 +26,7 @@ from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import run_views, session_views, settings
-from regrain.ui.views.catalogue import Catalogue, moving
+from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.model_views import addons_view, tuned_models
 from regrain.ui.views.wording import sentence
 

@@ -36,13 +36,6 @@ _FOLDERS = {
 }
 
 
-def moving(model: object, asked: str) -> str:
-    """Return the motion adapter that was asked for; not the built-in one with another
-    model."""
-    is_own = split_weight(asked)[0] == BUILT_IN_MOTION
-    return "" if is_own and model != BUILT_IN_MODEL else asked
-
-
 class Catalogue:
     """The names of everything that can be chosen, and checks of what a browser sent.
 

@@ -16,7 +16,9 @@ from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_l
 
 # The model, its control network, motion adapter, and LoRA for few steps, shipped with
 # the code.
-BUILT_IN_IDS = ("storybook", "storybook/canny", "storybook/motion", "storybook/fast")
+BUILT_IN_MODEL = "storybook"
+BUILT_IN_MOTION = "storybook/motion"
+BUILT_IN_IDS = (BUILT_IN_MODEL, "storybook/canny", BUILT_IN_MOTION, "storybook/fast")
 _MAX_LORA = 4.0
 MAX_TEXT = 1000  # characters of a model's id
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -66,6 +68,13 @@ def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> Lo
         expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
         raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
     return LoraSpec(file, weight)
+
+
+def moving(model: object, asked: str) -> str:
+    """Return the motion adapter that was asked for; not the built-in one with another
+    model."""
+    is_own = split_weight(asked)[0] == BUILT_IN_MOTION
+    return "" if is_own and model != BUILT_IN_MODEL else asked
 
 
 @contextmanager

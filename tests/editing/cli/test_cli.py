@@ -193,6 +193,29 @@ def test_another_method_drops_the_params_and_says_so_and_prompts_are_several_edi
     assert "dropped the project's params for videograin: feather, steps" in warnings[1]
 
 
+@pytest.mark.parametrize(
+    ("model", "motion", "kept"),
+    [
+        ("/models/sd", "storybook/motion@0.5", ""),
+        ("/models/sd", "mine@0.5", "mine@0.5"),
+        ("storybook", "storybook/motion@0.5", "storybook/motion@0.5"),
+    ],
+)
+def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
+    project, requests, tmp_path, model, motion, kept
+):
+    change(project, motion=motion, prediction="epsilon", model="storybook")
+    out = tmp_path / "out"
+    assert call("run", project, "-o", out, "--model", model) == 0
+    assert requests[0].motion == kept
+    assert requests[0].prediction == ("epsilon" if model == "storybook" else "")
+    warnings = json.loads((out / "report.json").read_text())["warnings"]
+    assert any("dropped the motion adapter" in said for said in warnings) == (not kept)
+    told = ["--prediction", "v_prediction", "--model", model]
+    assert call("run", project, "-o", tmp_path / "told", *told) == 0
+    assert requests[1].prediction == "v_prediction"
+
+
 NOT_RUN = {
     "params.steps: ": [["--set", "steps=0"]],
     "params.stepz: ": [["--set", "stepz=1"]],

@@ -307,6 +307,33 @@ def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     near(step.signal * x0 + step.noise * eps, x, "what is noised")
 
 
+def test_pictures_act_in_a_step_that_begins_in_their_share(model, asked):
+    """Of 4 steps, 0.3 are the first, and the one that it ends in."""
+    given = {"steps": 4, "strength": 1.0}
+    one, whole, half = (
+        decoded(asked("sdedit", params=given | {"picture_until": share}), model)
+        for share in (0.25, 0.3, 0.5)
+    )
+    assert np.array_equal(whole, half)
+    assert not np.array_equal(whole, one)
+
+
+def test_colors_go_no_further_than_to_the_picture(model, asked):
+    """A scale above 1 is for what the adapter does."""
+    found = {}
+    for scale in (0.5, 1.0, 1.2):
+        request = asked("sdedit", scale, params={"picture_colors": 0.5})
+        pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
+        params, _ = resolve_params("sdedit", request.params, {})
+        view = Looking(model, pictures, request, params)
+        fresh = torch.Generator().manual_seed(0)
+        shape = model.encode(request.clip.read(0, 1)).shape[1:]
+        x0 = torch.randn(2 * FRAMES, *shape, generator=fresh)
+        found[scale] = view._colored(x0, ["uncond", "cond"])
+    assert torch.equal(found[1.0], found[1.2])
+    assert not torch.equal(found[0.5], found[1.0])
+
+
 def test_colors_are_those_of_what_is_opaque(model, asked, tmp_path):
     """However much else the picture holds, and also if next to nothing is."""
     half = np.full((60, 60, 4), (200, 40, 40, 255), np.uint8)

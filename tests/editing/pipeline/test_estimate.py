@@ -3,10 +3,13 @@ adapter fits."""
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from made_models import write_small_model
+from made_pictures import write_picture
 
 from regrain.editing import (
     Adapter,
@@ -19,8 +22,13 @@ from regrain.editing import (
 )
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import estimate, runner
-from regrain.editing.pipeline.estimate import check_known, counted, estimate_tuning
-from regrain.editing.storage.memory import call_bytes
+from regrain.editing.pipeline.estimate import (
+    check_known,
+    counted,
+    estimate_tuning,
+    frame_passes,
+)
+from regrain.editing.storage.memory import call_bytes, count_weights
 
 PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -116,6 +124,41 @@ def test_memory_is_counted_from_the_files_as_by_the_model(
     )
     assert counted(replace(asked, size=None))[0] == backbone.size
     assert counted(replace(asked, model="owner/name")) is None
+
+
+def test_what_sees_pictures_counts_until_the_first_call(
+    request_, tmp_path, monkeypatch
+):
+    """The encoder is as large as a call, or it does not show."""
+    asked = replace(request_, method="sdedit", prompt="a fox")
+    plain = counted(asked, 4)[1]
+    picture = str(write_picture(tmp_path / "a.png"))
+    seeing = replace(asked, picture=picture, picture_adapter="mine")
+    for adapter, encoder in ((10, 1), (10, 10**9)):
+        file = SimpleNamespace(weights=lambda pair=(adapter, encoder): pair)
+        monkeypatch.setattr(estimate, "PictureFile", lambda *_, file=file, **__: file)
+        weights = 4 * count_weights(Path(request_.model)) + 4 * adapter
+        call = plain - (weights - 4 * adapter)
+        assert counted(seeing, 4)[1] == weights + max(call, 4 * encoder)
+
+
+def test_the_call_of_a_video_model_has_a_row_for_each_latent(request_, wan_folder):
+    frames = np.zeros((9, 32, 32, 3), np.uint8)
+    asked = replace(
+        request_,
+        clip=ArrayClip(frames),
+        model=str(wan_folder),
+        method="flow_regions",
+        prompt="a fox",
+        size=512,
+    )
+    sizes = estimate._sizes(asked)
+    assert sizes.frames_per_latent == 4
+    assert estimate._largest_call(asked, sizes) == (9, 3)
+    one = replace(asked, params={"averages": 1})
+    for averages in (2, 5):
+        more = replace(asked, params={"averages": averages})
+        assert frame_passes(more) == averages * frame_passes(one)
 
 
 def test_where_activations_do_not_fit_a_step_takes_one_more_pass(

@@ -600,6 +600,21 @@ def test_second_version_single_file(tmp_path, second, metadata, prediction, size
     assert run(model).isfinite().all()
 
 
+def test_second_version_reads_the_last_but_one_layer(tmp_path, second):
+    """Its files have 24 layers."""
+    config = CLIPTextConfig(**second.text_encoder.config.to_dict())
+    config.num_hidden_layers = 24
+    deep = SimpleNamespace(**vars(second))
+    deep.text_encoder = CLIPTextModel(config).eval()
+    path = tmp_path / "deep.safetensors"
+    said = {"modelspec.prediction_type": "epsilon"}
+    found = load_file_of(original_layout(deep, "sd2"), path, said).text_encoder
+    assert found.config.num_hidden_layers == 23
+    theirs = deep.text_encoder.state_dict()
+    for name, weight in found.state_dict().items():
+        assert torch.equal(weight, theirs[name])
+
+
 @pytest.mark.parametrize(
     ("metadata", "marker"),
     [({"modelspec.prediction_type": "v"}, {}), (None, {"v_pred": torch.zeros(0)})],
