@@ -3,10 +3,11 @@ bytes, then JSON."""
 
 from __future__ import annotations
 
+import glob
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,6 +89,21 @@ def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     chosen = choose_weights([file.name for file in files], stem)
     return files if chosen is None else [folder / name for name in chosen.names]
+
+
+def state_of(place: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return the names, sizes and dates of a file and the .yaml beside it, or of the
+    files of a folder and of its parts: what is replaced has others."""
+    if place.is_dir():
+        files = [*place.glob("*.*"), *place.glob("*/*.*")]
+    else:
+        files = [place, *place.parent.glob(f"{glob.escape(place.stem)}.y*ml")]
+    found = []
+    for file in sorted(files):
+        with suppress(OSError):  # loading says what is wrong with it
+            stat = file.stat()
+            found.append((file.name, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
 
 
 def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:

@@ -45,10 +45,14 @@ _FILES = (
 )
 _KEYS = {
     "scheduler/scheduler_config.json": "num_train_timesteps beta_start beta_end beta_schedule "
-    "prediction_type steps_offset set_alpha_to_one rescale_betas_zero_snr",
-    "vae/config.json": "scaling_factor latent_channels _class_name shift_factor in_channels",
+    "prediction_type steps_offset set_alpha_to_one rescale_betas_zero_snr _class_name "
+    "timestep_spacing trained_betas thresholding timestep_type",
+    "vae/config.json": "scaling_factor latent_channels _class_name shift_factor in_channels "
+    "latents_mean latents_std",
     "unet/config.json": "in_channels cross_attention_dim attention_head_dim block_out_channels "
-    "layers_per_block down_block_types sample_size addition_embed_type time_cond_proj_dim",
+    "layers_per_block down_block_types sample_size addition_embed_type time_cond_proj_dim "
+    "_class_name class_embed_type num_class_embeds encoder_hid_dim mid_block_type "
+    "transformer_layers_per_block only_cross_attention attention_type",
     "text_encoder/config.json": "hidden_size num_hidden_layers num_attention_heads "
     "max_position_embeddings vocab_size",
 }
@@ -130,7 +134,8 @@ def _fill(file: Path, make: Make) -> None:
 
 def cases() -> Iterator[Case]:
     """All of them."""
-    yield from chain(_configs(), _keys(), _tensors(), _loras(), _singles(), _caches())
+    yield from chain(_configs(), _keys(), _tensors(), _loras(), _singles())
+    yield from chain(_sidecars(), _caches())
 
 
 def _configs() -> Iterator[Case]:
@@ -259,6 +264,35 @@ def _singles() -> Iterator[Case]:
         yield _with_file(kind, name, sound, file)
 
 
+_YAMLS = {
+    "a list": "[]",
+    "not YAML": "[",
+    "an object of Python": "!!python/object/apply:os.system [ls]",
+    "an unknown output": "model: {params: {parameterization: w}}",
+    "levels of another kind": "model: {params: {linear_start: x}}",
+    "a million steps": "model: {params: {timesteps: 1000000000}}",
+    "a schedule of EDM": "a: {target: x.EDMScaling}",
+    "an object in itself": "a: &a {b: *a}",
+    "a laugh": "\n".join(
+        f"x{n}: &x{n} {{a: *x{n - 1}, b: *x{n - 1}}}" if n else "x0: &x0 {a: 1}"
+        for n in range(40)
+    ),
+    "not text": "\x00\x01",
+}
+
+
+def _sidecars() -> Iterator[Case]:
+    """A file of a model that lacks its weights, and a .yaml beside it."""
+    for name, text in _YAMLS.items():
+
+        def write(folder: Path, text=text) -> None:
+            base.write_project(folder / "project")
+            (folder / "model.safetensors").write_bytes(_misshaped(_NAMES[0], [1]))
+            (folder / "model.yaml").write_text(text)
+
+        yield Case("single file", f"yaml, {name}", _run("model.safetensors"), write)
+
+
 def _damaged(asset: str, most: int, fault: str) -> bytes:
     return damage((ASSETS / asset).read_bytes()[:most], fault)
 
@@ -305,6 +339,33 @@ _LORAS: dict[str, Make] = {
     ),
     "whole numbers": lambda: _halves((4, 96), (96, 4), np.int64),
     "five dimensions": lambda: _halves((4, 96, 1, 1, 1), (96, 4, 1, 1, 1)),
+    "a core of another rank": lambda: _halves(
+        (4, 96), (96, 4), lora_mid__weight=np.zeros((5, 5, 3, 3), np.float32)
+    ),
+    "norms of other rows": lambda: _halves(
+        (4, 96), (96, 4), dora_scale=np.zeros((7, 1), np.float32)
+    ),
+    "norms that are NaN": lambda: _halves(
+        (4, 96), (96, 4), lora_magnitude_vector=np.full(96, np.nan, np.float32)
+    ),
+    "a bias where there is none": lambda: _halves(
+        (4, 96), (96, 4), lora_B__bias=np.zeros(96, np.float32)
+    ),
+    "half a LoHa": lambda: _lora(hada_w1_a=np.zeros((96, 4), np.float32)),
+    "factors of LoHa that differ": lambda: _lora(
+        **{f"hada_w{n}_a": np.zeros((96, 4), np.float32) for n in (1, 2)},
+        **{f"hada_w{n}_b": np.zeros((5, 96), np.float32) for n in (1, 2)},
+    ),
+    "a LoKr too large": lambda: _lora(
+        lokr_w1=np.zeros((96, 96), np.float32), lokr_w2=np.zeros((4, 4), np.float32)
+    ),
+    "half a LoKr": lambda: _lora(lokr_w1=np.zeros((4, 4), np.float32)),
+    "a difference of another size": lambda: _lora(diff=np.zeros((3, 3), np.float32)),
+    "a table where there is none": lambda: _lora(diff_m=np.zeros((1, 6), np.float32)),
+    "a motion LoRA": lambda: _lora(
+        motion_modules__lora_A__weight=np.zeros((4, 96), np.float32)
+    ),
+    "an OFT": lambda: _lora(oft_R__weight=np.zeros((4, 96), np.float32)),
     "an odd name": lambda: _lora(foo__bar=np.zeros((4, 96), np.float32)),
 }
 _WRITTEN = (

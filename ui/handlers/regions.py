@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError
-from regrain.editing.models.files.location import moving
+from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
 from regrain.editing.params.registry import METHODS, find_method
 from regrain.ui.handlers.base import (
     Components,
@@ -30,7 +30,6 @@ from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.views import result_views, session_views, settings
-from regrain.ui.views.catalogue import BUILT_IN_MODEL
 from regrain.ui.views.wording import sentence
 
 _NONSENSE = {"text": "Here the model draws nonsense.", "offers": True}

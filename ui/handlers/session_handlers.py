@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError, ResourceError
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.ui.handlers.base import event_data, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.views import session_views
-from regrain.ui.views.catalogue import BUILT_IN_MODEL
 
 _NOTE = "Your clip, masks and words are as you left them."
 _GONE = ResourceError(

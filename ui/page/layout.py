@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.models.files import hub as hugging_face
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.check_handlers import choices
@@ -23,7 +24,7 @@ from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views, settings
-from regrain.ui.views.catalogue import BUILT_IN_MODEL, Catalogue
+from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.components import view
 from regrain.ui.views.costs import Edit
 from regrain.ui.views.model_views import (

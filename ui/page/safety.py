@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 
 from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.local_models import find_local, local_entries
-from regrain.ui.views.catalogue import BUILT_IN_MODEL
 from regrain.ui.views.costs import Edit
 
 FOLDER = "safety_checker"

@@ -21,6 +21,7 @@ from regrain.editing.media.images import IMAGE_SUFFIXES, ImageClip
 from regrain.editing.media.lazy_frames import LazyFrames, windows
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
+from regrain.editing.models.files.location import BUILT_IN_MOTION
 from regrain.editing.pipeline.shipped_results import ShippedResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
@@ -33,7 +34,6 @@ LEAST_SIDE = 12  # pixels that optical flow needs
 # Longer clips are thinned to this many frames and frames per second, unless another
 # part is chosen.
 USUAL_FRAMES, USUAL_FPS = 32, 8
-BUILT_IN_MOTION = "storybook/motion"  # clips begin with it; other models take it off
 MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES = 12

@@ -10,7 +10,13 @@ from typing import Any, Literal
 
 from regrain.editing.errors import EditingError, RequestError, suggest
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.location import ModelLocation, find, parse_lora
+from regrain.editing.models.files.location import (
+    BUILT_IN_MODEL,
+    BUILT_IN_MOTION,
+    ModelLocation,
+    find,
+    parse_lora,
+)
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import read_groups
@@ -22,12 +28,11 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.ui.session.adapters import Entry, on_server
-from regrain.ui.session.clips import BUILT_IN_MOTION
 from regrain.ui.session.examples import Example
 from regrain.ui.views import settings
 
 log = logging.getLogger(__name__)
-BUILT_IN_MODEL, BUILT_IN_TITLE = "storybook", "Built-in (drawings only)"
+BUILT_IN_TITLE = "Built-in (drawings only)"
 _BUILT_IN_CONTROL = "storybook/canny"
 # Where files of a field belong, of which there may be none.
 _FOLDERS = {

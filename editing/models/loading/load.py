@@ -5,11 +5,9 @@ Importing this module loads no torch; `load_backbone` does.
 
 from __future__ import annotations
 
-import glob
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +23,7 @@ from regrain.editing.models.files.location import (
 from regrain.editing.models.files.lora_file import FILE
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.packages import problems
+from regrain.editing.storage.safetensors_files import state_of
 
 if TYPE_CHECKING:
     import torch
@@ -120,20 +119,5 @@ def _key(
     for text in loras:
         with about("loras"):
             places.append(find(parse_lora(text).model, FILE))
-    files = tuple(_state(Path(one.location)) for one in places if one.kind != "hub")
+    files = tuple(state_of(Path(one.location)) for one in places if one.kind != "hub")
     return source, tuple(loras), prediction, str(device), str(dtype), files
-
-
-def _state(place: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return the names, sizes and dates of a file and the .yaml beside it, or of the
-    files of a folder and of its parts."""
-    if place.is_dir():
-        files = [*place.glob("*.*"), *place.glob("*/*.*")]
-    else:
-        files = [place, *place.parent.glob(f"{glob.escape(place.stem)}.y*ml")]
-    found = []
-    for file in sorted(files):
-        with suppress(OSError):  # loading says what is wrong with it
-            stat = file.stat()
-            found.append((file.name, stat.st_size, stat.st_mtime_ns))
-    return tuple(found)

@@ -24,7 +24,7 @@ from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory
-from regrain.editing.storage.safetensors_files import read_weights
+from regrain.editing.storage.safetensors_files import read_weights, state_of
 
 FIELD = "params.control"
 
@@ -141,7 +141,8 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
                     f"{id!r} is a file. Use a ControlNet folder in diffusers format.",
                 )
             _check_family(folder / "config.json", id, backbone)
-            return _load(folder, id, backbone.device, backbone.dtype)
+            place = (backbone.device, backbone.dtype)
+            return _load(folder, id, *place, state_of(folder))
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -170,8 +171,9 @@ def _check_family(path: Path, id: str, backbone: Backbone) -> None:
 
 @lru_cache(maxsize=3)
 def _load(
-    folder: Path, id: str, device: torch.device, dtype: torch.dtype
+    folder: Path, id: str, device: torch.device, dtype: torch.dtype, _state: object
 ) -> tuple[nn.Module, Lock]:
+    """Load a network; `_state` is that of its files, which the cache compares."""
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
     net = read_weights(ControlNetModel, folder, id, dtype)

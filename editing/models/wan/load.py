@@ -25,7 +25,7 @@ from regrain.editing.storage.memory import (
     takes_turns,
     weights_dtype,
 )
-from regrain.editing.storage.safetensors_files import read_weights
+from regrain.editing.storage.safetensors_files import read_weights, state_of
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
@@ -126,5 +126,5 @@ def _dtype(folder: Path, device: torch.device) -> torch.dtype:
 
 def _identity(folder: Path) -> str:
     """Identify the text encoder's weights by sizes and dates of their files."""
-    stats = [file.stat() for file in sorted(folder.glob("*.safetensors"))]
-    return repr([(stat.st_size, stat.st_mtime_ns) for stat in stats])
+    files = [one for one in state_of(folder) if one[0].endswith(".safetensors")]
+    return repr([(size, date) for _, size, date in files])

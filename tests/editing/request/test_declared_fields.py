@@ -99,6 +99,7 @@ CHANGES = {
     "method": ("sdedit", {"method": "sdedit"}),
     "params": ({"steps": 3}, {"params": {"steps": 3}}),
     "model": ("owner/name", {"model": "owner/name"}),
+    "prediction": ("sample", {"prediction": "sample"}),
     "loras": (["loras/ink@0.5"], {"loras": ("loras/ink@0.5",)}),
     "motion": ("motion/lcm@0.5", {"motion": "motion/lcm@0.5"}),
     "pictures": (["toy.png@0.5"], {"picture": "toy.png", "picture_scale": 0.5}),

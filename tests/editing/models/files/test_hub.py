@@ -12,7 +12,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from made_models import write_small_model
 from made_motion import write_adapter
 from made_pictures import PROJECTED, write_encoder, write_picture, write_picture_adapter
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.hub import MOTION, PICTURES, describe, fetch, search
@@ -101,6 +101,23 @@ def test_what_is_damaged_is_refused_and_fetched_anew(served):
     list(fetch(describe(ID)))
     fetched = try_to_load_from_cache(ID, "unet/diffusion_pytorch_model.safetensors")
     assert Path(fetched).read_bytes() == whole
+
+
+def test_half_precision_is_listed_and_fetched_where_there_is_nothing_else(
+    served, monkeypatch
+):
+    plain = served.folder / "unet" / "diffusion_pytorch_model.safetensors"
+    half = plain.with_name("diffusion_pytorch_model.fp16.safetensors")
+    shutil.copy(plain, half)
+    assert not any("fp16" in name for name in describe(ID).files)
+    plain.unlink()
+    found = describe(ID)
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in found.files
+    model = load_backbone(ID)
+    assert torch.equal(model.unet.conv_in.bias, load_file(half)["conv_in.bias"])
+    assert sum("fp16" in path for path in served.asked) > 0
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_backbone(ID) is model
 
 
 def test_without_room_nothing_is_fetched(served, monkeypatch):

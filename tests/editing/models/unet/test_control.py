@@ -10,6 +10,7 @@ import pytest
 import torch
 from made_models import write_control_net
 from running import finish
+from safetensors.torch import load_file, save_file
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import ModelError, RequestError
@@ -40,6 +41,20 @@ def test_specs_are_read():
 def test_what_cannot_be_read_is_refused_by_field(text):
     with pytest.raises(RequestError, match="^params.control: Expected .*, got "):
         check_params("videograin", {"control": text})
+
+
+def test_a_network_replaced_under_its_name_is_read_again(small, tmp_path):
+    folder = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
+    first, _ = load_control_net(str(folder), small)
+    assert load_control_net(str(folder), small)[0] is first
+    file = folder / "diffusion_pytorch_model.safetensors"
+    changed = {name: x + 1 for name, x in load_file(file).items()}
+    save_file(changed, file, {"format": "pt"})
+    second, _ = load_control_net(str(folder), small)
+    assert torch.equal(second.conv_in.bias, first.conv_in.bias + 1)
+    file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    third, _ = load_control_net(str(folder), small)
+    assert torch.equal(third.conv_in.bias, second.conv_in.bias)
 
 
 def test_canny_draws_the_outline():

@@ -309,6 +309,19 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path):
             load_motion(str(tmp_path / name), backbone)
 
 
+def test_a_motion_lora_is_told_by_its_name(backbone, tmp_path):
+    """Both spellings: the authors', and that of diffusers."""
+    place = "down_blocks.0.motion_modules.0"
+    for name in (
+        f"{place}.temporal_transformer.transformer_blocks.0.attention_blocks.0"
+        ".processor.to_q_lora.down.weight",
+        f"unet.{place}.transformer_blocks.0.attn1.to_q.lora_A.weight",
+    ):
+        save_file({name: torch.zeros(2, 8)}, path := tmp_path / "pan.safetensors")
+        with pytest.raises(ModelError, match="^motion: .* is a motion LoRA, which"):
+            load_motion(str(path), backbone)
+
+
 def test_few_steps_with_linear_betas_equal_the_pipeline(
     folder, double, tmp_path, monkeypatch
 ):
