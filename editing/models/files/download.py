@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.location import find
 from regrain.editing.storage.fetching import first_line, unreachable
-from regrain.editing.storage.safetensors_files import weight_files
+from regrain.editing.storage.safetensors_files import (
+    DIFFUSERS,
+    TRANSFORMERS,
+    weight_files,
+)
 
 NETWORKS = ("unet/", "transformer/")
 _STEMS = (
@@ -53,15 +58,27 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True)
             )
 
     folder = load(files)
-    lacking = [
-        part.parent.relative_to(folder).as_posix()
-        for part in Path(folder).glob("**/config.json")
-        if not weight_files(part.parent)
-    ]
+    lacking = [part for part in _parts(Path(folder)) if _asks_for(files, part)]
     if lacking and fetch:
-        patterns = [f"{part}/{end}" for part in lacking for end in VARIANT_FILES]
-        load([pattern.removeprefix("./") for pattern in patterns])
+        load([f"{part}{end}" for part in lacking for end in VARIANT_FILES])
     return folder
+
+
+def _parts(folder: Path) -> list[str]:
+    """Return the parts of a model, as `unet/`, that are configured and have no weights
+    here; empty text for a folder that is one."""
+    found = []
+    for config in folder.glob("**/config.json"):
+        if not weight_files(config.parent):
+            part = config.parent.relative_to(folder).as_posix()
+            found.append("" if part == "." else f"{part}/")
+    return found
+
+
+def _asks_for(files: Sequence[str], part: str) -> bool:
+    """Tell whether some patterns of files are for the weights of a part."""
+    names = [f"{part}{stem}.safetensors" for stem in (DIFFUSERS, TRANSFORMERS)]
+    return any(fnmatch(name, pattern) for name in names for pattern in files)
 
 
 @contextmanager
