@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.configs import read_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.files.tensors import opened, read_tensors
@@ -94,12 +94,15 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
         folder = obtain(id, "config.json", PART_FILES)
         if folder.is_file():
             return folder, {}
-        config = read_config(folder / "config.json", id, "motion")
-    kind = config.get("_class_name", "MotionAdapter")
+        path = folder / "config.json"
+        said = read_json(path, id)
+    kind = said.get("_class_name", "MotionAdapter") if isinstance(said, dict) else ""
     if kind != "MotionAdapter":
         raise ModelError(
             FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter."
         )
+    with about(FIELD):
+        config = read_config(path, id, "motion")
     found = weight_files(folder)
     if not found:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""

@@ -41,7 +41,9 @@ def read_sidecar(file: Path) -> dict[str, Any]:
     with boundary("model", damaged, ModelError):
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(content, Mapping):
+            raise ValueError("not an object")
         entries = [*_entries(content)]
     said: dict[str, Any] = {}
     for key, value in entries:

@@ -151,7 +151,9 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:
-    kind = read_json(path, id).get("_class_name", "model of unknown kind")
+    said = read_json(path, id)
+    kind = said.get("_class_name") if isinstance(said, dict) else None
+    kind = kind or "model of unknown kind"
     if kind != "ControlNetModel":
         raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
     config = read_config(path, id, "control")
