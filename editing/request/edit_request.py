@@ -20,6 +20,7 @@ from regrain.editing.models.files.location import (
     PictureSpec,
     moving,
     parse_lora,
+    suits,
 )
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import split_weight
@@ -273,8 +274,8 @@ def override(
 ) -> tuple[EditRequest, list[str]]:
     """Replace values of a request, and return it with notes for the report.
 
-    Another model takes off what belongs to the built-in one, its motion adapter, and
-    the project's `prediction`.
+    Another model takes off what belongs to the built-in one, its motion adapter and
+    its LoRA, and the project's `prediction`.
 
     Args:
         request: To be changed; a value that it does not allow is a RequestError.
@@ -299,7 +300,10 @@ def override(
         motion = moving(model, request.motion)
         if motion != request.motion:
             notes.append(f"--model dropped the motion adapter {request.motion}.")
-        request = replace(request, prediction="", motion=motion)
+        loras = tuple(text for text in request.loras if suits(model, text))
+        if loras != request.loras:
+            notes.append("--model dropped the built-in LoRA.")
+        request = replace(request, prediction="", motion=motion, loras=loras)
     for text in pictures:
         request = _pictured(request, text)
     changes: dict[str, Any] = {"params": {**request.params, **(params or {})}}

@@ -241,7 +241,7 @@ def family_of_scheduler(name: object) -> str | None:
     shown to users; None without a word for it."""
     for start, title in _FAMILIES.items():
         if str(name).startswith(start):
-            return title
+            return f"{title} ({name})"
     return None
 
 

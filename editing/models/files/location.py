@@ -73,8 +73,13 @@ def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> Lo
 def moving(model: object, asked: str) -> str:
     """Return the motion adapter that was asked for; not the built-in one with another
     model."""
-    is_own = split_weight(asked)[0] == BUILT_IN_MOTION
-    return "" if is_own and model != BUILT_IN_MODEL else asked
+    return asked if suits(model, asked) else ""
+
+
+def suits(model: object, asked: str) -> bool:
+    """Tell whether what is added to a model may be of it: what is built in is of the
+    built-in model."""
+    return split_weight(asked)[0] not in BUILT_IN_IDS or model == BUILT_IN_MODEL
 
 
 @contextmanager

@@ -204,10 +204,14 @@ def test_another_method_drops_the_params_and_says_so_and_prompts_are_several_edi
 def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
     project, requests, tmp_path, model, motion, kept
 ):
-    change(project, motion=motion, prediction="epsilon", model="storybook")
+    loras = ["storybook/fast@0.5", "mine"]
+    added = {"motion": motion, "loras": loras, "prediction": "epsilon"}
+    change(project, model="storybook", **added)
     out = tmp_path / "out"
     assert call("run", project, "-o", out, "--model", model) == 0
     assert requests[0].motion == kept
+    is_own = model == "storybook"
+    assert requests[0].loras == tuple(loras if is_own else loras[1:])
     assert requests[0].prediction == ("epsilon" if model == "storybook" else "")
     warnings = json.loads((out / "report.json").read_text())["warnings"]
     assert any("dropped the motion adapter" in said for said in warnings) == (not kept)

@@ -10,8 +10,9 @@ from damaged_models import config, refusal, rewrite
 from made_models import write_control_net
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.files.config_keys import KEYS, SCHEDULER, SCHEDULERS
+from regrain.editing.models.files.config_keys import KEYS, SCHEDULER
 from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.models.unet.control_net import load_control_net
 
 UNET, VAE = "unet/config.json", "vae/config.json"
@@ -34,7 +35,7 @@ def test_the_keys_are_those_of_diffusers(name):
 
 
 def test_the_keys_of_schedulers_are_those_of_diffusers():
-    found = set().union(*(keys_of(name) for name in SCHEDULERS))
+    found = set().union(*(keys_of(name) for name in NEAREST))
     assert SCHEDULER.honoured | SCHEDULER.allowed.keys() == found
     assert not SCHEDULER.honoured & SCHEDULER.allowed.keys()
 
@@ -44,7 +45,7 @@ def test_a_scheduler_of_diffusers_with_betas_is_known_or_refused():
     refused = {"CogVideoXDDIMScheduler", "CogVideoXDPMScheduler", "RePaintScheduler"}
     names = [name for name in dir(diffusers) if name.endswith("Scheduler")]
     with_betas = {name for name in names if "beta_start" in keys_of(name)}
-    assert with_betas - SCHEDULERS == refused
+    assert with_betas - NEAREST.keys() == refused
 
 
 @pytest.mark.parametrize("name", KEYS)
