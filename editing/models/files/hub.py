@@ -153,9 +153,9 @@ def _list_whole(id: str, info: Any) -> Listing:
 
     sizes = list_files(info)
     own = choose_weights(sizes)
-    is_part = "config.json" in sizes and own is not None
-    if is_part and _config(id).get("_class_name") == "MotionAdapter":
-        return _listing(id, info, ["config.json", *own.names], MOTION)
+    part = own if "config.json" in sizes else None
+    if part is not None and _config(id).get("_class_name") == "MotionAdapter":
+        return _listing(id, info, ["config.json", *part.names], MOTION)
 
     names = _of_pipeline(sizes)
     weights = [name for name in names if name.endswith(".safetensors")]
