@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from regrain.editing import ArrayClip, EditRequest, ModelError, Region, RequestError
-from regrain.editing.models.files.location import find, parse_lora
+from regrain.editing.models.files.location import find, moving, parse_lora
 from regrain.editing.params.written import read_control, split_weight, write_control
 from regrain.editing.request.edit_request import override
-from regrain.ui.views.catalogue import moving
 
 SPLIT = {
     "a": ("a", None),
