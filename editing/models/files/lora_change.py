@@ -68,7 +68,7 @@ def apply(
     own = {role: tensor.to(wide) for role, tensor in change.items()}
     try:
         added = _added(own, weight, scaling)
-    except (_Damage, RuntimeError, KeyError):  # shapes that do not multiply
+    except (_Damage, RuntimeError, KeyError, IndexError):  # shapes that do not multiply
         return Wrong(damage="is incomplete, or its factors do not match")
     if not all(bool(delta.isfinite().all()) for delta in added.values()):
         return Wrong(damage="has NaN or Inf")
