@@ -26,6 +26,7 @@ from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
+from regrain.editing.pipeline.focus import box_sizes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
 
@@ -127,8 +128,9 @@ def _refusals() -> Iterator[None]:
 def run_seconds(request: EditRequest) -> int:
     """Return the seconds of GPU that a run asks for, by its steps, frames and size, and
     some to load."""
-    width, height = request.clip.size
-    share = min(1.0, width * height / _PIXELS)
+    share = 0.0  # of the frame, or of boxes of it
+    for width, height in box_sizes(request):
+        share += min(1.0, width * height / _PIXELS)
     seconds = _LOADING + frame_passes(request) * share * _SECONDS_PER_PASS
     return min(_MOST, round(seconds))
 
