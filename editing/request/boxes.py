@@ -31,6 +31,7 @@ AUTO_GAIN = 1.5
 # The longer side of a box over the shorter: what is long and thin is seen with more
 # around it, since a narrow picture costs as much as a wide one and shows less.
 MOST_ASPECT = 2.0
+_WIDER = 1.02  # times, by which a box grows until it has a ratio that a model takes
 _STEADY = 0.5  # seconds over which the way of a box is averaged
 _MEDIAN = 5  # frames, so that two frames with a bad mask do not move a box
 _KINDS = ("auto", "on", "off", "each")
@@ -205,12 +206,29 @@ def _view(edges: Edges, fps: float) -> Edges | None:
 
 
 def median(values: Float[np.ndarray, "frames n"]) -> Float[np.ndarray, "frames n"]:
-    """Return the median of each value and its neighbours, five in all; mirrored at the
-    ends."""
-    reach = min(_MEDIAN // 2, len(values) - 1)
-    mirrored = np.pad(values, ((reach, reach), (0, 0)), "reflect")
-    around = np.lib.stride_tricks.sliding_window_view(mirrored, 2 * reach + 1, 0)
+    """Return the median of each value and its neighbours, five in all.
+
+    Before the first and after the last they go on along a line, that of the medians of
+    slope and height of the five values there.
+    """
+    if len(values) == 1:
+        return values
+    reach = _MEDIAN // 2
+    before = _line(values, -np.arange(reach, 0, -1))
+    after = _line(values[::-1], -np.arange(1, reach + 1))
+    longer = np.concatenate([before, values, after])
+    around = np.lib.stride_tricks.sliding_window_view(longer, _MEDIAN, 0)
     return np.median(around, -1)
+
+
+def _line(
+    values: Float[np.ndarray, "frames n"], places: Int[np.ndarray, "places"]
+) -> Float[np.ndarray, "places n"]:
+    """Return where a line through the first values is at some places."""
+    first = values[:_MEDIAN]
+    slope = np.median(np.diff(first, axis=0), 0)
+    height = np.median(first - slope * np.arange(len(first))[:, None], 0)
+    return height + slope * places[:, None]
 
 
 def smooth(
@@ -235,11 +253,9 @@ def _wanted(view: Edges | None, size: Size, focus: Focus) -> Size | None:
         return None
     shown = (view[:, 2:] - view[:, :2]).max(0)
     around = max(LEAST_AROUND, focus.around * float(shown.max()))
-    least = math.ceil((float(shown.max()) + 2 * around) / MOST_ASPECT)
-    width, height = (
-        min(most, max(least, math.ceil(side + 2 * around)))
-        for side, most in zip(shown.tolist(), size, strict=True)
-    )
+    sides = np.minimum(np.ceil(shown + 2 * around), size)
+    least = np.minimum(math.ceil(sides.max() / MOST_ASPECT), size)
+    width, height = np.maximum(sides, least).astype(int).tolist()
     pays = not _is_frame((width, height), size)
     if focus.kind == "auto":
         pays = width * height < AUTO_SHARE * math.prod(size)
@@ -255,11 +271,28 @@ def _in_one_ratio(
 ) -> list[Size]:
     """Return sizes that all have the ratio of the largest or, where that does not fit
     into the frame, the frame's; in whole pixels."""
-    ratio = fit(*largest)
+    ratio = _fitting(largest, size, fit)
     sides = [_widened(side, ratio) for side in wanted]
-    if any(width > size[0] or height > size[1] for width, height in sides):
+    if any(np.greater(side, size).any() for side in sides):
         sides = [_widened(side, size) for side in wanted]
     return [(min(w, size[0]), min(h, size[1])) for w, h in sides]
+
+
+def _fitting(side: Size, size: Size, fit: Callable[[int, int], Size]) -> Size:
+    """Return the ratio of the working size of a box that is widened as little as its
+    place in the frame allows."""
+    while side != size:
+        ratio = fit(*side)
+        beyond = np.greater(_widened(side, ratio), size)
+        if not beyond.any():
+            return ratio
+        # What is as long as the frame stays, and the other side grows.
+        longer = [math.ceil(one * _WIDER) for one in side]
+        width, height = np.where(beyond, side, np.minimum(longer, size)).tolist()
+        if (width, height) == side:
+            break
+        side = width, height
+    return size
 
 
 def _widened(side: Size, ratio: Size) -> Size:
