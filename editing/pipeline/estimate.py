@@ -126,7 +126,7 @@ def _boxed(
     """Return the request for what is tuned; a clip whose cuts are not known counts as
     one shot."""
     known = params.model_copy(update={"cuts": params.cuts or ()})
-    return seen_by_model(request, boxed_edits(backbone, request, known)[1])
+    return seen_by_model(boxed_edits(backbone, request, known))
 
 
 def frame_passes(request: EditRequest, tuned: bool = False) -> float:

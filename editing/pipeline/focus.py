@@ -188,13 +188,16 @@ def _boxes_of(
 
 
 def _edges(request: EditRequest, regions: Sequence[Region]) -> Edges:
-    """Return the edges, in each frame, of all that the edit of some regions may
-    reach."""
+    """Return the edges, in each frame, of all that the edit of some regions may reach.
+
+    Margins that are chosen automatically depend on the box, and are less than what it
+    shows around.
+    """
     size = request.clip.size
     extents = cast(Labels, request.labels).extents
     parts = []
     for region in regions:
-        reach = region.effective_margin(size) + _FADE
+        reach = (region.margin or 0) + _FADE
         parts.append(extents[region.label] + np.array([-reach, -reach, reach, reach]))
     lows = np.fmin.reduce([part[:, :2] for part in parts])
     highs = np.fmax.reduce([part[:, 2:] for part in parts])
@@ -220,12 +223,26 @@ def _largest(boxes: Boxes) -> Size:
     return width, height
 
 
+class BoxedRun(NamedTuple):
+    """A run of boxes.
+
+    Attributes:
+        request: For the whole frame, with the margins that suit the boxes.
+        params: With cuts, and key frames by number.
+        edits: The edits of boxes; none where the whole frame is edited.
+    """
+
+    request: EditRequest
+    params: MethodParams
+    edits: tuple[Boxed, ...] = ()
+
+
 def find_boxed(
     backbone: Backbone, request: EditRequest, params: MethodParams
-) -> Generator[Event, None, tuple[MethodParams, tuple[Boxed, ...]]]:
+) -> Generator[Event, None, BoxedRun]:
     """Return what `boxed_edits` does, after looking for cuts if none are given."""
     if read_focus(request.focus).kind == "off" or not request.edited:
-        return params, ()
+        return BoxedRun(request, params)
     if params.cuts is None:
         from regrain.editing.pipeline.assembly import find_cuts
 
@@ -236,17 +253,13 @@ def find_boxed(
 
 def boxed_edits(
     backbone: Backbone, request: EditRequest, params: MethodParams
-) -> tuple[MethodParams, tuple[Boxed, ...]]:
+) -> BoxedRun:
     """Find the boxes that a run edits.
 
     Args:
         backbone: The model.
         request: For the whole frame.
         params: Its parameters, with cuts.
-
-    Returns:
-        The parameters, key frames by number; and the edits of boxes, none where the
-        whole frame is edited.
 
     Raises:
         RequestError: Boxes that were given change their size in a shot, or none of them
@@ -255,13 +268,29 @@ def boxed_edits(
     fit = partial(backbone.fit, size=request.size)
     found = asked_boxes(request, params.cuts or (), fit)
     if all(boxes is None for _, boxes in found):
-        return params, ()
+        return BoxedRun(request, params)
     params = _with_keys(backbone, request, params)
+    request = _with_margins(request, found)
     boxed = [
         focused(request, params, boxes, backbone.fit, region) for region, boxes in found
     ]
     _check_pixel(params, boxed)
-    return params, tuple(boxed)
+    return BoxedRun(request, params, tuple(boxed))
+
+
+def _with_margins(
+    request: EditRequest, found: Sequence[tuple[Region | None, Boxes | None]]
+) -> EditRequest:
+    """Return the request with margins in place of those that are chosen automatically:
+    a share of the box, which is what a model sees, not of the frame."""
+    regions = []
+    for region in request.regions:
+        size = request.clip.size
+        for own, boxes in found:
+            if boxes is not None and (own is None or own.label == region.label):
+                size = _largest(boxes)
+        regions.append(replace(region, margin=region.effective_margin(size)))
+    return replace(request, regions=tuple(regions))
 
 
 def _with_keys(
@@ -352,10 +381,7 @@ def _check_pixel(params: MethodParams, found: Sequence[Boxed]) -> None:
 
 
 def edit_boxes(
-    backbone: Backbone,
-    request: EditRequest,
-    found: Sequence[Boxed],
-    pictures: Pictures | None,
+    backbone: Backbone, run: BoxedRun, pictures: Pictures | None
 ) -> Generator[Event, None, tuple[EditResult, tuple[BoxedResult, ...]]]:
     """Edit boxes one after the other, and put them back into the clip.
 
@@ -365,20 +391,20 @@ def edit_boxes(
     from regrain.editing.pipeline.assembly import edit_clip
 
     done: list[BoxedResult] = []
-    for number, boxed in enumerate(found):
+    for number, boxed in enumerate(run.edits):
         recipe = edit_clip(backbone, boxed.request, boxed.params, pictures=pictures)
-        placing = Placing(request, boxed, done)
+        placing = Placing(run.request, boxed, done)
         try:
             while True:
                 event = placing.place(next(recipe))
                 if isinstance(event, WindowStarted):
-                    event = _of_all(event, number, len(found))
+                    event = _of_all(event, number, len(run.edits))
                 yield event
         except StopIteration as stop:
             done.append(BoxedResult(boxed, stop.value))
         finally:
             recipe.close()
-    return put_back(request, done), tuple(done)
+    return put_back(run.request, done), tuple(done)
 
 
 def _of_all(event: WindowStarted, number: int, edits: int) -> WindowStarted:
@@ -675,10 +701,11 @@ def describe_focus(request: EditRequest, one: BoxedResult) -> dict[str, object]:
     }
 
 
-def focus_warnings(request: EditRequest, found: Sequence[Boxed]) -> list[str]:
+def focus_warnings(run: BoxedRun) -> list[str]:
     """Warn about boxes that are enlarged much, and about regions that leave them."""
+    request = run.request
     warnings = []
-    for one in found:
+    for one in run.edits:
         regions = [one.region] if one.region else request.edited
         whose = f"The box of {one.region.name!r}" if one.region else "The box"
         if one.scale > MOST_ENLARGED:

@@ -42,13 +42,14 @@ def make_report(
     from regrain.editing.request.project import describe
 
     enough = threading.Event()
+    edited = run.boxed.request
     yield Stage("measuring", enough.set)
     others = []
     for number, other in enumerate(result.others, 2):
         edit = replace(
             result, frames=other.frames, uncomposited=other.uncomposited, attention={}
         )
-        metrics = yield from _until(enough, measuring(edit, request))
+        metrics = yield from _until(enough, measuring(edit, edited))
         file = f"edited_{number}.mp4"
         others.append({"file": file, "prompt_used": other.prompt, "metrics": metrics})
     focus: list[dict[str, Any]] = []
@@ -57,7 +58,7 @@ def make_report(
         focus.append(describe_focus(request, one) | {"metrics": own})
     # Nothing was attended to outside the boxes.
     whole = replace(result, attention={}) if boxes else result
-    metrics = yield from _until(enough, measuring(whole, request))
+    metrics = yield from _until(enough, measuring(whole, edited))
     if metrics:
         for one in focus:
             metrics["attention"] |= one["metrics"].get("attention", {})

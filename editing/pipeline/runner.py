@@ -48,7 +48,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     clock = RunClock()
     run = yield from prepare(request, backbone, clock.stages)
     try:
-        (result, boxes), made = yield from _timed(_edited(request, run), clock)
+        (result, boxes), made = yield from _timed(_edited(run), clock)
     except ResourceError as error:
         if not request.more_prompts:
             raise
@@ -64,16 +64,15 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
 
 
 def _edited(
-    request: EditRequest, run: PreparedRun
+    run: PreparedRun,
 ) -> Generator[Event, None, tuple[EditResult, tuple[BoxedResult, ...]]]:
     """Edit the whole frame, or boxes of it; returns the result, and that of each edit
     of boxes."""
     from regrain.editing.pipeline.assembly import edit_clip
 
-    if run.boxed:
-        return (
-            yield from edit_boxes(run.backbone, request, run.boxed, run.pictures)
-        )
+    if run.boxed.edits:
+        return (yield from edit_boxes(run.backbone, run.boxed, run.pictures))
+    request = run.boxed.request
     recipe = edit_clip(run.backbone, request, run.params, pictures=run.pictures)
     return (yield from recipe), ()
 
@@ -91,7 +90,7 @@ def edit_shot(
     run = yield from prepare(request, backbone, clock.stages)
     from regrain.editing.pipeline.assembly import edit_windows
 
-    parts = [(boxed.request, boxed.params) for boxed in run.boxed]
+    parts = [(boxed.request, boxed.params) for boxed in run.boxed.edits]
     for part, params in parts or [(request, run.params)]:
         recipe = edit_windows(run.backbone, part, params, shot, run.pictures)
         yield from _timed(recipe, clock)
@@ -125,7 +124,7 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
 
     yield Stage("tuning")
     clock.stages.enter("tuning")
-    seen = seen_by_model(request, run.boxed)
+    seen = seen_by_model(run.boxed)
     yield from _timed(learn_clip(run.backbone, seen, run.params), clock)
 
 

@@ -172,6 +172,21 @@ def test_a_box_is_edited_as_a_clip_of_its_own_and_put_back(small, changes):
     assert np.array_equal(result.uncomposited[0], pasted)
 
 
+def test_an_automatic_margin_is_a_share_of_the_box(small):
+    asked = request(regions=(replace(CAT, margin=None),))
+    result, report, _ = run(asked, small)
+    boxes = path_of(report)
+    margin = round(boxes[0, 2:].min() / 16)
+    assert 0 < margin < CAT.effective_margin((WIDTH, HEIGHT)) + 15 - 2
+    own = replace(asked, regions=(replace(CAT, margin=margin),))
+    assert np.array_equal(result.edited_mask[:], own.edited_mask[:])
+    assert not np.array_equal(result.edited_mask[:], asked.edited_mask[:])
+    made, _, _ = by_hand(own, small, boxes, 2.0)
+    assert np.array_equal(result.frames[:], made)
+    repeated, _, _ = run(replace(asked, focus=report["focus"][0]["path"]), small)
+    assert np.array_equal(repeated.frames[:], made)
+
+
 def test_a_box_that_follows_is_edited_as_a_clip_of_its_own(small):
     asked = request(step=60)
     result, report, _ = run(asked, small)
@@ -437,21 +452,15 @@ def test_each_region_is_edited_in_its_own_box_and_pasted_where_it_is(small):
     assert [one["region"] for one in report["focus"]] == ["cat", "dog"]
     assert stages(events).count("editing") == 2
     assert np.array_equal(result.edited_mask[:], asked.edited_mask[:])
-    made = asked.clip.read(0, FRAMES)
-    areas = asked.areas[:]
+    source = asked.clip.read(0, FRAMES)
+    made = source.copy()
     for region, one in zip(asked.regions, report["focus"], strict=True):
-        boxes = read_boxes(one["path"], FRAMES, (WIDTH, HEIGHT))
-        other = next(r for r in asked.regions if r is not region)
-        kept = [
-            replace(r, prompt="") if r is other else r for r in asked.regions
-        ]
+        kept = [r if r is region else replace(r, prompt="") for r in asked.regions]
         single = replace(asked, regions=tuple(kept), focus=one["path"])
         alone, _, _ = run(single, small)
-        for number, (x, y, w, h) in enumerate(boxes.tolist()):
-            place = number, slice(y, y + h), slice(x, x + w)
-            mask = (areas == region.label)[place][None]
-            part = alone.uncomposited[number][place[1:]][None]
-            made[place] = composite(made[place][None], part, mask, 2.0)[0]
+        changed = (alone.frames[:] != source).any(-1)
+        assert changed.any()
+        made[changed] = alone.frames[:][changed]
     assert np.array_equal(result.frames[:], made)
 
 
@@ -777,6 +786,6 @@ def test_a_region_that_is_feathered_widely_still_fits(small):
     wide = replace(CAT, feather=MAX_MARGIN)
     asked = request(regions=(wide,), focus="30x30+75+95", size=128)
     params = check_params("sdedit", QUICK)
-    (boxed,) = boxed_edits(small, asked, params)[1]
+    (boxed,) = boxed_edits(small, asked, params).edits
     assert boxed.request.regions[0].feather == MAX_MARGIN
 
