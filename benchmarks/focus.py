@@ -4,8 +4,9 @@ benchmarks.focus --scenes 10`.
 `drawn`: scenes at 512 pixels with one small actor, which becomes another kind, edited
 in the whole frame and in boxes. An edit is right if what was asked for is nearest to it
 of all kinds, drawn anew and compared in a square around the actor, in the best of
-several poses. Sharpness is that of the true edit's pixels in the region, the warp error
-the change along the true motion there. `moving`: the same with an actor that crosses
+several poses. All is measured where the actor is, before or after the true edit:
+sharpness over that of the true edit, and the warp error over that of the true edit.
+`moving`: the same with an actor that crosses
 the frame, in a box that follows and in a still one. `cost`: a clip of 1920 x 1080 with
 a region of 5 % of the frame, in a box, and in the whole frame at the same pixels of the
 region.
@@ -45,6 +46,7 @@ HEIGHTS = 0.15, 0.25  # of the actor, in shares of the frame
 SPEED = 0.07  # widths per frame of an actor that crosses the frame
 _SIDE = 64  # pixels of the pictures that are compared
 _AROUND = 0.25  # share of the actor's longer side around it, in what is compared
+_SHOWN = 160  # pixels of the pictures of a sheet
 _BLUR = 1.0
 _JUDGED = (1, 3, 6)
 _MOVES = (-0.1, -0.05, 0.0, 0.05, 0.1)
@@ -101,7 +103,7 @@ def run(task: Task, backbone: Backbone, row: Row, params: Row) -> Made:
     assert isinstance(last, Finished)
     frames = np.asarray(last.result.frames)
     seconds = time.perf_counter() - began
-    inside = np.asarray(request.edited_mask)
+    inside = _actors(task)
     size = frames.shape[1]
     truth = render(task.truth, size)
     source = render(task.source, size)
@@ -114,17 +116,33 @@ def run(task: Task, backbone: Backbone, row: Row, params: Row) -> Made:
         "sharpness": sharpness(frames, truth.frames, inside),
         "inside_psnr": psnr(truth.frames, frames, inside),
         "warp": float(errors[inside[:-1]].mean() / own[inside[:-1]].mean()),
-        "outside_same": bool((frames == source.frames)[~_reached(inside)].all()),
+        "outside_same": _keeps_outside(request, frames, source.frames),
         "seconds": seconds,
         "scale": boxes[0].get("scale"),
     }
     return Made(frames, figures)
 
 
-def _reached(inside: np.ndarray) -> np.ndarray:
-    """Return where an edit may act: the regions, and three pixels around."""
-    kernel = np.ones((7, 7), np.uint8)
-    return np.stack([cv2.dilate(one.astype(np.uint8), kernel) > 0 for one in inside])
+def _actors(task: Task) -> np.ndarray:
+    """Return where the actor is before or after the true edit, and eight pixels
+    around."""
+    size = task.request.clip.size[0]
+    there = [render(scene, size).labels > 0 for scene in (task.source, task.truth)]
+    return _widened(there[0] | there[1], 8)
+
+
+def _widened(masks: np.ndarray, pixels: int) -> np.ndarray:
+    kernel = np.ones((2 * pixels + 1,) * 2, np.uint8)
+    return np.stack([cv2.dilate(one.astype(np.uint8), kernel) > 0 for one in masks])
+
+
+def _keeps_outside(
+    request: EditRequest, frames: np.ndarray, source: np.ndarray
+) -> bool:
+    """Tell whether an edit is the source, bit for bit, but for its region and three
+    pixels around."""
+    outside = ~_widened(np.asarray(request.edited_mask), 3)
+    return bool((frames == source)[outside].all())
 
 
 def nearest(frames: np.ndarray, task: Task) -> str:
@@ -141,7 +159,7 @@ def distance(frames: np.ndarray, task: Task, candidate: Scene) -> float:
     actor, in its best pose."""
     size = frames.shape[1]
     drawn = render(candidate, size).frames
-    inside = np.asarray(task.request.edited_mask)
+    inside = _actors(task)
     views = [_view(inside[frame]) for frame in _JUDGED]
     pairs = list(zip(_JUDGED, views, strict=True))
     seen = [_cut(frames[frame], view, STILL) for frame, view in pairs]
@@ -199,7 +217,7 @@ def _cut(
 
 def still_box(made: Task) -> str:
     """Return a still square around all that an actor covers, as `focus` takes it."""
-    mask = np.asarray(made.request.edited_mask).any(0)
+    mask = _actors(made).any(0)
     x, y, side = _view(mask)
     height, width = mask.shape
     whole = min(width, height, round(side))
@@ -212,6 +230,7 @@ ROWS: dict[str, dict[str, Callable[[Task], Row]]] = {
     "drawn": {
         "whole frame": lambda _: {},
         "box": lambda _: {"focus": "on"},
+        "box, more around": lambda _: {"focus": "on 0.5"},
     },
     "moving": {
         "whole frame": lambda _: {},
@@ -249,14 +268,12 @@ def measure(
 
 def _strip(made: Task, pictures: list[np.ndarray]) -> np.ndarray:
     """Return the square around the actor in each picture, beside each other."""
-    x, y, side = _view(np.asarray(made.request.edited_mask)[4])
-    half = side * 0.75
-    cut = []
-    for picture in pictures:
-        change = np.array([[160 / (2 * half), 0, 80 - 160 * x / (2 * half)]] * 2)
-        change[1] = 0, 160 / (2 * half), 80 - 160 * y / (2 * half)
-        cut.append(cv2.warpAffine(picture, change, (160, 160)))
-    return np.concatenate(cut, 1)
+    x, y, side = _view(_actors(made)[4])
+    zoom = _SHOWN / side
+    middle = _SHOWN / 2
+    change = np.array([[zoom, 0, middle - zoom * x], [0, zoom, middle - zoom * y]])
+    shape = (_SHOWN, _SHOWN)
+    return np.concatenate([cv2.warpAffine(one, change, shape) for one in pictures], 1)
 
 
 def summary(figures: list[dict[str, Any]]) -> dict[str, object]:

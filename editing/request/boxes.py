@@ -310,7 +310,9 @@ def _places(
         return spare // 2
     middle = smooth((view[:, :2] + view[:, 2:]) / 2, fps)
     corners = np.floor(middle - np.array(side) / 2 + 0.5)
-    # However much the way was smoothed, what the box is there for is in it.
-    corners = np.maximum(corners, np.ceil(view[:, 2:] - side))
-    corners = np.minimum(corners, np.floor(view[:, :2]))
+    # However much the way was smoothed, what the box is there for is in it, with half
+    # of what is seen around.
+    around = (side - (view[:, 2:] - view[:, :2])).clip(0) / 4
+    corners = np.maximum(corners, np.ceil(view[:, 2:] + around - side))
+    corners = np.minimum(corners, np.floor(view[:, :2] - around))
     return corners.clip(0, spare).astype(np.int64)

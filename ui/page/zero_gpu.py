@@ -128,9 +128,10 @@ def _refusals() -> Iterator[None]:
 def run_seconds(request: EditRequest) -> int:
     """Return the seconds of GPU that a run asks for, by its steps, frames and size, and
     some to load."""
-    share = 0.0  # of the frame, or of boxes of it
-    for width, height in box_sizes(request):
-        share += min(1.0, width * height / _PIXELS)
+    width, height = request.clip.size
+    share = min(1.0, width * height / _PIXELS)
+    # A box is enlarged: it takes no less than the frame.
+    share *= len(box_sizes(request))
     seconds = _LOADING + frame_passes(request) * share * _SECONDS_PER_PASS
     return min(_MOST, round(seconds))
 

@@ -31,6 +31,7 @@ from regrain.editing.__main__ import main
 from regrain.editing.diffusion.blending import composite
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.pipeline import focus as focus_module
+from regrain.editing.pipeline import outputs
 from regrain.editing.pipeline.estimate import check_known, counted, estimate_tuning, work
 from regrain.editing.pipeline.focus import (
     BoxedClip,
@@ -177,7 +178,7 @@ def test_an_automatic_margin_is_a_share_of_the_box(small):
     result, report, _ = run(asked, small)
     boxes = path_of(report)
     margin = round(boxes[0, 2:].min() / 16)
-    assert 0 < margin < CAT.effective_margin((WIDTH, HEIGHT)) + 15 - 2
+    assert 0 < margin < round(HEIGHT / 16)
     own = replace(asked, regions=(replace(CAT, margin=margin),))
     assert np.array_equal(result.edited_mask[:], own.edited_mask[:])
     assert not np.array_equal(result.edited_mask[:], asked.edited_mask[:])
@@ -185,6 +186,27 @@ def test_an_automatic_margin_is_a_share_of_the_box(small):
     assert np.array_equal(result.frames[:], made)
     repeated, _, _ = run(replace(asked, focus=report["focus"][0]["path"]), small)
     assert np.array_equal(repeated.frames[:], made)
+
+
+def test_automatic_margins_are_measured_and_shown_as_they_were(small):
+    """The figures, and the masks that are shown, are those of the box's margin."""
+    asked = request(regions=(replace(CAT, margin=None),), method="sdedit")
+    result, report, _ = run(asked, small)
+    margin = round(path_of(report)[0, 2:].min() / 16)
+    own = replace(asked, regions=(replace(CAT, margin=margin),))
+    measured = measure(replace(result, attention={}), own)["inside_psnr_by_region"]
+    assert report["metrics"]["inside_psnr_by_region"] == measured
+    (shown,) = [
+        np.stack(list(made))
+        for name, made in outputs._explaining(result, asked)
+        if name == "masks.mp4"
+    ]
+    (expected,) = [
+        np.stack(list(made))
+        for name, made in outputs._explaining(result, own)
+        if name == "masks.mp4"
+    ]
+    assert np.array_equal(shown, expected)
 
 
 def test_a_box_that_follows_is_edited_as_a_clip_of_its_own(small):

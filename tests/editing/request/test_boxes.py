@@ -353,3 +353,19 @@ def test_a_box_as_long_as_the_frame_grows_to_the_next_ratio_across(size):
     assert [fit(one, height)[1] for one in (309, 316)] == [768, 768]
     assert sorted(box[2:]) == [320, 480]
     assert sorted(fit(*box[2:])) == [512, 768]
+
+
+def test_a_box_does_not_sway_with_each_step():
+    """What is shown sways by 12 pixels from frame to frame; its box by less than 4."""
+    rows = walking(24, step=14)
+    rows[:, [0, 2]] += np.repeat([[0.0], [12.0]], 12, 1).T.reshape(-1, 1)
+    boxes = find(rows, fps=24.0)
+    assert np.ptp(np.diff(boxes[6:18, 0])) <= 4
+    assert holds(boxes, rows)
+
+
+def test_a_box_that_is_slow_to_turns_still_holds_what_it_shows():
+    """A way that bends sharply, averaged over much more than the bend."""
+    left = np.abs(np.arange(40) - 20) * 12.0
+    rows = np.stack([left, left * 0 + 200, left + 60, left * 0 + 260], 1)
+    assert holds(find(rows, fps=60.0), rows)
