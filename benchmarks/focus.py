@@ -47,7 +47,6 @@ SPEED = 0.07  # widths per frame of an actor that crosses the frame
 _SIDE = 64  # pixels of the pictures that are compared
 _AROUND = 0.25  # share of the actor's longer side around it, in what is compared
 _SHOWN = 160  # pixels of the pictures of a sheet
-_BLUR = 1.0
 _JUDGED = (1, 3, 6)
 _MOVES = (-0.1, -0.05, 0.0, 0.05, 0.1)
 _SCALES = (0.85, 1.0, 1.15)
@@ -56,6 +55,10 @@ COST_SIZE = 1920, 1080
 COST_SHARE = 0.05  # of the frame, that the region covers
 Row = Mapping[str, Any]
 """Fields of the request that a row changes."""
+
+
+View = tuple[float, float, float]
+"""Middle (x, y) and side of a square, in pixels."""
 
 
 class Made(NamedTuple):
@@ -162,17 +165,18 @@ def distance(frames: np.ndarray, task: Task, candidate: Scene) -> float:
     inside = _actors(task)
     views = [_view(inside[frame]) for frame in _JUDGED]
     pairs = list(zip(_JUDGED, views, strict=True))
-    seen = [_cut(frames[frame], view, STILL) for frame, view in pairs]
+    seen = [_cut(_softened(frames[frame], view), view, STILL) for frame, view in pairs]
     masks = [
-        _cut(inside[frame].astype(np.uint8) * 255, view, STILL, 0) > 127
+        _cut(inside[frame].astype(np.float32), view, STILL) > 0.5
         for frame, view in pairs
     ]
+    soft = [_softened(drawn[frame], view) for frame, view in pairs]
     least = np.inf
     for pose in _POSES:
         errors = []
-        for (frame, view), made, mask in zip(pairs, seen, masks, strict=True):
-            picture = _cut(drawn[frame], view, pose)
-            errors.append(np.square(picture - made)[mask].mean())
+        for picture, view, made, mask in zip(soft, views, seen, masks, strict=True):
+            cut = _cut(picture, view, pose)
+            errors.append(np.square(cut - made)[mask].mean())
         least = min(least, float(np.mean(errors)))
     return least
 
@@ -180,7 +184,7 @@ def distance(frames: np.ndarray, task: Task, candidate: Scene) -> float:
 STILL = (0.0, 0.0, 1.0, 1)
 
 
-def _view(mask: np.ndarray) -> tuple[float, float, float]:
+def _view(mask: np.ndarray) -> View:
     """Return middle and side of a square around a mask."""
     rows = np.flatnonzero(mask.any(1))
     columns = np.flatnonzero(mask.any(0))
@@ -190,29 +194,23 @@ def _view(mask: np.ndarray) -> tuple[float, float, float]:
     return (left + right) / 2, (top + bottom) / 2, float(side)
 
 
+def _softened(picture: np.ndarray, view: View) -> np.ndarray:
+    """Return a picture blurred by about a pixel of the square that is cut from it."""
+    return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), view[2] / _SIDE)
+
+
 def _cut(
-    picture: np.ndarray,
-    view: tuple[float, float, float],
-    pose: tuple[float, float, float, int],
-    blur: float = _BLUR,
+    picture: np.ndarray, view: View, pose: tuple[float, float, float, int]
 ) -> np.ndarray:
-    """Return a square of a picture in a pose, scaled and blurred: float32 [64, 64,
-    ...]."""
+    """Return a square of a picture in a pose: float32 [64, 64, ...]."""
     x, y, side = view
     right, down, scale, mirrored = pose
     zoom = scale * _SIDE / side
     middle = _SIDE / 2
-    change = np.array(
-        [
-            [zoom * mirrored, 0, middle + right * _SIDE - zoom * mirrored * x],
-            [0, zoom, middle + down * _SIDE - zoom * y],
-        ]
-    )
-    soft = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), max(0.3, 0.4 / zoom))
-    cut = cv2.warpAffine(
-        soft, change, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE
-    )
-    return cv2.GaussianBlur(cut, (0, 0), blur) if blur else cut
+    across = [zoom * mirrored, 0, middle + right * _SIDE - zoom * mirrored * x]
+    change = np.array([across, [0, zoom, middle + down * _SIDE - zoom * y]])
+    shape = (_SIDE, _SIDE)
+    return cv2.warpAffine(picture, change, shape, borderMode=cv2.BORDER_REPLICATE)
 
 
 def still_box(made: Task) -> str:
@@ -285,12 +283,15 @@ def summary(figures: list[dict[str, Any]]) -> dict[str, object]:
         means[name] = float(np.mean(values)) if values else None
     right = [bool(one["right"]) for one in figures]
     means["right_95"] = interval(right)[1]
+    means["each"] = figures
     return means
 
 
 def _line(row: Mapping[str, Any]) -> str:
     cells = []
     for name, value in row.items():
+        if name == "each":
+            continue
         cells.append(f"{name} -" if value is None else f"{name} {value:.2f}")
     return "  ".join(cells)
 
@@ -345,8 +346,8 @@ def large_clip(frames: int, size: tuple[int, int]) -> EditRequest:
 
 
 def _pair(text: str) -> tuple[int, int]:
-    width, height = map(int, text.split("x"))
-    return width, height
+    width, height = text.split("x")
+    return int(width), int(height)
 
 
 def _arguments() -> argparse.Namespace:

@@ -99,9 +99,7 @@ def prepare(
     if pictures:
         warnings += pictures.warnings
     warnings += focus_warnings(run)
-    return PreparedRun(
-        backbone, run.params, resolved, adapter, pictures, run, warnings
-    )
+    return PreparedRun(backbone, run.params, resolved, adapter, pictures, run, warnings)
 
 
 def seen_by_model(run: BoxedRun) -> EditRequest:

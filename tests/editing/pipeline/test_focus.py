@@ -32,7 +32,12 @@ from regrain.editing.diffusion.blending import composite
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.pipeline import focus as focus_module
 from regrain.editing.pipeline import outputs
-from regrain.editing.pipeline.estimate import check_known, counted, estimate_tuning, work
+from regrain.editing.pipeline.estimate import (
+    check_known,
+    counted,
+    estimate_tuning,
+    work,
+)
 from regrain.editing.pipeline.focus import (
     BoxedClip,
     box_sizes,
@@ -109,7 +114,9 @@ def path_of(report):
 def given(method, **more):
     """Parameters of a method, the chosen pixel in the region."""
     params = BASES[method] | CASES[method].more
-    return params | more | ({"heat_pixel": "1,90,110"} if "heat_pixel" in params else {})
+    return (
+        params | more | ({"heat_pixel": "1,90,110"} if "heat_pixel" in params else {})
+    )
 
 
 # --- What the model sees, and what is put back
@@ -425,12 +432,10 @@ def test_key_frames_are_those_of_the_whole_frame(small):
     for t in range(9):
         still[t, :, 200:] = frames(9, seed=t)[t, :, 200:]
     quick = QUICK | {"keyframes": "auto 2-3"}
-    asked = request(
-        9, labels=labels(9, 0), clip=ArrayClip(still, 8), params=quick
-    )
+    asked = request(9, labels=labels(9, 0), clip=ArrayClip(still, 8), params=quick)
     usual, _, _ = run(replace(asked, focus="off"), small)
     result, report, _ = run(asked, small)
-    assert 2 < len(usual.plan.keys)
+    assert len(usual.plan.keys) > 2
     assert result.plan.keys == usual.plan.keys
     assert report["params"]["keyframes"]["value"] == "auto 2-3"
 
@@ -438,9 +443,7 @@ def test_key_frames_are_those_of_the_whole_frame(small):
 def test_cuts_are_found_in_the_whole_frame_and_each_shot_has_its_box(small):
     shots = np.concatenate([frames(4, 0), 255 - frames(4, 5)])
     where = np.concatenate([labels(4), labels(4, left=200, top=40, side=60)])
-    asked = request(
-        8, clip=ArrayClip(shots, 8), labels=where, params={"steps": 2}
-    )
+    asked = request(8, clip=ArrayClip(shots, 8), labels=where, params={"steps": 2})
     *events, last = edit(asked, small)
     assert stages(events).count("scanning") == 1
     assert last.result.plan.cuts == (4,)
@@ -450,9 +453,7 @@ def test_cuts_are_found_in_the_whole_frame_and_each_shot_has_its_box(small):
     assert first.split("+")[0] != second.removeprefix("4:").split("+")[0]
     assert any("seems to be cut" in text for text in last.report["warnings"])
     repeated = replace(asked, focus=one["path"])
-    assert np.array_equal(
-        run(repeated, small)[0].frames[:], last.result.frames[:]
-    )
+    assert np.array_equal(run(repeated, small)[0].frames[:], last.result.frames[:])
     with pytest.raises(RequestError, match=r"^focus: The box changes its size before"):
         list(edit(replace(repeated, params=QUICK), small))
 
@@ -525,7 +526,9 @@ def test_a_chosen_pixel_is_where_it_is(small, monkeypatch):
     for outside in ("1,318,238", "1,0,0"):
         quick = QUICK | {"heat_pixel": outside}
         asked = request(method="videograin", params=quick)
-        with pytest.raises(RequestError, match=r"^params.heat_pixel: Pixel .* in no box"):
+        with pytest.raises(
+            RequestError, match=r"^params.heat_pixel: Pixel .* in no box"
+        ):
             list(edit(asked, small))
 
 
@@ -582,11 +585,7 @@ def test_a_model_is_tuned_on_the_boxes(small, tmp_path):
     for focus in ("on", "off"):
         for mine in ("on", "off"):
             edited = request(step=20, focus=focus, adapter=str(made[mine]))
-            try:
-                _, report, _ = run(edited, small)
-            except Exception as error:
-                assert focus != mine and "tuned at" in str(error)
-                continue
+            _, report, _ = run(edited, small)
             said = any(warned in text for text in report["warnings"])
             assert said == (focus != mine), (focus, mine)
     each = two(method="tune_a_video", params=quick, focus="each")
@@ -689,7 +688,10 @@ def test_a_tuning_is_estimated_for_the_box(small_folder, monkeypatch):
         model=str(small_folder), method="tune_a_video", params=quick, labels=tall
     )
     params = check_params("tune_a_video", quick)
-    sizes = {focus: estimate_tuning(replace(asked, focus=focus), params).memory for focus in ("on", "off")}
+    sizes = {
+        focus: estimate_tuning(replace(asked, focus=focus), params).memory
+        for focus in ("on", "off")
+    }
     assert sizes["on"] != sizes["off"]
 
 
@@ -741,7 +743,9 @@ def hostile():
     }
 
 
-@pytest.mark.parametrize("focus", ["on", "auto", "each", "on 0", "8x8+0+0", "1x1+319+239"])
+@pytest.mark.parametrize(
+    "focus", ["on", "auto", "each", "on 0", "8x8+0+0", "1x1+319+239"]
+)
 @pytest.mark.parametrize("name", hostile())
 def test_regions_that_make_bad_paths_work(small, name, focus):
     asked = request(
@@ -810,4 +814,3 @@ def test_a_region_that_is_feathered_widely_still_fits(small):
     params = check_params("sdedit", QUICK)
     (boxed,) = boxed_edits(small, asked, params).edits
     assert boxed.request.regions[0].feather == MAX_MARGIN
-

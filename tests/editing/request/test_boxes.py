@@ -306,7 +306,9 @@ def test_a_size_may_change_only_where_a_shot_begins():
     boxes = read_boxes("30x40+1+2, 3:60x80+4+5", 5, FRAME)
     check_sizes(boxes, (3,))
     check_sizes(boxes[:3], ())
-    with pytest.raises(RequestError, match=r"^focus: The box changes .* before frame 3"):
+    with pytest.raises(
+        RequestError, match=r"^focus: The box changes .* before frame 3"
+    ):
         check_sizes(boxes, (2,))
 
 
