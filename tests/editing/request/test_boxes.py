@@ -358,9 +358,9 @@ def test_a_box_as_long_as_the_frame_grows_to_the_next_ratio_across(size):
 
 
 def test_a_box_does_not_sway_with_each_step():
-    """What is shown sways by 12 pixels from frame to frame; its box by less than 4."""
+    """What is shown sways by 12 pixels every four frames; its box by less than 4."""
     rows = walking(24, step=14)
-    rows[:, [0, 2]] += np.repeat([[0.0], [12.0]], 12, 1).T.reshape(-1, 1)
+    rows[:, [0, 2]] += np.tile([0.0] * 4 + [12.0] * 4, 3)[:, None]
     boxes = find(rows, fps=24.0)
     assert np.ptp(np.diff(boxes[6:18, 0])) <= 4
     assert holds(boxes, rows)
@@ -368,6 +368,13 @@ def test_a_box_does_not_sway_with_each_step():
 
 def test_a_box_that_is_slow_to_turns_still_holds_what_it_shows():
     """A way that bends sharply, averaged over much more than the bend."""
-    left = np.abs(np.arange(40) - 20) * 12.0
-    rows = np.stack([left, left * 0 + 200, left + 60, left * 0 + 260], 1)
-    assert holds(find(rows, fps=60.0), rows)
+    bend = np.abs(np.arange(40) - 20) * 12.0
+    for left in (100 + bend, 400 - bend):
+        rows = np.stack([left, left * 0 + 200, left + 60, left * 0 + 260], 1)
+        assert holds(find(rows, fps=60.0), rows)
+
+
+def test_a_box_that_its_ratio_makes_most_of_the_frame_is_the_frame():
+    rows = [[100, 100, 514, 336]]  # with 32 around 478 x 300
+    assert find(rows, focus=Focus("on", 0)) is not None
+    assert find(rows, focus=Focus("on", 0), fit=lambda *_: (512, 512)) is None
