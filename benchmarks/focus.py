@@ -245,12 +245,15 @@ def measure(
     pictures."""
     params = json.loads(args.set)
     speed = SPEED if part == "moving" else None
-    rows: dict[str, list[dict[str, object]]] = {name: [] for name in ROWS[part]}
+    rows: dict[str, list[dict[str, object]]] = {
+        name: [] for name in ROWS[part] if name in (args.row or ROWS[part])
+    }
     sheet = []
     for seed in range(args.first, args.first + args.scenes):
         made = small_actor(seed, args.pixels, speed)
         pictures = [made.request.clip.read(4, 5)[0]]
-        for name, change in ROWS[part].items():
+        for name in rows:
+            change = ROWS[part][name]
             more = {"size": args.size} | change(made)
             edited = run(made, backbone, more, params)
             rows[name].append(edited.figures)
@@ -353,6 +356,7 @@ def _pair(text: str) -> tuple[int, int]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--part", action="append", choices=(*ROWS, "cost"))
+    parser.add_argument("--row", action="append", help="default: all")
     parser.add_argument("--scenes", type=int, default=10)
     parser.add_argument(
         "--first", type=int, default=FIRST_SEED, help="seed of the first scene"

@@ -13,6 +13,7 @@ from commands import command
 from made_models import write_control_net
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture, write_picture_adapter
+from running import finish
 
 from regrain.editing import (
     ArrayClip,
@@ -43,7 +44,9 @@ from regrain.editing.pipeline.focus import (
     BoxedClip,
     box_sizes,
     boxed_edits,
+    edit_boxes,
     place_maps,
+    put_back,
     rescale,
 )
 from regrain.editing.pipeline.metrics import measure
@@ -93,9 +96,9 @@ def request(count=FRAMES, step=1, **changes):
     return EditRequest(**given | changes)
 
 
-def two(count=FRAMES, **changes):
+def two(count=FRAMES, left=200, **changes):
     """Two regions, far apart."""
-    both = labels(count) + labels(count, label=2, left=200, top=120, side=20)
+    both = labels(count) + labels(count, label=2, left=left, top=120, side=20)
     dog = Region("dog", 2, "a panda", "a dog", margin=1)
     words = {"source_prompt": "a cat and a dog on the grass"}
     return request(count, labels=both, regions=(CAT, dog), **words | changes)
@@ -374,13 +377,22 @@ def test_all_that_a_result_has_is_in_place(small, method):
         outside = result.reconstruction[0][:5] == asked.clip.read(0, 1)[0][:5]
         assert outside.all()
         assert result.reconstruction.shape == result.frames.shape
-    for areas in result.step_areas.values():
-        assert areas.dtype == bool
-        assert areas.shape[1] > boxes[0, 3] / HEIGHT * areas.shape[1]
     if result.words:
         for maps in (*result.words.source.values(), *result.words.edit.values()):
             assert_nothing_outside(maps, boxes)
     assert set(report["others"][0]["metrics"]) == set(report["metrics"])
+
+
+def test_areas_by_step_are_put_in_place(small):
+    """Methods of this package find none where there are masks."""
+    params = check_params("sdedit", QUICK)
+    boxed = boxed_edits(small, request(), params)
+    _, (one,) = finish(edit_boxes(small, boxed, None))
+    areas = np.ones((FRAMES, 8, 8), bool)
+    found = one._replace(result=replace(one.result, step_areas={1: areas}))
+    placed = put_back(boxed.request, [found]).step_areas
+    boxes = one.boxed.boxes
+    assert np.array_equal(placed[1], place_maps(areas, boxes, (WIDTH, HEIGHT)))
 
 
 # --- Windows, key frames, the cache
@@ -470,8 +482,10 @@ def test_a_shot_is_edited_for_later_in_its_box(small):
 # --- Each region in its own box
 
 
-def test_each_region_is_edited_in_its_own_box_and_pasted_where_it_is(small):
-    asked = two(focus="each")
+@pytest.mark.parametrize("left", [200, 125])
+def test_each_region_is_edited_in_its_own_box_and_pasted_where_it_is(small, left):
+    """Far apart; and each in the box of the other."""
+    asked = two(focus="each", left=left)
     result, report, events = run(asked, small)
     assert [one["region"] for one in report["focus"]] == ["cat", "dog"]
     assert stages(events).count("editing") == 2
