@@ -217,7 +217,7 @@ def still_box(made: Task) -> str:
     """Return a still square around all that an actor covers, as `focus` takes it."""
     mask = _actors(made).any(0)
     x, y, side = _view(mask)
-    height, width = mask.shape
+    height, width = len(mask), len(mask[0])
     whole = min(width, height, round(side))
     left = int(np.clip(x - whole / 2, 0, width - whole))
     top = int(np.clip(y - whole / 2, 0, height - whole))
