@@ -25,6 +25,7 @@ EDIT = {
     "picture_adapter": "pictures/plus",
     "adapter": "mine",
     "seed": 7,
+    "focus": "on 0.5",
     "size": 64,
 }
 REGION = {

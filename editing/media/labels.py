@@ -14,12 +14,12 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
@@ -89,6 +89,25 @@ class Labels(LazyFrames):
                 raise MaskError("masks", said)
             found[part] = True
         return frozenset(np.flatnonzero(found).tolist()) - {0}
+
+    @cached_property
+    def extents(self) -> Mapping[int, Float[np.ndarray, "frames 4"]]:
+        """Left, top, right and bottom edge of each label in each frame, in pixels; NaN
+        where it is not."""
+        found = {label: np.full((len(self), 4), np.nan) for label in self.present}
+        for number, frame in enumerate(self):
+            for label, edges in found.items():
+                edges[number] = _extent(frame == label)
+        return found
+
+
+def _extent(mask: Bool[np.ndarray, "height width"]) -> tuple[float, ...]:
+    """Return the edges of the pixels of a mask; NaN for none."""
+    columns = np.flatnonzero(mask.any(0))
+    if not len(columns):
+        return (np.nan,) * 4
+    rows = np.flatnonzero(mask.any(1))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:

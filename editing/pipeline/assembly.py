@@ -126,7 +126,7 @@ def _runner(
     for it."""
     cuts = params.cuts
     if cuts is None:
-        cuts = yield from _find_cuts(request.clip)
+        cuts = yield from find_cuts(request.clip)
     frames = working_frames(backbone, request)
     size = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0)
     if not size:
@@ -140,8 +140,9 @@ def _runner(
     return WindowRunner(method, backbone, request, params, plan, pictures)
 
 
-def _find_cuts(clip: Clip) -> Generator[Event, None, tuple[int, ...]]:
-    """Return the first frames of later shots; none in a clip too short for two."""
+def find_cuts(clip: Clip) -> Generator[Event, None, tuple[int, ...]]:
+    """Find the first frames of later shots, none in a clip too short for two; yields
+    how far it is."""
     if len(clip) < 2 * LEAST_SHOT:
         return ()
     yield Stage("scanning")

@@ -26,6 +26,8 @@ from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.base import FEW_STEP
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
+from regrain.editing.pipeline.focus import box_sizes, boxed_edits
+from regrain.editing.pipeline.preparation import seen_by_model
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import (
@@ -100,7 +102,7 @@ def estimate_tuning(
         return Estimate(params.tune_steps)
     from regrain.editing.methods.tuning import learned_clip, steps_taken
 
-    working = learned_clip(backbone, request)
+    working = learned_clip(backbone, _boxed(backbone, request, params))
     taken = steps_taken(backbone, working.frames, request.source_prompt, params)
     steps = params.tune_steps - taken
     if not steps:
@@ -117,6 +119,15 @@ def estimate_tuning(
         state = _STATE_BYTES * sum(prod(shape) for shape in shapes)
         memory = state + backbone.activation_bytes(frames, height, width)
     return Estimate(steps, taken, seconds, memory)
+
+
+def _boxed(
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams
+) -> EditRequest:
+    """Return the request for what is tuned; a clip whose cuts are not known counts as
+    one shot."""
+    known = params.model_copy(update={"cuts": params.cuts or ()})
+    return seen_by_model(boxed_edits(backbone, request, known))
 
 
 def frame_passes(request: EditRequest, tuned: bool = False) -> float:
@@ -169,13 +180,16 @@ def work(request: EditRequest) -> float | None:
     Raises:
         EditingError: The files cannot be read, or a parameter is wrong.
     """
-    sizes = _sizes(request)
-    if sizes is None:
+    edits = _sizes(request)
+    if edits is None:
         return None
     width, height = request.clip.size
-    pass_of_frame = _PER_WEIGHT * sizes.numbers * sizes.pixels // sizes.factor**2
-    passes = frame_passes(request, tuned=True) * pass_of_frame
-    return passes + _PER_PIXEL * len(request.clip) * width * height
+    passes = frame_passes(request, tuned=True)
+    operations = _PER_PIXEL * len(request.clip) * width * height
+    for sizes in edits:
+        pass_of_frame = _PER_WEIGHT * sizes.numbers * sizes.pixels // sizes.factor**2
+        operations += passes * pass_of_frame
+    return operations
 
 
 def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
@@ -193,9 +207,10 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
         The short side at which the run edits in pixels, and the bytes of its weights
         and its largest call. None, and errors, as for `work`.
     """
-    sizes = _sizes(request)
-    if sizes is None:
+    edits = _sizes(request)
+    if edits is None:
         return None
+    sizes = max(edits, key=lambda one: one.pixels)
     frames, rows = _largest_call(request, sizes)
     itemsize = itemsize or _itemsize(sizes.numbers)
     in_float32 = count_weights(sizes.weights / "vae")
@@ -237,7 +252,8 @@ class _Sizes(NamedTuple):
     """Sizes of a model and of the frames it works on.
 
     Attributes:
-        clip: (width, height) of the frames in their file.
+        clip: (width, height) of the frames, or of boxes of them, in pixels of the
+            file.
         weights: The model's files.
         numbers: Numbers in them.
         factor: Pixels of a latent cell's side.
@@ -262,7 +278,15 @@ class _Sizes(NamedTuple):
         return self.side**2 * max(self.clip) // min(self.clip)
 
 
-def _sizes(request: EditRequest) -> _Sizes | None:
+def _sizes(request: EditRequest) -> list[_Sizes] | None:
+    """Return the sizes of each edit of a run: of the whole frame, or of boxes."""
+    one = _sizes_of_frame(request)
+    if one is None:
+        return None
+    return [one._replace(clip=size) for size in box_sizes(request)]
+
+
+def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
     source = find(request.model)
     folder = configurations(source)
     if folder is None:
@@ -352,7 +376,8 @@ def check_known(request: EditRequest) -> None:
     facts = adapter_facts(request)
     backbone = loaded_backbone(request.model, request.loras, request.prediction)
     if facts is not None and backbone is not None:
-        check_facts(facts, backbone, backbone.fit(*request.clip.size, request.size))
+        for size in box_sizes(request):
+            check_facts(facts, backbone, backbone.fit(*size, request.size))
 
 
 def _previews(taken: int, params: TuneAVideoParams) -> int:

@@ -282,7 +282,8 @@ def _explaining(
     are written."""
     yield "comparison.mp4", _side_by_side([result.source, *_edits(result)])
     if request.labels is not None:
-        yield "masks.mp4", _painted(shrunk(result.source, _SIDE), request)
+        shown = shrunk(result.source, _SIDE)
+        yield "masks.mp4", _painted(shown, request, result.edited_mask)
     yield from _attention(result, request)
     if result.reconstruction is not None:
         yield "reconstruction.mp4", result.reconstruction
@@ -345,13 +346,23 @@ def shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
         yield resize(frame[None], small)[0]
 
 
-def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
-    """Paint regions in their colours over frames, as far as their edits reach."""
+def _painted(
+    frames: Iterable[Frame],
+    request: EditRequest,
+    edited_mask: np.ndarray | LazyFrames | None = None,
+) -> Iterator[Frame]:
+    """Paint regions in their colours over frames, as far as their edits reach.
+
+    `edited_mask` is that of a result, whose margins may be smaller: those of boxes.
+    """
     import cv2  # see editing.media.clip.resize
 
     colors = {region.label: region.color for region in request.regions}
+    edited = [region.label for region in request.edited]
     for index, frame in enumerate(frames):
         (areas,) = request.areas.read(index, index + 1)
+        if edited_mask is not None and edited:
+            areas = np.where(np.isin(areas, edited) & ~edited_mask[index], 0, areas)
         height, width = frame.shape[:2]
         labels = cv2.resize(areas, (width, height), interpolation=cv2.INTER_NEAREST)
         yield tint(frame, labels, colors)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regrain.editing.errors import ModelError, shorten
+from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.adapters import (
     AdapterFacts,
     check_fits,
@@ -23,6 +23,7 @@ from regrain.editing.params.registry import (
     resolve_params,
 )
 from regrain.editing.pipeline.clocks import StageClock
+from regrain.editing.pipeline.focus import BoxedRun, find_boxed, focus_warnings
 from regrain.editing.recipe.events import Event, Stage
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts
@@ -42,7 +43,8 @@ class PreparedRun(NamedTuple):
         resolved: Value and source of each of them.
         adapter: Facts about its tuned adapter; None without one.
         pictures: Its pictures as the model sees them; None without any.
-        warnings: What a user should know about adapter and pictures.
+        boxed: The request, and the boxes that are edited instead of the whole frame.
+        warnings: What a user should know about adapter, pictures and boxes.
     """
 
     backbone: Backbone
@@ -50,6 +52,7 @@ class PreparedRun(NamedTuple):
     resolved: Resolved
     adapter: AdapterFacts | None
     pictures: Pictures | None
+    boxed: BoxedRun
     warnings: Sequence[str]
 
 
@@ -91,12 +94,26 @@ def prepare(
     fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
     pictures = _load_pictures(request, backbone, params.picture_blocks)
+    run = yield from find_boxed(backbone, request, params)
     warnings: list[str] = []
     if adapter:
-        backbone, warnings = use_adapter(backbone, request)
+        backbone, warnings = use_adapter(backbone, seen_by_model(run))
     if pictures:
         warnings += pictures.warnings
-    return PreparedRun(backbone, params, resolved, adapter, pictures, warnings)
+    warnings += focus_warnings(run)
+    return PreparedRun(backbone, run.params, resolved, adapter, pictures, run, warnings)
+
+
+def seen_by_model(run: BoxedRun) -> EditRequest:
+    """Return the request for what a model is tuned on: the clip, or its boxes.
+
+    Raises:
+        RequestError: There are boxes of several regions.
+    """
+    if len(run.edits) > 1:
+        reason = "A model is tuned on one clip, but each region has a box of its own"
+        raise RequestError("focus", f"{reason}. Set focus to on, or give a box.")
+    return run.edits[0].request if run.edits else run.request
 
 
 def _with_motion(backbone: Backbone, text: str) -> Backbone:

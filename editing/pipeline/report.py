@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regrain import __version__
 from regrain.editing.errors import shorten
@@ -14,6 +14,7 @@ from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.models.adapters import AdapterFacts
 from regrain.editing.params.registry import Resolved, check_params
+from regrain.editing.pipeline.focus import BoxedResult, describe_focus
 from regrain.editing.pipeline.preparation import PreparedRun
 from regrain.editing.recipe.events import EditResult, Event, Progress, Stage, Tuned
 from regrain.editing.request.compose import missing_phrases
@@ -30,23 +31,37 @@ _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python-headless", "av
 
 
 def make_report(
-    request: EditRequest, result: EditResult, run: PreparedRun
+    request: EditRequest,
+    result: EditResult,
+    run: PreparedRun,
+    boxes: Sequence[BoxedResult] = (),
 ) -> Generator[Event, None, dict[str, object]]:
-    """Measure a result and make the content of report.json, except the seconds."""
+    """Measure a result, and the boxes it was put together from, and make the content of
+    report.json, except the seconds."""
     from regrain.editing.pipeline.metrics import measuring
     from regrain.editing.request.project import describe
 
     enough = threading.Event()
+    edited = run.boxed.request
     yield Stage("measuring", enough.set)
     others = []
     for number, other in enumerate(result.others, 2):
         edit = replace(
             result, frames=other.frames, uncomposited=other.uncomposited, attention={}
         )
-        metrics = yield from _until(enough, measuring(edit, request))
+        metrics = yield from _until(enough, measuring(edit, edited))
         file = f"edited_{number}.mp4"
         others.append({"file": file, "prompt_used": other.prompt, "metrics": metrics})
-    metrics = yield from _until(enough, measuring(result, request))
+    focus: list[dict[str, Any]] = []
+    for one in boxes:
+        own = yield from _until(enough, measuring(one.result, one.boxed.request))
+        focus.append(describe_focus(request, one) | {"metrics": own})
+    # Nothing was attended to outside the boxes.
+    whole = replace(result, attention={}) if boxes else result
+    metrics = yield from _until(enough, measuring(whole, edited))
+    if metrics:
+        for one in focus:
+            metrics["attention"] |= one["metrics"].get("attention", {})
     report: dict[str, object] = {
         "version": 1,
         "comment": AI_EDITED,
@@ -60,6 +75,8 @@ def make_report(
     }
     report |= _describe_plan(result)
     report |= _describe_pictures(run.pictures)
+    if focus:
+        report["focus"] = focus
     report["metrics"] = metrics
     if others:
         report["others"] = others

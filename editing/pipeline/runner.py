@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.pipeline.clocks import RunClock
-from regrain.editing.pipeline.preparation import prepare
+from regrain.editing.pipeline.focus import BoxedResult, edit_boxes
+from regrain.editing.pipeline.preparation import PreparedRun, prepare, seen_by_model
 from regrain.editing.pipeline.report import describe_tuning, make_report
-from regrain.editing.recipe.events import Event, Finished, Progress, Stage, Tuned
+from regrain.editing.recipe.events import (
+    EditResult,
+    Event,
+    Finished,
+    Progress,
+    Stage,
+    Tuned,
+)
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable, check_source
 
@@ -39,23 +47,34 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     check_runnable(request)
     clock = RunClock()
     run = yield from prepare(request, backbone, clock.stages)
-    from regrain.editing.pipeline.assembly import edit_clip
-
-    recipe = edit_clip(run.backbone, request, run.params, pictures=run.pictures)
     try:
-        result, made = yield from _timed(recipe, clock)
+        (result, boxes), made = yield from _timed(_edited(run), clock)
     except ResourceError as error:
         if not request.more_prompts:
             raise
         advice = f"{error.message} Or edit fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
     clock.windows.begin(None)
-    report, _ = yield from _timed(make_report(request, result, run), clock)
+    report, _ = yield from _timed(make_report(request, result, run, boxes), clock)
     adapter = made.adapter.facts if made else run.adapter
     report |= describe_tuning(adapter, made)
     clock.stages.enter("")
     report["seconds"] = clock.stages.seconds
     yield Finished(result, report)
+
+
+def _edited(
+    run: PreparedRun,
+) -> Generator[Event, None, tuple[EditResult, tuple[BoxedResult, ...]]]:
+    """Edit the whole frame, or boxes of it; returns the result, and that of each edit
+    of boxes."""
+    from regrain.editing.pipeline.assembly import edit_clip
+
+    if run.boxed.edits:
+        return (yield from edit_boxes(run.backbone, run.boxed, run.pictures))
+    request = run.boxed.request
+    recipe = edit_clip(run.backbone, request, run.params, pictures=run.pictures)
+    return (yield from recipe), ()
 
 
 def edit_shot(
@@ -71,8 +90,10 @@ def edit_shot(
     run = yield from prepare(request, backbone, clock.stages)
     from regrain.editing.pipeline.assembly import edit_windows
 
-    recipe = edit_windows(run.backbone, request, run.params, shot, run.pictures)
-    yield from _timed(recipe, clock)
+    parts = [(boxed.request, boxed.params) for boxed in run.boxed.edits]
+    for part, params in parts or [(request, run.params)]:
+        recipe = edit_windows(run.backbone, part, params, shot, run.pictures)
+        yield from _timed(recipe, clock)
 
 
 def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
@@ -103,7 +124,8 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
 
     yield Stage("tuning")
     clock.stages.enter("tuning")
-    yield from _timed(learn_clip(run.backbone, request, run.params), clock)
+    seen = seen_by_model(run.boxed)
+    yield from _timed(learn_clip(run.backbone, seen, run.params), clock)
 
 
 def _timed(

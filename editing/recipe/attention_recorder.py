@@ -270,6 +270,12 @@ Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 """(q, k, row, query) -> modulated q and k of that query."""
 
 
+def pixel_name(at: tuple[int, float, float]) -> str:
+    """Return the name of the map of a pixel: its frame, x and y."""
+    frame, x, y = at
+    return f"frame {frame} at {x:g},{y:g}"
+
+
 class PixelHeat:
     """The self-attention of one pixel of one frame, to all frames.
 
@@ -288,10 +294,10 @@ class PixelHeat:
 
         `place` is where that frame is among those that are edited together.
         """
-        frame, x, y = at
+        _, x, y = at
         width, height = clip_size
         self.heat = AttentionRecorder(scope)
-        self.columns: Columns = {f"frame {frame} at {x:g},{y:g}": (0,)}
+        self.columns: Columns = {pixel_name(at): (0,)}
         self._frame = place
         self._at = (y / height, x / width)
 

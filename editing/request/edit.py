@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.boxes import EXPECTED
+from regrain.editing.request.boxes import MAX_TEXT as MAX_BOXES
 from regrain.editing.request.fields import Option, declare
 from regrain.editing.request.region import MAX_TEXT, declare_scale
 
@@ -158,6 +160,19 @@ class Edit:
         "Another seed gives another result, if the method draws noise.",
         (0, MAX_SEED),
         option=Option("Seed instead of the project's."),
+    )
+    # See `request.boxes`.
+    focus: str = declare(
+        "off",
+        "Where to work: off is the whole frame; auto, on and each edit boxes around the regions, enlarged.",
+        expected=EXPECTED,
+        title="Focus",
+        option=Option(
+            "Edit a box around the regions, enlarged: auto, on, off, each (a box per region), "
+            "or the box itself.",
+            metavar="HOW",
+        ),
+        max_length=MAX_BOXES,
     )
     # A key of `clip` in project.json. Above 512, at most 8 times the clip's.
     size: int | None = declare(

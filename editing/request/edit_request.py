@@ -24,6 +24,7 @@ from regrain.editing.models.files.location import (
 )
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import split_weight
+from regrain.editing.request.boxes import read_boxes, read_focus
 from regrain.editing.request.compose import Composed, compose, compose_negatives
 from regrain.editing.request.edit import MAX_SIZE, MIN_SIZE, Edit
 from regrain.editing.request.fields import check_declared, declared
@@ -206,6 +207,7 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         ):
             require(key, getattr(self, key), holds, declared(Edit)[key].expected)
         check_declared(self, Edit)
+        self._check_focus()
         if self.motion:
             parse_lora(self.motion, "motion", 0.0)
         check_params(self.method, self.params)
@@ -215,6 +217,15 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         holds = self.size is None or is_whole(self.size, MIN_SIZE, most)
         expected = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
         require("size", self.size, holds, expected)
+
+    def _check_focus(self) -> None:
+        try:
+            focus = read_focus(self.focus)
+        except ValueError as error:
+            given = f"{str(error).capitalize()}, got {shorten(self.focus)}."
+            raise RequestError("focus", given) from None
+        if focus.kind == "boxes":
+            read_boxes(self.focus, len(self.clip), self.clip.size)
 
     def _check_regions(self) -> None:
         self._check_unique("label")

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.request.boxes import read_boxes, read_focus, write_boxes
 
 if TYPE_CHECKING:
     from regrain.editing.request.edit_request import EditRequest
@@ -45,8 +46,16 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
         labels = _pick_labels(request.labels, numbers)
     # Which masks a person drew is said of the frames of the whole clip.
     regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
+    focus = request.focus
+    if read_focus(focus).kind == "boxes":
+        boxes = read_boxes(focus, len(request.clip), request.clip.size)
+        focus = write_boxes(boxes[list(numbers)])
     return replace(
-        request, clip=FrameSubset(request.clip, numbers), labels=labels, regions=regions
+        request,
+        clip=FrameSubset(request.clip, numbers),
+        labels=labels,
+        regions=regions,
+        focus=focus,
     )
 
 

@@ -26,6 +26,7 @@ from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
+from regrain.editing.pipeline.focus import box_sizes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
 
@@ -129,6 +130,8 @@ def run_seconds(request: EditRequest) -> int:
     some to load."""
     width, height = request.clip.size
     share = min(1.0, width * height / _PIXELS)
+    # A box is enlarged: it takes no less than the frame.
+    share *= len(box_sizes(request))
     seconds = _LOADING + frame_passes(request) * share * _SECONDS_PER_PASS
     return min(_MOST, round(seconds))
 

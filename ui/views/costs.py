@@ -251,6 +251,7 @@ def _planned(request: EditRequest) -> Taken | None:
         request.params.get("steps"),
         len(request.clip),
         request.clip.size,
+        request.focus,
     ]
     return Taken(
         request.method,

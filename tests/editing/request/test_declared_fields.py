@@ -106,6 +106,7 @@ CHANGES = {
     "picture_adapter": ("pictures/plus", {"picture_adapter": "pictures/plus"}),
     "adapter": ("mine", {"adapter": "mine"}),
     "seed": (7, {"seed": 7}),
+    "focus": ("on 0.5", {"focus": "on 0.5"}),
 }
 
 

@@ -4,6 +4,7 @@ comes back."""
 import pickle
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -228,3 +229,16 @@ def test_it_is_used_only_where_gpus_are_lent(monkeypatch, said, on):
     assert zero_gpu.package() is (made if on else None)
     monkeypatch.delenv("SPACES_ZERO_GPU")
     assert zero_gpu.package() is None
+
+
+def test_boxes_of_two_regions_ask_for_as_much_as_two_runs(open_clip):
+    regions = (Region("left", 1, "a fox"), Region("right", 2, "a dog"))
+    places = {1: (slice(9), slice(9)), 2: (slice(9), slice(90, 99))}
+    opened = open_clip("a", (4, 480, 480), regions, places)
+    asked = replace(opened.request, params={"steps": 100}, source_prompt="a cat")
+    took = {
+        focus: zero_gpu.run_seconds(replace(asked, focus=focus)) - zero_gpu._LOADING
+        for focus in ("off", "on", "each")
+    }
+    assert took["on"] == took["off"]
+    assert took["each"] == pytest.approx(2 * took["off"], abs=1)

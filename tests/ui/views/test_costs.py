@@ -56,6 +56,14 @@ def test_the_same_again_takes_what_it_took_and_the_inversion_is_cached(asked):
     assert Costs().told(run) == "about 14 s", "another process forgot it"
 
 
+def test_an_inversion_of_the_whole_frame_is_none_of_a_box_of_focus(asked):
+    costs, run = Costs(), asked(method="videograin", side=256)
+    costs.note(run, report(run, inverting=6, editing=12))
+    alone = costs.about(replace(run, seed=1))[0]
+    boxed = costs.about(replace(run, focus="256x256+0+0"))[0]
+    assert (alone, boxed) == (pytest.approx(12), pytest.approx(18))
+
+
 def test_what_came_from_the_cache_is_promised_so_and_teaches_nothing(asked):
     costs, run = Costs(), asked(8)
     made = report(
