@@ -4,6 +4,7 @@ where memory is short."""
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -24,6 +25,14 @@ def diverged(layer: str, step: Step) -> DivergedError:
     """Make the error for an output with NaN or Inf."""
     said = f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t})"
     return DivergedError(layer, f"{said}. Use --dtype float32, or weaker settings.")
+
+
+def _missing_operation(error: NotImplementedError) -> ResourceError:
+    """Make the error for what PyTorch cannot do on a Mac's GPU."""
+    found = re.search(r"aten::[\w.]+", str(error))
+    said = f"PyTorch has no {found[0] if found else 'operation'} for this Mac's GPU."
+    advice = "Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU"
+    return ResourceError("device", f"{said} {advice}, or use --device cpu.")
 
 
 class TurnTaking:
@@ -111,6 +120,8 @@ class TurnTaking:
         try:
             yield
         except RuntimeError as error:
+            if isinstance(error, NotImplementedError) and self.device.type == "mps":
+                raise _missing_operation(error) from error
             if not is_out_of_memory(error):
                 raise
             height, width = size

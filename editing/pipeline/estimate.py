@@ -26,6 +26,7 @@ from regrain.editing.params.base import FEW_STEP
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.runnable import adapter_facts
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import (
     FRAMES_AT_ONCE,
@@ -319,9 +320,7 @@ def _finest_with_attention(kinds: Sequence[str]) -> int:
 
 
 def _itemsize(numbers: int) -> int:
-    import torch
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     return weights_dtype(device, numbers, free_memory(device)).itemsize
 
 

@@ -21,6 +21,7 @@ from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.ui.views.catalogue import BUILT_IN_MODEL
 from regrain.ui.views.costs import Edit
@@ -110,7 +111,7 @@ def load_checker(folder: Path) -> Any:
     # Random weights would pass everything.
     if loading["missing_keys"] or loading["mismatched_keys"]:
         raise ModelError("model", _BROKEN)
-    return checker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return checker.eval().to(choose_device())
 
 
 def flags(checker: Any, frames: Iterator[Frame]) -> bool:
