@@ -183,7 +183,6 @@ class SimulatedDevice:
         if to_cpu or packet in (_aten.copy_,):
             return args[0] if packet is _aten.copy_ else out
 
-
         def there(x: Tensor) -> Tensor:
             written = known.get(id(x))  # in place
             return DeviceTensor(x, self) if written is None else written
@@ -416,9 +415,7 @@ def _indexed(func: Any, x: Tensor, index: Any, *value: Any) -> Any:
     """Index with tensors in place of lists, and write numbers as tensors."""
     places = index if isinstance(index, tuple) else (index,)
     places = tuple(
-        torch.tensor(p, dtype=None if p else torch.int64)
-        if isinstance(p, list)
-        else p
+        torch.tensor(p, dtype=None if p else torch.int64) if isinstance(p, list) else p
         for p in places
     )
     value = tuple(
@@ -459,7 +456,13 @@ _INSTEAD = {_aten._scaled_dot_product_efficient_attention: _efficient}
 def _caller(packet: Any) -> str:
     """Name the place in the product that waits."""
     for frame in reversed(traceback.extract_stack()):
-        if any(f"/{room}/" in frame.filename for room in ("editing", "masks", "ui", "storybook")) and "/tests/" not in frame.filename:
+        if (
+            any(
+                f"/{room}/" in frame.filename
+                for room in ("editing", "masks", "ui", "storybook")
+            )
+            and "/tests/" not in frame.filename
+        ):
             place = "/".join(frame.filename.split("/")[-2:])
             return f"{place}:{frame.lineno} {packet}"
     return str(packet)

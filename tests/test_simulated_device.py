@@ -48,7 +48,9 @@ def folder(tmp_path_factory):
     write_picture_adapter(folder / "pictures" / "adapter.safetensors", unet, "plus")
     write_picture(folder / "toy.png", 4)
     drawn = torch.Generator().manual_seed(0)
-    name = next(n for n, w in unet.named_parameters() if n.endswith("attn1.to_q.weight"))
+    name = next(
+        n for n, w in unet.named_parameters() if n.endswith("attn1.to_q.weight")
+    )
     shape = unet.get_parameter(name).shape
     parts = {
         "lora_A": torch.randn(2, shape[1], generator=drawn),
@@ -159,7 +161,7 @@ MORE = {
     "several prompts": lambda asked, _: replace(
         asked("fatezero"), more_prompts=("a red fox on the grass",)
     ),
-    "a pixel": lambda asked, _: asked("videograin", heat_pixel="1:8,8"),
+    "a pixel": lambda asked, _: asked("videograin", heat_pixel="1,8,8"),
     "words": lambda asked, _: asked("vid2vid_zero", prompt="a red fox on the grass"),
 }
 
@@ -226,7 +228,9 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
 
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     torch.manual_seed(0)
-    save_file(raft_small(weights=None).state_dict(), tmp_path / "raft_small.safetensors")
+    save_file(
+        raft_small(weights=None).state_dict(), tmp_path / "raft_small.safetensors"
+    )
     write_sam2(tmp_path / "sam2.1-hiera-tiny")
     image, other = np.random.default_rng(0).integers(0, 255, (2, 60, 80, 3), np.uint8)
 
@@ -236,7 +240,11 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
         point = ([(30, 20)], [1])
         frame = masks.embed(image, "sam2.1-hiera-tiny")
         mask = masks.segment(frame, *point, method="sam2.1-hiera-tiny")
-        return mask, masks.segment(image, *point), estimate_flow(image[None], other[None])
+        return (
+            mask,
+            masks.segment(image, *point),
+            estimate_flow(image[None], other[None]),
+        )
 
     mask, built_in, flow = found()
     with SimulatedDevice(kind).at():

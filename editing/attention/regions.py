@@ -11,6 +11,12 @@ ordinary attention with a few more channels, exact, in O(N) memory. Source: Vide
 arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Integer
@@ -44,6 +50,75 @@ _LANES = 8
 QueryLabels = Int[Tensor, "#batch queries"]
 KeyLabels = Int[Tensor, "#batch keys"]
 Strength = Float[Tensor, "#batch queries"]
+
+
+class RegionTokens(NamedTuple):
+    """Places of the queries of a region and of all others, and of its own keys and all
+    others; None where there are none of these."""
+
+    label: int
+    queries: Int[Tensor, "found"]
+    elsewhere: Int[Tensor, "rest"] | None
+    own: Int[Tensor, "own"] | None
+    others: Int[Tensor, "others"] | None
+
+
+def _places(
+    chosen: Bool[Tensor, "all"], device: torch.device
+) -> Int[Tensor, "found"] | None:
+    """Return the places of what is chosen, on a device; None if that is nothing."""
+    places = chosen.nonzero().flatten()
+    return places.to(device) if len(places) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """A partition of queries and keys into regions.
+
+    What attention needs to know of it is found once: a program that asks a device waits
+    for it.
+
+    Attributes:
+        queries, keys: Regions; -1 is none.
+        count: Regions up to the largest label.
+    """
+
+    queries: QueryLabels
+    keys: KeyLabels
+    count: int
+
+    @classmethod
+    def of(cls, queries: QueryLabels, keys: KeyLabels) -> Partition:
+        """Return the partition by some labels."""
+        most = torch.maximum(queries.max(), keys.max())
+        return cls(queries, keys, int(most) + 1)
+
+    @cached_property
+    def numbers(self) -> Int[Tensor, "regions"]:
+        """The number of every region."""
+        return torch.arange(self.count, device=self.queries.device)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all rows of a batch have the same labels."""
+        return len(self.queries) == len(self.keys) == 1
+
+    @cached_property
+    def by_region(self) -> tuple[RegionTokens, ...]:
+        """The tokens of every region that has a query, and of those without one, if all
+        rows have the same labels."""
+        queries = self.queries[0].cpu()
+        keys = self.keys[0].cpu()
+        device = self.queries.device
+        found = []
+        for label in queries.unique().tolist():
+            own = (keys == label) & (label >= 0)
+            inside = queries == label
+            parts = (inside, ~inside, own, ~own)
+            found.append(
+                RegionTokens(label, *(_places(part, device) for part in parts))
+            )
+        return tuple(found)
 
 
 def grid_labels(
@@ -146,8 +221,7 @@ def _unit(q: Tensor) -> float:
 def modulate(
     q: Queries,
     k: Keys,
-    query_label: QueryLabels,
-    key_label: KeyLabels,
+    partition: Partition,
     strength: Strength,
 ) -> tuple[
     Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]
@@ -156,16 +230,14 @@ def modulate(
     is modulated.
 
     Args:
-        q, k: Unscaled. query_label, key_label: Regions; -1 is none. strength: a_i in
-        [0, 1]: 0 leaves a row unchanged, 1 sets it to max inside its region, min
-        elsewhere.
+        q, k: Unscaled. partition: Regions of queries and keys. strength: a_i in [0, 1]:
+        0 leaves a row unchanged, 1 sets it to max inside its region, min elsewhere.
     Returns:
         q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim +
         number of regions.
     """
-    regions = _regions(query_label, key_label)
-    same_q = (query_label[..., None] == regions).to(q.dtype)
-    same_k = (key_label[..., None] == regions).to(k.dtype)
+    same_q = (partition.queries[..., None] == partition.numbers).to(q.dtype)
+    same_k = (partition.keys[..., None] == partition.numbers).to(k.dtype)
     a = strength[:, None, :, None]
     unit = _unit(q)
     lift = (a * row_range(q, k)[..., None] * (q.shape[-1] ** 0.5 / unit)).to(q.dtype)
@@ -175,32 +247,25 @@ def modulate(
     return q2, k2
 
 
-def _regions(query_label: QueryLabels, key_label: KeyLabels) -> Int[Tensor, "regions"]:
-    """Return the numbers of all regions up to the largest label."""
-    most = torch.maximum(query_label.max(), key_label.max())
-    return torch.arange(int(most) + 1, device=query_label.device)
-
-
 def modulated_attention(
     q: Queries,
     k: Keys,
     v: Values,
-    query_label: QueryLabels,
-    key_label: KeyLabels,
-    strength: Strength,
+    partition: Partition,
+    strength: Strength | None,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Compute attention with `modulate`d logits; with every strength 0 it is plain
-    attention, bit for bit."""
-    if not bool(strength.any()):
+    """Compute attention with `modulate`d logits; plain attention, if there is no
+    strength."""
+    if strength is None:
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))
-    # The kernels of `merged` take values as wide as keys.
-    alike = len(query_label) == len(key_label) == 1 and k.shape == v.shape
+    # The kernels of `merged` take values as wide as keys, and other devices have none.
+    alike = partition.alike and k.shape == v.shape and q.device.type in ("cpu", "cuda")
     if _favours_blocks(q, k) and not learns:
-        return _in_blocks(q, k, v, query_label, key_label, strength)
+        return _in_blocks(q, k, v, partition, strength)
     if q.shape[-1] >= _MERGED and alike and not learns:
-        return merged(q, k, v, query_label, key_label, strength)
-    q2, k2 = modulate(q, k, query_label, key_label, strength)
+        return merged(q, k, v, partition, strength)
+    q2, k2 = modulate(q, k, partition, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
     return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)
 
@@ -216,12 +281,11 @@ def merged(
     q: Queries,
     k: Keys,
     v: Values,
-    query_label: Int[Tensor, "1 queries"],
-    key_label: Int[Tensor, "1 keys"],
+    partition: Partition,
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute modulated attention without extra key channels, from two plain attentions
-    for each region.
+    for each region; all rows have the same labels.
 
     One is to the region's own keys, one to all others; their sums say how to merge
     them. Every pair is computed once, at the kernel's own width.
@@ -230,11 +294,10 @@ def merged(
     calm = (1 - a) * q
     lift = a[..., 0] * row_range(q, k)
     out = torch.empty_like(q)
-    for label in query_label.unique().tolist():
-        rows = query_label[0] == label
-        own = (key_label[0] == label) & (label >= 0)
+    for region in partition.by_region:
+        rows = region.queries
         queries = calm[:, :, rows]
-        out[:, :, rows] = _merged_rows(queries, k, v, own, lift[:, :, rows])
+        out[:, :, rows] = _merged_rows(queries, k, v, region, lift[:, :, rows])
     return out
 
 
@@ -242,15 +305,15 @@ def _merged_rows(
     queries: Queries,
     k: Keys,
     v: Values,
-    own: Bool[Tensor, "keys"],
+    region: RegionTokens,
     lift: Float[Tensor, "batch heads queries"],
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute the attention of a region's queries, in which the logits of its own keys
     are lifted."""
     scale = queries.shape[-1] ** -0.5
     parts = []
-    for keys in (own, ~own):
-        if bool(keys.any()):
+    for keys in (region.own, region.others):
+        if keys is not None:
             some = (k[:, :, keys], v[:, :, keys])
             parts.append(attention_and_sums(queries, *some, scale))
     if len(parts) == 1:
@@ -264,8 +327,7 @@ def _in_blocks(
     q: Queries,
     k: Keys,
     v: Values,
-    query_label: QueryLabels,
-    key_label: KeyLabels,
+    partition: Partition,
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute modulated attention in blocks, without extra key channels.
@@ -273,7 +335,7 @@ def _in_blocks(
     Scores are computed once, and their range is taken from them.
     """
     batch, heads, queries, _ = q.shape
-    ties = _ties(query_label, key_label, strength, q)
+    ties = _ties(partition, strength, q)
     buffer = _block_of_scores(q, k)
     out = q.new_empty(batch, heads, queries, v.shape[-1])
     for b in range(batch):
@@ -293,7 +355,7 @@ def _block_of_scores(q: Queries, k: Keys) -> Float[Tensor, "rows keys"]:
 
 
 def _ties(
-    query_label: QueryLabels, key_label: KeyLabels, strength: Strength, like: Queries
+    partition: Partition, strength: Strength, like: Queries
 ) -> tuple[
     Float[Tensor, "batch queries regions"],
     Float[Tensor, "batch regions keys"],
@@ -301,9 +363,9 @@ def _ties(
 ]:
     """Return 1 where a query or a key is in a region, else 0, and the strength of every
     query, for each row of the batch."""
-    regions = _regions(query_label, key_label)
-    same_q = (query_label[..., None] == regions).to(like.dtype)
-    same_k = (key_label[:, None] == regions[:, None]).to(like.dtype)
+    regions = partition.numbers
+    same_q = (partition.queries[..., None] == regions).to(like.dtype)
+    same_k = (partition.keys[:, None] == regions[:, None]).to(like.dtype)
     a = strength.to(like.dtype)[..., None]
     size = (len(like), -1, -1)
     return same_q.expand(size), same_k.expand(size), a.expand(size)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import DivergedError, ResourceError
+from regrain.editing.models.files.tensors import sums_of
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
@@ -66,12 +67,8 @@ class TurnTaking:
     @cached_property
     def fingerprint(self) -> str:
         """Identifies these weights among others of the same id; part of cache keys."""
-        with torch.no_grad():
-            sums = [
-                float(weight.double().sum())
-                for part in self.parts.values()
-                for weight in part.parameters()
-            ]
+        weights = (w for part in self.parts.values() for w in part.parameters())
+        sums = sums_of(weights)
         facts = (self._identity, str(self.dtype), self.device.type, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

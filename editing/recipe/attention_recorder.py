@@ -293,6 +293,7 @@ class PixelHeat:
         self.heat = AttentionRecorder(scope)
         self.columns: Columns = {f"frame {frame} at {x:g},{y:g}": (0,)}
         self._frame = place
+        self._places: dict[Grid, tuple[int, int, Tensor]] = {}
         self._at = (y / height, x / width)
 
     def add(
@@ -300,7 +301,9 @@ class PixelHeat:
     ) -> None:
         """Add one layer of one half of guidance; q and k are in the layout of
         `across_frames`."""
-        row, query, keys = self._place_seen(grid, seen, q.device)
+        if grid not in self._places:
+            self._places[grid] = self._place_seen(grid, seen, q.device)
+        row, query, keys = self._places[grid]
         own_q = q[row : row + 1, :, query : query + 1]
         own_k = k[row : row + 1]
         scale = q.shape[-1] ** -0.5  # also of the changed ones, which may be wider
