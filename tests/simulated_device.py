@@ -47,18 +47,21 @@ _INDEXING = {_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_im
 # Tensors of two devices may meet here.
 _CROSSING = {_aten.copy_, _aten._to_copy, _aten.set_data, *_INDEXING}
 _MAKERS = {
-    getattr(torch, name)
-    for name in (
-        "arange as_tensor empty eye full linspace logspace ones rand randint randn "
-        "randperm scalar_tensor tensor zeros"
-    ).split()
+    torch.arange,
+    torch.as_tensor,
+    torch.empty,
+    torch.eye,
+    torch.full,
+    torch.linspace,
+    torch.ones,
+    torch.rand,
+    torch.randint,
+    torch.randn,
+    torch.randperm,
+    torch.scalar_tensor,
+    torch.tensor,
+    torch.zeros,
 }
-_LIKE_MAKERS = {
-    getattr(torch, f"{name}_like")
-    for name in ("empty", "full", "ones", "rand", "randn", "zeros")
-}
-
-
 _BRACKETS = (Tensor.__getitem__, Tensor.__setitem__)
 
 
@@ -135,11 +138,13 @@ class SimulatedDevice:
         memory: Bytes that it says are free.
         waits: How often a program waited for it, by where: the file and line of the
             product.
+        masks: How many masks of xformers were made.
     """
 
     kind: str = "cuda"
     memory: int = MEMORY
     waits: Counter[str] = field(default_factory=Counter)
+    masks: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -237,7 +242,7 @@ class SimulatedDevice:
             for target, name, instead in self._functions():
                 stack.enter_context(patch.object(target, name, instead))
             if self.kind == "cuda":
-                stack.enter_context(patch.dict(sys.modules, _xformers()))
+                stack.enter_context(patch.dict(sys.modules, _xformers(self)))
             stack.enter_context(patch.object(threading.Thread, "run", run_there))
             torch.__future__.set_swap_module_params_on_conversion(True)
             stack.callback(
@@ -280,19 +285,21 @@ class SimulatedDevice:
         ]
 
 
-def _xformers() -> dict[str, ModuleType]:
+def _xformers(home: SimulatedDevice) -> dict[str, ModuleType]:
     """Make modules that do what is used of xformers."""
 
     class BlockDiagonalMask:
         def __init__(self, lengths: list[int]) -> None:
             self.lengths = lengths
+            home.masks += 1
 
         from_seqlens = classmethod(lambda cls, lengths: cls(lengths))
 
     def memory_efficient_attention(
         q: Tensor, k: Tensor, v: Tensor, mask: BlockDiagonalMask, scale: float | None
     ) -> Tensor:
-        runs = zip(*(x.transpose(1, 2).split(mask.lengths, 2) for x in (q, k, v)))
+        parts = (x.transpose(1, 2).split(mask.lengths, 2) for x in (q, k, v))
+        runs = zip(*parts, strict=True)
         attend = nn.functional.scaled_dot_product_attention
         return torch.cat([attend(*run, scale=scale) for run in runs], 2).transpose(1, 2)
 
@@ -354,7 +361,6 @@ class _Names(TorchFunctionMode):
 
     def _attended(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Compute attention by the processor's kernel; for gradients by formula."""
-        home = self.home
         given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
         there = [isinstance(x, DeviceTensor) for x in given]
         learns = torch.is_grad_enabled() and any(x.requires_grad for x in given)
@@ -453,16 +459,14 @@ def _efficient(
 _INSTEAD = {_aten._scaled_dot_product_efficient_attention: _efficient}
 
 
+_ROOMS = ("/editing/", "/masks/", "/ui/", "/storybook/")
+
+
 def _caller(packet: Any) -> str:
     """Name the place in the product that waits."""
     for frame in reversed(traceback.extract_stack()):
-        if (
-            any(
-                f"/{room}/" in frame.filename
-                for room in ("editing", "masks", "ui", "storybook")
-            )
-            and "/tests/" not in frame.filename
-        ):
+        is_ours = any(room in frame.filename for room in _ROOMS)
+        if is_ours and "/tests/" not in frame.filename:
             place = "/".join(frame.filename.split("/")[-2:])
             return f"{place}:{frame.lineno} {packet}"
     return str(packet)

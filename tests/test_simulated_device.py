@@ -21,11 +21,12 @@ from wiring import requested
 from regrain.editing import edit
 from regrain.editing.models.loading import load
 from regrain.editing.params.registry import METHODS
-from regrain.editing.recipe.events import Finished
+from regrain.editing.recipe.events import Finished, Progress
 
 SLOW = pytest.mark.slow
 FLOATS = (torch.float32, torch.float16)
 STEPS = {"steps": 3, "preview_every": 0}
+WAITS = 2  # for the device, at most, in a denoising step
 
 
 @pytest.fixture(autouse=True)
@@ -76,28 +77,35 @@ def asked(folder, monkeypatch):
     return asked
 
 
-def frames_of(request, dtype=None):
-    """The edited frames, before the source is put back around them."""
+def frames_of(request, dtype=None, device=None):
+    """The edited frames, before the source is put back around them; and how often each
+    denoising step waited for the device."""
     backbone = None
     if dtype:
         backbone = load.load_backbone(request.model, request.loras, dtype=dtype)
-    *_, finished = edit(request, backbone)
-    assert isinstance(finished, Finished)
-    return np.asarray(finished.result.uncomposited).astype(int), finished
+    waits, event = [], None
+    for event in edit(request, backbone):
+        if device and isinstance(event, Progress) and event.stage == "editing":
+            waits.append(device.waits.total())
+    assert isinstance(event, Finished)
+    frames = np.asarray(event.result.uncomposited).astype(int)
+    return frames, event.result, np.diff(waits)
 
 
 def check_kind(kind, request, dtypes=FLOATS, memory=1 << 34):
     """Check that a device edits as the CPU does."""
-    expected, _ = frames_of(request)
+    expected, *_ = frames_of(request)
     for dtype in dtypes:
         load._loaded.clear()
         device = SimulatedDevice(kind, memory)
         with device.at():
-            found, finished = frames_of(request, dtype)
+            found, result, waits = frames_of(request, dtype, device)
+        # what hangs on masks and tracks was found in the first step
+        assert len(waits) == 0 or max(waits[:2]) <= WAITS, device.waits
         assert device.waits.total() > 0
         if dtype == torch.float32:
             assert np.abs(found - expected).max() <= 1
-        for maps in finished.result.attention.values():
+        for maps in result.attention.values():
             assert np.isfinite(maps.after).all()
     load._loaded.clear()
 
@@ -260,8 +268,8 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_clusters_and_estimates_on_a_device(asked, kind):
     from regrain.editing.methods.feature_clusters import find_clusters
-    from regrain.editing.pipeline.estimate import counted, estimate_tuning
     from regrain.editing.params.tune_a_video import TuneAVideoParams
+    from regrain.editing.pipeline.estimate import counted, estimate_tuning
 
     request = asked("tune_a_video")
     in_float32 = counted(request)
@@ -280,6 +288,27 @@ def test_clusters_and_estimates_on_a_device(asked, kind):
         assert estimate_tuning(request, TuneAVideoParams()).seconds > 0
         there = np.asarray(clusters(kind))
     assert (expected != there).mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_told_apart_by_one_wait(asked, kind):
+    model = asked("sdedit").model
+    device = SimulatedDevice(kind)
+    with device.at():
+        backbone = load.load_backbone(model, dtype=torch.float32)
+        device.waits.clear()
+        assert backbone.fingerprint
+        assert device.waits.total() == 1
+        assert backbone.sketch
+        assert device.waits.total() == 2
+
+
+def test_xformers_masks_are_made_once_a_window(asked):
+    """For the source, which is inverted, and for both halves of guidance."""
+    device = SimulatedDevice("cuda")
+    with device.at():
+        frames_of(asked("videograin", track_levels=1), torch.float16)
+    assert device.masks == 2
 
 
 def test_a_run_as_the_page_makes_it(asked):

@@ -215,12 +215,12 @@ class AttentionRecorder:
 
 
 def _maps_of(columns: Columns, parts: Collection[_Sums]) -> dict[str, RegionAttention]:
-    before, after = _means(parts)
+    before, after = (mean.cpu() for mean in _means(parts))
     maps = {}
     for name, chosen in columns.items():
         maps[name] = RegionAttention(
-            before=of_columns(before, chosen).cpu().numpy(),
-            after=of_columns(after, chosen).cpu().numpy(),
+            before=of_columns(before, chosen).numpy(),
+            after=of_columns(after, chosen).numpy(),
         )
     return maps
 

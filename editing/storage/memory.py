@@ -8,8 +8,9 @@ The rule, in this order. A piece may use half of what is free.
 2. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
    tiles if not even one frame does.
 3. Weights are float16 on a graphics card and float32 on a CPU; bfloat16 there where float32 ones do not fit.
-4. On a graphics card with memory of its own the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
-   device if their weights do not fit together. Where the largest is more than all there is, it is refused.
+4. The parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on a graphics
+   card with memory of its own if their weights do not fit together. Where the largest is more than all
+   there is, it is refused.
 5. The two halves of guidance of VideoGrain and FRESCO run one after the other if the widest tensors of both
    do not fit together; the other methods take all branches of all prompts in one call.
 6. Tuning recomputes activations in the backward pass if they do not fit: a third more time.

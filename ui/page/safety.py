@@ -93,7 +93,6 @@ def find_checker(model: str) -> Path:
 def load_checker(folder: Path) -> Any:
     """Load the checker in a folder, on the device that edits; a ModelError if it cannot
     be loaded."""
-    import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import (
         StableDiffusionSafetyChecker,
     )

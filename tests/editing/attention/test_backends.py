@@ -5,8 +5,8 @@ import torch
 
 from regrain.editing.attention import backends
 from regrain.editing.attention.backends import (
-    attention,
     RunLengths,
+    attention,
     attention_in_runs,
     uses_xformers,
 )
