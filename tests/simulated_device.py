@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map_only
 
 KINDS = ("cuda", "mps", "xpu")
 MEMORY = 1 << 34
@@ -124,7 +123,7 @@ class DeviceTensor(Tensor):
     def __torch_dispatch__(
         cls, func: Any, types: Any, args: tuple = (), kwargs: Mapping | None = None
     ) -> Any:
-        given, _ = tree_flatten((args, kwargs))
+        given = _tensors((args, kwargs))
         home = next(x.home for x in given if isinstance(x, DeviceTensor))
         return home.run(func, args, dict(kwargs or {}))
 
@@ -171,7 +170,7 @@ class SimulatedDevice:
     def run(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run an operation with tensors on the device."""
         packet = func.overloadpacket
-        given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+        given = _tensors((args, kwargs))
         if packet not in _CROSSING:
             self._check_together(packet, given)
         self._check_generator(kwargs.get("generator"))
@@ -182,7 +181,7 @@ class SimulatedDevice:
             kwargs["device"] = _CPU
         known = {id(x): x for x in given}
         known |= {id(x.held): x for x in given if isinstance(x, DeviceTensor)}
-        inside = tree_map_only(DeviceTensor, lambda x: x.held, (args, kwargs))
+        inside = _each(DeviceTensor, lambda x: x.held, (args, kwargs))
         instead = _INSTEAD.get(packet, func)
         out = instead(*inside[0], **inside[1])
         if to_cpu or packet in (_aten.copy_,):
@@ -192,7 +191,7 @@ class SimulatedDevice:
             written = known.get(id(x))  # in place
             return DeviceTensor(x, self) if written is None else written
 
-        return tree_map_only(Tensor, there, out)
+        return _each(Tensor, there, out)
 
     def _check_together(self, packet: Any, given: list[Tensor]) -> None:
         """Refuse tensors of two devices in one operation; a single number may come from
@@ -325,6 +324,8 @@ class _Names(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         home = self.home
+        if func.__name__ == "__get__":  # an attribute, asked for most often
+            return func(*args)
         if func in _MAKERS:
             return self._made(func, args, kwargs)
         if func == Tensor.data.__set__:
@@ -361,7 +362,7 @@ class _Names(TorchFunctionMode):
 
     def _attended(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Compute attention by the processor's kernel; for gradients by formula."""
-        given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+        given = _tensors((args, kwargs))
         there = [isinstance(x, DeviceTensor) for x in given]
         learns = torch.is_grad_enabled() and any(x.requires_grad for x in given)
         if learns or not any(there):
@@ -370,11 +371,11 @@ class _Names(TorchFunctionMode):
 
     def _by_processor(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a function as a whole, without gradients, with the numbers themselves."""
-        given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+        given = _tensors((args, kwargs))
         if not any(isinstance(x, DeviceTensor) for x in given):
             return func(*args, **kwargs)
         self.home._check_together(func, given)
-        inside = tree_map_only(DeviceTensor, lambda x: x.held, (args, kwargs))
+        inside = _each(DeviceTensor, lambda x: x.held, (args, kwargs))
         out = func(*inside[0], **inside[1])
         return self.home.put(out) if isinstance(out, Tensor) else out
 
@@ -391,7 +392,7 @@ class _Makes(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         device = kwargs.get("device")
-        given = tree_flatten((args, kwargs))[0]
+        given = _tensors((args, kwargs))
         if any(isinstance(x, DeviceTensor) for x in given):
             return self.home.run(func, args, kwargs)
         if not self.home.names(device):
@@ -400,7 +401,30 @@ class _Makes(TorchDispatchMode):
         if func.overloadpacket is _aten._to_copy:
             return self.home.put(func(*args, **kwargs).clone())
         self.home._check_generator(kwargs.get("generator"))
-        return tree_map_only(Tensor, self.home.put, func(*args, **kwargs))
+        return _each(Tensor, self.home.put, func(*args, **kwargs))
+
+
+def _tensors(given: Any) -> list[Tensor]:
+    """Find the tensors among arguments."""
+    if isinstance(given, Tensor):
+        return [given]
+    if isinstance(given, dict):
+        given = given.values()
+    elif not isinstance(given, (list, tuple)):
+        return []
+    return [x for part in given for x in _tensors(part)]
+
+
+def _each(kind: type, change: Callable[[Any], Any], given: Any) -> Any:
+    """Change what is of a kind among arguments or results."""
+    if isinstance(given, kind):
+        return change(given)
+    if isinstance(given, dict):
+        return {key: _each(kind, change, part) for key, part in given.items()}
+    if isinstance(given, (list, tuple)):
+        parts = (_each(kind, change, part) for part in given)
+        return [*parts] if isinstance(given, list) else tuple(parts)
+    return given
 
 
 def _is_sparse(x: Any) -> bool:

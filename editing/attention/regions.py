@@ -13,7 +13,8 @@ arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -37,9 +38,8 @@ _GPU_BLOCK = 1 << 25
 # Divisor of logits in half precision, whose numbers end at 65504: unscaled logits of
 # Stable Diffusion 2 reach 3e5. A power of two costs no accuracy.
 _HALF_SCALE = 64.0
-# On a CPU with this many keys, blocks are faster than a fused kernel if keys are this
-# wide, or in bfloat16, from which that kernel gains nothing.
-_MANY_KEYS, _WIDE = 256, 64
+# On a CPU with this many keys, blocks are faster than a fused kernel.
+_MANY_KEYS = 256
 _QUARTER = 0.25
 # Widening queries of this width would pad them by a quarter; two merged calls are then
 # cheaper.
@@ -86,6 +86,9 @@ class Partition:
     queries: QueryLabels
     keys: KeyLabels
     count: int
+    _rows: dict[tuple[int, int], tuple[RegionTokens, ...]] = field(
+        default_factory=dict, init=False
+    )
 
     @classmethod
     def of(cls, queries: QueryLabels, keys: KeyLabels) -> Partition:
@@ -103,12 +106,22 @@ class Partition:
         """Whether all rows of a batch have the same labels."""
         return len(self.queries) == len(self.keys) == 1
 
-    @cached_property
+    @property
     def by_region(self) -> tuple[RegionTokens, ...]:
         """The tokens of every region that has a query, and of those without one, if all
         rows have the same labels."""
-        queries = self.queries[0].cpu()
-        keys = self.keys[0].cpu()
+        return self.of_row(0)
+
+    def of_row(self, row: int) -> tuple[RegionTokens, ...]:
+        """Return the tokens of a row of the batch by region."""
+        places = (row % len(self.queries), row % len(self.keys))
+        if places not in self._rows:
+            self._rows[places] = self._of_row(*places)
+        return self._rows[places]
+
+    def _of_row(self, query_row: int, key_row: int) -> tuple[RegionTokens, ...]:
+        queries = self.queries[query_row].cpu()
+        keys = self.keys[key_row].cpu()
         device = self.queries.device
         found = []
         for label in queries.unique().tolist():
@@ -199,18 +212,50 @@ def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
 
     Streams over blocks of queries.
     """
-    keys = k.transpose(-1, -2)
     unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    rows = max(1, block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
+    fast = _multiplies_fast(q, k)
+    apart = len(k) * k.shape[1] if fast else 1
+    rows = max(1, apart * block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
     out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
-        scores = block / unit @ keys if unit != 1 else block @ keys
-        # Two passes: aminmax is several times slower than amax and amin on a CPU.
-        high = scores.amax(-1).to(out.dtype)
-        low = scores.amin(-1).to(out.dtype)
-        torch.sub(high, low, out=result)
+        for scores, one in _scores(block / unit if unit != 1 else block, k, result):
+            # Two passes: aminmax is several times slower than amax and amin on a CPU.
+            high = scores.amax(-1).to(out.dtype)
+            low = scores.amin(-1).to(out.dtype)
+            torch.sub(high, low, out=one)
     return out.mul_(unit * q.shape[-1] ** -0.5)
+
+
+def _scores(
+    q: Queries, k: Keys, out: Float[Tensor, "batch heads queries"]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield q k^T with its part of `out`: of all heads, or where that is faster one
+    after the other."""
+    if not _multiplies_fast(q, k):
+        yield q @ k.transpose(-1, -2), out
+        return
+    heads = (x.flatten(0, 1) for x in (q, k, out))
+    for own_q, own_k, own_out in zip(*heads, strict=True):
+        yield _product(own_q, own_k), own_out
+
+
+def _multiplies_fast(*tensors: Tensor) -> bool:
+    """Check if oneDNN multiplies these, in single precision on a CPU: about twice as
+    fast as MKL on processors that are not Intel's."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+
+
+def _product(
+    rows: Float[Tensor, "rows dim"], columns: Float[Tensor, "columns dim"]
+) -> Float[Tensor, "rows columns"]:
+    """Multiply rows by columns, both contiguous."""
+    if _multiplies_fast(rows, columns) and not rows.requires_grad:
+        multiply = torch.ops.mkldnn._linear_pointwise
+        return multiply(rows, columns, None, "none", [], "")
+    return rows @ columns.mT
 
 
 def _unit(q: Tensor) -> float:
@@ -272,9 +317,7 @@ def modulated_attention(
 
 def _favours_blocks(q: Queries, k: Keys) -> bool:
     """Check if blocks are faster than a fused kernel."""
-    if q.device.type != "cpu" or k.shape[2] < _MANY_KEYS:
-        return False
-    return q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16
+    return q.device.type == "cpu" and k.shape[2] >= _MANY_KEYS
 
 
 def merged(
@@ -335,40 +378,17 @@ def _in_blocks(
     Scores are computed once, and their range is taken from them.
     """
     batch, heads, queries, _ = q.shape
-    ties = _ties(partition, strength, q)
-    buffer = _block_of_scores(q, k)
+    strengths = strength.to(q.dtype).expand(batch, -1)
     out = q.new_empty(batch, heads, queries, v.shape[-1])
     for b in range(batch):
-        tie = [x[b] for x in ties]
+        labels = partition.keys[b % len(partition.keys)]
+        regions = partition.of_row(b)
+        own = [(labels == region.label).to(q.dtype) for region in regions]
         for head in range(heads):
             one = (b, head)
-            _fill_head(out[one], q[one], k[one], v[one], *tie, buffer=buffer)
+            given = (q[one], k[one], v[one], strengths[b])
+            _fill_head(out[one], *given, regions, own)
     return out
-
-
-def _block_of_scores(q: Queries, k: Keys) -> Float[Tensor, "rows keys"]:
-    """Make room for the scores of as many queries as a block holds."""
-    queries = q.shape[2]
-    keys = k.shape[2]
-    rows = min(max(1, _BLOCK // keys), queries)
-    return q.new_empty(rows, keys)
-
-
-def _ties(
-    partition: Partition, strength: Strength, like: Queries
-) -> tuple[
-    Float[Tensor, "batch queries regions"],
-    Float[Tensor, "batch regions keys"],
-    Float[Tensor, "batch queries 1"],
-]:
-    """Return 1 where a query or a key is in a region, else 0, and the strength of every
-    query, for each row of the batch."""
-    regions = partition.numbers
-    same_q = (partition.queries[..., None] == regions).to(like.dtype)
-    same_k = (partition.keys[:, None] == regions[:, None]).to(like.dtype)
-    a = strength.to(like.dtype)[..., None]
-    size = (len(like), -1, -1)
-    return same_q.expand(size), same_k.expand(size), a.expand(size)
 
 
 def _fill_head(
@@ -376,25 +396,35 @@ def _fill_head(
     q: Float[Tensor, "queries dim"],
     k: Float[Tensor, "keys dim"],
     v: Float[Tensor, "keys width"],
-    same_q: Float[Tensor, "queries regions"],
-    same_k: Float[Tensor, "regions keys"],
-    a: Float[Tensor, "queries 1"],
-    *,
-    buffer: Float[Tensor, "rows keys"],
+    strength: Float[Tensor, "queries"],
+    regions: Sequence[RegionTokens],
+    own: Sequence[Float[Tensor, "keys"]],
 ) -> None:
-    """Write one head's modulated attention into `out`, as many queries at a time as
-    `buffer` has rows.
+    """Write one head's modulated attention into `out`; `own` is 1 for the keys of each
+    region, else 0."""
+    if _multiplies_fast(q, k, v):  # which wants both in order
+        k = k.contiguous()
+        v = v.mT.contiguous().mT
+    rows = max(1, _BLOCK // len(k))
+    for region, same in zip(regions, own, strict=True):
+        lifted = None if region.own is None else same
+        for some in region.queries.split(rows):
+            a = strength[some, None]
+            out[some] = _product(_block_scores(q[some], k, lifted, a), v.mT)
 
-    `buffer` holds the scores of these queries.
-    """
-    scale = q.shape[-1] ** -0.5
-    for start in range(0, len(q), len(buffer)):
-        some = slice(start, min(start + len(buffer), len(q)))
-        scores = buffer[: some.stop - start]
-        torch.mm(q[some] * scale, k.T, out=scores)
-        # Two passes: aminmax is several times slower than amax and amin on a CPU.
-        span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
-        lift = a[some] * span
-        scores.mul_(1 - a[some]).addmm_(lift * same_q[some], same_k)
-        torch.softmax(scores, -1, out=scores)
-        torch.mm(scores, v, out=out[some])
+
+def _block_scores(
+    q: Float[Tensor, "queries dim"],
+    k: Float[Tensor, "keys dim"],
+    own: Float[Tensor, "keys"] | None,
+    a: Float[Tensor, "queries 1"],
+) -> Float[Tensor, "queries keys"]:
+    """Compute the modulated attention of queries of one region to all keys, of which
+    `own` are the region's."""
+    scores = _product(q * q.shape[-1] ** -0.5, k)
+    # Two passes: aminmax is several times slower than amax and amin on a CPU.
+    span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
+    scores.mul_(1 - a)
+    if own is not None:
+        scores.addcmul_(a * span, own)
+    return torch.softmax(scores, -1, out=scores)
