@@ -40,6 +40,8 @@ _GPU_BLOCK = 1 << 25
 _HALF_SCALE = 64.0
 # On a CPU with this many keys, blocks are faster than a fused kernel.
 _MANY_KEYS = 256
+# A block has at least so many queries, since the keys are laid out anew for each.
+_LEAST_ROWS = 256
 _QUARTER = 0.25
 # Widening queries of this width would pad them by a quarter; two merged calls are then
 # cheaper.
@@ -405,7 +407,7 @@ def _fill_head(
     if _multiplies_fast(q, k, v):  # which wants both in order
         k = k.contiguous()
         v = v.mT.contiguous().mT
-    rows = max(1, _BLOCK // len(k))
+    rows = max(_LEAST_ROWS, _BLOCK // len(k))
     for region, same in zip(regions, own, strict=True):
         lifted = None if region.own is None else same
         for some in region.queries.split(rows):
