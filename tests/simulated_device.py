@@ -326,21 +326,27 @@ class _Names(TorchFunctionMode):
         home = self.home
         if func.__name__ == "__get__":  # an attribute, asked for most often
             return func(*args)
-        if func in _MAKERS:
-            return self._made(func, args, kwargs)
-        if func == Tensor.data.__set__:
-            return _replaced(*args)
-        if func in (Tensor.cuda, getattr(Tensor, home.kind, None)):
-            return args[0].to(_INSIDE)
-        if func is Tensor.new_tensor and isinstance(args[0], DeviceTensor):
-            x, *numbers = args
-            return home.put(torch.tensor(*numbers, **{"dtype": x.dtype} | kwargs))
-        if func in _BRACKETS and isinstance(args[0], DeviceTensor):
-            return _indexed(func, *args)
+        if isinstance(args[0] if args else None, DeviceTensor):
+            if func is Tensor.new_tensor:
+                x, *numbers = args
+                return home.put(torch.tensor(*numbers, **{"dtype": x.dtype} | kwargs))
+            if func in _BRACKETS:
+                return _indexed(func, *args)
         if func is nn.functional.scaled_dot_product_attention:
             return self._attended(func, args, kwargs)
         if func is torch.sparse_coo_tensor or any(map(_is_sparse, args)):
             return self._by_processor(func, args, kwargs)
+        return self._placed(func, args, kwargs)
+
+    def _placed(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Call a function that may make or move a tensor."""
+        home = self.home
+        if func in _MAKERS:
+            return self._made(func, args, kwargs)
+        if func == Tensor.data.__set__:
+            return _replaced(*args)
+        if func is getattr(Tensor, home.kind, None):
+            return args[0].to(_INSIDE)
         if home.names(kwargs.get("device")):
             kwargs["device"] = _INSIDE
         if func is Tensor.to:
