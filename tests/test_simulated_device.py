@@ -92,7 +92,7 @@ def frames_of(request, dtype=None, device=None):
     return frames, event.result, np.diff(waits)
 
 
-def check_kind(kind, request, dtypes=FLOATS, memory=1 << 34):
+def check_kind(kind, request, dtypes=FLOATS, memory=1 << 34, most=WAITS):
     """Check that a device edits as the CPU does."""
     expected, *_ = frames_of(request)
     for dtype in dtypes:
@@ -101,7 +101,7 @@ def check_kind(kind, request, dtypes=FLOATS, memory=1 << 34):
         with device.at():
             found, result, waits = frames_of(request, dtype, device)
         # what hangs on masks and tracks was found in the first step
-        assert len(waits) == 0 or max(waits[:2]) <= WAITS, device.waits
+        assert len(waits) == 0 or max(waits[:2]) <= most, device.waits
         assert device.waits.total() > 0
         if dtype == torch.float32:
             assert np.abs(found - expected).max() <= 1
@@ -131,9 +131,12 @@ def test_every_method_edits_on_a_device_as_on_the_cpu(asked, kind, method):
     [(m, n) for m in CASES for n in ("preset", "control") if n in CASES[m].rows],
 )
 def test_presets_and_control_on_a_device(asked, method, name):
+    # once a call; FlowAnchor's steps average two noises
     row = CASES[method].rows[name]
     given = {**row.beside, name: row.other}
-    check_kind("cuda", asked(method, prompt=row.prompt, **given), FLOATS[:1])
+    check_kind(
+        "cuda", asked(method, prompt=row.prompt, **given), FLOATS[:1], most=2 * WAITS
+    )
 
 
 @SLOW

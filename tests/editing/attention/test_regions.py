@@ -151,5 +151,5 @@ def test_wide_heads_of_one_frame_take_values_of_any_width(width):
     """Maps of words are values as wide as there are words."""
     q, k, _, ql, kl, a = case(80, 90, 4, dim=160, label_rows=1)
     v = torch.randn(*k.shape[:3], width, dtype=k.dtype)
-    found = modulated_attention(q, k, v, ql, kl, a)
+    found = by_regions(q, k, v, ql, kl, a)
     assert torch.allclose(found, written_out(q, k, v, ql, kl, a), rtol=0, atol=1e-12)
