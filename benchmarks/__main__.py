@@ -55,6 +55,7 @@ COMMANDS = {
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
+    "gpu": "benchmarks.gpu",
     "length": "benchmarks.length --scenes 1",
     "focus": "benchmarks.focus --scenes 10",
     "page": "benchmarks.page",
@@ -71,6 +72,8 @@ QUICK = {
     "edit_quality": """--scenes 1 --task style --size 64 --variant 'one step:{"steps": 1}'""",
     "few_steps": "--channels 32 --frames 2 --size 64",
     "focus": """--scenes 1 --pixels 128 --size 64 --frames 2 --cost-pixels 320x180 --set '{"steps": 1}'""",
+    "gpu": "--methods sdedit --frames 2 --size 64 --steps 1 --channels 32 --tokens 64 "
+    "--layers 1 --heads 1 --side 4 --matrix 64",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1 --runs 1 --run-steps 2",

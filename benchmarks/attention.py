@@ -24,8 +24,14 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.regions import merged, modulated_attention, row_range
+from regrain.editing.attention.regions import (
+    Partition,
+    merged,
+    modulated_attention,
+    row_range,
+)
 from regrain.editing.attention.words import WordBinding, attend_to_words
+from regrain.editing.storage.devices import choose_device
 
 REGIONS = 4
 _DENSE, _WORDS = 8192, 42
@@ -117,7 +123,8 @@ def error(values: tuple[Tensor, ...]) -> float:
         key_label,
         strength[:, some].double(),
     )
-    ours = modulated_attention(*values)[:, :, some].double()
+    partition = Partition.of(query_label, key_label)
+    ours = modulated_attention(q, k, v, partition, strength)[:, :, some].double()
     return float((ours - truth).abs().max())
 
 
@@ -159,13 +166,14 @@ def measure(
 
 def variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
     """Return the calls that are compared; "dense" only up to `_DENSE` tokens."""
-    q, k, v, *_ = values
+    q, k, v, query_label, key_label, strength = values
+    partition = Partition.of(query_label, key_label)
     runs: dict[str, Run] = {}
     if q.shape[2] <= _DENSE:
         runs["dense"] = lambda: dense(*values)
-    runs["ours"] = lambda: modulated_attention(*values)
+    runs["ours"] = lambda: modulated_attention(q, k, v, partition, strength)
     runs["plain"] = lambda: attention(q, k, v)
-    runs["merged"] = lambda: merged(*values)
+    runs["merged"] = lambda: merged(q, k, v, partition, strength)
     runs["range"] = lambda: row_range(q, k)
     return runs | _word_variants(values)
 
@@ -176,7 +184,7 @@ def _word_variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
     padded_k = padded(k)
     padded_v = padded(v)
     regions = torch.arange(_WORDS, device=q.device) % 9 - 1
-    binding = WordBinding(label[0], regions, strength[0])
+    binding = WordBinding(Partition.of(label, regions[None]), strength[0])
     return {
         "words": lambda: attend_to_words(q, padded_k, padded_v, binding)[0],
         "all": lambda: attention(q, padded_k, padded_v),
@@ -209,9 +217,7 @@ def main() -> None:
         "--dtype", choices=("float32", "bfloat16", "float16"), default="float32"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu"
-    )
+    parser.add_argument("--device", default=str(choose_device()))
     parser.add_argument("-o", "--out", type=Path, default=Path("out/attention"))
     args = parser.parse_args()
     dtype = getattr(torch, args.dtype)

@@ -55,6 +55,7 @@ from regrain.editing.request.project import (
 )
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
+from regrain.editing.storage.devices import VARIABLE, use_device
 from regrain.editing.storage.folders import alone, check_apart, check_writable
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ _Dtype = Annotated[
         help="float32, float16 or bfloat16; by default what suits device and memory."
     ),
 ]
+_Device = Annotated[
+    str | None,
+    Option(help="cuda, mps, xpu or cpu; by default the fastest that is there."),
+]
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -96,9 +101,11 @@ def run(
     gif: Annotated[bool, Option("--gif", help="Also write edited.gif.")] = False,
     whole: Annotated[bool, Option("--whole", help=_WHOLE)] = False,
     dtype: _Dtype = None,
+    device: _Device = None,
 ) -> None:
     """Edit a project and write videos and a report."""
     check_out(out)
+    use_device(device)
     request, notes = override(load_project(project), **changes)
     check_apart(out, *uses(project))
     check_runnable(request)
@@ -155,6 +162,7 @@ def batch(
         float | None,
         Option(min=0, max=64, help="GPUs per worker; 1 by default if there are any."),
     ] = None,
+    device: _Device = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
     from regrain.editing.cli.jobs import (
@@ -169,6 +177,11 @@ def batch(
     from regrain.editing.cli.jobs import split as by_shots
 
     check_batch(out)
+    if ray is not None and device is not None:
+        said = "Workers on a cluster choose their own device."
+        advice = f"Leave it out, or set {VARIABLE} where they run."
+        raise RequestError("--device", f"{said} {advice}")
+    use_device(device)
     listed = read_jobs(jobs)
     check_apart(out, *(job.project for job in listed))
     with alone(out):
@@ -204,11 +217,13 @@ def tune(
         str | None, Option(help="Name shown in lists; default: the file's.")
     ] = None,
     dtype: _Dtype = None,
+    device: _Device = None,
 ) -> None:
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped
     tuning goes on."""
     check_adapter_path(out)
     check_writable(out.absolute().parent)
+    use_device(device)
     if name is None:
         check_name("--out", out.stem)
     else:
@@ -301,11 +316,13 @@ def clusters(
     ] = 0,
     *,
     changes: _Changes,
+    device: _Device = None,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names
     them."""
     check_apart(out, project)
     check_project_path(out)
+    use_device(device)
     request = load_project(project)
     if not request.source_prompt.strip():
         reason = "Clusters are named by its words, but it is empty."
@@ -393,8 +410,9 @@ def print_schema() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(device: _Device = None) -> None:
     """Show what this machine can run."""
+    use_device(device)
     from regrain.editing.cli.doctor import examine
 
     for what, how in examine():

@@ -8,8 +8,10 @@ for which it is used. Nothing is timed at run time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +39,7 @@ def attention(
     """
     dim = q.shape[-1]
     width = v.shape[-1]
-    if dim == width or q.device.type != "cpu":
+    if dim == width or q.device.type == "cuda":
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
     return _at_equal_widths(q, k, v, dim**-0.5 if scale is None else scale, mask)
 
@@ -47,7 +49,8 @@ def _at_equal_widths(
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute attention with keys and values padded to the same width.
 
-    The CPU kernel needs it; otherwise it silently falls back to the full matrix.
+    The kernels of a CPU need it; otherwise PyTorch silently falls back to the full
+    matrix.
     """
     dim = q.shape[-1]
     width = v.shape[-1]
@@ -83,21 +86,57 @@ def attention_and_sums(
     return out, sums[..., : q.shape[2]]  # a GPU's is rounded up
 
 
+@dataclass(frozen=True, eq=False)
+class RunLengths:
+    """Lengths of consecutive runs of tokens; what attention within them needs is made
+    once.
+
+    Attributes:
+        lengths: Tokens of each run.
+        device: Where the tokens are.
+    """
+
+    lengths: Int[Tensor, "runs"]
+    device: torch.device
+    _masks: dict[int, Any] = field(default_factory=dict)
+
+    @cached_property
+    def by_length(self) -> tuple[Int[Tensor, "found length"], ...]:
+        """The tokens of the runs of each length, from 2."""
+        lengths = self.lengths.cpu()
+        starts = lengths.cumsum(0) - lengths
+        found = []
+        for length in range(2, int(lengths.max()) + 1):
+            first = starts[lengths == length]
+            tokens = first[:, None] + torch.arange(length)
+            found.append(tokens.to(self.device))
+        return tuple(found)
+
+    def mask(self, rows: int) -> Any:
+        """Return xformers' mask of the runs of so many rows."""
+        if rows not in self._masks:
+            from xformers.ops import fmha
+
+            lengths = self.lengths.tolist() * rows
+            self._masks[rows] = fmha.BlockDiagonalMask.from_seqlens(lengths)
+        return self._masks[rows]
+
+
 def attention_in_runs(
-    q: Runs, k: Runs, v: Runs, lengths: Int[Tensor, "runs"], scale: float | None = None
+    q: Runs, k: Runs, v: Runs, runs: RunLengths, scale: float | None = None
 ) -> Runs:
     """Compute attention within consecutive runs of tokens.
 
     Args:
-        q, k, v: Unscaled. lengths: Tokens of each run, the same runs in every row of
-        the batch; they add up to `tokens`. scale: Factor on q k^T; default dim ** -0.5.
+        q, k, v: Unscaled. runs: The same in every row of the batch; they add up to
+        `tokens`. scale: Factor on q k^T; default dim ** -0.5.
     """
     if uses_xformers(q.device, q.dtype):
-        return _in_runs_by_xformers(q, k, v, lengths, scale)
+        return _in_runs_by_xformers(q, k, v, runs, scale)
     batch = len(q)
     together = max(1, _RUNS_AT_ONCE // batch)
     out = v.clone()  # a token that is alone in its run sees itself
-    for tokens in _tokens_by_length(lengths):
+    for tokens in runs.by_length:
         for some in tokens.split(together):
             rows = (x[:, some].flatten(0, 1).transpose(1, 2) for x in (q, k, v))
             found = attention(*rows, scale)
@@ -105,22 +144,12 @@ def attention_in_runs(
     return out
 
 
-def _tokens_by_length(
-    lengths: Int[Tensor, "runs"],
-) -> Iterator[Int[Tensor, "found length"]]:
-    """Yield the tokens of the runs of each length, from 2."""
-    starts = lengths.cumsum(0) - lengths
-    for length in range(2, int(lengths.max()) + 1):
-        first = starts[lengths == length]
-        yield first[:, None] + torch.arange(length, device=lengths.device)
-
-
 def _in_runs_by_xformers(
-    q: Runs, k: Runs, v: Runs, lengths: Int[Tensor, "runs"], scale: float | None
+    q: Runs, k: Runs, v: Runs, runs: RunLengths, scale: float | None
 ) -> Runs:
     from xformers.ops import fmha
 
-    mask = fmha.BlockDiagonalMask.from_seqlens(lengths.tolist() * len(q))
+    mask = runs.mask(len(q))
     rows = (x.flatten(0, 1)[None] for x in (q, k, v))
     out = fmha.memory_efficient_attention(*rows, mask, scale=scale)
     return out.unflatten(1, q.shape[:2])[0]

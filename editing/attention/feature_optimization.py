@@ -56,7 +56,10 @@ class Agreement:
 
 @torch.no_grad()
 def optimize_features(
-    x: FeatureMaps, source: FeatureMaps, motion: Motion, wanted: Agreement
+    x: FeatureMaps,
+    source: FeatureMaps,
+    links: Float[Tensor, "pairs all_places"] | None,
+    wanted: Agreement,
 ) -> FeatureMaps:
     """Optimise features; if both weights are 0, return them unchanged.
 
@@ -64,7 +67,8 @@ def optimize_features(
         x: Features, rows (branch frame); they come back in their dtype, and no gradient
             leaves them.
         source: Features of the source clip, same rows.
-        motion: Motion of the circular pairs of frames, at the size of the features.
+        links: `neighbours` of the circular pairs of frames, at the size of the
+            features; unused, and may be None, if the weight of the flow is 0.
     Source: arXiv:2403.12962, Eq. 3 to 6.
     """
     if not wanted.flow and not wanted.similarity:
@@ -72,7 +76,6 @@ def optimize_features(
     original = x.detach().float()
     features = as_places(original)
     reference, _ = _on_sphere(as_places(source.detach().float()))
-    links = neighbours(motion, wanted.circular)
     adam = torch.optim.Adam([features], lr=wanted.learning_rate, fused=True)
     for _ in range(wanted.rounds):
         features.grad = torch.zeros_like(features)
@@ -89,11 +92,11 @@ def _add_slopes(
     gradient: Places,
     features: Places,
     reference: Places,
-    links: Float[Tensor, "pairs all_places"],
+    links: Float[Tensor, "pairs all_places"] | None,
     wanted: Agreement,
 ) -> None:
     """Add the weighted gradients of all terms to `gradient`."""
-    if wanted.flow:
+    if wanted.flow and links is not None:
         rounding = 0.0 if wanted.released else _ROUNDING
         slope = flow_slope(features, links, rounding)
         gradient.add_(slope, alpha=wanted.flow)

@@ -9,14 +9,14 @@ by default) and return the rows in their original order. Branches never mix.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from regrain.editing.attention.backends import attention, attention_in_runs
+from regrain.editing.attention.backends import RunLengths, attention, attention_in_runs
 
 Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -108,22 +108,21 @@ def across_shared(
     q: Rows,
     k: Rows,
     v: Rows,
-    shared: Bool[Tensor, "frames tokens"],
+    frames: int,
+    shared: Int[Tensor, "shared"],
     attend: Attend = attention,
 ) -> Rows:
     """Compute attention in which every frame of a branch sees the same tokens of that
     branch.
 
     Args:
-        q, k, v: Rows (branch frame).
-        shared: True for the tokens that are seen.
+        q, k, v, frames: Rows (branch frame), and frames in a branch.
+        shared: Places among (frame token) of the tokens that are seen.
         attend: Called once with folded queries [branch, heads, (frame tokens), dim] and the shared keys and
             values [branch, heads, (shared tokens), dim].
     Source: efficient cross-frame attention of FRESCO, arXiv:2403.12962, Sec. 3.3.
     """
-    frames = len(shared)
-    kept = shared.flatten().to(k.device)
-    keys, values = (fold_frames(x, frames)[:, :, kept] for x in (k, v))
+    keys, values = (fold_frames(x, frames)[:, :, shared] for x in (k, v))
     return unfold_frames(attend(fold_frames(q, frames), keys, values), frames)
 
 
@@ -138,33 +137,50 @@ def labels_seen(
     return labels, labels[seen.to(labels.device)].flatten(1)
 
 
+class TrackOrder(NamedTuple):
+    """The tokens of a clip, sorted so that those of a track follow each other.
+
+    Attributes:
+        frames: Frames of the clip.
+        by_track: Places of the sorted tokens among (frame token).
+        runs: Lengths of the tracks.
+    """
+
+    frames: int
+    by_track: Int[Tensor, "tokens"]
+    runs: RunLengths
+
+    @classmethod
+    def of(cls, ids: Int[Tensor, "frames tokens"], device: torch.device) -> TrackOrder:
+        """Sort the tokens for attention on a device.
+
+        `ids` is the track of every token; a track has at most one token per frame
+        (`flow.trajectories`).
+        """
+        own, by_track = torch.sort(ids.flatten().cpu(), stable=True)
+        lengths = torch.unique_consecutive(own, return_counts=True)[1]
+        return cls(len(ids), by_track.to(device), RunLengths(lengths, device))
+
+
 def tracks(
-    q: Rows,
-    k: Rows,
-    v: Rows,
-    frames: int,
-    ids: Int[Tensor, "frames tokens"],
-    scale: float | None = None,
+    q: Rows, k: Rows, v: Rows, order: TrackOrder, scale: float | None = None
 ) -> Rows:
     """Compute attention in which each token sees the tokens of its own track, including
     itself.
 
     Args:
-        q, k, v, frames: Rows (branch frame), and frames in a branch. ids: Track of
-        every token; a track has at most one token per frame (`flow.trajectories`).
+        q, k, v: Rows (branch frame). order: The tokens of a branch by their tracks.
         scale: Factor on q k^T; default dim ** -0.5.
     Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.
     """
-    # tokens of a track follow each other
-    by_track = torch.sort(ids.flatten(), stable=True).indices
-    lengths = torch.unique_consecutive(ids.flatten()[by_track], return_counts=True)[1]
+    frames, by_track, runs = order
     q, k, v = (
         rearrange(fold_frames(x, frames), "branch heads n dim -> branch n heads dim")
         for x in (q, k, v)
     )
     out = torch.empty_like(v)
     out[:, by_track] = attention_in_runs(
-        q[:, by_track], k[:, by_track], v[:, by_track], lengths, scale
+        q[:, by_track], k[:, by_track], v[:, by_track], runs, scale
     )
     return unfold_frames(
         rearrange(out, "branch n heads dim -> branch heads n dim"), frames

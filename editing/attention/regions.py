@@ -11,6 +11,13 @@ ordinary attention with a few more channels, exact, in O(N) memory. Source: Vide
 arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Integer
@@ -31,9 +38,10 @@ _GPU_BLOCK = 1 << 25
 # Divisor of logits in half precision, whose numbers end at 65504: unscaled logits of
 # Stable Diffusion 2 reach 3e5. A power of two costs no accuracy.
 _HALF_SCALE = 64.0
-# On a CPU with this many keys, blocks are faster than a fused kernel if keys are this
-# wide, or in bfloat16, from which that kernel gains nothing.
-_MANY_KEYS, _WIDE = 256, 64
+# On a CPU with this many keys, blocks are faster than a fused kernel.
+_MANY_KEYS = 256
+# A block has at least so many queries, since the keys are laid out anew for each.
+_LEAST_ROWS = 256
 _QUARTER = 0.25
 # Widening queries of this width would pad them by a quarter; two merged calls are then
 # cheaper.
@@ -44,6 +52,88 @@ _LANES = 8
 QueryLabels = Int[Tensor, "#batch queries"]
 KeyLabels = Int[Tensor, "#batch keys"]
 Strength = Float[Tensor, "#batch queries"]
+
+
+class RegionTokens(NamedTuple):
+    """Places of the queries of a region and of all others, and of its own keys and all
+    others; None where there are none of these."""
+
+    label: int
+    queries: Int[Tensor, "found"]
+    elsewhere: Int[Tensor, "rest"] | None
+    own: Int[Tensor, "own"] | None
+    others: Int[Tensor, "others"] | None
+
+
+def _places(
+    chosen: Bool[Tensor, "all"], device: torch.device
+) -> Int[Tensor, "found"] | None:
+    """Return the places of what is chosen, on a device; None if that is nothing."""
+    places = chosen.nonzero().flatten()
+    return places.to(device) if len(places) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """A partition of queries and keys into regions.
+
+    What attention needs to know of it is found once: a program that asks a device waits
+    for it.
+
+    Attributes:
+        queries, keys: Regions; -1 is none.
+        count: Regions up to the largest label.
+    """
+
+    queries: QueryLabels
+    keys: KeyLabels
+    count: int
+    _rows: dict[tuple[int, int], tuple[RegionTokens, ...]] = field(
+        default_factory=dict, init=False
+    )
+
+    @classmethod
+    def of(cls, queries: QueryLabels, keys: KeyLabels) -> Partition:
+        """Return the partition by some labels."""
+        most = torch.maximum(queries.max(), keys.max())
+        return cls(queries, keys, int(most) + 1)
+
+    @cached_property
+    def numbers(self) -> Int[Tensor, "regions"]:
+        """The number of every region."""
+        return torch.arange(self.count, device=self.queries.device)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all rows of a batch have the same labels."""
+        return len(self.queries) == len(self.keys) == 1
+
+    @property
+    def by_region(self) -> tuple[RegionTokens, ...]:
+        """The tokens of every region that has a query, and of those without one, if all
+        rows have the same labels."""
+        return self.of_row(0)
+
+    def of_row(self, row: int) -> tuple[RegionTokens, ...]:
+        """Return the tokens of a row of the batch by region."""
+        places = (row % len(self.queries), row % len(self.keys))
+        if places not in self._rows:
+            self._rows[places] = self._of_row(*places)
+        return self._rows[places]
+
+    def _of_row(self, query_row: int, key_row: int) -> tuple[RegionTokens, ...]:
+        queries = self.queries[query_row].cpu()
+        keys = self.keys[key_row].cpu()
+        device = self.queries.device
+        found = []
+        for label in queries.unique().tolist():
+            own = (keys == label) & (label >= 0)
+            inside = queries == label
+            parts = (inside, ~inside, own, ~own)
+            found.append(
+                RegionTokens(label, *(_places(part, device) for part in parts))
+            )
+        return tuple(found)
 
 
 def grid_labels(
@@ -124,18 +214,50 @@ def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
 
     Streams over blocks of queries.
     """
-    keys = k.transpose(-1, -2)
     unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    rows = max(1, block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
+    fast = _multiplies_fast(q, k)
+    apart = len(k) * k.shape[1] if fast else 1
+    rows = max(1, apart * block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
     out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
-        scores = block / unit @ keys if unit != 1 else block @ keys
-        # Two passes: aminmax is several times slower than amax and amin on a CPU.
-        high = scores.amax(-1).to(out.dtype)
-        low = scores.amin(-1).to(out.dtype)
-        torch.sub(high, low, out=result)
+        for scores, one in _scores(block / unit if unit != 1 else block, k, result):
+            # Two passes: aminmax is several times slower than amax and amin on a CPU.
+            high = scores.amax(-1).to(out.dtype)
+            low = scores.amin(-1).to(out.dtype)
+            torch.sub(high, low, out=one)
     return out.mul_(unit * q.shape[-1] ** -0.5)
+
+
+def _scores(
+    q: Queries, k: Keys, out: Float[Tensor, "batch heads queries"]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield q k^T with its part of `out`: of all heads, or where that is faster one
+    after the other."""
+    if not _multiplies_fast(q, k):
+        yield q @ k.transpose(-1, -2), out
+        return
+    heads = (x.flatten(0, 1) for x in (q, k, out))
+    for own_q, own_k, own_out in zip(*heads, strict=True):
+        yield _product(own_q, own_k), own_out
+
+
+def _multiplies_fast(*tensors: Tensor) -> bool:
+    """Check if oneDNN multiplies these, in single precision on a CPU: about twice as
+    fast as MKL on processors that are not Intel's."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+
+
+def _product(
+    rows: Float[Tensor, "rows dim"], columns: Float[Tensor, "columns dim"]
+) -> Float[Tensor, "rows columns"]:
+    """Multiply rows by columns, both contiguous."""
+    if _multiplies_fast(rows, columns) and not rows.requires_grad:
+        multiply = torch.ops.mkldnn._linear_pointwise
+        return multiply(rows, columns, None, "none", [], "")
+    return rows @ columns.mT
 
 
 def _unit(q: Tensor) -> float:
@@ -146,8 +268,7 @@ def _unit(q: Tensor) -> float:
 def modulate(
     q: Queries,
     k: Keys,
-    query_label: QueryLabels,
-    key_label: KeyLabels,
+    partition: Partition,
     strength: Strength,
 ) -> tuple[
     Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]
@@ -156,16 +277,14 @@ def modulate(
     is modulated.
 
     Args:
-        q, k: Unscaled. query_label, key_label: Regions; -1 is none. strength: a_i in
-        [0, 1]: 0 leaves a row unchanged, 1 sets it to max inside its region, min
-        elsewhere.
+        q, k: Unscaled. partition: Regions of queries and keys. strength: a_i in [0, 1]:
+        0 leaves a row unchanged, 1 sets it to max inside its region, min elsewhere.
     Returns:
         q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim +
         number of regions.
     """
-    regions = _regions(query_label, key_label)
-    same_q = (query_label[..., None] == regions).to(q.dtype)
-    same_k = (key_label[..., None] == regions).to(k.dtype)
+    same_q = (partition.queries[..., None] == partition.numbers).to(q.dtype)
+    same_k = (partition.keys[..., None] == partition.numbers).to(k.dtype)
     a = strength[:, None, :, None]
     unit = _unit(q)
     lift = (a * row_range(q, k)[..., None] * (q.shape[-1] ** 0.5 / unit)).to(q.dtype)
@@ -175,53 +294,43 @@ def modulate(
     return q2, k2
 
 
-def _regions(query_label: QueryLabels, key_label: KeyLabels) -> Int[Tensor, "regions"]:
-    """Return the numbers of all regions up to the largest label."""
-    most = torch.maximum(query_label.max(), key_label.max())
-    return torch.arange(int(most) + 1, device=query_label.device)
-
-
 def modulated_attention(
     q: Queries,
     k: Keys,
     v: Values,
-    query_label: QueryLabels,
-    key_label: KeyLabels,
-    strength: Strength,
+    partition: Partition,
+    strength: Strength | None,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Compute attention with `modulate`d logits; with every strength 0 it is plain
-    attention, bit for bit."""
-    if not bool(strength.any()):
+    """Compute attention with `modulate`d logits; plain attention, if there is no
+    strength."""
+    if strength is None:
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))
-    # The kernels of `merged` take values as wide as keys.
-    alike = len(query_label) == len(key_label) == 1 and k.shape == v.shape
+    # The kernels of `merged` take values as wide as keys, and other devices have none.
+    alike = partition.alike and k.shape == v.shape and q.device.type in ("cpu", "cuda")
     if _favours_blocks(q, k) and not learns:
-        return _in_blocks(q, k, v, query_label, key_label, strength)
+        return _in_blocks(q, k, v, partition, strength)
     if q.shape[-1] >= _MERGED and alike and not learns:
-        return merged(q, k, v, query_label, key_label, strength)
-    q2, k2 = modulate(q, k, query_label, key_label, strength)
+        return merged(q, k, v, partition, strength)
+    q2, k2 = modulate(q, k, partition, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
     return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)
 
 
 def _favours_blocks(q: Queries, k: Keys) -> bool:
     """Check if blocks are faster than a fused kernel."""
-    if q.device.type != "cpu" or k.shape[2] < _MANY_KEYS:
-        return False
-    return q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16
+    return q.device.type == "cpu" and k.shape[2] >= _MANY_KEYS
 
 
 def merged(
     q: Queries,
     k: Keys,
     v: Values,
-    query_label: Int[Tensor, "1 queries"],
-    key_label: Int[Tensor, "1 keys"],
+    partition: Partition,
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute modulated attention without extra key channels, from two plain attentions
-    for each region.
+    for each region; all rows have the same labels.
 
     One is to the region's own keys, one to all others; their sums say how to merge
     them. Every pair is computed once, at the kernel's own width.
@@ -230,11 +339,10 @@ def merged(
     calm = (1 - a) * q
     lift = a[..., 0] * row_range(q, k)
     out = torch.empty_like(q)
-    for label in query_label.unique().tolist():
-        rows = query_label[0] == label
-        own = (key_label[0] == label) & (label >= 0)
+    for region in partition.by_region:
+        rows = region.queries
         queries = calm[:, :, rows]
-        out[:, :, rows] = _merged_rows(queries, k, v, own, lift[:, :, rows])
+        out[:, :, rows] = _merged_rows(queries, k, v, region, lift[:, :, rows])
     return out
 
 
@@ -242,15 +350,15 @@ def _merged_rows(
     queries: Queries,
     k: Keys,
     v: Values,
-    own: Bool[Tensor, "keys"],
+    region: RegionTokens,
     lift: Float[Tensor, "batch heads queries"],
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute the attention of a region's queries, in which the logits of its own keys
     are lifted."""
     scale = queries.shape[-1] ** -0.5
     parts = []
-    for keys in (own, ~own):
-        if bool(keys.any()):
+    for keys in (region.own, region.others):
+        if keys is not None:
             some = (k[:, :, keys], v[:, :, keys])
             parts.append(attention_and_sums(queries, *some, scale))
     if len(parts) == 1:
@@ -264,8 +372,7 @@ def _in_blocks(
     q: Queries,
     k: Keys,
     v: Values,
-    query_label: QueryLabels,
-    key_label: KeyLabels,
+    partition: Partition,
     strength: Strength,
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute modulated attention in blocks, without extra key channels.
@@ -273,40 +380,17 @@ def _in_blocks(
     Scores are computed once, and their range is taken from them.
     """
     batch, heads, queries, _ = q.shape
-    ties = _ties(query_label, key_label, strength, q)
-    buffer = _block_of_scores(q, k)
+    strengths = strength.to(q.dtype).expand(batch, -1)
     out = q.new_empty(batch, heads, queries, v.shape[-1])
     for b in range(batch):
-        tie = [x[b] for x in ties]
+        labels = partition.keys[b % len(partition.keys)]
+        regions = partition.of_row(b)
+        own = [(labels == region.label).to(q.dtype) for region in regions]
         for head in range(heads):
             one = (b, head)
-            _fill_head(out[one], q[one], k[one], v[one], *tie, buffer=buffer)
+            given = (q[one], k[one], v[one], strengths[b])
+            _fill_head(out[one], *given, regions, own)
     return out
-
-
-def _block_of_scores(q: Queries, k: Keys) -> Float[Tensor, "rows keys"]:
-    """Make room for the scores of as many queries as a block holds."""
-    queries = q.shape[2]
-    keys = k.shape[2]
-    rows = min(max(1, _BLOCK // keys), queries)
-    return q.new_empty(rows, keys)
-
-
-def _ties(
-    query_label: QueryLabels, key_label: KeyLabels, strength: Strength, like: Queries
-) -> tuple[
-    Float[Tensor, "batch queries regions"],
-    Float[Tensor, "batch regions keys"],
-    Float[Tensor, "batch queries 1"],
-]:
-    """Return 1 where a query or a key is in a region, else 0, and the strength of every
-    query, for each row of the batch."""
-    regions = _regions(query_label, key_label)
-    same_q = (query_label[..., None] == regions).to(like.dtype)
-    same_k = (key_label[:, None] == regions[:, None]).to(like.dtype)
-    a = strength.to(like.dtype)[..., None]
-    size = (len(like), -1, -1)
-    return same_q.expand(size), same_k.expand(size), a.expand(size)
 
 
 def _fill_head(
@@ -314,25 +398,35 @@ def _fill_head(
     q: Float[Tensor, "queries dim"],
     k: Float[Tensor, "keys dim"],
     v: Float[Tensor, "keys width"],
-    same_q: Float[Tensor, "queries regions"],
-    same_k: Float[Tensor, "regions keys"],
-    a: Float[Tensor, "queries 1"],
-    *,
-    buffer: Float[Tensor, "rows keys"],
+    strength: Float[Tensor, "queries"],
+    regions: Sequence[RegionTokens],
+    own: Sequence[Float[Tensor, "keys"]],
 ) -> None:
-    """Write one head's modulated attention into `out`, as many queries at a time as
-    `buffer` has rows.
+    """Write one head's modulated attention into `out`; `own` is 1 for the keys of each
+    region, else 0."""
+    if _multiplies_fast(q, k, v):  # which wants both in order
+        k = k.contiguous()
+        v = v.mT.contiguous().mT
+    rows = max(_LEAST_ROWS, _BLOCK // len(k))
+    for region, same in zip(regions, own, strict=True):
+        lifted = None if region.own is None else same
+        for some in region.queries.split(rows):
+            a = strength[some, None]
+            out[some] = _product(_block_scores(q[some], k, lifted, a), v.mT)
 
-    `buffer` holds the scores of these queries.
-    """
-    scale = q.shape[-1] ** -0.5
-    for start in range(0, len(q), len(buffer)):
-        some = slice(start, min(start + len(buffer), len(q)))
-        scores = buffer[: some.stop - start]
-        torch.mm(q[some] * scale, k.T, out=scores)
-        # Two passes: aminmax is several times slower than amax and amin on a CPU.
-        span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
-        lift = a[some] * span
-        scores.mul_(1 - a[some]).addmm_(lift * same_q[some], same_k)
-        torch.softmax(scores, -1, out=scores)
-        torch.mm(scores, v, out=out[some])
+
+def _block_scores(
+    q: Float[Tensor, "queries dim"],
+    k: Float[Tensor, "keys dim"],
+    own: Float[Tensor, "keys"] | None,
+    a: Float[Tensor, "queries 1"],
+) -> Float[Tensor, "queries keys"]:
+    """Compute the modulated attention of queries of one region to all keys, of which
+    `own` are the region's."""
+    scores = _product(q * q.shape[-1] ** -0.5, k)
+    # Two passes: aminmax is several times slower than amax and amin on a CPU.
+    span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
+    scores.mul_(1 - a)
+    if own is not None:
+        scores.addcmul_(a * span, own)
+    return torch.softmax(scores, -1, out=scores)

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import Keys, Queries, Values
+from regrain.editing.attention.regions import Partition
 
 # Numbers of the maps that are held at once; see `attention.regions`.
 _BLOCK = 1 << 20
@@ -35,9 +36,9 @@ class WordBinding:
     towards the smallest that one outside gives.
 
     Attributes:
-        codes: Region of every query, 0 for none.
-        words: Region of every key that is no padding, -1 for none.
-        strength: a_i, 0..1.
+        partition: Region of every query, 0 for none, and of every key that is no
+            padding, -1 for none, in one row.
+        strength: a_i, 0..1; None if all are 0.
         columns: Share of the second move, 0..1.
         padding: "kept" leaves the logit of padding, "pushed" lowers it like those of
             other regions' words.
@@ -46,11 +47,20 @@ class WordBinding:
         arXiv:2604.22586.
     """
 
-    codes: Int[Tensor, "queries"]
-    words: Int[Tensor, "words"]
-    strength: Float[Tensor, "queries"]
+    partition: Partition
+    strength: Float[Tensor, "queries"] | None
     columns: float = 0.0
     padding: Literal["kept", "pushed"] = "kept"
+
+    @property
+    def codes(self) -> Int[Tensor, "queries"]:
+        """Region of every query."""
+        return self.partition.queries[0]
+
+    @property
+    def words(self) -> Int[Tensor, "words"]:
+        """Region of every word."""
+        return self.partition.keys[0]
 
 
 def attend_to_words(
@@ -130,9 +140,11 @@ def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) ->
     words = scores[..., :count]
     pads = scores[..., count:]
     low = words.amin(-1, keepdim=True)
+    if binding.strength is None:
+        return scores.clone()
     a = binding.strength.to(scores)[:, None]
     moved = words + a * (_row_targets(words, low, binding) - words)
-    if binding.columns and bool(binding.strength.any()):
+    if binding.columns:
         _move_columns(moved, binding)
     if binding.padding == "pushed":
         pads = pads + a * (low - pads)
@@ -156,13 +168,13 @@ def _move_columns(
 ) -> None:
     """Move, in place, the words of each region up for tokens inside it and down for
     those outside."""
-    for code in set(binding.words.tolist()) - {-1}:
-        inside = binding.codes == code
-        if not inside.any() or inside.all():
+    for region in binding.partition.by_region:
+        columns = region.own
+        if columns is None or region.elsewhere is None:
             continue
-        columns = binding.words == code
         given = logits[..., columns]
-        high = given[:, inside].amax(1, keepdim=True)
-        low = given[:, ~inside].amin(1, keepdim=True)
+        high = given[:, region.queries].amax(1, keepdim=True)
+        low = given[:, region.elsewhere].amin(1, keepdim=True)
+        inside = binding.codes == region.label
         target = torch.where(inside[:, None], high, low)
         logits[..., columns] = given + binding.columns * (target - given)

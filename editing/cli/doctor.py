@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
+from regrain.editing.storage.devices import choose_device, device_name
 from regrain.editing.storage.memory import NEEDS, free_memory, weights_dtype
 from regrain.editing.storage.packages import installed, needed
 
 
 def examine() -> Iterator[tuple[str, str]]:
     """Yield facts about this machine as (name, value). Imports torch."""
-    import torch
-
     from regrain.editing.attention.backends import describe
     from regrain.editing.motion.raft import find_raft
 
@@ -24,18 +23,18 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "Python", f"{platform.python_version()}, {machine}"
     for need in needed():
         yield need.name, _state(need)
-    on_gpu = torch.cuda.is_available()
+    device = choose_device()
     advice = (
         "; `pip install regrain[xformers]` makes half precision faster"
-        if on_gpu
+        if device.type == "cuda"
         else ""
     )
     yield "xformers", installed("xformers") or f"not installed{advice}"
-    yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
-    device = torch.device("cuda" if on_gpu else "cpu")
     free = free_memory(device)
+    dtype = weights_dtype(device, 0, free)
+    yield "device", f"{device_name(device)} ({device}), {str(dtype)[6:]}"
     yield "free memory", f"{free / 2**30:.1f} GiB"
-    yield "attention", describe(device, weights_dtype(device, 0, free))
+    yield "attention", describe(device, dtype)
     raft = find_raft()
     flow = (
         f"RAFT ({raft.name})"

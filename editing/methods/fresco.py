@@ -21,7 +21,11 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.batch import Batch, guide_calls, guided_calls
-from regrain.editing.attention.feature_optimization import Agreement, optimize_features
+from regrain.editing.attention.feature_optimization import (
+    Agreement,
+    neighbours,
+    optimize_features,
+)
 from regrain.editing.attention.frames import frames_seen
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import blend_latents
@@ -225,6 +229,11 @@ class FrescoModel:
         self._clip = clip
         self._motion = around(clip.frames, params.flow)
         self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
+        # made where it does not wait for the device
+        circular = params.flow_loss == "circular"
+        self._links_at = cache(
+            lambda size: neighbours(self._motion.at(size), circular).to(backbone.device)
+        )
         self.modulation = self._make_modulation()
         self._attention = GuidedAttention(
             clip.frames,
@@ -299,11 +308,13 @@ class FrescoModel:
         def enter(
             block: int, x: Float[Tensor, "rows c h w"]
         ) -> Float[Tensor, "rows c h w"]:
-            motion = self._motion_at(tuple(x.shape[2:]))
-            x = optimize_features(x, source.entering[block], motion, wanted)
+            size = tuple(x.shape[2:])
+            links = self._links_at(size) if wanted.flow else None
+            x = optimize_features(x, source.entering[block], links, wanted)
             background = self._background(x.shape[2:], x)
             if background is None:
                 return x
+            motion = self._motion_at(size)
             halves = x.split(len(self._clip.frames))
             return torch.cat(
                 [smooth_background(half, motion, background) for half in halves]

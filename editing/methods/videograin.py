@@ -16,12 +16,17 @@ from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import guide_calls, guided_calls
-from regrain.editing.attention.frames import SPANS, across_frames, frames_seen
+from regrain.editing.attention.frames import (
+    SPANS,
+    TrackOrder,
+    across_frames,
+    frames_seen,
+)
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import (
@@ -47,7 +52,7 @@ from regrain.editing.recipe.attention_recorder import (
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
-from regrain.editing.recipe.modulation import Modulation, Tracks, along_tracks
+from regrain.editing.recipe.modulation import Modulation, along_tracks
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
@@ -113,7 +118,8 @@ class VideoGrainModel:
 
     Attributes:
         seen: The frames whose keys a frame sees.
-        tracks: Tracks of the tokens along the flow, on the finest grids.
+        tracks: Tracks of the tokens along the flow, on the finest grids; `tracks_key`
+            stands for them in cache keys.
         calls: Rows of each call of a denoising step: both halves of guidance in one, or
             one after the other.
     """
@@ -130,7 +136,13 @@ class VideoGrainModel:
         self.grid = working.grid
         frames = working.grid.time
         self.seen = frames_seen(SPANS[params.attention_span], frames)
-        self.tracks = find_tracks(backbone, working, params)
+        ids = find_tracks(backbone, working, params)
+        self.tracks = {
+            size: TrackOrder.of(own, backbone.device) for size, own in ids.items()
+        }
+        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or
+        # removed.
+        self.tracks_key = b"".join(own.numpy().tobytes() for own in ids.values())
 
         joint = (joint_norm(frames),) if params.joint_norm else ()
         self._patches = joint
@@ -219,7 +231,7 @@ class VideoGrainModel:
 
 def find_tracks(
     backbone: Backbone, working: ResizedClip, params: VideoGrainParams
-) -> Tracks:
+) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
     """Follow the tokens of the finest grids along the flow."""
     strides = sorted({site.stride for site in backbone.sites if site.kind == "self"})
     finest = strides[: params.track_levels]
@@ -240,9 +252,7 @@ def invert(
         "steps": params.steps,
         "convention": params.inversion,
         "attention": params.attention_span,
-        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or
-        # removed.
-        "tracks": b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
+        "tracks": model.tracks_key,
         "norm": (params.joint_norm, params.freeu),
         "control": model.control.fingerprint,
         "method": "videograin",

@@ -4,6 +4,7 @@ where memory is short."""
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import DivergedError, ResourceError
+from regrain.editing.models.files.tensors import sums_of
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
@@ -24,6 +26,14 @@ def diverged(layer: str, step: Step) -> DivergedError:
     """Make the error for an output with NaN or Inf."""
     said = f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t})"
     return DivergedError(layer, f"{said}. Use --dtype float32, or weaker settings.")
+
+
+def _missing_operation(error: NotImplementedError) -> ResourceError:
+    """Make the error for what PyTorch cannot do on a Mac's GPU."""
+    found = re.search(r"aten::[\w.]+", str(error))
+    said = f"PyTorch has no {found[0] if found else 'operation'} for this Mac's GPU."
+    advice = "Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU"
+    return ResourceError("device", f"{said} {advice}, or use --device cpu.")
 
 
 class TurnTaking:
@@ -57,12 +67,8 @@ class TurnTaking:
     @cached_property
     def fingerprint(self) -> str:
         """Identifies these weights among others of the same id; part of cache keys."""
-        with torch.no_grad():
-            sums = [
-                float(weight.double().sum())
-                for part in self.parts.values()
-                for weight in part.parameters()
-            ]
+        weights = (w for part in self.parts.values() for w in part.parameters())
+        sums = sums_of(weights)
         facts = (self._identity, str(self.dtype), self.device.type, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -111,6 +117,8 @@ class TurnTaking:
         try:
             yield
         except RuntimeError as error:
+            if isinstance(error, NotImplementedError) and self.device.type == "mps":
+                raise _missing_operation(error) from error
             if not is_out_of_memory(error):
                 raise
             height, width = size

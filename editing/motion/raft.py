@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
 from regrain.editing.errors import ModelError
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import local_entries
 
 KINDS = ("raft_large", "raft_small")
@@ -130,11 +131,7 @@ def _load(path: Path, _changed: int) -> nn.Module:
         raise ModelError(
             "flow", f"{path.name!r} has no weights of {kind}. Download it again."
         ) from error
-    return (
-        network.eval()
-        .requires_grad_(False)
-        .to("cuda" if torch.cuda.is_available() else "cpu")
-    )
+    return network.eval().requires_grad_(False).to(choose_device())
 
 
 def _check_published(path: Path, published: Iterable) -> None:

@@ -29,6 +29,7 @@ from regrain.editing.params.written import KeyChoice
 from regrain.editing.pipeline.focus import box_sizes, boxed_edits
 from regrain.editing.pipeline.preparation import seen_by_model
 from regrain.editing.request.runnable import adapter_facts
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import (
     FRAMES_AT_ONCE,
@@ -344,9 +345,7 @@ def _finest_with_attention(kinds: Sequence[str]) -> int:
 
 
 def _itemsize(numbers: int) -> int:
-    import torch
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     return weights_dtype(device, numbers, free_memory(device)).itemsize
 
 

@@ -215,12 +215,12 @@ class AttentionRecorder:
 
 
 def _maps_of(columns: Columns, parts: Collection[_Sums]) -> dict[str, RegionAttention]:
-    before, after = _means(parts)
+    before, after = (mean.cpu() for mean in _means(parts))
     maps = {}
     for name, chosen in columns.items():
         maps[name] = RegionAttention(
-            before=of_columns(before, chosen).cpu().numpy(),
-            after=of_columns(after, chosen).cpu().numpy(),
+            before=of_columns(before, chosen).numpy(),
+            after=of_columns(after, chosen).numpy(),
         )
     return maps
 
@@ -299,6 +299,7 @@ class PixelHeat:
         self.heat = AttentionRecorder(scope)
         self.columns: Columns = {pixel_name(at): (0,)}
         self._frame = place
+        self._places: dict[Grid, tuple[int, int, Tensor]] = {}
         self._at = (y / height, x / width)
 
     def add(
@@ -306,7 +307,9 @@ class PixelHeat:
     ) -> None:
         """Add one layer of one half of guidance; q and k are in the layout of
         `across_frames`."""
-        row, query, keys = self._place_seen(grid, seen, q.device)
+        if grid not in self._places:
+            self._places[grid] = self._place_seen(grid, seen, q.device)
+        row, query, keys = self._places[grid]
         own_q = q[row : row + 1, :, query : query + 1]
         own_k = k[row : row + 1]
         scale = q.shape[-1] ** -0.5  # also of the changed ones, which may be wider

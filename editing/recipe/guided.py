@@ -14,12 +14,12 @@ from functools import cache, partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import Attend, across_shared, tracks
+from regrain.editing.attention.frames import TrackOrder, across_shared, tracks
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
 from regrain.editing.attention.regions import modulated_attention
 from regrain.editing.diffusion.schedule import Step
@@ -30,7 +30,7 @@ from regrain.editing.motion.correspondence import (
     track_ids,
 )
 from regrain.editing.params.fresco import FrescoParams
-from regrain.editing.recipe.modulation import Modulation, fade
+from regrain.editing.recipe.modulation import Modulation, PixelBinding, fade, once
 
 Looks = Mapping[str, tuple[Tensor, Tensor]]
 """Queries and keys of the source, by layer."""
@@ -74,6 +74,7 @@ class GuidedAttention:
         pairs = motion[: len(frames) - 1]
         self._tracks = cache(partial(_tracks, frames, pairs))
         self._shared = cache(partial(_shared, pairs, params))
+        self._bindings: dict[tuple[int, ...], PixelBinding] = {}
 
     def attend(self, step: Step, batch: Batch, source: Looks | None) -> AttentionFn:
         """Return the attention of one denoising step for the halves of guidance in
@@ -95,17 +96,17 @@ class GuidedAttention:
                 out = self._across(guided, k, v, site, step, batch)
             if not step.within(self._params.temporal_until):
                 return out
-            return self._along_tracks(q, k, out, site, batch)
+            return self._along_tracks(q, k, out, site)
 
         return attend
 
     def _along_tracks(
-        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, batch: Batch
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer
     ) -> Tensor:
         """Compute attention along the motion."""
-        ids = self._tracks(self._grid.at(site).size, q.device)
+        order = self._tracks(self._grid.at(site).size, q.device)
         scale = self._params.temporal_sharpness * q.shape[-1] ** -0.5
-        return tracks(q, k, v, batch.frames, ids, scale)
+        return tracks(q, k, v, order, scale)
 
     def _like_source(self, q: Tensor, source_q: Tensor, source_k: Tensor) -> Tensor:
         """Replace every query by a mean of those of places that look alike in the
@@ -131,24 +132,24 @@ class GuidedAttention:
             rows = batch.rows(branch)
             attend = attention
             if modulation is not None and branch == modulation.params.guidance_half:
-                attend = _bound(modulation, shared, site, step)
-            out.append(across_shared(q[rows], k[rows], v[rows], shared, attend))
+                bind = partial(_bind, modulation, shared)
+                binding = once(self._bindings, site, bind)
+                attend = partial(
+                    modulated_attention,
+                    partition=binding.partition,
+                    strength=binding.at(fade(modulation.params, step)),
+                )
+            one = (q[rows], k[rows], v[rows])
+            out.append(across_shared(*one, batch.frames, shared, attend))
         return torch.cat(out)
 
 
-def _bound(
-    modulation: Modulation,
-    shared: Bool[Tensor, "frames tokens"],
-    site: AttentionLayer,
-    step: Step,
-) -> Attend:
-    """Return modulated attention of all tokens of a clip to those that are shared."""
-    codes = modulation.layout.codes(site)
-    xi = fade(modulation.params, step)
-    labels, keys, a = modulation.apart(
-        codes.flatten()[None], codes[shared][None], site, xi
-    )
-    return partial(modulated_attention, query_label=labels, key_label=keys, strength=a)
+def _bind(
+    modulation: Modulation, shared: Int[Tensor, "shared"], site: AttentionLayer
+) -> PixelBinding:
+    """Bind all tokens of a clip to those that are shared."""
+    codes = modulation.layout.codes(site).flatten()
+    return modulation.apart(codes[None], codes[shared][None], site)
 
 
 def _tracks(
@@ -156,22 +157,23 @@ def _tracks(
     pairs: Motion,
     size: tuple[int, int],
     device: torch.device,
-) -> Int[Tensor, "frames tokens"]:
-    """Return the track of every token on a grid of some height and width."""
+) -> TrackOrder:
+    """Return the tokens on a grid of some height and width, in the order of their
+    tracks."""
     pixels = torch.from_numpy(frames).movedim(-1, 1).float()
     # Of each cell the middle counts, as released: if any occluded pixel did, tracks
     # would be shorter.
     colours = F.interpolate(pixels, size, mode="bilinear").movedim(1, -1)
     appeared = newly_seen(pairs, size)[1:].unflatten(1, size)
     maps, linked = token_maps(pairs.at(size).backward, appeared, colours)
-    return track_ids(maps, linked).to(device)
+    return TrackOrder.of(track_ids(maps, linked), device)
 
 
 def _shared(
     pairs: Motion, params: FrescoParams, size: tuple[int, int], device: torch.device
-) -> Bool[Tensor, "frames tokens"]:
+) -> Int[Tensor, "shared"]:
     """Find the tokens, on a grid of some height and width, that all frames see."""
     seen = newly_seen(pairs, size)
     if params.cross_frame == "first":
         seen[1:] = False
-    return seen.to(device)
+    return seen.flatten().nonzero().flatten().to(device)

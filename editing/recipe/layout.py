@@ -54,7 +54,8 @@ class Layout:
         self.grid = grid
         self.strength = strengths(request, device)
         count = len(self.strength)
-        has_words = [bool((words == code).any()) for code in range(count)]
+        known = set(words.tolist())
+        has_words = [code in known for code in range(count)]
         self.has_words = torch.tensor(has_words, device=device).float()
         self.columns = _columns(self.names, has_words[1:])
         regions = torch.arange(1, count, device=device)

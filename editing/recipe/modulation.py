@@ -7,8 +7,9 @@ reads the words of `Layout`; which frames a pixel sees is the recipe's choice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +19,20 @@ from torch import Tensor
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import Seen, across_frames, labels_seen, tracks
+from regrain.editing.attention.frames import (
+    Seen,
+    TrackOrder,
+    across_frames,
+    labels_seen,
+    tracks,
+)
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
-from regrain.editing.attention.regions import modulate, modulated_attention
+from regrain.editing.attention.regions import (
+    Partition,
+    Strength,
+    modulate,
+    modulated_attention,
+)
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.recipe.attention_recorder import (
@@ -30,8 +42,10 @@ from regrain.editing.recipe.attention_recorder import (
 )
 from regrain.editing.recipe.layout import Layout, size_term
 
-Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
-"""The track of every token, by height and width of an attention grid."""
+Tracks = Mapping[tuple[int, int], TrackOrder]
+"""The tokens in the order of their tracks, by height and width of an attention grid."""
+# What is less is 0 in single precision.
+_LEAST = torch.finfo(torch.float32).tiny
 
 
 def fade(params: ModulatedParams, step: Step) -> float:
@@ -40,14 +54,33 @@ def fade(params: ModulatedParams, step: Step) -> float:
     return step.time**params.schedule_power if inside else 0.0
 
 
-def along_tracks(
-    q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None
-) -> Tensor:
+class PixelBinding(NamedTuple):
+    """How the queries of a layer are bound before that fades; the same in all steps of a
+    window.
+
+    Attributes:
+        partition: Regions of queries and keys.
+        weight: Strength of every query's region.
+        term: Size term of every query, or 1.
+        acts: False if no query is bound.
+    """
+
+    partition: Partition
+    weight: Tensor
+    term: Tensor | float
+    acts: bool
+
+    def at(self, xi: float) -> Strength | None:
+        """Return the strengths at xi(t); None if there are none."""
+        if not self.acts or xi < _LEAST:
+            return None
+        return xi * self.weight * self.term
+
+
+def along_tracks(q: Tensor, k: Tensor, v: Tensor, order: TrackOrder | None) -> Tensor:
     """Compute attention along the tracks; `v`, the output of the attention before it,
     if there are none."""
-    if ids is None:
-        return v
-    return tracks(q, k, v, len(ids), ids.to(q.device))
+    return v if order is None else tracks(q, k, v, order)
 
 
 @dataclass(eq=False)
@@ -74,6 +107,8 @@ class Modulation:
         self._recorders = [(self.heat, self.layout.columns)]
         if self.pixel:
             self._recorders.append((self.pixel.heat, self.pixel.columns))
+        self._to_words: dict[tuple[int, ...], PixelBinding] = {}
+        self._among_pixels: dict[tuple[int, ...], PixelBinding] = {}
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
@@ -106,8 +141,8 @@ class Modulation:
                 out.append(self._of(branch, q[rows], k[rows], v[rows], site, xi))
             if site.kind == "cross":
                 return torch.cat(out)
-            ids = self.tracks.get(self.layout.grid.at(site).size)
-            return along_tracks(q, k, torch.cat(out), ids)
+            order = self.tracks.get(self.layout.grid.at(site).size)
+            return along_tracks(q, k, torch.cat(out), order)
 
         return attend
 
@@ -136,6 +171,14 @@ class Modulation:
     ) -> Tensor:
         """Compute Eq. 6: cross-attention that ties the pixels of each region to its
         words."""
+        binding = once(self._to_words, site, self._bind_to_words)
+        a = binding.at(xi)
+        if self.heat.reads(site):
+            self._note_words(q, k, binding.partition, a, site)
+        return modulated_attention(q, k, v, binding.partition, a)
+
+    def _bind_to_words(self, site: AttentionLayer) -> PixelBinding:
+        """Bind the pixels of a layer to the words of their region."""
         layout = self.layout
         codes = layout.codes(site)
         bound = layout.has_words
@@ -144,22 +187,26 @@ class Modulation:
             bound = torch.ones_like(bound)
         weight = self.params.cross_strength * layout.strength * bound
         term = size_term(codes, codes, len(weight))
-        a = self.strength(codes, weight, term, site, xi)
-        if self.heat.reads(site):
-            self._note_words(q, k, codes, a, site)
-        return modulated_attention(q, k, v, codes, layout.words[None], a)
+        partition = Partition.of(codes, layout.words[None])
+        return self._binding(partition, codes, weight, term, site)
 
     def _note_words(
-        self, q: Tensor, k: Tensor, codes: Tensor, a: Tensor, site: AttentionLayer
+        self,
+        q: Tensor,
+        k: Tensor,
+        partition: Partition,
+        a: Strength | None,
+        site: AttentionLayer,
     ) -> None:
         """Record a layer's attention to the words of each region."""
         layout = self.layout
         # With these values, attention gives its mass on the words of each region.
         own = layout.indicator.to(q.dtype).expand(*k.shape[:2], -1, -1)
-        before = attention(q, k, own).mean(1)
-        after = modulated_attention(q, k, own, codes, layout.words[None], a).mean(1)
+        before = after = attention(q, k, own).mean(1)
+        if a is not None:
+            after = modulated_attention(q, k, own, partition, a).mean(1)
         size = layout.grid.at(site).size
-        self.heat.add(before, after, size=size, changed=bool(a.any()))
+        self.heat.add(before, after, size=size, changed=a is not None)
 
     def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention to the negative prompt, in which only a region reads its
@@ -185,61 +232,85 @@ class Modulation:
         With `looks`, the chosen pixel's attention is recorded.
         """
         grid = self.layout.grid
-        query_regions, key_regions = labels_seen(self.layout.codes(site), self.seen)
-        codes, keys, a = self.apart(query_regions, key_regions, site, xi)
+        binding = once(self._among_pixels, site, self._bind_among_pixels)
+        partition = binding.partition
+        a = binding.at(xi)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             if looks and self.pixel and self.pixel.heat.reads(site):
-                change = _of_query(codes, keys, a) if bool(a.any()) else None
+                change = None if a is None else _of_query(partition, a)
                 self.pixel.add(q, k, grid.at(site), self.seen, change)
-            return modulated_attention(q, k, v, codes, keys, a)
+            return modulated_attention(q, k, v, partition, a)
 
         return across_frames(q, k, v, grid.time, self.seen, attend)
+
+    def _bind_among_pixels(self, site: AttentionLayer) -> PixelBinding:
+        """Bind the pixels of a layer to those that they see."""
+        seen = labels_seen(self.layout.codes(site), self.seen)
+        return self.apart(*seen, site)
 
     def apart(
         self,
         codes: Int[Tensor, "rows queries"],
         keys: Int[Tensor, "rows keys"],
         site: AttentionLayer,
-        xi: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the labels of queries and keys of self-attention, from their regions,
-        and all strengths."""
+    ) -> PixelBinding:
+        """Bind queries to keys of self-attention, by their regions."""
         layout = self.layout
         params = self.params
         term = size_term(codes, keys, len(layout.strength))
         if params.size_over_frames:
             term = 1 - (1 - term) / layout.grid.time
-        a = self.strength(codes, params.self_strength * layout.strength, term, site, xi)
+        weight = params.self_strength * layout.strength
+        labels = (codes, keys)
         # by everything: pixels without words are no region
         if params.uncovered == "repelled":
-            codes, keys = (torch.where(x == 0, -1, x) for x in (codes, keys))
-        return codes, keys, a
+            labels = (torch.where(x == 0, -1, x) for x in labels)
+        return self._binding(Partition.of(*labels), codes, weight, term, site)
 
-    def strength(
+    def _binding(
         self,
-        codes: Tensor,
+        partition: Partition,
+        codes: Int[Tensor, "rows queries"],
         weight: Tensor,
-        size_term: Tensor,
+        term: Tensor,
         site: AttentionLayer,
-        xi: float,
-    ) -> Tensor:
-        """Compute lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in
-        layers left out."""
-        if self.params.levels == "coarse" and site.finest:
-            return torch.zeros_like(codes, dtype=torch.float32)
-        if self.params.uncovered == "repelled":  # pixels of no region have no size
-            size_term = torch.where(codes == 0, 1.0, size_term)
-        return xi * weight[codes] * (size_term if self.params.size_term else 1.0)
+    ) -> PixelBinding:
+        """Weigh every query for lambda, xi(t) (1 - S) times the weight of its region;
+        none is bound in layers left out."""
+        params = self.params
+        if params.uncovered == "repelled":  # pixels of no region have no size
+            term = torch.where(codes == 0, 1.0, term)
+        weights = weight[codes]
+        terms = term if params.size_term else 1.0
+        left_out = params.levels == "coarse" and site.finest
+        acts = not left_out and bool((weights * terms).any())
+        return PixelBinding(partition, weights, terms, acts)
 
 
-def _of_query(codes: Tensor, keys: Tensor, a: Tensor) -> Change:
-    """Return the modulation of a single query, from the labels and strengths of a
+def once(
+    kept: dict[tuple[int, ...], PixelBinding],
+    site: AttentionLayer,
+    make: Callable[[AttentionLayer], PixelBinding],
+) -> PixelBinding:
+    """Return what layers of one grid have in common, made for the first of them."""
+    if site.stride not in kept:
+        kept[site.stride] = make(site)
+    return kept[site.stride]
+
+
+def _of_query(partition: Partition, a: Strength) -> Change:
+    """Return the modulation of a single query, from the regions and strengths of a
     layer."""
 
     def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
         rows = slice(row, row + 1)
         one = slice(query, query + 1)
-        return modulate(q, k, codes[rows, one], keys[rows], a[rows, one])
+        own = replace(
+            partition,
+            queries=partition.queries[rows, one],
+            keys=partition.keys[rows],
+        )
+        return modulate(q, k, own, a[rows, one])
 
     return change

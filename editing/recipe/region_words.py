@@ -5,15 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
-from regrain.editing.attention.regions import clip_labels, modulated_attention
+from regrain.editing.attention.regions import (
+    Partition,
+    clip_labels,
+    modulated_attention,
+)
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import PromptEmbedding, spans, telling_words
@@ -136,6 +140,26 @@ class RegionText:
         return word_columns(self.text, telling_words(self.text.prompts[0]))
 
 
+class _BoundPart(NamedTuple):
+    """The binding of the tokens of some latents, before it fades.
+
+    Attributes:
+        among: Regions of tokens.
+        to_words: Regions of tokens and of words.
+        weight: Strength of every token's region.
+        bound: Whether its region has words.
+        acts: False if no token has a strength.
+        acts_on_words: False if no token that is bound has one.
+    """
+
+    among: Partition
+    to_words: Partition
+    weight: Float[Tensor, "tokens"]
+    bound: Bool[Tensor, "tokens"]
+    acts: bool
+    acts_on_words: bool
+
+
 def _put(
     vectors: Float[Tensor, "tokens d"], free: Float[Tensor, "rest d"], field: str
 ) -> None:
@@ -167,6 +191,7 @@ class WordAttending:
         self._regions = regions
         self._params = params
         self._modulates = modulates
+        self._parts: dict[tuple[int, int], _BoundPart] = {}
         calls = torch.zeros(len(regions.codes))
         for piece in pieces:
             calls[piece] += 1
@@ -175,40 +200,60 @@ class WordAttending:
 
     def attend(self, step: Step, part: slice) -> AttentionFn:
         """Return the attention of a call for some latents."""
-        codes = self._regions.codes[part].flatten()
-        labels = codes[None]
-        weight = self._weight(codes, step, part)
-        within = weight * self._params.self_strength * step.time**_SELF_FADE
-        binding = self._binding(codes, weight, step)
+        bound = self._bind(part)
+        modulates = self._modulates and step.within(
+            self._params.modulate_until, begun=True
+        )
+        within = self._within(bound, step) if modulates else None
+        binding = self._binding(bound, step if modulates else None)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "self":
-                return modulated_attention(q, k, v, labels, labels, within[None])
+                return modulated_attention(q, k, v, bound.among, within)
             out, *maps = attend_to_words(q, k, v, binding)
             spread = [self._spread(mass, part) for mass in maps]
-            self.heat.add(*spread, changed=bool(binding.strength.any()))
+            self.heat.add(*spread, changed=binding.strength is not None)
             return out
 
         return attend
 
-    def _weight(self, codes: Tensor, step: Step, part: slice) -> Tensor:
-        """Return how strongly each token is bound, before it fades; 0 after the
-        window."""
-        params = self._params
-        modulates = self._modulates and step.within(params.modulate_until, begun=True)
-        weight = self._regions.strength[codes] * modulates
-        if params.size_term:
-            weight = weight * self._regions.size_term[part].flatten()
-        return weight
+    def _bind(self, part: slice) -> _BoundPart:
+        """Bind the tokens of some latents, which is the same in all steps."""
+        key = (part.start, part.stop)
+        if key not in self._parts:
+            regions = self._regions
+            codes = regions.codes[part].flatten()
+            words = self.bound.words
+            weight = regions.strength[codes]
+            if self._params.size_term:
+                weight = weight * regions.size_term[part].flatten()
+            bound = torch.isin(codes, words) & (codes > 0)
+            self._parts[key] = _BoundPart(
+                among=Partition.of(codes[None], codes[None]),
+                to_words=Partition.of(codes[None], words[None]),
+                weight=weight,
+                bound=bound,
+                acts=bool(weight.any()),
+                acts_on_words=bool((weight * bound).any()),
+            )
+        return self._parts[key]
 
-    def _binding(self, codes: Tensor, weight: Tensor, step: Step) -> WordBinding:
-        """Return the binding of tokens to the words of their region, if it has any."""
+    def _within(self, part: _BoundPart, step: Step) -> Tensor | None:
+        """Return how strongly each token is kept among those of its region."""
+        scale = self._params.self_strength
+        if not part.acts or not scale:
+            return None
+        return (part.weight * scale * step.time**_SELF_FADE)[None]
+
+    def _binding(self, part: _BoundPart, step: Step | None) -> WordBinding:
+        """Return the binding of tokens to the words of their region, if it has any;
+        none without a step."""
         params = self._params
-        words = self.bound.words
-        bound = torch.isin(codes, words) & (codes > 0)
-        faded = step.time**params.schedule_power
-        strength = weight * bound * params.cross_strength * faded
-        return WordBinding(codes, words, strength, params.columns, params.padding)
+        strength = None
+        if step is not None and part.acts_on_words and params.cross_strength:
+            faded = step.time**params.schedule_power
+            strength = part.weight * part.bound * params.cross_strength * faded
+        return WordBinding(part.to_words, strength, params.columns, params.padding)
 
     def _spread(self, mass: Float[Tensor, "tokens words"], part: slice) -> Tensor:
         """Put the maps of a part of the clip among zeros for the rest of it."""

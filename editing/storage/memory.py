@@ -7,9 +7,10 @@ The rule, in this order. A piece may use half of what is free.
    branches do not fit, but at least 8. `window` decides otherwise.
 2. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
    tiles if not even one frame does.
-3. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
-4. On CUDA the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
-   device if their weights do not fit together. Where the largest is more than all there is, it is refused.
+3. Weights are float16 on a graphics card and float32 on a CPU; bfloat16 there where float32 ones do not fit.
+4. The parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on a graphics
+   card with memory of its own if their weights do not fit together. Where the largest is more than all
+   there is, it is refused.
 5. The two halves of guidance of VideoGrain and FRESCO run one after the other if the widest tensors of both
    do not fit together; the other methods take all branches of all prompts in one call.
 6. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
@@ -32,6 +33,7 @@ import psutil
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, ResourceError, shorten
+from regrain.editing.storage.devices import VARIABLE, choose_device
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
@@ -66,11 +68,9 @@ class Need(NamedTuple):
 
     def fits(self) -> str:
         """Say how many frames fit here: in float16 on a GPU, in float32 on a CPU."""
-        import torch
-
-        on_gpu = torch.cuda.is_available()
-        free = free_memory(torch.device("cuda" if on_gpu else "cpu"))
-        in_float16 = free / 2**30 / (1 if on_gpu else 2)
+        device = choose_device()
+        free = free_memory(device)
+        in_float16 = free / 2**30 / (2 if device.type == "cpu" else 1)
         frames = int((in_float16 - self.weights) / self.per_frame)
         return f"about {frames} frames fit" if frames > 0 else "does not fit"
 
@@ -87,32 +87,47 @@ NEEDS = (
 
 def free_memory(device: torch.device | None = None) -> int:
     """Return the available memory of a device in bytes; of a CPU without swap."""
-    if device is not None and device.type == "cuda":
-        import torch
-
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
-            device
-        )
-        return torch.cuda.mem_get_info(device)[0] + cached
+    if device is not None and device.type != "cpu":
+        return _free_memory_of(device)
     return psutil.virtual_memory().available
 
 
+def _free_memory_of(device: torch.device) -> int:
+    """Return the available memory of a graphics card in bytes: what nobody has, and
+    what PyTorch keeps for its next tensors."""
+    import torch
+
+    if device.type == "mps":
+        # Of the memory that it shares with the processor, what macOS recommends.
+        most = torch.mps.recommended_max_memory()
+        left = max(0, most - torch.mps.current_allocated_memory())
+        return min(left, psutil.virtual_memory().available)
+    library = torch.get_device_module(device)
+    cached = library.memory_reserved(device) - library.memory_allocated(device)
+    return library.mem_get_info(device)[0] + cached
+
+
 def reset_peak(device: torch.device) -> None:
-    """Reset `peak_memory` on a CUDA device; elsewhere the process has one peak since it
-    started."""
-    if device.type == "cuda":
+    """Reset `peak_memory` on CUDA and XPU; elsewhere there is one peak since the
+    process started."""
+    if device.type in ("cuda", "xpu"):
         import torch
 
-        torch.cuda.reset_peak_memory_stats(device)
+        torch.get_device_module(device).reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes: of a CUDA device since `reset_peak`, else of the
-    whole process."""
-    if device.type == "cuda":
+    """Return the peak memory in bytes: of a graphics card since `reset_peak`, else of
+    the whole process.
+
+    Of a Mac's it is what PyTorch holds, which it gives back only when told to.
+    """
+    if device.type != "cpu":
         import torch
 
-        return torch.cuda.max_memory_allocated(device)
+        if device.type == "mps":
+            return torch.mps.driver_allocated_memory()
+        return torch.get_device_module(device).max_memory_allocated(device)
     try:
         import resource
     except ImportError:  # Windows keeps the peak itself
@@ -148,7 +163,10 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     or a CPU."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    said = str(error)
+    if "allocate memory" in said or "out of memory" in said:
+        return True
+    return isinstance(error, torch.OutOfMemoryError)
 
 
 def frames_at_once(height: int, width: int, free: int) -> int:
@@ -175,28 +193,29 @@ def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
     bytes available."""
     import torch
 
-    if device.type == "cuda":
+    if device.type != "cpu":
         return torch.float16
     return torch.float32 if 4 * numbers <= _SHARE * free else torch.bfloat16
 
 
 def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
     """Tell whether a model's parts, given by the bytes of their weights, take turns on
-    their device.
+    their device; not where it shares the processor's memory.
 
     Raises:
         ResourceError: One part alone does not fit.
     """
-    if device.type != "cuda":
+    if device.type == "cpu":
         return False
     largest = max(parts, key=lambda part: parts[part])
     if parts[largest] > free:
         needs = f"{parts[largest] / 2**30:.1f} GiB"
         has = f"{free / 2**30:.1f} GiB"
         said = f"Its {largest} needs {needs}, but {device} has {has} free."
-        hint = "Close other programs, use a smaller model, or run on the CPU (CUDA_VISIBLE_DEVICES='')."
+        advice = f"or run on the CPU ({VARIABLE}=cpu)."
+        hint = f"Close other programs, use a smaller model, {advice}"
         raise ResourceError("model", f"{said} {hint}")
-    return sum(parts.values()) > _SHARE * free
+    return device.type != "mps" and sum(parts.values()) > _SHARE * free
 
 
 def count_weights(path: Path) -> int:

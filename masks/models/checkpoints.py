@@ -20,6 +20,7 @@ from threading import RLock
 from typing import Any, Literal, NamedTuple
 
 from regrain.editing.errors import ModelError
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import read_weights
@@ -215,8 +216,7 @@ def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         said = f"{folder.name!r} lacks files of its processor, such as processor_config.json."
         raise ModelError("model", f"{said} Download the model again.") from error
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.eval().requires_grad_(False).to(device)
+    model = model.eval().requires_grad_(False).to(choose_device())
     _in_memory.add(folder)
     logger.info("loaded %sModel in %.1f s", prefix, time.perf_counter() - began)
     return Network(model, processor)

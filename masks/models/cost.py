@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from regrain.editing.storage.devices import on_gpu
 from regrain.masks.models.checkpoints import Checkpoint, is_loaded
 
 # Seconds of one core of a server, measured with random weights: SAM 2.1 tiny (39 M
@@ -85,7 +86,7 @@ def _power() -> float:
     """Return the power of this machine in cores."""
     import torch
 
-    if torch.cuda.is_available():
+    if on_gpu():
         return float(_GPU)
     return float(min(torch.get_num_threads(), os.cpu_count() or 1))
 

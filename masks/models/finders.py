@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from regrain.editing.errors import MaskError, suggest
+from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.local_models import find_local
 from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
@@ -128,9 +129,7 @@ def usual(
     if not published:
         cuts = [finder for finder in able if finder.name == CUTS]
         return (cuts or able)[0]
-    import torch
-
-    return published[-1 if torch.cuda.is_available() else 0]
+    return published[-1 if on_gpu() else 0]
 
 
 def usual_tracker(drawn: bool) -> str:
@@ -140,9 +139,7 @@ def usual_tracker(drawn: bool) -> str:
         return FLOW
     if not any(one.checkpoint and one.follows for one in finders().values()):
         return CUTS
-    import torch
-
-    if not torch.cuda.is_available():
+    if not on_gpu():
         return CUTS
     return usual(drawn, lambda finder: finder.follows).name
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS, find_local
 from regrain.masks.models.embedded import (
     PRIOR,
@@ -152,7 +153,7 @@ def _load(path: Path, _changed: int) -> Sam:
 
     sam = sam_model_registry[_published_size(path)]()
     sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return sam.to("cuda" if torch.cuda.is_available() else "cpu")
+    return sam.to(choose_device())
 
 
 def _published_size(path: Path) -> str:

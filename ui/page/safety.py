@@ -22,6 +22,7 @@ from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.ui.views.costs import Edit
 
@@ -92,7 +93,6 @@ def find_checker(model: str) -> Path:
 def load_checker(folder: Path) -> Any:
     """Load the checker in a folder, on the device that edits; a ModelError if it cannot
     be loaded."""
-    import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import (
         StableDiffusionSafetyChecker,
     )
@@ -110,7 +110,7 @@ def load_checker(folder: Path) -> Any:
     # Random weights would pass everything.
     if loading["missing_keys"] or loading["mismatched_keys"]:
         raise ModelError("model", _BROKEN)
-    return checker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return checker.eval().to(choose_device())
 
 
 def flags(checker: Any, frames: Iterator[Frame]) -> bool:

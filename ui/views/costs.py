@@ -18,6 +18,7 @@ from regrain.editing.pipeline.estimate import counted, work
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.cache import cache_folder, digest
+from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.folders import replacing
 from regrain.ui.session.build_request import own_prompts
 from regrain.ui.session.method_choice import View
@@ -141,7 +142,7 @@ class Costs:
         return [
             run
             for run in [*self._runs, *self._made]
-            if run.model == request.model or (run.here and not _on_gpu())
+            if run.model == request.model or (run.here and not on_gpu())
         ]
 
     def _inverting(self, asked: Taken, nearest: list[Taken]) -> float:
@@ -281,12 +282,6 @@ def _taken(request: EditRequest, report: Mapping[str, Any]) -> Taken | None:
         again=left_again(report),
         memory=report.get("peak_memory") or 0,
     )
-
-
-def _on_gpu() -> bool:
-    import torch  # loaded by the runs that are asked about
-
-    return torch.cuda.is_available()
 
 
 def _read() -> list[Taken]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,3 +36,21 @@ def read_tensors(file: Any) -> dict[str, Tensor]:
     """Read all tensors of an opened file, by name."""
     names = [*file.keys()]
     return {name: file.get_tensor(name) for name in names}
+
+
+def sums_of(weights: Iterable[Tensor]) -> list[float]:
+    """Add up the numbers of each of some weights, in double precision where their
+    device has it.
+
+    A program waits for a device whenever it asks for a number, so it asks once.
+    """
+    import torch
+
+    sums = []
+    for weight in weights:
+        precise = torch.float32 if weight.device.type == "mps" else torch.float64
+        sums.append(weight.detach().sum(dtype=precise))
+    devices = {total.device for total in sums}
+    if len(devices) > 1:
+        sums = [total.cpu() for total in sums]
+    return torch.stack(sums).tolist()

@@ -32,6 +32,7 @@ from regrain.editing.models.unet.sdxl import StableDiffusionXL
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 from regrain.editing.models.wan.load import load_wan
 from regrain.editing.models.wan.model import Wan
+from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.memory import (
     count_weights,
     free_memory,
@@ -54,7 +55,7 @@ def load(
     """Load a model that was found; `load_backbone`, which also says what it raises,
     keeps it."""
     began = time.perf_counter()
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(device)
     _prepare_libraries()
     place = Path(download(id) if source.kind == "hub" else source.location)
     if (place / "transformer").is_dir() and not (place / "unet").is_dir():
@@ -118,7 +119,8 @@ def _weight_bytes(parts: ModelParts) -> dict[str, int]:
 
 def _prepare_libraries() -> None:
     """Import the libraries that read models, and let them be quiet."""
-    hide_xformers = not torch.cuda.is_available() and "xformers" not in sys.modules
+    needed = choose_device().type == "cuda"
+    hide_xformers = not needed and "xformers" not in sys.modules
     if hide_xformers:  # of no use here; diffusers then sees it as not installed
         sys.modules["xformers"] = None
     try:

@@ -67,12 +67,14 @@ def load_backbone(
             `lora.add_loras`.
         prediction: What the network predicts, for models that do not say: "epsilon",
             "v_prediction" or "sample".
-        device: Default: the first CUDA device, else the CPU.
-        dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
+        device: Default: see `devices.choose_device`.
+        dtype: Default: float16 on a graphics card; on a CPU float32 if it fits, else
+            bfloat16.
     Raises:
         ModelError: The id is unknown, weights are missing or unsafe, the architecture
             is not Stable Diffusion 1.x, 2.x or XL, or Wan 2.1, the hub cannot be
             reached, the repository is gated, or a LoRA does not fit.
+        RequestError: This machine does not have the device.
     """
     source = find(id)
     key = _key(source, loras, prediction, device, dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from regrain.editing.errors import ModelError
+from regrain.editing.storage.devices import choose_device
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
 POSE_MODEL = "lllyasviel/Annotators"
@@ -47,7 +48,7 @@ def depth(
         )
     except (ImportError, OSError, ValueError) as error:
         raise _missing("depth", f"the weights of {DEPTH_MODEL}") from error
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     model.eval().to(device)
     height, width = frames.shape[1:3]
     nearness = []

@@ -20,6 +20,7 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.configs import read_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
+from regrain.editing.models.files.tensors import sums_of
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import ControlSpec
@@ -109,7 +110,7 @@ class ControlNets:
 
 def _total(module: nn.Module) -> float:
     """Add all weights up, by which networks are told apart."""
-    return sum(float(weight.double().sum()) for weight in module.parameters())
+    return sum(sums_of(module.parameters()))
 
 
 def _added(sums: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:

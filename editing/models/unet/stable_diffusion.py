@@ -126,11 +126,16 @@ class StableDiffusion(TurnTaking):
         fixed direction. Rounding to bfloat16 moves it by about 0.001, a LoRA at its
         usual weight by more than 0.01.
         """
-        projections = []
+        layers = []
         for site in self.sites[:_SKETCHED]:
             names = [f"{site.name}.{part}.weight" for part in ("to_k", "to_v")]
             weights = [self.unet.get_parameter(name).detach() for name in names]
-            flat = torch.cat([weight.double().cpu().flatten() for weight in weights])
+            layers.append(torch.cat([weight.flatten() for weight in weights]))
+        lengths = [len(layer) for layer in layers]
+        projections = []
+        # one copy, since the program waits for each
+        for layer in torch.cat(layers).cpu().split(lengths):
+            flat = layer.double()
             direction = torch.arange(len(flat)).double().cos()
             projections.append(float((flat @ direction) / flat.norm()))
         return tuple(projections)

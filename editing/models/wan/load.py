@@ -117,7 +117,7 @@ def _read_configs(folder: Path, id: str) -> dict[str, dict[str, Any]]:
 def _dtype(folder: Path, device: torch.device) -> torch.dtype:
     """Choose the type of the transformer's weights: the trained one on a GPU, else the
     one that fits."""
-    if device.type == "cuda":
+    if device.type != "cpu":
         return torch.bfloat16
     return weights_dtype(
         device, count_weights(folder / "transformer"), free_memory(device)

@@ -5,6 +5,7 @@ import torch
 
 from regrain.editing.attention import backends
 from regrain.editing.attention.backends import (
+    RunLengths,
     attention,
     attention_in_runs,
     uses_xformers,
@@ -62,7 +63,7 @@ def test_runs_see_themselves_alone(at_once, monkeypatch):
         3, 2, int(RUNS.sum()), 4, 16, generator=torch.Generator().manual_seed(0)
     ).unbind()
     torch.testing.assert_close(
-        attention_in_runs(q, k, v, RUNS), runs_one_by_one(q, k, v)
+        attention_in_runs(q, k, v, RunLengths(RUNS, q.device)), runs_one_by_one(q, k, v)
     )
 
 
@@ -84,7 +85,7 @@ def test_xformers_computes_runs_in_one_call():
         .unbind()
     )
     expected = runs_one_by_one(*(x.float().cpu() for x in (q, k, v)))
-    found = attention_in_runs(q, k, v, RUNS.cuda()).float().cpu()
+    found = attention_in_runs(q, k, v, RunLengths(RUNS, q.device)).float().cpu()
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
 
 

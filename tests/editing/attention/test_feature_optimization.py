@@ -17,6 +17,13 @@ from regrain.editing.motion.correspondence import Motion
 from regrain.editing.motion.flow import warp
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
+
+
+def optimised(x, source, motion, wanted):
+    links = room.neighbours(motion, wanted.circular)
+    return optimize_features(x, source, links, wanted)
+
+
 WANTED = Agreement(
     flow=1.0,
     similarity=50.0,
@@ -145,16 +152,16 @@ def test_one_frame_agrees_with_itself(circular):
         features(2),
         replace(WANTED, similarity=0.0, circular=circular, restore=False),
     )
-    assert torch.equal(optimize_features(x, x, still(1), wanted), x)
+    assert torch.equal(optimised(x, x, still(1), wanted), x)
 
 
 def test_halves_of_guidance_do_not_touch():
     x, source, motion = features(), features(), random_motion()
     alone = [
-        optimize_features(x[rows], source[rows], motion, WANTED)
+        optimised(x[rows], source[rows], motion, WANTED)
         for rows in (slice(3), slice(3, 6))
     ]
-    found = optimize_features(x, source, motion, WANTED)
+    found = optimised(x, source, motion, WANTED)
     torch.testing.assert_close(found, torch.cat(alone), atol=1e-4, rtol=1e-4)
 
 
@@ -162,21 +169,19 @@ def test_what_agrees_already_stays():
     frame = features(1)
     x = frame.repeat(2 * FRAMES, 1, 1, 1)
     for distance in ("absolute", "squared"):
-        found = optimize_features(x, x, still(), replace(WANTED, distance=distance))
+        found = optimised(x, x, still(), replace(WANTED, distance=distance))
         torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-5)
 
 
 def test_statistics_are_put_back():
     x = 3 + 2 * features()
-    found = optimize_features(x, features(), random_motion(), WANTED)
+    found = optimised(x, features(), random_motion(), WANTED)
     for a, b in (
         (found.mean((2, 3)), x.mean((2, 3))),
         (found.std((2, 3)), x.std((2, 3))),
     ):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-    free = optimize_features(
-        x, features(), random_motion(), replace(WANTED, restore=False)
-    )
+    free = optimised(x, features(), random_motion(), replace(WANTED, restore=False))
     assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
     single = torch.randn(2, 4, 1, 1)  # place
     torch.testing.assert_close(room.with_statistics(single + 5, single), single)
@@ -209,7 +214,7 @@ def test_one_round_as_released():
         old_spread + 1
     ) ** 0.5 + old_mean
     torch.testing.assert_close(
-        optimize_features(x, source, motion, wanted), expected, atol=1e-4, rtol=1e-4
+        optimised(x, source, motion, wanted), expected, atol=1e-4, rtol=1e-4
     )
 
 
@@ -218,7 +223,7 @@ def test_what_only_rounding_made_has_no_slope_but_as_released():
     wanted = replace(WANTED, similarity=0.0, restore=False, rounds=1)
     x[1] += 1e-6
     moved = [
-        optimize_features(x, x, still(), replace(wanted, released=on)) - x
+        optimised(x, x, still(), replace(wanted, released=on)) - x
         for on in (False, True)
     ]
     assert not moved[0].any()
@@ -229,7 +234,7 @@ def test_dtype_shape_and_weights_are_left_alone():
     layer = torch.nn.Conv2d(5, 5, 1)
     source = features()
     x = layer(features())
-    found = optimize_features(x.to(torch.bfloat16), source, still(), WANTED)
+    found = optimised(x.to(torch.bfloat16), source, still(), WANTED)
     assert (found.dtype, found.shape, found.requires_grad) == (
         torch.bfloat16,
         x.shape,
@@ -237,12 +242,10 @@ def test_dtype_shape_and_weights_are_left_alone():
     )
     assert layer.weight.grad is None
     with torch.no_grad():
-        assert optimize_features(x, source, still(), WANTED).grad_fn is None
+        assert optimised(x, source, still(), WANTED).grad_fn is None
     # Without weights of the losses nothing is done.
     half = x.bfloat16()
     assert (
-        optimize_features(
-            half, source, still(), replace(WANTED, flow=0.0, similarity=0.0)
-        )
+        optimised(half, source, still(), replace(WANTED, flow=0.0, similarity=0.0))
         is half
     )

@@ -54,6 +54,10 @@ def test_each_frame_sees_those_that_are_selected(qkv, selectors, seen):
     torch.testing.assert_close(found, loop(qkv, seen))
 
 
+def ordered(ids):
+    return room.TrackOrder.of(ids, torch.device("cpu"))
+
+
 def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
     """Random tracks of every length, one token a frame at most."""
     g = torch.Generator().manual_seed(1)
@@ -69,14 +73,14 @@ def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
             for x in qkv[1:]
         )
         expected[row, :, token] = attention(q, k, v)[0, :, 0]
-    torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
+    torch.testing.assert_close(tracks(*qkv, ordered(ids)), expected)
     monkeypatch.setattr("regrain.editing.attention.backends._RUNS_AT_ONCE", 2)
-    torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
+    torch.testing.assert_close(tracks(*qkv, ordered(ids)), expected)
 
 
 def test_a_token_alone_in_its_track_keeps_its_value(qkv):
     ids = torch.arange(FRAMES * TOKENS).view(FRAMES, TOKENS)
-    assert torch.equal(tracks(*qkv, FRAMES, ids, 0.2), qkv[2])
+    assert torch.equal(tracks(*qkv, ordered(ids), 0.2), qkv[2])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from regrain.editing.attention.backends import attention
+from regrain.editing.attention.regions import Partition
 from regrain.editing.attention.words import WordBinding, attend_to_words
 
 WORDS = torch.tensor([-1, 1, 1, -1, 2, -1])
@@ -46,6 +47,11 @@ def written_out(q, k, v, codes, a, columns, padding):
     return (given @ v[0])[None], s.softmax(-1)[..., :n].mean(0), given[..., :n].mean(0)
 
 
+def bind(codes, strength, *how, **named):
+    partition = Partition.of(codes[None], WORDS[None])
+    return WordBinding(partition, strength, *how, **named)
+
+
 @pytest.mark.parametrize("block", [1, 1 << 20])
 @pytest.mark.parametrize("pads", [0, 1, 30])
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_maps_follow_the_formula_and_padding_is_folded(
 ):
     monkeypatch.setattr("regrain.editing.attention.words._BLOCK", block)
     q, k, v, codes, a = case(pads)
-    found = attend_to_words(q, k, v, WordBinding(codes, WORDS, a, columns, padding))
+    found = attend_to_words(q, k, v, bind(codes, a, columns, padding))
     for one, other in zip(
         found, written_out(q, k, v, codes, a, columns, padding), strict=True
     ):
@@ -66,10 +72,8 @@ def test_maps_follow_the_formula_and_padding_is_folded(
 
 
 def test_no_strength_is_plain_attention():
-    q, k, v, codes, a = case(30)
-    binding = WordBinding(
-        codes, WORDS, torch.zeros_like(a), columns=0.3, padding="pushed"
-    )
+    q, k, v, codes, _ = case(30)
+    binding = bind(codes, None, columns=0.3, padding="pushed")
     out, before, after = attend_to_words(q, k, v, binding)
     assert torch.allclose(out, attention(q, k, v), rtol=0, atol=1e-12)
     assert torch.allclose(before, after, rtol=0, atol=1e-6)

@@ -1,0 +1,195 @@
+"""Measure a graphics card: edits at the true size of Stable Diffusion 1.5, modulated
+attention beside plain attention, and a call of a video model as large as Wan 2.1's
+smaller one.
+
+Weights are random, so nothing is downloaded and results mean nothing. Of each edit:
+seconds, peak memory, how often it waits for the device (CUDA), and the share of what
+the device's own matrix product of this precision would need for the same operations. A
+first run of each edit, which warms up, counts the operations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.attention import measure
+from benchmarks.edit_cost import random_model, request_for
+from regrain.editing import edit, load_backbone
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.registry import METHODS
+from regrain.editing.storage.devices import choose_device, device_name
+from regrain.editing.storage.memory import peak_memory, reset_peak
+from regrain.editing.storage.packages import installed
+
+UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
+_SIDE = 4096  # of the matrices that are multiplied
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a device has done everything."""
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def seconds(device: torch.device, run: Callable[[], object]) -> float:
+    """Return the seconds that a call takes on a device."""
+    wait(device)
+    began = time.perf_counter()
+    run()
+    wait(device)
+    return time.perf_counter() - began
+
+
+def speed(device: torch.device, dtype: torch.dtype, side: int = _SIDE) -> float:
+    """Return the operations per second of the device's matrix product."""
+    one, other = torch.randn(2, side, side, device=device).to(dtype)
+    taken = [seconds(device, lambda: one @ other) for _ in range(5)]
+    return 2 * side**3 / min(taken)
+
+
+@contextmanager
+def counted_waits(device: torch.device) -> Iterator[list[Any]]:
+    """Collect a warning for each wait for a CUDA device; elsewhere there are none."""
+    if device.type != "cuda":
+        yield []
+        return
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            yield found
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def edit_row(
+    backbone: Backbone, method: str, steps: int, frames: int, size: int, most: float
+) -> dict[str, Any]:
+    """Measure one edit; `most` are the operations per second of a matrix product."""
+    given = {"steps": steps, "preview_every": 0}
+    fields = METHODS[method].Params.model_fields
+    given |= {"tune_steps": 2} if "tune_steps" in fields else {}
+    request = replace(request_for(method, frames, size), params=given)
+
+    def run(seed: int) -> None:
+        for _ in edit(replace(request, seed=seed), backbone):
+            pass
+
+    # nothing of the first run may be found in the cache by the second
+    first = replace(request, source_prompt="a dog and a cat on the grass")
+    with FlopCounterMode(display=False) as counter:
+        for _ in edit(first, backbone):
+            pass
+    reset_peak(backbone.device)
+    with counted_waits(backbone.device) as found:
+        taken = seconds(backbone.device, lambda: run(1))
+    return {
+        "method": method,
+        "seconds": taken,
+        "peak GiB": peak_memory(backbone.device) / 2**30,
+        "waits": len(found),
+        "TFLOP": counter.get_total_flops() / 1e12,
+        "share of the floor": counter.get_total_flops() / most / taken,
+    }
+
+
+def video_call(
+    device: torch.device, dtype: torch.dtype, layers: int, heads: int, side: int
+) -> dict[str, Any]:
+    """Time a call of a network shaped as Wan 2.1 of 1.3 billion weights, for 21 latents
+    of a square clip of `side` latents."""
+    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+
+    sizes = {"num_attention_heads": heads, "attention_head_dim": 128}
+    sizes |= {"num_layers": layers, "ffn_dim": 8960 * heads // 12}
+    with device:
+        network = WanTransformer3DModel(**sizes).to(dtype).eval()
+        x = torch.randn(1, 16, 21, side, side).to(dtype)
+        text = torch.randn(1, 512, 4096).to(dtype)
+        t = torch.full((1,), 500.0)
+
+    def run() -> None:
+        network(x, t, text, return_dict=False)
+
+    with torch.no_grad():
+        run()
+        reset_peak(device)
+        taken = seconds(device, run)
+    weights = sum(weight.numel() for weight in network.parameters())
+    return {
+        "weights": weights,
+        "seconds": taken,
+        "peak GiB": peak_memory(device) / 2**30,
+    }
+
+
+def show(row: dict[str, Any]) -> None:
+    """Print a row."""
+    cells = []
+    for name, value in row.items():
+        shown = f"{value:.3g}" if isinstance(value, float) else value
+        cells.append(f"{name} {shown}")
+    print(", ".join(cells), flush=True)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", nargs="+", default=UNETS, choices=UNETS)
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument(
+        "--channels", type=int, default=320, help="of the UNet's finest level"
+    )
+    parser.add_argument(
+        "--tokens", type=int, nargs="+", default=[1024, 4096, 16384, 65536]
+    )
+    parser.add_argument("--layers", type=int, default=30, help="of the video model")
+    parser.add_argument("--heads", type=int, default=12, help="of the video model")
+    parser.add_argument("--side", type=int, default=60, help="of its latents")
+    parser.add_argument("--matrix", type=int, default=_SIDE)
+    parser.add_argument("--device", default=None)
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/gpu"))
+    args = parser.parse_args()
+    device = choose_device(args.device)
+    backbone = load_backbone(str(random_model(args.channels)), device=device)
+    most = speed(device, backbone.dtype, args.matrix)
+    facts: dict[str, Any] = {
+        "device": device_name(device),
+        "dtype": str(backbone.dtype),
+        "PyTorch": installed("torch"),
+        "TFLOP/s of a matrix product": most / 1e12,
+    }
+    show(facts)
+    sizes = (args.steps, args.frames, args.size, most)
+    facts["edits"] = []
+    for method in args.methods:
+        facts["edits"].append(edit_row(backbone, method, *sizes))
+        show(facts["edits"][-1])
+    facts["attention"] = []
+    for tokens in args.tokens:
+        with torch.no_grad():
+            row = measure(tokens, 40, 1, backbone.dtype, 3, str(device))
+        facts["attention"].append(row)
+        show({name: row[name] for name in ("tokens", "dim", "ours/plain")})
+    shape = (args.layers, args.heads, args.side)
+    facts["video model"] = video_call(device, torch.bfloat16, *shape)
+    show(facts["video model"])
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "gpu.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,393 @@
+"""Edits on devices that are made of memory: no tensor is elsewhere, float32 gives what
+the CPU gives, and few steps wait for the device."""
+
+import pickle
+from collections import OrderedDict
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from cases import BASES, CASES
+from made_models import write_control_net, write_small_model, write_wan
+from made_motion import write_adapter
+from made_pictures import write_encoder, write_picture, write_picture_adapter
+from running import finish
+from safetensors.torch import save_file
+from simulated_device import KINDS, SimulatedDevice
+from wiring import requested
+
+from regrain.editing import edit
+from regrain.editing.models.loading import load
+from regrain.editing.params.registry import METHODS
+from regrain.editing.recipe.events import Finished, Progress
+
+SLOW = pytest.mark.slow
+FLOATS = (torch.float32, torch.float16)
+STEPS = {"steps": 3, "preview_every": 0}
+WAITS = 2  # for the device, at most, in a denoising step
+
+
+@pytest.fixture(autouse=True)
+def _alone(own_cache, monkeypatch):
+    """Models on a device that was simulated are not kept for other tests."""
+    monkeypatch.setattr(load, "_loaded", OrderedDict())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Models, and what is added to one."""
+    folder = tmp_path_factory.mktemp("models")
+    write_wan(folder / "wan")
+    write_small_model(folder / "sdxl", sdxl=True)
+    write_small_model(folder / "inpaints", inpaints=True)
+    unet = load.load_backbone(str(write_small_model(folder / "small"))).unet
+    write_control_net(folder / "net", unet, 0.05, (8, 8))
+    write_adapter(folder / "motion" / "moving", unet, heads=2)
+    write_encoder(folder / "pictures")
+    write_picture_adapter(folder / "pictures" / "adapter.safetensors", unet, "plus")
+    write_picture(folder / "toy.png", 4)
+    drawn = torch.Generator().manual_seed(0)
+    name = next(
+        n for n, w in unet.named_parameters() if n.endswith("attn1.to_q.weight")
+    )
+    shape = unet.get_parameter(name).shape
+    parts = {
+        "lora_A": torch.randn(2, shape[1], generator=drawn),
+        "lora_B": torch.randn(shape[0], 2, generator=drawn),
+    }
+    stem = name.removesuffix(".weight")
+    tensors = {f"unet.{stem}.{part}.weight": x for part, x in parts.items()}
+    save_file(tensors, folder / "ink.safetensors")
+    return folder
+
+
+@pytest.fixture
+def asked(folder, monkeypatch):
+    """A request of a method for the smallest model that it edits with."""
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+
+    def asked(method, frames=3, model="", prompt="", **given):
+        model = model or ("wan" if "flow" in METHODS[method].needs else "small")
+        request = requested(method, prompt=prompt, frames=frames)
+        params = BASES[method] | STEPS | given
+        return replace(request, params=params, model=str(folder / model))
+
+    return asked
+
+
+def frames_of(request, dtype=None, device=None):
+    """The edited frames, before the source is put back around them; and how often each
+    denoising step waited for the device."""
+    backbone = None
+    if dtype:
+        backbone = load.load_backbone(request.model, request.loras, dtype=dtype)
+    waits, event = [], None
+    for event in edit(request, backbone):
+        if device and isinstance(event, Progress) and event.stage == "editing":
+            waits.append(device.waits.total())
+    assert isinstance(event, Finished)
+    frames = np.asarray(event.result.uncomposited).astype(int)
+    return frames, event.result, np.diff(waits)
+
+
+def check_kind(kind, request, dtypes=FLOATS, memory=1 << 34, most=WAITS):
+    """Check that a device edits as the CPU does."""
+    expected, *_ = frames_of(request)
+    for dtype in dtypes:
+        load._loaded.clear()
+        device = SimulatedDevice(kind, memory)
+        with device.at():
+            found, result, waits = frames_of(request, dtype, device)
+        # what hangs on masks and tracks was found in the first step
+        assert len(waits) == 0 or max(waits[:2]) <= most, device.waits
+        assert device.waits.total() > 0
+        if dtype == torch.float32:
+            assert np.abs(found - expected).max() <= 1
+        for maps in result.attention.values():
+            assert np.isfinite(maps.after).all()
+    load._loaded.clear()
+
+
+def few_or_all(methods):
+    """On every kind of device; one method on one in the default suite."""
+    usual = ("cuda", "videograin")
+    return [
+        pytest.param(kind, method, marks=() if (kind, method) == usual else SLOW)
+        for kind in KINDS
+        for method in methods
+    ]
+
+
+@pytest.mark.parametrize(("kind", "method"), few_or_all(METHODS))
+def test_every_method_edits_on_a_device_as_on_the_cpu(asked, kind, method):
+    check_kind(kind, asked(method))
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [(m, n) for m in CASES for n in ("preset", "control") if n in CASES[m].rows],
+)
+def test_presets_and_control_on_a_device(asked, method, name):
+    # once a call; FlowAnchor's steps average two noises
+    row = CASES[method].rows[name]
+    given = {**row.beside, name: row.other}
+    check_kind(
+        "cuda", asked(method, prompt=row.prompt, **given), FLOATS[:1], most=2 * WAITS
+    )
+
+
+@SLOW
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", ["sdxl", "inpaints"])
+def test_other_families_on_a_device(asked, kind, model):
+    method = "videograin" if model == "sdxl" else "sdedit"
+    check_kind(kind, asked(method, model=model))
+
+
+def windowed(asked, method):
+    own = METHODS[method].Params.model_fields
+    size = "window" if "window" in own else "frames_at_once"
+    return asked(method, frames=5, **{size: 3, "cuts": "none"})
+
+
+# What an edit may have beside its method.
+MORE = {
+    "windows": lambda asked, _: windowed(asked, "tune_a_video"),
+    "windows of InfEdit": lambda asked, _: windowed(asked, "infedit"),
+    "key frames": lambda asked, _: asked(
+        "videograin", frames=5, keyframes="0, 4", steady=1.0
+    ),
+    "motion": lambda asked, _: replace(asked("videograin"), motion="moving@0.8"),
+    "lora": lambda asked, folder: replace(
+        asked("fatezero"), loras=(f"{folder / 'ink.safetensors'}@0.5",)
+    ),
+    "picture": lambda asked, folder: replace(
+        asked("sdedit"),
+        picture=str(folder / "toy.png"),
+        picture_adapter=str(folder / "pictures" / "adapter.safetensors"),
+    ),
+    "several prompts": lambda asked, _: replace(
+        asked("fatezero"), more_prompts=("a red fox on the grass",)
+    ),
+    "a pixel": lambda asked, _: asked("videograin", heat_pixel="1,8,8"),
+    "words": lambda asked, _: asked("vid2vid_zero", prompt="a red fox on the grass"),
+}
+
+
+@SLOW
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("more", MORE)
+def test_what_is_added_to_an_edit_works_on_a_device(asked, folder, kind, more):
+    check_kind(kind, MORE[more](asked, folder))
+
+
+@SLOW
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_parts_take_turns_where_the_memory_is_little(asked, kind):
+    request = asked("videograin")
+    backbone = load.load_backbone(request.model)
+    sizes = [
+        sum(weight.nbytes for weight in part.parameters())
+        for part in backbone.parts.values()
+    ]
+    load._loaded.clear()
+    device = SimulatedDevice(kind, memory=max(sizes) + (1 << 16))
+    with device.at():
+        assert load.load_backbone(request.model, dtype=torch.float32).takes_turns
+    check_kind(kind, request, FLOATS[:1], device.memory)
+
+
+@SLOW
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_is_tuned_on_a_device_and_its_weights_are_used(asked, kind, tmp_path):
+    from regrain.editing import save_adapter
+    from regrain.editing.pipeline.runner import tune
+    from regrain.editing.recipe.events import Tuned
+
+    tuning = asked("tune_a_video", tune_steps=2, tune_preview_every=1)
+
+    def tuned(path):
+        found = [one for one in tune(tuning) if isinstance(one, Tuned)][-1].adapter
+        save_adapter(found, path)
+        *_, finished = edit(replace(tuning, adapter=str(path)))
+        return np.asarray(finished.result.uncomposited).astype(int), found.weights
+
+    expected, weights = tuned(tmp_path / "one.safetensors")
+    load._loaded.clear()
+    with SimulatedDevice(kind).at():
+        backbone = load.load_backbone(tuning.model, dtype=torch.float32)
+        load._loaded[load._key(load.find(tuning.model), (), None, None)] = backbone
+        found, learned = tuned(tmp_path / "other.safetensors")
+    assert np.abs(found - expected).max() <= 1
+    for name, weight in weights.items():
+        torch.testing.assert_close(learned[name].cpu(), weight, atol=1e-3, rtol=1e-3)
+
+
+@SLOW
+@pytest.mark.parametrize("kind", KINDS)
+def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
+    from published_sam import write_sam2
+    from torchvision.models.optical_flow import raft_small
+
+    from regrain import masks
+    from regrain.editing.motion import raft
+    from regrain.editing.motion.flow import estimate_flow
+    from regrain.masks.models import checkpoints
+
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    torch.manual_seed(0)
+    save_file(
+        raft_small(weights=None).state_dict(), tmp_path / "raft_small.safetensors"
+    )
+    write_sam2(tmp_path / "sam2.1-hiera-tiny")
+    image, other = np.random.default_rng(0).integers(0, 255, (2, 60, 80, 3), np.uint8)
+
+    def found():
+        for kept in (raft._load, checkpoints._loaded, checkpoints._clicks_of):
+            kept.cache_clear()
+        point = ([(30, 20)], [1])
+        frame = masks.embed(image, "sam2.1-hiera-tiny")
+        mask = masks.segment(frame, *point, method="sam2.1-hiera-tiny")
+        return (
+            mask,
+            masks.segment(image, *point),
+            estimate_flow(image[None], other[None]),
+        )
+
+    mask, built_in, flow = found()
+    with SimulatedDevice(kind).at():
+        mask_there, built_in_there, flow_there = found()
+    for kept in (raft._load, checkpoints._loaded, checkpoints._clicks_of):
+        kept.cache_clear()
+    assert (mask != mask_there).mean() < 0.01
+    assert np.array_equal(built_in, built_in_there)
+    torch.testing.assert_close(flow_there, flow, atol=1e-3, rtol=1e-3)
+
+
+@SLOW
+@pytest.mark.parametrize("kind", KINDS)
+def test_clusters_and_estimates_on_a_device(asked, kind):
+    from regrain.editing.methods.feature_clusters import find_clusters
+    from regrain.editing.params.tune_a_video import TuneAVideoParams
+    from regrain.editing.pipeline.estimate import counted, estimate_tuning
+
+    request = asked("tune_a_video")
+    in_float32 = counted(request)
+
+    @cache
+    def clusters(_):
+        backbone = load.load_backbone(request.model, dtype=torch.float32)
+        words = request.source_prompt
+        return finish(find_clusters(backbone, request.clip, words, steps=2)).labels
+
+    expected = np.asarray(clusters("cpu"))
+    load._loaded.clear()
+    with SimulatedDevice(kind).at():
+        load.load_backbone(request.model)
+        assert counted(request)[1] < in_float32[1]
+        assert estimate_tuning(request, TuneAVideoParams()).seconds > 0
+        there = np.asarray(clusters(kind))
+    assert (expected != there).mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_told_apart_by_one_wait(asked, kind):
+    model = asked("sdedit").model
+    device = SimulatedDevice(kind)
+    with device.at():
+        backbone = load.load_backbone(model, dtype=torch.float32)
+        device.waits.clear()
+        assert backbone.fingerprint
+        assert device.waits.total() == 1
+        assert backbone.sketch
+        assert device.waits.total() == 2
+
+
+@SLOW
+def test_xformers_masks_are_made_once_a_window(asked):
+    """For the source, which is inverted, and for both halves of guidance."""
+    device = SimulatedDevice("cuda")
+    with device.at():
+        frames_of(asked("videograin", track_levels=1), torch.float16)
+    assert device.masks == 2
+
+
+def test_a_run_as_the_page_makes_it(asked):
+    from regrain.ui.server.run_queue import RunQueue
+    from regrain.ui.server.worker import in_thread
+
+    request = replace(asked("sdedit"), params=BASES["sdedit"] | {"preview_every": 1})
+    with SimulatedDevice("mps").at():
+        turn = RunQueue().enter_first()
+        events = [one for one in in_thread(lambda: edit(request), turn) if one]
+        backbone = load.loaded_backbone(request.model)
+        assert backbone.device.type == "mps"
+        assert backbone.dtype == torch.float16
+    assert isinstance(events[-1], Finished)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_simulated_device_refuses_what_a_device_refuses(kind):
+    with SimulatedDevice(kind).at():
+        there = torch.ones(2, 2, device=kind)
+        assert there.device == torch.device(kind, 0)
+        assert (there + torch.tensor(1.0)).tolist() == [[2.0, 2.0]] * 2
+        with pytest.raises(RuntimeError, match="on the same device"):
+            there + torch.ones(2, 2)
+        with pytest.raises(TypeError, match="to numpy"):
+            there.numpy()
+        with pytest.raises(RuntimeError, match="type for generator but found 'cpu'"):
+            torch.randn(2, device=kind, generator=torch.Generator())
+        with pytest.raises(RuntimeError, match="is pickled"):
+            pickle.dumps(there)
+        if kind == "mps":
+            with pytest.raises(TypeError, match="float64"):
+                there.double()
+    assert torch.ones(2).device.type == "cpu"
+    assert not torch.cuda.is_available()
+
+
+def test_a_simulated_device_counts_what_waits_for_it():
+    device = SimulatedDevice()
+    with device.at():
+        x = torch.arange(4.0).to("cuda")
+        (x * 2).sum() + x[1:].mean()
+        x[torch.tensor([0, 1])]
+        assert device.waits.total() == 0
+        waiting = [
+            lambda: x.sum().item(),
+            lambda: x[x > 1],
+            lambda: x.nonzero(),
+            lambda: x.cpu(),
+            lambda: torch.empty(4).copy_(x),
+            lambda: torch.equal(x, x),
+            lambda: bool(x.any()),
+            lambda: x.unique_consecutive(),
+        ]
+        for number, wait in enumerate(waiting, 1):
+            wait()
+            assert device.waits.total() == number, number
+
+
+def test_gradients_are_computed_on_a_simulated_device():
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.GroupNorm(2, 4))
+    x = torch.randn(3, 4)
+
+    def steps(kind):
+        here = pickle.loads(pickle.dumps(layers)).to(kind)
+        adam = torch.optim.AdamW(here.parameters(), lr=0.1)
+        for _ in range(3):
+            adam.zero_grad()
+            here(x.to(kind)).square().sum().backward()
+            adam.step()
+        return [weight.detach().cpu() for weight in here.parameters()]
+
+    expected = steps("cpu")
+    with SimulatedDevice().at():
+        found = steps("cuda")
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
