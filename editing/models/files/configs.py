@@ -14,7 +14,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
 )
 
@@ -117,7 +116,7 @@ class AutoencoderConfig(_Config):
     @field_validator("latents_mean", "latents_std")
     @classmethod
     def _of_every_channel(
-        cls, given: list[float] | None, known: ValidationInfo
+        cls, given: list[float] | None, known: Any
     ) -> list[float] | None:
         """Check that there is a number for each channel."""
         channels = known.data.get("z_dim") or known.data.get("latent_channels")
