@@ -19,7 +19,6 @@ from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.costs import Costs, planned
-from regrain.ui.views.run_views import duration
 
 _pressed = count(1)
 _HINTS = {
@@ -149,11 +148,9 @@ class CheckHandlers(Handlers):
             left = known.left or 1.0
 
         def takes(counts: Mapping[str, int]) -> str:
-            same = now == {**now, **counts}
-            if again and same:
-                return f"about {duration(again)}"
-            scaled = replace(asked, params={**now, **counts})
-            return self.costs.told(scaled, left if same else 1.0)
+            if again and now == {**now, **counts}:
+                return "computed already"
+            return self.costs.told(replace(asked, params={**now, **counts}))
 
         return {
             quality: choices(method, usual, now, takes),
