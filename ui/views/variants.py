@@ -20,7 +20,7 @@ from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import View, uses
 from regrain.ui.views import result_views, session_views
-from regrain.ui.views.jobs import RunJob, Saved, name_again
+from regrain.ui.views.jobs import LAYERS, RunJob, Saved, name_again
 from regrain.ui.views.run_views import duration
 
 MAX_VARIANTS = 4
@@ -152,9 +152,12 @@ def remember(
         # The server tells browsers the name that a file has on disk.
         called = saved.folder / result_views.download_name(stem, name)
         files[name] = str(name_again(Path(path), called))
+    layered = (saved.folder / LAYERS).is_dir()
     shown = {
         "player": player,
-        "result": result_views.result(result, report, request, files, stem, key),
+        "result": result_views.result(
+            result, report, request, files, stem, key, layered
+        ),
     }
     run = PastRun(
         key=key,
