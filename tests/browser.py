@@ -69,7 +69,8 @@ class Server:
             "TMPDIR": str(self.temporary),
             "OMP_NUM_THREADS": "1",
         }
-        variables |= {"HF_HUB_OFFLINE": "1"}
+        # Where nothing is kept, as on a Space; tests of projects give a folder.
+        variables |= {"HF_HUB_OFFLINE": "1", "REGRAIN_PROJECTS": ""}
         how = {
             "cwd": root,
             "env": os.environ | variables | environment,
@@ -120,6 +121,11 @@ class Server:
     def media(self) -> list[Path]:
         """The folders of open pages."""
         return list(self.temporary.glob("regrain-*/media/pages/*"))
+
+    def kill(self):
+        """End at once, as when the power goes."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(60 * PATIENCE)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

@@ -40,6 +40,7 @@ class Components:
     """The components that events change."""
 
     gallery: gr.HTML
+    recent: gr.HTML  # projects on this machine
     mask_file: gr.UploadButton
     canvas: gr.HTML
     fetch: gr.HTML
@@ -77,6 +78,15 @@ class Components:
     def fields(self) -> list[Component]:
         """The fields whose values `FieldValues` holds, in its order."""
         return [self.model, self.added, self.seed, *self.controls.all]
+
+    @property
+    def field_names(self) -> list[str]:
+        """The names of `fields`, by which a project keeps their values."""
+        names: dict[int, str] = {}
+        for method, controls in self.controls.fields.items():
+            for name, control in controls.items():
+                names.setdefault(id(control), f"{method}.{name}")
+        return ["model", "added", "seed", *(names[id(c)] for c in self.controls.all)]
 
     @property
     def method_shown(self) -> list[Any]:

@@ -4,6 +4,7 @@ takes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -66,7 +67,12 @@ class CheckHandlers(Handlers):
     def look(
         self, request: gr.Request, words: object, *fields: object
     ) -> dict[Any, Any]:
-        """Return all remarks while they change; none on what is only missing."""
+        """Return all remarks while they change; none on what is only missing.
+
+        The values of the fields are kept: they are the page's last.
+        """
+        with suppress(EditingError):
+            self.session(request).fields = fields
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
     def _remarks(

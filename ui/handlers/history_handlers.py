@@ -160,6 +160,7 @@ class HistoryHandlers(Handlers):
         # others anew.
         if model != choices.edit.model:
             shown[self.parts.model] = choices.edit.model
+            session.filled = choices.edit.model
         shown[self.parts.cards] |= {"anew": time.time()}
         return shown | self._fields(choices.edit)
 

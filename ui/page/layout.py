@@ -22,6 +22,7 @@ from regrain.ui.handlers.tuning_handlers import Estimator
 from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
+from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views, settings
 from regrain.ui.views.catalogue import Catalogue
@@ -50,12 +51,20 @@ class Tools:
     hub: Hub = hugging_face  # the source of models
 
 
-def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
+def lay_out(
+    catalogue: Catalogue,
+    start: Session | None,
+    tools: Tools,
+    projects: Projects | None = None,
+) -> Components:
     """Make all components, showing the session a new page begins with."""
     gallery = session_views.gallery(
         catalogue.examples, next(iter(catalogue.examples), None)
     )
     shown: dict[str, Any] = {"gallery": view("gallery", gallery, elem_id="examples")}
+    shown["recent"] = view(
+        "recent", session_views.recent(projects or Projects(None)), elem_id="recent"
+    )
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)

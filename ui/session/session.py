@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
@@ -24,6 +24,9 @@ from regrain.ui.session.history import MAX_RUNS, History
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.session.mask_models import usual_finder
 from regrain.ui.session.state import MAX_NAME, MOST_TEXT, REST, State, Undo
+
+if TYPE_CHECKING:
+    from regrain.ui.session.projects import KeptProject
 
 _KEPT_RUNS = 512  # run lengths of masks
 
@@ -89,6 +92,9 @@ class ClipWork:
     runs: list[RunThread] = field(default_factory=list)
     computed: list[Computed] = field(default_factory=list)  # the last first
     found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
+    kept: KeptProject | None = None  # where it is kept, once it is
+    returned: bool = False  # it came back from there
+    filled: str = ""  # the model for which the page's fields were filled last
 
     def __post_init__(self) -> None:
         request = self.opened.request
@@ -157,6 +163,8 @@ class Session(ClipWork):
         self.method = before.method
         self.tracker = before.tracker
         self.fields = before.fields
+        self.filled = before.filled
+        self.kept = before.kept
 
     def end(self) -> None:
         """Stop what goes on: tracking, runs."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -26,7 +24,7 @@ from regrain.editing.pipeline.outputs import (
 from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable
-from regrain.ui.server.media import Media
+from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clip_files import pack_project
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.views.catalogue import Catalogue
@@ -158,19 +156,9 @@ def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
         write_format(job.format, layers, folder / name)
         files[name] = str(folder / name)
     source = (
-        name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+        link_or_copy(job.opened.source, folder / "source.mp4") if job.opened else None
     )
     return Saved(replace(finished, report=dict(report)), files, folder, source)
-
-
-def name_again(file: Path, path: Path) -> Path:
-    """Give a file a second name, which stays when the first goes, or copy it where that
-    is impossible."""
-    try:
-        os.link(file, path)
-    except OSError:
-        shutil.copyfile(file, path)
-    return path
 
 
 def stretch_of(opened: ClipSession) -> VideoClip | None:
