@@ -17,7 +17,6 @@ from regrain.ui.server.media import Media
 from regrain.ui.server.own_machine import is_own_machine, projects_folder
 from regrain.ui.session import session_store
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.clips import open_upload
 from regrain.ui.session.history import Choices, PastRun
 from regrain.ui.session.layers import Key, MaskLayer, Reshape
 from regrain.ui.session.projects import MISSING, PAGE, Projects
@@ -54,7 +53,9 @@ def process(tmp_path, root, open_clip):
             lambda session, values: Edit(seed=values[2], params={"steps": values[3]}),
         )
         media = Media(tmp_path / f"media{next(count)}")
-        return SessionStore(open_clip(), media, projects=projects)
+        return SessionStore(
+            replace(open_clip(), name="00_first"), media, projects=projects
+        )
 
     return begin
 
@@ -309,7 +310,9 @@ def test_results_come_back_with_their_settings(process, clip, tmp_path):
     after = process()
     back = after.arrive("page", "connection")
     (again,) = back.history.runs
-    assert again.choices == choices
+    assert vars(again.choices.edit) == vars(choices.edit)
+    assert again.choices.regions == choices.regions
+    assert (again.choices.clip, again.choices.prompt) == (session.id, "in ink")
     assert again.folder != folder
     path = again.read()["player"]["edits"][0]["path"]
     assert path == str(again.folder / "out" / "edited.mp4")
@@ -366,8 +369,10 @@ def test_projects_are_opened_and_deleted_by_their_key(process, clip):
     with pytest.raises(RequestError, match="It is open"):
         visits.projects.delete("my walk")
     visits.leave("page")
+    words = session.source_prompt
     again = visits.open_project("second", "my walk")
-    assert same(session, again)
+    assert visits.find("page") is None
+    assert (again.source_prompt, again.id) == (words, session.id)
     assert visits.open_project("second", "my walk") is again
     ClipFiles(visits, visits.media).open_path("second", str(clip))
     visits.projects.keep("second", visits.get("second"))
@@ -481,13 +486,13 @@ def test_work_is_kept_on_ones_own_machine_alone(monkeypatch, tmp_path):
 
 def test_a_large_clip_comes_back_scaled_as_it_was(process, tmp_path):
     file = tmp_path / "wide.mp4"
-    frames = np.full((2, 20, 1400, 3), 90, np.uint8)
+    frames = np.full((2, 60, 1400, 3), 90, np.uint8)
     write_video(file, iter(frames), Fraction(8))
     visits = process()
     session, _ = ClipFiles(visits, visits.media).open_path("page", str(file))
     visits.projects.keep("page", session)
     back = process().arrive("page", "connection")
-    assert back.opened.clip.size == session.opened.clip.size != (1400, 20)
+    assert back.opened.clip.size == session.opened.clip.size != (1400, 60)
     assert back.opened.total == 2
 
 
@@ -495,9 +500,9 @@ def test_a_clip_of_no_file_is_written_without_loss(process, tmp_path):
     visits = process()
     session = visits.get("page")
     assert isinstance(session.opened.request.clip, ArrayClip)
+    session.opened = replace(session.opened, name="")
     visits.projects.keep("page", session)
     back = process().arrive("page", "connection")
     assert np.array_equal(
         np.asarray(back.opened.frames), np.asarray(session.opened.frames)
     )
-    assert open_upload is not None
