@@ -58,7 +58,8 @@ class ProjectHandlers:
         masks = self.sessions.masks
         try:
             check_here(request)
-            path = str(event_data(event).get("path") or "")
+            # gradio takes a "path" for a file that was uploaded
+            path = str(event_data(event).get("place") or "")
             session, note = masks.files.open_path(page_of(request), path)
             if session.returned:
                 return self.sessions.whole(session, _NOTE) | self._listed(request)

@@ -25,7 +25,7 @@ const makeItem = (item, open, ask) => {
 const makePath = (trigger) => {
   const field = textField({ placeholder: "/path/to/a/clip.mp4", ariaLabel: "Path of a clip on this machine" });
   const open = () => {
-    if (field.value.trim()) trigger("path", { path: field.value });
+    if (field.value.trim()) trigger("path", { place: field.value });
   };
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") open();

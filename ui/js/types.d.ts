@@ -61,7 +61,7 @@ export interface Events {
   quality: { choose: { name: string } };
   /** Move a waiting run by so many places; by 0, remove it. */
   queue: { arrange: { key: string; by: number } };
-  recent: { list: Nothing; open: { key: string }; delete: { key: string }; path: { path: string } };
+  recent: { list: Nothing; open: { key: string }; delete: { key: string }; path: { place: string } };
   result: { make: { key: string; name: string } };
 }
 
